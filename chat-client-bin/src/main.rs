@@ -1,0 +1,3 @@
+//! The chat client.
+
+fn main() {}

@@ -1,0 +1,6 @@
+//! An embeddable chat engine.
+
+pub mod auth;
+pub mod model;
+pub mod secure;
+pub mod transport;

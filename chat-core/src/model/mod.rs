@@ -1,0 +1,1 @@
+//! Our words as plain data: ids, events, commands, outcomes and their codes.

@@ -1,0 +1,1 @@
+//! Sockets and in-process pipes, as streams of bytes.
