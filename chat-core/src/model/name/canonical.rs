@@ -1,0 +1,248 @@
+//! The steps from typed text to a canonical name, and the skeleton of look-alikes.
+
+use std::borrow::Cow;
+
+use unicode_bidi::BidiClass;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::decompose_compatible;
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_security::{GeneralSecurityProfile, RestrictionLevel, RestrictionLevelDetection};
+
+use super::{NameError, ShownChar};
+
+/// Most marks in a row (UTS #39 §5.4).
+const MAX_MARKS: usize = 4;
+
+/// COMBINING DOT ABOVE: on an `i` or `j` it cannot be seen.
+const DOT_ABOVE: char = '\u{307}';
+
+/// What a kind of name may contain.
+pub(super) struct Rules {
+    pub(super) max_chars: usize,
+    pub(super) max_bytes: usize,
+    pub(super) punctuation: &'static [char],
+    pub(super) allowed: &'static str,
+}
+
+impl Rules {
+    /// Refuses input so long that no spelling of it can be a name, before any work is spent on it.
+    pub(super) fn check_input(&self, text: &str) -> Result<(), NameError> {
+        // A decomposed letter takes at most a handful of code points; four times the limit is generous.
+        if text.len() > 4 * self.max_bytes {
+            Err(self.too_long())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks the length of the canonical spelling.
+    pub(super) fn check_length(&self, name: &str) -> Result<(), NameError> {
+        if name.is_empty() {
+            Err(NameError::Empty)
+        } else if name.len() > self.max_bytes || name.chars().count() > self.max_chars {
+            Err(self.too_long())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn too_long(&self) -> NameError {
+        NameError::TooLong {
+            max_characters: self.max_chars,
+            max_bytes: self.max_bytes,
+        }
+    }
+
+    /// Checks the characters of a word by themselves.
+    pub(super) fn check_characters(&self, word: &str) -> Result<(), NameError> {
+        match word.chars().find(|c| !self.allows(*c)) {
+            Some(bad) => Err(NameError::Forbidden {
+                character: ShownChar(bad),
+                allowed: self.allowed,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks what concerns the whole name. `-bob` would be an option on a command line, `.bob` a hidden file, and the dot of
+    /// `bob.` the end of a sentence.
+    pub(super) fn check_whole(name: &str) -> Result<(), NameError> {
+        let separator = |c: char| c == '-' || c == '.';
+        if name.starts_with(separator) || name.ends_with(separator) {
+            return Err(NameError::BadEdge);
+        }
+        let letter = |c: char| c.general_category_group() == GeneralCategoryGroup::Letter;
+        if name.contains(letter) {
+            Ok(())
+        } else {
+            Err(NameError::NoLetter)
+        }
+    }
+
+    fn allows(&self, c: char) -> bool {
+        self.punctuation.contains(&c)
+            || is_han(c)
+            || (c.identifier_allowed()
+                && (matches!(
+                    c.general_category_group(),
+                    GeneralCategoryGroup::Letter | GeneralCategoryGroup::Mark
+                ) || is_digit(c)))
+    }
+}
+
+/// Full-width and half-width forms become ordinary ones, then NFC (RFC 8265 §3.3.2 rules 1 and 4).
+pub(super) fn fold_width(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{3000}' | '\u{FF00}'..='\u{FFEF}' => {
+                decompose_compatible(c, |part| folded.push(part))
+            }
+            _ => folded.push(c),
+        }
+    }
+    folded.nfc().collect()
+}
+
+/// Lower case, then NFC (RFC 8265 §3.3.2 rules 3 and 4).
+pub(super) fn fold_case(text: &str) -> String {
+    text.to_lowercase().nfc().collect()
+}
+
+fn is_mark(c: char) -> bool {
+    c.general_category_group() == GeneralCategoryGroup::Mark
+}
+
+fn is_digit(c: char) -> bool {
+    c.general_category() == GeneralCategory::DecimalNumber
+}
+
+/// Chinese characters, rare ones too: UTS #39 counts most of the extensions as uncommon, and people are called by them.
+fn is_han(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFD}')
+        && c.general_category() == GeneralCategory::OtherLetter
+}
+
+/// Checks how the characters of one word stand together: marks, digits, scripts, direction.
+pub(super) fn check_word(word: &str) -> Result<(), NameError> {
+    if word.starts_with(is_mark) {
+        return Err(NameError::BadEdge);
+    }
+    check_marks(word)?;
+    check_digits(word)?;
+    if !mixes_scripts_safely(word) {
+        return Err(NameError::MixedScripts);
+    }
+    if !satisfies_bidi_rule(word) {
+        return Err(NameError::Direction);
+    }
+    Ok(())
+}
+
+fn mixes_scripts_safely(word: &str) -> bool {
+    // Punctuation belongs to every script, and a rare Chinese character counts like any other.
+    let letters: String = word
+        .chars()
+        .map(|c| if is_han(c) { '一' } else { c })
+        .filter(|c| c.identifier_allowed())
+        .collect();
+    letters.check_restriction_level(RestrictionLevel::HighlyRestrictive)
+}
+
+fn check_marks(word: &str) -> Result<(), NameError> {
+    let mut run = 0;
+    for c in word.nfd() {
+        run = if is_mark(c) { run + 1 } else { 0 };
+        if run > MAX_MARKS {
+            return Err(NameError::TooManyMarks { max: MAX_MARKS });
+        }
+    }
+    Ok(())
+}
+
+/// All digits have to be of one numbering system (UTS #39 §5.3).
+fn check_digits(word: &str) -> Result<(), NameError> {
+    // Digits come in runs of ten, so the start of the run names the system.
+    let system = |c: char| {
+        (0..10u32)
+            .map_while(|back| u32::from(c).checked_sub(back).and_then(char::from_u32))
+            .take_while(|c| is_digit(*c))
+            .last()
+    };
+    let mut systems = word.chars().filter(|c| is_digit(*c)).map(system);
+    let first = systems.next();
+    if systems.all(|other| Some(other) == first) {
+        Ok(())
+    } else {
+        Err(NameError::MixedDigits)
+    }
+}
+
+/// The Bidi Rule of RFC 5893 §2, for words that contain something written right to left.
+fn satisfies_bidi_rule(word: &str) -> bool {
+    use BidiClass::{AL, AN, BN, CS, EN, ES, ET, L, NSM, ON, R};
+
+    let classes: Vec<BidiClass> = word.chars().map(unicode_bidi::bidi_class).collect();
+    if !classes.iter().any(|class| matches!(*class, R | AL | AN)) {
+        return true;
+    }
+    let first = classes.first();
+    let last = classes.iter().rev().find(|class| **class != NSM);
+    match first {
+        Some(&(R | AL)) => {
+            let only = classes
+                .iter()
+                .all(|c| matches!(*c, R | AL | AN | EN | ES | CS | ET | ON | BN | NSM));
+            let one_kind_of_digits = !(classes.contains(&EN) && classes.contains(&AN));
+            only && one_kind_of_digits && matches!(last, Some(&(R | AL | EN | AN)))
+        }
+        Some(&L) => {
+            let only = classes
+                .iter()
+                .all(|c| matches!(*c, L | EN | ES | CS | ET | ON | BN | NSM));
+            only && matches!(last, Some(&(L | EN)))
+        }
+        _ => false,
+    }
+}
+
+/// What all names that look alike have in common (the skeleton of UTS #39 §4), folded so that case does not matter.
+///
+/// Not for showing: `0` becomes `o`, `1` becomes `l`, `m` becomes `rn`. A newer Unicode version can change skeletons, so a
+/// store that upgrades recomputes them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Skeleton(Box<str>);
+
+impl Skeleton {
+    /// The skeleton of a name in canonical spelling.
+    pub(super) fn of(canonical: &str) -> Self {
+        // Prototypes may be capitals (`0` → `O`), whose small letters have prototypes again: repeat until it is stable.
+        let mut skeleton = Cow::Borrowed(canonical);
+        for _ in 0..4 {
+            let next = fold_confusables(&skeleton);
+            if next == *skeleton {
+                break;
+            }
+            skeleton = Cow::Owned(next);
+        }
+        Self(skeleton.into())
+    }
+
+    /// The skeleton as text, for a unique column.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn fold_confusables(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for c in unicode_security::skeleton(text).flat_map(char::to_lowercase) {
+        match c {
+            DOT_ABOVE if folded.ends_with(['i', 'j']) => {}
+            'ς' => folded.push('σ'),
+            _ => folded.push(c),
+        }
+    }
+    folded
+}

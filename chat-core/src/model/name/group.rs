@@ -1,0 +1,89 @@
+//! [`GroupName`].
+
+use std::sync::Arc;
+
+use super::canonical::{self, Skeleton};
+use super::{NameError, name_string, reserved};
+
+/// The unique name of a group. It keeps its capitals and may have single spaces inside; [`key`](Self::key) is what it
+/// is found by.
+///
+/// Each word follows the script and direction rules of user names, so `Rust группа` is fine and `Rusт` is not. Cloning is
+/// cheap. Equality is that of the shown spelling: compare keys to ask whether two names mean the same group.
+///
+/// # Examples
+/// ```
+/// use chat_core::model::GroupName;
+///
+/// let name = GroupName::parse("  C++　学习  小组 ")?;
+/// assert_eq!(name.as_str(), "C++ 学习 小组");
+/// assert_eq!(name.key(), "c++ 学习 小组");
+/// # Ok::<(), chat_core::model::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupName(pub(super) Arc<str>);
+
+name_string!(GroupName);
+
+impl GroupName {
+    /// Most code points of a name.
+    pub const MAX_CHARS: usize = 64;
+    /// Most bytes of a name in UTF-8, and of its key.
+    pub const MAX_BYTES: usize = 256;
+
+    /// Reads a name for a group. Spaces around it vanish and spaces inside become single ones.
+    ///
+    /// # Errors
+    /// A [`NameError`] that says what to change.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let name = Self::parse_any(text)?;
+        if reserved::is_reserved(&name.skeleton()) {
+            return Err(NameError::Reserved);
+        }
+        Ok(name)
+    }
+
+    /// Reads a name that may be a reserved one: for looking a group up, and for operators.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), never [`NameError::Reserved`].
+    pub fn parse_any(text: &str) -> Result<Self, NameError> {
+        const RULES: canonical::Rules = canonical::Rules {
+            max_chars: GroupName::MAX_CHARS,
+            max_bytes: GroupName::MAX_BYTES,
+            punctuation: &['_', '-', '.', '+', '#', '&'],
+            allowed: "letters, digits, spaces, '_', '-', '.', '+', '#' and '&'",
+        };
+        RULES.check_input(text)?;
+        let words = canonical::fold_width(text);
+        let name = words
+            .split(' ')
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let key = canonical::fold_case(&name);
+        RULES.check_length(&name)?;
+        RULES.check_length(&key)?;
+        // The shown spelling is checked as well: a capital may be outside the allowed set when its small letter is not.
+        for word in name.split(' ').chain(key.split(' ')) {
+            RULES.check_characters(word)?;
+        }
+        canonical::Rules::check_whole(&key)?;
+        for word in name.split(' ').chain(key.split(' ')) {
+            canonical::check_word(word)?;
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The canonical spelling, unique in a store: two names with one key are one name.
+    #[must_use]
+    pub fn key(&self) -> String {
+        canonical::fold_case(&self.0)
+    }
+
+    /// What all group names that look like this one have in common; unique in a store too.
+    #[must_use]
+    pub fn skeleton(&self) -> Skeleton {
+        Skeleton::of(&self.key())
+    }
+}

@@ -1,0 +1,119 @@
+//! Names nobody can register.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use super::canonical::Skeleton;
+
+/// Names that only an operator can give away, for users and groups alike: they speak for the server, belong to a role or a
+/// mention, or are what programs print for "nobody". What looks like one of them (see [`Skeleton`]) is reserved too.
+pub const RESERVED_NAMES: &[&str] = &[
+    // whoever runs the server
+    "admin",
+    "administrator",
+    "root",
+    "system",
+    "server",
+    "operator",
+    "owner",
+    "moderator",
+    "mod",
+    "staff",
+    "official",
+    "support",
+    "help",
+    "helpdesk",
+    "security",
+    "abuse",
+    "postmaster",
+    "webmaster",
+    "hostmaster",
+    "info",
+    "service",
+    "chat",
+    "chat-server",
+    "chat-client",
+    "bot",
+    "notice",
+    "notices",
+    "notification",
+    // mentions
+    "all",
+    "everyone",
+    "everybody",
+    "here",
+    "channel",
+    "online",
+    "group",
+    "members",
+    "admins",
+    "me",
+    "self",
+    "you",
+    // what programs print when there is nobody
+    "anonymous",
+    "guest",
+    "nobody",
+    "none",
+    "null",
+    "nil",
+    "undefined",
+    "unknown",
+    "deleted",
+    "nan",
+    "true",
+    "false",
+    // 中文
+    "管理员",
+    "管理員",
+    "系统管理员",
+    "超级管理员",
+    "系统",
+    "系統",
+    "系统消息",
+    "系统通知",
+    "服务器",
+    "伺服器",
+    "客服",
+    "官方",
+    "官方客服",
+    "版主",
+    "群主",
+    "所有人",
+    "全体成员",
+    "全體成員",
+    "大家",
+    "在线",
+    "通知",
+    "公告",
+    "机器人",
+    "匿名",
+    "游客",
+    "访客",
+    "未知",
+    "已注销",
+    // 日本語, 한국어, русский
+    "管理者",
+    "運営",
+    "システム",
+    "全員",
+    "관리자",
+    "시스템",
+    "운영자",
+    "админ",
+    "администратор",
+    "система",
+    "поддержка",
+    "модератор",
+];
+
+/// Whether a name with this skeleton is, or looks like, a reserved one.
+pub(super) fn is_reserved(skeleton: &Skeleton) -> bool {
+    static SKELETONS: LazyLock<HashSet<Skeleton>> = LazyLock::new(|| {
+        RESERVED_NAMES
+            .iter()
+            .map(|name| Skeleton::of(name))
+            .collect()
+    });
+    SKELETONS.contains(skeleton)
+}

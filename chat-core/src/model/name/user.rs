@@ -1,0 +1,71 @@
+//! [`UserName`].
+
+use std::sync::Arc;
+
+use super::canonical::{self, Skeleton};
+use super::{NameError, name_string, reserved};
+
+/// The unique name of an account, in its canonical spelling: lower case, NFC, ordinary width.
+///
+/// Equality is byte equality of the canonical form, so `Alice`, `ＡＬＩＣＥ` and `alice` are one name. Cloning is cheap.
+///
+/// # Examples
+/// ```
+/// use chat_core::model::{NameError, UserName};
+///
+/// assert_eq!(UserName::parse("Ａlice")?.as_str(), "alice");
+/// assert_eq!(UserName::parse("小明")?.as_str(), "小明");
+/// assert_eq!(UserName::parse("аlice"), Err(NameError::MixedScripts)); // the first letter is Cyrillic
+/// # Ok::<(), NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserName(pub(super) Arc<str>);
+
+name_string!(UserName);
+
+impl UserName {
+    /// Most code points of a name.
+    pub const MAX_CHARS: usize = 32;
+    /// Most bytes of a name in UTF-8.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Reads a name somebody wants to have.
+    ///
+    /// # Errors
+    /// A [`NameError`] that says what to change; [`NameError::Reserved`] for names of [`super::RESERVED_NAMES`] and
+    /// whatever looks like them.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let name = Self::parse_any(text)?;
+        if reserved::is_reserved(&name.skeleton()) {
+            return Err(NameError::Reserved);
+        }
+        Ok(name)
+    }
+
+    /// Reads a name that may be a reserved one: for login, for looking somebody up, and for operators, who may
+    /// give reserved names away.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), never [`NameError::Reserved`].
+    pub fn parse_any(text: &str) -> Result<Self, NameError> {
+        const RULES: canonical::Rules = canonical::Rules {
+            max_chars: UserName::MAX_CHARS,
+            max_bytes: UserName::MAX_BYTES,
+            punctuation: &['_', '-', '.'],
+            allowed: "letters, digits, '_', '-' and '.'",
+        };
+        RULES.check_input(text)?;
+        let name = canonical::fold_case(&canonical::fold_width(text));
+        RULES.check_length(&name)?;
+        RULES.check_characters(&name)?;
+        canonical::Rules::check_whole(&name)?;
+        canonical::check_word(&name)?;
+        Ok(Self(name.into()))
+    }
+
+    /// What all names that look like this one have in common. Unique in a store, so that nobody can imitate a user.
+    #[must_use]
+    pub fn skeleton(&self) -> Skeleton {
+        Skeleton::of(&self.0)
+    }
+}

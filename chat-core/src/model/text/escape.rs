@@ -1,0 +1,85 @@
+//! Printing other people's text without letting it move the cursor, recolour the screen, forge a line or turn it around.
+
+use std::borrow::Cow;
+
+/// Most bytes of one value in a log line.
+const LOG_MAX_BYTES: usize = 256;
+
+/// Text for a terminal: control characters and bidirectional controls appear as `\u{1b}`; line breaks and tabs stay.
+/// A carriage return stays only in front of a line feed. Borrows when there is nothing to escape.
+///
+/// # Examples
+/// ```
+/// use chat_core::model::sanitize_for_terminal;
+///
+/// assert_eq!(sanitize_for_terminal("\x1b[31mred"), "\\u{1b}[31mred");
+/// assert_eq!(sanitize_for_terminal("你好\n"), "你好\n");
+/// ```
+#[must_use]
+pub fn sanitize_for_terminal(text: &str) -> Cow<'_, str> {
+    escape(text, |c, next| match c {
+        '\n' | '\t' => false,
+        '\r' => next != Some('\n'),
+        _ => is_unsafe(c),
+    })
+}
+
+/// Text for one line of a log: as for a terminal, line breaks and tabs escaped too, and at most 256 bytes of it with `…`
+/// where the rest was.
+#[must_use]
+pub fn escape_for_log(text: &str) -> Cow<'_, str> {
+    let end = char_boundary(text, LOG_MAX_BYTES);
+    let mut escaped = escape(&text[..end], |c, _| is_unsafe(c));
+    if end < text.len() || escaped.len() > LOG_MAX_BYTES {
+        let mut shortened = escaped.into_owned();
+        shortened.truncate(char_boundary(&shortened, LOG_MAX_BYTES));
+        shortened.push('…');
+        escaped = Cow::Owned(shortened);
+    }
+    escaped
+}
+
+/// The last place at or before `at` where the text can be cut.
+fn char_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
+}
+
+/// Whether a character changes the direction of text around it (UAX #9 §2).
+pub(in crate::model) fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Controls (C0, DEL, C1), bidirectional controls, line and paragraph separators, byte order mark, interlinear notes.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || is_bidi_control(c)
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
+        )
+}
+
+/// Escapes every character for which `unsafe_here(character, next)` holds.
+fn escape(text: &str, unsafe_here: impl Fn(char, Option<char>) -> bool) -> Cow<'_, str> {
+    let mut escaped = String::new();
+    let mut copied = 0;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        if unsafe_here(c, chars.peek().map(|(_, next)| *next)) {
+            escaped.push_str(&text[copied..at]);
+            match c {
+                '\n' | '\r' | '\t' => escaped.extend(c.escape_default()),
+                _ => escaped.extend(c.escape_unicode()),
+            }
+            copied = at + c.len_utf8();
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    escaped.push_str(&text[copied..]);
+    Cow::Owned(escaped)
+}

@@ -1,0 +1,174 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn message_text_is_byte_exact() {
+    for text in [
+        "a",
+        " ",
+        "你好\r\n",
+        "e\u{301}",
+        "é",
+        "𠮷",
+        "👨‍👩‍👧‍👦",
+        "\u{202e}",
+        "\u{1b}[0m",
+        "\u{feff}x",
+    ] {
+        assert_eq!(MessageText::new(text).unwrap().as_str(), text);
+        assert_eq!(MessageText::new(text.to_owned()).unwrap().as_str(), text);
+    }
+    assert!(MessageText::new("x".repeat(16 * 1024)).is_ok());
+}
+
+#[test]
+fn message_text_refuses_clearly() {
+    assert_eq!(MessageText::new(""), Err(TextError::Empty));
+    assert_eq!(
+        MessageText::new("a\0b"),
+        Err(TextError::Forbidden(ShownChar('\0')))
+    );
+    let marks = MessageText::new("\u{301}".repeat(32 * 1024)).unwrap_err();
+    assert_eq!(
+        marks.to_string(),
+        "the text has 65536 bytes, more than the 16384 allowed; shorten it or send it in parts"
+    );
+    assert_eq!(
+        MessageText::with_limit("abc", 2),
+        Err(TextError::TooManyBytes { actual: 3, max: 2 })
+    );
+}
+
+#[test]
+fn bodies_do_not_show_in_debug() {
+    assert_eq!(
+        format!("{:?}", MessageText::new("secret").unwrap()),
+        "MessageText(6 bytes)"
+    );
+    assert_eq!(
+        format!("{:?}", Note::new("secret").unwrap()),
+        "ShortText(6 bytes)"
+    );
+}
+
+#[test]
+fn notes_and_descriptions_count_characters() {
+    assert!(Note::new("").unwrap().is_empty());
+    assert!(Note::new("友".repeat(200)).is_ok());
+    assert_eq!(
+        Note::new("友".repeat(201)),
+        Err(TextError::TooManyChars { max: 200 })
+    );
+    assert!(Description::new("two\nlines\t\u{1f37a}").is_ok());
+    assert!(Description::new("x".repeat(1000)).is_ok());
+    assert_eq!(
+        Description::new("x".repeat(1001)),
+        Err(TextError::TooManyChars { max: 1000 })
+    );
+    assert_eq!(
+        Note::new("\x1b[31m"),
+        Err(TextError::Forbidden(ShownChar('\x1b')))
+    );
+    assert!(matches!(Note::new("\0"), Err(TextError::Forbidden(_))));
+}
+
+#[test]
+fn reactions() {
+    for good in [
+        "👍",
+        "❤️",
+        "👍🏽",
+        "🏳️‍🌈",
+        "🇨🇳",
+        "👨‍👩‍👧‍👦",
+        "👩🏽‍❤️‍💋‍👨🏿",
+        "🏴󠁧󠁢󠁳󠁣󠁴󠁿",
+        "1️⃣",
+        "+1",
+        "赞",
+        "哈哈",
+        "LGTM",
+        ":tada:",
+    ] {
+        assert_eq!(
+            Emoji::new(good)
+                .unwrap_or_else(|e| panic!("{good}: {e}"))
+                .as_str(),
+            good
+        );
+    }
+    assert_eq!(Emoji::new(""), Err(TextError::Empty));
+    assert!(matches!(Emoji::new("a b"), Err(TextError::Forbidden(_))));
+    assert!(matches!(Emoji::new("a\n"), Err(TextError::Forbidden(_))));
+    assert!(matches!(
+        Emoji::new("👍\u{202e}"),
+        Err(TextError::Forbidden(_))
+    ));
+    assert!(matches!(Emoji::new("\u{1b}"), Err(TextError::Forbidden(_))));
+    assert!(matches!(
+        Emoji::new("\u{fe0f}"),
+        Err(TextError::NotAReaction { .. })
+    ));
+    assert!(matches!(
+        Emoji::new("\u{200d}\u{301}"),
+        Err(TextError::NotAReaction { .. })
+    ));
+    assert!(matches!(
+        Emoji::new("ninechars"),
+        Err(TextError::NotAReaction { .. })
+    ));
+    assert!(matches!(
+        Emoji::new(&"👍".repeat(11)),
+        Err(TextError::TooManyBytes { .. })
+    ));
+}
+
+#[test]
+fn terminals_get_no_controls() {
+    for (text, shown) in [
+        ("你好 alice\t!\n", "你好 alice\t!\n"),
+        ("a\r\nb", "a\r\nb"),
+        ("safe\rforged", "safe\\rforged"),
+        ("\x1b]0;title\x07", "\\u{1b}]0;title\\u{7}"),
+        ("\u{9b}31m", "\\u{9b}31m"),
+        ("x\u{202e}gpj.exe", "x\\u{202e}gpj.exe"),
+        ("a\u{2028}b", "a\\u{2028}b"),
+        ("\x7f", "\\u{7f}"),
+        ("👨‍👩‍👧‍👦", "👨‍👩‍👧‍👦"),
+    ] {
+        assert_eq!(sanitize_for_terminal(text), shown);
+    }
+    assert!(matches!(
+        sanitize_for_terminal("plain"),
+        std::borrow::Cow::Borrowed(_)
+    ));
+}
+
+#[test]
+fn log_values_are_one_short_line() {
+    assert_eq!(escape_for_log("two\nlines\t\r"), "two\\nlines\\t\\r");
+    assert_eq!(escape_for_log(&"x".repeat(256)).len(), 256);
+    let long = escape_for_log(&"王".repeat(500)).into_owned();
+    assert!(long.ends_with('…') && long.len() <= 256 + '…'.len_utf8());
+    let controls = escape_for_log(&"\x1b".repeat(200)).into_owned();
+    assert!(controls.ends_with('…') && controls.len() <= 256 + '…'.len_utf8());
+}
+
+proptest! {
+    #[test]
+    fn nothing_unsafe_survives(text in any::<String>()) {
+        let unsafe_for_logs = |c: char| c.is_control() || is_bidi_control(c);
+        prop_assert!(!escape_for_log(&text).contains(unsafe_for_logs));
+        let shown = sanitize_for_terminal(&text);
+        prop_assert!(!shown.contains(|c: char| unsafe_for_logs(c) && !"\n\r\t".contains(c)));
+        prop_assert!(!shown.replace("\r\n", "").contains('\r'));
+        let again = sanitize_for_terminal(&shown);
+        prop_assert_eq!(&again, &shown);
+    }
+
+    #[test]
+    fn never_panics(text in any::<String>()) {
+        let _ = (MessageText::new(text.as_str()), Note::new(text.as_str()), Emoji::new(&text));
+    }
+}
