@@ -1,6 +1,13 @@
 //! An embeddable chat engine.
 
 pub mod auth;
+pub mod bus;
+pub mod clock;
+pub mod cluster;
 pub mod model;
 pub mod secure;
+pub mod store;
 pub mod transport;
+
+pub use async_trait::async_trait;
+pub use bytes::Bytes;

@@ -1,10 +1,27 @@
-//! Our words as plain data: ids, events, commands, outcomes and their codes.
+//! Our words as plain data: ids, events, commands, outcomes and their codes. Imports nothing else of ours.
 
+mod account;
+mod code;
+mod conversation;
+mod event;
+mod id;
 mod name;
+mod outcome;
+mod page;
 mod text;
 
-pub use name::{DisplayName, GroupName, NameError, RESERVED_NAMES, ShownChar, Skeleton, UserName};
-pub use text::{
-    Description, Emoji, MessageText, Note, ShortText, TextError, escape_for_log,
-    sanitize_for_terminal,
+pub use account::{Account, Contact, ContactState, Device, DirectPolicy, PresenceState, UserInfo};
+pub use code::{CloseCode, ReplyCode};
+pub use conversation::{Conversation, ConversationKind, GroupProfile, JoinPolicy, Member, MemberState, Role};
+pub use event::{Event, EventBody, EventKind, Message};
+pub use id::{
+    ClientMessageId, ConnectionId, ConversationId, DeviceId, EventId, NodeId, Seq, SessionEpoch, SessionId, StoreEpoch,
+    Timestamp, UserId,
 };
+pub use name::{DisplayName, GroupName, NameError, RESERVED_NAMES, ShownChar, Skeleton, UserName};
+pub use outcome::{
+    Appended, ContactInfo, ConversationInfo, ConversationView, DeviceInfo, GroupInfo, HistoryEvent, HistoryPage,
+    MemberInfo, Outcome, Push,
+};
+pub use page::{Page, PageFrom};
+pub use text::{Description, Emoji, MessageText, Note, ShortText, TextError, escape_for_log, sanitize_for_terminal};

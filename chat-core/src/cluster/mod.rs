@@ -1,0 +1,60 @@
+//! Ports to soft state that expires unless it is renewed: which nodes there are, and which users can be reached.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::model::{DeviceId, NodeId, PresenceState, UserId};
+
+/// What a node tells the others of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeInfo {
+    /// Its id, the same for its whole life.
+    pub id: NodeId,
+    /// Grows at each start, so that old claims can be told from new.
+    pub incarnation: u64,
+    /// Where clients reach it, as `sc1://host:port` and the like; empty if nowhere.
+    pub addresses: Vec<String>,
+    /// Live sessions.
+    pub sessions: u32,
+    /// It takes no new sessions.
+    pub draining: bool,
+}
+
+/// The nodes there are, newest view, the own one among them.
+pub type Nodes = Arc<[NodeInfo]>;
+
+/// Why the cluster's soft state could not be read or written. Nothing durable depends on it.
+#[derive(Debug, Error)]
+#[error("the cluster state is unavailable")]
+pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Finds the other nodes.
+#[async_trait]
+pub trait Discovery: Debug + Send + Sync + 'static {
+    /// Makes the node known and yields the newest whole view, not differences. The backend keeps the claim alive.
+    async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError>;
+
+    /// Replaces what the node tells of itself.
+    async fn update(&self, me: NodeInfo) -> Result<(), ClusterError>;
+
+    /// Withdraws the node.
+    async fn leave(&self, id: NodeId) -> Result<(), ClusterError>;
+}
+
+/// Knows which devices of which users are connected, on any node. A claim lives as long as its node's lease does.
+#[async_trait]
+pub trait Presence: Debug + Send + Sync + 'static {
+    /// This device is connected to this node, in this state. A newer claim of the same device replaces an older one.
+    async fn set(&self, node: NodeId, user: UserId, device: DeviceId, state: PresenceState)
+    -> Result<(), ClusterError>;
+
+    /// This device is no longer connected to this node. Does nothing if another node claimed it since.
+    async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError>;
+
+    /// Connected devices of these users and their states.
+    async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError>;
+}

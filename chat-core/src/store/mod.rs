@@ -1,0 +1,65 @@
+//! The port to what survives a restart.
+//!
+//! A [`Store`] has two faces. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`], [`ConversationStore`],
+//! [`MessageStore`] and [`CursorStore`]: each method sees one consistent snapshot of what was committed. **Writes** are
+//! units of work: [`Store::transact`] runs a [`Unit`] against a [`Transaction`], a set of primitives over the same
+//! tables, and commits all of it or nothing. What a unit decides (who may send, which number is next, is this a
+//! retry) is written once, in the engine; a store supplies locking, uniqueness and durability.
+//!
+//! # Contract
+//! - When `transact` returns `Ok`, everything the unit wrote is durable: it survives the death of the process and a
+//!   power cut. When it returns [`StoreError::Unavailable`], it may or may not have been written.
+//! - [`ConversationTx::lock_conversation`] excludes every other transaction that locks the same conversation until this
+//!   one ends, on all nodes. Whatever the transaction reads of that conversation afterwards is the latest committed.
+//! - Likewise [`AccountTx::lock_device`] for a device and [`ContactTx::lock_contacts`] for a pair of users.
+//! - A unit may be run more than once (after a deadlock, say): it must not keep state from one run to the next. Locks are
+//!   taken in the order devices, contacts, conversations by ascending id, so that units do not deadlock.
+//! - A unit awaits nothing but its transaction.
+
+mod accounts;
+mod contacts;
+mod conversations;
+mod cursors;
+mod error;
+mod messages;
+mod unit;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+pub use accounts::{AccountStore, AccountTx, NewAccount};
+pub use contacts::{ContactStore, ContactTx};
+pub use conversations::{ConversationStore, ConversationTx, Head, NewConversation};
+pub use cursors::CursorStore;
+pub use error::{StoreError, TxError};
+pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
+pub use unit::{Operation, StoreExt, Unit};
+
+use crate::model::StoreEpoch;
+
+/// What survives a restart. See the [module](self) for the contract.
+#[async_trait]
+pub trait Store: AccountStore + ContactStore + ConversationStore + MessageStore + CursorStore {
+    /// Runs `unit` in one transaction and commits it. Use [`StoreExt::run`], which hands the result out.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the unit ended with [`TxError::Abort`]; nothing was written.
+    /// [`StoreError::Unavailable`]: it may or may not have been written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves that same doubt, nothing worse: the transaction runs to its end elsewhere.
+    async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError>;
+
+    /// Names the history that this store holds.
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
+
+    /// Finishes what was begun and releases files, connections and threads. Afterwards every call is
+    /// [`StoreError::Unavailable`]. Idempotent.
+    async fn close(&self);
+}
+
+/// The primitives of a unit of work, over one open transaction.
+pub trait Transaction: AccountTx + ContactTx + ConversationTx + MessageTx + Debug + Send {}
+
+impl<T: AccountTx + ContactTx + ConversationTx + MessageTx + Debug + Send> Transaction for T {}
