@@ -34,9 +34,7 @@ pub enum NameError {
     #[error("the name is empty; type at least one letter")]
     Empty,
     /// Longer than a name of this kind may be.
-    #[error(
-        "the name is too long; use at most {max_characters} characters and {max_bytes} bytes of UTF-8"
-    )]
+    #[error("the name is too long; use at most {max_characters} characters and {max_bytes} bytes of UTF-8")]
     TooLong {
         /// Most characters: code points for user and group names, graphemes for display names.
         max_characters: usize,
@@ -73,9 +71,7 @@ pub enum NameError {
         max: usize,
     },
     /// Left-to-right and right-to-left characters in an order that reads differently than it is stored.
-    #[error(
-        "the name mixes writing directions ambiguously; write it in one direction, without digits in front"
-    )]
+    #[error("the name mixes writing directions ambiguously; write it in one direction, without digits in front")]
     Direction,
     /// Kept for the operators of the server, or for mentions such as `@all`.
     #[error("the name is reserved; choose another one")]

@@ -26,9 +26,7 @@ pub enum TextError {
     #[error("the text is empty; write something")]
     Empty,
     /// More bytes than allowed.
-    #[error(
-        "the text has {actual} bytes, more than the {max} allowed; shorten it or send it in parts"
-    )]
+    #[error("the text has {actual} bytes, more than the {max} allowed; shorten it or send it in parts")]
     TooManyBytes {
         /// Bytes it has.
         actual: usize,
@@ -74,18 +72,12 @@ impl MessageText {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn with_limit(
-        text: impl Into<Arc<str>> + AsRef<str>,
-        max_bytes: usize,
-    ) -> Result<Self, TextError> {
+    pub fn with_limit(text: impl Into<Arc<str>> + AsRef<str>, max_bytes: usize) -> Result<Self, TextError> {
         let actual = text.as_ref().len();
         if actual == 0 {
             Err(TextError::Empty)
         } else if actual > max_bytes {
-            Err(TextError::TooManyBytes {
-                actual,
-                max: max_bytes,
-            })
+            Err(TextError::TooManyBytes { actual, max: max_bytes })
         } else if text.as_ref().contains('\0') {
             Err(TextError::Forbidden(ShownChar('\0')))
         } else {

@@ -95,9 +95,7 @@ pub(super) fn fold_width(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\u{3000}' | '\u{FF00}'..='\u{FFEF}' => {
-                decompose_compatible(c, |part| folded.push(part))
-            }
+            '\u{3000}' | '\u{FF00}'..='\u{FFEF}' => decompose_compatible(c, |part| folded.push(part)),
             _ => folded.push(c),
         }
     }

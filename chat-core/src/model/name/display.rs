@@ -52,13 +52,8 @@ impl DisplayName {
             return Err(too_long);
         }
         let marks = |grapheme: &str| grapheme.nfd().filter(|c| is_stacked_mark(*c)).count();
-        if name
-            .graphemes(true)
-            .any(|grapheme| marks(grapheme) > Self::MAX_MARKS)
-        {
-            return Err(NameError::TooManyMarks {
-                max: Self::MAX_MARKS,
-            });
+        if name.graphemes(true).any(|grapheme| marks(grapheme) > Self::MAX_MARKS) {
+            return Err(NameError::TooManyMarks { max: Self::MAX_MARKS });
         }
         Ok(Self(name.into()))
     }
@@ -89,10 +84,7 @@ fn is_variation_selector(c: char) -> bool {
 
 /// Whether a character leaves ink: not a space, a mark, a format character or one of the blank "letters".
 pub(in crate::model) fn is_visible(c: char) -> bool {
-    let blank_letter = matches!(
-        c,
-        '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' | '\u{2800}'
-    );
+    let blank_letter = matches!(c, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' | '\u{2800}');
     !blank_letter
         && !is_unprintable(c)
         && !matches!(

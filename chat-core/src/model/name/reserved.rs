@@ -109,11 +109,7 @@ pub const RESERVED_NAMES: &[&str] = &[
 
 /// Whether a name with this skeleton is, or looks like, a reserved one.
 pub(super) fn is_reserved(skeleton: &Skeleton) -> bool {
-    static SKELETONS: LazyLock<HashSet<Skeleton>> = LazyLock::new(|| {
-        RESERVED_NAMES
-            .iter()
-            .map(|name| Skeleton::of(name))
-            .collect()
-    });
+    static SKELETONS: LazyLock<HashSet<Skeleton>> =
+        LazyLock::new(|| RESERVED_NAMES.iter().map(|name| Skeleton::of(name)).collect());
     SKELETONS.contains(skeleton)
 }

@@ -215,9 +215,7 @@ fn look_alikes_share_a_skeleton() {
 #[test]
 fn operators_and_logins_may_use_reserved_names() {
     assert_eq!(
-        UserName::parse_any("Admin")
-            .map(|name| name.to_string())
-            .as_deref(),
+        UserName::parse_any("Admin").map(|name| name.to_string()).as_deref(),
         Ok("admin")
     );
     for name in RESERVED_NAMES {
@@ -244,9 +242,7 @@ fn group_names_keep_capitals_and_fold_spaces() {
         let name = GroupName::parse(typed).unwrap_or_else(|e| panic!("{typed:?}: {e}"));
         assert_eq!((name.as_str(), name.key().as_str()), (shown, key));
     }
-    let same = |a: &str, b: &str| {
-        GroupName::parse(a).unwrap().skeleton() == GroupName::parse(b).unwrap().skeleton()
-    };
+    let same = |a: &str, b: &str| GroupName::parse(a).unwrap().skeleton() == GroupName::parse(b).unwrap().skeleton();
     assert!(same("Rust 1", "rust l"));
     assert!(same("Сосо", "COCO"), "capitals do not hide a look-alike");
     assert!(!same("Rust 1", "Rust 2"));
@@ -298,11 +294,7 @@ fn display_names_are_free_but_printable() {
         ("a\u{202e}b\u{2066}c\u{200f}", "abc"),
         ("O'Neil (✈)", "O'Neil (✈)"),
     ] {
-        assert_eq!(
-            DisplayName::parse(typed).unwrap().as_str(),
-            shown,
-            "{typed:?}"
-        );
+        assert_eq!(DisplayName::parse(typed).unwrap().as_str(), shown, "{typed:?}");
     }
     for invisible in [
         "",
@@ -313,20 +305,9 @@ fn display_names_are_free_but_printable() {
         "\u{fe0f}",
         "\u{301}",
     ] {
-        assert_eq!(
-            DisplayName::parse(invisible),
-            Err(NameError::Empty),
-            "{invisible:?}"
-        );
+        assert_eq!(DisplayName::parse(invisible), Err(NameError::Empty), "{invisible:?}");
     }
-    for bad in [
-        "a\nb",
-        "a\0b",
-        "\x1b[31mred",
-        "a\u{2028}b",
-        "a\u{9b}b",
-        "a\u{e000}",
-    ] {
+    for bad in ["a\nb", "a\0b", "\x1b[31mred", "a\u{2028}b", "a\u{9b}b", "a\u{e000}"] {
         assert!(
             matches!(DisplayName::parse(bad), Err(NameError::Forbidden { .. })),
             "{bad:?}"
@@ -342,10 +323,7 @@ fn display_names_are_free_but_printable() {
         Err(NameError::TooLong { .. })
     ));
     let zalgo = format!("x{}", "\u{323}".repeat(5));
-    assert_eq!(
-        DisplayName::parse(&zalgo),
-        Err(NameError::TooManyMarks { max: 4 })
-    );
+    assert_eq!(DisplayName::parse(&zalgo), Err(NameError::TooManyMarks { max: 4 }));
     assert!(matches!(
         DisplayName::parse(&"\u{301}".repeat(32 * 1024)),
         Err(NameError::TooLong { .. })
@@ -354,15 +332,13 @@ fn display_names_are_free_but_printable() {
 
 /// Characters that stress every rule, in short strings.
 fn tricky() -> impl Strategy<Value = String> {
-    let pool: Vec<char> = "aAbBiIlL1oO0mrnZzßſİıσςΣΑαаАсоДжк小明王二ニロｶﾞＡａ１각ᄀ\u{1161}\u{11a8}é\u{301}\u{307}\u{323}\
+    let pool: Vec<char> =
+        "aAbBiIlL1oO0mrnZzßſİıσςΣΑαаАсоДжк小明王二ニロｶﾞＡａ１각ᄀ\u{1161}\u{11a8}é\u{301}\u{307}\u{323}\
                            שלוםعلي7٣۳२राम_-. \u{3000}\u{202e}\u{200d}\u{fe0f}🍺+#&K\u{212b}ǅﬁ\u{345}"
-        .chars()
-        .collect();
-    prop::collection::vec(
-        prop_oneof![8 => prop::sample::select(pool), 1 => any::<char>()],
-        0..12,
-    )
-    .prop_map(|chars| chars.into_iter().collect())
+            .chars()
+            .collect();
+    prop::collection::vec(prop_oneof![8 => prop::sample::select(pool), 1 => any::<char>()], 0..12)
+        .prop_map(|chars| chars.into_iter().collect())
 }
 
 proptest! {

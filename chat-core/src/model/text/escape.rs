@@ -54,12 +54,7 @@ pub(in crate::model) fn is_bidi_control(c: char) -> bool {
 
 /// Controls (C0, DEL, C1), bidirectional controls, line and paragraph separators, byte order mark, interlinear notes.
 fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || is_bidi_control(c)
-        || matches!(
-            c,
-            '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
-        )
+    c.is_control() || is_bidi_control(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
 /// Escapes every character for which `unsafe_here(character, next)` holds.

@@ -25,10 +25,7 @@ fn message_text_is_byte_exact() {
 #[test]
 fn message_text_refuses_clearly() {
     assert_eq!(MessageText::new(""), Err(TextError::Empty));
-    assert_eq!(
-        MessageText::new("a\0b"),
-        Err(TextError::Forbidden(ShownChar('\0')))
-    );
+    assert_eq!(MessageText::new("a\0b"), Err(TextError::Forbidden(ShownChar('\0'))));
     let marks = MessageText::new("\u{301}".repeat(32 * 1024)).unwrap_err();
     assert_eq!(
         marks.to_string(),
@@ -46,30 +43,21 @@ fn bodies_do_not_show_in_debug() {
         format!("{:?}", MessageText::new("secret").unwrap()),
         "MessageText(6 bytes)"
     );
-    assert_eq!(
-        format!("{:?}", Note::new("secret").unwrap()),
-        "ShortText(6 bytes)"
-    );
+    assert_eq!(format!("{:?}", Note::new("secret").unwrap()), "ShortText(6 bytes)");
 }
 
 #[test]
 fn notes_and_descriptions_count_characters() {
     assert!(Note::new("").unwrap().is_empty());
     assert!(Note::new("友".repeat(200)).is_ok());
-    assert_eq!(
-        Note::new("友".repeat(201)),
-        Err(TextError::TooManyChars { max: 200 })
-    );
+    assert_eq!(Note::new("友".repeat(201)), Err(TextError::TooManyChars { max: 200 }));
     assert!(Description::new("two\nlines\t\u{1f37a}").is_ok());
     assert!(Description::new("x".repeat(1000)).is_ok());
     assert_eq!(
         Description::new("x".repeat(1001)),
         Err(TextError::TooManyChars { max: 1000 })
     );
-    assert_eq!(
-        Note::new("\x1b[31m"),
-        Err(TextError::Forbidden(ShownChar('\x1b')))
-    );
+    assert_eq!(Note::new("\x1b[31m"), Err(TextError::Forbidden(ShownChar('\x1b'))));
     assert!(matches!(Note::new("\0"), Err(TextError::Forbidden(_))));
 }
 
@@ -92,32 +80,21 @@ fn reactions() {
         ":tada:",
     ] {
         assert_eq!(
-            Emoji::new(good)
-                .unwrap_or_else(|e| panic!("{good}: {e}"))
-                .as_str(),
+            Emoji::new(good).unwrap_or_else(|e| panic!("{good}: {e}")).as_str(),
             good
         );
     }
     assert_eq!(Emoji::new(""), Err(TextError::Empty));
     assert!(matches!(Emoji::new("a b"), Err(TextError::Forbidden(_))));
     assert!(matches!(Emoji::new("a\n"), Err(TextError::Forbidden(_))));
-    assert!(matches!(
-        Emoji::new("👍\u{202e}"),
-        Err(TextError::Forbidden(_))
-    ));
+    assert!(matches!(Emoji::new("👍\u{202e}"), Err(TextError::Forbidden(_))));
     assert!(matches!(Emoji::new("\u{1b}"), Err(TextError::Forbidden(_))));
-    assert!(matches!(
-        Emoji::new("\u{fe0f}"),
-        Err(TextError::NotAReaction { .. })
-    ));
+    assert!(matches!(Emoji::new("\u{fe0f}"), Err(TextError::NotAReaction { .. })));
     assert!(matches!(
         Emoji::new("\u{200d}\u{301}"),
         Err(TextError::NotAReaction { .. })
     ));
-    assert!(matches!(
-        Emoji::new("ninechars"),
-        Err(TextError::NotAReaction { .. })
-    ));
+    assert!(matches!(Emoji::new("ninechars"), Err(TextError::NotAReaction { .. })));
     assert!(matches!(
         Emoji::new(&"👍".repeat(11)),
         Err(TextError::TooManyBytes { .. })
@@ -139,10 +116,7 @@ fn terminals_get_no_controls() {
     ] {
         assert_eq!(sanitize_for_terminal(text), shown);
     }
-    assert!(matches!(
-        sanitize_for_terminal("plain"),
-        std::borrow::Cow::Borrowed(_)
-    ));
+    assert!(matches!(sanitize_for_terminal("plain"), std::borrow::Cow::Borrowed(_)));
 }
 
 #[test]
