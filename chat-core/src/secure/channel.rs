@@ -1,0 +1,59 @@
+//! An established channel: two halves and the name both sides know it by.
+
+use std::{fmt, time::Instant};
+
+use super::{cipher::Cipher, opener::Opener, sealer::Sealer};
+
+/// What a handshake ends in. Split it to read and write from different places.
+pub struct Channel {
+    sealer: Sealer,
+    opener: Opener,
+    binding: [u8; 32],
+}
+
+impl Channel {
+    pub(super) const fn new(
+        send: Cipher,
+        receive: Cipher,
+        binding: [u8; 32],
+        now: Instant,
+    ) -> Self {
+        Self {
+            sealer: Sealer::new(send, now),
+            opener: Opener::new(receive, now),
+            binding,
+        }
+    }
+
+    /// The sending half.
+    pub const fn sealer(&mut self) -> &mut Sealer {
+        &mut self.sealer
+    }
+
+    /// The receiving half.
+    pub const fn opener(&mut self) -> &mut Opener {
+        &mut self.opener
+    }
+
+    /// 32 bytes that are the same at both ends of this channel and different for every other (Noise's handshake hash, §11.2).
+    /// Not secret.
+    #[must_use]
+    pub const fn binding(&self) -> &[u8; 32] {
+        &self.binding
+    }
+
+    /// The two halves, each with its own key.
+    #[must_use]
+    pub fn split(self) -> (Sealer, Opener) {
+        (self.sealer, self.opener)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("sealer", &self.sealer)
+            .field("opener", &self.opener)
+            .finish_non_exhaustive()
+    }
+}

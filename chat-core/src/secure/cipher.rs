@@ -1,0 +1,104 @@
+//! AES-256-GCM under a counter: Noise's `CipherState`.
+
+use aes_gcm::{Aes256Gcm, Key, KeyInit, Nonce, Tag, aead::AeadInOut};
+use zeroize::Zeroize;
+
+use super::keys::SecretBytes;
+
+/// Bytes that authentication adds.
+pub(super) const TAG_LEN: usize = 16;
+/// The first counter value that is never used: there is no way back to an earlier nonce.
+const COUNTER_END: u64 = 1 << 63;
+
+/// One direction's key and the number of the next record.
+///
+/// The expanded key (round keys and GHASH key) is about a kilobyte, so it lives in a box: moving a cipher moves a pointer and leaves
+/// no copy of the key behind, and a connection's state stays small where it is stored.
+pub(super) struct Cipher {
+    aead: Box<Aes256Gcm>,
+    counter: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum CipherError {
+    BadTag,
+    Exhausted,
+}
+
+impl Cipher {
+    pub(super) fn new(key: &SecretBytes) -> Self {
+        Self {
+            aead: expand(key),
+            counter: 0,
+        }
+    }
+
+    /// Encrypts in place and returns the tag; moves the counter.
+    pub(super) fn encrypt(
+        &mut self,
+        ad: &[u8],
+        buffer: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], CipherError> {
+        let nonce = self.nonce()?;
+        let tag = self
+            .aead
+            .encrypt_inout_detached(&nonce, ad, buffer.into())
+            .map_err(|_| CipherError::Exhausted)?;
+        self.counter += 1;
+        Ok(tag.into())
+    }
+
+    /// Decrypts in place. On a wrong tag neither the buffer nor the counter changes.
+    pub(super) fn decrypt(
+        &mut self,
+        ad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), CipherError> {
+        let nonce = self.nonce()?;
+        self.aead
+            .decrypt_inout_detached(&nonce, ad, buffer.into(), &Tag::from(*tag))
+            .map_err(|_| CipherError::BadTag)?;
+        self.counter += 1;
+        Ok(())
+    }
+
+    /// Noise `REKEY`: the next key is the encryption of zeros under the highest nonce. The counter goes on.
+    pub(super) fn rekey(&mut self) {
+        let mut key = SecretBytes::default();
+        let mut tag = self
+            .aead
+            .encrypt_inout_detached(&nonce(u64::MAX), &[], key.as_mut_slice().into())
+            .expect("32 bytes are within the cipher's limit");
+        tag.as_mut_slice().zeroize();
+        self.aead = expand(&key);
+    }
+
+    fn nonce(&self) -> Result<Nonce<aes_gcm::aead::consts::U12>, CipherError> {
+        if self.counter >= COUNTER_END {
+            return Err(CipherError::Exhausted);
+        }
+        Ok(nonce(self.counter))
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_counter(&mut self, counter: u64) {
+        self.counter = counter;
+    }
+
+    #[cfg(test)]
+    pub(super) const fn counter(&self) -> u64 {
+        self.counter
+    }
+}
+
+fn expand(key: &SecretBytes) -> Box<Aes256Gcm> {
+    let key: &Key<Aes256Gcm> = (&**key).into();
+    Box::new(Aes256Gcm::new(key))
+}
+
+fn nonce(counter: u64) -> Nonce<aes_gcm::aead::consts::U12> {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&counter.to_be_bytes());
+    nonce.into()
+}

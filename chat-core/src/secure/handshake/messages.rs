@@ -1,0 +1,204 @@
+//! The bytes of the handshake's messages. All integers are big-endian.
+
+use std::{fmt, time::Duration};
+
+use super::PROFILE_X25519_AESGCM_SHA256;
+use crate::secure::error::HandshakeError;
+
+/// The longest first message of a client, and so all that a server reads before it knows more.
+pub const MAX_HELLO1: usize = 120;
+/// The longest answer of a server.
+pub const MAX_HELLO2: usize = 1280;
+/// The longest server name in a hello, in bytes.
+pub const MAX_SERVER_NAME: usize = 64;
+/// The longest pause that a client believes from a reject, which nobody has authenticated.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+pub(super) const LENGTH_LEN: usize = 2;
+pub(super) const KEY_LEN: usize = 32;
+const MAGIC: &[u8; 4] = b"SC1\0";
+const MAX_PROFILES: u8 = 8;
+/// Magic, count, one profile, empty name, key.
+const MIN_HELLO1_BODY: usize = 4 + 1 + 2 + 1 + KEY_LEN;
+const REJECT_PROFILE: u16 = 0;
+const REJECT_LEN: usize = 9;
+/// Profile, ephemeral key, encrypted static key, tag of the credential.
+const MIN_HELLO2_BODY: usize = 2 + KEY_LEN + KEY_LEN + 16 + 16;
+
+/// Why a server declines to talk now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RejectCode {
+    /// None of the offered profiles is known here.
+    NoProfile,
+    /// Too much to do.
+    Busy,
+    /// The server is going away.
+    ShuttingDown,
+    /// A code of a later version.
+    Other(u8),
+}
+
+impl RejectCode {
+    const fn to_byte(self) -> u8 {
+        match self {
+            Self::NoProfile => 1,
+            Self::Busy => 2,
+            Self::ShuttingDown => 3,
+            Self::Other(code) => code,
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Self {
+        match byte {
+            1 => Self::NoProfile,
+            2 => Self::Busy,
+            3 => Self::ShuttingDown,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for RejectCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProfile => f.write_str("no common profile"),
+            Self::Busy => f.write_str("busy"),
+            Self::ShuttingDown => f.write_str("shutting down"),
+            Self::Other(code) => write!(f, "reason {code}"),
+        }
+    }
+}
+
+/// The message that declines a handshake: `code`, and when to try again (whole milliseconds, at most [`MAX_RETRY_AFTER`]).
+#[must_use]
+pub fn reject(code: RejectCode, retry_after: Duration) -> [u8; REJECT_LEN] {
+    let millis = u32::try_from(retry_after.min(MAX_RETRY_AFTER).as_millis())
+        .expect("a minute of milliseconds fits");
+    let mut message = [0; REJECT_LEN];
+    message[1] = 7;
+    message[4] = code.to_byte();
+    message[5..].copy_from_slice(&millis.to_be_bytes());
+    message
+}
+
+/// A client's hello: everything before `e` is the prologue of the handshake.
+pub(super) struct Hello1<'a> {
+    pub(super) offers_our_profile: bool,
+    pub(super) name: &'a str,
+    pub(super) prologue: &'a [u8],
+    pub(super) ephemeral: &'a [u8; KEY_LEN],
+}
+
+/// The prologue of a client's hello, to which the ephemeral key is appended.
+pub(super) fn write_prologue(name: &str) -> Result<Vec<u8>, HandshakeError> {
+    if name.len() > MAX_SERVER_NAME {
+        return Err(HandshakeError::NameTooLong(name.len()));
+    }
+    let name_length = u8::try_from(name.len()).expect("limited just above");
+    let body = MIN_HELLO1_BODY as u16 + u16::from(name_length);
+    let mut out = Vec::with_capacity(MAX_HELLO1);
+    out.extend_from_slice(&body.to_be_bytes());
+    out.extend_from_slice(MAGIC);
+    out.push(1);
+    out.extend_from_slice(&PROFILE_X25519_AESGCM_SHA256.to_be_bytes());
+    out.push(name_length);
+    out.extend_from_slice(name.as_bytes());
+    Ok(out)
+}
+
+/// Judges as much of a hello as is there; its whole length once that much has arrived.
+pub(super) fn hello1_length(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
+    let Some(body) = length_field(received) else {
+        return Ok(None);
+    };
+    let total = LENGTH_LEN + usize::from(body);
+    if usize::from(body) < MIN_HELLO1_BODY || total > MAX_HELLO1 {
+        return Err(HandshakeError::LengthOutOfRange(body));
+    }
+    let magic = &received[LENGTH_LEN..received.len().min(LENGTH_LEN + MAGIC.len())];
+    if !MAGIC.starts_with(magic) {
+        return Err(HandshakeError::BadMagic);
+    }
+    Ok((received.len() >= total).then_some(total))
+}
+
+/// Reads a whole hello, of which [`hello1_length`] approved.
+pub(super) fn parse_hello1(message: &[u8]) -> Result<Hello1<'_>, HandshakeError> {
+    let mismatch = HandshakeError::LengthMismatch;
+    let (prologue, ephemeral) = message
+        .split_last_chunk::<KEY_LEN>()
+        .ok_or(mismatch.clone())?;
+    let fields = &prologue[LENGTH_LEN + MAGIC.len()..];
+    let (&count, fields) = fields.split_first().ok_or(mismatch.clone())?;
+    if !(1..=MAX_PROFILES).contains(&count) {
+        return Err(HandshakeError::ProfileCount(count));
+    }
+    let (profiles, fields) = fields
+        .split_at_checked(2 * usize::from(count))
+        .ok_or(mismatch.clone())?;
+    let (&name_length, name) = fields.split_first().ok_or(mismatch.clone())?;
+    if usize::from(name_length) > MAX_SERVER_NAME {
+        return Err(HandshakeError::NameTooLong(name_length.into()));
+    }
+    if name.len() != usize::from(name_length) {
+        return Err(mismatch);
+    }
+    let name = str::from_utf8(name).map_err(|_| HandshakeError::NameNotUtf8)?;
+    let ours = PROFILE_X25519_AESGCM_SHA256.to_be_bytes();
+    Ok(Hello1 {
+        offers_our_profile: profiles.chunks_exact(2).any(|profile| profile == ours),
+        name,
+        prologue,
+        ephemeral,
+    })
+}
+
+/// What a server answers: a hello whose parts are still encrypted, or a reject.
+pub(super) enum Answer {
+    Hello2,
+    Reject {
+        code: RejectCode,
+        retry_after: Duration,
+    },
+}
+
+/// Judges as much of a server's answer as is there; its whole length once that much has arrived.
+pub(super) fn answer_length(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
+    let Some(body) = length_field(received) else {
+        return Ok(None);
+    };
+    let total = LENGTH_LEN + usize::from(body);
+    let is_reject = total == REJECT_LEN;
+    if total > MAX_HELLO2 || (usize::from(body) < MIN_HELLO2_BODY && !is_reject) {
+        return Err(HandshakeError::LengthOutOfRange(body));
+    }
+    if let Some(profile) = received[LENGTH_LEN..].first_chunk() {
+        match u16::from_be_bytes(*profile) {
+            REJECT_PROFILE if is_reject => {}
+            REJECT_PROFILE => return Err(HandshakeError::MalformedReject),
+            _ if is_reject => return Err(HandshakeError::LengthOutOfRange(body)),
+            PROFILE_X25519_AESGCM_SHA256 => {}
+            other => return Err(HandshakeError::ProfileNotOffered(other)),
+        }
+    }
+    Ok((received.len() >= total).then_some(total))
+}
+
+/// Reads a whole answer, of which [`answer_length`] approved.
+pub(super) fn parse_answer(message: &[u8]) -> Answer {
+    match message {
+        [_, _, _, _, code, a, b, c, d] => Answer::Reject {
+            code: RejectCode::from_byte(*code),
+            retry_after: Duration::from_millis(u32::from_be_bytes([*a, *b, *c, *d]).into())
+                .min(MAX_RETRY_AFTER),
+        },
+        _ => Answer::Hello2,
+    }
+}
+
+fn length_field(received: &[u8]) -> Option<u16> {
+    received
+        .first_chunk::<LENGTH_LEN>()
+        .map(|length| u16::from_be_bytes(*length))
+}

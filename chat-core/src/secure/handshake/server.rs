@@ -1,0 +1,186 @@
+//! The server's side: read one hello, then accept or reject it.
+
+use std::{fmt, time::Duration, time::Instant};
+
+use bytes::Bytes;
+
+use super::{
+    PROFILE_X25519_AESGCM_SHA256, RejectCode,
+    messages::{Hello1, LENGTH_LEN, MAX_HELLO1, MAX_HELLO2, hello1_length, parse_hello1, reject},
+};
+use crate::secure::{
+    Channel, HandshakeError, ServerKeys, cipher::CipherError, keys::DhSecret, keys::WeakPublicKey,
+    symmetric::Symmetric,
+};
+
+/// Reads a client's hello. Holds at most [`MAX_HELLO1`] bytes, without the heap.
+pub struct ServerHandshake {
+    buffer: [u8; MAX_HELLO1],
+    filled: usize,
+    over: bool,
+}
+
+impl ServerHandshake {
+    /// Waits for a hello.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            buffer: [0; MAX_HELLO1],
+            filled: 0,
+            over: false,
+        }
+    }
+
+    /// Takes what was read. `None`: read more. A client has to wait for the answer, so bytes after the hello are an error.
+    ///
+    /// Costs no arithmetic: decide by load whether to [`ClientHello::accept`] or to send a [`reject`].
+    ///
+    /// # Errors
+    /// Not a hello, or one that nobody can accept. If [`HandshakeError::reject`] gives bytes send them; close.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<ClientHello>, HandshakeError> {
+        if self.over {
+            return Err(HandshakeError::Over);
+        }
+        let taken = bytes.len().min(MAX_HELLO1 - self.filled);
+        self.buffer[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
+        self.filled += taken;
+        let result = self.read(taken < bytes.len());
+        self.over = !matches!(result, Ok(None));
+        result
+    }
+
+    /// Whether nothing has arrived yet, which tells a port scan from a broken client.
+    #[must_use]
+    pub const fn is_untouched(&self) -> bool {
+        self.filled == 0
+    }
+
+    fn read(&self, overflow: bool) -> Result<Option<ClientHello>, HandshakeError> {
+        let received = &self.buffer[..self.filled];
+        let Some(length) = hello1_length(received)? else {
+            return Ok(None);
+        };
+        let hello = parse_hello1(&received[..length])?;
+        if overflow || received.len() > length {
+            return Err(HandshakeError::UnexpectedData);
+        }
+        if !hello.offers_our_profile {
+            return Err(HandshakeError::NoCommonProfile);
+        }
+        Ok(Some(ClientHello::new(&hello)))
+    }
+}
+
+impl Default for ServerHandshake {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ServerHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandshake")
+            .field("filled", &self.filled)
+            .field("over", &self.over)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HandshakeError {
+    /// What a server sends before it closes, for the one error that the client should hear of.
+    #[must_use]
+    pub fn reject(&self) -> Option<[u8; 9]> {
+        match self {
+            Self::NoCommonProfile => Some(reject(RejectCode::NoProfile, Duration::ZERO)),
+            _ => None,
+        }
+    }
+}
+
+/// A well-formed hello, not yet answered. Nothing in it is proven.
+#[derive(Debug)]
+pub struct ClientHello {
+    server_name: String,
+    prologue: Vec<u8>,
+    ephemeral: [u8; 32],
+}
+
+/// An accepted handshake: send `reply`, then wait for the client's first record.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The server's hello, to be sent as it is.
+    pub reply: Bytes,
+    /// The channel. Send nothing over it before its opener has opened the client's first record: only that proves a live client.
+    pub channel: Channel,
+    /// The server name the client asked for; may be empty. Chosen by the client, so escape it in logs.
+    pub server_name: String,
+}
+
+impl ClientHello {
+    fn new(hello: &Hello1<'_>) -> Self {
+        Self {
+            server_name: hello.name.to_owned(),
+            prologue: hello.prologue.to_owned(),
+            ephemeral: *hello.ephemeral,
+        }
+    }
+
+    /// The server name the client asked for; may be empty.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        &self.server_name
+    }
+
+    /// Agrees on keys and writes the answer. About 0.2 ms; no RSA operation.
+    ///
+    /// # Errors
+    /// The client's key is of low order: close.
+    pub fn accept(self, keys: &ServerKeys, now: Instant) -> Result<Accepted, HandshakeError> {
+        self.accept_with(keys, now, DhSecret::generate())
+    }
+
+    /// As [`ClientHello::accept`] with a given ephemeral key; only test vectors fix it.
+    pub(in crate::secure) fn accept_with(
+        self,
+        keys: &ServerKeys,
+        now: Instant,
+        ephemeral: DhSecret,
+    ) -> Result<Accepted, HandshakeError> {
+        let own = keys.current();
+        let mut noise = Symmetric::new(&self.prologue);
+        noise.mix_hash(&self.ephemeral); // -> e
+        noise.mix_hash(&[]); // its empty payload
+
+        let mut reply = Vec::with_capacity(MAX_HELLO2);
+        reply.extend_from_slice(&[0; LENGTH_LEN]);
+        reply.extend_from_slice(&PROFILE_X25519_AESGCM_SHA256.to_be_bytes());
+        reply.extend_from_slice(ephemeral.public()); // <- e
+        noise.mix_hash(ephemeral.public());
+        noise.mix_key(&ephemeral.agree(&self.ephemeral)?); // ee
+        noise.encrypt_and_hash(own.secret.public(), &mut reply)?; // s
+        noise.mix_key(&own.secret.agree(&self.ephemeral)?); // es
+        noise.encrypt_and_hash(&own.credential, &mut reply)?;
+
+        let body = reply.len() - LENGTH_LEN;
+        let body = u16::try_from(body).expect("RSA keys are limited to 4096 bits");
+        reply[..LENGTH_LEN].copy_from_slice(&body.to_be_bytes());
+        let (from_client, to_client, binding) = noise.split();
+        Ok(Accepted {
+            reply: reply.into(),
+            channel: Channel::new(to_client, from_client, binding, now),
+            server_name: self.server_name,
+        })
+    }
+}
+
+impl From<WeakPublicKey> for HandshakeError {
+    fn from(_: WeakPublicKey) -> Self {
+        Self::WeakPublicKey
+    }
+}
+
+impl From<CipherError> for HandshakeError {
+    fn from(_: CipherError) -> Self {
+        Self::BadTag
+    }
+}

@@ -1,0 +1,152 @@
+//! A server's identity: its RSA key.
+
+mod file;
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rsa::{
+    RsaPrivateKey,
+    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding},
+    pss::BlindedSigningKey,
+    rand_core::{CryptoRngCore, OsRng},
+    sha2::Sha256 as RsaSha256,
+    signature::{RandomizedSigner as _, SignatureEncoding as _},
+    traits::PublicKeyParts as _,
+};
+use zeroize::Zeroizing;
+
+use super::{
+    credential::{RSA_BITS, RSA_EXPONENT},
+    error::IdentityError,
+    fingerprint::Fingerprint,
+};
+
+/// A server's RSA key. It signs, and never decrypts; the network cannot make it do either.
+///
+/// Wiped when dropped; `Debug` shows the fingerprint only. [`ServerIdentity::signatures`] counts every use of the private key.
+pub struct ServerIdentity {
+    key: BlindedSigningKey<RsaSha256>,
+    spki: Vec<u8>,
+    fingerprint: Fingerprint,
+    signatures: AtomicU64,
+}
+
+impl ServerIdentity {
+    /// Size of new keys, in bits.
+    pub const DEFAULT_BITS: usize = 3072;
+
+    /// Makes a key of `bits` bits, 2048 to 4096. Takes up to some seconds.
+    ///
+    /// # Errors
+    /// The size is out of range, or the operating system has no random numbers.
+    pub fn generate(bits: usize) -> Result<Self, IdentityError> {
+        if !RSA_BITS.contains(&bits) {
+            return Err(IdentityError::KeySize(bits));
+        }
+        let key = RsaPrivateKey::new(&mut OsRng, bits).map_err(rsa_error)?;
+        Self::from_key(key)
+    }
+
+    /// Reads a key from PKCS#8 PEM (`-----BEGIN PRIVATE KEY-----`).
+    ///
+    /// # Errors
+    /// The text is something else, or the key is too small, too large, or has an unusual exponent.
+    pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
+        let key = RsaPrivateKey::from_pkcs8_pem(pem)
+            .map_err(|error| IdentityError::Malformed(Box::new(error)))?;
+        Self::from_key(key)
+    }
+
+    /// The key as PKCS#8 PEM, in a string that is wiped when dropped.
+    ///
+    /// # Errors
+    /// The key cannot be encoded; does not happen with a key that was made or read here.
+    pub fn to_pem(&self) -> Result<Zeroizing<String>, IdentityError> {
+        self.key
+            .as_ref()
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(rsa_error)
+    }
+
+    /// The key as PKCS#8 DER, wiped when dropped: what a TLS library takes.
+    ///
+    /// # Errors
+    /// As for [`ServerIdentity::to_pem`].
+    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+        let document = self.key.as_ref().to_pkcs8_der().map_err(rsa_error)?;
+        Ok(document.to_bytes())
+    }
+
+    /// The public half as DER SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// The name clients pin.
+    #[must_use]
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// How many signatures the private key has made since it was loaded.
+    #[must_use]
+    pub fn signatures(&self) -> u64 {
+        self.signatures.load(Ordering::Relaxed)
+    }
+
+    /// RSASSA-PSS with SHA-256, 32 bytes of salt, blinded.
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        self.sign_with(message, &mut OsRng)
+    }
+
+    /// As [`ServerIdentity::sign`] with given randomness, of which the first 32 bytes are the salt; only test vectors fix it.
+    pub(super) fn sign_with(
+        &self,
+        message: &[u8],
+        mut rng: &mut dyn CryptoRngCore,
+    ) -> Result<Vec<u8>, IdentityError> {
+        self.signatures.fetch_add(1, Ordering::Relaxed);
+        let signature = self
+            .key
+            .try_sign_with_rng(&mut rng, message)
+            .map_err(rsa_error)?;
+        Ok(signature.to_vec())
+    }
+
+    fn from_key(key: RsaPrivateKey) -> Result<Self, IdentityError> {
+        let bits = key.n().bits();
+        if !RSA_BITS.contains(&bits) {
+            return Err(IdentityError::KeySize(bits));
+        }
+        if key.e().to_bytes_be() != RSA_EXPONENT {
+            return Err(IdentityError::KeyExponent);
+        }
+        let spki = key
+            .to_public_key()
+            .to_public_key_der()
+            .map_err(rsa_error)?
+            .into_vec();
+        Ok(Self {
+            fingerprint: Fingerprint::of_spki(&spki),
+            spki,
+            key: BlindedSigningKey::new(key),
+            signatures: AtomicU64::new(0),
+        })
+    }
+}
+
+impl fmt::Debug for ServerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerIdentity")
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+fn rsa_error(error: impl std::error::Error + Send + Sync + 'static) -> IdentityError {
+    IdentityError::Rsa(Box::new(error))
+}

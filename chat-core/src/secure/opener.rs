@@ -1,0 +1,207 @@
+//! The receiving half of a channel.
+//!
+//! ```text
+//!            CLOSE                     any byte
+//!   Open ─────────────► Closed ─────────────────────► Dead
+//!     └── any violation, end of stream ────────────────▲
+//! ```
+
+use std::{fmt, time::Duration, time::Instant};
+
+use bytes::{Buf, BytesMut};
+
+use super::{
+    cipher::{Cipher, CipherError, TAG_LEN},
+    error::OpenError,
+    record::{LENGTH_LEN, MAX_BODY, MIN_BODY, RecordType, TYPE_LEN},
+};
+
+/// Records under one key after which the receiver gives up on a sender that does not change it.
+pub const REKEY_REQUIRED_RECORDS: u32 = 1 << 24;
+/// A sender may change keys again after this many records …
+pub const REKEY_MIN_RECORDS: u32 = 1024;
+/// … or after this time.
+pub const REKEY_MIN_AGE: Duration = Duration::from_secs(10);
+
+/// What [`Opener::feed`] found at the front of the input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Application bytes, decrypted where they lay. They may be empty, and records need not end where packets end.
+    Data(BytesMut),
+    /// The peer's last record, with its code. Nothing may follow but the end of the stream.
+    Close(u16),
+    /// The input holds no whole record: read more.
+    NeedMore,
+}
+
+/// Turns records back into application bytes.
+///
+/// The first violation ends it for good: the key is wiped and every further call fails. Keeps no buffer of its own.
+pub struct Opener {
+    state: State,
+    keyed_at: Instant,
+    records: u32,
+}
+
+enum State {
+    Open(Cipher),
+    Closed,
+    Dead,
+}
+
+impl Opener {
+    pub(super) const fn new(cipher: Cipher, now: Instant) -> Self {
+        Self {
+            state: State::Open(cipher),
+            keyed_at: now,
+            records: 0,
+        }
+    }
+
+    /// Takes the next record off the front of `input`. Call again until it says [`Opened::NeedMore`].
+    ///
+    /// # Errors
+    /// The peer broke the protocol or somebody tampered: close the connection. Nothing of the offending record is handed out.
+    pub fn feed(&mut self, now: Instant, input: &mut BytesMut) -> Result<Opened, OpenError> {
+        let result = self.open_next(now, input);
+        if result.is_err() {
+            self.state = State::Dead;
+        }
+        result
+    }
+
+    /// The stream has ended; `input` is what was read and not consumed.
+    ///
+    /// # Errors
+    /// [`OpenError::Truncated`] unless a close record came: the application may not take what it has for everything.
+    pub fn end_of_stream(&mut self, input: &BytesMut) -> Result<(), OpenError> {
+        let result = match self.state {
+            State::Closed if input.is_empty() => Ok(()),
+            State::Closed => Err(OpenError::DataAfterClose),
+            State::Open(_) => Err(OpenError::Truncated),
+            State::Dead => Err(OpenError::Dead),
+        };
+        if result.is_err() {
+            self.state = State::Dead;
+        }
+        result
+    }
+
+    /// Whether the peer's close record came.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    fn open_next(&mut self, now: Instant, input: &mut BytesMut) -> Result<Opened, OpenError> {
+        loop {
+            let cipher = match &mut self.state {
+                State::Open(cipher) => cipher,
+                State::Closed if input.is_empty() => return Ok(Opened::NeedMore),
+                State::Closed => return Err(OpenError::DataAfterClose),
+                State::Dead => return Err(OpenError::Dead),
+            };
+            let Some(mut record) = take_record(input)? else {
+                return Ok(Opened::NeedMore);
+            };
+            if self.records >= REKEY_REQUIRED_RECORDS {
+                return Err(OpenError::RekeyOverdue);
+            }
+            let kind = decrypt(cipher, &mut record)?;
+            self.records += 1;
+            match kind {
+                RecordType::Data => return Ok(Opened::Data(record)),
+                RecordType::Rekey => self.rekey(now, &record)?,
+                RecordType::Close => return self.close(&record),
+            }
+        }
+    }
+
+    fn rekey(&mut self, now: Instant, content: &[u8]) -> Result<(), OpenError> {
+        if !content.is_empty() {
+            return Err(OpenError::MalformedRekey);
+        }
+        // The REKEY itself is not among the records that earn one.
+        let too_few = self.records <= REKEY_MIN_RECORDS;
+        let too_young = now.saturating_duration_since(self.keyed_at) < REKEY_MIN_AGE;
+        if too_few && too_young {
+            return Err(OpenError::RekeyTooSoon);
+        }
+        if let State::Open(cipher) = &mut self.state {
+            cipher.rekey();
+        }
+        self.records = 0;
+        self.keyed_at = now;
+        Ok(())
+    }
+
+    fn close(&mut self, content: &[u8]) -> Result<Opened, OpenError> {
+        let code = content.try_into().map_err(|_| OpenError::MalformedClose)?;
+        self.state = State::Closed;
+        Ok(Opened::Close(u16::from_be_bytes(code)))
+    }
+
+    #[cfg(test)]
+    pub(super) const fn cipher_mut(&mut self) -> Option<&mut Cipher> {
+        match &mut self.state {
+            State::Open(cipher) => Some(cipher),
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn set_records(&mut self, records: u32) {
+        self.records = records;
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Open(_) => "open",
+            State::Closed => "closed",
+            State::Dead => "dead",
+        };
+        f.debug_struct("Opener")
+            .field("state", &state)
+            .field("records", &self.records)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Splits the body of the first whole record off `input`. The length is judged before the rest arrives.
+fn take_record(input: &mut BytesMut) -> Result<Option<BytesMut>, OpenError> {
+    let Some(length) = input.first_chunk::<LENGTH_LEN>() else {
+        return Ok(None);
+    };
+    let length = u16::from_be_bytes(*length);
+    let body = usize::from(length);
+    if body < MIN_BODY {
+        return Err(OpenError::TooShort(length));
+    }
+    if body > MAX_BODY {
+        return Err(OpenError::TooLong(length));
+    }
+    if input.len() < LENGTH_LEN + body {
+        return Ok(None);
+    }
+    input.advance(LENGTH_LEN);
+    Ok(Some(input.split_to(body)))
+}
+
+/// Decrypts `record` in place and leaves the content in it.
+fn decrypt(cipher: &mut Cipher, record: &mut BytesMut) -> Result<RecordType, OpenError> {
+    let (plaintext, tag) = record
+        .split_last_chunk_mut::<TAG_LEN>()
+        .ok_or(OpenError::BadTag)?;
+    cipher
+        .decrypt(&[], plaintext, tag)
+        .map_err(|error| match error {
+            CipherError::BadTag => OpenError::BadTag,
+            CipherError::Exhausted => OpenError::Exhausted,
+        })?;
+    let kind = RecordType::try_from(plaintext[0]).map_err(OpenError::UnknownType)?;
+    record.truncate(record.len() - TAG_LEN);
+    record.advance(TYPE_LEN);
+    Ok(kind)
+}

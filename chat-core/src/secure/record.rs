@@ -1,0 +1,40 @@
+//! The transport record: `u16 length ‖ AES-256-GCM(u8 type ‖ content)`, and its limits.
+
+use super::cipher::TAG_LEN;
+
+/// The most content one record carries, in bytes.
+pub const MAX_CONTENT: usize = 16 * 1024;
+
+/// Bytes a record adds to its content: length, type, tag.
+pub const RECORD_OVERHEAD: usize = LENGTH_LEN + TYPE_LEN + TAG_LEN;
+
+pub(super) const LENGTH_LEN: usize = 2;
+pub(super) const TYPE_LEN: usize = 1;
+/// Smallest and greatest value of the length field.
+pub(super) const MIN_BODY: usize = TYPE_LEN + TAG_LEN;
+pub(super) const MAX_BODY: usize = TYPE_LEN + MAX_CONTENT + TAG_LEN;
+
+/// What a record is for. The type travels encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum RecordType {
+    /// Bytes of the application's stream.
+    Data = 0,
+    /// The sender's next record is under the next key.
+    Rekey = 1,
+    /// The sender's last record, with a code.
+    Close = 2,
+}
+
+impl TryFrom<u8> for RecordType {
+    type Error = u8;
+
+    fn try_from(byte: u8) -> Result<Self, u8> {
+        match byte {
+            0 => Ok(Self::Data),
+            1 => Ok(Self::Rekey),
+            2 => Ok(Self::Close),
+            other => Err(other),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The sending half of a channel.
+
+use std::{fmt, time::Duration, time::Instant};
+
+use bytes::BytesMut;
+
+use super::{
+    cipher::Cipher,
+    error::SealError,
+    record::{LENGTH_LEN, MAX_CONTENT, RecordType, TYPE_LEN},
+};
+
+/// Records under one key before the sender changes it.
+pub const REKEY_AFTER_RECORDS: u32 = 1 << 20;
+/// Age of a key at which the sender changes it.
+pub const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// Turns application bytes into records, appended to the caller's output buffer.
+///
+/// One call makes one record for up to 16 KiB, so that what is sent together costs one tag and one write. Keys change by
+/// themselves after [`REKEY_AFTER_RECORDS`] or [`REKEY_AFTER`]. Keeps no buffer of its own.
+pub struct Sealer {
+    /// Gone once closed or exhausted.
+    cipher: Option<Cipher>,
+    keyed_at: Instant,
+    records: u32,
+    closed: bool,
+}
+
+impl Sealer {
+    pub(super) const fn new(cipher: Cipher, now: Instant) -> Self {
+        Self {
+            cipher: Some(cipher),
+            keyed_at: now,
+            records: 0,
+            closed: false,
+        }
+    }
+
+    /// Appends `content` to `out` as records of at most [`MAX_CONTENT`] bytes; empty content makes one empty record.
+    ///
+    /// # Errors
+    /// The channel is closed or exhausted; `out` then holds only whole records.
+    pub fn seal(
+        &mut self,
+        now: Instant,
+        content: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<(), SealError> {
+        let mut rest = content;
+        loop {
+            let (chunk, tail) = rest.split_at(rest.len().min(MAX_CONTENT));
+            self.rekey_if_due(now, out)?;
+            self.seal_record(RecordType::Data, chunk, out)?;
+            if tail.is_empty() {
+                return Ok(());
+            }
+            rest = tail;
+        }
+    }
+
+    /// Seals what `write` appends to the buffer it is given, in place: no copy for up to [`MAX_CONTENT`] bytes.
+    ///
+    /// `write` may only append. If it appends nothing, no record is made. Content beyond one record's limit goes into further records.
+    ///
+    /// # Errors
+    /// The channel is closed or exhausted; `out` then holds only whole records.
+    ///
+    /// # Panics
+    /// If `write` shortens the buffer below what it was given.
+    pub fn seal_with<R>(
+        &mut self,
+        now: Instant,
+        out: &mut BytesMut,
+        write: impl FnOnce(&mut BytesMut) -> R,
+    ) -> Result<R, SealError> {
+        self.cipher()?;
+        self.rekey_if_due(now, out)?;
+        let start = begin(out, RecordType::Data);
+        let content = out.len();
+        let result = write(out);
+        assert!(out.len() >= content, "a record's writer may only append");
+        if out.len() == content {
+            out.truncate(start);
+            return Ok(result);
+        }
+        let tail =
+            (out.len() - content > MAX_CONTENT).then(|| out.split_off(content + MAX_CONTENT));
+        self.finish(start, out)?;
+        if let Some(tail) = tail {
+            self.seal(now, &tail, out)?;
+        }
+        Ok(result)
+    }
+
+    /// Appends the last record: after it the peer expects the end of the stream. Wipes the key.
+    ///
+    /// # Errors
+    /// The channel was already closed or is exhausted.
+    pub fn seal_close(&mut self, code: u16, out: &mut BytesMut) -> Result<(), SealError> {
+        self.seal_record(RecordType::Close, &code.to_be_bytes(), out)?;
+        self.cipher = None;
+        self.closed = true;
+        Ok(())
+    }
+
+    /// Changes the key now. Happens by itself when due; a receiver closes when it happens again within both 1,024 records and 10 s.
+    ///
+    /// # Errors
+    /// The channel is closed or exhausted.
+    pub fn rekey(&mut self, now: Instant, out: &mut BytesMut) -> Result<(), SealError> {
+        self.seal_record(RecordType::Rekey, &[], out)?;
+        if let Some(cipher) = &mut self.cipher {
+            cipher.rekey();
+        }
+        self.records = 0;
+        self.keyed_at = now;
+        Ok(())
+    }
+
+    /// Whether the close record was written.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn rekey_if_due(&mut self, now: Instant, out: &mut BytesMut) -> Result<(), SealError> {
+        let due = self.records >= REKEY_AFTER_RECORDS
+            || now.saturating_duration_since(self.keyed_at) >= REKEY_AFTER;
+        if due { self.rekey(now, out) } else { Ok(()) }
+    }
+
+    fn seal_record(
+        &mut self,
+        kind: RecordType,
+        content: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<(), SealError> {
+        out.reserve(super::RECORD_OVERHEAD + content.len());
+        let start = begin(out, kind);
+        out.extend_from_slice(content);
+        self.finish(start, out)
+    }
+
+    /// Encrypts the record that begins at `start`, or takes it back out of `out`.
+    fn finish(&mut self, start: usize, out: &mut BytesMut) -> Result<(), SealError> {
+        match self.encrypt(&mut out[start + LENGTH_LEN..]) {
+            Ok(tag) => {
+                out.extend_from_slice(&tag);
+                let body = out.len() - start - LENGTH_LEN;
+                let length = u16::try_from(body).expect("content was limited to MAX_CONTENT");
+                out[start..start + LENGTH_LEN].copy_from_slice(&length.to_be_bytes());
+                self.records += 1;
+                Ok(())
+            }
+            Err(error) => {
+                out.truncate(start);
+                Err(error)
+            }
+        }
+    }
+
+    fn encrypt(&mut self, plaintext: &mut [u8]) -> Result<[u8; 16], SealError> {
+        self.cipher()?.encrypt(&[], plaintext).map_err(|_| {
+            self.cipher = None;
+            SealError::Exhausted
+        })
+    }
+
+    fn cipher(&mut self) -> Result<&mut Cipher, SealError> {
+        let gone = if self.closed {
+            SealError::Closed
+        } else {
+            SealError::Exhausted
+        };
+        self.cipher.as_mut().ok_or(gone)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn cipher_mut(&mut self) -> Option<&mut Cipher> {
+        self.cipher.as_mut()
+    }
+
+    #[cfg(test)]
+    pub(super) const fn set_records(&mut self, records: u32) {
+        self.records = records;
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer")
+            .field("records", &self.records)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Appends room for the length, and the type; returns where the record begins.
+fn begin(out: &mut BytesMut, kind: RecordType) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_LEN]);
+    out.extend_from_slice(&[kind as u8; TYPE_LEN]);
+    start
+}

@@ -1,0 +1,25 @@
+//! What a connection costs while nothing happens on it.
+
+use aes_gcm::Aes256Gcm;
+
+use crate::secure::{Channel, Opener, Sealer, ServerHandshake};
+
+#[test]
+fn channel_state_is_small() {
+    let inline = size_of::<Channel>();
+    let boxed = 2 * size_of::<Aes256Gcm>();
+    eprintln!(
+        "channel {inline} B inline (sealer {}, opener {}) + {boxed} B keys, handshake {} B",
+        size_of::<Sealer>(),
+        size_of::<Opener>(),
+        size_of::<ServerHandshake>(),
+    );
+    // Without AES instructions the round keys take more room.
+    let limit = if cfg!(target_arch = "x86_64") {
+        2048
+    } else {
+        3072
+    };
+    assert!(inline + boxed <= limit, "{inline} + {boxed}");
+    assert!(size_of::<ServerHandshake>() <= 160);
+}

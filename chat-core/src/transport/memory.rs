@@ -1,0 +1,127 @@
+//! Pipes within one process: a server and its clients without a socket, for tests and embedding.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{
+    io::DuplexStream,
+    sync::{Mutex, mpsc},
+};
+
+use super::{PeerAddr, Stream};
+
+/// One end of a pipe.
+pub type MemoryTransport = Stream<DuplexStream>;
+
+/// Bytes that each direction of a pipe holds before its writer waits.
+pub const PIPE_CAPACITY: usize = 64 * 1024;
+
+/// Two ends of a pipe without a listener.
+#[must_use]
+pub fn pipe() -> (MemoryTransport, MemoryTransport) {
+    numbered(0)
+}
+
+/// A listener and what connects to it. `backlog` connections may wait to be accepted; after that, connecting waits.
+///
+/// # Panics
+/// If `backlog` is 0.
+#[must_use]
+pub fn listener(backlog: usize) -> (MemoryConnector, MemoryListener) {
+    let (sender, receiver) = mpsc::channel(backlog);
+    let connector = MemoryConnector {
+        sender,
+        next: Arc::new(AtomicU64::new(1)),
+    };
+    let listener = MemoryListener {
+        receiver: Mutex::new(receiver),
+    };
+    (connector, listener)
+}
+
+/// Connects to the listener it was made with. Clones connect to the same one.
+#[derive(Debug, Clone)]
+pub struct MemoryConnector {
+    sender: mpsc::Sender<MemoryTransport>,
+    next: Arc<AtomicU64>,
+}
+
+impl MemoryConnector {
+    /// Opens a pipe to the listener.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ConnectionRefused`]: the listener is gone.
+    pub async fn connect(&self) -> io::Result<MemoryTransport> {
+        let (ours, theirs) = numbered(self.next.fetch_add(1, Ordering::Relaxed));
+        self.sender
+            .send(theirs)
+            .await
+            .map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(ours)
+    }
+}
+
+/// Accepts what a [`MemoryConnector`] opens.
+#[derive(Debug)]
+pub struct MemoryListener {
+    receiver: Mutex<mpsc::Receiver<MemoryTransport>>,
+}
+
+impl MemoryListener {
+    /// Waits for the next pipe.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::BrokenPipe`]: every connector is gone, so none will come.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no pipe.
+    pub async fn accept(&self) -> io::Result<MemoryTransport> {
+        let next = self.receiver.lock().await.recv().await;
+        next.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+fn numbered(number: u64) -> (MemoryTransport, MemoryTransport) {
+    let (ours, theirs) = tokio::io::duplex(PIPE_CAPACITY);
+    let peer = PeerAddr::Memory(number);
+    (Stream::new(ours, peer), Stream::new(theirs, peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::transport::Transport;
+
+    #[tokio::test]
+    async fn connects_and_carries_bytes() {
+        let (connector, listener) = listener(1);
+        let (client, server) = tokio::join!(connector.connect(), listener.accept());
+        let mut client: Box<dyn Transport> = Box::new(client.unwrap());
+        let mut server: Box<dyn Transport> = Box::new(server.unwrap());
+        assert_eq!(server.peer(), PeerAddr::Memory(1));
+        client.write_all(b"ping").await.unwrap();
+        drop(client);
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"ping");
+    }
+
+    #[tokio::test]
+    async fn either_side_gone_is_an_error() {
+        let (connector, gone) = listener(1);
+        drop(gone);
+        let refused = connector.connect().await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let (gone, listener) = listener(1);
+        drop(gone);
+        let ended = listener.accept().await.unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

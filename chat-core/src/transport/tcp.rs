@@ -1,0 +1,168 @@
+//! TCP, set up for small packets and for noticing that a peer is gone.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener as TokioListener, TcpSocket, TcpStream};
+
+use super::{PeerAddr, Stream};
+
+/// A TCP connection.
+pub type TcpTransport = Stream<TcpStream>;
+
+/// How a TCP connection notices a peer that vanished without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpOptions {
+    /// Silence before the first keep-alive probe. Default 30 s.
+    pub keepalive_idle: Duration,
+    /// Time between probes. Default 10 s.
+    pub keepalive_interval: Duration,
+    /// Probes without an answer that end the connection. Default 3.
+    pub keepalive_probes: u32,
+    /// How long written bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, Linux only). Default 60 s.
+    pub user_timeout: Duration,
+    /// Connections that wait to be accepted (the system may lower it). Default 1024.
+    pub backlog: u32,
+}
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self {
+            keepalive_idle: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_probes: 3,
+            user_timeout: Duration::from_secs(60),
+            backlog: 1024,
+        }
+    }
+}
+
+/// Accepts TCP connections on one address.
+#[derive(Debug)]
+pub struct TcpListener {
+    inner: TokioListener,
+    options: TcpOptions,
+}
+
+impl TcpListener {
+    /// Listens on `address`; port 0 takes a free one. The port may be reused right after a restart.
+    ///
+    /// # Errors
+    /// The address is in use, not of this machine, or not allowed.
+    pub fn bind(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let inner = socket.listen(options.backlog)?;
+        Ok(Self { inner, options })
+    }
+
+    /// The address it listens on, with the real port.
+    ///
+    /// # Errors
+    /// The operating system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// That of the system call. Some are the fault of one peer, and some (no file descriptors left) pass only with time: try again, not in a
+    /// tight loop.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no connection.
+    pub async fn accept(&self) -> io::Result<TcpTransport> {
+        let (stream, peer) = self.inner.accept().await?;
+        Ok(tuned(stream, peer, &self.options))
+    }
+}
+
+/// Connects to `address`. Takes as long as the operating system tries: give it a deadline.
+///
+/// # Errors
+/// Nobody listens there, or there is no way to it.
+pub async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpTransport> {
+    let stream = TcpStream::connect(address).await?;
+    Ok(tuned(stream, address, options))
+}
+
+/// A connection on which an option cannot be set is either dead, which the next read tells, or still good enough.
+fn tuned(stream: TcpStream, peer: SocketAddr, options: &TcpOptions) -> TcpTransport {
+    if let Err(error) = tune(&stream, options) {
+        tracing::debug!(%peer, %error, "could not set TCP options");
+    }
+    Stream::new(stream, PeerAddr::Ip(peer))
+}
+
+fn tune(stream: &TcpStream, options: &TcpOptions) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(options.keepalive_idle)
+        .with_interval(options.keepalive_interval);
+    #[cfg(unix)]
+    let keepalive = keepalive.with_retries(options.keepalive_probes);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(options.user_timeout))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::transport::Transport as _;
+
+    #[tokio::test]
+    async fn carries_bytes_both_ways_and_is_tuned() {
+        let options = TcpOptions::default();
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(connect(address, &options), listener.accept());
+        let (mut client, mut server) = (client.unwrap(), server.unwrap());
+        assert_eq!(client.peer(), PeerAddr::Ip(address));
+        let client_address = client.inner().local_addr().unwrap();
+        assert_eq!(server.peer(), PeerAddr::Ip(client_address));
+
+        for stream in [client.inner(), server.inner()] {
+            assert!(stream.nodelay().unwrap());
+            let socket = SockRef::from(stream);
+            assert!(socket.keepalive().unwrap());
+            #[cfg(target_os = "linux")]
+            assert_eq!(
+                socket.tcp_user_timeout().unwrap(),
+                Some(options.user_timeout)
+            );
+        }
+
+        client.write_all(b"ping").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut received = Vec::new();
+        server.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"ping");
+        server.write_all(b"pong").await.unwrap();
+        drop(server);
+        received.clear();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"pong");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_an_error() {
+        let options = TcpOptions::default();
+        let first = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let taken = first.local_addr().unwrap();
+        let error = TcpListener::bind(taken, options).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}
