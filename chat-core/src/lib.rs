@@ -4,6 +4,8 @@ pub mod auth;
 pub mod bus;
 pub mod clock;
 pub mod cluster;
+pub mod codec;
+pub mod hooks;
 pub mod model;
 pub mod secure;
 pub mod store;

@@ -3,9 +3,8 @@
 
 use super::{
     ClientMessageId, ConversationId, Description, DeviceId, DirectPolicy, DisplayName, Emoji, GroupName, JoinPolicy,
-    MessageText, Note, Page, PresenceState, Role, Seq, UserId, UserName,
+    MessageText, Note, Page, PresenceState, Role, Secret, Seq, UserId, UserName,
 };
-use crate::auth::Password;
 
 /// A user, by id or by canonical name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,13 +26,13 @@ pub enum ConversationRef {
     Group(GroupName),
 }
 
-/// What a guest may ask for: [`Command`] needs a session.
+/// A guest's wish for an account.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Wanted name.
     pub name: UserName,
     /// Password.
-    pub password: Password,
+    pub password: Secret,
     /// What people see; absent: the name.
     pub display_name: Option<DisplayName>,
 }
@@ -47,9 +46,9 @@ pub enum Command {
     /// Changes the password and ends the user's other sessions.
     ChangePassword {
         /// The present one.
-        old: Password,
+        old: Secret,
         /// The next one.
-        new: Password,
+        new: Secret,
     },
     /// The user's devices.
     ListDevices,
@@ -309,7 +308,12 @@ impl Draft {
     pub fn text(text: MessageText) -> Self {
         Self {
             client_message_id: ClientMessageId::random(),
-            content: DraftContent::Message { text, reply_to: None, mentions: Vec::new(), mention_all: false },
+            content: DraftContent::Message {
+                text,
+                reply_to: None,
+                mentions: Vec::new(),
+                mention_all: false,
+            },
         }
     }
 

@@ -2,16 +2,19 @@
 
 mod account;
 mod code;
+mod command;
 mod conversation;
 mod event;
 mod id;
 mod name;
 mod outcome;
 mod page;
+mod session;
 mod text;
 
 pub use account::{Account, Contact, ContactState, Device, DirectPolicy, PresenceState, UserInfo};
 pub use code::{CloseCode, ReplyCode};
+pub use command::{Command, ConversationRef, Draft, DraftContent, Registration, UserRef};
 pub use conversation::{Conversation, ConversationKind, GroupProfile, JoinPolicy, Member, MemberState, Role};
 pub use event::{Event, EventBody, EventKind, Message};
 pub use id::{
@@ -24,4 +27,5 @@ pub use outcome::{
     MemberInfo, Outcome, Push,
 };
 pub use page::{Page, PageFrom};
+pub use session::{Admission, Caller, Login, Resume, Secret, Source};
 pub use text::{Description, Emoji, MessageText, Note, ShortText, TextError, escape_for_log, sanitize_for_terminal};

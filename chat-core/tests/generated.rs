@@ -1,0 +1,28 @@
+//! The checked-in protobuf code is what the `.proto` files generate. `UPDATE_GENERATED=1 cargo test -p chat-core --test
+//! generated` writes it anew.
+
+use std::path::Path;
+
+#[test]
+fn generated_code_is_fresh() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let out = tempfile::tempdir().unwrap();
+    let descriptors = protox::compile(["chat/v1/client.proto"], [root.join("proto")]).unwrap();
+    prost_build::Config::new()
+        .bytes(["."])
+        .out_dir(out.path())
+        .compile_fds(descriptors)
+        .unwrap();
+
+    let made = std::fs::read_to_string(out.path().join("chat.v1.rs")).unwrap();
+    let checked_in = root.join("src/codec/generated/chat.v1.rs");
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(&checked_in, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&checked_in).unwrap();
+    assert!(
+        kept == made,
+        "{} is stale: run this test with UPDATE_GENERATED=1",
+        checked_in.display()
+    );
+}
