@@ -26,7 +26,7 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// One device.
     async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
 
-    /// A user's devices, oldest first.
+    /// A user's devices, oldest first (by `created`, then by id).
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError>;
 }
 
@@ -59,7 +59,8 @@ pub trait AccountTx: Send {
     /// The account of exactly this canonical name.
     async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError>;
 
-    /// Replaces everything but `id`, `name`, `skeleton` and `created` of an existing account.
+    /// Replaces everything but `id`, `name`, `skeleton` and `created` of an existing account; [`StoreError::Corrupt`] if
+    /// there is none.
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError>;
 
     /// Locks a device, whether or not it exists yet, and reads it.
@@ -68,7 +69,7 @@ pub trait AccountTx: Send {
     /// Those of these devices that exist, in any order: the fence of a batch.
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError>;
 
-    /// Locks and reads all devices of a user, oldest first.
+    /// Locks and reads all devices of a user, oldest first (by `created`, then by id).
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError>;
 
     /// Inserts or replaces a device.

@@ -23,7 +23,7 @@ pub struct Head {
     pub unread: u64,
     /// Messages in the same range that mention the user, or everybody; recalled ones excepted.
     pub mentions: u64,
-    /// Direct conversations: the other user's place.
+    /// Direct conversations of two users: the other's place.
     pub peer: Option<Member>,
 }
 
@@ -42,7 +42,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// Up to `limit` open, listed groups whose name begins with `prefix`, by name.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
-    /// Every conversation in which `user` may read something, each seen from `device`, in any order.
+    /// Every conversation in which `user` may read something or will as soon as there is something (`first_seq` is set
+    /// and not beyond `until_seq`), closed ones too, each seen from `device`, in any order. All of one snapshot.
     async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError>;
 
     /// One of them.
@@ -83,7 +84,7 @@ pub trait ConversationTx: Send {
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
     /// Replaces everything but `id` and `kind` of a locked conversation. `false` if the group's new name or skeleton is
-    /// taken (then nothing was written). Closing frees both.
+    /// taken by another open group (then nothing was written and the transaction goes on). Closing frees both.
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError>;
 
     /// Places of those of these users who have one, in any order.
@@ -96,12 +97,13 @@ pub trait ConversationTx: Send {
         role: crate::model::Role,
     ) -> Result<Vec<Member>, StoreError>;
 
-    /// Inserts or replaces a place.
+    /// Inserts or replaces a place. `delivered_seq` and `read_seq` only grow: of the stored and the given one the greater
+    /// stays.
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError>;
 
     /// Moves `read_seq` of these active members up to the given places; never down.
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError>;
 
-    /// How many conversations of this user's are groups in which they are active: for limits.
+    /// In how many open groups this user is active: for limits.
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError>;
 }

@@ -13,15 +13,25 @@
 //!   one ends, on all nodes. Whatever the transaction reads of that conversation afterwards is the latest committed.
 //! - Likewise [`AccountTx::lock_device`] for a device and [`ContactTx::lock_contacts`] for a pair of users.
 //! - A unit may be run more than once (after a deadlock, say): it must not keep state from one run to the next. Locks are
-//!   taken in the order devices, contacts, conversations by ascending id, so that units do not deadlock.
-//! - A unit awaits nothing but its transaction.
+//!   taken in the order devices, contacts, conversations by ascending id, so that units do not deadlock. Conversations
+//!   that the transaction made itself may be locked at any time.
+//! - A unit awaits nothing but its transaction. One that panics is rolled back; the caller sees [`StoreError::Corrupt`].
+//! - When a transaction commits, the row of every conversation it locked says where that conversation's log ends
+//!   (`last_seq` and `message_count`).
+//! - Names and texts are compared and kept byte by byte.
+//!
+//! A store refuses with [`StoreError::Corrupt`] what breaks the rules about locks and logs: [`Ledger`] does that for it.
+//! [`run_ready`] runs units where a transaction never waits.
 
 mod accounts;
 mod contacts;
 mod conversations;
 mod cursors;
 mod error;
+mod ledger;
+mod memory;
 mod messages;
+mod ready;
 mod unit;
 
 use std::fmt::Debug;
@@ -33,7 +43,10 @@ pub use contacts::{ContactStore, ContactTx};
 pub use conversations::{ConversationStore, ConversationTx, Head, NewConversation};
 pub use cursors::CursorStore;
 pub use error::{StoreError, TxError};
+pub use ledger::Ledger;
+pub use memory::MemoryStore;
 pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
+pub use ready::run_ready;
 pub use unit::{Operation, StoreExt, Unit};
 
 use crate::model::StoreEpoch;

@@ -1,0 +1,185 @@
+//! Accounts and devices.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use super::tables::Tables;
+use super::tx::MemoryTx;
+use crate::model::{Account, ConversationId, Device, DeviceId, UserId};
+use crate::store::{AccountStore, AccountTx, NewAccount, StoreError};
+
+impl Tables {
+    fn account_named(&self, name: &str) -> Option<&Account> {
+        self.accounts.get(self.account_names.get(name)?)
+    }
+
+    fn devices_of(&self, user: UserId) -> Vec<Device> {
+        let all = (user, DeviceId([0; 16]))..=(user, DeviceId([u8::MAX; 16]));
+        let mut devices: Vec<Device> = self.devices.range(all).map(|(_, device)| device.clone()).collect();
+        devices.sort_by_key(|device| (device.created, device.id));
+        devices
+    }
+}
+
+#[async_trait]
+impl AccountStore for MemoryStore {
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.read(|tables| tables.accounts.get(&id).cloned())
+    }
+
+    async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        self.read(|tables| tables.account_named(name).cloned())
+    }
+
+    async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        self.read(|tables| {
+            let mut ids = ids.to_vec();
+            ids.sort_unstable();
+            ids.dedup();
+            ids.iter().filter_map(|id| tables.accounts.get(id)).cloned().collect()
+        })
+    }
+
+    async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.read(|tables| {
+            with_prefix(&tables.account_names, prefix)
+                .filter_map(|id| tables.accounts.get(&id))
+                .filter(|account| !account.disabled)
+                .take(limit as usize)
+                .cloned()
+                .collect()
+        })
+    }
+
+    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.read(|tables| tables.devices.get(&(user, device)).cloned())
+    }
+
+    async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        self.read(|tables| tables.devices_of(user))
+    }
+}
+
+/// What the names that begin with `prefix` name, by name.
+pub(super) fn with_prefix<'a, T: Copy>(
+    names: &'a BTreeMap<String, T>,
+    prefix: &'a str,
+) -> impl Iterator<Item = T> + 'a {
+    names
+        .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+        .take_while(move |(name, _)| name.starts_with(prefix))
+        .map(|(_, named)| *named)
+}
+
+#[async_trait]
+impl AccountTx for MemoryTx<'_> {
+    async fn create_account(&mut self, new: NewAccount) -> Result<Option<UserId>, StoreError> {
+        if self.tables.account_names.contains_key(&new.name)
+            || self.tables.account_skeletons.contains_key(&new.skeleton)
+        {
+            return Ok(None);
+        }
+        self.tables.last_user += 1;
+        let id = UserId(self.tables.last_user);
+        let (name, skeleton) = (new.name.clone(), new.skeleton.clone());
+        self.undo(move |tables| {
+            tables.accounts.remove(&id);
+            tables.account_names.remove(&name);
+            tables.account_skeletons.remove(&skeleton);
+            tables.last_user -= 1;
+        });
+        self.tables.account_names.insert(new.name.clone(), id);
+        self.tables.account_skeletons.insert(new.skeleton.clone(), id);
+        let account = Account {
+            id,
+            name: new.name,
+            skeleton: new.skeleton,
+            display_name: new.display_name,
+            password_hash: new.password_hash,
+            direct_policy: new.direct_policy,
+            disabled: false,
+            created: new.created,
+        };
+        self.tables.accounts.insert(id, account);
+        Ok(Some(id))
+    }
+
+    async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError> {
+        Ok(self.tables.accounts.get(&id).cloned())
+    }
+
+    async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
+        Ok(self.tables.account_named(name).cloned())
+    }
+
+    async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
+        let id = account.id;
+        let Some(stored) = self.tables.accounts.get_mut(&id) else {
+            return Err(StoreError::Corrupt(format!(
+                "account {id} was to be updated, but does not exist"
+            )));
+        };
+        let new = Account {
+            display_name: account.display_name.clone(),
+            password_hash: account.password_hash.clone(),
+            direct_policy: account.direct_policy,
+            disabled: account.disabled,
+            ..stored.clone()
+        };
+        let old = std::mem::replace(stored, new);
+        self.undo(move |tables| {
+            tables.accounts.insert(id, old);
+        });
+        Ok(())
+    }
+
+    async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.ledger.lock_devices()?;
+        Ok(self.tables.devices.get(&(user, device)).cloned())
+    }
+
+    async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
+        let mut keys = devices.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys
+            .iter()
+            .filter_map(|key| self.tables.devices.get(key))
+            .cloned()
+            .collect())
+    }
+
+    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        self.ledger.lock_devices()?;
+        Ok(self.tables.devices_of(user))
+    }
+
+    async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
+        let key = (device.user, device.id);
+        let old = self.tables.devices.insert(key, device.clone());
+        self.undo(move |tables| match old {
+            Some(old) => drop(tables.devices.insert(key, old)),
+            None => drop(tables.devices.remove(&key)),
+        });
+        Ok(())
+    }
+
+    async fn delete_device(&mut self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
+        let Some(old) = self.tables.devices.remove(&(user, device)) else {
+            return Ok(());
+        };
+        let all = (user, device, ConversationId(0))..=(user, device, ConversationId(u64::MAX));
+        let cursors: Vec<_> = self.tables.cursors.range(all).map(|(key, seq)| (*key, *seq)).collect();
+        for (key, _) in &cursors {
+            self.tables.cursors.remove(key);
+        }
+        self.undo(move |tables| {
+            tables.devices.insert((user, device), old);
+            tables.cursors.extend(cursors);
+        });
+        Ok(())
+    }
+}

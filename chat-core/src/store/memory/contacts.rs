@@ -1,0 +1,68 @@
+//! Relations between users.
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use super::tables::Tables;
+use super::tx::MemoryTx;
+use crate::model::{Contact, ContactState, Timestamp, UserId};
+use crate::store::{ContactStore, ContactTx, StoreError};
+
+impl Tables {
+    fn contacts_of(&self, owner: UserId) -> impl Iterator<Item = &Contact> {
+        let all = (owner, UserId(0))..=(owner, UserId(u64::MAX));
+        self.contacts.range(all).map(|(_, contact)| contact)
+    }
+}
+
+#[async_trait]
+impl ContactStore for MemoryStore {
+    async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError> {
+        self.read(|tables| tables.contacts.get(&(owner, peer)).cloned())
+    }
+
+    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
+        self.read(|tables| tables.contacts_of(owner).cloned().collect())
+    }
+
+    async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.read(|tables| {
+            let friends = tables
+                .contacts_of(owner)
+                .filter(|contact| contact.state == ContactState::Friend);
+            friends.map(|contact| contact.peer).collect()
+        })
+    }
+}
+
+#[async_trait]
+impl ContactTx for MemoryTx<'_> {
+    async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
+        self.ledger.lock_contacts()?;
+        let side = |owner, peer| self.tables.contacts.get(&(owner, peer)).cloned();
+        Ok((side(a, b), side(b, a)))
+    }
+
+    async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
+        let key = (contact.owner, contact.peer);
+        let old = self.tables.contacts.insert(key, contact.clone());
+        self.undo(move |tables| match old {
+            Some(old) => drop(tables.contacts.insert(key, old)),
+            None => drop(tables.contacts.remove(&key)),
+        });
+        Ok(())
+    }
+
+    async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError> {
+        if let Some(old) = self.tables.contacts.remove(&(owner, peer)) {
+            self.undo(move |tables| drop(tables.contacts.insert((owner, peer), old)));
+        }
+        Ok(())
+    }
+
+    async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
+        let contacts = self.tables.contacts_of(owner);
+        let count = contacts.filter(|contact| contact.state == ContactState::Requested && contact.since >= since);
+        Ok(u32::try_from(count.count()).unwrap_or(u32::MAX))
+    }
+}

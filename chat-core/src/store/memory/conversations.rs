@@ -1,0 +1,331 @@
+//! Conversations and their members.
+
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use super::accounts::with_prefix;
+use super::tables::{Log, Tables};
+use super::tx::MemoryTx;
+use crate::model::{Conversation, ConversationId, ConversationKind, DeviceId, Member, MemberState, Role, Seq, UserId};
+use crate::store::{ConversationStore, ConversationTx, Head, NewConversation, StoreError};
+
+impl Tables {
+    fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Option<Head> {
+        let log = self.logs.get(&id)?;
+        let member = log.members.get(&user)?;
+        if !may_read_something(member) {
+            return None;
+        }
+        let floor = member.read_seq.max(member.first_seq.previous());
+        let end = log.readable_end(member);
+        let peer = match log.row.kind {
+            ConversationKind::Direct { low, high } if low == user => Some(high),
+            ConversationKind::Direct { low, .. } => Some(low),
+            _ => None,
+        };
+        Some(Head {
+            conversation: log.row.clone(),
+            member: member.clone(),
+            cursor: self.cursors.get(&(user, device, id)).copied().unwrap_or(Seq::ZERO),
+            unread: log.message_count(end).saturating_sub(log.message_count(floor)),
+            mentions: log.mentions_of(user, floor, end),
+            peer: peer
+                .filter(|peer| *peer != user)
+                .and_then(|peer| log.members.get(&peer))
+                .cloned(),
+        })
+    }
+
+    /// Whether another group than `id` has this name or skeleton.
+    fn group_taken(&self, id: Option<ConversationId>, name: &str, skeleton: &str) -> bool {
+        let by_name = self.group_names.get(name).copied();
+        let by_skeleton = self.group_skeletons.get(skeleton).copied();
+        [by_name, by_skeleton]
+            .into_iter()
+            .flatten()
+            .any(|holder| Some(holder) != id)
+    }
+
+    /// Enters what makes `row` unique.
+    fn claim(&mut self, row: &Conversation) {
+        match (&row.kind, &row.group) {
+            (ConversationKind::Group, Some(group)) if !row.closed => {
+                self.group_names.insert(group.name.clone(), row.id);
+                self.group_skeletons.insert(group.skeleton.clone(), row.id);
+            }
+            (ConversationKind::Group, _) => {}
+            (kind, _) => drop(self.kinds.insert(kind.clone(), row.id)),
+        }
+    }
+
+    /// Frees what makes `row` unique.
+    fn release(&mut self, row: &Conversation) {
+        match (&row.kind, &row.group) {
+            (ConversationKind::Group, Some(group)) if !row.closed => {
+                self.group_names.remove(&group.name);
+                self.group_skeletons.remove(&group.skeleton);
+            }
+            (ConversationKind::Group, _) => {}
+            (kind, _) => drop(self.kinds.remove(kind)),
+        }
+    }
+
+    fn replace_row(&mut self, row: Conversation) {
+        let Some(log) = self.logs.get_mut(&row.id) else { return };
+        let (old_group, new_group) = (open_group(&log.row), open_group(&row));
+        if old_group == new_group {
+            log.row = row;
+            return;
+        }
+        let old = std::mem::replace(&mut log.row, row.clone());
+        self.release(&old);
+        self.claim(&row);
+    }
+
+    fn remove_log(&mut self, id: ConversationId) {
+        if let Some(log) = self.logs.remove(&id) {
+            self.release(&log.row);
+        }
+    }
+}
+
+impl Log {
+    fn mentions_of(&self, user: UserId, floor: Seq, end: Seq) -> u64 {
+        if end <= floor {
+            return 0;
+        }
+        let of = |user| self.mentions.range((user, floor.next())..=(user, end));
+        let of_all = of(UserId(0)).filter(|(_, seq)| !self.mentions.contains(&(user, *seq)));
+        (of(user).count() + of_all.count()) as u64
+    }
+}
+
+fn may_read_something(member: &Member) -> bool {
+    member.first_seq > Seq::ZERO && member.until_seq.is_none_or(|until| until >= member.first_seq)
+}
+
+/// What an open group keeps others from being called.
+fn open_group(row: &Conversation) -> Option<(&str, &str)> {
+    let group = row
+        .group
+        .as_ref()
+        .filter(|_| row.kind == ConversationKind::Group && !row.closed)?;
+    Some((&group.name, &group.skeleton))
+}
+
+#[async_trait]
+impl ConversationStore for MemoryStore {
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        self.read(|tables| Some(tables.logs.get(&id)?.row.clone()))
+    }
+
+    async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        self.read(|tables| tables.kinds.get(kind).copied())
+    }
+
+    async fn group_by_name(&self, name: &str) -> Result<Option<ConversationId>, StoreError> {
+        self.read(|tables| tables.group_names.get(name).copied())
+    }
+
+    async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
+        self.read(|tables| {
+            with_prefix(&tables.group_names, prefix)
+                .filter_map(|id| tables.logs.get(&id))
+                .filter(|log| log.row.group.as_ref().is_some_and(|group| !group.unlisted))
+                .take(limit as usize)
+                .map(|log| log.row.clone())
+                .collect()
+        })
+    }
+
+    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
+        self.read(|tables| {
+            let places = tables.places.get(&user).into_iter().flatten();
+            places.filter_map(|id| tables.head(user, device, *id)).collect()
+        })
+    }
+
+    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
+        self.read(|tables| tables.head(user, device, id))
+    }
+
+    async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
+        self.read(|tables| tables.logs.get(&id)?.members.get(&user).cloned())
+    }
+
+    async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        self.read(|tables| {
+            let Some(log) = tables.logs.get(&id) else {
+                return Vec::new();
+            };
+            let after = (Bound::Excluded(after), Bound::Unbounded);
+            let here = log.members.range(after).map(|(_, member)| member);
+            let here = here.filter(|member| member.state != MemberState::Left);
+            here.take(limit as usize).cloned().collect()
+        })
+    }
+
+    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
+        self.read(|tables| {
+            let rows = ids.iter().filter_map(|id| tables.logs.get(id)).map(|log| &log.row);
+            rows.map(|row| (row.id, row.last_seq, row.members_version)).collect()
+        })
+    }
+}
+
+#[async_trait]
+impl ConversationTx for MemoryTx<'_> {
+    async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
+        let taken = match &new.group {
+            Some(group) => self.tables.group_taken(None, &group.name, &group.skeleton),
+            None => self.tables.kinds.contains_key(&new.kind),
+        };
+        if taken {
+            return Ok(None);
+        }
+        self.tables.last_conversation += 1;
+        let row = Conversation {
+            id: ConversationId(self.tables.last_conversation),
+            kind: new.kind,
+            group: new.group,
+            last_seq: Seq::ZERO,
+            message_count: 0,
+            members_version: Seq::ZERO,
+            last_time: new.created,
+            member_count: 0,
+            closed: false,
+        };
+        let id = row.id;
+        self.undo(move |tables| {
+            tables.remove_log(id);
+            tables.last_conversation -= 1;
+        });
+        self.ledger.created(&row);
+        self.tables.claim(&row);
+        self.tables.logs.insert(id, Log::new(row));
+        Ok(Some(id))
+    }
+
+    async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        Ok(self.tables.kinds.get(kind).copied())
+    }
+
+    async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        let held = self.ledger.lock_conversation(id)?;
+        let Some(log) = self.tables.logs.get(&id) else {
+            return Ok(None);
+        };
+        if !held {
+            self.ledger.locked(&log.row);
+        }
+        Ok(Some(log.row.clone()))
+    }
+
+    async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
+        if let Some((name, skeleton)) = open_group(conversation)
+            && self.tables.group_taken(Some(conversation.id), name, skeleton)
+        {
+            return Ok(false);
+        }
+        self.ledger.update(conversation)?;
+        let Some(log) = self.tables.logs.get(&conversation.id) else {
+            return Err(StoreError::Corrupt(format!(
+                "conversation {} has no log",
+                conversation.id
+            )));
+        };
+        let old = log.row.clone();
+        let new = Conversation {
+            kind: old.kind.clone(),
+            ..conversation.clone()
+        };
+        self.tables.replace_row(new);
+        self.undo(move |tables| tables.replace_row(old));
+        Ok(true)
+    }
+
+    async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        let Some(log) = self.tables.logs.get(&id) else {
+            return Ok(Vec::new());
+        };
+        let mut users = users.to_vec();
+        users.sort_unstable();
+        users.dedup();
+        Ok(users.iter().filter_map(|user| log.members.get(user)).cloned().collect())
+    }
+
+    async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
+        let Some(log) = self.tables.logs.get(&id) else {
+            return Ok(Vec::new());
+        };
+        let wanted = log
+            .members
+            .values()
+            .filter(|member| member.is_active() && member.role >= role);
+        Ok(wanted.cloned().collect())
+    }
+
+    async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
+        let (id, user) = (member.conversation, member.user);
+        let Some(log) = self.tables.logs.get_mut(&id) else {
+            return Err(StoreError::Corrupt(format!(
+                "conversation {id} does not exist, but was to get a member"
+            )));
+        };
+        let mut new = member.clone();
+        let old = log.members.get(&user).cloned();
+        if let Some(old) = &old {
+            new.delivered_seq = new.delivered_seq.max(old.delivered_seq);
+            new.read_seq = new.read_seq.max(old.read_seq);
+        }
+        log.members.insert(user, new);
+        if old.is_none() {
+            self.tables.places.entry(user).or_default().insert(id);
+        }
+        self.undo(move |tables| {
+            let Some(log) = tables.logs.get_mut(&id) else { return };
+            if let Some(old) = old {
+                log.members.insert(user, old);
+            } else {
+                log.members.remove(&user);
+                if let Some(places) = tables.places.get_mut(&user) {
+                    places.remove(&id);
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError> {
+        let Some(log) = self.tables.logs.get_mut(&id) else {
+            return Ok(());
+        };
+        let mut old = Vec::with_capacity(reads.len());
+        for (user, seq) in reads {
+            if let Some(member) = log.members.get_mut(user).filter(|member| member.is_active())
+                && *seq > member.read_seq
+            {
+                old.push((*user, std::mem::replace(&mut member.read_seq, *seq)));
+            }
+        }
+        self.undo(move |tables| {
+            let Some(log) = tables.logs.get_mut(&id) else { return };
+            for (user, seq) in old.into_iter().rev() {
+                if let Some(member) = log.members.get_mut(&user) {
+                    member.read_seq = seq;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+        let places = self.tables.places.get(&user).into_iter().flatten();
+        let logs = places.filter_map(|id| self.tables.logs.get(id));
+        let groups = logs.filter(|log| log.row.kind == ConversationKind::Group && !log.row.closed);
+        let active = groups.filter(|log| log.members.get(&user).is_some_and(Member::is_active));
+        Ok(u32::try_from(active.count()).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,54 @@
+//! How far devices have got and users have read.
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use super::tables::Tables;
+use crate::model::{ConversationId, DeviceId, Member, Seq, UserId};
+use crate::store::{CursorStore, StoreError};
+
+impl Tables {
+    /// The place of `user`, if they may read up to `seq`.
+    fn reader_mut(&mut self, user: UserId, conversation: ConversationId, seq: Seq) -> Option<&mut Member> {
+        let log = self.logs.get_mut(&conversation)?;
+        let last_seq = log.row.last_seq;
+        let member = log
+            .members
+            .get_mut(&user)
+            .filter(|member| member.first_seq > Seq::ZERO)?;
+        (seq <= member.until_seq.unwrap_or(last_seq).min(last_seq)).then_some(member)
+    }
+}
+
+#[async_trait]
+impl CursorStore for MemoryStore {
+    async fn advance_cursors(&self, moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> Result<(), StoreError> {
+        let mut state = self.write()?;
+        for &(user, device, conversation, seq) in moves {
+            if !state.tables.devices.contains_key(&(user, device)) {
+                continue;
+            }
+            let Some(member) = state.tables.reader_mut(user, conversation, seq) else {
+                continue;
+            };
+            member.delivered_seq = member.delivered_seq.max(seq);
+            let cursor = state
+                .tables
+                .cursors
+                .entry((user, device, conversation))
+                .or_insert(Seq::ZERO);
+            *cursor = seq.max(*cursor);
+        }
+        Ok(())
+    }
+
+    async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError> {
+        let mut state = self.write()?;
+        for &(user, conversation, seq) in moves {
+            if let Some(member) = state.tables.reader_mut(user, conversation, seq) {
+                member.read_seq = member.read_seq.max(seq);
+            }
+        }
+        Ok(())
+    }
+}

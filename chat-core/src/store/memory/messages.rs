@@ -1,0 +1,255 @@
+//! The logs.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::MemoryStore;
+use super::tables::{Log, Tables};
+use super::tx::MemoryTx;
+use crate::model::{ClientMessageId, ConversationId, Event, EventKind, Page, PageFrom, Seq, UserId};
+use crate::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
+
+impl Tables {
+    fn find_sent(&self, sender: UserId, id: ClientMessageId) -> Option<SentEvent> {
+        let (conversation, seq) = self.sent.get(&(sender, id))?;
+        let event = self.logs.get(conversation)?.event(*seq)?.clone();
+        Some(SentEvent {
+            sender,
+            client_message_id: id,
+            event,
+        })
+    }
+
+    fn page(&self, reader: UserId, conversation: ConversationId, page: Page) -> Option<EventPage> {
+        let log = self.logs.get(&conversation)?;
+        let member = log.members.get(&reader).filter(|member| member.first_seq > Seq::ZERO)?;
+        let (first, last) = (member.first_seq, log.readable_end(member));
+        let (events, more) = match page.from {
+            PageFrom::After(seq) => {
+                let candidates = log.range(first.max(Seq(seq.0.saturating_add(1))), last);
+                let taken = fitting(candidates.iter(), page);
+                (candidates[..taken].to_vec(), taken < candidates.len())
+            }
+            PageFrom::Before(seq) => log.last_of(first, last.min(seq.previous()), page),
+            PageFrom::Newest => log.last_of(first, last, page),
+        };
+        Some(EventPage {
+            events,
+            more,
+            member: member.clone(),
+            last_seq: log.row.last_seq,
+        })
+    }
+}
+
+impl Log {
+    fn last_of(&self, first: Seq, last: Seq, page: Page) -> (Vec<Event>, bool) {
+        let candidates = self.range(first, last);
+        let taken = fitting(candidates.iter().rev(), page);
+        let rest = candidates.len() - taken;
+        (candidates[rest..].to_vec(), rest > 0)
+    }
+}
+
+/// How many of `events` a page holds.
+fn fitting<'a>(events: impl Iterator<Item = &'a Event>, page: Page) -> usize {
+    let mut bytes = 0;
+    let mut taken = 0;
+    for event in events.take(page.max_events as usize) {
+        bytes += event.body.len() as u64;
+        if taken > 0 && bytes > u64::from(page.max_bytes) {
+            break;
+        }
+        taken += 1;
+    }
+    taken
+}
+
+#[async_trait]
+impl MessageStore for MemoryStore {
+    async fn events_for(
+        &self,
+        reader: UserId,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Option<EventPage>, StoreError> {
+        self.read(|tables| tables.page(reader, conversation, page))
+    }
+
+    async fn events(
+        &self,
+        conversation: ConversationId,
+        first: Seq,
+        last: Seq,
+        max_events: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.read(|tables| {
+            let Some(log) = tables.logs.get(&conversation) else {
+                return Vec::new();
+            };
+            let events = log.range(first, last);
+            events[..events.len().min(max_events as usize)].to_vec()
+        })
+    }
+
+    async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        self.read(|tables| tables.events_at(conversation, seqs))
+    }
+
+    async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
+        self.read(|tables| {
+            let ids: HashSet<_> = ids.iter().copied().collect();
+            ids.into_iter().filter_map(|id| tables.find_sent(sender, id)).collect()
+        })
+    }
+}
+
+impl Tables {
+    fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Vec<Event> {
+        let Some(log) = self.logs.get(&conversation) else {
+            return Vec::new();
+        };
+        let seqs: HashSet<_> = seqs.iter().copied().collect();
+        seqs.into_iter().filter_map(|seq| log.event(seq)).cloned().collect()
+    }
+
+    /// Takes back the last events of a log.
+    fn remove_events(&mut self, conversation: ConversationId, count: usize) {
+        let Some(log) = self.logs.get_mut(&conversation) else {
+            return;
+        };
+        for event in log.events.drain(log.events.len() - count..) {
+            if let Some(id) = event.client_message_id {
+                self.sent.remove(&(event.sender, id));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl MessageTx for MemoryTx<'_> {
+    async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
+        let ids: HashSet<_> = ids.iter().copied().collect();
+        Ok(ids
+            .into_iter()
+            .filter_map(|(sender, id)| self.tables.find_sent(sender, id))
+            .collect())
+    }
+
+    async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        Ok(self.tables.events_at(conversation, seqs))
+    }
+
+    async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        self.ledger.append(events)?;
+        for event in events {
+            let conversation = event.conversation;
+            if let Some(id) = event.client_message_id {
+                let place = (conversation, event.seq);
+                if self.tables.sent.contains_key(&(event.sender, id)) {
+                    return Err(StoreError::Corrupt(format!("client message id {id} is used already")));
+                }
+                self.tables.sent.insert((event.sender, id), place);
+            }
+            let Some(log) = self.tables.logs.get_mut(&conversation) else {
+                return Err(StoreError::Corrupt(format!(
+                    "conversation {conversation} does not exist"
+                )));
+            };
+            log.events.push(event.clone());
+            self.undo(move |tables| tables.remove_events(conversation, 1));
+        }
+        Ok(())
+    }
+
+    async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {
+        let event = self.event_mut(conversation, target)?;
+        let old = event.edited_seq.replace(edit);
+        self.undo(move |tables| {
+            if let Some(event) = tables.event_mut(conversation, target) {
+                event.edited_seq = old;
+            }
+        });
+        Ok(())
+    }
+
+    async fn erase(
+        &mut self,
+        conversation: ConversationId,
+        target: Seq,
+        recall: Seq,
+        tombstone: Bytes,
+        edit_tombstone: Bytes,
+    ) -> Result<(), StoreError> {
+        let message = self.event_mut(conversation, target)?;
+        let mut erased = vec![message.clone()];
+        message.recalled_seq = Some(recall);
+        message.body = tombstone;
+        let Some(log) = self.tables.logs.get_mut(&conversation) else {
+            return Ok(());
+        };
+        let later = usize::try_from(target.0).unwrap_or(usize::MAX).min(log.events.len());
+        for edit in &mut log.events[later..] {
+            if edit.kind == EventKind::Edit && edit.target == Some(target) {
+                erased.push(edit.clone());
+                edit.body = edit_tombstone.clone();
+            }
+        }
+        let of_target = |mention: &&(UserId, Seq)| mention.1 == target;
+        let mentions: Vec<_> = log.mentions.iter().filter(of_target).copied().collect();
+        log.mentions.retain(|mention| mention.1 != target);
+        self.undo(move |tables| {
+            for old in erased {
+                if let Some(event) = tables.event_mut(conversation, old.seq) {
+                    *event = old;
+                }
+            }
+            if let Some(log) = tables.logs.get_mut(&conversation) {
+                log.mentions.extend(mentions);
+            }
+        });
+        Ok(())
+    }
+
+    async fn put_mentions(
+        &mut self,
+        conversation: ConversationId,
+        seq: Seq,
+        users: &[UserId],
+    ) -> Result<(), StoreError> {
+        let Some(log) = self.tables.logs.get_mut(&conversation) else {
+            return Err(StoreError::Corrupt(format!(
+                "conversation {conversation} does not exist"
+            )));
+        };
+        let new = users
+            .iter()
+            .map(|user| (*user, seq))
+            .filter(|mention| !log.mentions.contains(mention));
+        let new: Vec<_> = new.collect();
+        log.mentions.extend(new.iter().copied());
+        self.undo(move |tables| {
+            if let Some(log) = tables.logs.get_mut(&conversation) {
+                for mention in new {
+                    log.mentions.remove(&mention);
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+impl MemoryTx<'_> {
+    fn event_mut(&mut self, conversation: ConversationId, seq: Seq) -> Result<&mut Event, StoreError> {
+        let event = self.tables.event_mut(conversation, seq);
+        event.ok_or_else(|| StoreError::Corrupt(format!("conversation {conversation} has no event {seq}")))
+    }
+}
+
+impl Tables {
+    fn event_mut(&mut self, conversation: ConversationId, seq: Seq) -> Option<&mut Event> {
+        self.logs.get_mut(&conversation)?.event_mut(seq)
+    }
+}

@@ -1,0 +1,95 @@
+//! A store that lasts as long as its process: for tests, trials, and applications that keep nothing.
+//!
+//! One lock: any number of readers, or one unit of work. A unit writes straight into the tables and leaves in a journal
+//! how to take each write back.
+
+mod accounts;
+mod contacts;
+mod conversations;
+mod cursors;
+mod messages;
+mod tables;
+mod tx;
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use async_trait::async_trait;
+
+use self::tables::Tables;
+use self::tx::MemoryTx;
+use super::{Store, StoreError, TxError, Unit, run_ready};
+use crate::model::StoreEpoch;
+
+/// The [`Store`] of what need not survive a restart.
+#[derive(Debug)]
+pub struct MemoryStore {
+    epoch: StoreEpoch,
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tables: Tables,
+    closed: bool,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            epoch: StoreEpoch::random(),
+            state: RwLock::default(),
+        }
+    }
+
+    /// What was committed.
+    fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
+        let state: RwLockReadGuard<'_, State> = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.open()?;
+        Ok(look(&state.tables))
+    }
+
+    /// The same, alone.
+    fn write(&self) -> Result<RwLockWriteGuard<'_, State>, StoreError> {
+        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.open()?;
+        Ok(state)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    fn open(&self) -> Result<(), StoreError> {
+        if self.closed {
+            return Err(StoreError::unavailable("the store was closed"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn transact(&self, mut unit: Box<dyn Unit>) -> Result<(), StoreError> {
+        let mut state = self.write()?;
+        let mut tx = MemoryTx::new(&mut state.tables);
+        match run_ready(&mut *unit, &mut tx) {
+            Ok(()) => tx.commit(),
+            Err(TxError::Abort) => Err(StoreError::Refused),
+            Err(TxError::Store(error)) => Err(error),
+        }
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.read(|_| self.epoch)
+    }
+
+    async fn close(&self) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).closed = true;
+    }
+}
