@@ -1,0 +1,34 @@
+//! Keys and established channels.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chat_core::secure::{
+    Channel, ClientHandshake, ClientProgress, PinPolicy, ServerHandshake, ServerIdentity, ServerKeys,
+};
+
+/// Any time within the credential's validity, in Unix seconds.
+const UNIX_NOW: u64 = 1_790_000_000;
+
+/// A server's keys, made afresh.
+#[must_use]
+pub fn server_keys() -> Arc<ServerKeys> {
+    let identity = ServerIdentity::generate(2048).expect("2048 bits are allowed");
+    Arc::new(ServerKeys::new(identity, UNIX_NOW).expect("signing works"))
+}
+
+/// Both ends of an established channel: client, server.
+#[must_use]
+pub fn channels() -> (Channel, Channel) {
+    let (keys, now) = (server_keys(), Instant::now());
+    let mut client = ClientHandshake::new("bench", PinPolicy::exactly(keys.fingerprint())).expect("a valid name");
+    let hello = ServerHandshake::new()
+        .feed(client.hello())
+        .expect("a valid hello")
+        .expect("a whole hello");
+    let accepted = hello.accept(&keys, now).expect("an honest client");
+    match client.feed(now, UNIX_NOW, &accepted.reply).expect("an honest server") {
+        ClientProgress::Done(connected) => (connected.channel, accepted.channel),
+        other => panic!("the server's answer is whole, got {other:?}"),
+    }
+}
