@@ -1,0 +1,178 @@
+use super::*;
+use crate::model::Secret;
+
+fn password(text: &str) -> Password {
+    Password::new(Secret::new(text)).unwrap()
+}
+
+fn options() -> PasswordPoolOptions {
+    PasswordPoolOptions {
+        cost: PasswordCost::danger_cheap(),
+        ..PasswordPoolOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn right_and_wrong() {
+    let pool = PasswordHasherPool::new(options()).unwrap();
+    let hash = pool.hash(password("correct horse")).await.unwrap();
+    let check = |typed: &str| pool.verify(password(typed), Some(hash.clone()));
+    assert_eq!(
+        check("correct horse").await,
+        Ok(PasswordCheck::Right { needs_rehash: false })
+    );
+    assert_eq!(check("correct horsf").await, Ok(PasswordCheck::Wrong));
+    assert_eq!(check("correct horse ").await, Ok(PasswordCheck::Wrong));
+    assert_ne!(
+        pool.hash(password("correct horse")).await.unwrap().as_str(),
+        hash.as_str(),
+        "salted"
+    );
+
+    let mut stronger = options();
+    stronger.cost.iterations = 2;
+    let pool = PasswordHasherPool::new(stronger).unwrap();
+    let check = pool.verify(password("correct horse"), Some(hash)).await;
+    assert_eq!(check, Ok(PasswordCheck::Right { needs_rehash: true }));
+}
+
+#[tokio::test]
+async fn unknown_user_costs_a_hash_of_the_same_cost() {
+    let pool = PasswordHasherPool::new(options()).unwrap();
+    let hash = pool.hash(password("correct horse")).await.unwrap();
+    assert_eq!(pool.dummy.cost, hash.cost);
+    assert_eq!(
+        pool.dummy.as_str().len(),
+        hash.as_str().len(),
+        "salt and output are of the same length"
+    );
+    assert_eq!(PasswordHash::parse(pool.dummy.as_str()), Ok(pool.dummy.clone()));
+
+    let before = pool.stats().computed;
+    assert_eq!(
+        pool.verify(password("correct horse"), None).await,
+        Ok(PasswordCheck::Wrong)
+    );
+    assert_eq!(pool.stats().computed, before + 1);
+    assert_eq!(
+        pool.verify(password("wrong horse"), Some(hash)).await,
+        Ok(PasswordCheck::Wrong)
+    );
+    assert_eq!(pool.stats().computed, before + 2, "one computation each");
+}
+
+/// Keeps the pool's only worker until dropped.
+struct Occupied {
+    _release: std::sync::mpsc::Sender<()>,
+}
+
+async fn occupy(pool: &Arc<PasswordHasherPool>) -> (Occupied, tokio::task::JoinHandle<Result<(), PasswordPoolError>>) {
+    let (release, released) = std::sync::mpsc::channel();
+    let (begun, beginning) = tokio::sync::oneshot::channel();
+    let pool = Arc::clone(pool);
+    let running = tokio::spawn(async move {
+        pool.run(move || {
+            begun.send(()).ok();
+            released.recv().ok();
+            Ok(())
+        })
+        .await
+    });
+    beginning.await.unwrap();
+    (Occupied { _release: release }, running)
+}
+
+fn narrow(queue: usize, max_wait: Duration) -> Arc<PasswordHasherPool> {
+    let mut options = options();
+    options.workers = 1;
+    options.queue = queue;
+    options.max_wait = max_wait;
+    Arc::new(PasswordHasherPool::new(options).unwrap())
+}
+
+#[tokio::test]
+async fn full_queue_is_refused_at_once() {
+    let pool = narrow(1, Duration::from_secs(3600));
+    let (worker, running) = occupy(&pool).await;
+    let waiting = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { pool.hash(password("correct horse")).await }
+    });
+    while pool.stats().pending < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(pool.hash(password("correct horse")).await, Err(PasswordPoolError::Busy));
+    assert_eq!(pool.stats().refused, 1);
+    drop(worker);
+    assert_eq!(running.await.unwrap(), Ok(()));
+    assert!(waiting.await.unwrap().is_ok(), "who waited is served");
+    assert!(
+        pool.hash(password("correct horse")).await.is_ok(),
+        "and the place is free again"
+    );
+}
+
+#[tokio::test]
+async fn long_wait_is_refused() {
+    let pool = narrow(64, Duration::from_millis(1));
+    let (worker, running) = occupy(&pool).await;
+    assert_eq!(pool.hash(password("correct horse")).await, Err(PasswordPoolError::Busy));
+    drop(worker);
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn caller_who_leaves_frees_the_queue_but_not_the_worker() {
+    let pool = narrow(1, Duration::from_secs(3600));
+    let (worker, running) = occupy(&pool).await;
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    assert_eq!(
+        pool.workers.available_permits(),
+        0,
+        "the hash goes on, so nobody else may begin"
+    );
+    let waiting = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { pool.hash(password("correct horse")).await }
+    });
+    while pool.stats().pending < 2 {
+        tokio::task::yield_now().await;
+    }
+    waiting.abort();
+    waiting.await.unwrap_err();
+    assert_eq!(pool.stats().pending, 1);
+    drop(worker);
+    assert!(pool.hash(password("correct horse")).await.is_ok());
+}
+
+#[tokio::test]
+async fn shutdown_refuses_waiters_and_joins_work() {
+    let pool = narrow(8, Duration::from_secs(3600));
+    let (worker, running) = occupy(&pool).await;
+    let waiting = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { pool.hash(password("correct horse")).await }
+    });
+    while pool.stats().pending < 2 {
+        tokio::task::yield_now().await;
+    }
+    pool.close();
+    assert_eq!(waiting.await.unwrap(), Err(PasswordPoolError::Closed));
+    assert_eq!(
+        pool.hash(password("correct horse")).await,
+        Err(PasswordPoolError::Closed)
+    );
+    drop(worker);
+    pool.shutdown().await;
+    assert_eq!(pool.stats().pending, 0);
+    assert_eq!(running.await.unwrap(), Ok(()), "work that had begun was answered");
+}
+
+#[tokio::test]
+async fn panic_concerns_one_request() {
+    let pool = narrow(1, Duration::from_secs(3600));
+    let failed = pool.run::<()>(|| panic!("inside a hash")).await;
+    assert_eq!(failed, Err(PasswordHashError::Failed("panicked").into()));
+    assert!(pool.hash(password("correct horse")).await.is_ok());
+}

@@ -1,0 +1,238 @@
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::Source;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn source(n: u32) -> Source {
+    Source::Ip(n.to_be_bytes().into())
+}
+
+/// No limits but those that `set` sets.
+fn gate(set: impl FnOnce(&mut ConnectionLimits)) -> ConnectionGate {
+    let mut limits = ConnectionLimits::danger_unlimited();
+    set(&mut limits);
+    ConnectionGate::new(limits, 1)
+}
+
+#[test]
+fn penalties_add_up() {
+    use Offence::{AuthFailed, Malformed, TimedOut};
+
+    // (second, offence), then the seconds refused as seen at a second
+    type Case = (&'static [(u32, Offence)], u32, Option<u64>);
+    let cases: &[Case] = &[
+        (&[], 0, None),
+        (&[(0, AuthFailed)], 0, None),
+        (&[(0, AuthFailed), (0, AuthFailed)], 0, None),
+        (&[(0, AuthFailed), (0, AuthFailed), (0, AuthFailed)], 0, Some(15)),
+        (&[(0, AuthFailed), (1, AuthFailed), (2, AuthFailed)], 2, None), // 13 s are left: below the minimum
+        (&[(0, Malformed)], 0, None),
+        (&[(0, Malformed), (0, TimedOut)], 0, Some(20)),
+        (&[(0, Malformed), (0, TimedOut)], 19, Some(1)), // still refused below the minimum
+        (&[(0, Malformed), (0, TimedOut)], 20, None),
+        (&[(0, Malformed), (0, TimedOut), (20, AuthFailed)], 20, None), // served, starts anew
+        (&[(0, Malformed), (0, TimedOut), (19, AuthFailed)], 19, Some(6)),
+        (&[(0, Malformed), (11, TimedOut)], 11, None),
+    ];
+    for (offences, at, refused) in cases {
+        let gate = gate(|limits| limits.penalties = PenaltyOptions::default());
+        let start = Instant::now();
+        for (second, offence) in *offences {
+            gate.penalise(start + *second * SECOND, source(1), *offence);
+        }
+        let seen = gate.admit(start + *at * SECOND, source(1)).err();
+        assert_eq!(
+            seen,
+            refused.map(|s| Refusal::Penalised(Duration::from_secs(s))),
+            "{offences:?} at {at}"
+        );
+        assert!(
+            gate.admit(start + *at * SECOND, source(2)).is_ok(),
+            "others are not concerned"
+        );
+    }
+}
+
+#[test]
+fn penalties_end_at_the_maximum() {
+    let gate = gate(|limits| limits.penalties = PenaltyOptions::default());
+    let start = Instant::now();
+    for _ in 0..10_000 {
+        gate.penalise(start, source(1), Offence::Malformed);
+    }
+    assert_eq!(
+        gate.admit(start, source(1)).unwrap_err(),
+        Refusal::Penalised(600 * SECOND)
+    );
+    assert!(gate.admit(start + 600 * SECOND, source(1)).is_ok());
+}
+
+#[test]
+fn penalty_table_is_bounded_and_keeps_the_worst() {
+    let gate = gate(|limits| {
+        limits.penalties = PenaltyOptions::default();
+        limits.table_entries = 1000;
+    });
+    let start = Instant::now();
+    for _ in 0..60 {
+        gate.penalise(start, source(0), Offence::Malformed);
+    }
+    for n in 1..50_000 {
+        gate.penalise(start, source(n), Offence::AuthFailed);
+    }
+    assert_eq!(gate.stats().penalties, 1000);
+    assert!(gate.admit(start, source(0)).is_err());
+}
+
+#[test]
+fn twenty_before_login_per_source() {
+    let gate = gate(|limits| limits.unauthenticated_per_source = 20);
+    let now = Instant::now();
+    let mut open: Vec<ConnectionPermit> = (0..20).map(|_| gate.admit(now, source(1)).unwrap()).collect();
+    assert_eq!(gate.admit(now, source(1)).unwrap_err(), Refusal::SourceFull);
+    assert!(gate.admit(now, source(2)).is_ok());
+    open.pop();
+    assert!(gate.admit(now, source(1)).is_ok(), "a closed one makes room");
+    for permit in &mut open {
+        permit.authenticate().unwrap();
+    }
+    assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (0, 19));
+    assert!(gate.admit(now, source(1)).is_ok(), "and so does one that logged in");
+    drop(open);
+    assert_eq!(
+        (
+            gate.stats().unauthenticated,
+            gate.stats().authenticated,
+            gate.stats().sources
+        ),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn networks_of_64_bits_are_one_source() {
+    let gate = gate(|limits| limits.unauthenticated_per_source = 20);
+    let now = Instant::now();
+    let address = |host: u128| {
+        Source::Ip(std::net::IpAddr::V6(
+            (0x2001_0db8_0000_0000_0000_0000_0000_0000_u128 | host).into(),
+        ))
+    };
+    let open: Vec<ConnectionPermit> = (1..=20).map(|host| gate.admit(now, address(host)).unwrap()).collect();
+    assert_eq!(gate.admit(now, address(21)).unwrap_err(), Refusal::SourceFull);
+    assert!(gate.admit(now, address(1 << 64)).is_ok());
+    drop(open);
+}
+
+#[test]
+fn authenticated_per_source() {
+    let gate = gate(|limits| limits.authenticated_per_source = 2);
+    let now = Instant::now();
+    let mut open: Vec<ConnectionPermit> = (0..3).map(|_| gate.admit(now, source(1)).unwrap()).collect();
+    let results: Vec<_> = open.iter_mut().map(ConnectionPermit::authenticate).collect();
+    assert_eq!(results, [Ok(()), Ok(()), Err(Refusal::SourceFull)]);
+    assert_eq!(open[0].authenticate(), Ok(()), "once is enough");
+    assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (1, 2));
+    drop(open.remove(0));
+    assert_eq!(open[1].authenticate(), Ok(()));
+}
+
+#[test]
+fn new_connections_per_source() {
+    let gate = gate(|limits| limits.new_per_source = ConnectionLimits::default().new_per_source);
+    let now = Instant::now();
+    for _ in 0..60 {
+        drop(gate.admit(now, source(1)).unwrap());
+    }
+    assert!(matches!(gate.admit(now, source(1)).unwrap_err(), Refusal::TooFast(wait) if wait <= SECOND));
+    assert!(gate.admit(now, source(2)).is_ok());
+    let later = now + 10 * SECOND;
+    let again = (0..100).filter(|_| gate.admit(later, source(1)).is_ok()).count();
+    assert_eq!(again, 30);
+}
+
+#[test]
+fn early_drop_grows_from_half() {
+    let gate = gate(|limits| {
+        limits.unauthenticated = 1000;
+        limits.early_drop_from = 50;
+        limits.early_drop_chance = 30;
+    });
+    let now = Instant::now();
+    let mut open = Vec::new();
+    let mut tried = 0_u32;
+    while open.len() < 500 {
+        open.push(gate.admit(now, source(tried)).expect("nothing is dropped below half"));
+        tried += 1;
+    }
+    let dropped = (0..2000)
+        .filter(|_| gate.admit(now, source(1)).map(drop) == Err(Refusal::EarlyDrop))
+        .count();
+    assert!((500..700).contains(&dropped), "{dropped} of 2000, expected 600");
+    while open.len() < 1000 {
+        match gate.admit(now, source(tried)) {
+            Ok(permit) => open.push(permit),
+            Err(refusal) => assert_eq!(refusal, Refusal::EarlyDrop),
+        }
+        tried += 1;
+    }
+    assert_eq!(gate.admit(now, source(1)).unwrap_err(), Refusal::NodeFull);
+    drop(open);
+    assert!(gate.admit(now, source(1)).is_ok());
+}
+
+#[test]
+fn same_seed_same_decisions() {
+    let decisions = |seed| -> Vec<bool> {
+        let limits = ConnectionLimits {
+            early_drop_from: 0,
+            early_drop_chance: 50,
+            ..ConnectionLimits::default()
+        };
+        let gate = ConnectionGate::new(limits, seed);
+        (0..60).map(|n| gate.admit(Instant::now(), source(n)).is_ok()).collect()
+    };
+    assert_eq!(decisions(1), decisions(1));
+    assert_ne!(decisions(1), decisions(2));
+}
+
+proptest! {
+    #[test]
+    fn counts_are_those_of_the_living(steps in prop::collection::vec((0u8..3, 0u32..5, 0usize..20), 0..200)) {
+        let gate = gate(|limits| {
+            limits.unauthenticated = 12;
+            limits.unauthenticated_per_source = 4;
+            limits.authenticated_per_source = 3;
+        });
+        let now = Instant::now();
+        let mut open: Vec<ConnectionPermit> = Vec::new();
+        let mut inside = 0;
+        for (step, from, which) in steps {
+            match step {
+                0 => open.extend(gate.admit(now, source(from))),
+                1 if !open.is_empty() => {
+                    let which = which % open.len();
+                    let before = gate.stats().authenticated;
+                    open[which].authenticate().ok();
+                    inside += gate.stats().authenticated - before;
+                }
+                2 if !open.is_empty() => {
+                    let before = gate.stats().authenticated;
+                    drop(open.swap_remove(which % open.len()));
+                    inside -= before - gate.stats().authenticated;
+                }
+                _ => {}
+            }
+            let stats = gate.stats();
+            prop_assert_eq!(stats.unauthenticated as usize + stats.authenticated as usize, open.len());
+            prop_assert_eq!(stats.authenticated, inside);
+            prop_assert!(stats.unauthenticated <= 12);
+        }
+        drop(open);
+        prop_assert_eq!(gate.stats().sources, 0);
+    }
+}

@@ -1,0 +1,51 @@
+//! [`SourceKey`]: whom a limit is counted against before anybody has logged in.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::model::Source;
+
+/// A [`Source`], as coarse as one customer of a provider: an IPv4 address, or an IPv6 network of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum SourceKey {
+    /// The same program: in-process connections.
+    Local,
+    /// An IPv4 address; also one that arrived as `::ffff:a.b.c.d`.
+    V4(Ipv4Addr),
+    /// The first 64 bits of an IPv6 address.
+    V6([u16; 4]),
+}
+
+impl From<Source> for SourceKey {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Local => Self::Local,
+            Source::Ip(address) => match address.to_canonical() {
+                IpAddr::V4(address) => Self::V4(address),
+                IpAddr::V6(address) => {
+                    let [a, b, c, d, ..] = address.segments();
+                    Self::V6([a, b, c, d])
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_customer_are_one_source() {
+        let key = |text: &str| SourceKey::from(Source::Ip(text.parse().unwrap()));
+        for (one, other, same) in [
+            ("192.0.2.7", "::ffff:192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.8", false),
+            ("127.0.0.1", "::1", false),
+            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+        ] {
+            assert_eq!(key(one) == key(other), same, "{one} {other}");
+        }
+        assert_ne!(SourceKey::from(Source::Local), key("127.0.0.1"));
+    }
+}

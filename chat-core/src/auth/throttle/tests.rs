@@ -1,0 +1,254 @@
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn source(last: u8) -> Source {
+    Source::Ip([192, 0, 2, last].into())
+}
+
+fn attempt(account: &str) -> LoginAttempt<'_> {
+    LoginAttempt {
+        source: source(1),
+        account,
+        known_device: None,
+    }
+}
+
+/// The default limits on accounts alone.
+fn accounts_only() -> LoginThrottle {
+    LoginThrottle::new(ThrottleOptions {
+        account_attempts: 5,
+        ..ThrottleOptions::danger_unlimited()
+    })
+}
+
+fn limit(result: Result<(), Throttled>) -> Option<(ThrottleLimit, u64)> {
+    result
+        .err()
+        .map(|throttled| (throttled.limit, throttled.retry_after.as_secs()))
+}
+
+#[test]
+fn account_waits_double_up_to_fifteen_minutes() {
+    let throttle = accounts_only();
+    let mut now = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(limit(throttle.begin(now, &attempt("alice"))), None);
+    }
+    for minutes in [1, 2, 4, 8, 15, 15, 15] {
+        assert_eq!(
+            limit(throttle.begin(now, &attempt("alice"))),
+            Some((ThrottleLimit::Account, minutes * 60))
+        );
+        let just_before = now + minutes as u32 * MINUTE - SECOND;
+        assert_eq!(
+            limit(throttle.begin(just_before, &attempt("alice"))),
+            Some((ThrottleLimit::Account, 1))
+        );
+        now += minutes as u32 * MINUTE;
+        assert_eq!(
+            limit(throttle.begin(now, &attempt("alice"))),
+            None,
+            "one attempt after the wait"
+        );
+    }
+    assert_eq!(
+        limit(throttle.begin(now, &attempt("bob"))),
+        None,
+        "others are not concerned"
+    );
+    now += 30 * MINUTE;
+    for _ in 0..5 {
+        assert_eq!(
+            limit(throttle.begin(now, &attempt("alice"))),
+            None,
+            "forgotten after a quiet time"
+        );
+    }
+}
+
+#[test]
+fn a_few_attempts_are_forgotten_after_the_window() {
+    let throttle = accounts_only();
+    let now = Instant::now();
+    for minute in 0..20 {
+        for _ in 0..4 {
+            assert_eq!(limit(throttle.begin(now + minute * MINUTE, &attempt("alice"))), None);
+        }
+    }
+}
+
+#[test]
+fn right_password_clears_the_lane() {
+    let throttle = accounts_only();
+    let now = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(limit(throttle.begin(now, &attempt("alice"))), None);
+        throttle.succeeded(now, &attempt("alice"));
+    }
+}
+
+#[test]
+fn attempts_that_did_not_happen_are_taken_back() {
+    let throttle = LoginThrottle::new(ThrottleOptions::default());
+    let now = Instant::now();
+    for step in 0..100 {
+        assert_eq!(limit(throttle.begin(now + step * SECOND, &attempt("alice"))), None);
+        throttle.take_back(now + step * SECOND, &attempt("alice"));
+    }
+    for _ in 0..5 {
+        assert_eq!(limit(throttle.begin(now + 100 * SECOND, &attempt("alice"))), None);
+    }
+    assert!(throttle.begin(now + 100 * SECOND, &attempt("alice")).is_err());
+}
+
+#[test]
+fn attackers_cannot_lock_a_known_device_out() {
+    let throttle = LoginThrottle::new(ThrottleOptions::default());
+    let device = TokenHash::from_bytes([7; 32]);
+    let mut now = Instant::now();
+    // From many sources, at the node's limit and behind the owner's own address, for ten minutes.
+    for step in 0..18_000_u32 {
+        now += SECOND / 30;
+        let guess = LoginAttempt {
+            source: source(step as u8),
+            account: "alice",
+            known_device: None,
+        };
+        let _ = throttle.begin(now, &guess);
+        let other = format!("user{step}");
+        let _ = throttle.begin(
+            now,
+            &LoginAttempt {
+                source: source((step % 199) as u8),
+                account: &other,
+                known_device: None,
+            },
+        );
+    }
+    assert!(throttle.begin(now, &attempt("alice")).is_err(), "a stranger waits");
+    let owner = LoginAttempt {
+        known_device: Some(&device),
+        ..attempt("alice")
+    };
+    assert_eq!(limit(throttle.begin(now, &owner)), None, "the owner does not");
+
+    // A known device has limits as well, and they are its own.
+    for _ in 0..4 {
+        assert_eq!(limit(throttle.begin(now, &owner)), None);
+    }
+    assert_eq!(limit(throttle.begin(now, &owner)), Some((ThrottleLimit::Device, 60)));
+    let other_device = TokenHash::from_bytes([8; 32]);
+    let tablet = LoginAttempt {
+        known_device: Some(&other_device),
+        ..owner
+    };
+    assert_eq!(limit(throttle.begin(now, &tablet)), None);
+    throttle.succeeded(now, &tablet);
+    assert!(
+        throttle.begin(now, &attempt("alice")).is_err(),
+        "the owner's success does not free the strangers"
+    );
+}
+
+#[test]
+fn source_is_limited_over_all_accounts() {
+    let throttle = LoginThrottle::new(ThrottleOptions::default());
+    let now = Instant::now();
+    for n in 0..20 {
+        assert_eq!(limit(throttle.begin(now, &attempt(&format!("user{n}")))), None);
+    }
+    assert_eq!(
+        limit(throttle.begin(now, &attempt("user20"))),
+        Some((ThrottleLimit::Source, 3))
+    );
+    let elsewhere = LoginAttempt {
+        source: source(2),
+        ..attempt("user20")
+    };
+    assert_eq!(limit(throttle.begin(now, &elsewhere)), None);
+    assert_eq!(limit(throttle.begin(now + 3 * SECOND, &attempt("user21"))), None);
+}
+
+#[test]
+fn node_is_limited_over_all_sources() {
+    let throttle = LoginThrottle::new(ThrottleOptions::default());
+    let now = Instant::now();
+    for n in 0..30 {
+        let name = format!("user{n}");
+        assert_eq!(
+            limit(throttle.begin(
+                now,
+                &LoginAttempt {
+                    source: source(n),
+                    account: &name,
+                    known_device: None
+                }
+            )),
+            None
+        );
+    }
+    let one_more = LoginAttempt {
+        source: source(99),
+        account: "zoe",
+        known_device: None,
+    };
+    assert_eq!(limit(throttle.begin(now, &one_more)), Some((ThrottleLimit::Node, 0)));
+    assert_eq!(limit(throttle.begin(now + SECOND / 29, &one_more)), None);
+}
+
+#[test]
+fn registrations() {
+    let throttle = LoginThrottle::new(ThrottleOptions::default());
+    let now = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(limit(throttle.begin_registration(now, source(1))), None);
+    }
+    assert_eq!(
+        limit(throttle.begin_registration(now, source(1))),
+        Some((ThrottleLimit::Registration, 1200))
+    );
+    assert_eq!(limit(throttle.begin_registration(now, source(2))), None);
+    throttle.take_back_registration(now, source(1));
+    assert_eq!(limit(throttle.begin_registration(now, source(1))), None);
+    assert_eq!(limit(throttle.begin_registration(now + 20 * MINUTE, source(1))), None);
+
+    // Asking whether names are taken is not free.
+    let (mut asked, later) = (0, now + 20 * MINUTE);
+    while throttle.begin_registration(later, source(3)).is_ok() {
+        throttle.take_back_registration(later, source(3));
+        asked += 1;
+    }
+    assert_eq!(asked, 20);
+}
+
+#[test]
+fn tables_stay_bounded_and_remember_the_worst() {
+    let throttle = LoginThrottle::new(ThrottleOptions {
+        account_attempts: 5,
+        table_entries: 100,
+        ..ThrottleOptions::danger_unlimited()
+    });
+    let now = Instant::now();
+    for _ in 0..5 {
+        throttle.begin(now, &attempt("alice")).unwrap();
+    }
+    for n in 0..10_000 {
+        throttle.begin(now, &attempt(&format!("user{n}"))).unwrap();
+    }
+    assert_eq!(throttle.state().accounts.len(), 100);
+    assert!(
+        throttle.begin(now, &attempt("alice")).is_err(),
+        "a flood of names does not free a blocked account"
+    );
+}
+
+#[test]
+fn refusals_say_when() {
+    let throttled = Throttled {
+        limit: ThrottleLimit::Account,
+        retry_after: Duration::from_millis(1500),
+    };
+    assert_eq!(throttled.to_string(), "too many attempts; try again in 2 s");
+}

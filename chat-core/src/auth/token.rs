@@ -1,0 +1,264 @@
+//! Bearer tokens: what a client presents instead of its password, and the hash the store keeps.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::model::Secret;
+
+/// Bytes of a token: 256 bits, nothing to guess.
+const TOKEN_BYTES: usize = 32;
+
+/// Characters of 32 bytes in base64url without padding.
+const TOKEN_CHARS: usize = 43;
+
+/// Why there is no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Not 32 bytes, or not 43 characters of base64url.
+    #[error("not a token: 32 bytes, or 43 characters of base64url, expected")]
+    Malformed,
+    /// The operating system gave no random bytes.
+    #[error("no random bytes from the operating system")]
+    Entropy,
+}
+
+macro_rules! token {
+    ($(#[$docs:meta])* $name:ident) => {
+        $(#[$docs])*
+        ///
+        /// 256 random bits, wiped when dropped; `Debug` hides them and there is no `Display`. In packets it is 32 bytes, as text
+        /// 43 characters of base64url ([`expose`](Self::expose), `parse`). Compared in constant time.
+        #[derive(Clone)]
+        pub struct $name(Zeroizing<[u8; TOKEN_BYTES]>);
+
+        impl $name {
+            /// Makes a new token from the operating system's random numbers.
+            ///
+            /// # Errors
+            /// [`TokenError::Entropy`].
+            pub fn generate() -> Result<Self, TokenError> {
+                let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
+                getrandom::fill(bytes.as_mut_slice()).map_err(|_| TokenError::Entropy)?;
+                Ok(Self(bytes))
+            }
+
+            /// Reads a token as a client presented it: its 32 bytes.
+            ///
+            /// # Errors
+            /// [`TokenError::Malformed`]: not 32 bytes.
+            pub fn from_secret(presented: &Secret) -> Result<Self, TokenError> {
+                let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
+                if presented.expose().len() != TOKEN_BYTES {
+                    return Err(TokenError::Malformed);
+                }
+                bytes.copy_from_slice(presented.expose());
+                Ok(Self(bytes))
+            }
+
+            /// The token's 32 bytes, for its owner through an encrypted channel.
+            #[must_use]
+            pub fn to_secret(&self) -> Secret {
+                Secret::new(self.0.as_slice())
+            }
+
+            /// The token as text, for its owner; wiped when dropped.
+            #[must_use]
+            pub fn expose(&self) -> Zeroizing<String> {
+                let mut text = Zeroizing::new(String::with_capacity(TOKEN_CHARS));
+                URL_SAFE_NO_PAD.encode_string(self.0.as_slice(), &mut text);
+                text
+            }
+
+            /// What the store keeps of this token.
+            #[must_use]
+            pub fn hash(&self) -> TokenHash {
+                TokenHash(Sha256::digest(self.0.as_slice()).into())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = TokenError;
+
+            fn from_str(text: &str) -> Result<Self, TokenError> {
+                decode(text).map(Self)
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.ct_eq(other.0.as_slice()).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(***)"))
+            }
+        }
+    };
+}
+
+token! {
+    /// Resumes a session of one device without its password. Ends with logout, revocation or a change of password.
+    SessionToken
+}
+
+token! {
+    /// Shows that a device has logged in to this account before, which gives it a login lane of its own: see
+    /// [`LoginThrottle`](super::LoginThrottle). It opens nothing by itself.
+    DeviceToken
+}
+
+fn decode(text: &str) -> Result<Zeroizing<[u8; TOKEN_BYTES]>, TokenError> {
+    if text.len() != TOKEN_CHARS {
+        return Err(TokenError::Malformed);
+    }
+    // The decoder wants room for a whole last group.
+    let mut buffer = Zeroizing::new([0; TOKEN_BYTES + 1]);
+    let length = URL_SAFE_NO_PAD
+        .decode_slice(text, buffer.as_mut_slice())
+        .map_err(|_| TokenError::Malformed)?;
+    let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
+    match buffer.get(..length) {
+        Some(decoded) if length == TOKEN_BYTES => bytes.copy_from_slice(decoded),
+        _ => return Err(TokenError::Malformed),
+    }
+    Ok(bytes)
+}
+
+/// SHA-256 of a token: what the store keeps and looks sessions up by. A stolen one opens nothing. Compared in constant
+/// time; `Debug` hides it.
+#[derive(Clone, Copy)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// Takes a hash back from the store.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash, for the store.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for TokenHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenHash {}
+
+impl Hash for TokenHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_form_round_trips() {
+        let token = SessionToken::generate().unwrap();
+        let text = token.expose();
+        assert_eq!(text.len(), 43);
+        assert!(
+            text.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        );
+        let back: SessionToken = text.parse().unwrap();
+        assert_eq!(back, token);
+        assert_eq!(back.hash(), token.hash());
+        assert_eq!(SessionToken::from_secret(&token.to_secret()).as_ref(), Ok(&token));
+        for wrong in [0, 31, 33, 43] {
+            let presented = Secret::new(vec![b'A'; wrong]);
+            assert_eq!(SessionToken::from_secret(&presented), Err(TokenError::Malformed));
+        }
+        assert_eq!(TokenHash::from_bytes(*token.hash().as_bytes()), token.hash());
+    }
+
+    #[test]
+    fn tokens_differ() {
+        let (one, other) = (DeviceToken::generate().unwrap(), DeviceToken::generate().unwrap());
+        assert_ne!(one, other);
+        assert_ne!(one.hash(), other.hash());
+    }
+
+    #[test]
+    fn hash_is_plain_sha_256() {
+        let token: SessionToken = "A".repeat(43).parse().unwrap(); // 32 zero bytes
+        let hex: String = token.hash().as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925");
+    }
+
+    #[test]
+    fn malformed_texts_are_refused() {
+        let long = "A".repeat(1 << 20);
+        // The last character has bits that belong to no byte; they have to be zero, so that a token has one spelling.
+        let second_spelling = format!("{}B", "A".repeat(42));
+        let short = "A".repeat(42);
+        let wrong_alphabet = format!("{}+", "A".repeat(42));
+        for bad in [
+            "",
+            &short,
+            &long,
+            &second_spelling,
+            &wrong_alphabet,
+            &"é".repeat(22)[..42],
+            "a b",
+        ] {
+            assert_eq!(
+                bad.parse::<SessionToken>(),
+                Err(TokenError::Malformed),
+                "{} bytes",
+                bad.len()
+            );
+        }
+    }
+
+    #[test]
+    fn debug_hides_everything() {
+        let token = SessionToken::generate().unwrap();
+        assert_eq!(format!("{token:?}"), "SessionToken(***)");
+        assert_eq!(format!("{:?}", token.hash()), "TokenHash(***)");
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(text in any::<String>()) {
+            let _ = text.parse::<DeviceToken>();
+        }
+
+        #[test]
+        fn one_spelling_per_token(text in "[A-Za-z0-9_-]{43}") {
+            if let Ok(token) = text.parse::<DeviceToken>() {
+                let again = token.expose();
+                prop_assert_eq!(again.as_str(), text.as_str());
+            }
+        }
+    }
+}
