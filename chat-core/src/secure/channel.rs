@@ -12,12 +12,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    pub(super) const fn new(
-        send: Cipher,
-        receive: Cipher,
-        binding: [u8; 32],
-        now: Instant,
-    ) -> Self {
+    pub(super) const fn new(send: Cipher, receive: Cipher, binding: [u8; 32], now: Instant) -> Self {
         Self {
             sealer: Sealer::new(send, now),
             opener: Opener::new(receive, now),

@@ -34,11 +34,7 @@ impl Cipher {
     }
 
     /// Encrypts in place and returns the tag; moves the counter.
-    pub(super) fn encrypt(
-        &mut self,
-        ad: &[u8],
-        buffer: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], CipherError> {
+    pub(super) fn encrypt(&mut self, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG_LEN], CipherError> {
         let nonce = self.nonce()?;
         let tag = self
             .aead
@@ -49,12 +45,7 @@ impl Cipher {
     }
 
     /// Decrypts in place. On a wrong tag neither the buffer nor the counter changes.
-    pub(super) fn decrypt(
-        &mut self,
-        ad: &[u8],
-        buffer: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), CipherError> {
+    pub(super) fn decrypt(&mut self, ad: &[u8], buffer: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CipherError> {
         let nonce = self.nonce()?;
         self.aead
             .decrypt_inout_detached(&nonce, ad, buffer.into(), &Tag::from(*tag))

@@ -43,12 +43,7 @@ pub(super) struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
-    pub(super) const fn new(
-        profile: u16,
-        validity: Validity,
-        spki: &'a [u8],
-        signature: &'a [u8],
-    ) -> Self {
+    pub(super) const fn new(profile: u16, validity: Validity, spki: &'a [u8], signature: &'a [u8]) -> Self {
         Self {
             profile,
             validity,
@@ -85,10 +80,7 @@ impl<'a> Credential<'a> {
         if !reader.0.is_empty() || not_before > not_after {
             return Err(HandshakeError::MalformedCredential);
         }
-        let validity = Validity {
-            not_before,
-            not_after,
-        };
+        let validity = Validity { not_before, not_after };
         Ok(Self::new(profile, validity, spki, signature))
     }
 
@@ -105,13 +97,9 @@ impl<'a> Credential<'a> {
         if !pin.accepts(&presented) {
             return Err(HandshakeError::PinMismatch { presented });
         }
-        let signature =
-            Signature::try_from(self.signature).map_err(|_| HandshakeError::BadSignature)?;
+        let signature = Signature::try_from(self.signature).map_err(|_| HandshakeError::BadSignature)?;
         VerifyingKey::<RsaSha256>::new(key)
-            .verify(
-                &signed_message(static_key, self.validity, &presented),
-                &signature,
-            )
+            .verify(&signed_message(static_key, self.validity, &presented), &signature)
             .map_err(|_| HandshakeError::BadSignature)?;
         self.validity.check(unix_now)?;
         if self.profile != profile {
@@ -141,11 +129,7 @@ impl Validity {
 }
 
 /// What the RSA key signs. The 64 spaces and the label keep it apart from TLS 1.3's `CertificateVerify`, should one key serve both.
-pub(super) fn signed_message(
-    static_key: &[u8; 32],
-    validity: Validity,
-    key: &Fingerprint,
-) -> Vec<u8> {
+pub(super) fn signed_message(static_key: &[u8; 32], validity: Validity, key: &Fingerprint) -> Vec<u8> {
     let mut message = vec![b' '; 64];
     message.extend_from_slice(LABEL);
     message.extend_from_slice(static_key);
@@ -159,17 +143,11 @@ pub(super) fn signed_message(
 fn parse_rsa_key(spki: &[u8]) -> Result<RsaPublicKey, HandshakeError> {
     let malformed = HandshakeError::MalformedKey;
     let info = SubjectPublicKeyInfoRef::try_from(spki).map_err(|_| malformed.clone())?;
-    let null_parameters = info
-        .algorithm
-        .parameters
-        .is_some_and(|parameters| parameters.is_null());
+    let null_parameters = info.algorithm.parameters.is_some_and(|parameters| parameters.is_null());
     if info.algorithm.oid != RSA_ENCRYPTION || !null_parameters {
         return Err(malformed);
     }
-    let bits = info
-        .subject_public_key
-        .as_bytes()
-        .ok_or(malformed.clone())?;
+    let bits = info.subject_public_key.as_bytes().ok_or(malformed.clone())?;
     let key = pkcs1::RsaPublicKey::from_der(bits).map_err(|_| malformed.clone())?;
     let modulus = BigUint::from_bytes_be(key.modulus.as_bytes());
     if !RSA_BITS.contains(&modulus.bits()) {
@@ -186,10 +164,7 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], HandshakeError> {
-        let (head, tail) = self
-            .0
-            .split_first_chunk()
-            .ok_or(HandshakeError::MalformedCredential)?;
+        let (head, tail) = self.0.split_first_chunk().ok_or(HandshakeError::MalformedCredential)?;
         self.0 = tail;
         Ok(*head)
     }

@@ -63,9 +63,7 @@ impl FromStr for Fingerprint {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let encoded = text.strip_prefix("sha256:").ok_or(InvalidFingerprint)?;
         let encoded = encoded.strip_suffix('=').unwrap_or(encoded);
-        let bytes = STANDARD_NO_PAD
-            .decode(encoded)
-            .map_err(|_| InvalidFingerprint)?;
+        let bytes = STANDARD_NO_PAD.decode(encoded).map_err(|_| InvalidFingerprint)?;
         bytes.try_into().map(Self).map_err(|_| InvalidFingerprint)
     }
 }

@@ -1,10 +1,33 @@
 //! X25519 secrets and what comes out of them. Wiped when dropped, and without `Debug`.
 
-use x25519_dalek::{PublicKey, StaticSecret};
-use zeroize::Zeroizing;
+use std::ops::{Deref, DerefMut};
 
-/// 32 secret bytes that are wiped when dropped. Deliberately not `Debug`.
-pub(super) type SecretBytes = Zeroizing<[u8; 32]>;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// 32 secret bytes that are wiped when dropped. Not `Zeroizing`, which prints what it holds.
+#[derive(Default, Zeroize, ZeroizeOnDrop)]
+pub(super) struct SecretBytes([u8; 32]);
+
+impl SecretBytes {
+    pub(super) const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Deref for SecretBytes {
+    type Target = [u8; 32];
+
+    fn deref(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl DerefMut for SecretBytes {
+    fn deref_mut(&mut self) -> &mut [u8; 32] {
+        &mut self.0
+    }
+}
 
 /// One side's X25519 secret: ephemeral (one handshake) or static (one credential).
 pub(super) struct DhSecret {
@@ -20,7 +43,7 @@ impl DhSecret {
     /// A fresh secret from the operating system's random numbers.
     pub(super) fn generate() -> Self {
         let mut bytes = SecretBytes::default();
-        getrandom::fill(bytes.as_mut()).expect("the operating system provides random bytes");
+        getrandom::fill(bytes.as_mut_slice()).expect("the operating system provides random bytes");
         Self::from_bytes(&bytes)
     }
 
@@ -35,13 +58,65 @@ impl DhSecret {
         &self.public
     }
 
+    /// A secret that claims another public key, for a peer that lies.
+    #[cfg(test)]
+    pub(super) const fn claim(mut self, public: [u8; 32]) -> Self {
+        self.public = public;
+        self
+    }
+
     /// The shared secret with `peer`, refused when `peer` forced it to zero (RFC 7748 §6.1).
     pub(super) fn agree(&self, peer: &[u8; 32]) -> Result<SecretBytes, WeakPublicKey> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*peer));
         if shared.was_contributory() {
-            Ok(Zeroizing::new(shared.to_bytes()))
+            Ok(SecretBytes::new(shared.to_bytes()))
         } else {
             Err(WeakPublicKey)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Does not compile for a type with `Debug`: then both traits apply and the call is ambiguous.
+    macro_rules! assert_not_debug {
+        ($($secret:ty),+ $(,)?) => { $({
+            trait Hidden<Marker> { fn check() {} }
+            impl<T: ?Sized> Hidden<()> for T {}
+            struct Shown;
+            impl<T: ?Sized + std::fmt::Debug> Hidden<Shown> for T {}
+            <$secret as Hidden<_>>::check();
+        })+ };
+    }
+
+    #[test]
+    fn secret_types_have_no_debug_output() {
+        assert_not_debug!(
+            DhSecret,
+            SecretBytes,
+            crate::secure::cipher::Cipher,
+            crate::secure::symmetric::Symmetric,
+            crate::secure::server_keys::CertifiedKey,
+        );
+    }
+
+    #[test]
+    fn low_order_points_are_refused() {
+        let secret = DhSecret::generate();
+        let mut one = [0; 32];
+        one[0] = 1;
+        // p - 1, p and p + 1 (RFC 7748 points of order 1, 2 and 4).
+        let mut minus_one = [0xff; 32];
+        minus_one[0] = 0xec;
+        minus_one[31] = 0x7f;
+        let mut zero_again = minus_one;
+        zero_again[0] = 0xed;
+        let mut one_again = minus_one;
+        one_again[0] = 0xee;
+        for point in [[0; 32], one, minus_one, zero_again, one_again] {
+            assert_eq!(secret.agree(&point).err(), Some(WeakPublicKey), "{point:?}");
         }
     }
 }

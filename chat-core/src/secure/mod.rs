@@ -47,6 +47,8 @@ mod server_keys;
 
 pub mod handshake;
 
+pub mod known_hosts;
+
 mod channel;
 mod opener;
 mod record;
@@ -57,10 +59,11 @@ pub use credential::{CLOCK_TOLERANCE, CREDENTIAL_LIFETIME, RSA_BITS};
 pub use error::{HandshakeError, IdentityError, OpenError, SealError};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use handshake::{
-    Accepted, ClientHandshake, ClientHello, ClientProgress, Connected, MAX_HELLO1, PinPolicy,
-    RejectCode, ServerHandshake, reject,
+    Accepted, ClientHandshake, ClientHello, ClientProgress, Connected, MAX_HELLO1, PinPolicy, RejectCode,
+    ServerHandshake, reject,
 };
 pub use identity::ServerIdentity;
+pub use known_hosts::{KnownHosts, KnownHostsError, KnownHostsFile, Trust};
 pub use opener::{Opened, Opener, REKEY_MIN_AGE, REKEY_MIN_RECORDS, REKEY_REQUIRED_RECORDS};
 pub use record::{MAX_CONTENT, RECORD_OVERHEAD};
 pub use sealer::{REKEY_AFTER, REKEY_AFTER_RECORDS, Sealer};

@@ -191,15 +191,11 @@ fn take_record(input: &mut BytesMut) -> Result<Option<BytesMut>, OpenError> {
 
 /// Decrypts `record` in place and leaves the content in it.
 fn decrypt(cipher: &mut Cipher, record: &mut BytesMut) -> Result<RecordType, OpenError> {
-    let (plaintext, tag) = record
-        .split_last_chunk_mut::<TAG_LEN>()
-        .ok_or(OpenError::BadTag)?;
-    cipher
-        .decrypt(&[], plaintext, tag)
-        .map_err(|error| match error {
-            CipherError::BadTag => OpenError::BadTag,
-            CipherError::Exhausted => OpenError::Exhausted,
-        })?;
+    let (plaintext, tag) = record.split_last_chunk_mut::<TAG_LEN>().ok_or(OpenError::BadTag)?;
+    cipher.decrypt(&[], plaintext, tag).map_err(|error| match error {
+        CipherError::BadTag => OpenError::BadTag,
+        CipherError::Exhausted => OpenError::Exhausted,
+    })?;
     let kind = RecordType::try_from(plaintext[0]).map_err(OpenError::UnknownType)?;
     record.truncate(record.len() - TAG_LEN);
     record.advance(TYPE_LEN);

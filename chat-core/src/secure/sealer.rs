@@ -41,12 +41,7 @@ impl Sealer {
     ///
     /// # Errors
     /// The channel is closed or exhausted; `out` then holds only whole records.
-    pub fn seal(
-        &mut self,
-        now: Instant,
-        content: &[u8],
-        out: &mut BytesMut,
-    ) -> Result<(), SealError> {
+    pub fn seal(&mut self, now: Instant, content: &[u8], out: &mut BytesMut) -> Result<(), SealError> {
         let mut rest = content;
         loop {
             let (chunk, tail) = rest.split_at(rest.len().min(MAX_CONTENT));
@@ -84,8 +79,7 @@ impl Sealer {
             out.truncate(start);
             return Ok(result);
         }
-        let tail =
-            (out.len() - content > MAX_CONTENT).then(|| out.split_off(content + MAX_CONTENT));
+        let tail = (out.len() - content > MAX_CONTENT).then(|| out.split_off(content + MAX_CONTENT));
         self.finish(start, out)?;
         if let Some(tail) = tail {
             self.seal(now, &tail, out)?;
@@ -125,17 +119,11 @@ impl Sealer {
     }
 
     fn rekey_if_due(&mut self, now: Instant, out: &mut BytesMut) -> Result<(), SealError> {
-        let due = self.records >= REKEY_AFTER_RECORDS
-            || now.saturating_duration_since(self.keyed_at) >= REKEY_AFTER;
+        let due = self.records >= REKEY_AFTER_RECORDS || now.saturating_duration_since(self.keyed_at) >= REKEY_AFTER;
         if due { self.rekey(now, out) } else { Ok(()) }
     }
 
-    fn seal_record(
-        &mut self,
-        kind: RecordType,
-        content: &[u8],
-        out: &mut BytesMut,
-    ) -> Result<(), SealError> {
+    fn seal_record(&mut self, kind: RecordType, content: &[u8], out: &mut BytesMut) -> Result<(), SealError> {
         out.reserve(super::RECORD_OVERHEAD + content.len());
         let start = begin(out, kind);
         out.extend_from_slice(content);

@@ -96,11 +96,7 @@ impl fmt::Debug for ServerKeys {
 }
 
 impl CertifiedKey {
-    fn issue(
-        identity: &ServerIdentity,
-        secret: DhSecret,
-        unix_now: u64,
-    ) -> Result<Self, IdentityError> {
+    fn issue(identity: &ServerIdentity, secret: DhSecret, unix_now: u64) -> Result<Self, IdentityError> {
         let validity = Validity {
             not_before: unix_now,
             not_after: unix_now.saturating_add(CREDENTIAL_LIFETIME.as_secs()),
@@ -116,13 +112,7 @@ impl CertifiedKey {
     ) -> Result<Self, IdentityError> {
         let message = signed_message(secret.public(), validity, &identity.fingerprint());
         let signature = sign(&message)?;
-        let credential = Credential::new(
-            PROFILE_X25519_AESGCM_SHA256,
-            validity,
-            identity.spki(),
-            &signature,
-        )
-        .encode();
+        let credential = Credential::new(PROFILE_X25519_AESGCM_SHA256, validity, identity.spki(), &signature).encode();
         Ok(Self {
             secret,
             credential,

@@ -2,7 +2,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::{
     cipher::{Cipher, CipherError, TAG_LEN},
@@ -25,7 +25,7 @@ impl Symmetric {
         hash[..PROTOCOL_NAME.len()].copy_from_slice(PROTOCOL_NAME);
         let mut state = Self {
             hash,
-            chaining_key: Zeroizing::new(hash),
+            chaining_key: SecretBytes::new(hash),
             cipher: None,
         };
         state.mix_hash(prologue);
@@ -43,11 +43,7 @@ impl Symmetric {
     }
 
     /// Appends `plaintext` to `out`, encrypted once there is a key.
-    pub(super) fn encrypt_and_hash(
-        &mut self,
-        plaintext: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), CipherError> {
+    pub(super) fn encrypt_and_hash(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CipherError> {
         let start = out.len();
         out.extend_from_slice(plaintext);
         if let Some(cipher) = &mut self.cipher {
@@ -59,17 +55,12 @@ impl Symmetric {
     }
 
     /// Decrypts `message` in place once there is a key, and returns the part of it that is plaintext.
-    pub(super) fn decrypt_and_hash<'a>(
-        &mut self,
-        message: &'a mut [u8],
-    ) -> Result<&'a mut [u8], CipherError> {
+    pub(super) fn decrypt_and_hash<'a>(&mut self, message: &'a mut [u8]) -> Result<&'a mut [u8], CipherError> {
         let next_hash = self.hash_with(message);
         let plaintext = match &mut self.cipher {
             None => message,
             Some(cipher) => {
-                let (body, tag) = message
-                    .split_last_chunk_mut::<TAG_LEN>()
-                    .ok_or(CipherError::BadTag)?;
+                let (body, tag) = message.split_last_chunk_mut::<TAG_LEN>().ok_or(CipherError::BadTag)?;
                 cipher.decrypt(&self.hash, body, tag)?;
                 body
             }
@@ -102,8 +93,7 @@ fn hkdf2(chaining_key: &SecretBytes, input: &[u8]) -> (SecretBytes, SecretBytes)
 }
 
 fn hmac(key: &SecretBytes, parts: &[&[u8]]) -> SecretBytes {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).expect("HMAC takes keys of any length");
     for part in parts {
         mac.update(part);
     }

@@ -139,10 +139,7 @@ mod tests {
             let socket = SockRef::from(stream);
             assert!(socket.keepalive().unwrap());
             #[cfg(target_os = "linux")]
-            assert_eq!(
-                socket.tcp_user_timeout().unwrap(),
-                Some(options.user_timeout)
-            );
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(options.user_timeout));
         }
 
         client.write_all(b"ping").await.unwrap();

@@ -4,13 +4,10 @@ use std::{fmt, time::Duration, time::Instant};
 
 use super::{
     PROFILE_X25519_AESGCM_SHA256, RejectCode,
-    messages::{
-        Answer, KEY_LEN, LENGTH_LEN, MAX_HELLO2, answer_length, parse_answer, write_prologue,
-    },
+    messages::{Answer, KEY_LEN, LENGTH_LEN, MAX_HELLO2, answer_length, parse_answer, write_prologue},
 };
 use crate::secure::{
-    Channel, Fingerprint, HandshakeError, credential::Credential, keys::DhSecret,
-    symmetric::Symmetric,
+    Channel, Fingerprint, HandshakeError, credential::Credential, keys::DhSecret, symmetric::Symmetric,
 };
 
 /// Which server keys a client takes.
@@ -115,12 +112,7 @@ impl ClientHandshake {
     ///
     /// # Errors
     /// The server is not who it should be, or the answer is damaged: close, and send nothing.
-    pub fn feed(
-        &mut self,
-        now: Instant,
-        unix_now: u64,
-        bytes: &[u8],
-    ) -> Result<ClientProgress, HandshakeError> {
+    pub fn feed(&mut self, now: Instant, unix_now: u64, bytes: &[u8]) -> Result<ClientProgress, HandshakeError> {
         if self.pending.is_none() {
             return Err(HandshakeError::Over);
         }
@@ -148,9 +140,7 @@ impl ClientHandshake {
             return Err(HandshakeError::UnexpectedData);
         }
         match parse_answer(&self.received) {
-            Answer::Reject { code, retry_after } => {
-                Ok(ClientProgress::Rejected { code, retry_after })
-            }
+            Answer::Reject { code, retry_after } => Ok(ClientProgress::Rejected { code, retry_after }),
             Answer::Hello2 => self.finish(now, unix_now).map(ClientProgress::Done),
         }
     }
@@ -174,12 +164,8 @@ impl ClientHandshake {
         noise.mix_key(&ephemeral.agree(server_static)?); // es
         let credential = noise.decrypt_and_hash(credential)?;
 
-        let fingerprint = Credential::parse(credential)?.verify(
-            server_static,
-            PROFILE_X25519_AESGCM_SHA256,
-            &self.pin,
-            unix_now,
-        )?;
+        let fingerprint =
+            Credential::parse(credential)?.verify(server_static, PROFILE_X25519_AESGCM_SHA256, &self.pin, unix_now)?;
         let (to_server, from_server, binding) = noise.split();
         Ok(Connected {
             channel: Channel::new(to_server, from_server, binding, now),

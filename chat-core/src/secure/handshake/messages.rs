@@ -73,8 +73,7 @@ impl fmt::Display for RejectCode {
 /// The message that declines a handshake: `code`, and when to try again (whole milliseconds, at most [`MAX_RETRY_AFTER`]).
 #[must_use]
 pub fn reject(code: RejectCode, retry_after: Duration) -> [u8; REJECT_LEN] {
-    let millis = u32::try_from(retry_after.min(MAX_RETRY_AFTER).as_millis())
-        .expect("a minute of milliseconds fits");
+    let millis = u32::try_from(retry_after.min(MAX_RETRY_AFTER).as_millis()).expect("a minute of milliseconds fits");
     let mut message = [0; REJECT_LEN];
     message[1] = 7;
     message[4] = code.to_byte();
@@ -126,9 +125,7 @@ pub(super) fn hello1_length(received: &[u8]) -> Result<Option<usize>, HandshakeE
 /// Reads a whole hello, of which [`hello1_length`] approved.
 pub(super) fn parse_hello1(message: &[u8]) -> Result<Hello1<'_>, HandshakeError> {
     let mismatch = HandshakeError::LengthMismatch;
-    let (prologue, ephemeral) = message
-        .split_last_chunk::<KEY_LEN>()
-        .ok_or(mismatch.clone())?;
+    let (prologue, ephemeral) = message.split_last_chunk::<KEY_LEN>().ok_or(mismatch.clone())?;
     let fields = &prologue[LENGTH_LEN + MAGIC.len()..];
     let (&count, fields) = fields.split_first().ok_or(mismatch.clone())?;
     if !(1..=MAX_PROFILES).contains(&count) {
@@ -157,10 +154,7 @@ pub(super) fn parse_hello1(message: &[u8]) -> Result<Hello1<'_>, HandshakeError>
 /// What a server answers: a hello whose parts are still encrypted, or a reject.
 pub(super) enum Answer {
     Hello2,
-    Reject {
-        code: RejectCode,
-        retry_after: Duration,
-    },
+    Reject { code: RejectCode, retry_after: Duration },
 }
 
 /// Judges as much of a server's answer as is there; its whole length once that much has arrived.
@@ -190,8 +184,7 @@ pub(super) fn parse_answer(message: &[u8]) -> Answer {
     match message {
         [_, _, _, _, code, a, b, c, d] => Answer::Reject {
             code: RejectCode::from_byte(*code),
-            retry_after: Duration::from_millis(u32::from_be_bytes([*a, *b, *c, *d]).into())
-                .min(MAX_RETRY_AFTER),
+            retry_after: Duration::from_millis(u32::from_be_bytes([*a, *b, *c, *d]).into()).min(MAX_RETRY_AFTER),
         },
         _ => Answer::Hello2,
     }

@@ -9,8 +9,7 @@ use super::{
     messages::{Hello1, LENGTH_LEN, MAX_HELLO1, MAX_HELLO2, hello1_length, parse_hello1, reject},
 };
 use crate::secure::{
-    Channel, HandshakeError, ServerKeys, cipher::CipherError, keys::DhSecret, keys::WeakPublicKey,
-    symmetric::Symmetric,
+    Channel, HandshakeError, ServerKeys, cipher::CipherError, keys::DhSecret, keys::WeakPublicKey, symmetric::Symmetric,
 };
 
 /// Reads a client's hello. Holds at most [`MAX_HELLO1`] bytes, without the heap.

@@ -40,16 +40,13 @@ impl ServerIdentity {
     /// As for [`ServerIdentity::load`], [`ServerIdentity::generate`] and [`ServerIdentity::save`].
     pub fn load_or_generate(path: &Path) -> Result<Self, IdentityError> {
         match Self::load(path) {
-            Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            }
+            Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             result => return result,
         }
         let identity = Self::generate(Self::DEFAULT_BITS)?;
         match identity.save(path) {
             Ok(()) => Ok(identity),
-            Err(IdentityError::File { source, .. })
-                if source.kind() == io::ErrorKind::AlreadyExists =>
-            {
+            Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 Self::load(path)
             }
             Err(error) => Err(error),

@@ -1,6 +1,8 @@
 //! A server's identity: its RSA key.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -55,8 +57,7 @@ impl ServerIdentity {
     /// # Errors
     /// The text is something else, or the key is too small, too large, or has an unusual exponent.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
-        let key = RsaPrivateKey::from_pkcs8_pem(pem)
-            .map_err(|error| IdentityError::Malformed(Box::new(error)))?;
+        let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|error| IdentityError::Malformed(Box::new(error)))?;
         Self::from_key(key)
     }
 
@@ -65,10 +66,7 @@ impl ServerIdentity {
     /// # Errors
     /// The key cannot be encoded; does not happen with a key that was made or read here.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, IdentityError> {
-        self.key
-            .as_ref()
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(rsa_error)
+        self.key.as_ref().to_pkcs8_pem(LineEnding::LF).map_err(rsa_error)
     }
 
     /// The key as PKCS#8 DER, wiped when dropped: what a TLS library takes.
@@ -104,16 +102,9 @@ impl ServerIdentity {
     }
 
     /// As [`ServerIdentity::sign`] with given randomness, of which the first 32 bytes are the salt; only test vectors fix it.
-    pub(super) fn sign_with(
-        &self,
-        message: &[u8],
-        mut rng: &mut dyn CryptoRngCore,
-    ) -> Result<Vec<u8>, IdentityError> {
+    pub(super) fn sign_with(&self, message: &[u8], mut rng: &mut dyn CryptoRngCore) -> Result<Vec<u8>, IdentityError> {
         self.signatures.fetch_add(1, Ordering::Relaxed);
-        let signature = self
-            .key
-            .try_sign_with_rng(&mut rng, message)
-            .map_err(rsa_error)?;
+        let signature = self.key.try_sign_with_rng(&mut rng, message).map_err(rsa_error)?;
         Ok(signature.to_vec())
     }
 
@@ -125,11 +116,7 @@ impl ServerIdentity {
         if key.e().to_bytes_be() != RSA_EXPONENT {
             return Err(IdentityError::KeyExponent);
         }
-        let spki = key
-            .to_public_key()
-            .to_public_key_der()
-            .map_err(rsa_error)?
-            .into_vec();
+        let spki = key.to_public_key().to_public_key_der().map_err(rsa_error)?.into_vec();
         Ok(Self {
             fingerprint: Fingerprint::of_spki(&spki),
             spki,

@@ -6,8 +6,7 @@ use bytes::BytesMut;
 
 use super::pair;
 use crate::secure::{
-    MAX_CONTENT, OpenError, Opened, RECORD_OVERHEAD, REKEY_AFTER, REKEY_REQUIRED_RECORDS,
-    SealError, record::RecordType,
+    MAX_CONTENT, OpenError, Opened, RECORD_OVERHEAD, REKEY_AFTER, REKEY_REQUIRED_RECORDS, SealError, record::RecordType,
 };
 
 const EMPTY_RECORD: usize = RECORD_OVERHEAD;
@@ -16,16 +15,8 @@ const EMPTY_RECORD: usize = RECORD_OVERHEAD;
 fn counter_ends_at_2_63_for_the_sender() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
-    client
-        .sealer()
-        .cipher_mut()
-        .unwrap()
-        .set_counter((1 << 63) - 1);
-    server
-        .opener()
-        .cipher_mut()
-        .unwrap()
-        .set_counter((1 << 63) - 1);
+    client.sealer().cipher_mut().unwrap().set_counter((1 << 63) - 1);
+    server.opener().cipher_mut().unwrap().set_counter((1 << 63) - 1);
     let mut wire = BytesMut::new();
     client.sealer().seal(now, b"last", &mut wire).unwrap();
     let written = wire.clone();
@@ -47,10 +38,7 @@ fn counter_ends_at_2_63_for_the_receiver() {
     server.opener().cipher_mut().unwrap().set_counter(1 << 63);
     let mut wire = BytesMut::new();
     client.sealer().seal(now, b"x", &mut wire).unwrap();
-    assert_eq!(
-        server.opener().feed(now, &mut wire),
-        Err(OpenError::Exhausted)
-    );
+    assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::Exhausted));
     assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::Dead));
 }
 
@@ -82,11 +70,7 @@ fn sender_changes_keys_after_2_20_records() {
     server.opener().set_records((1 << 20) - 1);
     let mut wire = BytesMut::new();
     client.sealer().seal(now, b"", &mut wire).unwrap();
-    assert_eq!(
-        wire.len(),
-        EMPTY_RECORD,
-        "the 2^20th is still an ordinary one"
-    );
+    assert_eq!(wire.len(), EMPTY_RECORD, "the 2^20th is still an ordinary one");
     client.sealer().seal(now, b"", &mut wire).unwrap();
     assert_eq!(wire.len(), 3 * EMPTY_RECORD, "REKEY goes before the next");
     for _ in 0..2 {
@@ -132,10 +116,7 @@ fn receiver_demands_new_keys_within_2_24_records() {
     client.sealer().seal(now, b"", &mut wire).unwrap();
     client.sealer().seal(now, b"", &mut wire).unwrap();
     assert!(server.opener().feed(now, &mut wire).is_ok());
-    assert_eq!(
-        server.opener().feed(now, &mut wire),
-        Err(OpenError::RekeyOverdue)
-    );
+    assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::RekeyOverdue));
 }
 
 #[test]
@@ -186,12 +167,7 @@ fn authenticated_nonsense_has_its_own_errors() {
     ] {
         let (mut client, mut server) = pair(now);
         let mut body = plaintext.clone();
-        let tag = client
-            .sealer()
-            .cipher_mut()
-            .unwrap()
-            .encrypt(&[], &mut body)
-            .unwrap();
+        let tag = client.sealer().cipher_mut().unwrap().encrypt(&[], &mut body).unwrap();
         let mut wire = BytesMut::new();
         wire.extend_from_slice(&u16::try_from(body.len() + 16).unwrap().to_be_bytes());
         wire.extend_from_slice(&body);
@@ -210,9 +186,7 @@ fn seal_with_is_seal_in_place() {
         let mut wire = BytesMut::from("earlier");
         client
             .sealer()
-            .seal_with(now, &mut wire, |out| {
-                out.extend_from_slice(&content[..length])
-            })
+            .seal_with(now, &mut wire, |out| out.extend_from_slice(&content[..length]))
             .unwrap();
         let records = length.div_ceil(MAX_CONTENT);
         assert_eq!(wire.len(), 7 + length + records * RECORD_OVERHEAD);

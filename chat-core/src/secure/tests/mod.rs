@@ -1,7 +1,9 @@
 //! Tests that need the inside of the channel: fixed secrets, counters, sizes. The rest is in `tests/secure/`.
 
 mod limits;
+mod random;
 mod sizes;
+mod tamper;
 mod vectors;
 
 use std::{
@@ -10,18 +12,17 @@ use std::{
 };
 
 use super::{
-    Channel, ClientHandshake, ClientProgress, PinPolicy, ServerHandshake, ServerIdentity,
-    ServerKeys,
+    Channel, ClientHandshake, ClientProgress, PinPolicy, ServerHandshake, ServerIdentity, ServerKeys,
+    credential::Validity, keys::DhSecret, server_keys::CertifiedKey,
 };
 
 pub(super) const UNIX_NOW: u64 = 1_790_000_000;
 
 /// The published vectors, whose RSA key also serves as the key of the other tests: making one takes seconds.
-pub(super) static VECTORS: LazyLock<serde_json::Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../tests/data/sc1_vectors.json")).unwrap()
-});
+pub(in crate::secure) static VECTORS: LazyLock<serde_json::Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../tests/data/sc1_vectors.json")).unwrap());
 
-pub(super) fn identity() -> ServerIdentity {
+pub(in crate::secure) fn identity() -> ServerIdentity {
     ServerIdentity::from_pem(VECTORS["rsa_private_pkcs8_pem"].as_str().unwrap()).unwrap()
 }
 
@@ -30,14 +31,23 @@ fn keys() -> &'static ServerKeys {
     KEYS.get_or_init(|| ServerKeys::new(identity(), UNIX_NOW).unwrap())
 }
 
+/// Keys whose static secret is given, with an honest credential for what it claims to be.
+fn keys_with(secret: DhSecret) -> ServerKeys {
+    let identity = identity();
+    let validity = Validity {
+        not_before: UNIX_NOW,
+        not_after: UNIX_NOW + 1,
+    };
+    let key = CertifiedKey::sign(&identity, secret, validity, |message| identity.sign(message));
+    let key = key.unwrap();
+    ServerKeys::with_key(identity, key)
+}
+
 /// A client's and a server's end of one channel.
 fn pair(now: Instant) -> (Channel, Channel) {
     let pin = PinPolicy::exactly(keys().fingerprint());
     let mut client = ClientHandshake::new("chat.example", pin).unwrap();
-    let hello = ServerHandshake::new()
-        .feed(client.hello())
-        .unwrap()
-        .unwrap();
+    let hello = ServerHandshake::new().feed(client.hello()).unwrap().unwrap();
     let accepted = hello.accept(keys(), now).unwrap();
     match client.feed(now, UNIX_NOW, &accepted.reply).unwrap() {
         ClientProgress::Done(connected) => (connected.channel, accepted.channel),

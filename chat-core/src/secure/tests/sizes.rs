@@ -15,11 +15,7 @@ fn channel_state_is_small() {
         size_of::<ServerHandshake>(),
     );
     // Without AES instructions the round keys take more room.
-    let limit = if cfg!(target_arch = "x86_64") {
-        2048
-    } else {
-        3072
-    };
+    let limit = if cfg!(target_arch = "x86_64") { 2048 } else { 3072 };
     assert!(inline + boxed <= limit, "{inline} + {boxed}");
     assert!(size_of::<ServerHandshake>() <= 160);
 }

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use super::{VECTORS, identity};
 use crate::secure::{
-    Channel, ClientHandshake, ClientProgress, Fingerprint, Opened, PinPolicy, ServerHandshake,
-    ServerKeys,
+    Channel, ClientHandshake, ClientProgress, Fingerprint, Opened, PinPolicy, ServerHandshake, ServerKeys,
     credential::{Validity, signed_message},
     keys::{DhSecret, SecretBytes},
     server_keys::CertifiedKey,
@@ -71,12 +70,9 @@ fn validity() -> Validity {
 fn vector_keys() -> ServerKeys {
     let identity = identity();
     let mut rng = SaltThenOs(Some(field("pss_salt")));
-    let key = CertifiedKey::sign(
-        &identity,
-        secret("server_static_private"),
-        validity(),
-        |message| identity.sign_with(message, &mut rng),
-    )
+    let key = CertifiedKey::sign(&identity, secret("server_static_private"), validity(), |message| {
+        identity.sign_with(message, &mut rng)
+    })
     .unwrap();
     ServerKeys::with_key(identity, key)
 }

@@ -1,0 +1,90 @@
+//! `known_hosts` on disk.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    path::PathBuf,
+};
+
+use super::{KnownHosts, KnownHostsError, Verdict, format_line};
+use crate::secure::Fingerprint;
+
+/// A file of pins. Several processes may use it at once.
+#[derive(Debug, Clone)]
+pub struct KnownHostsFile {
+    path: PathBuf,
+}
+
+impl KnownHostsFile {
+    /// The file at `path`, which need not exist yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Reads the pins; none if there is no file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line of it.
+    pub fn load(&self) -> Result<KnownHosts, KnownHostsError> {
+        match File::open(&self.path) {
+            Ok(mut file) => KnownHosts::parse(&self.read(&mut file)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KnownHosts::default()),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Pins `key` for `host` and makes it durable, unless it is pinned already. Call it after a first contact and before anything is sent.
+    ///
+    /// # Errors
+    /// [`KnownHostsError::KeyChanged`]: meanwhile another process pinned another key. Nothing was written.
+    pub fn remember(&self, host: &str, key: &Fingerprint, comment: &str) -> Result<(), KnownHostsError> {
+        let line = format_line(host, key, comment)?;
+        let mut file = self.open_locked().map_err(|error| self.failed(error))?;
+        let text = self.read(&mut file)?;
+        match KnownHosts::parse(&text)?.check(host, key) {
+            Verdict::Known => Ok(()),
+            Verdict::Changed { expected } => Err(KnownHostsError::KeyChanged {
+                host: host.to_owned(),
+                presented: *key,
+                expected,
+            }),
+            Verdict::Unknown => append(&mut file, &text, &line).map_err(|error| self.failed(error)),
+        }
+    }
+
+    /// The lock ends with the file handle.
+    fn open_locked(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&self.path)?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn read(&self, file: &mut File) -> Result<String, KnownHostsError> {
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(|error| self.failed(error))?;
+        Ok(text)
+    }
+
+    fn failed(&self, source: io::Error) -> KnownHostsError {
+        KnownHostsError::File {
+            path: self.path.display().to_string(),
+            source,
+        }
+    }
+}
+
+/// One write, so that a reader sees the whole line or nothing; a last line without an end is ended first.
+fn append(file: &mut File, text: &str, line: &str) -> io::Result<()> {
+    let separator = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    file.write_all(format!("{separator}{line}\n").as_bytes())?;
+    file.sync_all()
+}

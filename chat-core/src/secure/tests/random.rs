@@ -1,0 +1,110 @@
+//! Bytes that make no sense: nothing panics, and nothing is reserved that was only announced.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+use proptest::prelude::*;
+
+use super::UNIX_NOW;
+use crate::secure::{
+    ClientHandshake, Fingerprint, KnownHosts, Opener, PinPolicy, ServerHandshake, cipher::Cipher,
+    credential::Credential, keys::SecretBytes,
+};
+
+/// Bytes that begin like the real thing, so that more than the first check is reached.
+fn hello_like() -> impl Strategy<Value = Vec<u8>> {
+    let field = (40u16..=118, 0u8..10, prop::collection::vec(any::<u8>(), 0..130));
+    field.prop_map(|(length, count, rest)| {
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend_from_slice(b"SC1\0");
+        bytes.push(count);
+        bytes.extend_from_slice(&rest);
+        bytes
+    })
+}
+
+fn answer_like() -> impl Strategy<Value = Vec<u8>> {
+    let fields = (0u16..1300, 0u16..3, prop::collection::vec(any::<u8>(), 0..1400));
+    fields.prop_map(|(length, profile, rest)| {
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&profile.to_be_bytes());
+        bytes.extend_from_slice(&rest);
+        bytes
+    })
+}
+
+/// Whole and in pieces, the outcome is the same.
+fn server_outcome(chunks: &[&[u8]]) -> String {
+    let mut server = ServerHandshake::new();
+    for chunk in chunks {
+        match server.feed(chunk) {
+            Ok(None) => {}
+            Ok(Some(hello)) => return format!("{hello:?}"),
+            Err(error) => return format!("{error:?}"),
+        }
+    }
+    "more".to_owned()
+}
+
+proptest! {
+    #[test]
+    fn server_handshake(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        server_outcome(&[&bytes]);
+    }
+
+    #[test]
+    fn server_handshake_near_misses(bytes in hello_like(), cut in any::<prop::sample::Index>()) {
+        let whole = server_outcome(&[&bytes]);
+        let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
+        let pieces = server_outcome(&[head, tail]);
+        // Only what follows a whole hello may arrive too late to be seen.
+        if whole != "UnexpectedData" {
+            prop_assert_eq!(whole, pieces);
+        }
+    }
+
+    #[test]
+    fn client_handshake(bytes in answer_like()) {
+        let now = Instant::now();
+        let mut client = ClientHandshake::new("", PinPolicy::FirstContact).unwrap();
+        for chunk in bytes.chunks(97) {
+            let _ = client.feed(now, UNIX_NOW, chunk);
+        }
+    }
+
+    #[test]
+    fn credential(mut bytes in prop::collection::vec(any::<u8>(), 0..700), version in 0u8..2) {
+        if let Some(first) = bytes.first_mut() {
+            *first = version;
+        }
+        if let Ok(credential) = Credential::parse(&bytes) {
+            let _ = credential.verify(&[9; 32], 1, &PinPolicy::FirstContact, UNIX_NOW);
+        }
+    }
+
+    #[test]
+    fn records(bytes in prop::collection::vec(any::<u8>(), 0..70_000)) {
+        let now = Instant::now();
+        let mut opener = Opener::new(Cipher::new(&SecretBytes::new([1; 32])), now);
+        let mut input = BytesMut::from(&bytes[..]);
+        let before = input.capacity();
+        let opened = opener.feed(now, &mut input);
+        prop_assert!(input.capacity() <= before);
+        if opened.is_err() {
+            prop_assert!(opener.feed(now, &mut input).is_err());
+        }
+    }
+
+    #[test]
+    fn known_hosts(text in any::<String>(), lines in "([a-z\\[\\]:.]{0,8}:[0-9]{0,6} (sha256:)?[A-Za-z0-9+/=]{0,46}\n?){0,4}") {
+        let _ = KnownHosts::parse(&text);
+        let _ = KnownHosts::parse(&lines);
+        let _ = text.parse::<Fingerprint>();
+    }
+
+    #[test]
+    fn fingerprints_round_trip(bytes in any::<[u8; 32]>()) {
+        let key = Fingerprint::from(bytes);
+        prop_assert_eq!(key.to_string().parse(), Ok(key));
+    }
+}

@@ -1,0 +1,203 @@
+//! A recorded session, changed on the way in every single byte, and cut at every single byte.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::{UNIX_NOW, keys};
+use crate::secure::{
+    ClientHandshake, ClientProgress, HandshakeError, OpenError, Opened, Opener, PinPolicy, Sealer, ServerHandshake,
+    cipher::Cipher,
+    keys::{DhSecret, SecretBytes},
+};
+
+const FLIPS: [u8; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 0xff, 0x55];
+
+/// A receiving half as it stands after one certain handshake.
+fn opener(now: Instant) -> Opener {
+    Opener::new(Cipher::new(&SecretBytes::new([7; 32])), now)
+}
+
+/// What the other half sent: 18 data records of many lengths, one REKEY, one CLOSE.
+fn recorded(now: Instant) -> (Vec<Vec<u8>>, BytesMut) {
+    let mut sealer = Sealer::new(Cipher::new(&SecretBytes::new([7; 32])), now);
+    let mut wire = BytesMut::new();
+    let contents: Vec<Vec<u8>> = (0..18u8).map(|n| vec![n; usize::from(n) * 7]).collect();
+    for (n, content) in contents.iter().enumerate() {
+        sealer.seal(now, content, &mut wire).unwrap();
+        if n == 9 {
+            sealer.rekey(now, &mut wire).unwrap();
+        }
+    }
+    sealer.seal_close(258, &mut wire).unwrap();
+    (contents, wire)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Heard {
+    contents: Vec<Vec<u8>>,
+    closed: Option<u16>,
+    end: Result<(), OpenError>,
+}
+
+/// Feeds `chunks` as if each came from one read, then the end of the stream.
+fn hear<'a>(now: Instant, chunks: impl IntoIterator<Item = &'a [u8]>) -> Heard {
+    let mut opener = opener(now);
+    // The recorded REKEY comes early; the rate rule has its own tests.
+    opener.set_records(2000);
+    let mut heard = Heard {
+        contents: Vec::new(),
+        closed: None,
+        end: Ok(()),
+    };
+    let mut input = BytesMut::new();
+    for chunk in chunks {
+        input.extend_from_slice(chunk);
+        loop {
+            match opener.feed(now, &mut input) {
+                Ok(Opened::NeedMore) => break,
+                Ok(Opened::Data(data)) => heard.contents.push(data.to_vec()),
+                Ok(Opened::Close(code)) => heard.closed = Some(code),
+                Err(error) => {
+                    heard.end = Err(error);
+                    return heard;
+                }
+            }
+        }
+    }
+    heard.end = opener.end_of_stream(&input);
+    heard
+}
+
+#[test]
+fn every_changed_byte_of_twenty_records_is_detected() {
+    let now = Instant::now();
+    let (contents, wire) = recorded(now);
+    for position in 0..wire.len() {
+        for flip in FLIPS {
+            let mut changed = wire.clone();
+            changed[position] ^= flip;
+            let heard = hear(now, [&changed[..]]);
+            assert!(heard.end.is_err(), "byte {position} ^ {flip:#x}");
+            assert!(contents.starts_with(&heard.contents), "byte {position}");
+            assert_eq!(heard.closed, None, "byte {position} ^ {flip:#x}");
+        }
+    }
+}
+
+#[test]
+fn records_cut_anywhere_are_the_same_records() {
+    let now = Instant::now();
+    let (contents, wire) = recorded(now);
+    let expected = Heard {
+        contents,
+        closed: Some(258),
+        end: Ok(()),
+    };
+    assert_eq!(hear(now, [&wire[..]]), expected);
+    assert_eq!(hear(now, wire.chunks(1)), expected);
+    for cut in 0..=wire.len() {
+        assert_eq!(hear(now, [&wire[..cut], &wire[cut..]]), expected, "{cut}");
+    }
+}
+
+#[test]
+fn stream_that_ends_early_is_truncated_wherever_it_ends() {
+    let now = Instant::now();
+    let (contents, wire) = recorded(now);
+    for end in 0..wire.len() {
+        let heard = hear(now, [&wire[..end]]);
+        assert_eq!(heard.end, Err(OpenError::Truncated), "{end}");
+        assert!(contents.starts_with(&heard.contents));
+    }
+}
+
+/// One handshake with fixed secrets in which the wire changes bytes; what each side makes of it, the client's first record included.
+fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Vec<u8>)) -> Result<(), String> {
+    let now = Instant::now();
+    let fixed = |byte| DhSecret::from_bytes(&SecretBytes::new([byte; 32]));
+    let pin = PinPolicy::exactly(keys().fingerprint());
+    let mut client = ClientHandshake::with_ephemeral("chat.example", pin, fixed(1)).unwrap();
+    let mut hello = client.hello().to_vec();
+    change_hello(&mut hello);
+    let read = ServerHandshake::new().feed(&hello);
+    let hello = read
+        .map_err(|error| format!("server: {error}"))?
+        .ok_or("server waits for more")?;
+    let mut accepted = hello
+        .accept_with(keys(), now, fixed(2))
+        .map_err(|error| format!("server: {error}"))?;
+    let mut answer = accepted.reply.to_vec();
+    change_answer(&mut answer);
+    let progress = client.feed(now, UNIX_NOW, &answer);
+    let ClientProgress::Done(mut connected) = progress.map_err(|error| format!("client: {error}"))? else {
+        return Err("client waits for more".to_owned());
+    };
+    let mut wire = BytesMut::new();
+    connected.channel.sealer().seal(now, b"x", &mut wire).unwrap();
+    let opened = accepted.channel.opener().feed(now, &mut wire);
+    opened.map(drop).map_err(|error| format!("server: {error}"))
+}
+
+#[test]
+fn every_changed_byte_of_the_handshake_is_detected() {
+    let untouched = |_: &mut Vec<u8>| ();
+    assert_eq!(handshake(untouched, untouched), Ok(()));
+    for (hello_length, answer_length) in [(54, 673)] {
+        for flip in [0x01, 0x80, 0xff] {
+            for position in 0..hello_length {
+                let detected = handshake(|hello| hello[position] ^= flip, untouched);
+                // X25519 ignores the highest bit of a point; the transcript does not.
+                assert!(detected.is_err(), "hello byte {position} ^ {flip:#x}");
+            }
+            for position in 0..answer_length {
+                let detected = handshake(untouched, |answer| answer[position] ^= flip);
+                assert!(detected.is_err(), "answer byte {position} ^ {flip:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn handshake_cut_anywhere_is_the_same_handshake() {
+    let now = Instant::now();
+    let fixed = |byte| DhSecret::from_bytes(&SecretBytes::new([byte; 32]));
+    let client = || {
+        let pin = PinPolicy::exactly(keys().fingerprint());
+        ClientHandshake::with_ephemeral("chat.example", pin, fixed(1)).unwrap()
+    };
+    let hello = client().hello().to_vec();
+    let mut binding = None;
+    for cut in 0..hello.len() {
+        let mut server = ServerHandshake::new();
+        assert!(server.feed(&hello[..cut]).unwrap().is_none(), "{cut}");
+        let read = server.feed(&hello[cut..]).unwrap().unwrap();
+        let accepted = read.accept_with(keys(), now, fixed(2)).unwrap();
+        let expected = binding.get_or_insert(*accepted.channel.binding());
+        assert_eq!(accepted.channel.binding(), expected);
+        assert!(matches!(server.feed(&[]), Err(HandshakeError::Over)));
+    }
+    let read = ServerHandshake::new().feed(&hello).unwrap().unwrap();
+    let answer = read.accept_with(keys(), now, fixed(2)).unwrap().reply;
+    for cut in 0..answer.len() {
+        let mut client = client();
+        let waiting = client.feed(now, UNIX_NOW, &answer[..cut]);
+        assert!(matches!(waiting, Ok(ClientProgress::NeedMore)), "{cut}");
+        let ClientProgress::Done(connected) = client.feed(now, UNIX_NOW, &answer[cut..]).unwrap() else {
+            panic!("{cut}");
+        };
+        assert_eq!(Some(*connected.channel.binding()), binding);
+    }
+}
+
+#[test]
+fn static_key_of_low_order_is_refused() {
+    let now = Instant::now();
+    let mut client = ClientHandshake::new("", PinPolicy::FirstContact).unwrap();
+    let read = ServerHandshake::new().feed(client.hello()).unwrap();
+    let liar = DhSecret::generate().claim([0; 32]);
+    let keys = super::keys_with(liar);
+    let accepted = read.unwrap().accept(&keys, now).unwrap();
+    let refused = client.feed(now, UNIX_NOW, &accepted.reply);
+    assert!(matches!(refused, Err(HandshakeError::WeakPublicKey)));
+}
