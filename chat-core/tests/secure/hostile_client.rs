@@ -1,0 +1,196 @@
+//! Clients that misbehave before there are keys, and what the server says to each.
+
+use std::time::{Duration, Instant};
+
+use chat_core::secure::{HandshakeError as E, RejectCode, ServerHandshake, reject};
+
+use crate::peer::{Client, KEYS};
+
+/// A hello with a true length field and whatever is given between that and the ephemeral key.
+fn hello(body: &[u8]) -> Vec<u8> {
+    let mut hello = ((body.len() + 32) as u16).to_be_bytes().to_vec();
+    hello.extend_from_slice(body);
+    hello.extend_from_slice(&[9; 32]);
+    hello
+}
+
+fn honest() -> Vec<u8> {
+    Client::new("chat.example").hello
+}
+
+fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut hello = honest();
+    change(&mut hello);
+    hello
+}
+
+/// Reads `bytes` and accepts if it can.
+fn reaction(bytes: &[u8]) -> Result<(), Option<E>> {
+    match ServerHandshake::new().feed(bytes) {
+        Ok(None) => Err(None),
+        Ok(Some(hello)) => hello.accept(&KEYS, Instant::now()).map(drop).map_err(Some),
+        Err(error) => Err(Some(error)),
+    }
+}
+
+#[test]
+fn every_wrong_hello_has_its_reaction() {
+    let with_key = |key: [u8; 32]| changed(|h| h[22..].copy_from_slice(&key));
+    let mut one = [0; 32];
+    one[0] = 1;
+    let mut p = [0xff; 32];
+    p[0] = 0xed;
+    p[31] = 0x7f;
+    let rows: Vec<(&str, Vec<u8>, E)> = vec![
+        ("length 0", vec![0, 0], E::LengthOutOfRange(0)),
+        ("length one short of the shortest", vec![0, 39], E::LengthOutOfRange(39)),
+        ("length one above the longest", vec![0, 119], E::LengthOutOfRange(119)),
+        ("length 65535", vec![255, 255], E::LengthOutOfRange(65535)),
+        (
+            "length in the wrong byte order",
+            changed(|h| h.swap(0, 1)),
+            E::LengthOutOfRange(0x3400),
+        ),
+        (
+            "TLS ClientHello",
+            b"\x16\x03\x01\x02\x00\x01".to_vec(),
+            E::LengthOutOfRange(0x1603),
+        ),
+        ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec(), E::LengthOutOfRange(0x4745)),
+        ("SSH", b"SSH-2.0-OpenSSH\r\n".to_vec(), E::LengthOutOfRange(0x5353)),
+        (
+            "PROXY protocol where none is expected",
+            b"PROXY TCP4 ".to_vec(),
+            E::LengthOutOfRange(0x5052),
+        ),
+        ("magic wrong in byte 0", changed(|h| h[2] = b's'), E::BadMagic),
+        ("magic wrong in byte 1", changed(|h| h[3] = b'c'), E::BadMagic),
+        ("magic wrong in byte 2", changed(|h| h[4] = b'2'), E::BadMagic),
+        ("magic wrong in byte 3", changed(|h| h[5] = 1), E::BadMagic),
+        ("one byte of wrong magic", vec![0, 52, b'X'], E::BadMagic),
+        ("no profiles", hello(b"SC1\0\0\0\0\0"), E::ProfileCount(0)),
+        (
+            "nine profiles",
+            hello(&[&b"SC1\0\x09"[..], &[0; 18], &[0]].concat()),
+            E::ProfileCount(9),
+        ),
+        ("255 profiles", changed(|h| h[6] = 255), E::ProfileCount(255)),
+        (
+            "more profiles than bytes",
+            hello(b"SC1\0\x08\0\x01\0"),
+            E::LengthMismatch,
+        ),
+        (
+            "profiles up to the name's length",
+            hello(b"SC1\0\x02\0\x01\0\x01"),
+            E::LengthMismatch,
+        ),
+        ("unknown profile only", hello(b"SC1\0\x01\0\x02\0"), E::NoCommonProfile),
+        (
+            "profile 0, which means reject",
+            hello(b"SC1\0\x01\0\0\0"),
+            E::NoCommonProfile,
+        ),
+        (
+            "profile in the wrong byte order",
+            hello(b"SC1\0\x01\x01\0\0"),
+            E::NoCommonProfile,
+        ),
+        (
+            "profile across two offers",
+            hello(b"SC1\0\x02\x05\0\x01\x05\0"),
+            E::NoCommonProfile,
+        ),
+        (
+            "name longer than 64",
+            hello(&[&b"SC1\0\x01\0\x01\x41"[..], &[b'a'; 65]].concat()),
+            E::NameTooLong(65),
+        ),
+        ("name length 255", changed(|h| h[9] = 255), E::NameTooLong(255)),
+        ("name shorter than it says", changed(|h| h[9] = 13), E::LengthMismatch),
+        ("name longer than it says", changed(|h| h[9] = 11), E::LengthMismatch),
+        ("no name but bytes of one", changed(|h| h[9] = 0), E::LengthMismatch),
+        ("name is not UTF-8", changed(|h| h[10] = 0xff), E::NameNotUtf8),
+        (
+            "name ends inside a character",
+            changed(|h| h[21] = 0xe4),
+            E::NameNotUtf8,
+        ),
+        (
+            "name with a surrogate",
+            changed(|h| h[10..13].copy_from_slice(&[0xed, 0xa0, 0x80])),
+            E::NameNotUtf8,
+        ),
+        ("byte after the hello", changed(|h| h.push(0)), E::UnexpectedData),
+        ("two hellos", [honest(), honest()].concat(), E::UnexpectedData),
+        (
+            "early record",
+            changed(|h| h.extend_from_slice(&[0, 17, 1, 2, 3])),
+            E::UnexpectedData,
+        ),
+        (
+            "megabyte after the hello",
+            changed(|h| h.resize(1 << 20, 7)),
+            E::UnexpectedData,
+        ),
+        ("all-zero point", with_key([0; 32]), E::WeakPublicKey),
+        ("point of order 1", with_key(one), E::WeakPublicKey),
+        ("point p, which is 0", with_key(p), E::WeakPublicKey),
+    ];
+    for (name, bytes, expected) in rows {
+        assert_eq!(reaction(&bytes), Err(Some(expected.clone())), "{name}");
+        let told = expected.reject();
+        assert_eq!(told.is_some(), expected == E::NoCommonProfile, "{name}");
+    }
+    assert_eq!(reaction(&honest()), Ok(()));
+}
+
+#[test]
+fn well_formed_hellos_at_the_limits_are_accepted() {
+    let eight = [&b"SC1\0\x08"[..], &[0xee; 14], &[0, 1], &[64], &[b'a'; 64]].concat();
+    for (name, bytes) in [
+        ("shortest", Client::new("").hello),
+        ("longest name", Client::new(&"a".repeat(64)).hello),
+        ("eight profiles, ours last, longest name", hello(&eight)),
+    ] {
+        assert_eq!(reaction(&bytes), Ok(()), "{name}");
+    }
+    assert_eq!(hello(&eight).len(), 120);
+}
+
+#[test]
+fn unfinished_hellos_wait_and_finished_handshakes_take_no_more() {
+    let hello = honest();
+    for length in 0..hello.len() {
+        assert_eq!(reaction(&hello[..length]), Err(None), "{length}");
+    }
+    let mut good = ServerHandshake::new();
+    assert!(good.is_untouched());
+    assert!(good.feed(&hello).unwrap().is_some());
+    assert!(!good.is_untouched());
+    assert_eq!(good.feed(&hello).unwrap_err(), E::Over);
+    let mut bad = ServerHandshake::new();
+    assert_eq!(bad.feed(&[255, 255]).unwrap_err(), E::LengthOutOfRange(65535));
+    assert_eq!(bad.feed(&hello).unwrap_err(), E::Over);
+}
+
+#[test]
+fn rejects_have_the_documented_bytes() {
+    for (code, after, expected) in [
+        (RejectCode::NoProfile, Duration::ZERO, [0, 7, 0, 0, 1, 0, 0, 0, 0]),
+        (
+            RejectCode::Busy,
+            Duration::from_millis(2500),
+            [0, 7, 0, 0, 2, 0, 0, 0x09, 0xc4],
+        ),
+        (
+            RejectCode::ShuttingDown,
+            Duration::from_secs(3600),
+            [0, 7, 0, 0, 3, 0, 0, 0xea, 0x60],
+        ),
+    ] {
+        assert_eq!(reject(code, after), expected);
+    }
+    let told = E::NoCommonProfile.reject();
+    assert_eq!(told, Some(reject(RejectCode::NoProfile, Duration::ZERO)));
+}

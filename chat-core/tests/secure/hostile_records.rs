@@ -1,0 +1,262 @@
+//! Peers that have the keys and misuse them, in both directions.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use chat_core::secure::{Channel, MAX_CONTENT, OpenError as E, Opened};
+use snow::TransportState;
+
+use crate::peer::{framed, hear, our_client, our_server, record, sealed};
+
+/// What the peer sends, as bytes; it may have heard `echo`, a record of ours.
+type Script = fn(&mut TransportState, echo: &[u8]) -> Vec<u8>;
+
+struct Row {
+    name: &'static str,
+    script: Script,
+    /// Contents that come through before the violation.
+    before: &'static [&'static str],
+    expected: E,
+}
+
+const fn row(name: &'static str, expected: E, script: Script) -> Row {
+    Row {
+        name,
+        script,
+        before: &[],
+        expected,
+    }
+}
+
+const fn after(name: &'static str, before: &'static [&'static str], expected: E, script: Script) -> Row {
+    Row {
+        name,
+        script,
+        before,
+        expected,
+    }
+}
+
+fn rows() -> Vec<Row> {
+    vec![
+        row("length 0", E::TooShort(0), |_, _| vec![0, 0]),
+        row("length 1", E::TooShort(1), |_, _| vec![0, 1, 0]),
+        row("tag and no type", E::TooShort(16), |t, _| sealed(t, b"")),
+        row("one byte over the limit", E::TooLong(16_402), |_, _| vec![0x40, 0x12]),
+        row("really one byte over the limit", E::TooLong(16_402), |t, _| {
+            record(t, 0, &[0; MAX_CONTENT + 1])
+        }),
+        row("length 65535", E::TooLong(65_535), |_, _| vec![255, 255]),
+        row("plaintext", E::BadTag, |_, _| framed(b"\0hello, this is not encrypted")),
+        row("zeros", E::BadTag, |_, _| framed(&[0; 17])),
+        row("first byte changed", E::BadTag, |t, _| {
+            changed(record(t, 0, b"hello"), 2)
+        }),
+        row("last byte changed", E::BadTag, |t, _| {
+            changed(record(t, 0, b"hello"), 23)
+        }),
+        row("length one less", E::BadTag, |t, _| {
+            let mut bytes = record(t, 0, b"hello");
+            bytes[1] -= 1;
+            bytes
+        }),
+        row("length one more, a byte added", E::BadTag, |t, _| {
+            let mut bytes = record(t, 0, b"hello");
+            bytes[1] += 1;
+            bytes.push(0);
+            bytes
+        }),
+        row("two records as one", E::BadTag, |t, _| {
+            let joined = [&record(t, 0, b"a")[2..], &record(t, 0, b"b")[2..]].concat();
+            framed(&joined)
+        }),
+        row("our own record sent back", E::BadTag, |_, echo| echo.to_vec()),
+        row("record of another session", E::BadTag, |_, _| {
+            record(&mut our_server(Instant::now()).1, 0, b"x")
+        }),
+        after("record repeated", &["one"], E::BadTag, |t, _| {
+            record(t, 0, b"one").repeat(2)
+        }),
+        after("record left out", &["one"], E::BadTag, |t, _| {
+            let first = record(t, 0, b"one");
+            record(t, 0, b"two");
+            [first, record(t, 0, b"three")].concat()
+        }),
+        row("first record left out", E::BadTag, |t, _| {
+            record(t, 0, b"one");
+            record(t, 0, b"two")
+        }),
+        row("records swapped", E::BadTag, |t, _| {
+            let first = record(t, 0, b"one");
+            [record(t, 0, b"two"), first].concat()
+        }),
+        after("an old record later", &["one", "two"], E::BadTag, |t, _| {
+            let (first, second) = (record(t, 0, b"one"), record(t, 0, b"two"));
+            [first.clone(), second, first].concat()
+        }),
+        row("type 3", E::UnknownType(3), |t, _| record(t, 3, b"")),
+        row("type 128", E::UnknownType(128), |t, _| record(t, 128, b"x")),
+        row("type 255", E::UnknownType(255), |t, _| record(t, 255, &[0; 100])),
+        row("the digit 0 as type", E::UnknownType(b'0'), |t, _| {
+            record(t, b'0', b"x")
+        }),
+        row("REKEY with content", E::MalformedRekey, |t, _| record(t, 1, b"x")),
+        row("REKEY at once", E::RekeyTooSoon, |t, _| record(t, 1, b"")),
+        after("REKEY after one record", &["one"], E::RekeyTooSoon, |t, _| {
+            [record(t, 0, b"one"), record(t, 1, b"")].concat()
+        }),
+        row("new key without REKEY", E::BadTag, |t, _| {
+            t.rekey_outgoing();
+            record(t, 0, b"x")
+        }),
+        row("CLOSE without a code", E::MalformedClose, |t, _| record(t, 2, b"")),
+        row("CLOSE with half a code", E::MalformedClose, |t, _| record(t, 2, &[0])),
+        row("CLOSE with more than a code", E::MalformedClose, |t, _| {
+            record(t, 2, &[0, 0, 0])
+        }),
+        row("nothing but the end", E::Truncated, |_, _| Vec::new()),
+        row("half a length", E::Truncated, |_, _| vec![0]),
+        row("half a record", E::Truncated, |t, _| {
+            record(t, 0, b"hello")[..20].to_vec()
+        }),
+        after("the end between records", &["one"], E::Truncated, |t, _| {
+            record(t, 0, b"one")
+        }),
+        after("CLOSE cut short", &["one"], E::Truncated, |t, _| {
+            let mut bytes = record(t, 0, b"one");
+            let close = record(t, 2, &[0, 0]);
+            bytes.extend_from_slice(&close[..close.len() - 1]);
+            bytes
+        }),
+        row("CLOSE with its length cut", E::BadTag, |t, _| {
+            let close = record(t, 2, &[0, 0]);
+            framed(&close[2..close.len() - 1])
+        }),
+    ]
+}
+
+/// After CLOSE, whose event comes through.
+fn rows_after_close() -> Vec<Row> {
+    vec![
+        row("data after CLOSE", E::DataAfterClose, |t, _| record(t, 0, b"more")),
+        row("CLOSE twice", E::DataAfterClose, |t, _| record(t, 2, &[0, 0])),
+        row("REKEY after CLOSE", E::DataAfterClose, |t, _| record(t, 1, b"")),
+        row("one byte after CLOSE", E::DataAfterClose, |_, _| vec![0]),
+        row("noise after CLOSE", E::DataAfterClose, |_, _| vec![0xaa; 40]),
+    ]
+}
+
+fn changed(mut bytes: Vec<u8>, position: usize) -> Vec<u8> {
+    bytes[position] ^= 1;
+    bytes
+}
+
+/// Both roles of ours, each with its scripted peer.
+fn ends(now: Instant) -> [(Channel, TransportState, &'static str); 2] {
+    let (server, client_peer) = our_server(now);
+    let (client, server_peer) = our_client(now);
+    [(server, client_peer, "server"), (client, server_peer, "client")]
+}
+
+#[test]
+fn every_wrong_record_has_its_reaction() {
+    let now = Instant::now();
+    for row in rows() {
+        for (mut ours, mut peer, role) in ends(now) {
+            let mut echo = BytesMut::new();
+            ours.sealer().seal(now, b"ours", &mut echo).unwrap();
+            let bytes = (row.script)(&mut peer, &echo);
+            let heard = hear(&mut ours, now, &bytes);
+            let before = row.before.iter().map(|content| Opened::Data(BytesMut::from(*content)));
+            assert_eq!(heard, (before.collect(), Err(row.expected)), "{} to a {role}", row.name);
+            stays_dead(&mut ours, &mut peer, now);
+        }
+    }
+}
+
+#[test]
+fn everything_after_close_is_wrong() {
+    let now = Instant::now();
+    for row in rows_after_close() {
+        for (mut ours, mut peer, role) in ends(now) {
+            let mut bytes = record(&mut peer, 2, &[1, 2]);
+            bytes.extend_from_slice(&(row.script)(&mut peer, &[]));
+            let heard = hear(&mut ours, now, &bytes);
+            let expected = (vec![Opened::Close(0x0102)], Err(row.expected));
+            assert_eq!(heard, expected, "{} to a {role}", row.name);
+            stays_dead(&mut ours, &mut peer, now);
+        }
+    }
+}
+
+/// Not even an honest record revives a channel.
+fn stays_dead(ours: &mut Channel, peer: &mut TransportState, now: Instant) {
+    let mut good = BytesMut::from(&record(peer, 0, b"good")[..]);
+    assert_eq!(ours.opener().feed(now, &mut good), Err(E::Dead));
+    assert_eq!(ours.opener().end_of_stream(&BytesMut::new()), Err(E::Dead));
+    assert!(!ours.opener().is_closed());
+}
+
+#[test]
+fn rekey_that_is_announced_and_not_done_is_detected() {
+    let start = Instant::now();
+    let later = start + Duration::from_secs(10);
+    for (mut ours, mut peer, role) in ends(start) {
+        let bytes = [record(&mut peer, 1, b""), record(&mut peer, 0, b"old key")].concat();
+        assert_eq!(hear(&mut ours, later, &bytes), (vec![], Err(E::BadTag)), "{role}");
+    }
+}
+
+#[test]
+fn second_rekey_within_ten_seconds_is_refused() {
+    let start = Instant::now();
+    let later = start + Duration::from_secs(10);
+    for (mut ours, mut peer, role) in ends(start) {
+        let mut bytes = record(&mut peer, 1, b"");
+        peer.rekey_outgoing();
+        bytes.extend_from_slice(&record(&mut peer, 0, b"new key"));
+        bytes.extend_from_slice(&record(&mut peer, 1, b""));
+        let expected = (vec![Opened::Data(BytesMut::from("new key"))], Err(E::RekeyTooSoon));
+        assert_eq!(hear(&mut ours, later, &bytes), expected, "{role}");
+    }
+}
+
+#[test]
+fn limits_themselves_are_allowed() {
+    let now = Instant::now();
+    for (mut ours, mut peer, role) in ends(now) {
+        let largest = vec![5; MAX_CONTENT];
+        let bytes = [
+            record(&mut peer, 0, b""),
+            record(&mut peer, 0, &largest),
+            record(&mut peer, 2, &[255, 255]),
+        ]
+        .concat();
+        assert_eq!(bytes.len(), 19 + 19 + MAX_CONTENT + 21);
+        let expected = vec![
+            Opened::Data(BytesMut::new()),
+            Opened::Data(BytesMut::from(&largest[..])),
+            Opened::Close(0xffff),
+        ];
+        assert_eq!(hear(&mut ours, now, &bytes), (expected, Ok(())), "{role}");
+        assert!(ours.opener().is_closed());
+    }
+}
+
+#[test]
+fn replayed_session_opens_nothing() {
+    let now = Instant::now();
+    let client = crate::peer::Client::new("chat.example");
+    let hello = client.hello.clone();
+    let accept = |hello: &[u8]| {
+        let read = chat_core::secure::ServerHandshake::new().feed(hello).unwrap().unwrap();
+        read.accept(&crate::peer::KEYS, now).unwrap()
+    };
+    let mut first = accept(&hello);
+    let (_, _, mut transport) = client.finish(&first.reply);
+    let login = record(&mut transport, 0, b"login");
+    assert_eq!(hear(&mut first.channel, now, &login).0.len(), 1);
+    let mut again = accept(&hello);
+    assert_ne!(again.reply, first.reply);
+    assert_eq!(hear(&mut again.channel, now, &login), (vec![], Err(E::BadTag)));
+}

@@ -1,0 +1,508 @@
+//! Servers that misbehave in their answer, and what the client makes of each.
+
+use std::time::{Duration, Instant};
+
+use chat_core::secure::{
+    ClientHandshake, ClientProgress, Fingerprint, HandshakeError as E, PinPolicy, RejectCode, ServerHandshake, reject,
+};
+use rsa::{
+    BigUint, RsaPublicKey,
+    pkcs8::EncodePublicKey as _,
+    rand_core::OsRng,
+    sha2::{Sha256, Sha512},
+    signature::{RandomizedSigner as _, SignatureEncoding as _, Signer as _},
+    traits::PublicKeyParts as _,
+};
+
+use crate::peer::{
+    Answer, Client, Credential, KEYS, LABEL, NX, OTHER_RSA, RSA, UNIX_NOW, answer_with, framed, honest_answer, pin,
+    pss, spki_of,
+};
+
+const DAY: u64 = 86_400;
+
+struct Row {
+    name: &'static str,
+    pin: PinPolicy,
+    answer: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    expected: E,
+}
+
+fn row(name: &'static str, expected: E, answer: impl Fn(&[u8]) -> Vec<u8> + 'static) -> Row {
+    Row {
+        name,
+        pin: pin(),
+        answer: Box::new(answer),
+        expected,
+    }
+}
+
+/// An honest answer that something happens to.
+fn changed(name: &'static str, expected: E, change: fn(&mut Vec<u8>)) -> Row {
+    row(name, expected, move |hello| {
+        let mut bytes = honest_answer(hello).bytes;
+        change(&mut bytes);
+        bytes
+    })
+}
+
+/// An answer that authenticates, with a credential that something happened to before it was signed.
+fn credential(name: &'static str, expected: E, change: fn(&mut Credential)) -> Row {
+    row(name, expected, move |hello| {
+        let mut credential = Credential::honest();
+        change(&mut credential);
+        answer_with(NX, hello, |key| credential.encode(key)).bytes
+    })
+}
+
+/// The client pins whatever key the credential shows, so that later checks are reached.
+fn trusted(mut row: Row) -> Row {
+    row.pin = PinPolicy::FirstContact;
+    row
+}
+
+fn spki(modulus_bits: usize, exponent: u32) -> Vec<u8> {
+    let top = BigUint::from(1u8) << (modulus_bits - 1);
+    let key = RsaPublicKey::new_unchecked(top + 1u8, BigUint::from(exponent));
+    key.to_public_key_der().unwrap().into_vec()
+}
+
+fn set_length(bytes: &mut [u8]) {
+    let length = (bytes.len() - 2) as u16;
+    bytes[..2].copy_from_slice(&length.to_be_bytes());
+}
+
+fn rows() -> Vec<Row> {
+    [
+        lengths(),
+        transcripts(),
+        encodings(),
+        keys(),
+        signatures(),
+        validity(),
+        order(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn lengths() -> Vec<Row> {
+    vec![
+        row("length 0", E::LengthOutOfRange(0), |_| vec![0, 0]),
+        row("length below every message", E::LengthOutOfRange(6), |_| vec![0, 6]),
+        row("length between reject and hello", E::LengthOutOfRange(8), |_| {
+            vec![0, 8]
+        }),
+        row("length without a credential's tag", E::LengthOutOfRange(97), |_| {
+            vec![0, 97]
+        }),
+        row("length one above the longest", E::LengthOutOfRange(1279), |_| {
+            vec![4, 255]
+        }),
+        row("length 65535", E::LengthOutOfRange(65535), |_| vec![255, 255]),
+        row(
+            "hello of profile 1 as short as a reject",
+            E::LengthOutOfRange(7),
+            |_| vec![0, 7, 0, 1],
+        ),
+        changed("reject as long as a hello", E::MalformedReject, |b| b[3] = 0),
+        changed("profile 2", E::ProfileNotOffered(2), |b| b[3] = 2),
+        changed("profile 0x0101", E::ProfileNotOffered(0x0101), |b| b[2] = 1),
+        row("client's hello sent back", E::LengthOutOfRange(40), |hello| {
+            hello.to_vec()
+        }),
+        row("TLS alert", E::LengthOutOfRange(0x1503), |_| {
+            b"\x15\x03\x01\x00\x02\x02\x46".to_vec()
+        }),
+        changed("byte after the answer", E::UnexpectedData, |b| b.push(0)),
+        changed("answer twice", E::UnexpectedData, |b| b.extend_from_within(..)),
+        row("reject and then the answer", E::UnexpectedData, |hello| {
+            let mut bytes = reject(RejectCode::Busy, Duration::ZERO).to_vec();
+            bytes.extend_from_slice(&honest_answer(hello).bytes);
+            bytes
+        }),
+        row("record before the client's first", E::UnexpectedData, |hello| {
+            let mut answer = honest_answer(hello);
+            let record = crate::peer::record(&mut answer.transport, 0, b"early");
+            [answer.bytes, record].concat()
+        }),
+    ]
+}
+
+fn transcripts() -> Vec<Row> {
+    vec![
+        changed("all-zero ephemeral", E::WeakPublicKey, |b| b[4..36].fill(0)),
+        changed("ephemeral of order 1", E::WeakPublicKey, |b| {
+            b[4..36].fill(0);
+            b[4] = 1;
+        }),
+        changed("changed ephemeral", E::BadTag, |b| b[4] ^= 1),
+        changed("ephemeral's ignored bit", E::BadTag, |b| b[35] ^= 0x80),
+        changed("changed static key", E::BadTag, |b| b[36] ^= 1),
+        changed("changed tag of the static key", E::BadTag, |b| b[83] ^= 1),
+        changed("changed credential", E::BadTag, |b| b[84] ^= 1),
+        changed("changed tag of the credential", E::BadTag, |b| {
+            *b.last_mut().unwrap() ^= 1
+        }),
+        changed("one byte short", E::BadTag, |b| {
+            b.pop();
+            set_length(b);
+        }),
+        changed("one byte long", E::BadTag, |b| {
+            b.push(0);
+            set_length(b);
+        }),
+        changed("credential left out", E::BadTag, |b| {
+            b.truncate(100);
+            set_length(b);
+        }),
+        row("answer to another hello", E::BadTag, |_| {
+            honest_answer(&Client::new("").hello).bytes
+        }),
+        row("our own server's answer to another hello", E::BadTag, |_| {
+            let hello = ServerHandshake::new().feed(&Client::new("").hello).unwrap().unwrap();
+            hello.accept(&KEYS, Instant::now()).unwrap().reply.to_vec()
+        }),
+        row("server saw another name", E::BadTag, |hello| {
+            let mut seen = hello[..10].to_vec();
+            seen[9] = 1;
+            seen.push(b'x');
+            seen.extend_from_slice(&hello[10..]);
+            set_length(&mut seen);
+            honest_answer(&seen).bytes
+        }),
+        row("server saw other profiles", E::BadTag, |hello| {
+            let mut seen = hello.to_vec();
+            seen[8] = 2;
+            honest_answer(&seen).bytes
+        }),
+        row("another hash", E::BadTag, |hello| {
+            other_protocol("Noise_NX_25519_AESGCM_SHA512", hello)
+        }),
+        row("another cipher", E::BadTag, |hello| {
+            other_protocol("Noise_NX_25519_ChaChaPoly_SHA256", hello)
+        }),
+    ]
+}
+
+fn other_protocol(protocol: &str, hello: &[u8]) -> Vec<u8> {
+    answer_with(protocol, hello, |key| Credential::honest().encode(key)).bytes
+}
+
+fn encodings() -> Vec<Row> {
+    vec![
+        row("empty credential", E::MalformedCredential, |hello| {
+            answer_with(NX, hello, |_| Vec::new()).bytes
+        }),
+        credential("version 0", E::CredentialVersion(0), |c| c.version = 0),
+        credential("version 2", E::CredentialVersion(2), |c| c.version = 2),
+        credential("byte after the signature", E::MalformedCredential, |c| c.tail = vec![0]),
+        credential("key longer than the credential", E::MalformedCredential, |c| {
+            c.spki_length = Some(9999)
+        }),
+        credential("signature longer than the credential", E::MalformedCredential, |c| {
+            c.signature_length = Some(257)
+        }),
+        credential("signature shorter than what is there", E::MalformedCredential, |c| {
+            c.signature_length = Some(255)
+        }),
+        credential("ends before it begins", E::MalformedCredential, |c| {
+            c.not_after = c.not_before - 1
+        }),
+    ]
+}
+
+fn keys() -> Vec<Row> {
+    let keyed = |name, expected, change| trusted(credential(name, expected, change));
+    vec![
+        keyed("no key", E::MalformedKey, |c| c.spki = Vec::new()),
+        keyed("key is noise", E::MalformedKey, |c| c.spki = vec![0x5a; 294]),
+        keyed("byte after the key", E::MalformedKey, |c| c.spki.push(0)),
+        keyed("key cut short", E::MalformedKey, |c| drop(c.spki.pop())),
+        keyed("Ed25519 key", E::MalformedKey, |c| {
+            c.spki = [&b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"[..], &[7; 32]].concat();
+        }),
+        keyed("RSA key marked for PSS only", E::MalformedKey, |c| c.spki[16] = 0x0a),
+        keyed("bare PKCS#1 key", E::MalformedKey, |c| drop(c.spki.drain(..24))),
+        keyed("1024 bits", E::KeySize(1024), |c| c.spki = spki(1024, 65537)),
+        keyed("2047 bits", E::KeySize(2047), |c| c.spki = spki(2047, 65537)),
+        keyed("4097 bits", E::KeySize(4097), |c| c.spki = spki(4097, 65537)),
+        keyed("8192 bits", E::KeySize(8192), |c| {
+            c.spki = spki(8192, 65537);
+            c.sign = |_, _| Vec::new();
+        }),
+        keyed("exponent 3", E::KeyExponent, |c| c.spki = spki(2048, 3)),
+        keyed("exponent 1", E::KeyExponent, |c| c.spki = spki(2048, 1)),
+        keyed("exponent 65539", E::KeyExponent, |c| c.spki = spki(2048, 65539)),
+        credential(
+            "another key, everything else right",
+            E::PinMismatch {
+                presented: Fingerprint::of_spki(&spki_of(&OTHER_RSA)),
+            },
+            |c| {
+                c.spki = spki_of(&OTHER_RSA);
+                c.sign = |c, key| pss(&OTHER_RSA, 32, &c.message(key));
+            },
+        ),
+    ]
+}
+
+fn signatures() -> Vec<Row> {
+    let signed = |name, sign: fn(&Credential, &[u8; 32]) -> Vec<u8>| {
+        row(name, E::BadSignature, move |hello| {
+            let mut credential = Credential::honest();
+            credential.sign = sign;
+            answer_with(NX, hello, |key| credential.encode(key)).bytes
+        })
+    };
+    vec![
+        signed("no signature", |_, _| Vec::new()),
+        signed("signature one byte short", |c, k| {
+            pss(&RSA, 32, &c.message(k))[..255].to_vec()
+        }),
+        signed("signature one zero byte long", |c, k| {
+            [&[0][..], &pss(&RSA, 32, &c.message(k))].concat()
+        }),
+        signed("one bit of the signature", |c, k| {
+            let mut signature = pss(&RSA, 32, &c.message(k));
+            signature[200] ^= 4;
+            signature
+        }),
+        signed("signature 0", |_, _| vec![0; 256]),
+        signed("signature 1", |_, _| [vec![0; 255], vec![1]].concat()),
+        signed("signature n", |_, _| RSA.n().to_bytes_be()),
+        signed("signature above n", |_, _| vec![0xff; 256]),
+        signed("salt of 0 bytes", |c, k| pss(&RSA, 0, &c.message(k))),
+        signed("salt of 20 bytes", |c, k| pss(&RSA, 20, &c.message(k))),
+        signed("salt of 31 bytes", |c, k| pss(&RSA, 31, &c.message(k))),
+        signed("salt of 33 bytes", |c, k| pss(&RSA, 33, &c.message(k))),
+        signed("longest salt", |c, k| pss(&RSA, 222, &c.message(k))),
+        signed("SHA-512", |c, k| {
+            let key = rsa::pss::BlindedSigningKey::<Sha512>::new_with_salt_len(RSA.clone(), 32);
+            key.sign_with_rng(&mut OsRng, &c.message(k)).to_vec()
+        }),
+        signed("PKCS#1 v1.5", |c, k| {
+            rsa::pkcs1v15::SigningKey::<Sha256>::new(RSA.clone())
+                .sign(&c.message(k))
+                .to_vec()
+        }),
+        signed("by another key", |c, k| pss(&OTHER_RSA, 32, &c.message(k))),
+        signed("for another static key", |c, _| pss(&RSA, 32, &c.message(&[9; 32]))),
+        signed("without spaces and label", |c, k| pss(&RSA, 32, &c.signed_fields(k))),
+        signed("without the spaces", |c, k| {
+            pss(&RSA, 32, &[LABEL, &c.signed_fields(k)].concat())
+        }),
+        signed("as TLS 1.3 signs", |c, k| {
+            let context = b"TLS 1.3, server CertificateVerify\0";
+            pss(&RSA, 32, &[&[b' '; 64][..], context, &c.signed_fields(k)].concat())
+        }),
+        signed("for an earlier time", |c, k| {
+            let mut signed = c.clone();
+            signed.not_before -= 1;
+            pss(&RSA, 32, &signed.message(k))
+        }),
+        signed("for a shorter time", |c, k| {
+            let mut signed = c.clone();
+            signed.not_after -= 1;
+            pss(&RSA, 32, &signed.message(k))
+        }),
+        signed("for another RSA key", |c, k| {
+            let mut signed = c.clone();
+            signed.spki = spki_of(&OTHER_RSA);
+            pss(&RSA, 32, &signed.message(k))
+        }),
+        row(
+            "another server's credential over our own static key",
+            E::BadSignature,
+            |hello| {
+                let client = Client::new("");
+                let read = ServerHandshake::new().feed(&client.hello).unwrap().unwrap();
+                let stolen = client.finish(&read.accept(&KEYS, Instant::now()).unwrap().reply).0;
+                answer_with(NX, hello, |_| stolen).bytes
+            },
+        ),
+    ]
+}
+
+fn validity() -> Vec<Row> {
+    vec![
+        credential(
+            "expired a second more than a day ago",
+            E::Expired {
+                not_after: UNIX_NOW - DAY - 1,
+                now: UNIX_NOW,
+            },
+            |c| {
+                c.not_before = UNIX_NOW - 8 * DAY;
+                c.not_after = UNIX_NOW - DAY - 1;
+            },
+        ),
+        credential(
+            "expired in 1970",
+            E::Expired {
+                not_after: 0,
+                now: UNIX_NOW,
+            },
+            |c| {
+                c.not_before = 0;
+                c.not_after = 0;
+            },
+        ),
+        credential(
+            "valid in a day and a second",
+            E::NotYetValid {
+                not_before: UNIX_NOW + DAY + 1,
+                now: UNIX_NOW,
+            },
+            |c| {
+                c.not_before = UNIX_NOW + DAY + 1;
+                c.not_after = UNIX_NOW + 8 * DAY;
+            },
+        ),
+        credential(
+            "valid at the end of time",
+            E::NotYetValid {
+                not_before: u64::MAX,
+                now: UNIX_NOW,
+            },
+            |c| {
+                c.not_before = u64::MAX;
+                c.not_after = u64::MAX;
+            },
+        ),
+        credential("repeats profile 2", E::ProfileEcho(2), |c| c.profile = 2),
+        credential("repeats profile 0", E::ProfileEcho(0), |c| c.profile = 0),
+    ]
+}
+
+/// Two faults each: the first in the specified order is the one that counts.
+fn order() -> Vec<Row> {
+    let other = Fingerprint::of_spki(&spki_of(&OTHER_RSA));
+    vec![
+        credential("wrong size before wrong pin", E::KeySize(1024), |c| {
+            c.spki = spki(1024, 65537)
+        }),
+        credential("wrong exponent before wrong pin", E::KeyExponent, |c| {
+            c.spki = spki(2048, 3)
+        }),
+        credential(
+            "wrong pin before wrong signature",
+            E::PinMismatch { presented: other },
+            |c| {
+                c.spki = spki_of(&OTHER_RSA);
+                c.sign = |_, _| vec![0; 256];
+            },
+        ),
+        credential("wrong signature before expiry", E::BadSignature, |c| {
+            c.not_before = 0;
+            c.not_after = 0;
+            c.sign = |_, _| vec![0; 256];
+        }),
+        credential(
+            "expiry before wrong profile",
+            E::Expired {
+                not_after: 0,
+                now: UNIX_NOW,
+            },
+            |c| {
+                c.not_before = 0;
+                c.not_after = 0;
+                c.profile = 2;
+            },
+        ),
+    ]
+}
+
+#[test]
+fn every_wrong_answer_has_its_reaction() {
+    let now = Instant::now();
+    let rows = rows();
+    assert!(rows.len() >= 60, "{}", rows.len());
+    for row in rows {
+        let mut client = ClientHandshake::new("", row.pin.clone()).unwrap();
+        let answer = (row.answer)(client.hello());
+        let reaction = client.feed(now, UNIX_NOW, &answer);
+        assert_eq!(reaction.unwrap_err(), row.expected, "{}", row.name);
+        let afterwards = client.feed(now, UNIX_NOW, &[]);
+        assert_eq!(afterwards.unwrap_err(), E::Over, "{}", row.name);
+    }
+}
+
+#[test]
+fn credential_cut_anywhere_is_malformed() {
+    let now = Instant::now();
+    let length = Credential::honest().encode(&[9; 32]).len();
+    for cut in 1..length {
+        let mut client = ClientHandshake::new("", pin()).unwrap();
+        let answer = answer_with(NX, client.hello(), |_| {
+            let mut credential = Credential::honest();
+            credential.sign = |_, _| vec![1; 256];
+            credential.encode(&[9; 32])[..cut].to_vec()
+        });
+        let refused = client.feed(now, UNIX_NOW, &answer.bytes);
+        assert_eq!(refused.unwrap_err(), E::MalformedCredential, "{cut}");
+    }
+}
+
+#[test]
+fn clocks_may_differ_by_a_day() {
+    let now = Instant::now();
+    let Credential {
+        not_before, not_after, ..
+    } = Credential::honest();
+    for client_time in [not_before - DAY, not_before, not_after, not_after + DAY] {
+        let mut client = ClientHandshake::new("", pin()).unwrap();
+        let answer = honest_answer(client.hello());
+        let progress = client.feed(now, client_time, &answer.bytes).unwrap();
+        assert!(matches!(progress, ClientProgress::Done(_)), "{client_time}");
+    }
+}
+
+#[test]
+fn client_keeps_several_pins_and_reports_the_one_used() {
+    let now = Instant::now();
+    let pins = PinPolicy::AnyOf(vec![Fingerprint::from([1; 32]), KEYS.fingerprint()]);
+    for policy in [pins, PinPolicy::FirstContact] {
+        let mut client = ClientHandshake::new("", policy).unwrap();
+        let Answer { bytes, .. } = honest_answer(client.hello());
+        let ClientProgress::Done(connected) = client.feed(now, UNIX_NOW, &bytes).unwrap() else {
+            panic!("the answer is whole");
+        };
+        assert_eq!(connected.fingerprint, KEYS.fingerprint());
+    }
+    let mut client = ClientHandshake::new("", PinPolicy::AnyOf(Vec::new())).unwrap();
+    let answer = honest_answer(client.hello());
+    let refused = client.feed(now, UNIX_NOW, &answer.bytes);
+    assert!(matches!(refused, Err(E::PinMismatch { .. })), "no pins allow nothing");
+}
+
+#[test]
+fn rejects_are_advice_within_bounds() {
+    let now = Instant::now();
+    let told = |bytes: &[u8]| {
+        let mut client = ClientHandshake::new("", pin()).unwrap();
+        match client.feed(now, UNIX_NOW, bytes).unwrap() {
+            ClientProgress::Rejected { code, retry_after } => {
+                assert_eq!(client.feed(now, UNIX_NOW, &[]).unwrap_err(), E::Over);
+                (code, retry_after)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let busy = told(&reject(RejectCode::Busy, Duration::from_millis(1500)));
+    assert_eq!(busy, (RejectCode::Busy, Duration::from_millis(1500)));
+    let forever = told(&[0, 7, 0, 0, 3, 255, 255, 255, 255]);
+    assert_eq!(forever, (RejectCode::ShuttingDown, Duration::from_secs(60)));
+    let unknown = told(&[0, 7, 0, 0, 77, 0, 0, 0, 0]);
+    assert_eq!(unknown, (RejectCode::Other(77), Duration::ZERO));
+}
+
+#[test]
+fn server_that_goes_away_is_a_truncated_handshake() {
+    let client = ClientHandshake::new("", pin()).unwrap();
+    assert_eq!(client.end_of_stream(), E::Truncated);
+    let refused = ClientHandshake::new(&"x".repeat(65), pin());
+    assert_eq!(refused.unwrap_err(), E::NameTooLong(65));
+    assert_eq!(framed(b"").len(), 2);
+}

@@ -1,0 +1,8 @@
+//! The secure channel from outside: against `snow`, an independent Noise implementation, and against peers that misbehave.
+
+mod hostile_client;
+mod hostile_records;
+mod hostile_server;
+mod interop;
+mod peer;
+mod rsa_use;

@@ -1,0 +1,66 @@
+//! RUSTSEC-2023-0071: no released `rsa` has a private-key operation whose time says nothing. We sign, rarely and never because a peer
+//! asks; nothing of ours may decrypt.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+#[test]
+fn no_crate_of_ours_decrypts_with_rsa() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    // In pieces, so that this file does not find itself.
+    let forbidden: Vec<String> = [
+        ["Pkcs1v15", "Encrypt"],
+        ["Oa", "ep"],
+        ["decrypt_", "blinded"],
+        ["rsa_", "decrypt"],
+        ["traits::Padding", "Scheme"],
+        ["traits::Randomized", "Decryptor"],
+        ["traits::", "Decryptor"],
+        ["pkcs1v15::", "DecryptingKey"],
+        ["haz", "mat"],
+    ]
+    .into_iter()
+    .map(|pieces| pieces.concat())
+    .collect();
+    let mut found = Vec::new();
+    let mut read = 0;
+    for file in sources(workspace) {
+        let text = fs::read_to_string(&file).unwrap();
+        read += 1;
+        for word in &forbidden {
+            if text.contains(word.as_str()) {
+                found.push(format!("{}: {word}", file.display()));
+            }
+        }
+        let names_private_key = text.contains("RsaPrivateKey") || text.contains("use rsa::");
+        let calls_decrypt = text.contains(&[".decrypt", "("].concat());
+        if names_private_key && calls_decrypt {
+            found.push(format!("{}: decrypt beside an RSA key", file.display()));
+        }
+    }
+    assert!(read > 30, "only {read} sources found");
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// Every Rust source of the workspace's own crates.
+fn sources(workspace: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = fs::read_dir(workspace)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("Cargo.toml").exists())
+        .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
