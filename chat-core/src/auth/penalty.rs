@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::rate::RateLimit;
 
-/// How many connections a node takes from strangers. Applies to loopback as to everybody.
+/// How many connections a node takes from strangers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
@@ -29,6 +29,9 @@ pub struct ConnectionLimits {
     pub authenticated_per_source: u32,
     /// New connections of one source. Default 30 per 10 s, burst 60.
     pub new_per_source: RateLimit,
+    /// Connections from this machine are not limited by source: whoever is on it has better ways to disturb the server, and people
+    /// try things out there. Set it to false behind a proxy on the same machine that hides where clients come from. Default true.
+    pub exempt_loopback: bool,
     /// How misbehaviour keeps a source out.
     pub penalties: PenaltyOptions,
     /// Sources remembered for rate and penalties, each by itself; about 60 bytes each. Default 65 536.
@@ -44,6 +47,7 @@ impl Default for ConnectionLimits {
             early_drop_chance: 30,
             authenticated_per_source: 500,
             new_per_source: RateLimit::new(30, Duration::from_secs(10)).with_burst(60),
+            exempt_loopback: true,
             penalties: PenaltyOptions::default(),
             table_entries: 65_536,
         }

@@ -15,6 +15,18 @@ pub(super) enum SourceKey {
     V6([u16; 4]),
 }
 
+impl SourceKey {
+    /// Whether it is this machine: whoever is on it has better ways to disturb the server than its limits.
+    pub(super) fn is_loopback(&self) -> bool {
+        match self {
+            Self::Local => true,
+            Self::V4(address) => address.is_loopback(),
+            // One address of the network 0::/64 reaches a server, `::1`.
+            Self::V6(network) => *network == [0; 4],
+        }
+    }
+}
+
 impl From<Source> for SourceKey {
     fn from(source: Source) -> Self {
         match source {
@@ -47,5 +59,22 @@ mod tests {
             assert_eq!(key(one) == key(other), same, "{one} {other}");
         }
         assert_ne!(SourceKey::from(Source::Local), key("127.0.0.1"));
+    }
+
+    #[test]
+    fn this_machine_is_told_from_others() {
+        let key = |text: &str| SourceKey::from(Source::Ip(text.parse().unwrap()));
+        assert!(SourceKey::from(Source::Local).is_loopback());
+        for (text, loopback) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.0.2.7", false),
+            ("2001:db8::1", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(key(text).is_loopback(), loopback, "{text}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::rate::{Bucket, RateLimit, Table};
 use super::source::SourceKey;
 use crate::model::Source;
 
-/// How many login attempts a node lets through. Applies to loopback as to everybody.
+/// How many login attempts a node lets through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {
@@ -32,6 +32,9 @@ pub struct ThrottleOptions {
     pub known_devices: RateLimit,
     /// Accounts made from one source. Default 3 per hour.
     pub registrations: RateLimit,
+    /// Attempts from this machine are not limited by source: whoever is on it has better ways to disturb the server, and people
+    /// try things out there. Set it to false behind a proxy on the same machine that hides where clients come from. Default true.
+    pub exempt_loopback: bool,
     /// Accounts, devices and sources remembered, each kind by itself; about 100 bytes each. Default 65 536.
     pub table_entries: usize,
 }
@@ -47,6 +50,7 @@ impl Default for ThrottleOptions {
             node: RateLimit::new(30, SECOND),
             known_devices: RateLimit::new(30, SECOND),
             registrations: RateLimit::new(3, 3600 * SECOND),
+            exempt_loopback: true,
             table_entries: 65_536,
         }
     }
@@ -190,14 +194,14 @@ impl LoginThrottle {
             let source = SourceKey::from(attempt.source);
             let attempts = state.sources.get(&source).copied().unwrap_or_default();
             attempts
-                .check(now, &options.source)
+                .check(now, self.source_limit(source))
                 .map_err(refused(ThrottleLimit::Source))?;
             state
                 .node
                 .check(now, &options.node)
                 .map_err(refused(ThrottleLimit::Node))?;
             state.node.add(now, &options.node);
-            state.sources.entry(now, source).add(now, &options.source);
+            state.sources.entry(now, source).add(now, self.source_limit(source));
             state.accounts.entry(now, key).add(now, options);
         }
         Ok(())
@@ -225,26 +229,28 @@ impl LoginThrottle {
         let refused = |limit| move |retry_after| Throttled { limit, retry_after };
         let mut state = self.state();
         let made = state.registrations.get(&source).copied().unwrap_or_default();
-        made.check(now, &options.registrations)
+        let registrations = self.registration_limit(source);
+        made.check(now, registrations)
             .map_err(refused(ThrottleLimit::Registration))?;
         let attempts = state.sources.get(&source).copied().unwrap_or_default();
         attempts
-            .check(now, &options.source)
+            .check(now, self.source_limit(source))
             .map_err(refused(ThrottleLimit::Source))?;
         state
             .node
             .check(now, &options.node)
             .map_err(refused(ThrottleLimit::Node))?;
         state.node.add(now, &options.node);
-        state.sources.entry(now, source).add(now, &options.source);
-        state.registrations.entry(now, source).add(now, &options.registrations);
+        state.sources.entry(now, source).add(now, self.source_limit(source));
+        state.registrations.entry(now, source).add(now, registrations);
         Ok(())
     }
 
     /// No account was made: the name was taken, or the pool busy.
     pub fn take_back_registration(&self, now: Instant, source: Source) {
-        if let Some(made) = self.state().registrations.get_mut(&source.into()) {
-            made.take_back(now, &self.options.registrations);
+        let source = SourceKey::from(source);
+        if let Some(made) = self.state().registrations.get_mut(&source) {
+            made.take_back(now, self.registration_limit(source));
         }
     }
 
@@ -255,9 +261,26 @@ impl LoginThrottle {
             state.devices.get_mut(&key).map(lane);
         } else {
             state.accounts.get_mut(&self.account_key(attempt.account)).map(lane);
-            if let Some(source) = state.sources.get_mut(&attempt.source.into()) {
-                source.take_back(now, &self.options.source);
+            let source = SourceKey::from(attempt.source);
+            if let Some(attempts) = state.sources.get_mut(&source) {
+                attempts.take_back(now, self.source_limit(source));
             }
+        }
+    }
+
+    fn source_limit(&self, source: SourceKey) -> &RateLimit {
+        if self.options.exempt_loopback && source.is_loopback() {
+            &RateLimit::UNLIMITED
+        } else {
+            &self.options.source
+        }
+    }
+
+    fn registration_limit(&self, source: SourceKey) -> &RateLimit {
+        if self.options.exempt_loopback && source.is_loopback() {
+            &RateLimit::UNLIMITED
+        } else {
+            &self.options.registrations
         }
     }
 

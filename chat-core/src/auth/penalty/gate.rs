@@ -108,13 +108,10 @@ impl ConnectionGate {
     pub fn admit(&self, now: Instant, source: Source) -> Result<ConnectionPermit, Refusal> {
         let limits = &self.shared.limits;
         let source = SourceKey::from(source);
+        let exempt = self.shared.exempts(source);
         let mut state = self.shared.state();
-        state.penalties.check(now, source).map_err(Refusal::Penalised)?;
-        let mut rate = state.rates.get(&source).copied().unwrap_or_default();
-        rate.check(now, &limits.new_per_source).map_err(Refusal::TooFast)?;
-        let here = state.sources.get(&source).copied().unwrap_or_default();
-        if here.unauthenticated >= limits.unauthenticated_per_source {
-            return Err(Refusal::SourceFull);
+        if !exempt {
+            state.check_source(now, source, limits)?;
         }
         let open = state.total.unauthenticated;
         if open >= limits.unauthenticated {
@@ -123,8 +120,9 @@ impl ConnectionGate {
         if state.chance.percent() < early_drop_chance(limits, open) {
             return Err(Refusal::EarlyDrop);
         }
-        rate.add(now, &limits.new_per_source);
-        *state.rates.entry(now, source) = rate;
+        if !exempt {
+            state.rates.entry(now, source).add(now, &limits.new_per_source);
+        }
         state.total.unauthenticated += 1;
         state.sources.entry(source).or_default().unauthenticated += 1;
         drop(state);
@@ -153,7 +151,25 @@ impl ConnectionGate {
     }
 }
 
+impl State {
+    /// What a source is held to, as far as it is known before its connection counts.
+    fn check_source(&mut self, now: Instant, source: SourceKey, limits: &ConnectionLimits) -> Result<(), Refusal> {
+        self.penalties.check(now, source).map_err(Refusal::Penalised)?;
+        let rate = self.rates.get(&source).copied().unwrap_or_default();
+        rate.check(now, &limits.new_per_source).map_err(Refusal::TooFast)?;
+        let here = self.sources.get(&source).copied().unwrap_or_default();
+        if here.unauthenticated >= limits.unauthenticated_per_source {
+            return Err(Refusal::SourceFull);
+        }
+        Ok(())
+    }
+}
+
 impl Shared {
+    fn exempts(&self, source: SourceKey) -> bool {
+        self.limits.exempt_loopback && source.is_loopback()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,7 +196,7 @@ impl ConnectionPermit {
         let mut state = self.shared.state();
         let State { sources, total, .. } = &mut *state;
         let here = sources.entry(self.source).or_default();
-        if here.authenticated >= self.shared.limits.authenticated_per_source {
+        if here.authenticated >= self.shared.limits.authenticated_per_source && !self.shared.exempts(self.source) {
             return Err(Refusal::SourceFull);
         }
         for counts in [here, total] {

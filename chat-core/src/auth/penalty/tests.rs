@@ -236,3 +236,17 @@ proptest! {
         prop_assert_eq!(gate.stats().sources, 0);
     }
 }
+
+#[test]
+fn this_machine_is_held_to_the_node_s_limits_alone() {
+    let local = Source::Ip([127, 0, 0, 1].into());
+    for (exempt_loopback, admitted) in [(true, 5), (false, 2)] {
+        let gate = gate(|limits| {
+            limits.exempt_loopback = exempt_loopback;
+            limits.unauthenticated = 5;
+            limits.unauthenticated_per_source = 2;
+        });
+        let permits: Vec<_> = (0..6).map_while(|_| gate.admit(Instant::now(), local).ok()).collect();
+        assert_eq!(permits.len(), admitted, "exempt_loopback = {exempt_loopback}");
+    }
+}

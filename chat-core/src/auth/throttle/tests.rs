@@ -252,3 +252,26 @@ fn refusals_say_when() {
     };
     assert_eq!(throttled.to_string(), "too many attempts; try again in 2 s");
 }
+
+#[test]
+fn this_machine_may_make_accounts_but_not_guess_passwords() {
+    let now = Instant::now();
+    for (exempt_loopback, made) in [(true, 25), (false, 3)] {
+        let throttle = LoginThrottle::new(ThrottleOptions {
+            exempt_loopback,
+            ..ThrottleOptions::default()
+        });
+        let local = Source::Ip([127, 0, 0, 1].into());
+        let count = (0..25)
+            .filter(|_| throttle.begin_registration(now, local).is_ok())
+            .count();
+        assert_eq!(count, made, "exempt_loopback = {exempt_loopback}");
+        let guess = LoginAttempt {
+            source: local,
+            account: "alice",
+            known_device: None,
+        };
+        let guesses = (0..9).filter(|_| throttle.begin(now + SECOND, &guess).is_ok()).count();
+        assert_eq!(guesses, 5, "an account is guarded from everybody");
+    }
+}
