@@ -8,6 +8,8 @@ mod stream;
 
 pub mod memory;
 pub mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::fmt;
 

@@ -1,5 +1,7 @@
 //! The secure channel from outside: against `snow`, an independent Noise implementation, and against peers that misbehave.
 
+#![allow(clippy::unwrap_used, reason = "clippy does not count the helpers here as tests")]
+
 mod hostile_client;
 mod hostile_records;
 mod hostile_server;

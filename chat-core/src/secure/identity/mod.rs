@@ -108,6 +108,15 @@ impl ServerIdentity {
         Ok(signature.to_vec())
     }
 
+    /// RSASSA-PKCS1-v1_5 with SHA-256, blinded: what a self-signed certificate carries.
+    #[cfg(feature = "tls")]
+    pub(crate) fn sign_certificate(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        self.signatures.fetch_add(1, Ordering::Relaxed);
+        let key = rsa::pkcs1v15::SigningKey::<RsaSha256>::new(self.key.as_ref().clone());
+        let signature = key.try_sign_with_rng(&mut OsRng, message).map_err(rsa_error)?;
+        Ok(signature.to_vec())
+    }
+
     fn from_key(key: RsaPrivateKey) -> Result<Self, IdentityError> {
         let bits = key.n().bits();
         if !RSA_BITS.contains(&bits) {

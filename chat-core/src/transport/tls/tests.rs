@@ -1,0 +1,221 @@
+use std::sync::Arc;
+
+use rustls::{RootCertStore, crypto::aws_lc_rs, pki_types::CertificateDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::{
+    secure::{PinPolicy, ServerIdentity},
+    transport::{PeerAddr, Transport as _, memory},
+};
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn identity() -> ServerIdentity {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/data/sc1_vectors.json")).unwrap();
+    ServerIdentity::from_pem(vectors["rsa_private_pkcs8_pem"].as_str().unwrap()).unwrap()
+}
+
+/// An authority and a certificate of it for `chat.example`: the root, the chain, the key.
+fn issued() -> (CertificateDer<'static>, String, String) {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["chat.example".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    (root.der().clone(), leaf.pem(), key.serialize_pem())
+}
+
+/// What a client makes of a server; if they agree, bytes go both ways and the stream is closed properly.
+async fn converse(acceptor: &TlsAcceptor, trust: TlsTrust, name: &str) -> Result<Fingerprint, TlsError> {
+    let (ours, theirs) = memory::pipe();
+    let connector = TlsConnector::new(provider(), trust)?;
+    let (client, server) = tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
+    let TlsConnected {
+        stream: mut client,
+        fingerprint,
+    } = client?;
+    let mut server = server.unwrap();
+    assert_eq!(server.peer(), PeerAddr::Memory(0));
+    let negotiated = server.inner().get_ref().1;
+    assert_eq!(negotiated.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    assert_eq!(negotiated.alpn_protocol(), Some(ALPN));
+
+    client.write_all(b"ping").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut received = Vec::new();
+    server.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received, b"ping");
+    server.write_all(b"pong").await.unwrap();
+    server.shutdown().await.unwrap();
+    received.clear();
+    client.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received, b"pong");
+    Ok(fingerprint)
+}
+
+#[tokio::test]
+async fn identity_key_serves_tls_under_the_same_fingerprint() {
+    let identity = identity();
+    let acceptor = TlsAcceptor::self_signed(provider(), &identity).unwrap();
+    assert_eq!(acceptor.fingerprint(), identity.fingerprint());
+    for pin in [PinPolicy::exactly(identity.fingerprint()), PinPolicy::FirstContact] {
+        for name in ["chat.example", "192.0.2.1", "::1"] {
+            let seen = converse(&acceptor, TlsTrust::Pin(pin.clone()), name).await.unwrap();
+            assert_eq!(seen, identity.fingerprint());
+        }
+    }
+    assert_eq!(identity.signatures(), 1, "the provider signs the handshakes");
+}
+
+#[tokio::test]
+async fn another_key_than_the_pinned_is_refused_by_name() {
+    let identity = identity();
+    let acceptor = TlsAcceptor::self_signed(provider(), &identity).unwrap();
+    let pin = PinPolicy::exactly(Fingerprint::from([3; 32]));
+    let refused = converse(&acceptor, TlsTrust::Pin(pin), "chat.example").await;
+    match refused {
+        Err(TlsError::PinMismatch { presented }) => assert_eq!(presented, identity.fingerprint()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn certificate_without_its_key_is_refused() {
+    // The pinned certificate is public: a server that shows it and signs with another key gets nowhere.
+    let certificate = certificate::self_signed(&identity()).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    let key = aws_lc_rs::default_provider()
+        .key_provider
+        .load_private_key(rustls::pki_types::PrivatePkcs8KeyDer::from(other.serialize_der()).into())
+        .unwrap();
+    let resolver = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(vec![certificate.into()], key));
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let pin = PinPolicy::exactly(identity().fingerprint());
+    let connector = TlsConnector::new(provider(), TlsTrust::Pin(pin)).unwrap();
+    let (ours, theirs) = memory::pipe();
+    let (client, _server) = tokio::join!(connector.connect("chat.example", ours), acceptor.accept(theirs));
+    assert!(matches!(client, Err(TlsError::Handshake(_))), "{client:?}");
+}
+
+#[tokio::test]
+async fn given_chain_is_checked_against_roots_or_pin() {
+    let (root, chain, key) = issued();
+    let acceptor = TlsAcceptor::from_pem(provider(), chain.as_bytes(), key.as_bytes()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(root).unwrap();
+    let roots = TlsTrust::Roots(Arc::new(roots));
+    let seen = converse(&acceptor, roots.clone(), "chat.example").await.unwrap();
+    assert_eq!(seen, acceptor.fingerprint());
+    let pin = TlsTrust::Pin(PinPolicy::exactly(acceptor.fingerprint()));
+    assert!(converse(&acceptor, pin, "anything.example").await.is_ok());
+
+    let refused = converse(&acceptor, roots.clone(), "other.example").await;
+    assert!(matches!(refused, Err(TlsError::Handshake(_))), "wrong name");
+    let unknown = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
+    let refused = converse(&unknown, roots, "chat.example").await;
+    assert!(matches!(refused, Err(TlsError::Handshake(_))), "unknown authority");
+}
+
+#[tokio::test]
+async fn only_tls_1_3_of_this_protocol_is_spoken() {
+    let acceptor = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
+    let client = |versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[u8]| {
+        let mut config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+    };
+    let old = client(&[&rustls::version::TLS12], ALPN);
+    let foreign = client(&[&rustls::version::TLS13], b"h2");
+    for (connector, expected) in [
+        (old, "PeerIncompatible(Tls12NotOfferedOrEnabled)"),
+        (foreign, "NoApplicationProtocol"),
+    ] {
+        let (ours, theirs) = memory::pipe();
+        let name = "chat.example".try_into().unwrap();
+        let (_client, server) = tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
+        let error = server.unwrap_err();
+        let reason: &rustls::Error = error.get_ref().unwrap().downcast_ref().unwrap();
+        assert_eq!(format!("{reason:?}"), expected);
+    }
+}
+
+#[tokio::test]
+async fn stream_without_close_notify_is_truncated() {
+    let identity = identity();
+    let acceptor = TlsAcceptor::self_signed(provider(), &identity).unwrap();
+    let trust = TlsTrust::Pin(PinPolicy::exactly(identity.fingerprint()));
+    let connector = TlsConnector::new(provider(), trust).unwrap();
+    let (ours, theirs) = memory::pipe();
+    let (client, server) = tokio::join!(connector.connect("chat.example", ours), acceptor.accept(theirs));
+    let mut server = server.unwrap();
+    let mut client = client.unwrap().stream;
+    client.write_all(b"ping").await.unwrap();
+    client.flush().await.unwrap();
+    drop(client);
+    let mut received = Vec::new();
+    let error = server.read_to_end(&mut received).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(received, b"ping");
+}
+
+#[tokio::test]
+async fn noise_is_not_tls() {
+    let acceptor = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
+    let (mut ours, theirs) = memory::pipe();
+    ours.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(acceptor.accept(theirs).await.is_err());
+}
+
+#[test]
+fn unusable_configuration_is_refused() {
+    let (_, chain, key) = issued();
+    let (_, other_chain, _) = issued();
+    let from_pem = |chain: &str, key: &str| TlsAcceptor::from_pem(provider(), chain.as_bytes(), key.as_bytes());
+    assert!(matches!(from_pem("", &key), Err(TlsError::Pem(_))));
+    assert!(matches!(from_pem(&chain, ""), Err(TlsError::Pem(_))));
+    assert!(matches!(from_pem(&key, &chain), Err(TlsError::Pem(_))));
+    assert!(matches!(from_pem(&other_chain, &key), Err(TlsError::Config(_))));
+    let empty = TlsTrust::Roots(Arc::new(RootCertStore::empty()));
+    assert!(matches!(TlsConnector::new(provider(), empty), Err(TlsError::Config(_))));
+}
+
+#[test]
+fn certificate_is_signed_by_its_own_key_and_always_the_same() {
+    use rsa::{
+        pkcs1v15::{Signature, VerifyingKey},
+        pkcs8::DecodePublicKey as _,
+        signature::Verifier as _,
+    };
+    let identity = identity();
+    let certificate = certificate::self_signed(&identity).unwrap();
+    assert_eq!(certificate, certificate::self_signed(&identity).unwrap());
+    assert_eq!(
+        fingerprint_of(&certificate.clone().into()).unwrap(),
+        identity.fingerprint()
+    );
+
+    // SEQUENCE { tbs SEQUENCE { … }, algorithm (15 bytes), BIT STRING (4 bytes, 0 unused bits, signature) }, lengths in two bytes.
+    let length = usize::from(u16::from_be_bytes([certificate[6], certificate[7]]));
+    let (to_be_signed, rest) = certificate[4..].split_at(4 + length);
+    let signature = Signature::try_from(&rest[15 + 5..]).unwrap();
+    let key = rsa::RsaPublicKey::from_public_key_der(identity.spki()).unwrap();
+    let key = VerifyingKey::<rsa::sha2::Sha256>::new(key);
+    key.verify(to_be_signed, &signature).unwrap();
+}
