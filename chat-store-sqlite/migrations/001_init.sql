@@ -1,0 +1,122 @@
+-- Names and skeletons compare byte by byte (SQLite's default collation, BINARY). Times are milliseconds since 1970.
+-- What an integer code means stands in src/rows.rs.
+
+CREATE TABLE meta (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE account (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT    NOT NULL UNIQUE,
+    skeleton      TEXT    NOT NULL UNIQUE,
+    display_name  TEXT    NOT NULL,
+    password_hash TEXT,
+    direct_policy INTEGER NOT NULL,
+    disabled      INTEGER NOT NULL,
+    created       INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE device (
+    user_id       INTEGER NOT NULL,
+    id            BLOB    NOT NULL,
+    name          TEXT    NOT NULL,
+    session_epoch INTEGER NOT NULL,
+    session_token BLOB,
+    device_token  BLOB,
+    created       INTEGER NOT NULL,
+    last_login    INTEGER NOT NULL,
+    PRIMARY KEY (user_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contact (
+    owner_id INTEGER NOT NULL,
+    peer_id  INTEGER NOT NULL,
+    state    INTEGER NOT NULL,
+    blocked  INTEGER NOT NULL,
+    note     TEXT    NOT NULL,
+    since    INTEGER NOT NULL,
+    PRIMARY KEY (owner_id, peer_id)
+) STRICT, WITHOUT ROWID;
+
+-- Rewritten with every append, hence narrow: what only groups have stands in group_profile.
+CREATE TABLE conversation (
+    id              INTEGER PRIMARY KEY,
+    kind            INTEGER NOT NULL,
+    low_id          INTEGER, -- direct: the smaller user id; inbox: the owner; group: NULL
+    high_id         INTEGER, -- direct: the greater user id; inbox: the owner; group: NULL
+    last_seq        INTEGER NOT NULL,
+    message_count   INTEGER NOT NULL,
+    members_version INTEGER NOT NULL,
+    last_time       INTEGER NOT NULL,
+    member_count    INTEGER NOT NULL,
+    closed          INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX conversation_kind ON conversation (low_id, high_id, kind) WHERE low_id IS NOT NULL;
+
+CREATE TABLE group_profile (
+    conversation_id INTEGER PRIMARY KEY,
+    name            TEXT    NOT NULL,
+    skeleton        TEXT    NOT NULL,
+    description     TEXT    NOT NULL,
+    join_policy     INTEGER NOT NULL,
+    history_visible INTEGER NOT NULL,
+    unlisted        INTEGER NOT NULL,
+    open            INTEGER          -- 1, or NULL once the group is closed: then others may take its name
+) STRICT;
+CREATE UNIQUE INDEX group_profile_name ON group_profile (name) WHERE open IS NOT NULL;
+CREATE UNIQUE INDEX group_profile_skeleton ON group_profile (skeleton) WHERE open IS NOT NULL;
+
+CREATE TABLE member (
+    conversation_id INTEGER NOT NULL,
+    user_id         INTEGER NOT NULL,
+    state           INTEGER NOT NULL,
+    role            INTEGER NOT NULL,
+    first_seq       INTEGER NOT NULL,
+    until_seq       INTEGER,
+    muted_until     INTEGER NOT NULL,
+    delivered_seq   INTEGER NOT NULL,
+    read_seq        INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX member_user ON member (user_id);
+
+-- In order of arrival: an append touches the last page of the table and one page of each index, whichever
+-- conversation it belongs to. The client's ids are UUIDv7, so the second index grows at its end too.
+CREATE TABLE event (
+    arrival           INTEGER PRIMARY KEY,
+    conversation_id   INTEGER NOT NULL,
+    seq               INTEGER NOT NULL,
+    message_count     INTEGER NOT NULL,
+    kind              INTEGER NOT NULL,
+    target            INTEGER,
+    edited_seq        INTEGER,
+    recalled_seq      INTEGER,
+    sender_id         INTEGER NOT NULL,
+    time              INTEGER NOT NULL,
+    fingerprint       INTEGER NOT NULL, -- the bits of a u64
+    id                BLOB    NOT NULL,
+    device_id         BLOB,
+    client_message_id BLOB,
+    body              BLOB    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX event_place ON event (conversation_id, seq);
+CREATE UNIQUE INDEX event_sent ON event (client_message_id, sender_id) WHERE client_message_id IS NOT NULL;
+CREATE INDEX event_edit ON event (conversation_id, target) WHERE kind = 17;
+
+-- user_id 0 stands for everybody.
+CREATE TABLE mention (
+    conversation_id INTEGER NOT NULL,
+    user_id         INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX mention_place ON mention (conversation_id, seq);
+
+CREATE TABLE cursor (
+    user_id         INTEGER NOT NULL,
+    device_id       BLOB    NOT NULL,
+    conversation_id INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    PRIMARY KEY (user_id, device_id, conversation_id)
+) STRICT, WITHOUT ROWID;

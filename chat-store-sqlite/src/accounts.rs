@@ -1,0 +1,159 @@
+//! Accounts and devices.
+
+use async_trait::async_trait;
+use chat_core::model::{Account, Device, DeviceId, UserId};
+use chat_core::store::{AccountStore, AccountTx, NewAccount, StoreError};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::SqliteStore;
+use crate::rows::{self, ACCOUNT, Code, DEVICE, int};
+use crate::tx::SqliteTx;
+
+fn account(conn: &Connection, id: UserId) -> rusqlite::Result<Option<Account>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM account WHERE id = ?1"))?;
+    statement.query_row([int(id.0)], rows::account).optional()
+}
+
+fn account_by_name(conn: &Connection, name: &str) -> rusqlite::Result<Option<Account>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM account WHERE name = ?1"))?;
+    statement.query_row([name], rows::account).optional()
+}
+
+fn device(conn: &Connection, user: UserId, id: DeviceId) -> rusqlite::Result<Option<Device>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {DEVICE} FROM device WHERE user_id = ?1 AND id = ?2"))?;
+    statement.query_row(params![int(user.0), id.0], rows::device).optional()
+}
+
+fn devices_of(conn: &Connection, user: UserId) -> rusqlite::Result<Vec<Device>> {
+    let sql = format!("SELECT {DEVICE} FROM device WHERE user_id = ?1 ORDER BY created, id");
+    conn.prepare_cached(&sql)?
+        .query_map([int(user.0)], rows::device)?
+        .collect()
+}
+
+fn search_accounts(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Result<Vec<Account>> {
+    let sql = format!(
+        "SELECT {ACCOUNT} FROM account
+         WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) AND NOT disabled ORDER BY name LIMIT ?3"
+    );
+    let range = params![prefix, rows::prefix_end(prefix), limit];
+    conn.prepare_cached(&sql)?.query_map(range, rows::account)?.collect()
+}
+
+#[async_trait]
+impl AccountStore for SqliteStore {
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.readers.read(move |conn| account(conn, id)).await
+    }
+
+    async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        let name = name.to_owned();
+        self.readers.read(move |conn| account_by_name(conn, &name)).await
+    }
+
+    async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        let ids = rows::distinct(ids);
+        let look = move |conn: &Connection| rows::found(ids, |id| account(conn, id));
+        self.readers.read(look).await
+    }
+
+    async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.readers
+            .read(move |conn| search_accounts(conn, &prefix, limit))
+            .await
+    }
+
+    async fn device(&self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.readers.read(move |conn| device(conn, user, id)).await
+    }
+
+    async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        self.readers.read(move |conn| devices_of(conn, user)).await
+    }
+}
+
+#[async_trait]
+impl AccountTx for SqliteTx<'_> {
+    async fn create_account(&mut self, new: NewAccount) -> Result<Option<UserId>, StoreError> {
+        let sql = "INSERT INTO account (name, skeleton, display_name, password_hash, direct_policy, disabled, created)
+                   VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6) ON CONFLICT DO NOTHING RETURNING id";
+        let values = params![
+            new.name,
+            new.skeleton,
+            new.display_name,
+            new.password_hash,
+            new.direct_policy.code(),
+            new.created.0
+        ];
+        let id = |conn: &Connection| {
+            let mut statement = conn.prepare_cached(sql)?;
+            statement.query_row(values, |row| row.get(0)).optional()
+        };
+        let id: Option<i64> = self.look(id)?;
+        Ok(id.map(|id| UserId(id.unsigned_abs())))
+    }
+
+    async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.look(|conn| account(conn, id))
+    }
+
+    async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
+        self.look(|conn| account_by_name(conn, name))
+    }
+
+    async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
+        let sql = "UPDATE account SET display_name = ?2, password_hash = ?3, direct_policy = ?4, disabled = ?5
+                   WHERE id = ?1";
+        let values = params![
+            int(account.id.0),
+            account.display_name,
+            account.password_hash,
+            account.direct_policy.code(),
+            account.disabled
+        ];
+        if self.execute(sql, values)? == 0 {
+            let id = account.id;
+            return Err(StoreError::Corrupt(format!(
+                "account {id} was to be updated, but does not exist"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.ledger.lock_devices()?;
+        self.look(|conn| device(conn, user, id))
+    }
+
+    async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
+        self.look(|conn| rows::found(rows::distinct(devices), |(user, id)| device(conn, user, id)))
+    }
+
+    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        self.ledger.lock_devices()?;
+        self.look(|conn| devices_of(conn, user))
+    }
+
+    async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
+        let sql = format!("INSERT OR REPLACE INTO device ({DEVICE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+        let values = params![
+            int(device.user.0),
+            device.id.0,
+            device.name,
+            int(device.session_epoch.0),
+            device.session_token,
+            device.device_token,
+            device.created.0,
+            device.last_login.0
+        ];
+        self.execute(&sql, values).map(drop)
+    }
+
+    async fn delete_device(&mut self, user: UserId, id: DeviceId) -> Result<(), StoreError> {
+        let key = params![int(user.0), id.0];
+        self.execute("DELETE FROM device WHERE user_id = ?1 AND id = ?2", key)?;
+        self.execute("DELETE FROM cursor WHERE user_id = ?1 AND device_id = ?2", key)
+            .map(drop)
+    }
+}

@@ -1,0 +1,80 @@
+//! Relations between users.
+
+use async_trait::async_trait;
+use chat_core::model::{Contact, ContactState, Timestamp, UserId};
+use chat_core::store::{ContactStore, ContactTx, StoreError};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::SqliteStore;
+use crate::rows::{self, CONTACT, Code, int};
+use crate::tx::SqliteTx;
+
+fn contact(conn: &Connection, owner: UserId, peer: UserId) -> rusqlite::Result<Option<Contact>> {
+    let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 AND peer_id = ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    statement
+        .query_row([int(owner.0), int(peer.0)], rows::contact)
+        .optional()
+}
+
+fn contacts(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<Contact>> {
+    let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 ORDER BY peer_id");
+    conn.prepare_cached(&sql)?
+        .query_map([int(owner.0)], rows::contact)?
+        .collect()
+}
+
+fn friends(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<UserId>> {
+    let sql = "SELECT peer_id FROM contact WHERE owner_id = ?1 AND state = ?2 ORDER BY peer_id";
+    let mut statement = conn.prepare_cached(sql)?;
+    let of_owner = params![int(owner.0), ContactState::Friend.code()];
+    let peers = statement.query_map(of_owner, |row| Ok(UserId(rows::Columns::of(row).unsigned()?)))?;
+    peers.collect()
+}
+
+#[async_trait]
+impl ContactStore for SqliteStore {
+    async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError> {
+        self.readers.read(move |conn| contact(conn, owner, peer)).await
+    }
+
+    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
+        self.readers.read(move |conn| contacts(conn, owner)).await
+    }
+
+    async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.readers.read(move |conn| friends(conn, owner)).await
+    }
+}
+
+#[async_trait]
+impl ContactTx for SqliteTx<'_> {
+    async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
+        self.ledger.lock_contacts()?;
+        self.look(|conn| Ok((contact(conn, a, b)?, contact(conn, b, a)?)))
+    }
+
+    async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
+        let sql = format!("INSERT OR REPLACE INTO contact ({CONTACT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+        let values = params![
+            int(contact.owner.0),
+            int(contact.peer.0),
+            contact.state.code(),
+            contact.blocked,
+            contact.note,
+            contact.since.0
+        ];
+        self.execute(&sql, values).map(drop)
+    }
+
+    async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError> {
+        let sql = "DELETE FROM contact WHERE owner_id = ?1 AND peer_id = ?2";
+        self.execute(sql, [int(owner.0), int(peer.0)]).map(drop)
+    }
+
+    async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ?1 AND state = ?2 AND since >= ?3";
+        let those = params![int(owner.0), ContactState::Requested.code(), since.0];
+        self.look(|conn| conn.prepare_cached(sql)?.query_row(those, |row| row.get(0)))
+    }
+}

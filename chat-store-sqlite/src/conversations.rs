@@ -1,0 +1,366 @@
+//! Conversations and their members.
+
+use async_trait::async_trait;
+use chat_core::model::{
+    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, MemberState, Role, Seq, UserId,
+};
+use chat_core::store::{ConversationStore, ConversationTx, Head, NewConversation, StoreError};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::SqliteStore;
+use crate::rows::{self, CONVERSATION, Code, Columns, MEMBER, MEMBER_COLUMNS, int};
+use crate::tx::SqliteTx;
+
+const GROUPED: &str = "conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id";
+
+fn conversation(conn: &Connection, id: ConversationId) -> rusqlite::Result<Option<Conversation>> {
+    let sql = format!("SELECT {CONVERSATION} FROM {GROUPED} WHERE c.id = ?1");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let row = |row: &Row<'_>| rows::conversation(&mut Columns::of(row));
+    statement.query_row([int(id.0)], row).optional()
+}
+
+fn conversation_of_kind(conn: &Connection, kind: &ConversationKind) -> rusqlite::Result<Option<ConversationId>> {
+    let (kind, low, high) = rows::kind_columns(kind);
+    let sql = "SELECT id FROM conversation WHERE low_id = ?1 AND high_id = ?2 AND kind = ?3";
+    let mut statement = conn.prepare_cached(sql)?;
+    statement.query_row(params![low, high, kind], id_column).optional()
+}
+
+fn id_column(row: &Row<'_>) -> rusqlite::Result<ConversationId> {
+    Columns::of(row).unsigned().map(ConversationId)
+}
+
+fn group_by_name(conn: &Connection, name: &str) -> rusqlite::Result<Option<ConversationId>> {
+    let sql = "SELECT conversation_id FROM group_profile WHERE name = ?1 AND open IS NOT NULL";
+    conn.prepare_cached(sql)?.query_row([name], id_column).optional()
+}
+
+/// Whether another open group than `id` has this name or skeleton.
+fn group_taken(conn: &Connection, id: ConversationId, group: &GroupProfile) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM group_profile
+                              WHERE name = ?1 AND open IS NOT NULL AND conversation_id <> ?3)
+                   OR EXISTS (SELECT 1 FROM group_profile
+                              WHERE skeleton = ?2 AND open IS NOT NULL AND conversation_id <> ?3)";
+    let mut statement = conn.prepare_cached(sql)?;
+    statement.query_row(params![group.name, group.skeleton, int(id.0)], |row| row.get(0))
+}
+
+fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Result<Vec<Conversation>> {
+    let sql = format!(
+        "SELECT {CONVERSATION} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
+         WHERE g.open IS NOT NULL AND NOT g.unlisted AND g.name >= ?1 AND (?2 IS NULL OR g.name < ?2)
+         ORDER BY g.name LIMIT ?3"
+    );
+    let range = params![prefix, rows::prefix_end(prefix), limit];
+    let mut statement = conn.prepare_cached(&sql)?;
+    let found = statement.query_map(range, |row| rows::conversation(&mut Columns::of(row)))?;
+    found.collect()
+}
+
+/// Heads of user ?1 on device ?2. `more` narrows them down.
+///
+/// Unread messages are a difference of two counts: up to the last readable event, and up to the last read one. For a
+/// conversation that was read to its end nothing is looked up.
+fn heads_sql(more: &str) -> String {
+    let peer = MEMBER.replace("m.", "p.");
+    format!(
+        "WITH place AS MATERIALIZED (
+             SELECT m.*, MAX(m.read_seq, m.first_seq - 1) AS floor,
+                    MIN(c.last_seq, IFNULL(m.until_seq, c.last_seq)) AS end
+             FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
+             WHERE m.user_id = ?1 AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq) {more}
+         )
+         SELECT {CONVERSATION}, {MEMBER}, {peer},
+             IFNULL((SELECT seq FROM cursor
+                     WHERE user_id = ?1 AND device_id = ?2 AND conversation_id = c.id), 0),
+             CASE WHEN m.end <= m.floor THEN 0 ELSE
+                 CASE WHEN m.end = c.last_seq THEN c.message_count ELSE
+                     (SELECT message_count FROM event WHERE conversation_id = c.id AND seq = m.end) END
+                 - IFNULL((SELECT message_count FROM event WHERE conversation_id = c.id AND seq = m.floor), 0)
+             END,
+             CASE WHEN m.end <= m.floor THEN 0 ELSE
+                 (SELECT COUNT(DISTINCT seq) FROM mention
+                  WHERE conversation_id = c.id AND user_id IN (0, ?1) AND seq > m.floor AND seq <= m.end)
+             END
+         FROM place AS m JOIN {GROUPED} ON c.id = m.conversation_id
+         LEFT JOIN member AS p ON p.conversation_id = c.id AND p.user_id <> ?1
+              AND p.user_id = CASE WHEN c.kind <> 1 THEN NULL WHEN c.low_id = ?1 THEN c.high_id ELSE c.low_id END"
+    )
+}
+
+fn head_row(row: &Row<'_>) -> rusqlite::Result<Head> {
+    let columns = &mut Columns::of(row);
+    let (conversation, member) = (rows::conversation(columns)?, rows::member(columns)?);
+    let peer = if columns.is_null()? {
+        columns.skip(MEMBER_COLUMNS);
+        None
+    } else {
+        Some(rows::member(columns)?)
+    };
+    Ok(Head {
+        conversation,
+        member,
+        peer,
+        cursor: columns.seq()?,
+        unread: columns.unsigned()?,
+        mentions: columns.unsigned()?,
+    })
+}
+
+fn heads(conn: &Connection, user: UserId, device: DeviceId) -> rusqlite::Result<Vec<Head>> {
+    let mut statement = conn.prepare_cached(&heads_sql(""))?;
+    let found = statement.query_map(params![int(user.0), device.0], head_row)?;
+    found.collect()
+}
+
+fn head(conn: &Connection, user: UserId, device: DeviceId, id: ConversationId) -> rusqlite::Result<Option<Head>> {
+    let mut statement = conn.prepare_cached(&heads_sql("AND m.conversation_id = ?3"))?;
+    statement
+        .query_row(params![int(user.0), device.0, int(id.0)], head_row)
+        .optional()
+}
+
+pub(crate) fn member(conn: &Connection, id: ConversationId, user: UserId) -> rusqlite::Result<Option<Member>> {
+    let sql = format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ?1 AND m.user_id = ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    statement.query_row([int(id.0), int(user.0)], member_row).optional()
+}
+
+fn member_row(row: &Row<'_>) -> rusqlite::Result<Member> {
+    rows::member(&mut Columns::of(row))
+}
+
+fn members(conn: &Connection, id: ConversationId, after: UserId, limit: u32) -> rusqlite::Result<Vec<Member>> {
+    let sql = format!(
+        "SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ?1 AND m.user_id > ?2 AND m.state <> ?3
+         ORDER BY m.user_id LIMIT ?4"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let range = params![int(id.0), int(after.0), MemberState::Left.code(), limit];
+    let found = statement.query_map(range, member_row)?;
+    found.collect()
+}
+
+fn last_seqs(conn: &Connection, ids: Vec<ConversationId>) -> rusqlite::Result<Vec<(ConversationId, Seq, Seq)>> {
+    let mut statement = conn.prepare_cached("SELECT last_seq, members_version FROM conversation WHERE id = ?1")?;
+    rows::found(ids, |id| {
+        let seqs = |row: &Row<'_>| {
+            let columns = &mut Columns::of(row);
+            Ok((id, columns.seq()?, columns.seq()?))
+        };
+        statement.query_row([int(id.0)], seqs).optional()
+    })
+}
+
+#[async_trait]
+impl ConversationStore for SqliteStore {
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        self.readers.read(move |conn| conversation(conn, id)).await
+    }
+
+    async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        let kind = kind.clone();
+        self.readers.read(move |conn| conversation_of_kind(conn, &kind)).await
+    }
+
+    async fn group_by_name(&self, name: &str) -> Result<Option<ConversationId>, StoreError> {
+        let name = name.to_owned();
+        self.readers.read(move |conn| group_by_name(conn, &name)).await
+    }
+
+    async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.readers.read(move |conn| search_groups(conn, &prefix, limit)).await
+    }
+
+    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
+        self.readers.read(move |conn| heads(conn, user, device)).await
+    }
+
+    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
+        self.readers.read(move |conn| head(conn, user, device, id)).await
+    }
+
+    async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
+        self.readers.read(move |conn| member(conn, id, user)).await
+    }
+
+    async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        self.readers.read(move |conn| members(conn, id, after, limit)).await
+    }
+
+    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
+        let ids = rows::distinct(ids);
+        self.readers.read(move |conn| last_seqs(conn, ids)).await
+    }
+}
+
+#[async_trait]
+impl ConversationTx for SqliteTx<'_> {
+    async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
+        if let Some(group) = &new.group
+            && self.look(|conn| group_taken(conn, ConversationId(0), group))?
+        {
+            return Ok(None);
+        }
+        let sql =
+            "INSERT INTO conversation (kind, low_id, high_id, last_seq, message_count, members_version, last_time,
+                                             member_count, closed)
+                   VALUES (?1, ?2, ?3, 0, 0, 0, ?4, 0, 0) ON CONFLICT DO NOTHING RETURNING id";
+        let (kind, low, high) = rows::kind_columns(&new.kind);
+        let insert = |conn: &Connection| {
+            let mut statement = conn.prepare_cached(sql)?;
+            statement
+                .query_row(params![kind, low, high, new.created.0], id_column)
+                .optional()
+        };
+        let Some(id) = self.look(insert)? else {
+            return Ok(None);
+        };
+        if let Some(group) = &new.group {
+            self.put_group(id, group, false)?;
+        }
+        let row = Conversation {
+            id,
+            kind: new.kind,
+            group: new.group,
+            last_seq: Seq::ZERO,
+            message_count: 0,
+            members_version: Seq::ZERO,
+            last_time: new.created,
+            member_count: 0,
+            closed: false,
+        };
+        self.ledger.created(&row);
+        self.rows.insert(id, row);
+        Ok(Some(id))
+    }
+
+    async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        self.look(|conn| conversation_of_kind(conn, kind))
+    }
+
+    async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        if self.ledger.lock_conversation(id)? {
+            return Ok(self.rows.get(&id).cloned());
+        }
+        let Some(row) = self.look(|conn| conversation(conn, id))? else {
+            return Ok(None);
+        };
+        self.ledger.locked(&row);
+        self.rows.insert(id, row.clone());
+        Ok(Some(row))
+    }
+
+    async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
+        let id = conversation.id;
+        let stored = self.rows.get(&id);
+        let changed = stored.is_some_and(|row| row.group != conversation.group || row.closed != conversation.closed);
+        if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
+            if !conversation.closed && self.look(|conn| group_taken(conn, id, group))? {
+                return Ok(false);
+            }
+            self.ledger.update(conversation)?;
+            self.put_group(id, group, conversation.closed)?;
+        } else {
+            self.ledger.update(conversation)?;
+        }
+        let sql = "UPDATE conversation SET last_seq = ?2, message_count = ?3, members_version = ?4, last_time = ?5,
+                       member_count = ?6, closed = ?7
+                   WHERE id = ?1";
+        let values = params![
+            int(id.0),
+            int(conversation.last_seq.0),
+            int(conversation.message_count),
+            int(conversation.members_version.0),
+            conversation.last_time.0,
+            conversation.member_count,
+            conversation.closed
+        ];
+        self.execute(sql, values)?;
+        if let Some(row) = self.rows.get_mut(&id) {
+            let kind = row.kind.clone();
+            *row = Conversation {
+                kind,
+                ..conversation.clone()
+            };
+        }
+        Ok(true)
+    }
+
+    async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        self.look(|conn| rows::found(rows::distinct(users), |user| member(conn, id, user)))
+    }
+
+    async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
+        let sql = format!(
+            "SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ?1 AND m.state = ?2 AND m.role >= ?3
+             ORDER BY m.user_id"
+        );
+        let wanted = params![int(id.0), MemberState::Active.code(), role.code()];
+        self.look(|conn| {
+            let mut statement = conn.prepare_cached(&sql)?;
+            let found = statement.query_map(wanted, member_row)?;
+            found.collect()
+        })
+    }
+
+    async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
+        let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
+                                       delivered_seq, read_seq)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                   ON CONFLICT DO UPDATE SET state = ?3, role = ?4, first_seq = ?5, until_seq = ?6, muted_until = ?7,
+                       delivered_seq = MAX(delivered_seq, ?8), read_seq = MAX(read_seq, ?9)";
+        let values = params![
+            int(member.conversation.0),
+            int(member.user.0),
+            member.state.code(),
+            member.role.code(),
+            int(member.first_seq.0),
+            member.until_seq.map(|seq| int(seq.0)),
+            member.muted_until.0,
+            int(member.delivered_seq.0),
+            int(member.read_seq.0)
+        ];
+        self.execute(sql, values).map(drop)
+    }
+
+    async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError> {
+        let sql = "UPDATE member SET read_seq = ?3
+                   WHERE conversation_id = ?1 AND user_id = ?2 AND state = ?4 AND read_seq < ?3";
+        for (user, seq) in reads {
+            self.execute(
+                sql,
+                params![int(id.0), int(user.0), int(seq.0), MemberState::Active.code()],
+            )?;
+        }
+        Ok(())
+    }
+
+    async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM member AS m JOIN group_profile AS g USING (conversation_id)
+                   WHERE m.user_id = ?1 AND m.state = ?2 AND g.open IS NOT NULL";
+        let those = params![int(user.0), MemberState::Active.code()];
+        self.look(|conn| conn.prepare_cached(sql)?.query_row(those, |row| row.get(0)))
+    }
+}
+
+impl SqliteTx<'_> {
+    fn put_group(&self, id: ConversationId, group: &GroupProfile, closed: bool) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO group_profile (conversation_id, name, skeleton, description, join_policy,
+                                                         history_visible, unlisted, open)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let values = params![
+            int(id.0),
+            group.name,
+            group.skeleton,
+            group.description,
+            group.join_policy.code(),
+            group.history_visible,
+            group.unlisted,
+            (!closed).then_some(1)
+        ];
+        self.execute(sql, values).map(drop)
+    }
+}

@@ -1,0 +1,31 @@
+//! One process to a data directory.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+
+use crate::OpenError;
+
+const LOCK_FILE: &str = "lock";
+
+/// Held while a store is open. The operating system frees it when the process dies, however it dies.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock(#[allow(dead_code, reason = "closing the file frees the lock")] File);
+
+impl DirectoryLock {
+    pub(crate) fn take(directory: &Path) -> Result<Self, OpenError> {
+        let not_writable = |source| OpenError::NotWritable {
+            directory: directory.to_owned(),
+            source,
+        };
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true);
+        let file = options.open(directory.join(LOCK_FILE)).map_err(not_writable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+                directory: directory.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(not_writable(source)),
+        }
+    }
+}

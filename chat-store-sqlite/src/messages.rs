@@ -1,0 +1,250 @@
+//! The logs.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chat_core::model::{ClientMessageId, ConversationId, Event, Page, PageFrom, Seq, UserId};
+use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::SqliteStore;
+use crate::conversations::member;
+use crate::rows::{self, Columns, EVENT, int};
+use crate::tx::SqliteTx;
+
+fn find_sent(conn: &Connection, ids: Vec<(UserId, ClientMessageId)>) -> rusqlite::Result<Vec<SentEvent>> {
+    let sql = format!("SELECT {EVENT} FROM event WHERE client_message_id = ?1 AND sender_id = ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    rows::found(ids, |(sender, id)| {
+        let event = statement
+            .query_row(params![id.0, int(sender.0)], rows::event)
+            .optional()?;
+        Ok(event.map(|event| SentEvent {
+            sender,
+            client_message_id: id,
+            event,
+        }))
+    })
+}
+
+fn events_at(conn: &Connection, id: ConversationId, seqs: Vec<Seq>) -> rusqlite::Result<Vec<Event>> {
+    let sql = format!("SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq = ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    rows::found(seqs, |seq| {
+        statement.query_row([int(id.0), int(seq.0)], rows::event).optional()
+    })
+}
+
+/// What of a conversation may be read, and how.
+struct Range {
+    conversation: ConversationId,
+    first: Seq,
+    last: Seq,
+    max_events: u32,
+    max_bytes: u32,
+}
+
+/// Events of `range` from its beginning, or from its end backwards, as many as fit.
+fn fitting(conn: &Connection, range: &Range, backwards: bool) -> rusqlite::Result<Vec<Event>> {
+    let order = if backwards { "DESC" } else { "ASC" };
+    let sql = format!(
+        "SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq {order} LIMIT ?4"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let bounds = params![
+        int(range.conversation.0),
+        int(range.first.0),
+        int(range.last.0),
+        range.max_events
+    ];
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    for event in statement.query_map(bounds, rows::event)? {
+        let event = event?;
+        bytes += event.body.len() as u64;
+        if !events.is_empty() && bytes > u64::from(range.max_bytes) {
+            break;
+        }
+        events.push(event);
+    }
+    if backwards {
+        events.reverse();
+    }
+    Ok(events)
+}
+
+fn events_for(
+    conn: &Connection,
+    reader: UserId,
+    conversation: ConversationId,
+    page: Page,
+) -> rusqlite::Result<Option<EventPage>> {
+    let Some(member) = member(conn, conversation, reader)?.filter(|member| member.first_seq > Seq::ZERO) else {
+        return Ok(None);
+    };
+    let mut statement = conn.prepare_cached("SELECT last_seq FROM conversation WHERE id = ?1")?;
+    let last_seq = statement.query_row([int(conversation.0)], |row| Columns::of(row).seq())?;
+    let mut range = Range {
+        conversation,
+        first: member.first_seq,
+        last: last_seq.min(member.until_seq.unwrap_or(last_seq)),
+        max_events: page.max_events,
+        max_bytes: page.max_bytes,
+    };
+    let backwards = match page.from {
+        PageFrom::After(seq) => {
+            range.first = range.first.max(Seq(seq.0.saturating_add(1)));
+            false
+        }
+        PageFrom::Before(seq) => {
+            range.last = range.last.min(seq.previous());
+            true
+        }
+        PageFrom::Newest => true,
+    };
+    let events = fitting(conn, &range, backwards)?;
+    // There are no holes, so what is left can be told from the ends.
+    let more = match (events.first(), events.last()) {
+        (Some(first), Some(_)) if backwards => first.seq > range.first,
+        (Some(_), Some(last)) => last.seq < range.last,
+        _ => range.first <= range.last,
+    };
+    Ok(Some(EventPage {
+        events,
+        more,
+        member,
+        last_seq,
+    }))
+}
+
+#[async_trait]
+impl MessageStore for SqliteStore {
+    async fn events_for(
+        &self,
+        reader: UserId,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Option<EventPage>, StoreError> {
+        self.readers
+            .read(move |conn| events_for(conn, reader, conversation, page))
+            .await
+    }
+
+    async fn events(
+        &self,
+        conversation: ConversationId,
+        first: Seq,
+        last: Seq,
+        max_events: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let range = Range {
+            conversation,
+            first,
+            last,
+            max_events,
+            max_bytes: u32::MAX,
+        };
+        self.readers.read(move |conn| fitting(conn, &range, false)).await
+    }
+
+    async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        let seqs = rows::distinct(seqs);
+        self.readers.read(move |conn| events_at(conn, conversation, seqs)).await
+    }
+
+    async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
+        let ids = rows::distinct(ids).into_iter().map(|id| (sender, id)).collect();
+        self.readers.read(move |conn| find_sent(conn, ids)).await
+    }
+}
+
+#[async_trait]
+impl MessageTx for SqliteTx<'_> {
+    async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
+        self.look(|conn| find_sent(conn, rows::distinct(ids)))
+    }
+
+    async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        self.look(|conn| events_at(conn, conversation, rows::distinct(seqs)))
+    }
+
+    async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        self.ledger.append(events)?;
+        self.look(|conn| insert_events(conn, events))
+    }
+
+    async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {
+        let sql = "UPDATE event SET edited_seq = ?3 WHERE conversation_id = ?1 AND seq = ?2";
+        let changed = self.execute(sql, [int(conversation.0), int(target.0), int(edit.0)])?;
+        exists(changed, conversation, target)
+    }
+
+    async fn erase(
+        &mut self,
+        conversation: ConversationId,
+        target: Seq,
+        recall: Seq,
+        tombstone: Bytes,
+        edit_tombstone: Bytes,
+    ) -> Result<(), StoreError> {
+        let (id, seq) = (int(conversation.0), int(target.0));
+        let message = "UPDATE event SET recalled_seq = ?3, body = ?4 WHERE conversation_id = ?1 AND seq = ?2";
+        let changed = self.execute(message, params![id, seq, int(recall.0), &tombstone[..]])?;
+        exists(changed, conversation, target)?;
+        // The kind stands in the text so that the partial index event_edit is used.
+        let edits = "UPDATE event SET body = ?3 WHERE conversation_id = ?1 AND target = ?2 AND kind = 17";
+        self.execute(edits, params![id, seq, &edit_tombstone[..]])?;
+        self.execute("DELETE FROM mention WHERE conversation_id = ?1 AND seq = ?2", [id, seq])?;
+        self.erased = true;
+        Ok(())
+    }
+
+    async fn put_mentions(
+        &mut self,
+        conversation: ConversationId,
+        seq: Seq,
+        users: &[UserId],
+    ) -> Result<(), StoreError> {
+        for user in users {
+            self.execute(
+                "INSERT INTO mention (conversation_id, user_id, seq) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                [int(conversation.0), int(user.0), int(seq.0)],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
+    let sql =
+        format!("INSERT INTO event ({EVENT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)");
+    let mut statement = conn.prepare_cached(&sql)?;
+    for event in events {
+        let seq = |seq: Option<Seq>| seq.map(|seq| int(seq.0));
+        statement.execute(params![
+            int(event.conversation.0),
+            int(event.seq.0),
+            int(event.message_count),
+            event.kind as u8,
+            seq(event.target),
+            seq(event.edited_seq),
+            seq(event.recalled_seq),
+            int(event.sender.0),
+            event.time.0,
+            event.fingerprint.cast_signed(),
+            event.id.0,
+            event.device.map(|id| id.0),
+            event.client_message_id.map(|id| id.0),
+            &event.body[..]
+        ])?;
+    }
+    Ok(())
+}
+
+fn exists(changed: usize, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {
+    if changed == 0 {
+        return Err(StoreError::Corrupt(format!(
+            "conversation {conversation} has no event {seq}"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Brings a database to this program's schema.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
+
+use crate::OpenError;
+
+/// In order, numbered from 1, never edited once released.
+const MIGRATIONS: [(&str, &str); 1] = [("001_init", include_str!("../migrations/001_init.sql"))];
+
+/// Marks the file as this program's ("chat" in ASCII).
+const APPLICATION_ID: i32 = 0x6368_6174;
+
+/// The newest schema that this program knows.
+pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
+
+/// Applies what is missing, all of it or nothing.
+pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |error| OpenError::sqlite(path, error);
+    check_ours(conn, path)?;
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Exclusive)
+        .map_err(sqlite)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(sqlite)?;
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migration (
+            version  INTEGER PRIMARY KEY,
+            name     TEXT NOT NULL,
+            checksum BLOB NOT NULL
+        ) STRICT",
+    )
+    .map_err(sqlite)?;
+    refuse_newer(&tx, path)?;
+    for (version, (name, sql)) in (1..).zip(MIGRATIONS) {
+        apply(&tx, path, version, name, sql)?;
+    }
+    tx.commit().map_err(sqlite)
+}
+
+/// Refuses files of other programs and of later releases, and writes nothing.
+pub(crate) fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    check_ours(conn, path)?;
+    refuse_newer(conn, path)
+}
+
+fn check_ours(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |error| OpenError::sqlite(path, error);
+    let id: i32 = conn
+        .query_row("PRAGMA application_id", [], |row| row.get(0))
+        .map_err(sqlite)?;
+    let tables: u32 = conn
+        .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sqlite)?;
+    if id == APPLICATION_ID || (id == 0 && tables == 0) {
+        return Ok(());
+    }
+    Err(OpenError::NotADatabase {
+        path: path.to_owned(),
+        source: format!("its application id is {id:#x}, not {APPLICATION_ID:#x}").into(),
+    })
+}
+
+fn refuse_newer(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let found: Option<u32> = conn
+        .query_row("SELECT MAX(version) FROM migration", [], |row| row.get(0))
+        .map_err(|error| OpenError::sqlite(path, error))?;
+    match found {
+        Some(found) if found > KNOWN => Err(OpenError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known: KNOWN,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn apply(conn: &Connection, path: &Path, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
+    let sqlite = |error| OpenError::sqlite(path, error);
+    let checksum = Sha256::digest(sql.as_bytes());
+    let applied: Option<Vec<u8>> = conn
+        .query_row("SELECT checksum FROM migration WHERE version = ?1", [version], |row| {
+            row.get(0)
+        })
+        .optional()
+        .map_err(sqlite)?;
+    match applied {
+        Some(applied) if applied == checksum.as_slice() => Ok(()),
+        Some(_) => Err(OpenError::ChangedMigration {
+            path: path.to_owned(),
+            version,
+        }),
+        None => {
+            conn.execute_batch(sql).map_err(sqlite)?;
+            conn.execute(
+                "INSERT INTO migration (version, name, checksum) VALUES (?1, ?2, ?3)",
+                params![version, name, checksum.as_slice()],
+            )
+            .map_err(sqlite)?;
+            tracing::info!(migration = name, "applied a migration");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A bounded queue from tasks, which never wait, to threads, which do.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Debug};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use chat_core::store::StoreError;
+
+/// When it is full, [`Queue::push`] refuses.
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+    capacity: usize,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    waiting: usize,
+    closed: bool,
+}
+
+impl<T> Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (waiting, closed) = {
+            let state = self.lock();
+            (state.items.len(), state.closed)
+        };
+        f.debug_struct("Queue")
+            .field("waiting", &waiting)
+            .field("capacity", &self.capacity)
+            .field("closed", &closed)
+            .finish()
+    }
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let state = State {
+            items: VecDeque::new(),
+            waiting: 0,
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// # Errors
+    /// [`StoreError::Overloaded`] if full, [`StoreError::Unavailable`] once closed.
+    pub(crate) fn push(&self, item: T) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(StoreError::unavailable("the store was closed"));
+        }
+        if state.items.len() >= self.capacity {
+            return Err(StoreError::Overloaded);
+        }
+        state.items.push_back(item);
+        if state.waiting > 0 {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for an item. `None` once closed and empty.
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.wait().items.pop_front()
+    }
+
+    /// Waits for items and takes up to `max` of them; none once closed and empty.
+    pub(crate) fn pop_many(&self, max: usize) -> Vec<T> {
+        let mut state = self.wait();
+        let count = state.items.len().min(max);
+        state.items.drain(..count).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
+    /// Refuses new items. Those that wait are still handed out.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Waits until there is something, or never will be.
+    fn wait(&self) -> MutexGuard<'_, State<T>> {
+        let mut state = self.lock();
+        while state.items.is_empty() && !state.closed {
+            state.waiting += 1;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

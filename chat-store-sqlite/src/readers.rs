@@ -1,0 +1,102 @@
+//! The threads that read.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use chat_core::store::StoreError;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::error::{stopped, store_error};
+use crate::queue::Queue;
+
+type Look = Box<dyn FnOnce(&Connection) + Send>;
+
+/// A bounded pool of connections that read, each on its own thread, so that a slow read never holds up a task.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    queue: Arc<Queue<Look>>,
+}
+
+impl Readers {
+    pub(crate) fn start(connections: Vec<Connection>, capacity: usize) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
+        let queue = Arc::new(Queue::new(capacity));
+        let readers = Self {
+            queue: Arc::clone(&queue),
+        };
+        let mut threads = Vec::new();
+        for conn in connections {
+            let queue = Arc::clone(&queue);
+            let name = "chat-store-read".to_owned();
+            match thread::Builder::new().name(name).spawn(move || serve(&conn, &queue)) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    readers.close();
+                    return Err(error);
+                }
+            }
+        }
+        Ok((readers, threads))
+    }
+
+    /// Runs `look` on one snapshot of what is committed.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Box::new(move |conn| {
+            if !reply.is_closed() {
+                // The asker may have gone meanwhile.
+                let _ = reply.send(on_snapshot(conn, look));
+            }
+        }))?;
+        answer.await.map_err(|_| stopped())?.map_err(store_error)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    pub(crate) fn close(&self) {
+        self.queue.close();
+    }
+}
+
+fn serve(conn: &Connection, queue: &Queue<Look>) {
+    while let Some(look) = queue.pop() {
+        if catch_unwind(AssertUnwindSafe(|| look(conn))).is_err() {
+            tracing::error!("a read panicked");
+        }
+    }
+}
+
+fn on_snapshot<T>(conn: &Connection, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let snapshot = Snapshot::begin(conn)?;
+    let found = look(conn);
+    drop(snapshot);
+    found
+}
+
+/// An open read transaction; ends however the read ends.
+struct Snapshot<'a>(&'a Connection);
+
+impl<'a> Snapshot<'a> {
+    fn begin(conn: &'a Connection) -> rusqlite::Result<Self> {
+        conn.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(conn))
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let ended = self
+            .0
+            .prepare_cached("COMMIT")
+            .and_then(|mut statement| statement.execute([]));
+        if let Err(error) = ended {
+            tracing::warn!(%error, "a read transaction did not end well");
+        }
+    }
+}

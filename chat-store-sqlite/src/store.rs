@@ -1,0 +1,137 @@
+//! The store and its threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use chat_core::model::StoreEpoch;
+use chat_core::store::{Store, StoreError, Unit};
+
+use crate::backup::{self, BackupError};
+use crate::error::OpenError;
+use crate::lock::DirectoryLock;
+use crate::open::{self, Opened, Options};
+use crate::readers::Readers;
+use crate::writer::{Job, Writer};
+
+/// A [`Store`] in one SQLite file. See the [crate] for how it works.
+///
+/// Dropping it finishes what was begun and waits for that; [`Store::close`] does the same without blocking a task.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pub(crate) writer: Writer,
+    pub(crate) readers: Readers,
+    path: PathBuf,
+    epoch: StoreEpoch,
+    running: Mutex<Option<Running>>,
+}
+
+/// What ends with the store; the lock last.
+#[derive(Debug)]
+struct Running {
+    threads: Vec<JoinHandle<()>>,
+    lock: DirectoryLock,
+}
+
+impl SqliteStore {
+    /// Opens the data directory, and makes it and the database in it if they are missing.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing is running then.
+    pub async fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let directory = directory.as_ref().to_owned();
+        let path = directory.join(open::DATABASE_FILE);
+        let opened = tokio::task::spawn_blocking(move || Self::open_blocking(&directory, &options)).await;
+        opened.unwrap_or_else(|error| {
+            Err(OpenError::Other {
+                path,
+                source: error.into(),
+            })
+        })
+    }
+
+    fn open_blocking(directory: &Path, options: &Options) -> Result<Self, OpenError> {
+        let Opened {
+            path,
+            lock,
+            epoch,
+            writer,
+            readers,
+        } = open::open(directory, options)?;
+        let no_thread = |error: std::io::Error| OpenError::Other {
+            path: path.clone(),
+            source: error.into(),
+        };
+        let (readers, mut threads) = Readers::start(readers, options.max_waiting_reads).map_err(no_thread)?;
+        let writer = Writer::start(writer, options.max_waiting_units, options.max_units_per_commit);
+        let (writer, thread) = writer.map_err(|error| {
+            readers.close();
+            no_thread(error)
+        })?;
+        // Joined last: the writer clears the log once nobody reads.
+        threads.push(thread);
+        Ok(Self {
+            writer,
+            readers,
+            path,
+            epoch,
+            running: Mutex::new(Some(Running { threads, lock })),
+        })
+    }
+
+    /// Writes a copy of the database as it is now to `target`, while the store goes on working. See [`backup`](crate::backup).
+    ///
+    /// # Errors
+    /// See [`BackupError`]; `target` was not touched then.
+    pub async fn backup_to(&self, target: impl AsRef<Path>) -> Result<(), BackupError> {
+        backup::copy(self.path.clone(), target.as_ref().to_owned()).await
+    }
+
+    /// Takes no more work; hands out what still has to end.
+    fn stop(&self) -> Option<Running> {
+        self.readers.close();
+        self.writer.close();
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Running {
+    fn finish(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+        drop(self.lock);
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        if let Some(running) = self.stop() {
+            running.finish();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
+        self.writer.submit(Job::Unit(unit)).await
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        if self.readers.is_closed() {
+            return Err(StoreError::unavailable("the store was closed"));
+        }
+        Ok(self.epoch)
+    }
+
+    async fn close(&self) {
+        let Some(running) = self.stop() else { return };
+        if let Err(error) = tokio::task::spawn_blocking(move || running.finish()).await {
+            tracing::error!(%error, "the store did not close well");
+        }
+    }
+}

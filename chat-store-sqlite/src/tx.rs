@@ -1,0 +1,50 @@
+//! A unit of work's view of the database.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+
+use chat_core::model::{Conversation, ConversationId};
+use chat_core::store::{Ledger, StoreError};
+use rusqlite::{Connection, Params};
+
+use crate::error::store_error;
+
+/// An open transaction. Everything in it happens at once on the writer's thread: its futures are always ready.
+pub(crate) struct SqliteTx<'a> {
+    /// Exclusive, because shared connections cannot move between threads and a transaction must be able to.
+    conn: &'a mut Connection,
+    pub(crate) ledger: Ledger,
+    /// Rows of locked conversations, as they are stored now.
+    pub(crate) rows: BTreeMap<ConversationId, Conversation>,
+    /// Whether text was erased: then the write-ahead log is to be cleared too.
+    pub(crate) erased: bool,
+}
+
+impl<'a> SqliteTx<'a> {
+    pub(crate) fn new(conn: &'a mut Connection) -> Self {
+        Self {
+            conn,
+            ledger: Ledger::default(),
+            rows: BTreeMap::new(),
+            erased: false,
+        }
+    }
+
+    /// Looks something up.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        look(self.conn).map_err(store_error)
+    }
+
+    /// Runs one statement; says how many rows it changed.
+    pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        self.look(|conn| conn.prepare_cached(sql)?.execute(params))
+    }
+}
+
+impl Debug for SqliteTx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteTx")
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
+}
