@@ -44,6 +44,8 @@ pub struct Event {
 #[non_exhaustive]
 #[allow(missing_docs)] // each is the EventBody variant of its name
 pub enum EventKind {
+    /// Of a later version of the protocol: a client keeps its place and shows nothing. Never stored.
+    Unknown = 0,
     Message = 16,
     Edit = 17,
     Recall = 18,
@@ -69,7 +71,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Every kind.
+    /// Every kind that is stored.
     pub const ALL: [Self; 22] = [
         Self::Message,
         Self::Edit,
@@ -115,6 +117,8 @@ impl EventKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventBody {
+    /// What only a later version of the protocol knows; met by clients alone.
+    Unknown,
     /// Somebody wrote.
     Message(Message),
     /// The sender of `target` changed its text.
@@ -278,6 +282,7 @@ impl EventBody {
     #[must_use]
     pub const fn kind(&self) -> EventKind {
         match self {
+            Self::Unknown => EventKind::Unknown,
             Self::Message(_) => EventKind::Message,
             Self::Edit { .. } => EventKind::Edit,
             Self::Recall { .. } => EventKind::Recall,

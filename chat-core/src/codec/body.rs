@@ -1,0 +1,296 @@
+//! Bodies of events: encoded once, when an event is made; stored so; sent so.
+//!
+//! The bytes are the `body` field of `chat.v1.Event`, key and length included, so that a whole event is its header followed by
+//! them (protobuf messages may be concatenated).
+
+use bytes::{Bytes, BytesMut};
+use prost::Message as _;
+
+use super::convert::enums;
+use super::error::BodyError;
+use super::proto::{self, event::Body};
+use super::wire::{Encode, Fields, message_len};
+use crate::model::{ConversationId, EventBody, EventKind, Message, Seq, Timestamp, UserId};
+
+/// The bytes to store.
+#[must_use]
+pub fn encode(body: &EventBody) -> Bytes {
+    let kind = body.kind();
+    if kind == EventKind::Unknown {
+        return Bytes::new();
+    }
+    let length = body.len();
+    let mut out = BytesMut::with_capacity(message_len(kind as u32, length));
+    out.message(kind as u32, length);
+    body.fields(&mut out);
+    out.freeze()
+}
+
+/// What stored bytes say.
+///
+/// # Errors
+/// They are no body of this kind: the store was damaged, or is from a later version.
+pub fn decode(kind: EventKind, bytes: &Bytes) -> Result<EventBody, BodyError> {
+    if kind == EventKind::Unknown {
+        return Ok(EventBody::Unknown);
+    }
+    let event = proto::Event::decode(bytes.clone()).map_err(|_| BodyError { kind })?;
+    let body = event.body.and_then(from_proto).filter(|body| body.kind() == kind);
+    body.ok_or(BodyError { kind })
+}
+
+/// What stands in the place of a message that was recalled.
+#[must_use]
+pub fn tombstone() -> Bytes {
+    encode(&EventBody::Message(Message::default()))
+}
+
+/// What stands in the place of each edit of a message that was recalled.
+#[must_use]
+pub fn edit_tombstone(target: Seq) -> Bytes {
+    encode(&EventBody::Edit {
+        target,
+        text: String::new(),
+    })
+}
+
+impl Encode for EventBody {
+    fn fields(&self, out: &mut impl Fields) {
+        match self {
+            Self::Message(message) => message.fields(out),
+            Self::Edit { target, text } => {
+                out.integer(1, target.0);
+                out.text(2, text.as_bytes());
+            }
+            Self::Recall { target } => out.integer(1, target.0),
+            Self::Reaction { target, emoji, removed } => {
+                out.integer(1, target.0);
+                out.text(2, emoji.as_bytes());
+                out.flag(3, *removed);
+            }
+            Self::FriendRequested { .. }
+            | Self::FriendAnswered { .. }
+            | Self::FriendRemoved { .. }
+            | Self::GroupInvited { .. }
+            | Self::JoinRequested { .. }
+            | Self::JoinAnswered { .. }
+            | Self::RemovedFromGroup { .. }
+            | Self::InvitationDeclined { .. }
+            | Self::ConversationOpened { .. } => inbox_fields(self, out),
+            _ => group_fields(self, out),
+        }
+    }
+}
+
+impl Encode for Message {
+    fn fields(&self, out: &mut impl Fields) {
+        out.text(1, self.text.as_bytes());
+        out.integer(2, self.reply_to.map_or(0, |seq| seq.0));
+        out.packed(3, self.mentions.iter().map(|user| user.0));
+        out.flag(4, self.mention_all);
+    }
+}
+
+fn group_fields(body: &EventBody, out: &mut impl Fields) {
+    match body {
+        EventBody::GroupCreated { name } => out.text(1, name.as_bytes()),
+        EventBody::MemberJoined { user, by } => {
+            out.integer(1, user.0);
+            out.integer(2, by.map_or(0, |by| by.0));
+        }
+        EventBody::MemberLeft { user } => out.integer(1, user.0),
+        EventBody::MemberKicked { user, banned } => {
+            out.integer(1, user.0);
+            out.flag(2, *banned);
+        }
+        EventBody::RoleChanged { user, role } => {
+            out.integer(1, user.0);
+            out.signed(2, i64::from(enums::role(*role)));
+        }
+        EventBody::OwnershipTransferred { to } => out.integer(1, to.0),
+        EventBody::MemberMuted { user, until } => {
+            out.integer(1, user.0);
+            out.signed(2, until.0);
+        }
+        EventBody::GroupUpdated {
+            name,
+            description,
+            join_policy,
+            history_visible,
+            unlisted,
+        } => {
+            out.text(1, name.as_bytes());
+            out.text(2, description.as_bytes());
+            out.signed(3, i64::from(enums::join_policy(*join_policy)));
+            out.flag(4, *history_visible);
+            out.flag(5, *unlisted);
+        }
+        _ => {} // GroupDeleted is empty
+    }
+}
+
+fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
+    match body {
+        EventBody::FriendRequested { from, note } => {
+            out.integer(1, from.0);
+            out.text(2, note.as_bytes());
+        }
+        EventBody::FriendAnswered { by, accepted } => {
+            out.integer(1, by.0);
+            out.flag(2, *accepted);
+        }
+        EventBody::FriendRemoved { by } => out.integer(1, by.0),
+        EventBody::GroupInvited { group, group_name, by } => {
+            group_named(*group, group_name, out);
+            out.integer(3, by.0);
+        }
+        EventBody::JoinRequested {
+            group,
+            group_name,
+            user,
+            note,
+        } => {
+            group_named(*group, group_name, out);
+            out.integer(3, user.0);
+            out.text(4, note.as_bytes());
+        }
+        EventBody::JoinAnswered {
+            group,
+            group_name,
+            accepted,
+        } => {
+            group_named(*group, group_name, out);
+            out.flag(3, *accepted);
+        }
+        EventBody::RemovedFromGroup {
+            group,
+            group_name,
+            by,
+            deleted,
+        } => {
+            group_named(*group, group_name, out);
+            out.integer(3, by.0);
+            out.flag(4, *deleted);
+        }
+        EventBody::InvitationDeclined {
+            group,
+            group_name,
+            user,
+        } => {
+            group_named(*group, group_name, out);
+            out.integer(3, user.0);
+        }
+        EventBody::ConversationOpened { conversation, peer } => {
+            out.integer(1, conversation.0);
+            out.integer(2, peer.0);
+        }
+        _ => {}
+    }
+}
+
+fn group_named(group: ConversationId, name: &str, out: &mut impl Fields) {
+    out.integer(1, group.0);
+    out.text(2, name.as_bytes());
+}
+
+/// A body in words of the model; `None` if it has a value that this version does not know.
+pub(super) fn from_proto(body: Body) -> Option<EventBody> {
+    Some(match body {
+        Body::Message(message) => EventBody::Message(Message {
+            text: message.text,
+            reply_to: (message.reply_to != 0).then_some(Seq(message.reply_to)),
+            mentions: message.mentions.into_iter().map(UserId).collect(),
+            mention_all: message.mention_all,
+        }),
+        Body::Edit(edit) => EventBody::Edit {
+            target: Seq(edit.target),
+            text: edit.text,
+        },
+        Body::Recall(recall) => EventBody::Recall {
+            target: Seq(recall.target),
+        },
+        Body::Reaction(reaction) => EventBody::Reaction {
+            target: Seq(reaction.target),
+            emoji: reaction.emoji,
+            removed: reaction.removed,
+        },
+        Body::GroupCreated(created) => EventBody::GroupCreated { name: created.name },
+        Body::MemberJoined(joined) => EventBody::MemberJoined {
+            user: UserId(joined.user),
+            by: (joined.by != 0).then_some(UserId(joined.by)),
+        },
+        Body::MemberLeft(left) => EventBody::MemberLeft {
+            user: UserId(left.user),
+        },
+        Body::MemberKicked(kicked) => EventBody::MemberKicked {
+            user: UserId(kicked.user),
+            banned: kicked.banned,
+        },
+        Body::RoleChanged(changed) => EventBody::RoleChanged {
+            user: UserId(changed.user),
+            role: enums::to_role(changed.role)?,
+        },
+        Body::OwnershipTransferred(transferred) => EventBody::OwnershipTransferred {
+            to: UserId(transferred.to),
+        },
+        Body::MemberMuted(muted) => EventBody::MemberMuted {
+            user: UserId(muted.user),
+            until: Timestamp(muted.until_ms),
+        },
+        Body::GroupUpdated(updated) => EventBody::GroupUpdated {
+            name: updated.name,
+            description: updated.description,
+            join_policy: enums::to_join_policy(updated.join_policy)?,
+            history_visible: updated.history_visible,
+            unlisted: updated.unlisted,
+        },
+        Body::GroupDeleted(proto::GroupDeletedBody {}) => EventBody::GroupDeleted,
+        body => return inbox_from_proto(body),
+    })
+}
+
+fn inbox_from_proto(body: Body) -> Option<EventBody> {
+    Some(match body {
+        Body::FriendRequested(requested) => EventBody::FriendRequested {
+            from: UserId(requested.from),
+            note: requested.note,
+        },
+        Body::FriendAnswered(answered) => EventBody::FriendAnswered {
+            by: UserId(answered.by),
+            accepted: answered.accepted,
+        },
+        Body::FriendRemoved(removed) => EventBody::FriendRemoved { by: UserId(removed.by) },
+        Body::GroupInvited(invited) => EventBody::GroupInvited {
+            group: ConversationId(invited.group),
+            group_name: invited.group_name,
+            by: UserId(invited.by),
+        },
+        Body::JoinRequested(requested) => EventBody::JoinRequested {
+            group: ConversationId(requested.group),
+            group_name: requested.group_name,
+            user: UserId(requested.user),
+            note: requested.note,
+        },
+        Body::JoinAnswered(answered) => EventBody::JoinAnswered {
+            group: ConversationId(answered.group),
+            group_name: answered.group_name,
+            accepted: answered.accepted,
+        },
+        Body::RemovedFromGroup(removed) => EventBody::RemovedFromGroup {
+            group: ConversationId(removed.group),
+            group_name: removed.group_name,
+            by: UserId(removed.by),
+            deleted: removed.deleted,
+        },
+        Body::InvitationDeclined(declined) => EventBody::InvitationDeclined {
+            group: ConversationId(declined.group),
+            group_name: declined.group_name,
+            user: UserId(declined.user),
+        },
+        Body::ConversationOpened(opened) => EventBody::ConversationOpened {
+            conversation: ConversationId(opened.conversation),
+            peer: UserId(opened.peer),
+        },
+        _ => return None,
+    })
+}

@@ -1,0 +1,63 @@
+//! The user's own account and devices.
+
+use super::{enums, parts};
+use crate::codec::error::{Malformed, Refusal};
+use crate::codec::proto;
+use crate::model::{Command, DeviceId, DeviceInfo, DisplayName, PresenceState, Timestamp, UserId, UserInfo};
+
+pub(super) fn to_update_profile(update: proto::UpdateProfile) -> Result<Command, Refusal> {
+    Ok(Command::UpdateProfile {
+        display_name: update.display_name.as_deref().map(DisplayName::parse).transpose()?,
+        direct_policy: parts::to_enum(update.direct_policy, "direct_policy", enums::to_direct_policy)?,
+    })
+}
+
+pub(super) fn to_set_status(status: &proto::SetStatus) -> Result<Command, Refusal> {
+    match enums::to_presence(status.presence) {
+        Some(state @ (PresenceState::Online | PresenceState::Idle)) => Ok(Command::SetStatus(state)),
+        Some(PresenceState::Offline) | None => Err(Refusal::argument("presence is ONLINE or IDLE")),
+    }
+}
+
+pub(super) fn user_info(user: &UserInfo) -> proto::UserInfo {
+    proto::UserInfo {
+        id: user.id.0,
+        name: user.name.clone(),
+        display_name: user.display_name.clone(),
+        direct_policy: user.direct_policy.map_or(0, enums::direct_policy),
+    }
+}
+
+pub(super) fn to_user_info(user: proto::UserInfo) -> Result<UserInfo, Malformed> {
+    if user.id == 0 {
+        return Err(Malformed::Field("user id"));
+    }
+    Ok(UserInfo {
+        id: UserId(user.id),
+        name: user.name,
+        display_name: user.display_name,
+        direct_policy: enums::to_direct_policy(user.direct_policy),
+    })
+}
+
+pub(super) fn device_info(device: &DeviceInfo) -> proto::DeviceInfo {
+    proto::DeviceInfo {
+        device: parts::id(device.id.0),
+        name: device.name.clone(),
+        created_ms: device.created.0,
+        last_login_ms: device.last_login.0,
+        online: device.online,
+        current: device.current,
+    }
+}
+
+pub(super) fn to_device_info(device: proto::DeviceInfo) -> Result<DeviceInfo, Malformed> {
+    Ok(DeviceInfo {
+        id: DeviceId::from_slice(&device.device).ok_or(Malformed::Field("device"))?,
+        name: device.name,
+        created: Timestamp(device.created_ms),
+        last_login: Timestamp(device.last_login_ms),
+        online: device.online,
+        current: device.current,
+    })
+}

@@ -1,0 +1,142 @@
+//! Groups and their members.
+
+use super::accounts::{to_user_info, user_info};
+use super::{enums, parts, people};
+use crate::codec::error::{Malformed, Refusal};
+use crate::codec::proto;
+use crate::model::{
+    Command, ConversationId, Description, GroupInfo, GroupName, GroupProfile, MemberInfo, Note, Role, Seq, Timestamp,
+    UserId,
+};
+
+/// Longest mute: ten years. Longer is a ban.
+const MAX_MUTE_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1000;
+
+pub(super) fn to_create(create: proto::CreateGroup) -> Result<Command, Refusal> {
+    Ok(Command::CreateGroup {
+        client_message_id: parts::to_client_message_id(&create.client_message_id)?,
+        name: GroupName::parse(&create.name)?,
+        description: Description::new(create.description)?,
+        join_policy: parts::to_enum(create.join_policy, "join_policy", enums::to_join_policy)?.unwrap_or_default(),
+        history_visible: create.history_visible,
+        unlisted: create.unlisted,
+    })
+}
+
+pub(super) fn to_search(search: proto::SearchGroups) -> Result<Command, Refusal> {
+    let limit = parts::to_limit(search.limit, 20, 50)?;
+    let query = people::to_query(&search.query)?;
+    Ok(Command::SearchGroups {
+        query: match GroupName::parse_any(query) {
+            Ok(name) => name.key(),
+            Err(_) => query.to_lowercase(), // the beginning of a name need not be a name
+        },
+        limit,
+    })
+}
+
+pub(super) fn to_join(join: proto::JoinGroup) -> Result<Command, Refusal> {
+    Ok(Command::JoinGroup {
+        group: parts::to_conversation_ref(join.group)?,
+        note: Note::new(join.note)?,
+    })
+}
+
+pub(super) fn to_mute(mute: proto::MuteMember) -> Result<Command, Refusal> {
+    if mute.duration_ms > MAX_MUTE_MS {
+        return Err(Refusal::argument("duration_ms is more than ten years"));
+    }
+    Ok(Command::MuteMember {
+        group: parts::to_conversation_ref(mute.group)?,
+        user: parts::to_user_ref(mute.user)?,
+        duration_ms: mute.duration_ms,
+    })
+}
+
+pub(super) fn to_set_role(set: proto::SetRole) -> Result<Command, Refusal> {
+    let role = match enums::to_role(set.role) {
+        Some(role @ (Role::Member | Role::Admin)) => role,
+        Some(Role::Owner) | None => return Err(Refusal::argument("role is MEMBER or ADMIN")),
+    };
+    Ok(Command::SetRole {
+        group: parts::to_conversation_ref(set.group)?,
+        user: parts::to_user_ref(set.user)?,
+        role,
+    })
+}
+
+pub(super) fn to_update(update: proto::UpdateGroup) -> Result<Command, Refusal> {
+    Ok(Command::UpdateGroup {
+        group: parts::to_conversation_ref(update.group)?,
+        name: update.name.as_deref().map(GroupName::parse).transpose()?,
+        description: update.description.map(Description::new).transpose()?,
+        join_policy: parts::to_enum(update.join_policy, "join_policy", enums::to_join_policy)?,
+        history_visible: update.history_visible,
+        unlisted: update.unlisted,
+    })
+}
+
+pub(super) fn to_list_members(list: proto::ListMembers) -> Result<Command, Refusal> {
+    Ok(Command::ListMembers {
+        group: parts::to_conversation_ref(list.group)?,
+        after: match list.after_user {
+            0 => UserId(0),
+            user => parts::to_user_id(user)?,
+        },
+        limit: parts::to_limit(list.limit, 200, 500)?,
+    })
+}
+
+pub(super) fn group_info(group: &GroupInfo) -> proto::GroupInfo {
+    let profile = &group.profile;
+    proto::GroupInfo {
+        id: group.id.0,
+        name: profile.name.clone(),
+        description: profile.description.clone(),
+        join_policy: enums::join_policy(profile.join_policy),
+        history_visible: profile.history_visible,
+        unlisted: profile.unlisted,
+        member_count: group.member_count,
+    }
+}
+
+/// The skeleton, which only stores need, is left empty.
+pub(super) fn to_group_info(group: proto::GroupInfo) -> Result<GroupInfo, Malformed> {
+    if group.id == 0 {
+        return Err(Malformed::Field("group id"));
+    }
+    Ok(GroupInfo {
+        id: ConversationId(group.id),
+        profile: GroupProfile {
+            name: group.name,
+            skeleton: String::new(),
+            description: group.description,
+            join_policy: parts::required(enums::to_join_policy(group.join_policy), "join_policy")?,
+            history_visible: group.history_visible,
+            unlisted: group.unlisted,
+        },
+        member_count: group.member_count,
+    })
+}
+
+pub(super) fn member_info(member: &MemberInfo) -> proto::MemberInfo {
+    proto::MemberInfo {
+        user: Some(user_info(&member.user)),
+        role: enums::role(member.role),
+        state: enums::member_state(member.state),
+        muted_until_ms: member.muted_until.0,
+        delivered_seq: member.delivered_seq.0,
+        read_seq: member.read_seq.0,
+    }
+}
+
+pub(super) fn to_member_info(member: proto::MemberInfo) -> Result<MemberInfo, Malformed> {
+    Ok(MemberInfo {
+        user: to_user_info(parts::required(member.user, "user")?)?,
+        role: parts::required(enums::to_role(member.role), "role")?,
+        state: parts::required(enums::to_member_state(member.state), "member state")?,
+        muted_until: Timestamp(member.muted_until_ms),
+        delivered_seq: Seq(member.delivered_seq),
+        read_seq: Seq(member.read_seq),
+    })
+}

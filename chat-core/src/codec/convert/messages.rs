@@ -1,0 +1,137 @@
+//! Drafts and where they end up.
+
+use bytes::Bytes;
+
+use super::parts;
+use crate::codec::error::{Malformed, Refusal};
+use crate::codec::proto;
+use crate::codec::wire::{Encode, Fields};
+use crate::model::{
+    Appended, Command, ConversationId, Draft, DraftContent, Emoji, MessageText, Seq, Timestamp, UserId,
+};
+
+/// Most members that one message calls on.
+const MAX_MENTIONS: usize = 50;
+
+pub(super) fn to_send(send: proto::SendMessage, max_text: usize) -> Result<Command, Refusal> {
+    if send.mentions.len() > MAX_MENTIONS {
+        return Err(Refusal::argument(format!("at most {MAX_MENTIONS} mentions")));
+    }
+    to_draft(
+        send.conversation,
+        &send.client_message_id,
+        DraftContent::Message {
+            text: MessageText::with_limit(send.text, max_text)?,
+            reply_to: match send.reply_to {
+                0 => None,
+                seq => Some(parts::to_seq(seq, "reply_to")?),
+            },
+            mentions: send
+                .mentions
+                .into_iter()
+                .map(parts::to_user_id)
+                .collect::<Result<Vec<UserId>, _>>()?,
+            mention_all: send.mention_all,
+        },
+    )
+}
+
+pub(super) fn to_edit(edit: proto::EditMessage, max_text: usize) -> Result<Command, Refusal> {
+    let content = DraftContent::Edit {
+        target: parts::to_seq(edit.target, "target")?,
+        text: MessageText::with_limit(edit.text, max_text)?,
+    };
+    to_draft(edit.conversation, &edit.client_message_id, content)
+}
+
+pub(super) fn to_recall(recall: proto::RecallMessage) -> Result<Command, Refusal> {
+    let content = DraftContent::Recall {
+        target: parts::to_seq(recall.target, "target")?,
+    };
+    to_draft(recall.conversation, &recall.client_message_id, content)
+}
+
+pub(super) fn to_react(react: proto::React) -> Result<Command, Refusal> {
+    let content = DraftContent::React {
+        target: parts::to_seq(react.target, "target")?,
+        emoji: Emoji::new(&react.emoji)?,
+        remove: react.remove,
+    };
+    to_draft(react.conversation, &react.client_message_id, content)
+}
+
+fn to_draft(
+    conversation: Option<proto::ConversationRef>,
+    client_message_id: &[u8],
+    content: DraftContent,
+) -> Result<Command, Refusal> {
+    Ok(Command::Send {
+        conversation: parts::to_conversation_ref(conversation)?,
+        draft: Draft {
+            client_message_id: parts::to_client_message_id(client_message_id)?,
+            content,
+        },
+    })
+}
+
+pub(super) fn send(conversation: proto::ConversationRef, draft: &Draft) -> proto::client_packet::Command {
+    use proto::client_packet::Command as Wire;
+    let conversation = Some(conversation);
+    let client_message_id: Bytes = parts::id(draft.client_message_id.0);
+    match &draft.content {
+        DraftContent::Message {
+            text,
+            reply_to,
+            mentions,
+            mention_all,
+        } => Wire::SendMessage(proto::SendMessage {
+            conversation,
+            client_message_id,
+            text: text.as_str().to_owned(),
+            reply_to: reply_to.map_or(0, |seq| seq.0),
+            mentions: mentions.iter().map(|user| user.0).collect(),
+            mention_all: *mention_all,
+        }),
+        DraftContent::Edit { target, text } => Wire::EditMessage(proto::EditMessage {
+            conversation,
+            client_message_id,
+            target: target.0,
+            text: text.as_str().to_owned(),
+        }),
+        DraftContent::Recall { target } => Wire::RecallMessage(proto::RecallMessage {
+            conversation,
+            client_message_id,
+            target: target.0,
+        }),
+        DraftContent::React { target, emoji, remove } => Wire::React(proto::React {
+            conversation,
+            client_message_id,
+            target: target.0,
+            emoji: emoji.as_str().to_owned(),
+            remove: *remove,
+        }),
+    }
+}
+
+impl Encode for Appended {
+    fn fields(&self, out: &mut impl Fields) {
+        out.integer(1, self.conversation.0);
+        out.integer(2, self.seq.0);
+        out.bytes(3, &self.event_id.0);
+        out.signed(4, self.time.0);
+        out.flag(5, self.duplicate);
+    }
+}
+
+pub(super) fn to_appended(appended: &proto::Appended) -> Result<Appended, Malformed> {
+    if appended.conversation == 0 || appended.seq == 0 {
+        return Err(Malformed::Field("place of the event"));
+    }
+    Ok(Appended {
+        conversation: ConversationId(appended.conversation),
+        seq: Seq(appended.seq),
+        event_id: parts::to_event_id(&appended.event_id)?,
+        time: Timestamp(appended.time_ms),
+        duplicate: appended.duplicate,
+    })
+}

@@ -1,0 +1,70 @@
+//! Other users and the relations with them.
+
+use super::accounts::{to_user_info, user_info};
+use super::{enums, parts};
+use crate::codec::error::{Malformed, Refusal};
+use crate::codec::proto;
+use crate::model::{Command, ContactInfo, Note, Timestamp, UserName};
+
+/// Most users of one `GetUsers`.
+const MAX_USERS: usize = 200;
+/// Most bytes of something to search for.
+const MAX_QUERY: usize = 256;
+
+pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, Refusal> {
+    let limit = parts::to_limit(search.limit, 20, 50)?;
+    let query = to_query(&search.query)?;
+    Ok(Command::SearchUsers {
+        query: match UserName::parse_any(query) {
+            Ok(name) => name.as_str().to_owned(),
+            Err(_) => query.to_lowercase(), // the beginning of a name need not be a name
+        },
+        limit,
+    })
+}
+
+pub(super) fn to_query(query: &str) -> Result<&str, Refusal> {
+    let query = query.trim();
+    if (1..=MAX_QUERY).contains(&query.len()) {
+        Ok(query)
+    } else {
+        Err(Refusal::argument(format!("query has 1 to {MAX_QUERY} bytes")))
+    }
+}
+
+pub(super) fn to_get_users(get: proto::GetUsers) -> Result<Command, Refusal> {
+    if get.users.len() > MAX_USERS {
+        return Err(Refusal::argument(format!("at most {MAX_USERS} users at once")));
+    }
+    let users = get.users.into_iter().map(|user| parts::to_user_ref(Some(user)));
+    users.collect::<Result<_, _>>().map(Command::GetUsers)
+}
+
+pub(super) fn to_request_friend(request: proto::RequestFriend) -> Result<Command, Refusal> {
+    Ok(Command::RequestFriend {
+        user: parts::to_user_ref(request.user)?,
+        note: Note::new(request.note)?,
+    })
+}
+
+pub(super) fn contact_info(contact: &ContactInfo) -> proto::ContactInfo {
+    proto::ContactInfo {
+        user: Some(user_info(&contact.user)),
+        state: enums::contact_state(contact.state),
+        blocked: contact.blocked,
+        note: contact.note.clone(),
+        since_ms: contact.since.0,
+        presence: contact.presence.map_or(0, enums::presence),
+    }
+}
+
+pub(super) fn to_contact_info(contact: proto::ContactInfo) -> Result<ContactInfo, Malformed> {
+    Ok(ContactInfo {
+        user: to_user_info(parts::required(contact.user, "user")?)?,
+        state: parts::required(enums::to_contact_state(contact.state), "contact state")?,
+        blocked: contact.blocked,
+        note: contact.note,
+        since: Timestamp(contact.since_ms),
+        presence: enums::to_presence(contact.presence),
+    })
+}

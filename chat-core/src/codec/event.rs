@@ -1,0 +1,96 @@
+//! `chat.v1.Event`: a header in front of body bytes that are never encoded again.
+
+use super::error::Malformed;
+use super::proto;
+use super::wire::{Encode, Fields};
+use crate::model::{ClientMessageId, ConversationId, Event, EventId, EventKind, HistoryEvent, Seq, Timestamp, UserId};
+
+use super::body;
+
+/// An event as it is written.
+pub(super) struct EventFields<'a> {
+    pub(super) event: &'a Event,
+    pub(super) edited_text: Option<&'a str>,
+}
+
+impl<'a> EventFields<'a> {
+    /// A live event: its edits are events of their own.
+    pub(super) fn live(event: &'a Event) -> Self {
+        Self {
+            event,
+            edited_text: None,
+        }
+    }
+
+    /// An event of a page, with what became of it.
+    pub(super) fn past(event: &'a HistoryEvent) -> Self {
+        Self {
+            event: &event.event,
+            edited_text: event.edited_text.as_deref(),
+        }
+    }
+}
+
+impl Encode for EventFields<'_> {
+    fn fields(&self, out: &mut impl Fields) {
+        let event = self.event;
+        out.integer(1, event.conversation.0);
+        out.integer(2, event.seq.0);
+        out.bytes(3, &event.id.0);
+        out.integer(4, event.sender.0);
+        out.signed(5, event.time.0);
+        if let Some(id) = &event.client_message_id {
+            out.bytes(6, &id.0);
+        }
+        out.integer(7, event.edited_seq.map_or(0, |seq| seq.0));
+        out.text(8, self.edited_text.unwrap_or_default().as_bytes());
+        out.integer(9, event.recalled_seq.map_or(0, |seq| seq.0));
+        out.encoded(&event.body);
+    }
+}
+
+/// Reads an event. What does not travel (device, fingerprint, message count) is empty.
+pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
+    let (kind, target, body) = match event.body {
+        Some(body) => {
+            let body = body::from_proto(body).ok_or(Malformed::Field("event body"))?;
+            (body.kind(), body.target(), body::encode(&body))
+        }
+        None => (EventKind::Unknown, None, bytes::Bytes::new()),
+    };
+    let client_message_id = match &event.client_message_id[..] {
+        [] => None,
+        id => Some(ClientMessageId::from_slice(id).ok_or(Malformed::Field("client_message_id"))?),
+    };
+    Ok(HistoryEvent {
+        event: Event {
+            conversation: positive(event.conversation, "conversation").map(ConversationId)?,
+            seq: positive(event.seq, "seq").map(Seq)?,
+            id: EventId::from_slice(&event.id).ok_or(Malformed::Field("event id"))?,
+            sender: positive(event.sender, "sender").map(UserId)?,
+            device: None,
+            client_message_id,
+            fingerprint: 0,
+            time: Timestamp(event.time_ms),
+            kind,
+            target,
+            message_count: 0,
+            edited_seq: optional(event.edited_seq),
+            recalled_seq: optional(event.recalled_seq),
+            body,
+        },
+        edited_text: (event.edited_seq != 0 && event.recalled_seq == 0).then_some(event.edited_text),
+    })
+}
+
+fn positive(number: u64, what: &'static str) -> Result<u64, Malformed> {
+    if number == 0 {
+        Err(Malformed::Field(what))
+    } else {
+        Ok(number)
+    }
+}
+
+fn optional(number: u64) -> Option<Seq> {
+    (number != 0).then_some(Seq(number))
+}

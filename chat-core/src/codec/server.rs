@@ -1,0 +1,237 @@
+//! The server's side: requests in, replies and pushes out.
+
+use bytes::{Bytes, BytesMut};
+use prost::Message as _;
+
+use super::convert::{enums, requests, results};
+use super::error::{DecodeError, Malformed};
+use super::event::EventFields;
+use super::frame::{PREFIX, put_prefix};
+use super::packet::{Answer, Failure, Request, RequestId};
+use super::proto::{self, client_packet::Command as Wire, server_packet::Packet};
+use super::wire::{Encode, Fields, message_len};
+use crate::model::{CloseCode, Event, HistoryPage, Outcome, PageFrom, Push, ReplyCode};
+
+/// Fields of `chat.v1.ServerPacket` and `chat.v1.Reply` that are written by hand.
+mod tag {
+    pub(super) const REPLY: u32 = 1;
+    pub(super) const EVENT: u32 = 2;
+    pub(super) const REQUEST_ID: u32 = 1;
+    pub(super) const APPENDED: u32 = 21;
+    pub(super) const HISTORY: u32 = 22;
+}
+
+/// Reads what a client sent. Texts of more than `max_text` bytes are refused.
+///
+/// # Errors
+/// [`DecodeError::Malformed`]: close. [`DecodeError::Refused`]: reply, and go on.
+pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeError> {
+    let packet = proto::ClientPacket::decode(packet).map_err(Malformed::from)?;
+    let id = RequestId(packet.request_id);
+    let Some(command) = packet.command else {
+        return if id.wants_reply() {
+            let failure = Failure::new(ReplyCode::UnknownCommand, "this server does not know the command");
+            Err(DecodeError::Refused {
+                request_id: id,
+                failure,
+            })
+        } else {
+            Err(Malformed::NoRequestId.into())
+        };
+    };
+    if !id.wants_reply() && !may_go_unanswered(&command) {
+        return Err(Malformed::NoRequestId.into());
+    }
+    match requests::to_request(command, max_text) {
+        Ok(kind) => Ok(Request { id, kind }),
+        Err(refusal) => Err(DecodeError::Refused {
+            request_id: id,
+            failure: refusal.into(),
+        }),
+    }
+}
+
+fn may_go_unanswered(command: &Wire) -> bool {
+    matches!(
+        command,
+        Wire::Acknowledge(_) | Wire::MarkRead(_) | Wire::Typing(_) | Wire::SetStatus(_)
+    )
+}
+
+/// Appends a reply as one frame.
+pub fn encode_reply(request_id: RequestId, result: &Result<Answer, Failure>, out: &mut BytesMut) {
+    match result {
+        Ok(Answer::Outcome(Outcome::Appended(appended))) => {
+            put_reply(request_id, tag::APPENDED, appended, out);
+        }
+        Ok(Answer::Outcome(Outcome::History(page))) => put_reply(request_id, tag::HISTORY, page, out),
+        Ok(answer) => {
+            let reply = proto::Reply {
+                request_id: request_id.0,
+                result: results::result(answer),
+                ..Default::default()
+            };
+            put_packet(Packet::Reply(reply), out);
+        }
+        Err(failure) => {
+            let reply = proto::Reply {
+                request_id: request_id.0,
+                code: failure.number(),
+                text: failure.text.clone(),
+                retry_after_ms: failure.retry_after_ms,
+                result: None,
+            };
+            put_packet(Packet::Reply(reply), out);
+        }
+    }
+}
+
+/// A push as one frame.
+#[must_use]
+pub fn encode_push(push: &Push) -> Bytes {
+    let mut out = BytesMut::new();
+    put_push(push, &mut out);
+    out.freeze()
+}
+
+/// Shortens a page to what may be sent at once, counting headers and edited texts too: at the end that is farther from where
+/// it began, and never to nothing.
+pub fn fit_page(page: &mut HistoryPage, from: PageFrom, max_bytes: usize) {
+    let size = |event| {
+        let fields = EventFields::past(event);
+        message_len(2, fields.len())
+    };
+    let mut left = max_bytes;
+    let mut fits = |event| match left.checked_sub(size(event)) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let all = page.events.len();
+    match from {
+        PageFrom::After(_) => {
+            let kept = page.events.iter().take_while(|event| fits(event)).count().max(1);
+            page.events.truncate(kept);
+        }
+        PageFrom::Before(_) | PageFrom::Newest => {
+            let kept = page.events.iter().rev().take_while(|event| fits(event)).count().max(1);
+            page.events.drain(..all.saturating_sub(kept));
+        }
+    }
+    page.more |= page.events.len() < all;
+}
+
+/// What a close code means, for people.
+#[must_use]
+pub const fn close_text(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::Normal => "closed",
+        CloseCode::GoingAway => "the server is going away; connect again",
+        CloseCode::Replaced => "a newer login took this session's place",
+        CloseCode::Revoked => "this device was revoked or the password changed; log in again",
+        CloseCode::ProtocolError => "the client broke the protocol",
+        CloseCode::Timeout => "nothing was heard for too long",
+        CloseCode::SlowConsumer => "the client read nothing for too long",
+        CloseCode::Overloaded => "the server has too many connections",
+        CloseCode::LoggedOut => "logged out",
+        CloseCode::Internal => "the server has a defect; it was logged",
+        CloseCode::AccountDisabled => "the account was disabled",
+        CloseCode::PacketTooLarge => "a packet was larger than allowed",
+    }
+}
+
+/// A reply whose result is written by hand: field `tag` of the reply.
+fn put_reply(request_id: RequestId, tag: u32, result: &impl Encode, out: &mut BytesMut) {
+    let result_len = result.len();
+    let id = SmallField(tag::REQUEST_ID, request_id.0);
+    let reply_len = id.len().saturating_add(message_len(tag, result_len));
+    put_message_prefix(tag::REPLY, reply_len, out);
+    id.fields(out);
+    out.message(tag, result_len);
+    result.fields(out);
+}
+
+fn put_event(event: &Event, out: &mut BytesMut) {
+    let event = EventFields::live(event);
+    put_message_prefix(tag::EVENT, event.len(), out);
+    event.fields(out);
+}
+
+/// The frame's length and the key of the packet's one field, with room for all of it.
+fn put_message_prefix(tag: u32, length: usize, out: &mut BytesMut) {
+    let packet_len = message_len(tag, length);
+    out.reserve(packet_len.saturating_add(PREFIX));
+    put_prefix(out, packet_len);
+    out.message(tag, length);
+}
+
+struct SmallField(u32, u64);
+
+impl Encode for SmallField {
+    fn fields(&self, out: &mut impl Fields) {
+        out.integer(self.0, self.1);
+    }
+}
+
+fn put_packet(packet: Packet, out: &mut BytesMut) {
+    let packet = proto::ServerPacket { packet: Some(packet) };
+    let length = packet.encoded_len();
+    out.reserve(length.saturating_add(PREFIX));
+    put_prefix(out, length);
+    packet.encode_raw(out);
+}
+
+fn put_push(push: &Push, out: &mut BytesMut) {
+    let packet = match push {
+        Push::Event(event) => return put_event(event, out),
+        Push::Receipt {
+            conversation,
+            user,
+            delivered_seq,
+            read_seq,
+        } => Packet::Receipt(proto::ReceiptNotice {
+            conversation: conversation.0,
+            user: user.0,
+            delivered_seq: delivered_seq.0,
+            read_seq: read_seq.0,
+        }),
+        Push::Read {
+            conversation,
+            read_seq,
+            unread,
+            mentions,
+        } => Packet::Read(proto::ReadNotice {
+            conversation: conversation.0,
+            read_seq: read_seq.0,
+            unread: *unread,
+            mentions: *mentions,
+        }),
+        Push::Typing {
+            conversation,
+            user,
+            stopped,
+        } => Packet::Typing(proto::TypingNotice {
+            conversation: conversation.0,
+            user: user.0,
+            stopped: *stopped,
+        }),
+        Push::Presence { user, state } => Packet::Presence(proto::PresenceNotice {
+            user: user.0,
+            presence: enums::presence(*state),
+        }),
+        Push::Behind { conversation, last_seq } => Packet::Behind(proto::BehindNotice {
+            conversation: conversation.0,
+            last_seq: last_seq.0,
+        }),
+        Push::GoAway { retry_after_ms } => Packet::GoAway(proto::GoAway {
+            retry_after_ms: *retry_after_ms,
+        }),
+        Push::Closed(code) => Packet::SessionClosed(proto::SessionClosed {
+            code: u32::from(code.number()),
+            text: close_text(*code).to_owned(),
+        }),
+    };
+    put_packet(packet, out);
+}

@@ -1,0 +1,3 @@
+mod frames;
+mod samples;
+mod trip;

@@ -1,0 +1,74 @@
+//! There and back again.
+
+use bytes::BytesMut;
+use prost::Message as _;
+
+use super::samples::{self, unframe};
+use crate::codec::{Incoming, Request, RequestId, body, client, proto, server};
+use crate::model::{EventKind, MessageText};
+
+const ID: RequestId = RequestId(77);
+
+#[test]
+fn every_body_comes_back() {
+    let samples = samples::bodies();
+    for kind in EventKind::ALL {
+        assert!(
+            samples.iter().any(|(_, body)| body.kind() == kind),
+            "no sample of {kind:?}"
+        );
+    }
+    for (name, sample) in samples {
+        let bytes = body::encode(&sample);
+        assert_eq!(body::decode(sample.kind(), &bytes).as_ref(), Ok(&sample), "{name}");
+        for other in EventKind::ALL.into_iter().filter(|kind| *kind != sample.kind()) {
+            assert!(body::decode(other, &bytes).is_err(), "{name} is no {other:?}");
+        }
+        let by_prost = proto::Event::decode(bytes.clone()).unwrap().encode_to_vec();
+        assert_eq!(by_prost, bytes, "{name} as prost writes it");
+    }
+}
+
+#[test]
+fn every_push_comes_back() {
+    for (name, push) in samples::pushes() {
+        let frame = server::encode_push(&push);
+        assert_eq!(client::decode(unframe(&frame)), Ok(Incoming::Push(push)), "{name}");
+    }
+}
+
+#[test]
+fn every_result_comes_back() {
+    for (name, result) in samples::results() {
+        let mut frame = BytesMut::new();
+        server::encode_reply(ID, &result, &mut frame);
+        let expected = Incoming::Reply { request_id: ID, result };
+        assert_eq!(client::decode(unframe(&frame)), Ok(expected), "{name}");
+        let by_prost = proto::ServerPacket::decode(unframe(&frame)).unwrap().encode_to_vec();
+        assert_eq!(by_prost, unframe(&frame), "{name} as prost writes it");
+    }
+}
+
+#[test]
+fn every_request_comes_back() {
+    for (name, kind) in samples::requests() {
+        let request = Request { id: ID, kind };
+        let mut frame = BytesMut::new();
+        client::encode_request(&request, &mut frame);
+        let back = server::decode_request(unframe(&frame), MessageText::MAX_BYTES).unwrap();
+        // Secrets hide in Debug; that they travel is compared below.
+        assert_eq!(format!("{back:?}"), format!("{request:?}"), "{name}");
+        let mut again = BytesMut::new();
+        client::encode_request(&back, &mut again);
+        assert_eq!(again, frame, "{name}");
+    }
+}
+
+#[test]
+fn frames_have_the_capacity_they_need() {
+    for (_, push) in samples::pushes() {
+        let frame = server::encode_push(&push);
+        let memory = frame.try_into_mut().unwrap();
+        assert_eq!(memory.capacity(), memory.len());
+    }
+}
