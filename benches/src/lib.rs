@@ -1,3 +1,4 @@
 //! Shared fixtures of the benchmarks.
 
+pub mod messages;
 pub mod secure;

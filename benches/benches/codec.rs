@@ -1,0 +1,64 @@
+//! Packets: what a message costs to read, to acknowledge and to pass on.
+
+use std::hint::black_box;
+
+use bytes::BytesMut;
+use chat_benches::messages;
+use chat_core::codec::frame::{FrameDecoder, SESSION_LIMIT};
+use chat_core::codec::{Answer, RequestId, client, server};
+use chat_core::model::{Appended, Outcome, Push};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const MAX_TEXT: usize = 16 * 1024;
+
+fn read(c: &mut Criterion) {
+    let mut group = c.benchmark_group("codec/read_send");
+    for size in [64, 256, 4096] {
+        let mut wire = BytesMut::new();
+        client::encode_command(RequestId(1), &messages::send(size), &mut wire);
+        group.throughput(Throughput::Elements(1));
+        group.bench_with_input(BenchmarkId::from_parameter(size), &wire, |b, wire| {
+            b.iter_batched(
+                || wire.clone(),
+                |wire| {
+                    let mut decoder = FrameDecoder::new(SESSION_LIMIT);
+                    decoder.feed(wire);
+                    let packet = decoder.next_packet().expect("a small packet").expect("a whole packet");
+                    black_box(server::decode_request(packet, MAX_TEXT).expect("a valid packet"))
+                },
+                criterion::BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn write(c: &mut Criterion) {
+    let mut group = c.benchmark_group("codec");
+    group.throughput(Throughput::Elements(1));
+
+    let event = messages::event(256);
+    let appended = Appended {
+        conversation: event.conversation,
+        seq: event.seq,
+        event_id: event.id,
+        time: event.time,
+        duplicate: false,
+    };
+    let answer = Ok(Answer::Outcome(Outcome::Appended(appended)));
+    let mut out = BytesMut::with_capacity(4096);
+    group.bench_function("write_ack", |b| {
+        b.iter(|| {
+            out.clear();
+            server::encode_reply(RequestId(7), &answer, &mut out);
+            black_box(out.len())
+        });
+    });
+
+    let push = Push::Event(event);
+    group.bench_function("write_event/256", |b| b.iter(|| black_box(server::encode_push(&push))));
+    group.finish();
+}
+
+criterion_group!(benches, read, write);
+criterion_main!(benches);

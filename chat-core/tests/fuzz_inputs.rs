@@ -1,0 +1,41 @@
+//! The fuzz targets on stable: the same functions, fed by proptest.
+
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn records_change_nothing_unnoticed(data in vec(any::<u8>(), 0..2048)) {
+        targets::record(&data);
+    }
+
+    #[test]
+    fn handshakes_survive_any_bytes(data in vec(any::<u8>(), 0..1500)) {
+        targets::handshake(&data);
+    }
+
+    #[test]
+    fn packets_survive_any_bytes(data in vec(any::<u8>(), 0..2048)) {
+        targets::packet(&data);
+    }
+
+    /// Random bytes rarely are a packet: these begin as one.
+    #[test]
+    fn packets_survive_any_command(id in 1_u8..128, field in 2_u32..90, body in vec(any::<u8>(), 0..100)) {
+        let mut packet = vec![0x08, id];
+        let mut key = u64::from(field << 3 | 2);
+        while key >= 0x80 {
+            packet.push((key & 0x7f) as u8 | 0x80);
+            key >>= 7;
+        }
+        packet.push(key as u8);
+        packet.push(body.len() as u8);
+        packet.extend_from_slice(&body);
+        targets::packet(&packet);
+    }
+}
