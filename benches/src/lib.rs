@@ -1,4 +1,6 @@
 //! Shared fixtures of the benchmarks.
 
 pub mod messages;
+pub mod peer;
+pub mod process;
 pub mod secure;

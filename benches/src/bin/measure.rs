@@ -1,0 +1,138 @@
+//! Measures a real `chat-server` process over SC1 on loopback: memory of idle sessions, CPU and latency of durable direct messages.
+//!
+//! `cargo run --release -p chat-benches --bin measure -- target/release/chat-server idle 5000`
+//! `cargo run --release -p chat-benches --bin measure -- target/release/chat-server direct 10000`
+
+use std::error::Error;
+use std::time::Duration;
+
+use chat_benches::messages;
+use chat_benches::peer::Peer;
+use chat_benches::process::ServerProcess;
+use chat_core::codec::RequestKind;
+use chat_core::model::{Command, ContactState, ConversationRef, Draft, Outcome, Push, UserName, UserRef};
+use tokio::time::Instant;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [server, what, count] = &arguments[..] else {
+        return Err("usage: measure CHAT_SERVER (idle SESSIONS | direct MESSAGES)".into());
+    };
+    let count = count.parse()?;
+    let server = ServerProcess::start(server.as_ref())?;
+    match what.as_str() {
+        "idle" => idle(&server, count).await,
+        "direct" => direct(&server, count).await,
+        other => Err(format!("nothing to measure is called {other}").into()),
+    }
+}
+
+/// Resident memory of a session that has nothing to do: the growth of the process, divided.
+async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
+    const USERS: usize = 50;
+    let mut first = Peer::connect(server.address(), server.fingerprint()).await?;
+    for user in 0..USERS {
+        first.register(&format!("idle-{user}")).await?;
+    }
+    let before = server.resident_bytes()?;
+    let mut peers = Vec::with_capacity(sessions);
+    let started = Instant::now();
+    for n in 0..sessions {
+        let mut peer = Peer::connect(server.address(), server.fingerprint()).await?;
+        peer.login(&format!("idle-{}", n % USERS)).await?;
+        peers.push(peer);
+    }
+    let logins = started.elapsed();
+    // Let what logging in took be given back: one round trip on each session ends all of it.
+    for peer in &mut peers {
+        peer.ask(RequestKind::Ping).await?.map_err(|failure| failure.to_string())?;
+    }
+    let after = server.resident_bytes()?;
+    println!("sessions             {sessions}");
+    println!("resident before      {before} B");
+    println!("resident after       {after} B");
+    println!(
+        "resident per session {} B",
+        after.saturating_sub(before) / sessions as u64
+    );
+    println!("logins               {:.0} /s", sessions as f64 / logins.as_secs_f64());
+    Ok(())
+}
+
+/// One sender, one reader, one durable message under way at a time.
+async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
+    let mut alice = Peer::connect(server.address(), server.fingerprint()).await?;
+    let mut bob = Peer::connect(server.address(), server.fingerprint()).await?;
+    for (peer, name) in [(&mut alice, "alice"), (&mut bob, "bob")] {
+        peer.register(name).await?;
+        peer.login(name).await?;
+    }
+    let to = |name| Ok::<_, Box<dyn Error>>(UserRef::Name(UserName::parse_any(name)?));
+    let note = chat_core::model::Note::new("")?;
+    alice.run(Command::RequestFriend { user: to("bob")?, note }).await?;
+    bob.run(Command::AnswerFriend {
+        user: to("alice")?,
+        accept: true,
+    })
+    .await?;
+    let Outcome::Contacts(contacts) = alice.run(Command::ListContacts).await? else {
+        return Err("not a list of contacts".into());
+    };
+    assert!(
+        contacts.iter().any(|contact| contact.state == ContactState::Friend),
+        "alice and bob are friends"
+    );
+
+    let text = messages::text(256);
+    let mut acked = Vec::with_capacity(messages);
+    let mut delivered = Vec::with_capacity(messages);
+    let cpu_before = server.cpu()?;
+    let started = Instant::now();
+    for _ in 0..messages {
+        let sent = Instant::now();
+        let conversation = ConversationRef::Direct(to("bob")?);
+        let outcome = alice
+            .run(Command::Send {
+                conversation,
+                draft: Draft::text(text.clone()),
+            })
+            .await?;
+        acked.push(sent.elapsed());
+        let Outcome::Appended(appended) = outcome else {
+            return Err("not an acknowledgement".into());
+        };
+        loop {
+            if let Push::Event(event) = bob.push().await?
+                && event.id == appended.event_id
+            {
+                break;
+            }
+        }
+        delivered.push(sent.elapsed());
+    }
+    let wall = started.elapsed();
+    let cpu = server.cpu()? - cpu_before;
+    println!("messages             {messages}, 256 B, one under way");
+    println!("rate                 {:.0} /s", messages as f64 / wall.as_secs_f64());
+    println!(
+        "server CPU           {:.1} us each",
+        cpu.as_secs_f64() * 1e6 / messages as f64
+    );
+    report("acknowledged", &mut acked);
+    report("delivered", &mut delivered);
+    Ok(())
+}
+
+fn report(what: &str, times: &mut [Duration]) {
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    println!(
+        "{what:<20} p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
+        at(0.50),
+        at(0.99),
+        at(1.0)
+    );
+}

@@ -1,0 +1,197 @@
+//! A raw protocol client over SC1: no outbox, no reconnecting, nothing between the measurement and the wire.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use chat_core::codec::frame::{CLIENT_LIMIT, FrameDecoder};
+use chat_core::codec::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestId, RequestKind, client};
+use chat_core::model::{Command, DeviceId, Login, Outcome, Push, Registration, Secret, UserName, UserRef};
+use chat_core::secure::{ClientHandshake, ClientProgress, Fingerprint, Opened, Opener, PinPolicy, Sealer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The password of every account that is made for a measurement.
+const PASSWORD: &str = "measure, measure";
+
+/// A connection, after the handshake.
+#[derive(Debug)]
+pub struct Peer {
+    stream: TcpStream,
+    sealer: Sealer,
+    opener: Opener,
+    wire: BytesMut,
+    frames: FrameDecoder,
+    next_id: u64,
+}
+
+impl Peer {
+    /// Connects, shakes hands and says hello.
+    ///
+    /// # Errors
+    /// The server is not there, is not who it should be, or refuses.
+    pub async fn connect(server: SocketAddr, fingerprint: Fingerprint) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(server).await?;
+        stream.set_nodelay(true)?;
+        let mut handshake =
+            ClientHandshake::new(&server.to_string(), PinPolicy::exactly(fingerprint)).map_err(io::Error::other)?;
+        stream.write_all(handshake.hello()).await?;
+        let mut wire = BytesMut::with_capacity(2048);
+        let channel = loop {
+            wire.clear();
+            if stream.read_buf(&mut wire).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let unix_now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_err(io::Error::other)?
+                .as_secs();
+            match handshake
+                .feed(Instant::now(), unix_now, &wire)
+                .map_err(io::Error::other)?
+            {
+                ClientProgress::Done(connected) => break connected.channel,
+                ClientProgress::NeedMore => {}
+                other => return Err(io::Error::other(format!("the server refuses: {other:?}"))),
+            }
+        };
+        let (sealer, opener) = channel.split();
+        let frames = FrameDecoder::new(CLIENT_LIMIT);
+        let mut peer = Self {
+            stream,
+            sealer,
+            opener,
+            wire: BytesMut::new(),
+            frames,
+            next_id: 1,
+        };
+        let hello = Hello {
+            min_version: 1,
+            max_version: 1,
+            client: "measure".into(),
+        };
+        peer.ask(RequestKind::Hello(hello)).await?.map_err(refused)?;
+        Ok(peer)
+    }
+
+    /// Makes an account of this name; that there is one already is fine.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn register(&mut self, name: &str) -> io::Result<()> {
+        let registration = Registration {
+            name: user(name)?,
+            password: Secret::new(PASSWORD),
+            display_name: None,
+        };
+        let _ = self.ask(RequestKind::Register(registration)).await?;
+        Ok(())
+    }
+
+    /// Logs in as this user, on a new device.
+    ///
+    /// # Errors
+    /// The connection broke, or the server refuses.
+    pub async fn login(&mut self, name: &str) -> io::Result<LoggedIn> {
+        let login = Login {
+            account: UserRef::Name(user(name)?),
+            secret: Secret::new(PASSWORD),
+            device: DeviceId::random(),
+            device_name: "measure".into(),
+            device_token: None,
+        };
+        match self.ask(RequestKind::Login(login)).await?.map_err(refused)? {
+            Answer::LoggedIn(logged_in) => Ok(*logged_in),
+            other => Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
+        }
+    }
+
+    /// Runs a command and waits for its outcome.
+    ///
+    /// # Errors
+    /// The connection broke, or the server refuses.
+    pub async fn run(&mut self, command: Command) -> io::Result<Outcome> {
+        match self.ask(RequestKind::Command(command)).await?.map_err(refused)? {
+            Answer::Outcome(outcome) => Ok(outcome),
+            other => Err(io::Error::other(format!("not an outcome: {other:?}"))),
+        }
+    }
+
+    /// Asks, and waits for the answer; pushes in between are dropped.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn ask(&mut self, kind: RequestKind) -> io::Result<Result<Answer, Failure>> {
+        let id = self.send(kind).await?;
+        loop {
+            if let Incoming::Reply { request_id, result } = self.next().await?
+                && request_id == id
+            {
+                return Ok(result);
+            }
+        }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn send(&mut self, kind: RequestKind) -> io::Result<RequestId> {
+        let id = RequestId(self.next_id);
+        self.next_id += 1;
+        let mut out = BytesMut::with_capacity(512);
+        let write = |out: &mut BytesMut| client::encode_request(&Request { id, kind }, out);
+        self.sealer
+            .seal_with(Instant::now(), &mut out, write)
+            .map_err(io::Error::other)?;
+        self.stream.write_all(&out).await?;
+        Ok(id)
+    }
+
+    /// The next push; answers in between are dropped.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn push(&mut self) -> io::Result<Push> {
+        loop {
+            if let Incoming::Push(push) = self.next().await? {
+                return Ok(push);
+            }
+        }
+    }
+
+    /// The next packet.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn next(&mut self) -> io::Result<Incoming> {
+        loop {
+            if let Some(packet) = self.frames.next_packet().map_err(io::Error::other)? {
+                return client::decode(packet).map_err(io::Error::other);
+            }
+            match self
+                .opener
+                .feed(Instant::now(), &mut self.wire)
+                .map_err(io::Error::other)?
+            {
+                Opened::Data(plain) => self.frames.feed(plain),
+                Opened::Close(code) => return Err(io::Error::other(format!("closed by the server: {code}"))),
+                Opened::NeedMore => {
+                    self.wire.reserve(1024);
+                    if self.stream.read_buf(&mut self.wire).await? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn user(name: &str) -> io::Result<UserName> {
+    UserName::parse_any(name).map_err(io::Error::other)
+}
+
+fn refused(failure: Failure) -> io::Error {
+    io::Error::other(failure.to_string())
+}
