@@ -9,6 +9,8 @@ pub mod hooks;
 pub mod model;
 pub mod secure;
 pub mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod transport;
 
 pub use async_trait::async_trait;

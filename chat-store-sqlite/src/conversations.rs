@@ -83,7 +83,8 @@ fn heads_sql(more: &str) -> String {
                  (SELECT COUNT(DISTINCT seq) FROM mention
                   WHERE conversation_id = c.id AND user_id IN (0, ?1) AND seq > m.floor AND seq <= m.end)
              END
-         FROM place AS m JOIN {GROUPED} ON c.id = m.conversation_id
+         FROM place AS m JOIN conversation AS c ON c.id = m.conversation_id
+         LEFT JOIN group_profile AS g ON g.conversation_id = c.id
          LEFT JOIN member AS p ON p.conversation_id = c.id AND p.user_id <> ?1
               AND p.user_id = CASE WHEN c.kind <> 1 THEN NULL WHEN c.low_id = ?1 THEN c.high_id ELSE c.low_id END"
     )

@@ -126,10 +126,11 @@ impl WriterThread {
     /// Runs all jobs in one transaction and commits it. After an error nothing of it is left.
     fn attempt(&mut self, jobs: &mut [Job], guarded: bool) -> Result<Vec<Answer>, GroupError> {
         let attempted = self.run_group(jobs, guarded);
-        if attempted.is_err() && !self.conn.is_autocommit() {
-            if let Err(error) = self.execute("ROLLBACK") {
-                tracing::error!(%error, "cannot roll back");
-            }
+        if attempted.is_err()
+            && !self.conn.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "cannot roll back");
         }
         attempted
     }

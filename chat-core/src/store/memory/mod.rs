@@ -93,3 +93,6 @@ impl Store for MemoryStore {
         self.state.write().unwrap_or_else(PoisonError::into_inner).closed = true;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! For tests of backends and applications: the contract of each port as code, and ports that fail on demand.
+
+pub mod store;

@@ -1,0 +1,302 @@
+//! Accounts and devices.
+
+use std::sync::Arc;
+
+use super::fixture::{World, account, act, device_id, new_account, new_device, put_device};
+use crate::model::{Account, DirectPolicy, Seq, SessionEpoch, Timestamp, UserId};
+use crate::store::{NewAccount, Store, StoreError};
+
+async fn try_create(store: &dyn Store, new: NewAccount) -> Option<UserId> {
+    let made = act(store, move |tx| {
+        let new = new.clone();
+        Box::pin(async move { Ok(tx.create_account(new).await?) })
+    });
+    made.await.unwrap()
+}
+
+async fn names_found(store: &dyn Store, prefix: &str, limit: u32) -> Vec<String> {
+    let found = store.search_accounts(prefix, limit).await.unwrap();
+    found.into_iter().map(|account| account.name).collect()
+}
+
+pub async fn created_account_reads_back(store: Arc<dyn Store>) {
+    let new = NewAccount {
+        password_hash: Some("$argon2id$…".into()),
+        direct_policy: DirectPolicy::Everyone,
+        ..new_account("alice")
+    };
+    let id = try_create(&*store, new.clone()).await.unwrap();
+    let expected = Account {
+        id,
+        name: new.name,
+        skeleton: new.skeleton,
+        display_name: new.display_name,
+        password_hash: new.password_hash,
+        direct_policy: new.direct_policy,
+        disabled: false,
+        created: new.created,
+    };
+    assert_eq!(store.account(id).await.unwrap().as_ref(), Some(&expected));
+    assert_eq!(store.account_by_name("alice").await.unwrap(), Some(expected));
+}
+
+pub async fn unknown_account_is_none(store: Arc<dyn Store>) {
+    account(&*store, "alice").await;
+    for id in [0, 2, u64::MAX] {
+        assert_eq!(store.account(UserId(id)).await.unwrap(), None);
+    }
+    for name in ["", "alic", "alice ", "bob"] {
+        assert_eq!(store.account_by_name(name).await.unwrap(), None);
+    }
+}
+
+pub async fn taken_name_is_refused_and_the_transaction_goes_on(store: Arc<dyn Store>) {
+    account(&*store, "alice").await;
+    let work = act(&*store, |tx| {
+        Box::pin(async move {
+            let same = NewAccount {
+                skeleton: "another".into(),
+                ..new_account("alice")
+            };
+            let refused = tx.create_account(same).await?;
+            let made = tx.create_account(new_account("bob")).await?;
+            Ok((refused, made))
+        })
+    });
+    let (refused, bob) = work.await.unwrap();
+    assert_eq!(refused, None);
+    assert_eq!(
+        store.account_by_name("bob").await.unwrap().map(|account| account.id),
+        bob
+    );
+}
+
+pub async fn taken_skeleton_is_refused(store: Arc<dyn Store>) {
+    account(&*store, "alice").await;
+    let look_alike = NewAccount {
+        skeleton: new_account("alice").skeleton,
+        ..new_account("a1ice")
+    };
+    assert_eq!(try_create(&*store, look_alike).await, None);
+    assert_eq!(store.account_by_name("a1ice").await.unwrap(), None);
+}
+
+pub async fn ids_grow_from_one(store: Arc<dyn Store>) {
+    let mut last = UserId(0);
+    for name in ["a", "b", "c", "d"] {
+        let id = account(&*store, name).await;
+        assert!(id > last, "{id} after {last}");
+        last = id;
+    }
+}
+
+pub async fn names_compare_byte_by_byte(store: Arc<dyn Store>) {
+    let names = [
+        "ß", "ss", "admin", "admin ", " admin", "Admin", "ADMIN", "🍣", "🍺", "é", "e\u{301}", "𠮷", "吉", "ａ", "a",
+        "a\0", "a\0b", "%", "_", "'", "\"", "\\",
+    ];
+    for name in names {
+        account(&*store, name).await;
+    }
+    for name in names {
+        let found = store.account_by_name(name).await.unwrap();
+        assert_eq!(found.unwrap().name, name);
+    }
+    assert_eq!(
+        names_found(&*store, "a", 100).await,
+        ["a", "a\0", "a\0b", "admin", "admin "]
+    );
+}
+
+pub async fn update_replaces_all_but_the_name(store: Arc<dyn Store>) {
+    let id = account(&*store, "alice").await;
+    let before = store.account(id).await.unwrap().unwrap();
+    let given = Account {
+        id,
+        name: "mallory".into(),
+        skeleton: "mallory".into(),
+        display_name: "艾丽丝 🌸".into(),
+        password_hash: Some("hash".into()),
+        direct_policy: DirectPolicy::Everyone,
+        disabled: true,
+        created: Timestamp(1),
+    };
+    let update = given.clone();
+    let work = act(&*store, move |tx| {
+        let update = update.clone();
+        Box::pin(async move { Ok(tx.update_account(&update).await?) })
+    });
+    work.await.unwrap();
+    let expected = Account {
+        name: before.name,
+        skeleton: before.skeleton,
+        created: before.created,
+        ..given
+    };
+    assert_eq!(store.account(id).await.unwrap(), Some(expected));
+    assert_eq!(store.account_by_name("mallory").await.unwrap(), None);
+}
+
+pub async fn update_of_an_unknown_account_is_an_error(store: Arc<dyn Store>) {
+    let id = account(&*store, "alice").await;
+    let mut account = store.account(id).await.unwrap().unwrap();
+    account.id = UserId(77);
+    let work = act(&*store, move |tx| {
+        let account = account.clone();
+        Box::pin(async move { Ok(tx.update_account(&account).await?) })
+    });
+    assert!(matches!(work.await, Err(StoreError::Corrupt(_))));
+}
+
+pub async fn accounts_finds_those_that_exist(store: Arc<dyn Store>) {
+    let (a, b) = (account(&*store, "a").await, account(&*store, "b").await);
+    let asked = [b, UserId(99), a, a, UserId(u64::MAX), UserId(0)];
+    let found = store.accounts(&asked).await.unwrap();
+    let mut ids: Vec<UserId> = found.iter().map(|account| account.id).collect();
+    ids.sort();
+    assert_eq!(ids, [a, b]);
+    assert!(store.accounts(&[]).await.unwrap().is_empty());
+}
+
+pub async fn search_finds_a_prefix_by_name(store: Arc<dyn Store>) {
+    for name in ["李明", "李", "李丽", "王", "al", "alice", "am"] {
+        account(&*store, name).await;
+    }
+    assert_eq!(names_found(&*store, "李", 10).await, ["李", "李丽", "李明"]);
+    assert_eq!(names_found(&*store, "al", 10).await, ["al", "alice"]);
+    assert_eq!(names_found(&*store, "alice2", 10).await, Vec::<String>::new());
+    assert_eq!(
+        names_found(&*store, "", 10).await,
+        ["al", "alice", "am", "李", "李丽", "李明", "王"]
+    );
+}
+
+pub async fn search_takes_no_character_as_special(store: Arc<dyn Store>) {
+    let names = [
+        "a%b",
+        "a_b",
+        "axb",
+        "a*b",
+        "a?b",
+        "a[b",
+        "a\\b",
+        "a'b",
+        "\u{10ffff}x",
+        "a\u{10ffff}",
+    ];
+    for name in names {
+        account(&*store, name).await;
+    }
+    for name in names {
+        let prefix: String = name.chars().take(2).collect();
+        assert_eq!(names_found(&*store, &prefix, 10).await, [name], "prefix {prefix:?}");
+    }
+    assert_eq!(names_found(&*store, "\u{10ffff}", 10).await, ["\u{10ffff}x"]);
+}
+
+pub async fn search_leaves_out_the_disabled_and_stops_at_its_limit(store: Arc<dyn Store>) {
+    for name in ["a1", "a2", "a3", "a4"] {
+        account(&*store, name).await;
+    }
+    let mut disabled = store.account_by_name("a2").await.unwrap().unwrap();
+    disabled.disabled = true;
+    let work = act(&*store, move |tx| {
+        let account = disabled.clone();
+        Box::pin(async move { Ok(tx.update_account(&account).await?) })
+    });
+    work.await.unwrap();
+    assert_eq!(names_found(&*store, "a", 2).await, ["a1", "a3"]);
+    assert_eq!(names_found(&*store, "a", 0).await, Vec::<String>::new());
+}
+
+pub async fn device_reads_back(store: Arc<dyn Store>) {
+    let user = account(&*store, "alice").await;
+    let mut device = new_device(user, 200);
+    for (epoch, token) in [(0, None), (7, Some([255; 32])), (u64::MAX >> 1, Some([0; 32]))] {
+        device.session_epoch = SessionEpoch(epoch);
+        device.session_token = token;
+        device.device_token = token.map(|_| [9; 32]);
+        device.name = format!("手机 {epoch}");
+        device.last_login = Timestamp(-5);
+        put_device(&*store, device.clone()).await;
+        assert_eq!(store.device(user, device.id).await.unwrap().as_ref(), Some(&device));
+    }
+    assert_eq!(store.devices(user).await.unwrap(), [device]);
+    assert_eq!(store.device(user, device_id(1)).await.unwrap(), None);
+}
+
+pub async fn devices_come_oldest_first(store: Arc<dyn Store>) {
+    let user = account(&*store, "alice").await;
+    let other = account(&*store, "bob").await;
+    put_device(&*store, new_device(other, 9)).await;
+    for (number, created) in [(5, 30), (1, 20), (3, 10), (2, 20)] {
+        let mut device = new_device(user, number);
+        device.created = Timestamp(created);
+        put_device(&*store, device).await;
+    }
+    let order = [3, 1, 2, 5].map(device_id);
+    let devices = store.devices(user).await.unwrap();
+    assert_eq!(devices.iter().map(|device| device.id).collect::<Vec<_>>(), order);
+    let work = act(&*store, move |tx| {
+        Box::pin(async move { Ok(tx.devices_of(user).await?) })
+    });
+    assert_eq!(work.await.unwrap(), devices);
+}
+
+pub async fn devices_in_finds_those_that_exist(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let (alice, bob) = (world.alice, world.bob);
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            let one = (alice, device_id(1));
+            Ok(tx
+                .devices_in(&[one, (bob, device_id(9)), (bob, device_id(2)), one])
+                .await?)
+        })
+    });
+    let mut found: Vec<_> = work
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|device| (device.user, device.id))
+        .collect();
+    found.sort();
+    assert_eq!(found, [(alice, device_id(1)), (bob, device_id(2))]);
+}
+
+pub async fn deleting_a_device_deletes_its_cursors(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(super::fixture::messages(3)).await;
+    let (bob, group) = (world.bob, world.group);
+    let moves = [1, 2].map(|number| (bob, device_id(number), group, Seq(3)));
+    world.store.advance_cursors(&moves).await.unwrap();
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move { Ok(tx.delete_device(bob, device_id(1)).await?) })
+    });
+    work.await.unwrap();
+    assert_eq!(world.store.device(bob, device_id(1)).await.unwrap(), None);
+    put_device(&*world.store, new_device(bob, 1)).await;
+    assert_eq!(world.head(bob).await.cursor, Seq::ZERO);
+    let kept = world.store.head(bob, device_id(2), group).await.unwrap().unwrap();
+    assert_eq!(kept.cursor, Seq(3));
+}
+
+pub async fn a_transaction_reads_its_own_writes(store: Arc<dyn Store>) {
+    let work = act(&*store, |tx| {
+        Box::pin(async move {
+            let id = tx.create_account(new_account("alice")).await?.unwrap();
+            let mut account = tx.account(id).await?.unwrap();
+            account.display_name = "changed".into();
+            tx.update_account(&account).await?;
+            assert_eq!(tx.account_by_name("alice").await?, Some(account));
+            assert_eq!(tx.lock_device(id, device_id(1)).await?, None);
+            tx.put_device(&new_device(id, 1)).await?;
+            assert_eq!(tx.devices_of(id).await?, [new_device(id, 1)]);
+            tx.delete_device(id, device_id(1)).await?;
+            tx.delete_device(id, device_id(1)).await?;
+            assert_eq!(tx.devices_of(id).await?, []);
+            Ok(())
+        })
+    });
+    work.await.unwrap();
+}

@@ -1,0 +1,103 @@
+//! Futures that are dropped half-way.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use super::fixture::{Dice, Draft, World, account, append, device_id, messages};
+use crate::model::{ClientMessageId, Seq};
+use crate::store::Store;
+
+/// Polls a future so many times, letting others run in between, and drops it.
+async fn poll_and_drop(future: impl Future, polls: u64) {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+pub async fn dropped_units_happen_wholly_or_not_at_all(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let mut batches: BTreeMap<ClientMessageId, usize> = BTreeMap::new();
+    for round in 0..60 {
+        let drafts = messages(3);
+        for draft in &drafts {
+            batches.insert(draft.client_message_id.unwrap(), round);
+        }
+        poll_and_drop(
+            append(&*world.store, world.group, world.alice, drafts),
+            round as u64 % 4,
+        )
+        .await;
+        if round % 10 == 9 {
+            append(&*world.store, world.group, world.alice, vec![Draft::message("kept")])
+                .await
+                .unwrap();
+        }
+    }
+    let stored = world
+        .store
+        .events(world.group, Seq(1), Seq(u64::MAX), u32::MAX)
+        .await
+        .unwrap();
+    assert!(stored.iter().map(|event| event.seq.0).eq(1..=stored.len() as u64));
+    let mut parts = BTreeMap::new();
+    for event in &stored {
+        if let Some(round) = batches.get(&event.client_message_id.unwrap()) {
+            *parts.entry(round).or_insert(0) += 1;
+        }
+    }
+    assert!(parts.values().all(|count| *count == 3), "{parts:?}");
+    let kept = stored.iter().filter(|event| event.body == "kept").count();
+    assert_eq!(kept, 6);
+}
+
+pub async fn dropped_reads_never_mix_answers(store: Arc<dyn Store>) {
+    let mut users = Vec::new();
+    for number in 0..20 {
+        let name = format!("user {number}");
+        users.push((account(&*store, &name).await, name));
+    }
+    let mut dice = Dice::new(7);
+    for _ in 0..500 {
+        let (dropped, _) = &users[dice.roll(20) as usize];
+        poll_and_drop(store.account(*dropped), dice.roll(3)).await;
+        let (id, name) = &users[dice.roll(20) as usize];
+        assert_eq!(&store.account(*id).await.unwrap().unwrap().name, name);
+        assert_eq!(store.account_by_name(name).await.unwrap().unwrap().id, *id);
+    }
+}
+
+pub async fn dropped_cursor_moves_do_no_harm(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(messages(50)).await;
+    for seq in 1..=50 {
+        let moves = [(world.bob, device_id(1), world.group, Seq(seq))];
+        poll_and_drop(world.store.advance_cursors(&moves), seq % 3).await;
+        let head = world.head(world.bob).await;
+        assert!(head.cursor <= Seq(seq));
+        assert_eq!(head.member.delivered_seq, head.cursor);
+    }
+    world
+        .store
+        .advance_cursors(&[(world.bob, device_id(1), world.group, Seq(50))])
+        .await
+        .unwrap();
+    assert_eq!(world.head(world.bob).await.cursor, Seq(50));
+}
+
+pub async fn a_dropped_unit_does_not_block_the_next(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    for round in 0..20 {
+        poll_and_drop(append(&*world.store, world.group, world.alice, messages(1)), 1).await;
+        let events = append(&*world.store, world.group, world.bob, messages(1))
+            .await
+            .unwrap();
+        assert!(events[0].seq.0 > round, "{:?}", events[0].seq);
+    }
+}

@@ -1,0 +1,333 @@
+//! Many at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::fixture::{
+    Draft, NOW, World, account, act, append, append_to, create, device_id, messages, new_account, new_device, page,
+    put_device, without_group,
+};
+use crate::model::{
+    Contact, ContactState, ConversationKind, Member, PageFrom, Role, Seq, SessionEpoch, Timestamp, UserId,
+};
+use crate::store::{Store, StoreError, TxError};
+
+const MANY: u64 = 64;
+
+pub async fn many_appenders_leave_no_hole(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let mut tasks = JoinSet::new();
+    for task in 0..MANY {
+        let (store, group) = (Arc::clone(&world.store), world.group);
+        let sender = [world.alice, world.bob, world.carol][task as usize % 3];
+        tasks.spawn(async move {
+            let mut mine = Vec::new();
+            for round in 0..8 {
+                let drafts = messages(1 + (task + round) as usize % 3);
+                mine.extend(append(&*store, group, sender, drafts).await.unwrap());
+            }
+            mine
+        });
+    }
+    let mut acked = Vec::new();
+    for mine in tasks.join_all().await {
+        assert!(mine.is_sorted_by_key(|event| event.seq), "one task's own order");
+        acked.extend(mine);
+    }
+    acked.sort_by_key(|event| event.seq);
+    let stored = world
+        .store
+        .events(world.group, Seq(1), Seq(u64::MAX), u32::MAX)
+        .await
+        .unwrap();
+    assert_eq!(stored, acked);
+    assert!(stored.iter().map(|event| event.seq.0).eq(1..=acked.len() as u64));
+    assert!(stored.is_sorted_by_key(|event| event.time));
+}
+
+pub async fn readers_never_see_a_hole(store: Arc<dyn Store>) {
+    const TOTAL: u64 = 400;
+    let world = World::new(store).await;
+    let mut writers = JoinSet::new();
+    for _ in 0..8 {
+        let (store, group, alice) = (Arc::clone(&world.store), world.group, world.alice);
+        writers.spawn(async move {
+            for _ in 0..TOTAL / 16 {
+                append(&*store, group, alice, messages(2)).await.unwrap();
+            }
+        });
+    }
+    let mut readers = JoinSet::new();
+    for _ in 0..4 {
+        let (store, group, bob) = (Arc::clone(&world.store), world.group, world.bob);
+        readers.spawn(async move {
+            let mut last = Seq::ZERO;
+            while last < Seq(TOTAL) {
+                let got = store
+                    .events_for(bob, group, page(PageFrom::After(last)))
+                    .await
+                    .unwrap()
+                    .unwrap();
+                for event in &got.events {
+                    assert_eq!(event.seq, last.next());
+                    last = event.seq;
+                }
+                assert_eq!(last, got.last_seq.max(last));
+                assert!(last.0.is_multiple_of(2), "half a unit at {last}");
+            }
+        });
+    }
+    writers.join_all().await;
+    readers.join_all().await;
+}
+
+pub async fn a_name_is_given_once(store: Arc<dyn Store>) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..MANY / 2 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let made = act(&*store, |tx| {
+                Box::pin(async move { Ok(tx.create_account(new_account("alice")).await?) })
+            });
+            made.await.unwrap()
+        });
+    }
+    let given: Vec<UserId> = tasks.join_all().await.into_iter().flatten().collect();
+    assert_eq!(given.len(), 1);
+    assert_eq!(store.account_by_name("alice").await.unwrap().unwrap().id, given[0]);
+}
+
+pub async fn a_direct_conversation_is_made_once_by_many(store: Arc<dyn Store>) {
+    let mut tasks = JoinSet::new();
+    for task in 0..MANY / 2 {
+        let store = Arc::clone(&store);
+        let (a, b) = if task % 2 == 0 {
+            (UserId(1), UserId(2))
+        } else {
+            (UserId(2), UserId(1))
+        };
+        tasks.spawn(async move { create(&*store, without_group(ConversationKind::direct(a, b))).await });
+    }
+    let made: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    assert_eq!(made.len(), 1);
+}
+
+pub async fn device_locks_exclude(store: Arc<dyn Store>) {
+    let user = account(&*store, "alice").await;
+    put_device(&*store, new_device(user, 1)).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..MANY {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let login = act(&*store, move |tx| {
+                Box::pin(async move {
+                    let mut device = tx.lock_device(user, device_id(1)).await?.ok_or(TxError::Abort)?;
+                    device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
+                    tx.put_device(&device).await?;
+                    Ok(device.session_epoch.0)
+                })
+            });
+            login.await.unwrap()
+        });
+    }
+    let epochs: BTreeSet<u64> = tasks.join_all().await.into_iter().collect();
+    assert!(epochs.into_iter().eq(1..=MANY), "every login has an epoch of its own");
+}
+
+pub async fn contact_locks_exclude(store: Arc<dyn Store>) {
+    let mut tasks = JoinSet::new();
+    for task in 0..MANY {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let work = act(&*store, move |tx| {
+                Box::pin(async move {
+                    let (a, b) = (UserId(1), UserId(2));
+                    let found = if task % 2 == 0 {
+                        tx.lock_contacts(a, b).await?.0
+                    } else {
+                        tx.lock_contacts(b, a).await?.1
+                    };
+                    let contact = Contact {
+                        owner: a,
+                        peer: b,
+                        state: ContactState::Requested,
+                        blocked: false,
+                        note: String::new(),
+                        since: Timestamp(found.map_or(0, |contact| contact.since.0) + 1),
+                    };
+                    Ok(tx.put_contact(&contact).await?)
+                })
+            });
+            work.await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    let contact = store.contact(UserId(1), UserId(2)).await.unwrap().unwrap();
+    assert_eq!(contact.since, Timestamp(MANY as i64));
+}
+
+pub async fn a_retry_race_stores_one_event(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let draft = Draft::message("once");
+    let id = draft.client_message_id.unwrap();
+    let mut tasks = JoinSet::new();
+    for _ in 0..MANY {
+        let (store, group, alice) = (Arc::clone(&world.store), world.group, world.alice);
+        let draft = draft.clone();
+        tasks.spawn(async move {
+            let send = act(&*store, move |tx| {
+                let draft = draft.clone();
+                Box::pin(async move {
+                    tx.lock_conversation(group).await?;
+                    if let Some(sent) = tx.find_sent(&[(alice, id)]).await?.pop() {
+                        return Ok((sent.event.seq, sent.event.id));
+                    }
+                    let events = append_to(tx, group, alice, &[draft]).await?;
+                    Ok((events[0].seq, events[0].id))
+                })
+            });
+            send.await.unwrap()
+        });
+    }
+    let acks: BTreeSet<_> = tasks.join_all().await.into_iter().collect();
+    assert_eq!(acks.len(), 1, "every retry has the same answer");
+    assert_eq!(
+        world.store.conversation(world.group).await.unwrap().unwrap().last_seq,
+        Seq(1)
+    );
+}
+
+pub async fn failing_units_do_not_harm_others(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let mut tasks = JoinSet::new();
+    for task in 0..MANY * 2 {
+        let (store, group, alice) = (Arc::clone(&world.store), world.group, world.alice);
+        tasks.spawn(async move {
+            let work = act(&*store, move |tx| {
+                Box::pin(async move {
+                    match task % 4 {
+                        0 => append_to(tx, group, alice, &messages(2)).await,
+                        1 => {
+                            tx.lock_conversation(group).await?;
+                            Err(TxError::Abort)
+                        }
+                        2 => {
+                            append_to(tx, group, alice, &messages(3)).await?;
+                            Err(TxError::Abort)
+                        }
+                        _ => {
+                            append_to(tx, group, alice, &messages(1)).await?;
+                            tx.create_account(new_account("ghost")).await?;
+                            panic!("a panic on purpose");
+                        }
+                    }
+                })
+            });
+            (task, work.await)
+        });
+    }
+    let mut acked = Vec::new();
+    for (task, answer) in tasks.join_all().await {
+        match (task % 4, answer) {
+            (0, Ok(events)) => acked.extend(events),
+            (1 | 2, Err(StoreError::Refused)) | (3, Err(StoreError::Corrupt(_))) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    acked.sort_by_key(|event| event.seq);
+    assert_eq!(acked.len() as u64, MANY);
+    let stored = world
+        .store
+        .events(world.group, Seq(1), Seq(u64::MAX), u32::MAX)
+        .await
+        .unwrap();
+    assert_eq!(stored, acked);
+    assert_eq!(world.store.account_by_name("ghost").await.unwrap(), None);
+}
+
+pub async fn cursors_of_many_tasks_end_at_the_greatest(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(messages(MANY as usize)).await;
+    let mut tasks = JoinSet::new();
+    for task in 1..=MANY {
+        let (store, group, bob) = (Arc::clone(&world.store), world.group, world.bob);
+        tasks.spawn(async move {
+            let seq = Seq((task * 37) % MANY + 1);
+            store.advance_cursors(&[(bob, device_id(1), group, seq)]).await.unwrap();
+            store.advance_reads(&[(bob, group, seq)]).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    let head = world.head(world.bob).await;
+    assert_eq!(
+        (head.cursor, head.member.read_seq, head.unread),
+        (Seq(MANY), Seq(MANY), 0)
+    );
+}
+
+pub async fn a_page_and_its_member_are_of_one_snapshot(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let (alice, carol, group) = (world.alice, world.carol, world.group);
+    let writer = {
+        let store = Arc::clone(&world.store);
+        async move {
+            for _ in 0..60 {
+                let work = act(&*store, move |tx| {
+                    Box::pin(async move {
+                        let events = append_to(tx, group, alice, &messages(1)).await?;
+                        let mut member = Member::active(group, carol, Role::Member, Seq(1));
+                        member.until_seq = Some(events[0].seq);
+                        Ok(tx.put_member(&member).await?)
+                    })
+                });
+                work.await.unwrap();
+            }
+        }
+    };
+    let writer = tokio::spawn(writer);
+    while !writer.is_finished() {
+        let got = world
+            .store
+            .events_for(carol, group, page(PageFrom::Newest))
+            .await
+            .unwrap()
+            .unwrap();
+        let last = got.events.last().map_or(Seq::ZERO, |event| event.seq);
+        assert_eq!(
+            (last, got.member.until_seq.unwrap_or(last)),
+            (got.last_seq, got.last_seq)
+        );
+    }
+    writer.await.unwrap();
+}
+
+pub async fn heads_are_of_one_snapshot(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let (alice, bob, direct, group) = (world.alice, world.bob, world.direct, world.group);
+    let writer = {
+        let store = Arc::clone(&world.store);
+        async move {
+            for _ in 0..60 {
+                let work = act(&*store, move |tx| {
+                    Box::pin(async move {
+                        append_to(tx, direct, alice, &messages(1)).await?;
+                        Ok(append_to(tx, group, alice, &messages(1)).await?.len())
+                    })
+                });
+                work.await.unwrap();
+            }
+        }
+    };
+    let writer = tokio::spawn(writer);
+    while !writer.is_finished() {
+        let heads = world.store.heads(bob, device_id(1)).await.unwrap();
+        assert_eq!(heads.len(), 2);
+        assert_eq!(heads[0].conversation.last_seq, heads[1].conversation.last_seq);
+        assert_eq!(heads[0].unread, heads[0].conversation.last_seq.0);
+        assert_eq!(heads[1].unread, heads[0].unread);
+    }
+    writer.await.unwrap();
+    assert!(NOW < world.store.conversation(direct).await.unwrap().unwrap().last_time);
+}

@@ -1,0 +1,123 @@
+//! Relations between users.
+
+use std::sync::Arc;
+
+use super::fixture::{NOW, act};
+use crate::model::{Contact, ContactState, Timestamp, UserId};
+use crate::store::Store;
+
+const A: UserId = UserId(1);
+const B: UserId = UserId(2);
+
+fn contact(owner: UserId, peer: UserId, state: ContactState) -> Contact {
+    Contact {
+        owner,
+        peer,
+        state,
+        blocked: false,
+        note: String::new(),
+        since: NOW,
+    }
+}
+
+async fn put(store: &dyn Store, contact: Contact) {
+    let work = act(store, move |tx| {
+        let contact = contact.clone();
+        Box::pin(async move { Ok(tx.put_contact(&contact).await?) })
+    });
+    work.await.unwrap();
+}
+
+pub async fn the_sides_of_a_relation_are_two_rows(store: Arc<dyn Store>) {
+    let mine = Contact {
+        note: "你好，我是 Bob's \"朋友\"".into(),
+        ..contact(A, B, ContactState::Requested)
+    };
+    let theirs = Contact {
+        blocked: true,
+        since: Timestamp(3),
+        ..contact(B, A, ContactState::Pending)
+    };
+    put(&*store, mine.clone()).await;
+    assert_eq!(store.contact(B, A).await.unwrap(), None);
+    put(&*store, theirs.clone()).await;
+    assert_eq!(store.contact(A, B).await.unwrap().as_ref(), Some(&mine));
+    assert_eq!(store.contact(B, A).await.unwrap().as_ref(), Some(&theirs));
+    let work = act(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(A, B).await?) }));
+    assert_eq!(work.await.unwrap(), (Some(mine.clone()), Some(theirs.clone())));
+    let work = act(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(B, A).await?) }));
+    assert_eq!(work.await.unwrap(), (Some(theirs), Some(mine)));
+    let work = act(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(B, B).await?) }));
+    assert_eq!(work.await.unwrap(), (None, None));
+}
+
+pub async fn contacts_come_by_peer(store: Arc<dyn Store>) {
+    for peer in [9, 3, 5] {
+        put(&*store, contact(A, UserId(peer), ContactState::None)).await;
+    }
+    put(&*store, contact(B, A, ContactState::Friend)).await;
+    let peers: Vec<u64> = store
+        .contacts(A)
+        .await
+        .unwrap()
+        .iter()
+        .map(|contact| contact.peer.0)
+        .collect();
+    assert_eq!(peers, [3, 5, 9]);
+    assert!(store.contacts(UserId(77)).await.unwrap().is_empty());
+}
+
+pub async fn friends_are_friends_only(store: Arc<dyn Store>) {
+    let states = [
+        ContactState::Friend,
+        ContactState::None,
+        ContactState::Requested,
+        ContactState::Pending,
+    ];
+    for (peer, state) in (10..).zip(states) {
+        put(&*store, contact(A, UserId(peer), state)).await;
+    }
+    let blocked = Contact {
+        blocked: true,
+        ..contact(A, UserId(4), ContactState::Friend)
+    };
+    put(&*store, blocked).await;
+    assert_eq!(store.friends(A).await.unwrap(), [UserId(4), UserId(10)]);
+}
+
+pub async fn a_side_is_replaced_and_deleted(store: Arc<dyn Store>) {
+    put(&*store, contact(A, B, ContactState::Requested)).await;
+    put(&*store, contact(B, A, ContactState::Pending)).await;
+    let replaced = Contact {
+        note: "new".into(),
+        ..contact(A, B, ContactState::Friend)
+    };
+    put(&*store, replaced.clone()).await;
+    assert_eq!(store.contacts(A).await.unwrap(), [replaced]);
+    for _ in 0..2 {
+        let work = act(&*store, |tx| {
+            Box::pin(async move { Ok(tx.delete_contact(A, B).await?) })
+        });
+        work.await.unwrap();
+    }
+    assert_eq!(store.contact(A, B).await.unwrap(), None);
+    assert!(store.contact(B, A).await.unwrap().is_some());
+}
+
+pub async fn requests_since_counts_requests_from_then_on(store: Arc<dyn Store>) {
+    for (peer, since) in [(2, 99), (3, 100), (4, 101)] {
+        let request = Contact {
+            since: Timestamp(since),
+            ..contact(A, UserId(peer), ContactState::Requested)
+        };
+        put(&*store, request).await;
+    }
+    put(&*store, contact(A, UserId(5), ContactState::Pending)).await;
+    put(&*store, contact(B, A, ContactState::Requested)).await;
+    for (since, count) in [(0, 3), (100, 2), (102, 0)] {
+        let work = act(&*store, move |tx| {
+            Box::pin(async move { Ok(tx.requests_since(A, Timestamp(since)).await?) })
+        });
+        assert_eq!(work.await.unwrap(), count);
+    }
+}

@@ -1,0 +1,294 @@
+//! Unread messages and mentions, and the heads that show them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fixture::{Dice, Draft, World, act, append, append_to, device_id, messages, put_member};
+use crate::model::{EventKind, Member, MemberState, Role, Seq, UserId};
+use crate::store::{Head, Store};
+
+async fn counts(world: &World, user: UserId) -> (u64, u64) {
+    let head = world.head(user).await;
+    (head.unread, head.mentions)
+}
+
+async fn read_to(world: &World, user: UserId, seq: Seq) {
+    world.store.advance_reads(&[(user, world.group, seq)]).await.unwrap();
+}
+
+async fn leave(world: &World, user: UserId, until: Seq) {
+    let mut member = world.member(user).await;
+    member.state = MemberState::Left;
+    member.until_seq = Some(until);
+    put_member(&*world.store, member).await;
+}
+
+async fn recall(world: &World, target: Seq) {
+    let (group, alice) = (world.group, world.alice);
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            let events = append_to(tx, group, alice, &[Draft::of(EventKind::Recall, Some(target))]).await?;
+            Ok(tx
+                .erase(group, target, events[0].seq, Bytes::new(), Bytes::new())
+                .await?)
+        })
+    });
+    work.await.unwrap();
+}
+
+pub async fn unread_counts_messages_only(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    assert_eq!(counts(&world, world.bob).await, (0, 0));
+    world.say(vec![Draft::of(EventKind::GroupCreated, None)]).await;
+    assert_eq!(counts(&world, world.bob).await, (0, 0));
+    world.say(messages(3)).await;
+    world
+        .say(vec![
+            Draft::of(EventKind::Reaction, Some(Seq(2))),
+            Draft::of(EventKind::Edit, Some(Seq(2))),
+        ])
+        .await;
+    assert_eq!(counts(&world, world.bob).await, (3, 0));
+}
+
+pub async fn read_marks_end_the_count(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(messages(2)).await;
+    world.say(vec![Draft::of(EventKind::Reaction, Some(Seq(2)))]).await;
+    world.say(messages(2)).await;
+    for (read, unread) in [(1, 3), (2, 2), (3, 2), (4, 1), (5, 0)] {
+        read_to(&world, world.bob, Seq(read)).await;
+        assert_eq!(counts(&world, world.bob).await, (unread, 0), "read up to {read}");
+    }
+    assert_eq!(counts(&world, world.carol).await, (4, 0));
+}
+
+pub async fn who_left_counts_up_to_where_they_left(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(messages(5)).await;
+    read_to(&world, world.carol, Seq(1)).await;
+    leave(&world, world.carol, Seq(3)).await;
+    world
+        .say(vec![Draft::message("later").mentioning(&[world.carol])])
+        .await;
+    assert_eq!(counts(&world, world.carol).await, (2, 0));
+    read_to(&world, world.carol, Seq(3)).await;
+    assert_eq!(counts(&world, world.carol).await, (0, 0));
+}
+
+pub async fn a_recalled_message_stays_unread_but_mentions_nobody(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world
+        .say(vec![
+            Draft::message("@bob").mentioning(&[world.bob]),
+            Draft::message("plain"),
+        ])
+        .await;
+    assert_eq!(counts(&world, world.bob).await, (2, 1));
+    recall(&world, Seq(1)).await;
+    assert_eq!(counts(&world, world.bob).await, (2, 0));
+}
+
+pub async fn a_mention_counts_once(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let everybody = UserId(0);
+    world
+        .say(vec![
+            Draft::message("@bob @all @bob").mentioning(&[world.bob, everybody, world.bob]),
+        ])
+        .await;
+    world.say(vec![Draft::message("@bob").mentioning(&[world.bob])]).await;
+    assert_eq!(counts(&world, world.bob).await, (2, 2));
+    assert_eq!(counts(&world, world.carol).await, (2, 1));
+    read_to(&world, world.bob, Seq(1)).await;
+    assert_eq!(counts(&world, world.bob).await, (1, 1));
+}
+
+pub async fn mentions_of_everybody_count(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(messages(1)).await;
+    world.say(vec![Draft::message("@all").mentioning(&[UserId(0)])]).await;
+    put_member(
+        &*world.store,
+        Member::active(world.group, UserId(50), Role::Member, Seq(3)),
+    )
+    .await;
+    assert_eq!(counts(&world, world.carol).await, (2, 1));
+    assert_eq!(counts(&world, UserId(50)).await, (0, 0));
+    // Other conversations' mentions are theirs.
+    append(
+        &*world.store,
+        world.direct,
+        world.alice,
+        vec![Draft::message("hi").mentioning(&[world.bob])],
+    )
+    .await
+    .unwrap();
+    assert_eq!(counts(&world, world.bob).await, (2, 1));
+}
+
+pub async fn heads_name_the_peer_of_a_direct_conversation(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    append(&*world.store, world.direct, world.alice, messages(2))
+        .await
+        .unwrap();
+    world
+        .store
+        .advance_cursors(&[(world.bob, device_id(1), world.direct, Seq(2))])
+        .await
+        .unwrap();
+    let of = async |user| {
+        world
+            .store
+            .head(user, device_id(1), world.direct)
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    let (alice, bob) = (of(world.alice).await, of(world.bob).await);
+    assert_eq!(alice.peer.as_ref(), Some(&bob.member));
+    assert_eq!(bob.peer.as_ref(), Some(&alice.member));
+    assert_eq!(bob.member.delivered_seq, Seq(2));
+    assert_eq!(world.head(world.alice).await.peer, None);
+    // Notes to self have none.
+    let notes = super::fixture::without_group(crate::model::ConversationKind::direct(world.alice, world.alice));
+    let notes = super::fixture::create(&*world.store, notes).await.unwrap();
+    put_member(&*world.store, Member::active(notes, world.alice, Role::Member, Seq(1))).await;
+    let head = world
+        .store
+        .head(world.alice, device_id(1), notes)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(head.peer, None);
+}
+
+async fn heads(world: &World, user: UserId) -> Vec<Head> {
+    let mut heads = world.store.heads(user, device_id(1)).await.unwrap();
+    heads.sort_by_key(|head| head.conversation.id);
+    heads
+}
+
+pub async fn heads_hold_what_may_be_read(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(messages(4)).await;
+    let found = heads(&world, world.bob).await;
+    assert_eq!(found.len(), 2);
+    for head in found {
+        let alone = world
+            .store
+            .head(world.bob, device_id(1), head.conversation.id)
+            .await
+            .unwrap();
+        assert_eq!(alone, Some(head));
+    }
+    assert_eq!(heads(&world, world.carol).await.len(), 1);
+    leave(&world, world.carol, Seq(2)).await;
+    assert_eq!(heads(&world, world.carol).await.len(), 1);
+    let invited = UserId(50);
+    let mut member = Member::active(world.group, invited, Role::Member, Seq::ZERO);
+    member.state = MemberState::Invited;
+    put_member(&*world.store, member).await;
+    assert_eq!(heads(&world, invited).await, []);
+    assert_eq!(
+        world.store.head(invited, device_id(1), world.group).await.unwrap(),
+        None
+    );
+    // Joined and left before anything was said: nothing to read, ever.
+    let mut member = Member::active(world.group, UserId(51), Role::Member, Seq(5));
+    member.state = MemberState::Left;
+    member.until_seq = Some(Seq(4));
+    put_member(&*world.store, member).await;
+    assert_eq!(heads(&world, UserId(51)).await, []);
+    assert_eq!(heads(&world, UserId(99)).await, []);
+}
+
+pub async fn an_empty_conversation_has_a_head(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    for head in heads(&world, world.alice).await {
+        assert_eq!((head.unread, head.mentions, head.cursor), (0, 0, Seq::ZERO));
+        assert_eq!(head.conversation.last_seq, Seq::ZERO);
+    }
+    assert_eq!(heads(&world, world.alice).await.len(), 2);
+}
+
+/// What the counts are checked against: every message of the log with those it calls on.
+#[derive(Default)]
+struct Model {
+    /// For each place: whether it is a message, and whom it mentions.
+    log: Vec<(bool, BTreeSet<UserId>)>,
+}
+
+impl Model {
+    fn counts(&self, member: &Member) -> (u64, u64) {
+        let readable = (1..).map(Seq).zip(&self.log);
+        let unread = readable.filter(|(seq, _)| member.may_read(*seq) && *seq > member.read_seq);
+        let mut counts = (0, 0);
+        for (_, (message, mentions)) in unread {
+            counts.0 += u64::from(*message);
+            counts.1 += u64::from(mentions.contains(&member.user) || mentions.contains(&UserId(0)));
+        }
+        counts
+    }
+}
+
+pub async fn counts_are_exact(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let users = [world.alice, world.bob, world.carol];
+    let mut dice = Dice::new(0x5eed);
+    let mut model = Model::default();
+    for step in 0..250 {
+        let user = users[dice.roll(3) as usize];
+        let last = Seq(model.log.len() as u64);
+        match dice.roll(10) {
+            0..=4 => {
+                let kinds = [
+                    EventKind::Message,
+                    EventKind::Message,
+                    EventKind::Reaction,
+                    EventKind::MemberMuted,
+                ];
+                let kind = kinds[dice.roll(4) as usize];
+                let everybody = [UserId(0)];
+                let called = users.iter().chain(&everybody).filter(|_| dice.roll(3) == 0).copied();
+                let called: BTreeSet<_> = called.filter(|_| kind == EventKind::Message).collect();
+                let called_on: Vec<_> = called.iter().copied().collect();
+                world.say(vec![Draft::of(kind, None).mentioning(&called_on)]).await;
+                model.log.push((kind == EventKind::Message, called));
+            }
+            5 if last > Seq::ZERO => {
+                let target = Seq(1 + dice.roll(last.0));
+                recall(&world, target).await;
+                model.log[target.0 as usize - 1].1.clear();
+                model.log.push((false, BTreeSet::new()));
+            }
+            6 => {
+                if world.member(user).await.is_active() {
+                    leave(&world, user, last).await;
+                }
+            }
+            7 => {
+                if !world.member(user).await.is_active() {
+                    let member = Member::active(world.group, user, Role::Member, last.next());
+                    put_member(&*world.store, member).await;
+                }
+            }
+            _ => read_to(&world, user, Seq(dice.roll(last.0 + 2))).await,
+        }
+        for user in users {
+            let member = world.member(user).await;
+            let head = world.store.head(user, device_id(1), world.group).await.unwrap();
+            let counted = head.map_or((0, 0), |head| (head.unread, head.mentions));
+            assert_eq!(counted, model.counts(&member), "step {step}, {member:?}");
+        }
+    }
+    for user in users {
+        let found = heads(&world, user)
+            .await
+            .into_iter()
+            .find(|head| head.conversation.id == world.group);
+        assert_eq!(found, world.store.head(user, device_id(1), world.group).await.unwrap());
+    }
+}

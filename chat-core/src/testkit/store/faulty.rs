@@ -1,0 +1,293 @@
+//! A store that fails when told to.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::model::{
+    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event, Member,
+    Page, Seq, StoreEpoch, UserId,
+};
+use crate::store::{
+    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Head, MessageStore, SentEvent, Store,
+    StoreError, Transaction, TxError, Unit,
+};
+
+/// Wraps a [`Store`] and lets a test decide how it behaves.
+#[derive(Debug)]
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    plan: Mutex<Plan>,
+    held: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    unavailable: bool,
+    commits: VecDeque<Fault>,
+}
+
+/// What happens to a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It does not happen: unavailable.
+    Before,
+    /// It happens, but nobody is told: unavailable.
+    After,
+    /// It does not happen: full.
+    Full,
+    /// It does not happen: overloaded.
+    Overloaded,
+}
+
+/// While it lives, every call to the store waits.
+#[derive(Debug)]
+#[must_use]
+pub struct Held(watch::Sender<bool>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
+
+impl FaultyStore {
+    /// Behaves as `inner` until told otherwise.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            plan: Mutex::default(),
+            held: watch::Sender::new(false),
+        }
+    }
+
+    /// The store inside, which never fails on purpose.
+    #[must_use]
+    pub fn inner(&self) -> &Arc<dyn Store> {
+        &self.inner
+    }
+
+    /// The next commit that has no fault yet is not made: its unit runs, is rolled back, and is answered
+    /// [`StoreError::Unavailable`].
+    pub fn fail_before_commit(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Before));
+    }
+
+    /// The next commit that has no fault yet is made, but answered [`StoreError::Unavailable`].
+    pub fn fail_after_commit(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::After));
+    }
+
+    /// The next commit that has no fault yet is not made, and answered [`StoreError::Full`].
+    pub fn fail_full(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Full));
+    }
+
+    /// The next commit that has no fault yet is not made, and answered [`StoreError::Overloaded`].
+    pub fn fail_overloaded(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Overloaded));
+    }
+
+    /// From now on every call is [`StoreError::Unavailable`] and does nothing, or no longer.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.plan(|plan| plan.unavailable = unavailable);
+    }
+
+    /// Every call waits until the guard is dropped.
+    pub fn hold(&self) -> Held {
+        self.held.send_replace(true);
+        Held(self.held.clone())
+    }
+
+    fn plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
+        change(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What every call goes through.
+    async fn enter(&self) -> Result<&dyn Store, StoreError> {
+        let mut held = self.held.subscribe();
+        // Cannot fail: the sender is in `self`.
+        let _ = held.wait_for(|held| !held).await;
+        if self.plan(|plan| plan.unavailable) {
+            return Err(injected());
+        }
+        Ok(&*self.inner)
+    }
+}
+
+fn injected() -> StoreError {
+    StoreError::unavailable("injected by a test")
+}
+
+/// Runs to its end, then is rolled back.
+#[derive(Debug)]
+struct Doomed {
+    unit: Box<dyn Unit>,
+    fault: Fault,
+}
+
+#[async_trait]
+impl Unit for Doomed {
+    async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
+        self.unit.run(tx).await?;
+        Err(TxError::Store(match self.fault {
+            Fault::Full => StoreError::Full("injected by a test".into()),
+            Fault::Overloaded => StoreError::Overloaded,
+            Fault::Before | Fault::After => injected(),
+        }))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Store for FaultyStore {
+    async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
+        let inner = self.enter().await?;
+        match self.plan(|plan| plan.commits.pop_front()) {
+            None => inner.transact(unit).await,
+            Some(Fault::After) => {
+                inner.transact(unit).await?;
+                Err(injected())
+            }
+            Some(fault) => inner.transact(Box::new(Doomed { unit, fault })).await,
+        }
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.enter().await?.epoch().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl AccountStore for FaultyStore {
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.enter().await?.account(id).await
+    }
+
+    async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        self.enter().await?.account_by_name(name).await
+    }
+
+    async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        self.enter().await?.accounts(ids).await
+    }
+
+    async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.enter().await?.search_accounts(prefix, limit).await
+    }
+
+    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.enter().await?.device(user, device).await
+    }
+
+    async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        self.enter().await?.devices(user).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ContactStore for FaultyStore {
+    async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError> {
+        self.enter().await?.contact(owner, peer).await
+    }
+
+    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
+        self.enter().await?.contacts(owner).await
+    }
+
+    async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.enter().await?.friends(owner).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ConversationStore for FaultyStore {
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        self.enter().await?.conversation(id).await
+    }
+
+    async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        self.enter().await?.conversation_of_kind(kind).await
+    }
+
+    async fn group_by_name(&self, name: &str) -> Result<Option<ConversationId>, StoreError> {
+        self.enter().await?.group_by_name(name).await
+    }
+
+    async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
+        self.enter().await?.search_groups(prefix, limit).await
+    }
+
+    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
+        self.enter().await?.heads(user, device).await
+    }
+
+    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
+        self.enter().await?.head(user, device, id).await
+    }
+
+    async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
+        self.enter().await?.member(id, user).await
+    }
+
+    async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        self.enter().await?.members(id, after, limit).await
+    }
+
+    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
+        self.enter().await?.last_seqs(ids).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl MessageStore for FaultyStore {
+    async fn events_for(
+        &self,
+        reader: UserId,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Option<EventPage>, StoreError> {
+        self.enter().await?.events_for(reader, conversation, page).await
+    }
+
+    async fn events(
+        &self,
+        conversation: ConversationId,
+        first: Seq,
+        last: Seq,
+        max_events: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.enter().await?.events(conversation, first, last, max_events).await
+    }
+
+    async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        self.enter().await?.events_at(conversation, seqs).await
+    }
+
+    async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
+        self.enter().await?.find_sent(sender, ids).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CursorStore for FaultyStore {
+    async fn advance_cursors(&self, moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> Result<(), StoreError> {
+        self.enter().await?.advance_cursors(moves).await
+    }
+
+    async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError> {
+        self.enter().await?.advance_reads(moves).await
+    }
+}

@@ -1,0 +1,399 @@
+//! What the cases are told with.
+
+use std::fmt::{self, Debug, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::model::{
+    ClientMessageId, ConversationId, ConversationKind, Device, DeviceId, DirectPolicy, Event, EventId, EventKind,
+    GroupProfile, JoinPolicy, Member, Page, PageFrom, Role, Seq, SessionEpoch, Timestamp, UserId,
+};
+use crate::store::{NewAccount, NewConversation, Store, StoreError, Transaction, TxError, Unit};
+
+/// The time of everything that has no better one.
+pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+/// Runs a closure as a unit of work, and hands its result out once it is committed.
+///
+/// # Errors
+/// As [`Store::transact`].
+pub async fn act<T, F>(store: &dyn Store, work: F) -> Result<T, StoreError>
+where
+    F: for<'t> FnMut(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T, TxError>> + Send + 'static,
+    T: Send + 'static,
+{
+    let slot = Arc::new(Mutex::new(None));
+    let unit = Act {
+        work,
+        slot: Arc::clone(&slot),
+    };
+    store.transact(Box::new(unit)).await?;
+    let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(result.expect("a committed unit has a result"))
+}
+
+struct Act<T, F> {
+    work: F,
+    slot: Arc<Mutex<Option<T>>>,
+}
+
+impl<T, F> Debug for Act<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Act")
+    }
+}
+
+#[async_trait]
+impl<T, F> Unit for Act<T, F>
+where
+    F: for<'t> FnMut(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T, TxError>> + Send + 'static,
+    T: Send + 'static,
+{
+    async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
+        let result = (self.work)(tx).await?;
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        Ok(())
+    }
+}
+
+/// An account to be made, of this name.
+#[must_use]
+pub fn new_account(name: &str) -> NewAccount {
+    NewAccount {
+        name: name.to_owned(),
+        skeleton: format!("skeleton of {name}"),
+        display_name: format!("{name} displayed"),
+        password_hash: None,
+        direct_policy: DirectPolicy::Friends,
+        created: NOW,
+    }
+}
+
+pub(super) async fn account(store: &dyn Store, name: &str) -> UserId {
+    let new = new_account(name);
+    let made = act(store, move |tx| {
+        let new = new.clone();
+        Box::pin(async move { Ok(tx.create_account(new).await?) })
+    });
+    made.await.unwrap().expect("a new name")
+}
+
+pub(super) fn new_device(user: UserId, number: u8) -> Device {
+    Device {
+        user,
+        id: device_id(number),
+        name: format!("device {number}"),
+        session_epoch: SessionEpoch(0),
+        session_token: None,
+        device_token: None,
+        created: NOW,
+        last_login: NOW,
+    }
+}
+
+pub(super) fn device_id(number: u8) -> DeviceId {
+    DeviceId([number; 16])
+}
+
+pub(super) async fn put_device(store: &dyn Store, device: Device) {
+    let put = act(store, move |tx| {
+        let device = device.clone();
+        Box::pin(async move { Ok(tx.put_device(&device).await?) })
+    });
+    put.await.unwrap();
+}
+
+pub(super) fn profile(name: &str) -> GroupProfile {
+    GroupProfile {
+        name: name.to_owned(),
+        skeleton: format!("skeleton of {name}"),
+        description: format!("about {name}"),
+        join_policy: JoinPolicy::Open,
+        history_visible: false,
+        unlisted: false,
+    }
+}
+
+pub(super) fn new_group(name: &str) -> NewConversation {
+    NewConversation {
+        kind: ConversationKind::Group,
+        group: Some(profile(name)),
+        created: NOW,
+    }
+}
+
+pub(super) fn without_group(kind: ConversationKind) -> NewConversation {
+    NewConversation {
+        kind,
+        group: None,
+        created: NOW,
+    }
+}
+
+pub(super) async fn create(store: &dyn Store, new: NewConversation) -> Option<ConversationId> {
+    let made = act(store, move |tx| {
+        let new = new.clone();
+        Box::pin(async move { Ok(tx.create_conversation(new).await?) })
+    });
+    made.await.unwrap()
+}
+
+pub(super) async fn put_member(store: &dyn Store, member: Member) {
+    let put = act(store, move |tx| {
+        let member = member.clone();
+        Box::pin(async move { Ok(tx.put_member(&member).await?) })
+    });
+    put.await.unwrap();
+}
+
+/// An event that has no place yet.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// What kind of event it is.
+    pub kind: EventKind,
+    /// What it is about.
+    pub target: Option<Seq>,
+    /// The sender's key.
+    pub client_message_id: Option<ClientMessageId>,
+    /// Whom it mentions; `UserId(0)`: everybody.
+    pub mentions: Vec<UserId>,
+    /// Its encoded body.
+    pub body: Bytes,
+}
+
+impl Draft {
+    /// A message of this text.
+    pub fn message(text: impl Into<Bytes>) -> Self {
+        Self {
+            kind: EventKind::Message,
+            target: None,
+            client_message_id: Some(ClientMessageId::random()),
+            mentions: Vec::new(),
+            body: text.into(),
+        }
+    }
+
+    /// An event of another kind.
+    #[must_use]
+    pub fn of(kind: EventKind, target: Option<Seq>) -> Self {
+        Self {
+            kind,
+            target,
+            ..Self::message(format!("{kind:?}"))
+        }
+    }
+
+    /// The same, calling on these users.
+    #[must_use]
+    pub fn mentioning(mut self, users: &[UserId]) -> Self {
+        self.mentions = users.to_vec();
+        self
+    }
+}
+
+/// Appends `drafts` to a conversation inside a transaction, as the engine does: lock, number, insert, update the row.
+///
+/// # Errors
+/// As the transaction's.
+pub async fn append_to(
+    tx: &mut dyn Transaction,
+    conversation: ConversationId,
+    sender: UserId,
+    drafts: &[Draft],
+) -> Result<Vec<Event>, TxError> {
+    let mut row = tx.lock_conversation(conversation).await?.ok_or(TxError::Abort)?;
+    let mut events = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        row.last_seq = row.last_seq.next();
+        row.message_count += u64::from(draft.kind == EventKind::Message);
+        row.last_time = row.last_time.plus_millis(1);
+        events.push(Event {
+            conversation,
+            seq: row.last_seq,
+            id: EventId::random(),
+            sender,
+            device: Some(device_id(1)),
+            client_message_id: draft.client_message_id,
+            fingerprint: row.last_seq.0.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            time: row.last_time,
+            kind: draft.kind,
+            target: draft.target,
+            message_count: row.message_count,
+            edited_seq: None,
+            recalled_seq: None,
+            body: draft.body.clone(),
+        });
+    }
+    tx.insert_events(&events).await?;
+    for (event, draft) in events.iter().zip(drafts) {
+        if !draft.mentions.is_empty() {
+            tx.put_mentions(conversation, event.seq, &draft.mentions).await?;
+        }
+    }
+    tx.update_conversation(&row).await?;
+    Ok(events)
+}
+
+/// Appends `drafts` in a unit of their own.
+///
+/// # Errors
+/// As [`Store::transact`].
+pub async fn append(
+    store: &dyn Store,
+    conversation: ConversationId,
+    sender: UserId,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Event>, StoreError> {
+    let work = act(store, move |tx| {
+        let drafts = drafts.clone();
+        Box::pin(async move { append_to(tx, conversation, sender, &drafts).await })
+    });
+    work.await
+}
+
+pub(super) fn messages(count: usize) -> Vec<Draft> {
+    (1..=count)
+        .map(|number| Draft::message(format!("message {number}")))
+        .collect()
+}
+
+/// Everything, as a page that ends nowhere.
+pub(super) fn page(from: PageFrom) -> Page {
+    Page {
+        from,
+        max_events: u32::MAX,
+        max_bytes: u32::MAX,
+    }
+}
+
+/// Three users with two devices each, a direct conversation of the first two, and a group of all three.
+#[derive(Debug)]
+pub struct World {
+    /// The store under test.
+    pub store: Arc<dyn Store>,
+    /// Owner of the group.
+    pub alice: UserId,
+    /// Member of both.
+    pub bob: UserId,
+    /// Member of the group only.
+    pub carol: UserId,
+    /// Of Alice and Bob.
+    pub direct: ConversationId,
+    /// Of all three.
+    pub group: ConversationId,
+}
+
+impl World {
+    /// Made in an empty store.
+    pub async fn new(store: Arc<dyn Store>) -> Self {
+        let alice = account(&*store, "alice").await;
+        let bob = account(&*store, "bob").await;
+        let carol = account(&*store, "carol").await;
+        for user in [alice, bob, carol] {
+            put_device(&*store, new_device(user, 1)).await;
+            put_device(&*store, new_device(user, 2)).await;
+        }
+        let kind = ConversationKind::direct(alice, bob);
+        let direct = create(&*store, without_group(kind)).await.expect("a new pair");
+        let group = create(&*store, new_group("group")).await.expect("a new name");
+        for user in [alice, bob] {
+            put_member(&*store, Member::active(direct, user, Role::Member, Seq(1))).await;
+        }
+        for (user, role) in [(alice, Role::Owner), (bob, Role::Admin), (carol, Role::Member)] {
+            put_member(&*store, Member::active(group, user, role, Seq(1))).await;
+        }
+        Self {
+            store,
+            alice,
+            bob,
+            carol,
+            direct,
+            group,
+        }
+    }
+
+    pub(super) async fn say(&self, drafts: Vec<Draft>) -> Vec<Event> {
+        append(&*self.store, self.group, self.alice, drafts).await.unwrap()
+    }
+
+    pub(super) async fn member(&self, user: UserId) -> Member {
+        let member = self.store.member(self.group, user).await.unwrap();
+        member.expect("a member")
+    }
+
+    pub(super) async fn head(&self, user: UserId) -> crate::store::Head {
+        let head = self.store.head(user, device_id(1), self.group).await.unwrap();
+        head.expect("a head")
+    }
+
+    /// All that can be read of this world, as text.
+    pub(super) async fn dump(&self) -> String {
+        let store = &self.store;
+        let mut text = String::new();
+        let users: Vec<UserId> = (1..=9).map(UserId).collect();
+        let conversations: Vec<ConversationId> = (1..=9).map(ConversationId).collect();
+        let mut accounts = store.accounts(&users).await.unwrap();
+        accounts.sort_by_key(|account| account.id);
+        for account in accounts {
+            let secret = (&account.password_hash, account.direct_policy, account.disabled);
+            writeln!(text, "{account:?} {} {secret:?}", account.display_name).unwrap();
+            writeln!(text, "{:?}", store.account_by_name(&account.name).await.unwrap()).unwrap();
+        }
+        writeln!(text, "{:?}", store.search_accounts("", 100).await.unwrap()).unwrap();
+        for user in users {
+            for device in store.devices(user).await.unwrap() {
+                let tokens = (
+                    &device.name,
+                    device.session_token,
+                    device.device_token,
+                    device.last_login,
+                );
+                writeln!(text, "{device:?} {tokens:?}").unwrap();
+                let mut heads = store.heads(user, device.id).await.unwrap();
+                heads.sort_by_key(|head| head.conversation.id);
+                writeln!(text, "{heads:?}").unwrap();
+            }
+            writeln!(text, "{:?}", store.contacts(user).await.unwrap()).unwrap();
+        }
+        writeln!(text, "{:?}", store.search_groups("", 100).await.unwrap()).unwrap();
+        for id in conversations {
+            let row = store.conversation(id).await.unwrap();
+            let found = match &row {
+                Some(row) => match &row.group {
+                    Some(group) => store.group_by_name(&group.name).await.unwrap(),
+                    None => store.conversation_of_kind(&row.kind).await.unwrap(),
+                },
+                None => None,
+            };
+            writeln!(text, "{row:?} {found:?}").unwrap();
+            writeln!(text, "{:?}", store.members(id, UserId(0), 100).await.unwrap()).unwrap();
+            let events = store.events(id, Seq(1), Seq(u64::MAX), u32::MAX).await.unwrap();
+            writeln!(text, "{events:?}").unwrap();
+            for event in events {
+                let ids: Vec<_> = event.client_message_id.into_iter().collect();
+                writeln!(text, "{:?}", store.find_sent(event.sender, &ids).await.unwrap()).unwrap();
+            }
+        }
+        text
+    }
+}
+
+/// Numbers that look random and are the same in every run.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// One of `0..sides`.
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
+}

@@ -1,0 +1,202 @@
+//! Places of users in conversations.
+
+use std::sync::Arc;
+
+use super::fixture::{World, act, create, messages, new_group, page, put_member, without_group};
+use crate::model::{ConversationKind, Member, MemberState, PageFrom, Role, Seq, Timestamp, UserId};
+use crate::store::Store;
+
+pub async fn a_place_reads_back(store: Arc<dyn Store>) {
+    let id = create(&*store, new_group("g")).await.unwrap();
+    let states = [
+        MemberState::Active,
+        MemberState::Invited,
+        MemberState::Requested,
+        MemberState::Left,
+        MemberState::Banned,
+    ];
+    let roles = [Role::Member, Role::Admin, Role::Owner];
+    for (user, state) in (1..).map(UserId).zip(states) {
+        for role in roles {
+            let member = Member {
+                conversation: id,
+                user,
+                state,
+                role,
+                first_seq: Seq(user.0 * 10),
+                until_seq: (role == Role::Admin).then_some(Seq(1000)),
+                muted_until: Timestamp(12345),
+                delivered_seq: Seq(40),
+                read_seq: Seq(30),
+            };
+            put_member(&*store, member.clone()).await;
+            assert_eq!(store.member(id, user).await.unwrap(), Some(member));
+        }
+    }
+    assert_eq!(store.member(id, UserId(99)).await.unwrap(), None);
+}
+
+pub async fn marks_never_go_down(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let mut member = world.member(world.bob).await;
+    member.delivered_seq = Seq(9);
+    member.read_seq = Seq(7);
+    put_member(&*world.store, member.clone()).await;
+    let lower = Member {
+        delivered_seq: Seq(8),
+        read_seq: Seq(0),
+        role: Role::Member,
+        ..member.clone()
+    };
+    put_member(&*world.store, lower).await;
+    let expected = Member {
+        role: Role::Member,
+        ..member
+    };
+    assert_eq!(world.member(world.bob).await, expected);
+}
+
+pub async fn members_come_in_pages(store: Arc<dyn Store>) {
+    let id = create(&*store, new_group("g")).await.unwrap();
+    let other = create(&*store, new_group("h")).await.unwrap();
+    put_member(&*store, Member::active(other, UserId(3), Role::Member, Seq(1))).await;
+    for user in [7, 2, 5, 11] {
+        put_member(&*store, Member::active(id, UserId(user), Role::Member, Seq(1))).await;
+    }
+    for (user, state) in [
+        (4, MemberState::Left),
+        (6, MemberState::Invited),
+        (8, MemberState::Banned),
+    ] {
+        let mut member = Member::active(id, UserId(user), Role::Member, Seq(1));
+        member.state = state;
+        put_member(&*store, member).await;
+    }
+    let users = async |after, limit| {
+        let members = store.members(id, UserId(after), limit).await.unwrap();
+        members.iter().map(|member| member.user.0).collect::<Vec<_>>()
+    };
+    assert_eq!(users(0, 100).await, [2, 5, 6, 7, 8, 11]);
+    assert_eq!(users(0, 3).await, [2, 5, 6]);
+    assert_eq!(users(6, 3).await, [7, 8, 11]);
+    assert_eq!(users(11, 3).await, Vec::<u64>::new());
+    assert_eq!(users(u64::MAX, 3).await, Vec::<u64>::new());
+}
+
+pub async fn members_in_finds_those_who_have_a_place(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let (alice, carol, direct, group) = (world.alice, world.carol, world.direct, world.group);
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            let of_direct = tx.members_in(direct, &[carol, alice, alice]).await?;
+            let of_group = tx.members_in(group, &[carol, UserId(99), alice]).await?;
+            Ok((of_direct, of_group))
+        })
+    });
+    let (of_direct, of_group) = work.await.unwrap();
+    assert_eq!(of_direct.iter().map(|member| member.user).collect::<Vec<_>>(), [alice]);
+    assert_eq!(of_group.len(), 2);
+}
+
+pub async fn members_with_role_are_active_and_ranked(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let mut gone = Member::active(world.group, UserId(50), Role::Owner, Seq(1));
+    gone.state = MemberState::Left;
+    put_member(&*world.store, gone).await;
+    let group = world.group;
+    let expected = [
+        (Role::Owner, vec![world.alice]),
+        (Role::Admin, vec![world.alice, world.bob]),
+        (Role::Member, vec![world.alice, world.bob, world.carol]),
+    ];
+    for (role, users) in expected {
+        let work = act(&*world.store, move |tx| {
+            Box::pin(async move { Ok(tx.members_with_role(group, role).await?) })
+        });
+        let found: Vec<_> = work.await.unwrap().iter().map(|member| member.user).collect();
+        assert_eq!(found, users, "{role:?}");
+    }
+}
+
+pub async fn advance_read_moves_active_members_up(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(messages(5)).await;
+    let mut left = world.member(world.carol).await;
+    left.state = MemberState::Left;
+    put_member(&*world.store, left).await;
+    let (alice, bob, carol, group) = (world.alice, world.bob, world.carol, world.group);
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            tx.advance_read(
+                group,
+                &[(alice, Seq(5)), (bob, Seq(3)), (carol, Seq(5)), (UserId(99), Seq(1))],
+            )
+            .await?;
+            Ok(tx.advance_read(group, &[(bob, Seq(2)), (alice, Seq(1))]).await?)
+        })
+    });
+    work.await.unwrap();
+    assert_eq!(world.member(alice).await.read_seq, Seq(5));
+    assert_eq!(world.member(bob).await.read_seq, Seq(3));
+    assert_eq!(world.member(carol).await.read_seq, Seq::ZERO);
+    assert_eq!(world.store.member(group, UserId(99)).await.unwrap(), None);
+}
+
+pub async fn group_count_counts_open_groups_one_is_active_in(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let bob = world.bob;
+    let inbox = ConversationKind::Inbox { owner: bob };
+    let inbox = create(&*world.store, without_group(inbox)).await.unwrap();
+    put_member(&*world.store, Member::active(inbox, bob, Role::Member, Seq(1))).await;
+    for (name, state) in [
+        ("left", MemberState::Left),
+        ("invited", MemberState::Invited),
+        ("in", MemberState::Active),
+    ] {
+        let id = create(&*world.store, new_group(name)).await.unwrap();
+        let mut member = Member::active(id, bob, Role::Member, Seq(1));
+        member.state = state;
+        put_member(&*world.store, member).await;
+    }
+    let closed = create(&*world.store, new_group("closed")).await.unwrap();
+    put_member(&*world.store, Member::active(closed, bob, Role::Member, Seq(1))).await;
+    let close = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            let mut row = tx.lock_conversation(closed).await?.unwrap();
+            row.closed = true;
+            Ok(tx.update_conversation(&row).await?)
+        })
+    });
+    close.await.unwrap();
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move { Ok(tx.group_count(bob).await?) })
+    });
+    assert_eq!(work.await.unwrap(), 2);
+}
+
+pub async fn leaving_and_rejoining_moves_the_interval(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let carol = world.carol;
+    let readable = async || {
+        let read = world
+            .store
+            .events_for(carol, world.group, page(PageFrom::After(Seq::ZERO)))
+            .await;
+        let events = read.unwrap().unwrap().events;
+        events.iter().map(|event| event.seq.0).collect::<Vec<_>>()
+    };
+    world.say(messages(3)).await;
+    let mut member = world.member(carol).await;
+    member.state = MemberState::Left;
+    member.until_seq = Some(Seq(3));
+    put_member(&*world.store, member.clone()).await;
+    world.say(messages(2)).await;
+    assert_eq!(readable().await, [1, 2, 3]);
+    member = Member::active(world.group, carol, Role::Member, Seq(6));
+    put_member(&*world.store, member).await;
+    assert_eq!(readable().await, Vec::<u64>::new());
+    world.say(messages(2)).await;
+    assert_eq!(readable().await, [6, 7]);
+    let head = world.head(carol).await;
+    assert_eq!((head.unread, head.member.read_seq), (2, Seq(5)));
+}

@@ -1,0 +1,93 @@
+//! Every byte as it was given.
+
+use std::sync::Arc;
+
+use super::fixture::{Draft, World, act, create, new_account, new_device, new_group, put_device};
+use crate::model::{Contact, ContactState, Seq, Timestamp};
+use crate::store::Store;
+
+/// What has been mangled by some store somewhere.
+fn samples() -> Vec<String> {
+    let mut samples: Vec<String> = [
+        "",
+        " ",
+        "你好，世界",
+        "𠮷野家で🍣と🍺",
+        "👩‍👩‍👧‍👦🏳️‍🌈",
+        "e\u{301}\u{302}\u{303}",
+        "\u{202e}rtl\u{202c} العربية",
+        "it's \"quoted\" `and` \\back\\slashed\\",
+        "'; DROP TABLE event; --",
+        "%_*?[]{}()",
+        "line\nline\r\n\ttab\0nul\u{1}\u{7f}",
+        "trailing   ",
+        "\u{feff}bom\u{fffd}\u{ffff}\u{10ffff}",
+        "ßSS ﬁ Ⅷ İi ςσΣ",
+    ]
+    .map(str::to_owned)
+    .into();
+    samples.push("字".repeat(64 * 1024 / 3));
+    samples.push("a\u{301}".repeat(20_000));
+    samples
+}
+
+pub async fn messages_keep_every_byte(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let mut bodies: Vec<Vec<u8>> = samples().into_iter().map(String::into_bytes).collect();
+    bodies.push((0..=255).cycle().take(64 * 1024).collect());
+    bodies.push(vec![0xff, 0xfe, 0xc0, 0x80]);
+    let drafts = bodies.iter().cloned().map(Draft::message).collect();
+    world.say(drafts).await;
+    let events = world.store.events(world.group, Seq(1), Seq(1000), 1000).await.unwrap();
+    assert_eq!(events.len(), bodies.len());
+    for (event, body) in events.iter().zip(bodies) {
+        assert_eq!(event.body, body);
+    }
+}
+
+pub async fn names_and_notes_keep_every_byte(store: Arc<dyn Store>) {
+    for text in samples() {
+        let mut new = new_account(&text);
+        new.display_name.clone_from(&text);
+        new.password_hash = Some(text.clone());
+        let made = act(&*store, move |tx| {
+            let new = new.clone();
+            Box::pin(async move { Ok(tx.create_account(new).await?) })
+        });
+        let user = made.await.unwrap().expect("a new name");
+        let account = store.account(user).await.unwrap().unwrap();
+        assert_eq!((&account.name, &account.display_name), (&text, &text));
+        assert_eq!(account.password_hash.as_ref(), Some(&text));
+        let mut device = new_device(user, 1);
+        device.name.clone_from(&text);
+        put_device(&*store, device).await;
+        assert_eq!(store.devices(user).await.unwrap()[0].name, text);
+        let contact = Contact {
+            owner: user,
+            peer: user,
+            state: ContactState::Friend,
+            blocked: false,
+            note: text,
+            since: Timestamp(0),
+        };
+        let given = contact.clone();
+        let put = act(&*store, move |tx| {
+            let contact = given.clone();
+            Box::pin(async move { Ok(tx.put_contact(&contact).await?) })
+        });
+        put.await.unwrap();
+        assert_eq!(store.contacts(user).await.unwrap(), [contact]);
+    }
+}
+
+pub async fn profiles_keep_every_byte(store: Arc<dyn Store>) {
+    for text in samples() {
+        let mut new = new_group(&text);
+        let group = new.group.as_mut().unwrap();
+        group.description.clone_from(&text);
+        let expected = group.clone();
+        let id = create(&*store, new).await.expect("a new name");
+        assert_eq!(store.conversation(id).await.unwrap().unwrap().group, Some(expected));
+        assert_eq!(store.group_by_name(&text).await.unwrap(), Some(id));
+    }
+}

@@ -1,0 +1,407 @@
+//! Units of work: all or nothing.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::fixture::{
+    Draft, NOW, World, account, act, append, append_to, create, device_id, messages, new_account, new_device,
+    new_group, page, profile, without_group,
+};
+use crate::model::{
+    Contact, ContactState, ConversationId, ConversationKind, EventKind, Member, MemberState, PageFrom, Role, Seq,
+    Timestamp, UserId,
+};
+use crate::store::{Operation, Store, StoreError, StoreExt, Transaction, TxError};
+
+#[derive(Clone, Copy)]
+struct Ids {
+    alice: UserId,
+    bob: UserId,
+    carol: UserId,
+    direct: ConversationId,
+    group: ConversationId,
+}
+
+impl World {
+    fn ids(&self) -> Ids {
+        Ids {
+            alice: self.alice,
+            bob: self.bob,
+            carol: self.carol,
+            direct: self.direct,
+            group: self.group,
+        }
+    }
+}
+
+/// Every kind of write, over rows that exist and rows that do not.
+async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxError> {
+    let mut account = tx.account(ids.alice).await?.ok_or(TxError::Abort)?;
+    account.display_name = "changed".into();
+    account.disabled = true;
+    tx.update_account(&account).await?;
+    tx.create_account(new_account("dave")).await?.ok_or(TxError::Abort)?;
+    let mut device = tx.lock_device(ids.bob, device_id(1)).await?.ok_or(TxError::Abort)?;
+    device.session_token = Some([3; 32]);
+    tx.put_device(&device).await?;
+    tx.put_device(&new_device(ids.bob, 77)).await?;
+    tx.delete_device(ids.carol, device_id(1)).await?;
+    tx.lock_contacts(ids.alice, ids.bob).await?;
+    for (owner, peer) in [(ids.alice, ids.bob), (ids.bob, ids.carol)] {
+        let contact = Contact {
+            owner,
+            peer,
+            state: ContactState::Pending,
+            blocked: true,
+            note: "changed".into(),
+            since: NOW,
+        };
+        tx.put_contact(&contact).await?;
+    }
+    tx.delete_contact(ids.bob, ids.alice).await?;
+    append_to(tx, ids.direct, ids.alice, &messages(3)).await?;
+    let mut row = tx.lock_conversation(ids.group).await?.ok_or(TxError::Abort)?;
+    row.group = Some(profile("renamed"));
+    row.member_count = 9;
+    tx.update_conversation(&row).await?;
+    let drafts = [
+        Draft::message("@all").mentioning(&[UserId(0)]),
+        Draft::of(EventKind::Edit, Some(Seq(2))),
+    ];
+    append_to(tx, ids.group, ids.alice, &drafts).await?;
+    tx.mark_edited(ids.group, Seq(2), Seq(7)).await?;
+    append_to(tx, ids.group, ids.alice, &[Draft::of(EventKind::Recall, Some(Seq(1)))]).await?;
+    tx.erase(ids.group, Seq(1), Seq(8), Bytes::from_static(b"stone"), Bytes::new())
+        .await?;
+    tx.advance_read(ids.group, &[(ids.alice, Seq(8)), (ids.bob, Seq(1))])
+        .await?;
+    let mut member = Member::active(ids.group, ids.bob, Role::Owner, Seq(2));
+    member.state = MemberState::Banned;
+    member.until_seq = Some(Seq(4));
+    tx.put_member(&member).await?;
+    tx.put_member(&Member::active(ids.group, UserId(50), Role::Member, Seq(1)))
+        .await?;
+    let made = tx
+        .create_conversation(new_group("new group"))
+        .await?
+        .ok_or(TxError::Abort)?;
+    append_to(tx, made, ids.alice, &messages(1)).await?;
+    tx.put_member(&Member::active(made, ids.alice, Role::Owner, Seq(1)))
+        .await?;
+    let notes = ConversationKind::direct(ids.alice, ids.alice);
+    tx.create_conversation(without_group(notes))
+        .await?
+        .ok_or(TxError::Abort)?;
+    // Closes what was made.
+    let mut row = tx.lock_conversation(made).await?.ok_or(TxError::Abort)?;
+    row.closed = true;
+    tx.update_conversation(&row).await?;
+    Ok(())
+}
+
+/// A world in which every table has rows.
+async fn full_world(store: Arc<dyn Store>) -> World {
+    let world = World::new(store).await;
+    let ids = world.ids();
+    let contacts = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            for (owner, peer) in [(ids.alice, ids.bob), (ids.bob, ids.alice)] {
+                let contact = Contact {
+                    owner,
+                    peer,
+                    state: ContactState::Friend,
+                    blocked: false,
+                    note: String::new(),
+                    since: Timestamp(7),
+                };
+                tx.put_contact(&contact).await?;
+            }
+            Ok(())
+        })
+    });
+    contacts.await.unwrap();
+    world
+        .say(vec![
+            Draft::message("@bob").mentioning(&[ids.bob]),
+            Draft::message("two"),
+        ])
+        .await;
+    world
+        .say(vec![
+            Draft::of(EventKind::Edit, Some(Seq(1))),
+            Draft::message("@all").mentioning(&[UserId(0)]),
+        ])
+        .await;
+    world.say(messages(1)).await;
+    let moves = [ids.alice, ids.bob, ids.carol].map(|user| (user, device_id(1), ids.group, Seq(2)));
+    world.store.advance_cursors(&moves).await.unwrap();
+    world
+}
+
+/// Runs everything and then `end`; says what came of it and that nothing was left behind.
+async fn nothing_is_left(
+    store: Arc<dyn Store>,
+    end: impl Fn() -> Result<(), TxError> + Copy + Send + Sync + 'static,
+) -> StoreError {
+    let world = full_world(store).await;
+    let (ids, before) = (world.ids(), world.dump().await);
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            write_everything(tx, ids).await?;
+            end()
+        })
+    });
+    let error = work.await.unwrap_err();
+    assert_eq!(world.dump().await, before);
+    // What was taken back is free again.
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move { write_everything(tx, ids).await })
+    });
+    work.await.unwrap();
+    assert_ne!(world.dump().await, before);
+    error
+}
+
+pub async fn a_refusal_leaves_nothing(store: Arc<dyn Store>) {
+    let error = nothing_is_left(store, || Err(TxError::Abort)).await;
+    assert!(matches!(error, StoreError::Refused));
+}
+
+pub async fn a_store_error_leaves_nothing(store: Arc<dyn Store>) {
+    let error = nothing_is_left(store, || Err(StoreError::Corrupt("made up".into()).into())).await;
+    assert!(matches!(error, StoreError::Corrupt(text) if text == "made up"));
+}
+
+pub async fn a_panic_leaves_nothing_and_is_contained(store: Arc<dyn Store>) {
+    let error = nothing_is_left(store, || panic!("a panic on purpose")).await;
+    assert!(matches!(error, StoreError::Corrupt(text) if text.contains("a panic on purpose")));
+}
+
+pub async fn every_kind_of_write_is_taken_back(store: Arc<dyn Store>) {
+    let world = full_world(store).await;
+    let (ids, before) = (world.ids(), world.dump().await);
+    // After each of them the unit is broken by a rule of the store's own.
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            write_everything(tx, ids).await?;
+            let mut row = tx.lock_conversation(ids.group).await?.ok_or(TxError::Abort)?;
+            row.last_seq = row.last_seq.next();
+            tx.update_conversation(&row).await?;
+            Ok(())
+        })
+    });
+    assert!(matches!(work.await, Err(StoreError::Corrupt(_))));
+    assert_eq!(world.dump().await, before);
+}
+
+pub async fn what_is_not_committed_is_not_seen(store: Arc<dyn Store>) {
+    let (a, b) = (account(&*store, "a").await, account(&*store, "b").await);
+    let writer = {
+        let store = Arc::clone(&store);
+        async move {
+            for round in 0..100 {
+                let work = act(&*store, move |tx| {
+                    Box::pin(async move {
+                        for id in [a, b] {
+                            let mut account = tx.account(id).await?.ok_or(TxError::Abort)?;
+                            account.display_name = format!("round {round}");
+                            tx.update_account(&account).await?;
+                        }
+                        if round % 2 == 0 { Err(TxError::Abort) } else { Ok(()) }
+                    })
+                });
+                assert_eq!(work.await.is_err(), round % 2 == 0);
+            }
+        }
+    };
+    let writer = tokio::spawn(writer);
+    let mut names = [String::new(), String::new()];
+    while !writer.is_finished() {
+        let accounts = store.accounts(&[a, b]).await.unwrap();
+        names = [0, 1].map(|index| accounts[index].display_name.clone());
+        let untouched = names == ["a displayed", "b displayed"];
+        let committed = names[0].rsplit(' ').next().and_then(|round| round.parse::<u32>().ok());
+        let odd = names[0] == names[1] && committed.is_some_and(|round| round % 2 == 1);
+        assert!(untouched || odd, "{names:?}");
+    }
+    drop(names);
+    writer.await.unwrap();
+}
+
+/// Makes an account, or says why not.
+#[derive(Clone, Debug)]
+struct Register(&'static str);
+
+#[derive(Debug)]
+enum Refusal {
+    Taken(&'static str),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+#[async_trait]
+impl Operation for Register {
+    type Output = UserId;
+    type Refusal = Refusal;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<UserId, Refusal> {
+        let id = tx.create_account(new_account(self.0)).await?;
+        tx.create_account(new_account("also"))
+            .await?
+            .ok_or(Refusal::Taken("also"))?;
+        id.ok_or(Refusal::Taken(self.0))
+    }
+
+    fn store_error(refusal: Refusal) -> Result<StoreError, Refusal> {
+        match refusal {
+            Refusal::Store(error) => Ok(error),
+            taken => Err(taken),
+        }
+    }
+}
+
+pub async fn run_hands_out_the_result(store: Arc<dyn Store>) {
+    let id = store.run(Register("alice")).await.unwrap();
+    assert_eq!(store.account_by_name("alice").await.unwrap().unwrap().id, id);
+    assert!(store.account_by_name("also").await.unwrap().is_some());
+}
+
+pub async fn run_hands_out_the_refusal(store: Arc<dyn Store>) {
+    account(&*store, "alice").await;
+    let refused = store.run(Register("alice")).await;
+    assert!(matches!(refused, Err(Refusal::Taken("alice"))), "{refused:?}");
+    assert_eq!(store.account_by_name("also").await.unwrap(), None);
+    store.close().await;
+    let failed = store.run(Register("bob")).await;
+    assert!(
+        matches!(failed, Err(Refusal::Store(StoreError::Unavailable(_)))),
+        "{failed:?}"
+    );
+}
+
+pub async fn locks_out_of_order_are_refused(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let ids = world.ids();
+    let (first, second) = (ids.direct.min(ids.group), ids.direct.max(ids.group));
+    let in_order = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            tx.devices_of(ids.alice).await?;
+            tx.lock_device(ids.alice, device_id(1)).await?;
+            tx.lock_contacts(ids.alice, ids.bob).await?;
+            tx.lock_contacts(ids.alice, ids.carol).await?;
+            tx.lock_conversation(first).await?;
+            tx.lock_conversation(second).await?;
+            tx.lock_conversation(first).await?;
+            tx.devices_in(&[(ids.alice, device_id(1))]).await?;
+            Ok(())
+        })
+    });
+    in_order.await.unwrap();
+    for wrong in 0..4 {
+        let out_of_order = act(&*world.store, move |tx| {
+            Box::pin(async move {
+                match wrong {
+                    0 => {
+                        tx.lock_conversation(second).await?;
+                        tx.lock_conversation(first).await?;
+                    }
+                    1 => {
+                        tx.lock_conversation(first).await?;
+                        tx.lock_contacts(ids.alice, ids.bob).await?;
+                    }
+                    2 => {
+                        tx.lock_conversation(first).await?;
+                        tx.devices_of(ids.alice).await?;
+                    }
+                    _ => {
+                        tx.lock_contacts(ids.alice, ids.bob).await?;
+                        tx.lock_device(ids.alice, device_id(1)).await?;
+                    }
+                }
+                Ok(())
+            })
+        });
+        assert!(
+            matches!(out_of_order.await, Err(StoreError::Corrupt(_))),
+            "case {wrong}"
+        );
+    }
+}
+
+pub async fn own_conversations_may_be_locked_at_any_time(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let ids = world.ids();
+    let work = act(&*world.store, move |tx| {
+        Box::pin(async move {
+            let made = tx.create_conversation(new_group("new")).await?.ok_or(TxError::Abort)?;
+            append_to(tx, ids.direct, ids.alice, &messages(1)).await?;
+            append_to(tx, made, ids.alice, &messages(2)).await?;
+            append_to(tx, ids.group, ids.alice, &messages(1)).await?;
+            append_to(tx, made, ids.alice, &messages(1)).await?;
+            Ok(made)
+        })
+    });
+    let made = work.await.unwrap();
+    let row = world.store.conversation(made).await.unwrap().unwrap();
+    assert_eq!((row.last_seq, row.message_count), (Seq(3), 3));
+}
+
+pub async fn the_epoch_stays(store: Arc<dyn Store>) {
+    let epoch = store.epoch().await.unwrap();
+    create(&*store, new_group("g")).await.unwrap();
+    assert_eq!(store.epoch().await.unwrap(), epoch);
+}
+
+pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.store.close().await;
+    world.store.close().await;
+    let (store, user, id) = (&world.store, world.alice, world.group);
+    let one_page = page(PageFrom::Newest);
+    let answers = [
+        store.account(user).await.err(),
+        store.accounts(&[user]).await.err(),
+        store.devices(user).await.err(),
+        store.contacts(user).await.err(),
+        store.heads(user, device_id(1)).await.err(),
+        store.members(id, UserId(0), 1).await.err(),
+        store.last_seqs(&[id]).await.err(),
+        store.events_for(user, id, one_page).await.err(),
+        store.events(id, Seq(1), Seq(1), 1).await.err(),
+        store.find_sent(user, &[]).await.err(),
+        store.advance_cursors(&[]).await.err(),
+        store.advance_reads(&[(user, id, Seq(1))]).await.err(),
+        store.epoch().await.err(),
+        append(&**store, id, user, messages(1)).await.err(),
+    ];
+    for (index, answer) in answers.into_iter().enumerate() {
+        assert!(
+            matches!(answer, Some(StoreError::Unavailable(_))),
+            "call {index}: {answer:?}"
+        );
+    }
+}
+
+pub async fn closing_finishes_what_was_begun(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let mut begun = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (store, group, alice) = (Arc::clone(&world.store), world.group, world.alice);
+        begun.spawn(async move { append(&*store, group, alice, messages(5)).await });
+    }
+    tokio::task::yield_now().await;
+    world.store.close().await;
+    for answer in begun.join_all().await {
+        match answer {
+            Ok(events) => assert_eq!(events.len(), 5),
+            Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The memory store keeps the contract of stores, and so does one that could fail but does not.
+
+mod memory {
+    use chat_core::store::MemoryStore;
+
+    async fn fresh() -> (MemoryStore, ()) {
+        (MemoryStore::new(), ())
+    }
+
+    chat_core::store_conformance!(fresh());
+}
+
+mod faultless {
+    use std::sync::Arc;
+
+    use chat_core::store::MemoryStore;
+    use chat_core::testkit::store::FaultyStore;
+
+    async fn fresh() -> (FaultyStore, ()) {
+        (FaultyStore::new(Arc::new(MemoryStore::new())), ())
+    }
+
+    chat_core::store_conformance!(fresh());
+}

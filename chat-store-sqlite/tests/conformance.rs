@@ -1,0 +1,12 @@
+//! The SQLite store keeps the contract of stores.
+
+use chat_store_sqlite::{Options, SqliteStore};
+use tempfile::TempDir;
+
+async fn fresh() -> (SqliteStore, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path(), Options::default()).await.unwrap();
+    (store, directory)
+}
+
+chat_core::store_conformance!(fresh());
