@@ -8,6 +8,7 @@ pub mod codec;
 pub mod hooks;
 pub mod model;
 pub mod secure;
+pub mod session;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;

@@ -120,7 +120,7 @@ codes! {
         Timeout = 5,
         /// It read nothing for too long.
         SlowConsumer = 6,
-        /// Too many connections.
+        /// Too many connections, or too much from a guest.
         Overloaded = 7,
         /// The user logged out.
         LoggedOut = 8,

@@ -1,0 +1,222 @@
+use super::*;
+
+fn guest(time: &Time) -> Guest {
+    Guest::new(Arc::new(config()), time.now().instant, time.now().instant)
+}
+
+/// What the guest says and how it ends, after all these packets.
+fn say(guest: &mut Guest, time: &Time, packets: &[Bytes]) -> (Vec<(u64, u32)>, Option<CloseCode>) {
+    for packet in packets {
+        guest.handle_packet(time.now(), packet.clone());
+    }
+    let mut said = Vec::new();
+    let mut end = None;
+    while let Some(action) = guest.poll_action() {
+        match action {
+            GuestAction::Send(frames) => said.extend(codes(frames)),
+            GuestAction::Close(code) => end = Some(code),
+            other => panic!("{other:?}"),
+        }
+    }
+    (said, end)
+}
+
+#[test]
+fn hello_is_answered_with_the_terms() {
+    let time = Time::new();
+    let mut guest = guest(&time);
+    guest.handle_packet(time.now(), packet(1, hello()));
+    let Some(GuestAction::Send(frames)) = guest.poll_action() else {
+        panic!("no welcome");
+    };
+    let Incoming::Reply {
+        result: Ok(Answer::Welcome(welcome)),
+        ..
+    } = read(frames).remove(0)
+    else {
+        panic!("no welcome");
+    };
+    assert_eq!(welcome.version, 1);
+    assert_eq!(welcome.max_packet_bytes, 64 * 1024);
+    assert_eq!(welcome.max_text_bytes, 16 * 1024);
+    assert_eq!(welcome.heartbeat_ms, 30_000);
+    assert_eq!(welcome.store_epoch, EPOCH);
+    assert_eq!(welcome.server_time, time.now().time);
+}
+
+#[test]
+fn the_first_packet_is_hello() {
+    let time = Time::new();
+    for first in [login(), RequestKind::Ping, RequestKind::Command(Command::ListDevices)] {
+        let (said, end) = say(&mut guest(&time), &time, &[packet(5, first)]);
+        assert_eq!(
+            said,
+            [(5, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
+        );
+        assert_eq!(end, Some(CloseCode::ProtocolError));
+    }
+}
+
+#[test]
+fn hello_twice_is_a_protocol_error() {
+    let time = Time::new();
+    let packets = [packet(1, hello()), packet(2, hello()), packet(3, RequestKind::Ping)];
+    let (said, end) = say(&mut guest(&time), &time, &packets);
+    let bad = (2, code(ReplyCode::BadRequest));
+    assert_eq!(
+        said,
+        [(1, 0), bad, closed(CloseCode::ProtocolError)],
+        "and what follows is ignored"
+    );
+    assert_eq!(end, Some(CloseCode::ProtocolError));
+}
+
+#[test]
+fn versions_without_common_ground_are_turned_away() {
+    let time = Time::new();
+    for (min_version, max_version) in [(2, 9), (0, 1), (0, 0), (1, 0), (u32::MAX, u32::MAX)] {
+        let hello = RequestKind::Hello(Hello {
+            min_version,
+            max_version,
+            client: String::new(),
+        });
+        let (said, end) = say(&mut guest(&time), &time, &[packet(1, hello)]);
+        let refused = (1, code(ReplyCode::UnsupportedVersion));
+        assert_eq!(
+            said,
+            [refused, closed(CloseCode::ProtocolError)],
+            "{min_version}..{max_version}"
+        );
+        assert_eq!(end, Some(CloseCode::ProtocolError));
+    }
+}
+
+#[test]
+fn commands_before_login_are_refused() {
+    let time = Time::new();
+    let packets = [
+        packet(1, hello()),
+        command(2, Command::ListContacts),
+        command(3, send(1)),
+        packet(4, RequestKind::Ping),
+    ];
+    let (said, end) = say(&mut guest(&time), &time, &packets);
+    let refused = code(ReplyCode::NotLoggedIn);
+    assert_eq!(said, [(1, 0), (2, refused), (3, refused), (4, 0)]);
+    assert_eq!(end, None);
+}
+
+#[test]
+fn malformed_packets_close() {
+    let time = Time::new();
+    for malformed in [&b"\xff"[..], b"", b"\x12\x05\x1a\x03\xff\xff\xff"] {
+        let (said, end) = say(&mut guest(&time), &time, &[Bytes::from_static(malformed)]);
+        assert_eq!(said, [closed(CloseCode::ProtocolError)], "{malformed:?}");
+        assert_eq!(end, Some(CloseCode::ProtocolError));
+    }
+}
+
+#[test]
+fn registers_then_logs_in() {
+    let time = Time::new();
+    let mut guest = greeted(config(), &time);
+    let register = RequestKind::Register(Registration {
+        name: UserName::parse("alice").unwrap(),
+        password: Secret::new("correct horse"),
+        display_name: None,
+    });
+    guest.handle_packet(time.now(), packet(2, register));
+    assert!(!guest.wants_input());
+    let Some(GuestAction::Register(ticket, registration)) = guest.poll_action() else {
+        panic!("no registration");
+    };
+    assert_eq!(registration.name.as_str(), "alice");
+    guest.handle_registered(ticket, Ok(alice()));
+    assert!(guest.wants_input());
+    assert_eq!(say(&mut guest, &time, &[]).0, [(2, 0)]);
+
+    guest.handle_packet(time.now(), packet(3, login()));
+    let Some(GuestAction::Authenticate(ticket, Credentials::Login(_))) = guest.poll_action() else {
+        panic!("no login");
+    };
+    guest.handle_refused(ticket, Failure::new(ReplyCode::BadCredentials, ""));
+    assert_eq!(say(&mut guest, &time, &[]).0, [(3, code(ReplyCode::BadCredentials))]);
+
+    guest.handle_packet(time.now(), packet(4, login()));
+    let Some(GuestAction::Authenticate(ticket, _)) = guest.poll_action() else {
+        panic!("no login");
+    };
+    let mut session = guest.admit(time.now(), ticket, caller(), logged_in());
+    assert_eq!(session.caller(), caller());
+    assert_eq!(session.frame_limit(), 64 * 1024);
+    let Some(Action::Send(frames)) = session.poll_action() else {
+        panic!("no reply");
+    };
+    assert_eq!(codes(frames), [(4, 0)]);
+}
+
+#[test]
+fn nothing_is_read_while_a_login_is_under_way() {
+    let time = Time::new();
+    let mut guest = greeted(config(), &time);
+    guest.handle_packet(time.now(), packet(2, login()));
+    assert!(!guest.wants_input());
+    assert_eq!(guest.poll_timeout(), None, "our own time is not the guest's");
+    // A driver that reads on all the same breaks no more than this connection.
+    guest.handle_packet(time.now(), packet(3, login()));
+    let (said, end) = say(&mut guest, &time, &[]);
+    assert_eq!(
+        said,
+        [(3, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
+    );
+    assert_eq!(end, Some(CloseCode::ProtocolError));
+}
+
+#[test]
+fn a_silent_guest_is_closed() {
+    let mut time = Time::new();
+    let mut guest = guest(&time);
+    let deadline = time.now().instant + Duration::from_secs(5);
+    assert_eq!(guest.poll_timeout(), Some(deadline));
+    guest.handle_timeout(time.pass(4.9).instant);
+    assert_eq!(say(&mut guest, &time, &[]), (vec![], None));
+    guest.handle_timeout(time.pass(0.1).instant);
+    assert_eq!(
+        say(&mut guest, &time, &[]),
+        (vec![closed(CloseCode::Timeout)], Some(CloseCode::Timeout))
+    );
+    assert_eq!(guest.poll_timeout(), None);
+    assert!(!guest.wants_input());
+}
+
+#[test]
+fn login_has_a_deadline_in_total_that_chatter_does_not_move() {
+    let mut time = Time::new();
+    let mut guest = greeted(config(), &time);
+    for id in 0..9 {
+        time.pass(1.0);
+        let (said, _) = say(&mut guest, &time, &[packet(10 + id, RequestKind::Ping)]);
+        assert_eq!(said, [(10 + id, 0)]);
+    }
+    guest.handle_timeout(time.pass(1.0).instant);
+    assert_eq!(say(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
+}
+
+#[test]
+fn a_slow_handshake_leaves_less_time_for_hello() {
+    let mut time = Time::new();
+    let accepted = time.now().instant;
+    let now = time.pass(7.0).instant;
+    let guest = Guest::new(Arc::new(config()), accepted, now);
+    assert_eq!(guest.poll_timeout(), Some(accepted + Duration::from_secs(10)));
+}
+
+#[test]
+fn a_guest_says_only_so_much() {
+    let time = Time::new();
+    let mut guest = greeted(config(), &time);
+    let pings: Vec<_> = (0..32).map(|id| packet(10 + id, RequestKind::Ping)).collect();
+    let (said, end) = say(&mut guest, &time, &pings);
+    assert_eq!(said.len(), 32, "31 pongs and the close");
+    assert_eq!(end, Some(CloseCode::Overloaded));
+}

@@ -1,0 +1,351 @@
+use super::*;
+
+/// Feeds packets as a driver does: only while input is wanted. How many were taken.
+fn feed(session: &mut Session, now: Now, packets: &[Bytes]) -> usize {
+    packets
+        .iter()
+        .take_while(|packet| {
+            let wanted = session.wants_input();
+            if wanted {
+                session.handle_packet(now, Bytes::clone(packet));
+            }
+            wanted
+        })
+        .count()
+}
+
+/// All there is to do now: commands to run, what was said, how it ended.
+fn drain(session: &mut Session) -> (Vec<u64>, Vec<(u64, u32)>, Option<CloseCode>) {
+    let (mut run, mut said, mut end) = (Vec::new(), Vec::new(), None);
+    while let Some(action) = session.poll_action() {
+        match action {
+            Action::Run(id, _) => run.push(id.0),
+            Action::Send(frames) => said.extend(codes(frames)),
+            Action::Close(code) => end = Some(code),
+        }
+    }
+    (run, said, end)
+}
+
+fn done() -> Result<Outcome, Failure> {
+    Ok(Outcome::Done)
+}
+
+#[test]
+fn sends_overlap_and_other_commands_are_barriers() {
+    let time = Time::new();
+    let now = time.now();
+    let mut session = admitted(config(), &time);
+    let packets = [
+        command(10, send(1)),
+        command(11, send(2)),
+        command(12, Command::ListContacts),
+        command(13, send(3)),
+        command(14, Command::ListDevices),
+    ];
+    assert_eq!(feed(&mut session, now, &packets), 5);
+    assert_eq!(drain(&mut session).0, [10, 11, 12], "13 waits for 12");
+    session.handle_outcome(now.instant, RequestId(11), done());
+    assert_eq!(drain(&mut session), (vec![], vec![(11, 0)], None));
+    session.handle_outcome(now.instant, RequestId(12), done());
+    assert_eq!(drain(&mut session), (vec![13, 14], vec![(12, 0)], None));
+    for id in [14, 13, 10] {
+        session.handle_outcome(now.instant, RequestId(id), done());
+    }
+    assert_eq!(drain(&mut session).1, [(14, 0), (13, 0), (10, 0)]);
+    assert_eq!(session.in_flight(), 0);
+}
+
+#[test]
+fn requests_in_flight_are_bounded() {
+    let time = Time::new();
+    let now = time.now();
+    let mut config = config();
+    config.sends = Rate::UNLIMITED;
+    let mut session = admitted(config, &time);
+    let packets: Vec<_> = (0..100).map(|n| command(100 + n, send(n as u8))).collect();
+    assert_eq!(feed(&mut session, now, &packets), 64);
+    assert!(!session.wants_input());
+    assert_eq!(session.poll_timeout(), None, "unread is not silent");
+    assert_eq!(drain(&mut session).0.len(), 64);
+    session.handle_outcome(now.instant, RequestId(100), done());
+    assert!(session.wants_input());
+}
+
+#[test]
+fn ten_thousand_sends_at_once_are_all_taken_in_order() {
+    let mut time = Time::new();
+    let mut session = admitted(config(), &time);
+    let packets: Vec<_> = (0..10_000).map(|n| command(100 + n, send(n as u8))).collect();
+    let mut at = 0;
+    let mut ran = Vec::new();
+    while at < packets.len() {
+        at += feed(&mut session, time.now(), &packets[at..]);
+        let (run, _, end) = drain(&mut session);
+        assert_eq!(end, None);
+        for id in &run {
+            session.handle_outcome(time.now().instant, RequestId(*id), done());
+        }
+        ran.extend(run);
+        drain(&mut session);
+        if !session.wants_input() {
+            let wake = session.poll_timeout().expect("paused for a time");
+            time.passed = wake - time.start;
+            session.handle_timeout(wake);
+            assert!(session.wants_input());
+        }
+    }
+    assert_eq!(ran, (100..10_100).collect::<Vec<u64>>());
+    let seconds = time.passed.as_secs_f64();
+    assert!(
+        (490.0..500.0).contains(&seconds),
+        "20 a second after 60 at once: {seconds}"
+    );
+}
+
+#[test]
+fn a_silent_session_is_closed_after_two_and_a_half_heartbeats() {
+    let mut time = Time::new();
+    let mut session = admitted(config(), &time);
+    session.handle_timeout(time.pass(74.0).instant);
+    feed(&mut session, time.now(), &[packet(5, RequestKind::Ping)]);
+    assert_eq!(drain(&mut session).1, [(5, 0)]);
+    session.handle_timeout(time.pass(74.9).instant);
+    assert_eq!(drain(&mut session).2, None);
+    session.handle_timeout(time.pass(0.1).instant);
+    let (_, said, end) = drain(&mut session);
+    assert_eq!(
+        (said, end),
+        (vec![closed(CloseCode::Timeout)], Some(CloseCode::Timeout))
+    );
+}
+
+#[test]
+fn time_the_server_takes_is_no_silence() {
+    let mut time = Time::new();
+    let mut config = config();
+    config.max_in_flight = 1;
+    let mut session = admitted(config, &time);
+    feed(&mut session, time.now(), &[command(5, Command::ListDevices)]);
+    assert_eq!(drain(&mut session).0, [5]);
+    let now = time.pass(100.0).instant;
+    session.handle_timeout(now);
+    session.handle_outcome(now, RequestId(5), done());
+    session.handle_timeout(now);
+    assert_eq!(drain(&mut session), (vec![], vec![(5, 0)], None));
+    assert_eq!(session.poll_timeout(), Some(now + Duration::from_secs(75)));
+}
+
+#[test]
+fn logout_waits_for_what_was_sent_before_and_ends_the_session() {
+    let time = Time::new();
+    let now = time.now();
+    let mut session = admitted(config(), &time);
+    let packets = [command(10, send(1)), command(11, Command::Logout), command(12, send(2))];
+    feed(&mut session, now, &packets);
+    assert_eq!(drain(&mut session).0, [10]);
+    session.handle_outcome(now.instant, RequestId(10), done());
+    assert_eq!(drain(&mut session), (vec![11], vec![(10, 0)], None));
+    session.handle_outcome(now.instant, RequestId(11), done());
+    let (run, said, end) = drain(&mut session);
+    assert!(run.is_empty(), "12 came after the end");
+    assert_eq!(said, [(11, 0), closed(CloseCode::LoggedOut)]);
+    assert_eq!(end, Some(CloseCode::LoggedOut));
+    assert_eq!(session.poll_timeout(), None);
+}
+
+#[test]
+fn a_refused_logout_ends_nothing() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    feed(&mut session, time.now(), &[command(11, Command::Logout)]);
+    drain(&mut session);
+    let refused = Err(Failure::new(ReplyCode::TryAgain, ""));
+    session.handle_outcome(time.now().instant, RequestId(11), refused);
+    assert_eq!(
+        drain(&mut session),
+        (vec![], vec![(11, code(ReplyCode::TryAgain))], None)
+    );
+}
+
+#[test]
+fn a_fenced_command_ends_the_session() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    feed(&mut session, time.now(), &[command(10, send(1))]);
+    drain(&mut session);
+    let fenced = Err(Failure::new(ReplyCode::Fenced, ""));
+    session.handle_outcome(time.now().instant, RequestId(10), fenced);
+    let (_, said, end) = drain(&mut session);
+    assert_eq!(said, [(10, code(ReplyCode::Fenced)), closed(CloseCode::Replaced)]);
+    assert_eq!(end, Some(CloseCode::Replaced));
+}
+
+#[test]
+fn login_and_hello_are_over() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    feed(&mut session, time.now(), &[packet(5, login())]);
+    assert_eq!(drain(&mut session).1, [(5, code(ReplyCode::AlreadyLoggedIn))]);
+    feed(&mut session, time.now(), &[packet(6, hello())]);
+    let (_, said, end) = drain(&mut session);
+    assert_eq!(
+        said,
+        [(6, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
+    );
+    assert_eq!(end, Some(CloseCode::ProtocolError));
+}
+
+#[test]
+fn an_id_is_used_once_at_a_time() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    feed(&mut session, time.now(), &[command(5, send(1))]);
+    assert_eq!(drain(&mut session).0, [5]);
+    session.handle_outcome(time.now().instant, RequestId(5), done());
+    feed(&mut session, time.now(), &[command(5, send(2))]);
+    assert_eq!(drain(&mut session), (vec![5], vec![(5, 0)], None), "free again");
+    feed(&mut session, time.now(), &[command(5, send(3))]);
+    assert_eq!(drain(&mut session).2, Some(CloseCode::ProtocolError));
+}
+
+#[test]
+fn commands_without_an_id_get_no_reply() {
+    let time = Time::new();
+    let now = time.now();
+    let mut session = admitted(config(), &time);
+    let acknowledge = |conversation| {
+        let conversation = ConversationId(conversation);
+        command(
+            0,
+            Command::Acknowledge {
+                conversation,
+                seq: Seq(7),
+            },
+        )
+    };
+    let packets = [
+        acknowledge(9),
+        acknowledge(9),
+        acknowledge(0), // refused, and nobody to tell
+        command(0, Command::SetStatus(PresenceState::Idle)),
+    ];
+    assert_eq!(feed(&mut session, now, &packets), 4);
+    assert_eq!(drain(&mut session).0, [0, 0, 0]);
+    assert_eq!(session.in_flight(), 3);
+    for _ in 0..3 {
+        session.handle_outcome(now.instant, RequestId::NONE, done());
+    }
+    assert_eq!(drain(&mut session), (vec![], vec![], None));
+    assert_eq!(session.in_flight(), 0);
+    feed(&mut session, now, &[command(0, Command::ListDevices)]);
+    assert_eq!(drain(&mut session).2, Some(CloseCode::ProtocolError));
+}
+
+#[test]
+fn what_is_not_acceptable_is_refused_and_the_session_goes_on() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    let packets = [
+        Bytes::from_static(b"\x08\x05"),             // no command
+        Bytes::from_static(b"\x08\x06\xfa\x3e\x00"), // field 1007
+        command(7, Command::ListDevices),
+    ];
+    feed(&mut session, time.now(), &packets);
+    let unknown = code(ReplyCode::UnknownCommand);
+    assert_eq!(drain(&mut session), (vec![7], vec![(5, unknown), (6, unknown)], None));
+}
+
+#[test]
+fn the_driver_may_end_it() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    feed(
+        &mut session,
+        time.now(),
+        &[command(5, send(1)), command(6, Command::Logout)],
+    );
+    assert_eq!(drain(&mut session).0, [5]);
+    session.go_away(2500);
+    session.close(CloseCode::GoingAway);
+    session.close(CloseCode::Internal);
+    let Some(Action::Send(frames)) = session.poll_action() else {
+        panic!("nothing said");
+    };
+    let expected = [
+        Incoming::Push(Push::GoAway { retry_after_ms: 2500 }),
+        Incoming::Push(Push::Closed(CloseCode::GoingAway)),
+    ];
+    assert_eq!(read(frames), expected);
+    assert!(matches!(
+        session.poll_action(),
+        Some(Action::Close(CloseCode::GoingAway))
+    ));
+    session.handle_outcome(time.now().instant, RequestId(5), done());
+    assert_eq!(drain(&mut session), (vec![], vec![], None), "too late to be told");
+}
+
+#[test]
+fn pages_are_cut_to_size() {
+    let time = Time::new();
+    let mut config = config();
+    config.max_page_bytes = 300;
+    let event = |seq: u64| HistoryEvent {
+        event: Event {
+            conversation: ConversationId(9),
+            seq: Seq(seq),
+            id: EventId([1; 16]),
+            sender: UserId(1),
+            device: None,
+            client_message_id: None,
+            fingerprint: 0,
+            time: Timestamp(1),
+            kind: EventKind::Message,
+            target: None,
+            message_count: 0,
+            edited_seq: Some(Seq(9)),
+            recalled_seq: None,
+            body: Bytes::new(),
+        },
+        edited_text: Some("x".repeat(100)),
+    };
+    let cases = [
+        (PageFrom::After(Seq(0)), vec![1, 2]),
+        (PageFrom::Newest, vec![2, 3]),
+        (PageFrom::Before(Seq(4)), vec![2, 3]),
+    ];
+    for (from, expected) in cases {
+        let mut session = admitted(config.clone(), &time);
+        let read_history = Command::ReadHistory {
+            conversation: ConversationRef::Id(ConversationId(9)),
+            page: Page {
+                from,
+                max_events: 100,
+                max_bytes: 1000,
+            },
+        };
+        feed(&mut session, time.now(), &[command(5, read_history)]);
+        drain(&mut session);
+        let page = HistoryPage {
+            conversation: ConversationId(9),
+            events: (1..=3).map(event).collect(),
+            more: false,
+            first_seq: Seq(1),
+            last_seq: Seq(3),
+        };
+        session.handle_outcome(time.now().instant, RequestId(5), Ok(Outcome::History(page)));
+        let Some(Action::Send(frames)) = session.poll_action() else {
+            panic!("no page");
+        };
+        let Incoming::Reply {
+            result: Ok(Answer::Outcome(Outcome::History(page))),
+            ..
+        } = read(frames).remove(0)
+        else {
+            panic!("no page");
+        };
+        let seqs: Vec<u64> = page.events.iter().map(|event| event.event.seq.0).collect();
+        assert_eq!(seqs, expected, "{from:?}");
+        assert!(page.more);
+    }
+}
