@@ -32,6 +32,10 @@ impl<'a> SqliteTx<'a> {
 
     /// Looks something up.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        if self.conn.is_autocommit() {
+            // SQLite rolled it back by itself, and would now commit every statement alone.
+            return Err(StoreError::unavailable("the transaction is over"));
+        }
         look(self.conn).map_err(store_error)
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //! take all that waits ─► BEGIN IMMEDIATE ─► each job in turn ─► COMMIT ─► answer all
 //!                              ▲                  │ a job failed after it had written
-//!                              └── ROLLBACK ◄─────┘ (once more, each job in a savepoint of its own)
+//!                              └── ROLLBACK ◄─────┘ once more, each job in a savepoint of its own;
+//!                                                   if even that was lost (a full disk), each job alone
 //! ```
 //! A job that fails before it wrote anything, as refusals do, costs the others nothing.
 
@@ -78,8 +79,8 @@ struct WriterThread {
 
 /// Why a group was not committed.
 enum GroupError {
-    /// A job failed after it had written something.
-    Dirty,
+    /// A job failed, and what others had written cannot be told from what it had.
+    Spoilt,
     /// The database failed.
     Store(rusqlite::Error),
 }
@@ -108,53 +109,61 @@ impl WriterThread {
     /// Commits a group and answers it.
     fn commit(&mut self, group: Vec<Waiting>) {
         let (mut jobs, replies): (Vec<Job>, Vec<_>) = group.into_iter().unzip();
-        let answers = match self.attempt(&mut jobs, false) {
-            Err(GroupError::Dirty) => self.attempt(&mut jobs, true),
-            settled => settled,
+        let answers = match &mut jobs[..] {
+            [job] => vec![self.run_alone(job)],
+            jobs => self.run_together(jobs),
         };
-        let mut answers = answers.map(Vec::into_iter);
-        for reply in replies {
-            let answer = match &mut answers {
-                Ok(answers) => answers.next().unwrap_or_else(|| Err(stopped())),
-                Err(error) => Err(error.answer()),
-            };
+        for (reply, answer) in replies.into_iter().zip(answers) {
             // The asker may have gone meanwhile.
             let _ = reply.send(answer);
         }
     }
 
-    /// Runs all jobs in one transaction and commits it. After an error nothing of it is left.
-    fn attempt(&mut self, jobs: &mut [Job], guarded: bool) -> Result<Vec<Answer>, GroupError> {
-        let attempted = self.run_group(jobs, guarded);
-        if attempted.is_err()
-            && !self.conn.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
-        {
-            tracing::error!(%error, "cannot roll back");
+    fn run_alone(&mut self, job: &mut Job) -> Answer {
+        self.execute("BEGIN IMMEDIATE").map_err(store_error)?;
+        let answer = self.run(job).and_then(|()| self.execute("COMMIT").map_err(store_error));
+        if answer.is_err() {
+            self.roll_back();
         }
-        attempted
+        answer
     }
 
-    fn run_group(&mut self, jobs: &mut [Job], guarded: bool) -> Result<Vec<Answer>, GroupError> {
-        self.execute("BEGIN IMMEDIATE")?;
-        let mut answers = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let answer = if guarded {
-                self.run_guarded(job)?
-            } else {
-                self.run_bare(job)?
-            };
-            answers.push(answer);
+    fn run_together(&mut self, jobs: &mut [Job]) -> Vec<Answer> {
+        let answers = match self.attempt(jobs, Self::run_bare) {
+            Err(GroupError::Spoilt) => self.attempt(jobs, Self::run_guarded),
+            settled => settled,
+        };
+        match answers {
+            Ok(answers) => answers,
+            Err(GroupError::Spoilt) => jobs.iter_mut().map(|job| self.run_alone(job)).collect(),
+            Err(GroupError::Store(error)) => jobs.iter().map(|_| Err(copy(&error))).collect(),
         }
-        self.execute("COMMIT")?;
-        Ok(answers)
+    }
+
+    /// Runs all jobs in one transaction and commits it. After an error nothing of it is left.
+    fn attempt(
+        &mut self,
+        jobs: &mut [Job],
+        run: fn(&mut Self, &mut Job) -> Result<Answer, GroupError>,
+    ) -> Result<Vec<Answer>, GroupError> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let answers = jobs.iter_mut().map(|job| run(self, job)).collect::<Result<Vec<_>, _>>();
+        let committed = answers.and_then(|answers| {
+            self.execute("COMMIT")?;
+            Ok(answers)
+        });
+        if committed.is_err() {
+            self.roll_back();
+        }
+        committed
     }
 
     fn run_bare(&mut self, job: &mut Job) -> Result<Answer, GroupError> {
         let before = self.conn.total_changes();
         let answer = self.run(job);
-        if answer.is_err() && (self.conn.total_changes() != before || self.conn.is_autocommit()) {
-            return Err(GroupError::Dirty);
+        // SQLite rolls back everything by itself when the disk is full, for one.
+        if self.conn.is_autocommit() || (answer.is_err() && self.conn.total_changes() != before) {
+            return Err(GroupError::Spoilt);
         }
         Ok(answer)
     }
@@ -162,12 +171,22 @@ impl WriterThread {
     fn run_guarded(&mut self, job: &mut Job) -> Result<Answer, GroupError> {
         self.execute("SAVEPOINT job")?;
         let answer = self.run(job);
+        if self.conn.is_autocommit() {
+            return Err(GroupError::Spoilt);
+        }
         if answer.is_err() {
-            // Fails, and with it the group, if SQLite has rolled back everything by itself.
             self.execute("ROLLBACK TO job")?;
         }
         self.execute("RELEASE job")?;
         Ok(answer)
+    }
+
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "cannot roll back");
+        }
     }
 
     fn run(&mut self, job: &mut Job) -> Answer {
@@ -213,15 +232,10 @@ impl WriterThread {
     }
 }
 
-impl GroupError {
-    /// What each of the group hears.
-    fn answer(&self) -> StoreError {
-        match self {
-            Self::Store(rusqlite::Error::SqliteFailure(code, text)) => {
-                store_error(rusqlite::Error::SqliteFailure(*code, text.clone()))
-            }
-            Self::Store(error) => StoreError::unavailable(error.to_string()),
-            Self::Dirty => StoreError::unavailable("a unit of work could not be taken back"),
-        }
+/// The same for each of the group.
+fn copy(error: &rusqlite::Error) -> StoreError {
+    match error {
+        rusqlite::Error::SqliteFailure(code, text) => store_error(rusqlite::Error::SqliteFailure(*code, text.clone())),
+        error => StoreError::unavailable(error.to_string()),
     }
 }

@@ -1,5 +1,7 @@
 //! The SQLite store keeps the contract of stores.
 
+#![allow(clippy::unwrap_used)] // these are tests
+
 use chat_store_sqlite::{Options, SqliteStore};
 use tempfile::TempDir;
 

@@ -1,0 +1,110 @@
+//! Copies of a live store.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chat_core::model::Seq;
+use chat_core::store::{AccountStore, MessageStore, Store};
+use chat_core::testkit::store::{Draft, World, append};
+use chat_store_sqlite::{BackupError, DATABASE_FILE, OpenError, Options, SqliteStore};
+
+async fn world(directory: &Path) -> (Arc<SqliteStore>, World) {
+    let store = Arc::new(SqliteStore::open(directory, Options::default()).await.unwrap());
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    (store, world)
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_one_snapshot_of_a_store_at_work() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, world) = world(source.path()).await;
+    let writer = {
+        let (store, group, alice) = (Arc::clone(&store), world.group, world.alice);
+        tokio::spawn(async move {
+            let mut acked = Vec::new();
+            for _ in 0..300 {
+                let drafts = vec![Draft::message("a"), Draft::message("b")];
+                acked.extend(append(&*store, group, alice, drafts).await.unwrap());
+            }
+            acked
+        })
+    };
+    let before = append(&*store, world.group, world.bob, vec![Draft::message("before")])
+        .await
+        .unwrap();
+    let copy = target.path().join(DATABASE_FILE);
+    store.backup_to(&copy).await.unwrap();
+    assert_eq!(files(target.path()), [DATABASE_FILE]);
+    writer.await.unwrap();
+
+    assert_eq!(common::integrity(target.path()), "ok");
+    let restored = SqliteStore::open(target.path(), Options::default()).await.unwrap();
+    let original = store
+        .events(world.group, Seq(1), Seq(u64::MAX), u32::MAX)
+        .await
+        .unwrap();
+    let events = restored
+        .events(world.group, Seq(1), Seq(u64::MAX), u32::MAX)
+        .await
+        .unwrap();
+    assert_eq!(events, original[..events.len()]);
+    assert!(
+        events.contains(&before[0]),
+        "what was acknowledged before the backup began"
+    );
+    assert!(restored.account_by_name("alice").await.unwrap().is_some());
+    // Whoever starts from a backup has gone back in history.
+    assert_ne!(restored.epoch().await.unwrap(), store.epoch().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_backup_runs_beside_the_process_that_has_the_store() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, world) = world(source.path()).await;
+    let copy = target.path().join("backup.db");
+    chat_store_sqlite::backup(source.path(), &copy).await.unwrap();
+    append(&*store, world.group, world.alice, vec![Draft::message("after")])
+        .await
+        .unwrap();
+    assert_eq!(files(target.path()), ["backup.db"]);
+}
+
+#[tokio::test]
+async fn a_backup_overwrites_nothing() {
+    let source = tempfile::tempdir().unwrap();
+    let (store, _world) = world(source.path()).await;
+    let live = source.path().join(DATABASE_FILE);
+    let refused = store.backup_to(&live).await;
+    assert!(matches!(refused, Err(BackupError::Exists(path)) if path == live));
+    assert!(store.account_by_name("alice").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_leaves_no_file() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, _world) = world(source.path()).await;
+    let nowhere = target.path().join("missing").join("backup.db");
+    let failed = store.backup_to(&nowhere).await;
+    assert!(matches!(failed, Err(BackupError::Write(..))), "{failed:?}");
+    let empty = tempfile::tempdir().unwrap();
+    let failed = chat_store_sqlite::backup(empty.path(), target.path().join("backup.db")).await;
+    assert!(
+        matches!(failed, Err(BackupError::Open(OpenError::NotWritable { .. }))),
+        "{failed:?}"
+    );
+    assert_eq!(files(target.path()), Vec::<String>::new());
+    assert_eq!(files(empty.path()), Vec::<String>::new());
+}

@@ -1,0 +1,70 @@
+//! Killed with SIGKILL at any moment, the store loses nothing that it acknowledged.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::Ack;
+
+/// Set for the process that is to be killed: its data directory.
+const CHILD: &str = "CHAT_STORE_CHILD";
+/// How often to kill; the slow suite asks for more.
+const ROUNDS: &str = "CHAT_STORE_KILL_ROUNDS";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_events_survive_kill_9() {
+    let rounds: u64 = std::env::var(ROUNDS).map_or(5, |rounds| rounds.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let mut acks = Vec::new();
+    for round in 0..rounds {
+        // Different moments: set-up, the first commits, in the middle of many.
+        let acks_until_kill = (round * 7919) % 2000;
+        let path = directory.path().to_owned();
+        let more = tokio::task::spawn_blocking(move || run_and_kill(&path, acks_until_kill))
+            .await
+            .unwrap();
+        assert!(more.len() as u64 >= acks_until_kill);
+        acks.extend(more);
+        let stored = common::verify(directory.path(), &acks).await;
+        assert!(stored >= acks.len() as u64);
+    }
+    println!("{rounds} kills, {} acknowledged events, none lost", acks.len());
+}
+
+/// Starts a process that appends, and kills it after so many acknowledgements.
+fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_process_to_kill", "--nocapture", "--test-threads=1"])
+        .env(CHILD, directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut acks = Vec::new();
+    let mut killed = false;
+    let mut line = String::new();
+    while out.read_line(&mut line).unwrap() > 0 {
+        acks.extend(Ack::parse(&line));
+        line.clear();
+        if !killed && acks.len() as u64 >= acks_until_kill {
+            child.kill().unwrap();
+            killed = true;
+        }
+    }
+    child.wait().unwrap();
+    assert!(killed, "it ended by itself");
+    acks
+}
+
+/// Does nothing but in the process that the test above starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_process_to_kill() {
+    if let Some(directory) = std::env::var_os(CHILD) {
+        println!();
+        common::append_forever(Path::new(&directory)).await;
+    }
+}

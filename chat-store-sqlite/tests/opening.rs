@@ -1,0 +1,385 @@
+//! Data directories: reopened, shared by mistake, damaged, from the future, full.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+mod common;
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chat_core::model::{ConversationId, DeviceId, Member, PageFrom, Role, Seq, UserId};
+use chat_core::store::{
+    AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
+};
+use chat_core::testkit::store::{Draft, World, act, append, new_account};
+use chat_store_sqlite::{DATABASE_FILE, OpenError, Options, SqliteStore};
+use rusqlite::Connection;
+
+async fn open(directory: &Path) -> Arc<SqliteStore> {
+    Arc::new(SqliteStore::open(directory, Options::default()).await.unwrap())
+}
+
+async fn open_error(directory: &Path) -> OpenError {
+    SqliteStore::open(directory, Options::default()).await.unwrap_err()
+}
+
+fn raw(directory: &Path) -> Connection {
+    Connection::open(directory.join(DATABASE_FILE)).unwrap()
+}
+
+fn messages(count: usize, bytes: usize) -> Vec<Draft> {
+    vec![(); count]
+        .iter()
+        .map(|()| Draft::message("x".repeat(bytes)))
+        .collect()
+}
+
+/// Message and causes, as a log shows them.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+#[tokio::test]
+async fn everything_is_there_after_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let device = store.devices(world.bob).await.unwrap()[0].id;
+    let events = append(&*store, world.group, world.alice, messages(3, 10))
+        .await
+        .unwrap();
+    store
+        .advance_cursors(&[(world.bob, device, world.group, Seq(2))])
+        .await
+        .unwrap();
+    store.advance_reads(&[(world.bob, world.group, Seq(1))]).await.unwrap();
+    let before = store.head(world.bob, device, world.group).await.unwrap();
+    let epoch = store.epoch().await.unwrap();
+    store.close().await;
+    drop((store, world.store));
+
+    let store = open(directory.path()).await;
+    assert_eq!(store.epoch().await.unwrap(), epoch);
+    assert_eq!(store.head(world.bob, device, world.group).await.unwrap(), before);
+    assert_eq!(store.events(world.group, Seq(1), Seq(9), 9).await.unwrap(), events);
+    let more = append(&*store, world.group, world.alice, messages(1, 1)).await.unwrap();
+    assert_eq!(more[0].seq, Seq(4));
+}
+
+#[tokio::test]
+async fn dropping_finishes_what_was_begun_and_frees_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..5_u64 {
+        let store = open(directory.path()).await;
+        let name: &'static str = ["a", "b", "c", "d", "e"][round as usize];
+        let made = act(&*store, move |tx| {
+            Box::pin(async move { Ok(tx.create_account(new_account(name)).await?) })
+        });
+        assert_eq!(made.await.unwrap(), Some(UserId(round + 1)));
+        drop(store);
+    }
+    assert_eq!(
+        open(directory.path()).await.search_accounts("", 9).await.unwrap().len(),
+        5
+    );
+}
+
+#[tokio::test]
+async fn a_second_opener_is_refused_and_told_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let error = open_error(directory.path()).await;
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains(&directory.path().display().to_string()) && text.contains("stop that one first"),
+        "{text}"
+    );
+    store.close().await;
+    open(directory.path()).await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).await.close().await;
+    let conn = raw(directory.path());
+    conn.execute(
+        "INSERT INTO migration (version, name, checksum) VALUES (99, 'future', x'00')",
+        [],
+    )
+    .unwrap();
+    drop(conn);
+    let error = open_error(directory.path()).await;
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }), "{error:?}");
+    let version: u32 = raw(directory.path())
+        .query_row("SELECT MAX(version) FROM migration", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 99);
+}
+
+#[tokio::test]
+async fn a_changed_migration_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).await.close().await;
+    raw(directory.path())
+        .execute("UPDATE migration SET checksum = x'00'", [])
+        .unwrap();
+    let error = open_error(directory.path()).await;
+    assert!(
+        matches!(error, OpenError::ChangedMigration { version: 1, .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    raw(directory.path())
+        .execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
+        .unwrap();
+    let before = std::fs::read(directory.path().join(DATABASE_FILE)).unwrap();
+    let error = open_error(directory.path()).await;
+    assert!(matches!(error, OpenError::NotADatabase { .. }), "{error:?}");
+    let after: u32 = raw(directory.path())
+        .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(after, 1);
+    assert!(!before.is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_header_is_a_clear_error() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).await.close().await;
+    let path = directory.path().join(DATABASE_FILE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[..64].fill(0x5a);
+    std::fs::write(&path, bytes).unwrap();
+    let error = open_error(directory.path()).await;
+    assert!(matches!(error, OpenError::NotADatabase { .. }), "{error:?}");
+    assert!(chain(&error).contains("restore it from a backup"), "{}", chain(&error));
+}
+
+#[tokio::test]
+async fn damaged_pages_are_an_error_and_never_an_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    append(&*store, world.group, world.alice, messages(100, 1000))
+        .await
+        .unwrap();
+    store.close().await;
+    drop((store, world.store));
+    let path = directory.path().join(DATABASE_FILE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // All but the schema, which stands on the first page.
+    bytes[4096..].iter_mut().step_by(3).for_each(|byte| *byte ^= 0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    match SqliteStore::open(directory.path(), Options::default()).await {
+        Err(error) => assert!(matches!(error, OpenError::NotADatabase { .. }), "{error:?}"),
+        Ok(store) => {
+            let answer = store.events(ConversationId(2), Seq(1), Seq(100), 100).await;
+            assert!(matches!(answer, Err(StoreError::Corrupt(_))), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_written_is_a_clear_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    // Nobody, not even root, can make files in these.
+    for path in [file.join("data"), file, "/proc/self".into()] {
+        let error = open_error(&path).await;
+        assert!(matches!(error, OpenError::NotWritable { .. }), "{error:?}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_keeps_what_it_has_and_recovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    options.max_pages = Some(100);
+    let store = Arc::new(SqliteStore::open(directory.path(), options).await.unwrap());
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let mut acked = Vec::new();
+    let error = loop {
+        match append(&*store, world.group, world.alice, messages(4, 2000)).await {
+            Ok(events) => acked.extend(events),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(error, StoreError::Full(_)) && error.is_retryable(),
+        "{error:?}"
+    );
+    assert!(!acked.is_empty());
+    // Many at once: none is acknowledged by mistake, and what needs no room still works.
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (store, group, alice) = (Arc::clone(&store), world.group, world.alice);
+        tasks.spawn(async move { append(&*store, group, alice, messages(4, 2000)).await });
+    }
+    for answer in tasks.join_all().await {
+        assert!(matches!(answer, Err(StoreError::Full(_))), "{answer:?}");
+    }
+    store.advance_reads(&[(world.bob, world.group, Seq(1))]).await.unwrap();
+    assert_eq!(
+        store
+            .events(world.group, Seq(1), Seq(u64::MAX), u32::MAX)
+            .await
+            .unwrap(),
+        acked
+    );
+    store.close().await;
+    drop((store, world.store));
+
+    let store = open(directory.path()).await;
+    let more = append(&*store, world.group, world.alice, messages(4, 2000))
+        .await
+        .unwrap();
+    assert_eq!(more[0].seq.0, acked.len() as u64 + 1);
+    store.close().await;
+    assert_eq!(common::integrity(directory.path()), "ok");
+}
+
+#[tokio::test]
+async fn what_was_erased_is_in_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let secret = "a secret that nobody may find";
+    append(
+        &*store,
+        world.group,
+        world.alice,
+        vec![Draft::message(secret), Draft::message("kept")],
+    )
+    .await
+    .unwrap();
+    let group = world.group;
+    let erase = act(&*store, move |tx| {
+        Box::pin(async move {
+            tx.lock_conversation(group).await?;
+            Ok(tx
+                .erase(group, Seq(1), Seq(1), b"stone".as_slice().into(), Vec::new().into())
+                .await?)
+        })
+    });
+    erase.await.unwrap();
+    store.close().await;
+    drop((store, world.store));
+    let mut kept = false;
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(!holds(secret));
+        kept |= holds("kept");
+    }
+    assert!(kept);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_overloaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    options.max_waiting_units = 2;
+    options.max_waiting_reads = 2;
+    let store = Arc::new(SqliteStore::open(directory.path(), options).await.unwrap());
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        let (store, group, alice) = (Arc::clone(&store), world.group, world.alice);
+        tasks.spawn(async move { append(&*store, group, alice, messages(1, 1)).await });
+    }
+    let (mut acked, mut refused) = (0, 0);
+    for answer in tasks.join_all().await {
+        match answer {
+            Ok(_) => acked += 1,
+            Err(StoreError::Overloaded) => refused += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!(acked > 0 && refused > 0, "{acked} acknowledged, {refused} refused");
+    let row = store.conversation(world.group).await.unwrap().unwrap();
+    assert_eq!(row.last_seq, Seq(acked));
+}
+
+/// Writes, then waits for something that is not its transaction.
+#[derive(Debug)]
+struct Dawdler;
+
+#[async_trait]
+impl Unit for Dawdler {
+    async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
+        tx.create_account(new_account("alice")).await?;
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_unit_that_waits_for_something_else_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let answer = store.transact(Box::new(Dawdler)).await;
+    assert!(matches!(answer, Err(StoreError::Corrupt(_))));
+    assert_eq!(store.account_by_name("alice").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn heads_of_two_thousand_conversations_are_one_quick_read() {
+    const COUNT: u64 = 2000;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let reader = UserId(1);
+    for batch in 0..COUNT / 100 {
+        let work = act(&*store, move |tx| {
+            Box::pin(async move {
+                for number in 1..=100 {
+                    let id = tx.create_conversation(common::group(batch * 100 + number)).await?;
+                    let id = id.ok_or(TxError::Abort)?;
+                    tx.put_member(&Member::active(id, reader, Role::Member, Seq(1))).await?;
+                    chat_core::testkit::store::append_to(tx, id, UserId(2), &messages(5, 50)).await?;
+                    tx.advance_read(id, &[(reader, Seq(number % 6))]).await?;
+                }
+                Ok(())
+            })
+        });
+        work.await.unwrap();
+    }
+    let started = std::time::Instant::now();
+    let heads = store.heads(reader, DeviceId([0; 16])).await.unwrap();
+    let took = started.elapsed();
+    println!("{COUNT} heads in {took:?}");
+    assert_eq!(heads.len() as u64, COUNT);
+    for head in heads {
+        assert_eq!(head.unread, 5 - head.member.read_seq.0);
+    }
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+    let page = chat_core::model::Page {
+        from: PageFrom::Newest,
+        max_events: 2,
+        max_bytes: 1000,
+    };
+    assert!(
+        store
+            .events_for(reader, ConversationId(1), page)
+            .await
+            .unwrap()
+            .unwrap()
+            .more
+    );
+}
