@@ -18,6 +18,7 @@ mod convert;
 mod error;
 mod event;
 mod packet;
+mod send;
 mod wire;
 
 #[cfg(test)]

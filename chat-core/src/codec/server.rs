@@ -4,11 +4,12 @@ use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
 use super::convert::{enums, requests, results};
-use super::error::{DecodeError, Malformed};
+use super::error::{DecodeError, Malformed, Refusal};
 use super::event::EventFields;
 use super::frame::{PREFIX, put_prefix};
-use super::packet::{Answer, Failure, Request, RequestId};
+use super::packet::{Answer, Failure, Request, RequestId, RequestKind};
 use super::proto::{self, client_packet::Command as Wire, server_packet::Packet};
+use super::send;
 use super::wire::{Encode, Fields, message_len};
 use crate::model::{CloseCode, Event, HistoryPage, Outcome, PageFrom, Push, ReplyCode};
 
@@ -26,6 +27,9 @@ mod tag {
 /// # Errors
 /// [`DecodeError::Malformed`]: close. [`DecodeError::Refused`]: reply, and go on.
 pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeError> {
+    if let Some((id, command)) = send::decode(&packet, max_text) {
+        return request(id, command.map(RequestKind::Command));
+    }
     let packet = proto::ClientPacket::decode(packet).map_err(Malformed::from)?;
     let id = RequestId(packet.request_id);
     let Some(command) = packet.command else {
@@ -42,7 +46,11 @@ pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeE
     if !id.wants_reply() && !may_go_unanswered(&command) {
         return Err(Malformed::NoRequestId.into());
     }
-    match requests::to_request(command, max_text) {
+    request(id, requests::to_request(command, max_text))
+}
+
+fn request(id: RequestId, kind: Result<RequestKind, Refusal>) -> Result<Request, DecodeError> {
+    match kind {
         Ok(kind) => Ok(Request { id, kind }),
         Err(refusal) => Err(DecodeError::Refused {
             request_id: id,

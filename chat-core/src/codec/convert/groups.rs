@@ -24,14 +24,10 @@ pub(super) fn to_create(create: proto::CreateGroup) -> Result<Command, Refusal> 
 }
 
 pub(super) fn to_search(search: proto::SearchGroups) -> Result<Command, Refusal> {
-    let limit = parts::to_limit(search.limit, 20, 50)?;
-    let query = people::to_query(&search.query)?;
+    let canonical = |query: &str| GroupName::parse_any(query).map(|name| name.key());
     Ok(Command::SearchGroups {
-        query: match GroupName::parse_any(query) {
-            Ok(name) => name.key(),
-            Err(_) => query.to_lowercase(), // the beginning of a name need not be a name
-        },
-        limit,
+        query: people::to_query(&search.query, canonical)?,
+        limit: parts::to_limit(search.limit, 20, 50)?,
     })
 }
 

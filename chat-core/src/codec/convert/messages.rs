@@ -1,5 +1,7 @@
 //! Drafts and where they end up.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::parts;
@@ -13,27 +15,46 @@ use crate::model::{
 /// Most members that one message calls on.
 const MAX_MENTIONS: usize = 50;
 
+/// A `SendMessage`, with its text still where it arrived or in a string of its own.
+#[derive(Default)]
+pub(in crate::codec) struct SendFields<'a, T> {
+    pub(in crate::codec) conversation: Option<proto::ConversationRef>,
+    pub(in crate::codec) client_message_id: &'a [u8],
+    pub(in crate::codec) text: T,
+    pub(in crate::codec) reply_to: u64,
+    pub(in crate::codec) mentions: Vec<u64>,
+    pub(in crate::codec) mention_all: bool,
+}
+
 pub(super) fn to_send(send: proto::SendMessage, max_text: usize) -> Result<Command, Refusal> {
-    if send.mentions.len() > MAX_MENTIONS {
-        return Err(Refusal::argument(format!("at most {MAX_MENTIONS} mentions")));
-    }
-    to_draft(
-        send.conversation,
-        &send.client_message_id,
-        DraftContent::Message {
-            text: MessageText::with_limit(send.text, max_text)?,
-            reply_to: match send.reply_to {
+    let fields = SendFields {
+        conversation: send.conversation,
+        client_message_id: &send.client_message_id,
+        text: send.text,
+        reply_to: send.reply_to,
+        mentions: send.mentions,
+        mention_all: send.mention_all,
+    };
+    fields.into_command(max_text)
+}
+
+impl<T: Into<Arc<str>> + AsRef<str>> SendFields<'_, T> {
+    pub(in crate::codec) fn into_command(self, max_text: usize) -> Result<Command, Refusal> {
+        if self.mentions.len() > MAX_MENTIONS {
+            return Err(Refusal::argument(format!("at most {MAX_MENTIONS} mentions")));
+        }
+        let mentions = self.mentions.into_iter().map(parts::to_user_id);
+        let content = DraftContent::Message {
+            text: MessageText::with_limit(self.text, max_text)?,
+            reply_to: match self.reply_to {
                 0 => None,
                 seq => Some(parts::to_seq(seq, "reply_to")?),
             },
-            mentions: send
-                .mentions
-                .into_iter()
-                .map(parts::to_user_id)
-                .collect::<Result<Vec<UserId>, _>>()?,
-            mention_all: send.mention_all,
-        },
-    )
+            mentions: mentions.collect::<Result<Vec<UserId>, _>>()?,
+            mention_all: self.mention_all,
+        };
+        to_draft(self.conversation, self.client_message_id, content)
+    }
 }
 
 pub(super) fn to_edit(edit: proto::EditMessage, max_text: usize) -> Result<Command, Refusal> {

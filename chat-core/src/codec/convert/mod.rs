@@ -15,3 +15,4 @@ mod parts;
 mod people;
 
 pub(super) use login::{hello, login, register, resume};
+pub(super) use messages::SendFields;

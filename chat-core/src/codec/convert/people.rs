@@ -12,21 +12,23 @@ const MAX_USERS: usize = 200;
 const MAX_QUERY: usize = 256;
 
 pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, Refusal> {
-    let limit = parts::to_limit(search.limit, 20, 50)?;
-    let query = to_query(&search.query)?;
+    let canonical = |query: &str| UserName::parse_any(query).map(|name| name.as_str().to_owned());
     Ok(Command::SearchUsers {
-        query: match UserName::parse_any(query) {
-            Ok(name) => name.as_str().to_owned(),
-            Err(_) => query.to_lowercase(), // the beginning of a name need not be a name
-        },
-        limit,
+        query: to_query(&search.query, canonical)?,
+        limit: parts::to_limit(search.limit, 20, 50)?,
     })
 }
 
-pub(super) fn to_query(query: &str) -> Result<&str, Refusal> {
+/// What to search for: in canonical form if it is a name; the beginning of one need not be.
+pub(super) fn to_query<E>(query: &str, canonical: impl Fn(&str) -> Result<String, E>) -> Result<String, Refusal> {
+    let fits = |query: &str| (1..=MAX_QUERY).contains(&query.len());
     let query = query.trim();
-    if (1..=MAX_QUERY).contains(&query.len()) {
-        Ok(query)
+    let folded = match fits(query) {
+        true => canonical(query).unwrap_or_else(|_| query.to_lowercase()),
+        false => String::new(),
+    };
+    if fits(&folded) {
+        Ok(folded)
     } else {
         Err(Refusal::argument(format!("query has 1 to {MAX_QUERY} bytes")))
     }

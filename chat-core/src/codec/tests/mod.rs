@@ -1,3 +1,7 @@
 mod frames;
+mod golden;
+mod hostile;
+mod names;
+mod random;
 mod samples;
 mod trip;

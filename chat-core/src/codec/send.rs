@@ -1,0 +1,65 @@
+//! `SendMessage` read by hand, straight from the packet: of all requests the one that comes most, and the one whose text would
+//! otherwise be copied twice.
+//!
+//! Only the plain shape that clients write is read here. Whatever is unusual (a field twice, an unknown one, mentions, broken
+//! UTF-8) is left to the generated code, which has the last word on what is well-formed.
+
+use prost::Message as _;
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+use super::convert::SendFields;
+use super::error::Refusal;
+use super::packet::RequestId;
+use super::proto;
+use crate::model::Command;
+
+/// Fields of `chat.v1.ClientPacket`.
+const REQUEST_ID: u32 = 1;
+const SEND_MESSAGE: u32 = 60;
+
+/// Reads a packet that is nothing but a plain `SendMessage` with a request id; `None`: it is something else.
+pub(super) fn decode(packet: &[u8], max_text: usize) -> Option<(RequestId, Result<Command, Refusal>)> {
+    let mut rest = packet;
+    let (REQUEST_ID, WireType::Varint) = decode_key(&mut rest).ok()? else {
+        return None;
+    };
+    let id = RequestId(decode_varint(&mut rest).ok()?);
+    let (SEND_MESSAGE, WireType::LengthDelimited) = decode_key(&mut rest).ok()? else {
+        return None;
+    };
+    let message = take_bytes(&mut rest)?;
+    if !rest.is_empty() || !id.wants_reply() {
+        return None;
+    }
+    Some((id, fields(message)?.into_command(max_text)))
+}
+
+fn fields(mut rest: &[u8]) -> Option<SendFields<'_, &str>> {
+    let mut send = SendFields::default();
+    let mut last = 0;
+    while !rest.is_empty() {
+        let (tag, wire) = decode_key(&mut rest).ok()?;
+        if tag <= last {
+            return None; // twice, or in another order than everybody writes
+        }
+        last = tag;
+        match (tag, wire) {
+            (1, WireType::LengthDelimited) => {
+                send.conversation = Some(proto::ConversationRef::decode(take_bytes(&mut rest)?).ok()?);
+            }
+            (2, WireType::LengthDelimited) => send.client_message_id = take_bytes(&mut rest)?,
+            (3, WireType::LengthDelimited) => send.text = std::str::from_utf8(take_bytes(&mut rest)?).ok()?,
+            (4, WireType::Varint) => send.reply_to = decode_varint(&mut rest).ok()?,
+            (6, WireType::Varint) => send.mention_all = decode_varint(&mut rest).ok()? != 0,
+            _ => return None,
+        }
+    }
+    Some(send)
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(decode_varint(rest).ok()?).ok()?;
+    let (bytes, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(bytes)
+}

@@ -1,0 +1,82 @@
+//! Bytes of every packet and body, as they are written to wires and stores. Changing one is a decision: `UPDATE_GOLDEN=1`
+//! writes the files anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use bytes::BytesMut;
+
+use super::samples;
+use crate::codec::{Request, RequestId, body, client, server};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Compares with `tests/golden/NAME.txt`: a line `name hex` each.
+fn check(name: &str, lines: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let made: String = lines
+        .into_iter()
+        .map(|(name, bytes)| format!("{name} {}\n", hex(&bytes)))
+        .collect();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    for (made, kept) in made.lines().zip(kept.lines()) {
+        assert_eq!(made, kept, "in {}", path.display());
+    }
+    assert_eq!(
+        made.lines().count(),
+        kept.lines().count(),
+        "lines of {}",
+        path.display()
+    );
+}
+
+#[test]
+fn requests() {
+    check(
+        "requests.txt",
+        samples::requests().into_iter().map(|(name, kind)| {
+            let mut out = BytesMut::new();
+            let id = RequestId(77);
+            client::encode_request(&Request { id, kind }, &mut out);
+            (name, out.to_vec())
+        }),
+    );
+}
+
+#[test]
+fn replies() {
+    check(
+        "replies.txt",
+        samples::results().into_iter().map(|(name, result)| {
+            let mut out = BytesMut::new();
+            server::encode_reply(RequestId(77), &result, &mut out);
+            (name, out.to_vec())
+        }),
+    );
+}
+
+#[test]
+fn pushes() {
+    let frames = samples::pushes().into_iter();
+    check(
+        "pushes.txt",
+        frames.map(|(name, push)| (name, server::encode_push(&push).to_vec())),
+    );
+}
+
+#[test]
+fn bodies() {
+    let bodies = samples::bodies().into_iter();
+    check(
+        "bodies.txt",
+        bodies.map(|(name, sample)| (name, body::encode(&sample).to_vec())),
+    );
+}
