@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod codec;
 pub mod hooks;
 pub mod model;
+pub mod router;
 pub mod secure;
 pub mod session;
 pub mod store;

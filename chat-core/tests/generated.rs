@@ -7,22 +7,28 @@ use std::path::Path;
 fn generated_code_is_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = tempfile::tempdir().unwrap();
-    let descriptors = protox::compile(["chat/v1/client.proto"], [root.join("proto")]).unwrap();
+    let files = ["chat/v1/client.proto", "chat/v1/node.proto"];
+    let descriptors = protox::compile(files, [root.join("proto")]).unwrap();
     prost_build::Config::new()
         .bytes(["."])
         .out_dir(out.path())
         .compile_fds(descriptors)
         .unwrap();
 
-    let made = std::fs::read_to_string(out.path().join("chat.v1.rs")).unwrap();
-    let checked_in = root.join("src/codec/generated/chat.v1.rs");
-    if std::env::var_os("UPDATE_GENERATED").is_some() {
-        std::fs::write(&checked_in, &made).unwrap();
+    for (name, folder) in [
+        ("chat.v1.rs", "src/codec/generated"),
+        ("chat.node.v1.rs", "src/router/generated"),
+    ] {
+        let made = std::fs::read_to_string(out.path().join(name)).unwrap();
+        let checked_in = root.join(folder).join(name);
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::write(&checked_in, &made).unwrap();
+        }
+        let kept = std::fs::read_to_string(&checked_in).unwrap();
+        assert!(
+            kept == made,
+            "{} is stale: run this test with UPDATE_GENERATED=1",
+            checked_in.display()
+        );
     }
-    let kept = std::fs::read_to_string(&checked_in).unwrap();
-    assert!(
-        kept == made,
-        "{} is stale: run this test with UPDATE_GENERATED=1",
-        checked_in.display()
-    );
 }

@@ -26,7 +26,10 @@ fn keys() -> Arc<ServerKeys> {
 fn channels() -> (Channel, Channel) {
     let (keys, now) = (keys(), Instant::now());
     let mut client = ClientHandshake::new("fuzz", PinPolicy::exactly(keys.fingerprint())).expect("a valid name");
-    let hello = ServerHandshake::new().feed(client.hello()).expect("a valid hello").expect("a whole hello");
+    let hello = ServerHandshake::new()
+        .feed(client.hello())
+        .expect("a valid hello")
+        .expect("a whole hello");
     let accepted = hello.accept(&keys, now).expect("an honest client");
     match client.feed(now, UNIX_NOW, &accepted.reply).expect("an honest server") {
         ClientProgress::Done(connected) => (connected.channel, accepted.channel),

@@ -4,11 +4,15 @@
 //! it. A bus that knows it may have lost something says [`Delivery::Gap`]; nodes then look into the store. Nodes also look
 //! by themselves (beacons, sweeps), because a bus may lose something without knowing.
 
+mod memory;
+
 use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
+
+pub use memory::MemoryBus;
 
 use crate::model::{ConversationId, NodeId, UserId};
 

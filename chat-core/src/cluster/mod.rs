@@ -1,11 +1,15 @@
 //! Ports to soft state that expires unless it is renewed: which nodes there are, and which users can be reached.
 
+mod memory;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::watch;
+
+pub use memory::{MemoryDiscovery, MemoryPresence};
 
 use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 

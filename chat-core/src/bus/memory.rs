@@ -1,0 +1,166 @@
+//! A bus inside one process.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::{BusError, Delivery, MessageBus, Subscriber, Topic, Topics};
+
+/// Envelopes that wait for one subscriber. Beyond it, the oldest are dropped and a [`Delivery::Gap`] says so.
+const QUEUE: usize = 4096;
+
+/// A bus between engines of one process: clones are the same bus. Loses nothing, unless a subscriber falls 4096 envelopes behind.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryBus {
+    hub: Arc<Mutex<Hub>>,
+}
+
+#[derive(Debug, Default)]
+struct Hub {
+    subscribers: Vec<Arc<Mailbox>>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    state: Mutex<MailboxState>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct MailboxState {
+    topics: HashSet<Topic>,
+    queue: VecDeque<Delivery>,
+    closed: bool,
+}
+
+impl MemoryBus {
+    /// A bus without subscribers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn hub(&self) -> MutexGuard<'_, Hub> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mailbox {
+    fn state(&self) -> MutexGuard<'_, MailboxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(&self, topic: Topic, envelope: &Bytes) {
+        let mut state = self.state();
+        if !state.topics.contains(&topic) {
+            return;
+        }
+        if state.queue.len() >= QUEUE {
+            state.queue.clear();
+            state.queue.push_back(Delivery::Gap);
+        }
+        state.queue.push_back(Delivery::Envelope(topic, envelope.clone()));
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.arrived.notify_one();
+    }
+}
+
+#[async_trait]
+impl MessageBus for MemoryBus {
+    async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
+        let hub = self.hub();
+        if hub.closed {
+            return Err(BusError::Closed);
+        }
+        hub.subscribers
+            .iter()
+            .for_each(|mailbox| mailbox.deliver(topic, &envelope));
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
+        let mut hub = self.hub();
+        if hub.closed {
+            return Err(BusError::Closed);
+        }
+        let mailbox = Arc::new(Mailbox::default());
+        hub.subscribers.push(Arc::clone(&mailbox));
+        drop(hub);
+        Ok(Box::new(MemorySubscriber {
+            bus: self.clone(),
+            mailbox,
+        }))
+    }
+
+    async fn close(&self) {
+        let mut hub = self.hub();
+        hub.closed = true;
+        hub.subscribers.drain(..).for_each(|mailbox| mailbox.close());
+    }
+}
+
+#[derive(Debug)]
+struct MemorySubscriber {
+    bus: MemoryBus,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Drop for MemorySubscriber {
+    fn drop(&mut self) {
+        self.bus
+            .hub()
+            .subscribers
+            .retain(|other| !Arc::ptr_eq(other, &self.mailbox));
+    }
+}
+
+#[async_trait]
+impl Subscriber for MemorySubscriber {
+    fn topics(&self) -> Box<dyn Topics> {
+        Box::new(MemoryTopics(Arc::clone(&self.mailbox)))
+    }
+
+    async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            {
+                let mut state = self.mailbox.state();
+                if let Some(delivery) = state.queue.pop_front() {
+                    return Some(delivery);
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            self.mailbox.arrived.notified().await;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MemoryTopics(Arc<Mailbox>);
+
+#[async_trait]
+impl Topics for MemoryTopics {
+    async fn subscribe(&self, topic: Topic) -> Result<(), BusError> {
+        let mut state = self.0.state();
+        if state.closed {
+            return Err(BusError::Closed);
+        }
+        state.topics.insert(topic);
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError> {
+        self.0.state().topics.remove(&topic);
+        Ok(())
+    }
+}

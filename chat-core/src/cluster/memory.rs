@@ -1,0 +1,133 @@
+//! Soft state inside one process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{ClusterError, Discovery, NodeInfo, Nodes, Presence};
+use crate::model::{DeviceId, NodeId, PresenceState, UserId};
+
+/// Knows the nodes of one process: clones know the same. A node is known until it leaves.
+#[derive(Clone, Debug)]
+pub struct MemoryDiscovery {
+    nodes: Arc<watch::Sender<Nodes>>,
+}
+
+impl Default for MemoryDiscovery {
+    fn default() -> Self {
+        Self {
+            nodes: Arc::new(watch::Sender::new(Arc::from([]))),
+        }
+    }
+}
+
+impl MemoryDiscovery {
+    /// Knows no nodes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces what is known of one node; `None` forgets it. A claim of an older life than the known one changes nothing.
+    fn replace(&self, id: NodeId, info: Option<NodeInfo>) {
+        self.nodes.send_modify(|nodes| {
+            let known = nodes.iter().find(|node| node.id == id);
+            let stale = |info: &NodeInfo| known.is_some_and(|known| known.incarnation > info.incarnation);
+            if info.as_ref().is_some_and(stale) {
+                return;
+            }
+            let others = nodes.iter().filter(|node| node.id != id).cloned();
+            *nodes = others.chain(info).collect();
+        });
+    }
+}
+
+#[async_trait]
+impl Discovery for MemoryDiscovery {
+    async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError> {
+        self.replace(me.id, Some(me));
+        Ok(self.nodes.subscribe())
+    }
+
+    async fn update(&self, me: NodeInfo) -> Result<(), ClusterError> {
+        self.replace(me.id, Some(me));
+        Ok(())
+    }
+
+    async fn leave(&self, id: NodeId) -> Result<(), ClusterError> {
+        self.replace(id, None);
+        Ok(())
+    }
+}
+
+/// Knows who is connected to the nodes of one process: clones know the same.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryPresence {
+    claims: Arc<Mutex<HashMap<UserId, Vec<Claim>>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    device: DeviceId,
+    node: NodeId,
+    state: PresenceState,
+}
+
+impl MemoryPresence {
+    /// Knows nobody.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets what a node claimed, as a lease that runs out does.
+    pub fn expire(&self, node: NodeId) {
+        self.claims().retain(|_, claims| {
+            claims.retain(|claim| claim.node != node);
+            !claims.is_empty()
+        });
+    }
+
+    fn claims(&self) -> MutexGuard<'_, HashMap<UserId, Vec<Claim>>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Presence for MemoryPresence {
+    async fn set(
+        &self,
+        node: NodeId,
+        user: UserId,
+        device: DeviceId,
+        state: PresenceState,
+    ) -> Result<(), ClusterError> {
+        let mut all = self.claims();
+        let claims = all.entry(user).or_default();
+        claims.retain(|claim| claim.device != device);
+        claims.push(Claim { device, node, state });
+        Ok(())
+    }
+
+    async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError> {
+        let mut all = self.claims();
+        if let Some(claims) = all.get_mut(&user) {
+            claims.retain(|claim| claim.device != device || claim.node != node);
+            if claims.is_empty() {
+                all.remove(&user);
+            }
+        }
+        Ok(())
+    }
+
+    async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
+        let all = self.claims();
+        let of = |user: &UserId| all.get(user).map(|claims| (*user, claims.clone()));
+        let claims = users.iter().filter_map(of);
+        Ok(claims
+            .flat_map(|(user, claims)| claims.into_iter().map(move |c| (user, c.device, c.node, c.state)))
+            .collect())
+    }
+}

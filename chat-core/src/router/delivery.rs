@@ -1,0 +1,64 @@
+//! A push on its way to any number of sessions.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::codec::server::encode_push;
+use crate::model::Push;
+
+/// One push, shared by all who get it. It is encoded at most once, when the first connection wants the bytes.
+#[derive(Clone)]
+pub struct Delivery(Arc<Inner>);
+
+struct Inner {
+    push: Push,
+    frame: OnceLock<Bytes>,
+    size: usize,
+}
+
+impl Delivery {
+    /// Wraps a push.
+    #[must_use]
+    pub fn new(push: Push) -> Self {
+        let size = match &push {
+            Push::Event(event) => event.body.len() + EVENT_OVERHEAD,
+            _ => NOTICE_SIZE,
+        };
+        Self(Arc::new(Inner {
+            push,
+            frame: OnceLock::new(),
+            size,
+        }))
+    }
+
+    /// What is told.
+    #[must_use]
+    pub fn push(&self) -> &Push {
+        &self.0.push
+    }
+
+    /// The same as a frame of the protocol.
+    #[must_use]
+    pub fn frame(&self) -> Bytes {
+        self.0.frame.get_or_init(|| encode_push(&self.0.push)).clone()
+    }
+
+    /// About how many bytes it takes in a queue.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.size
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Delivery").field(&self.0.push).finish()
+    }
+}
+
+/// Header fields of an event, rounded up.
+const EVENT_OVERHEAD: usize = 96;
+/// A receipt, presence or the like, rounded up.
+const NOTICE_SIZE: usize = 48;

@@ -1,0 +1,536 @@
+//! Who gets what happened, and where they are.
+//!
+//! Every event reaches a conversation's sessions on one ordered path, whether this node committed it, a doorbell told of
+//! it, or a look into the store found it: an event that continues what was delivered is delivered, an older one is dropped, and
+//! anything else is a gap, which is read from the log. Pushing never waits: a session that does not read has an
+//! [`Outbox`] that overflows, and catches up by itself.
+//!
+//! The bus only rings. A bell that was lost is noticed by the next event, by the beacons in which every node repeats what
+//! it rang, or by comparing with the store.
+
+mod beacon;
+mod config;
+mod delivery;
+mod envelope;
+mod inbound;
+mod outbox;
+mod pending;
+mod registry;
+mod repair;
+mod session;
+mod topics;
+mod tracked;
+
+#[cfg(test)]
+mod tests;
+
+/// The messages of `chat.node.v1`, generated from `proto/chat/v1/node.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]
+#[rustfmt::skip]
+#[path = "generated/chat.node.v1.rs"]
+mod proto;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::RouterConfig;
+pub use delivery::Delivery;
+pub use outbox::{Outbox, OutboxLimits};
+
+use self::beacon::Recent;
+use self::envelope::{Audience, Content, Doorbell, Writer};
+use self::pending::Pending;
+use self::registry::{Entered, Registry};
+use self::session::SessionHandle;
+use self::topics::TopicRequests;
+use self::tracked::Offered;
+use crate::bus::{MessageBus, Topic};
+use crate::cluster::Presence;
+use crate::codec::body;
+use crate::model::{
+    Caller, CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, NodeId, PresenceState, Push,
+    SessionEpoch, SessionId, StoreEpoch, UserId,
+};
+use crate::store::{Head, Store, StoreError};
+
+/// What a router works with.
+#[derive(Debug)]
+pub struct RouterParts {
+    /// Where the logs are.
+    pub store: Arc<dyn Store>,
+    /// Carries doorbells to other nodes; absent for a node that is alone: then nothing is published, and nobody looks.
+    pub bus: Option<Arc<dyn MessageBus>>,
+    /// Where sessions on this node are claimed.
+    pub presence: Arc<dyn Presence>,
+    /// This node.
+    pub node: NodeId,
+    /// Which of its lives.
+    pub incarnation: u64,
+    /// Names the store's history.
+    pub epoch: StoreEpoch,
+    /// Tunables.
+    pub config: RouterConfig,
+}
+
+/// Which of a user's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Which {
+    /// All.
+    All,
+    /// Those of this device.
+    Device(DeviceId),
+    /// Those of every other device.
+    AllBut(DeviceId),
+    /// Those of this device that began before this login.
+    OlderThan(DeviceId, SessionEpoch),
+}
+
+/// How much the router has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouterStats {
+    /// Sessions on this node.
+    pub sessions: usize,
+    /// Conversations that one of them is in.
+    pub conversations: usize,
+    /// Gaps that were filled from the store since the start.
+    pub repairs: u64,
+}
+
+/// Delivers events and notices to the sessions on this node, and rings the other nodes. Clones share one state; its
+/// tasks end with [`Router::shutdown`], or when the last clone and the last [`Attachment`] are dropped.
+#[derive(Clone, Debug)]
+pub struct Router {
+    shared: Arc<Shared>,
+    tasks: Arc<Tasks>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<dyn Store>,
+    presence: Arc<dyn Presence>,
+    writer: Writer,
+    config: RouterConfig,
+    registry: Registry,
+    next_session: AtomicU64,
+    repairs: AtomicU64,
+    /// Conversations to be compared with the log.
+    dirty: Pending<ConversationId>,
+    /// Users who came into a conversation that this node may have to follow.
+    placed: Pending<(UserId, ConversationId)>,
+    /// Users whose logins changed, with the code for those who are out.
+    logins: Pending<(UserId, CloseCode)>,
+    /// Devices whose claim has to be renewed or withdrawn.
+    claims: Pending<(UserId, DeviceId)>,
+    link: Option<Link>,
+    stop: CancellationToken,
+}
+
+/// The way to the other nodes.
+#[derive(Debug)]
+struct Link {
+    publish: mpsc::Sender<(Topic, bytes::Bytes)>,
+    topics: TopicRequests,
+    recent: Recent,
+}
+
+/// Stops the tasks when nobody is left who could use them.
+#[derive(Debug)]
+struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Router {
+    /// Starts a router and its tasks on the current tokio runtime.
+    ///
+    /// # Errors
+    /// The bus cannot be reached.
+    pub async fn start(parts: RouterParts) -> Result<Self, crate::bus::BusError> {
+        let stop = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        let connection = match &parts.bus {
+            Some(bus) => Some((Arc::clone(bus), bus.connect().await?)),
+            None => None,
+        };
+        let (publish, published) = mpsc::channel(parts.config.publish_queue.max(1));
+        let link = connection.is_some().then(|| Link {
+            publish,
+            topics: TopicRequests::default(),
+            recent: Recent::new(parts.config.silence),
+        });
+        let shared = Arc::new(Shared {
+            store: parts.store,
+            presence: parts.presence,
+            writer: Writer {
+                epoch: parts.epoch,
+                node: parts.node,
+                incarnation: parts.incarnation,
+            },
+            config: parts.config,
+            registry: Registry::default(),
+            next_session: AtomicU64::new(1),
+            repairs: AtomicU64::new(0),
+            dirty: Pending::default(),
+            placed: Pending::default(),
+            logins: Pending::default(),
+            claims: Pending::default(),
+            link,
+            stop: stop.clone(),
+        });
+        let spawn = |task| drop(tracker.spawn(stop.clone().run_until_cancelled_owned(task)));
+        spawn(Box::pin(repair::run(Arc::clone(&shared))) as futures_util::future::BoxFuture<'static, ()>);
+        if let Some((bus, subscriber)) = connection {
+            let heard = beacon::Heard::default();
+            spawn(Box::pin(topics::run(Arc::clone(&shared), subscriber.topics())));
+            spawn(Box::pin(beacon::publish(bus, published)));
+            spawn(Box::pin(inbound::run(Arc::clone(&shared), subscriber, heard.clone())));
+            spawn(Box::pin(beacon::run(Arc::clone(&shared), heard)));
+            topics::request(&shared, Topic::Control).await;
+        }
+        tracker.close();
+        Ok(Self {
+            shared,
+            tasks: Arc::new(Tasks { tracker, stop }),
+        })
+    }
+
+    /// Begins a session on this node: from now on `outbox` gets what happens in the user's conversations. Yields where the user's
+    /// device stands in each of them; what is pushed continues from there, or from before.
+    ///
+    /// # Errors
+    /// The store cannot be read; nothing was begun.
+    ///
+    /// # Cancel safety
+    /// Dropping the future begins nothing.
+    pub async fn attach(&self, caller: Caller, outbox: Arc<Outbox>) -> Result<(Attachment, Vec<Head>), StoreError> {
+        let shared = &self.shared;
+        let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
+        let session = SessionHandle::new(id, caller, outbox);
+        // From here on a drop of the attachment takes back whatever was done.
+        let attachment = Attachment {
+            router: self.clone(),
+            session: Arc::clone(&session),
+        };
+        shared.registry.add(&session);
+        topics::request(shared, Topic::User(caller.user)).await;
+
+        let heads = shared.store.heads(caller.user, caller.device).await?;
+        let mut first = Vec::new();
+        for head in heads.iter().filter(|head| head.member.is_active()) {
+            if shared.enter(&session, head).await? == Entered::First {
+                first.push(head.conversation.id);
+            }
+        }
+        for conversation in &first {
+            topics::request(shared, Topic::Conversation(*conversation)).await;
+        }
+        // What was committed between reading the heads and following the conversations has passed unheard.
+        shared.compare_with_store(&first).await?;
+        shared.claims.add((caller.user, caller.device));
+        Ok((attachment, heads))
+    }
+
+    /// Delivers what was just committed, and rings the other nodes. Call it in the order of `Seq` for each conversation; out of
+    /// order costs a look into the store. Never waits.
+    pub fn committed(&self, events: &[Event]) {
+        for events in events.chunk_by(|a, b| a.conversation == b.conversation) {
+            let (Some(first), Some(last)) = (events.first(), events.last()) else {
+                continue;
+            };
+            self.shared.offer(first.conversation, events);
+            self.shared.ring(Doorbell {
+                conversation: last.conversation,
+                last_seq: last.seq,
+            });
+            for event in events.iter().filter(|event| event.kind == EventKind::MemberJoined) {
+                if let Ok(EventBody::MemberJoined { user, .. }) = body::decode(event.kind, &event.body) {
+                    self.shared.ring_place(user, event.conversation);
+                }
+            }
+        }
+    }
+
+    /// A user is in a conversation from now on: their sessions, here and elsewhere, follow it. Not needed for
+    /// [`EventKind::GroupCreated`] and [`EventKind::MemberJoined`], which say it themselves.
+    pub fn placed(&self, user: UserId, conversation: ConversationId) {
+        self.shared.placed.add((user, conversation));
+        self.shared.ring_place(user, conversation);
+    }
+
+    /// Tells the sessions in a conversation, here and elsewhere, except the one that caused it. Best effort.
+    pub fn notify_conversation(&self, conversation: ConversationId, push: &Push, except: Option<Caller>) {
+        self.shared.notify(
+            Audience::Conversation(conversation),
+            push,
+            except.map(|c| (c.user, c.device)),
+        );
+        self.shared.ring_notice(
+            Topic::Conversation(conversation),
+            Audience::Conversation(conversation),
+            push,
+            except,
+        );
+    }
+
+    /// Tells a user's sessions, here and elsewhere, except the one that caused it. Best effort.
+    pub fn notify_user(&self, user: UserId, push: &Push, except: Option<Caller>) {
+        self.shared
+            .notify(Audience::User(user), push, except.map(|c| (c.user, c.device)));
+        self.shared
+            .ring_notice(Topic::User(user), Audience::User(user), push, except);
+    }
+
+    /// Ends sessions of a user, here at once, elsewhere as soon as the node there has looked into the store: so write to
+    /// the store first.
+    pub fn close_sessions(&self, user: UserId, which: Which, code: CloseCode) {
+        for session in self.shared.registry.of_user(user) {
+            if which.matches(&session.caller) {
+                self.shared.close(&session, code);
+            }
+        }
+        if let Some(link) = &self.shared.link {
+            link.send(
+                Topic::User(user),
+                self.shared.writer.write(Content::SessionsChanged { user, code }),
+            );
+        }
+    }
+
+    /// Sessions of a user on this node, and their states.
+    #[must_use]
+    pub fn local_sessions(&self, user: UserId) -> Vec<(Caller, PresenceState)> {
+        let sessions = self.shared.registry.of_user(user);
+        sessions
+            .iter()
+            .map(|session| (session.caller, session.presence()))
+            .collect()
+    }
+
+    /// Ends every session on this node with this push, which says why. They end when their connections do.
+    pub fn tell_all(&self, push: &Push) {
+        let delivery = Delivery::new(push.clone());
+        for user in self.shared.registry.users() {
+            for session in self.shared.registry.of_user(user) {
+                session.outbox.push(delivery.clone());
+            }
+        }
+    }
+
+    /// How much there is to do.
+    #[must_use]
+    pub fn stats(&self) -> RouterStats {
+        RouterStats {
+            sessions: self.shared.registry.session_count(),
+            conversations: self.shared.registry.conversation_count(),
+            repairs: self.shared.repairs.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Ends the router's tasks and waits for them. Sessions get nothing more. Idempotent.
+    pub async fn shutdown(&self) {
+        self.tasks.stop.cancel();
+        self.tasks.tracker.wait().await;
+    }
+}
+
+impl Which {
+    fn matches(self, caller: &Caller) -> bool {
+        match self {
+            Self::All => true,
+            Self::Device(device) => caller.device == device,
+            Self::AllBut(device) => caller.device != device,
+            Self::OlderThan(device, epoch) => caller.device == device && caller.epoch < epoch,
+        }
+    }
+}
+
+/// A session on this node. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Attachment {
+    router: Router,
+    session: Arc<SessionHandle>,
+}
+
+impl Attachment {
+    /// The session's id on this node.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.session.id
+    }
+
+    /// Whom it speaks for.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        self.session.caller
+    }
+
+    /// Where its pushes go.
+    #[must_use]
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.session.outbox
+    }
+
+    /// Online or idle.
+    pub fn set_presence(&self, state: PresenceState) {
+        self.session.set_presence(state);
+        self.router
+            .shared
+            .claims
+            .add((self.session.caller.user, self.session.caller.device));
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.router.shared.forget(&self.session);
+    }
+}
+
+impl Shared {
+    /// Lists a session under a conversation, reading its user's place again while this node knows a newer state.
+    async fn enter(&self, session: &Arc<SessionHandle>, head: &Head) -> Result<Entered, StoreError> {
+        let mut newer;
+        let mut head = head;
+        loop {
+            let entered = self.registry.enter(session, head);
+            if entered != Entered::Stale {
+                return Ok(entered);
+            }
+            let Caller { user, device, .. } = session.caller;
+            match self.store.head(user, device, head.conversation.id).await? {
+                Some(read) if read.member.is_active() => newer = read,
+                _ => return Ok(Entered::Listed),
+            }
+            head = &newer;
+        }
+    }
+
+    /// Marks those of these conversations whose log has grown past what was delivered here.
+    async fn compare_with_store(&self, conversations: &[ConversationId]) -> Result<(), StoreError> {
+        for chunk in conversations.chunks(repair::COMPARE_AT_ONCE) {
+            for (conversation, last_seq, _) in self.store.last_seqs(chunk).await? {
+                self.heard(Doorbell { conversation, last_seq });
+            }
+        }
+        Ok(())
+    }
+
+    /// A conversation stands there: look, if that is further than what was delivered here.
+    fn heard(&self, doorbell: Doorbell) {
+        if self
+            .registry
+            .head(doorbell.conversation)
+            .is_some_and(|head| head < doorbell.last_seq)
+        {
+            self.dirty.add(doorbell.conversation);
+        }
+    }
+
+    fn offer(&self, conversation: ConversationId, events: &[Event]) {
+        let followed = self.registry.follows(conversation);
+        match self.registry.offer(conversation, events) {
+            Some(Offered::Gap) => self.dirty.add(conversation),
+            Some(Offered::Complete) => {}
+            None => return,
+        }
+        if self.registry.follows(conversation) != followed {
+            topics::changed(self, Topic::Conversation(conversation));
+        }
+        for event in events
+            .iter()
+            .filter(|event| event.kind == EventKind::ConversationOpened)
+        {
+            if let Ok(EventBody::ConversationOpened {
+                conversation: opened, ..
+            }) = body::decode(event.kind, &event.body)
+            {
+                let owners = self.registry.in_conversation(conversation);
+                let owners: HashSet<UserId> = owners.iter().map(|session| session.caller.user).collect();
+                owners.into_iter().for_each(|owner| self.placed.add((owner, opened)));
+            }
+        }
+    }
+
+    fn notify(&self, audience: Audience, push: &Push, except: envelope::Exception) {
+        let sessions = match audience {
+            Audience::Conversation(conversation) => self.registry.in_conversation(conversation),
+            Audience::User(user) => self.registry.of_user(user),
+        };
+        let delivery = Delivery::new(push.clone());
+        for session in sessions {
+            if except != Some((session.caller.user, session.caller.device)) {
+                session.outbox.push(delivery.clone());
+            }
+        }
+    }
+
+    fn close(&self, session: &SessionHandle, code: CloseCode) {
+        session.outbox.close(code);
+        self.forget(session);
+    }
+
+    fn forget(&self, session: &SessionHandle) {
+        let (abandoned, user_gone) = self.registry.remove(session);
+        for conversation in abandoned {
+            topics::changed(self, Topic::Conversation(conversation));
+        }
+        if user_gone {
+            topics::changed(self, Topic::User(session.caller.user));
+        }
+        self.claims.add((session.caller.user, session.caller.device));
+    }
+
+    fn ring(&self, doorbell: Doorbell) {
+        if let Some(link) = &self.link {
+            link.recent.rang(doorbell);
+            link.send(
+                Topic::Conversation(doorbell.conversation),
+                self.writer.write(Content::Doorbell(doorbell)),
+            );
+        }
+    }
+
+    fn ring_place(&self, user: UserId, conversation: ConversationId) {
+        if let Some(link) = &self.link {
+            link.recent.placed(user, conversation);
+            link.send(
+                Topic::User(user),
+                self.writer.write(Content::PlacesChanged { user, conversation }),
+            );
+        }
+    }
+
+    fn ring_notice(&self, topic: Topic, audience: Audience, push: &Push, except: Option<Caller>) {
+        if let Some(link) = &self.link {
+            let except = except.map(|caller| (caller.user, caller.device));
+            link.send(
+                topic,
+                self.writer.write(Content::Notice {
+                    audience,
+                    push: push.clone(),
+                    except,
+                }),
+            );
+        }
+    }
+}
+
+impl Link {
+    /// Hands an envelope to the publisher. With a full queue it is dropped: beacons repeat what matters.
+    fn send(&self, topic: Topic, envelope: bytes::Bytes) {
+        let _ = self.publish.try_send((topic, envelope));
+    }
+}

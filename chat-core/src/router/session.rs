@@ -1,0 +1,72 @@
+//! A session on this node, as the router knows it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Outbox;
+use crate::model::{Caller, ConversationId, PresenceState, SessionId};
+
+/// A session on this node: whom it speaks for and where its pushes go.
+#[derive(Debug)]
+pub(super) struct SessionHandle {
+    pub(super) id: SessionId,
+    pub(super) caller: Caller,
+    pub(super) outbox: Arc<Outbox>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Where it is listed; `None` once it is over, so that nobody lists it again.
+    conversations: Option<HashSet<ConversationId>>,
+    presence: PresenceState,
+}
+
+impl SessionHandle {
+    pub(super) fn new(id: SessionId, caller: Caller, outbox: Arc<Outbox>) -> Arc<Self> {
+        let state = State {
+            conversations: Some(HashSet::new()),
+            presence: PresenceState::Online,
+        };
+        Arc::new(Self {
+            id,
+            caller,
+            outbox,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Notes that the session is about to be listed under a conversation; `false` if it is over.
+    pub(super) fn enter(&self, conversation: ConversationId) -> bool {
+        match &mut self.state().conversations {
+            Some(conversations) => {
+                conversations.insert(conversation);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn leave(&self, conversation: ConversationId) {
+        if let Some(conversations) = &mut self.state().conversations {
+            conversations.remove(&conversation);
+        }
+    }
+
+    /// Ends it; yields where it was listed.
+    pub(super) fn end(&self) -> HashSet<ConversationId> {
+        self.state().conversations.take().unwrap_or_default()
+    }
+
+    pub(super) fn presence(&self) -> PresenceState {
+        self.state().presence
+    }
+
+    pub(super) fn set_presence(&self, presence: PresenceState) {
+        self.state().presence = presence;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
