@@ -38,4 +38,15 @@ proptest! {
         packet.extend_from_slice(&body);
         targets::packet(&packet);
     }
+
+    #[test]
+    fn sessions_survive_any_script(data in vec(any::<u8>(), 0..1000)) {
+        targets::session_script(&data);
+    }
+
+    /// Begins logged in, with ids that stay small.
+    #[test]
+    fn sessions_survive_any_script_after_login(data in vec(0_u8..40, 0..1000)) {
+        targets::session_script(&[&[1, 1, 2, 2][..], &data].concat());
+    }
 }

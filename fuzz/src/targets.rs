@@ -2,15 +2,19 @@
 //! functions on stable.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use chat_core::codec::frame::{FrameDecoder, SESSION_LIMIT};
-use chat_core::codec::{body, client, server};
-use chat_core::model::EventKind;
+use chat_core::codec::{Failure, Hello, LoggedIn, Request, RequestId, RequestKind, body, client, server};
+use chat_core::model::{
+    Caller, Command, DeviceId, EventKind, Login, Outcome, ReplyCode, Secret, SessionEpoch, StoreEpoch, Timestamp,
+    UserId, UserInfo, UserRef,
+};
 use chat_core::secure::{
     Channel, ClientHandshake, ClientProgress, Opened, PinPolicy, ServerHandshake, ServerIdentity, ServerKeys,
 };
+use chat_core::session::{Action, Guest, GuestAction, Now, Session, SessionConfig};
 
 const UNIX_NOW: u64 = 1_790_000_000;
 const MAX_TEXT: usize = 16 * 1024;
@@ -39,10 +43,9 @@ fn channels() -> (Channel, Channel) {
 
 /// Records: sealed honestly, then changed as the input says. Whatever is opened was sent, in order.
 pub(crate) fn record(data: &[u8]) {
-    let (&[position, flip, split], content) = (match data.split_first_chunk::<3>() {
-        Some(parts) => parts,
-        None => return,
-    });
+    let Some((&[position, flip, split], content)) = data.split_first_chunk::<3>() else {
+        return;
+    };
     let (mut client, mut server) = channels();
     let now = Instant::now();
     let mut wire = BytesMut::new();
@@ -98,4 +101,178 @@ fn both_ends(packet: Bytes) {
         assert_eq!(format!("{request:?}"), format!("{read_again:?}"));
     }
     let _ = client::decode(packet);
+}
+
+/// Sessions: a script of packets, sensible and not, of time passing and of commands ending. Nothing is done after the end,
+/// and no more is under way than allowed.
+pub(crate) fn session_script(data: &[u8]) {
+    let config = Arc::new(SessionConfig::new("fuzz", StoreEpoch([1; 16])));
+    let start = Instant::now();
+    let mut script = Script {
+        peer: Peer::Guest(Box::new(Guest::new(Arc::clone(&config), start, start))),
+        config,
+        now: Now {
+            instant: start,
+            time: Timestamp(0),
+        },
+        running: Vec::new(),
+        ended: false,
+    };
+    let mut rest = data.iter().copied();
+    while let Some(step) = rest.next() {
+        let argument = rest.next().unwrap_or_default();
+        match step % 8 {
+            0 => script.packet(rest.by_ref().take(usize::from(argument)).collect()),
+            1 => script.request(argument, hello()),
+            2 => script.request(argument, login()),
+            3 => script.request(argument, RequestKind::Ping),
+            4 => script.request(argument, RequestKind::Command(Command::Logout)),
+            5 => script.request(argument, RequestKind::Command(Command::ListDevices)),
+            6 => script.pass(Duration::from_secs(u64::from(argument))),
+            _ => script.outcome(argument),
+        }
+        script.drain();
+    }
+}
+
+enum Peer {
+    Guest(Box<Guest>),
+    Session(Box<Session>),
+    /// Between the two.
+    Nobody,
+}
+
+struct Script {
+    config: Arc<SessionConfig>,
+    peer: Peer,
+    now: Now,
+    running: Vec<RequestId>,
+    ended: bool,
+}
+
+impl Script {
+    fn request(&mut self, id: u8, kind: RequestKind) {
+        let mut frame = BytesMut::new();
+        let id = RequestId(u64::from(id));
+        client::encode_request(&Request { id, kind }, &mut frame);
+        self.packet(frame.freeze().slice(4..));
+    }
+
+    fn packet(&mut self, packet: Bytes) {
+        match &mut self.peer {
+            Peer::Guest(guest) if guest.wants_input() => guest.handle_packet(self.now, packet),
+            Peer::Session(session) if session.wants_input() => {
+                session.handle_packet(self.now, packet);
+                assert!(session.in_flight() <= self.config.max_in_flight);
+            }
+            _ => {}
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.instant += time;
+        match &mut self.peer {
+            Peer::Guest(guest) => guest.handle_timeout(self.now.instant),
+            Peer::Session(session) => session.handle_timeout(self.now.instant),
+            Peer::Nobody => {}
+        }
+    }
+
+    fn outcome(&mut self, which: u8) {
+        let Peer::Session(session) = &mut self.peer else { return };
+        let Some(place) = usize::from(which).checked_rem(self.running.len()) else {
+            return;
+        };
+        let result = match which % 16 {
+            15 => Err(Failure::new(ReplyCode::Fenced, "")),
+            14 => Err(Failure::new(ReplyCode::TryAgain, "").retry_after(100)),
+            _ => Ok(Outcome::Done),
+        };
+        session.handle_outcome(self.now.instant, self.running.remove(place), result);
+    }
+
+    fn drain(&mut self) {
+        match std::mem::replace(&mut self.peer, Peer::Nobody) {
+            Peer::Guest(guest) => self.peer = self.drain_guest(guest),
+            Peer::Session(mut session) => {
+                self.drain_session(&mut session);
+                self.peer = Peer::Session(session);
+            }
+            Peer::Nobody => {}
+        }
+    }
+
+    fn drain_guest(&mut self, mut guest: Box<Guest>) -> Peer {
+        while let Some(action) = guest.poll_action() {
+            assert!(!self.ended, "nothing is done after the end");
+            match action {
+                GuestAction::Send(_) => {}
+                GuestAction::Register(ticket, _) => guest.handle_registered(ticket, Ok(user())),
+                GuestAction::Authenticate(ticket, _) => {
+                    let mut session = guest.admit(self.now, ticket, caller(), logged_in());
+                    self.drain_session(&mut session);
+                    return Peer::Session(Box::new(session));
+                }
+                GuestAction::Close(_) => self.ended = true,
+            }
+        }
+        Peer::Guest(guest)
+    }
+
+    fn drain_session(&mut self, session: &mut Session) {
+        while let Some(action) = session.poll_action() {
+            assert!(!self.ended, "nothing is done after the end");
+            match action {
+                Action::Run(id, _) => self.running.push(id),
+                Action::Send(_) => {}
+                Action::Close(_) => self.ended = true,
+            }
+        }
+    }
+}
+
+fn hello() -> RequestKind {
+    RequestKind::Hello(Hello {
+        min_version: 1,
+        max_version: 1,
+        client: "fuzz".into(),
+    })
+}
+
+fn login() -> RequestKind {
+    RequestKind::Login(Login {
+        account: UserRef::Id(UserId(1)),
+        secret: Secret::new("correct horse"),
+        device: DeviceId([1; 16]),
+        device_name: String::new(),
+        device_token: None,
+    })
+}
+
+fn user() -> UserInfo {
+    UserInfo {
+        id: UserId(1),
+        name: "alice".into(),
+        display_name: String::new(),
+        direct_policy: None,
+    }
+}
+
+fn caller() -> Caller {
+    Caller {
+        user: UserId(1),
+        device: DeviceId([1; 16]),
+        epoch: SessionEpoch(1),
+    }
+}
+
+fn logged_in() -> LoggedIn {
+    LoggedIn {
+        user: user(),
+        session_token: None,
+        device_token: None,
+        store_epoch: StoreEpoch([1; 16]),
+        conversations: Vec::new(),
+        server_time: Timestamp(0),
+    }
 }
