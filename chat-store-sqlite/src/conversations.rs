@@ -62,7 +62,7 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
 ///
 /// Unread messages are a difference of two counts: up to the last readable event, and up to the last read one. For a
 /// conversation that was read to its end nothing is looked up.
-fn heads_sql(more: &str) -> String {
+pub(crate) fn heads_sql(more: &str) -> String {
     let peer = MEMBER.replace("m.", "p.");
     format!(
         "WITH place AS MATERIALIZED (

@@ -21,6 +21,8 @@ mod lock;
 mod messages;
 mod migrate;
 mod open;
+#[cfg(test)]
+mod plans;
 mod queue;
 mod readers;
 mod rows;

@@ -48,7 +48,9 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
     let logins = started.elapsed();
     // Let what logging in took be given back: one round trip on each session ends all of it.
     for peer in &mut peers {
-        peer.ask(RequestKind::Ping).await?.map_err(|failure| failure.to_string())?;
+        peer.ask(RequestKind::Ping)
+            .await?
+            .map_err(|failure| failure.to_string())?;
     }
     let after = server.resident_bytes()?;
     println!("sessions             {sessions}");

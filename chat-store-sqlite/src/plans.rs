@@ -1,0 +1,69 @@
+//! Which index answers what: a statement that scans a table would pass every other test.
+
+use rusqlite::Connection;
+
+fn plan(conn: &Connection, sql: &str) -> String {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let lines = statement
+        .raw_query()
+        .mapped(|row| row.get::<_, String>(3))
+        .collect::<Result<Vec<_>, _>>();
+    lines.unwrap().join("\n")
+}
+
+fn migrated() -> (tempfile::TempDir, Connection) {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = crate::open::open(directory.path(), &crate::Options::default()).unwrap();
+    (directory, opened.writer)
+}
+
+#[test]
+fn indexes_are_used() {
+    let (_directory, conn) = migrated();
+    for (sql, index) in [
+        (
+            "SELECT * FROM event WHERE client_message_id = ?1 AND sender_id = ?2",
+            "event_sent",
+        ),
+        (
+            "SELECT * FROM event WHERE conversation_id = ?1 AND seq = ?2",
+            "event_place",
+        ),
+        (
+            "UPDATE event SET body = ?3 WHERE conversation_id = ?1 AND target = ?2 AND kind = 17",
+            "event_edit",
+        ),
+        (
+            "DELETE FROM mention WHERE conversation_id = ?1 AND seq = ?2",
+            "mention_place",
+        ),
+        (
+            "SELECT id FROM conversation WHERE low_id = ?1 AND high_id = ?2 AND kind = ?3",
+            "conversation_kind",
+        ),
+        (
+            "SELECT 1 FROM group_profile WHERE name = ?1 AND open IS NOT NULL",
+            "group_profile_name",
+        ),
+        (
+            "SELECT 1 FROM group_profile WHERE skeleton = ?1 AND open IS NOT NULL",
+            "group_profile_skeleton",
+        ),
+    ] {
+        let plan = plan(&conn, sql);
+        assert!(
+            plan.contains(&format!("INDEX {index} ")) && !plan.contains("SCAN"),
+            "{sql}: {plan}"
+        );
+    }
+}
+
+#[test]
+fn heads_scan_nothing_but_their_own_places() {
+    let (_directory, conn) = migrated();
+    for more in ["", "AND m.conversation_id = ?3"] {
+        let plan = plan(&conn, &crate::conversations::heads_sql(more));
+        let scans: Vec<_> = plan.lines().filter(|line| line.starts_with("SCAN")).collect();
+        assert_eq!(scans, ["SCAN m"], "{plan}"); // the user's places, already selected
+    }
+}
