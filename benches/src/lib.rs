@@ -1,5 +1,6 @@
 //! Shared fixtures of the benchmarks.
 
+pub mod group;
 pub mod messages;
 pub mod peer;
 pub mod process;

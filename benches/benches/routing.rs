@@ -1,0 +1,52 @@
+//! Fan-out: one committed message to the sessions of a group on one node, until its bytes are in every reader's hands.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use chat_benches::group::{self, Audience};
+use chat_benches::messages;
+use chat_core::model::Seq;
+use chat_core::store::MemoryStore;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+fn fanout(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let mut benchmarks = c.benchmark_group("routing/fanout");
+    for sessions in [1_usize, 100, 10_000] {
+        let (group, audience) = runtime.block_on(async {
+            let store = Arc::new(MemoryStore::new());
+            let (group, members) = group::create(&*store, sessions).await.expect("an empty store");
+            (group, Audience::attach(store, &members).await)
+        });
+        let mut event = messages::event(256);
+        event.conversation = group;
+        event.seq = Seq::ZERO;
+        let mut taken = Vec::new();
+
+        benchmarks.throughput(Throughput::Elements(sessions as u64));
+        benchmarks.bench_function(BenchmarkId::from_parameter(sessions), |b| {
+            b.iter(|| {
+                event.seq = event.seq.next();
+                audience.router.committed(std::slice::from_ref(&event));
+                // Draining is part of delivering: no cost escapes into a queue.
+                for outbox in &audience.outboxes {
+                    outbox.drain(usize::MAX, &mut taken);
+                    for delivery in taken.drain(..) {
+                        black_box(delivery.frame());
+                    }
+                }
+            });
+        });
+        assert!(
+            audience.outboxes.iter().all(|outbox| !outbox.is_ready()),
+            "everything was delivered and drained"
+        );
+    }
+    benchmarks.finish();
+}
+
+criterion_group!(benches, fanout);
+criterion_main!(benches);

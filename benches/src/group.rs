@@ -1,0 +1,99 @@
+//! A group of any size, and sessions of its members on one node.
+
+use std::sync::Arc;
+
+use chat_core::cluster::MemoryPresence;
+use chat_core::model::{
+    Caller, ConversationId, ConversationKind, DeviceId, GroupProfile, JoinPolicy, Member, NodeId, Role, Seq,
+    SessionEpoch, Timestamp, UserId,
+};
+use chat_core::router::{Attachment, Outbox, OutboxLimits, Router, RouterConfig, RouterParts};
+use chat_core::store::{NewConversation, Store, StoreError};
+use chat_core::testkit::store::{act, new_account};
+
+/// Makes a group of `size` members.
+///
+/// # Errors
+/// The store's.
+pub async fn create(store: &dyn Store, size: usize) -> Result<(ConversationId, Vec<UserId>), StoreError> {
+    act(store, move |tx| {
+        Box::pin(async move {
+            let profile = GroupProfile {
+                name: format!("group of {size}"),
+                skeleton: format!("group of {size}"),
+                description: String::new(),
+                join_policy: JoinPolicy::Open,
+                history_visible: false,
+                unlisted: false,
+            };
+            let new = NewConversation {
+                kind: ConversationKind::Group,
+                group: Some(profile),
+                created: Timestamp(1_790_000_000_000),
+            };
+            let group = tx.create_conversation(new).await?.expect("a new name");
+            let mut members = Vec::with_capacity(size);
+            for n in 0..size {
+                let user = tx
+                    .create_account(new_account(&format!("member-{size}-{n}")))
+                    .await?
+                    .expect("a new name");
+                tx.put_member(&Member::active(group, user, Role::Member, Seq(1)))
+                    .await?;
+                members.push(user);
+            }
+            Ok((group, members))
+        })
+    })
+    .await
+}
+
+/// Sessions of some members on one node, each with its outbox.
+#[derive(Debug)]
+pub struct Audience {
+    /// Delivers to them.
+    pub router: Router,
+    /// Their outboxes.
+    pub outboxes: Vec<Arc<Outbox>>,
+    _attachments: Vec<Attachment>,
+}
+
+impl Audience {
+    /// Attaches one session for each of `members`.
+    ///
+    /// # Panics
+    /// If the store cannot be read.
+    pub async fn attach(store: Arc<dyn Store>, members: &[UserId]) -> Self {
+        let epoch = store.epoch().await.expect("the store is open");
+        let parts = RouterParts {
+            store,
+            bus: None,
+            presence: Arc::new(MemoryPresence::new()),
+            node: NodeId::random(),
+            incarnation: 1,
+            epoch,
+            config: RouterConfig::default(),
+        };
+        let router = Router::start(parts).await.expect("there is no bus to fail");
+        let (mut outboxes, mut attachments) = (Vec::new(), Vec::new());
+        for user in members {
+            let outbox = Outbox::new(OutboxLimits::default());
+            let caller = Caller {
+                user: *user,
+                device: DeviceId::random(),
+                epoch: SessionEpoch(0),
+            };
+            let (attachment, _) = router
+                .attach(caller, Arc::clone(&outbox))
+                .await
+                .expect("the store is open");
+            outboxes.push(outbox);
+            attachments.push(attachment);
+        }
+        Self {
+            router,
+            outboxes,
+            _attachments: attachments,
+        }
+    }
+}
