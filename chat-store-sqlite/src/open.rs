@@ -1,5 +1,7 @@
 //! Options and connections.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,7 +65,7 @@ pub(crate) struct Opened {
 
 /// Opens `directory`, making what is missing. Blocks.
 pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenError> {
-    std::fs::create_dir_all(directory).map_err(|source| OpenError::NotWritable {
+    make_directory(directory).map_err(|source| OpenError::NotWritable {
         directory: directory.to_owned(),
         source,
     })?;
@@ -92,6 +94,16 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
         writer,
         readers,
     })
+}
+
+/// Makes the directory if it is missing, and sees to it that it stays: a power cut must not take the directory with
+/// everything that was synced inside it.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let directory = std::path::absolute(directory)?;
+    let missing = directory.ancestors().take_while(|path| !path.is_dir()).count();
+    std::fs::create_dir_all(&directory)?;
+    let mut parents = directory.ancestors().skip(1).take(missing);
+    parents.try_for_each(|parent| File::open(parent)?.sync_all())
 }
 
 /// A connection that belongs to one thread.

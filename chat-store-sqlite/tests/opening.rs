@@ -94,6 +94,14 @@ async fn dropping_finishes_what_was_begun_and_frees_the_directory() {
 }
 
 #[tokio::test]
+async fn a_missing_directory_is_made_with_its_parents() {
+    let directory = tempfile::tempdir().unwrap();
+    let nested = directory.path().join("a/b/c");
+    open(&nested).await.close().await;
+    assert!(nested.join(DATABASE_FILE).is_file());
+}
+
+#[tokio::test]
 async fn a_second_opener_is_refused_and_told_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;

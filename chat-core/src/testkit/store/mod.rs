@@ -1,7 +1,7 @@
 //! The contract of [`Store`](crate::store::Store) as code: every store passes all of it.
 //!
 //! ```ignore
-//! async fn fresh() -> (MyStore, TempDir) { … }          // an empty store, and what to drop once it is gone
+//! async fn fresh() -> (MyStore, TempDir) { /* an empty store, and what to drop once it is gone */ }
 //! chat_core::store_conformance!(fresh());
 //! ```
 //!
