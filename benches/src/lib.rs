@@ -2,6 +2,4 @@
 
 pub mod group;
 pub mod messages;
-pub mod peer;
-pub mod process;
 pub mod secure;

@@ -7,11 +7,13 @@ use std::error::Error;
 use std::time::Duration;
 
 use chat_benches::messages;
-use chat_benches::peer::Peer;
-use chat_benches::process::ServerProcess;
 use chat_core::codec::RequestKind;
 use chat_core::model::{Command, ContactState, ConversationRef, Draft, Outcome, Push, UserName, UserRef};
+use chat_core::testkit::{Peer, ServerProcess};
 use tokio::time::Instant;
+
+/// Logins are not what is measured.
+const UNLIMITED: &[(&str, &str)] = &[("CHAT_LIMITS__LOGINS", "100000/1s")];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -22,7 +24,8 @@ async fn main() -> Result<()> {
         return Err("usage: measure CHAT_SERVER (idle SESSIONS | direct MESSAGES)".into());
     };
     let count = count.parse()?;
-    let server = ServerProcess::start(server.as_ref())?;
+    let directory = tempfile::tempdir()?;
+    let server = ServerProcess::start(server.as_ref(), &directory.path().join("data"), UNLIMITED)?;
     match what.as_str() {
         "idle" => idle(&server, count).await,
         "direct" => direct(&server, count).await,

@@ -1,6 +1,11 @@
-//! For tests of backends and applications: the contract of each port as code, and ports that fail on demand.
+//! For tests of backends and applications: the contract of each port as code, ports that fail on demand, a raw peer, and
+//! server processes that can be killed.
 
 mod bus;
+mod peer;
+mod process;
 pub mod store;
 
 pub use bus::LossyBus;
+pub use peer::Peer;
+pub use process::ServerProcess;

@@ -1,19 +1,19 @@
-//! A raw protocol client over SC1: no outbox, no reconnecting, nothing between the measurement and the wire.
+//! A raw protocol client over SC1: no outbox, no reconnecting, nothing between a test and the wire.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::codec::frame::{CLIENT_LIMIT, FrameDecoder};
+use crate::codec::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestId, RequestKind, client};
+use crate::model::{Command, DeviceId, Login, Outcome, Push, Registration, Secret, UserName, UserRef};
+use crate::secure::{ClientHandshake, ClientProgress, Fingerprint, Opened, Opener, PinPolicy, Sealer};
 use bytes::BytesMut;
-use chat_core::codec::frame::{CLIENT_LIMIT, FrameDecoder};
-use chat_core::codec::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestId, RequestKind, client};
-use chat_core::model::{Command, DeviceId, Login, Outcome, Push, Registration, Secret, UserName, UserRef};
-use chat_core::secure::{ClientHandshake, ClientProgress, Fingerprint, Opened, Opener, PinPolicy, Sealer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The password of every account that is made for a measurement.
-const PASSWORD: &str = "measure, measure";
+/// The password of every account that a peer makes.
+const PASSWORD: &str = "of every test account";
 
 /// A connection, after the handshake.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Peer {
         let hello = Hello {
             min_version: 1,
             max_version: 1,
-            client: "measure".into(),
+            client: "peer".into(),
         };
         peer.ask(RequestKind::Hello(hello)).await?.map_err(refused)?;
         Ok(peer)
@@ -98,7 +98,7 @@ impl Peer {
             account: UserRef::Name(user(name)?),
             secret: Secret::new(PASSWORD),
             device: DeviceId::random(),
-            device_name: "measure".into(),
+            device_name: "peer".into(),
             device_token: None,
         };
         match self.ask(RequestKind::Login(login)).await?.map_err(refused)? {

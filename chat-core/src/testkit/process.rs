@@ -1,0 +1,161 @@
+//! A real server process, on a free port and in a directory of its own, stopped by its handle.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::secure::Fingerprint;
+
+/// The kernel's unit of CPU time in `/proc`: fixed at 100 a second for programs.
+const TICKS: f64 = 100.0;
+
+/// A running server. Dropping it kills the process; its data stay.
+#[derive(Debug)]
+pub struct ServerProcess {
+    program: PathBuf,
+    data: PathBuf,
+    settings: Vec<(String, String)>,
+    child: Child,
+    address: SocketAddr,
+    fingerprint: Fingerprint,
+}
+
+impl ServerProcess {
+    /// Starts `program` on these data, with these settings in its environment, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends before it is ready.
+    pub fn start(program: &Path, data: &Path, settings: &[(&str, &str)]) -> io::Result<Self> {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::launch(program.to_owned(), data.to_owned(), settings, any_port)
+    }
+
+    /// Kills it, as `kill -9` does, and starts it again on the same data and port.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn kill_and_restart(&mut self) -> io::Result<()> {
+        self.kill()?;
+        let (program, data, settings) = (self.program.clone(), self.data.clone(), self.settings.clone());
+        *self = Self::launch(program, data, settings, self.address)?;
+        Ok(())
+    }
+
+    /// Kills it, as `kill -9` does, and waits for its end.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    fn launch(
+        program: PathBuf,
+        data: PathBuf,
+        settings: Vec<(String, String)>,
+        listen: SocketAddr,
+    ) -> io::Result<Self> {
+        let mut child = Command::new(&program)
+            .args(["--listen", &format!("sc1://{listen}"), "--data-dir"])
+            .arg(&data)
+            .envs(settings.iter().map(|(name, value)| (name, value)))
+            .env("CHAT_LOG__LEVEL", "warn")
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()?;
+        match read_start(&mut child) {
+            Ok((address, fingerprint)) => Ok(Self {
+                program,
+                data,
+                settings,
+                child,
+                address,
+                fingerprint,
+            }),
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Of its key.
+    #[must_use]
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Memory that it occupies now.
+    ///
+    /// # Errors
+    /// `/proc` is not there, as on systems other than Linux.
+    pub fn resident_bytes(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .and_then(|number| number.parse().ok());
+        kibibytes
+            .map(|k: u64| k * 1024)
+            .ok_or_else(|| io::Error::other("no VmRSS in /proc"))
+    }
+
+    /// CPU time that it has used, user and system.
+    ///
+    /// # Errors
+    /// As [`Self::resident_bytes`].
+    pub fn cpu(&self) -> io::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The second field, the program's name in parentheses, may hold spaces.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+        match (ticks(11), ticks(12)) {
+            (Some(user), Some(system)) => Ok(Duration::from_secs_f64((user + system) / TICKS)),
+            _ => Err(io::Error::other("no CPU times in /proc")),
+        }
+    }
+}
+
+/// What a server says when it is ready: where it listens, and its key's fingerprint.
+fn read_start(child: &mut Child) -> io::Result<(SocketAddr, Fingerprint)> {
+    let output = child
+        .stdout
+        .take()
+        .ok_or_else(|| io::Error::other("the server's output is not a pipe"))?;
+    let (mut address, mut fingerprint) = (None, None);
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        if let Some(bound) = line.strip_prefix("listening sc1 ") {
+            address = Some(bound.parse().map_err(io::Error::other)?);
+        } else if let Some(key) = line.strip_prefix("fingerprint ") {
+            fingerprint = Some(key.parse().map_err(|_| io::Error::other("not a fingerprint"))?);
+            break;
+        }
+    }
+    address
+        .zip(fingerprint)
+        .ok_or_else(|| io::Error::other("the server ended before it was ready"))
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
