@@ -5,6 +5,7 @@ pub mod bus;
 pub mod clock;
 pub mod cluster;
 pub mod codec;
+pub mod engine;
 pub mod hooks;
 pub mod model;
 pub mod router;
