@@ -2,10 +2,10 @@
 
 pub mod auth;
 pub mod bus;
+pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod codec;
-pub mod engine;
 pub mod hooks;
 pub mod model;
 pub mod router;

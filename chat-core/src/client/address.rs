@@ -1,0 +1,194 @@
+//! Where a server is, and what is spoken there.
+
+use std::{fmt, io, str::FromStr, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::secure::known_hosts::host_and_port;
+use crate::transport::{Transport, memory::MemoryConnector, tcp};
+
+/// The port of a server that names none.
+pub const DEFAULT_PORT: u16 = 7400;
+
+/// What is spoken on a connection. One per port; nothing is guessed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// The secure channel SC1.
+    #[default]
+    Sc1,
+    /// TLS 1.3.
+    Tls,
+    /// Nothing is protected: for this machine, and for tests.
+    Plain,
+}
+
+impl Scheme {
+    const ALL: [(&'static str, Self); 3] = [("sc1", Self::Sc1), ("tls", Self::Tls), ("plain", Self::Plain)];
+}
+
+/// The address of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerAddress {
+    /// What is spoken there.
+    pub scheme: Scheme,
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Why a text is no address of a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no server; write HOST:PORT, with an IPv6 address in brackets, or sc1://…, tls://…, plain://…")]
+pub struct InvalidAddress(String);
+
+impl ServerAddress {
+    /// Reads `HOST[:PORT]`, spoken to in `default`, or a whole `scheme://HOST[:PORT]`.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn parse(text: &str, default: Scheme) -> Result<Self, InvalidAddress> {
+        let invalid = || InvalidAddress(text.to_owned());
+        let (scheme, rest) = match text.split_once("://") {
+            None => (default, text),
+            Some((name, rest)) => {
+                let known = Scheme::ALL.into_iter().find(|(known, _)| *known == name);
+                (known.ok_or_else(invalid)?.1, rest)
+            }
+        };
+        let (host, port) = split_port(rest).ok_or_else(invalid)?;
+        let forbidden = |c: char| c.is_whitespace() || c.is_control() || "/@[]?#".contains(c);
+        if host.is_empty() || host.contains(forbidden) {
+            return Err(invalid());
+        }
+        Ok(Self {
+            scheme,
+            host: host.to_owned(),
+            port,
+        })
+    }
+
+    /// As it stands in `known_hosts`.
+    #[must_use]
+    pub fn host_and_port(&self) -> String {
+        host_and_port(&self.host, self.port)
+    }
+}
+
+/// Host and port; an IPv6 address needs its brackets, or no port.
+fn split_port(text: &str) -> Option<(&str, u16)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, port) = rest.split_once(']')?;
+        let port = match port {
+            "" => DEFAULT_PORT,
+            port => port.strip_prefix(':')?.parse().ok()?,
+        };
+        return Some((host, port));
+    }
+    match text.rsplit_once(':') {
+        Some((host, _)) if host.contains(':') => Some((text, DEFAULT_PORT)),
+        Some((host, port)) => Some((host, port.parse().ok()?)),
+        None => Some((text, DEFAULT_PORT)),
+    }
+}
+
+impl FromStr for ServerAddress {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text, Scheme::default())
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = Scheme::ALL.iter().find(|(_, scheme)| *scheme == self.scheme);
+        write!(f, "{}://{}", scheme.map_or("", |(name, _)| name), self.host_and_port())
+    }
+}
+
+/// Opens streams to a server: over TCP, or however an application reaches its server.
+#[async_trait]
+pub trait Dial: fmt::Debug + Send + Sync + 'static {
+    /// Opens a stream. Takes as long as it takes: the caller has a deadline.
+    async fn dial(&self) -> io::Result<Box<dyn Transport>>;
+}
+
+/// A server: the way to it, and how to speak there.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// What is spoken there, and the name its key is pinned under.
+    pub address: ServerAddress,
+    dial: Arc<dyn Dial>,
+}
+
+impl Endpoint {
+    /// A server that is reached in a way of its own, and known as `address`.
+    pub fn new(address: ServerAddress, dial: impl Dial) -> Self {
+        Self {
+            address,
+            dial: Arc::new(dial),
+        }
+    }
+
+    pub(super) async fn dial(&self) -> io::Result<Box<dyn Transport>> {
+        self.dial.dial().await
+    }
+}
+
+impl From<ServerAddress> for Endpoint {
+    fn from(address: ServerAddress) -> Self {
+        Self::new(address.clone(), address)
+    }
+}
+
+#[async_trait]
+impl Dial for ServerAddress {
+    async fn dial(&self) -> io::Result<Box<dyn Transport>> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
+            match tcp::connect(address, &tcp::TcpOptions::default()).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+#[async_trait]
+impl Dial for MemoryConnector {
+    async fn dial(&self) -> io::Result<Box<dyn Transport>> {
+        Ok(Box::new(self.connect().await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses() {
+        let parse = |text| ServerAddress::parse(text, Scheme::Plain).map(|address| address.to_string());
+        assert_eq!(parse("localhost:7").as_deref(), Ok("plain://localhost:7"));
+        assert_eq!(parse("Chat.Example").as_deref(), Ok("plain://chat.example:7400"));
+        assert_eq!(parse("sc1://1.2.3.4:5").as_deref(), Ok("sc1://1.2.3.4:5"));
+        assert_eq!(parse("tls://[::1]:5").as_deref(), Ok("tls://[::1]:5"));
+        assert_eq!(parse("[::1]").as_deref(), Ok("plain://[::1]:7400"));
+        assert_eq!(parse("::1").as_deref(), Ok("plain://[::1]:7400"));
+        for wrong in [
+            "",
+            ":7",
+            "host:",
+            "host:70000",
+            "http://host",
+            "ho st",
+            "a@b",
+            "[::1]5",
+            "host/x",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

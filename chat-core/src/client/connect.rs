@@ -1,0 +1,229 @@
+//! From an address to a connection whose other end is the right server.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
+use crate::secure::{
+    Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, KnownHostsError, PinPolicy,
+};
+use crate::transport::Transport;
+
+use super::{
+    ClientError, ClientStore,
+    address::{Endpoint, Scheme},
+    driver::now,
+    link::{Reader, Writer, link},
+    options::ClientOptions,
+};
+
+/// A stream has to stand within so long …
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// … and its handshake within so long after that.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) struct ConnectError {
+    pub(super) reason: ClientError,
+    /// What the server asked for.
+    pub(super) retry_after: Option<Duration>,
+    /// Trying again would be wrong.
+    pub(super) last: bool,
+}
+
+impl ConnectError {
+    fn passing(endpoint: &Endpoint, problem: impl std::fmt::Display) -> Self {
+        Self {
+            reason: ClientError::Unreachable(format!("{}: {problem}", endpoint.address)),
+            retry_after: None,
+            last: false,
+        }
+    }
+
+    fn last(reason: ClientError) -> Self {
+        Self {
+            reason,
+            retry_after: None,
+            last: true,
+        }
+    }
+}
+
+/// Connects to `endpoint`. A key that is met for the first time is pinned before anything is sent to it.
+pub(super) async fn connect(
+    endpoint: Endpoint,
+    options: Arc<ClientOptions>,
+    store: Arc<dyn ClientStore>,
+) -> Result<(Reader, Writer), ConnectError> {
+    let policy = policy(&endpoint, &options, &*store).await?;
+    let stream = match timeout(DIAL_TIMEOUT, endpoint.dial()).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(ConnectError::passing(&endpoint, error)),
+        Err(_) => return Err(ConnectError::passing(&endpoint, "no answer")),
+    };
+    let secured = timeout(HANDSHAKE_TIMEOUT, secure(&endpoint, &options, policy.as_ref(), stream)).await;
+    let secured = secured.unwrap_or_else(|_| Err(ConnectError::passing(&endpoint, "no answer to the handshake")))?;
+    if let (Some(PinPolicy::FirstContact), Some(key)) = (&policy, &secured.key) {
+        first_contact(&endpoint, &options, &*store, key).await?;
+    }
+    Ok(link(secured.stream, secured.channel))
+}
+
+struct Secured {
+    stream: Box<dyn Transport>,
+    channel: Option<Channel>,
+    key: Option<Fingerprint>,
+}
+
+/// Which keys are good; none for a plain connection.
+async fn policy(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    store: &dyn ClientStore,
+) -> Result<Option<PinPolicy>, ConnectError> {
+    if endpoint.address.scheme == Scheme::Plain {
+        return Ok(None);
+    }
+    if !options.pins.is_empty() {
+        return Ok(Some(PinPolicy::AnyOf(options.pins.clone())));
+    }
+    let known = store
+        .known_hosts()
+        .await
+        .map_err(|error| ConnectError::last(error.into()))?;
+    match known.policy(&endpoint.address.host_and_port(), options.trust) {
+        Ok(policy) => Ok(Some(policy)),
+        Err(error @ KnownHostsError::NotPinned(_)) => Err(ConnectError::last(ClientError::Trust(error.to_string()))),
+        Err(error) => Err(ConnectError::last(ClientError::Trust(error.to_string()))),
+    }
+}
+
+async fn first_contact(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    store: &dyn ClientStore,
+    key: &Fingerprint,
+) -> Result<(), ConnectError> {
+    let host = endpoint.address.host_and_port();
+    let pinned = store.pin(&host, key).await;
+    pinned.map_err(|error| ConnectError::last(ClientError::Trust(error.to_string())))?;
+    if let Some(tell) = &options.first_contact {
+        tell(&host, key);
+    }
+    Ok(())
+}
+
+async fn secure(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    policy: Option<&PinPolicy>,
+    stream: Box<dyn Transport>,
+) -> Result<Secured, ConnectError> {
+    match (endpoint.address.scheme, policy) {
+        (Scheme::Sc1, Some(policy)) => sc1(endpoint, policy.clone(), stream).await,
+        (Scheme::Tls, Some(policy)) => tls(endpoint, options, policy.clone(), stream).await,
+        (Scheme::Plain, _) | (_, None) => Ok(Secured {
+            stream,
+            channel: None,
+            key: None,
+        }),
+    }
+}
+
+async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transport>) -> Result<Secured, ConnectError> {
+    // The name helps a server that answers to several; a longer one than it may have helps nobody.
+    let name = if endpoint.address.host.len() <= 64 {
+        &endpoint.address.host
+    } else {
+        ""
+    };
+    let wrong = |error: HandshakeError| judge(endpoint, error);
+    let mut handshake = ClientHandshake::new(name, policy).map_err(wrong)?;
+    let sent = stream.write_all(handshake.hello()).await;
+    sent.map_err(|error| ConnectError::passing(endpoint, error))?;
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).await;
+        let read = read.map_err(|error| ConnectError::passing(endpoint, error))?;
+        if read == 0 {
+            return Err(ConnectError::passing(endpoint, handshake.end_of_stream()));
+        }
+        match handshake.feed(now(), unix_now(), &buffer[..read]).map_err(wrong)? {
+            ClientProgress::NeedMore => {}
+            ClientProgress::Done(Connected { channel, fingerprint }) => {
+                return Ok(Secured {
+                    stream,
+                    channel: Some(channel),
+                    key: Some(fingerprint),
+                });
+            }
+            ClientProgress::Rejected { code, retry_after } => {
+                let mut error = ConnectError::passing(endpoint, format_args!("the server declined: {code:?}"));
+                error.retry_after = Some(retry_after);
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// A wrong key ends everything: whoever shows it must not be asked again and again.
+fn judge(endpoint: &Endpoint, error: HandshakeError) -> ConnectError {
+    match error {
+        HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),
+        error => ConnectError::passing(endpoint, error),
+    }
+}
+
+fn wrong_key(endpoint: &Endpoint, presented: Fingerprint) -> ConnectError {
+    ConnectError::last(ClientError::WrongKey {
+        host: endpoint.address.host_and_port(),
+        presented,
+    })
+}
+
+#[cfg(feature = "tls")]
+async fn tls(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    policy: PinPolicy,
+    stream: Box<dyn Transport>,
+) -> Result<Secured, ConnectError> {
+    use crate::transport::tls::{TlsConnector, TlsError, TlsTrust};
+
+    let unusable = |problem: String| ConnectError::last(ClientError::Trust(problem));
+    let Some(provider) = &options.tls else {
+        return Err(unusable("no cryptography for TLS was given".to_owned()));
+    };
+    let connector = TlsConnector::new(Arc::clone(provider), TlsTrust::Pin(policy));
+    let connector = connector.map_err(|error| unusable(error.to_string()))?;
+    match connector.connect(&endpoint.address.host, stream).await {
+        Ok(connected) => Ok(Secured {
+            stream: Box::new(connected.stream),
+            channel: None,
+            key: Some(connected.fingerprint),
+        }),
+        Err(TlsError::PinMismatch { presented }) => Err(wrong_key(endpoint, presented)),
+        Err(TlsError::Handshake(cause)) => Err(ConnectError::passing(endpoint, cause)),
+        Err(error) => Err(unusable(error.to_string())),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+async fn tls(_: &Endpoint, _: &ClientOptions, _: PinPolicy, _: Box<dyn Transport>) -> Result<Secured, ConnectError> {
+    Err(ConnectError::last(ClientError::Trust(
+        "this program was built without TLS".to_owned(),
+    )))
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

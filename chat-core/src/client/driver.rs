@@ -1,0 +1,500 @@
+//! The task of a client: it connects, feeds the [`Machine`], does what that asks for, and connects again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::{Future, pending},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::codec::LoggedIn;
+use crate::model::{ClientMessageId, Command, ConversationId, Outcome, Seq, Timestamp, UserId};
+
+use super::{
+    AccountState, ClientError, ClientEvent, ClientStore, OutboxEntry, SendOutcome, Status,
+    connect::{ConnectError, connect},
+    link::{Reader, Writer},
+    machine::{Action, Machine, Outgoing},
+    options::ClientOptions,
+    reconnect::Backoff,
+    shared::Shared,
+};
+
+/// Requests of the application taken in at once; messages among them share one write to the disk.
+const BATCH: usize = 128;
+/// Saying goodbye may take so long.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The time for the machine: that of tokio, which a test can stop.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// What the application asks of the driver.
+#[derive(Debug)]
+pub(super) enum Input {
+    Execute {
+        command: Command,
+        reply: oneshot::Sender<Result<Outcome, ClientError>>,
+    },
+    Queue(Queued),
+    SaveNames(BTreeMap<UserId, String>),
+    Close,
+}
+
+/// A message for the outbox.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) entry: OutboxEntry,
+    /// Told once it is durable.
+    pub(super) told: oneshot::Sender<Result<(), ClientError>>,
+    pub(super) outcome: oneshot::Sender<SendOutcome>,
+}
+
+/// Everything the task owns.
+#[derive(Debug)]
+pub(super) struct Driver {
+    pub(super) machine: Machine,
+    pub(super) options: Arc<ClientOptions>,
+    pub(super) store: Arc<dyn ClientStore>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) account: AccountState,
+    pub(super) cursors: BTreeMap<ConversationId, Seq>,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) events: mpsc::Sender<ClientEvent>,
+    pub(super) stop: CancellationToken,
+    pub(super) waits: Waits,
+    pub(super) course: Course,
+}
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    commands: HashMap<u64, oneshot::Sender<Result<Outcome, ClientError>>>,
+    sends: HashMap<ClientMessageId, oneshot::Sender<SendOutcome>>,
+    last_token: u64,
+}
+
+/// How the client has fared.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    backoff: Backoff,
+    had_session: bool,
+    closing: bool,
+}
+
+/// Why the driver woke up.
+enum Wake<T> {
+    Stop,
+    Done(T),
+    Event,
+    Acked,
+    Input(Option<Input>),
+    Tick,
+}
+
+/// What comes after a connection, or an attempt at one.
+enum Next {
+    Retry {
+        reason: ClientError,
+        after: Option<Duration>,
+    },
+    End,
+}
+
+impl Driver {
+    /// Runs until the client ends or is closed.
+    pub(super) async fn run(mut self) {
+        let reason = self.connections().await;
+        self.machine.give_up(reason.clone());
+        let _ = self.act(None).await; // only outcomes are left to tell
+        self.drain_events();
+        let ended = matches!(*self.shared.status.borrow(), Status::Ended(_));
+        if !ended {
+            self.shared.status.send_replace(Status::Ended(reason));
+        }
+    }
+
+    /// One connection after the other.
+    async fn connections(&mut self) -> ClientError {
+        let (mut at, mut attempts) = (0, 0);
+        let servers = self.options.servers.len();
+        if servers == 0 {
+            return ClientError::Unreachable("no server was given".to_owned());
+        }
+        loop {
+            let endpoint = self.options.servers[at % servers].clone();
+            let name = endpoint.address.to_string();
+            let attempt = connect(endpoint, Arc::clone(&self.options), Arc::clone(&self.store));
+            let next = match self.attend(attempt).await {
+                None => Next::End,
+                Some(Ok(link)) => self.online(link, &name).await,
+                Some(Err(ConnectError { reason, last: true, .. })) => return reason,
+                Some(Err(ConnectError {
+                    reason, retry_after, ..
+                })) => Next::Retry {
+                    reason,
+                    after: retry_after,
+                },
+            };
+            let Next::Retry { reason, after } = next else {
+                return self.why_ended();
+            };
+            at += 1;
+            attempts += 1;
+            if self.gives_up(attempts) {
+                return reason;
+            }
+            // The other nodes are asked at once, the whole list only after a pause.
+            let pause = if at % servers == 0 || after.is_some() {
+                self.course.backoff.failed(now(), after, random())
+            } else {
+                Duration::ZERO
+            };
+            self.pause(reason, pause).await;
+            if self.course.closing || self.stop.is_cancelled() {
+                return ClientError::Closed;
+            }
+        }
+    }
+
+    /// A client that never had a session may have been told to try only so often.
+    fn gives_up(&self, attempts: usize) -> bool {
+        let allowed = self
+            .options
+            .attempts
+            .map(|rounds| rounds as usize * self.options.servers.len());
+        !self.course.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
+    }
+
+    fn why_ended(&self) -> ClientError {
+        match &*self.shared.status.borrow() {
+            Status::Ended(reason) => reason.clone(),
+            _ => ClientError::Closed,
+        }
+    }
+
+    async fn pause(&mut self, reason: ClientError, pause: Duration) {
+        self.shared
+            .status
+            .send_replace(Status::Connecting(Some(reason.clone())));
+        self.machine.note(ClientEvent::Disconnected {
+            reason,
+            retry_in: pause,
+        });
+        let _ = self.attend(sleep(pause)).await; // the caller sees whether it ended early
+    }
+
+    /// Waits for `future` while the application is served without a connection. `None`: the client is to end.
+    async fn attend<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        loop {
+            if self.act(None).await.is_some() || self.course.closing {
+                return None;
+            }
+            match self.wake(future.as_mut()).await {
+                Wake::Stop => return None,
+                Wake::Done(result) => return Some(result),
+                other => self.handle(other).await,
+            }
+        }
+    }
+
+    /// Serves one connection until it ends.
+    async fn online(&mut self, (mut reader, mut writer): (Reader, Writer), name: &str) -> Next {
+        self.machine.connected(now());
+        let next = loop {
+            if let Some(next) = self.act(Some((&mut writer, name))).await {
+                break next;
+            }
+            if let Err(reason) = writer.seal(now()) {
+                break Next::Retry { reason, after: None };
+            }
+            if self.course.closing {
+                break Next::End;
+            }
+            let io = async {
+                // Writing first: it is bounded by what was put, while a server may send for ever.
+                tokio::select! {
+                    biased;
+                    written = writer.write(), if writer.is_pending() => written.map(|()| false),
+                    read = reader.read() => read.map(|()| true),
+                }
+            };
+            let wake = self.wake(io).await;
+            match wake {
+                Wake::Stop => break Next::End,
+                Wake::Done(Ok(false)) => {}
+                Wake::Done(Ok(true)) => {
+                    if let Err(reason) = self.take_packets(&mut reader) {
+                        // What came before the end counts.
+                        break self.act(None).await.unwrap_or(Next::Retry { reason, after: None });
+                    }
+                }
+                Wake::Done(Err(reason)) => break Next::Retry { reason, after: None },
+                other => self.handle(other).await,
+            }
+        };
+        self.machine.disconnected(now());
+        let _ = timeout(GOODBYE, writer.close(now())).await; // whoever is gone hears no goodbye
+        next
+    }
+
+    fn take_packets(&mut self, reader: &mut Reader) -> Result<(), ClientError> {
+        let now = now();
+        while let Some(incoming) = reader.next(now)? {
+            self.machine.incoming(now, incoming);
+        }
+        Ok(())
+    }
+
+    /// Waits for the first thing that happens.
+    async fn wake<T>(&mut self, future: impl Future<Output = T>) -> Wake<T> {
+        let tick = self.machine.next_tick(now());
+        if tick.is_some_and(|at| at <= now()) {
+            return Wake::Tick; // no traffic may hold it up
+        }
+        let ticking = async {
+            match tick {
+                Some(at) => sleep_until(at.into()).await,
+                None => pending().await,
+            }
+        };
+        // The end first; then what the server says, so that it never waits for the application; the application's own wishes last.
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Wake::Stop,
+            result = future => Wake::Done(result),
+            permit = self.events.reserve(), if self.machine.has_event() => {
+                if let (Ok(permit), Some(event)) = (permit, self.machine.next_event(now())) {
+                    permit.send(event);
+                }
+                Wake::Event
+            }
+            () = self.shared.acked.notified() => Wake::Acked,
+            input = self.inputs.recv() => Wake::Input(input),
+            () = ticking => Wake::Tick,
+        }
+    }
+
+    async fn handle<T>(&mut self, wake: Wake<T>) {
+        match wake {
+            Wake::Stop | Wake::Done(_) | Wake::Event => {}
+            Wake::Acked => self.take_acks(),
+            Wake::Input(Some(input)) => self.take_inputs(input).await,
+            Wake::Input(None) => self.course.closing = true,
+            Wake::Tick => self.machine.tick(now()),
+        }
+    }
+
+    fn take_acks(&mut self) {
+        for (conversation, seq) in self.shared.take_acks() {
+            self.machine.acknowledge(now(), conversation, seq);
+        }
+    }
+
+    /// Takes in what the application asks for; messages become durable before they are sent or reported as queued.
+    async fn take_inputs(&mut self, first: Input) {
+        let mut queued = Vec::new();
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(input) = next.take().or_else(|| self.inputs.try_recv().ok()) else {
+                break;
+            };
+            match input {
+                Input::Execute { command, reply } => self.execute(command, reply),
+                Input::Queue(wanted) => queued.push(wanted),
+                Input::SaveNames(names) => {
+                    // They can be asked for again.
+                    if let Err(error) = self.store.save_names(&names).await {
+                        tracing::warn!(%error, "the names were not kept");
+                    }
+                }
+                Input::Close => self.close(),
+            }
+        }
+        if !queued.is_empty() {
+            self.queue(queued).await;
+        }
+    }
+
+    fn execute(&mut self, command: Command, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
+        self.waits.last_token += 1;
+        self.waits.commands.insert(self.waits.last_token, reply);
+        self.machine.execute(now(), self.waits.last_token, command);
+    }
+
+    async fn queue(&mut self, mut wanted: Vec<Queued>) {
+        let room = self.options.outbox.saturating_sub(self.machine.unsettled());
+        for Queued { told, .. } in wanted.drain(room.min(wanted.len())..) {
+            let _ = told.send(Err(ClientError::OutboxFull(self.options.outbox))); // nobody waits any more
+        }
+        let entries: Vec<_> = wanted.iter().map(|queued| queued.entry.clone()).collect();
+        match self.store.queue(&entries).await {
+            Ok(()) => {
+                for Queued { entry, told, outcome } in wanted {
+                    self.waits.sends.insert(entry.id, outcome);
+                    self.machine.send(now(), outgoing(entry));
+                    let _ = told.send(Ok(())); // nobody waits any more
+                }
+                self.shared.unsettled.send_replace(self.machine.unsettled());
+            }
+            Err(error) => {
+                let error = ClientError::from(error);
+                for Queued { told, .. } in wanted {
+                    let _ = told.send(Err(error.clone())); // nobody waits any more
+                }
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.take_acks();
+        self.machine.flush_acknowledgements(now());
+        self.course.closing = true;
+    }
+
+    /// Does everything that the machine wants done.
+    async fn act(&mut self, mut link: Option<(&mut Writer, &str)>) -> Option<Next> {
+        let mut settled = Vec::new();
+        let mut next = None;
+        while let Some(action) = self.machine.next_action() {
+            match action {
+                Action::Send(request) => {
+                    if let Some((writer, _)) = &mut link {
+                        writer.put(&request);
+                    }
+                }
+                Action::LoggedIn(logged_in) => {
+                    let name = link.as_ref().map_or("", |(_, name)| name);
+                    self.logged_in(*logged_in, name).await;
+                }
+                Action::ForgetSession => {
+                    self.account.session_token = None;
+                    self.save_account().await;
+                }
+                Action::HistoryReset(epoch) => {
+                    self.cursors.clear();
+                    self.save_cursors().await;
+                    self.account.epoch = Some(epoch);
+                }
+                Action::SaveCursors(cursors) => {
+                    self.cursors.extend(cursors);
+                    self.save_cursors().await;
+                }
+                Action::Conversation(info) => self.shared.learn_conversation(info),
+                Action::Settle {
+                    id,
+                    conversation,
+                    outcome,
+                } => {
+                    settled.push(id);
+                    if let Some(waiting) = self.waits.sends.remove(&id) {
+                        let _ = waiting.send(outcome.clone()); // nobody waits any more
+                    }
+                    self.machine.note(ClientEvent::Settled {
+                        id,
+                        conversation,
+                        outcome,
+                    });
+                }
+                Action::Finish { token, result } => {
+                    if let Some(waiting) = self.waits.commands.remove(&token) {
+                        let _ = waiting.send(result); // nobody waits any more
+                    }
+                }
+                Action::Reconnect { reason, after } => next = Some(Next::Retry { reason, after }),
+                Action::End(reason) => {
+                    self.shared.status.send_replace(Status::Ended(reason));
+                    next = Some(Next::End);
+                }
+            }
+        }
+        self.settled(&settled).await;
+        next
+    }
+
+    async fn settled(&mut self, settled: &[ClientMessageId]) {
+        if settled.is_empty() {
+            return;
+        }
+        // What comes back is sent again under its id, and known there.
+        if let Err(error) = self.store.settle(settled).await {
+            tracing::warn!(%error, "the outbox could not be written");
+        }
+        self.shared.unsettled.send_replace(self.machine.unsettled());
+    }
+
+    async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
+        self.course.had_session = true;
+        self.course.backoff.connected(now());
+        self.shared.set_me(logged_in.user.clone());
+        self.account.user = Some(logged_in.user);
+        self.account.epoch = Some(logged_in.store_epoch);
+        if logged_in.session_token.is_some() {
+            self.account.session_token = logged_in.session_token;
+        }
+        if logged_in.device_token.is_some() {
+            self.account.device_token = logged_in.device_token;
+        }
+        self.save_account().await;
+        self.shared.status.send_replace(Status::Online(server.to_owned()));
+        self.machine.note(ClientEvent::Connected {
+            server: server.to_owned(),
+        });
+    }
+
+    /// A session that could not be kept is no reason to end it.
+    async fn save_account(&self) {
+        if let Err(error) = self.store.save_account(&self.account).await {
+            tracing::error!(%error, "the session was not kept; the next run needs the password");
+        }
+    }
+
+    async fn save_cursors(&self) {
+        if let Err(error) = self.store.save_cursors(&self.cursors).await {
+            tracing::error!(%error, "cursors were not kept; events may come again after a restart");
+        }
+    }
+
+    /// What fits is handed over; who waits hears of the end by the channel's.
+    fn drain_events(&mut self) {
+        while let Ok(permit) = self.events.try_reserve()
+            && let Some(event) = self.machine.next_event(now())
+        {
+            permit.send(event);
+        }
+    }
+}
+
+/// A message for the machine; what is overdue already gets its outcome at once.
+pub(super) fn outgoing(entry: OutboxEntry) -> Outgoing {
+    let deadline = entry.deadline.map(|deadline| {
+        let left = deadline.millis_since(wall_clock());
+        now() + Duration::from_millis(left)
+    });
+    Outgoing {
+        id: entry.id,
+        conversation: entry.conversation,
+        content: entry.content,
+        deadline,
+    }
+}
+
+/// The time that the outbox keeps.
+pub(super) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn random() -> u32 {
+    // Without random numbers no connection could be made either; the pause is then the longest.
+    getrandom::u32().unwrap_or(u32::MAX)
+}

@@ -1,0 +1,78 @@
+//! The stream of what happens.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+
+use crate::model::{ConversationId, Seq};
+
+use super::{ClientEvent, shared::Shared};
+
+/// What happens, in order. An application that does not read it is not read for either.
+#[derive(Debug)]
+pub struct Events {
+    receiver: mpsc::Receiver<ClientEvent>,
+    shared: Arc<Shared>,
+}
+
+impl Events {
+    pub(super) fn new(receiver: mpsc::Receiver<ClientEvent>, shared: Arc<Shared>) -> Self {
+        Self { receiver, shared }
+    }
+
+    /// Waits for the next event; `None` once the client has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Received> {
+        let event = self.receiver.recv().await?;
+        Some(self.received(event))
+    }
+
+    fn received(&self, event: ClientEvent) -> Received {
+        Received {
+            event,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl Stream for Events {
+    type Item = Received;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Received>> {
+        let event = std::task::ready!(self.receiver.poll_recv(context));
+        Poll::Ready(event.map(|event| self.received(event)))
+    }
+}
+
+/// An event that the application has been handed, and has to deal with.
+#[derive(Debug)]
+pub struct Received {
+    /// The event.
+    pub event: ClientEvent,
+    shared: Arc<Shared>,
+}
+
+impl Received {
+    /// The application has dealt with this entry of the log, and with everything before it: it will not come again after a restart.
+    /// Other events need no acknowledgement.
+    pub fn done(&self) {
+        if let Some((conversation, seq)) = self.place() {
+            self.shared.acknowledge(conversation, seq);
+        }
+    }
+
+    fn place(&self) -> Option<(ConversationId, Seq)> {
+        match &self.event {
+            ClientEvent::Event(delivery) => Some((delivery.event.event.conversation, delivery.seq())),
+            ClientEvent::Truncated { conversation, to, .. } => Some((conversation.id, *to)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One connection to a server: bytes, records and packets, in both directions.
+
+use std::{io, time::Instant};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use zeroize::Zeroize as _;
+
+use crate::codec::{Incoming, Request, client as codec, frame};
+use crate::model::CloseCode;
+use crate::secure::{Channel, MAX_CONTENT, Opened, Opener, Sealer};
+use crate::transport::Transport;
+
+use super::ClientError;
+
+/// Bytes asked of the socket at once.
+const READ: usize = 16 * 1024;
+
+/// The half that hears.
+#[derive(Debug)]
+pub(super) struct Reader {
+    stream: ReadHalf<Box<dyn Transport>>,
+    opener: Option<Opener>,
+    raw: BytesMut,
+    frames: frame::FrameDecoder,
+}
+
+/// The half that speaks.
+#[derive(Debug)]
+pub(super) struct Writer {
+    stream: WriteHalf<Box<dyn Transport>>,
+    sealer: Option<Sealer>,
+    plain: BytesMut,
+    wire: BytesMut,
+}
+
+/// A connection of its two halves. Without a channel, packets travel as they are.
+pub(super) fn link(stream: Box<dyn Transport>, channel: Option<Channel>) -> (Reader, Writer) {
+    let (reader, writer) = tokio::io::split(stream);
+    let (sealer, opener) = channel.map(Channel::split).unzip();
+    let reader = Reader {
+        stream: reader,
+        opener,
+        raw: BytesMut::new(),
+        frames: frame::FrameDecoder::new(frame::CLIENT_LIMIT),
+    };
+    let writer = Writer {
+        stream: writer,
+        sealer,
+        plain: BytesMut::new(),
+        wire: BytesMut::new(),
+    };
+    (reader, writer)
+}
+
+impl Reader {
+    /// Waits for bytes. Then take [`next`](Self::next) until there is nothing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn read(&mut self) -> Result<(), ClientError> {
+        self.raw.reserve(READ);
+        match self.stream.read_buf(&mut self.raw).await {
+            Ok(0) => Err(self.ended()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(broken(&error)),
+        }
+    }
+
+    /// The next whole packet that arrived.
+    pub(super) fn next(&mut self, now: Instant) -> Result<Option<Incoming>, ClientError> {
+        loop {
+            if let Some(packet) = self.frames.next_packet().map_err(protocol)? {
+                return codec::decode(packet).map(Some).map_err(protocol);
+            }
+            if !self.open(now)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Moves bytes towards packets; false if there are none.
+    fn open(&mut self, now: Instant) -> Result<bool, ClientError> {
+        let Some(opener) = &mut self.opener else {
+            let some = !self.raw.is_empty();
+            if some {
+                self.frames.feed(self.raw.split());
+            }
+            return Ok(some);
+        };
+        match opener.feed(now, &mut self.raw).map_err(protocol)? {
+            Opened::Data(data) => {
+                self.frames.feed(data);
+                Ok(true)
+            }
+            Opened::Close(code) => {
+                let code = CloseCode::from_number(code).unwrap_or(CloseCode::GoingAway);
+                Err(ClientError::Ended(code))
+            }
+            Opened::NeedMore => Ok(false),
+        }
+    }
+
+    /// The stream ended: by agreement, or cut off.
+    fn ended(&mut self) -> ClientError {
+        let cut_off = self
+            .opener
+            .as_mut()
+            .is_some_and(|opener| opener.end_of_stream(&self.raw).is_err());
+        let how = if cut_off {
+            "cut off the connection"
+        } else {
+            "closed the connection"
+        };
+        ClientError::Unreachable(format!("the server {how}"))
+    }
+}
+
+impl Writer {
+    /// Appends a request to what is to be written.
+    pub(super) fn put(&mut self, request: &Request) {
+        codec::encode_request(request, &mut self.plain);
+    }
+
+    /// Seals what was put, in as few records as possible.
+    pub(super) fn seal(&mut self, now: Instant) -> Result<(), ClientError> {
+        let Some(sealer) = &mut self.sealer else {
+            self.wire.unsplit(self.plain.split());
+            return Ok(());
+        };
+        for content in self.plain.chunks(MAX_CONTENT) {
+            sealer.seal(now, content, &mut self.wire).map_err(protocol)?;
+        }
+        // It may have held a password.
+        self.plain.zeroize();
+        self.plain.clear();
+        Ok(())
+    }
+
+    /// Whether there is something to write.
+    pub(super) fn is_pending(&self) -> bool {
+        self.wire.has_remaining()
+    }
+
+    /// Writes some of it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn write(&mut self) -> Result<(), ClientError> {
+        match self.stream.write_buf(&mut self.wire).await {
+            Ok(0) => Err(broken(&io::ErrorKind::WriteZero.into())),
+            Ok(_) if self.wire.is_empty() => self.stream.flush().await.map_err(|error| broken(&error)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(broken(&error)),
+        }
+    }
+
+    /// Writes the rest and says goodbye.
+    pub(super) async fn close(mut self, now: Instant) -> Result<(), ClientError> {
+        self.seal(now)?;
+        if let Some(sealer) = &mut self.sealer {
+            sealer
+                .seal_close(CloseCode::Normal.number(), &mut self.wire)
+                .map_err(protocol)?;
+        }
+        while self.is_pending() {
+            self.write().await?;
+        }
+        self.stream.shutdown().await.map_err(|error| broken(&error))
+    }
+}
+
+fn broken(error: &io::Error) -> ClientError {
+    ClientError::Unreachable(format!("the connection broke: {error}"))
+}
+
+fn protocol(error: impl std::error::Error) -> ClientError {
+    ClientError::Protocol(error.to_string())
+}

@@ -1,0 +1,180 @@
+//! Every conversation the client knows of: what it is, and how far the application has got in it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use crate::model::{
+    ConversationId, ConversationInfo, ConversationView, Event, EventBody, GroupProfile, HistoryEvent, Role, Seq, UserId,
+};
+
+use super::track::Track;
+
+/// Events kept of a conversation that is being looked up.
+const WAITING_EVENTS: usize = 64;
+
+/// What is known of one conversation.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) info: Option<Arc<ConversationInfo>>,
+    pub(super) track: Option<Track>,
+    waiting: Vec<Event>,
+    pub(super) lookup: Lookup,
+}
+
+/// Whether the server was asked what this conversation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Lookup {
+    /// Not needed.
+    #[default]
+    Done,
+    /// To be asked, not before this time.
+    Due(Instant),
+    /// Asked.
+    Asked,
+}
+
+/// The conversations of one user.
+#[derive(Debug, Default)]
+pub(super) struct Conversations {
+    all: BTreeMap<ConversationId, Known>,
+}
+
+impl Conversations {
+    pub(super) fn get_mut(&mut self, id: ConversationId) -> Option<&mut Known> {
+        self.all.get_mut(&id)
+    }
+
+    pub(super) fn entry(&mut self, id: ConversationId) -> &mut Known {
+        self.all.entry(id).or_default()
+    }
+
+    pub(super) fn remove(&mut self, id: ConversationId) {
+        self.all.remove(&id);
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ConversationId, &mut Known)> {
+        self.all.iter_mut().map(|(id, known)| (*id, known))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Known> {
+        self.all.values()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+}
+
+impl Known {
+    /// Keeps an event until it is known where handing out begins. What does not fit is read from the log later.
+    pub(super) fn wait(&mut self, now: Instant, event: Event) {
+        if self.lookup == Lookup::Done {
+            self.lookup = Lookup::Due(now);
+        }
+        if self.waiting.len() < WAITING_EVENTS {
+            self.waiting.push(event);
+        }
+    }
+
+    /// What has waited for the track, which stands now.
+    pub(super) fn take_waiting(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// The next moment at which the server has to be asked something.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.lookup {
+            Lookup::Due(at) => Some(at),
+            Lookup::Asked => None,
+            Lookup::Done => self.track.as_ref().and_then(Track::wants_page_at),
+        }
+    }
+
+    /// Brings the description up to what `found` says, unless it was made after it; returns it.
+    pub(super) fn apply(
+        &mut self,
+        me: UserId,
+        found: &HistoryEvent,
+        body: &EventBody,
+    ) -> Option<Arc<ConversationInfo>> {
+        let info = Arc::make_mut(self.info.as_mut()?);
+        let event = &found.event;
+        if event.seq > info.last_seq {
+            info.last_seq = event.seq;
+            info.last_time = event.time;
+            count(info, me, event, body);
+            describe(info, me, body);
+        }
+        self.info.clone()
+    }
+}
+
+/// Unread messages are those of others after the read marker, which one's own sending moves too.
+fn count(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
+    let EventBody::Message(message) = body else { return };
+    if event.sender == me {
+        info.read_seq = event.seq;
+        info.unread = 0;
+        info.mentions = 0;
+    } else {
+        info.unread += 1;
+        info.mentions += u32::from(message.mention_all || message.mentions.contains(&me));
+    }
+}
+
+fn describe(info: &mut ConversationInfo, me: UserId, body: &EventBody) {
+    match body {
+        EventBody::MemberJoined { user, .. } => {
+            set_active(info, me, *user, true);
+            members(info, 1);
+        }
+        EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. } => {
+            set_active(info, me, *user, false);
+            members(info, -1);
+        }
+        EventBody::RoleChanged { user, role } if *user == me => info.role = *role,
+        EventBody::OwnershipTransferred { to } if *to == me => info.role = Role::Owner,
+        EventBody::OwnershipTransferred { .. } if info.role == Role::Owner => info.role = Role::Admin,
+        EventBody::GroupDeleted => info.active = false,
+        EventBody::GroupUpdated {
+            name,
+            description,
+            join_policy,
+            history_visible,
+            unlisted,
+        } => {
+            if let ConversationView::Group(group) = &mut info.view {
+                group.profile = GroupProfile {
+                    name: name.clone(),
+                    skeleton: group.profile.skeleton.clone(),
+                    description: description.clone(),
+                    join_policy: *join_policy,
+                    history_visible: *history_visible,
+                    unlisted: *unlisted,
+                };
+            }
+        }
+        _ => {}
+    }
+}
+
+fn set_active(info: &mut ConversationInfo, me: UserId, user: UserId, active: bool) {
+    if user == me {
+        info.active = active;
+    }
+}
+
+fn members(info: &mut ConversationInfo, by: i32) {
+    if let ConversationView::Group(group) = &mut info.view {
+        group.member_count = group.member_count.saturating_add_signed(by);
+    }
+}
+
+/// Where handing out begins: after what this device has acknowledged, at the first readable event.
+pub(super) fn start_of(info: &ConversationInfo, acknowledged: Option<Seq>, from_beginning: bool) -> Seq {
+    let cursor = match acknowledged {
+        _ if from_beginning => Seq::ZERO,
+        Some(ours) if ours <= info.last_seq => info.cursor.max(ours),
+        _ => info.cursor,
+    };
+    cursor.next().max(info.first_seq).max(Seq(1))
+}

@@ -1,0 +1,175 @@
+//! From a connection to a session: hello, then registering, resuming or logging in.
+
+use std::time::{Duration, Instant};
+
+use crate::client::{ClientError, ClientEvent, error};
+use crate::codec::{Answer, Failure, Hello, LoggedIn, RequestKind, Welcome, version};
+use crate::model::{Login, Registration, ReplyCode, Resume, Secret, StoreEpoch, UserRef};
+
+use super::{Action, Credentials, Machine, Phase, Receive, Session, requests::Pending};
+
+/// Between two signs of life, if the server does not say.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
+/// The shortest that a server can ask for.
+const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// What the server has said so far.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    heartbeat: Option<Duration>,
+    /// The name was taken when an interrupted registration was repeated: it may be our own.
+    doubted: Option<Failure>,
+}
+
+impl Machine {
+    /// Says hello and, without waiting for the answer, logs in.
+    pub(super) fn open(&mut self, now: Instant) {
+        self.phase = Phase::Opening(Opening::default());
+        let hello = Hello {
+            min_version: version::MIN,
+            max_version: version::MAX,
+            client: self.config.client.clone(),
+        };
+        self.request(now, Pending::Hello, RequestKind::Hello(hello));
+        self.log_in(now);
+    }
+
+    fn log_in(&mut self, now: Instant) {
+        let session = self.config.session.clone();
+        match (self.config.credentials.clone(), session) {
+            (Credentials::Register(registration), _) if !self.registered => self.register(now, registration),
+            (
+                Credentials::Password {
+                    account,
+                    secret,
+                    fresh: true,
+                },
+                _,
+            ) => self.password(now, account, secret),
+            (_, Some((user, session_token))) => {
+                let resume = Resume {
+                    user,
+                    device: self.config.device,
+                    session_token,
+                };
+                self.request(now, Pending::Resume, RequestKind::Resume(resume));
+            }
+            (Credentials::Password { account, secret, .. }, None) => self.password(now, account, secret),
+            (Credentials::Register(Registration { name, password, .. }), None) => {
+                self.password(now, UserRef::Name(name), password);
+            }
+            (Credentials::Stored, None) => self.end(ClientError::NoCredentials),
+        }
+    }
+
+    fn register(&mut self, now: Instant, registration: Registration) {
+        self.request(now, Pending::Register, RequestKind::Register(registration));
+    }
+
+    fn password(&mut self, now: Instant, account: UserRef, secret: Secret) {
+        let login = Login {
+            account,
+            secret,
+            device: self.config.device,
+            device_name: self.config.device_name.clone(),
+            device_token: self.config.device_token.clone(),
+        };
+        self.request(now, Pending::Login, RequestKind::Login(login));
+    }
+
+    pub(super) fn opening_reply(&mut self, now: Instant, pending: &Pending, result: Result<Answer, Failure>) {
+        let Phase::Opening(opening) = &mut self.phase else {
+            return; // the answers to what was sent together with a failed hello
+        };
+        match (pending, result) {
+            (Pending::Hello, Ok(Answer::Welcome(welcome))) => opening.heartbeat = Some(heartbeat(&welcome)),
+            (Pending::Register, Ok(Answer::Registered(_))) => {
+                self.registered = true;
+                self.log_in(now);
+            }
+            (Pending::Login | Pending::Resume, Ok(Answer::LoggedIn(logged_in))) => self.logged_in(now, *logged_in),
+            (_, Ok(_)) => self.reconnect(
+                ClientError::Protocol("a login was answered with something else".into()),
+                None,
+            ),
+            (pending, Err(failure)) => self.opening_refused(now, pending, failure),
+        }
+    }
+
+    fn opening_refused(&mut self, now: Instant, pending: &Pending, failure: Failure) {
+        if error::judge(&failure) == error::Verdict::Later {
+            let after = Duration::from_millis(u64::from(failure.retry_after_ms));
+            return self.reconnect(ClientError::Refused(failure), Some(after));
+        }
+        match (pending, failure.code()) {
+            (Pending::Register, Some(ReplyCode::NameTaken)) if self.register_interrupted => {
+                self.registered = true;
+                if let Phase::Opening(opening) = &mut self.phase {
+                    opening.doubted = Some(failure);
+                }
+                self.log_in(now);
+            }
+            (Pending::Resume, Some(ReplyCode::SessionExpired | ReplyCode::BadCredentials)) => {
+                self.forget_session();
+                match self.config.credentials {
+                    Credentials::Stored => self.end(ClientError::Refused(failure)),
+                    _ => self.log_in(now),
+                }
+            }
+            _ => {
+                let doubted = match &mut self.phase {
+                    Phase::Opening(opening) => opening.doubted.take(),
+                    _ => None,
+                };
+                self.end(ClientError::Refused(doubted.unwrap_or(failure)));
+            }
+        }
+    }
+
+    fn logged_in(&mut self, now: Instant, logged_in: LoggedIn) {
+        let Phase::Opening(opening) = &self.phase else { return };
+        self.phase = Phase::Online(Session {
+            user: logged_in.user.id,
+            heartbeat: opening.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
+            last_sent: now,
+            caught_up: self.config.receive == Receive::Nothing,
+            leaving: None,
+        });
+        self.keep_tokens(&logged_in);
+        self.check_epoch(logged_in.store_epoch);
+        let conversations = logged_in.conversations.clone();
+        self.actions.push_back(Action::LoggedIn(Box::new(logged_in)));
+        self.begin_sync(now, conversations);
+    }
+
+    fn keep_tokens(&mut self, logged_in: &LoggedIn) {
+        if let Some(token) = &logged_in.session_token {
+            self.config.session = Some((logged_in.user.id, token.clone()));
+        }
+        if let Some(token) = &logged_in.device_token {
+            self.config.device_token = Some(token.clone());
+        }
+        // A later connection of this process resumes; only the first was to prove the password.
+        if let Credentials::Password { fresh, .. } = &mut self.config.credentials {
+            *fresh = false;
+        }
+    }
+
+    /// Another history than the one the cursors are about: they are void.
+    fn check_epoch(&mut self, epoch: StoreEpoch) {
+        let known = self.config.epoch.replace(epoch);
+        if known.is_some_and(|known| known != epoch) {
+            self.acks = super::Acks::default();
+            self.conversations.clear();
+            self.actions.push_back(Action::HistoryReset(epoch));
+            self.events.put(ClientEvent::HistoryReset(None));
+        }
+    }
+}
+
+fn heartbeat(welcome: &Welcome) -> Duration {
+    match welcome.heartbeat_ms {
+        0 => DEFAULT_HEARTBEAT,
+        given => Duration::from_millis(u64::from(given)).max(MIN_HEARTBEAT),
+    }
+}

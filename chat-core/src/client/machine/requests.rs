@@ -1,0 +1,265 @@
+//! Requests under way: each has an id, a deadline, and somebody who waits for it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::client::{ClientError, SendOutcome, error};
+use crate::codec::{Answer, Failure, Request, RequestId, RequestKind};
+use crate::model::{Appended, ClientMessageId, Command, ConversationId, Outcome, ReplyCode, Seq};
+
+use super::{Action, Machine, Phase};
+
+/// A server that has not answered after so long is not there any more: it promises an answer within 5 s.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Times a server may fail by a defect of its own over one message before the message counts as unknown.
+const MAX_DEFECTS: u32 = 3;
+
+/// Who waits for a reply.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Hello,
+    Register,
+    Login,
+    Resume,
+    Ping,
+    /// The application; with the command, if it may be given again.
+    Command(u64, Option<Command>),
+    Send(ClientMessageId),
+    Page(ConversationId),
+    Lookup(ConversationId),
+}
+
+/// All requests under way.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    last_id: u64,
+    pending: HashMap<RequestId, Pending>,
+    /// In order of time: every request has the same patience.
+    deadlines: VecDeque<(Instant, RequestId)>,
+    defects: HashMap<ClientMessageId, u32>,
+    pub(super) pages: usize,
+}
+
+impl Requests {
+    fn begin(&mut self, now: Instant, pending: Pending) -> RequestId {
+        self.last_id += 1;
+        let id = RequestId(self.last_id);
+        self.pages += usize::from(matches!(pending, Pending::Page(_)));
+        self.pending.insert(id, pending);
+        self.deadlines.push_back((now + PATIENCE, id));
+        id
+    }
+
+    fn end(&mut self, id: RequestId) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        self.pages -= usize::from(matches!(pending, Pending::Page(_)));
+        while let Some((_, first)) = self.deadlines.front()
+            && !self.pending.contains_key(first)
+        {
+            self.deadlines.pop_front();
+        }
+        Some(pending)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadlines.front().map(|(at, _)| *at)
+    }
+
+    pub(super) fn overdue(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub(super) fn commands(&self) -> usize {
+        let commands = self
+            .pending
+            .values()
+            .filter(|pending| matches!(pending, Pending::Command(..)));
+        commands.count()
+    }
+
+    fn take_all(&mut self) -> Vec<Pending> {
+        self.deadlines.clear();
+        self.pages = 0;
+        let mut all: Vec<_> = self.pending.drain().collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, pending)| pending).collect()
+    }
+}
+
+/// Whether doing it twice is doing it once. Everything else that is interrupted ends as unknown.
+fn may_be_repeated(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::ListDevices
+            | Command::SearchUsers { .. }
+            | Command::GetUsers(_)
+            | Command::ListContacts
+            | Command::CreateGroup { .. }
+            | Command::SearchGroups { .. }
+            | Command::ListMembers { .. }
+            | Command::Send { .. }
+            | Command::ListConversations
+            | Command::GetConversation(_)
+            | Command::ReadHistory { .. }
+            | Command::Acknowledge { .. }
+            | Command::MarkRead { .. }
+            | Command::UpdateProfile { .. }
+            | Command::UpdateGroup { .. }
+            | Command::Block(_)
+            | Command::Unblock(_)
+            | Command::SetRole { .. }
+    )
+}
+
+impl Machine {
+    /// Asks the server; the reply finds `pending`.
+    pub(super) fn request(&mut self, now: Instant, pending: Pending, kind: RequestKind) {
+        let id = self.requests.begin(now, pending);
+        self.put_request(now, Request { id, kind });
+    }
+
+    fn put_request(&mut self, now: Instant, request: Request) {
+        if let Phase::Online(session) = &mut self.phase {
+            session.last_sent = now;
+        }
+        self.actions.push_back(Action::Send(request));
+    }
+
+    pub(super) fn command(&mut self, now: Instant, token: u64, command: Command) {
+        let again = may_be_repeated(&command).then(|| command.clone());
+        self.request(now, Pending::Command(token, again), RequestKind::Command(command));
+    }
+
+    /// Tells the server how far the application is; wants no reply.
+    pub(super) fn report_acknowledged(&mut self, now: Instant, conversation: ConversationId, seq: Seq) {
+        if self.is_online() {
+            let kind = RequestKind::Command(Command::Acknowledge { conversation, seq });
+            let id = RequestId::NONE;
+            self.put_request(now, Request { id, kind });
+        }
+    }
+
+    pub(super) fn start_sends(&mut self, now: Instant) {
+        while let Some((id, command)) = self.sends.start_next(now) {
+            self.request(now, Pending::Send(id), RequestKind::Command(command));
+        }
+    }
+
+    pub(super) fn reply(&mut self, now: Instant, id: RequestId, result: Result<Answer, Failure>) {
+        let Some(pending) = self.requests.end(id) else {
+            return; // of a request that was given up
+        };
+        match (pending, result) {
+            (Pending::Ping, _) => {}
+            (pending @ (Pending::Hello | Pending::Register | Pending::Login | Pending::Resume), result) => {
+                self.opening_reply(now, &pending, result);
+            }
+            (Pending::Command(token, _), result) => self.finish(token, result),
+            (Pending::Send(id), result) => self.send_reply(now, id, result),
+            (Pending::Page(conversation), result) => self.page_reply(now, conversation, result),
+            (Pending::Lookup(conversation), result) => self.lookup_reply(now, conversation, result),
+        }
+    }
+
+    fn finish(&mut self, token: u64, result: Result<Answer, Failure>) {
+        let result = match result {
+            Ok(Answer::Outcome(outcome)) => Ok(outcome),
+            // User alone is both an outcome and, before login, an answer.
+            Ok(Answer::Registered(user)) => Ok(Outcome::User(user)),
+            Ok(other) => Err(ClientError::Protocol(format!(
+                "a command was answered with {}",
+                name_of(&other)
+            ))),
+            Err(failure) => Err(ClientError::Refused(failure)),
+        };
+        self.actions.push_back(Action::Finish { token, result });
+    }
+
+    fn send_reply(&mut self, now: Instant, id: ClientMessageId, result: Result<Answer, Failure>) {
+        match result {
+            Ok(Answer::Outcome(Outcome::Appended(appended))) => self.settle(&id, SendOutcome::Acked(appended)),
+            Ok(other) => {
+                let text = format!("a message was answered with {}", name_of(&other));
+                self.reconnect(ClientError::Protocol(text), None);
+            }
+            Err(failure) => self.send_refused(now, id, failure),
+        }
+    }
+
+    /// A temporary refusal says nothing about whether the message is stored: it is sent again under the same id.
+    fn send_refused(&mut self, now: Instant, id: ClientMessageId, failure: Failure) {
+        let defects = match failure.code() {
+            Some(ReplyCode::Internal) => self
+                .requests
+                .defects
+                .entry(id)
+                .and_modify(|count| *count += 1)
+                .or_insert(1),
+            Some(ReplyCode::NotLoggedIn | ReplyCode::SessionExpired | ReplyCode::Fenced) => {
+                // The session is not what it was; the message is not at fault.
+                let pause = Duration::from_millis(u64::from(failure.retry_after_ms));
+                self.sends.postpone(now, &id, pause);
+                return self.reconnect(ClientError::Refused(failure), None);
+            }
+            _ => &mut 0,
+        };
+        if *defects >= MAX_DEFECTS {
+            self.settle(&id, SendOutcome::Unknown);
+        } else if error::judge(&failure) == error::Verdict::Later {
+            let pause = Duration::from_millis(u64::from(failure.retry_after_ms));
+            self.sends.postpone(now, &id, pause);
+        } else {
+            self.settle(&id, SendOutcome::Rejected(ClientError::Refused(failure)));
+        }
+    }
+
+    /// Gives a message its outcome, unless it has one.
+    pub(super) fn settle(&mut self, id: &ClientMessageId, outcome: SendOutcome) {
+        self.requests.defects.remove(id);
+        if let Some(message) = self.sends.settle(id) {
+            self.actions.push_back(Action::Settle {
+                id: *id,
+                conversation: message.conversation,
+                outcome,
+            });
+        }
+    }
+
+    /// An own event seen in the log is as good as the reply to its message.
+    pub(super) fn seen_in_log(&mut self, id: &ClientMessageId, appended: Appended) {
+        self.settle(id, SendOutcome::Acked(appended));
+    }
+
+    /// The connection took every reply with it.
+    pub(super) fn requests_lost(&mut self) {
+        for pending in self.requests.take_all() {
+            match pending {
+                Pending::Command(token, Some(command)) if !matches!(self.phase, Phase::Ended) => {
+                    self.waiting.push_back((token, command));
+                }
+                Pending::Command(token, _) => {
+                    let result = Err(ClientError::Interrupted);
+                    self.actions.push_back(Action::Finish { token, result });
+                }
+                Pending::Register => self.register_interrupted = true,
+                _ => {} // pages, messages and logging in begin anew
+            }
+        }
+    }
+}
+
+fn name_of(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Welcome(_) => "a welcome",
+        Answer::Registered(_) => "a registration",
+        Answer::LoggedIn(_) => "a login",
+        Answer::Pong(_) => "a pong",
+        Answer::Outcome(_) => "another outcome",
+    }
+}

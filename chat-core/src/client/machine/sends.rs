@@ -1,0 +1,176 @@
+//! Messages on their way: one lane per conversation, so that their order is the order they were written in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::model::{ClientMessageId, Command, ConversationRef, Draft, DraftContent};
+
+/// Messages under way at once, over all conversations.
+const MAX_UNDER_WAY: usize = 64;
+/// The shortest and longest pause after a temporary refusal.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// A message that is to be sent.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Its idempotency key.
+    pub id: ClientMessageId,
+    /// Where it goes.
+    pub conversation: ConversationRef,
+    /// What it says.
+    pub content: DraftContent,
+    /// Not after this time.
+    pub deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Outgoing,
+    under_way: bool,
+}
+
+/// The messages of one conversation, oldest first.
+#[derive(Debug)]
+struct Lane {
+    conversation: ConversationRef,
+    entries: VecDeque<Entry>,
+    not_before: Option<Instant>,
+    refusals: u32,
+}
+
+/// All messages that have no outcome yet.
+#[derive(Debug, Default)]
+pub(super) struct Sends {
+    lanes: BTreeMap<u64, Lane>,
+    lane_of: HashMap<ConversationRef, u64>,
+    place_of: HashMap<ClientMessageId, u64>,
+    deadlines: BTreeSet<(Instant, ClientMessageId)>,
+    next_lane: u64,
+    under_way: usize,
+    /// Messages of one conversation under way at once.
+    window: usize,
+}
+
+impl Sends {
+    pub(super) fn new(window: usize) -> Self {
+        Self {
+            window: window.max(1),
+            ..Self::default()
+        }
+    }
+
+    /// Puts a message at the end of its conversation's lane. A second one with the same id changes nothing.
+    pub(super) fn add(&mut self, message: Outgoing) {
+        let number = *self.lane_of.entry(message.conversation.clone()).or_insert_with(|| {
+            self.next_lane += 1;
+            self.next_lane
+        });
+        if self.place_of.insert(message.id, number).is_some() {
+            return;
+        }
+        let lane = self.lanes.entry(number).or_insert_with(|| Lane {
+            conversation: message.conversation.clone(),
+            entries: VecDeque::new(),
+            not_before: None,
+            refusals: 0,
+        });
+        if let Some(deadline) = message.deadline {
+            self.deadlines.insert((deadline, message.id));
+        }
+        lane.entries.push_back(Entry {
+            message,
+            under_way: false,
+        });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.place_of.len()
+    }
+
+    /// The next message that may be sent now; it is under way from here on.
+    pub(super) fn start_next(&mut self, now: Instant) -> Option<(ClientMessageId, Command)> {
+        if self.under_way >= MAX_UNDER_WAY {
+            return None;
+        }
+        let window = self.window;
+        let entry = self
+            .lanes
+            .values_mut()
+            .filter(|lane| lane.not_before.is_none_or(|at| at <= now))
+            .find_map(|lane| lane.entries.iter_mut().take(window).find(|entry| !entry.under_way))?;
+        entry.under_way = true;
+        self.under_way += 1;
+        let message = &entry.message;
+        let command = Command::Send {
+            conversation: message.conversation.clone(),
+            draft: Draft {
+                client_message_id: message.id,
+                content: message.content.clone(),
+            },
+        };
+        Some((message.id, command))
+    }
+
+    /// The message has its outcome. `None`: it had one before.
+    pub(super) fn settle(&mut self, id: &ClientMessageId) -> Option<Outgoing> {
+        let number = self.place_of.remove(id)?;
+        let lane = self.lanes.get_mut(&number)?;
+        let at = lane.entries.iter().position(|entry| entry.message.id == *id)?;
+        let entry = lane.entries.remove(at)?;
+        lane.refusals = 0;
+        if let Some(deadline) = entry.message.deadline {
+            self.deadlines.remove(&(deadline, *id));
+        }
+        self.under_way -= usize::from(entry.under_way);
+        if lane.entries.is_empty() {
+            self.lane_of.remove(&lane.conversation);
+            self.lanes.remove(&number);
+        }
+        Some(entry.message)
+    }
+
+    /// The server could not take the message now: its lane waits, at least for `hint`.
+    pub(super) fn postpone(&mut self, now: Instant, id: &ClientMessageId, hint: Duration) {
+        let Some(lane) = self.place_of.get(id).and_then(|number| self.lanes.get_mut(number)) else {
+            return;
+        };
+        let pause = PAUSE
+            .0
+            .saturating_mul(1 << lane.refusals.min(7))
+            .clamp(PAUSE.0, PAUSE.1);
+        lane.refusals = lane.refusals.saturating_add(1);
+        lane.not_before = Some(now + pause.max(hint));
+        if let Some(entry) = lane.entries.iter_mut().find(|entry| entry.message.id == *id) {
+            self.under_way -= usize::from(entry.under_way);
+            entry.under_way = false;
+        }
+    }
+
+    /// Nothing is under way any more: what was will be sent again, in the same order.
+    pub(super) fn disconnected(&mut self) {
+        for lane in self.lanes.values_mut() {
+            lane.not_before = None;
+            lane.entries.iter_mut().for_each(|entry| entry.under_way = false);
+        }
+        self.under_way = 0;
+    }
+
+    /// A message whose deadline has passed.
+    pub(super) fn expired(&self, now: Instant) -> Option<ClientMessageId> {
+        let (deadline, id) = self.deadlines.first()?;
+        (*deadline <= now).then_some(*id)
+    }
+
+    /// The next deadline.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// When the next lane that waits may go on.
+    pub(super) fn next_start(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.lanes.values().filter_map(|lane| lane.not_before);
+        waiting.filter(|at| *at > now).min()
+    }
+}

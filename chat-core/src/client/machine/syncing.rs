@@ -1,0 +1,321 @@
+//! Handing out the logs: what a login told of them, what is pushed, what has to be read.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::client::{ClientError, ClientEvent, event::Delivery, own};
+use crate::codec::{Answer, Failure, RequestKind, body};
+use crate::model::{
+    Appended, Command, ConversationId, ConversationInfo, ConversationRef, Event, EventBody, HistoryEvent, Outcome,
+    Page, PageFrom, Push, ReplyCode, Seq, UserId,
+};
+
+use super::{
+    Action, Machine, Phase, Receive,
+    conversations::{Known, Lookup, start_of},
+    requests::Pending,
+    track::{Missing, Track},
+};
+
+/// Pages asked for at once, over all conversations.
+const PAGES_AT_ONCE: usize = 4;
+/// Events and bytes of a page.
+const PAGE: (u32, u32) = (500, 256 * 1024);
+/// The pause after a page or a look-up that failed, unless the server says another.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Known {
+    pub(super) fn connection_lost(&mut self, now: Instant) {
+        if self.lookup == Lookup::Asked {
+            self.lookup = Lookup::Due(now);
+        }
+        if let Some(track) = &mut self.track {
+            track.disconnected(now);
+        }
+    }
+}
+
+impl Machine {
+    /// Takes over what the login told: where handing out begins, or what came in between.
+    pub(super) fn begin_sync(&mut self, now: Instant, conversations: Vec<ConversationInfo>) {
+        for info in conversations {
+            self.reacknowledge(now, &info);
+            self.learn(now, info);
+        }
+    }
+
+    /// The server may not have heard the last acknowledgements.
+    fn reacknowledge(&mut self, now: Instant, info: &ConversationInfo) {
+        if let Some(ours) = self.acks.acknowledged.get(&info.id).copied()
+            && ours > info.cursor
+            && ours <= info.last_seq
+        {
+            self.report_acknowledged(now, info.id, ours);
+        }
+    }
+
+    /// Takes over what the server says of a conversation.
+    fn learn(&mut self, now: Instant, info: ConversationInfo) {
+        let acknowledged = self.acks.acknowledged.get(&info.id).copied();
+        let receive = self.config.receive;
+        let (id, last) = (info.id, info.last_seq);
+        let start = start_of(&info, acknowledged, receive == Receive::FromBeginning);
+        let went_back = |track: &Track| info.active && last.next() < track.next();
+        let known = self.conversations.entry(id);
+        known.lookup = Lookup::Done;
+        let mut reset = false;
+        if receive != Receive::Nothing {
+            match &mut known.track {
+                Some(track) if went_back(track) => {
+                    reset = true;
+                    *track = Track::new(start, last, now);
+                }
+                Some(track) => track.behind(now, last),
+                None => known.track = Some(Track::new(start, last, now)),
+            }
+        }
+        let info = Arc::new(info);
+        known.info = Some(Arc::clone(&info));
+        let waiting = known.take_waiting();
+        self.actions.push_back(Action::Conversation(info));
+        if reset {
+            self.acks.acknowledged.remove(&id);
+            self.events.put(ClientEvent::HistoryReset(Some(id)));
+        }
+        for event in waiting {
+            self.pushed_event(now, event);
+        }
+    }
+
+    pub(super) fn sync_push(&mut self, now: Instant, push: Push) {
+        match push {
+            Push::Event(event) => self.pushed_event(now, event),
+            Push::Behind { conversation, last_seq } => {
+                let known = self.conversations.entry(conversation);
+                match &mut known.track {
+                    Some(track) => track.behind(now, last_seq),
+                    None if known.lookup == Lookup::Done => known.lookup = Lookup::Due(now),
+                    None => {}
+                }
+            }
+            Push::Read {
+                conversation,
+                read_seq,
+                unread,
+                mentions,
+            } => {
+                self.read_elsewhere(conversation, read_seq, unread, mentions);
+            }
+            Push::Receipt {
+                conversation,
+                user,
+                delivered_seq,
+                read_seq,
+            } => {
+                self.peer_read(conversation, delivered_seq, read_seq);
+                self.events.offer(ClientEvent::Receipt {
+                    conversation,
+                    user,
+                    delivered_seq,
+                    read_seq,
+                });
+            }
+            Push::Typing {
+                conversation,
+                user,
+                stopped,
+            } => {
+                self.events.offer(ClientEvent::Typing {
+                    conversation,
+                    user,
+                    stopped,
+                });
+            }
+            Push::Presence { user, state } => self.events.offer(ClientEvent::Presence { user, state }),
+            _ => {}
+        }
+    }
+
+    fn pushed_event(&mut self, now: Instant, event: Event) {
+        let id = event.conversation;
+        let room = self.events.has_room();
+        let known = self.conversations.entry(id);
+        let Some(track) = &mut known.track else {
+            return known.wait(now, event);
+        };
+        let mut out = Vec::new();
+        track.push(now, event, room, &mut out);
+        self.hand_out(now, id, out);
+    }
+
+    fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, mentions: u32) {
+        let Some(info) = self.conversations.get_mut(id).and_then(|known| known.info.as_mut()) else {
+            return;
+        };
+        let changed = Arc::make_mut(info);
+        changed.read_seq = changed.read_seq.max(read_seq);
+        changed.unread = unread;
+        changed.mentions = mentions;
+        let info = Arc::clone(info);
+        self.actions.push_back(Action::Conversation(Arc::clone(&info)));
+        self.events.offer(ClientEvent::Read(info));
+    }
+
+    fn peer_read(&mut self, id: ConversationId, delivered: Seq, read: Seq) {
+        if let Some(info) = self.conversations.get_mut(id).and_then(|known| known.info.as_mut()) {
+            let changed = Arc::make_mut(info);
+            changed.peer_delivered_seq = changed.peer_delivered_seq.max(delivered);
+            changed.peer_read_seq = changed.peer_read_seq.max(read);
+            let info = Arc::clone(info);
+            self.actions.push_back(Action::Conversation(info));
+        }
+    }
+
+    /// These come next, in this order.
+    fn hand_out(&mut self, now: Instant, id: ConversationId, found: Vec<HistoryEvent>) {
+        let Phase::Online(session) = &self.phase else { return };
+        let me = session.user;
+        let mut changed = None;
+        for event in found {
+            let decoded = body::decode(event.event.kind, &event.event.body).unwrap_or(EventBody::Unknown);
+            self.note_own(me, &event.event);
+            self.note_opened(now, &decoded);
+            let Some(conversation) = self
+                .conversations
+                .get_mut(id)
+                .and_then(|known| known.apply(me, &event, &decoded))
+            else {
+                continue;
+            };
+            changed = Some(Arc::clone(&conversation));
+            let cmid = event.event.client_message_id;
+            let own = event.event.sender == me && cmid.is_some_and(|id| own::is_own(self.config.device, &id));
+            self.events.put(ClientEvent::Event(Box::new(Delivery {
+                conversation,
+                event,
+                body: decoded,
+                own,
+            })));
+        }
+        if let Some(info) = changed {
+            self.actions.push_back(Action::Conversation(info));
+        }
+    }
+
+    /// An own message in the log was stored, whether or not its reply came.
+    fn note_own(&mut self, me: UserId, event: &Event) {
+        if event.sender == me
+            && let Some(id) = &event.client_message_id
+        {
+            let appended = Appended {
+                conversation: event.conversation,
+                seq: event.seq,
+                event_id: event.id,
+                time: event.time,
+                duplicate: true,
+            };
+            self.seen_in_log(id, appended);
+        }
+    }
+
+    /// The inbox names direct conversations that begin.
+    fn note_opened(&mut self, now: Instant, body: &EventBody) {
+        if let EventBody::ConversationOpened { conversation, .. } = body {
+            let known = self.conversations.entry(*conversation);
+            if known.track.is_none() && known.lookup == Lookup::Done {
+                known.lookup = Lookup::Due(now);
+            }
+        }
+    }
+
+    pub(super) fn may_ask_for_page(&self) -> bool {
+        self.requests.pages < PAGES_AT_ONCE && self.events.has_room_for_page()
+    }
+
+    /// Asks for what is missing, as much at once as may be.
+    pub(super) fn sync(&mut self, now: Instant) {
+        while self.may_ask_for_page() {
+            let due = |known: &Known| known.due().is_some_and(|at| at <= now);
+            let Some((id, known)) = self.conversations.iter_mut().find(|(_, known)| due(known)) else {
+                break;
+            };
+            if let Lookup::Due(_) = known.lookup {
+                known.lookup = Lookup::Asked;
+                let command = Command::GetConversation(ConversationRef::Id(id));
+                self.request(now, Pending::Lookup(id), RequestKind::Command(command));
+            } else if let Some(track) = &mut known.track {
+                let page = Page {
+                    from: PageFrom::After(track.page_asked()),
+                    max_events: PAGE.0,
+                    max_bytes: PAGE.1,
+                };
+                let conversation = ConversationRef::Id(id);
+                let command = Command::ReadHistory { conversation, page };
+                self.request(now, Pending::Page(id), RequestKind::Command(command));
+            }
+        }
+        self.note_caught_up();
+    }
+
+    fn note_caught_up(&mut self) {
+        let nothing_due = |known: &Known| known.due().is_none() && known.lookup == Lookup::Done;
+        if let Phase::Online(session) = &mut self.phase
+            && !session.caught_up
+            && self.requests.pages == 0
+            && self.conversations.values().all(nothing_due)
+        {
+            session.caught_up = true;
+            self.events.put(ClientEvent::CaughtUp);
+        }
+    }
+
+    pub(super) fn page_reply(&mut self, now: Instant, id: ConversationId, result: Result<Answer, Failure>) {
+        let Some(known) = self.conversations.get_mut(id) else {
+            return;
+        };
+        let Some(track) = &mut known.track else { return };
+        match result {
+            Ok(Answer::Outcome(Outcome::History(page))) => {
+                let mut out = Vec::new();
+                let missing = track.page(now, page, &mut out);
+                let info = known.info.clone();
+                if let (Some(Missing { from, to }), Some(conversation)) = (missing, info) {
+                    self.events.put(ClientEvent::Truncated { conversation, from, to });
+                }
+                self.hand_out(now, id, out);
+            }
+            Ok(_) => self.reconnect(
+                ClientError::Protocol("a page was answered with something else".into()),
+                None,
+            ),
+            Err(failure) if is_gone(&failure) => track.give_up(),
+            Err(failure) => track.page_failed(now, pause(&failure)),
+        }
+    }
+
+    pub(super) fn lookup_reply(&mut self, now: Instant, id: ConversationId, result: Result<Answer, Failure>) {
+        match result {
+            Ok(Answer::Outcome(Outcome::Conversation(info))) => self.learn(now, *info),
+            Ok(_) => self.reconnect(
+                ClientError::Protocol("a look-up was answered with something else".into()),
+                None,
+            ),
+            Err(failure) if is_gone(&failure) => self.conversations.remove(id),
+            Err(failure) => self.conversations.entry(id).lookup = Lookup::Due(now + pause(&failure)),
+        }
+    }
+}
+
+/// Whether there is nothing to read, for this user.
+fn is_gone(failure: &Failure) -> bool {
+    matches!(
+        failure.code(),
+        Some(ReplyCode::NotFound | ReplyCode::Forbidden | ReplyCode::GroupDeleted)
+    )
+}
+
+fn pause(failure: &Failure) -> Duration {
+    Duration::from_millis(u64::from(failure.retry_after_ms)).max(RETRY)
+}

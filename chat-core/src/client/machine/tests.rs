@@ -1,0 +1,6 @@
+//! Scripts of packets and time: no socket, no runtime, no clock.
+
+mod order;
+mod outbox;
+mod script;
+mod session;

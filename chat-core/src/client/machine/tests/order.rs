@@ -1,0 +1,350 @@
+//! Every event once, in order, whatever happens to pushes.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::script::*;
+use crate::client::ClientEvent;
+use crate::client::machine::{Action, Receive};
+use crate::codec::RequestKind;
+use crate::model::{Command, HistoryPage, Outcome, PageFrom, Push, ReplyCode, Seq, StoreEpoch};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn pushes_in_order_are_handed_out_at_once() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (1..=3).for_each(|seq| script.event(seq));
+    assert_eq!(script.seqs(), [1, 2, 3]);
+    assert!(script.take_page().is_none());
+}
+
+#[test]
+fn duplicates_and_old_events_are_dropped() {
+    let mut script = Script::online(config(), vec![room(2, 2)]);
+    for seq in [1, 2, 3, 3, 2, 4, 3] {
+        script.event(seq);
+    }
+    assert_eq!(script.seqs(), [3, 4]);
+}
+
+#[test]
+fn a_hole_waits_for_the_event_that_fills_it() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    script.event(3);
+    script.event(2);
+    assert!(script.seqs().is_empty());
+    script.event(1);
+    assert_eq!(script.seqs(), [1, 2, 3]);
+    script.pass(SECOND);
+    assert!(script.take_page().is_none(), "nothing is missing");
+}
+
+#[test]
+fn a_hole_that_stays_is_read_from_the_log() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    script.event(1);
+    script.event(3);
+    script.pass(SECOND / 2);
+    assert!(script.take_page().is_none(), "it is still patient");
+    script.pass(SECOND / 2);
+    let (request, _, asked) = script.take_page().unwrap();
+    assert_eq!(asked.from, PageFrom::After(Seq(1)));
+    script.outcome(request, Outcome::History(page(asked, 3, 500)));
+    assert_eq!(script.seqs(), [1, 2, 3]);
+}
+
+#[test]
+fn a_full_buffer_does_not_wait() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (2..=300).for_each(|seq| script.event(seq));
+    let (request, _, asked) = script.take_page().expect("256 are buffered");
+    script.outcome(request, Outcome::History(page(asked, 300, 500)));
+    assert_eq!(script.seqs(), (1..=300).collect::<Vec<_>>());
+}
+
+#[test]
+fn behind_is_read_from_the_log_page_by_page() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    script.push(Push::Behind {
+        conversation: ROOM,
+        last_seq: Seq(25),
+    });
+    let mut pages = 0;
+    while let Some((request, _, asked)) = script.take_page() {
+        script.outcome(request, Outcome::History(page(asked, 25, 10)));
+        pages += 1;
+    }
+    assert_eq!(pages, 3);
+    assert_eq!(script.seqs(), (1..=25).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_backlog_is_read_no_faster_than_it_is_taken() {
+    let mut script = Script::online(config(), vec![room(0, 100_000)]);
+    let mut asked_for = 0;
+    while let Some((request, _, asked)) = script.take_page() {
+        asked_for += 1;
+        script.outcome(request, Outcome::History(page(asked, 100_000, 500)));
+    }
+    assert!(
+        asked_for <= 2,
+        "{asked_for} pages wait for an application that takes nothing"
+    );
+    assert_eq!(script.seqs().len(), 500 * asked_for);
+    assert!(script.take_page().is_some(), "taking makes room");
+}
+
+#[test]
+fn pushes_that_find_no_room_are_read_later() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (1..=5000).for_each(|seq| script.event(seq));
+    let mut seqs = script.seqs();
+    assert!(seqs.len() < 2000);
+    while let Some((request, _, asked)) = script.take_page() {
+        script.outcome(request, Outcome::History(page(asked, 5000, 500)));
+        seqs.extend(script.seqs());
+    }
+    assert_eq!(seqs, (1..=5000).collect::<Vec<_>>());
+}
+
+#[test]
+fn handing_out_begins_after_the_greater_cursor() {
+    let mut config = config();
+    config.cursors.insert(ROOM, Seq(4));
+    let mut script = Script::online(config, vec![room(2, 5)]);
+    let told = script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { seq: Seq(4), .. })));
+    assert!(told.is_some(), "the server hears what it had missed");
+    let (_, _, asked) = script.take_page().unwrap();
+    assert_eq!(asked.from, PageFrom::After(Seq(4)));
+}
+
+#[test]
+fn from_the_beginning_means_the_first_readable_event() {
+    let mut config = config();
+    config.receive = Receive::FromBeginning;
+    config.cursors.insert(ROOM, Seq(4));
+    let mut info = room(4, 5);
+    info.first_seq = Seq(3);
+    let mut script = Script::online(config, vec![info]);
+    let (_, _, asked) = script.take_page().unwrap();
+    assert_eq!(asked.from, PageFrom::After(Seq(2)));
+}
+
+#[test]
+fn an_unreadable_stretch_is_told_never_skipped_in_silence() {
+    let mut script = Script::online(config(), vec![room(0, 9)]);
+    let (request, _, asked) = script.take_page().unwrap();
+    let mut answer = page(asked, 9, 500);
+    answer.events.drain(..5);
+    answer.first_seq = Seq(6);
+    script.outcome(request, Outcome::History(answer));
+    let events = script.events();
+    assert!(matches!(
+        events[0],
+        ClientEvent::Truncated {
+            from: Seq(1),
+            to: Seq(5),
+            ..
+        }
+    ));
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| matches!(event, ClientEvent::Event(_)))
+            .count(),
+        4
+    );
+}
+
+#[test]
+fn a_page_with_a_hole_is_asked_for_again() {
+    let mut script = Script::online(config(), vec![room(0, 3)]);
+    let (request, _, asked) = script.take_page().unwrap();
+    let mut answer = page(asked, 3, 500);
+    answer.events.remove(1);
+    script.outcome(request, Outcome::History(answer));
+    assert_eq!(script.seqs(), [1]);
+    script.push(Push::Behind {
+        conversation: ROOM,
+        last_seq: Seq(3),
+    });
+    let (request, _, asked) = script.take_page().unwrap();
+    script.outcome(request, Outcome::History(page(asked, 3, 500)));
+    assert_eq!(script.seqs(), [2, 3]);
+}
+
+#[test]
+fn a_conversation_that_begins_is_looked_up() {
+    let mut script = Script::online(config(), Vec::new());
+    script.event(1);
+    assert!(script.seqs().is_empty());
+    let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::GetConversation(_))));
+    script.outcome(request, Outcome::Conversation(Box::new(room(0, 1))));
+    assert_eq!(script.seqs(), [1]);
+}
+
+#[test]
+fn a_conversation_that_is_gone_is_forgotten() {
+    let mut script = Script::online(config(), vec![room(0, 1)]);
+    let (request, ..) = script.take_page().unwrap();
+    script.refuse(request, ReplyCode::NotFound);
+    script.pass(60 * SECOND);
+    assert!(script.take_page().is_none());
+}
+
+#[test]
+fn a_reconnection_goes_on_where_it_was() {
+    let mut script = Script::online(config(), vec![room(0, 2)]);
+    let (request, _, asked) = script.take_page().unwrap();
+    script.outcome(request, Outcome::History(page(asked, 2, 500)));
+    assert_eq!(script.seqs(), [1, 2]);
+    script.machine.disconnected(script.now);
+    script.log_in(EPOCH, vec![room(0, 4)]);
+    let (request, _, asked) = script.take_page().unwrap();
+    assert_eq!(asked.from, PageFrom::After(Seq(2)));
+    script.outcome(request, Outcome::History(page(asked, 4, 500)));
+    assert_eq!(script.seqs(), [3, 4]);
+}
+
+#[test]
+fn another_epoch_begins_anew() {
+    let mut config = config();
+    config.cursors.insert(ROOM, Seq(9));
+    let mut script = Script::new(config);
+    script.log_in(StoreEpoch([2; 16]), vec![room(1, 3)]);
+    script.drain();
+    assert!(
+        script
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::HistoryReset(_)))
+    );
+    let (request, _, asked) = script.take_page().unwrap();
+    assert_eq!(
+        asked.from,
+        PageFrom::After(Seq(1)),
+        "the cursor of the other history is void"
+    );
+    script.outcome(request, Outcome::History(page(asked, 3, 500)));
+    let events = script.events();
+    assert!(matches!(events[0], ClientEvent::HistoryReset(None)));
+}
+
+#[test]
+fn a_log_that_went_back_begins_anew() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (1..=5).for_each(|seq| script.event(seq));
+    assert_eq!(script.seqs().len(), 5);
+    script.machine.disconnected(script.now);
+    script.log_in(EPOCH, vec![room(2, 3)]);
+    let events = script.events();
+    assert!(matches!(events[0], ClientEvent::HistoryReset(Some(ROOM))));
+    let (_, _, asked) = script.take_page().unwrap();
+    assert_eq!(asked.from, PageFrom::After(Seq(2)));
+}
+
+#[test]
+fn acknowledgements_travel_together() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (1..=3).for_each(|seq| script.event(seq));
+    script.seqs();
+    (1..=3).for_each(|seq| script.machine.acknowledge(script.now, ROOM, Seq(seq)));
+    let is_ack = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. }));
+    assert!(script.find(is_ack).is_none());
+    script.pass(SECOND / 10);
+    let request = script.find(is_ack).unwrap();
+    assert!(!request.id.wants_reply());
+    assert!(matches!(
+        request.kind,
+        RequestKind::Command(Command::Acknowledge { seq: Seq(3), .. })
+    ));
+    assert!(script.find(is_ack).is_none());
+    assert!(
+        script
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::SaveCursors(cursors) if cursors[&ROOM] == Seq(3)))
+    );
+}
+
+#[test]
+fn caught_up_comes_after_the_backlog() {
+    let mut script = Script::online(config(), vec![room(0, 2)]);
+    assert!(script.events().is_empty());
+    let (request, _, asked) = script.take_page().unwrap();
+    script.outcome(request, Outcome::History(page(asked, 2, 500)));
+    let events = script.events();
+    assert!(matches!(events.last(), Some(ClientEvent::CaughtUp)), "{events:?}");
+}
+
+/// What the network does to a push.
+#[derive(Clone, Debug)]
+enum Fate {
+    Arrives,
+    IsLost,
+    IsDoubled,
+    ComesLate(usize),
+    TurnsIntoBehind,
+    BreaksTheConnection,
+}
+
+fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate = prop_oneof![
+        4 => Just(Fate::Arrives),
+        2 => Just(Fate::IsLost),
+        1 => Just(Fate::IsDoubled),
+        2 => (1..40_usize).prop_map(Fate::ComesLate),
+        1 => Just(Fate::TurnsIntoBehind),
+        1 => Just(Fate::BreaksTheConnection),
+    ];
+    prop::collection::vec(fate, 1..150)
+}
+
+proptest! {
+    #[test]
+    fn every_event_comes_once_and_in_order(fates in fates(), cursor in 0..5_u64, backlog in 0..40_u64, most in 1..50_u64) {
+        let mut last = cursor + backlog;
+        let mut script = Script::online(config(), vec![room(cursor, last)]);
+        let mut late: Vec<(usize, u64)> = Vec::new();
+        let mut seqs = Vec::new();
+        for (step, fate) in fates.iter().enumerate() {
+            last += 1;
+            match fate {
+                Fate::Arrives => script.event(last),
+                Fate::IsLost => {}
+                Fate::IsDoubled => { script.event(last); script.event(last); }
+                Fate::ComesLate(by) => late.push((step + by, last)),
+                Fate::TurnsIntoBehind => script.push(Push::Behind { conversation: ROOM, last_seq: Seq(last) }),
+                Fate::BreaksTheConnection => {
+                    script.machine.disconnected(script.now);
+                    script.sent.clear();
+                    script.log_in(EPOCH, vec![room(cursor, last)]);
+                }
+            }
+            late.iter().filter(|(due, _)| *due == step).for_each(|(_, seq)| script.event(*seq));
+            script.pass(Duration::from_millis(150));
+            if step % 3 == 0 && let Some((request, _, asked)) = script.take_page() {
+                script.outcome(request, Outcome::History(page(asked, last, most)));
+            }
+            seqs.extend(script.seqs());
+        }
+        // One more that arrives shows whatever was lost at the end.
+        last += 1;
+        script.event(last);
+        for _ in 0..400 {
+            script.pass(SECOND);
+            let heartbeat = script.find(|kind| matches!(kind, RequestKind::Ping));
+            if let Some(ping) = heartbeat {
+                script.answer(ping.id, crate::codec::Answer::Pong(crate::model::Timestamp(1)));
+            }
+            while let Some((request, _, asked)) = script.take_page() {
+                let answer: HistoryPage = page(asked, last, most);
+                script.outcome(request, Outcome::History(answer));
+            }
+            seqs.extend(script.seqs());
+        }
+        prop_assert_eq!(seqs, (cursor + 1..=last).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,170 @@
+//! Every message ends once: acked, rejected or unknown.
+
+use std::time::Duration;
+
+use super::script::*;
+use crate::client::machine::Action;
+use crate::client::{ClientEvent, SendOutcome};
+use crate::model::{
+    Appended, ClientMessageId, ConversationId, ConversationRef, EventId, Outcome, Push, ReplyCode, Seq, Timestamp,
+};
+
+fn appended(seq: u64) -> Outcome {
+    Outcome::Appended(Appended {
+        conversation: ROOM,
+        seq: Seq(seq),
+        event_id: EventId([1; 16]),
+        time: Timestamp(1),
+        duplicate: false,
+    })
+}
+
+fn settled(script: &mut Script) -> Vec<(ClientMessageId, SendOutcome)> {
+    script.drain();
+    let actions = std::mem::take(&mut script.actions).into_iter();
+    let settled = actions.filter_map(|action| match action {
+        Action::Settle { id, outcome, .. } => Some((id, outcome)),
+        _ => None,
+    });
+    settled.collect()
+}
+
+#[test]
+fn an_ack_settles() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let id = script.send("a");
+    let (request, sent) = script.take_message().unwrap();
+    assert_eq!(sent, id);
+    script.outcome(request, appended(7));
+    let settled = settled(&mut script);
+    assert!(matches!(settled[..], [(found, SendOutcome::Acked(Appended { seq: Seq(7), .. }))] if found == id));
+    assert_eq!(script.machine.unsettled(), 0);
+}
+
+#[test]
+fn the_own_event_in_the_log_settles_too() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let id = script.send("a");
+    script.take_message().unwrap();
+    script.push(Push::Event(event_of(1, ME, Some(id))));
+    let settled = settled(&mut script);
+    assert!(matches!(settled[..], [(found, SendOutcome::Acked(Appended { seq: Seq(1), .. }))] if found == id));
+    let events = script.events();
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, ClientEvent::Event(delivery) if delivery.own))
+    );
+}
+
+#[test]
+fn the_same_id_of_another_user_settles_nothing() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let id = script.send("a");
+    script.push(Push::Event(event_of(1, OTHER, Some(id))));
+    assert!(settled(&mut script).is_empty());
+}
+
+#[test]
+fn an_ack_after_the_event_is_nothing_new() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let id = script.send("a");
+    let (request, _) = script.take_message().unwrap();
+    script.push(Push::Event(event_of(1, ME, Some(id))));
+    script.outcome(request, appended(1));
+    assert_eq!(settled(&mut script).len(), 1);
+}
+
+#[test]
+fn a_lost_connection_sends_again_under_the_same_ids_in_order() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let ids = ["a", "b", "c"].map(|text| script.send(text));
+    script.take_message().unwrap();
+    assert!(script.take_message().is_none(), "one at a time keeps the order");
+    script.machine.disconnected(script.now);
+    script.log_in(EPOCH, vec![room(0, 0)]);
+    for (at, id) in ids.iter().enumerate() {
+        let (request, sent) = script.take_message().unwrap();
+        assert_eq!(sent, *id);
+        script.outcome(request, appended(at as u64 + 1));
+    }
+    assert_eq!(settled(&mut script).len(), 3);
+}
+
+#[test]
+fn conversations_do_not_wait_for_each_other() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    script.send("a");
+    let mut other = outgoing(ClientMessageId::random(), "b");
+    other.conversation = ConversationRef::Id(ConversationId(11));
+    script.machine.send(script.now, other);
+    assert!(script.take_message().is_some());
+    assert!(script.take_message().is_some());
+}
+
+#[test]
+fn a_window_lets_more_travel_at_once() {
+    let mut config = config();
+    config.window = 8;
+    let mut script = Script::online(config, vec![room(0, 0)]);
+    for _ in 0..20 {
+        script.send("a");
+    }
+    let under_way = std::iter::from_fn(|| script.take_message()).count();
+    assert_eq!(under_way, 8);
+}
+
+#[test]
+fn a_refusal_settles_and_the_next_goes_on() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    script.send("a");
+    let next = script.send("b");
+    let (request, _) = script.take_message().unwrap();
+    script.refuse(request, ReplyCode::Muted);
+    assert!(matches!(settled(&mut script)[..], [(_, SendOutcome::Rejected(_))]));
+    assert_eq!(script.take_message().unwrap().1, next);
+}
+
+#[test]
+fn a_temporary_refusal_is_retried_later_and_keeps_the_order() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let first = script.send("a");
+    script.send("b");
+    let (request, _) = script.take_message().unwrap();
+    script.refuse(request, ReplyCode::TryAgain);
+    assert!(script.take_message().is_none());
+    let wait = script.machine.next_tick(script.now).unwrap() - script.now;
+    assert!(wait <= Duration::from_millis(250));
+    script.pass(wait);
+    let (request, again) = script.take_message().unwrap();
+    assert_eq!(again, first);
+    script.outcome(request, appended(1));
+    assert!(script.take_message().is_some());
+}
+
+#[test]
+fn a_server_that_keeps_failing_over_a_message_leaves_it_unknown() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    script.send("a");
+    for _ in 0..3 {
+        script.pass(Duration::from_secs(5));
+        let (request, _) = script.take_message().unwrap();
+        script.refuse(request, ReplyCode::Internal);
+    }
+    assert!(matches!(settled(&mut script)[..], [(_, SendOutcome::Unknown)]));
+}
+
+#[test]
+fn a_deadline_ends_as_unknown_even_without_a_connection() {
+    let mut script = Script::new(config());
+    let mut message = outgoing(ClientMessageId::random(), "a");
+    message.deadline = Some(script.now + Duration::from_secs(5));
+    script.machine.send(script.now, message);
+    assert_eq!(
+        script.machine.next_tick(script.now),
+        Some(script.now + Duration::from_secs(5))
+    );
+    script.pass(Duration::from_secs(5));
+    assert!(matches!(settled(&mut script)[..], [(_, SendOutcome::Unknown)]));
+    assert_eq!(script.machine.next_tick(script.now), None);
+}

@@ -1,0 +1,288 @@
+//! A machine and a pretended server, one step at a time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::client::machine::{Action, Credentials, Machine, MachineConfig, Outgoing, Receive};
+use crate::client::{ClientEvent, own};
+use crate::codec::{Answer, Failure, Incoming, LoggedIn, Request, RequestId, RequestKind, Welcome, body};
+use crate::model::{
+    ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId,
+    DraftContent, Event, EventBody, EventId, EventKind, GroupInfo, GroupProfile, HistoryEvent, HistoryPage, JoinPolicy,
+    Message, MessageText, Outcome, Page, PageFrom, Push, ReplyCode, Role, Secret, Seq, StoreEpoch, Timestamp, UserId,
+    UserInfo,
+};
+
+pub(super) const ROOM: ConversationId = ConversationId(10);
+pub(super) const ME: UserId = UserId(1);
+pub(super) const OTHER: UserId = UserId(2);
+pub(super) const EPOCH: StoreEpoch = StoreEpoch([1; 16]);
+pub(super) const DEVICE: DeviceId = DeviceId([7; 16]);
+
+pub(super) struct Script {
+    pub(super) machine: Machine,
+    pub(super) now: Instant,
+    pub(super) sent: Vec<Request>,
+    pub(super) actions: Vec<Action>,
+}
+
+pub(super) fn config() -> MachineConfig {
+    MachineConfig {
+        client: "test".into(),
+        device: DEVICE,
+        device_name: "test".into(),
+        credentials: Credentials::Stored,
+        session: Some((ME, Secret::new(*b"token"))),
+        device_token: None,
+        epoch: Some(EPOCH),
+        cursors: BTreeMap::new(),
+        receive: Receive::FromCursor,
+        window: 1,
+    }
+}
+
+impl Script {
+    pub(super) fn new(config: MachineConfig) -> Self {
+        Self {
+            machine: Machine::new(config),
+            now: Instant::now(),
+            sent: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// Connected, and logged in to these conversations.
+    pub(super) fn online(config: MachineConfig, conversations: Vec<ConversationInfo>) -> Self {
+        let mut script = Self::new(config);
+        script.log_in(EPOCH, conversations);
+        script
+    }
+
+    pub(super) fn log_in(&mut self, epoch: StoreEpoch, conversations: Vec<ConversationInfo>) {
+        self.machine.connected(self.now);
+        let hello = self.take(|kind| matches!(kind, RequestKind::Hello(_)));
+        let resume = self.take(|kind| matches!(kind, RequestKind::Resume(_) | RequestKind::Login(_)));
+        self.answer(hello, Answer::Welcome(welcome()));
+        self.answer(resume, Answer::LoggedIn(Box::new(logged_in(epoch, conversations))));
+    }
+
+    /// Sorts out what the machine wants.
+    pub(super) fn drain(&mut self) {
+        while let Some(action) = self.machine.next_action() {
+            match action {
+                Action::Send(request) => self.sent.push(request),
+                other => self.actions.push(other),
+            }
+        }
+    }
+
+    /// The oldest request of this kind that was sent.
+    pub(super) fn take(&mut self, kind: impl Fn(&RequestKind) -> bool) -> RequestId {
+        self.find(kind).expect("it was sent").id
+    }
+
+    pub(super) fn find(&mut self, kind: impl Fn(&RequestKind) -> bool) -> Option<Request> {
+        self.drain();
+        let at = self.sent.iter().position(|request| kind(&request.kind))?;
+        Some(self.sent.remove(at))
+    }
+
+    /// The message that was sent, and the request it came in.
+    pub(super) fn take_message(&mut self) -> Option<(RequestId, ClientMessageId)> {
+        let request = self.find(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))?;
+        let RequestKind::Command(Command::Send { draft, .. }) = request.kind else {
+            unreachable!()
+        };
+        Some((request.id, draft.client_message_id))
+    }
+
+    /// The page that was asked for.
+    pub(super) fn take_page(&mut self) -> Option<(RequestId, ConversationRef, Page)> {
+        let request = self.find(|kind| matches!(kind, RequestKind::Command(Command::ReadHistory { .. })))?;
+        let RequestKind::Command(Command::ReadHistory { conversation, page }) = request.kind else {
+            unreachable!()
+        };
+        Some((request.id, conversation, page))
+    }
+
+    pub(super) fn answer(&mut self, request_id: RequestId, answer: Answer) {
+        let result = Ok(answer);
+        self.machine.incoming(self.now, Incoming::Reply { request_id, result });
+    }
+
+    pub(super) fn outcome(&mut self, request_id: RequestId, outcome: Outcome) {
+        self.answer(request_id, Answer::Outcome(outcome));
+    }
+
+    pub(super) fn refuse(&mut self, request_id: RequestId, code: ReplyCode) {
+        let result = Err(Failure::new(code, "no"));
+        self.machine.incoming(self.now, Incoming::Reply { request_id, result });
+    }
+
+    pub(super) fn push(&mut self, push: Push) {
+        self.machine.incoming(self.now, Incoming::Push(push));
+    }
+
+    pub(super) fn event(&mut self, seq: u64) {
+        self.push(Push::Event(event(seq)));
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.machine.tick(self.now);
+    }
+
+    pub(super) fn events(&mut self) -> Vec<ClientEvent> {
+        let mut events = Vec::new();
+        while let Some(event) = self.machine.next_event(self.now) {
+            events.push(event);
+        }
+        events
+    }
+
+    /// The places handed out.
+    pub(super) fn seqs(&mut self) -> Vec<u64> {
+        let events = self.events();
+        let seqs = events.iter().filter_map(|event| match event {
+            ClientEvent::Event(delivery) => Some(delivery.seq().0),
+            _ => None,
+        });
+        seqs.collect()
+    }
+
+    pub(super) fn send(&mut self, text: &str) -> ClientMessageId {
+        let id = own::new_id(DEVICE);
+        self.machine.send(self.now, outgoing(id, text));
+        id
+    }
+}
+
+pub(super) fn outgoing(id: ClientMessageId, text: &str) -> Outgoing {
+    Outgoing {
+        id,
+        conversation: ConversationRef::Id(ROOM),
+        content: DraftContent::Message {
+            text: MessageText::new(text).unwrap(),
+            reply_to: None,
+            mentions: Vec::new(),
+            mention_all: false,
+        },
+        deadline: None,
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        version: 1,
+        server: "test".into(),
+        server_time: Timestamp(1),
+        max_packet_bytes: 65_536,
+        max_text_bytes: 16_384,
+        heartbeat_ms: 30_000,
+        store_epoch: EPOCH,
+    }
+}
+
+pub(super) fn logged_in(epoch: StoreEpoch, conversations: Vec<ConversationInfo>) -> LoggedIn {
+    LoggedIn {
+        user: user(ME, "alice"),
+        session_token: None,
+        device_token: None,
+        store_epoch: epoch,
+        conversations,
+        server_time: Timestamp(1),
+    }
+}
+
+pub(super) fn user(id: UserId, name: &str) -> UserInfo {
+    UserInfo {
+        id,
+        name: name.into(),
+        display_name: name.into(),
+        direct_policy: None,
+    }
+}
+
+/// The room, as a device that has acknowledged up to `cursor` sees it.
+pub(super) fn room(cursor: u64, last: u64) -> ConversationInfo {
+    let profile = GroupProfile {
+        name: "room".into(),
+        skeleton: String::new(),
+        description: String::new(),
+        join_policy: JoinPolicy::Open,
+        history_visible: true,
+        unlisted: false,
+    };
+    ConversationInfo {
+        id: ROOM,
+        view: ConversationView::Group(GroupInfo {
+            id: ROOM,
+            profile,
+            member_count: 2,
+        }),
+        role: Role::Member,
+        first_seq: Seq(1),
+        last_seq: Seq(last),
+        cursor: Seq(cursor),
+        read_seq: Seq(cursor),
+        unread: 0,
+        mentions: 0,
+        peer_delivered_seq: Seq::ZERO,
+        peer_read_seq: Seq::ZERO,
+        last_time: Timestamp(1),
+        members_version: Seq(1),
+        active: true,
+    }
+}
+
+pub(super) fn event(seq: u64) -> Event {
+    event_of(seq, OTHER, None)
+}
+
+pub(super) fn event_of(seq: u64, sender: UserId, id: Option<ClientMessageId>) -> Event {
+    let message = Message {
+        text: seq.to_string(),
+        ..Message::default()
+    };
+    Event {
+        conversation: ROOM,
+        seq: Seq(seq),
+        id: EventId([u8::try_from(seq % 251).unwrap(); 16]),
+        sender,
+        device: None,
+        client_message_id: id,
+        fingerprint: 0,
+        time: Timestamp(1000 + i64::try_from(seq).unwrap()),
+        kind: EventKind::Message,
+        target: None,
+        message_count: seq,
+        edited_seq: None,
+        recalled_seq: None,
+        body: body_of(message),
+    }
+}
+
+fn body_of(message: Message) -> Bytes {
+    body::encode(&EventBody::Message(message))
+}
+
+/// The answer of a server whose log of the room ends at `last`.
+pub(super) fn page(page: Page, last: u64, most: u64) -> HistoryPage {
+    let PageFrom::After(after) = page.from else {
+        panic!("clients read forward")
+    };
+    let to = last.min(after.0 + most);
+    let events = (after.0 + 1..=to).map(|seq| HistoryEvent {
+        event: event(seq),
+        edited_text: None,
+    });
+    HistoryPage {
+        conversation: ROOM,
+        events: events.collect(),
+        more: to < last,
+        first_seq: Seq(1),
+        last_seq: Seq(last),
+    }
+}

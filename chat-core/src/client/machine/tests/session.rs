@@ -1,0 +1,230 @@
+//! Logging in, and being told to go.
+
+use std::time::Duration;
+
+use super::script::*;
+use crate::client::machine::{Action, Credentials, Receive};
+use crate::client::{ClientError, ClientEvent};
+use crate::codec::{Answer, RequestKind};
+use crate::model::{
+    CloseCode, Command, ConversationRef, GroupName, Outcome, Push, Registration, ReplyCode, Secret, UserName, UserRef,
+};
+
+fn password(fresh: bool) -> Credentials {
+    Credentials::Password {
+        account: UserRef::Name(UserName::parse("alice").unwrap()),
+        secret: Secret::new(*b"secret"),
+        fresh,
+    }
+}
+
+fn is_login(kind: &RequestKind) -> bool {
+    matches!(kind, RequestKind::Login(_))
+}
+
+fn is_resume(kind: &RequestKind) -> bool {
+    matches!(kind, RequestKind::Resume(_))
+}
+
+fn ended(script: &mut Script) -> Option<ClientError> {
+    script.drain();
+    script.actions.iter().find_map(|action| match action {
+        Action::End(reason) => Some(reason.clone()),
+        _ => None,
+    })
+}
+
+fn reconnects(script: &mut Script) -> Option<Option<Duration>> {
+    script.drain();
+    script.actions.iter().find_map(|action| match action {
+        Action::Reconnect { after, .. } => Some(*after),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_token_comes_before_the_password_unless_it_is_to_be_proved() {
+    for (fresh, resumes) in [(false, true), (true, false)] {
+        let mut config = config();
+        config.credentials = password(fresh);
+        let mut script = Script::new(config);
+        script.machine.connected(script.now);
+        script.drain();
+        assert_eq!(script.sent.iter().any(|request| is_resume(&request.kind)), resumes);
+        assert_eq!(script.sent.iter().any(|request| is_login(&request.kind)), !resumes);
+    }
+}
+
+#[test]
+fn a_void_token_gives_way_to_the_password() {
+    let mut config = config();
+    config.credentials = password(false);
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    let resume = script.take(is_resume);
+    script.refuse(resume, ReplyCode::SessionExpired);
+    assert!(script.find(is_login).is_some());
+    assert!(
+        script
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::ForgetSession))
+    );
+}
+
+#[test]
+fn nothing_to_log_in_with_is_the_end() {
+    let mut config = config();
+    config.session = None;
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    assert!(matches!(ended(&mut script), Some(ClientError::NoCredentials)));
+}
+
+#[test]
+fn a_wrong_password_is_not_tried_again() {
+    let mut config = config();
+    config.credentials = password(true);
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    let login = script.take(is_login);
+    script.refuse(login, ReplyCode::BadCredentials);
+    assert_eq!(ended(&mut script).unwrap().code(), Some(ReplyCode::BadCredentials));
+    script.machine.connected(script.now);
+    assert!(script.find(is_login).is_none());
+}
+
+#[test]
+fn a_busy_server_is_tried_again() {
+    let mut script = Script::new(config());
+    script.machine.connected(script.now);
+    let resume = script.take(is_resume);
+    script.refuse(resume, ReplyCode::Busy);
+    assert!(reconnects(&mut script).is_some());
+    assert!(ended(&mut script).is_none());
+}
+
+#[test]
+fn registering_logs_in() {
+    let mut config = config();
+    config.session = None;
+    config.credentials = register();
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.answer(request, Answer::Registered(user(ME, "alice")));
+    assert!(script.find(is_login).is_some());
+}
+
+#[test]
+fn an_interrupted_registration_may_have_succeeded() {
+    let mut config = config();
+    config.session = None;
+    config.credentials = register();
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.machine.connected(script.now);
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.refuse(request, ReplyCode::NameTaken);
+    let login = script.take(is_login);
+    script.refuse(login, ReplyCode::BadCredentials);
+    assert_eq!(
+        ended(&mut script).unwrap().code(),
+        Some(ReplyCode::NameTaken),
+        "it was somebody else's"
+    );
+}
+
+fn register() -> Credentials {
+    Credentials::Register(Registration {
+        name: UserName::parse("alice").unwrap(),
+        password: Secret::new(*b"secret"),
+        display_name: None,
+    })
+}
+
+#[test]
+fn being_replaced_is_the_end_and_a_draining_server_is_not() {
+    let mut script = Script::online(config(), Vec::new());
+    script.push(Push::Closed(CloseCode::Replaced));
+    assert!(matches!(
+        ended(&mut script),
+        Some(ClientError::Ended(CloseCode::Replaced))
+    ));
+    assert!(matches!(script.events().last(), Some(ClientEvent::Ended(_))));
+
+    let mut script = Script::online(config(), Vec::new());
+    script.push(Push::GoAway { retry_after_ms: 700 });
+    assert_eq!(reconnects(&mut script), Some(Some(Duration::from_millis(700))));
+}
+
+#[test]
+fn what_is_under_way_ends_before_the_client_leaves() {
+    let mut script = Script::online(config(), Vec::new());
+    script.machine.execute(script.now, 1, Command::ListDevices);
+    script.push(Push::GoAway { retry_after_ms: 700 });
+    assert_eq!(reconnects(&mut script), None);
+    let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::ListDevices)));
+    script.outcome(request, Outcome::Devices(Vec::new()));
+    assert!(reconnects(&mut script).is_some());
+}
+
+#[test]
+fn a_revoked_device_forgets_its_token() {
+    let mut script = Script::online(config(), Vec::new());
+    script.push(Push::Closed(CloseCode::Revoked));
+    assert!(ended(&mut script).is_some());
+    assert!(
+        script
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::ForgetSession))
+    );
+}
+
+#[test]
+fn commands_wait_for_a_session_and_only_harmless_ones_are_repeated() {
+    let mut script = Script::new(config());
+    script.machine.execute(script.now, 1, Command::ListDevices);
+    script.log_in(EPOCH, Vec::new());
+    let lists = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::ListDevices));
+    assert!(script.find(lists).is_some());
+    let group = ConversationRef::Group(GroupName::parse("rust").unwrap());
+    script.machine.execute(script.now, 2, Command::LeaveGroup(group));
+    script.machine.disconnected(script.now);
+    script.drain();
+    let interrupted = |action: &Action| {
+        matches!(
+            action,
+            Action::Finish {
+                token: 2,
+                result: Err(ClientError::Interrupted)
+            }
+        )
+    };
+    assert!(script.actions.iter().any(interrupted));
+    script.sent.clear();
+    script.log_in(EPOCH, Vec::new());
+    assert!(script.find(lists).is_some());
+}
+
+#[test]
+fn a_quiet_session_is_asked_for_a_sign_of_life_and_a_dead_one_is_left() {
+    let mut script = Script::online(config(), Vec::new());
+    script.pass(Duration::from_secs(30));
+    assert!(script.find(|kind| matches!(kind, RequestKind::Ping)).is_some());
+    script.pass(Duration::from_secs(20));
+    assert!(reconnects(&mut script).is_some());
+}
+
+#[test]
+fn who_wants_nothing_is_given_nothing() {
+    let mut config = config();
+    config.receive = Receive::Nothing;
+    let mut script = Script::online(config, vec![room(0, 5)]);
+    script.event(6);
+    assert!(script.take_page().is_none());
+    assert!(script.events().is_empty());
+}

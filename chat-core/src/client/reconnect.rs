@@ -1,0 +1,69 @@
+//! When to try again: full jitter, so that clients which lost one server together do not return together.
+
+use std::time::{Duration, Instant};
+
+/// The longest first pause.
+pub(super) const BASE: Duration = Duration::from_millis(500);
+/// The longest pause.
+pub(super) const CAP: Duration = Duration::from_secs(30);
+/// A connection that lived so long was healthy: the next failure counts as the first.
+pub(super) const HEALTHY: Duration = Duration::from_secs(60);
+
+/// Pauses between attempts. Knows no clock and no chance but those it is given.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    connected_at: Option<Instant>,
+}
+
+impl Backoff {
+    /// A session began.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.connected_at = Some(now);
+    }
+
+    /// The pause after another failure, at least what the server asked for. `chance` is a random number: the pause is spread over 0 to a bound
+    /// that doubles from [`BASE`] to [`CAP`].
+    pub(super) fn failed(&mut self, now: Instant, asked: Option<Duration>, chance: u32) -> Duration {
+        let healthy = self
+            .connected_at
+            .take()
+            .is_some_and(|since| now.duration_since(since) >= HEALTHY);
+        if healthy {
+            self.failures = 0;
+        }
+        let bound = BASE.saturating_mul(1 << self.failures.min(16)).min(CAP);
+        self.failures = self.failures.saturating_add(1);
+        let jitter = bound.mul_f64(f64::from(chance) / f64::from(u32::MAX));
+        asked.unwrap_or(Duration::ZERO).saturating_add(jitter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_to_the_cap_and_starts_anew_after_health() {
+        let now = Instant::now();
+        let mut backoff = Backoff::default();
+        let most: Vec<_> = (0..9)
+            .map(|_| backoff.failed(now, None, u32::MAX).as_millis())
+            .collect();
+        assert_eq!(most, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        assert_eq!(backoff.failed(now, None, 0), Duration::ZERO);
+
+        backoff.connected(now);
+        assert_eq!(backoff.failed(now + HEALTHY - BASE, None, u32::MAX), CAP);
+        backoff.connected(now);
+        assert_eq!(backoff.failed(now + HEALTHY, None, u32::MAX), BASE);
+    }
+
+    #[test]
+    fn waits_at_least_as_long_as_asked() {
+        let mut backoff = Backoff::default();
+        let asked = Duration::from_secs(7);
+        assert_eq!(backoff.failed(Instant::now(), Some(asked), 0), asked);
+        assert_eq!(backoff.failed(Instant::now(), Some(asked), u32::MAX), asked + 2 * BASE);
+    }
+}

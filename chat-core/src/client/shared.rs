@@ -1,0 +1,123 @@
+//! What the handle and the driver both see.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, watch};
+
+use crate::model::{ConversationId, ConversationInfo, ConversationView, DeviceId, Seq, UserId, UserInfo};
+
+use super::ClientError;
+
+/// Where a client stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Status {
+    /// No session yet, or none any more; says what the last attempt came to.
+    Connecting(Option<ClientError>),
+    /// A session stands, with this server.
+    Online(String),
+    /// Nothing will go on.
+    Ended(ClientError),
+}
+
+/// The common ground. Every lock is held for a few instructions only, and never two at once.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) device: DeviceId,
+    pub(super) status: watch::Sender<Status>,
+    /// Messages without an outcome.
+    pub(super) unsettled: watch::Sender<usize>,
+    directory: Mutex<Directory>,
+    acks: Mutex<HashMap<ConversationId, Seq>>,
+    pub(super) acked: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    me: Option<UserInfo>,
+    conversations: BTreeMap<ConversationId, Arc<ConversationInfo>>,
+    names: BTreeMap<UserId, String>,
+}
+
+impl Shared {
+    pub(super) fn new(device: DeviceId, me: Option<UserInfo>, names: BTreeMap<UserId, String>) -> Self {
+        let directory = Directory {
+            me,
+            names,
+            conversations: BTreeMap::new(),
+        };
+        Self {
+            device,
+            status: watch::Sender::new(Status::Connecting(None)),
+            unsettled: watch::Sender::new(0),
+            directory: Mutex::new(directory),
+            acks: Mutex::default(),
+            acked: Notify::new(),
+        }
+    }
+
+    pub(super) fn me(&self) -> Option<UserInfo> {
+        self.directory().me.clone()
+    }
+
+    pub(super) fn set_me(&self, user: UserInfo) {
+        let mut directory = self.directory();
+        directory.names.insert(user.id, user.name.clone());
+        directory.me = Some(user);
+    }
+
+    pub(super) fn conversations(&self) -> Vec<Arc<ConversationInfo>> {
+        self.directory().conversations.values().cloned().collect()
+    }
+
+    pub(super) fn conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
+        self.directory().conversations.get(&id).cloned()
+    }
+
+    /// Keeps what is known of a conversation, and the names in it.
+    pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) {
+        let mut directory = self.directory();
+        if let ConversationView::Direct(peer) = &info.view {
+            directory.names.insert(peer.id, peer.name.clone());
+        }
+        directory.conversations.insert(info.id, info);
+    }
+
+    pub(super) fn name(&self, user: UserId) -> Option<String> {
+        self.directory().names.get(&user).cloned()
+    }
+
+    /// Keeps names; all of them come back if one was new.
+    pub(super) fn learn_names(
+        &self,
+        names: impl IntoIterator<Item = (UserId, String)>,
+    ) -> Option<BTreeMap<UserId, String>> {
+        let mut directory = self.directory();
+        let mut changed = false;
+        for (user, name) in names {
+            changed |= directory.names.get(&user) != Some(&name);
+            directory.names.insert(user, name);
+        }
+        changed.then(|| directory.names.clone())
+    }
+
+    /// The application has dealt with everything up to `seq`. Never waits; what the driver has not fetched yet is merged.
+    pub(super) fn acknowledge(&self, conversation: ConversationId, seq: Seq) {
+        let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = acks.entry(conversation).or_insert(seq);
+        *known = seq.max(*known);
+        drop(acks);
+        self.acked.notify_one();
+    }
+
+    pub(super) fn take_acks(&self) -> HashMap<ConversationId, Seq> {
+        std::mem::take(&mut *self.acks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,122 @@
+//! Files that are there whole or not at all.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use super::ClientStoreError;
+
+/// Whether a write has to survive a power cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sync {
+    Yes,
+    No,
+}
+
+/// A directory that this process alone uses. Dropping it lets others in.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    pub(super) fn open(path: &Path) -> Result<Self, ClientStoreError> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path).map_err(|source| failed(path, source))?;
+        let lock_path = path.join("lock");
+        let mut lock = private(
+            OpenOptions::new().read(true).write(true).create(true).truncate(false),
+            &lock_path,
+        )?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut lock)),
+            Err(TryLockError::Error(source)) => return Err(failed(&lock_path, source)),
+        }
+        // Whom to look for; of no other use.
+        let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        written.map_err(|source| failed(&lock_path, source))?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The text of a file; `None` if there is none.
+    pub(super) fn read(&self, name: &str) -> Result<Option<String>, ClientStoreError> {
+        let path = self.path(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(failed(&path, source)),
+        }
+    }
+
+    /// Replaces a file; whoever reads it sees all of the old text or all of the new one.
+    pub(super) fn replace(&self, name: &str, text: &str, sync: Sync) -> Result<(), ClientStoreError> {
+        replace(&self.path(name), text.as_bytes(), sync)
+    }
+}
+
+/// As [`Directory::replace`], for bytes.
+pub(super) fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError> {
+    let beside = path.with_extension("new");
+    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true), &beside)?;
+    let written = file.write_all(bytes).and_then(|()| match sync {
+        Sync::Yes => file.sync_all(),
+        Sync::No => Ok(()),
+    });
+    written.map_err(|source| failed(&beside, source))?;
+    fs::rename(&beside, path).map_err(|source| failed(path, source))?;
+    if sync == Sync::Yes {
+        sync_directory_of(path)?;
+    }
+    Ok(())
+}
+
+/// Makes a new name in a directory survive a power cut.
+pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    // Directories cannot be opened everywhere; where they cannot, there is nothing to sync either.
+    match File::open(parent) {
+        Ok(directory) => directory.sync_all().map_err(|source| failed(parent, source)),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Opens a file that only its owner may read.
+pub(super) fn private(options: &mut OpenOptions, path: &Path) -> Result<File, ClientStoreError> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.open(path).map_err(|source| failed(path, source))
+}
+
+pub(super) fn failed(path: &Path, source: io::Error) -> ClientStoreError {
+    ClientStoreError::File {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+fn in_use(path: &Path, lock: &mut File) -> ClientStoreError {
+    let mut holder = String::new();
+    let read = lock.rewind().and_then(|()| lock.read_to_string(&mut holder));
+    let holder = holder.trim();
+    let known = read.is_ok() && !holder.is_empty() && holder.bytes().all(|byte| byte.is_ascii_digit());
+    let suffix = if known {
+        format!(" (process {holder})")
+    } else {
+        String::new()
+    };
+    ClientStoreError::InUse(format!("{}{suffix}", path.display()))
+}

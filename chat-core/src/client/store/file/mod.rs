@@ -1,0 +1,167 @@
+//! A profile: a directory that one device of one user keeps its things in.
+//!
+//! ```text
+//! lock      held while a process has the profile open; names the process
+//! account   device, user, tokens, name of the history          replaced whole
+//! cursors   what the application has acknowledged              replaced whole
+//! names     names of users                                     replaced whole
+//! outbox    messages without an outcome                        appended, rewritten when mostly settled
+//! ```
+//! Files are readable by their owner only. "Replaced whole": written beside, made durable, renamed over.
+
+mod account;
+mod disk;
+mod lists;
+mod outbox;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::model::{ClientMessageId, ConversationId, Seq, UserId};
+use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, KnownHostsFile};
+
+use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
+use disk::{Directory, Sync};
+use outbox::OutboxFile;
+
+/// A [`ClientStore`] in the files of a directory, which it keeps locked.
+#[derive(Debug)]
+pub struct FileStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    directory: Directory,
+    known_hosts: KnownHostsFile,
+    outbox: Mutex<OutboxFile>,
+}
+
+impl FileStore {
+    /// Opens the profile at `directory`, which is made if there is none. Pins are kept in `known_hosts`, which several profiles may share.
+    /// Blocks for a few writes to the disk.
+    ///
+    /// # Errors
+    /// [`ClientStoreError::InUse`]: another process has it open. Otherwise the disk's errors.
+    pub fn open(directory: impl AsRef<Path>, known_hosts: impl Into<PathBuf>) -> Result<Self, ClientStoreError> {
+        let directory = Directory::open(directory.as_ref())?;
+        let outbox = OutboxFile::open(directory.path("outbox"))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                known_hosts: KnownHostsFile::new(known_hosts),
+                outbox: Mutex::new(outbox),
+                directory,
+            }),
+        })
+    }
+
+    /// Does `work`, which waits for the disk, where waiting hurts nobody.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, ClientStoreError> + Send + 'static,
+    ) -> Result<T, ClientStoreError> {
+        let inner = Arc::clone(&self.inner);
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(result) => result,
+            Err(error) => Err(ClientStoreError::Damaged {
+                path: self.inner.directory.path("").display().to_string(),
+                problem: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl Inner {
+    fn load(&self) -> Result<Kept, ClientStoreError> {
+        let account = match self.directory.read("account")? {
+            Some(text) => account::parse(&text).map_err(|problem| self.damaged("account", problem))?,
+            None => {
+                let account = AccountState::new();
+                self.save_account(&account)?;
+                account
+            }
+        };
+        let cursors = self.directory.read("cursors")?.unwrap_or_default();
+        let names = self.directory.read("names")?.unwrap_or_default();
+        Ok(Kept {
+            account,
+            cursors: lists::parse_cursors(&cursors).map_err(|problem| self.damaged("cursors", problem))?,
+            names: lists::parse_names(&names),
+            outbox: self.outbox.lock().unwrap_or_else(PoisonError::into_inner).entries(),
+        })
+    }
+
+    fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError> {
+        self.directory.replace("account", &account::format(account), Sync::Yes)
+    }
+
+    fn damaged(&self, file: &str, problem: String) -> ClientStoreError {
+        ClientStoreError::Damaged {
+            path: self.directory.path(file).display().to_string(),
+            problem,
+        }
+    }
+}
+
+#[async_trait]
+impl ClientStore for FileStore {
+    async fn load(&self) -> Result<Kept, ClientStoreError> {
+        self.blocking(Inner::load).await
+    }
+
+    async fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError> {
+        let account = account.clone();
+        self.blocking(move |inner| inner.save_account(&account)).await
+    }
+
+    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Seq>) -> Result<(), ClientStoreError> {
+        let text = lists::format_cursors(cursors);
+        self.blocking(move |inner| inner.directory.replace("cursors", &text, Sync::No))
+            .await
+    }
+
+    async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
+        let text = lists::format_names(names);
+        self.blocking(move |inner| inner.directory.replace("names", &text, Sync::No))
+            .await
+    }
+
+    async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
+        let entries = entries.to_vec();
+        self.blocking(move |inner| {
+            let mut outbox = inner.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            outbox.queue(&entries)
+        })
+        .await
+    }
+
+    async fn settle(&self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
+        let ids = ids.to_vec();
+        self.blocking(move |inner| {
+            let mut outbox = inner.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            outbox.settle(&ids)
+        })
+        .await
+    }
+
+    async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError> {
+        self.blocking(|inner| inner.known_hosts.load().map_err(pins)).await
+    }
+
+    async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
+        let (host, key) = (host.to_owned(), *key);
+        self.blocking(move |inner| inner.known_hosts.remember(&host, &key, "").map_err(pins))
+            .await
+    }
+}
+
+fn pins(error: KnownHostsError) -> ClientStoreError {
+    let cause = match &error {
+        KnownHostsError::File { source, .. } => format!("{error}: {source}"),
+        _ => error.to_string(),
+    };
+    ClientStoreError::KnownHosts(cause)
+}

@@ -1,0 +1,75 @@
+//! Nothing survives: for tests, and for bots that make a new device each time.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::model::{ClientMessageId, ConversationId, Seq, UserId};
+use crate::secure::{Fingerprint, KnownHosts, known_hosts::format_line};
+
+use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
+
+/// A [`ClientStore`] in memory. It keeps what it is given as long as it lives, so that a test can restart a client on it.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    kept: Mutex<Kept>,
+    pins: Mutex<String>,
+}
+
+impl MemoryStore {
+    /// A store of a new device.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
+        change(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl ClientStore for MemoryStore {
+    async fn load(&self) -> Result<Kept, ClientStoreError> {
+        Ok(self.with(|kept| kept.clone()))
+    }
+
+    async fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError> {
+        self.with(|kept| kept.account = account.clone());
+        Ok(())
+    }
+
+    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Seq>) -> Result<(), ClientStoreError> {
+        self.with(|kept| kept.cursors = cursors.clone());
+        Ok(())
+    }
+
+    async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
+        self.with(|kept| kept.names = names.clone());
+        Ok(())
+    }
+
+    async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
+        self.with(|kept| kept.outbox.extend_from_slice(entries));
+        Ok(())
+    }
+
+    async fn settle(&self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
+        self.with(|kept| kept.outbox.retain(|entry| !ids.contains(&entry.id)));
+        Ok(())
+    }
+
+    async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError> {
+        let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        KnownHosts::parse(&pins).map_err(|error| ClientStoreError::KnownHosts(error.to_string()))
+    }
+
+    async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
+        let line = format_line(host, key, "").map_err(|error| ClientStoreError::KnownHosts(error.to_string()))?;
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        pins.push_str(&line);
+        pins.push('\n');
+        Ok(())
+    }
+}

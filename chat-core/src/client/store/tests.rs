@@ -1,0 +1,218 @@
+//! What survives, and what a crash may leave behind.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::model::{Emoji, GroupName, MessageText, UserName, UserRef};
+use crate::secure::known_hosts::Verdict;
+
+fn entry(text: &str) -> OutboxEntry {
+    OutboxEntry {
+        id: ClientMessageId::random(),
+        conversation: ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap())),
+        content: DraftContent::Message {
+            text: MessageText::new(text).unwrap(),
+            reply_to: Some(Seq(3)),
+            mentions: vec![UserId(4)],
+            mention_all: false,
+        },
+        queued: Timestamp(1_790_000_000_000),
+        deadline: None,
+    }
+}
+
+fn open(directory: &Path) -> FileStore {
+    FileStore::open(directory, directory.join("known_hosts")).unwrap()
+}
+
+#[tokio::test]
+async fn a_profile_keeps_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let (account, entries, cursors, names);
+    {
+        let store = open(directory.path());
+        let kept = store.load().await.unwrap();
+        account = AccountState {
+            device: kept.account.device,
+            user: Some(UserInfo {
+                id: UserId(7),
+                name: "小明".into(),
+                display_name: "Xiao Ming".into(),
+                direct_policy: None,
+            }),
+            session_token: Some(Secret::new(vec![1; 32])),
+            device_token: Some(Secret::new(vec![2; 32])),
+            epoch: Some(StoreEpoch::random()),
+        };
+        store.save_account(&account).await.unwrap();
+        cursors = BTreeMap::from([(ConversationId(1), Seq(5)), (ConversationId(2), Seq(6))]);
+        store.save_cursors(&cursors).await.unwrap();
+        names = BTreeMap::from([(UserId(7), "小明".to_owned())]);
+        store.save_names(&names).await.unwrap();
+        let mut reaction = entry("b");
+        reaction.conversation = ConversationRef::Group(GroupName::parse("C++ 学习").unwrap());
+        reaction.content = DraftContent::React {
+            target: Seq(1),
+            emoji: Emoji::new("👍").unwrap(),
+            remove: false,
+        };
+        reaction.deadline = Some(Timestamp(1_790_000_000_001));
+        entries = vec![entry("a\nb\u{0}".trim_end_matches('\u{0}')), reaction];
+        store.queue(&entries).await.unwrap();
+    }
+    let kept = open(directory.path()).load().await.unwrap();
+    assert_eq!(kept.account, account);
+    assert_eq!(kept.cursors, cursors);
+    assert_eq!(kept.names, names);
+    assert_eq!(kept.outbox, entries);
+}
+
+#[tokio::test]
+async fn a_device_stays_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(directory.path()).load().await.unwrap().account.device;
+    let second = open(directory.path()).load().await.unwrap().account.device;
+    assert_eq!(first, second);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn others_may_not_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("made/by/us");
+    let store = open(&directory);
+    store.load().await.unwrap();
+    store.queue(&[entry("a")]).await.unwrap();
+    store.save_cursors(&BTreeMap::new()).await.unwrap();
+    store.save_names(&BTreeMap::new()).await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    for file in ["account", "outbox", "cursors", "names", "lock"] {
+        assert_eq!(mode(&directory.join(file)), 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn two_processes_do_not_share_a_profile() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = open(directory.path());
+    let refused = FileStore::open(directory.path(), directory.path().join("known_hosts"));
+    let error = refused.unwrap_err();
+    assert!(
+        matches!(&error, ClientStoreError::InUse(text) if text.contains(&std::process::id().to_string())),
+        "{error}"
+    );
+    drop(held);
+    open(directory.path());
+}
+
+#[tokio::test]
+async fn settled_messages_do_not_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let entries = ["a", "b", "c"].map(entry);
+    {
+        let store = open(directory.path());
+        store.queue(&entries).await.unwrap();
+        store.settle(&[entries[1].id]).await.unwrap();
+    }
+    let kept = open(directory.path()).load().await.unwrap();
+    assert_eq!(kept.outbox, [entries[0].clone(), entries[2].clone()]);
+}
+
+#[tokio::test]
+async fn the_outbox_does_not_grow_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let left = entry("left");
+    store.queue(std::slice::from_ref(&left)).await.unwrap();
+    for _ in 0..20 {
+        let some: Vec<_> = (0..50).map(|_| entry("some text")).collect();
+        store.queue(&some).await.unwrap();
+        store
+            .settle(&some.iter().map(|entry| entry.id).collect::<Vec<_>>())
+            .await
+            .unwrap();
+    }
+    let size = fs::metadata(directory.path().join("outbox")).unwrap().len();
+    assert!(size < 60_000, "{size}");
+    store.queue(&[entry("more")]).await.unwrap();
+    drop(store);
+    let kept = open(directory.path()).load().await.unwrap();
+    assert_eq!(kept.outbox.len(), 2);
+    assert_eq!(kept.outbox[0], left);
+}
+
+#[tokio::test]
+async fn a_cut_off_tail_loses_only_what_was_not_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let entries = ["a", "b"].map(entry);
+    let (first_end, whole);
+    {
+        let store = open(directory.path());
+        store.queue(&entries[..1]).await.unwrap();
+        first_end = fs::metadata(&path).unwrap().len();
+        store.queue(&entries[1..]).await.unwrap();
+        whole = fs::read(&path).unwrap();
+    }
+    for cut in usize::try_from(first_end).unwrap()..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let store = open(directory.path());
+        assert_eq!(store.load().await.unwrap().outbox, entries[..1], "cut at {cut}");
+        store.queue(&entries[1..]).await.unwrap();
+        drop(store);
+        assert_eq!(
+            open(directory.path()).load().await.unwrap().outbox,
+            entries,
+            "cut at {cut}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_garbled_tail_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let entries = ["a", "b"].map(entry);
+    open(directory.path()).queue(&entries).await.unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 3;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(open(directory.path()).load().await.unwrap().outbox, entries[..1]);
+}
+
+#[tokio::test]
+async fn a_file_of_something_else_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    fs::write(&path, "my diary").unwrap();
+    let error = FileStore::open(directory.path(), "known_hosts").unwrap_err();
+    assert!(matches!(error, ClientStoreError::Damaged { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "my diary");
+}
+
+#[tokio::test]
+async fn damaged_files_say_which() {
+    for (file, text) in [("account", "nonsense"), ("account", "device 5"), ("cursors", "1 x")] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        fs::write(directory.path().join(file), text).unwrap();
+        let error = store.load().await.unwrap_err().to_string();
+        assert!(error.contains(file), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn pins_are_kept_and_a_changed_key_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, other) = (Fingerprint::of_spki(b"a"), Fingerprint::of_spki(b"b"));
+    let store = open(directory.path());
+    store.pin("chat.example:7400", &ours).await.unwrap();
+    assert!(store.pin("chat.example:7400", &other).await.is_err());
+    let known = store.known_hosts().await.unwrap();
+    assert_eq!(known.check("chat.example:7400", &ours), Verdict::Known);
+}

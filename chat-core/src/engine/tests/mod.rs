@@ -1,4 +1,0 @@
-//! Tests of the engine on the memory store.
-
-mod basics;
-mod support;
