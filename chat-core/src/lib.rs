@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod codec;
+pub mod engine;
 pub mod hooks;
 pub mod model;
 pub mod router;

@@ -50,13 +50,13 @@ impl RateLimit {
 
 /// The state of one limit: the time at which it will have recovered entirely (GCRA's theoretical arrival time).
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     recovered_at: Option<Instant>,
 }
 
 impl Bucket {
     /// How long to wait before one more is allowed; `Ok` when it is now. Charges nothing.
-    pub(super) fn check(&self, now: Instant, limit: &RateLimit) -> Result<(), Duration> {
+    pub(crate) fn check(&self, now: Instant, limit: &RateLimit) -> Result<(), Duration> {
         let Some(interval) = limit.interval() else {
             return Err(limit.per);
         };
@@ -68,13 +68,13 @@ impl Bucket {
     }
 
     /// Counts one.
-    pub(super) fn add(&mut self, now: Instant, limit: &RateLimit) {
+    pub(crate) fn add(&mut self, now: Instant, limit: &RateLimit) {
         let charge = self.charge(now).saturating_add(limit.interval().unwrap_or(limit.per));
         self.recovered_at = now.checked_add(charge);
     }
 
     /// Takes one back.
-    pub(super) fn take_back(&mut self, now: Instant, limit: &RateLimit) {
+    pub(crate) fn take_back(&mut self, now: Instant, limit: &RateLimit) {
         let charge = self.charge(now).saturating_sub(limit.interval().unwrap_or_default());
         self.recovered_at = now.checked_add(charge);
     }
@@ -88,14 +88,14 @@ impl Charge for Bucket {
 }
 
 /// State that fades.
-pub(super) trait Charge {
+pub(crate) trait Charge {
     /// How long this state still says anything. Zero: it equals `Default` and can be forgotten.
     fn charge(&self, now: Instant) -> Duration;
 }
 
 /// At most `capacity` states by key. When there is no room, the state that says least among the oldest few makes it.
 #[derive(Debug)]
-pub(super) struct Table<K, V> {
+pub(crate) struct Table<K, V> {
     /// Same keys as `order`.
     states: HashMap<K, V>,
     /// Oldest first.
@@ -108,7 +108,7 @@ impl<K: Copy + Eq + Hash, V: Charge + Default> Table<K, V> {
     const LOOK_AT: usize = 8;
 
     /// An empty table; memory is taken as it fills.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             states: HashMap::new(),
             order: VecDeque::new(),
@@ -116,20 +116,20 @@ impl<K: Copy + Eq + Hash, V: Charge + Default> Table<K, V> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.states.len()
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.states.get(key)
     }
 
-    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.states.get_mut(key)
     }
 
     /// The state of `key`, made if need be.
-    pub(super) fn entry(&mut self, now: Instant, key: K) -> &mut V {
+    pub(crate) fn entry(&mut self, now: Instant, key: K) -> &mut V {
         if !self.states.contains_key(&key) {
             self.forget_faded(now);
             if self.states.len() >= self.capacity {

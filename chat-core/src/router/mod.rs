@@ -319,6 +319,16 @@ impl Router {
             .collect()
     }
 
+    /// Whether this session of this node is online or idle.
+    pub fn set_presence(&self, caller: Caller, state: PresenceState) {
+        for session in self.shared.registry.of_user(caller.user) {
+            if session.caller == caller {
+                session.set_presence(state);
+                self.shared.claims.add((caller.user, caller.device));
+            }
+        }
+    }
+
     /// Ends every session on this node with this push, which says why. They end when their connections do.
     pub fn tell_all(&self, push: &Push) {
         let delivery = Delivery::new(push.clone());
@@ -337,6 +347,11 @@ impl Router {
             conversations: self.shared.registry.conversation_count(),
             repairs: self.shared.repairs.load(Ordering::Relaxed),
         }
+    }
+
+    /// Ends the router's tasks without waiting for them.
+    pub fn stop(&self) {
+        self.tasks.stop.cancel();
     }
 
     /// Ends the router's tasks and waits for them. Sessions get nothing more. Idempotent.

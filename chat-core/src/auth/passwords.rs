@@ -1,0 +1,193 @@
+//! [`PasswordAuthenticator`]: accounts with passwords, kept in the store.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use super::{
+    AuthError, AuthVerdict, Authenticator, DeviceToken, LoginAttempt, LoginThrottle, Password, PasswordCheck,
+    PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError, PasswordPoolOptions, Proof,
+    ThrottleOptions, TokenHash,
+};
+use crate::model::{Account, DeviceId, Login, Secret, Source, UserRef};
+use crate::store::{Store, StoreError};
+
+/// Checks passwords against the store: Argon2id on a small pool, behind a throttle that knows a user's own devices.
+///
+/// An account that does not exist, one without a password and a wrong password take the same way and the same time.
+#[derive(Debug)]
+pub struct PasswordAuthenticator {
+    store: Arc<dyn Store>,
+    pool: PasswordHasherPool,
+    throttle: LoginThrottle,
+}
+
+impl PasswordAuthenticator {
+    /// Over the accounts of this store.
+    ///
+    /// # Errors
+    /// [`PasswordHashError`]: the cost is out of range, or there are no random bytes.
+    pub fn new(
+        store: Arc<dyn Store>,
+        pool: PasswordPoolOptions,
+        throttle: ThrottleOptions,
+    ) -> Result<Self, PasswordHashError> {
+        Ok(Self {
+            store,
+            pool: PasswordHasherPool::new(pool)?,
+            throttle: LoginThrottle::new(throttle),
+        })
+    }
+
+    /// The pool, for figures.
+    #[must_use]
+    pub fn pool(&self) -> &PasswordHasherPool {
+        &self.pool
+    }
+
+    /// Charges the making of one account to its source and hashes its password.
+    pub(crate) async fn begin_registration(&self, source: Source, password: Password) -> Result<String, AuthError> {
+        self.throttle.begin_registration(Instant::now(), source)?;
+        match self.pool.hash(password).await {
+            Ok(hash) => Ok(hash.as_str().to_owned()),
+            Err(error) => {
+                self.throttle.take_back_registration(Instant::now(), source);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// No account was made after all.
+    pub(crate) fn take_back_registration(&self, source: Source) {
+        self.throttle.take_back_registration(Instant::now(), source);
+    }
+
+    /// Hashes a new password.
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, PasswordPoolError> {
+        Ok(self.pool.hash(password).await?.as_str().to_owned())
+    }
+
+    /// Compares the password of somebody who is logged in on `device`, with the throttle of a login. The record it was
+    /// compared with if it was right.
+    pub(crate) async fn confirm(
+        &self,
+        account: &Account,
+        device: DeviceId,
+        password: Secret,
+    ) -> Result<Option<String>, AuthError> {
+        let known = self.store.device(account.id, device).await?;
+        let known = known.and_then(|device| device.device_token).map(TokenHash::from_bytes);
+        let name = format!("#{}", account.id);
+        let attempt = LoginAttempt {
+            source: Source::Local,
+            account: &name,
+            known_device: known.as_ref(),
+        };
+        let record = account.password_hash.as_deref();
+        let check = self.compare(&attempt, password, record).await?;
+        Ok(match check {
+            PasswordCheck::Right { .. } => record.map(str::to_owned),
+            PasswordCheck::Wrong => None,
+        })
+    }
+
+    async fn compare(
+        &self,
+        attempt: &LoginAttempt<'_>,
+        secret: Secret,
+        record: Option<&str>,
+    ) -> Result<PasswordCheck, AuthError> {
+        self.throttle.begin(Instant::now(), attempt)?;
+        // One that is too short or too long cannot be right; it costs what any wrong one costs.
+        let (password, fits) = match Password::new(secret) {
+            Ok(password) => (password, true),
+            Err(_) => (stand_in(), false),
+        };
+        let record = record.and_then(|phc| match PasswordHash::parse(phc) {
+            Ok(record) => Some(record),
+            Err(error) => {
+                tracing::error!(%error, "a stored password cannot be read");
+                None
+            }
+        });
+        match self.pool.verify(password, record).await {
+            Ok(right @ PasswordCheck::Right { .. }) if fits => {
+                self.throttle.succeeded(Instant::now(), attempt);
+                Ok(right)
+            }
+            Ok(_) => Ok(PasswordCheck::Wrong),
+            Err(error) => {
+                self.throttle.take_back(Instant::now(), attempt);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn find(&self, account: &UserRef) -> Result<Option<Account>, StoreError> {
+        match account {
+            UserRef::Id(id) => self.store.account(*id).await,
+            UserRef::Name(name) => self.store.account_by_name(name.as_str()).await,
+        }
+    }
+
+    /// The hash of the device token that came with a login, if the store knows it for this account and device.
+    async fn known_device(&self, account: &Account, login: &Login) -> Result<Option<TokenHash>, StoreError> {
+        let presented = login.device_token.as_ref().map(DeviceToken::from_secret);
+        let Some(Ok(presented)) = presented else {
+            return Ok(None);
+        };
+        let device = self.store.device(account.id, login.device).await?;
+        let stored = device.and_then(|device| device.device_token).map(TokenHash::from_bytes);
+        Ok(stored.filter(|stored| *stored == presented.hash()))
+    }
+}
+
+/// A password that is compared where the one presented cannot be one.
+fn stand_in() -> Password {
+    Password::new(Secret::new(vec![0; Password::MIN_BYTES])).expect("it is long enough")
+}
+
+#[async_trait]
+impl Authenticator for PasswordAuthenticator {
+    async fn authenticate(&self, source: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        let account = self.find(&login.account).await?;
+        let name = match (&account, &login.account) {
+            (Some(account), _) => format!("#{}", account.id),
+            (None, UserRef::Id(id)) => format!("#{id}"),
+            (None, UserRef::Name(name)) => name.as_str().to_owned(),
+        };
+        let known_device = match &account {
+            Some(account) => self.known_device(account, login).await?,
+            None => None,
+        };
+        let attempt = LoginAttempt {
+            source,
+            account: &name,
+            known_device: known_device.as_ref(),
+        };
+        let record = account.as_ref().and_then(|account| account.password_hash.clone());
+        let check = self.compare(&attempt, login.secret.clone(), record.as_deref()).await?;
+        let (Some(account), Some(compared), PasswordCheck::Right { needs_rehash }) = (account, record, check) else {
+            return Ok(AuthVerdict::Denied);
+        };
+        let stronger = if needs_rehash {
+            // Losing it costs nothing: the next login tries again.
+            match Password::new(login.secret.clone()) {
+                Ok(password) => self.hash(password).await.ok(),
+                Err(_) => None,
+            }
+        } else {
+            None
+        };
+        Ok(AuthVerdict::Account(account.id, Proof::Password { compared, stronger }))
+    }
+
+    fn passwords(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    async fn close(&self) {
+        self.pool.shutdown().await;
+    }
+}

@@ -1,0 +1,137 @@
+//! What waits for the appender, and how much of it may.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, oneshot};
+
+use crate::engine::core::Core;
+use crate::engine::directory::Target;
+use crate::engine::error::CommandError;
+use crate::engine::message::Prepared;
+use crate::model::{Caller, ConversationRef, Draft, Outcome};
+
+/// Something that has to happen in a conversation, in its turn.
+pub(in crate::engine) struct Job {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) conversation: ConversationRef,
+    pub(in crate::engine) work: Work,
+    pub(in crate::engine) reply: Reply,
+    /// When it is given up.
+    pub(in crate::engine) deadline: Instant,
+    /// Its share of the node's queue.
+    pub(in crate::engine) charge: Charge,
+}
+
+/// What it is.
+pub(in crate::engine) enum Work {
+    /// To append a draft; it is kept only where hooks have to see it.
+    Append(Box<Prepared>, Option<Draft>),
+    /// Anything else.
+    Other(LaneWork),
+}
+
+/// Something else that runs in a lane.
+pub(in crate::engine) type LaneWork =
+    Box<dyn FnOnce(Arc<Core>, Target) -> BoxFuture<'static, Result<Outcome, CommandError>> + Send>;
+
+/// Where the answer goes.
+pub(in crate::engine) type Reply = oneshot::Sender<Result<Outcome, CommandError>>;
+
+impl Job {
+    /// Answers without doing it.
+    pub(super) fn refuse(self, error: CommandError) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("caller", &self.caller)
+            .field("conversation", &self.conversation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A share of the bytes that may wait on this node; given back when dropped.
+#[derive(Debug)]
+pub(in crate::engine) struct Charge {
+    used: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Charge {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The queue in front of the appender. Bounded by bytes, see `EngineConfig::queued_bytes`; whoever finds it full is told that
+/// the node is busy.
+#[derive(Debug)]
+pub(in crate::engine) struct AppendQueue {
+    jobs: Mutex<Vec<Job>>,
+    ready: Notify,
+    used: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl AppendQueue {
+    pub(in crate::engine) fn new(limit: usize) -> Self {
+        Self {
+            jobs: Mutex::default(),
+            ready: Notify::new(),
+            used: Arc::default(),
+            limit,
+        }
+    }
+
+    /// Takes a share, if there is room.
+    pub(in crate::engine) fn charge(&self, bytes: usize) -> Result<Charge, CommandError> {
+        let charge = Charge {
+            used: Arc::clone(&self.used),
+            bytes,
+        };
+        // Dropping the charge gives it back.
+        if self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.limit {
+            return Err(CommandError::busy());
+        }
+        Ok(charge)
+    }
+
+    /// Queues a job. Its place is fixed when this returns.
+    pub(in crate::engine) fn push(&self, job: Job) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.push(job);
+        let first = jobs.len() == 1;
+        drop(jobs);
+        if first {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Everything that has come.
+    pub(super) fn take(&self) -> Vec<Job> {
+        std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until something has come.
+    pub(super) async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    /// Bytes that wait.
+    pub(in crate::engine) fn queued_bytes(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}

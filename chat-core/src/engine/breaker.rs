@@ -1,0 +1,103 @@
+//! The circuit breaker in front of the store: once it fails again and again, requests are told so at once.
+//!
+//! ```text
+//! closed ──n failures in a row──► open ──pause──► half-open: one request goes through
+//!    ▲                              ▲                 │
+//!    └──────────── success ─────────┼─────────────────┤
+//!                                   └──── failure ────┘
+//! ```
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Counts failures of the store.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    failures: u32,
+    pause: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failed: u32,
+    /// When the next request may go through, while the breaker is open.
+    probe_at: Option<Instant>,
+}
+
+impl Breaker {
+    pub(crate) fn new(failures: u32, pause: Duration) -> Self {
+        Self {
+            failures,
+            pause,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether a request may go to the store now. An open breaker lets one through per pause.
+    pub(crate) fn admits(&self, now: Instant) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.probe_at {
+            None => true,
+            Some(at) if now >= at => {
+                state.probe_at = Some(now + self.pause);
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// The store answered.
+    pub(crate) fn succeeded(&self) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+    }
+
+    /// It did not.
+    pub(crate) fn failed(&self, now: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failed = state.failed.saturating_add(1);
+        if state.failed >= self.failures {
+            if state.probe_at.is_none() {
+                tracing::warn!(
+                    failures = state.failed,
+                    "the store keeps failing: requests are refused until it answers"
+                );
+            }
+            state.probe_at = Some(now + self.pause);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_probes_and_closes() {
+        let start = Instant::now();
+        let pause = Duration::from_secs(1);
+        let breaker = Breaker::new(2, pause);
+        breaker.failed(start);
+        assert!(breaker.admits(start));
+        breaker.failed(start);
+        assert!(!breaker.admits(start));
+        assert!(breaker.admits(start + pause), "a probe");
+        assert!(!breaker.admits(start + pause), "one probe at a time");
+        breaker.failed(start + pause);
+        assert!(!breaker.admits(start + pause));
+        assert!(breaker.admits(start + 2 * pause));
+        breaker.succeeded();
+        assert!(breaker.admits(start + 2 * pause) && breaker.admits(start + 2 * pause));
+    }
+
+    #[test]
+    fn only_failures_in_a_row_count() {
+        let now = Instant::now();
+        let breaker = Breaker::new(2, Duration::from_secs(1));
+        for _ in 0..10 {
+            breaker.failed(now);
+            breaker.succeeded();
+        }
+        assert!(breaker.admits(now));
+    }
+}

@@ -1,0 +1,40 @@
+//! Blocking and unblocking.
+
+use async_trait::async_trait;
+
+use super::pair::Pair;
+use super::remove::part;
+use crate::engine::error::{Refusal, refusals};
+use crate::model::{Caller, ContactState, Event, Timestamp, UserId};
+use crate::store::{Operation, Transaction};
+
+/// Blocks a user, which ends a friendship and hides their request; or undoes that.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct SetBlocked {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) peer: UserId,
+    pub(in crate::engine) blocked: bool,
+    pub(in crate::engine) now: Timestamp,
+}
+
+#[async_trait]
+impl Operation for SetBlocked {
+    type Output = Vec<Event>;
+    refusals!();
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+        let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
+        if pair.own.blocked == self.blocked {
+            return Ok(Vec::new());
+        }
+        if self.blocked {
+            part(&mut pair, self.caller.user, self.peer);
+            if pair.own.state == ContactState::Pending {
+                // The one who asked goes on seeing a request that nobody answers.
+                pair.set_own(ContactState::None, "");
+            }
+        }
+        pair.own.blocked = self.blocked;
+        pair.write(tx).await
+    }
+}

@@ -1,0 +1,220 @@
+//! What every part of an engine shares.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::appender::AppendQueue;
+use super::breaker::Breaker;
+use super::config::EngineConfig;
+use super::cursors::CursorQueue;
+use super::directory::Directory;
+use super::error::{CommandError, Refusal};
+use super::limits::UserLimits;
+use super::observer::Observer;
+use super::presence::PresenceQueue;
+use crate::auth::Authenticator;
+use crate::clock::Clock;
+use crate::cluster::Presence;
+use crate::hooks::Hooks;
+use crate::model::{Event, StoreEpoch, Timestamp};
+use crate::router::Router;
+use crate::store::{Operation, Store, StoreError, StoreExt};
+
+/// The shared state of an engine: ports, limits, and the queues of its tasks. It knows nothing of the tasks themselves, so that
+/// they can hold it without keeping each other alive.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) presence: Arc<dyn Presence>,
+    pub(super) authenticator: Arc<dyn Authenticator>,
+    /// Absent: no hook has to be asked.
+    pub(super) hooks: Option<Arc<dyn Hooks>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: EngineConfig,
+    pub(super) router: Router,
+    pub(super) epoch: StoreEpoch,
+    pub(super) breaker: Breaker,
+    pub(super) limits: UserLimits,
+    pub(super) directory: Directory,
+    pub(super) appends: AppendQueue,
+    pub(super) cursors: CursorQueue,
+    pub(super) presences: PresenceQueue,
+    pub(super) observer: Observer,
+    /// Commands that may run at a time.
+    pub(super) places: Arc<Semaphore>,
+    /// Every task of the engine.
+    pub(super) tasks: TaskTracker,
+    /// Nothing new is begun; what was begun is finished.
+    pub(super) draining: CancellationToken,
+    /// Everything ends where it stands.
+    pub(super) stop: CancellationToken,
+}
+
+/// Wait before a batch is tried again; doubles from one attempt to the next.
+const RETRY: Duration = Duration::from_millis(25);
+
+/// Times that a unit of work is run again because what it had looked at before its locks had changed.
+const MOVES: u32 = 4;
+
+impl Core {
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// When a request that came in now is given up.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.config.request_deadline
+    }
+
+    /// Runs a unit of work once. What it wrote is durable when this returns.
+    pub(super) async fn run<O>(&self, operation: O) -> Result<O::Output, CommandError>
+    where
+        O: Operation<Refusal = Refusal> + Clone,
+    {
+        let deadline = self.deadline();
+        for _ in 0..MOVES {
+            match self.attempt(operation.clone(), deadline).await {
+                Err(Refusal::Moved) => {}
+                Err(refusal) => return Err(explain(refusal)),
+                Ok(output) => return Ok(output),
+            }
+        }
+        Err(CommandError::busy())
+    }
+
+    /// Runs a unit of work that finds what an earlier run of it wrote: again, until the deadline, if it cannot be known whether it
+    /// was committed.
+    pub(super) async fn run_idempotent<O>(&self, operation: O, deadline: Instant) -> Result<O::Output, CommandError>
+    where
+        O: Operation<Refusal = Refusal> + Clone,
+    {
+        let mut broken = 0;
+        let mut wait = RETRY;
+        loop {
+            let refusal = match self.attempt(operation.clone(), deadline).await {
+                Ok(output) => return Ok(output),
+                Err(refusal) => refusal,
+            };
+            match &refusal {
+                Refusal::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {}
+                // Two nodes that use one key at the same time: the second run sees what the first could not.
+                Refusal::Store(StoreError::Corrupt(_)) if broken < 2 => broken += 1,
+                _ => return Err(explain(refusal)),
+            }
+            if Instant::now() + wait >= deadline {
+                return Err(explain(refusal));
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    async fn attempt<O>(&self, operation: O, deadline: Instant) -> Result<O::Output, Refusal>
+    where
+        O: Operation<Refusal = Refusal>,
+    {
+        if !self.breaker.admits(Instant::now()) {
+            return Err(CommandError::try_again().into());
+        }
+        let answer = timeout_at(deadline.into(), self.store.run(operation)).await;
+        let answer = answer.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time").into()));
+        self.note(answer.as_ref().err().and_then(|refusal| match refusal {
+            Refusal::Store(error) => Some(error),
+            _ => None,
+        }));
+        answer
+    }
+
+    /// Reads from the store, within the deadline.
+    pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
+        if !self.breaker.admits(Instant::now()) {
+            return Err(CommandError::try_again());
+        }
+        let answer = timeout_at(self.deadline().into(), read).await;
+        let answer = answer.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time")));
+        self.note(answer.as_ref().err());
+        answer.map_err(|error| explain(error.into()))
+    }
+
+    fn note(&self, error: Option<&StoreError>) {
+        match error {
+            Some(StoreError::Unavailable(_)) => self.breaker.failed(Instant::now()),
+            _ => self.breaker.succeeded(),
+        }
+    }
+
+    /// Tells everybody what was committed: sessions here, other nodes, and whoever observes.
+    pub(super) fn publish(&self, events: Vec<Event>) {
+        if !events.is_empty() {
+            self.router.committed(&events);
+            self.observer.committed(events);
+        }
+    }
+
+    /// Runs a command in a task of its own, so that nothing cancels it half-way when whoever asked goes away.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, CommandError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, CommandError>> {
+        if self.draining.is_cancelled() {
+            return refused(CommandError::shutting_down());
+        }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return refused(CommandError::busy());
+        };
+        let (answer, answered) = oneshot::channel();
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let result = stop.run_until_cancelled(contain(work)).await;
+            drop(place);
+            let _ = answer.send(result.unwrap_or_else(|| Err(CommandError::try_again())));
+        });
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(CommandError::try_again())) })
+    }
+}
+
+/// An answer that is there already.
+pub(super) fn refused<T: Send + 'static>(error: CommandError) -> BoxFuture<'static, Result<T, CommandError>> {
+    Box::pin(std::future::ready(Err(error)))
+}
+
+/// Turns a panic into an error.
+pub(super) async fn contain<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_text(&*panic), "a command panicked");
+        Err(CommandError::internal())
+    })
+}
+
+/// What a panic said.
+pub(super) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
+}
+
+/// The words for a refusal; defects are logged here, where they become an answer.
+pub(super) fn explain(refusal: Refusal) -> CommandError {
+    match refusal {
+        Refusal::Command(error) => error,
+        Refusal::Moved => CommandError::busy(),
+        Refusal::Store(error) => {
+            if error.is_retryable() {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the store failed");
+            } else {
+                tracing::error!(error = &error as &dyn std::error::Error, "the store is broken");
+            }
+            error.into()
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Why a command failed, and how a unit of work refuses.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use crate::auth::{AuthError, PasswordError, PasswordPoolError, Throttled};
+use crate::codec::Failure;
+use crate::model::ReplyCode;
+use crate::store::StoreError;
+
+/// The bad answer to a command: a documented code, a sentence for people, and when to come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandError {
+    /// What programs go by.
+    pub code: ReplyCode,
+    /// What people read, in English. Says nothing that the caller may not know.
+    pub text: Cow<'static, str>,
+    /// Not again before so long.
+    pub retry_after: Option<Duration>,
+}
+
+impl CommandError {
+    /// An error of this code.
+    pub fn new(code: ReplyCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+            retry_after: None,
+        }
+    }
+
+    /// The same error, with the time after which it may be gone.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// It does not exist, or not for the caller: the same words for both.
+    pub(crate) fn not_found() -> Self {
+        Self::new(ReplyCode::NotFound, "there is no such thing, or it is not for you")
+    }
+
+    /// The caller's role does not allow it.
+    pub(crate) fn forbidden() -> Self {
+        Self::new(ReplyCode::Forbidden, "you may not do that here")
+    }
+
+    /// A field is out of range.
+    pub(crate) fn invalid(text: &'static str) -> Self {
+        Self::new(ReplyCode::InvalidArgument, text)
+    }
+
+    /// A limit of this server.
+    pub(crate) fn limit(text: &'static str) -> Self {
+        Self::new(ReplyCode::LimitExceeded, text)
+    }
+
+    /// A newer login took over.
+    pub(crate) fn fenced() -> Self {
+        Self::new(
+            ReplyCode::Fenced,
+            "this session is over: the device logged in again, or was revoked",
+        )
+    }
+
+    /// Nothing was done, for want of room.
+    pub(crate) fn busy() -> Self {
+        Self::new(ReplyCode::Busy, "the server is overloaded; nothing was done").retry_after(Duration::from_secs(1))
+    }
+
+    /// Nothing was done, because the node stops.
+    pub(crate) fn shutting_down() -> Self {
+        Self::new(ReplyCode::ShuttingDown, "this node is shutting down; nothing was done")
+    }
+
+    /// Unknown account or wrong secret: never which.
+    pub(crate) fn bad_credentials() -> Self {
+        Self::new(ReplyCode::BadCredentials, "unknown account or wrong password")
+    }
+
+    /// The store did not answer.
+    pub(crate) fn try_again() -> Self {
+        Self::new(
+            ReplyCode::TryAgain,
+            "the store is not available; it may or may not have happened: try again with the same client message id",
+        )
+        .retry_after(Duration::from_secs(1))
+    }
+
+    /// A defect; the log has it.
+    pub(crate) fn internal() -> Self {
+        Self::new(ReplyCode::Internal, "the server failed; its log says why")
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({}): {}", self.code, self.code.number(), self.text)
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::try_again(),
+            StoreError::Full(_) => Self::new(ReplyCode::TryAgain, "the server has no room left; nothing was done")
+                .retry_after(Duration::from_secs(10)),
+            StoreError::Overloaded => Self::busy(),
+            StoreError::Refused | StoreError::Corrupt(_) => Self::internal(),
+        }
+    }
+}
+
+impl From<Throttled> for CommandError {
+    fn from(error: Throttled) -> Self {
+        Self::new(ReplyCode::Throttled, error.to_string()).retry_after(error.retry_after)
+    }
+}
+
+impl From<PasswordError> for CommandError {
+    fn from(error: PasswordError) -> Self {
+        Self::new(ReplyCode::InvalidPassword, error.to_string())
+    }
+}
+
+impl From<PasswordPoolError> for CommandError {
+    fn from(error: PasswordPoolError) -> Self {
+        match error {
+            PasswordPoolError::Busy => Self::busy(),
+            PasswordPoolError::Closed => Self::shutting_down(),
+            PasswordPoolError::Hash(_) => Self::internal(),
+        }
+    }
+}
+
+impl From<AuthError> for CommandError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Throttled(throttled) => throttled.into(),
+            AuthError::Pool(pool) => pool.into(),
+            AuthError::Store(store) => store.into(),
+            AuthError::Unavailable(_) => Self::new(ReplyCode::TryAgain, "logins cannot be checked at the moment")
+                .retry_after(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        let wait = error
+            .retry_after
+            .map_or(0, |wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
+        Self::new(error.code, error.text).retry_after(wait)
+    }
+}
+
+/// A name is not free.
+pub(crate) fn name_taken() -> CommandError {
+    CommandError::new(
+        ReplyCode::NameTaken,
+        "the name, or one that looks like it, is taken; choose another one",
+    )
+}
+
+/// How a unit of work ends without a result.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The store failed.
+    Store(StoreError),
+    /// What was looked at before the locks were taken had changed: run it again.
+    Moved,
+    /// A decision.
+    Command(CommandError),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error)
+    }
+}
+
+impl Refusal {
+    /// What `Operation::store_error` is to answer.
+    pub(crate) fn into_store_error(self) -> Result<StoreError, Self> {
+        match self {
+            Self::Store(error) => Ok(error),
+            other => Err(other),
+        }
+    }
+}
+
+/// Implements the two members of `Operation` that are the same for all of ours.
+macro_rules! refusals {
+    () => {
+        type Refusal = $crate::engine::error::Refusal;
+
+        fn store_error(refusal: Self::Refusal) -> Result<$crate::store::StoreError, $crate::engine::error::Refusal> {
+            refusal.into_store_error()
+        }
+    };
+}
+pub(crate) use refusals;

@@ -1,0 +1,67 @@
+//! Changing what a group is.
+
+use async_trait::async_trait;
+
+use super::Act;
+use crate::engine::error::{Refusal, refusals};
+use crate::engine::policy::GroupAct;
+use crate::model::{Description, Event, EventBody, GroupName, GroupProfile, JoinPolicy};
+use crate::store::{Operation, Transaction};
+
+/// What is to change.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct GroupChanges {
+    pub(in crate::engine) name: Option<GroupName>,
+    pub(in crate::engine) description: Option<Description>,
+    pub(in crate::engine) join_policy: Option<JoinPolicy>,
+    pub(in crate::engine) history_visible: Option<bool>,
+    pub(in crate::engine) unlisted: Option<bool>,
+}
+
+impl GroupChanges {
+    fn apply(&self, profile: &mut GroupProfile) {
+        if let Some(name) = &self.name {
+            profile.name = name.key();
+            profile.skeleton = name.skeleton().as_str().to_owned();
+        }
+        if let Some(description) = &self.description {
+            profile.description = description.as_str().to_owned();
+        }
+        profile.join_policy = self.join_policy.unwrap_or(profile.join_policy);
+        profile.history_visible = self.history_visible.unwrap_or(profile.history_visible);
+        profile.unlisted = self.unlisted.unwrap_or(profile.unlisted);
+    }
+}
+
+/// Changes name, description and policies.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct UpdateGroup {
+    pub(in crate::engine) act: Act,
+    pub(in crate::engine) changes: GroupChanges,
+}
+
+#[async_trait]
+impl Operation for UpdateGroup {
+    type Output = Vec<Event>;
+    refusals!();
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+        let mut room = self.act.enter(tx, &[], &[]).await?;
+        room.check(GroupAct::Update)?;
+        let old = room.profile()?;
+        let mut new = old.clone();
+        self.changes.apply(&mut new);
+        if new == old {
+            return Ok(Vec::new());
+        }
+        room.append(&EventBody::GroupUpdated {
+            name: new.name.clone(),
+            description: new.description.clone(),
+            join_policy: new.join_policy,
+            history_visible: new.history_visible,
+            unlisted: new.unlisted,
+        })?;
+        room.log()?.change().group = Some(new);
+        room.leave(tx).await
+    }
+}

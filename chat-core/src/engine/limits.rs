@@ -1,0 +1,68 @@
+//! How often one user may do what disturbs others. Per node; time is the monotonic clock.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::config::EngineConfig;
+use super::error::CommandError;
+use crate::auth::{Bucket, RateLimit, Table};
+use crate::model::{ReplyCode, UserId};
+
+/// Users remembered for each limit; about 60 bytes each.
+const USERS: usize = 65_536;
+
+/// One limit, for every user.
+#[derive(Debug)]
+pub(crate) struct UserLimit {
+    limit: RateLimit,
+    users: Mutex<Table<UserId, Bucket>>,
+}
+
+impl UserLimit {
+    fn new(limit: RateLimit) -> Self {
+        Self {
+            limit,
+            users: Mutex::new(Table::new(USERS)),
+        }
+    }
+
+    /// Charges one, if there is one left.
+    pub(crate) fn charge(&self, user: UserId) -> Result<(), CommandError> {
+        let now = Instant::now();
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = users.get(&user).copied().unwrap_or_default();
+        bucket.check(now, &self.limit).map_err(|wait| {
+            CommandError::new(ReplyCode::LimitExceeded, "you have done that too often; wait a while").retry_after(wait)
+        })?;
+        users.entry(now, user).add(now, &self.limit);
+        Ok(())
+    }
+
+    /// Nothing was done after all.
+    pub(crate) fn take_back(&self, user: UserId) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = users.get_mut(&user) {
+            bucket.take_back(Instant::now(), &self.limit);
+        }
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct UserLimits {
+    pub(crate) groups_created: UserLimit,
+    pub(crate) friend_requests: UserLimit,
+    pub(crate) invitations: UserLimit,
+    pub(crate) directs_opened: UserLimit,
+}
+
+impl UserLimits {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Self {
+            groups_created: UserLimit::new(config.groups_created),
+            friend_requests: UserLimit::new(config.friend_requests),
+            invitations: UserLimit::new(config.invitations),
+            directs_opened: UserLimit::new(config.directs_opened),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The one way in which the engine appends to logs.
+//!
+//! A unit of work locks the conversations it writes to, adds events to their [`Logs`], and writes them all at its end:
+//! place, time, message count and membership version of each event are decided here and nowhere else.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::error::Refusal;
+use crate::codec::body;
+use crate::model::{
+    Caller, ClientMessageId, Conversation, ConversationId, DeviceId, Event, EventBody, EventId, EventKind, Seq,
+    Timestamp, UserId,
+};
+use crate::store::{StoreError, Transaction};
+
+/// In whose name an event is appended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Author {
+    pub(crate) user: UserId,
+    pub(crate) device: Option<DeviceId>,
+    /// Idempotency key and digest of what was sent under it.
+    pub(crate) sent: Option<(ClientMessageId, u64)>,
+}
+
+impl From<Caller> for Author {
+    fn from(caller: Caller) -> Self {
+        Self {
+            user: caller.user,
+            device: Some(caller.device),
+            sent: None,
+        }
+    }
+}
+
+/// Conversations that a transaction has locked, with what it is about to append to each.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    now: Timestamp,
+    open: BTreeMap<ConversationId, Log>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// Its row, as it will be.
+    pub(crate) row: Conversation,
+    events: Vec<Event>,
+    changed: bool,
+}
+
+impl Log {
+    /// Adds an event and gives it the next place.
+    pub(crate) fn append(&mut self, now: Timestamp, author: Author, body: &EventBody) -> &Event {
+        self.append_encoded(now, author, body.kind(), body.target(), body::encode(body))
+    }
+
+    /// The same, for a body that is encoded already.
+    pub(crate) fn append_encoded(
+        &mut self,
+        now: Timestamp,
+        author: Author,
+        kind: EventKind,
+        target: Option<Seq>,
+        body: Bytes,
+    ) -> &Event {
+        let row = &mut self.row;
+        row.last_seq = row.last_seq.next();
+        row.last_time = now.max(Timestamp(row.last_time.0.saturating_add(1)));
+        row.message_count += u64::from(kind == EventKind::Message);
+        if kind.changes_members() {
+            row.members_version = row.last_seq;
+        }
+        self.events.push(Event {
+            conversation: row.id,
+            seq: row.last_seq,
+            id: EventId::random(),
+            sender: author.user,
+            device: author.device,
+            client_message_id: author.sent.map(|(id, _)| id),
+            fingerprint: author.sent.map_or(0, |(_, fingerprint)| fingerprint),
+            time: row.last_time,
+            kind,
+            target,
+            message_count: row.message_count,
+            edited_seq: None,
+            recalled_seq: None,
+            body,
+        });
+        self.events.last().expect("one was just pushed")
+    }
+
+    /// The row, to change what is not about the log's end.
+    pub(crate) fn change(&mut self) -> &mut Conversation {
+        self.changed = true;
+        &mut self.row
+    }
+}
+
+impl Logs {
+    /// Locks these conversations, in the order that the store demands.
+    pub(crate) async fn lock(
+        tx: &mut dyn Transaction,
+        now: Timestamp,
+        ids: impl IntoIterator<Item = ConversationId>,
+    ) -> Result<Self, StoreError> {
+        let mut logs = Self {
+            now,
+            open: BTreeMap::new(),
+        };
+        let mut ids: Vec<_> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            if let Some(row) = tx.lock_conversation(id).await? {
+                logs.enter(row);
+            }
+        }
+        Ok(logs)
+    }
+
+    /// Locks a conversation that this transaction made.
+    pub(crate) async fn made(&mut self, tx: &mut dyn Transaction, id: ConversationId) -> Result<&mut Log, StoreError> {
+        let row = tx.lock_conversation(id).await?;
+        let row = row.ok_or_else(|| StoreError::Corrupt(format!("conversation {id} vanished while it was made")))?;
+        self.enter(row);
+        self.log(id)
+            .ok_or_else(|| StoreError::Corrupt(format!("conversation {id} vanished while it was made")))
+    }
+
+    fn enter(&mut self, row: Conversation) {
+        let log = Log {
+            row,
+            events: Vec::new(),
+            changed: false,
+        };
+        self.open.insert(log.row.id, log);
+    }
+
+    /// A locked conversation; `None` if it does not exist or was not asked for.
+    pub(crate) fn log(&mut self, id: ConversationId) -> Option<&mut Log> {
+        self.open.get_mut(&id)
+    }
+
+    /// Appends to a locked conversation.
+    pub(crate) fn append(&mut self, id: ConversationId, author: Author, body: &EventBody) -> Result<Seq, Refusal> {
+        let now = self.now;
+        let log = self.open.get_mut(&id).ok_or(Refusal::Moved)?;
+        Ok(log.append(now, author, body).seq)
+    }
+
+    /// Writes what was appended and changed. `false` if a group's new name is taken; then the transaction must be given up.
+    pub(crate) async fn write(self, tx: &mut dyn Transaction) -> Result<(bool, Vec<Event>), StoreError> {
+        let mut written = Vec::new();
+        let mut names_free = true;
+        for log in self.open.into_values() {
+            if log.events.is_empty() && !log.changed {
+                continue;
+            }
+            if !log.events.is_empty() {
+                tx.insert_events(&log.events).await?;
+            }
+            names_free &= tx.update_conversation(&log.row).await?;
+            written.extend(log.events);
+        }
+        Ok((names_free, written))
+    }
+}

@@ -1,0 +1,80 @@
+//! Opening a direct conversation, when the first message is to be sent.
+
+use async_trait::async_trait;
+
+use crate::engine::contact::{Standing, inbox_of};
+use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::fence::fence;
+use crate::engine::log::Logs;
+use crate::engine::policy::{self, DirectAct};
+use crate::model::{
+    Caller, ConversationId, ConversationKind, DirectPolicy, Event, EventBody, Member, Role, Seq, Timestamp, UserId,
+};
+use crate::store::{NewConversation, Operation, StoreError, Transaction};
+
+/// Makes the direct conversation with a user, if the caller may write to them; both are told in their inboxes.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct OpenDirect {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) peer: UserId,
+    pub(in crate::engine) now: Timestamp,
+}
+
+#[async_trait]
+impl Operation for OpenDirect {
+    type Output = (ConversationId, Vec<Event>);
+    refusals!();
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Refusal> {
+        let me = self.caller.user;
+        let standing = if me == self.peer {
+            Standing::Oneself
+        } else {
+            let (own, other) = tx.lock_contacts(me, self.peer).await?;
+            Standing::of(own.as_ref(), other.as_ref())
+        };
+        fence(tx, self.caller).await?;
+        if tx.account(self.peer).await?.is_none() {
+            return Err(CommandError::not_found().into());
+        }
+        let everyone = takes_from_everyone(tx, self.peer).await?;
+        policy::direct(DirectAct::Send, standing, everyone)?;
+        let kind = ConversationKind::direct(me, self.peer);
+        let mut users = vec![(me, self.peer), (self.peer, me)];
+        users.dedup_by_key(|(user, _)| *user);
+        let mut inboxes = Vec::with_capacity(users.len());
+        for (user, _) in &users {
+            inboxes.push(inbox_of(tx, *user).await?);
+        }
+        let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied()).await?;
+        let new = NewConversation {
+            kind: kind.clone(),
+            group: None,
+            created: self.now,
+        };
+        let Some(id) = tx.create_conversation(new).await? else {
+            // Somebody else opened it just now.
+            let id = tx.conversation_of_kind(&kind).await?;
+            return id.map(|id| (id, Vec::new())).ok_or(Refusal::Moved);
+        };
+        for (user, _) in &users {
+            tx.put_member(&Member::active(id, *user, Role::Member, Seq(1))).await?;
+        }
+        let members = u32::try_from(users.len()).unwrap_or(2);
+        logs.made(tx, id).await?.change().member_count = members;
+        for (inbox, (_, peer)) in inboxes.iter().zip(&users) {
+            let body = EventBody::ConversationOpened {
+                conversation: id,
+                peer: *peer,
+            };
+            logs.append(*inbox, self.caller.into(), &body)?;
+        }
+        Ok((id, logs.write(tx).await?.1))
+    }
+}
+
+/// Whether somebody takes direct messages from users who are nothing to them.
+pub(super) async fn takes_from_everyone(tx: &mut dyn Transaction, user: UserId) -> Result<bool, StoreError> {
+    let account = tx.account(user).await?;
+    Ok(account.is_some_and(|account| account.direct_policy == DirectPolicy::Everyone && !account.disabled))
+}

@@ -1,0 +1,284 @@
+//! The chat engine: commands in, outcomes and pushes out. It knows no sockets; a program may use it without any.
+//!
+//! A command comes in through [`Service::execute`]. Sends and changes of groups go to the [`appender`], which commits them in
+//! batches, in one lane for each conversation; other changes run as a unit of work in a task of their own; reads go straight to the
+//! store. Every unit of work checks, after its locks, that the caller's login is still the latest of its device (`fence`) and that
+//! the caller may do it (`policy`), appends through one helper (`log`), and is told to the [`router`](crate::router) once it is
+//! committed.
+//!
+//! Nothing here is global: a process may have as many engines as it likes.
+
+mod account;
+mod appender;
+mod breaker;
+mod builder;
+mod config;
+mod contact;
+mod core;
+mod cursors;
+mod deciding;
+mod directory;
+mod dispatch;
+mod error;
+mod fence;
+mod group;
+mod history;
+mod limits;
+mod log;
+mod logins;
+mod message;
+mod observer;
+mod open;
+mod policy;
+mod presence;
+mod register;
+mod service;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+pub use builder::{BuildError, EngineBuilder};
+pub use config::{EngineConfig, HookPolicy, SessionPolicy};
+pub use error::CommandError;
+pub use open::{Attachment, LocalSession};
+pub use service::Service;
+
+use self::core::Core;
+use self::register::Registration;
+use crate::cluster::Nodes;
+use crate::model::{
+    Admission, Caller, Command, ConversationInfo, DeviceId, Login, Outcome, Resume, Source, StoreEpoch, Timestamp,
+    UserId, UserInfo,
+};
+use crate::router::{Outbox, OutboxLimits, Router, RouterStats};
+use crate::store::Store;
+
+/// A chat engine. Clones are handles to the same one; dropping the last of them stops its tasks, [`Engine::shutdown`] lets
+/// them finish.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use chat_core::engine::{Engine, Service};
+/// use chat_core::model::{ConversationRef, DeviceId, Registration, Secret, Source, UserName, UserRef};
+/// use chat_core::store::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
+/// let alice = engine
+///     .register(
+///         Source::Local,
+///         Registration {
+///             name: UserName::parse("alice")?,
+///             password: Secret::new("correct horse"),
+///             display_name: None,
+///         },
+///     )
+///     .await?;
+/// let session = engine.session(alice.id, DeviceId::random()).await?;
+/// let notes = ConversationRef::Direct(UserRef::Id(alice.id));
+/// let sent = session.send_text(notes, "milk, bread").await?;
+/// assert_eq!(sent.seq.0, 1);
+/// engine.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine {
+    handle: Arc<Handle>,
+}
+
+/// What stops the tasks when the last handle goes.
+#[derive(Debug)]
+struct Handle {
+    core: Arc<Core>,
+    registration: Option<Arc<Registration>>,
+}
+
+impl Handle {
+    fn new(core: Arc<Core>, registration: Option<Arc<Registration>>) -> Arc<Self> {
+        Arc::new(Self { core, registration })
+    }
+
+    fn registration(&self) -> Option<Arc<Registration>> {
+        self.registration.clone()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.draining.cancel();
+        self.core.stop.cancel();
+        self.core.router.stop();
+    }
+}
+
+/// How much an engine has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineStats {
+    /// Sessions and conversations on this node.
+    pub router: RouterStats,
+    /// Bytes that wait for the appender.
+    pub queued_bytes: usize,
+    /// Observations that the observing hooks missed.
+    pub observations_dropped: u64,
+}
+
+impl Engine {
+    /// Begins to put an engine together over a store. The store stays the application's: it is not closed by the engine.
+    #[must_use]
+    pub fn builder(store: Arc<dyn Store>) -> EngineBuilder {
+        EngineBuilder::new(store)
+    }
+
+    fn of(handle: Arc<Handle>) -> Self {
+        Self { handle }
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.handle.core
+    }
+
+    /// Lets a session that was admitted get what happens: pushes go to `outbox` from now on. Also tells where its conversations
+    /// stand; a conversation's pushes continue from its `last_seq`, or from before it. The session ends when the attachment is
+    /// dropped.
+    ///
+    /// # Errors
+    /// [`CommandError`]: nothing was begun. `Fenced`: a newer login of the device came first.
+    pub async fn open(
+        &self,
+        caller: Caller,
+        source: Source,
+        outbox: Arc<Outbox>,
+    ) -> Result<(Attachment, Vec<ConversationInfo>), CommandError> {
+        self.core().open(caller, source, outbox).await
+    }
+
+    /// Begins a session in this process, in the name of this user; nobody asks for a password. It counts as a login of the
+    /// device.
+    ///
+    /// # Errors
+    /// [`CommandError`]: no such user, or what any login may meet.
+    pub async fn session(&self, user: UserId, device: DeviceId) -> Result<LocalSession, CommandError> {
+        let core = Arc::clone(self.core());
+        let admitted = self.core().begin(async move { core.trust(user, device).await }).await?;
+        let outbox = Outbox::new(OutboxLimits::default());
+        let (attachment, conversations) = self.open(admitted.caller, Source::Local, Arc::clone(&outbox)).await?;
+        Ok(LocalSession::new(
+            self.clone(),
+            attachment,
+            outbox,
+            admitted.user,
+            conversations,
+        ))
+    }
+
+    /// Names the history that the store holds.
+    #[must_use]
+    pub fn store_epoch(&self) -> StoreEpoch {
+        self.core().epoch
+    }
+
+    /// The engine's time of day.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.core().now()
+    }
+
+    /// The engine's tunables.
+    #[must_use]
+    pub fn config(&self) -> &EngineConfig {
+        &self.core().config
+    }
+
+    /// Its deliveries.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.core().router
+    }
+
+    /// How much it has to do.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        EngineStats {
+            router: self.core().router.stats(),
+            queued_bytes: self.core().appends.queued_bytes(),
+            observations_dropped: self.core().observer.dropped(),
+        }
+    }
+
+    /// Tells the cluster where clients reach this node.
+    pub fn advertise(&self, addresses: Vec<String>) {
+        if let Some(registration) = &self.handle.registration {
+            registration.change(|me| me.addresses = addresses);
+        }
+    }
+
+    /// Tells the cluster that this node takes no new sessions.
+    pub fn announce_drain(&self) {
+        if let Some(registration) = &self.handle.registration {
+            registration.change(|me| me.draining = true);
+        }
+    }
+
+    /// The nodes of the cluster, newest view; none without a discovery.
+    #[must_use]
+    pub fn nodes(&self) -> Nodes {
+        match &self.handle.registration {
+            Some(registration) => registration.nodes(),
+            None => Arc::from([]),
+        }
+    }
+
+    /// Refuses what comes from now on, finishes and answers what was begun, writes the last marks, and waits until no task is
+    /// left. Local sessions end. Idempotent.
+    pub async fn shutdown(&self) {
+        let core = self.core();
+        core.draining.cancel();
+        core.tasks.close();
+        // Whatever was begun has a deadline; this is for what ignores it.
+        let grace = core.config.request_deadline * 2 + core.config.hook_deadline;
+        if tokio::time::timeout(grace, core.tasks.wait()).await.is_err() {
+            tracing::warn!("some of the engine's tasks did not finish in time and are ended");
+        }
+        core.stop.cancel();
+        core.tasks.wait().await;
+        core.router.shutdown().await;
+        core.authenticator.close().await;
+    }
+}
+
+#[async_trait]
+impl Service for Engine {
+    async fn register(
+        &self,
+        source: Source,
+        registration: crate::model::Registration,
+    ) -> Result<UserInfo, CommandError> {
+        let core = Arc::clone(self.core());
+        self.core()
+            .begin(async move { core.register(source, registration).await })
+            .await
+    }
+
+    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
+        let core = Arc::clone(self.core());
+        self.core().begin(async move { core.login(source, login).await }).await
+    }
+
+    async fn resume(&self, _source: Source, resume: Resume) -> Result<Admission, CommandError> {
+        let core = Arc::clone(self.core());
+        self.core().begin(async move { core.resume(resume).await }).await
+    }
+
+    fn execute(&self, caller: Caller, command: Command) -> BoxFuture<'static, Result<Outcome, CommandError>> {
+        dispatch::execute(self.core(), caller, command)
+    }
+}

@@ -1,0 +1,75 @@
+//! Keeping the cluster's discovery up to date about this node.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::core::Core;
+use crate::cluster::{ClusterError, Discovery, NodeInfo, Nodes};
+
+/// How often the load is told.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// What this node tells of itself, and what it is told of the others.
+#[derive(Debug)]
+pub(super) struct Registration {
+    discovery: Arc<dyn Discovery>,
+    me: Mutex<NodeInfo>,
+    changed: Notify,
+    nodes: watch::Receiver<Nodes>,
+}
+
+impl Registration {
+    pub(super) async fn begin(discovery: Arc<dyn Discovery>, me: NodeInfo) -> Result<Arc<Self>, ClusterError> {
+        let nodes = discovery.join(me.clone()).await?;
+        Ok(Arc::new(Self {
+            discovery,
+            me: Mutex::new(me),
+            changed: Notify::new(),
+            nodes,
+        }))
+    }
+
+    /// Changes what is told.
+    pub(super) fn change(&self, change: impl FnOnce(&mut NodeInfo)) {
+        change(&mut self.me.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    /// The nodes there are.
+    pub(super) fn nodes(&self) -> Nodes {
+        self.nodes.borrow().clone()
+    }
+
+    async fn tell(&self) {
+        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(error) = self.discovery.update(me).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot tell the cluster of this node"
+            );
+        }
+    }
+}
+
+/// Tells the cluster of this node until the engine drains; then withdraws it.
+pub(super) async fn run(core: Arc<Core>, registration: Arc<Registration>) {
+    loop {
+        tokio::select! {
+            () = core.draining.cancelled() => break,
+            () = registration.changed.notified() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        let sessions = u32::try_from(core.router.stats().sessions).unwrap_or(u32::MAX);
+        registration.me.lock().unwrap_or_else(PoisonError::into_inner).sessions = sessions;
+        registration.tell().await;
+    }
+    let id = registration.me.lock().unwrap_or_else(PoisonError::into_inner).id;
+    if let Err(error) = registration.discovery.leave(id).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "cannot withdraw this node from the cluster"
+        );
+    }
+}

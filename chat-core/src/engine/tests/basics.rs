@@ -1,0 +1,50 @@
+//! Registering, logging in, writing, reading.
+
+use super::support::*;
+use crate::engine::Service;
+use crate::model::*;
+
+#[tokio::test]
+async fn two_friends_write_to_each_other() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let first = alice.send_text(direct(&bob), "hello").await.unwrap();
+    let second = bob.send_text(direct(&alice), "hi").await.unwrap();
+    assert_eq!((first.seq, second.seq), (Seq(1), Seq(2)));
+    assert_eq!(first.conversation, second.conversation);
+    for session in [&alice, &bob] {
+        let one = event(session, EventKind::Message).await;
+        let two = event(session, EventKind::Message).await;
+        assert_eq!((one.seq, two.seq), (Seq(1), Seq(2)));
+        assert_eq!(message(&one).unwrap(), "hello");
+        let page = history(session, ConversationRef::Id(first.conversation)).await;
+        assert_eq!(texts(&page), ["hello", "hi"]);
+    }
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn logs_in_and_resumes() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let device = DeviceId::random();
+    let first = engine.login(Source::Local, login(alice, device)).await.unwrap();
+    let token = first.session_token.unwrap();
+    let resume = Resume {
+        user: alice,
+        device,
+        session_token: token,
+    };
+    let second = engine.resume(Source::Local, resume).await.unwrap();
+    assert!(second.caller.epoch > first.caller.epoch);
+    assert!(second.session_token.is_none());
+    let stale = engine.execute(
+        first.caller,
+        Command::UpdateProfile {
+            display_name: None,
+            direct_policy: Some(DirectPolicy::Everyone),
+        },
+    );
+    assert_eq!(code(stale.await), ReplyCode::Fenced);
+}

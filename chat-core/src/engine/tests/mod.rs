@@ -1,0 +1,4 @@
+//! Tests of the engine on the memory store.
+
+mod basics;
+mod support;
