@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod model;
 pub mod router;
 pub mod secure;
+pub mod server;
 pub mod session;
 pub mod store;
 #[cfg(feature = "testkit")]

@@ -1,0 +1,84 @@
+//! From an accepted stream to one that carries packets.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Shared;
+use super::wire::{Protection, Wire};
+use crate::codec::frame::GUEST_LIMIT;
+use crate::secure::{MAX_HELLO1, RejectCode, ServerHandshake, ServerKeys, reject};
+use crate::transport::Transport;
+#[cfg(feature = "tls")]
+use crate::transport::tls::TlsAcceptor;
+
+/// What a listener speaks.
+#[derive(Clone, Debug)]
+pub(super) enum Protocol {
+    Sc1(Arc<ServerKeys>),
+    #[cfg(feature = "tls")]
+    Tls(Arc<TlsAcceptor>),
+    Plain,
+}
+
+impl Protocol {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Sc1(_) => "sc1",
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => "tls",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Agrees on keys with the peer, if that is what the listener is for.
+    pub(super) async fn establish(&self, mut stream: Box<dyn Transport>, shared: &Shared) -> io::Result<Wire> {
+        match self {
+            Self::Plain => Ok(Wire::new(stream, Protection::Stream, GUEST_LIMIT)),
+            #[cfg(feature = "tls")]
+            Self::Tls(acceptor) => {
+                let stream = acceptor.accept(stream).await?;
+                Ok(Wire::new(Box::new(stream), Protection::Stream, GUEST_LIMIT))
+            }
+            Self::Sc1(keys) => {
+                let protection = agree(&mut stream, keys, shared).await?;
+                Ok(Wire::new(stream, protection, GUEST_LIMIT))
+            }
+        }
+    }
+}
+
+async fn agree(stream: &mut Box<dyn Transport>, keys: &ServerKeys, shared: &Shared) -> io::Result<Protection> {
+    let mut handshake = ServerHandshake::new();
+    let mut buffer = [0; MAX_HELLO1];
+    let hello = loop {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match handshake.feed(buffer.get(..read).unwrap_or_default()) {
+            Ok(Some(hello)) => break hello,
+            Ok(None) => {}
+            Err(error) => {
+                if let Some(rejection) = error.reject() {
+                    stream.write_all(&rejection).await?;
+                }
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+    };
+    // Turned away before any key agreement: that is what costs.
+    if let Err(wait) = shared.admit_handshake(Instant::now()) {
+        stream
+            .write_all(&reject(RejectCode::Busy, wait.max(Duration::from_millis(100))))
+            .await?;
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"));
+    }
+    let accepted = hello
+        .accept(keys, Instant::now())
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    stream.write_all(&accepted.reply).await?;
+    Ok(Protection::Sc1(Box::new(accepted.channel.split())))
+}
