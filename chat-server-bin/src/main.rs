@@ -1,3 +1,99 @@
-//! The chat server.
+//! `chat-server`: the engine of `chat-core`, composed from a configuration.
 
-fn main() {}
+mod admin;
+mod args;
+mod compose;
+mod config;
+mod failure;
+mod limits;
+mod run;
+mod signals;
+mod telemetry;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser as _};
+
+use crate::args::{Cli, Command, ConfigCommand};
+use crate::config::Checked;
+use crate::failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match perform(&cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("chat-server: {failure}");
+            failure.code()
+        }
+    }
+}
+
+fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
+    match cli.command() {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(
+                shell,
+                &mut <Cli as CommandFactory>::command(),
+                "chat-server",
+                &mut script,
+            );
+            return print(&script);
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(<Cli as CommandFactory>::command()).render(&mut page);
+            rendered.map_err(|error| Failure::Failed(format!("cannot make the manual page: {error}")))?;
+            return print(&page);
+        }
+        Command::Config(ConfigCommand::Default) => return print(config::EXAMPLE.as_bytes()),
+        _ => {}
+    }
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect();
+    let loaded = config::load(cli.options.sources(environment)).map_err(Failure::Config)?;
+    if let Command::Config(ConfigCommand::Show) = cli.command() {
+        return print(config::show(&loaded.settings).as_bytes());
+    }
+    let config = Checked::new(loaded).map_err(Failure::Config)?;
+    match cli.command() {
+        Command::CheckConfig => print(b"the configuration is good\n"),
+        Command::Keygen(arguments) => admin::keygen(&config, &arguments).map(|()| ExitCode::SUCCESS),
+        command => on_runtime(config, command),
+    }
+}
+
+fn on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
+    // Whatever in the process makes a TLS connection without naming a provider takes this one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let telemetry = telemetry::start(&config.settings).map_err(Failure::Failed)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Migrate => admin::migrate(&config).await.map(|()| ExitCode::SUCCESS),
+            Command::Backup { file } => admin::backup(&config, &file).await.map(|()| ExitCode::SUCCESS),
+            Command::User(command) => admin::user(&config, command).await.map(|()| ExitCode::SUCCESS),
+            _ => run::run(config, &telemetry).await,
+        }
+    })
+}
+
+/// Prints, and takes a reader that goes away for the end.
+fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(bytes).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -13,7 +13,7 @@ use chat_core::testkit::{Peer, ServerProcess};
 use tokio::time::Instant;
 
 /// Logins are not what is measured.
-const UNLIMITED: &[(&str, &str)] = &[("CHAT_LIMITS__LOGINS", "100000/1s")];
+const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGINS", "100000/1s")];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -1,0 +1,193 @@
+//! Puts an engine and a server together from a configuration: the only place that names backends.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chat_core::auth::{ConnectionLimits, PenaltyOptions, RateLimit};
+use chat_core::engine::{Engine, EngineConfig, SessionPolicy};
+use chat_core::router::OutboxLimits;
+use chat_core::secure::{ServerIdentity, ServerKeys};
+use chat_core::server::{BindError, Server, ServerConfig};
+use chat_core::session;
+use chat_core::store::Store;
+use chat_core::transport::tls::TlsAcceptor;
+use chat_store_sqlite::{Options, SqliteStore};
+
+use crate::config::{Checked, Scheme, Sessions, Settings};
+use crate::failure::{Failure, chain};
+use crate::limits;
+
+/// A store, the engine on it, and the server before it.
+pub(crate) struct Composition {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) engine: Engine,
+    pub(crate) server: Server,
+    /// Of the key that clients pin.
+    pub(crate) fingerprint: String,
+}
+
+/// Opens, builds and binds everything.
+pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
+    let store = open_store(config).await?;
+    let result = on_store(config, Arc::clone(&store)).await;
+    if result.is_err() {
+        store.close().await;
+    }
+    result
+}
+
+/// Opens the configured store, bringing it to this version's layout.
+pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
+    for directory in [config.settings.server.data_dir.as_path(), config.store_dir()] {
+        // For the owner alone: it holds everybody's messages, and the server's key.
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| {
+            let name = directory.display();
+            Failure::Unavailable(format!(
+                "cannot make the data directory {name}: {error}; name another with --data-dir"
+            ))
+        })?;
+    }
+    let store = SqliteStore::open(config.store_dir(), Options::default()).await?;
+    Ok(Arc::new(store))
+}
+
+/// An engine on this store.
+pub(crate) async fn build_engine(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
+    let builder = Engine::builder(store).config(engine_config(&config.settings));
+    builder
+        .build()
+        .await
+        .map_err(|error| Failure::Unavailable(chain(&error)))
+}
+
+async fn on_store(config: &Checked, store: Arc<dyn Store>) -> Result<Composition, Failure> {
+    let path = config.identity_file();
+    // Making a key takes seconds on a slow machine.
+    let identity = tokio::task::spawn_blocking(move || ServerIdentity::load_or_generate(&path)).await;
+    let identity = identity.map_err(|error| Failure::Failed(format!("cannot make the identity key: {error}")))??;
+    let fingerprint = identity.fingerprint().to_string();
+    let acceptor = tls(config, &identity)?;
+    let unix_now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let keys = Arc::new(ServerKeys::new(identity, unix_now)?);
+
+    let engine = build_engine(config, Arc::clone(&store)).await?;
+    let mut builder = Server::builder(engine.clone()).config(server_config(&config.settings));
+    for listen in &config.listen {
+        let address = listen
+            .resolve()
+            .map_err(|error| Failure::config(format!("server.listen: {listen} has no address: {error}")))?;
+        builder = match (listen.scheme, &acceptor) {
+            (Scheme::Sc1, _) => builder.sc1(address, Arc::clone(&keys)),
+            (Scheme::Plain, _) => builder.plain(address),
+            (Scheme::Tls, Some(acceptor)) => builder.tls(address, Arc::clone(acceptor)),
+            (Scheme::Tls, None) => unreachable!("an acceptor is made when tls:// is listened on"),
+        };
+    }
+    let server = match builder.bind().await {
+        Ok(server) => server,
+        Err(error) => {
+            engine.shutdown().await;
+            return Err(cannot_bind(&error));
+        }
+    };
+    Ok(Composition {
+        store,
+        engine,
+        server,
+        fingerprint,
+    })
+}
+
+fn cannot_bind(error: &BindError) -> Failure {
+    let hint = match error {
+        BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            "; another program listens there: stop it, or listen elsewhere with --listen"
+        }
+        BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: take a higher one with --listen"
+        }
+        _ => "",
+    };
+    Failure::Unavailable(format!("{}{hint}", chain(error)))
+}
+
+fn tls(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcceptor>>, Failure> {
+    if !config.listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
+        return Ok(None);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let files = &config.settings.tls;
+    let acceptor = if files.certificate_file.as_os_str().is_empty() {
+        TlsAcceptor::self_signed(provider, identity)
+    } else {
+        TlsAcceptor::from_pem(provider, &read(&files.certificate_file)?, &read(&files.key_file)?)
+    };
+    acceptor
+        .map(|acceptor| Some(Arc::new(acceptor)))
+        .map_err(|error| Failure::config(chain(&error)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))
+}
+
+fn engine_config(settings: &Settings) -> EngineConfig {
+    let accounts = &settings.accounts;
+    let mut config = EngineConfig::default();
+    config.registration = accounts.registration;
+    config.sessions = match accounts.sessions {
+        Sessions::Replace => SessionPolicy::Replace,
+        Sessions::Reject => SessionPolicy::Reject,
+        Sessions::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
+    };
+    config.throttle.node = accounts.logins.into();
+    config.throttle.source = accounts.logins_per_source.into();
+    config.throttle.registrations = accounts.registrations_per_source.into();
+    config.throttle.exempt_loopback = settings.limits.exempt_loopback;
+    config
+}
+
+fn server_config(settings: &Settings) -> ServerConfig {
+    let (limits, timeouts) = (&settings.limits, &settings.timeouts);
+    let mut connections = ConnectionLimits::default();
+    connections.unauthenticated = limits.unauthenticated;
+    connections.unauthenticated_per_source = limits.unauthenticated_per_source;
+    connections.authenticated_per_source = limits.authenticated_per_source;
+    connections.new_per_source = limits.new_per_source.into();
+    connections.exempt_loopback = limits.exempt_loopback;
+    if !limits.penalties {
+        connections.penalties = PenaltyOptions::danger_none();
+    }
+    let mut config = ServerConfig::default();
+    config.name = settings.server.name.clone();
+    config.max_connections = limits::connections(limits.connections, limits::raise_open_files());
+    config.connections = connections;
+    config.handshakes = limits.handshakes.into();
+    config.handshake_timeout = timeouts.hello.0;
+    config.first_packet_timeout = timeouts.first_record.0;
+    config.login_timeout = timeouts.login.0;
+    config.heartbeat = timeouts.heartbeat.0;
+    config.write_timeout = timeouts.write.0;
+    config.max_age = timeouts.session_age.0;
+    config.max_packet_bytes = limits.packet.bytes();
+    config.outbox = OutboxLimits::new(
+        usize::try_from(limits.outbox_packets).unwrap_or(usize::MAX),
+        limits.outbox.bytes(),
+    );
+    config.sends = per_second(limits.messages.into());
+    config.retry_after = settings.server.retry_after.0;
+    config
+}
+
+fn per_second(limit: RateLimit) -> session::Rate {
+    let seconds = limit.per.as_secs_f64().max(0.001);
+    // A rate below one a second is one a second: a session that may not send at all is no session.
+    let rate = (f64::from(limit.count) / seconds).clamp(1.0, f64::from(u32::MAX));
+    session::Rate::new(rate as u32, limit.burst)
+}

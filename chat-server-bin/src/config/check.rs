@@ -1,0 +1,199 @@
+//! What can only be judged once everything is merged, and the values as the server wants them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::settings::{AccountsSection, LimitsSection, TimeoutsSection};
+use super::units::Span;
+use super::{Listen, Loaded, Origins, Problem, Scheme, Settings, StoreUrl};
+use crate::telemetry;
+
+/// A configuration without problems, its URLs read.
+#[derive(Debug, Clone)]
+pub(crate) struct Checked {
+    pub(crate) settings: Settings,
+    pub(crate) listen: Vec<Listen>,
+    pub(crate) store: StoreUrl,
+    /// The file that was read.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Checked {
+    /// Judges `loaded` as a whole. Opens nothing but files that must exist, and connects nowhere.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub(crate) fn new(loaded: Loaded) -> Result<Self, Vec<Problem>> {
+        let Loaded {
+            settings,
+            origins,
+            file,
+        } = loaded;
+        let mut problems = Vec::new();
+        let listen = check_listen(&settings, &origins, &mut problems);
+        let store = settings.store.url.parse().map_err(|error: String| {
+            problems.push(origins.problem("store.url", error));
+        });
+        check_tls(&settings, &listen, &origins, &mut problems);
+        check_accounts(&settings.accounts, &origins, &mut problems);
+        check_limits(&settings.limits, &origins, &mut problems);
+        check_timeouts(&settings.timeouts, &origins, &mut problems);
+        check_rest(&settings, &origins, &mut problems);
+        match store {
+            Ok(store) if problems.is_empty() => Ok(Self {
+                settings,
+                listen,
+                store,
+                file,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// Where the identity key is.
+    pub(crate) fn identity_file(&self) -> PathBuf {
+        let configured = &self.settings.identity.key_file;
+        if configured.as_os_str().is_empty() {
+            self.settings.server.data_dir.join("identity.pem")
+        } else {
+            configured.clone()
+        }
+    }
+
+    /// The directory of the embedded store.
+    pub(crate) fn store_dir(&self) -> &Path {
+        match &self.store {
+            StoreUrl::Sqlite(Some(directory)) => directory,
+            StoreUrl::Sqlite(None) => &self.settings.server.data_dir,
+        }
+    }
+}
+
+fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) -> Vec<Listen> {
+    let key = "server.listen";
+    if settings.server.listen.is_empty() {
+        problems.push(origins.problem(key, "is empty; give at least one URL like \"sc1://127.0.0.1:7400\""));
+    }
+    let mut listen = Vec::new();
+    for url in &settings.server.listen {
+        match url.parse::<Listen>() {
+            Ok(parsed) if parsed.scheme == Scheme::Plain && !parsed.is_loopback() && !settings.server.allow_plain => {
+                let text = format!(
+                    "{url:?} would carry passwords in the clear over a network; use sc1:// or tls://, or allow it with --allow-plain"
+                );
+                problems.push(origins.problem(key, text));
+            }
+            Ok(parsed) => listen.push(parsed),
+            Err(text) => problems.push(origins.problem(key, text)),
+        }
+    }
+    listen
+}
+
+fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems: &mut Vec<Problem>) {
+    let tls = &settings.tls;
+    let given = |path: &Path| !path.as_os_str().is_empty();
+    match (given(&tls.certificate_file), given(&tls.key_file)) {
+        (true, false) => {
+            problems.push(origins.problem("tls.key_file", "is missing; a certificate needs its private key"))
+        }
+        (false, true) => problems.push(origins.problem(
+            "tls.certificate_file",
+            "is missing; a private key needs its certificate",
+        )),
+        (false, false) => {}
+        (true, true) => {
+            for (key, path) in [
+                ("tls.certificate_file", &tls.certificate_file),
+                ("tls.key_file", &tls.key_file),
+            ] {
+                if let Err(error) = std::fs::File::open(path) {
+                    problems.push(origins.problem(key, format!("cannot open {}: {error}", path.display())));
+                }
+            }
+            if !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
+                problems.push(origins.problem("tls.certificate_file", "is not used: no tls:// URL in server.listen"));
+            }
+        }
+    }
+}
+
+fn check_accounts(accounts: &AccountsSection, origins: &Origins, problems: &mut Vec<Problem>) {
+    let at_least_one = [
+        ("accounts.max_devices", accounts.max_devices),
+        ("accounts.logins", accounts.logins.count),
+        ("accounts.logins_per_source", accounts.logins_per_source.count),
+        (
+            "accounts.registrations_per_source",
+            accounts.registrations_per_source.count,
+        ),
+    ];
+    for (key, value) in at_least_one {
+        if value == 0 {
+            problems.push(origins.problem(key, "must be at least 1"));
+        }
+    }
+}
+
+fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Problem>) {
+    let at_least_one = [
+        ("limits.unauthenticated", limits.unauthenticated),
+        ("limits.unauthenticated_per_source", limits.unauthenticated_per_source),
+        ("limits.authenticated_per_source", limits.authenticated_per_source),
+        ("limits.new_per_source", limits.new_per_source.count),
+        ("limits.handshakes", limits.handshakes.count),
+        ("limits.messages", limits.messages.count),
+        ("limits.outbox_packets", limits.outbox_packets),
+    ];
+    for (key, value) in at_least_one {
+        if value == 0 {
+            problems.push(origins.problem(key, "must be at least 1"));
+        }
+    }
+    let sizes = [
+        ("limits.packet", limits.packet.0, 32 << 10, 1 << 20),
+        ("limits.outbox", limits.outbox.0, 64 << 10, 64 << 20),
+    ];
+    for (key, value, least, most) in sizes {
+        if !(least..=most).contains(&value) {
+            let text = format!("must be between {}KiB and {}KiB", least >> 10, most >> 10);
+            problems.push(origins.problem(key, text));
+        }
+    }
+}
+
+fn check_timeouts(timeouts: &TimeoutsSection, origins: &Origins, problems: &mut Vec<Problem>) {
+    let bounds = [
+        ("timeouts.hello", timeouts.hello, 100, 60_000),
+        ("timeouts.first_record", timeouts.first_record, 100, 60_000),
+        ("timeouts.login", timeouts.login, 100, 300_000),
+        ("timeouts.heartbeat", timeouts.heartbeat, 1000, 3_600_000),
+        ("timeouts.write", timeouts.write, 100, 600_000),
+        ("timeouts.session_age", timeouts.session_age, 60_000, 7 * 86_400_000),
+    ];
+    for (key, value, least, most) in bounds {
+        let (least, most) = (Span::millis(least), Span::millis(most));
+        if value < least || value > most {
+            problems.push(origins.problem(key, format!("must be between {least} and {most}")));
+        }
+    }
+}
+
+fn check_rest(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
+    let server = &settings.server;
+    if server.name.is_empty() || server.name.len() > 64 || server.name.chars().any(char::is_control) {
+        problems.push(origins.problem("server.name", "must have 1 to 64 bytes and no control characters"));
+    }
+    if server.data_dir.as_os_str().is_empty() {
+        problems.push(origins.problem("server.data_dir", "is empty; name a directory"));
+    }
+    if server.drain_timeout.0 > Duration::from_secs(600) {
+        problems.push(origins.problem("server.drain_timeout", "must be at most 10m"));
+    }
+    if server.retry_after.0 > Duration::from_secs(60) {
+        problems.push(origins.problem("server.retry_after", "must be at most 1m"));
+    }
+    if let Err(error) = telemetry::parse_filter(&settings.log.level) {
+        problems.push(origins.problem("log.level", error));
+    }
+}

@@ -1,0 +1,128 @@
+//! Single values before they are merged: from a file, from the environment, from flags.
+
+use std::path::Path;
+
+use serde::Deserialize as _;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::{Spanned, Table, Value};
+
+use super::problem::{Origin, Problem};
+
+/// A value that somebody wrote somewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaf {
+    pub(crate) section: String,
+    pub(crate) key: String,
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+}
+
+impl Leaf {
+    pub(crate) fn flag(name: &'static str, section: &str, key: &str, value: impl Into<Value>) -> Self {
+        Self {
+            section: section.to_owned(),
+            key: key.to_owned(),
+            value: value.into(),
+            origin: Origin::Flag(name),
+        }
+    }
+}
+
+/// The values of the file at `path`, whose content is `text`, and everything that is no TOML in it.
+pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Leaf>, Vec<Problem>) {
+    let at = |span: std::ops::Range<usize>| Origin::File(path.to_owned(), line_of(text, span.start));
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut problems: Vec<Problem> = errors
+        .iter()
+        .map(|error| Problem::at(&at(error.span().unwrap_or(0..0)), error.message()))
+        .collect();
+    let mut leaves = Vec::new();
+    for (section, content) in document.into_inner() {
+        let origin = at(section.span());
+        let DeValue::Table(content) = content.into_inner() else {
+            let key = section.get_ref();
+            problems.push(Problem::at(
+                &origin,
+                format!("{key} stands in no section; every key belongs in one"),
+            ));
+            continue;
+        };
+        for (key, value) in content {
+            let origin = at(key.span());
+            match to_value(value) {
+                Ok(value) => leaves.push(Leaf {
+                    section: section.get_ref().to_string(),
+                    key: key.into_inner().into_owned(),
+                    value,
+                    origin,
+                }),
+                Err(error) => problems.push(Problem::at(&origin, error.message())),
+            }
+        }
+    }
+    (leaves, problems)
+}
+
+fn to_value(value: Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error> {
+    Value::deserialize(ValueDeserializer::from(value))
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.get(..offset).unwrap_or(text);
+    1 + before.bytes().filter(|byte| *byte == b'\n').count()
+}
+
+/// The values in variables called `CHAT_SECTION__KEY`. They are read as what the key is in `defaults`, so that a name made
+/// of digits stays a name. Variables without the double underscore belong to somebody else.
+pub(crate) fn from_environment(
+    variables: impl IntoIterator<Item = (String, String)>,
+    defaults: &Table,
+) -> (Vec<Leaf>, Vec<Problem>) {
+    let (mut leaves, mut problems) = (Vec::new(), Vec::new());
+    let mut variables: Vec<_> = variables.into_iter().collect();
+    variables.sort_unstable();
+    for (name, text) in variables {
+        let Some((section, key)) = name.strip_prefix("CHAT_").and_then(|path| path.split_once("__")) else {
+            continue;
+        };
+        let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+        let origin = Origin::Environment(name);
+        let known = defaults.get(&section).and_then(|section| section.get(&key));
+        let Some(known) = known else {
+            problems.push(Problem::at(&origin, unknown_key(&section, &key, defaults)));
+            continue;
+        };
+        match typed_like(known, &text) {
+            Ok(value) => leaves.push(Leaf {
+                section,
+                key,
+                value,
+                origin,
+            }),
+            Err(wanted) => problems.push(Problem::at(&origin, format!("{section}.{key} wants {wanted}"))),
+        }
+    }
+    (leaves, problems)
+}
+
+fn typed_like(known: &Value, text: &str) -> Result<Value, &'static str> {
+    match known {
+        Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| "a whole number"),
+        Value::Boolean(_) => text.trim().parse().map(Value::Boolean).map_err(|_| "true or false"),
+        Value::Float(_) => text.trim().parse().map(Value::Float).map_err(|_| "a number"),
+        Value::Array(_) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Ok(Value::Array(items.map(Value::from).collect()))
+        }
+        _ => Ok(Value::from(text)),
+    }
+}
+
+/// Says that there is no such key, and which there are.
+pub(crate) fn unknown_key(section: &str, key: &str, defaults: &Table) -> String {
+    let names = |table: &Table| table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    match defaults.get(section).and_then(Value::as_table) {
+        Some(known) => format!("unknown key {section}.{key}; section {section} has: {}", names(known)),
+        None => format!("unknown section {section}; there are: {}", names(defaults)),
+    }
+}

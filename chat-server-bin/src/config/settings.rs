@@ -1,0 +1,206 @@
+//! What can be configured, with its defaults. `chat-server.example.toml` documents every key.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{Rate, Size, Span};
+
+/// Everything, as one TOML document. Sections and keys are documented in `chat-server.example.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) server: ServerSection,
+    pub(crate) identity: IdentitySection,
+    pub(crate) tls: TlsSection,
+    pub(crate) store: StoreSection,
+    pub(crate) accounts: AccountsSection,
+    pub(crate) limits: LimitsSection,
+    pub(crate) timeouts: TimeoutsSection,
+    pub(crate) log: LogSection,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ServerSection {
+    pub(crate) listen: Vec<String>,
+    pub(crate) allow_plain: bool,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) name: String,
+    pub(crate) drain_timeout: Span,
+    pub(crate) retry_after: Span,
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self {
+            listen: vec!["sc1://127.0.0.1:7400".to_owned()],
+            allow_plain: false,
+            data_dir: PathBuf::from("./chat-data"),
+            name: "chat-server".to_owned(),
+            drain_timeout: Span::secs(10),
+            retry_after: Span::secs(1),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct IdentitySection {
+    pub(crate) key_file: PathBuf,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TlsSection {
+    pub(crate) certificate_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StoreSection {
+    pub(crate) url: String,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self {
+            url: "sqlite:".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AccountsSection {
+    pub(crate) registration: bool,
+    pub(crate) sessions: Sessions,
+    pub(crate) max_devices: u32,
+    pub(crate) logins: Rate,
+    pub(crate) logins_per_source: Rate,
+    pub(crate) registrations_per_source: Rate,
+}
+
+impl Default for AccountsSection {
+    fn default() -> Self {
+        Self {
+            registration: true,
+            sessions: Sessions::Replace,
+            max_devices: 5,
+            logins: Rate::new(30, Span::secs(1), 30),
+            logins_per_source: Rate::new(20, Span::secs(60), 20),
+            registrations_per_source: Rate::new(3, Span::secs(3600), 3),
+        }
+    }
+}
+
+/// How many sessions a user may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Sessions {
+    /// One for each device; a login takes over from the device's older session.
+    Replace,
+    /// One at all; a login elsewhere is refused.
+    Reject,
+    /// One for each of so many devices.
+    MaxDevices,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LimitsSection {
+    pub(crate) connections: u32,
+    pub(crate) unauthenticated: u32,
+    pub(crate) unauthenticated_per_source: u32,
+    pub(crate) authenticated_per_source: u32,
+    pub(crate) new_per_source: Rate,
+    pub(crate) penalties: bool,
+    pub(crate) exempt_loopback: bool,
+    pub(crate) handshakes: Rate,
+    pub(crate) messages: Rate,
+    pub(crate) packet: Size,
+    pub(crate) outbox_packets: u32,
+    pub(crate) outbox: Size,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            connections: 0,
+            unauthenticated: 1000,
+            unauthenticated_per_source: 20,
+            authenticated_per_source: 500,
+            new_per_source: Rate::new(30, Span::secs(10), 60),
+            penalties: true,
+            exempt_loopback: true,
+            handshakes: Rate::new(1000, Span::secs(1), 1000),
+            messages: Rate::new(100, Span::secs(1), 1000),
+            packet: Size::kib(64),
+            outbox_packets: 256,
+            outbox: Size::kib(256),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TimeoutsSection {
+    pub(crate) hello: Span,
+    pub(crate) first_record: Span,
+    pub(crate) login: Span,
+    pub(crate) heartbeat: Span,
+    pub(crate) write: Span,
+    pub(crate) session_age: Span,
+}
+
+impl Default for TimeoutsSection {
+    fn default() -> Self {
+        Self {
+            hello: Span::secs(5),
+            first_record: Span::secs(5),
+            login: Span::secs(10),
+            heartbeat: Span::secs(30),
+            write: Span::secs(30),
+            session_age: Span::secs(24 * 3600),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogSection {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One line of words.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl std::fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}

@@ -1,0 +1,262 @@
+use super::*;
+
+fn flags(pairs: &[(&'static str, &str, &str, toml::Value)]) -> Vec<Leaf> {
+    pairs
+        .iter()
+        .map(|(flag, section, key, value)| Leaf::flag(flag, section, key, value.clone()))
+        .collect()
+}
+
+fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn file_with(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat-server.toml");
+    std::fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+fn load_text(text: &str) -> Result<Loaded, Vec<String>> {
+    let (_directory, file) = file_with(text);
+    let place = file.display().to_string();
+    let sources = Sources {
+        file: Some(file),
+        ..Sources::default()
+    };
+    load(sources).map_err(|problems| {
+        let short = |problem: Problem| problem.to_string().replace(&place, "FILE");
+        problems.into_iter().map(short).collect()
+    })
+}
+
+fn check_text(text: &str) -> Result<Checked, Vec<String>> {
+    let loaded = load_text(text)?;
+    Checked::new(loaded).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+/// The example with the comment signs of its keys taken away.
+fn example_uncommented() -> String {
+    let is_key = |line: &str| {
+        let key = line.strip_prefix('#').and_then(|line| line.split_once(" = "));
+        key.is_some_and(|(key, _)| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+    };
+    let lines = EXAMPLE.lines().map(|line| if is_key(line) { &line[1..] } else { line });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn example_holds_every_key_with_its_default() {
+    let commented: Table = EXAMPLE.parse().unwrap();
+    let keys: usize = commented
+        .values()
+        .filter_map(toml::Value::as_table)
+        .map(Table::len)
+        .sum();
+    assert_eq!(keys, 0, "as it stands, the example changes nothing");
+    let example: Table = example_uncommented().parse().unwrap();
+    assert_eq!(example, default_table());
+}
+
+#[test]
+fn example_documents_every_key() {
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
+        let is_key = line
+            .strip_prefix('#')
+            .is_some_and(|rest| !rest.starts_with(' ') && rest.contains(" = "));
+        let before = index.checked_sub(1).map(|before| lines[before]).unwrap_or_default();
+        assert!(!is_key || before.starts_with('#'), "undocumented: {line}");
+    }
+}
+
+#[test]
+fn defaults_are_a_valid_configuration() {
+    let checked = check_text("").unwrap();
+    assert_eq!(checked.listen.len(), 1);
+    assert_eq!(checked.identity_file(), Path::new("./chat-data/identity.pem"));
+    assert_eq!(checked.store_dir(), Path::new("./chat-data"));
+}
+
+#[test]
+fn flags_win_over_environment_over_file() {
+    let (_directory, file) = file_with("[server]\nname = \"file\"\ndata_dir = \"file\"\n[limits]\nconnections = 7\n");
+    let loaded = load(Sources {
+        file: Some(file),
+        environment: environment(&[
+            ("CHAT_SERVER__NAME", "environment"),
+            ("CHAT_SERVER__DATA_DIR", "environment"),
+            ("CHAT_SERVER__LISTEN", "sc1://[::1]:0, plain://127.0.0.1:0"),
+            ("CHAT_TIMEOUTS__LOGIN", "20s"),
+            ("CHAT_PASSWORD", "not ours"),
+            ("PATH", "/bin"),
+        ]),
+        flags: flags(&[("--data-dir", "server", "data_dir", "flag".into())]),
+    })
+    .unwrap();
+    let settings = &loaded.settings;
+    assert_eq!(settings.server.name, "environment");
+    assert_eq!(settings.server.data_dir, Path::new("flag"));
+    assert_eq!(settings.limits.connections, 7);
+    assert_eq!(settings.server.listen, ["sc1://[::1]:0", "plain://127.0.0.1:0"]);
+    assert_eq!(settings.timeouts.login, units::Span::secs(20));
+}
+
+#[test]
+fn environment_is_read_as_what_the_key_is() {
+    let with = |pairs| {
+        load(Sources {
+            environment: environment(pairs),
+            ..Sources::default()
+        })
+    };
+    assert_eq!(
+        with(&[("CHAT_SERVER__NAME", "0123")]).unwrap().settings.server.name,
+        "0123"
+    );
+    let problems = with(&[
+        ("CHAT_LIMITS__CONNECTIONS", "many"),
+        ("CHAT_LIMITS__PENALTIES", "perhaps"),
+        ("CHAT_SERVER__LISTN", "x"),
+        ("CHAT_TIMEOUTS__LOGIN", "20"),
+        ("CHAT_SEVER__NAME", "x"),
+    ])
+    .unwrap_err();
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 5, "{texts:?}");
+    for (text, name) in texts.iter().zip([
+        "CHAT_LIMITS__CONNECTIONS",
+        "CHAT_LIMITS__PENALTIES",
+        "CHAT_SERVER__LISTN",
+        "CHAT_SEVER__NAME",
+        "CHAT_TIMEOUTS__LOGIN",
+    ]) {
+        assert!(text.starts_with(&format!("environment variable {name}: ")), "{text}");
+    }
+}
+
+#[test]
+fn all_problems_of_a_file_come_with_their_lines() {
+    let problems = load_text(
+        "top = 1\n\n[server]\nlisten = \"sc1://127.0.0.1:1\"\nnam = \"x\"\ndrain_timeout = 10\n\n[limits]\nconnections = \"lots\"\npacket = \"64KB\"\n[nonsense]\na = 1\n",
+    )
+    .unwrap_err();
+    let lines: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        ["FILE:1", "FILE:4", "FILE:5", "FILE:6", "FILE:9", "FILE:10", "FILE:12"],
+        "{problems:#?}"
+    );
+    assert!(
+        problems[2].contains("allow_plain"),
+        "names what there is: {}",
+        problems[2]
+    );
+    assert!(problems[5].contains("64KiB"), "shows how to write it: {}", problems[5]);
+}
+
+#[test]
+fn broken_toml_is_reported_with_its_line() {
+    let problems = load_text("[server]\nname = \"a\nlisten = []\n").unwrap_err();
+    assert!(problems[0].starts_with("FILE:2: "), "{problems:?}");
+}
+
+#[test]
+fn a_missing_named_file_is_a_problem() {
+    let sources = Sources {
+        file: Some("/nonexistent/chat.toml".into()),
+        ..Sources::default()
+    };
+    let problems = load(sources).unwrap_err();
+    assert!(problems[0].to_string().contains("/nonexistent/chat.toml"));
+}
+
+#[test]
+fn the_whole_is_checked_at_once() {
+    let problems = check_text(
+        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\n[store]\nurl = \"mysql://u:hunter2@h/db\"\n[limits]\nunauthenticated = 0\npacket = \"1B\"\n[timeouts]\nheartbeat = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
+    )
+    .unwrap_err();
+    assert_eq!(problems.len(), 11, "{problems:#?}");
+    assert!(problems.iter().all(|problem| !problem.contains("hunter2")));
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.contains("not built into this server"))
+    );
+    assert!(problems.iter().any(|problem| problem.contains("--allow-plain")));
+}
+
+#[test]
+fn plain_is_for_loopback_unless_allowed() {
+    for (host, allowed) in [
+        ("127.0.0.1", true),
+        ("[::1]", true),
+        ("localhost", true),
+        ("0.0.0.0", false),
+        ("192.0.2.1", false),
+    ] {
+        let text = format!("[server]\nlisten = [\"plain://{host}:0\"]\n");
+        assert_eq!(check_text(&text).is_ok(), allowed, "{host}");
+        assert!(check_text(&format!("{text}allow_plain = true\n")).is_ok());
+    }
+}
+
+#[test]
+fn listen_urls() {
+    for text in ["sc1://127.0.0.1:7400", "plain://[::1]:0", "tls://chat.example:443"] {
+        assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+    }
+    for text in [
+        "",
+        "127.0.0.1:1",
+        "sc1://",
+        "sc1://:1",
+        "sc1://h",
+        "sc1://h:99999",
+        "sc1://h:1/x",
+        "sc1://::1:1",
+        "http://h:1",
+        "sc1://u@h:1",
+    ] {
+        assert!(text.parse::<Listen>().is_err(), "{text}");
+    }
+    assert_eq!(
+        "sc1://[::1]:80"
+            .parse::<Listen>()
+            .unwrap()
+            .resolve()
+            .unwrap()
+            .to_string(),
+        "[::1]:80"
+    );
+}
+
+#[test]
+fn store_urls() {
+    assert_eq!("sqlite:".parse(), Ok(StoreUrl::Sqlite(None)));
+    assert_eq!(
+        "sqlite:///var/lib/chat".parse(),
+        Ok(StoreUrl::Sqlite(Some("/var/lib/chat".into())))
+    );
+    assert_eq!("sqlite:data".parse(), Ok(StoreUrl::Sqlite(Some("data".into()))));
+    assert!("redis://h".parse::<StoreUrl>().is_err());
+}
+
+#[test]
+fn shown_settings_hide_passwords_and_parse_again() {
+    let mut settings = Settings::default();
+    settings.store.url = "mysql://chat:hunter2@db.example/chat".to_owned();
+    let shown = show(&settings);
+    assert!(!shown.contains("hunter2"));
+    assert!(shown.contains("mysql://chat:***@db.example/chat"), "{shown}");
+    let parsed: Settings = toml::from_str(&shown).unwrap();
+    assert_eq!(parsed.server, settings.server);
+}

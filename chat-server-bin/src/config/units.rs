@@ -1,0 +1,251 @@
+//! Durations, sizes and rates as people write them: `"30s"`, `"64KiB"`, `"30/10s burst 60"`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chat_core::auth::RateLimit;
+use serde::{Deserialize, Serialize};
+
+/// Text that is not a value of the wanted kind; says what one looks like.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UnitError(String);
+
+/// A duration with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Span(pub(crate) Duration);
+
+/// A number of bytes with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Size(pub(crate) u64);
+
+/// So many in so long, with a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Rate {
+    pub(crate) count: u32,
+    pub(crate) per: Span,
+    pub(crate) burst: u32,
+}
+
+/// Milliseconds of each unit, greatest first.
+const SPANS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
+/// Bytes of each unit, greatest first.
+const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl Span {
+    pub(crate) const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    pub(crate) const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+}
+
+impl Size {
+    pub(crate) const fn kib(kib: u64) -> Self {
+        Self(kib << 10)
+    }
+
+    /// As a size in memory; what does not fit is as good as unlimited.
+    pub(crate) fn bytes(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl Rate {
+    pub(crate) const fn new(count: u32, per: Span, burst: u32) -> Self {
+        Self { count, per, burst }
+    }
+}
+
+impl From<Rate> for RateLimit {
+    fn from(rate: Rate) -> Self {
+        Self::new(rate.count, rate.per.0).with_burst(rate.burst)
+    }
+}
+
+impl FromStr for Span {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let wrong = || {
+            UnitError(format!(
+                "{text:?} is not a duration; write one like \"500ms\", \"30s\", \"5m\" or \"24h\""
+            ))
+        };
+        let millis = with_unit(text, &SPANS).ok_or_else(wrong)?;
+        Ok(Self(Duration::from_millis(millis)))
+    }
+}
+
+impl FromStr for Size {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let wrong = || {
+            UnitError(format!(
+                "{text:?} is not a size; write one like \"512B\", \"64KiB\" or \"1MiB\""
+            ))
+        };
+        with_unit(text, &SIZES).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let wrong = || {
+            UnitError(format!(
+                "{text:?} is not a rate; write one like \"30/10s\" or \"30/10s burst 60\""
+            ))
+        };
+        let (rate, burst) = match text.split_once(" burst ") {
+            Some((rate, burst)) => (rate, Some(burst.trim().parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let (count, per) = rate.split_once('/').ok_or_else(wrong)?;
+        let count = count.trim().parse().map_err(|_| wrong())?;
+        let per: Span = per.trim().parse().map_err(|_| wrong())?;
+        Ok(Self::new(count, per, burst.unwrap_or(count)))
+    }
+}
+
+/// A whole number with one of `units`, in the smallest unit.
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// `value` in the greatest unit that shows it exactly; nothing at all in the one called `zero`.
+fn in_units(value: u64, units: &[(&str, u64)], zero: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let exact = units
+        .iter()
+        .find(|(_, factor)| value != 0 && value.is_multiple_of(*factor));
+    match exact {
+        Some((name, factor)) => write!(f, "{}{name}", value / factor),
+        None => write!(f, "{value}{zero}"),
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        in_units(millis, &SPANS, "s", f)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        in_units(self.0, &SIZES, "B", f)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, self.per)?;
+        if self.burst != self.count {
+            write!(f, " burst {}", self.burst)?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! text_in_files {
+    ($($kind:ty),*) => {$(
+        impl TryFrom<String> for $kind {
+            type Error = UnitError;
+
+            fn try_from(text: String) -> Result<Self, UnitError> {
+                text.parse()
+            }
+        }
+
+        impl From<$kind> for String {
+            fn from(value: $kind) -> Self {
+                value.to_string()
+            }
+        }
+    )*};
+}
+
+text_in_files!(Span, Size, Rate);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("24h", 86_400_000),
+            ("0s", 0),
+            ("2 s", 2000),
+        ] {
+            assert_eq!(text.parse::<Span>().unwrap(), Span::millis(millis), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "30",
+            "-1s",
+            "1.5s",
+            "30 sec",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+        for text in ["500ms", "30s", "90s", "5m", "1d", "36h", "0s"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("512B", 512),
+            ("64KiB", 65_536),
+            ("1MiB", 1 << 20),
+            ("3GiB", 3 << 30),
+            ("0B", 0),
+        ] {
+            assert_eq!(text.parse::<Size>().unwrap(), Size(bytes));
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+        for text in ["", "64", "64kb", "64KB", "1e3B"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(
+            "30/10s burst 60".parse::<Rate>().unwrap(),
+            Rate::new(30, Span::secs(10), 60)
+        );
+        assert_eq!("20/1m".parse::<Rate>().unwrap(), Rate::new(20, Span::secs(60), 20));
+        for text in ["", "30", "30/", "/10s", "x/10s", "30/10s burst", "30/10s burst x"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+        for text in ["30/10s burst 60", "3/1h"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+    }
+}

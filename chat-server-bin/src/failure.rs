@@ -1,0 +1,93 @@
+//! Why the program ends badly: what to say, and the exit code that scripts and service managers act on.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use chat_core::secure::IdentityError;
+use chat_store_sqlite::{BackupError, OpenError};
+
+use crate::config::Problem;
+
+/// One sentence for people (more for a wrong configuration), and a code.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It went wrong: 1.
+    Failed(String),
+    /// The store, a file or an address is not available; the same configuration may work later: 69.
+    Unavailable(String),
+    /// The configuration is wrong, and starting again does not help: 78.
+    Config(Vec<Problem>),
+}
+
+impl Failure {
+    /// The exit code.
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Failed(_) => 1,
+            Self::Unavailable(_) => 69,
+            Self::Config(_) => 78,
+        })
+    }
+
+    /// A wrong configuration with one problem.
+    pub(crate) fn config(text: impl Into<String>) -> Self {
+        Self::Config(vec![Problem::anywhere(text)])
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(text) | Self::Unavailable(text) => f.write_str(text),
+            Self::Config(problems) => {
+                for (index, problem) in problems.iter().enumerate() {
+                    let newline = if index == 0 { "" } else { "\nchat-server: " };
+                    write!(f, "{newline}{problem}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::Unavailable(chain(&error))
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Open(error) => error.into(),
+            other => Self::Failed(chain(&other)),
+        }
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        let text = chain(&error);
+        match error {
+            IdentityError::Permissions { .. }
+            | IdentityError::Malformed(_)
+            | IdentityError::KeySize(_)
+            | IdentityError::KeyExponent => Self::config(text),
+            IdentityError::File { .. } => Self::Unavailable(text),
+            _ => Self::Failed(text),
+        }
+    }
+}

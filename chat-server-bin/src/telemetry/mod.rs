@@ -1,0 +1,99 @@
+//! Log lines on stderr: bounded in size, number and memory, and harmless to whoever reads them in a terminal.
+
+mod flood;
+mod lines;
+mod sink;
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+
+use crate::config::{LogFormat, Settings};
+use flood::FloodGuard;
+use lines::Lines;
+use sink::Sink;
+
+/// Keeps the log going; dropping it writes out what is left.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    sink: Sink,
+}
+
+impl Telemetry {
+    /// Writes out what is left, in case the process is about to exit.
+    pub(crate) fn flush(&self) {
+        self.sink.flush();
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Starts to log what `settings` ask for. Once per process.
+pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
+    let filter = parse_filter(&settings.log.level)?;
+    let terminal = std::io::stderr().is_terminal();
+    let json = match settings.log.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !terminal,
+    };
+    let colour = terminal && !json && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let sink = Sink::start().map_err(|error| format!("cannot start the log thread: {error}"))?;
+    let guard = FloodGuard::default();
+    let layer = tracing_subscriber::fmt::layer()
+        .event_format(Lines::new(json, colour, guard.clone()))
+        .with_writer(sink.clone())
+        .with_filter(guard);
+    let subscriber = tracing_subscriber::registry().with(filter).with(layer);
+    tracing::subscriber::set_global_default(subscriber).map_err(|error| error.to_string())?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(Telemetry { sink })
+}
+
+/// Reads a filter such as `info,chat_core::server=debug`.
+pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+    let wrong =
+        || format!("{text:?} is no log filter; write error, warn, info, debug, trace, or info,chat_core::server=debug");
+    // The parser takes any word for the name of a target: a misspelt level would silence everything.
+    let directives = text.split(',').map(str::trim);
+    let plain = directives.filter(|directive| !directive.contains(['=', '[', ':']));
+    for word in plain {
+        let level = word.parse::<tracing_subscriber::filter::LevelFilter>();
+        if word.is_empty() || level.is_err() {
+            return Err(wrong());
+        }
+    }
+    EnvFilter::builder().parse(text).map_err(|_| wrong())
+}
+
+fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let text = info.payload_as_str().unwrap_or("no text");
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, panic = text, "a defect: please report it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters() {
+        for text in [
+            "info",
+            "WARN",
+            "off",
+            "info,chat_core=debug",
+            "chat_core::server=trace,warn",
+        ] {
+            assert!(parse_filter(text).is_ok(), "{text}");
+        }
+        for text in ["", "verbose", "info,loud", "chat_core=loud"] {
+            assert!(parse_filter(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A server that is killed with -9 under load: every acknowledged message is there once, in one order for everybody.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chat_core::codec::RequestKind;
+use chat_core::model::{
+    ClientMessageId, Command, ConversationRef, Description, Draft, Event, EventId, GroupName, JoinPolicy, MessageText,
+    Note, Outcome, Page, PageFrom, ReplyCode, Seq,
+};
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::{Peer, ServerProcess};
+use tokio::sync::watch;
+
+const SENDERS: usize = 20;
+const MESSAGES_EACH: usize = 500;
+const KILLS: usize = 10;
+/// Logins and drafts are not what is tested.
+const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGINS", "100000/1s")];
+
+/// What a sender was told of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Acked {
+    seq: Seq,
+    event_id: EventId,
+}
+
+fn group() -> ConversationRef {
+    ConversationRef::Group(GroupName::parse("crowd").unwrap())
+}
+
+/// Keeps asking until the server, which may be dead at the moment, has answered.
+async fn until_logged_in(server: SocketAddr, fingerprint: Fingerprint, name: &str) -> Peer {
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        pace.tick().await;
+        let attempt = async {
+            let mut peer = Peer::connect(server, fingerprint).await?;
+            peer.login(name).await?;
+            io::Result::Ok(peer)
+        };
+        if let Ok(peer) = attempt.await {
+            return peer;
+        }
+    }
+}
+
+/// Sends every message until it is acknowledged, under the same id each time.
+async fn send_all(
+    server: SocketAddr,
+    fingerprint: Fingerprint,
+    sender: usize,
+    progress: &watch::Sender<usize>,
+) -> Vec<(ClientMessageId, Acked)> {
+    let name = format!("sender-{sender}");
+    let mut peer = until_logged_in(server, fingerprint, &name).await;
+    let mut acked = Vec::with_capacity(MESSAGES_EACH);
+    for n in 0..MESSAGES_EACH {
+        let draft = Draft::text(MessageText::new(format!("{n} of {name}")).unwrap());
+        let id = draft.client_message_id;
+        let command = Command::Send {
+            conversation: group(),
+            draft,
+        };
+        loop {
+            match peer.ask(RequestKind::Command(command.clone())).await {
+                Ok(Ok(chat_core::codec::Answer::Outcome(Outcome::Appended(appended)))) => {
+                    acked.push((
+                        id,
+                        Acked {
+                            seq: appended.seq,
+                            event_id: appended.event_id,
+                        },
+                    ));
+                    progress.send_modify(|acked| *acked += 1);
+                    break;
+                }
+                Ok(Err(failure)) if failure.code() == Some(ReplyCode::TryAgain) => {}
+                Ok(other) => panic!("{name}: {other:?}"),
+                Err(_) => peer = until_logged_in(server, fingerprint, &name).await,
+            }
+        }
+    }
+    acked
+}
+
+async fn read_all(peer: &mut Peer) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let after = events.last().map_or(Seq::ZERO, |event| event.seq);
+        let page = Page {
+            from: PageFrom::After(after),
+            max_events: 500,
+            max_bytes: 64 * 1024,
+        };
+        let outcome = peer
+            .run(Command::ReadHistory {
+                conversation: group(),
+                page,
+            })
+            .await
+            .unwrap();
+        let Outcome::History(page) = outcome else {
+            panic!("{outcome:?}")
+        };
+        events.extend(page.events.into_iter().map(|event| event.event));
+        if !page.more {
+            return events;
+        }
+    }
+}
+
+async fn gather_the_crowd(server: &ServerProcess) {
+    for sender in 0..SENDERS {
+        let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
+        let name = format!("sender-{sender}");
+        peer.register(&name).await.unwrap();
+        peer.login(&name).await.unwrap();
+        let command = if sender == 0 {
+            Command::CreateGroup {
+                client_message_id: ClientMessageId::random(),
+                name: GroupName::parse("crowd").unwrap(),
+                description: Description::new("").unwrap(),
+                join_policy: JoinPolicy::Open,
+                history_visible: true,
+                unlisted: false,
+            }
+        } else {
+            Command::JoinGroup {
+                group: group(),
+                note: Note::new("").unwrap(),
+            }
+        };
+        peer.run(command).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_messages_survive_ten_kills() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_chat-server"));
+    let mut server = ServerProcess::start(program, &directory.path().join("data"), UNLIMITED).unwrap();
+    gather_the_crowd(&server).await;
+
+    let progress = Arc::new(watch::Sender::new(0_usize));
+    let all = Arc::new(Mutex::new(HashMap::new()));
+    let (address, fingerprint) = (server.address(), server.fingerprint());
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let (progress, all) = (Arc::clone(&progress), Arc::clone(&all));
+            tokio::spawn(async move {
+                let acked = send_all(address, fingerprint, sender, &progress).await;
+                all.lock().unwrap().extend(acked);
+            })
+        })
+        .collect();
+    let total = SENDERS * MESSAGES_EACH;
+    for kill in 1..=KILLS {
+        // Spread over the load, so that each kill hits messages under way.
+        let enough = total * kill / (KILLS + 1);
+        progress.subscribe().wait_for(|acked| *acked >= enough).await.unwrap();
+        tokio::task::block_in_place(|| server.kill_and_restart()).unwrap();
+    }
+    for sender in senders {
+        sender.await.unwrap();
+    }
+
+    let acked = std::mem::take(&mut *all.lock().unwrap());
+    assert_eq!(acked.len(), total);
+    let mut logs = Vec::new();
+    for member in 0..SENDERS {
+        let mut peer = until_logged_in(address, fingerprint, &format!("sender-{member}")).await;
+        logs.push(read_all(&mut peer).await);
+    }
+    let log = &logs[0];
+    let seqs: Vec<u64> = log.iter().map(|event| event.seq.0).collect();
+    assert_eq!(
+        seqs,
+        (1..=log.len() as u64).collect::<Vec<_>>(),
+        "numbered from 1 without holes"
+    );
+    let mut found = HashMap::new();
+    for event in log {
+        if let Some(id) = event.client_message_id
+            && acked.contains_key(&id)
+        {
+            let place = Acked {
+                seq: event.seq,
+                event_id: event.id,
+            };
+            assert_eq!(found.insert(id, place), None, "a message is there once");
+        }
+    }
+    assert_eq!(found, acked, "every acknowledged message is where it was acknowledged");
+    // The group's creation, the others' joining, and the messages: nothing was stored that nobody sent.
+    assert_eq!(log.len(), SENDERS + total);
+    assert!(logs.iter().all(|other| other == log), "everybody's log is the same");
+}
