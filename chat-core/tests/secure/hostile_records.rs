@@ -189,6 +189,18 @@ fn everything_after_close_is_wrong() {
     }
 }
 
+#[test]
+fn bytes_after_close_are_refused_as_they_come() {
+    let now = Instant::now();
+    for (mut ours, mut peer, role) in ends(now) {
+        let mut input = BytesMut::from(&record(&mut peer, 2, &[0, 0])[..]);
+        assert_eq!(ours.opener().feed(now, &mut input), Ok(Opened::Close(0)), "{role}");
+        assert_eq!(ours.opener().feed(now, &mut input), Ok(Opened::NeedMore), "{role}");
+        input.extend_from_slice(&[0]);
+        assert_eq!(ours.opener().feed(now, &mut input), Err(E::DataAfterClose), "{role}");
+    }
+}
+
 /// Not even an honest record revives a channel.
 fn stays_dead(ours: &mut Channel, peer: &mut TransportState, now: Instant) {
     let mut good = BytesMut::from(&record(peer, 0, b"good")[..]);

@@ -1,6 +1,7 @@
 //! Tests that need the inside of the channel: fixed secrets, counters, sizes. The rest is in `tests/secure/`.
 
 mod limits;
+mod noise;
 mod random;
 mod sizes;
 mod tamper;
@@ -53,4 +54,11 @@ fn pair(now: Instant) -> (Channel, Channel) {
         ClientProgress::Done(connected) => (connected.channel, accepted.channel),
         other => panic!("{other:?}"),
     }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
 }

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use rsa::rand_core::{CryptoRng, OsRng, RngCore};
 use serde_json::Value;
 
-use super::{VECTORS, identity};
+use super::{VECTORS, identity, unhex};
 use crate::secure::{
     Channel, ClientHandshake, ClientProgress, Fingerprint, Opened, PinPolicy, ServerHandshake, ServerKeys,
     credential::{Validity, signed_message},
@@ -43,13 +43,6 @@ impl CryptoRng for SaltThenOs {}
 
 fn text(name: &str) -> &'static str {
     VECTORS[name].as_str().unwrap()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-        .collect()
 }
 
 fn field(name: &str) -> Vec<u8> {
