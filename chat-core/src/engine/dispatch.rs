@@ -102,16 +102,18 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
 
         Command::RequestFriend { user, note } => core.begin(async move {
             let peer = shared.user_id(&user).await?;
-            shared.limits.friend_requests.charge(caller.user)?;
+            let allowed = shared.limits.friend_requests.charge(caller.user);
+            let charged = allowed.is_ok();
             let request = RequestFriend {
                 caller,
                 peer,
                 note,
+                allowed,
                 open_per_day: shared.config.friend_requests.count,
                 now: shared.now(),
             };
             let asked = shared.run(request).await;
-            if !matches!(&asked, Ok((_, true))) {
+            if charged && !matches!(&asked, Ok((_, true))) {
                 shared.limits.friend_requests.take_back(caller.user);
             }
             shared.befriended(caller.user, peer, asked?.0)

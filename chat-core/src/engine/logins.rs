@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::account::{Admit, Admitted, CreateAccount, PasswordRecord, Tokens, Way, session_expired};
+use super::account::{Admit, Admitted, CreateAccount, PasswordRecord, Tokens, Way, first_epoch, session_expired};
 use super::config::SessionPolicy;
 use super::core::Core;
 use super::error::{CommandError, name_taken};
@@ -136,6 +136,7 @@ impl Core {
                 way,
                 policy: self.config.sessions,
                 device_rows: self.config.device_rows,
+                first_epoch: first_epoch(),
                 live_elsewhere: live.iter().any(|other| *other != device),
                 now: self.now(),
             })

@@ -96,9 +96,17 @@ pub(crate) enum GroupAct {
 
 /// Whether somebody at this place may do that.
 pub(crate) fn group(act: GroupAct, place: Place, profile: &GroupProfile) -> Result<(), CommandError> {
+    if allows(act, place, profile) {
+        Ok(())
+    } else {
+        Err(refusal(act, place, profile))
+    }
+}
+
+fn allows(act: GroupAct, place: Place, profile: &GroupProfile) -> bool {
     use GroupAct as Act;
-    let allowed = match act {
-        Act::Find => place != Place::Outsider || !profile.unlisted,
+    match act {
+        Act::Find => !profile.unlisted || place.is_inside() || matches!(place, Place::Invited | Place::Requested),
         Act::ListMembers | Act::Leave => place.is_inside(),
         Act::Send | Act::EditOwn | Act::Signal => place.is_inside() && place != Place::Muted,
         Act::RecallOwn => place.is_inside(),
@@ -119,11 +127,6 @@ pub(crate) fn group(act: GroupAct, place: Place, profile: &GroupProfile) -> Resu
             _ => false,
         },
         Act::Govern | Act::Delete => place == Place::Owner,
-    };
-    if allowed {
-        Ok(())
-    } else {
-        Err(refusal(act, place, profile))
     }
 }
 
@@ -136,7 +139,7 @@ fn refusal(act: GroupAct, place: Place, profile: &GroupProfile) -> CommandError 
         }
         Place::Outsider => CommandError::not_found(),
         Place::Invited | Place::Requested if !joining => CommandError::not_found(),
-        Place::Muted if matches!(act, GroupAct::Send | GroupAct::EditOwn | GroupAct::Invite) => {
+        Place::Muted if allows(act, Place::Member, profile) => {
             CommandError::new(ReplyCode::Muted, "an admin muted you")
         }
         _ => CommandError::forbidden(),

@@ -1,5 +1,7 @@
 //! Letting a device in: what every login and resume commits.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use async_trait::async_trait;
 
 use super::private;
@@ -20,7 +22,18 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) device_rows: u32,
     /// Whether another device of the user has a live session, as far as the cluster knows.
     pub(in crate::engine) live_elsewhere: bool,
+    /// For a device without a past. One that was revoked has lost its count, so this has to lie after whatever it can have
+    /// reached: see [`first_epoch`].
+    pub(in crate::engine) first_epoch: SessionEpoch,
     pub(in crate::engine) now: Timestamp,
+}
+
+/// An epoch after those of any device that began before: the time in nanoseconds, since nobody logs in that often.
+pub(in crate::engine) fn first_epoch() -> SessionEpoch {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
+    // Stores keep it as a signed integer.
+    SessionEpoch(nanos.clamp(1, u64::MAX >> 2))
 }
 
 /// How a device comes in.
@@ -201,7 +214,10 @@ impl Admit {
             created: self.now,
             last_login: self.now,
         });
-        device.session_epoch = later_epoch(device.session_epoch, self.now);
+        device.session_epoch = match device.session_epoch {
+            SessionEpoch(0) => self.first_epoch,
+            SessionEpoch(last) => SessionEpoch(last + 1),
+        };
         device.last_login = self.now;
         let mut kept = true;
         match &self.way {
@@ -219,19 +235,6 @@ impl Admit {
         }
         (device, kept)
     }
-}
-
-/// An epoch after `last`. A device that was revoked has lost its count, so a fresh one begins where no earlier one can have
-/// come: at the time, with random digits after it.
-fn later_epoch(last: SessionEpoch, now: Timestamp) -> SessionEpoch {
-    if last.0 > 0 {
-        return SessionEpoch(last.0 + 1);
-    }
-    let mut random = [0; 2];
-    // Without random digits, two revocations and logins within a millisecond would be needed to come to the same number.
-    let _ = getrandom::fill(&mut random);
-    let now = u64::try_from(now.0).unwrap_or(0).min(1 << 46);
-    SessionEpoch((now << 16) | u64::from(u16::from_be_bytes(random)))
 }
 
 /// The token opens nothing any more, or never did.

@@ -5,7 +5,7 @@ mod change;
 mod create;
 mod devices;
 
-pub(super) use admit::{Admit, Admitted, Tokens, Way, session_expired};
+pub(super) use admit::{Admit, Admitted, Tokens, Way, first_epoch, session_expired};
 pub(super) use change::{ChangePassword, UpdateProfile};
 pub(super) use create::{CreateAccount, PasswordRecord};
 pub(super) use devices::{Logout, RevokeDevice};

@@ -12,8 +12,6 @@
 mod job;
 mod lane;
 mod task;
-#[cfg(test)]
-mod tests;
 
 pub(super) use job::{AppendQueue, Job, LaneWork, Work};
 pub(super) use task::run;

@@ -46,7 +46,7 @@ enum Done {
     /// A job knows its conversation, or was answered.
     Prepared {
         session: Session,
-        job: Option<(Target, Job)>,
+        job: Option<Box<(Target, Job)>>,
         /// The store failed: nothing of the session may overtake the retry.
         failed: Option<CommandError>,
     },
@@ -122,7 +122,7 @@ impl Appender {
         match done {
             Done::Prepared { session, job, failed } => {
                 let waiting = self.waiting.remove(&session).unwrap_or_default();
-                if let Some((target, job)) = job {
+                if let Some((target, job)) = job.map(|job| *job) {
                     self.enter(target, job);
                 }
                 for next in waiting {
@@ -190,7 +190,7 @@ async fn prepare(core: Arc<Core>, session: Session, mut job: Job) -> Done {
     match prepared.unwrap_or_else(|_| Err(CommandError::try_again())) {
         Ok(target) => Done::Prepared {
             session,
-            job: Some((target, job)),
+            job: Some(Box::new((target, job))),
             failed: None,
         },
         Err(error) => {

@@ -15,6 +15,8 @@ pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) peer: UserId,
     pub(in crate::engine) note: Note,
+    /// Whether the caller may make a new one now.
+    pub(in crate::engine) allowed: Result<(), CommandError>,
     /// Requests that may stand open within a day.
     pub(in crate::engine) open_per_day: u32,
     pub(in crate::engine) now: Timestamp,
@@ -39,6 +41,7 @@ impl Operation for RequestFriend {
             _ if pair.own.state == ContactState::Requested => return Ok((Vec::new(), false)),
             Standing::Blocked | Standing::Stranger | Standing::Oneself => {}
         }
+        self.allowed.clone()?;
         let since = Timestamp(self.now.0.saturating_sub(DAY_MS));
         if tx.requests_since(me, since).await? >= self.open_per_day {
             return Err(CommandError::limit("too many friend requests today; wait until tomorrow").into());

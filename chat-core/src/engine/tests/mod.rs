@@ -1,4 +1,16 @@
 //! Tests of the engine on the memory store.
 
+mod accounts;
 mod basics;
+mod cluster;
+mod contacts;
+mod fencing;
+mod groups;
+mod hooks;
+mod lifecycle;
+mod marks;
+mod matrix;
+mod messages;
+mod outages;
+mod seeds;
 mod support;

@@ -1,0 +1,317 @@
+//! Accounts, logins and devices; an application's own accounts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::support::*;
+use crate::auth::{AuthError, AuthVerdict, Authenticator, Proof};
+use crate::engine::{Engine, Service, SessionPolicy};
+use crate::model::*;
+
+async fn try_login(engine: &Engine, user: UserId, device: DeviceId) -> Result<Admission, crate::engine::CommandError> {
+    engine.login(Source::Local, login(user, device)).await
+}
+
+#[tokio::test]
+async fn names_are_unique_with_their_look_alikes() {
+    let engine = engine().await;
+    let alice = engine.register(Source::Local, registration("alice")).await.unwrap();
+    assert_eq!((alice.name.as_str(), alice.display_name.as_str()), ("alice", "alice"));
+    for name in ["alice", "ALICE", "ａｌｉｃｅ", "a1ice"] {
+        let again = engine.register(Source::Local, registration(name)).await;
+        assert_eq!(code(again), ReplyCode::NameTaken, "{name}");
+    }
+    let mut short = registration("bob");
+    short.password = Secret::new("short");
+    assert_eq!(
+        code(engine.register(Source::Local, short).await),
+        ReplyCode::InvalidPassword
+    );
+    engine.register(Source::Local, registration("小明")).await.unwrap();
+}
+
+#[tokio::test]
+async fn registration_can_be_closed() {
+    let mut config = config();
+    config.registration = false;
+    let engine = builder().config(config).build().await.unwrap();
+    let refused = engine.register(Source::Local, registration("alice")).await;
+    assert_eq!(code(refused), ReplyCode::RegistrationClosed);
+}
+
+/// An unknown account, a wrong password and a password that cannot be one are refused in the same words.
+#[tokio::test]
+async fn a_refused_login_does_not_say_why() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let attempt = |account: UserRef, secret: &str| Login {
+        account,
+        secret: Secret::new(secret),
+        ..login(alice, DeviceId::random())
+    };
+    let name = |name| UserRef::Name(UserName::parse(name).unwrap());
+    let mut answers = Vec::new();
+    for wrong in [
+        attempt(UserRef::Id(alice), "wrong password"),
+        attempt(name("alice"), "wrong password"),
+        attempt(name("alice"), "short"),
+        attempt(name("alice"), &"long".repeat(1000)),
+        attempt(name("stranger"), PASSWORD),
+        attempt(UserRef::Id(UserId(99)), PASSWORD),
+    ] {
+        answers.push(engine.login(Source::Local, wrong).await.unwrap_err());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(answers[0].code, ReplyCode::BadCredentials);
+    engine
+        .login(Source::Local, attempt(name("alice"), PASSWORD))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn guessing_is_throttled_and_a_known_device_is_not_locked_out() {
+    let mut config = config();
+    config.throttle = crate::auth::ThrottleOptions::default();
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let device = DeviceId::random();
+    let known = try_login(&engine, alice, device).await.unwrap();
+    let guess = Login {
+        secret: Secret::new("wrong password"),
+        ..login(alice, DeviceId::random())
+    };
+    for _ in 0..5 {
+        assert_eq!(
+            code(engine.login(Source::Local, guess.clone()).await),
+            ReplyCode::BadCredentials
+        );
+    }
+    let throttled = engine.login(Source::Local, guess).await.unwrap_err();
+    assert_eq!(throttled.code, ReplyCode::Throttled);
+    assert!(throttled.retry_after.is_some());
+    let owner = Login {
+        device_token: known.device_token,
+        ..login(alice, device)
+    };
+    let admitted = engine.login(Source::Local, owner).await.unwrap();
+    assert!(admitted.device_token.is_none(), "the one presented stays");
+}
+
+#[tokio::test]
+async fn a_password_change_ends_the_other_sessions() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let (phone, laptop) = (DeviceId::random(), DeviceId::random());
+    let on_phone = try_login(&engine, alice, phone).await.unwrap();
+    let on_laptop = try_login(&engine, alice, laptop).await.unwrap();
+    let change = |old: &str| Command::ChangePassword {
+        old: Secret::new(old),
+        new: Secret::new("a new password"),
+    };
+    let wrong = engine.execute(on_phone.caller, change("wrong password")).await;
+    assert_eq!(code(wrong), ReplyCode::BadCredentials);
+    engine.execute(on_phone.caller, change(PASSWORD)).await.unwrap();
+    let after = engine.execute(on_laptop.caller, Command::Logout).await;
+    assert_eq!(code(after), ReplyCode::Fenced);
+    let resume = |admission: &Admission| Resume {
+        user: alice,
+        device: admission.caller.device,
+        session_token: admission.session_token.clone().unwrap(),
+    };
+    let void = engine.resume(Source::Local, resume(&on_laptop)).await;
+    assert_eq!(code(void), ReplyCode::SessionExpired);
+    engine.resume(Source::Local, resume(&on_phone)).await.unwrap();
+    assert_eq!(code(try_login(&engine, alice, laptop).await), ReplyCode::BadCredentials);
+}
+
+#[tokio::test]
+async fn devices_are_listed_and_revoked() {
+    let engine = engine().await;
+    let phone = person(&engine, "alice").await;
+    let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
+    let Ok(Outcome::Devices(devices)) = phone.execute(Command::ListDevices).await else {
+        panic!("no devices");
+    };
+    assert_eq!(devices.len(), 2);
+    assert!(devices.iter().all(|device| device.online));
+    assert_eq!(devices.iter().filter(|device| device.current).count(), 1);
+    phone
+        .execute(Command::RevokeDevice(laptop.caller().device))
+        .await
+        .unwrap();
+    let closed = push(&laptop, |push| match push {
+        Push::Closed(code) => Some(*code),
+        _ => None,
+    });
+    assert_eq!(closed.await, CloseCode::Revoked);
+    assert!(laptop.next_push().await.is_none());
+    assert_eq!(code(laptop.send_text(direct(&laptop), "x").await), ReplyCode::Fenced);
+    let again = phone.execute(Command::RevokeDevice(laptop.caller().device)).await;
+    assert_eq!(code(again), ReplyCode::NotFound);
+    let newer = engine.session(id(&phone), laptop.caller().device).await.unwrap();
+    assert!(
+        newer.caller().epoch > laptop.caller().epoch,
+        "a device that comes back begins after its past"
+    );
+}
+
+#[tokio::test]
+async fn logging_out_voids_the_token() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let admission = try_login(&engine, alice, DeviceId::random()).await.unwrap();
+    engine.execute(admission.caller, Command::Logout).await.unwrap();
+    let resume = Resume {
+        user: alice,
+        device: admission.caller.device,
+        session_token: admission.session_token.unwrap(),
+    };
+    assert_eq!(
+        code(engine.resume(Source::Local, resume).await),
+        ReplyCode::SessionExpired
+    );
+}
+
+#[tokio::test]
+async fn policy_max_devices() {
+    let mut config = config();
+    config.sessions = SessionPolicy::MaxDevices(2);
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let devices = [DeviceId::random(), DeviceId::random(), DeviceId::random()];
+    let first = try_login(&engine, alice, devices[0]).await.unwrap();
+    try_login(&engine, alice, devices[1]).await.unwrap();
+    assert_eq!(
+        code(try_login(&engine, alice, devices[2]).await),
+        ReplyCode::TooManyDevices
+    );
+    let first = {
+        let again = try_login(&engine, alice, devices[0])
+            .await
+            .expect("a known device may come again");
+        assert!(again.caller.epoch > first.caller.epoch);
+        again
+    };
+    engine.execute(first.caller, Command::Logout).await.unwrap();
+    try_login(&engine, alice, devices[2])
+        .await
+        .expect("there is room again");
+}
+
+#[tokio::test]
+async fn the_oldest_device_makes_room() {
+    let mut config = config();
+    config.device_rows = 3;
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let devices: Vec<_> = (0..6).map(|_| DeviceId::random()).collect();
+    for device in &devices {
+        try_login(&engine, alice, *device).await.unwrap();
+    }
+    let last = try_login(&engine, alice, devices[5]).await.unwrap();
+    let Ok(Outcome::Devices(listed)) = engine.execute(last.caller, Command::ListDevices).await else {
+        panic!("no devices");
+    };
+    assert_eq!(listed.len(), 3);
+}
+
+#[tokio::test]
+async fn a_device_id_is_not_zero() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let refused = try_login(&engine, alice, DeviceId([0; 16])).await;
+    assert_eq!(code(refused), ReplyCode::InvalidArgument);
+    assert_eq!(
+        code(engine.session(UserId(99), DeviceId::random()).await),
+        ReplyCode::NotFound
+    );
+}
+
+/// Takes `name:secret`, as an application with users of its own might.
+#[derive(Debug)]
+struct OwnUsers;
+
+#[async_trait]
+impl Authenticator for OwnUsers {
+    async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        match login.secret.expose() {
+            b"token of alice" => Ok(AuthVerdict::Provision {
+                name: UserName::parse("alice").unwrap(),
+                display_name: Some(DisplayName::parse("Alice A.").unwrap()),
+            }),
+            b"token of one" => Ok(AuthVerdict::Account(UserId(1), Proof::External)),
+            b"down" => Err(AuthError::Unavailable("the user service is away".into())),
+            _ => Ok(AuthVerdict::Denied),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_application_has_users_of_its_own() {
+    let engine = builder().authenticator(Arc::new(OwnUsers)).build().await.unwrap();
+    let attempt = |secret: &str| {
+        engine.login(
+            Source::Local,
+            Login {
+                secret: Secret::new(secret),
+                ..login(UserId(0), DeviceId::random())
+            },
+        )
+    };
+    let first = attempt("token of alice").await.unwrap();
+    assert_eq!(
+        (first.user.name.as_str(), first.user.display_name.as_str()),
+        ("alice", "Alice A.")
+    );
+    let again = attempt("token of alice").await.unwrap();
+    assert_eq!(first.user.id, again.user.id);
+    assert_eq!(attempt("token of one").await.unwrap().user.id, UserId(1));
+    assert_eq!(code(attempt("nonsense").await), ReplyCode::BadCredentials);
+    assert_eq!(code(attempt("down").await), ReplyCode::TryAgain);
+    let refused = engine.register(Source::Local, registration("bob")).await;
+    assert_eq!(code(refused), ReplyCode::RegistrationClosed);
+    let change = Command::ChangePassword {
+        old: Secret::new(PASSWORD),
+        new: Secret::new(PASSWORD),
+    };
+    assert_eq!(
+        code(engine.execute(first.caller, change).await),
+        ReplyCode::RefusedByPolicy
+    );
+}
+
+#[tokio::test]
+async fn profiles_change_and_users_are_found() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let change = Command::UpdateProfile {
+        display_name: Some(DisplayName::parse("Alice A.").unwrap()),
+        direct_policy: None,
+    };
+    let Ok(Outcome::User(own)) = alice.execute(change).await else {
+        panic!("no user");
+    };
+    assert_eq!(own.direct_policy, Some(DirectPolicy::Friends));
+    let name = UserRef::Name(UserName::parse("alice").unwrap());
+    let get = Command::GetUsers(vec![UserRef::Id(UserId(99)), name, user(&bob)]);
+    let Ok(Outcome::Users(users)) = bob.execute(get).await else {
+        panic!("no users");
+    };
+    assert_eq!(
+        users.iter().map(|user| user.display_name.as_str()).collect::<Vec<_>>(),
+        ["Alice A.", "bob"]
+    );
+    assert_eq!(users[0].direct_policy, None, "for oneself only");
+    for (query, expected) in [("al", 1), ("b", 1), ("2", 1), ("", 0), ("%", 0)] {
+        let search = Command::SearchUsers {
+            query: query.to_owned(),
+            limit: 10,
+        };
+        let Ok(Outcome::Users(found)) = bob.execute(search).await else {
+            panic!("no users");
+        };
+        assert_eq!(found.len(), expected, "{query}");
+    }
+}

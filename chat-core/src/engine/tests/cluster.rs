@@ -1,0 +1,137 @@
+//! Two engines over one store and one bus are two nodes of a cluster.
+
+use std::sync::Arc;
+
+use super::support::*;
+use crate::bus::MemoryBus;
+use crate::cluster::MemoryPresence;
+use crate::engine::{Engine, Service};
+use crate::model::*;
+use crate::store::{MemoryStore, Store};
+
+async fn cluster() -> (Engine, Engine) {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let bus = Arc::new(MemoryBus::new());
+    let presence = Arc::new(MemoryPresence::new());
+    let node = async || {
+        let builder = Engine::builder(store.clone()).config(config());
+        builder
+            .bus(bus.clone())
+            .presence(presence.clone())
+            .build()
+            .await
+            .unwrap()
+    };
+    (node().await, node().await)
+}
+
+#[tokio::test]
+async fn events_cross_nodes_in_order() {
+    let (one, other) = cluster().await;
+    let alice = person(&one, "alice").await;
+    let bob = register(&one, "bob").await;
+    let bob = other.session(bob, DeviceId::random()).await.unwrap();
+    befriend(&alice, &bob).await;
+    for n in 0..50 {
+        let (from, to) = if n % 2 == 0 { (&alice, &bob) } else { (&bob, &alice) };
+        from.send_text(direct(to), &n.to_string()).await.unwrap();
+    }
+    for session in [&alice, &bob] {
+        for n in 0..50 {
+            let event = event(session, EventKind::Message).await;
+            assert_eq!((event.seq, message(&event).unwrap()), (Seq(n + 1), n.to_string()));
+        }
+    }
+    one.shutdown().await;
+    other.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_conversation_is_written_from_two_nodes_at_once() {
+    let (one, other) = cluster().await;
+    let phone = person(&one, "alice").await;
+    let laptop = other.session(id(&phone), DeviceId::random()).await.unwrap();
+    phone.send_text(direct(&phone), "opens it").await.unwrap();
+    for session in [&phone, &laptop] {
+        event(session, EventKind::Message).await;
+    }
+    let sends = (0..100).map(|n| {
+        let session = if n % 2 == 0 { &phone } else { &laptop };
+        async move { session.send_text(direct(session), &n.to_string()).await.unwrap().seq.0 }
+    });
+    let mut seqs = futures_util::future::join_all(sends).await;
+    seqs.sort_unstable();
+    assert_eq!(seqs, (2..=101).collect::<Vec<_>>());
+    for session in [&phone, &laptop] {
+        for n in 2..=101 {
+            assert_eq!(event(session, EventKind::Message).await.seq, Seq(n));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_login_on_another_node_ends_the_older_session() {
+    let (one, other) = cluster().await;
+    let older = person(&one, "alice").await;
+    let newer = other.session(id(&older), older.caller().device).await.unwrap();
+    assert_eq!(code(older.send_text(direct(&older), "x").await), ReplyCode::Fenced);
+    let why = push(&older, |push| match push {
+        Push::Closed(code) => Some(*code),
+        _ => None,
+    });
+    assert_eq!(why.await, CloseCode::Replaced);
+    newer.send_text(direct(&newer), "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn groups_span_nodes() {
+    let (one, other) = cluster().await;
+    let olga = person(&one, "olga").await;
+    let bob = register(&one, "bob").await;
+    let bob = other.session(bob, DeviceId::random()).await.unwrap();
+    let group = group(&olga, "crowd").await;
+    join(&bob, group).await;
+    event(&olga, EventKind::MemberJoined).await;
+    olga.send_text(ConversationRef::Id(group), "welcome").await.unwrap();
+    assert_eq!(message(&event(&bob, EventKind::Message).await).unwrap(), "welcome");
+    let typing = Command::Typing {
+        conversation: group,
+        stopped: false,
+    };
+    bob.execute(typing).await.unwrap();
+    push(&olga, |push| matches!(push, Push::Typing { .. }).then_some(())).await;
+    let kick = Command::KickMember {
+        group: ConversationRef::Id(group),
+        user: user(&bob),
+        ban: false,
+    };
+    olga.execute(kick).await.unwrap();
+    event(&bob, EventKind::MemberKicked).await;
+    olga.send_text(ConversationRef::Id(group), "he is gone").await.unwrap();
+    event(&olga, EventKind::Message).await;
+    assert_eq!(
+        code(bob.send_text(ConversationRef::Id(group), "x").await),
+        ReplyCode::Forbidden
+    );
+}
+
+#[tokio::test]
+async fn presence_crosses_nodes() {
+    let (one, other) = cluster().await;
+    let alice = person(&one, "alice").await;
+    let bob = person(&one, "bob").await;
+    befriend(&alice, &bob).await;
+    let user = id(&bob);
+    drop(bob);
+    let bob_is = |wanted| {
+        push(&alice, move |push| match push {
+            Push::Presence { state, .. } if *state == wanted => Some(()),
+            _ => None,
+        })
+    };
+    bob_is(PresenceState::Offline).await;
+    let _bob = other.session(user, DeviceId::random()).await.unwrap();
+    bob_is(PresenceState::Online).await;
+    // Killed, not shut down: the session's end is not told, but a command of it would be refused.
+    assert!(other.execute(_bob.caller(), Command::ListDevices).await.is_ok());
+}

@@ -1,0 +1,191 @@
+//! Friends: requests, answers, blocks, and who is told.
+
+use super::support::*;
+use crate::engine::LocalSession;
+use crate::model::*;
+
+fn request(to: &LocalSession) -> Command {
+    Command::RequestFriend {
+        user: user(to),
+        note: Note::new("it is me").unwrap(),
+    }
+}
+
+fn answer(to: &LocalSession, accept: bool) -> Command {
+    let user = user(to);
+    Command::AnswerFriend { user, accept }
+}
+
+async fn contacts(session: &LocalSession) -> Vec<ContactInfo> {
+    match session.execute(Command::ListContacts).await {
+        Ok(Outcome::Contacts(contacts)) => contacts,
+        other => panic!("no contacts: {other:?}"),
+    }
+}
+
+async fn state(session: &LocalSession) -> Option<ContactState> {
+    contacts(session).await.first().map(|contact| contact.state)
+}
+
+async fn inbox(session: &LocalSession) -> Vec<EventKind> {
+    let inbox = session
+        .conversations()
+        .iter()
+        .find(|info| info.view == ConversationView::Inbox)
+        .unwrap();
+    let page = history(session, ConversationRef::Id(inbox.id)).await;
+    page.events.iter().map(|event| event.event.kind).collect()
+}
+
+#[tokio::test]
+async fn asked_and_accepted() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    alice.execute(request(&bob)).await.unwrap();
+    alice.execute(request(&bob)).await.unwrap();
+    let asked = event(&bob, EventKind::FriendRequested).await;
+    assert!(
+        matches!(body(&asked), EventBody::FriendRequested { from, note } if from == id(&alice) && note == "it is me")
+    );
+    assert_eq!(
+        inbox(&bob).await,
+        [EventKind::FriendRequested],
+        "asking again tells nothing new"
+    );
+    assert_eq!(
+        (state(&alice).await, state(&bob).await),
+        (Some(ContactState::Requested), Some(ContactState::Pending))
+    );
+    bob.execute(answer(&alice, true)).await.unwrap();
+    bob.execute(answer(&alice, true)).await.unwrap();
+    assert!(matches!(
+        body(&event(&alice, EventKind::FriendAnswered).await),
+        EventBody::FriendAnswered { accepted: true, .. }
+    ));
+    for session in [&alice, &bob] {
+        let friends = contacts(session).await;
+        assert_eq!(
+            (friends[0].state, friends[0].presence),
+            (ContactState::Friend, Some(PresenceState::Online))
+        );
+    }
+}
+
+#[tokio::test]
+async fn declined_and_taken_back() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    alice.execute(request(&bob)).await.unwrap();
+    bob.execute(answer(&alice, false)).await.unwrap();
+    assert!(matches!(
+        body(&event(&alice, EventKind::FriendAnswered).await),
+        EventBody::FriendAnswered { accepted: false, .. }
+    ));
+    assert_eq!((state(&alice).await, state(&bob).await), (None, None));
+    alice.execute(request(&bob)).await.unwrap();
+    alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap();
+    assert_eq!((state(&alice).await, state(&bob).await), (None, None));
+    assert_eq!(code(bob.execute(answer(&alice, true)).await), ReplyCode::NotFound);
+}
+
+#[tokio::test]
+async fn crossing_requests_make_friends() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (one, other) = tokio::join!(alice.execute(request(&bob)), bob.execute(request(&alice)));
+    one.unwrap();
+    other.unwrap();
+    for session in [&alice, &bob] {
+        assert_eq!(state(session).await, Some(ContactState::Friend));
+        event(session, EventKind::FriendAnswered).await;
+    }
+}
+
+#[tokio::test]
+async fn a_blocked_request_is_never_shown() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    bob.execute(Command::Block(user(&alice))).await.unwrap();
+    alice.execute(request(&bob)).await.unwrap();
+    assert_eq!(state(&alice).await, Some(ContactState::Requested));
+    assert!(inbox(&bob).await.is_empty());
+    let listed = contacts(&bob).await;
+    assert_eq!((listed[0].state, listed[0].blocked), (ContactState::None, true));
+    bob.execute(Command::Unblock(user(&alice))).await.unwrap();
+    assert!(contacts(&bob).await.is_empty());
+    assert!(inbox(&bob).await.is_empty());
+}
+
+#[tokio::test]
+async fn blocking_ends_a_friendship() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    bob.execute(Command::Block(user(&alice))).await.unwrap();
+    event(&alice, EventKind::FriendRemoved).await;
+    assert_eq!(state(&alice).await, None);
+    assert_eq!(code(alice.send_text(direct(&bob), "x").await), ReplyCode::NotFriends);
+    assert_eq!(code(bob.send_text(direct(&alice), "x").await), ReplyCode::NotFriends);
+}
+
+#[tokio::test]
+async fn requests_are_limited() {
+    let engine = engine().await;
+    let alice = person(&engine, "alice").await;
+    let mut others = Vec::new();
+    for n in 0..31 {
+        others.push(register(&engine, &format!("user{n}")).await);
+    }
+    let ask = |user: UserId| {
+        alice.execute(Command::RequestFriend {
+            user: UserRef::Id(user),
+            note: Note::default(),
+        })
+    };
+    for user in &others[..30] {
+        ask(*user).await.unwrap();
+        ask(*user).await.unwrap();
+    }
+    let refused = ask(others[30]).await.unwrap_err();
+    assert_eq!(refused.code, ReplyCode::LimitExceeded);
+    // Taking one back gives nothing back.
+    alice
+        .execute(Command::RemoveFriend(UserRef::Id(others[0])))
+        .await
+        .unwrap();
+    assert_eq!(code(ask(others[30]).await), ReplyCode::LimitExceeded);
+}
+
+#[tokio::test]
+async fn friends_see_each_other_come_and_go() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let bob_is = |wanted| {
+        push(&alice, move |push| match push {
+            Push::Presence { state, .. } if *state == wanted => Some(()),
+            _ => None,
+        })
+    };
+    bob.execute(Command::SetStatus(PresenceState::Idle)).await.unwrap();
+    bob_is(PresenceState::Idle).await;
+    bob.execute(Command::SetStatus(PresenceState::Online)).await.unwrap();
+    bob_is(PresenceState::Online).await;
+    let (user, device) = (id(&bob), bob.caller().device);
+    drop(bob);
+    bob_is(PresenceState::Offline).await;
+    let _bob = engine.session(user, device).await.unwrap();
+    bob_is(PresenceState::Online).await;
+}
+
+#[tokio::test]
+async fn one_cannot_befriend_nobody_or_oneself() {
+    let engine = engine().await;
+    let alice = person(&engine, "alice").await;
+    assert_eq!(code(alice.execute(request(&alice)).await), ReplyCode::InvalidArgument);
+    let nobody = Command::RequestFriend {
+        user: UserRef::Id(UserId(99)),
+        note: Note::default(),
+    };
+    assert_eq!(code(alice.execute(nobody).await), ReplyCode::NotFound);
+}

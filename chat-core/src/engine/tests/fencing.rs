@@ -1,0 +1,120 @@
+//! One live session for each device, whatever happens at the same time.
+
+use futures_util::future::join_all;
+
+use super::support::*;
+use crate::engine::{Service, SessionPolicy};
+use crate::model::*;
+
+#[tokio::test]
+async fn a_newer_session_replaces_the_older() {
+    let engine = engine().await;
+    let first = person(&engine, "alice").await;
+    let second = engine.session(id(&first), first.caller().device).await.unwrap();
+    let why = push(&first, |push| match push {
+        Push::Closed(code) => Some(*code),
+        _ => None,
+    });
+    assert_eq!(why.await, CloseCode::Replaced);
+    assert_eq!(code(first.send_text(direct(&first), "x").await), ReplyCode::Fenced);
+    second.send_text(direct(&second), "x").await.unwrap();
+    drop(first);
+    assert_eq!(
+        engine.router().local_sessions(id(&second)).len(),
+        1,
+        "a late end changes nothing"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_logins_of_one_device_leave_one_session() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let device = DeviceId::random();
+    for _ in 0..10 {
+        let logins = (0..100).map(|_| {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.session(alice, device).await.ok() })
+        });
+        let sessions: Vec<_> = join_all(logins)
+            .await
+            .into_iter()
+            .filter_map(|login| login.unwrap())
+            .collect();
+        let live = engine.router().local_sessions(alice);
+        assert_eq!(live.len(), 1);
+        let mut writers = 0;
+        for session in &sessions {
+            let sent = session.send_text(direct(session), "mine").await;
+            writers += usize::from(sent.is_ok());
+            assert_eq!(sent.is_ok(), session.caller() == live[0].0);
+        }
+        assert_eq!(writers, 1);
+    }
+}
+
+#[tokio::test]
+async fn policy_reject_keeps_who_is_there() {
+    let mut config = config();
+    config.sessions = SessionPolicy::Reject;
+    let engine = builder().config(config).build().await.unwrap();
+    let first = person(&engine, "alice").await;
+    let elsewhere = engine.login(Source::Local, login(id(&first), DeviceId::random())).await;
+    assert_eq!(code(elsewhere), ReplyCode::LoggedInElsewhere);
+    first.send_text(direct(&first), "still here").await.unwrap();
+    let same = engine
+        .session(id(&first), first.caller().device)
+        .await
+        .expect("a device takes over from itself");
+    let user = id(&same);
+    drop((first, same));
+    // The claim goes with the session; nobody is locked out.
+    let device = DeviceId::random();
+    let next = loop {
+        match engine.session(user, device).await {
+            Ok(next) => break next,
+            Err(error) => assert_eq!(error.code, ReplyCode::LoggedInElsewhere),
+        }
+        tokio::task::yield_now().await;
+    };
+    next.send_text(direct(&next), "x").await.unwrap();
+}
+
+/// Two that come at the same moment see nobody; the store lets one of them stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn policy_reject_at_the_same_time() {
+    let mut config = config();
+    config.sessions = SessionPolicy::Reject;
+    let engine = builder().config(config).build().await.unwrap();
+    for n in 0..50 {
+        let user = register(&engine, &format!("user{n}")).await;
+        let logins = (0..4).map(|_| {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.session(user, DeviceId::random()).await.ok() })
+        });
+        let sessions: Vec<_> = join_all(logins)
+            .await
+            .into_iter()
+            .filter_map(|login| login.unwrap())
+            .collect();
+        assert_eq!(engine.router().local_sessions(user).len(), 1);
+        let mut writers = 0;
+        for session in &sessions {
+            writers += usize::from(session.send_text(direct(session), "mine").await.is_ok());
+        }
+        assert_eq!(writers, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_session_opened_too_late_is_refused() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let device = DeviceId::random();
+    let older = engine.login(Source::Local, login(alice, device)).await.unwrap();
+    let _newer = engine.session(alice, device).await.unwrap();
+    let outbox = crate::router::Outbox::new(crate::router::OutboxLimits::default());
+    let opened = engine.open(older.caller, Source::Local, outbox).await;
+    assert_eq!(code(opened), ReplyCode::Fenced);
+    assert_eq!(engine.router().local_sessions(alice).len(), 1);
+}

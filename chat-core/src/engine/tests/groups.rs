@@ -1,0 +1,387 @@
+//! Groups: their life, and who is told of it.
+
+use super::support::*;
+use crate::engine::LocalSession;
+use crate::model::*;
+
+fn here(group: ConversationId) -> ConversationRef {
+    ConversationRef::Id(group)
+}
+
+async fn members(session: &LocalSession, group: ConversationId) -> Vec<(UserId, Role, MemberState)> {
+    let list = Command::ListMembers {
+        group: here(group),
+        after: UserId(0),
+        limit: 100,
+    };
+    match session.execute(list).await {
+        Ok(Outcome::Members { members, .. }) => members
+            .iter()
+            .map(|member| (member.user.id, member.role, member.state))
+            .collect(),
+        other => panic!("no members: {other:?}"),
+    }
+}
+
+fn update(group: ConversationId, join_policy: Option<JoinPolicy>, history_visible: Option<bool>) -> Command {
+    Command::UpdateGroup {
+        group: here(group),
+        name: None,
+        description: None,
+        join_policy,
+        history_visible,
+        unlisted: None,
+    }
+}
+
+#[tokio::test]
+async fn a_retry_finds_the_group_it_made() {
+    let engine = engine().await;
+    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let wish = group_wish("Rust 学习");
+    let (first, again) = tokio::join!(olga.execute(wish.clone()), olga.execute(wish.clone()));
+    let (first, again) = (conversation(first), conversation(again));
+    assert_eq!(first.id, again.id);
+    assert_eq!((first.role, first.last_seq), (Role::Owner, Seq(1)));
+    for name in ["Rust 学习", "RUST 学习", "ｒｕｓｔ 学习"] {
+        assert_eq!(
+            code(bob.execute(group_wish(name)).await),
+            ReplyCode::NameTaken,
+            "{name}"
+        );
+    }
+    let found = ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
+    assert_eq!(info(&olga, found).await.id, first.id);
+    let Command::CreateGroup { client_message_id, .. } = wish else {
+        unreachable!()
+    };
+    let Command::CreateGroup {
+        name,
+        description,
+        join_policy,
+        history_visible,
+        unlisted,
+        ..
+    } = group_wish("other")
+    else {
+        unreachable!()
+    };
+    let other = Command::CreateGroup {
+        client_message_id,
+        name,
+        description,
+        join_policy,
+        history_visible,
+        unlisted,
+    };
+    assert_eq!(code(olga.execute(other).await), ReplyCode::Conflict);
+}
+
+#[tokio::test]
+async fn join_write_leave_and_what_stays_readable() {
+    let engine = engine().await;
+    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let group = group(&olga, "crowd").await;
+    olga.send_text(here(group), "before").await.unwrap();
+    join(&bob, group).await;
+    join(&bob, group).await;
+    olga.send_text(here(group), "during").await.unwrap();
+    bob.execute(Command::LeaveGroup(here(group))).await.unwrap();
+    olga.send_text(here(group), "after").await.unwrap();
+    let page = history(&bob, here(group)).await;
+    assert_eq!(texts(&page), ["during"]);
+    assert_eq!((page.first_seq, page.last_seq), (Seq(3), Seq(5)));
+    assert_eq!(event(&bob, EventKind::MemberLeft).await.seq, Seq(5));
+    assert!(bob.try_next_push().is_none(), "nothing comes after the leaving");
+    assert!(!info(&bob, here(group)).await.active);
+
+    join(&bob, group).await;
+    assert_eq!(
+        texts(&history(&bob, here(group)).await),
+        Vec::<String>::new(),
+        "what was said meanwhile is not theirs"
+    );
+    assert_eq!(info(&olga, here(group)).await.view, info(&bob, here(group)).await.view);
+}
+
+#[tokio::test]
+async fn newcomers_may_read_all_where_the_group_says_so() {
+    let engine = engine().await;
+    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let group = group(&olga, "crowd").await;
+    olga.send_text(here(group), "before").await.unwrap();
+    olga.execute(update(group, None, Some(true))).await.unwrap();
+    join(&bob, group).await;
+    assert_eq!(texts(&history(&bob, here(group)).await), ["before"]);
+    assert_eq!(info(&bob, here(group)).await.unread, 0);
+}
+
+#[tokio::test]
+async fn asking_to_join() {
+    let engine = engine().await;
+    let (olga, bob, eve) = (
+        person(&engine, "olga").await,
+        person(&engine, "bob").await,
+        person(&engine, "eve").await,
+    );
+    let group = group(&olga, "crowd").await;
+    olga.execute(update(group, Some(JoinPolicy::Approval), None))
+        .await
+        .unwrap();
+    for one in [&bob, &eve] {
+        join(one, group).await;
+        join(one, group).await;
+        let asked = event(&olga, EventKind::JoinRequested).await;
+        assert!(matches!(body(&asked), EventBody::JoinRequested { user, .. } if user == id(one)));
+    }
+    let states: Vec<_> = members(&olga, group)
+        .await
+        .into_iter()
+        .map(|(_, _, state)| state)
+        .collect();
+    assert_eq!(
+        states,
+        [MemberState::Active, MemberState::Requested, MemberState::Requested]
+    );
+    for (one, accept) in [(&bob, true), (&eve, false)] {
+        let answer = Command::AnswerJoin {
+            group: here(group),
+            user: user(one),
+            accept,
+        };
+        olga.execute(answer).await.unwrap();
+        let told = event(one, EventKind::JoinAnswered).await;
+        assert!(matches!(body(&told), EventBody::JoinAnswered { accepted, .. } if accepted == accept));
+    }
+    bob.send_text(here(group), "thanks").await.unwrap();
+    assert_eq!(code(eve.send_text(here(group), "why").await), ReplyCode::NotFound);
+    assert_eq!(members(&bob, group).await.len(), 2);
+}
+
+#[tokio::test]
+async fn invitations() {
+    let engine = engine().await;
+    let (olga, bob, eve) = (
+        person(&engine, "olga").await,
+        person(&engine, "bob").await,
+        person(&engine, "eve").await,
+    );
+    let group = group(&olga, "crowd").await;
+    olga.execute(update(group, Some(JoinPolicy::Invite), None))
+        .await
+        .unwrap();
+    let invite = |whom: &LocalSession| Command::InviteMember {
+        group: here(group),
+        user: user(whom),
+    };
+    olga.execute(invite(&bob)).await.unwrap();
+    olga.execute(invite(&bob)).await.unwrap();
+    let invited = event(&bob, EventKind::GroupInvited).await;
+    assert!(matches!(body(&invited), EventBody::GroupInvited { by, .. } if by == id(&olga)));
+    assert!(bob.try_next_push().is_none(), "one invitation is enough");
+    join(&bob, group).await;
+    bob.execute(invite(&eve)).await.unwrap();
+    event(&eve, EventKind::GroupInvited).await;
+    eve.execute(Command::DeclineInvitation(here(group))).await.unwrap();
+    let declined = event(&bob, EventKind::InvitationDeclined).await;
+    assert!(matches!(body(&declined), EventBody::InvitationDeclined { user, .. } if user == id(&eve)));
+    eve.execute(Command::Block(user(&bob))).await.unwrap();
+    bob.execute(invite(&eve)).await.unwrap();
+    assert_eq!(
+        members(&olga, group).await.len(),
+        2,
+        "a block keeps invitations away, and does not show"
+    );
+}
+
+#[tokio::test]
+async fn kicked_banned_and_back() {
+    let engine = engine().await;
+    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let group = group(&olga, "crowd").await;
+    join(&bob, group).await;
+    let kick = |ban| Command::KickMember {
+        group: here(group),
+        user: user(&bob),
+        ban,
+    };
+    olga.execute(kick(false)).await.unwrap();
+    let told = event(&bob, EventKind::RemovedFromGroup).await;
+    assert!(matches!(
+        body(&told),
+        EventBody::RemovedFromGroup { deleted: false, .. }
+    ));
+    assert_eq!(code(bob.send_text(here(group), "x").await), ReplyCode::Forbidden);
+    join(&bob, group).await;
+    olga.execute(kick(true)).await.unwrap();
+    let again = Command::JoinGroup {
+        group: here(group),
+        note: Note::default(),
+    };
+    assert_eq!(code(bob.execute(again.clone()).await), ReplyCode::Forbidden);
+    olga.execute(Command::UnbanMember {
+        group: here(group),
+        user: user(&bob),
+    })
+    .await
+    .unwrap();
+    bob.execute(again).await.unwrap();
+}
+
+#[tokio::test]
+async fn leaving_does_not_end_a_mute() {
+    let engine = engine().await;
+    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let group = group(&olga, "crowd").await;
+    join(&bob, group).await;
+    let mute = |duration_ms| Command::MuteMember {
+        group: here(group),
+        user: user(&bob),
+        duration_ms,
+    };
+    olga.execute(mute(3_600_000)).await.unwrap();
+    bob.execute(Command::LeaveGroup(here(group))).await.unwrap();
+    join(&bob, group).await;
+    assert_eq!(code(bob.send_text(here(group), "x").await), ReplyCode::Muted);
+    olga.execute(mute(0)).await.unwrap();
+    bob.send_text(here(group), "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn owners_hand_over_or_delete() {
+    let engine = engine().await;
+    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let group = group(&olga, "crowd").await;
+    join(&bob, group).await;
+    let leave = Command::LeaveGroup(here(group));
+    assert_eq!(code(olga.execute(leave.clone()).await), ReplyCode::OwnerMustTransfer);
+    olga.execute(Command::TransferOwnership {
+        group: here(group),
+        user: user(&bob),
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        members(&bob, group).await,
+        [
+            (id(&olga), Role::Admin, MemberState::Active),
+            (id(&bob), Role::Owner, MemberState::Active)
+        ]
+    );
+    olga.execute(leave.clone()).await.unwrap();
+    bob.execute(leave).await.unwrap();
+    event(&bob, EventKind::GroupDeleted).await;
+    assert_eq!(code(bob.send_text(here(group), "x").await), ReplyCode::GroupDeleted);
+    assert!(
+        !history(&bob, here(group)).await.events.is_empty(),
+        "its log stays readable"
+    );
+    assert_eq!(
+        code(person(&engine, "eve").await.send_text(here(group), "x").await),
+        ReplyCode::NotFound
+    );
+    bob.execute(group_wish("crowd")).await.expect("the name is free again");
+}
+
+#[tokio::test]
+async fn renaming() {
+    let engine = engine().await;
+    let olga = person(&engine, "olga").await;
+    let group_id = group(&olga, "crowd").await;
+    group(&olga, "taken").await;
+    let rename = |name: &str| Command::UpdateGroup {
+        group: here(group_id),
+        name: Some(GroupName::parse(name).unwrap()),
+        description: Some(Description::new("about").unwrap()),
+        join_policy: None,
+        history_visible: None,
+        unlisted: None,
+    };
+    assert_eq!(code(olga.execute(rename("taken")).await), ReplyCode::NameTaken);
+    olga.execute(rename("fresh")).await.unwrap();
+    let found = ConversationRef::Group(GroupName::parse("fresh").unwrap());
+    assert_eq!(info(&olga, found).await.id, group_id);
+    let old = ConversationRef::Group(GroupName::parse("crowd").unwrap());
+    assert_eq!(code(olga.send_text(old, "x").await), ReplyCode::NotFound);
+    olga.execute(rename("fresh")).await.unwrap();
+    let page = history(&olga, here(group_id)).await;
+    assert_eq!(page.events.len(), 2, "the same again, and a refused name, say nothing");
+}
+
+#[tokio::test]
+async fn limits_of_groups() {
+    let mut config = config();
+    config.group_members = 2;
+    config.groups_per_user = 2;
+    config.groups_created = crate::auth::RateLimit::new(3, std::time::Duration::from_secs(3600));
+    let engine = builder().config(config).build().await.unwrap();
+    let (olga, bob, eve) = (
+        person(&engine, "olga").await,
+        person(&engine, "bob").await,
+        person(&engine, "eve").await,
+    );
+    let crowd = group(&olga, "crowd").await;
+    join(&bob, crowd).await;
+    let join_crowd = Command::JoinGroup {
+        group: here(crowd),
+        note: Note::default(),
+    };
+    assert_eq!(code(eve.execute(join_crowd).await), ReplyCode::LimitExceeded, "full");
+    let second = group(&olga, "second").await;
+    assert_eq!(
+        code(olga.execute(group_wish("third")).await),
+        ReplyCode::LimitExceeded,
+        "too many"
+    );
+    olga.execute(Command::DeleteGroup(here(second))).await.unwrap();
+    let third = group(&olga, "third").await;
+    olga.execute(Command::DeleteGroup(here(third))).await.unwrap();
+    let refused = olga.execute(group_wish("fourth")).await.unwrap_err();
+    assert_eq!(refused.code, ReplyCode::LimitExceeded, "too often");
+    assert!(refused.retry_after.is_some());
+}
+
+#[tokio::test]
+async fn members_come_in_pages() {
+    let engine = engine().await;
+    let olga = person(&engine, "olga").await;
+    let group = group(&olga, "crowd").await;
+    let mut all = vec![id(&olga)];
+    let mut banned = Vec::new();
+    for n in 0..7 {
+        let one = person(&engine, &format!("user{n}")).await;
+        join(&one, group).await;
+        all.push(id(&one));
+        if n % 2 == 0 {
+            let kick = Command::KickMember {
+                group: here(group),
+                user: user(&one),
+                ban: true,
+            };
+            olga.execute(kick).await.unwrap();
+            banned.push(id(&one));
+        }
+    }
+    let active: Vec<_> = all.iter().filter(|user| !banned.contains(user)).copied().collect();
+    let last = engine.session(active[1], DeviceId::random()).await.unwrap();
+    for (session, expected) in [(&olga, &all), (&last, &active)] {
+        let (mut seen, mut after) = (Vec::new(), UserId(0));
+        loop {
+            let list = Command::ListMembers {
+                group: here(group),
+                after,
+                limit: 2,
+            };
+            let Ok(Outcome::Members { members, more }) = session.execute(list).await else {
+                panic!("no members");
+            };
+            assert!(members.len() <= 2);
+            seen.extend(members.iter().map(|member| member.user.id));
+            after = *seen.last().unwrap();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(&seen, expected);
+    }
+}

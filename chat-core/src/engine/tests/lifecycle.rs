@@ -1,0 +1,118 @@
+//! Building, draining, stopping.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::support::*;
+use crate::cluster::{Discovery, MemoryDiscovery, NodeInfo};
+use crate::engine::{BuildError, Engine, Service};
+use crate::model::*;
+use crate::store::{MemoryStore, Store};
+
+#[tokio::test]
+async fn a_bad_configuration_is_named() {
+    let mut bad = config();
+    bad.lane_drafts = 1;
+    let error = builder().config(bad).build().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the configuration's `lane_drafts` has to be at least batch_drafts"
+    );
+    let store = Arc::new(MemoryStore::new());
+    store.close().await;
+    assert!(matches!(
+        Engine::builder(store).build().await,
+        Err(BuildError::Store(_))
+    ));
+}
+
+#[test]
+fn an_engine_needs_a_runtime() {
+    let building = builder().build();
+    let built = futures_util::FutureExt::now_or_never(building);
+    assert!(matches!(built, Some(Err(BuildError::NoRuntime))));
+}
+
+#[tokio::test]
+async fn shutdown_answers_what_was_begun_and_refuses_the_rest() {
+    let engine = engine().await;
+    let alice = person(&engine, "alice").await;
+    let begun: Vec<_> = (0..200).map(|n| alice.execute(send(&alice, &n.to_string()))).collect();
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(begun), engine.shutdown());
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(code(alice.execute(send(&alice, "late")).await), ReplyCode::ShuttingDown);
+    assert_eq!(
+        code(alice.execute(Command::ListContacts).await),
+        ReplyCode::ShuttingDown
+    );
+    assert_eq!(
+        code(engine.register(Source::Local, registration("bob")).await),
+        ReplyCode::ShuttingDown
+    );
+    while alice.next_push().await.is_some() {}
+    engine.shutdown().await;
+}
+
+fn send(session: &crate::engine::LocalSession, content: &str) -> Command {
+    Command::Send {
+        conversation: direct(session),
+        draft: draft(content),
+    }
+}
+
+/// Nothing is left running, whether an engine is shut down or dropped.
+#[tokio::test]
+async fn no_task_is_left() {
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for shut_down in [true, false] {
+        let engine = engine().await;
+        let alice = person(&engine, "alice").await;
+        alice.send_text(direct(&alice), "x").await.unwrap();
+        assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() > before);
+        if shut_down {
+            engine.shutdown().await;
+        }
+        drop(alice);
+        drop(engine);
+        let ended = async {
+            while tokio::runtime::Handle::current().metrics().num_alive_tasks() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(2), ended)
+            .await
+            .expect("tasks are left");
+    }
+}
+
+#[tokio::test]
+async fn several_engines_in_one_process() {
+    let (one, other) = (engine().await, engine().await);
+    let (alice, same_name) = (person(&one, "alice").await, person(&other, "alice").await);
+    alice.send_text(direct(&alice), "mine").await.unwrap();
+    one.shutdown().await;
+    same_name.send_text(direct(&same_name), "unharmed").await.unwrap();
+    assert_eq!(texts(&history(&same_name, direct(&same_name)).await), ["unharmed"]);
+}
+
+#[tokio::test]
+async fn the_cluster_knows_this_node() {
+    let discovery = Arc::new(MemoryDiscovery::new());
+    let observer = NodeInfo {
+        id: NodeId::random(),
+        incarnation: 1,
+        addresses: Vec::new(),
+        sessions: 0,
+        draining: false,
+    };
+    let mut nodes = discovery.join(observer).await.unwrap();
+    let engine = builder().discovery(discovery.clone()).build().await.unwrap();
+    assert_eq!(engine.nodes().len(), 2);
+    engine.advertise(vec!["sc1://127.0.0.1:7400".to_owned()]);
+    nodes
+        .wait_for(|nodes| nodes.iter().any(|node| !node.addresses.is_empty()))
+        .await
+        .unwrap();
+    engine.shutdown().await;
+    assert_eq!(nodes.borrow_and_update().len(), 1);
+}

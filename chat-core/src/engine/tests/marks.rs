@@ -1,0 +1,152 @@
+//! Cursors, read marks, receipts, typing.
+
+use super::support::*;
+use crate::engine::LocalSession;
+use crate::model::*;
+
+fn read(conversation: ConversationId, seq: Seq) -> Command {
+    Command::MarkRead { conversation, seq }
+}
+
+fn acknowledge(conversation: ConversationId, seq: Seq) -> Command {
+    Command::Acknowledge { conversation, seq }
+}
+
+async fn receipt(session: &LocalSession, wanted: (Seq, Seq)) {
+    push(session, |push| match push {
+        Push::Receipt {
+            delivered_seq,
+            read_seq,
+            ..
+        } if (*delivered_seq, *read_seq) == wanted => Some(()),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_sender_learns_who_has_got_and_read_it() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
+    bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
+    receipt(&alice, (Seq(1), Seq(0))).await;
+    let laptop = engine.session(id(&bob), DeviceId::random()).await.unwrap();
+    bob.execute(read(sent.conversation, sent.seq)).await.unwrap();
+    receipt(&alice, (Seq(1), Seq(1))).await;
+    let own = push(&laptop, |push| match push {
+        Push::Read {
+            read_seq,
+            unread,
+            mentions,
+            ..
+        } => Some((*read_seq, *unread, *mentions)),
+        _ => None,
+    });
+    assert_eq!(own.await, (Seq(1), 0, 0));
+    let head = info(&alice, direct(&bob)).await;
+    assert_eq!((head.peer_delivered_seq, head.peer_read_seq), (Seq(1), Seq(1)));
+    let (on_phone, on_laptop) = (info(&bob, direct(&alice)).await, info(&laptop, direct(&alice)).await);
+    assert_eq!(
+        (on_phone.cursor, on_laptop.cursor),
+        (Seq(1), Seq(0)),
+        "each device has its own cursor"
+    );
+    assert_eq!((on_phone.read_seq, on_laptop.read_seq), (Seq(1), Seq(1)));
+}
+
+#[tokio::test]
+async fn marks_only_grow_and_stay_in_range() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let mut conversation = ConversationId(0);
+    for n in 0..3 {
+        conversation = alice
+            .send_text(direct(&bob), &n.to_string())
+            .await
+            .unwrap()
+            .conversation;
+    }
+    for seq in [3, 1, 2] {
+        bob.execute(read(conversation, Seq(seq))).await.unwrap();
+        bob.execute(acknowledge(conversation, Seq(seq))).await.unwrap();
+    }
+    receipt(&alice, (Seq(3), Seq(3))).await;
+    bob.execute(read(conversation, Seq(1_000))).await.unwrap();
+    let eve = person(&engine, "eve").await;
+    eve.execute(read(conversation, Seq(1))).await.unwrap();
+    engine.shutdown().await;
+    let store = &engine.core().store;
+    assert_eq!(
+        store.member(conversation, id(&bob)).await.unwrap().unwrap().read_seq,
+        Seq(3)
+    );
+    assert_eq!(store.member(conversation, id(&eve)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn marks_are_written_at_shutdown() {
+    let mut config = config();
+    config.cursor_interval = std::time::Duration::from_secs(3600);
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = person(&engine, "alice").await;
+    let sent = alice.send_text(direct(&alice), "x").await.unwrap();
+    alice.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
+    engine.shutdown().await;
+    let caller = alice.caller();
+    let head = engine
+        .core()
+        .store
+        .head(caller.user, caller.device, sent.conversation)
+        .await
+        .unwrap();
+    assert_eq!(head.unwrap().cursor, Seq(1));
+}
+
+#[tokio::test]
+async fn groups_are_told_up_to_a_size() {
+    for (limit, told) in [(3, true), (2, false)] {
+        let mut config = config();
+        config.receipt_members = limit;
+        config.typing_members = limit;
+        let engine = builder().config(config).build().await.unwrap();
+        let olga = person(&engine, "olga").await;
+        let (bob, eve) = (person(&engine, "bob").await, person(&engine, "eve").await);
+        let group = group(&olga, "crowd").await;
+        join(&bob, group).await;
+        join(&eve, group).await;
+        let sent = olga.send_text(ConversationRef::Id(group), "hi").await.unwrap();
+        let typing = Command::Typing {
+            conversation: group,
+            stopped: false,
+        };
+        eve.execute(typing).await.unwrap();
+        bob.execute(read(group, sent.seq)).await.unwrap();
+        engine.shutdown().await;
+        let mut heard = (0, 0);
+        while let Some(push) = olga.try_next_push() {
+            match push {
+                Push::Receipt { user, read_seq, .. } if (user, read_seq) == (id(&bob), sent.seq) => heard.0 += 1,
+                Push::Typing { user, .. } if user == id(&eve) => heard.1 += 1,
+                _ => {}
+            }
+        }
+        assert_eq!(heard, if told { (1, 1) } else { (0, 0) });
+    }
+}
+
+#[tokio::test]
+async fn a_block_hides_receipts() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
+    bob.execute(Command::Block(user(&alice))).await.unwrap();
+    bob.execute(read(sent.conversation, sent.seq)).await.unwrap();
+    engine.shutdown().await;
+    while let Some(push) = alice.try_next_push() {
+        assert!(!matches!(push, Push::Receipt { .. }));
+    }
+}

@@ -1,0 +1,670 @@
+//! Who may do what: a row for every command, a column for every relation, each cell tried against a real engine.
+//!
+//! A command that has no row fails [`every_command_has_a_row`]; one that `kinds!` does not list does not compile.
+
+use std::collections::HashSet;
+
+use super::support::*;
+use crate::engine::{Engine, LocalSession};
+use crate::model::*;
+
+macro_rules! kinds {
+    ($($name:ident)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        enum Kind { $($name,)* }
+
+        const ALL: &[Kind] = &[$(Kind::$name,)*];
+
+        fn kind(command: &Command) -> Kind {
+            match command { $(Command::$name { .. } => Kind::$name,)* }
+        }
+    };
+}
+
+kinds! {
+    Logout ChangePassword ListDevices RevokeDevice UpdateProfile SetStatus
+    SearchUsers GetUsers RequestFriend AnswerFriend RemoveFriend Block Unblock ListContacts
+    CreateGroup SearchGroups JoinGroup AnswerJoin InviteMember DeclineInvitation LeaveGroup DeleteGroup KickMember
+    UnbanMember MuteMember SetRole TransferOwnership UpdateGroup ListMembers
+    Send ListConversations GetConversation ReadHistory Acknowledge MarkRead Typing
+}
+
+/// What is expected: nothing wrong, or this code.
+type Expect = Option<ReplyCode>;
+const OK: Expect = None;
+const ABSENT: Expect = Some(ReplyCode::NotFound);
+const NO: Expect = Some(ReplyCode::Forbidden);
+const MUTED: Expect = Some(ReplyCode::Muted);
+const NOT_FRIENDS: Expect = Some(ReplyCode::NotFriends);
+
+/// The columns of the groups' table: those who are outside, then those who are in it.
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    Stranger,
+    Former,
+    Banned,
+    Invited,
+    Requested,
+    Member,
+    Muted,
+    Admin,
+    Owner,
+}
+
+const WHO: [Who; 9] = [
+    Who::Stranger,
+    Who::Former,
+    Who::Banned,
+    Who::Invited,
+    Who::Requested,
+    Who::Member,
+    Who::Muted,
+    Who::Admin,
+    Who::Owner,
+];
+
+/// A group, everybody that somebody can be to it, and a message of each who ever was in it.
+struct House {
+    engine: Engine,
+    group: ConversationId,
+    people: Vec<LocalSession>,
+    messages: Vec<Seq>,
+    /// Members whom things are done to.
+    member: LocalSession,
+    admin: LocalSession,
+    by_member: Seq,
+}
+
+impl House {
+    async fn build(policy: JoinPolicy, unlisted: bool) -> Self {
+        let engine = engine().await;
+        let mut people = Vec::new();
+        for who in WHO {
+            people.push(person(&engine, &format!("the-{who:?}").to_lowercase()).await);
+        }
+        let owner = &people[Who::Owner as usize];
+        let group = group(owner, "house").await;
+        let member = person(&engine, "target").await;
+        let admin = person(&engine, "other-admin").await;
+        for who in [Who::Former, Who::Banned, Who::Member, Who::Muted, Who::Admin] {
+            join(&people[who as usize], group).await;
+        }
+        join(&member, group).await;
+        join(&admin, group).await;
+        let mut messages = Vec::new();
+        for session in &people {
+            let sent = session.send_text(ConversationRef::Id(group), "mine").await;
+            messages.push(sent.map_or(Seq::ZERO, |sent| sent.seq));
+        }
+        let by_member = member
+            .send_text(ConversationRef::Id(group), "theirs")
+            .await
+            .unwrap()
+            .seq;
+        let house = Self {
+            engine,
+            group,
+            people,
+            messages,
+            member,
+            admin,
+            by_member,
+        };
+        house.settle(policy, unlisted).await;
+        house
+    }
+
+    /// Puts everybody where they belong.
+    async fn settle(&self, policy: JoinPolicy, unlisted: bool) {
+        let group = self.here();
+        let by_owner = |command| self.who(Who::Owner).execute(command);
+        for (session, role) in [(self.who(Who::Admin), Role::Admin), (&self.admin, Role::Admin)] {
+            let (group, user) = (group.clone(), user(session));
+            by_owner(Command::SetRole { group, user, role }).await.unwrap();
+        }
+        by_owner(Command::MuteMember {
+            group: group.clone(),
+            user: user(self.who(Who::Muted)),
+            duration_ms: 3_600_000,
+        })
+        .await
+        .unwrap();
+        self.who(Who::Former)
+            .execute(Command::LeaveGroup(group.clone()))
+            .await
+            .unwrap();
+        by_owner(Command::KickMember {
+            group: group.clone(),
+            user: user(self.who(Who::Banned)),
+            ban: true,
+        })
+        .await
+        .unwrap();
+        by_owner(Command::InviteMember {
+            group: group.clone(),
+            user: user(self.who(Who::Invited)),
+        })
+        .await
+        .unwrap();
+        by_owner(self.change(Some(JoinPolicy::Approval), None)).await.unwrap();
+        join(self.who(Who::Requested), self.group).await;
+        by_owner(self.change(Some(policy), Some(unlisted))).await.unwrap();
+    }
+
+    fn change(&self, join_policy: Option<JoinPolicy>, unlisted: Option<bool>) -> Command {
+        Command::UpdateGroup {
+            group: self.here(),
+            name: None,
+            description: None,
+            join_policy,
+            history_visible: None,
+            unlisted,
+        }
+    }
+
+    fn who(&self, who: Who) -> &LocalSession {
+        &self.people[who as usize]
+    }
+
+    fn here(&self) -> ConversationRef {
+        ConversationRef::Id(self.group)
+    }
+
+    fn say(&self, content: DraftContent) -> Command {
+        Command::Send {
+            conversation: self.here(),
+            draft: Draft {
+                client_message_id: ClientMessageId::random(),
+                content,
+            },
+        }
+    }
+
+    fn message(&self, mention_all: bool) -> Command {
+        self.say(DraftContent::Message {
+            text: text("hello"),
+            reply_to: None,
+            mentions: Vec::new(),
+            mention_all,
+        })
+    }
+
+    fn recall(&self, target: Seq) -> Command {
+        self.say(DraftContent::Recall { target })
+    }
+
+    fn kick(&self, target: &LocalSession, ban: bool) -> Command {
+        let (group, user) = (self.here(), user(target));
+        Command::KickMember { group, user, ban }
+    }
+
+    fn mute(&self, target: &LocalSession) -> Command {
+        Command::MuteMember {
+            group: self.here(),
+            user: user(target),
+            duration_ms: 1000,
+        }
+    }
+
+    fn join(&self) -> Command {
+        Command::JoinGroup {
+            group: self.here(),
+            note: Note::default(),
+        }
+    }
+
+    fn own(&self, who: Who) -> Seq {
+        self.messages[who as usize]
+    }
+}
+
+struct Row {
+    name: &'static str,
+    policy: JoinPolicy,
+    unlisted: bool,
+    command: fn(&House, Who) -> Command,
+    /// In the order of [`WHO`].
+    expect: [Expect; 9],
+}
+
+const fn row(name: &'static str, command: fn(&House, Who) -> Command, expect: [Expect; 9]) -> Row {
+    Row {
+        name,
+        policy: JoinPolicy::Open,
+        unlisted: false,
+        command,
+        expect,
+    }
+}
+
+impl Row {
+    const fn policy(mut self, policy: JoinPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    const fn unlisted(mut self) -> Self {
+        self.unlisted = true;
+        self
+    }
+}
+
+const EVERYBODY_IN: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, OK, OK, OK];
+const UNMUTED: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK];
+const LEADERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, OK, OK];
+const OWNER: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, NO, OK];
+
+#[rustfmt::skip]
+fn group_rows() -> Vec<Row> {
+    vec![
+        //                                                                          stranger former banned invited requested member muted admin owner
+        row("see it", |h, _| Command::GetConversation(h.here()),                    [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
+        row("list members", |h, _| Command::ListMembers { group: h.here(), after: UserId(0), limit: 10 }, EVERYBODY_IN),
+        row("read history", |h, _| Command::ReadHistory { conversation: h.here(), page: everything() },
+                                                                                    [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
+        row("send", |h, _| h.message(false),                                        UNMUTED),
+        row("mention all", |h, _| h.message(true),                                  LEADERS),
+        row("react", |h, _| h.say(DraftContent::React { target: h.by_member, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
+        row("edit own", |h, who| h.say(DraftContent::Edit { target: h.own(who), text: text("new") }), UNMUTED),
+        row("recall own", |h, who| h.recall(h.own(who)),                            EVERYBODY_IN),
+        row("recall a member's", |h, _| h.recall(h.by_member),                      LEADERS),
+        row("recall the owner's", |h, _| h.recall(h.own(Who::Owner)),               OWNER),
+        row("invite, open", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, UNMUTED)
+            .on_somebody_else(),
+        row("invite, by invitation", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, UNMUTED)
+            .policy(JoinPolicy::Invite).on_somebody_else(),
+        row("invite, by approval", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, LEADERS)
+            .policy(JoinPolicy::Approval).on_somebody_else(),
+        row("join, open", |h, _| h.join(),                                          [OK, OK, NO, OK, OK, OK, OK, OK, OK]),
+        row("join, by approval", |h, _| h.join(),                                   [OK, OK, NO, OK, OK, OK, OK, OK, OK]).policy(JoinPolicy::Approval),
+        row("join, by invitation", |h, _| h.join(),                                 [NO, NO, NO, OK, NO, OK, OK, OK, OK]).policy(JoinPolicy::Invite),
+        row("join, unlisted", |h, _| h.join(),                                      [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK]).unlisted(),
+        row("join, unlisted, by approval", |h, _| h.join(),                         [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK])
+            .policy(JoinPolicy::Approval).unlisted(),
+        row("answer who asked", |h, _| Command::AnswerJoin { group: h.here(), user: user(h.who(Who::Requested)), accept: true }, LEADERS),
+        row("decline an invitation", |h, _| Command::DeclineInvitation(h.here()),   [ABSENT, ABSENT, ABSENT, OK, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]),
+        row("kick a member", |h, _| h.kick(&h.member, false),                       LEADERS),
+        row("ban a member", |h, _| h.kick(&h.member, true),                         LEADERS),
+        row("kick an admin", |h, _| h.kick(&h.admin, false),                        OWNER),
+        row("ban an admin", |h, _| h.kick(&h.admin, true),                          OWNER),
+        row("unban", |h, _| Command::UnbanMember { group: h.here(), user: user(h.who(Who::Banned)) }, LEADERS),
+        row("mute a member", |h, _| h.mute(&h.member),                              LEADERS),
+        row("mute an admin", |h, _| h.mute(&h.admin),                               OWNER),
+        row("change it", |h, _| h.change(None, Some(true)),                         LEADERS),
+        row("promote", |h, _| Command::SetRole { group: h.here(), user: user(&h.member), role: Role::Admin }, OWNER),
+        row("demote", |h, _| Command::SetRole { group: h.here(), user: user(&h.admin), role: Role::Member }, OWNER),
+        row("transfer", |h, _| Command::TransferOwnership { group: h.here(), user: user(&h.member) }, OWNER),
+        row("delete", |h, _| Command::DeleteGroup(h.here()),                        OWNER),
+        row("leave", |h, _| Command::LeaveGroup(h.here()),
+            [ABSENT, OK, OK, OK, OK, OK, OK, OK, Some(ReplyCode::OwnerMustTransfer)]),
+        row("type", |h, _| Command::Typing { conversation: h.group, stopped: false }, [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK]),
+    ]
+}
+
+impl Row {
+    /// The one who is invited is the column's stranger: for them it would be themselves.
+    fn on_somebody_else(mut self) -> Self {
+        self.expect[Who::Stranger as usize] = Some(ReplyCode::InvalidArgument);
+        self
+    }
+}
+
+#[tokio::test]
+async fn groups() {
+    let mut wrong = Vec::new();
+    for row in group_rows() {
+        for (who, expect) in WHO.into_iter().zip(row.expect) {
+            let house = House::build(row.policy, row.unlisted).await;
+            let command = (row.command)(&house, who);
+            let result = house.who(who).execute(command).await;
+            let got = result.as_ref().err().map(|error| error.code);
+            if got != expect {
+                wrong.push(format!("{} by {who:?}: {got:?} instead of {expect:?}", row.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// To whoever is outside, a group that is not for them and one that does not exist are the same, to the letter.
+#[tokio::test]
+async fn absent_and_forbidden_look_the_same() {
+    let house = House::build(JoinPolicy::Open, true).await;
+    let stranger = house.who(Who::Stranger);
+    for row in group_rows() {
+        let command = (row.command)(&house, Who::Stranger);
+        if row.name.starts_with("invite") {
+            continue;
+        }
+        let there = stranger.execute(command).await.unwrap_err();
+        let missing = ConversationId(999_999);
+        let nowhere = House {
+            group: missing,
+            engine: house.engine.clone(),
+            people: Vec::new(),
+            messages: house.messages.clone(),
+            member: house
+                .engine
+                .session(id(&house.member), house.member.caller().device)
+                .await
+                .unwrap(),
+            admin: house
+                .engine
+                .session(id(&house.admin), house.admin.caller().device)
+                .await
+                .unwrap(),
+            by_member: house.by_member,
+        };
+        let Some(command) = absent_twin(&row, &nowhere) else {
+            continue;
+        };
+        let absent = stranger.execute(command).await.unwrap_err();
+        assert_eq!(there, absent, "{}", row.name);
+    }
+}
+
+/// The same command about a group that does not exist, where it names nobody of the house.
+fn absent_twin(row: &Row, nowhere: &House) -> Option<Command> {
+    let names_people = ["answer who asked", "unban", "recall the owner's"];
+    (!names_people.contains(&row.name)).then(|| (row.command)(nowhere, Who::Stranger))
+}
+
+#[tokio::test]
+async fn finding_groups() {
+    for (unlisted, expect) in [
+        (false, [true; 9]),
+        (true, [false, false, false, true, true, true, true, true, true]),
+    ] {
+        let house = House::build(JoinPolicy::Open, unlisted).await;
+        for (who, expect) in WHO.into_iter().zip(expect) {
+            let find = |query: String| house.who(who).execute(Command::SearchGroups { query, limit: 10 });
+            let Ok(Outcome::Groups(by_id)) = find(house.group.to_string()).await else {
+                panic!("no groups");
+            };
+            assert_eq!(!by_id.is_empty(), expect, "by id, {who:?}, unlisted: {unlisted}");
+            let Ok(Outcome::Groups(by_name)) = find("hou".to_owned()).await else {
+                panic!("no groups");
+            };
+            assert_eq!(!by_name.is_empty(), !unlisted, "by name, {who:?}, unlisted: {unlisted}");
+        }
+    }
+}
+
+/// The columns of the users' table.
+#[derive(Clone, Copy, Debug)]
+enum Relation {
+    Stranger,
+    Friend,
+    Blocked,
+    Blocker,
+}
+
+const RELATIONS: [Relation; 4] = [
+    Relation::Stranger,
+    Relation::Friend,
+    Relation::Blocked,
+    Relation::Blocker,
+];
+
+/// Two users who have written to each other, and what they have become since.
+struct Street {
+    me: LocalSession,
+    them: LocalSession,
+    direct: ConversationId,
+    mine: Seq,
+    _engine: Engine,
+}
+
+impl Street {
+    async fn build(relation: Relation) -> Self {
+        let engine = engine().await;
+        let (me, them) = (person(&engine, "mona").await, person(&engine, "theo").await);
+        befriend(&me, &them).await;
+        let sent = me.send_text(direct(&them), "before").await.unwrap();
+        match relation {
+            Relation::Friend => {}
+            Relation::Stranger => drop(me.execute(Command::RemoveFriend(user(&them))).await.unwrap()),
+            Relation::Blocked => drop(them.execute(Command::Block(user(&me))).await.unwrap()),
+            Relation::Blocker => drop(me.execute(Command::Block(user(&them))).await.unwrap()),
+        }
+        Self {
+            direct: sent.conversation,
+            mine: sent.seq,
+            me,
+            them,
+            _engine: engine,
+        }
+    }
+
+    fn say(&self, content: DraftContent) -> Command {
+        Command::Send {
+            conversation: direct(&self.them),
+            draft: Draft {
+                client_message_id: ClientMessageId::random(),
+                content,
+            },
+        }
+    }
+}
+
+type UserRow = (&'static str, fn(&Street) -> Command, [Expect; 4]);
+
+#[rustfmt::skip]
+fn user_rows() -> Vec<UserRow> {
+    vec![
+        //                                                                                stranger friend blocked blocker
+        ("look up by name", |s| Command::GetUsers(vec![UserRef::Name(UserName::parse(&s.them.user().name).unwrap())]), [OK; 4]),
+        ("search", |_| Command::SearchUsers { query: "the".to_owned(), limit: 10 },        [OK; 4]),
+        ("list contacts", |_| Command::ListContacts,                                      [OK; 4]),
+        ("friend request", |s| Command::RequestFriend { user: user(&s.them), note: Note::default() }, [OK, OK, OK, NO]),
+        ("accept", |s| Command::AnswerFriend { user: user(&s.them), accept: true },       [ABSENT, OK, ABSENT, ABSENT]),
+        ("decline", |s| Command::AnswerFriend { user: user(&s.them), accept: false },     [ABSENT, ABSENT, ABSENT, ABSENT]),
+        ("send", |s| s.say(DraftContent::Message { text: text("x"), reply_to: None, mentions: Vec::new(), mention_all: false }),
+                                                                                          [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
+        ("edit", |s| s.say(DraftContent::Edit { target: s.mine, text: text("x") }),       [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
+        ("react", |s| s.say(DraftContent::React { target: s.mine, emoji: Emoji::new("👍").unwrap(), remove: false }),
+                                                                                          [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
+        ("recall own", |s| s.say(DraftContent::Recall { target: s.mine }),                [OK; 4]),
+        ("read", |s| Command::ReadHistory { conversation: direct(&s.them), page: everything() }, [OK; 4]),
+        ("see", |s| Command::GetConversation(direct(&s.them)),                            [OK; 4]),
+        ("type", |s| Command::Typing { conversation: s.direct, stopped: false },          [NO, OK, NO, NO]),
+        ("acknowledge", |s| Command::Acknowledge { conversation: s.direct, seq: s.mine }, [OK; 4]),
+        ("mark read", |s| Command::MarkRead { conversation: s.direct, seq: s.mine },      [OK; 4]),
+        ("block", |s| Command::Block(user(&s.them)),                                      [OK; 4]),
+        ("unblock", |s| Command::Unblock(user(&s.them)),                                  [OK; 4]),
+        ("unfriend", |s| Command::RemoveFriend(user(&s.them)),                            [OK; 4]),
+        ("revoke their device", |s| Command::RevokeDevice(s.them.caller().device),        [ABSENT; 4]),
+        ("revoke own device", |s| Command::RevokeDevice(s.me.caller().device),            [OK; 4]),
+        ("list devices", |_| Command::ListDevices,                                        [OK; 4]),
+        ("change password", |_| Command::ChangePassword { old: Secret::new(PASSWORD), new: Secret::new("another one") }, [OK; 4]),
+        ("change profile", |_| Command::UpdateProfile { display_name: None, direct_policy: None }, [OK; 4]),
+        ("set status", |_| Command::SetStatus(PresenceState::Idle),                       [OK; 4]),
+        ("log out", |_| Command::Logout,                                                  [OK; 4]),
+        ("make a group", |_| group_wish("new"),                                           [OK; 4]),
+        ("find groups", |_| Command::SearchGroups { query: "n".to_owned(), limit: 10 },   [OK; 4]),
+        ("list conversations", |_| Command::ListConversations,                            [OK; 4]),
+    ]
+}
+
+#[tokio::test]
+async fn users() {
+    let mut wrong = Vec::new();
+    for (name, command, expect) in user_rows() {
+        for (relation, expect) in RELATIONS.into_iter().zip(expect) {
+            let street = Street::build(relation).await;
+            let result = street.me.execute(command(&street)).await;
+            let got = result.as_ref().err().map(|error| error.code);
+            if got != expect {
+                wrong.push(format!("{name} as {relation:?}: {got:?} instead of {expect:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Nobody but the two can see a direct conversation, or tell it from one that does not exist.
+#[tokio::test]
+async fn a_third_sees_nothing_of_two() {
+    let street = Street::build(Relation::Friend).await;
+    let eve = person(&street._engine, "eve").await;
+    for conversation in [street.direct, ConversationId(999_999)] {
+        let conversation = ConversationRef::Id(conversation);
+        let read = Command::ReadHistory {
+            conversation: conversation.clone(),
+            page: everything(),
+        };
+        assert_eq!(code(eve.execute(read).await), ReplyCode::NotFound);
+        assert_eq!(
+            code(eve.execute(Command::GetConversation(conversation.clone())).await),
+            ReplyCode::NotFound
+        );
+        assert_eq!(code(eve.send_text(conversation, "x").await), ReplyCode::NotFound);
+    }
+    let inbox = street
+        .me
+        .conversations()
+        .iter()
+        .find(|info| info.view == ConversationView::Inbox);
+    let inbox = ConversationRef::Id(inbox.unwrap().id);
+    assert_eq!(code(eve.send_text(inbox.clone(), "x").await), ReplyCode::NotFound);
+    assert_eq!(code(street.me.send_text(inbox, "x").await), ReplyCode::Forbidden);
+}
+
+/// A stranger's and a blocked user's refusals are the same to the letter; so is what they see of a request.
+#[tokio::test]
+async fn a_block_does_not_show() {
+    let mut seen = Vec::new();
+    for relation in [Relation::Stranger, Relation::Blocked] {
+        let street = Street::build(relation).await;
+        let refused = street.me.send_text(direct(&street.them), "x").await.unwrap_err();
+        let request = Command::RequestFriend {
+            user: user(&street.them),
+            note: Note::default(),
+        };
+        let asked = street.me.execute(request).await.unwrap();
+        let Ok(Outcome::Contacts(contacts)) = street.me.execute(Command::ListContacts).await else {
+            panic!("no contacts");
+        };
+        let contacts: Vec<_> = contacts
+            .into_iter()
+            .map(|contact| (contact.state, contact.presence))
+            .collect();
+        seen.push((refused, asked, contacts));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn presence_is_for_friends() {
+    for (relation, expect) in RELATIONS
+        .into_iter()
+        .zip([None, Some(PresenceState::Online), None, None])
+    {
+        let street = Street::build(relation).await;
+        let Ok(Outcome::Contacts(contacts)) = street.me.execute(Command::ListContacts).await else {
+            panic!("no contacts");
+        };
+        assert_eq!(
+            contacts.first().and_then(|contact| contact.presence),
+            expect,
+            "{relation:?}"
+        );
+    }
+}
+
+/// Default deny, kept by hand: a new command needs a row.
+#[tokio::test]
+async fn every_command_has_a_row() {
+    let house = House::build(JoinPolicy::Open, false).await;
+    let street = Street::build(Relation::Friend).await;
+    let mut covered: HashSet<Kind> = HashSet::new();
+    covered.extend(group_rows().iter().map(|row| kind(&(row.command)(&house, Who::Member))));
+    covered.extend(user_rows().iter().map(|(_, command, _)| kind(&command(&street))));
+    let missing: Vec<_> = ALL.iter().filter(|kind| !covered.contains(kind)).collect();
+    assert!(missing.is_empty(), "no row for {missing:?}");
+}
+
+/// Whether a command changes something for which the login has to be the device's latest. Marks and status are soft: they are
+/// the user's own, and the session they come from is closed.
+fn is_fenced(kind: Kind) -> bool {
+    match kind {
+        Kind::Logout
+        | Kind::ChangePassword
+        | Kind::RevokeDevice
+        | Kind::UpdateProfile
+        | Kind::RequestFriend
+        | Kind::AnswerFriend
+        | Kind::RemoveFriend
+        | Kind::Block
+        | Kind::Unblock
+        | Kind::CreateGroup
+        | Kind::JoinGroup
+        | Kind::AnswerJoin
+        | Kind::InviteMember
+        | Kind::DeclineInvitation
+        | Kind::LeaveGroup
+        | Kind::DeleteGroup
+        | Kind::KickMember
+        | Kind::UnbanMember
+        | Kind::MuteMember
+        | Kind::SetRole
+        | Kind::TransferOwnership
+        | Kind::UpdateGroup
+        | Kind::Send => true,
+        Kind::ListDevices
+        | Kind::SetStatus
+        | Kind::SearchUsers
+        | Kind::GetUsers
+        | Kind::ListContacts
+        | Kind::SearchGroups
+        | Kind::ListMembers
+        | Kind::ListConversations
+        | Kind::GetConversation
+        | Kind::ReadHistory
+        | Kind::Acknowledge
+        | Kind::MarkRead
+        | Kind::Typing => false,
+    }
+}
+
+/// After a newer login of the device, and after it was revoked, nothing of the older session's has an effect.
+#[tokio::test]
+async fn every_change_is_fenced() {
+    let mut tried = HashSet::new();
+    for row in group_rows() {
+        for revoked in [false, true] {
+            let house = House::build(row.policy, row.unlisted).await;
+            let owner = house.who(Who::Owner).caller();
+            let command = (row.command)(&house, Who::Owner);
+            tried.extend(fenced_off(&house.engine, owner, command, revoked).await);
+        }
+    }
+    for (_, command, _) in user_rows() {
+        for revoked in [false, true] {
+            let street = Street::build(Relation::Friend).await;
+            let command = command(&street);
+            tried.extend(fenced_off(&street._engine, street.me.caller(), command, revoked).await);
+        }
+    }
+    let missing: Vec<_> = ALL
+        .iter()
+        .filter(|kind| is_fenced(**kind) && !tried.contains(*kind))
+        .collect();
+    assert!(missing.is_empty(), "not tried: {missing:?}");
+}
+
+async fn fenced_off(engine: &Engine, caller: Caller, command: Command, revoked: bool) -> Option<Kind> {
+    use crate::engine::Service;
+    let kind = kind(&command);
+    if !is_fenced(kind) {
+        return None;
+    }
+    if revoked {
+        let device = caller.device;
+        engine.execute(caller, Command::RevokeDevice(device)).await.unwrap();
+    }
+    let _newer = engine.session(caller.user, caller.device).await.unwrap();
+    let result = engine.execute(caller, command).await;
+    assert_eq!(result.map_err(|error| error.code), Err(ReplyCode::Fenced), "{kind:?}");
+    Some(kind)
+}

@@ -1,0 +1,190 @@
+//! A store that fails, hangs, or does not say what it did.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::support::*;
+use crate::engine::{Engine, EngineConfig, LocalSession};
+use crate::model::*;
+use crate::store::MemoryStore;
+use crate::testkit::store::FaultyStore;
+
+fn quick() -> EngineConfig {
+    let mut config = config();
+    config.request_deadline = Duration::from_millis(200);
+    config.breaker_pause = Duration::from_millis(20);
+    config
+}
+
+async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, LocalSession) {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
+    let alice = person(&engine, "alice").await;
+    alice.send_text(direct(&alice), "first").await.unwrap();
+    (engine, store, alice)
+}
+
+/// Sends until it is acknowledged, as a client library does.
+async fn insist(session: &LocalSession, draft: Draft) -> Appended {
+    loop {
+        match session.send(direct(session), draft.clone()).await {
+            Ok(appended) => return appended,
+            Err(error) => assert!(matches!(error.code, ReplyCode::TryAgain | ReplyCode::Busy), "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_found_again() {
+    let (_engine, store, alice) = faulty(config()).await;
+    store.fail_after_commit();
+    let sent = alice
+        .send_text(direct(&alice), "committed, but nobody says so")
+        .await
+        .unwrap();
+    assert_eq!((sent.seq, sent.duplicate), (Seq(2), true));
+    store.fail_before_commit();
+    let sent = alice.send_text(direct(&alice), "not committed").await.unwrap();
+    assert_eq!((sent.seq, sent.duplicate), (Seq(3), false));
+    store.fail_overloaded();
+    alice.send_text(direct(&alice), "overloaded").await.unwrap();
+    assert_eq!(history(&alice, direct(&alice)).await.events.len(), 4);
+    for seq in 1..=4 {
+        assert_eq!(
+            event(&alice, EventKind::Message).await.seq,
+            Seq(seq),
+            "and everybody is told"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_is_told() {
+    let (_engine, store, alice) = faulty(config()).await;
+    store.fail_full();
+    assert_eq!(code(alice.send_text(direct(&alice), "x").await), ReplyCode::TryAgain);
+    alice.send_text(direct(&alice), "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_outage_is_answered_in_time_and_overcome() {
+    let (engine, store, alice) = faulty(quick()).await;
+    store.set_unavailable(true);
+    let started = Instant::now();
+    let refused = alice.send_text(direct(&alice), "x").await.unwrap_err();
+    assert_eq!(refused.code, ReplyCode::TryAgain);
+    assert!(refused.retry_after.is_some());
+    for _ in 0..10 {
+        assert_eq!(code(alice.execute(Command::ListContacts).await), ReplyCode::TryAgain);
+    }
+    assert!(started.elapsed() < Duration::from_secs(2));
+    store.set_unavailable(false);
+    insist(&alice, draft("back")).await;
+    assert_eq!(texts(&history(&alice, direct(&alice)).await), ["first", "back"]);
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_given_up() {
+    let (engine, store, alice) = faulty(quick()).await;
+    let held = store.hold();
+    let sends = (0..20).map(|n| {
+        let alice = &alice;
+        async move { alice.send_text(direct(alice), &n.to_string()).await }
+    });
+    let started = Instant::now();
+    let answers = join_all(sends).await;
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Err(error) if error.code == ReplyCode::TryAgain))
+    );
+    assert!(started.elapsed() < Duration::from_secs(2));
+    drop(held);
+    insist(&alice, draft("back")).await;
+    engine.shutdown().await;
+}
+
+/// After a send whose outcome nobody knows nothing later overtakes its retry.
+#[tokio::test]
+async fn order_survives_an_outage() {
+    let (_engine, store, alice) = faulty(quick()).await;
+    let drafts: Vec<Draft> = (0..300).map(|n| draft(&n.to_string())).collect();
+    store.set_unavailable(true);
+    let answers = join_all(drafts.iter().map(|draft| alice.send(direct(&alice), draft.clone()))).await;
+    assert!(answers.iter().all(Result::is_err));
+    store.set_unavailable(false);
+    for draft in &drafts {
+        insist(&alice, draft.clone()).await;
+    }
+    let expected: Vec<String> = std::iter::once("first".to_owned())
+        .chain((0..300).map(|n| n.to_string()))
+        .collect();
+    assert_eq!(texts(&history(&alice, direct(&alice)).await), expected);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_busy() {
+    let mut config = config();
+    config.lane_drafts = 128;
+    let (_engine, store, alice) = faulty(config).await;
+    let held = store.hold();
+    let begun: Vec<_> = (0..1000)
+        .map(|n| {
+            alice.execute(Command::Send {
+                conversation: direct(&alice),
+                draft: draft(&n.to_string()),
+            })
+        })
+        .collect();
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    let (answers, ()) = tokio::join!(join_all(begun), release);
+    let busy = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(error) if error.code == ReplyCode::Busy))
+        .count();
+    let sent = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!(busy + sent, 1000);
+    assert!(busy > 0 && sent >= 128, "{busy} busy, {sent} sent");
+    assert_eq!(history(&alice, direct(&alice)).await.last_seq, Seq(1 + sent as u64));
+}
+
+#[tokio::test]
+async fn marks_outlast_an_outage() {
+    let (engine, store, alice) = faulty(quick()).await;
+    let conversation = info(&alice, direct(&alice)).await.id;
+    store.set_unavailable(true);
+    let acknowledge = Command::Acknowledge {
+        conversation,
+        seq: Seq(1),
+    };
+    alice.execute(acknowledge).await.unwrap();
+    assert_eq!(code(alice.execute(Command::ListContacts).await), ReplyCode::TryAgain);
+    store.set_unavailable(false);
+    let written = async {
+        loop {
+            if alice.execute(Command::ListContacts).await.is_ok() && info(&alice, direct(&alice)).await.cursor == Seq(1)
+            {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), written).await.unwrap();
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn logins_fail_closed() {
+    use crate::engine::Service;
+    let (engine, store, alice) = faulty(quick()).await;
+    store.set_unavailable(true);
+    let login = engine.login(Source::Local, login(id(&alice), DeviceId::random())).await;
+    assert_eq!(code(login), ReplyCode::TryAgain);
+}
