@@ -1,4 +1,55 @@
-//! An embeddable chat engine.
+//! An embeddable chat engine: accounts, friends, groups, durable and ordered messages, many devices, encrypted connections.
+//!
+//! A program assembles an [`Engine`](engine::Engine) on a [`Store`](store::Store) and has a chat system, with or without
+//! sockets:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use chat_core::engine::{Engine, Service};
+//! use chat_core::model::{ConversationRef, DeviceId, Registration, Secret, Source, UserName, UserRef};
+//! use chat_core::server::Server;
+//! use chat_core::store::MemoryStore; // chat_store_sqlite::SqliteStore, for messages that last
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
+//!
+//! // A session in this process, with the commands and events of a remote client: for bots, tests, desktop applications.
+//! let name = UserName::parse("alice")?;
+//! let wish = Registration { name, password: Secret::new("correct horse"), display_name: None };
+//! let alice = engine.register(Source::Local, wish).await?;
+//! let session = engine.session(alice.id, DeviceId::random()).await?;
+//! let sent = session.send_text(ConversationRef::Direct(UserRef::Id(alice.id)), "milk, bread").await?;
+//! assert_eq!(sent.seq.0, 1); // it is durable: an acknowledgement means that the store has committed
+//!
+//! // And the same engine for others, on a port. `sc1` and `tls` are the encrypted kinds.
+//! let server = Server::builder(engine.clone()).plain("127.0.0.1:0".parse()?).bind().await?;
+//! println!("listening on {:?}", server.addresses());
+//! server.drain(std::time::Duration::from_secs(10)).await;
+//! drop(session);
+//! engine.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way of a message
+//! [`transport`] (bytes) → [`secure`] (records) → [`codec`] (packets) → [`session`] (a state machine) → [`engine`] (commands) →
+//! [`store`] (commit) → [`router`] (who gets it) → outboxes. [`server`] drives it with tokio's tasks; [`client`] is the
+//! other side. What is pushed is a faster way to what a device would read from the log after its cursor.
+//!
+//! # Ports
+//! What an application may replace: [`store`] (what survives a restart), [`bus`] (node to node), [`cluster`] (nodes, presence),
+//! [`auth`] (who may log in), [`hooks`] (the application's rules), [`clock`]. Each states its contract; `testkit` has the
+//! contracts as code.
+//!
+//! # Features
+//! | feature | adds |
+//! |---|---|
+//! | `tls` | TLS 1.3 listeners and clients; the caller names the crypto provider |
+//! | `testkit` | conformance suites for backends, stores and buses that fail on demand, a raw protocol peer |
+//!
+//! There is no global state: no logger, signal handler, runtime or crypto provider is installed, and several engines and
+//! servers live in one process.
 
 pub mod auth;
 pub mod bus;

@@ -1,0 +1,130 @@
+//! A store of one's own, here one that wraps another and counts commits. It passes the conformance suite, as every store has to.
+//! `cargo run -p chat-core --example custom_store`; its test runs with `cargo test -p chat-core --example custom_store`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chat_core::async_trait;
+use chat_core::engine::{Engine, Service};
+use chat_core::model::{
+    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, ConversationRef, Device,
+    DeviceId, Event, Member, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName, UserRef,
+};
+use chat_core::store::{
+    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Head, MemoryStore, MessageStore, SentEvent,
+    Store, StoreError, Unit,
+};
+
+/// Counts what is committed.
+#[derive(Debug)]
+struct CountingStore<S> {
+    inner: S,
+    commits: AtomicU64,
+}
+
+#[async_trait]
+impl<S: Store> Store for CountingStore<S> {
+    async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
+        self.inner.transact(unit).await?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.inner.epoch().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+/// Passes reads on as they are.
+macro_rules! forward {
+    ($($trait:ident { $(fn $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)* })*) => {
+        $(#[async_trait]
+        impl<S: Store> $trait for CountingStore<S> {
+            $(async fn $name(&self, $($argument: $type),*) -> Result<$output, StoreError> {
+                self.inner.$name($($argument),*).await
+            })*
+        })*
+    };
+}
+
+forward! {
+    AccountStore {
+        fn account(id: UserId) -> Option<Account>;
+        fn account_by_name(name: &str) -> Option<Account>;
+        fn accounts(ids: &[UserId]) -> Vec<Account>;
+        fn search_accounts(prefix: &str, limit: u32) -> Vec<Account>;
+        fn device(user: UserId, device: DeviceId) -> Option<Device>;
+        fn devices(user: UserId) -> Vec<Device>;
+    }
+    ContactStore {
+        fn contact(owner: UserId, peer: UserId) -> Option<Contact>;
+        fn contacts(owner: UserId) -> Vec<Contact>;
+        fn friends(owner: UserId) -> Vec<UserId>;
+    }
+    ConversationStore {
+        fn conversation(id: ConversationId) -> Option<Conversation>;
+        fn conversation_of_kind(kind: &ConversationKind) -> Option<ConversationId>;
+        fn group_by_name(name: &str) -> Option<ConversationId>;
+        fn search_groups(prefix: &str, limit: u32) -> Vec<Conversation>;
+        fn heads(user: UserId, device: DeviceId) -> Vec<Head>;
+        fn head(user: UserId, device: DeviceId, id: ConversationId) -> Option<Head>;
+        fn member(id: ConversationId, user: UserId) -> Option<Member>;
+        fn members(id: ConversationId, after: UserId, limit: u32) -> Vec<Member>;
+        fn last_seqs(ids: &[ConversationId]) -> Vec<(ConversationId, Seq, Seq)>;
+    }
+    MessageStore {
+        fn events_for(reader: UserId, conversation: ConversationId, page: Page) -> Option<EventPage>;
+        fn events(conversation: ConversationId, first: Seq, last: Seq, max_events: u32) -> Vec<Event>;
+        fn events_at(conversation: ConversationId, seqs: &[Seq]) -> Vec<Event>;
+        fn find_sent(sender: UserId, ids: &[ClientMessageId]) -> Vec<SentEvent>;
+    }
+    CursorStore {
+        fn advance_cursors(moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> ();
+        fn advance_reads(moves: &[(UserId, ConversationId, Seq)]) -> ();
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let store = Arc::new(CountingStore {
+        inner: MemoryStore::new(),
+        commits: AtomicU64::new(0),
+    });
+    let engine = Engine::builder(store.clone()).build().await?;
+    let name = UserName::parse("alice")?;
+    let registration = Registration {
+        name,
+        password: Secret::new("correct horse"),
+        display_name: None,
+    };
+    let alice = engine.register(Source::Local, registration).await?.id;
+    let session = engine.session(alice, DeviceId::random()).await?;
+    session
+        .send_text(ConversationRef::Direct(UserRef::Id(alice)), "milk, bread")
+        .await?;
+    drop(session);
+    engine.shutdown().await;
+    println!("{} commits", store.commits.load(Ordering::Relaxed));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn fresh() -> (CountingStore<MemoryStore>, ()) {
+        (
+            CountingStore {
+                inner: MemoryStore::new(),
+                commits: AtomicU64::new(0),
+            },
+            (),
+        )
+    }
+
+    chat_core::store_conformance!(fresh());
+}

@@ -1,0 +1,71 @@
+//! Rules of an application: a message with a forbidden word is refused before it is stored, a shouted one is lowered, and what was
+//! committed is counted. `cargo run -p chat-core --example hooks`
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chat_core::async_trait;
+use chat_core::engine::{Engine, Service};
+use chat_core::hooks::{Hooks, Verdict};
+use chat_core::model::{
+    Caller, ConversationId, ConversationRef, DeviceId, Draft, DraftContent, Event, MessageText, Registration, Secret,
+    Source, UserName, UserRef,
+};
+use chat_core::store::MemoryStore;
+
+#[derive(Debug, Default)]
+struct HouseRules {
+    committed: AtomicUsize,
+}
+
+#[async_trait]
+impl Hooks for HouseRules {
+    async fn before_append(&self, _sender: Caller, _conversation: ConversationId, mut draft: Draft) -> Verdict<Draft> {
+        if let DraftContent::Message { text, .. } = &mut draft.content {
+            if text.as_str().contains("spam") {
+                return Verdict::refuse("no advertisements here");
+            }
+            let is_shouted = text
+                .as_str()
+                .chars()
+                .filter(|c| c.is_alphabetic())
+                .all(char::is_uppercase);
+            if is_shouted && let Ok(lowered) = MessageText::new(text.as_str().to_lowercase()) {
+                *text = lowered;
+            }
+        }
+        Verdict::Allow(draft)
+    }
+
+    async fn on_committed(&self, events: &[Event]) {
+        self.committed.fetch_add(events.len(), Ordering::Relaxed);
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let rules = Arc::new(HouseRules::default());
+    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+        .hooks(rules.clone())
+        .build()
+        .await?;
+    let name = UserName::parse("alice")?;
+    let registration = Registration {
+        name,
+        password: Secret::new("correct horse"),
+        display_name: None,
+    };
+    let alice = engine.register(Source::Local, registration).await?.id;
+    let session = engine.session(alice, DeviceId::random()).await?;
+    let notes = ConversationRef::Direct(UserRef::Id(alice));
+
+    let refused = session.send_text(notes.clone(), "buy spam").await;
+    println!("refused: {}", refused.expect_err("the rules forbid it"));
+    let kept = session.send_text(notes, "GOOD MORNING").await?;
+    println!("kept, in a lower voice, as number {}", kept.seq);
+
+    drop(session);
+    engine.shutdown().await;
+    println!("committed events: {}", rules.committed.load(Ordering::Relaxed));
+    Ok(())
+}
