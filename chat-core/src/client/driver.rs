@@ -396,14 +396,15 @@ impl Driver {
                     outcome,
                 } => {
                     settled.push(id);
-                    if let Some(waiting) = self.waits.sends.remove(&id) {
-                        let _ = waiting.send(outcome.clone()); // nobody waits any more
+                    let waiting = self.waits.sends.remove(&id);
+                    let told = waiting.is_some_and(|waiting| waiting.send(outcome.clone()).is_ok());
+                    if !told {
+                        self.machine.note(ClientEvent::Settled {
+                            id,
+                            conversation,
+                            outcome,
+                        });
                     }
-                    self.machine.note(ClientEvent::Settled {
-                        id,
-                        conversation,
-                        outcome,
-                    });
                 }
                 Action::Finish { token, result } => {
                     if let Some(waiting) = self.waits.commands.remove(&token) {

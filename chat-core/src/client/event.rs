@@ -84,7 +84,7 @@ pub enum ClientEvent {
         /// What they are now.
         state: PresenceState,
     },
-    /// A message of this device's outbox came to its end; also of those that an earlier run had queued.
+    /// A message of the outbox came to its end, and nobody waits for it: its handle was dropped, or an earlier run had queued it.
     Settled {
         /// Its idempotency key.
         id: ClientMessageId,

@@ -65,15 +65,15 @@ impl SendHandle {
         self.id
     }
 
-    /// Waits for the outcome.
+    /// Waits for the outcome, which comes once.
     ///
     /// # Errors
     /// [`ClientError::Closed`]: the client ended before. The message is still in the outbox, for another run.
     ///
     /// # Cancel safety
-    /// Dropping the future loses the outcome, not the message.
-    pub async fn outcome(self) -> Result<SendOutcome, ClientError> {
-        self.outcome.await.map_err(|_| ClientError::Closed)
+    /// Dropping the future loses nothing.
+    pub async fn outcome(&mut self) -> Result<SendOutcome, ClientError> {
+        (&mut self.outcome).await.map_err(|_| ClientError::Closed)
     }
 }
 

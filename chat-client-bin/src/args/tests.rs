@@ -1,0 +1,102 @@
+//! What the command line means.
+
+use clap::CommandFactory as _;
+
+use super::messages::Target;
+use super::*;
+use chat_core::model::{ConversationId, ConversationRef, Seq, UserId, UserRef};
+
+fn parse(line: &str) -> Result<Args, clap::Error> {
+    Args::try_parse_from(std::iter::once("chat-client").chain(line.split_whitespace()))
+}
+
+fn words<'a>(target: &Target, words: &'a [String]) -> (String, Vec<&'a str>) {
+    let (conversation, rest) = target.split(words).unwrap();
+    let name = match conversation {
+        ConversationRef::Direct(UserRef::Name(name)) => name.to_string(),
+        ConversationRef::Group(name) => format!("#{name}"),
+        other => format!("{other:?}"),
+    };
+    (name, rest.iter().map(String::as_str).collect())
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn a_message_goes_to_a_user_or_a_group() {
+    let send = |line: &str| match parse(line).unwrap().command {
+        Some(Command::Send(send)) => send,
+        other => panic!("{other:?}"),
+    };
+    let direct = send("send bob hello there");
+    assert_eq!(
+        words(&direct.target, &direct.words),
+        ("bob".into(), vec!["hello", "there"])
+    );
+    let group = send("send --group rust hi");
+    assert_eq!(words(&group.target, &group.words), ("#rust".into(), vec!["hi"]));
+    let lines = send("send bob -");
+    assert_eq!(words(&lines.target, &lines.words), ("bob".into(), vec!["-"]));
+    assert!(parse("send").is_err());
+}
+
+#[test]
+fn global_options_stand_anywhere() {
+    for line in [
+        "--server a:1 --server b:2 --json --user bob --profile p --plain whoami",
+        "whoami --server a:1,b:2 --json --user bob --profile p --plain",
+    ] {
+        let args = parse(line).unwrap();
+        assert_eq!(args.global.server, ["a:1", "b:2"]);
+        assert!(args.global.json && args.global.plain);
+        assert_eq!(args.global.user.as_deref(), Some("bob"));
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for line in [
+        "--plain --tls whoami",
+        "--pin nonsense whoami",
+        "listen --count 0",
+        "listen --timeout soon",
+        "history bob --after 1 --before 2",
+        "search users",
+        "group kick rust",
+        "group role rust bob owner",
+        "friend add",
+        "unheard-of",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn no_command_is_interactive() {
+    assert!(parse("--user bob").unwrap().command.is_none());
+}
+
+#[test]
+fn users_and_groups_by_name_or_id() {
+    assert_eq!(user_ref("42").unwrap(), UserRef::Id(UserId(42)));
+    assert!(matches!(user_ref("小明").unwrap(), UserRef::Name(_)));
+    assert!(user_ref("no way").is_err());
+    assert_eq!(group_ref("#7").unwrap(), ConversationRef::Id(ConversationId(7)));
+    assert!(matches!(group_ref("C++ 学习").unwrap(), ConversationRef::Group(_)));
+    assert_eq!(seq("#7").unwrap(), Seq(7));
+    assert!(seq("0").is_err() && seq("x").is_err());
+}
+
+#[test]
+fn durations_have_units() {
+    assert_eq!(duration("90"), Ok(90_000));
+    assert_eq!(duration("10m"), Ok(600_000));
+    assert_eq!(duration("2h"), Ok(7_200_000));
+    assert_eq!(duration("0"), Ok(0));
+    for wrong in ["", "m", "1w", "-5", "99999999999999999999d"] {
+        assert!(duration(wrong).is_err(), "{wrong}");
+    }
+}

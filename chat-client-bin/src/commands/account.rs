@@ -1,0 +1,91 @@
+//! register, login, logout, whoami, passwd, account.
+
+use std::path::PathBuf;
+
+use chat_core::client::{Client, ClientError, Receive};
+use chat_core::model::{CloseCode, Command, DisplayName};
+
+use crate::args::Global;
+use crate::failure::Failure;
+use crate::output::{DoneLine, Output, WhoLine};
+use crate::secrets;
+use crate::session::{How, Session};
+
+pub(super) async fn register(
+    global: &Global,
+    display_name: Option<String>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    if global.user.is_none() {
+        return Err(Failure::usage("give the wanted name with --user NAME"));
+    }
+    let display_name = parse_display_name(display_name)?;
+    log_in(global, How::Register(display_name), output).await
+}
+
+pub(super) async fn login(global: &Global, output: &mut Output) -> Result<(), Failure> {
+    log_in(global, How::WithPassword, output).await
+}
+
+async fn log_in(global: &Global, how: How, output: &mut Output) -> Result<(), Failure> {
+    let session = Session::connect(global, how, Receive::Nothing, output).await?;
+    let done = whoami(&session, output);
+    session.finish().await;
+    done
+}
+
+pub(super) fn whoami(session: &Session, output: &mut Output) -> Result<(), Failure> {
+    let device = session.client.device().to_string();
+    output.print(&WhoLine::new(&session.me()?, device, session.server()))
+}
+
+pub(super) async fn logout(client: &Client, output: &mut Output) -> Result<(), Failure> {
+    match client.execute(Command::Logout).await {
+        // The session may be gone before its last answer.
+        Ok(_) | Err(ClientError::Ended(CloseCode::LoggedOut) | ClientError::Interrupted) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // The token is forgotten when the server says so; it may be slow to.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), ended(client)).await;
+    output.print(&DoneLine::new("logout", "logged out"))
+}
+
+async fn ended(client: &Client) {
+    if let Some(mut events) = client.events() {
+        while events.next().await.is_some() {}
+    }
+}
+
+pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut Output) -> Result<(), Failure> {
+    let old = secrets::given(global.password_file.as_deref(), "CHAT_PASSWORD")?;
+    let old = old.map_or_else(|| secrets::ask("Present password", false), Ok)?;
+    let new = secrets::given(file.as_deref(), "CHAT_NEW_PASSWORD")?;
+    let new = new.map_or_else(|| secrets::ask("New password", true), Ok)?;
+    let session = Session::connect(global, How::AsIs, Receive::Nothing, output).await?;
+    let changed = session.client.execute(Command::ChangePassword { old, new }).await;
+    session.finish().await;
+    changed?;
+    output.print(&DoneLine::new(
+        "passwd",
+        "the password is changed, other devices are logged out",
+    ))
+}
+
+pub(super) async fn update(
+    client: &Client,
+    display_name: Option<String>,
+    direct: Option<impl Into<chat_core::model::DirectPolicy>>,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let command = Command::UpdateProfile {
+        display_name: parse_display_name(display_name)?,
+        direct_policy: direct.map(Into::into),
+    };
+    client.execute(command).await?;
+    output.print(&DoneLine::new("account", "changed"))
+}
+
+fn parse_display_name(text: Option<String>) -> Result<Option<DisplayName>, Failure> {
+    text.map(|text| DisplayName::parse(&text).map_err(Failure::usage))
+        .transpose()
+}

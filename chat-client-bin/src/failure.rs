@@ -1,0 +1,174 @@
+//! Why a command ends badly, and the exit code that says so to scripts.
+//!
+//! | code | kind | meaning |
+//! |---|---|---|
+//! | 1 | `refused`, `failed` | the server refused it, or it failed |
+//! | 2 | `usage` | the command line, or a name or text on it, is wrong |
+//! | 69 | `unreachable` | no server can be reached; nothing was done |
+//! | 74 | `storage` | the profile cannot be read or written |
+//! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the message is in the outbox and goes out with the next run |
+//! | 76 | `wrong_key`, `protocol` | the server is not the one it should be, or breaks the protocol |
+//! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere |
+
+use std::fmt;
+use std::io;
+
+use chat_core::client::{ClientError, ClientStoreError};
+use chat_core::model::ReplyCode;
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    pub(crate) text: String,
+    /// The server's reply code.
+    pub(crate) code: Option<u32>,
+}
+
+/// Sorts of failures, by what a script would do about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Refused,
+    Failed,
+    Usage,
+    Unreachable,
+    Storage,
+    Temporary,
+    Queued,
+    Unknown,
+    Timeout,
+    WrongKey,
+    Protocol,
+    Auth,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Unreachable => "unreachable",
+            Self::Storage => "storage",
+            Self::Temporary => "temporary",
+            Self::Queued => "queued",
+            Self::Unknown => "unknown",
+            Self::Timeout => "timeout",
+            Self::WrongKey => "wrong_key",
+            Self::Protocol => "protocol",
+            Self::Auth => "auth",
+        }
+    }
+
+    const fn exit_code(self) -> u8 {
+        match self {
+            Self::Refused | Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 69,
+            Self::Storage => 74,
+            Self::Temporary | Self::Queued | Self::Unknown | Self::Timeout => 75,
+            Self::WrongKey | Self::Protocol => 76,
+            Self::Auth => 77,
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            code: None,
+        }
+    }
+
+    /// The command line is wrong.
+    pub(crate) fn usage(text: impl fmt::Display) -> Self {
+        Self::new(Kind::Usage, text.to_string())
+    }
+
+    pub(crate) const fn exit_code(&self) -> u8 {
+        self.kind.exit_code()
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let text = error.to_string();
+        let kind = match &error {
+            ClientError::Unreachable(_) => Kind::Unreachable,
+            ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
+            ClientError::Refused(failure) => refused(failure.code()),
+            ClientError::NoCredentials | ClientError::Ended(_) => Kind::Auth,
+            ClientError::Interrupted => Kind::Unknown,
+            ClientError::Protocol(_) => Kind::Protocol,
+            ClientError::OutboxFull(_) => Kind::Temporary,
+            ClientError::Store(error) => stored(error),
+            ClientError::Timeout => Kind::Timeout,
+            _ => Kind::Failed,
+        };
+        let code = match &error {
+            ClientError::Refused(failure) => Some(failure.number()),
+            _ => None,
+        };
+        Self { kind, text, code }
+    }
+}
+
+fn refused(code: Option<ReplyCode>) -> Kind {
+    match code {
+        Some(
+            ReplyCode::BadCredentials
+            | ReplyCode::SessionExpired
+            | ReplyCode::AccountDisabled
+            | ReplyCode::LoggedInElsewhere
+            | ReplyCode::TooManyDevices
+            | ReplyCode::Fenced
+            | ReplyCode::NotLoggedIn,
+        ) => Kind::Auth,
+        Some(ReplyCode::Throttled | ReplyCode::TryAgain | ReplyCode::Busy | ReplyCode::ShuttingDown) => Kind::Temporary,
+        _ => Kind::Refused,
+    }
+}
+
+fn stored(error: &ClientStoreError) -> Kind {
+    match error {
+        ClientStoreError::InUse(_) => Kind::Temporary,
+        _ => Kind::Storage,
+    }
+}
+
+impl From<ClientStoreError> for Failure {
+    fn from(error: ClientStoreError) -> Self {
+        Self::new(stored(&error), error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(Kind::Failed, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_core::codec;
+    use chat_core::model::CloseCode;
+
+    use super::*;
+
+    #[test]
+    fn scripts_can_tell_what_happened() {
+        let code = |error: ClientError| Failure::from(error).exit_code();
+        let refused = |code| ClientError::Refused(codec::Failure::new(code, "no"));
+        assert_eq!(code(ClientError::Unreachable("x".into())), 69);
+        assert_eq!(code(refused(ReplyCode::NotFound)), 1);
+        assert_eq!(code(refused(ReplyCode::BadCredentials)), 77);
+        assert_eq!(code(refused(ReplyCode::Throttled)), 75);
+        assert_eq!(code(ClientError::NoCredentials), 77);
+        assert_eq!(code(ClientError::Ended(CloseCode::Replaced)), 77);
+        assert_eq!(code(ClientError::Interrupted), 75);
+        assert_eq!(code(ClientStoreError::InUse("x".into()).into()), 75);
+        assert_eq!(Failure::usage("x").exit_code(), 2);
+    }
+}

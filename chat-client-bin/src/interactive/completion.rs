@@ -1,0 +1,85 @@
+//! What Tab offers: commands, and after them names or groups.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::command::{Completes, USAGES};
+
+/// Names that are known; shared with the thread that reads the terminal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    inner: Arc<Mutex<Names>>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    users: Vec<String>,
+    groups: Vec<String>,
+}
+
+impl Known {
+    pub(super) fn add_user(&self, name: &str) {
+        add(
+            &mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).users,
+            name,
+        );
+    }
+
+    pub(super) fn add_group(&self, name: &str) {
+        add(
+            &mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).groups,
+            name,
+        );
+    }
+
+    /// Where the completed part begins in `line`, and what it may become.
+    pub(super) fn complete(&self, line: &str) -> (usize, Vec<String>) {
+        let Some((command, argument)) = line.split_once(' ') else {
+            let commands = USAGES
+                .iter()
+                .map(|usage| usage.name)
+                .filter(|name| line.starts_with('/') && name.starts_with(line));
+            return (0, commands.map(|name| format!("{name} ")).collect());
+        };
+        let completes = USAGES
+            .iter()
+            .find(|usage| usage.name == command)
+            .map(|usage| usage.completes);
+        let names = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidates = match completes {
+            Some(Completes::Users) if !argument.contains(' ') => &names.users,
+            Some(Completes::Groups) => &names.groups,
+            _ => return (line.len(), Vec::new()),
+        };
+        let begun = argument.to_lowercase();
+        let matching = candidates.iter().filter(|name| name.to_lowercase().starts_with(&begun));
+        (command.len() + 1, matching.cloned().collect())
+    }
+}
+
+fn add(names: &mut Vec<String>, name: &str) {
+    if let Err(at) = names.binary_search_by(|known| known.as_str().cmp(name)) {
+        names.insert(at, name.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_commands_and_what_follows_them() {
+        let known = Known::default();
+        ["bob", "bea", "小明", "bob"]
+            .iter()
+            .for_each(|name| known.add_user(name));
+        known.add_group("Rust 学习");
+        assert_eq!(known.complete("/his"), (0, vec!["/history ".to_owned()]));
+        assert_eq!(known.complete("/dm b"), (4, vec!["bea".to_owned(), "bob".to_owned()]));
+        assert_eq!(known.complete("/dm 小"), (4, vec!["小明".to_owned()]));
+        assert_eq!(known.complete("/join rust"), (6, vec!["Rust 学习".to_owned()]));
+        assert_eq!(known.complete("/join Rust 学"), (6, vec!["Rust 学习".to_owned()]));
+        assert!(known.complete("/dm bob b").1.is_empty());
+        assert!(known.complete("hel").1.is_empty());
+        assert!(known.complete("/list b").1.is_empty());
+    }
+}

@@ -1,0 +1,148 @@
+//! The lines that programs read.
+
+use bytes_of::event;
+use chat_core::model::{EventBody, Message, Role, Seq, Timestamp, UserId};
+
+use super::*;
+
+/// Events as a server would store them.
+mod bytes_of {
+    use chat_core::codec::body;
+    use chat_core::model::{ConversationId, Event, EventBody, EventId, HistoryEvent, Seq, Timestamp, UserId};
+
+    pub(super) fn event(body: &EventBody) -> HistoryEvent {
+        HistoryEvent {
+            event: Event {
+                conversation: ConversationId(3),
+                seq: Seq(7),
+                id: EventId([0xab; 16]),
+                sender: UserId(1),
+                device: None,
+                client_message_id: None,
+                fingerprint: 0,
+                time: Timestamp(1_790_000_000_000),
+                kind: body.kind(),
+                target: body.target(),
+                message_count: 1,
+                edited_seq: None,
+                recalled_seq: None,
+                body: body::encode(body),
+            },
+            edited_text: None,
+        }
+    }
+}
+
+fn info(view: ConversationView) -> ConversationInfo {
+    ConversationInfo {
+        id: chat_core::model::ConversationId(3),
+        view,
+        role: Role::Member,
+        first_seq: Seq(1),
+        last_seq: Seq(7),
+        cursor: Seq(0),
+        read_seq: Seq(0),
+        unread: 0,
+        mentions: 0,
+        peer_delivered_seq: Seq(0),
+        peer_read_seq: Seq(0),
+        last_time: Timestamp(0),
+        members_version: Seq(0),
+        active: true,
+    }
+}
+
+fn direct() -> ConversationInfo {
+    info(ConversationView::Direct(chat_core::model::UserInfo {
+        id: UserId(2),
+        name: "bob".into(),
+        display_name: "Bob".into(),
+        direct_policy: None,
+    }))
+}
+
+fn line(body: &EventBody) -> EventLine {
+    let names = Names::from([(UserId(1), "alice".to_owned()), (UserId(2), "bob".to_owned())]);
+    EventLine::new(&direct(), &event(body), body, &names)
+}
+
+fn message(text: &str) -> EventBody {
+    EventBody::Message(Message {
+        text: text.into(),
+        ..Message::default()
+    })
+}
+
+#[test]
+fn a_message_is_what_scripts_were_promised() {
+    let json = serde_json::to_string(&line(&message("hi"))).unwrap();
+    assert_eq!(
+        json,
+        r#"{"event":"message","conversation":{"direct":"bob"},"seq":7,"id":"abababab-abab-abab-abab-abababababab","from":"alice","time_ms":1790000000000,"text":"hi"}"#
+    );
+}
+
+#[test]
+fn places_have_their_names() {
+    assert_eq!(
+        serde_json::to_string(&Place::Group("rust".into())).unwrap(),
+        r#"{"group":"rust"}"#
+    );
+    assert_eq!(serde_json::to_string(&Place::Inbox(true)).unwrap(), r#"{"inbox":true}"#);
+}
+
+#[test]
+fn what_belongs_to_a_message_is_beside_it() {
+    let body = EventBody::Message(Message {
+        text: "@bob old".into(),
+        reply_to: Some(Seq(3)),
+        mentions: vec![UserId(2), UserId(9)],
+        mention_all: true,
+    });
+    let mut found = event(&body);
+    found.event.edited_seq = Some(Seq(8));
+    found.edited_text = Some("@bob new".into());
+    let names = Names::from([(UserId(1), "alice".to_owned()), (UserId(2), "bob".to_owned())]);
+    let json = serde_json::to_value(EventLine::new(&direct(), &found, &body, &names)).unwrap();
+    assert_eq!(json["text"], "@bob new");
+    assert_eq!(json["reply_to"], 3);
+    assert_eq!(json["mentions"], serde_json::json!(["bob", "#9"]));
+    assert_eq!(json["mention_all"], true);
+    assert_eq!(json["edited_seq"], 8);
+}
+
+#[test]
+fn other_events_say_what_happened() {
+    let json = |body: &EventBody| serde_json::to_value(line(body)).unwrap();
+    let kicked = json(&EventBody::MemberKicked {
+        user: UserId(2),
+        banned: true,
+    });
+    assert_eq!(
+        (&kicked["event"], &kicked["user"], &kicked["banned"]),
+        (&"member_kicked".into(), &"bob".into(), &true.into())
+    );
+    let asked = json(&EventBody::FriendRequested {
+        from: UserId(2),
+        note: "hey".into(),
+    });
+    assert_eq!(
+        (&asked["event"], &asked["user"], &asked["note"]),
+        (&"friend_requested".into(), &"bob".into(), &"hey".into())
+    );
+    assert_eq!(json(&EventBody::Unknown)["event"], "unknown");
+    assert!(json(&EventBody::GroupDeleted).get("text").is_none());
+}
+
+#[test]
+fn people_get_one_harmless_line() {
+    let text = line(&message("\u{1b}[31mred\n2026-01-01 bob #8 bob: forged")).text(Style::PLAIN);
+    assert_eq!(
+        text,
+        "2026-09-21 14:13 bob #7 alice: \\u{1b}[31mred\n    2026-01-01 bob #8 bob: forged"
+    );
+    assert_eq!(
+        line(&EventBody::Recall { target: Seq(3) }).text(Style::PLAIN),
+        "2026-09-21 14:13 bob #7 * alice took #3 back"
+    );
+}

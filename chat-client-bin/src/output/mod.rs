@@ -1,0 +1,104 @@
+//! What is printed: JSON for programs, text for people. Results go to stdout, everything else to stderr.
+
+mod event;
+mod shapes;
+mod style;
+mod time;
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use chat_core::client::FirstContact;
+use chat_core::model::sanitize_for_terminal;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::failure::{Failure, Kind};
+
+pub(crate) use event::{EventLine, Names, Place, users_in};
+pub(crate) use shapes::{
+    ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
+};
+pub(crate) use style::{Style, pad};
+pub(crate) use time::{clock, day};
+
+/// Something to print: an object for programs, words for people.
+pub(crate) trait Show: Serialize {
+    /// The words. Text of other people is harmless in them.
+    fn text(&self, style: Style) -> String;
+}
+
+/// Where output goes, and in which form.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+    style: Style,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self {
+            json,
+            style: Style::of_stdout(),
+        }
+    }
+
+    /// How to colour text on stdout.
+    pub(crate) const fn style(&self) -> Style {
+        self.style
+    }
+
+    /// Prints one result; it has left the process when this returns.
+    pub(crate) fn print(&mut self, line: &impl Show) -> Result<(), Failure> {
+        let text = if self.json {
+            to_json(line)
+        } else {
+            line.text(self.style)
+        };
+        let mut out = io::stdout().lock();
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        written.map_err(|error| Failure::new(Kind::Failed, format!("the output cannot be written: {error}")))
+    }
+
+    /// Tells people something on stderr, programs nothing.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.json {
+            eprintln!("{}", sanitize_for_terminal(text));
+        }
+    }
+
+    /// Says on stderr what went wrong.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json {
+            let mut error = json!({"kind": failure.kind.name(), "text": failure.text});
+            if let Some(code) = failure.code {
+                error["code"] = code.into();
+            }
+            eprintln!("{}", json!({ "error": error }));
+        } else {
+            eprintln!("chat-client: {}", sanitize_for_terminal(&failure.text));
+        }
+    }
+
+    /// Prints the key of a server that is met for the first time.
+    pub(crate) fn first_contact(&self) -> FirstContact {
+        let json = self.json;
+        Arc::new(move |host, key| {
+            if json {
+                eprintln!(
+                    "{}",
+                    json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}})
+                );
+            } else {
+                let host = sanitize_for_terminal(host);
+                eprintln!(
+                    "chat-client: first contact with {host}; its key is {key}\nCompare it with what the server printed. It is pinned from now on."
+                );
+            }
+        })
+    }
+}
+
+fn to_json(line: &impl Serialize) -> String {
+    serde_json::to_string(line).expect("the shapes have string keys and no failing parts")
+}

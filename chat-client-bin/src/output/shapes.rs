@@ -1,0 +1,365 @@
+//! Everything that is printed besides entries of logs. docs/client.md shows each.
+
+use chat_core::model::{
+    Appended, ClientMessageId, ContactInfo, ContactState, ConversationInfo, DeviceInfo, DirectPolicy, GroupInfo,
+    MemberInfo, MemberState, PresenceState, UserInfo, sanitize_for_terminal,
+};
+use serde::Serialize;
+
+use super::event::{Place, policy_name, role_name};
+use super::{Show, Style, clock, pad};
+
+/// A command was done, and there is nothing else to say.
+#[derive(Debug, Serialize)]
+pub(crate) struct DoneLine {
+    done: &'static str,
+    #[serde(skip)]
+    words: String,
+}
+
+impl DoneLine {
+    pub(crate) fn new(done: &'static str, words: impl Into<String>) -> Self {
+        Self {
+            done,
+            words: words.into(),
+        }
+    }
+}
+
+impl Show for DoneLine {
+    fn text(&self, _: Style) -> String {
+        sanitize_for_terminal(&self.words).into_owned()
+    }
+}
+
+/// A message, edit, recall or reaction was stored.
+#[derive(Debug, Serialize)]
+pub(crate) struct SentLine {
+    event: &'static str,
+    conversation: Place,
+    seq: u64,
+    id: String,
+    client_message_id: String,
+    time_ms: i64,
+}
+
+impl SentLine {
+    pub(crate) fn new(conversation: Place, id: ClientMessageId, appended: &Appended) -> Self {
+        Self {
+            event: "sent",
+            conversation,
+            seq: appended.seq.0,
+            id: appended.event_id.to_string(),
+            client_message_id: id.to_string(),
+            time_ms: appended.time.0,
+        }
+    }
+}
+
+impl Show for SentLine {
+    fn text(&self, _: Style) -> String {
+        self.seq.to_string()
+    }
+}
+
+/// A user.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct UserLine {
+    id: u64,
+    name: String,
+    display_name: String,
+}
+
+impl From<&UserInfo> for UserLine {
+    fn from(user: &UserInfo) -> Self {
+        Self {
+            id: user.id.0,
+            name: user.name.clone(),
+            display_name: user.display_name.clone(),
+        }
+    }
+}
+
+impl UserLine {
+    fn words(&self, style: Style) -> String {
+        let name = pad(&sanitize_for_terminal(&self.name), 20);
+        let display = if self.display_name == self.name {
+            String::new()
+        } else {
+            format!(" {}", self.display_name)
+        };
+        format!(
+            "{} {}{}",
+            style.bold(&name),
+            style.dim(&format!("{:>6}", self.id)),
+            sanitize_for_terminal(&display)
+        )
+    }
+}
+
+impl Show for UserLine {
+    fn text(&self, style: Style) -> String {
+        self.words(style)
+    }
+}
+
+/// Who is logged in, where.
+#[derive(Debug, Serialize)]
+pub(crate) struct WhoLine {
+    user: UserLine,
+    direct_policy: &'static str,
+    device: String,
+    server: String,
+}
+
+impl WhoLine {
+    pub(crate) fn new(user: &UserInfo, device: String, server: &str) -> Self {
+        Self {
+            user: user.into(),
+            direct_policy: match user.direct_policy {
+                Some(DirectPolicy::Everyone) => "everyone",
+                _ => "friends",
+            },
+            device,
+            server: server.to_owned(),
+        }
+    }
+}
+
+impl Show for WhoLine {
+    fn text(&self, _: Style) -> String {
+        let user = &self.user;
+        let text = format!(
+            "{} (user {}, device {}) at {}",
+            user.name, user.id, self.device, self.server
+        );
+        sanitize_for_terminal(&text).into_owned()
+    }
+}
+
+/// What somebody is to the user.
+#[derive(Debug, Serialize)]
+pub(crate) struct ContactLine {
+    #[serde(flatten)]
+    user: UserLine,
+    state: &'static str,
+    blocked: bool,
+    note: String,
+    since_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<&'static str>,
+}
+
+impl From<&ContactInfo> for ContactLine {
+    fn from(contact: &ContactInfo) -> Self {
+        Self {
+            user: (&contact.user).into(),
+            state: match contact.state {
+                ContactState::None => "none",
+                ContactState::Requested => "requested",
+                ContactState::Pending => "pending",
+                ContactState::Friend => "friend",
+            },
+            blocked: contact.blocked,
+            note: contact.note.clone(),
+            since_ms: contact.since.0,
+            presence: contact.presence.map(|presence| match presence {
+                PresenceState::Online => "online",
+                PresenceState::Idle => "idle",
+                PresenceState::Offline => "offline",
+            }),
+        }
+    }
+}
+
+impl Show for ContactLine {
+    fn text(&self, style: Style) -> String {
+        let state = match (self.state, self.blocked) {
+            (_, true) => "blocked",
+            ("requested", _) => "asked by you",
+            ("pending", _) => "wants to be your friend",
+            (state, _) => self.presence.unwrap_or(state),
+        };
+        let note = if self.note.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", sanitize_for_terminal(&self.note))
+        };
+        format!("{} {state}{note}", self.user.words(style))
+    }
+}
+
+/// A conversation with its counts.
+#[derive(Debug, Serialize)]
+pub(crate) struct ConversationLine {
+    conversation: Place,
+    id: u64,
+    last_seq: u64,
+    read_seq: u64,
+    unread: u32,
+    mentions: u32,
+    active: bool,
+    last_time_ms: i64,
+}
+
+impl From<&ConversationInfo> for ConversationLine {
+    fn from(info: &ConversationInfo) -> Self {
+        Self {
+            conversation: Place::of(info),
+            id: info.id.0,
+            last_seq: info.last_seq.0,
+            read_seq: info.read_seq.0,
+            unread: info.unread,
+            mentions: info.mentions,
+            active: info.active,
+            last_time_ms: info.last_time.0,
+        }
+    }
+}
+
+impl Show for ConversationLine {
+    fn text(&self, style: Style) -> String {
+        let label = pad(&self.conversation.label(), 24);
+        let unread = if self.unread > 0 {
+            format!("{} unread", self.unread)
+        } else {
+            String::new()
+        };
+        let mentions = if self.mentions > 0 {
+            format!(", {} for you", self.mentions)
+        } else {
+            String::new()
+        };
+        let left = if self.active { "" } else { " (left)" };
+        let counts = style.bold(&format!("{unread}{mentions}"));
+        format!("{label} {} {counts}{left}", style.dim(&clock(self.last_time_ms)))
+    }
+}
+
+/// A group.
+#[derive(Debug, Serialize)]
+pub(crate) struct GroupLine {
+    group: String,
+    id: u64,
+    description: String,
+    join_policy: &'static str,
+    history_visible: bool,
+    unlisted: bool,
+    members: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+}
+
+impl GroupLine {
+    pub(crate) fn new(group: &GroupInfo, role: Option<chat_core::model::Role>) -> Self {
+        Self {
+            group: group.profile.name.clone(),
+            id: group.id.0,
+            description: group.profile.description.clone(),
+            join_policy: policy_name(group.profile.join_policy),
+            history_visible: group.profile.history_visible,
+            unlisted: group.profile.unlisted,
+            members: group.member_count,
+            role: role.map(role_name),
+        }
+    }
+}
+
+impl Show for GroupLine {
+    fn text(&self, style: Style) -> String {
+        let name = pad(&sanitize_for_terminal(&self.group), 24);
+        let role = self.role.map_or(String::new(), |role| format!(", {role}"));
+        let members = if self.members == 1 { "member" } else { "members" };
+        let description = sanitize_for_terminal(&self.description).replace('\n', " ");
+        let counts = format!("#{} {} {members}, {}{role}", self.id, self.members, self.join_policy);
+        format!("{} {} {description}", style.bold(&name), style.dim(&counts))
+            .trim_end()
+            .to_owned()
+    }
+}
+
+/// A member of a group.
+#[derive(Debug, Serialize)]
+pub(crate) struct MemberLine {
+    #[serde(flatten)]
+    user: UserLine,
+    role: &'static str,
+    state: &'static str,
+    muted_until_ms: i64,
+    delivered_seq: u64,
+    read_seq: u64,
+}
+
+impl From<&MemberInfo> for MemberLine {
+    fn from(member: &MemberInfo) -> Self {
+        Self {
+            user: (&member.user).into(),
+            role: role_name(member.role),
+            state: match member.state {
+                MemberState::Active => "active",
+                MemberState::Invited => "invited",
+                MemberState::Requested => "requested",
+                MemberState::Left => "left",
+                MemberState::Banned => "banned",
+            },
+            muted_until_ms: member.muted_until.0,
+            delivered_seq: member.delivered_seq.0,
+            read_seq: member.read_seq.0,
+        }
+    }
+}
+
+impl Show for MemberLine {
+    fn text(&self, style: Style) -> String {
+        let state = if self.state == "active" { self.role } else { self.state };
+        let muted = match self.muted_until_ms {
+            0 => String::new(),
+            until => format!(", silenced until {}", clock(until)),
+        };
+        format!("{} {state}{muted}", self.user.words(style))
+    }
+}
+
+/// A device.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeviceLine {
+    device: String,
+    name: String,
+    created_ms: i64,
+    last_login_ms: i64,
+    online: bool,
+    current: bool,
+}
+
+impl From<&DeviceInfo> for DeviceLine {
+    fn from(device: &DeviceInfo) -> Self {
+        Self {
+            device: device.id.to_string(),
+            name: device.name.clone(),
+            created_ms: device.created.0,
+            last_login_ms: device.last_login.0,
+            online: device.online,
+            current: device.current,
+        }
+    }
+}
+
+impl Show for DeviceLine {
+    fn text(&self, style: Style) -> String {
+        let mark = if self.current {
+            "this one"
+        } else if self.online {
+            "online"
+        } else {
+            ""
+        };
+        let name = pad(&sanitize_for_terminal(&self.name), 32);
+        format!(
+            "{} {name} {} {mark}",
+            self.device,
+            style.dim(&clock(self.last_login_ms))
+        )
+        .trim_end()
+        .to_owned()
+    }
+}

@@ -1,0 +1,87 @@
+//! Colours, where they are wanted, and columns that are right for wide characters.
+
+use std::env;
+use std::io::{self, IsTerminal as _};
+
+use unicode_width::UnicodeWidthStr as _;
+
+/// Whether to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Style {
+    color: bool,
+}
+
+const NAME_COLORS: [u8; 6] = [31, 32, 33, 34, 35, 36];
+
+impl Style {
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { color: false };
+
+    /// Colours on a terminal, unless `NO_COLOR` says otherwise or the terminal is a dumb one.
+    pub(crate) fn of_stdout() -> Self {
+        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            color: io::stdout().is_terminal() && !unwanted && !dumb,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) const COLORED: Self = Self { color: true };
+
+    /// A user's name, in a colour of its own.
+    pub(crate) fn name(self, name: &str) -> String {
+        let hash = name
+            .bytes()
+            .fold(5381_usize, |hash, byte| hash.wrapping_mul(33) ^ usize::from(byte));
+        self.paint(NAME_COLORS[hash % NAME_COLORS.len()], name)
+    }
+
+    /// Less important.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint(2, text)
+    }
+
+    /// More important.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint(1, text)
+    }
+
+    /// Something went wrong.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.paint(31, text)
+    }
+
+    fn paint(self, code: u8, text: &str) -> String {
+        if self.color {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// `text` filled with spaces to `width` columns; a Chinese character takes two.
+pub(crate) fn pad(text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(text.width());
+    format!("{text}{}", " ".repeat(missing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_what_the_terminal_shows() {
+        assert_eq!(pad("ab", 4), "ab  ");
+        assert_eq!(pad("小明", 5), "小明 ");
+        assert_eq!(pad("too long", 3), "too long");
+    }
+
+    #[test]
+    fn plain_text_has_no_escapes() {
+        assert_eq!(Style::PLAIN.name("bob"), "bob");
+        assert!(Style::COLORED.bad("x").starts_with('\u{1b}'));
+        assert_eq!(Style::COLORED.name("bob"), Style::COLORED.name("bob"));
+    }
+}

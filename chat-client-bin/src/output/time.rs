@@ -1,0 +1,44 @@
+//! Times for people, in UTC: the same everywhere, and without a table of time zones.
+
+/// `2026-11-20 22:52`, in UTC.
+pub(crate) fn clock(time_ms: i64) -> String {
+    let minutes = time_ms.div_euclid(60_000).rem_euclid(24 * 60);
+    format!("{} {:02}:{:02}", day(time_ms), minutes / 60, minutes % 60)
+}
+
+/// `2026-11-20`, in UTC.
+pub(crate) fn day(time_ms: i64) -> String {
+    let (year, month, day) = civil(time_ms.div_euclid(86_400_000));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// Days since 1970-01-01 as year, month and day (H. Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_time() {
+        assert_eq!(clock(0), "1970-01-01 00:00");
+        assert_eq!(clock(1_790_000_000_000), "2026-09-21 14:13");
+        assert_eq!(clock(951_782_400_000), "2000-02-29 00:00");
+        assert_eq!(clock(-1), "1969-12-31 23:59");
+    }
+}

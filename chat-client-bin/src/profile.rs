@@ -1,0 +1,108 @@
+//! Where a person's things are kept.
+//!
+//! ```text
+//! PROFILE/known_hosts            keys of servers
+//! PROFILE/current                who logged in last
+//! PROFILE/accounts/NAME/         one device of one user (chat_core::client::FileStore)
+//! PROFILE/accounts/NAME/server   servers used last
+//! ```
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use chat_core::client::{ClientStoreError, FileStore};
+use chat_core::model::UserRef;
+
+use crate::args::Global;
+use crate::failure::{Failure, Kind};
+
+/// Short commands of one profile wait so long for each other.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
+
+/// A profile directory.
+#[derive(Debug)]
+pub(crate) struct Profile {
+    directory: PathBuf,
+}
+
+impl Profile {
+    /// The one that was named, or the person's own.
+    pub(crate) fn find(global: &Global) -> Result<Self, Failure> {
+        let directory = match &global.profile {
+            Some(directory) => directory.clone(),
+            None => default_directory()?,
+        };
+        Ok(Self { directory })
+    }
+
+    /// Who logged in last.
+    pub(crate) fn current(&self) -> Option<String> {
+        read(&self.directory.join("current"))
+    }
+
+    /// Remembers who logged in, and where.
+    pub(crate) fn remember(&self, account: &str, servers: &[String]) -> Result<(), Failure> {
+        write(&self.directory.join("current"), account)?;
+        write(&self.account(account).join("server"), &servers.join("\n"))
+    }
+
+    /// The servers that this account used last.
+    pub(crate) fn servers(&self, account: &str) -> Vec<String> {
+        let text = read(&self.account(account).join("server")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Opens what is kept of an account, waiting for another short command to finish with it.
+    pub(crate) async fn open(&self, account: &str) -> Result<FileStore, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match FileStore::open(self.account(account), self.directory.join("known_hosts")) {
+                Err(ClientStoreError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
+                Err(error @ ClientStoreError::InUse(_)) => {
+                    let text = format!("{error}; end that one first, or give this one another --profile");
+                    return Err(Failure::new(Kind::Temporary, text));
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    fn account(&self, account: &str) -> PathBuf {
+        self.directory.join("accounts").join(account)
+    }
+}
+
+/// The directory name of an account: canonical names and ids are harmless as file names, and never alike.
+pub(crate) fn account_name(user: &UserRef) -> String {
+    match user {
+        UserRef::Id(id) => id.to_string(),
+        UserRef::Name(name) => name.to_string(),
+    }
+}
+
+fn default_directory() -> Result<PathBuf, Failure> {
+    let from = |variable: &str| {
+        env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let data = from("XDG_DATA_HOME").or_else(|| Some(from("HOME")?.join(".local/share")));
+    data.map(|data| data.join("chat-client"))
+        .ok_or_else(|| Failure::usage("there is no home directory; give --profile DIR"))
+}
+
+fn read(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let beside = path.with_extension("new");
+    let written = fs::write(&beside, format!("{text}\n")).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error: io::Error| Failure::new(Kind::Storage, format!("{}: {error}", path.display())))
+}

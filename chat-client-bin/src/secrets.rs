@@ -1,0 +1,43 @@
+//! Passwords: from a file, from the environment, or typed unseen.
+
+use std::{
+    env, fs,
+    io::{self, IsTerminal as _},
+    path::Path,
+};
+
+use chat_core::model::Secret;
+
+use crate::failure::{Failure, Kind};
+
+/// A password that was given without asking, from `file` or the environment.
+pub(crate) fn given(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
+    if let Some(path) = file {
+        let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        let line = text.lines().next().unwrap_or_default();
+        if line.is_empty() {
+            return Err(Failure::usage(format!("{}: the first line is empty", path.display())));
+        }
+        return Ok(Some(Secret::new(line)));
+    }
+    let given = env::var(variable).ok().filter(|text| !text.is_empty());
+    Ok(given.map(Secret::new))
+}
+
+/// Whether somebody is there to be asked.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Asks for a password; twice, if a mistake could not be noticed otherwise.
+pub(crate) fn ask(prompt: &str, twice: bool) -> Result<Secret, Failure> {
+    if !can_ask() {
+        let text = "a password is needed: set CHAT_PASSWORD, or give --password-file";
+        return Err(Failure::new(Kind::Auth, text));
+    }
+    let typed = rpassword::prompt_password(format!("{prompt}: "))?;
+    if twice && rpassword::prompt_password(format!("{prompt}, again: "))? != typed {
+        return Err(Failure::new(Kind::Auth, "the two passwords differ"));
+    }
+    Ok(Secret::new(typed))
+}

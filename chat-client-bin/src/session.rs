@@ -1,0 +1,193 @@
+//! From the command line to a client that is logged in.
+
+use std::{sync::Arc, time::Duration};
+
+use chat_core::client::{
+    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Receive, Scheme, ServerAddress,
+};
+use chat_core::model::{DisplayName, Registration, Secret, UserInfo, UserName, UserRef};
+use chat_core::secure::Trust;
+
+use crate::args::Global;
+use crate::args::user_ref;
+use crate::failure::{Failure, Kind};
+use crate::output::Output;
+use crate::profile::{Profile, account_name};
+use crate::secrets;
+
+/// How a command wants to be logged in.
+#[derive(Debug)]
+pub(crate) enum How {
+    /// With whatever there is.
+    AsIs,
+    /// With the password, even if a session is kept.
+    WithPassword,
+    /// As a new user.
+    Register(Option<DisplayName>),
+}
+
+/// A client and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    profile: Profile,
+    account: String,
+    servers: Vec<String>,
+}
+
+/// Times the servers are tried before a command gives up.
+const ATTEMPTS: u32 = 3;
+/// What an earlier run left in the outbox may take so long at the end of another command.
+const LEFTOVERS: Duration = Duration::from_secs(5);
+
+impl Session {
+    /// Starts a client that connects in the background.
+    pub(crate) async fn start(global: &Global, how: How, receive: Receive, output: &Output) -> Result<Self, Failure> {
+        let profile = Profile::find(global)?;
+        let user = match &global.user {
+            Some(user) => user_ref(user)?,
+            None => match profile.current() {
+                Some(current) => user_ref(&current)?,
+                None => {
+                    return Err(Failure::usage(
+                        "nobody has logged in with this profile yet; give --user NAME",
+                    ));
+                }
+            },
+        };
+        let account = account_name(&user);
+        let servers = servers(global, &profile, &account)?;
+        let store = profile.open(&account).await?;
+        let kept = store.load().await?;
+        let credentials = credentials(global, how, &user, kept.account.session_token.is_some())?;
+        let mut options = ClientOptions::new(servers.clone(), credentials);
+        options.pins.clone_from(&global.pin);
+        options.trust = Trust::AcceptNew;
+        options.first_contact = Some(output.first_contact());
+        options.receive = receive;
+        options.client = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
+        options.device_name = device_name();
+        options.attempts = Some(ATTEMPTS);
+        options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+        Ok(Self {
+            client: Client::start(options, store).await?,
+            profile,
+            account,
+            servers: servers.iter().map(ServerAddress::to_string).collect(),
+        })
+    }
+
+    /// As [`start`](Self::start), and waits until it is logged in.
+    pub(crate) async fn connect(global: &Global, how: How, receive: Receive, output: &Output) -> Result<Self, Failure> {
+        let session = Self::start(global, how, receive, output).await?;
+        session.ready().await?;
+        Ok(session)
+    }
+
+    /// Waits until the client is logged in, and remembers with whom and where.
+    pub(crate) async fn ready(&self) -> Result<(), Failure> {
+        match self.client.ready().await {
+            Ok(()) => self.profile.remember(&self.account, &self.servers),
+            Err(error) => Err(explain(error)),
+        }
+    }
+
+    /// Who is logged in.
+    pub(crate) fn me(&self) -> Result<UserInfo, Failure> {
+        self.client.me().ok_or_else(|| ClientError::NoCredentials.into())
+    }
+
+    /// The first of the servers.
+    pub(crate) fn server(&self) -> &str {
+        self.servers.first().map_or("", String::as_str)
+    }
+
+    /// Lets what an earlier run left in the outbox go out, then says goodbye.
+    pub(crate) async fn finish(self) {
+        if self.client.unsettled() > 0 {
+            let _ = tokio::time::timeout(LEFTOVERS, self.client.flush()).await; // else it waits for another run
+        }
+        self.client.close().await;
+    }
+}
+
+/// Words that say what to do.
+fn explain(error: ClientError) -> Failure {
+    let mut failure = Failure::from(error.clone());
+    match error {
+        ClientError::NoCredentials => failure.text.push_str("; run `chat-client login`, or set CHAT_PASSWORD"),
+        ClientError::Refused(_) if failure.kind == Kind::Auth => {}
+        ClientError::WrongKey { .. } => {
+            failure
+                .text
+                .push_str("; if you are sure, remove its line from known_hosts in the profile");
+        }
+        _ => {}
+    }
+    failure
+}
+
+fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<ServerAddress>, Failure> {
+    let scheme = match (global.plain, global.tls) {
+        (true, _) => Scheme::Plain,
+        (_, true) => Scheme::Tls,
+        _ => Scheme::Sc1,
+    };
+    let mut texts = global.server.clone();
+    if texts.is_empty() {
+        texts = profile.servers(account);
+    }
+    if texts.is_empty() {
+        texts.push("127.0.0.1".to_owned());
+    }
+    let parse = |text: &String| ServerAddress::parse(text, scheme).map_err(Failure::usage);
+    texts.iter().map(parse).collect()
+}
+
+fn credentials(global: &Global, how: How, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
+    let given = secrets::given(global.password_file.as_deref(), "CHAT_PASSWORD")?;
+    match how {
+        How::Register(display_name) => {
+            let password = password(given, true)?;
+            Ok(Credentials::Register(registration(user, password, display_name)?))
+        }
+        How::WithPassword => Ok(Credentials::Password {
+            account: user.clone(),
+            secret: password(given, false)?,
+            fresh: true,
+        }),
+        How::AsIs if has_session && given.is_none() => Ok(Credentials::Stored),
+        How::AsIs if given.is_none() && !secrets::can_ask() => Ok(Credentials::Stored),
+        How::AsIs => Ok(Credentials::Password {
+            account: user.clone(),
+            secret: password(given, false)?,
+            fresh: false,
+        }),
+    }
+}
+
+fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
+    given.map_or_else(|| secrets::ask("Password", twice), Ok)
+}
+
+fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayName>) -> Result<Registration, Failure> {
+    let UserRef::Name(name) = user else {
+        return Err(Failure::usage("a new account needs a name, not a number"));
+    };
+    let name = UserName::parse(name.as_str()).map_err(Failure::usage)?;
+    Ok(Registration {
+        name,
+        password,
+        display_name,
+    })
+}
+
+/// What the user's list of devices calls this one.
+fn device_name() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+    match host.as_str() {
+        "" => "chat-client".to_owned(),
+        host => format!("chat-client on {host}"),
+    }
+}
