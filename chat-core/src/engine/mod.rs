@@ -1,6 +1,6 @@
 //! The chat engine: commands in, outcomes and pushes out. It knows no sockets; a program may use it without any.
 //!
-//! A command comes in through [`Service::execute`]. Sends and changes of groups go to the [`appender`], which commits them in
+//! A command comes in through [`Service::execute`]. Sends and changes of groups go to the `appender`, which commits them in
 //! batches, in one lane for each conversation; other changes run as a unit of work in a task of their own; reads go straight to the
 //! store. Every unit of work checks, after its locks, that the caller's login is still the latest of its device (`fence`) and that
 //! the caller may do it (`policy`), appends through one helper (`log`), and is told to the [`router`](crate::router) once it is
@@ -115,6 +115,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.core.draining.cancel();
         self.core.stop.cancel();
+        self.core.appends.close();
         self.core.router.stop();
     }
 }
@@ -250,6 +251,7 @@ impl Engine {
         }
         core.stop.cancel();
         core.tasks.wait().await;
+        core.appends.close();
         core.router.shutdown().await;
         core.authenticator.close().await;
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
@@ -80,7 +80,8 @@ impl Drop for Charge {
 /// the node is busy.
 #[derive(Debug)]
 pub(in crate::engine) struct AppendQueue {
-    jobs: Mutex<Vec<Job>>,
+    /// `None` once nobody will take jobs any more.
+    jobs: Mutex<Option<Vec<Job>>>,
     ready: Notify,
     used: Arc<AtomicUsize>,
     limit: usize,
@@ -89,7 +90,7 @@ pub(in crate::engine) struct AppendQueue {
 impl AppendQueue {
     pub(in crate::engine) fn new(limit: usize) -> Self {
         Self {
-            jobs: Mutex::default(),
+            jobs: Mutex::new(Some(Vec::new())),
             ready: Notify::new(),
             used: Arc::default(),
             limit,
@@ -111,10 +112,15 @@ impl AppendQueue {
 
     /// Queues a job. Its place is fixed when this returns.
     pub(in crate::engine) fn push(&self, job: Job) {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue();
+        let Some(jobs) = queue.as_mut() else {
+            drop(queue);
+            job.refuse(CommandError::shutting_down());
+            return;
+        };
         jobs.push(job);
         let first = jobs.len() == 1;
-        drop(jobs);
+        drop(queue);
         if first {
             self.ready.notify_one();
         }
@@ -122,7 +128,28 @@ impl AppendQueue {
 
     /// Everything that has come.
     pub(super) fn take(&self) -> Vec<Job> {
-        std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner))
+        self.queue().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Everything that has come, or nothing for ever: then what comes later is refused.
+    pub(super) fn take_or_close(&self) -> Option<Vec<Job>> {
+        let mut queue = self.queue();
+        if queue.as_ref().is_none_or(Vec::is_empty) {
+            *queue = None;
+        }
+        queue.as_mut().map(std::mem::take)
+    }
+
+    /// Refuses whatever waits and whatever comes.
+    pub(in crate::engine) fn close(&self) {
+        let waiting = self.queue().take();
+        for job in waiting.unwrap_or_default() {
+            job.refuse(CommandError::shutting_down());
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Option<Vec<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until something has come.

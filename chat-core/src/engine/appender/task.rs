@@ -77,10 +77,9 @@ impl Appender {
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.finish(done),
                 () = core.appends.ready() => {}
                 () = core.draining.cancelled(), if self.work.is_empty() => {
-                    let last = core.appends.take();
-                    if last.is_empty() {
+                    let Some(last) = core.appends.take_or_close() else {
                         return;
-                    }
+                    };
                     last.into_iter().for_each(|job| self.accept(job));
                 }
             }

@@ -116,3 +116,42 @@ async fn the_cluster_knows_this_node() {
     engine.shutdown().await;
     assert_eq!(nodes.borrow_and_update().len(), 1);
 }
+
+/// Whatever is asked while an engine goes away is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_hangs_when_an_engine_goes() {
+    for shut_down in [true, false] {
+        for _ in 0..20 {
+            let engine = engine().await;
+            let alice = register(&engine, "alice").await;
+            let caller = engine
+                .login(Source::Local, login(alice, DeviceId::random()))
+                .await
+                .unwrap()
+                .caller;
+            let core = Arc::clone(engine.core());
+            let asking = tokio::spawn(async move {
+                let mut answers = Vec::new();
+                loop {
+                    let command = Command::Send {
+                        conversation: ConversationRef::Direct(UserRef::Id(alice)),
+                        draft: draft("x"),
+                    };
+                    answers.push(crate::engine::dispatch::execute(&core, caller, command));
+                    if core.stop.is_cancelled() {
+                        return futures_util::future::join_all(answers).await;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+            if shut_down {
+                engine.shutdown().await;
+            }
+            drop(engine);
+            let answers = tokio::time::timeout(Duration::from_secs(10), asking)
+                .await
+                .expect("something hangs");
+            assert!(!answers.unwrap().is_empty());
+        }
+    }
+}

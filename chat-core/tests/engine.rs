@@ -1,0 +1,136 @@
+//! The engine through its public interface alone, as an application uses it.
+
+#![allow(clippy::unwrap_used)] // tests
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::auth::{AuthError, AuthVerdict, Authenticator, PasswordCost, ThrottleOptions};
+use chat_core::bus::MemoryBus;
+use chat_core::cluster::MemoryPresence;
+use chat_core::engine::{Engine, EngineConfig, LocalSession, Service};
+use chat_core::model::{
+    Command, ConversationRef, DeviceId, DirectPolicy, EventKind, Login, Push, Registration, Secret, Seq, Source,
+    UserId, UserName, UserRef,
+};
+use chat_core::store::{MemoryStore, Store};
+use chat_core::testkit::LossyBus;
+
+fn config() -> EngineConfig {
+    let mut config = EngineConfig::default();
+    config.passwords.cost = PasswordCost::danger_cheap();
+    config.throttle = ThrottleOptions::danger_unlimited();
+    config
+}
+
+async fn register(engine: &Engine, name: &str) -> UserId {
+    let wish = Registration {
+        name: UserName::parse(name).unwrap(),
+        password: Secret::new("correct horse"),
+        display_name: None,
+    };
+    engine.register(Source::Local, wish).await.unwrap().id
+}
+
+fn direct(session: &LocalSession) -> ConversationRef {
+    ConversationRef::Direct(UserRef::Id(session.caller().user))
+}
+
+async fn next_message(session: &LocalSession) -> Seq {
+    let wait = async {
+        loop {
+            match session.next_push().await.expect("the session is over") {
+                Push::Event(event) if event.kind == EventKind::Message => return event.seq,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect("no message came")
+}
+
+/// Two nodes whose bus loses a third of everything: every session gets every message once, in order.
+#[tokio::test]
+async fn two_nodes_over_a_lossy_bus() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let bus = Arc::new(LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 100));
+    let presence = Arc::new(MemoryPresence::new());
+    let node = async || {
+        let builder = Engine::builder(store.clone()).config(config());
+        builder
+            .bus(bus.clone())
+            .presence(presence.clone())
+            .build()
+            .await
+            .unwrap()
+    };
+    let (one, other) = (node().await, node().await);
+    let alice = one
+        .session(register(&one, "alice").await, DeviceId::random())
+        .await
+        .unwrap();
+    let bob = other
+        .session(register(&other, "bob").await, DeviceId::random())
+        .await
+        .unwrap();
+    for session in [&alice, &bob] {
+        let open = Command::UpdateProfile {
+            display_name: None,
+            direct_policy: Some(DirectPolicy::Everyone),
+        };
+        session.execute(open).await.unwrap();
+    }
+    alice.send_text(direct(&bob), "opens it").await.unwrap();
+    for session in [&alice, &bob] {
+        assert_eq!(next_message(session).await, Seq(1));
+    }
+    for n in 0..100 {
+        let (from, to) = if n % 3 == 0 { (&bob, &alice) } else { (&alice, &bob) };
+        from.send_text(direct(to), &n.to_string()).await.unwrap();
+    }
+    for session in [&alice, &bob] {
+        for seq in 2..=101 {
+            assert_eq!(next_message(session).await, Seq(seq));
+        }
+    }
+    assert!(bus.dropped() > 0);
+    one.shutdown().await;
+    other.shutdown().await;
+}
+
+#[derive(Debug)]
+struct Tokens;
+
+#[chat_core::async_trait]
+impl Authenticator for Tokens {
+    async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        let token = std::str::from_utf8(login.secret.expose()).unwrap_or_default();
+        match token.strip_prefix("user:").map(UserName::parse) {
+            Some(Ok(name)) => Ok(AuthVerdict::Provision {
+                name,
+                display_name: None,
+            }),
+            _ => Ok(AuthVerdict::Denied),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_application_brings_its_own_logins() {
+    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+        .authenticator(Arc::new(Tokens))
+        .build()
+        .await
+        .unwrap();
+    let login = |secret: &str| Login {
+        account: UserRef::Id(UserId(0)),
+        secret: Secret::new(secret),
+        device: DeviceId::random(),
+        device_name: "phone".to_owned(),
+        device_token: None,
+    };
+    let admission = engine.login(Source::Local, login("user:alice")).await.unwrap();
+    assert_eq!(admission.user.name, "alice");
+    assert!(engine.login(Source::Local, login("nonsense")).await.is_err());
+}
