@@ -12,6 +12,7 @@ mod account;
 mod appender;
 mod breaker;
 mod builder;
+mod commands;
 mod config;
 mod contact;
 mod core;
