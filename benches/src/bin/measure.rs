@@ -12,8 +12,8 @@ use chat_core::model::{Command, ContactState, ConversationRef, Draft, Outcome, P
 use chat_core::testkit::{Peer, ServerProcess};
 use tokio::time::Instant;
 
-/// Logins are not what is measured.
-const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGINS", "100000/1s")];
+/// The limits of logins and of messages are not what is measured.
+const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGINS", "100000/1s"), ("CHAT_LIMITS__MESSAGES", "1000000/1s")];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -35,17 +35,19 @@ async fn main() -> Result<()> {
 
 /// Resident memory of a session that has nothing to do: the growth of the process, divided.
 async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
-    const USERS: usize = 50;
-    let mut first = Peer::connect(server.address(), server.fingerprint()).await?;
-    for user in 0..USERS {
-        first.register(&format!("idle-{user}")).await?;
+    // A user has at most 50 devices.
+    const DEVICES: usize = 40;
+    let users = sessions.div_ceil(DEVICES);
+    for user in 0..users {
+        let mut guest = Peer::connect(server.address(), server.fingerprint()).await?;
+        guest.register(&format!("idle-{user}")).await?;
     }
     let before = server.resident_bytes()?;
     let mut peers = Vec::with_capacity(sessions);
     let started = Instant::now();
     for n in 0..sessions {
         let mut peer = Peer::connect(server.address(), server.fingerprint()).await?;
-        peer.login(&format!("idle-{}", n % USERS)).await?;
+        peer.login(&format!("idle-{}", n % users)).await?;
         peers.push(peer);
     }
     let logins = started.elapsed();
