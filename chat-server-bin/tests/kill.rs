@@ -1,5 +1,7 @@
 //! A server that is killed with -9 under load: every acknowledged message is there once, in one order for everybody.
 
+#![allow(clippy::unwrap_used)] // these are tests
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;

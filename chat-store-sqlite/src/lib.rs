@@ -34,3 +34,13 @@ pub use backup::{BackupError, backup};
 pub use error::OpenError;
 pub use open::{DATABASE_FILE, Options};
 pub use store::SqliteStore;
+
+/// The READMEs' programs, compiled.
+#[cfg(doctest)]
+mod readme {
+    #[doc = include_str!("../../README.md")]
+    struct English;
+
+    #[doc = include_str!("../../README.zh-CN.md")]
+    struct Chinese;
+}

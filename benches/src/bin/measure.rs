@@ -13,7 +13,11 @@ use chat_core::testkit::{Peer, ServerProcess};
 use tokio::time::Instant;
 
 /// The limits of logins and of messages are not what is measured.
-const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGINS", "100000/1s"), ("CHAT_LIMITS__MESSAGES", "1000000/1s")];
+const UNLIMITED: &[(&str, &str)] = &[
+    ("CHAT_ACCOUNTS__LOGINS", "100000/1s"),
+    ("CHAT_LIMITS__MESSAGES", "1000000/1s"),
+    ("CHAT_TIMEOUTS__HEARTBEAT", "1h"),
+];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

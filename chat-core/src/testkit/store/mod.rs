@@ -1,6 +1,6 @@
 //! The contract of [`Store`](crate::store::Store) as code: every store passes all of it.
 //!
-//! ```ignore
+//! ```text
 //! async fn fresh() -> (MyStore, TempDir) { /* an empty store, and what to drop once it is gone */ }
 //! chat_core::store_conformance!(fresh());
 //! ```
