@@ -1,3 +1,5 @@
+#![allow(clippy::field_reassign_with_default)] // the structs are non-exhaustive: this is how users fill them too
+
 use std::net::Ipv4Addr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
