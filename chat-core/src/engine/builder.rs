@@ -230,7 +230,10 @@ impl EngineBuilder {
                     draining: false,
                 };
                 match register::Registration::begin(discovery, me).await {
-                    Ok(registration) => Some(registration),
+                    Ok(registration) => {
+                        core.router.watch_nodes(registration.watch());
+                        Some(registration)
+                    }
                     Err(error) => {
                         core.router.shutdown().await;
                         return Err(error.into());

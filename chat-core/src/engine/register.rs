@@ -42,6 +42,11 @@ impl Registration {
         self.nodes.borrow().clone()
     }
 
+    /// The same, as it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Nodes> {
+        self.nodes.clone()
+    }
+
     async fn tell(&self) {
         let me = self.me.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Err(error) = self.discovery.update(me).await {

@@ -1,20 +1,26 @@
 //! Beacons: every node says each second that it is there, and repeats what it rang. Who does not hear them looks for itself.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::envelope::{Content, Doorbell, MAX_REPEATED};
-use super::{Shared, repair};
+use super::{RouterConfig, Shared};
 use crate::bus::{MessageBus, Topic};
 use crate::model::{CloseCode, ConversationId, NodeId, Seq, UserId};
 
 /// Clean beacons of its own after which a node trusts the bus again.
 const CLEAN_BEACONS: u32 = 3;
+/// Most conversations, most users and most logins of the last seconds that are repeated. Of more, the others are told to look at
+/// everything.
+const REMEMBERED: usize = 16 * MAX_REPEATED;
+/// Most nodes that are listened to; more are forged.
+const MAX_NODES: usize = 4096;
 
 /// What this node rang lately, to be repeated.
 #[derive(Debug)]
@@ -26,7 +32,8 @@ pub(super) struct Recent {
 #[derive(Debug, Default)]
 struct Rung {
     doorbells: HashMap<ConversationId, (Seq, Instant)>,
-    places: HashMap<(UserId, ConversationId), Instant>,
+    places: HashMap<(UserId, ConversationId), ((), Instant)>,
+    logins: HashMap<UserId, (CloseCode, Instant)>,
     overflowed: Option<Instant>,
 }
 
@@ -40,39 +47,45 @@ impl Recent {
 
     pub(super) fn rang(&self, doorbell: Doorbell) {
         let mut rung = self.rung();
-        if rung.doorbells.len() < MAX_REPEATED || rung.doorbells.contains_key(&doorbell.conversation) {
-            rung.doorbells
-                .insert(doorbell.conversation, (doorbell.last_seq, Instant::now()));
-        } else {
-            rung.overflowed = Some(Instant::now());
-        }
+        let full = !remember(&mut rung.doorbells, doorbell.conversation, doorbell.last_seq);
+        rung.note(full);
     }
 
     pub(super) fn placed(&self, user: UserId, conversation: ConversationId) {
         let mut rung = self.rung();
-        if rung.places.len() < MAX_REPEATED {
-            rung.places.insert((user, conversation), Instant::now());
-        } else {
-            rung.overflowed = Some(Instant::now());
-        }
+        let full = !remember(&mut rung.places, (user, conversation), ());
+        rung.note(full);
     }
 
-    /// What the next beacon says; forgets what was repeated long enough.
-    fn repeat(&self, number: u64) -> Content {
-        let fresh = |at: Instant| at.elapsed() <= self.keep;
+    pub(super) fn logins_changed(&self, user: UserId, code: CloseCode) {
         let mut rung = self.rung();
-        rung.doorbells.retain(|_, (_, at)| fresh(*at));
-        rung.places.retain(|_, at| fresh(*at));
-        rung.overflowed = rung.overflowed.filter(|at| fresh(*at));
-        let doorbell = |(conversation, (last_seq, _)): (&ConversationId, &(Seq, Instant))| Doorbell {
-            conversation: *conversation,
-            last_seq: *last_seq,
-        };
-        Content::Beacon {
-            number,
-            doorbells: rung.doorbells.iter().map(doorbell).collect(),
-            places: rung.places.keys().copied().collect(),
-            overflowed: rung.overflowed.is_some(),
+        let full = !remember(&mut rung.logins, user, code);
+        rung.note(full);
+    }
+
+    /// What the next beacon says, in as many envelopes as it takes; forgets what was repeated long enough.
+    fn repeat(&self, number: u64) -> Vec<Content> {
+        let mut rung = self.rung();
+        let mut doorbells = fresh(&mut rung.doorbells, self.keep)
+            .into_iter()
+            .map(|(conversation, last_seq)| Doorbell { conversation, last_seq });
+        let mut places = fresh(&mut rung.places, self.keep).into_iter().map(|(place, ())| place);
+        let mut logins = fresh(&mut rung.logins, self.keep).into_iter();
+        rung.overflowed = rung.overflowed.filter(|at| at.elapsed() <= self.keep);
+        let overflowed = rung.overflowed.is_some();
+        drop(rung);
+        let mut contents = Vec::with_capacity(1);
+        loop {
+            contents.push(Content::Beacon {
+                number,
+                doorbells: doorbells.by_ref().take(MAX_REPEATED).collect(),
+                places: places.by_ref().take(MAX_REPEATED).collect(),
+                logins: logins.by_ref().take(MAX_REPEATED).collect(),
+                overflowed,
+            });
+            if doorbells.len() + places.len() + logins.len() == 0 {
+                return contents;
+            }
         }
     }
 
@@ -81,21 +94,43 @@ impl Recent {
     }
 }
 
-/// Whom this node hears.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<Inner>);
+impl Rung {
+    fn note(&mut self, full: bool) {
+        if full {
+            self.overflowed = Some(Instant::now());
+        }
+    }
+}
 
+/// `false` if there is no room.
+fn remember<K: Eq + Hash, V>(map: &mut HashMap<K, (V, Instant)>, key: K, value: V) -> bool {
+    let room = map.len() < REMEMBERED || map.contains_key(&key);
+    if room {
+        map.insert(key, (value, Instant::now()));
+    }
+    room
+}
+
+fn fresh<K: Copy + Eq + Hash, V: Copy>(map: &mut HashMap<K, (V, Instant)>, keep: Duration) -> Vec<(K, V)> {
+    map.retain(|_, (_, at)| at.elapsed() <= keep);
+    map.iter().map(|(key, (value, _))| (*key, *value)).collect()
+}
+
+/// Whom this node hears.
 #[derive(Debug, Default)]
-struct Inner {
+pub(super) struct Heard {
     ears: Mutex<Ears>,
     sweep: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Ears {
-    own: Option<Instant>,
+    own: Option<(u64, Instant)>,
+    /// Own beacons heard one after the other.
     clean: u32,
     others: HashMap<NodeId, Other>,
+    /// Since when nodes that are said to be there are.
+    expected: HashMap<NodeId, Instant>,
 }
 
 #[derive(Debug)]
@@ -105,14 +140,29 @@ struct Other {
     at: Instant,
 }
 
+/// How much the bus is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Judgement {
+    /// The own beacon is not heard, or not for long: then nothing is.
+    deaf: bool,
+    /// A node that is there is not heard.
+    mute: bool,
+    /// A node that was heard is heard no more.
+    silenced: bool,
+}
+
 impl Heard {
     /// A beacon was heard. One that does not follow the node's last means that others were lost, or that its life began anew.
-    pub(super) fn beacon(&self, node: NodeId, incarnation: u64, number: u64, own: bool) {
+    pub(super) fn beacon(&self, config: &RouterConfig, node: NodeId, incarnation: u64, number: u64, own: bool) {
         let now = Instant::now();
         let mut ears = self.ears();
         if own {
-            ears.own = Some(now);
-            ears.clean = ears.clean.saturating_add(1);
+            let parts = ears.own.is_some_and(|(last, _)| last == number);
+            ears.clean = ears.clean.saturating_add(u32::from(!parts));
+            ears.own = Some((number, now));
+            return;
+        }
+        if ears.others.len() >= MAX_NODES && !ears.others.contains_key(&node) {
             return;
         }
         let news = Other {
@@ -121,8 +171,7 @@ impl Heard {
             at: now,
         };
         let follows = ears.others.insert(node, news).is_some_and(|other| {
-            // Two lost in a row are repeated by the third.
-            other.incarnation == incarnation && number.saturating_sub(other.number) <= 3
+            other.incarnation == incarnation && number.saturating_sub(other.number) <= config.spare_beacons()
         });
         drop(ears);
         if !follows {
@@ -132,101 +181,90 @@ impl Heard {
 
     /// Something may have been missed: compare everything with the store.
     pub(super) fn ask_for_sweep(&self) {
-        self.0.sweep.notify_one();
+        self.sweep.notify_one();
     }
 
-    /// Forgets nodes that have fallen silent; whether there were any.
-    fn silenced(&self, silence: Duration) -> bool {
-        let mut ears = self.ears();
-        let before = ears.others.len();
-        ears.others.retain(|_, other| other.at.elapsed() <= silence);
-        ears.others.len() < before
+    /// Waits until something may have been missed.
+    pub(super) async fn sweep_asked(&self) {
+        self.sweep.notified().await;
     }
 
-    /// Whether the own beacon is not heard: then nothing is.
-    fn deaf(&self, since: Instant, silence: Duration) -> bool {
+    /// Judges the bus by who is heard, given who is said to be there.
+    fn judge(&self, started: Instant, silence: Duration, nodes: &[NodeId]) -> Judgement {
+        let now = Instant::now();
         let mut ears = self.ears();
-        let last = ears.own.unwrap_or(since);
+        let ears = &mut *ears;
+
+        let last = ears.own.map_or(started, |(_, at)| at);
         if last.elapsed() > silence {
             ears.clean = 0;
         }
-        last.elapsed() > silence || (ears.clean < CLEAN_BEACONS && since.elapsed() > silence)
+        let deaf = started.elapsed() > silence && ears.clean < CLEAN_BEACONS;
+
+        let heard = ears.others.len();
+        ears.others.retain(|_, other| other.at.elapsed() <= silence);
+        let silenced = ears.others.len() < heard;
+
+        ears.expected.retain(|node, _| nodes.contains(node));
+        let mut mute = false;
+        for node in nodes {
+            let since = *ears.expected.entry(*node).or_insert(now);
+            mute |= since.elapsed() > silence && !ears.others.contains_key(node);
+        }
+        Judgement { deaf, mute, silenced }
     }
 
     fn ears(&self) -> MutexGuard<'_, Ears> {
-        self.0.ears.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Publishes what is queued. A failure is repaired by the next beacon that gets through.
-pub(super) async fn publish(bus: Arc<dyn MessageBus>, mut queue: mpsc::Receiver<(Topic, Bytes)>) {
+pub(super) async fn publish(shared: Arc<Shared>, bus: Arc<dyn MessageBus>, mut queue: mpsc::Receiver<(Topic, Bytes)>) {
     let mut failing = false;
     while let Some((topic, envelope)) = queue.recv().await {
-        match bus.publish(topic, envelope).await {
+        let result = match timeout(shared.config.bus_timeout, bus.publish(topic, envelope)).await {
+            Ok(result) => result,
+            Err(_) => Err(crate::bus::BusError::Unavailable("it did not answer in time".into())),
+        };
+        match result {
             Ok(()) => failing = false,
             Err(error) if !failing => {
                 failing = true;
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the bus does not take what happens here"
-                );
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the bus does not take what happens here");
             }
             Err(_) => {}
         }
     }
 }
 
-/// Sends beacons and sweeps.
-pub(super) async fn run(shared: Arc<Shared>, heard: Heard) {
+/// Sends beacons, and listens to who else does. Waits for nothing else, because others take its silence for death.
+pub(super) async fn run(shared: Arc<Shared>) {
     let Some(link) = &shared.link else { return };
     let config = &shared.config;
     let started = Instant::now();
     let mut beacons = interval(config.beacon_interval);
     beacons.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut number = 0_u64;
-    let mut next_sweep = started + jittered(config.sweep_interval);
-    loop {
-        // Beacons first: others take their absence for death.
-        let sweep = tokio::select! {
-            biased;
-            _ = beacons.tick() => {
-                number += 1;
-                link.send(Topic::Control, shared.writer.write(link.recent.repeat(number)));
-                let deaf = heard.deaf(started, config.silence);
-                if deaf {
-                    next_sweep = next_sweep.min(Instant::now() + config.poll_interval);
+    let mut was = Judgement::default();
+    for number in 1_u64.. {
+        beacons.tick().await;
+        for content in link.recent.repeat(number) {
+            link.send(Topic::Control, shared.writer.write(content));
+        }
+        let is = link.heard.judge(started, config.silence, &shared.other_nodes());
+        if is.deaf != was.deaf || is.mute != was.mute {
+            match (is.deaf, is.mute) {
+                (true, _) => {
+                    tracing::warn!("this node does not hear itself on the bus: asking the store every so often")
                 }
-                heard.silenced(config.silence) || Instant::now() >= next_sweep
+                (_, true) => tracing::warn!("a node is not heard on the bus: asking the store every so often"),
+                (false, false) => tracing::info!("the bus is trusted again"),
             }
-            () = heard.0.sweep.notified() => true,
-        };
-        if sweep {
-            next_sweep = Instant::now() + jittered(config.sweep_interval);
-            sweep_all(&shared).await;
         }
-    }
-}
-
-/// Two thirds to four thirds of `interval`, so that nodes do not sweep together.
-fn jittered(interval: Duration) -> Duration {
-    let random = uuid::Uuid::new_v4().as_u128() % 1000;
-    interval.mul_f64(2.0 / 3.0 + random as f64 / 1500.0)
-}
-
-/// Compares everything followed here with the store.
-async fn sweep_all(shared: &Shared) {
-    let compared = shared.compare_with_store(&shared.registry.conversations()).await;
-    let mut result = compared;
-    for user in shared.registry.users() {
-        if result.is_err() {
-            break;
+        if is.deaf || is.mute || is.silenced {
+            link.heard.ask_for_sweep();
         }
-        result = repair::close_fenced(shared, user, CloseCode::Replaced).await;
-    }
-    if let Err(error) = result {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "cannot compare with the store"
-        );
+        was = is;
     }
 }

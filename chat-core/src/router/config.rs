@@ -13,12 +13,20 @@ pub struct RouterConfig {
     pub silence: Duration,
     /// How often a node compares everything it follows with the store, in any case. Default 30 s, give or take a third.
     pub sweep_interval: Duration,
-    /// How often it does while the bus is dead. Default 1 s.
+    /// How often it does while the bus is dead, and the least time between two looks at everything. Default 1 s.
     pub poll_interval: Duration,
     /// Wait before a read of the store that failed is tried again; doubles up to ten times of this. Default 100 ms.
     pub retry_interval: Duration,
+    /// After which a read of the store is given up and tried again. Default 5 s.
+    pub read_timeout: Duration,
+    /// After which the bus is taken to be unavailable when it does not answer. A session that begins waits no longer for
+    /// it than that. Default 1 s.
+    pub bus_timeout: Duration,
     /// Events read at once to fill a gap. Default 256.
     pub repair_page: u32,
+    /// Users a second whose conversations and logins are read again after the bus lost something. Bounds what that costs the
+    /// store: two reads a user. Default 100.
+    pub user_checks: u32,
     /// Envelopes that wait to be published; more are left to the beacon. Default 4096.
     pub publish_queue: usize,
 }
@@ -31,8 +39,21 @@ impl Default for RouterConfig {
             sweep_interval: Duration::from_secs(30),
             poll_interval: Duration::from_secs(1),
             retry_interval: Duration::from_millis(100),
+            read_timeout: Duration::from_secs(5),
+            bus_timeout: Duration::from_secs(1),
             repair_page: 256,
+            user_checks: 100,
             publish_queue: 4096,
         }
+    }
+}
+
+impl RouterConfig {
+    /// Beacons in a row that may be lost without losing a doorbell: the next repeats it.
+    pub(super) fn spare_beacons(&self) -> u64 {
+        let interval = self.beacon_interval.as_millis().max(1);
+        u64::try_from(self.silence.as_millis() / interval)
+            .unwrap_or(u64::MAX)
+            .max(1)
     }
 }

@@ -10,7 +10,7 @@ use crate::model::{CloseCode, ConversationId, DeviceId, NodeId, Push, Seq, Store
 
 /// Version of the envelopes that this node writes and understands.
 const VERSION: u32 = 1;
-/// Most doorbells that a beacon repeats.
+/// Most doorbells, most places and most logins that one beacon repeats.
 pub(super) const MAX_REPEATED: usize = 512;
 
 /// Who writes envelopes.
@@ -46,6 +46,7 @@ pub(super) enum Content {
         number: u64,
         doorbells: Vec<Doorbell>,
         places: Vec<(UserId, ConversationId)>,
+        logins: Vec<(UserId, CloseCode)>,
         overflowed: bool,
     },
     Notice {
@@ -80,18 +81,17 @@ impl Writer {
                 number,
                 doorbells,
                 places,
+                logins,
                 overflowed,
             } => Wire::Beacon(proto::Beacon {
                 number,
                 doorbells: doorbells.into_iter().map(Into::into).collect(),
                 places: places.into_iter().map(places_changed).collect(),
+                logins: logins.into_iter().map(sessions_changed).collect(),
                 overflowed,
             }),
             Content::Notice { audience, push, except } => Wire::Notice(notice(audience, &push, except)),
-            Content::SessionsChanged { user, code } => Wire::SessionsChanged(proto::SessionsChanged {
-                user: user.0,
-                code: code.number().into(),
-            }),
+            Content::SessionsChanged { user, code } => Wire::SessionsChanged(sessions_changed((user, code))),
             Content::PlacesChanged { user, conversation } => Wire::PlacesChanged(places_changed((user, conversation))),
         };
         let envelope = proto::Envelope {
@@ -113,29 +113,29 @@ impl Writer {
         }
         let content = match envelope.content? {
             Wire::Doorbell(doorbell) => Content::Doorbell(doorbell.into()),
-            Wire::Beacon(beacon) if beacon.doorbells.len() + beacon.places.len() <= 2 * MAX_REPEATED => {
-                Content::Beacon {
-                    number: beacon.number,
-                    doorbells: beacon.doorbells.into_iter().map(Into::into).collect(),
-                    places: beacon
-                        .places
-                        .iter()
-                        .map(|p| (UserId(p.user), ConversationId(p.conversation)))
-                        .collect(),
-                    overflowed: beacon.overflowed,
-                }
-            }
+            Wire::Beacon(beacon) if is_bounded(&beacon) => Content::Beacon {
+                number: beacon.number,
+                doorbells: beacon.doorbells.into_iter().map(Into::into).collect(),
+                places: beacon
+                    .places
+                    .iter()
+                    .map(|p| (UserId(p.user), ConversationId(p.conversation)))
+                    .collect(),
+                logins: beacon.logins.iter().filter_map(read_sessions_changed).collect(),
+                overflowed: beacon.overflowed,
+            },
             Wire::Beacon(beacon) => Content::Beacon {
                 number: beacon.number,
                 doorbells: Vec::new(),
                 places: Vec::new(),
+                logins: Vec::new(),
                 overflowed: true,
             },
             Wire::Notice(notice) => read_notice(notice)?,
-            Wire::SessionsChanged(changed) => Content::SessionsChanged {
-                user: UserId(changed.user),
-                code: u16::try_from(changed.code).ok().and_then(CloseCode::from_number)?,
-            },
+            Wire::SessionsChanged(changed) => {
+                let (user, code) = read_sessions_changed(&changed)?;
+                Content::SessionsChanged { user, code }
+            }
             Wire::PlacesChanged(changed) => Content::PlacesChanged {
                 user: UserId(changed.user),
                 conversation: ConversationId(changed.conversation),
@@ -147,6 +147,24 @@ impl Writer {
             content,
         })
     }
+}
+
+fn is_bounded(beacon: &proto::Beacon) -> bool {
+    [beacon.doorbells.len(), beacon.places.len(), beacon.logins.len()]
+        .iter()
+        .all(|count| *count <= MAX_REPEATED)
+}
+
+fn sessions_changed((user, code): (UserId, CloseCode)) -> proto::SessionsChanged {
+    proto::SessionsChanged {
+        user: user.0,
+        code: code.number().into(),
+    }
+}
+
+fn read_sessions_changed(changed: &proto::SessionsChanged) -> Option<(UserId, CloseCode)> {
+    let code = u16::try_from(changed.code).ok().and_then(CloseCode::from_number)?;
+    Some((UserId(changed.user), code))
 }
 
 fn places_changed((user, conversation): (UserId, ConversationId)) -> proto::PlacesChanged {

@@ -2,28 +2,30 @@
 
 use std::sync::Arc;
 
-use super::beacon::Heard;
 use super::envelope::{Content, Read};
-use super::{Shared, topics};
+use super::{Link, Shared};
 use crate::bus::{Delivery, Subscriber};
+use crate::model::{CloseCode, ConversationId, UserId};
 
-pub(super) async fn run(shared: Arc<Shared>, mut subscriber: Box<dyn Subscriber>, heard: Heard) {
+pub(super) async fn run(shared: Arc<Shared>, mut subscriber: Box<dyn Subscriber>) {
+    let Some(link) = &shared.link else { return };
     while let Some(delivery) = subscriber.next().await {
         match delivery {
             Delivery::Envelope(_, bytes) => {
                 if let Some(read) = shared.writer.read(bytes) {
-                    take(&shared, read, &heard);
+                    take(&shared, link, read);
                 }
             }
-            Delivery::Gap => heard.ask_for_sweep(),
+            Delivery::Gap => link.heard.ask_for_sweep(),
         }
     }
 }
 
-fn take(shared: &Shared, read: Read, heard: &Heard) {
+fn take(shared: &Shared, link: &Link, read: Read) {
     let own = read.node == shared.writer.node;
     if let Content::Beacon { number, .. } = &read.content {
-        heard.beacon(read.node, read.incarnation, *number, own);
+        link.heard
+            .beacon(&shared.config, read.node, read.incarnation, *number, own);
     }
     // What this node rang itself has been delivered here before it was rung.
     if own {
@@ -34,30 +36,33 @@ fn take(shared: &Shared, read: Read, heard: &Heard) {
         Content::Beacon {
             doorbells,
             places,
+            logins,
             overflowed,
             ..
         } => {
             doorbells.into_iter().for_each(|doorbell| shared.heard(doorbell));
-            for (user, conversation) in places {
-                if shared.registry.has_user(user) {
-                    shared.placed.add((user, conversation));
-                }
-            }
+            places.into_iter().for_each(|(user, id)| place(shared, user, id));
+            logins
+                .into_iter()
+                .for_each(|(user, code)| logins_changed(shared, user, code));
             if overflowed {
-                heard.ask_for_sweep();
+                link.heard.ask_for_sweep();
             }
         }
         Content::Notice { audience, push, except } => shared.notify(audience, &push, except),
-        Content::SessionsChanged { user, code } => {
-            if shared.registry.has_user(user) {
-                shared.logins.add((user, code));
-            }
-        }
-        Content::PlacesChanged { user, conversation } => {
-            if shared.registry.has_user(user) {
-                shared.placed.add((user, conversation));
-                topics::changed(shared, crate::bus::Topic::Conversation(conversation));
-            }
-        }
+        Content::SessionsChanged { user, code } => logins_changed(shared, user, code),
+        Content::PlacesChanged { user, conversation } => place(shared, user, conversation),
+    }
+}
+
+fn place(shared: &Shared, user: UserId, conversation: ConversationId) {
+    if shared.registry.has_user(user) {
+        shared.placed.add((user, conversation));
+    }
+}
+
+fn logins_changed(shared: &Shared, user: UserId, code: CloseCode) {
+    if shared.registry.has_user(user) {
+        shared.logins.add((user, code));
     }
 }

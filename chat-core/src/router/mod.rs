@@ -8,6 +8,7 @@
 //! The bus only rings. A bell that was lost is noticed by the next event, by the beacons in which every node repeats what
 //! it rang, or by comparing with the store.
 
+mod attachment;
 mod beacon;
 mod config;
 mod delivery;
@@ -18,6 +19,7 @@ mod pending;
 mod registry;
 mod repair;
 mod session;
+mod shared;
 mod topics;
 mod tracked;
 
@@ -30,27 +32,27 @@ mod tests;
 #[path = "generated/chat.node.v1.rs"]
 mod proto;
 
-use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use attachment::Attachment;
 pub use config::RouterConfig;
 pub use delivery::Delivery;
 pub use outbox::{Outbox, OutboxLimits};
 
-use self::beacon::Recent;
-use self::envelope::{Audience, Content, Doorbell, Writer};
+use self::beacon::{Heard, Recent};
+use self::envelope::{Audience, Doorbell, Writer};
 use self::pending::Pending;
-use self::registry::{Entered, Registry};
+use self::registry::{Registry, Told};
 use self::session::SessionHandle;
+use self::shared::{Link, Shared, goes_on};
 use self::topics::TopicRequests;
-use self::tracked::Offered;
 use crate::bus::{MessageBus, Topic};
-use crate::cluster::Presence;
+use crate::cluster::{Nodes, Presence};
 use crate::codec::body;
 use crate::model::{
     Caller, CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, NodeId, PresenceState, Push,
@@ -101,6 +103,8 @@ pub struct RouterStats {
     pub conversations: usize,
     /// Gaps that were filled from the store since the start.
     pub repairs: u64,
+    /// How often everything was compared with the store since the start.
+    pub sweeps: u64,
 }
 
 /// Delivers events and notices to the sessions on this node, and rings the other nodes. Clones share one state; its
@@ -109,35 +113,6 @@ pub struct RouterStats {
 pub struct Router {
     shared: Arc<Shared>,
     tasks: Arc<Tasks>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    store: Arc<dyn Store>,
-    presence: Arc<dyn Presence>,
-    writer: Writer,
-    config: RouterConfig,
-    registry: Registry,
-    next_session: AtomicU64,
-    repairs: AtomicU64,
-    /// Conversations to be compared with the log.
-    dirty: Pending<ConversationId>,
-    /// Users who came into a conversation that this node may have to follow.
-    placed: Pending<(UserId, ConversationId)>,
-    /// Users whose logins changed, with the code for those who are out.
-    logins: Pending<(UserId, CloseCode)>,
-    /// Devices whose claim has to be renewed or withdrawn.
-    claims: Pending<(UserId, DeviceId)>,
-    link: Option<Link>,
-    stop: CancellationToken,
-}
-
-/// The way to the other nodes.
-#[derive(Debug)]
-struct Link {
-    publish: mpsc::Sender<(Topic, bytes::Bytes)>,
-    topics: TopicRequests,
-    recent: Recent,
 }
 
 /// Stops the tasks when nobody is left who could use them.
@@ -170,6 +145,8 @@ impl Router {
             publish,
             topics: TopicRequests::default(),
             recent: Recent::new(parts.config.silence),
+            heard: Heard::default(),
+            nodes: OnceLock::new(),
         });
         let shared = Arc::new(Shared {
             store: parts.store,
@@ -183,9 +160,12 @@ impl Router {
             registry: Registry::default(),
             next_session: AtomicU64::new(1),
             repairs: AtomicU64::new(0),
+            sweeps: AtomicU64::new(0),
             dirty: Pending::default(),
+            fresh: Pending::default(),
             placed: Pending::default(),
             logins: Pending::default(),
+            checks: Pending::default(),
             claims: Pending::default(),
             link,
             stop: stop.clone(),
@@ -193,11 +173,10 @@ impl Router {
         let spawn = |task| drop(tracker.spawn(stop.clone().run_until_cancelled_owned(task)));
         spawn(Box::pin(repair::run(Arc::clone(&shared))) as futures_util::future::BoxFuture<'static, ()>);
         if let Some((bus, subscriber)) = connection {
-            let heard = beacon::Heard::default();
             spawn(Box::pin(topics::run(Arc::clone(&shared), subscriber.topics())));
-            spawn(Box::pin(beacon::publish(bus, published)));
-            spawn(Box::pin(inbound::run(Arc::clone(&shared), subscriber, heard.clone())));
-            spawn(Box::pin(beacon::run(Arc::clone(&shared), heard)));
+            spawn(Box::pin(beacon::publish(Arc::clone(&shared), bus, published)));
+            spawn(Box::pin(inbound::run(Arc::clone(&shared), subscriber)));
+            spawn(Box::pin(beacon::run(Arc::clone(&shared))));
             topics::request(&shared, Topic::Control).await;
         }
         tracker.close();
@@ -205,6 +184,15 @@ impl Router {
             shared,
             tasks: Arc::new(Tasks { tracker, stop }),
         })
+    }
+
+    /// Tells the router which nodes there are, so that it notices those it does not hear. Without, it notices nodes that fall silent,
+    /// but not those that were never heard.
+    pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
+        if let Some(link) = &self.shared.link {
+            // The first stays.
+            let _ = link.nodes.set(nodes);
+        }
     }
 
     /// Begins a session on this node: from now on `outbox` gets what happens in the user's conversations. Yields where the user's
@@ -228,17 +216,10 @@ impl Router {
         topics::request(shared, Topic::User(caller.user)).await;
 
         let heads = shared.store.heads(caller.user, caller.device).await?;
-        let mut first = Vec::new();
-        for head in heads.iter().filter(|head| head.member.is_active()) {
-            if shared.enter(&session, head).await? == Entered::First {
-                first.push(head.conversation.id);
-            }
+        for head in heads.iter().filter(|head| goes_on(head)) {
+            let told = Told::UpTo(head.conversation.last_seq);
+            shared.enter(std::slice::from_ref(&session), head, told).await?;
         }
-        for conversation in &first {
-            topics::request(shared, Topic::Conversation(*conversation)).await;
-        }
-        // What was committed between reading the heads and following the conversations has passed unheard.
-        shared.compare_with_store(&first).await?;
         shared.claims.add((caller.user, caller.device));
         Ok((attachment, heads))
     }
@@ -255,8 +236,8 @@ impl Router {
                 conversation: last.conversation,
                 last_seq: last.seq,
             });
-            for event in events.iter().filter(|event| event.kind == EventKind::MemberJoined) {
-                if let Ok(EventBody::MemberJoined { user, .. }) = body::decode(event.kind, &event.body) {
+            for event in events {
+                if let Some(user) = joins(event) {
                     self.shared.ring_place(user, event.conversation);
                 }
             }
@@ -272,23 +253,16 @@ impl Router {
 
     /// Tells the sessions in a conversation, here and elsewhere, except the one that caused it. Best effort.
     pub fn notify_conversation(&self, conversation: ConversationId, push: &Push, except: Option<Caller>) {
-        self.shared.notify(
-            Audience::Conversation(conversation),
-            push,
-            except.map(|c| (c.user, c.device)),
-        );
-        self.shared.ring_notice(
-            Topic::Conversation(conversation),
-            Audience::Conversation(conversation),
-            push,
-            except,
-        );
+        let (topic, audience) = (Topic::Conversation(conversation), Audience::Conversation(conversation));
+        let except = except.map(|caller| (caller.user, caller.device));
+        self.shared.notify(audience, push, except);
+        self.shared.ring_notice(topic, audience, push, except);
     }
 
     /// Tells a user's sessions, here and elsewhere, except the one that caused it. Best effort.
     pub fn notify_user(&self, user: UserId, push: &Push, except: Option<Caller>) {
-        self.shared
-            .notify(Audience::User(user), push, except.map(|c| (c.user, c.device)));
+        let except = except.map(|caller| (caller.user, caller.device));
+        self.shared.notify(Audience::User(user), push, except);
         self.shared
             .ring_notice(Topic::User(user), Audience::User(user), push, except);
     }
@@ -301,12 +275,7 @@ impl Router {
                 self.shared.close(&session, code);
             }
         }
-        if let Some(link) = &self.shared.link {
-            link.send(
-                Topic::User(user),
-                self.shared.writer.write(Content::SessionsChanged { user, code }),
-            );
-        }
+        self.shared.ring_logins(user, code);
     }
 
     /// Sessions of a user on this node, and their states.
@@ -346,6 +315,7 @@ impl Router {
             sessions: self.shared.registry.session_count(),
             conversations: self.shared.registry.conversation_count(),
             repairs: self.shared.repairs.load(Ordering::Relaxed),
+            sweeps: self.shared.sweeps.load(Ordering::Relaxed),
         }
     }
 
@@ -372,180 +342,14 @@ impl Which {
     }
 }
 
-/// A session on this node. It ends when this is dropped.
-#[derive(Debug)]
-pub struct Attachment {
-    router: Router,
-    session: Arc<SessionHandle>,
-}
-
-impl Attachment {
-    /// The session's id on this node.
-    #[must_use]
-    pub fn id(&self) -> SessionId {
-        self.session.id
-    }
-
-    /// Whom it speaks for.
-    #[must_use]
-    pub fn caller(&self) -> Caller {
-        self.session.caller
-    }
-
-    /// Where its pushes go.
-    #[must_use]
-    pub fn outbox(&self) -> &Arc<Outbox> {
-        &self.session.outbox
-    }
-
-    /// Online or idle.
-    pub fn set_presence(&self, state: PresenceState) {
-        self.session.set_presence(state);
-        self.router
-            .shared
-            .claims
-            .add((self.session.caller.user, self.session.caller.device));
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        self.router.shared.forget(&self.session);
-    }
-}
-
-impl Shared {
-    /// Lists a session under a conversation, reading its user's place again while this node knows a newer state.
-    async fn enter(&self, session: &Arc<SessionHandle>, head: &Head) -> Result<Entered, StoreError> {
-        let mut newer;
-        let mut head = head;
-        loop {
-            let entered = self.registry.enter(session, head);
-            if entered != Entered::Stale {
-                return Ok(entered);
-            }
-            let Caller { user, device, .. } = session.caller;
-            match self.store.head(user, device, head.conversation.id).await? {
-                Some(read) if read.member.is_active() => newer = read,
-                _ => return Ok(Entered::Listed),
-            }
-            head = &newer;
-        }
-    }
-
-    /// Marks those of these conversations whose log has grown past what was delivered here.
-    async fn compare_with_store(&self, conversations: &[ConversationId]) -> Result<(), StoreError> {
-        for chunk in conversations.chunks(repair::COMPARE_AT_ONCE) {
-            for (conversation, last_seq, _) in self.store.last_seqs(chunk).await? {
-                self.heard(Doorbell { conversation, last_seq });
-            }
-        }
-        Ok(())
-    }
-
-    /// A conversation stands there: look, if that is further than what was delivered here.
-    fn heard(&self, doorbell: Doorbell) {
-        if self
-            .registry
-            .head(doorbell.conversation)
-            .is_some_and(|head| head < doorbell.last_seq)
-        {
-            self.dirty.add(doorbell.conversation);
-        }
-    }
-
-    fn offer(&self, conversation: ConversationId, events: &[Event]) {
-        let followed = self.registry.follows(conversation);
-        match self.registry.offer(conversation, events) {
-            Some(Offered::Gap) => self.dirty.add(conversation),
-            Some(Offered::Complete) => {}
-            None => return,
-        }
-        if self.registry.follows(conversation) != followed {
-            topics::changed(self, Topic::Conversation(conversation));
-        }
-        for event in events
-            .iter()
-            .filter(|event| event.kind == EventKind::ConversationOpened)
-        {
-            if let Ok(EventBody::ConversationOpened {
-                conversation: opened, ..
-            }) = body::decode(event.kind, &event.body)
-            {
-                let owners = self.registry.in_conversation(conversation);
-                let owners: HashSet<UserId> = owners.iter().map(|session| session.caller.user).collect();
-                owners.into_iter().for_each(|owner| self.placed.add((owner, opened)));
-            }
-        }
-    }
-
-    fn notify(&self, audience: Audience, push: &Push, except: envelope::Exception) {
-        let sessions = match audience {
-            Audience::Conversation(conversation) => self.registry.in_conversation(conversation),
-            Audience::User(user) => self.registry.of_user(user),
-        };
-        let delivery = Delivery::new(push.clone());
-        for session in sessions {
-            if except != Some((session.caller.user, session.caller.device)) {
-                session.outbox.push(delivery.clone());
-            }
-        }
-    }
-
-    fn close(&self, session: &SessionHandle, code: CloseCode) {
-        session.outbox.close(code);
-        self.forget(session);
-    }
-
-    fn forget(&self, session: &SessionHandle) {
-        let (abandoned, user_gone) = self.registry.remove(session);
-        for conversation in abandoned {
-            topics::changed(self, Topic::Conversation(conversation));
-        }
-        if user_gone {
-            topics::changed(self, Topic::User(session.caller.user));
-        }
-        self.claims.add((session.caller.user, session.caller.device));
-    }
-
-    fn ring(&self, doorbell: Doorbell) {
-        if let Some(link) = &self.link {
-            link.recent.rang(doorbell);
-            link.send(
-                Topic::Conversation(doorbell.conversation),
-                self.writer.write(Content::Doorbell(doorbell)),
-            );
-        }
-    }
-
-    fn ring_place(&self, user: UserId, conversation: ConversationId) {
-        if let Some(link) = &self.link {
-            link.recent.placed(user, conversation);
-            link.send(
-                Topic::User(user),
-                self.writer.write(Content::PlacesChanged { user, conversation }),
-            );
-        }
-    }
-
-    fn ring_notice(&self, topic: Topic, audience: Audience, push: &Push, except: Option<Caller>) {
-        if let Some(link) = &self.link {
-            let except = except.map(|caller| (caller.user, caller.device));
-            link.send(
-                topic,
-                self.writer.write(Content::Notice {
-                    audience,
-                    push: push.clone(),
-                    except,
-                }),
-            );
-        }
-    }
-}
-
-impl Link {
-    /// Hands an envelope to the publisher. With a full queue it is dropped: beacons repeat what matters.
-    fn send(&self, topic: Topic, envelope: bytes::Bytes) {
-        let _ = self.publish.try_send((topic, envelope));
+/// Who becomes a member by an event.
+fn joins(event: &Event) -> Option<UserId> {
+    match event.kind {
+        EventKind::GroupCreated => Some(event.sender),
+        EventKind::MemberJoined => match body::decode(event.kind, &event.body) {
+            Ok(EventBody::MemberJoined { user, .. }) => Some(user),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -11,7 +11,7 @@ use dashmap::mapref::entry::Entry;
 
 use super::session::SessionHandle;
 use super::tracked::{Offered, Tracked};
-use crate::model::{ConversationId, Event, Seq, UserId};
+use crate::model::{ConversationId, DeviceId, Event, Seq, UserId};
 use crate::store::Head;
 
 /// Sessions by user and by conversation.
@@ -22,16 +22,39 @@ pub(super) struct Registry {
     sessions: AtomicUsize,
 }
 
-/// What came of listing a session under a conversation.
-#[derive(Debug, PartialEq, Eq)]
+/// What came of listing sessions under a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entered {
-    /// It is listed; this node had not followed the conversation before.
+    /// They are listed; this node had not followed the conversation before: its log has to be looked at.
     First,
-    /// It is listed.
+    /// They are listed.
     Listed,
     /// This node knows of a later change of membership than the one who asks: read again.
     Stale,
 }
+
+/// What sessions that come into a conversation know of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// That it goes up to there; they read it themselves.
+    UpTo(Seq),
+    /// Nothing.
+    Nothing,
+}
+
+/// What came of offering events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// There is a hole before them: read the log.
+    pub(super) gap: bool,
+    /// The conversation is followed from now on.
+    pub(super) begun: bool,
+    /// It is followed no longer.
+    pub(super) ended: bool,
+}
+
+/// Events of a conversation that sessions come into that are delivered to them; of more they are told that they are behind.
+const DELIVER_ON_ENTRY: u64 = 32;
 
 impl Registry {
     pub(super) fn add(&self, session: &Arc<SessionHandle>) {
@@ -70,45 +93,72 @@ impl Registry {
         (abandoned, user_gone)
     }
 
-    /// Lists a session under a conversation that `head`, read after the session was added, says its user is in.
-    pub(super) fn enter(&self, session: &Arc<SessionHandle>, head: &Head) -> Entered {
-        let conversation = &head.conversation;
-        let mut entered = Entered::Listed;
-        let mut entry = self.conversations.entry(conversation.id).or_insert_with(|| {
-            entered = Entered::First;
-            Tracked::new(conversation.last_seq, conversation.members_version)
-        });
-        if entry.members_version() > conversation.members_version {
-            return Entered::Stale;
+    /// Lists sessions of one user under a conversation that `head`, read after the sessions were added, says the user is in.
+    pub(super) fn enter(&self, sessions: &[Arc<SessionHandle>], head: &Head, told: Told) -> Entered {
+        let (conversation, first_seq) = (&head.conversation, head.member.first_seq);
+        let told_seq = match told {
+            Told::UpTo(seq) => seq,
+            Told::Nothing => first_seq.previous(),
+        };
+        let enter = |tracked: &mut Tracked| {
+            for session in sessions {
+                tracked.enter(conversation.id, session, first_seq, told_seq);
+            }
+        };
+        match self.conversations.entry(conversation.id) {
+            Entry::Occupied(mut entry) => {
+                if entry.get().members_version() > conversation.members_version {
+                    return Entered::Stale;
+                }
+                enter(entry.get_mut());
+                Entered::Listed
+            }
+            Entry::Vacant(entry) => {
+                let start = match told {
+                    Told::Nothing if conversation.last_seq.0.saturating_sub(told_seq.0) <= DELIVER_ON_ENTRY => told_seq,
+                    _ => conversation.last_seq,
+                };
+                let mut tracked = Tracked::new(start, conversation.members_version.min(start));
+                enter(&mut tracked);
+                if tracked.is_empty() {
+                    return Entered::Listed;
+                }
+                entry.insert(tracked);
+                Entered::First
+            }
         }
-        entry.enter(conversation.id, session, head.member.first_seq);
-        entered
     }
 
     /// Offers events of one conversation, ascending. `None` if nobody here is in it, nor comes into it by one of them.
-    pub(super) fn offer(&self, conversation: ConversationId, events: &[Event]) -> Option<Offered> {
+    pub(super) fn offer(&self, conversation: ConversationId, events: &[Event]) -> Option<Offer> {
         let local = |user| self.of_user(user);
         match self.conversations.entry(conversation) {
             Entry::Occupied(mut entry) => {
                 let offered = entry.get_mut().offer(events, local);
-                if entry.get().is_empty() {
+                let ended = entry.get().is_empty();
+                if ended {
                     entry.remove();
                 }
-                Some(offered)
+                Some(Offer {
+                    gap: offered == Offered::Gap,
+                    begun: false,
+                    ended,
+                })
             }
             Entry::Vacant(entry) => {
-                let first = events.iter().find(|event| event.kind.changes_members())?;
-                let mut tracked = Tracked::new(first.seq.previous(), first.seq.previous());
-                let from = events
-                    .iter()
-                    .position(|event| event.seq == first.seq)
-                    .unwrap_or_default();
+                let from = events.iter().position(|event| event.kind.changes_members())?;
+                let before = events.get(from)?.seq.previous();
+                let mut tracked = Tracked::new(before, before);
                 let offered = tracked.offer(events.get(from..).unwrap_or_default(), local);
                 if tracked.is_empty() {
                     return None;
                 }
                 entry.insert(tracked);
-                Some(offered)
+                Some(Offer {
+                    gap: offered == Offered::Gap,
+                    begun: true,
+                    ended: false,
+                })
             }
         }
     }
@@ -134,6 +184,16 @@ impl Registry {
 
     pub(super) fn users(&self) -> Vec<UserId> {
         self.users.iter().map(|entry| *entry.key()).collect()
+    }
+
+    /// Devices with a session here.
+    pub(super) fn devices(&self) -> Vec<(UserId, DeviceId)> {
+        let sessions = self.users.iter();
+        let devices = sessions.flat_map(|entry| {
+            let devices = entry.value().iter().map(|session| session.caller.device);
+            devices.map(|device| (*entry.key(), device)).collect::<Vec<_>>()
+        });
+        devices.collect()
     }
 
     pub(super) fn conversations(&self) -> Vec<ConversationId> {

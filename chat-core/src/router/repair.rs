@@ -2,176 +2,140 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::registry::Entered;
-use super::session::SessionHandle;
-use super::{Delivery, Shared, topics};
-use crate::bus::Topic;
-use crate::model::{ConversationId, DeviceId, PresenceState, Push, Seq, UserId};
-use crate::store::{Head, StoreError};
+use super::envelope::Doorbell;
+use super::pending::{Pace, work};
+use super::registry::Told;
+use super::shared::{Shared, goes_on};
+use crate::cluster::ClusterError;
+use crate::model::{CloseCode, ConversationId, DeviceId, PresenceState, Seq, UserId};
+use crate::store::StoreError;
 
 /// Conversations whose ends are asked for at once.
-pub(super) const COMPARE_AT_ONCE: usize = 1000;
-/// Gaps that are filled at the same time.
+const COMPARE_AT_ONCE: usize = 1000;
+/// Things of one kind that are looked at the same time.
 const AT_ONCE: usize = 8;
-/// Events of a conversation a session comes into that are pushed to it; of more it is told that it is behind.
-const PUSH_ON_ENTRY: u64 = 32;
+/// In every so many sweeps, users' conversations and logins are read again though nothing says that it is needed.
+const CHECK_USERS_EVERY: u32 = 10;
 
 pub(super) async fn run(shared: Arc<Shared>) {
-    let gaps = async {
-        loop {
-            let conversations = shared.dirty.take().await;
-            let fill = |conversation| fill(&shared, conversation);
-            stream::iter(conversations).for_each_concurrent(AT_ONCE, fill).await;
-        }
+    let shared = &*shared;
+    let pace = |what, retry| Pace {
+        at_once: AT_ONCE,
+        retry,
+        what,
     };
-    let places = async {
-        loop {
-            for (user, conversation) in shared.placed.take().await {
-                let result = place(&shared, user, conversation).await;
-                again_on_error(&shared, result, || shared.placed.add((user, conversation))).await;
-            }
-        }
-    };
-    let logins = async {
-        loop {
-            for (user, code) in shared.logins.take().await {
-                let result = close_fenced(&shared, user, code).await;
-                again_on_error(&shared, result, || shared.logins.add((user, code))).await;
-            }
-        }
-    };
-    let claims = async {
-        loop {
-            for (user, device) in shared.claims.take().await {
-                claim(&shared, user, device).await;
-            }
-        }
-    };
-    tokio::join!(gaps, places, logins, claims);
-}
-
-async fn again_on_error(shared: &Shared, result: Result<(), StoreError>, again: impl FnOnce()) {
-    if let Err(error) = result {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "cannot read the store; trying again"
-        );
-        tokio::time::sleep(shared.config.retry_interval).await;
-        again();
-    }
+    let retry = shared.config.retry_interval;
+    tokio::join!(
+        work(&shared.dirty, pace("fill a gap", retry), |conversation| fill(
+            shared,
+            conversation
+        )),
+        work(
+            &shared.placed,
+            pace("follow a conversation", retry),
+            |(user, id)| place(shared, user, id)
+        ),
+        work(
+            &shared.logins,
+            pace("check logins", retry),
+            |(user, code)| close_fenced(shared, user, code)
+        ),
+        work(
+            &shared.claims,
+            pace("tell who is present", shared.config.poll_interval),
+            |(user, device)| { claim(shared, user, device) }
+        ),
+        work(
+            &shared.checks,
+            Pace {
+                at_once: 1,
+                ..pace("check a user's conversations", retry)
+            },
+            |user| { check(shared, user) }
+        ),
+        compare(shared),
+        sweep(shared),
+    );
 }
 
 /// Delivers what the log has past what was delivered. Never skips: a read that fails or comes short is tried again.
-async fn fill(shared: &Shared, conversation: ConversationId) {
-    let mut wait = shared.config.retry_interval;
+async fn fill(shared: &Shared, conversation: ConversationId) -> Result<(), StoreError> {
+    let page = shared.config.repair_page.max(1);
     while let Some(head) = shared.registry.head(conversation) {
-        match read_on(shared, conversation, head).await {
-            Ok(true) => wait = shared.config.retry_interval,
-            Ok(false) => return,
-            Err(error) => {
-                tracing::warn!(%conversation, error = &error as &dyn std::error::Error, "cannot fill a gap; trying again");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(shared.config.retry_interval * 10);
-            }
+        let events = shared
+            .read(shared.store.events(conversation, head.next(), Seq(u64::MAX >> 1), page))
+            .await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        shared.repairs.fetch_add(1, Ordering::Relaxed);
+        shared.offer(conversation, &events);
+        if shared.registry.head(conversation) == Some(head) {
+            return Err(StoreError::Corrupt("a log has a hole".into()));
+        }
+        // Whatever was committed since has rung since.
+        if events.len() < page as usize {
+            return Ok(());
         }
     }
+    Ok(())
 }
 
-/// Reads and delivers one page; `false` if there was nothing.
-async fn read_on(shared: &Shared, conversation: ConversationId, head: Seq) -> Result<bool, StoreError> {
-    let page = shared.config.repair_page;
-    let events = shared
-        .store
-        .events(conversation, head.next(), Seq(u64::MAX >> 1), page)
-        .await?;
-    if events.is_empty() {
-        return Ok(false);
-    }
-    shared.repairs.fetch_add(1, Ordering::Relaxed);
-    shared.offer(conversation, &events);
-    Ok(true)
-}
-
-/// Lists a user's sessions under a conversation they came into, and brings them what it holds.
+/// Lists a user's sessions under a conversation they came into; what it holds is then delivered as a gap.
 async fn place(shared: &Shared, user: UserId, conversation: ConversationId) -> Result<(), StoreError> {
-    for session in shared.registry.of_user(user) {
-        let listed = shared
-            .registry
-            .in_conversation(conversation)
-            .iter()
-            .any(|other| other.id == session.id);
-        if listed {
-            continue;
-        }
-        let Some(head) = shared.store.head(user, session.caller.device, conversation).await? else {
-            continue;
-        };
-        if !head.member.is_active() {
-            continue;
-        }
-        let entered = shared.enter(&session, &head).await?;
-        if entered == Entered::First {
-            topics::request(shared, Topic::Conversation(conversation)).await;
-            shared.compare_with_store(&[conversation]).await?;
-        }
-        catch_up(shared, &session, &head).await?;
-    }
-    Ok(())
-}
-
-async fn catch_up(shared: &Shared, session: &SessionHandle, head: &Head) -> Result<(), StoreError> {
-    let (conversation, last_seq) = (head.conversation.id, head.conversation.last_seq);
-    let first = head.member.first_seq;
-    if last_seq < first {
+    let mut sessions = shared.registry.of_user(user);
+    sessions.retain(|session| !session.settled(conversation));
+    let Some(session) = sessions.first() else {
         return Ok(());
+    };
+    let head = shared.store.head(user, session.caller.device, conversation);
+    match shared.read(head).await? {
+        Some(head) if goes_on(&head) => shared.enter(&sessions, &head, Told::Nothing).await,
+        _ => Ok(()),
     }
-    if last_seq.0 - first.0 >= PUSH_ON_ENTRY {
-        session
-            .outbox
-            .push(Delivery::new(Push::Behind { conversation, last_seq }));
-        return Ok(());
-    }
-    for event in shared
-        .store
-        .events(conversation, first, last_seq, shared.config.repair_page)
-        .await?
-    {
-        session.outbox.push(Delivery::new(Push::Event(event)));
-    }
-    Ok(())
 }
 
 /// Ends those sessions of a user that the store says are over.
-pub(super) async fn close_fenced(
-    shared: &Shared,
-    user: UserId,
-    code: crate::model::CloseCode,
-) -> Result<(), StoreError> {
+async fn close_fenced(shared: &Shared, user: UserId, code: CloseCode) -> Result<(), StoreError> {
+    // Before the read, so that a session that begins meanwhile is not judged by what was.
     let sessions = shared.registry.of_user(user);
     if sessions.is_empty() {
         return Ok(());
     }
-    let devices = shared.store.devices(user).await?;
+    let devices = shared.read(shared.store.devices(user)).await?;
     for session in sessions {
-        let live = devices
-            .iter()
-            .any(|device| device.id == session.caller.device && device.session_epoch == session.caller.epoch);
-        // A session may be newer than what was read.
-        let newer = devices
-            .iter()
-            .any(|device| device.id == session.caller.device && device.session_epoch < session.caller.epoch);
-        if !live && !newer {
+        let device = devices.iter().find(|device| device.id == session.caller.device);
+        if device.is_none_or(|device| device.session_epoch > session.caller.epoch) {
             shared.close(&session, code);
         }
     }
     Ok(())
 }
 
+/// Reads a user's logins and conversations again, because bells for them may have been lost. Takes its time, so that many
+/// users do not keep the store from its work.
+async fn check(shared: &Shared, user: UserId) -> Result<(), StoreError> {
+    close_fenced(shared, user, CloseCode::Replaced).await?;
+    let sessions = shared.registry.of_user(user);
+    if let Some(session) = sessions.first() {
+        let heads = shared.store.heads(user, session.caller.device);
+        for head in shared.read(heads).await? {
+            let id = head.conversation.id;
+            if goes_on(&head) && sessions.iter().any(|session| !session.settled(id)) {
+                shared.placed.add((user, id));
+            }
+        }
+    }
+    sleep(Duration::from_secs(1) / shared.config.user_checks.max(1)).await;
+    Ok(())
+}
+
 /// Makes the claim of a device what its sessions here are.
-async fn claim(shared: &Shared, user: UserId, device: DeviceId) {
+async fn claim(shared: &Shared, user: UserId, device: DeviceId) -> Result<(), ClusterError> {
     let sessions = shared.registry.of_user(user);
     let state = sessions
         .iter()
@@ -179,12 +143,71 @@ async fn claim(shared: &Shared, user: UserId, device: DeviceId) {
         .map(|session| session.presence())
         .max();
     let node = shared.writer.node;
-    let result = match state {
-        Some(state) if state > PresenceState::Offline => shared.presence.set(node, user, device, state).await,
-        _ => shared.presence.clear(node, user, device).await,
+    let change = async {
+        match state {
+            Some(state) if state > PresenceState::Offline => shared.presence.set(node, user, device, state).await,
+            _ => shared.presence.clear(node, user, device).await,
+        }
     };
-    if let Err(error) = result {
-        // Presence is soft: the next change, or the lease, corrects it.
-        tracing::debug!(error = &error as &dyn std::error::Error, "cannot tell who is present");
+    let result = tokio::time::timeout(shared.config.bus_timeout, change).await;
+    result.unwrap_or_else(|_| Err(ClusterError("it did not answer in time".into())))
+}
+
+/// Compares conversations with the store, many at once.
+async fn compare(shared: &Shared) {
+    let mut wait = shared.config.retry_interval;
+    loop {
+        let conversations = Vec::from_iter(shared.fresh.take().await);
+        for chunk in conversations.chunks(COMPARE_AT_ONCE) {
+            match shared.read(shared.store.last_seqs(chunk)).await {
+                Ok(ends) => {
+                    wait = shared.config.retry_interval;
+                    for (conversation, last_seq, _) in ends {
+                        shared.heard(Doorbell { conversation, last_seq });
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot compare with the store; trying again"
+                    );
+                    shared.fresh.add_all(chunk.iter().copied());
+                    sleep(wait).await;
+                    wait = (wait * 2).min(shared.config.retry_interval * 10);
+                }
+            }
+        }
     }
+}
+
+/// Compares everything followed here with the store when that is asked for, and from time to time in any case.
+async fn sweep(shared: &Shared) {
+    let Some(link) = &shared.link else { return };
+    let mut last = Instant::now();
+    for number in 1_u32.. {
+        let next = last + jittered(shared.config.sweep_interval);
+        let lost = tokio::select! {
+            // What is known to be lost comes before what may be.
+            biased;
+            () = link.heard.sweep_asked() => true,
+            () = sleep_until(next) => false,
+        };
+        if lost && number > 1 {
+            sleep_until(last + shared.config.poll_interval).await;
+        }
+        last = Instant::now();
+        shared.sweeps.fetch_add(1, Ordering::Relaxed);
+        shared.fresh.add_all(shared.registry.conversations());
+        if lost || number % CHECK_USERS_EVERY == 0 {
+            shared.checks.add_all(shared.registry.users());
+        }
+        // Claims may have been lost as well.
+        shared.claims.add_all(shared.registry.devices());
+    }
+}
+
+/// Two thirds to four thirds of `interval`, so that nodes do not sweep together.
+fn jittered(interval: Duration) -> Duration {
+    let random = uuid::Uuid::new_v4().as_u128() % 1000;
+    interval.mul_f64(2.0 / 3.0 + random as f64 / 1500.0)
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Outbox;
-use crate::model::{Caller, ConversationId, PresenceState, SessionId};
+use super::{Delivery, Outbox};
+use crate::model::{Caller, ConversationId, PresenceState, Push, Seq, SessionId};
 
 /// A session on this node: whom it speaks for and where its pushes go.
 #[derive(Debug)]
@@ -36,15 +36,11 @@ impl SessionHandle {
         })
     }
 
-    /// Notes that the session is about to be listed under a conversation; `false` if it is over.
+    /// Notes that the session is about to be listed under a conversation; `false` if it is listed there, or over.
     pub(super) fn enter(&self, conversation: ConversationId) -> bool {
-        match &mut self.state().conversations {
-            Some(conversations) => {
-                conversations.insert(conversation);
-                true
-            }
-            None => false,
-        }
+        let mut state = self.state();
+        let conversations = state.conversations.as_mut();
+        conversations.is_some_and(|conversations| conversations.insert(conversation))
     }
 
     pub(super) fn leave(&self, conversation: ConversationId) {
@@ -53,9 +49,21 @@ impl SessionHandle {
         }
     }
 
+    /// Whether it is over, or listed there: nothing has to be done to list it.
+    pub(super) fn settled(&self, conversation: ConversationId) -> bool {
+        let state = self.state();
+        let conversations = state.conversations.as_ref();
+        conversations.is_none_or(|conversations| conversations.contains(&conversation))
+    }
+
     /// Ends it; yields where it was listed.
     pub(super) fn end(&self) -> HashSet<ConversationId> {
         self.state().conversations.take().unwrap_or_default()
+    }
+
+    /// Tells it that a log holds something it was not told.
+    pub(super) fn tell_behind(&self, conversation: ConversationId, last_seq: Seq) {
+        self.outbox.push(Delivery::new(Push::Behind { conversation, last_seq }));
     }
 
     pub(super) fn presence(&self) -> PresenceState {

@@ -1,88 +1,116 @@
 //! Keeps the subscriptions at what the sessions on this node need. One task changes them, and asks the registry at that
 //! moment, so that a session that comes cannot be crossed by one that goes.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::Shared;
-use crate::bus::{Topic, Topics};
+use super::pending::{Pace, Pending, work};
+use crate::bus::{BusError, Topic, Topics};
+
+/// Subscriptions that are changed at the same time.
+const AT_ONCE: usize = 16;
 
 /// Topics to look at, and who waits for it.
 #[derive(Debug, Default)]
 pub(super) struct TopicRequests {
-    requests: Mutex<HashMap<Topic, Vec<oneshot::Sender<()>>>>,
-    added: Notify,
+    topics: Pending<Topic>,
+    waiters: Mutex<HashMap<Topic, Vec<oneshot::Sender<()>>>>,
 }
 
 impl TopicRequests {
-    fn add(&self, topic: Topic, waiter: Option<oneshot::Sender<()>>) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.entry(topic).or_default().extend(waiter);
-        drop(requests);
-        self.added.notify_one();
-    }
-
-    async fn take(&self) -> HashMap<Topic, Vec<oneshot::Sender<()>>> {
-        loop {
-            let requests = std::mem::take(&mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner));
-            if !requests.is_empty() {
-                return requests;
-            }
-            self.added.notified().await;
-        }
+    fn waiters(&self) -> MutexGuard<'_, HashMap<Topic, Vec<oneshot::Sender<()>>>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Subscribes to what is needed of `topic`, and returns once that is so, or failed and will be tried again.
+/// Subscribes to what is needed of `topic`. Returns once that is so, but after the bus's timeout in any case: whoever waits
+/// does without the bus, as everything can.
 pub(super) async fn request(shared: &Shared, topic: Topic) {
     if let Some(link) = &shared.link {
         let (done, waiting) = oneshot::channel();
-        link.topics.add(topic, Some(done));
-        // After the end of the router nobody answers.
-        let _ = shared.stop.run_until_cancelled(waiting).await;
+        link.topics.waiters().entry(topic).or_default().push(done);
+        link.topics.topics.add(topic);
+        let waiting = shared.stop.run_until_cancelled(waiting);
+        let _ = timeout(shared.config.bus_timeout, waiting).await;
     }
 }
 
 /// Whether `topic` is needed may have changed.
 pub(super) fn changed(shared: &Shared, topic: Topic) {
     if let Some(link) = &shared.link {
-        link.topics.add(topic, None);
+        link.topics.topics.add(topic);
     }
 }
 
-pub(super) async fn run(shared: std::sync::Arc<Shared>, topics: Box<dyn Topics>) {
+/// What is known of a subscription that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subscription {
+    Sure,
+    /// The bus did not say.
+    Unsure,
+}
+
+pub(super) async fn run(shared: Arc<Shared>, topics: Box<dyn Topics>) {
     let Some(link) = &shared.link else { return };
-    let mut subscribed: HashSet<Topic> = HashSet::new();
-    loop {
-        let mut failed = Vec::new();
-        for (topic, waiters) in link.topics.take().await {
-            let wanted = wanted(&shared, topic);
-            let result = match (wanted, subscribed.contains(&topic)) {
-                (true, false) => topics.subscribe(topic).await,
-                (false, true) => topics.unsubscribe(topic).await,
-                _ => Ok(()),
-            };
-            match result {
-                Ok(()) if wanted => _ = subscribed.insert(topic),
-                Ok(()) => _ = subscribed.remove(&topic),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(%topic, error, "cannot change a subscription; trying again");
-                    failed.push(topic);
-                }
-            }
-            // Whoever waits goes on: without a bell, its conversations are repaired by sweeps.
-            for waiter in waiters {
-                let _ = waiter.send(());
-            }
+    let subscribed: Mutex<HashMap<Topic, Subscription>> = Mutex::default();
+    let pace = Pace {
+        at_once: AT_ONCE,
+        retry: shared.config.retry_interval,
+        what: "change a subscription",
+    };
+    work(&link.topics.topics, pace, |topic| {
+        adjust(&shared, &*topics, &subscribed, topic)
+    })
+    .await;
+}
+
+async fn adjust(
+    shared: &Shared,
+    topics: &dyn Topics,
+    subscribed: &Mutex<HashMap<Topic, Subscription>>,
+    topic: Topic,
+) -> Result<(), BusError> {
+    let subscribed = || subscribed.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = subscribed().get(&topic).copied();
+    if wanted(shared, topic) {
+        if known != Some(Subscription::Sure) {
+            subscribed().insert(topic, Subscription::Unsure);
+            in_time(shared, topics.subscribe(topic)).await?;
+            subscribed().insert(topic, Subscription::Sure);
         }
-        if !failed.is_empty() {
-            tokio::time::sleep(shared.config.retry_interval).await;
-            failed.into_iter().for_each(|topic| link.topics.add(topic, None));
-        }
+        heard_from_now_on(shared, topic);
+    } else if known.is_some() {
+        in_time(shared, topics.unsubscribe(topic)).await?;
+        subscribed().remove(&topic);
     }
+    Ok(())
+}
+
+/// What was rung before has passed unheard: it has to be looked for.
+fn heard_from_now_on(shared: &Shared, topic: Topic) {
+    let waiters = shared
+        .link
+        .as_ref()
+        .and_then(|link| link.topics.waiters().remove(&topic));
+    let mut answered = false;
+    for waiter in waiters.into_iter().flatten() {
+        answered |= waiter.send(()).is_ok();
+    }
+    match topic {
+        Topic::Conversation(id) => shared.fresh.add(id),
+        // Who waited reads everything after this.
+        Topic::User(id) if !answered => shared.checks.add(id),
+        _ => {}
+    }
+}
+
+async fn in_time(shared: &Shared, change: impl Future<Output = Result<(), BusError>>) -> Result<(), BusError> {
+    let result = timeout(shared.config.bus_timeout, change).await;
+    result.unwrap_or_else(|_| Err(BusError::Unavailable("it did not answer in time".into())))
 }
 
 fn wanted(shared: &Shared, topic: Topic) -> bool {

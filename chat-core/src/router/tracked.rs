@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Delivery, session::SessionHandle};
 use crate::codec::body;
-use crate::model::{Event, EventBody, EventKind, Push, Seq, SessionId, UserId};
+use crate::model::{ConversationId, Event, EventBody, EventKind, Push, Seq, SessionId, UserId};
 
 /// What this node knows of a conversation, and the sessions that are in it.
 #[derive(Debug)]
@@ -65,19 +65,22 @@ impl Tracked {
         self.places.iter().map(|place| &place.session)
     }
 
-    /// Lists a session, unless it is over or listed already.
+    /// Lists a session, unless it is over or listed already. What was delivered here past `told` it has missed: it is told so.
     pub(super) fn enter(
         &mut self,
-        conversation: crate::model::ConversationId,
+        conversation: ConversationId,
         session: &Arc<SessionHandle>,
         first_seq: Seq,
+        told: Seq,
     ) {
-        let listed = self.places.iter().any(|place| place.session.id == session.id);
-        if !listed && session.enter(conversation) {
+        if session.enter(conversation) {
             self.places.push(Place {
                 session: Arc::clone(session),
                 first_seq,
             });
+            if self.head > told && self.head >= first_seq {
+                session.tell_behind(conversation, self.head);
+            }
         }
     }
 
@@ -108,7 +111,7 @@ impl Tracked {
         let change = change(event);
         if let Some(Change::Joined(user)) = change {
             for session in local(user) {
-                self.enter(event.conversation, &session, event.seq);
+                self.enter(event.conversation, &session, event.seq, self.head);
             }
         }
         let delivery = Delivery::new(Push::Event(event.clone()));

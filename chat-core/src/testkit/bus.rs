@@ -1,15 +1,35 @@
-//! A bus that fails the way buses do.
+//! Buses that fail the way buses do.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::sleep;
 
-use crate::bus::{BusError, MessageBus, Subscriber, Topic};
+use crate::bus::{BusError, Delivery, MessageBus, Subscriber, Topic, Topics};
 
-/// Wraps a bus and drops or doubles envelopes, by a seed; or falls silent, without saying so.
+/// How often a [`LossyBus`] does what, of 1000 envelopes each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// An envelope is lost, and nobody is told.
+    pub drop: u64,
+    /// It comes twice.
+    pub double: u64,
+    /// It comes up to [`Faults::MAX_DELAY`] later, and so after others that were published later.
+    pub delay: u64,
+}
+
+impl Faults {
+    /// The longest an envelope is delayed.
+    pub const MAX_DELAY: Duration = Duration::from_millis(500);
+}
+
+/// Wraps a bus and drops, doubles, delays and reorders envelopes, by a seed; or falls silent, without saying so.
+///
+/// Delayed envelopes travel in tasks of the current tokio runtime, which end with their delay.
 #[derive(Clone, Debug)]
 pub struct LossyBus {
     inner: Arc<dyn MessageBus>,
@@ -19,23 +39,35 @@ pub struct LossyBus {
 #[derive(Debug)]
 struct State {
     random: AtomicU64,
-    /// In 1000.
-    drop: u64,
-    double: u64,
+    faults: Mutex<Faults>,
     silent: AtomicBool,
+    gap: tokio::sync::watch::Sender<u64>,
     dropped: AtomicU64,
+    delayed: AtomicU64,
 }
 
 impl LossyBus {
     /// Drops and doubles so many of 1000 envelopes.
     #[must_use]
     pub fn new(inner: Arc<dyn MessageBus>, seed: u64, drop: u64, double: u64) -> Self {
-        let state = State {
-            random: AtomicU64::new(seed),
+        let faults = Faults {
             drop,
             double,
+            ..Faults::default()
+        };
+        Self::with(inner, seed, faults)
+    }
+
+    /// Has these faults.
+    #[must_use]
+    pub fn with(inner: Arc<dyn MessageBus>, seed: u64, faults: Faults) -> Self {
+        let state = State {
+            random: AtomicU64::new(seed),
+            faults: Mutex::new(faults),
             silent: AtomicBool::new(false),
+            gap: tokio::sync::watch::Sender::new(0),
             dropped: AtomicU64::new(0),
+            delayed: AtomicU64::new(0),
         };
         Self {
             inner,
@@ -43,15 +75,31 @@ impl LossyBus {
         }
     }
 
+    /// Has these faults from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        *self.state.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
     /// Takes everything and delivers nothing, from now on or no more.
     pub fn set_silent(&self, silent: bool) {
         self.state.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// Tells every subscriber that something may have been missed, as a bus does that was reached again.
+    pub fn say_gap(&self) {
+        self.state.gap.send_modify(|gaps| *gaps += 1);
     }
 
     /// How many envelopes it has dropped.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.state.dropped.load(Ordering::SeqCst)
+    }
+
+    /// How many envelopes it has delayed.
+    #[must_use]
+    pub fn delayed(&self) -> u64 {
+        self.state.delayed.load(Ordering::SeqCst)
     }
 
     /// A number below 1000 (SplitMix64).
@@ -61,27 +109,69 @@ impl LossyBus {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % 1000
     }
+
+    async fn carry(&self, faults: Faults, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
+        if self.random() >= faults.delay {
+            return self.inner.publish(topic, envelope).await;
+        }
+        self.state.delayed.fetch_add(1, Ordering::SeqCst);
+        let delay = Faults::MAX_DELAY.mul_f64(self.random() as f64 / 1000.0);
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move {
+            sleep(delay).await;
+            // Late or never: both are faults.
+            let _ = inner.publish(topic, envelope).await;
+        });
+        Ok(())
+    }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl MessageBus for LossyBus {
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
-        if self.state.silent.load(Ordering::SeqCst) || self.random() < self.state.drop {
+        let faults = *self.state.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state.silent.load(Ordering::SeqCst) || self.random() < faults.drop {
             self.state.dropped.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
-        if self.random() < self.state.double {
-            self.inner.publish(topic, envelope.clone()).await?;
+        if self.random() < faults.double {
+            self.carry(faults, topic, envelope.clone()).await?;
         }
-        self.inner.publish(topic, envelope).await
+        self.carry(faults, topic, envelope).await
     }
 
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
-        self.inner.connect().await
+        Ok(Box::new(LossySubscriber {
+            inner: self.inner.connect().await?,
+            gap: self.state.gap.subscribe(),
+        }))
     }
 
     async fn close(&self) {
         self.inner.close().await;
+    }
+}
+
+#[derive(Debug)]
+struct LossySubscriber {
+    inner: Box<dyn Subscriber>,
+    gap: tokio::sync::watch::Receiver<u64>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Subscriber for LossySubscriber {
+    fn topics(&self) -> Box<dyn Topics> {
+        self.inner.topics()
+    }
+
+    async fn next(&mut self) -> Option<Delivery> {
+        tokio::select! {
+            // Both are safe to cancel; a gap is told before what follows it.
+            biased;
+            Ok(()) = self.gap.changed() => Some(Delivery::Gap),
+            delivery = self.inner.next() => delivery,
+        }
     }
 }

@@ -6,6 +6,6 @@ mod peer;
 mod process;
 pub mod store;
 
-pub use bus::LossyBus;
+pub use bus::{Faults, LossyBus};
 pub use peer::Peer;
 pub use process::ServerProcess;

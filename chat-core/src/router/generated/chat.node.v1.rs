@@ -40,7 +40,7 @@ pub struct Doorbell {
 /// Sent every second: rings again what was rung in the last seconds, because any of it may have been lost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Beacon {
-    /// Counts up.
+    /// Counts up. What does not fit into one envelope follows in others of the same number.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(message, repeated, tag = "2")]
@@ -50,6 +50,8 @@ pub struct Beacon {
     /// Too much was rung to be repeated: look at everything.
     #[prost(bool, tag = "4")]
     pub overflowed: bool,
+    #[prost(message, repeated, tag = "5")]
+    pub logins: ::prost::alloc::vec::Vec<SessionsChanged>,
 }
 /// Best effort, for sessions in a conversation or of a user: an encoded chat.v1.ServerPacket with a receipt, read mark,
 /// typing or presence. Anything else in it is ignored.

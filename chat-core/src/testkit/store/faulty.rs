@@ -21,11 +21,13 @@ pub struct FaultyStore {
     inner: Arc<dyn Store>,
     plan: Mutex<Plan>,
     held: watch::Sender<bool>,
+    heads_held: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct Plan {
     unavailable: bool,
+    unreadable: Option<ConversationId>,
     commits: VecDeque<Fault>,
 }
 
@@ -42,7 +44,7 @@ enum Fault {
     Overloaded,
 }
 
-/// While it lives, every call to the store waits.
+/// While it lives, calls to the store wait.
 #[derive(Debug)]
 #[must_use]
 pub struct Held(watch::Sender<bool>);
@@ -61,6 +63,7 @@ impl FaultyStore {
             inner,
             plan: Mutex::default(),
             held: watch::Sender::new(false),
+            heads_held: watch::Sender::new(false),
         }
     }
 
@@ -96,10 +99,22 @@ impl FaultyStore {
         self.plan(|plan| plan.unavailable = unavailable);
     }
 
+    /// From now on the log of this conversation cannot be read, or every log can.
+    pub fn set_unreadable(&self, conversation: Option<ConversationId>) {
+        self.plan(|plan| plan.unreadable = conversation);
+    }
+
     /// Every call waits until the guard is dropped.
     pub fn hold(&self) -> Held {
         self.held.send_replace(true);
         Held(self.held.clone())
+    }
+
+    /// Heads are read at once, but whoever asked for all of a user's is answered when the guard is dropped: what was read is old
+    /// by then.
+    pub fn hold_heads(&self) -> Held {
+        self.heads_held.send_replace(true);
+        Held(self.heads_held.clone())
     }
 
     fn plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
@@ -115,6 +130,14 @@ impl FaultyStore {
             return Err(injected());
         }
         Ok(&*self.inner)
+    }
+
+    async fn enter_log(&self, conversation: ConversationId) -> Result<&dyn Store, StoreError> {
+        let inner = self.enter().await?;
+        match self.plan(|plan| plan.unreadable == Some(conversation)) {
+            true => Err(injected()),
+            false => Ok(inner),
+        }
     }
 }
 
@@ -229,7 +252,10 @@ impl ConversationStore for FaultyStore {
     }
 
     async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
-        self.enter().await?.heads(user, device).await
+        let heads = self.enter().await?.heads(user, device).await;
+        // Cannot fail: the sender is in `self`.
+        let _ = self.heads_held.subscribe().wait_for(|held| !held).await;
+        heads
     }
 
     async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
@@ -258,7 +284,10 @@ impl MessageStore for FaultyStore {
         conversation: ConversationId,
         page: Page,
     ) -> Result<Option<EventPage>, StoreError> {
-        self.enter().await?.events_for(reader, conversation, page).await
+        self.enter_log(conversation)
+            .await?
+            .events_for(reader, conversation, page)
+            .await
     }
 
     async fn events(
@@ -268,11 +297,14 @@ impl MessageStore for FaultyStore {
         last: Seq,
         max_events: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        self.enter().await?.events(conversation, first, last, max_events).await
+        self.enter_log(conversation)
+            .await?
+            .events(conversation, first, last, max_events)
+            .await
     }
 
     async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
-        self.enter().await?.events_at(conversation, seqs).await
+        self.enter_log(conversation).await?.events_at(conversation, seqs).await
     }
 
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {

@@ -1,7 +1,12 @@
+mod cluster;
+mod isolation;
+mod races;
+
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::envelope::Content;
 use super::*;
 use crate::bus::MemoryBus;
 use crate::cluster::MemoryPresence;
@@ -15,8 +20,13 @@ use crate::testkit::store::{Draft, World, append};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn node(world: &World, bus: Option<Arc<dyn MessageBus>>) -> Router {
+    node_over(world, Arc::clone(&world.store), bus).await
+}
+
+/// A node that sees the world through another store.
+async fn node_over(world: &World, store: Arc<dyn Store>, bus: Option<Arc<dyn MessageBus>>) -> Router {
     let parts = RouterParts {
-        store: Arc::clone(&world.store),
+        store,
         bus,
         presence: Arc::new(MemoryPresence::new()),
         node: NodeId::random(),
@@ -48,6 +58,10 @@ impl Reader {
     async fn attach(router: &Router, user: UserId, device: u8) -> Self {
         let outbox = Outbox::new(OutboxLimits::default());
         let (attachment, _) = router.attach(caller(user, device), outbox).await.unwrap();
+        Self::of(attachment)
+    }
+
+    fn of(attachment: Attachment) -> Self {
         Self {
             attachment,
             taken: std::collections::VecDeque::new(),

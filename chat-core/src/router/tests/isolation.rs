@@ -1,0 +1,151 @@
+//! Nothing that is slow, stuck or gone delays anything else.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::bus::{BusError, MessageBus, Subscriber, Topics};
+use crate::testkit::store::FaultyStore;
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_sessions_share_one_encoding() {
+    let world = world().await;
+    let router = node(&world, None).await;
+    let mut sessions = Vec::new();
+    for number in 0..10_000_u32 {
+        let mut caller = caller(world.bob, 0);
+        caller.device.0[..4].copy_from_slice(&number.to_be_bytes());
+        let outbox = Outbox::new(OutboxLimits::default());
+        sessions.push(router.attach(caller, outbox).await.unwrap().0);
+    }
+    say(&world, &router, "to all").await;
+    let mut frames = HashSet::new();
+    let mut taken = Vec::new();
+    for session in &sessions {
+        session.outbox().drain(usize::MAX, &mut taken);
+        assert_eq!(taken.len(), 1);
+        frames.extend(taken.drain(..).map(|delivery| delivery.frame().as_ptr()));
+    }
+    assert_eq!(frames.len(), 1, "all frames are the same bytes in memory");
+    drop(sessions);
+    assert_eq!((router.stats().sessions, router.stats().conversations), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_costs_its_bounds_and_delays_nobody() {
+    let world = world().await;
+    let router = node(&world, None).await;
+    let slow = Reader::attach(&router, world.bob, 1).await;
+    let mut quick = Reader::attach(&router, world.carol, 1).await;
+    let began = std::time::Instant::now();
+    for n in 1..=500 {
+        say(&world, &router, &"x".repeat(4096)).await;
+        assert_eq!(quick.event().await.seq, Seq(n));
+        let (packets, bytes) = slow.attachment.outbox().pressure();
+        assert!(packets <= 256 && bytes <= 256 * 1024, "{packets} {bytes}");
+    }
+    let stalled = |after| slow.attachment.outbox().stalled_for(began + after);
+    assert!(stalled(Duration::from_secs(90)).unwrap() >= Duration::from_secs(30));
+    let mut taken = Vec::new();
+    slow.attachment.outbox().drain(usize::MAX, &mut taken);
+    assert_eq!(stalled(Duration::from_secs(90)), None, "whoever reads on is not slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_cannot_be_filled_does_not_keep_another_from_being_filled() {
+    let world = world().await;
+    let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
+    store.set_unreadable(Some(world.group));
+    let router = node_over(&world, store.clone(), None).await;
+    let mut carol = Reader::attach(&router, world.carol, 1).await;
+    let mut bob = Reader::attach(&router, world.bob, 1).await;
+    let lost = append(&*world.store, world.group, world.alice, vec![Draft::message("lost")]);
+    lost.await.unwrap();
+    say(&world, &router, "tells of it").await;
+    for _ in 0..20 {
+        append(&*world.store, world.direct, world.alice, vec![Draft::message("lost")])
+            .await
+            .unwrap();
+        let rung = append(&*world.store, world.direct, world.alice, vec![Draft::message("rung")]);
+        router.committed(&rung.await.unwrap());
+        for _ in 0..2 {
+            assert_eq!(bob.event().await.conversation, world.direct);
+        }
+    }
+    store.set_unreadable(None);
+    assert_eq!(carol.seqs(2).await, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_delays_and_loses_nothing() {
+    let world = world().await;
+    let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
+    let bus: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
+    let here = node(&world, Some(Arc::clone(&bus))).await;
+    let there = node_over(&world, store.clone(), Some(bus)).await;
+    let mut bob = Reader::attach(&there, world.bob, 1).await;
+    store.set_unavailable(true);
+    for _ in 0..10 {
+        say(&world, &here, "x").await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    store.set_unavailable(false);
+    assert_eq!(bob.seqs(10).await, (1..=10).collect::<Vec<_>>());
+    bob.nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_hangs_keeps_nobody_from_beginning_and_loses_nothing() {
+    let world = world().await;
+    let here = node(&world, Some(Arc::new(Hanging))).await;
+    let began = tokio::time::Instant::now();
+    let mut bob = Reader::attach(&here, world.bob, 1).await;
+    assert!(began.elapsed() <= Duration::from_secs(3), "{:?}", began.elapsed());
+    say(&world, &here, "here").await;
+    assert_eq!(bob.event().await.seq, Seq(1));
+    // Committed elsewhere: found by asking the store.
+    let elsewhere = append(&*world.store, world.group, world.alice, vec![Draft::message("x")]);
+    elsewhere.await.unwrap();
+    let said = tokio::time::Instant::now();
+    assert_eq!(bob.event().await.seq, Seq(2));
+    assert!(said.elapsed() <= Duration::from_secs(5), "{:?}", said.elapsed());
+    here.shutdown().await;
+}
+
+/// A bus that answers nothing.
+#[derive(Clone, Debug)]
+struct Hanging;
+
+#[async_trait::async_trait]
+impl MessageBus for Hanging {
+    async fn publish(&self, _: Topic, _: bytes::Bytes) -> Result<(), BusError> {
+        std::future::pending().await
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
+        Ok(Box::new(Self))
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait::async_trait]
+impl Subscriber for Hanging {
+    fn topics(&self) -> Box<dyn Topics> {
+        Box::new(Self)
+    }
+
+    async fn next(&mut self) -> Option<crate::bus::Delivery> {
+        std::future::pending().await
+    }
+}
+
+#[async_trait::async_trait]
+impl Topics for Hanging {
+    async fn subscribe(&self, _: Topic) -> Result<(), BusError> {
+        std::future::pending().await
+    }
+
+    async fn unsubscribe(&self, _: Topic) -> Result<(), BusError> {
+        std::future::pending().await
+    }
+}
