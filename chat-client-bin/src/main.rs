@@ -1,5 +1,6 @@
 //! The chat client for terminals and scripts: a thin shell over `chat_core::client`.
 
+mod agent;
 mod args;
 mod commands;
 mod failure;

@@ -5,6 +5,7 @@
 //! PROFILE/current                who logged in last
 //! PROFILE/accounts/NAME/         one device of one user (chat_core::client::FileStore)
 //! PROFILE/accounts/NAME/server   servers used last
+//! PROFILE/accounts/NAME/agent    socket of a process that has the account open
 //! ```
 
 use std::{
@@ -13,15 +14,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat_core::client::{ClientStoreError, FileStore};
+use chat_core::client::{AccountState, ClientStoreError, FileStore};
 use chat_core::model::UserRef;
 
+use crate::agent;
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
 
 /// Short commands of one profile wait so long for each other.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
+
+/// How an account can be used.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// By this process alone.
+    Alone(FileStore),
+    /// Through the process that has it open.
+    ByAgent(AccountState),
+}
 
 /// A profile directory.
 #[derive(Debug)]
@@ -56,19 +67,30 @@ impl Profile {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Opens what is kept of an account, waiting for another short command to finish with it.
-    pub(crate) async fn open(&self, account: &str) -> Result<FileStore, Failure> {
+    /// Opens what is kept of an account, waiting for another short command to finish with it. A process that has it open for longer may do what
+    /// is asked of it instead, if `by_agent` is enough.
+    pub(crate) async fn open(&self, account: &str, by_agent: bool) -> Result<Opened, Failure> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match FileStore::open(self.account(account), self.directory.join("known_hosts")) {
+                Err(ClientStoreError::InUse(_)) if by_agent && agent::answers(&self.agent(account)).await => {
+                    return Ok(Opened::ByAgent(
+                        FileStore::peek(self.account(account))?.unwrap_or_default(),
+                    ));
+                }
                 Err(ClientStoreError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
                 Err(error @ ClientStoreError::InUse(_)) => {
                     let text = format!("{error}; end that one first, or give this one another --profile");
                     return Err(Failure::new(Kind::Temporary, text));
                 }
-                other => return Ok(other?),
+                other => return Ok(Opened::Alone(other?)),
             }
         }
+    }
+
+    /// Where a process that has an account open does things for others.
+    pub(crate) fn agent(&self, account: &str) -> PathBuf {
+        self.account(account).join("agent")
     }
 
     fn account(&self, account: &str) -> PathBuf {

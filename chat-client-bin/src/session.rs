@@ -3,16 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_core::client::{
-    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Receive, Scheme, ServerAddress,
+    Client, ClientError, ClientOptions, ClientStore as _, Credentials, MemoryStore, Receive, Scheme, ServerAddress,
 };
 use chat_core::model::{DisplayName, Registration, Secret, UserInfo, UserName, UserRef};
 use chat_core::secure::Trust;
 
+use crate::agent::{self, Agent};
 use crate::args::Global;
 use crate::args::user_ref;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
-use crate::profile::{Profile, account_name};
+use crate::profile::{Opened, Profile, account_name};
 use crate::secrets;
 
 /// How a command wants to be logged in.
@@ -57,7 +58,15 @@ impl Session {
         };
         let account = account_name(&user);
         let servers = servers(global, &profile, &account)?;
-        let store = profile.open(&account).await?;
+        let by_agent = receive == Receive::Nothing && matches!(how, How::AsIs);
+        let store = match profile.open(&account, by_agent).await? {
+            Opened::Alone(store) => store,
+            Opened::ByAgent(kept) => {
+                let options = agent::options(&profile.agent(&account));
+                let client = Client::start(options, MemoryStore::of(agent::account(kept))).await?;
+                return Ok(Self::new(client, profile, account, &servers));
+            }
+        };
         let kept = store.load().await?;
         let credentials = credentials(global, how, &user, kept.account.session_token.is_some())?;
         let mut options = ClientOptions::new(servers.clone(), credentials);
@@ -69,12 +78,22 @@ impl Session {
         options.device_name = device_name();
         options.attempts = Some(ATTEMPTS);
         options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-        Ok(Self {
-            client: Client::start(options, store).await?,
+        let client = Client::start(options, store).await?;
+        Ok(Self::new(client, profile, account, &servers))
+    }
+
+    fn new(client: Client, profile: Profile, account: String, servers: &[ServerAddress]) -> Self {
+        Self {
+            client,
             profile,
             account,
             servers: servers.iter().map(ServerAddress::to_string).collect(),
-        })
+        }
+    }
+
+    /// Lets other commands use this session while it lasts.
+    pub(crate) fn share(&self) -> Option<Agent> {
+        Agent::start(&self.profile.agent(&self.account), self.client.clone())
     }
 
     /// As [`start`](Self::start), and waits until it is logged in.

@@ -13,7 +13,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let account = UserRef::Name(UserName::parse(name)?);
     let secret = Secret::new(std::env::var("CHAT_PASSWORD")?);
-    let credentials = Credentials::Password { account, secret, fresh: false };
+    let credentials = Credentials::Password {
+        account,
+        secret,
+        fresh: false,
+    };
     let mut options = ClientOptions::new([server.parse::<ServerAddress>()?], credentials);
     options.trust = Trust::AcceptNew;
     options.device_name = "bot".into();
@@ -32,7 +36,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             && !delivery.own
         {
             let there = ConversationRef::Id(delivery.conversation.id);
-            client.send_text(there, MessageText::new(format!("you said: {}", message.text))?).await?;
+            client
+                .send_text(there, MessageText::new(format!("you said: {}", message.text))?)
+                .await?;
         }
         received.done();
     }

@@ -7,7 +7,8 @@ pub(crate) enum FriendCommand {
     /// Ask somebody to be a friend, or accept their request
     Add {
         /// Name or id
-        user: String,
+        #[arg(value_name = "USER")]
+        who: String,
         /// Words that go with the request
         #[arg(long, default_value = "", value_name = "TEXT")]
         note: String,
@@ -29,5 +30,7 @@ pub(crate) enum FriendCommand {
 #[derive(Debug, Args)]
 pub(crate) struct User {
     /// Name or id
-    pub(crate) user: String,
+    // Not `user`: that is the global option.
+    #[arg(value_name = "USER")]
+    pub(crate) who: String,
 }

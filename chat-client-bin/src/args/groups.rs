@@ -110,7 +110,9 @@ pub(crate) struct GroupUser {
     /// Name or #ID
     pub(crate) group: String,
     /// Name or id
-    pub(crate) user: String,
+    // Not `user`: that is the global option.
+    #[arg(value_name = "USER")]
+    pub(crate) who: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -56,6 +56,23 @@ fn global_options_stand_anywhere() {
     }
 }
 
+/// Positional names of commands and ids of global options share one name space in clap, and nothing there notices.
+#[test]
+fn no_command_redefines_a_global_option() {
+    fn check(command: &clap::Command, globals: &[String]) {
+        for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+            let id = argument.get_id().to_string();
+            assert!(!globals.contains(&id), "{} {id}", command.get_name());
+        }
+        command.get_subcommands().for_each(|sub| check(sub, globals));
+    }
+    let command = Args::command();
+    let globals = command.get_arguments().filter(|argument| argument.is_global_set());
+    let globals: Vec<_> = globals.map(|argument| argument.get_id().to_string()).collect();
+    assert!(globals.contains(&"user".to_owned()));
+    check(&command, &globals);
+}
+
 #[test]
 fn contradictions_are_refused() {
     for line in [

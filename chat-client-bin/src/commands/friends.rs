@@ -12,45 +12,45 @@ use super::unexpected;
 pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut Output) -> Result<(), Failure> {
     let (done, words, command) = match command {
         FriendCommand::List => return list(client, output).await,
-        FriendCommand::Add { user, note } => {
+        FriendCommand::Add { who, note } => {
             let note = Note::new(note).map_err(Failure::usage)?;
-            let words = format!("asked {user}");
+            let words = format!("asked {who}");
             (
                 "add",
                 words,
                 Command::RequestFriend {
-                    user: user_ref(&user)?,
+                    user: user_ref(&who)?,
                     note,
                 },
             )
         }
-        FriendCommand::Accept(who) => {
-            let words = format!("{} is your friend now", who.user);
-            let user = user_ref(&who.user)?;
+        FriendCommand::Accept(at) => {
+            let words = format!("{} is your friend now", at.who);
+            let user = user_ref(&at.who)?;
             ("accept", words, Command::AnswerFriend { user, accept: true })
         }
-        FriendCommand::Decline(who) => {
-            let user = user_ref(&who.user)?;
+        FriendCommand::Decline(at) => {
+            let user = user_ref(&at.who)?;
             (
                 "decline",
                 "declined".to_owned(),
                 Command::AnswerFriend { user, accept: false },
             )
         }
-        FriendCommand::Remove(who) => (
+        FriendCommand::Remove(at) => (
             "remove",
             "removed".to_owned(),
-            Command::RemoveFriend(user_ref(&who.user)?),
+            Command::RemoveFriend(user_ref(&at.who)?),
         ),
-        FriendCommand::Block(who) => (
+        FriendCommand::Block(at) => (
             "block",
-            format!("{} is blocked", who.user),
-            Command::Block(user_ref(&who.user)?),
+            format!("{} is blocked", at.who),
+            Command::Block(user_ref(&at.who)?),
         ),
-        FriendCommand::Unblock(who) => (
+        FriendCommand::Unblock(at) => (
             "unblock",
-            format!("{} is not blocked any more", who.user),
-            Command::Unblock(user_ref(&who.user)?),
+            format!("{} is not blocked any more", at.who),
+            Command::Unblock(user_ref(&at.who)?),
         ),
     };
     client.execute(command).await?;

@@ -106,13 +106,13 @@ fn change(command: GroupCommand) -> Result<(&'static str, String, Command), Fail
 
 /// Commands about one user in one group.
 fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
-    let both = |at: &GroupUser| Ok::<_, Failure>((group_ref(&at.group)?, user_ref(&at.user)?));
+    let both = |at: &GroupUser| Ok::<_, Failure>((group_ref(&at.group)?, user_ref(&at.who)?));
     Ok(match command {
         GroupCommand::Invite(at) => {
             let (group, user) = both(&at)?;
             (
                 "invite",
-                format!("invited {}", at.user),
+                format!("invited {}", at.who),
                 Command::InviteMember { group, user },
             )
         }
@@ -120,7 +120,7 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             let (group, user) = both(&at)?;
             (
                 "approve",
-                format!("let {} in", at.user),
+                format!("let {} in", at.who),
                 Command::AnswerJoin {
                     group,
                     user,
@@ -132,7 +132,7 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             let (group, user) = both(&at)?;
             (
                 "reject",
-                format!("turned {} down", at.user),
+                format!("turned {} down", at.who),
                 Command::AnswerJoin {
                     group,
                     user,
@@ -144,7 +144,7 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             let (group, user) = both(&at)?;
             (
                 "kick",
-                format!("removed {}", at.user),
+                format!("removed {}", at.who),
                 Command::KickMember { group, user, ban },
             )
         }
@@ -152,7 +152,7 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             let (group, user) = both(&at)?;
             (
                 "unban",
-                format!("{} may come back", at.user),
+                format!("{} may come back", at.who),
                 Command::UnbanMember { group, user },
             )
         }
@@ -163,7 +163,7 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
                 user,
                 role: role.into(),
             };
-            ("role", format!("{} has another role", at.user), command)
+            ("role", format!("{} has another role", at.who), command)
         }
         GroupCommand::Mute { at, duration } => {
             let (group, user) = both(&at)?;
@@ -177,13 +177,13 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             } else {
                 "is silenced"
             };
-            ("mute", format!("{} {words}", at.user), command)
+            ("mute", format!("{} {words}", at.who), command)
         }
         GroupCommand::Transfer(at) => {
             let (group, user) = both(&at)?;
             (
                 "transfer",
-                format!("{} owns it now", at.user),
+                format!("{} owns it now", at.who),
                 Command::TransferOwnership { group, user },
             )
         }

@@ -33,8 +33,10 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(Kind::Failed, "somebody else listens"));
     };
+    let agent = session.share();
     let mut printed = 0;
     let end = print_all(&session, &mut events, args, deadline, &mut printed, output).await;
+    drop(agent);
     session.finish().await;
     match (end?, args.count) {
         (End::TimeIsUp, Some(count)) => {

@@ -29,7 +29,9 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     let Some(events) = session.client.events() else {
         return Err(Failure::new(Kind::Failed, "somebody else listens"));
     };
+    let agent = session.share();
     let ended = App::new(&session, output.style())?.run(events).await;
+    drop(agent);
     session.finish().await;
     ended
 }

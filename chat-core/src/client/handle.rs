@@ -13,8 +13,8 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::model::{
-    ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, DraftContent, MessageText,
-    Outcome, Seq, UserId, UserInfo, UserRef,
+    ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Draft, DraftContent,
+    MessageText, Outcome, Seq, UserId, UserInfo, UserRef,
 };
 
 use super::{
@@ -218,13 +218,31 @@ impl Client {
         content: DraftContent,
         deadline: Option<Duration>,
     ) -> Result<SendHandle, ClientError> {
-        let id = own::new_id(self.device());
+        let draft = Draft {
+            client_message_id: own::new_id(self.device()),
+            content,
+        };
+        self.send_draft(conversation, draft, deadline).await
+    }
+
+    /// As [`send_until`](Self::send_until), under an idempotency key of the caller's: the same one again is the same message. This device does not
+    /// recognise such a message as its own ([`Delivery::own`](super::Delivery::own)), unless the key is from [`send`](Self::send) of this device.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_draft(
+        &self,
+        conversation: ConversationRef,
+        draft: Draft,
+        deadline: Option<Duration>,
+    ) -> Result<SendHandle, ClientError> {
+        let id = draft.client_message_id;
         let time = driver::wall_clock();
         let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         let entry = OutboxEntry {
             id,
             conversation,
-            content,
+            content: draft.content,
             queued: time,
             deadline: deadline.map(|deadline| time.plus_millis(millis(deadline))),
         };

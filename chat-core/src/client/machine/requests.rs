@@ -160,7 +160,12 @@ impl Machine {
             (pending @ (Pending::Hello | Pending::Register | Pending::Login | Pending::Resume), result) => {
                 self.opening_reply(now, &pending, result);
             }
-            (Pending::Command(token, _), result) => self.finish(token, result),
+            (Pending::Command(token, command), result) => {
+                if let (Some(Command::MarkRead { conversation, seq }), Ok(_)) = (command, &result) {
+                    self.read_here(conversation, seq);
+                }
+                self.finish(token, result);
+            }
             (Pending::Send(id), result) => self.send_reply(now, id, result),
             (Pending::Page(conversation), result) => self.page_reply(now, conversation, result),
             (Pending::Lookup(conversation), result) => self.lookup_reply(now, conversation, result),

@@ -151,26 +151,44 @@ impl Machine {
     }
 
     fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, mentions: u32) {
-        let Some(info) = self.conversations.get_mut(id).and_then(|known| known.info.as_mut()) else {
-            return;
-        };
-        let changed = Arc::make_mut(info);
-        changed.read_seq = changed.read_seq.max(read_seq);
-        changed.unread = unread;
-        changed.mentions = mentions;
-        let info = Arc::clone(info);
-        self.actions.push_back(Action::Conversation(Arc::clone(&info)));
-        self.events.offer(ClientEvent::Read(info));
+        let changed = self.change(id, |info| {
+            info.read_seq = info.read_seq.max(read_seq);
+            info.unread = unread;
+            info.mentions = mentions;
+        });
+        if let Some(info) = changed {
+            self.events.offer(ClientEvent::Read(info));
+        }
+    }
+
+    /// The server tells the user's other sessions how many are left to read; this one knows at least how many it cannot be.
+    pub(super) fn read_here(&mut self, id: ConversationId, seq: Seq) {
+        self.change(id, |info| {
+            info.read_seq = info.read_seq.max(seq.min(info.last_seq));
+            let left = u32::try_from(info.last_seq.0.saturating_sub(info.read_seq.0)).unwrap_or(u32::MAX);
+            info.unread = info.unread.min(left);
+            info.mentions = info.mentions.min(left);
+        });
     }
 
     fn peer_read(&mut self, id: ConversationId, delivered: Seq, read: Seq) {
-        if let Some(info) = self.conversations.get_mut(id).and_then(|known| known.info.as_mut()) {
-            let changed = Arc::make_mut(info);
-            changed.peer_delivered_seq = changed.peer_delivered_seq.max(delivered);
-            changed.peer_read_seq = changed.peer_read_seq.max(read);
-            let info = Arc::clone(info);
-            self.actions.push_back(Action::Conversation(info));
-        }
+        self.change(id, |info| {
+            info.peer_delivered_seq = info.peer_delivered_seq.max(delivered);
+            info.peer_read_seq = info.peer_read_seq.max(read);
+        });
+    }
+
+    /// Changes what is known of a conversation, and lets the driver know.
+    fn change(
+        &mut self,
+        id: ConversationId,
+        change: impl FnOnce(&mut ConversationInfo),
+    ) -> Option<Arc<ConversationInfo>> {
+        let info = self.conversations.get_mut(id)?.info.as_mut()?;
+        change(Arc::make_mut(info));
+        let info = Arc::clone(info);
+        self.actions.push_back(Action::Conversation(Arc::clone(&info)));
+        Some(info)
     }
 
     /// These come next, in this order.

@@ -24,6 +24,14 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// A store of a device that is known already.
+    #[must_use]
+    pub fn of(account: AccountState) -> Self {
+        let store = Self::new();
+        store.with(|kept| kept.account = account);
+        store
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
         change(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }

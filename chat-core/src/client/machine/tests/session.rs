@@ -7,7 +7,8 @@ use crate::client::machine::{Action, Credentials, Receive};
 use crate::client::{ClientError, ClientEvent};
 use crate::codec::{Answer, RequestKind};
 use crate::model::{
-    CloseCode, Command, ConversationRef, GroupName, Outcome, Push, Registration, ReplyCode, Secret, UserName, UserRef,
+    CloseCode, Command, ConversationRef, GroupName, Outcome, Push, Registration, ReplyCode, Secret, Seq, UserName,
+    UserRef,
 };
 
 fn password(fresh: bool) -> Credentials {
@@ -227,4 +228,34 @@ fn who_wants_nothing_is_given_nothing() {
     script.event(6);
     assert!(script.take_page().is_none());
     assert!(script.events().is_empty());
+}
+
+#[test]
+fn unread_counts_follow_what_is_said_and_read() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (1..=3).for_each(|seq| script.event(seq));
+    let unread = |script: &mut Script| {
+        script.drain();
+        let known = script.actions.iter().rev().find_map(|action| match action {
+            Action::Conversation(info) => Some((info.unread, info.read_seq.0)),
+            _ => None,
+        });
+        known.unwrap()
+    };
+    assert_eq!(unread(&mut script), (3, 0));
+    let read = |script: &mut Script, seq| {
+        let command = Command::MarkRead {
+            conversation: ROOM,
+            seq: Seq(seq),
+        };
+        script.machine.execute(script.now, 1, command);
+        let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::MarkRead { .. })));
+        script.outcome(request, Outcome::Done);
+    };
+    read(&mut script, 2);
+    assert_eq!(unread(&mut script), (1, 2));
+    read(&mut script, 9);
+    assert_eq!(unread(&mut script), (0, 3));
+    script.push(Push::Event(event_of(4, ME, None)));
+    assert_eq!(unread(&mut script), (0, 4), "who writes has read");
 }

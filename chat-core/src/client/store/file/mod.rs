@@ -58,6 +58,23 @@ impl FileStore {
         })
     }
 
+    /// The account of a profile that another process may have open; `None` if there is none.
+    ///
+    /// # Errors
+    /// The disk's, or the file is damaged.
+    pub fn peek(directory: impl AsRef<Path>) -> Result<Option<AccountState>, ClientStoreError> {
+        let path = directory.as_ref().join("account");
+        let damaged = |problem| ClientStoreError::Damaged {
+            path: path.display().to_string(),
+            problem,
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => account::parse(&text).map(Some).map_err(damaged),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(disk::failed(&path, source)),
+        }
+    }
+
     /// Does `work`, which waits for the disk, where waiting hurts nobody.
     async fn blocking<T: Send + 'static>(
         &self,

@@ -1,0 +1,235 @@
+//! One process has a profile open; others that only want to ask or send something do it through that one.
+//!
+//! A device has one session, so `send` beside a running `listen` cannot have its own. The process that has the profile listens on a socket in
+//! it, which its owner alone can reach, and speaks the plain client protocol there: what arrives is done with its own client.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use chat_core::client::{
+    AccountState, Client, ClientError, ClientOptions, Credentials, Dial, Endpoint, Receive, Scheme, SendHandle,
+    SendOutcome, ServerAddress,
+};
+use chat_core::codec::{
+    Answer, DecodeError, Failure, LoggedIn, Request, RequestId, RequestKind, Welcome, frame, server, version,
+};
+use chat_core::model::{Command, MessageText, Outcome, ReplyCode, Secret, StoreEpoch, Timestamp};
+use chat_core::transport::{PeerAddr, Stream, Transport};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Answers that wait for a slow asker.
+const ANSWERS: usize = 64;
+const HEARTBEAT_MS: u32 = 30_000;
+/// How long somebody who connects to a full or dying agent waits.
+const KNOCK: Duration = Duration::from_millis(500);
+
+/// Does things for other processes; ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    task: JoinHandle<()>,
+    path: PathBuf,
+}
+
+impl Agent {
+    /// Listens at `path`. Without a socket there nothing else is lost: `None`.
+    pub(crate) fn start(path: &Path, client: Client) -> Option<Self> {
+        // Only the owner of the profile's lock comes here, so whatever lies there is of a process that is gone.
+        let _ = std::fs::remove_file(path);
+        let listener = UnixListener::bind(path).ok()?;
+        Some(Self {
+            task: tokio::spawn(serve(listener, client)),
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = std::fs::remove_file(&self.path); // the next one removes what is left
+    }
+}
+
+/// Whether somebody listens at `path`.
+pub(crate) async fn answers(path: &Path) -> bool {
+    matches!(tokio::time::timeout(KNOCK, UnixStream::connect(path)).await, Ok(Ok(_)))
+}
+
+/// How a client reaches the agent at `path`.
+pub(crate) fn options(path: &Path) -> ClientOptions {
+    let address = ServerAddress {
+        scheme: Scheme::Plain,
+        host: "profile".to_owned(),
+        port: 0,
+    };
+    let endpoint = Endpoint::new(address, Socket { path: path.to_owned() });
+    let mut options = ClientOptions::new([endpoint], Credentials::Stored);
+    options.receive = Receive::Nothing;
+    options.attempts = Some(1);
+    options
+}
+
+/// The same device, with a token that says nothing: whoever reaches the socket is the owner.
+pub(crate) fn account(kept: AccountState) -> AccountState {
+    AccountState {
+        session_token: Some(Secret::new(*b"agent")),
+        device_token: None,
+        epoch: None,
+        ..kept
+    }
+}
+
+#[derive(Debug)]
+struct Socket {
+    path: PathBuf,
+}
+
+#[chat_core::async_trait]
+impl Dial for Socket {
+    async fn dial(&self) -> io::Result<Box<dyn Transport>> {
+        let stream = UnixStream::connect(&self.path).await?;
+        Ok(Box::new(Stream::new(stream, PeerAddr::Memory(0))))
+    }
+}
+
+async fn serve(listener: UnixListener, client: Client) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(connection(stream, client.clone()));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Serves one process until it goes, or breaks the protocol.
+async fn connection(stream: UnixStream, client: Client) {
+    let (mut reader, mut writer) = stream.into_split();
+    let (answers, mut waiting) = mpsc::channel::<BytesMut>(ANSWERS);
+    let mut jobs = JoinSet::new();
+    let writing = async {
+        while let Some(answer) = waiting.recv().await {
+            if writer.write_all(&answer).await.is_err() {
+                break;
+            }
+        }
+    };
+    let reading = async {
+        let mut frames = frame::FrameDecoder::new(frame::SESSION_LIMIT);
+        loop {
+            match frames.next_packet() {
+                Ok(Some(packet)) => {
+                    let Ok(asked) = decode(packet) else { return };
+                    begin(asked, &client, &answers, &mut jobs).await;
+                }
+                Ok(None) => match reader.read_buf(frames.buffer()).await {
+                    Ok(read) if read > 0 => {}
+                    _ => return,
+                },
+                Err(_) => return,
+            }
+            while jobs.try_join_next().is_some() {}
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+}
+
+/// A request, or the refusal of one.
+type Asked = Result<Request, (RequestId, Failure)>;
+
+fn decode(packet: bytes::Bytes) -> Result<Asked, DecodeError> {
+    match server::decode_request(packet, MessageText::MAX_BYTES) {
+        Ok(request) => Ok(Ok(request)),
+        Err(DecodeError::Refused { request_id, failure }) => Ok(Err((request_id, failure))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins what is asked; messages are in the outbox in the order they came in.
+async fn begin(asked: Asked, client: &Client, answers: &mpsc::Sender<BytesMut>, jobs: &mut JoinSet<()>) {
+    let (client, answers) = (client.clone(), answers.clone());
+    let Request { id, kind } = match asked {
+        Ok(request) => request,
+        Err((id, failure)) => return answer(&answers, id, Err(failure)).await,
+    };
+    match kind {
+        RequestKind::Command(Command::Send { conversation, draft }) => {
+            let queued = client.send_draft(conversation, draft, None).await;
+            jobs.spawn(async move { answer(&answers, id, sent(queued).await).await });
+        }
+        kind => {
+            jobs.spawn(async move {
+                let result = perform(&client, kind).await;
+                answer(&answers, id, result).await;
+            });
+        }
+    }
+}
+
+async fn sent(queued: Result<SendHandle, ClientError>) -> Result<Answer, Failure> {
+    let mut handle = queued.map_err(failure)?;
+    match handle.outcome().await.map_err(failure)? {
+        SendOutcome::Acked(appended) => Ok(Answer::Outcome(Outcome::Appended(appended))),
+        SendOutcome::Rejected(reason) => Err(failure(reason)),
+        _ => Err(failure(ClientError::Interrupted)),
+    }
+}
+
+async fn perform(client: &Client, kind: RequestKind) -> Result<Answer, Failure> {
+    match kind {
+        RequestKind::Hello(_) => Ok(Answer::Welcome(Welcome {
+            version: version::MAX,
+            server: "agent".to_owned(),
+            server_time: now(),
+            max_packet_bytes: u32::try_from(frame::SESSION_LIMIT).unwrap_or(u32::MAX),
+            max_text_bytes: u32::try_from(MessageText::MAX_BYTES).unwrap_or(u32::MAX),
+            heartbeat_ms: HEARTBEAT_MS,
+            store_epoch: StoreEpoch([0; 16]),
+        })),
+        RequestKind::Resume(_) => match client.me() {
+            Some(user) => Ok(Answer::LoggedIn(Box::new(LoggedIn {
+                user,
+                session_token: None,
+                device_token: None,
+                store_epoch: StoreEpoch([0; 16]),
+                conversations: client.conversations().iter().map(|info| (**info).clone()).collect(),
+                server_time: now(),
+            }))),
+            None => Err(Failure::new(ReplyCode::Busy, "not logged in yet")),
+        },
+        RequestKind::Ping => Ok(Answer::Pong(now())),
+        // The cursor is that of the process that listens.
+        RequestKind::Command(Command::Acknowledge { .. }) => Ok(Answer::Outcome(Outcome::Done)),
+        RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome).map_err(failure),
+        _ => Err(Failure::new(
+            ReplyCode::BadRequest,
+            "the profile is in use; this has to wait",
+        )),
+    }
+}
+
+async fn answer(answers: &mpsc::Sender<BytesMut>, id: RequestId, result: Result<Answer, Failure>) {
+    if id.wants_reply() {
+        let mut frame = BytesMut::new();
+        server::encode_reply(id, &result, &mut frame);
+        let _ = answers.send(frame).await; // who asked is gone
+    }
+}
+
+fn failure(error: ClientError) -> Failure {
+    match error {
+        ClientError::Refused(failure) => failure,
+        other => Failure::new(ReplyCode::TryAgain, other.to_string()),
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

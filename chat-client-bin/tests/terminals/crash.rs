@@ -1,0 +1,91 @@
+//! Processes that die at the worst moment.
+
+use std::process::Stdio;
+
+use super::support::{Wire, World, eventually, texts};
+
+#[test]
+fn a_server_killed_between_commit_and_ack_leaves_one_copy() {
+    let mut world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let wire = Wire::to(world.server.address());
+    let mut far = alice.clone();
+    far.server = wire.address;
+
+    let mut sender = far.start(&["send", "bob", "-", "--timeout", "60"]);
+    sender.type_line("before");
+    assert_eq!(sender.next_line(), "1");
+    wire.swallow_answers(true);
+    sender.type_line("in between");
+    eventually("it is committed", || bob.texts(&["alice"]).len() == 2);
+    world.server.kill_and_restart().unwrap();
+    wire.swallow_answers(false);
+    wire.cut();
+    assert_eq!(sender.next_line(), "2", "the same place, not another one");
+    sender.type_line("after");
+    assert_eq!(sender.next_line(), "3");
+    assert_eq!(sender.finish().0, Some(0));
+    assert_eq!(bob.texts(&["alice"]), ["before", "in between", "after"]);
+}
+
+#[test]
+fn a_client_killed_before_the_ack_sends_once() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let wire = Wire::to(world.server.address());
+    let mut far = alice.clone();
+    far.server = wire.address;
+
+    let mut sender = far.start(&["send", "bob", "-", "--timeout", "60"]);
+    sender.type_line("before");
+    assert_eq!(sender.next_line(), "1");
+    wire.swallow_answers(true);
+    sender.type_line("unacknowledged");
+    eventually("it is committed", || bob.texts(&["alice"]).len() == 2);
+    sender.kill();
+    wire.swallow_answers(false);
+    alice.ok(&["send", "bob", "after"]);
+    assert_eq!(bob.texts(&["alice"]), ["before", "unacknowledged", "after"]);
+}
+
+#[test]
+fn a_listener_killed_before_it_printed_hears_it_again() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    alice.ok(&["send", "bob", "one"]);
+    alice.ok(&["send", "bob", "two"]);
+    // Nobody reads its output: the pipe is closed, so the line cannot be written.
+    let mut deaf = bob.command(&["listen", "--count", "2", "--timeout", "20"]);
+    let mut child = deaf.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(
+        texts(&bob.json(&["listen", "--count", "2", "--timeout", "20"])),
+        ["one", "two"]
+    );
+}
+
+#[test]
+fn sending_goes_on_while_the_server_is_killed_again_and_again() {
+    let mut world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut sender = alice.start(&["send", "bob", "-", "--timeout", "60"]);
+    let mut said = Vec::new();
+    for round in 0..3 {
+        for number in 0..40 {
+            let text = format!("{round}.{number}");
+            sender.type_line(&text);
+            said.push(text);
+        }
+        sender.next_line();
+        world.server.kill_and_restart().unwrap();
+    }
+    assert_eq!(sender.finish().0, Some(0));
+    assert_eq!(bob.texts(&["alice"]), said);
+    let seqs: Vec<_> = bob
+        .json(&["history", "alice", "--after", "0"])
+        .iter()
+        .map(|event| event["seq"].as_u64())
+        .collect();
+    assert_eq!(seqs, (1..=120).map(Some).collect::<Vec<_>>());
+}

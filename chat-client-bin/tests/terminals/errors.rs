@@ -1,0 +1,118 @@
+//! What goes wrong is said, on stderr, with an exit code that scripts can tell apart.
+
+use std::fs;
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use super::support::{PASSWORD, Running, World};
+
+#[test]
+fn failures_have_their_codes() {
+    let world = World::new();
+    let [alice, _bob] = world.friends(["alice", "bob"]);
+    alice.fails(2, &["send"]);
+    alice.fails(2, &["friend", "add", "not a name"]);
+    alice.fails(1, &["send", "nobody", "hello"]);
+    alice.fails(1, &["register"]);
+    let wrong = alice
+        .command(&["login"])
+        .env("CHAT_PASSWORD", "wrong password")
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(77));
+    let errors = alice.fails(75, &["--json", "listen", "--count", "1", "--timeout", "0.3"]);
+    let error: Value = serde_json::from_str(errors.trim()).unwrap();
+    assert_eq!(error["error"]["kind"], "timeout");
+    let errors = alice.fails(1, &["--json", "send", "nobody", "hello"]);
+    let error: Value = serde_json::from_str(errors.trim()).unwrap();
+    assert_eq!(
+        (&error["error"]["kind"], &error["error"]["code"]),
+        (&"refused".into(), &400.into())
+    );
+    let empty = world.device("carol", "empty");
+    let nobody = empty.command(&["whoami"]).env_remove("CHAT_PASSWORD").output().unwrap();
+    assert_eq!(nobody.status.code(), Some(77));
+    assert!(alice.ok(&["completions", "bash"]).contains("chat-client"));
+    assert!(alice.ok(&["man"]).contains(".TH chat-client"));
+}
+
+#[test]
+fn a_password_file_is_read() {
+    let world = World::new();
+    world.person("alice");
+    let path = world.path("password");
+    fs::write(&path, format!("{PASSWORD}\n")).unwrap();
+    let second = world.device("alice", "alice-2");
+    let login = second
+        .command(&["login", "--password-file"])
+        .arg(&path)
+        .env_remove("CHAT_PASSWORD")
+        .output()
+        .unwrap();
+    assert!(login.status.success());
+}
+
+#[test]
+fn first_contact_is_told_and_a_changed_key_is_refused() {
+    let world = World::new();
+    let alice = world.device("alice", "alice");
+    let registered = alice.run(&["register"]);
+    let told = String::from_utf8(registered.stderr).unwrap();
+    let key = world.server.fingerprint().to_string();
+    assert!(told.contains(&key), "{told}");
+    assert!(alice.run(&["whoami"]).stderr.is_empty(), "only the first time");
+
+    let known_hosts = alice.profile.join("known_hosts");
+    let pins = fs::read_to_string(&known_hosts).unwrap();
+    let other = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    fs::write(&known_hosts, pins.replace(&key, other)).unwrap();
+    let errors = alice.fails(76, &["whoami"]);
+    assert!(errors.contains(&key), "{errors}");
+    alice.fails(76, &["--pin", other, "whoami"]);
+    alice.ok(&["--pin", &key, "whoami"]);
+}
+
+#[test]
+fn a_message_waits_for_the_server_and_for_the_next_run() {
+    let mut world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    alice.ok(&["send", "bob", "one"]);
+    world.server.kill().unwrap();
+    alice.fails(69, &["whoami"]);
+    let errors = alice.fails(75, &["send", "bob", "two"]);
+    assert!(errors.contains("kept in the outbox"), "{errors}");
+    let errors = alice.fails(75, &["--json", "send", "bob", "three"]);
+    assert!(errors.contains(r#""kind":"queued""#), "{errors}");
+    world.server.kill_and_restart().unwrap();
+    alice.ok(&["whoami"]);
+    assert_eq!(bob.texts(&["alice"]), ["one", "two", "three"]);
+}
+
+#[test]
+fn a_silent_server_is_no_server() {
+    let world = World::new();
+    let alice = world.person("alice");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut nowhere = alice.clone();
+    nowhere.server = silent.local_addr().unwrap();
+    drop(silent);
+    nowhere.fails(69, &["whoami"]);
+    // With two addresses the one that answers is found.
+    let both = format!("{},{}", nowhere.server, alice.server);
+    assert!(alice.ok(&["--server", &both, "whoami"]).contains("alice"));
+}
+
+#[test]
+fn a_profile_in_use_says_so_or_helps() {
+    let world = World::new();
+    let [alice, _bob] = world.friends(["alice", "bob"]);
+    let listener: Running = alice.start(&["listen", "--json", "--own"]);
+    // The listener has the profile; what is sent beside it goes through it.
+    alice.ok(&["send", "bob", "beside the listener"]);
+    assert!(listener.until("beside the listener").contains(r#""from":"alice""#));
+    let errors = alice.fails(75, &["listen", "--count", "1"]);
+    assert!(errors.contains("in use"), "{errors}");
+    listener.kill();
+    alice.ok(&["whoami"]);
+}

@@ -1,0 +1,61 @@
+//! The interactive client without a terminal: a script types.
+
+use super::support::{World, eventually};
+
+#[test]
+fn people_talk() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    bob.ok(&["send", "alice", "are you there?"]);
+    let mut here = alice.start(&[]);
+    here.until("New: bob (1)");
+    here.type_line("/dm bob");
+    here.until("-- new --");
+    here.until("bob: are you there?");
+    here.type_line("yes");
+    here.until("✓ #2 bob");
+    bob.ok(&["send", "alice", "good\u{1b}[31m"]);
+    assert!(here.until("bob: good").ends_with("\\u{1b}[31m"), "harmless");
+    eventually("it is marked as read", || {
+        alice
+            .json(&["conversations"])
+            .iter()
+            .all(|one| one["unread"] == 0 || one["conversation"]["inbox"] == true)
+    });
+
+    here.type_line("/edit yes!");
+    here.until("✓ #2 is changed");
+    here.type_line("//not a command");
+    here.until("✓ #5 bob");
+    here.type_line("/hepl");
+    here.until("is no command");
+    here.type_line("/create club");
+    here.until("-- #club --");
+    here.type_line("/invite bob");
+    here.until("bob is invited");
+    here.type_line("/list");
+    here.until("#club");
+    let (code, _) = here.finish();
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        bob.texts(&["alice"]),
+        ["are you there?", "yes!", "good\u{1b}[31m", "/not a command"]
+    );
+}
+
+#[test]
+fn a_reconnection_is_told() {
+    let mut world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut here = alice.start(&[]);
+    here.until("You are");
+    here.type_line("/dm bob");
+    here.until("nothing was said yet");
+    world.server.kill_and_restart().unwrap();
+    here.until("trying again in");
+    here.until("again");
+    here.type_line("still here");
+    here.until("✓ #1 bob");
+    assert_eq!(here.finish().0, Some(0));
+    assert_eq!(bob.texts(&["alice"]), ["still here"]);
+}

@@ -1,0 +1,215 @@
+//! The story: friends, both ways, a group, somebody who was away, a second device.
+
+use serde_json::json;
+
+use super::support::{World, eventually, texts};
+
+#[test]
+fn two_terminals_a_group_and_somebody_who_was_away() {
+    let world = World::new();
+    let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
+
+    assert_eq!(alice.ok(&["send", "bob", "hello", "bob"]), "1\n");
+    let heard = bob.json(&["listen", "--count", "1", "--timeout", "20"]);
+    assert_eq!(heard[0]["event"], "message");
+    assert_eq!(heard[0]["conversation"], json!({"direct": "alice"}));
+    assert_eq!(
+        (&heard[0]["seq"], &heard[0]["from"], &heard[0]["text"]),
+        (&json!(1), &json!("alice"), &json!("hello bob"))
+    );
+    let sent = bob.json(&["send", "alice", "你好"]);
+    assert_eq!(
+        (&sent[0]["event"], &sent[0]["seq"], &sent[0]["conversation"]),
+        (&json!("sent"), &json!(2), &json!({"direct": "alice"}))
+    );
+    let heard = alice.json(&["listen", "--count", "1", "--timeout", "20"]);
+    assert_eq!(texts(&heard), ["你好"], "her own message is not news to her");
+
+    alice.ok(&["group", "create", "rust 学习"]);
+    bob.ok(&["group", "join", "RUST 学习"]);
+    carol.ok(&["group", "join", "rust 学习"]);
+    assert!(carol.missed().is_empty());
+
+    // Carol is away.
+    let mut said = Vec::new();
+    for round in 0..5 {
+        for (person, name) in [(&alice, "alice"), (&bob, "bob")] {
+            let text = format!("{name} {round}");
+            person.ok(&["send", "--group", "rust 学习", &text]);
+            said.push(text);
+        }
+    }
+    let listened = carol.json(&["listen", "--count", "10", "--timeout", "20"]);
+    assert_eq!(texts(&listened), said);
+    assert!(
+        listened
+            .iter()
+            .all(|event| event["conversation"] == json!({"group": "rust 学习"}))
+    );
+    let seqs: Vec<_> = listened.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
+    assert!(carol.missed().is_empty(), "once");
+    assert_eq!(carol.texts(&["--group", "rust 学习"]), said);
+
+    // A second device of Bob has seen nothing yet, and is told what he sent from the first one.
+    let second = world.device("bob", "bob-2");
+    second.ok(&["login"]);
+    let mut everything = second.missed();
+    everything.sort();
+    let mut expected: Vec<_> = said
+        .iter()
+        .cloned()
+        .chain(["hello bob".to_owned(), "你好".to_owned()])
+        .collect();
+    expected.sort();
+    assert_eq!(everything, expected);
+    assert_eq!(bob.json(&["devices"]).len(), 2);
+}
+
+#[test]
+fn a_listener_hears_what_is_said_while_it_listens() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let listener = bob.start(&["listen", "--json", "--count", "4"]);
+    assert_eq!(alice.ok(&["send", "bob", "one"]), "1\n");
+    assert!(listener.next_line().contains(r#""text":"one""#));
+    alice.ok(&["edit", "bob", "1", "uno"]);
+    assert!(listener.next_line().contains(r#""event":"edit""#));
+    alice.ok(&["react", "bob", "1", "👍"]);
+    assert!(listener.next_line().contains(r#""emoji":"👍""#));
+    alice.ok(&["recall", "bob", "1"]);
+    assert!(listener.next_line().contains(r#""event":"recall""#));
+    assert_eq!(listener.finish().0, Some(0));
+    assert_eq!(bob.json(&["history", "alice"])[0]["text"], "", "taken back");
+}
+
+#[test]
+fn lines_of_the_input_are_sent_in_order() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut sender = alice.start(&["send", "bob", "-"]);
+    let lines: Vec<_> = (0..50).map(|number| format!("line {number}")).collect();
+    lines.iter().for_each(|line| sender.type_line(line));
+    let (code, printed) = sender.finish();
+    assert_eq!(code, Some(0));
+    assert_eq!(printed, (1..=50).map(|seq| seq.to_string()).collect::<Vec<_>>());
+    assert_eq!(bob.texts(&["alice"]), lines);
+    assert_eq!(
+        bob.json(&["history", "alice", "--after", "10", "--limit", "3"]).len(),
+        3
+    );
+    assert_eq!(bob.json(&["history", "alice", "--limit", "5"])[0]["seq"], 46);
+    let all = bob.json(&["listen", "--from-start", "--count", "50", "--timeout", "20"]);
+    assert_eq!(texts(&all), lines);
+}
+
+#[test]
+fn groups_are_run_from_the_command_line() {
+    let world = World::new();
+    let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
+    let made = alice.json(&[
+        "group",
+        "create",
+        "club",
+        "--join-policy",
+        "approval",
+        "--description",
+        "about us",
+    ]);
+    assert_eq!((&made[0]["group"], &made[0]["role"]), (&json!("club"), &json!("owner")));
+    assert_eq!(bob.json(&["search", "groups", "cl"])[0]["group"], "club");
+    bob.ok(&["group", "join", "club", "--note", "let me in"]);
+    assert!(
+        alice
+            .json(&["inbox"])
+            .iter()
+            .any(|event| event["event"] == "join_requested" && event["user"] == "bob")
+    );
+    alice.ok(&["group", "approve", "club", "bob"]);
+    alice.ok(&["group", "invite", "club", "carol"]);
+    assert!(
+        carol
+            .json(&["inbox"])
+            .iter()
+            .any(|event| event["event"] == "group_invited" && event["group"] == "club")
+    );
+    carol.ok(&["group", "join", "club"]);
+    alice.ok(&["group", "role", "club", "bob", "admin"]);
+    bob.ok(&["group", "mute", "club", "carol", "1h"]);
+    carol.fails(1, &["send", "--group", "club", "may I?"]);
+    bob.ok(&["group", "mute", "club", "carol", "0"]);
+    carol.ok(&["send", "--group", "club", "thanks"]);
+    bob.ok(&["group", "kick", "club", "carol"]);
+    carol.fails(1, &["send", "--group", "club", "still here?"]);
+    alice.ok(&["group", "rename", "club", "society"]);
+    let members = alice.json(&["group", "members", "society"]);
+    let active: Vec<_> = members
+        .iter()
+        .filter(|member| member["state"] == "active")
+        .map(|member| &member["name"])
+        .collect();
+    assert_eq!(active, ["alice", "bob"]);
+    alice.ok(&["group", "transfer", "society", "bob"]);
+    alice.ok(&["group", "leave", "society"]);
+    bob.ok(&["group", "delete", "society"]);
+    assert!(bob.json(&["group", "list"]).is_empty());
+}
+
+#[test]
+fn accounts_contacts_and_devices() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    assert_eq!(alice.json(&["whoami"])[0]["user"]["name"], "alice");
+    alice.ok(&["account", "--display-name", "Alice L.", "--direct", "everyone"]);
+    assert_eq!(bob.json(&["search", "users", "ali"])[0]["display_name"], "Alice L.");
+    let friend = &bob.json(&["friend", "list"])[0];
+    assert_eq!((&friend["name"], &friend["state"]), (&json!("alice"), &json!("friend")));
+    bob.ok(&["friend", "block", "alice"]);
+    alice.fails(1, &["send", "bob", "hello?"]);
+    bob.ok(&["friend", "unblock", "alice"]);
+    bob.ok(&["friend", "remove", "alice"]);
+    alice.fails(1, &["send", "bob", "friends again?"]);
+    bob.ok(&["send", "alice", "she lets everybody write"]);
+    assert_eq!(
+        alice
+            .json(&["conversations"])
+            .iter()
+            .filter(|one| one["unread"] == 1)
+            .count(),
+        1
+    );
+    alice.ok(&["read", "bob"]);
+    eventually("it is marked as read", || {
+        !alice.json(&["conversations"]).iter().any(|one| one["unread"] == 1)
+    });
+
+    let second = world.device("alice", "alice-2");
+    second.ok(&["login"]);
+    let devices = alice.json(&["devices"]);
+    let other = devices.iter().find(|device| device["current"] == false).unwrap();
+    alice.ok(&["devices", "revoke", other["device"].as_str().unwrap()]);
+    assert_eq!(alice.json(&["devices"]).len(), 1);
+    alice.ok(&["logout"]);
+    let mut without_password = alice.command(&["whoami"]);
+    assert_eq!(
+        without_password
+            .env_remove("CHAT_PASSWORD")
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(77)
+    );
+    alice.ok(&["login"]);
+    let without_password = alice.command(&["whoami"]).env_remove("CHAT_PASSWORD").output().unwrap();
+    assert!(without_password.status.success(), "the session is kept");
+    let mut change = alice.command(&["passwd"]);
+    assert!(
+        change
+            .env("CHAT_NEW_PASSWORD", "another fine password")
+            .status()
+            .unwrap()
+            .success()
+    );
+    second.fails(77, &["login"]);
+}

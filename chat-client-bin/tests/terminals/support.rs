@@ -1,0 +1,301 @@
+//! A server, people with profiles of their own, and a network that can be cut.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chat_core::testkit::ServerProcess;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// Nothing takes so long; a test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server on a free port, and where everybody keeps their things.
+pub(crate) struct World {
+    pub(crate) server: ServerProcess,
+    directory: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let server = ServerProcess::start(&server_program(), &directory.path().join("data"), &[]).unwrap();
+        Self { server, directory }
+    }
+
+    /// A person with a profile of their own, registered.
+    pub(crate) fn person(&self, name: &str) -> Person {
+        let person = self.device(name, name);
+        person.ok(&["register"]);
+        person
+    }
+
+    /// Another device of a user; not logged in yet.
+    pub(crate) fn device(&self, name: &str, profile: &str) -> Person {
+        Person {
+            name: name.to_owned(),
+            profile: self.directory.path().join("profiles").join(profile),
+            server: self.server.address(),
+        }
+    }
+
+    /// People who are each other's friends.
+    pub(crate) fn friends<const N: usize>(&self, names: [&str; N]) -> [Person; N] {
+        let people = names.map(|name| self.person(name));
+        for (at, one) in people.iter().enumerate() {
+            for other in &people[at + 1..] {
+                one.ok(&["friend", "add", &other.name]);
+                other.ok(&["friend", "accept", &one.name]);
+            }
+        }
+        people
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+fn server_program() -> PathBuf {
+    let program = Path::new(CLIENT).with_file_name("chat-server");
+    assert!(
+        program.exists(),
+        "{} is missing; build it: cargo build -p chat-server-bin (scripts/test does)",
+        program.display()
+    );
+    program
+}
+
+/// One device of one user.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) name: String,
+    pub(crate) profile: PathBuf,
+    pub(crate) server: SocketAddr,
+}
+
+impl Person {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(CLIENT);
+        command
+            .args(["--server", &self.server.to_string(), "--user", &self.name, "--profile"])
+            .arg(&self.profile)
+            .args(arguments)
+            .env("CHAT_PASSWORD", PASSWORD)
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that has to succeed; its output.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} {arguments:?}: {errors}", self.name);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// As [`ok`](Self::ok), with `--json`.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let arguments: Vec<_> = ["--json"].iter().chain(arguments).copied().collect();
+        parse(&self.ok(&arguments))
+    }
+
+    /// Runs a command that has to fail with this code; what it said on stderr.
+    pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{} {arguments:?}: {errors}",
+            self.name
+        );
+        errors
+    }
+
+    /// The texts of all messages of a conversation, in order.
+    pub(crate) fn texts(&self, conversation: &[&str]) -> Vec<String> {
+        let mut arguments = vec!["history", "--after", "0"];
+        arguments.extend(conversation);
+        texts(&self.json(&arguments))
+    }
+
+    /// The texts of everything that this device has not seen.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        texts(&self.json(&["listen", "--timeout", "1.5"]))
+    }
+
+    /// Starts a command that runs on.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments))
+    }
+}
+
+pub(crate) fn parse(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+pub(crate) fn texts(events: &[Value]) -> Vec<String> {
+    let messages = events.iter().filter(|event| event["event"] == "message");
+    messages
+        .map(|event| event["text"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A client that runs, read line by line.
+pub(crate) struct Running {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .all(|line| sender.send(line).is_ok())
+        });
+        Self {
+            input: child.stdin.take(),
+            child,
+            lines,
+        }
+    }
+
+    pub(crate) fn type_line(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        writeln!(input, "{line}").unwrap();
+        input.flush().unwrap();
+    }
+
+    pub(crate) fn next_line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("another line")
+    }
+
+    /// Reads up to a line that has `part`.
+    pub(crate) fn until(&self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while Instant::now() < deadline {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                break;
+            };
+            if line.contains(part) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("no {part:?} in {seen:#?}");
+    }
+
+    /// Ends the input, and waits for the rest.
+    pub(crate) fn finish(mut self) -> (Option<i32>, Vec<String>) {
+        drop(self.input.take());
+        let lines = self.lines.iter().collect();
+        (self.child.wait().unwrap().code(), lines)
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended by itself
+        let _ = self.child.wait();
+    }
+}
+
+/// Tries until it is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        thread::yield_now();
+    }
+}
+
+/// A wire to the server that can swallow what the server says, and be cut.
+pub(crate) struct Wire {
+    pub(crate) address: SocketAddr,
+    deaf: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Wire {
+    pub(crate) fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wire = Self {
+            address: listener.local_addr().unwrap(),
+            deaf: Arc::default(),
+            streams: Arc::default(),
+        };
+        let (deaf, streams) = (Arc::clone(&wire.deaf), Arc::clone(&wire.streams));
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(server) else {
+                    continue;
+                };
+                let halves = [client.try_clone().unwrap(), server.try_clone().unwrap()];
+                streams.lock().unwrap().extend(halves);
+                let (up, down) = (
+                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server, client),
+                );
+                thread::spawn(move || carry(up.0, up.1, &AtomicBool::new(false)));
+                let deaf = Arc::clone(&deaf);
+                thread::spawn(move || carry(down.0, down.1, &deaf));
+            }
+        });
+        wire
+    }
+
+    /// From here on nothing that the server says arrives.
+    pub(crate) fn swallow_answers(&self, yes: bool) {
+        self.deaf.store(yes, Ordering::SeqCst);
+    }
+
+    /// Ends every connection.
+    pub(crate) fn cut(&self) {
+        for stream in self.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both); // it may have ended by itself
+        }
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, deaf: &AtomicBool) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(read) = from.read(&mut buffer)
+        && read > 0
+    {
+        if !deaf.load(Ordering::SeqCst) && to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both); // it may have ended by itself
+}
