@@ -50,7 +50,8 @@ impl Sink {
 }
 
 fn write_lines(receiver: &Receiver<Item>, dropped: &AtomicU64) {
-    let mut stderr = io::stderr().lock();
+    // Locked for a line at a time: others write there too, at the end above all.
+    let mut stderr = io::stderr();
     for item in receiver {
         // There is nobody to tell of an error on stderr.
         let _ignored = match item {

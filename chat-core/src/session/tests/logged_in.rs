@@ -98,8 +98,8 @@ fn ten_thousand_sends_at_once_are_all_taken_in_order() {
     assert_eq!(ran, (100..10_100).collect::<Vec<u64>>());
     let seconds = time.passed.as_secs_f64();
     assert!(
-        (490.0..500.0).contains(&seconds),
-        "20 a second after 60 at once: {seconds}"
+        (85.0..95.0).contains(&seconds),
+        "100 a second after 1000 at once: {seconds}"
     );
 }
 

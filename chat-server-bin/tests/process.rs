@@ -1,0 +1,239 @@
+//! The program as operators and scripts meet it: what it prints, how it ends, and what it says when something is wrong.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use chat_core::testkit::{Peer, ServerProcess};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+
+/// The program in a directory of its own, with nothing in its environment that concerns it.
+fn program(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(directory).args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CHAT_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn finish(directory: &Path, arguments: &[&str]) -> Output {
+    program(directory, arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A server that is ready, and what it printed until then.
+fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>) {
+    let mut child = program(directory, arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = Vec::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    while !lines
+        .last()
+        .is_some_and(|line: &String| line.starts_with("fingerprint "))
+    {
+        let mut line = String::new();
+        assert!(output.read_line(&mut line).unwrap() > 0, "it ended after {lines:?}");
+        lines.push(line.trim_end().to_owned());
+    }
+    child.stdout = Some(output.into_inner());
+    (child, lines)
+}
+
+fn signal(child: &Child, signal: &str) {
+    let sent = Command::new("kill")
+        .args([signal, &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+}
+
+fn rest(mut child: Child) -> (Option<i32>, String) {
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    (child.wait().unwrap().code(), text)
+}
+
+#[test]
+fn starts_without_any_configuration_and_drains_on_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    // Only the port is chosen, because others may test at the same time.
+    let (child, lines) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
+    let [listening, ready, fingerprint] = &lines[..] else {
+        panic!("{lines:?}")
+    };
+    let address: SocketAddr = listening.strip_prefix("listening sc1 ").unwrap().parse().unwrap();
+    assert!(address.ip().is_loopback() && address.port() > 0);
+    assert_eq!(ready, "ready");
+    assert!(fingerprint.starts_with("fingerprint sha256:"), "{fingerprint}");
+    assert!(directory.path().join("chat-data/identity.pem").exists());
+    signal(&child, "-TERM");
+    let (code, log) = rest(child);
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn the_data_directory_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
+    let mode = |name: &str| {
+        std::fs::metadata(directory.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(mode("chat-data"), 0o700);
+    assert_eq!(mode("chat-data/identity.pem"), 0o600);
+    signal(&child, "-INT");
+    assert_eq!(rest(child).0, Some(0));
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
+    let second = finish(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(69), "{}", stderr(&second));
+    assert!(stderr(&second).contains("chat-data"), "{}", stderr(&second));
+    signal(&child, "-TERM");
+    assert_eq!(rest(child).0, Some(0), "the first one is not disturbed");
+}
+
+#[test]
+fn a_port_in_use_is_said_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("sc1://{}", taken.local_addr().unwrap());
+    let output = finish(directory.path(), &["--listen", &listen]);
+    assert_eq!(output.status.code(), Some(69));
+    let said = stderr(&output);
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with("chat-server: ") && last.contains(&listen) && last.contains("--listen"),
+        "{said}"
+    );
+}
+
+#[test]
+fn every_problem_of_a_configuration_is_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[server]\nlisten = [\"ftp://x:1\"]\nnam = \"x\"\n[limits]\nconnections = \"lots\"\n";
+    std::fs::write(directory.path().join("bad.toml"), text).unwrap();
+    for command in ["check-config", "run"] {
+        let output = finish(directory.path(), &["-c", "bad.toml", command]);
+        assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("bad.toml:3") && said.contains("nam"), "{said}");
+        assert!(said.contains("bad.toml:5") && said.contains("connections"), "{said}");
+    }
+    let unknown = program(directory.path(), &["check-config"])
+        .env("CHAT_SERVER__LISTN", "x")
+        .output()
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(78));
+    assert!(stderr(&unknown).contains("CHAT_SERVER__LISTN"), "{}", stderr(&unknown));
+    assert_eq!(finish(directory.path(), &["--no-such-flag"]).status.code(), Some(2));
+    assert_eq!(finish(directory.path(), &["check-config"]).status.code(), Some(0));
+}
+
+#[test]
+fn plain_text_on_a_network_has_to_be_allowed() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = finish(directory.path(), &["--listen", "plain://0.0.0.0:0", "check-config"]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(stderr(&refused).contains("--allow-plain"), "{}", stderr(&refused));
+    let allowed = finish(
+        directory.path(),
+        &["--listen", "plain://0.0.0.0:0", "--allow-plain", "check-config"],
+    );
+    assert_eq!(allowed.status.code(), Some(0));
+}
+
+#[test]
+fn the_printed_defaults_are_a_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let defaults = finish(directory.path(), &["config", "default"]);
+    std::fs::write(directory.path().join("chat-server.toml"), &defaults.stdout).unwrap();
+    assert_eq!(finish(directory.path(), &["check-config"]).status.code(), Some(0));
+    for command in [&["config", "show"][..], &["man"], &["completions", "bash"]] {
+        let output = finish(directory.path(), command);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn accounts_are_managed_while_the_server_is_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("chat-data");
+    let password = directory.path().join("password");
+    std::fs::write(&password, "of every test account\nnot this\n").unwrap();
+    let user = |arguments: &[&str]| finish(directory.path(), &[&["user"], arguments].concat());
+    let file = ["--password-file", password.to_str().unwrap()];
+
+    let added = user(&[&["add", "alice"], &file[..]].concat());
+    assert_eq!(stdout(&added), "user alice has the id 1\n", "{}", stderr(&added));
+    let again = user(&[&["add", "alice"], &file[..]].concat());
+    assert_eq!(again.status.code(), Some(1));
+
+    let login = async |server: &ServerProcess| {
+        let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
+        peer.login("alice").await.map(drop).map_err(|error| error.to_string())
+    };
+    let mut server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    assert_eq!(login(&server).await, Ok(()));
+    assert_eq!(
+        user(&["disable", "alice"]).status.code(),
+        Some(69),
+        "the running server holds the store"
+    );
+    server.kill().unwrap();
+
+    assert!(user(&["disable", "alice"]).status.success());
+    let mut server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    assert!(login(&server).await.unwrap_err().contains("203"));
+    server.kill().unwrap();
+    assert!(user(&["enable", "alice"]).status.success());
+    assert_eq!(user(&["enable", "nobody-of-this-name"]).status.code(), Some(1));
+    let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    assert_eq!(login(&server).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_backup_is_made_beside_the_running_server_and_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("chat-data");
+    let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
+    peer.register("alice").await.unwrap();
+
+    let made = finish(directory.path(), &["backup", "copy.db"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let over = finish(directory.path(), &["backup", "copy.db"]);
+    assert!(!over.status.success(), "a backup never overwrites a file");
+    drop(server);
+
+    let restored: TempDir = tempfile::tempdir().unwrap();
+    std::fs::copy(directory.path().join("copy.db"), restored.path().join("chat.db")).unwrap();
+    let server = ServerProcess::start(Path::new(PROGRAM), restored.path(), &[]).unwrap();
+    let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
+    peer.login("alice").await.unwrap();
+}
