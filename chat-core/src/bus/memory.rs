@@ -9,8 +9,10 @@ use tokio::sync::Notify;
 
 use super::{BusError, Delivery, MessageBus, Subscriber, Topic, Topics};
 
-/// Envelopes that wait for one subscriber. Beyond it, the oldest are dropped and a [`Delivery::Gap`] says so.
+/// Envelopes that wait for one subscriber. Beyond it, they are dropped and a [`Delivery::Gap`] says so.
 const QUEUE: usize = 4096;
+/// Bytes in them: this much memory a subscriber can cost.
+const QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
 /// A bus between engines of one process: clones are the same bus. Loses nothing, unless a subscriber falls 4096 envelopes behind.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,7 @@ struct Mailbox {
 struct MailboxState {
     topics: HashSet<Topic>,
     queue: VecDeque<Delivery>,
+    bytes: usize,
     closed: bool,
 }
 
@@ -59,10 +62,12 @@ impl Mailbox {
         if !state.topics.contains(&topic) {
             return;
         }
-        if state.queue.len() >= QUEUE {
+        if state.queue.len() >= QUEUE || state.bytes.saturating_add(envelope.len()) > QUEUED_BYTES {
             state.queue.clear();
             state.queue.push_back(Delivery::Gap);
+            state.bytes = 0;
         }
+        state.bytes += envelope.len();
         state.queue.push_back(Delivery::Envelope(topic, envelope.clone()));
         drop(state);
         self.arrived.notify_one();
@@ -134,6 +139,9 @@ impl Subscriber for MemorySubscriber {
             {
                 let mut state = self.mailbox.state();
                 if let Some(delivery) = state.queue.pop_front() {
+                    if let Delivery::Envelope(_, envelope) = &delivery {
+                        state.bytes -= envelope.len();
+                    }
                     return Some(delivery);
                 }
                 if state.closed {
@@ -162,5 +170,27 @@ impl Topics for MemoryTopics {
     async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError> {
         self.0.state().topics.remove(&topic);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_by_bytes_too() {
+        let bus = MemoryBus::new();
+        let mut subscriber = bus.connect().await.unwrap();
+        subscriber.topics().subscribe(Topic::Control).await.unwrap();
+        let envelope = Bytes::from(vec![0; 1024 * 1024]);
+        for _ in 0..100 {
+            bus.publish(Topic::Control, envelope.clone()).await.unwrap();
+            let bytes = bus.hub().subscribers[0].state().bytes;
+            assert!(bytes <= QUEUED_BYTES, "{bytes}");
+        }
+        assert_eq!(subscriber.next().await, Some(Delivery::Gap));
+        while bus.hub().subscribers[0].state().bytes > 0 {
+            assert!(matches!(subscriber.next().await, Some(Delivery::Envelope(..))));
+        }
     }
 }

@@ -62,7 +62,7 @@ pub enum BusError {
     Closed,
 }
 
-/// Carries envelopes between nodes, at most once each.
+/// Carries envelopes between nodes, at most once each. `testkit` has the contract as code.
 #[async_trait]
 pub trait MessageBus: Debug + Send + Sync + 'static {
     /// Rings. Returns once the bus took the envelope, which says nothing of its arrival.

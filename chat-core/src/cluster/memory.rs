@@ -131,3 +131,29 @@ impl Presence for MemoryPresence {
             .collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_that_runs_out_ends_the_claims_of_its_node_only() {
+        let presence = MemoryPresence::new();
+        let (dead, alive) = (NodeId([1; 16]), NodeId([2; 16]));
+        let (phone, laptop) = (DeviceId([1; 16]), DeviceId([2; 16]));
+        let user = UserId(1);
+        presence.set(dead, user, phone, PresenceState::Online).await.unwrap();
+        presence.set(alive, user, laptop, PresenceState::Idle).await.unwrap();
+        presence.expire(dead);
+        let claims = presence.devices(&[user]).await.unwrap();
+        assert_eq!(claims, [(user, laptop, alive, PresenceState::Idle)]);
+        presence.set(alive, user, phone, PresenceState::Online).await.unwrap();
+        assert_eq!(
+            presence.devices(&[user]).await.unwrap().len(),
+            2,
+            "whoever is there claims again"
+        );
+        presence.expire(alive);
+        assert!(presence.claims().is_empty(), "nothing is kept of nobody");
+    }
+}

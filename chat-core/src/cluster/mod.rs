@@ -37,19 +37,24 @@ pub type Nodes = Arc<[NodeInfo]>;
 pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Finds the other nodes.
+///
+/// A node is in the view once, whatever it told last. What a life of a node tells changes nothing once a later life was heard
+/// of. `testkit` has the contract as code.
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
-    /// Makes the node known and yields the newest whole view, not differences. The backend keeps the claim alive.
+    /// Makes the node known and yields the newest whole view, not differences. The backend keeps the claim alive until the
+    /// node leaves, or its process dies, whether or not the view is still looked at.
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError>;
 
     /// Replaces what the node tells of itself.
     async fn update(&self, me: NodeInfo) -> Result<(), ClusterError>;
 
-    /// Withdraws the node.
+    /// Withdraws the node; does nothing if it is not known.
     async fn leave(&self, id: NodeId) -> Result<(), ClusterError>;
 }
 
-/// Knows which devices of which users are connected, on any node. A claim lives as long as its node's lease does.
+/// Knows which devices of which users are connected, on any node. A claim lives as long as its node's lease does. What was set or
+/// cleared is seen by whoever asks afterwards. `testkit` has the contract as code.
 #[async_trait]
 pub trait Presence: Debug + Send + Sync + 'static {
     /// This device is connected to this node, in this state. A newer claim of the same device replaces an older one.
@@ -59,6 +64,6 @@ pub trait Presence: Debug + Send + Sync + 'static {
     /// This device is no longer connected to this node. Does nothing if another node claimed it since.
     async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError>;
 
-    /// Connected devices of these users and their states.
+    /// Connected devices of these users and their states, in any order.
     async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError>;
 }

@@ -1,7 +1,8 @@
 //! For tests of backends and applications: the contract of each port as code, ports that fail on demand, a raw peer, and
 //! server processes that can be killed.
 
-mod bus;
+pub mod bus;
+pub mod cluster;
 mod peer;
 mod process;
 pub mod store;
