@@ -1,15 +1,16 @@
 //! Takes connections in, as many as there may be.
 
+use std::fs::File;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use super::handshake::Protocol;
-use super::{Shared, connection};
+use super::{Shared, connection, now};
 use crate::model::Source;
 use crate::transport::memory::MemoryListener;
 use crate::transport::tcp::TcpListener;
@@ -17,6 +18,8 @@ use crate::transport::{PeerAddr, Transport};
 
 /// Wait after the operating system refused to hand out a connection, most often for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Connections turned away at once while there are no file descriptors.
+const TURNED_AWAY_AT_ONCE: usize = 256;
 
 /// Where connections come from.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    async fn accept(&mut self) -> io::Result<Box<dyn Transport>> {
+    async fn accept(&self) -> io::Result<Box<dyn Transport>> {
         match self {
             Self::Tcp(listener) => Ok(Box::new(listener.accept().await?)),
             Self::Memory(listener) => Ok(Box::new(listener.accept().await?)),
@@ -35,7 +38,8 @@ impl Listener {
 }
 
 /// Accepts connections until the server drains.
-pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<Shared>) {
+pub(super) async fn run(listener: Listener, protocol: Protocol, shared: Arc<Shared>) {
+    let mut reserve = Reserve::take();
     loop {
         match listener.accept().await {
             Ok(stream) => admit(stream, &protocol, &shared),
@@ -45,8 +49,15 @@ pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
+                tracing::warn!(
+                    protocol = protocol.name(),
+                    error = &error as &dyn std::error::Error,
+                    "cannot accept connections; trying again"
+                );
+                if is_out_of_files(&error) {
+                    reserve.turn_away(&listener);
+                }
                 // Nothing is gained by asking again at once; connections that end make room.
-                tracing::warn!(protocol = protocol.name(), %error, "cannot accept connections; trying again");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -61,40 +72,58 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
+/// The process (`EMFILE`) or the machine (`ENFILE`) has no file descriptor left. The numbers are those of every Unix.
+fn is_out_of_files(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// A file descriptor kept for the time when there is no other: with it, those who wait to be accepted are told that there is no
+/// room (their connection closes), and go elsewhere instead of waiting for nothing.
+#[derive(Debug)]
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn take() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    fn turn_away(&mut self, listener: &Listener) {
+        self.0 = None;
+        let next = || listener.accept().now_or_never().and_then(Result::ok);
+        let turned_away = std::iter::from_fn(next).take(TURNED_AWAY_AT_ONCE).count();
+        *self = Self::take();
+        tracing::debug!(turned_away, "no file descriptors: closed whoever waited");
+    }
+}
+
+pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let source = match stream.peer() {
         PeerAddr::Memory(_) => Source::Local,
         peer => peer.ip().map_or(Source::Local, Source::Ip),
     };
-    if shared.open.load(Ordering::Relaxed) >= shared.config.max_connections {
+    let Some(place) = shared.roll.enter(shared.config.max_connections) else {
         tracing::debug!(?source, "connection refused: the server is full");
         return;
-    }
-    let permit = match shared.gate.admit(Instant::now(), source) {
+    };
+    let permit = match shared.gate.admit(now(), source) {
         Ok(permit) => permit,
         Err(refusal) => {
             tracing::debug!(?source, %refusal, "connection refused");
             return;
         }
     };
-    shared.open.fetch_add(1, Ordering::Relaxed);
-    let counted = Counted(Arc::clone(shared));
-    let serving = connection::serve(stream, source, protocol.clone(), permit, Arc::clone(shared));
+    let id = place.id();
+    let serving = connection::serve(stream, source, protocol.clone(), permit, place, Arc::clone(shared));
+    let shared_too = Arc::clone(shared);
     shared.tasks.spawn(async move {
-        let counted = counted;
         // One connection's defect is not the others' end.
         if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
-            counted.0.panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(?source, "a connection's task panicked; the connection was closed");
+            shared_too.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                connection = id.0,
+                ?source,
+                "a connection's task panicked; the connection was closed"
+            );
         }
     });
-}
-
-/// An open connection; not any more when dropped.
-struct Counted(Arc<Shared>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::Shared;
 use super::wire::{Protection, Wire};
+use super::{Shared, now};
 use crate::codec::frame::GUEST_LIMIT;
 use crate::secure::{MAX_HELLO1, RejectCode, ServerHandshake, ServerKeys, reject};
 use crate::transport::Transport;
@@ -39,6 +39,10 @@ impl Protocol {
             Self::Plain => Ok(Wire::new(stream, Protection::Stream, GUEST_LIMIT)),
             #[cfg(feature = "tls")]
             Self::Tls(acceptor) => {
+                // There is no word for "busy" before TLS is agreed on, and agreeing is what costs.
+                shared
+                    .admit_handshake(now())
+                    .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"))?;
                 let stream = acceptor.accept(stream).await?;
                 Ok(Wire::new(Box::new(stream), Protection::Stream, GUEST_LIMIT))
             }
@@ -70,14 +74,14 @@ async fn agree(stream: &mut Box<dyn Transport>, keys: &ServerKeys, shared: &Shar
         }
     };
     // Turned away before any key agreement: that is what costs.
-    if let Err(wait) = shared.admit_handshake(Instant::now()) {
+    if let Err(wait) = shared.admit_handshake(now()) {
         stream
             .write_all(&reject(RejectCode::Busy, wait.max(Duration::from_millis(100))))
             .await?;
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"));
     }
     let accepted = hello
-        .accept(keys, Instant::now())
+        .accept(keys, now())
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     stream.write_all(&accepted.reply).await?;
     Ok(Protection::Sc1(Box::new(accepted.channel.split())))

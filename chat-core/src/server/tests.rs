@@ -1,6 +1,7 @@
 #![allow(clippy::field_reassign_with_default)] // the structs are non-exhaustive: this is how users fill them too
 
 use std::net::Ipv4Addr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -12,15 +13,15 @@ use crate::engine::EngineConfig;
 use crate::model::{
     CloseCode, Command, ConversationRef, Draft, MessageText, Note, Outcome, Push, ReplyCode, Seq, UserName, UserRef,
 };
-use crate::secure::ServerIdentity;
+use crate::secure::{ServerIdentity, ServerKeys};
 use crate::store::MemoryStore;
 use crate::testkit::Peer;
 use crate::transport::memory::MemoryTransport;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-async fn engine() -> Engine {
+pub(super) async fn engine() -> Engine {
     let mut config = EngineConfig::default();
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
@@ -31,7 +32,7 @@ async fn engine() -> Engine {
         .unwrap()
 }
 
-fn keys() -> Arc<ServerKeys> {
+pub(super) fn keys() -> Arc<ServerKeys> {
     let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     Arc::new(ServerKeys::new(ServerIdentity::generate(2048).unwrap(), unix_now).unwrap())
 }
@@ -66,11 +67,11 @@ impl Site {
     }
 }
 
-fn named(name: &str) -> UserRef {
+pub(super) fn named(name: &str) -> UserRef {
     UserRef::Name(UserName::parse(name).unwrap())
 }
 
-fn say(to: &str, text: &str) -> Command {
+pub(super) fn say(to: &str, text: &str) -> Command {
     let draft = Draft::text(MessageText::new(text.to_owned()).unwrap());
     Command::Send {
         conversation: ConversationRef::Direct(named(to)),
@@ -248,7 +249,7 @@ async fn raw(config: ServerConfig) -> (Server, MemoryTransport) {
     (server, stream)
 }
 
-async fn rest(stream: &mut MemoryTransport) -> Vec<u8> {
+pub(super) async fn rest(stream: &mut MemoryTransport) -> Vec<u8> {
     let mut rest = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut rest))
         .await
@@ -257,7 +258,7 @@ async fn rest(stream: &mut MemoryTransport) -> Vec<u8> {
     rest
 }
 
-fn closed_with(bytes: &[u8]) -> Option<CloseCode> {
+pub(super) fn closed_with(bytes: &[u8]) -> Option<CloseCode> {
     let mut decoder = crate::codec::frame::FrameDecoder::new(usize::MAX);
     decoder.feed(bytes.into());
     let mut last = None;

@@ -1,9 +1,10 @@
 //! A connection's bytes: read and decrypted into packets, gathered, encrypted and written.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,6 +17,9 @@ use crate::transport::Transport;
 
 /// Read at once. Lives on the stack while the socket is read, so that an idle connection owns no buffer.
 const READ_AT_ONCE: usize = 16 * 1024;
+
+/// Output that waits for the peer beyond which nothing more is asked of it, or answered.
+const FULL: usize = 64 * 1024;
 
 /// How a connection fails.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,8 @@ pub(super) struct Wire {
     frames: FrameDecoder,
     /// Encrypted, not yet written.
     output: BytesMut,
+    /// Of the output, from the connection's beginning.
+    written: u64,
     /// The peer has shown that it has the keys: before that nothing is sent over a channel.
     proven: bool,
     shut: bool,
@@ -64,6 +70,7 @@ impl Wire {
             sealed: BytesMut::new(),
             frames: FrameDecoder::new(limit),
             output: BytesMut::new(),
+            written: 0,
             proven: matches!(protection, Protection::Stream),
             shut: false,
             protection,
@@ -163,15 +170,36 @@ impl Wire {
         !self.output.is_empty()
     }
 
+    /// Whether so much waits to be written that nothing should be added.
+    pub(super) fn is_full(&self) -> bool {
+        self.output.len() >= FULL
+    }
+
+    /// Bytes that wait to be written.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Bytes that were written since the connection began.
+    pub(super) const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Bytes that were to be written since the connection began.
+    pub(super) fn handed_over(&self) -> u64 {
+        self.written.saturating_add(length(self.output.len()))
+    }
+
     /// Writes what can be written now; ready once everything is.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, progress: &mut bool) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.output) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
-                    *progress = true;
+                    self.written = self.written.saturating_add(length(written));
                     self.output.advance(written);
                 }
             }
@@ -180,19 +208,42 @@ impl Wire {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Writes what is left and ends the stream.
+    /// Writes what is left, ends the stream, and waits until the peer has ended it too: a socket closed with something unread
+    /// takes back what the peer has not read yet.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             if !self.shut {
-                match self.poll_flush(cx, &mut false) {
-                    Poll::Ready(Ok(())) => self.shut = true,
-                    other => return other,
-                }
+                ready!(self.poll_flush(cx))?;
+                self.shut = true;
             }
             Pin::new(&mut self.stream).poll_shutdown(cx)
         })
-        .await
+        .await?;
+        self.sealed = BytesMut::new();
+        let mut unread = UNREAD;
+        while unread > 0 {
+            unread = unread.saturating_sub(poll_fn(|cx| self.poll_discard(cx)).await?);
+        }
+        Ok(())
     }
+
+    /// Reads and forgets. An error at the end of the stream.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut stack = [MaybeUninit::<u8>::uninit(); READ_AT_ONCE];
+        let mut read = ReadBuf::uninit(&mut stack);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        match read.filled().len() {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            discarded => Poll::Ready(Ok(discarded)),
+        }
+    }
+}
+
+/// How much of what a peer still sends is read before it is cut off.
+const UNREAD: usize = 256 * 1024;
+
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Length, type and tag of a record, rounded up.

@@ -1,0 +1,151 @@
+//! Assembling a server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::accept::{self, Listener};
+use super::handshake::Protocol;
+use super::roll::Roll;
+use super::{Server, ServerConfig, Shared, connection, keys};
+use crate::auth::ConnectionGate;
+use crate::engine::Engine;
+use crate::secure::ServerKeys;
+use crate::transport::memory::{self, MemoryConnector};
+use crate::transport::tcp::{TcpListener, TcpOptions};
+#[cfg(feature = "tls")]
+use crate::transport::tls::TlsAcceptor;
+
+/// Connections that may wait to be accepted by a memory listener.
+const MEMORY_BACKLOG: usize = 64;
+/// Assembles a [`Server`].
+#[derive(Debug)]
+pub struct ServerBuilder {
+    pub(super) engine: Engine,
+    pub(super) config: ServerConfig,
+    pub(super) tcp: Vec<(SocketAddr, Protocol)>,
+    pub(super) memory: Vec<(Listener, Protocol)>,
+}
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {protocol}://{address}")]
+    Address {
+        /// What was to be spoken there.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// There is nothing to listen on.
+    #[error("a server needs at least one listener")]
+    NoListener,
+}
+
+impl ServerBuilder {
+    /// Replaces the tunables.
+    #[must_use]
+    pub fn config(mut self, config: ServerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Listens for SC1 under these keys. Port 0 takes a free one.
+    #[must_use]
+    pub fn sc1(mut self, address: SocketAddr, keys: Arc<ServerKeys>) -> Self {
+        self.tcp.push((address, Protocol::Sc1(keys)));
+        self
+    }
+
+    /// Listens for TLS 1.3.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, address: SocketAddr, acceptor: Arc<TlsAcceptor>) -> Self {
+        self.tcp.push((address, Protocol::Tls(acceptor)));
+        self
+    }
+
+    /// Listens without encryption. For loopback and tests: whoever is on the way reads passwords.
+    #[must_use]
+    pub fn plain(mut self, address: SocketAddr) -> Self {
+        self.tcp.push((address, Protocol::Plain));
+        self
+    }
+
+    /// Listens inside the process, without encryption; the connector makes connections.
+    #[must_use]
+    pub fn memory(mut self) -> (Self, MemoryConnector) {
+        let (connector, listener) = memory::listener(MEMORY_BACKLOG);
+        self.memory.push((Listener::Memory(listener), Protocol::Plain));
+        (self, connector)
+    }
+
+    /// Binds every listener, then begins to accept, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing listens then.
+    pub async fn bind(self) -> Result<Server, BindError> {
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for (address, protocol) in self.tcp {
+            let failed = |source| BindError::Address {
+                protocol: protocol.name(),
+                address,
+                source,
+            };
+            let listener = TcpListener::bind(address, TcpOptions::default()).map_err(failed)?;
+            addresses.push((protocol.name(), listener.local_addr().map_err(failed)?));
+            listeners.push((Listener::Tcp(listener), protocol));
+        }
+        listeners.extend(self.memory);
+        if listeners.is_empty() {
+            return Err(BindError::NoListener);
+        }
+        let seed = u64::from_ne_bytes(
+            uuid::Uuid::new_v4().into_bytes()[..8]
+                .try_into()
+                .expect("8 of 16 bytes"),
+        );
+        let session = connection::session_config(&self.config, self.engine.store_epoch());
+        let shared = Arc::new(Shared {
+            session: Arc::new(session),
+            gate: ConnectionGate::new(self.config.connections.clone(), seed),
+            handshakes: Mutex::default(),
+            config: self.config,
+            engine: self.engine,
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            roll: Arc::new(Roll::new()),
+            panics: AtomicU64::new(0),
+            #[cfg(test)]
+            largest_output: std::sync::atomic::AtomicUsize::new(0),
+        });
+        let mut renewed: Vec<Arc<ServerKeys>> = Vec::new();
+        for (listener, protocol) in listeners {
+            if let Protocol::Sc1(own) = &protocol
+                && !renewed.iter().any(|known| Arc::ptr_eq(known, own))
+            {
+                renewed.push(Arc::clone(own));
+            }
+            let accepting = accept::run(listener, protocol, Arc::clone(&shared));
+            shared
+                .tasks
+                .spawn(shared.draining.clone().run_until_cancelled_owned(accepting));
+        }
+        for own in renewed {
+            shared
+                .tasks
+                .spawn(shared.draining.clone().run_until_cancelled_owned(keys::renew(own)));
+        }
+        Ok(Server { shared, addresses })
+    }
+}

@@ -1,0 +1,156 @@
+//! A connection after login.
+
+use super::greeting::Admitted;
+use super::waiting::{Wake, Wants};
+use super::{Connection, End, KEPT_PLACES};
+use crate::codec::Failure;
+use crate::engine::Service;
+use crate::model::{Caller, CloseCode};
+use crate::router::Outbox;
+use crate::server::now;
+use crate::session::{Action, Session};
+
+/// Pushes that leave in one turn, about: one record.
+const TURN_BYTES: usize = 16 * 1024 - 512;
+
+impl Connection<'_> {
+    /// Serves a session to its end.
+    pub(super) async fn run(&mut self, admitted: Admitted) -> End {
+        let Admitted {
+            mut session,
+            attachment,
+            outbox,
+        } = admitted;
+        let end = self.turns(&mut session, &outbox).await;
+        // What was begun goes on in the engine; only its answers have nobody to go to.
+        self.running.clear();
+        let code = match &end {
+            End::Close(code) => *code,
+            End::Wire(_) => CloseCode::Normal,
+            End::Killed => CloseCode::GoingAway,
+        };
+        outbox.close(code);
+        drop(attachment);
+        let user = session.caller().user.0;
+        tracing::info!(connection = self.place.id().0, source = ?self.source, user, ?code, "session ended");
+        end
+    }
+
+    async fn turns(&mut self, session: &mut Session, outbox: &Outbox) -> End {
+        let caller = session.caller();
+        let leave_at = now().checked_add(self.shared.config.max_age);
+        let mut leaving = Leaving::No;
+        loop {
+            if let Err(end) = self.turn(session, caller, outbox, &leaving) {
+                return end;
+            }
+            if matches!(leaving, Leaving::Soon) && session.in_flight() == 0 {
+                leaving = Leaving::Now;
+                session.close(CloseCode::GoingAway);
+                continue;
+            }
+            let stays = matches!(leaving, Leaving::No);
+            let leave_at = leave_at.filter(|_| stays);
+            let wants = Wants {
+                // Nothing is read that could not be answered: what a peer leaves unread is bounded.
+                input: stays && session.wants_input() && !self.wire.is_full(),
+                timeout: session.poll_timeout().into_iter().chain(leave_at).min(),
+                // Nothing is taken while something waits to be written: the outbox is what bounds a slow reader.
+                outbox: (!self.wire.has_output()).then_some(outbox),
+            };
+            match self.wait(wants).await {
+                Wake::Filled(Err(error)) => return error.into(),
+                Wake::Flushed(Err(error)) => return End::Wire(error.into()),
+                Wake::Filled(Ok(())) | Wake::Flushed(Ok(())) | Wake::Pushed => {}
+                Wake::Answered(id, result) => session.handle_outcome(now(), id, result.map_err(Failure::from)),
+                Wake::Timer => {
+                    let at = now();
+                    if self.patience.is_over(at) {
+                        return End::Close(CloseCode::SlowConsumer);
+                    }
+                    if leave_at.is_some_and(|leave_at| at >= leave_at) {
+                        leaving = Leaving::Soon;
+                        session.go_away(0);
+                    } else {
+                        session.handle_timeout(at);
+                    }
+                }
+                Wake::Draining => {
+                    if stays {
+                        leaving = Leaving::Soon;
+                        session.go_away(self.shared.retry_after_ms());
+                    }
+                }
+                Wake::Killed => return End::Killed,
+            }
+        }
+    }
+
+    /// Hands over what has arrived, starts what was asked for, and gathers what is to be sent into one record.
+    fn turn(&mut self, session: &mut Session, caller: Caller, outbox: &Outbox, leaving: &Leaving) -> Result<(), End> {
+        self.wire.set_limit(session.frame_limit());
+        loop {
+            let heard = matches!(leaving, Leaving::No) && self.hear(session)?;
+            if !self.act(session, caller, leaving)? && !heard {
+                break;
+            }
+        }
+        if !self.wire.has_output() {
+            outbox.drain(TURN_BYTES, &mut self.taken);
+            let frames = self.taken.drain(..).map(|delivery| delivery.frame());
+            self.frames.extend(frames);
+            self.taken.shrink_to(KEPT_PLACES);
+        }
+        self.seal()?;
+        match outbox.closed() {
+            Some(code) if !outbox.is_ready() => Err(End::Close(code)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands over what has arrived. Whether there was something.
+    fn hear(&mut self, session: &mut Session) -> Result<bool, End> {
+        let mut heard = false;
+        while session.wants_input() && !self.wire.is_full() {
+            match self.wire.next_packet(now()).map_err(End::from) {
+                Ok(Some(packet)) => {
+                    heard = true;
+                    session.handle_packet(self.moment(), packet);
+                }
+                Ok(None) => break,
+                Err(End::Close(code)) => session.close(code),
+                Err(end) => return Err(end),
+            }
+        }
+        Ok(heard)
+    }
+
+    /// Does what the session wants to have done. Whether a command was started, which makes room for another.
+    fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
+        let mut started = false;
+        // A peer that reads nothing is answered nothing more, until it does or its time is over.
+        while !self.wire.is_full() || matches!(leaving, Leaving::Now) {
+            match session.poll_action() {
+                Some(Action::Send(frames)) => self.frames.push(frames),
+                Some(Action::Close(code)) => return Err(End::Close(code)),
+                Some(Action::Run(id, command)) => {
+                    started = true;
+                    // The call fixes the order in which commands take effect.
+                    let outcome = self.shared.engine.execute(caller, command);
+                    self.running.push(Box::pin(async move { (id, outcome.await) }));
+                }
+                None => break,
+            }
+        }
+        Ok(started)
+    }
+}
+
+/// Whether the session is on its way out because the server or its keys are.
+enum Leaving {
+    No,
+    /// Once what it asked for is answered; it is not listened to any more.
+    Soon,
+    /// It is being closed.
+    Now,
+}

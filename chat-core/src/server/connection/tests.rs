@@ -1,0 +1,361 @@
+#![allow(clippy::field_reassign_with_default)] // the structs are non-exhaustive: this is how users fill them too
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::codec::frame::FrameDecoder;
+use crate::codec::{Answer, Hello, Incoming, Request, RequestKind, client};
+use crate::model::{
+    Command, ConversationRef, DeviceId, Login, Outcome, Page, PageFrom, Push, Registration, Secret, Seq, UserName,
+};
+use crate::server::tests::{ANY_PORT, PATIENCE, closed_with, engine, keys, named, rest, say};
+use crate::server::{Server, ServerConfig, accept};
+use crate::transport::PeerAddr;
+use crate::transport::memory::{self, MemoryTransport};
+
+/// A client over a pipe that holds 64 KiB, to a server without encryption.
+struct Raw {
+    stream: MemoryTransport,
+    frames: FrameDecoder,
+    last_id: u64,
+}
+
+impl Raw {
+    async fn log_in(stream: MemoryTransport, name: &str) -> Self {
+        let mut raw = Self {
+            stream,
+            frames: FrameDecoder::new(usize::MAX),
+            last_id: 0,
+        };
+        let hello = Hello {
+            min_version: 1,
+            max_version: 1,
+            client: "raw".into(),
+        };
+        raw.ask(RequestKind::Hello(hello)).await.unwrap();
+        let secret = Secret::new("of every test account");
+        let registration = Registration {
+            name: UserName::parse(name).unwrap(),
+            password: secret.clone(),
+            display_name: None,
+        };
+        // Whoever comes a second time has an account already.
+        let _ = raw.ask(RequestKind::Register(registration)).await;
+        let login = Login {
+            account: named(name),
+            secret,
+            device: DeviceId::random(),
+            device_name: String::new(),
+            device_token: None,
+        };
+        raw.ask(RequestKind::Login(login)).await.unwrap();
+        raw
+    }
+
+    fn encode(&mut self, kind: RequestKind, out: &mut BytesMut) -> RequestId {
+        self.last_id += 1;
+        let id = RequestId(self.last_id);
+        client::encode_request(&Request { id, kind }, out);
+        id
+    }
+
+    async fn send(&mut self, kind: RequestKind) -> RequestId {
+        let mut bytes = BytesMut::new();
+        let id = self.encode(kind, &mut bytes);
+        self.stream.write_all(&bytes).await.unwrap();
+        id
+    }
+
+    async fn next(&mut self) -> Option<Incoming> {
+        loop {
+            if let Some(packet) = self.frames.next_packet().unwrap() {
+                return Some(client::decode(packet).unwrap());
+            }
+            if self.stream.read_buf(self.frames.buffer()).await.unwrap() == 0 {
+                return None;
+            }
+        }
+    }
+
+    async fn ask(&mut self, kind: RequestKind) -> Result<Answer, crate::codec::Failure> {
+        let id = self.send(kind).await;
+        loop {
+            match self.next().await.expect("the server stays") {
+                Incoming::Reply { request_id, result } if request_id == id => return result,
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn server(config: ServerConfig) -> (Server, memory::MemoryConnector) {
+    let (builder, connector) = Server::builder(engine().await).config(config).memory();
+    (builder.bind().await.unwrap(), connector)
+}
+
+/// A page of the user's own notes, some 250 KiB.
+fn large_page() -> Command {
+    let page = Page {
+        from: PageFrom::Newest,
+        max_events: 500,
+        max_bytes: u32::MAX,
+    };
+    Command::ReadHistory {
+        conversation: ConversationRef::Direct(named("alice")),
+        page,
+    }
+}
+
+async fn with_large_history(connector: &memory::MemoryConnector) -> Raw {
+    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    for _ in 0..20 {
+        alice
+            .ask(RequestKind::Command(say("alice", &"x".repeat(16 * 1024))))
+            .await
+            .unwrap();
+    }
+    alice
+}
+
+#[tokio::test]
+async fn what_a_peer_asks_for_and_does_not_read_is_bounded() {
+    let (server, connector) = server(ServerConfig::default()).await;
+    let mut alice = with_large_history(&connector).await;
+    const PAGES: u64 = 300;
+    let mut bytes = BytesMut::new();
+    for _ in 0..PAGES {
+        alice.encode(RequestKind::Command(large_page()), &mut bytes);
+    }
+    // All of it fits into the pipe: only the server keeps it from being answered at once.
+    alice.stream.write_all(&bytes).await.unwrap();
+    let mut bystander = Raw::log_in(connector.connect().await.unwrap(), "bystander").await;
+    for _ in 0..200 {
+        bystander.ask(RequestKind::Ping).await.unwrap();
+    }
+    let largest = || server.shared.largest_output.load(Ordering::Relaxed);
+    assert!(largest() < 1024 * 1024, "{} bytes wait for one peer", largest());
+
+    let mut answered = 0;
+    while answered < PAGES {
+        let next = timeout(PATIENCE, alice.next()).await.unwrap().unwrap();
+        if let Incoming::Reply { result, .. } = next {
+            assert!(matches!(result, Ok(Answer::Outcome(Outcome::History(_)))), "{result:?}");
+            answered += 1;
+        }
+    }
+    assert!(largest() < 1024 * 1024, "{} bytes waited for one peer", largest());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_is_closed_in_time() {
+    let (server, connector) = server(ServerConfig::default()).await;
+    let mut alice = with_large_history(&connector).await;
+    alice.send(RequestKind::Command(large_page())).await;
+    let stuck = tokio::time::Instant::now();
+    let gone = async {
+        while server.stats().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(40), gone).await.expect("it is given up");
+    assert!(
+        stuck.elapsed() >= Duration::from_secs(30),
+        "not before its time: {:?}",
+        stuck.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_slowly_gets_everything() {
+    let (_server, connector) = server(ServerConfig::default()).await;
+    let mut alice = with_large_history(&connector).await;
+    let id = alice.send(RequestKind::Command(large_page())).await;
+    let mut pace = tokio::time::interval(Duration::from_secs(5));
+    let answer = loop {
+        pace.tick().await;
+        let mut some = [0; 32 * 1024];
+        let read = alice.stream.read(&mut some).await.unwrap();
+        assert!(read > 0, "the server has patience");
+        alice.frames.feed(some[..read].into());
+        let next = alice.frames.next_packet().unwrap().map(client::decode);
+        if let Some(Ok(Incoming::Reply { request_id, result })) = next {
+            break (request_id, result);
+        }
+    };
+    let (request_id, result) = answer;
+    assert_eq!(request_id, id);
+    assert!(matches!(result, Ok(Answer::Outcome(Outcome::History(_)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_session_is_closed_and_one_that_pings_is_not() {
+    let (_server, connector) = server(ServerConfig::default()).await;
+    let mut silent = Raw::log_in(connector.connect().await.unwrap(), "silent").await;
+    let mut pinging = Raw::log_in(connector.connect().await.unwrap(), "pinging").await;
+    let began = tokio::time::Instant::now();
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        pinging.ask(RequestKind::Ping).await.unwrap();
+    }
+    assert_eq!(closed_with(&rest(&mut silent.stream).await), Some(CloseCode::Timeout));
+    assert!(began.elapsed() < Duration::from_secs(130));
+    pinging.ask(RequestKind::Ping).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_is_asked_to_come_back_after_its_answers() {
+    let mut config = ServerConfig::default();
+    config.max_age = Duration::from_secs(60);
+    let (_server, connector) = server(config).await;
+    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    alice.ask(RequestKind::Command(say("alice", "still"))).await.unwrap();
+    let mut pushes = Vec::new();
+    while let Some(incoming) = timeout(PATIENCE, alice.next()).await.unwrap() {
+        if let Incoming::Push(push) = incoming {
+            pushes.push(push);
+        }
+    }
+    assert!(
+        matches!(
+            pushes[..],
+            [.., Push::GoAway { .. }, Push::Closed(CloseCode::GoingAway)]
+        ),
+        "{pushes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_still_sends_reads_why_it_was_closed() {
+    let server = Server::builder(engine().await).plain(ANY_PORT).bind().await.unwrap();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(server.addresses()[0].1).await.unwrap();
+        // The length alone closes it; the rest is in the server's socket, unread, when that happens.
+        let mut bytes = 5000_u32.to_be_bytes().to_vec();
+        bytes.resize(100 * 1024, 0);
+        stream.write_all(&bytes).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(closed_with(&answer), Some(CloseCode::PacketTooLarge));
+    }
+}
+
+/// A stream whose reader has a defect.
+#[derive(Debug)]
+struct Defective;
+
+impl AsyncRead for Defective {
+    fn poll_read(self: Pin<&mut Self>, _: &mut std::task::Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        panic!("a defect, on purpose")
+    }
+}
+
+impl AsyncWrite for Defective {
+    fn poll_write(self: Pin<&mut Self>, _: &mut std::task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for Defective {
+    fn peer(&self) -> PeerAddr {
+        PeerAddr::Memory(0)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_connection_and_is_counted() {
+    let (server, connector) = server(ServerConfig::default()).await;
+    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    accept::admit(Box::new(Defective), &Protocol::Plain, &server.shared);
+    let counted = async {
+        while server.stats().panics == 0 || server.stats().connections > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, counted).await.expect("it is counted, and gone");
+    alice.ask(RequestKind::Ping).await.unwrap();
+}
+
+#[tokio::test]
+async fn revoking_a_device_closes_its_connection() {
+    let (_server, connector) = server(ServerConfig::default()).await;
+    let mut first = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    let mut second = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    let Ok(Answer::Outcome(Outcome::Devices(devices))) = second.ask(RequestKind::Command(Command::ListDevices)).await
+    else {
+        panic!("no list");
+    };
+    let other = devices.iter().find(|device| !device.current).unwrap().id;
+    second
+        .ask(RequestKind::Command(Command::RevokeDevice(other)))
+        .await
+        .unwrap();
+    let mut last = None;
+    while let Some(incoming) = timeout(PATIENCE, first.next()).await.unwrap() {
+        last = Some(incoming);
+    }
+    assert_eq!(last, Some(Incoming::Push(Push::Closed(CloseCode::Revoked))));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let (server, _connector) = server(ServerConfig::default()).await;
+    let (ours, _theirs) = memory::pipe();
+    let permit = server.shared.gate.admit(now(), Source::Local).unwrap();
+    let place = server.shared.roll.enter(u32::MAX).unwrap();
+    let protocol = Protocol::Sc1(keys());
+    let whole = serve(
+        Box::new(ours),
+        Source::Local,
+        protocol,
+        permit,
+        place,
+        Arc::clone(&server.shared),
+    );
+    assert!(size_of_val(&whole) <= 1152, "the task: {} bytes", size_of_val(&whole));
+    drop(whole);
+
+    let (ours, _theirs) = memory::pipe();
+    let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
+    let place = server.shared.roll.enter(u32::MAX).unwrap();
+    let mut connection = Connection::new(wire, Source::Local, place, &server.shared);
+    let mut permit = server.shared.gate.admit(now(), Source::Local).unwrap();
+    let greet = connection.greet(now(), &mut permit);
+    assert!(
+        size_of_val(&greet) <= 2048,
+        "before login: {} bytes",
+        size_of_val(&greet)
+    );
+    drop(greet);
+    assert!(size_of::<Connection<'_>>() <= 512, "{}", size_of::<Connection<'_>>());
+}
+
+#[tokio::test]
+async fn a_session_survives_messages_of_every_size() {
+    let (_server, connector) = server(ServerConfig::default()).await;
+    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    for (index, size) in [1, 100, 1000, 16 * 1024].into_iter().enumerate() {
+        let Ok(Answer::Outcome(Outcome::Appended(appended))) =
+            alice.ask(RequestKind::Command(say("alice", &"y".repeat(size)))).await
+        else {
+            panic!("{size} bytes");
+        };
+        assert_eq!(appended.seq, Seq(u64::try_from(index).unwrap() + 1));
+    }
+}

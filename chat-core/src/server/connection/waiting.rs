@@ -1,0 +1,109 @@
+//! Waiting for whatever comes first.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_util::stream::Stream;
+
+use super::Connection;
+use crate::codec::RequestId;
+use crate::engine::CommandError;
+use crate::model::Outcome;
+use crate::router::Outbox;
+use crate::server::roll::Phase;
+use crate::server::wire::WireError;
+
+/// What is worth waiting for, beside answers and an end of the server.
+pub(super) struct Wants<'o> {
+    /// Whether more may be read.
+    pub(super) input: bool,
+    /// When the state machine wants to be told that time has passed.
+    pub(super) timeout: Option<Instant>,
+    /// Where pushes come from, if they may be taken.
+    pub(super) outbox: Option<&'o Outbox>,
+}
+
+/// What has come.
+pub(super) enum Wake {
+    Filled(Result<(), WireError>),
+    Flushed(std::io::Result<()>),
+    Answered(RequestId, Result<Outcome, CommandError>),
+    Pushed,
+    Timer,
+    Draining,
+    Killed,
+}
+
+impl Connection<'_> {
+    pub(super) async fn wait(&mut self, wants: Wants<'_>) -> Wake {
+        let mut pushed = pin!(async {
+            match wants.outbox {
+                Some(outbox) => outbox.ready().await,
+                None => pending().await,
+            }
+        });
+        if self.wire.has_output() {
+            self.patience.begin(self.wire.handed_over());
+        }
+        let deadline = wants.timeout.into_iter().chain(self.patience.deadline()).min();
+        self.set_timer(deadline);
+        poll_fn(|cx| {
+            // The end of the server before all. Then writing, which makes room; then answers, then pushes, so that a flood of
+            // pushes delays no answer. Reading comes after what it would add to; the timer last: what is ready is not late.
+            match self.place.poll_phase(cx) {
+                Phase::Killed => return Poll::Ready(Wake::Killed),
+                phase if phase > self.seen => {
+                    self.seen = phase;
+                    return Poll::Ready(Wake::Draining);
+                }
+                _ => {}
+            }
+            if let Poll::Ready(result) = self.poll_flush(cx) {
+                return Poll::Ready(Wake::Flushed(result));
+            }
+            if let Poll::Ready(Some((id, result))) = Pin::new(&mut self.running).poll_next(cx) {
+                return Poll::Ready(Wake::Answered(id, result));
+            }
+            if pushed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::Pushed);
+            }
+            if wants.input
+                && let Poll::Ready(result) = self.wire.poll_fill(cx)
+            {
+                return Poll::Ready(Wake::Filled(result));
+            }
+            if deadline.is_some() && self.timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::Timer);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Pending also while there is nothing to write.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if !self.wire.has_output() {
+            return Poll::Pending;
+        }
+        let before = self.wire.written();
+        let flushed = self.wire.poll_flush(cx);
+        if self.wire.written() > before {
+            self.patience.progress(self.wire.written(), self.wire.handed_over());
+        }
+        if flushed.is_ready() {
+            self.patience.end();
+        }
+        flushed
+    }
+
+    /// Moves the timer, if it would ring too late or has rung. One that rings too early does no harm.
+    fn set_timer(&mut self, at: Option<Instant>) {
+        if let Some(at) = at
+            && (self.timer.deadline() > at.into() || self.timer.is_elapsed())
+        {
+            self.timer.as_mut().reset(at.into());
+        }
+    }
+}
