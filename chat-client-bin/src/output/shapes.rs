@@ -363,3 +363,6 @@ impl Show for DeviceLine {
         .to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests;

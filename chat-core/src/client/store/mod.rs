@@ -1,6 +1,7 @@
 //! What a client keeps between runs. A port: in memory, or in the files of a profile.
 
 mod file;
+mod forward;
 mod memory;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,126 @@
+//! The objects that docs/client.md promises.
+
+use chat_core::model::{
+    ConversationId, ConversationView, DeviceId, EventId, GroupProfile, JoinPolicy, Role, Seq, Timestamp, UserId,
+};
+
+use super::*;
+
+fn json(line: &impl Show) -> String {
+    serde_json::to_string(line).unwrap()
+}
+
+fn bob() -> UserInfo {
+    UserInfo {
+        id: UserId(2),
+        name: "bob".into(),
+        display_name: "Bob".into(),
+        direct_policy: None,
+    }
+}
+
+fn group() -> GroupInfo {
+    GroupInfo {
+        id: ConversationId(4),
+        profile: GroupProfile {
+            name: "rust".into(),
+            skeleton: "rust".into(),
+            description: String::new(),
+            join_policy: JoinPolicy::Open,
+            history_visible: false,
+            unlisted: false,
+        },
+        member_count: 2,
+    }
+}
+
+#[test]
+fn objects_are_as_documented() {
+    let sent = Appended {
+        conversation: ConversationId(3),
+        seq: Seq(8),
+        event_id: EventId([1; 16]),
+        time: Timestamp(5),
+        duplicate: false,
+    };
+    assert_eq!(
+        json(&SentLine::new(
+            Place::Direct("bob".into()),
+            ClientMessageId([2; 16]),
+            &sent
+        )),
+        r#"{"event":"sent","conversation":{"direct":"bob"},"seq":8,"id":"01010101-0101-0101-0101-010101010101","client_message_id":"02020202-0202-0202-0202-020202020202","time_ms":5}"#
+    );
+    assert_eq!(
+        json(&WhoLine::new(&bob(), "d".into(), "sc1://h:1")),
+        r#"{"user":{"id":2,"name":"bob","display_name":"Bob"},"direct_policy":"friends","device":"d","server":"sc1://h:1"}"#
+    );
+    assert_eq!(
+        json(&GroupLine::new(&group(), Some(Role::Owner))),
+        r#"{"group":"rust","id":4,"description":"","join_policy":"open","history_visible":false,"unlisted":false,"members":2,"role":"owner"}"#
+    );
+    assert!(!json(&GroupLine::new(&group(), None)).contains("role"));
+    assert_eq!(json(&DoneLine::new("accept", "words")), r#"{"done":"accept"}"#);
+    let contact = ContactInfo {
+        user: bob(),
+        state: ContactState::Friend,
+        blocked: false,
+        note: String::new(),
+        since: Timestamp(6),
+        presence: Some(PresenceState::Online),
+    };
+    assert_eq!(
+        json(&ContactLine::from(&contact)),
+        r#"{"id":2,"name":"bob","display_name":"Bob","state":"friend","blocked":false,"note":"","since_ms":6,"presence":"online"}"#
+    );
+    let member = MemberInfo {
+        user: bob(),
+        role: Role::Admin,
+        state: MemberState::Active,
+        muted_until: Timestamp(0),
+        delivered_seq: Seq(8),
+        read_seq: Seq(7),
+    };
+    assert_eq!(
+        json(&MemberLine::from(&member)),
+        r#"{"id":2,"name":"bob","display_name":"Bob","role":"admin","state":"active","muted_until_ms":0,"delivered_seq":8,"read_seq":7}"#
+    );
+    let device = DeviceInfo {
+        id: DeviceId([3; 16]),
+        name: "laptop".into(),
+        created: Timestamp(1),
+        last_login: Timestamp(2),
+        online: true,
+        current: true,
+    };
+    assert_eq!(
+        json(&DeviceLine::from(&device)),
+        r#"{"device":"03030303-0303-0303-0303-030303030303","name":"laptop","created_ms":1,"last_login_ms":2,"online":true,"current":true}"#
+    );
+}
+
+#[test]
+fn a_conversation_tells_its_counts() {
+    let info = ConversationInfo {
+        id: ConversationId(4),
+        view: ConversationView::Group(group()),
+        role: Role::Member,
+        first_seq: Seq(1),
+        last_seq: Seq(8),
+        cursor: Seq(8),
+        read_seq: Seq(6),
+        unread: 2,
+        mentions: 1,
+        peer_delivered_seq: Seq(0),
+        peer_read_seq: Seq(0),
+        last_time: Timestamp(9),
+        members_version: Seq(1),
+        active: true,
+    };
+    let line = ConversationLine::from(&info);
+    assert_eq!(
+        json(&line),
+        r#"{"conversation":{"group":"rust"},"id":4,"last_seq":8,"read_seq":6,"unread":2,"mentions":1,"active":true,"last_time_ms":9}"#
+    );
+    assert!(line.text(Style::PLAIN).ends_with("2 unread, 1 for you"));
+}

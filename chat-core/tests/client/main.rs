@@ -1,0 +1,195 @@
+//! The client library against servers in this process, over real sockets and the real secure channel.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::client::{Client, ClientError, ClientEvent, Credentials, MemoryStore, Receive, SendOutcome};
+use chat_core::model::{Command, DraftContent, MessageText, Seq};
+use chat_core::secure::{ServerIdentity, ServerKeys, Trust};
+
+use support::{PATIENCE, Service, direct, message, seqs};
+
+#[tokio::test]
+async fn everything_comes_once_however_slowly_it_is_taken() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
+    let mut options = node.options(&alice);
+    options.window = 32;
+    let sender = Client::connect(options, MemoryStore::new()).await.unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let reader = Client::connect(node.options(&bob), Arc::clone(&store)).await.unwrap();
+    let mut events = reader.events().unwrap();
+
+    // Far more than any queue holds, while nobody takes anything.
+    let mut handles = Vec::new();
+    for number in 1..=3000 {
+        handles.push(sender.send_text(direct("bob"), message(number)).await.unwrap());
+    }
+    for mut handle in handles {
+        assert!(matches!(handle.outcome().await.unwrap(), SendOutcome::Acked(_)));
+    }
+    let first = seqs(&mut events, 2000).await;
+    assert_eq!(first, (1..=2000).collect::<Vec<_>>());
+    reader.acknowledge(
+        reader
+            .conversations()
+            .iter()
+            .find(|info| info.last_seq > Seq(1000))
+            .unwrap()
+            .id,
+        Seq(1500),
+    );
+    reader.close().await;
+    drop(events);
+
+    // Another run begins after what was acknowledged.
+    let mut options = node.options(&bob);
+    options.credentials = Credentials::Stored;
+    let again = Client::connect(options, store).await.unwrap();
+    let rest = seqs(&mut again.events().unwrap(), 1500).await;
+    assert_eq!(rest, (1501..=3000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_client_goes_on_at_another_node() {
+    let service = Service::new().await;
+    let (one, two) = (service.node().await, service.node().await);
+    let [alice, bob] = service.friends(&one, ["alice", "bob"]).await;
+    let mut options = one.options(&alice);
+    options.servers = vec![one.address().into(), two.address().into()];
+    let client = Client::connect(options, MemoryStore::new()).await.unwrap();
+    let reader = Client::connect(two.options(&bob), MemoryStore::new()).await.unwrap();
+    let mut events = reader.events().unwrap();
+    let mut handle = client.send_text(direct("bob"), message(1)).await.unwrap();
+    assert!(matches!(handle.outcome().await.unwrap(), SendOutcome::Acked(_)));
+    one.stop().await;
+    let mut handle = client.send_text(direct("bob"), message(2)).await.unwrap();
+    let outcome = tokio::time::timeout(PATIENCE, handle.outcome()).await.unwrap();
+    assert!(matches!(outcome.unwrap(), SendOutcome::Acked(_)));
+    assert_eq!(seqs(&mut events, 2).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_message_waits_for_a_server() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let mut options = node.options(&alice);
+    let address = node.address();
+    node.stop().await;
+    options.attempts = Some(1);
+    let store = Arc::new(MemoryStore::new());
+    let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
+    let mut handle = client.send_text(direct("bob"), message(1)).await.unwrap();
+    assert!(matches!(client.ready().await, Err(ClientError::Unreachable(_))));
+    assert!(matches!(handle.outcome().await, Err(ClientError::Closed)));
+    client.close().await;
+
+    let _node = service.node_at(address.port).await;
+    let client = Client::connect(options, store).await.unwrap();
+    tokio::time::timeout(PATIENCE, client.flush()).await.unwrap().unwrap();
+    assert_eq!(client.unsettled(), 0);
+    let info = client.execute(Command::GetConversation(direct("bob"))).await.unwrap();
+    assert!(format!("{info:?}").contains("last_seq: Seq(1)"), "{info:?}");
+}
+
+#[tokio::test]
+async fn keys_are_checked_before_anything_is_said() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice] = service.friends(&node, ["alice"]).await;
+
+    let mut strict = node.options(&alice);
+    strict.trust = Trust::Strict;
+    let refused = Client::connect(strict, MemoryStore::new()).await;
+    assert!(matches!(refused, Err(ClientError::Trust(_))), "{refused:?}");
+
+    let other = ServerKeys::new(ServerIdentity::generate(2048).unwrap(), 1_790_000_000).unwrap();
+    let mut wrong = node.options(&alice);
+    wrong.pins = vec![other.fingerprint()];
+    let refused = Client::connect(wrong, MemoryStore::new()).await;
+    let Err(ClientError::WrongKey { presented, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(presented, service.fingerprint());
+
+    let mut right = node.options(&alice);
+    right.trust = Trust::Strict;
+    right.pins = vec![service.fingerprint()];
+    Client::connect(right, MemoryStore::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_the_end_and_is_not_tried_again() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice] = service.friends(&node, ["alice"]).await;
+    let mut options = node.options(&alice);
+    options.credentials = support::password("alice", "not the password");
+    let client = Client::start(options, MemoryStore::new()).await.unwrap();
+    assert!(matches!(client.ready().await, Err(ClientError::Refused(_))));
+    let mut events = client.events().unwrap();
+    let ended = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+    assert!(matches!(ended.event, ClientEvent::Ended(_)));
+    assert!(tokio::time::timeout(PATIENCE, events.next()).await.unwrap().is_none());
+    assert!(matches!(
+        client.execute(Command::ListDevices).await,
+        Err(ClientError::Refused(_))
+    ));
+}
+
+#[tokio::test]
+async fn dropping_a_client_ends_its_session() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice] = service.friends(&node, ["alice"]).await;
+    let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
+    assert_eq!(node.connections(), 1);
+    drop(client);
+    tokio::time::timeout(Duration::from_secs(2), node.until_connections(0))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_full_outbox_says_so() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice] = service.friends(&node, ["alice"]).await;
+    let mut options = node.options(&alice);
+    options.outbox = 2;
+    node.stop().await;
+    let client = Client::start(options, MemoryStore::new()).await.unwrap();
+    for number in 1..=2 {
+        client.send_text(direct("bob"), message(number)).await.unwrap();
+    }
+    let refused = client.send_text(direct("bob"), message(3)).await;
+    assert!(matches!(refused, Err(ClientError::OutboxFull(2))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_refused_message_is_refused_for_good() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice] = service.friends(&node, ["alice"]).await;
+    let mut options = node.options(&alice);
+    options.receive = Receive::Nothing;
+    let client = Client::connect(options, MemoryStore::new()).await.unwrap();
+    let content = DraftContent::Message {
+        text: MessageText::new("hello?").unwrap(),
+        reply_to: None,
+        mentions: Vec::new(),
+        mention_all: false,
+    };
+    let mut handle = client.send(direct("stranger"), content).await.unwrap();
+    assert!(matches!(
+        handle.outcome().await.unwrap(),
+        SendOutcome::Rejected(ClientError::Refused(_))
+    ));
+    assert_eq!(client.unsettled(), 0);
+}

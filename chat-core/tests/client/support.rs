@@ -1,0 +1,175 @@
+//! A service of several nodes in one process, and people who use it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chat_core::bus::MemoryBus;
+use chat_core::client::{ClientEvent, ClientOptions, Credentials, Events, Scheme, ServerAddress};
+use chat_core::engine::{Engine, Service as _};
+use chat_core::model::{
+    Command, ConversationRef, DeviceId, MessageText, Note, Registration, Secret, Source, UserId, UserName, UserRef,
+};
+use chat_core::secure::{Fingerprint, ServerIdentity, ServerKeys, Trust};
+use chat_core::server::{Server, ServerConfig};
+use chat_core::session::Rate;
+use chat_core::store::MemoryStore;
+
+/// Nothing takes so long; a test that waits longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PASSWORD: &str = "correct horse battery";
+
+pub(crate) struct Service {
+    store: Arc<MemoryStore>,
+    bus: Arc<MemoryBus>,
+    keys: Arc<ServerKeys>,
+}
+
+/// A server and its engine.
+pub(crate) struct Node {
+    engine: Engine,
+    server: Server,
+    address: SocketAddr,
+}
+
+impl Service {
+    pub(crate) async fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let keys = ServerKeys::new(ServerIdentity::generate(2048).unwrap(), now).unwrap();
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            bus: Arc::new(MemoryBus::new()),
+            keys: Arc::new(keys),
+        }
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.keys.fingerprint()
+    }
+
+    pub(crate) async fn node(&self) -> Node {
+        self.node_at(0).await
+    }
+
+    pub(crate) async fn node_at(&self, port: u16) -> Node {
+        let engine = Engine::builder(self.store.clone())
+            .bus(self.bus.clone())
+            .build()
+            .await
+            .unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut config = ServerConfig::default();
+        config.sends = Rate::UNLIMITED;
+        config.packets = Rate::UNLIMITED;
+        let server = Server::builder(engine.clone())
+            .config(config)
+            .sc1(address, self.keys.clone())
+            .bind()
+            .await
+            .unwrap();
+        let address = server.addresses()[0].1;
+        Node {
+            engine,
+            server,
+            address,
+        }
+    }
+
+    /// Registers people who are each other's friends.
+    pub(crate) async fn friends<const N: usize>(&self, node: &Node, names: [&str; N]) -> [String; N] {
+        let mut ids: Vec<UserId> = Vec::new();
+        for name in names {
+            let registration = Registration {
+                name: UserName::parse(name).unwrap(),
+                password: Secret::new(PASSWORD),
+                display_name: None,
+            };
+            ids.push(node.engine.register(Source::Local, registration).await.unwrap().id);
+        }
+        for (at, one) in ids.iter().enumerate() {
+            let session = node.engine.session(*one, DeviceId::random()).await.unwrap();
+            for other in &ids[at + 1..] {
+                let user = UserRef::Id(*other);
+                session
+                    .execute(Command::RequestFriend {
+                        user,
+                        note: Note::default(),
+                    })
+                    .await
+                    .unwrap();
+                let their = node.engine.session(*other, DeviceId::random()).await.unwrap();
+                let user = UserRef::Id(*one);
+                their
+                    .execute(Command::AnswerFriend { user, accept: true })
+                    .await
+                    .unwrap();
+            }
+        }
+        names.map(str::to_owned)
+    }
+}
+
+impl Node {
+    pub(crate) fn address(&self) -> ServerAddress {
+        ServerAddress {
+            scheme: Scheme::Sc1,
+            host: self.address.ip().to_string(),
+            port: self.address.port(),
+        }
+    }
+
+    pub(crate) fn options(&self, name: &str) -> ClientOptions {
+        let mut options = ClientOptions::new([self.address()], password(name, PASSWORD));
+        options.trust = Trust::AcceptNew;
+        options
+    }
+
+    /// Tells the clients to go, and goes.
+    pub(crate) async fn stop(self) {
+        self.server.drain(Duration::from_secs(5)).await;
+        self.engine.shutdown().await;
+    }
+
+    pub(crate) fn connections(&self) -> u32 {
+        self.server.stats().connections
+    }
+
+    pub(crate) async fn until_connections(&self, count: u32) {
+        while self.connections() != count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub(crate) fn password(name: &str, password: &str) -> Credentials {
+    Credentials::Password {
+        account: UserRef::Name(UserName::parse(name).unwrap()),
+        secret: Secret::new(password),
+        fresh: false,
+    }
+}
+
+pub(crate) fn direct(name: &str) -> ConversationRef {
+    ConversationRef::Direct(UserRef::Name(UserName::parse(name).unwrap()))
+}
+
+pub(crate) fn message(number: u64) -> MessageText {
+    MessageText::new(format!("message {number}")).unwrap()
+}
+
+/// The next messages' places.
+pub(crate) async fn seqs(events: &mut Events, count: usize) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    while seqs.len() < count {
+        let received = tokio::time::timeout(PATIENCE, events.next())
+            .await
+            .expect("more events in time")
+            .unwrap();
+        if let ClientEvent::Event(delivery) = &received.event
+            && matches!(delivery.body, chat_core::model::EventBody::Message(_))
+        {
+            seqs.push(delivery.seq().0);
+        }
+    }
+    seqs
+}
