@@ -11,7 +11,9 @@
 //! ([`next_action`](Machine::next_action), [`next_event`](Machine::next_event)).
 
 mod conversations;
+mod interface;
 mod opening;
+mod queues;
 mod requests;
 mod sends;
 mod syncing;
@@ -20,23 +22,21 @@ mod tests;
 mod track;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use crate::codec::{Incoming, LoggedIn, Request, RequestKind};
-use crate::model::{
-    ClientMessageId, CloseCode, Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Outcome, Push,
-    Registration, Secret, Seq, StoreEpoch, UserId, UserRef,
-};
+use crate::codec::{Incoming, RequestKind};
+use crate::model::{CloseCode, Command, ConversationId, Push, Seq, UserId};
 
 use super::{ClientError, ClientEvent, SendOutcome};
 use conversations::Conversations;
 use opening::Opening;
+use queues::{Acks, Events};
 use requests::Requests;
 use sends::Sends;
 
+pub use interface::{Action, Credentials, MachineConfig, Receive};
 pub use sends::Outgoing;
 
 /// Acknowledgements wait so long for company …
@@ -45,105 +45,6 @@ const ACK_DELAY: Duration = Duration::from_millis(100);
 const ACK_EVENTS: u32 = 64;
 /// What is under way when the server asks to be left may take so long.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How a user is logged in.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Credentials {
-    /// With what an earlier login left on this device.
-    Stored,
-    /// With the password; what an earlier login left is used first.
-    Password {
-        /// Whose.
-        account: UserRef,
-        /// Password, or a token of the application's.
-        secret: Secret,
-        /// Log in with the password even if an earlier login left a token.
-        fresh: bool,
-    },
-    /// Makes the account first.
-    Register(Registration),
-}
-
-/// What the application wants to be handed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Receive {
-    /// Nothing: only commands are given.
-    Nothing,
-    /// What it has not acknowledged yet.
-    #[default]
-    FromCursor,
-    /// Every log from its first readable event.
-    FromBeginning,
-}
-
-/// What a machine starts from.
-#[derive(Clone, Debug)]
-pub struct MachineConfig {
-    /// Name and version of the program.
-    pub client: String,
-    /// This device.
-    pub device: DeviceId,
-    /// What the user's list of devices calls it.
-    pub device_name: String,
-    /// How to log in.
-    pub credentials: Credentials,
-    /// Left by an earlier login.
-    pub session: Option<(UserId, Secret)>,
-    /// Left by an earlier login.
-    pub device_token: Option<Secret>,
-    /// The history that `cursors` are about.
-    pub epoch: Option<StoreEpoch>,
-    /// What the application has acknowledged.
-    pub cursors: BTreeMap<ConversationId, Seq>,
-    /// What to hand out.
-    pub receive: Receive,
-    /// Messages of one conversation under way at once.
-    pub window: usize,
-}
-
-/// What the driver has to do, in this order.
-#[derive(Debug)]
-pub enum Action {
-    /// Send a request.
-    Send(Request),
-    /// A session began: keep its tokens.
-    LoggedIn(Box<LoggedIn>),
-    /// The session token is void: forget it.
-    ForgetSession,
-    /// The history is another one: forget cursors, and keep its name.
-    HistoryReset(StoreEpoch),
-    /// Keep these cursors.
-    SaveCursors(BTreeMap<ConversationId, Seq>),
-    /// A conversation changed.
-    Conversation(Arc<ConversationInfo>),
-    /// A message of the outbox has its outcome.
-    Settle {
-        /// Which.
-        id: ClientMessageId,
-        /// Where it was to go.
-        conversation: ConversationRef,
-        /// How it ended.
-        outcome: SendOutcome,
-    },
-    /// A command has its outcome.
-    Finish {
-        /// The number that [`Machine::execute`] was given.
-        token: u64,
-        /// How it ended.
-        result: Result<Outcome, ClientError>,
-    },
-    /// Close the connection, and open another one.
-    Reconnect {
-        /// Why.
-        reason: ClientError,
-        /// Not before so long.
-        after: Option<Duration>,
-    },
-    /// Close the connection for good.
-    End(ClientError),
-}
 
 /// What is known once a session began.
 #[derive(Debug)]
@@ -186,63 +87,6 @@ pub struct Machine {
     acks: Acks,
     events: Events,
     actions: VecDeque<Action>,
-}
-
-/// Acknowledged places that were not reported yet.
-#[derive(Debug, Default)]
-struct Acks {
-    acknowledged: HashMap<ConversationId, Seq>,
-    fresh: BTreeMap<ConversationId, Seq>,
-    events: u32,
-    flush_at: Option<Instant>,
-}
-
-/// What waits to be handed to the application. Bounded by the rule that nothing is taken in while it is full.
-#[derive(Debug, Default)]
-struct Events {
-    queue: VecDeque<ClientEvent>,
-    bytes: usize,
-}
-
-impl Events {
-    const MAX_EVENTS: usize = 1024;
-    const MAX_BYTES: usize = 4 * 1024 * 1024;
-
-    /// Whether a pushed event may be taken in.
-    fn has_room(&self) -> bool {
-        self.queue.len() < Self::MAX_EVENTS && self.bytes < Self::MAX_BYTES
-    }
-
-    /// Whether a whole page may be asked for.
-    fn has_room_for_page(&self) -> bool {
-        self.queue.len() < Self::MAX_EVENTS / 4 && self.bytes < Self::MAX_BYTES / 4
-    }
-
-    fn put(&mut self, event: ClientEvent) {
-        self.bytes += weight(&event);
-        self.queue.push_back(event);
-    }
-
-    /// Best-effort events are the first to go.
-    fn offer(&mut self, event: ClientEvent) {
-        if self.has_room() {
-            self.put(event);
-        }
-    }
-
-    fn take(&mut self) -> Option<ClientEvent> {
-        let event = self.queue.pop_front()?;
-        self.bytes -= weight(&event);
-        Some(event)
-    }
-}
-
-fn weight(event: &ClientEvent) -> usize {
-    const OVERHEAD: usize = 256;
-    match event {
-        ClientEvent::Event(delivery) => OVERHEAD + 2 * delivery.event.event.body.len(),
-        _ => OVERHEAD,
-    }
 }
 
 impl Machine {

@@ -1,5 +1,8 @@
 //! The task of a client: it connects, feeds the [`Machine`], does what that asks for, and connects again.
 
+mod acting;
+mod inputs;
+
 use std::{
     collections::{BTreeMap, HashMap},
     future::{Future, pending},
@@ -14,14 +17,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::codec::LoggedIn;
 use crate::model::{ClientMessageId, Command, ConversationId, Outcome, Seq, Timestamp, UserId};
 
 use super::{
     AccountState, ClientError, ClientEvent, ClientStore, OutboxEntry, SendOutcome, Status,
     connect::{ConnectError, connect},
     link::{Reader, Writer},
-    machine::{Action, Machine, Outgoing},
+    machine::{Machine, Outgoing},
     options::ClientOptions,
     reconnect::Backoff,
     shared::Shared,
@@ -291,177 +293,6 @@ impl Driver {
             Wake::Input(Some(input)) => self.take_inputs(input).await,
             Wake::Input(None) => self.course.closing = true,
             Wake::Tick => self.machine.tick(now()),
-        }
-    }
-
-    fn take_acks(&mut self) {
-        for (conversation, seq) in self.shared.take_acks() {
-            self.machine.acknowledge(now(), conversation, seq);
-        }
-    }
-
-    /// Takes in what the application asks for; messages become durable before they are sent or reported as queued.
-    async fn take_inputs(&mut self, first: Input) {
-        let mut queued = Vec::new();
-        let mut next = Some(first);
-        for _ in 0..BATCH {
-            let Some(input) = next.take().or_else(|| self.inputs.try_recv().ok()) else {
-                break;
-            };
-            match input {
-                Input::Execute { command, reply } => self.execute(command, reply),
-                Input::Queue(wanted) => queued.push(wanted),
-                Input::SaveNames(names) => {
-                    // They can be asked for again.
-                    if let Err(error) = self.store.save_names(&names).await {
-                        tracing::warn!(%error, "the names were not kept");
-                    }
-                }
-                Input::Close => self.close(),
-            }
-        }
-        if !queued.is_empty() {
-            self.queue(queued).await;
-        }
-    }
-
-    fn execute(&mut self, command: Command, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
-        self.waits.last_token += 1;
-        self.waits.commands.insert(self.waits.last_token, reply);
-        self.machine.execute(now(), self.waits.last_token, command);
-    }
-
-    async fn queue(&mut self, mut wanted: Vec<Queued>) {
-        let room = self.options.outbox.saturating_sub(self.machine.unsettled());
-        for Queued { told, .. } in wanted.drain(room.min(wanted.len())..) {
-            let _ = told.send(Err(ClientError::OutboxFull(self.options.outbox))); // nobody waits any more
-        }
-        let entries: Vec<_> = wanted.iter().map(|queued| queued.entry.clone()).collect();
-        match self.store.queue(&entries).await {
-            Ok(()) => {
-                for Queued { entry, told, outcome } in wanted {
-                    self.waits.sends.insert(entry.id, outcome);
-                    self.machine.send(now(), outgoing(entry));
-                    let _ = told.send(Ok(())); // nobody waits any more
-                }
-                self.shared.unsettled.send_replace(self.machine.unsettled());
-            }
-            Err(error) => {
-                let error = ClientError::from(error);
-                for Queued { told, .. } in wanted {
-                    let _ = told.send(Err(error.clone())); // nobody waits any more
-                }
-            }
-        }
-    }
-
-    fn close(&mut self) {
-        self.take_acks();
-        self.machine.flush_acknowledgements(now());
-        self.course.closing = true;
-    }
-
-    /// Does everything that the machine wants done.
-    async fn act(&mut self, mut link: Option<(&mut Writer, &str)>) -> Option<Next> {
-        let mut settled = Vec::new();
-        let mut next = None;
-        while let Some(action) = self.machine.next_action() {
-            match action {
-                Action::Send(request) => {
-                    if let Some((writer, _)) = &mut link {
-                        writer.put(&request);
-                    }
-                }
-                Action::LoggedIn(logged_in) => {
-                    let name = link.as_ref().map_or("", |(_, name)| name);
-                    self.logged_in(*logged_in, name).await;
-                }
-                Action::ForgetSession => {
-                    self.account.session_token = None;
-                    self.save_account().await;
-                }
-                Action::HistoryReset(epoch) => {
-                    self.cursors.clear();
-                    self.save_cursors().await;
-                    self.account.epoch = Some(epoch);
-                }
-                Action::SaveCursors(cursors) => {
-                    self.cursors.extend(cursors);
-                    self.save_cursors().await;
-                }
-                Action::Conversation(info) => self.shared.learn_conversation(info),
-                Action::Settle {
-                    id,
-                    conversation,
-                    outcome,
-                } => {
-                    settled.push(id);
-                    let waiting = self.waits.sends.remove(&id);
-                    let told = waiting.is_some_and(|waiting| waiting.send(outcome.clone()).is_ok());
-                    if !told {
-                        self.machine.note(ClientEvent::Settled {
-                            id,
-                            conversation,
-                            outcome,
-                        });
-                    }
-                }
-                Action::Finish { token, result } => {
-                    if let Some(waiting) = self.waits.commands.remove(&token) {
-                        let _ = waiting.send(result); // nobody waits any more
-                    }
-                }
-                Action::Reconnect { reason, after } => next = Some(Next::Retry { reason, after }),
-                Action::End(reason) => {
-                    self.shared.status.send_replace(Status::Ended(reason));
-                    next = Some(Next::End);
-                }
-            }
-        }
-        self.settled(&settled).await;
-        next
-    }
-
-    async fn settled(&mut self, settled: &[ClientMessageId]) {
-        if settled.is_empty() {
-            return;
-        }
-        // What comes back is sent again under its id, and known there.
-        if let Err(error) = self.store.settle(settled).await {
-            tracing::warn!(%error, "the outbox could not be written");
-        }
-        self.shared.unsettled.send_replace(self.machine.unsettled());
-    }
-
-    async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
-        self.course.had_session = true;
-        self.course.backoff.connected(now());
-        self.shared.set_me(logged_in.user.clone());
-        self.account.user = Some(logged_in.user);
-        self.account.epoch = Some(logged_in.store_epoch);
-        if logged_in.session_token.is_some() {
-            self.account.session_token = logged_in.session_token;
-        }
-        if logged_in.device_token.is_some() {
-            self.account.device_token = logged_in.device_token;
-        }
-        self.save_account().await;
-        self.shared.status.send_replace(Status::Online(server.to_owned()));
-        self.machine.note(ClientEvent::Connected {
-            server: server.to_owned(),
-        });
-    }
-
-    /// A session that could not be kept is no reason to end it.
-    async fn save_account(&self) {
-        if let Err(error) = self.store.save_account(&self.account).await {
-            tracing::error!(%error, "the session was not kept; the next run needs the password");
-        }
-    }
-
-    async fn save_cursors(&self) {
-        if let Err(error) = self.store.save_cursors(&self.cursors).await {
-            tracing::error!(%error, "cursors were not kept; events may come again after a restart");
         }
     }
 

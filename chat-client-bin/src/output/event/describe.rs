@@ -1,0 +1,306 @@
+//! What happened, in fields for programs and in words for people.
+
+use chat_core::model::{EventBody, HistoryEvent, JoinPolicy, Role, UserId};
+use serde_json::{Value, json};
+
+use super::Names;
+use crate::output::clock;
+
+pub(super) type Detail = Vec<(&'static str, Value)>;
+
+pub(super) fn describe(
+    found: &HistoryEvent,
+    body: &EventBody,
+    names: &Names,
+) -> (&'static str, Option<String>, Detail, String) {
+    match body {
+        EventBody::Message(_) => describe_message(found, body, names),
+        EventBody::Edit { target, text } => {
+            let words = format!("changed #{target} to: {text}");
+            ("edit", Some(text.clone()), vec![("target", target.0.into())], words)
+        }
+        EventBody::Recall { target } => (
+            "recall",
+            None,
+            vec![("target", target.0.into())],
+            format!("took #{target} back"),
+        ),
+        EventBody::Reaction { target, emoji, removed } => {
+            let words = match removed {
+                false => format!("reacted to #{target} with {emoji}"),
+                true => format!("took {emoji} from #{target} back"),
+            };
+            let detail = vec![
+                ("target", target.0.into()),
+                ("emoji", json!(emoji)),
+                ("removed", json!(removed)),
+            ];
+            ("reaction", None, detail, words)
+        }
+        EventBody::Unknown => (
+            "unknown",
+            None,
+            Vec::new(),
+            "did something this version does not know".to_owned(),
+        ),
+        _ => {
+            let (kind, detail, words) = describe_group(body, names)
+                .or_else(|| describe_inbox(body, names))
+                .unwrap_or((
+                    "unknown",
+                    Vec::new(),
+                    "did something this version does not know".to_owned(),
+                ));
+            (kind, None, detail, words)
+        }
+    }
+}
+
+fn describe_message(
+    found: &HistoryEvent,
+    body: &EventBody,
+    names: &Names,
+) -> (&'static str, Option<String>, Detail, String) {
+    let EventBody::Message(message) = body else {
+        unreachable!("the caller has matched it")
+    };
+    let mut detail = Detail::new();
+    let mut words = String::new();
+    if let Some(target) = message.reply_to {
+        detail.push(("reply_to", target.0.into()));
+        words.push_str(&format!("(to #{target}) "));
+    }
+    if !message.mentions.is_empty() {
+        let mentioned: Vec<_> = message.mentions.iter().map(|user| name_of(names, *user)).collect();
+        detail.push(("mentions", json!(mentioned)));
+    }
+    if message.mention_all {
+        detail.push(("mention_all", true.into()));
+    }
+    let mut text = message.text.clone();
+    if let (Some(edited), Some(seq)) = (&found.edited_text, found.event.edited_seq) {
+        text.clone_from(edited);
+        detail.push(("edited_seq", seq.0.into()));
+    }
+    words.push_str(&text);
+    if found.edited_text.is_some() {
+        words.push_str(" (edited)");
+    }
+    if let Some(seq) = found.event.recalled_seq {
+        detail.push(("recalled_seq", seq.0.into()));
+        words = "(taken back)".to_owned();
+    }
+    ("message", Some(text), detail, words)
+}
+
+fn describe_group(body: &EventBody, names: &Names) -> Option<(&'static str, Detail, String)> {
+    let name = |user: &UserId| name_of(names, *user);
+    let user_detail = |user: &UserId| ("user", json!(name(user)));
+    Some(match body {
+        EventBody::GroupCreated { name } => (
+            "group_created",
+            vec![("name", json!(name))],
+            format!("made the group {name}"),
+        ),
+        EventBody::MemberJoined { user, by: None } => ("member_joined", vec![user_detail(user)], "joined".to_owned()),
+        EventBody::MemberJoined { user, by: Some(by) } => {
+            let words = format!("let {} in", name(user));
+            ("member_joined", vec![user_detail(user), ("by", json!(name(by)))], words)
+        }
+        EventBody::MemberLeft { user } => ("member_left", vec![user_detail(user)], "left".to_owned()),
+        EventBody::MemberKicked { user, banned } => {
+            let words = format!("removed {}{}", name(user), if *banned { " for good" } else { "" });
+            (
+                "member_kicked",
+                vec![user_detail(user), ("banned", json!(banned))],
+                words,
+            )
+        }
+        EventBody::RoleChanged { user, role } => {
+            let role = role_name(*role);
+            let words = format!("made {} {role}", name(user));
+            ("role_changed", vec![user_detail(user), ("role", json!(role))], words)
+        }
+        EventBody::OwnershipTransferred { to } => {
+            let words = format!("gave the group to {}", name(to));
+            ("ownership_transferred", vec![("to", json!(name(to)))], words)
+        }
+        EventBody::MemberMuted { user, until } => {
+            let words = match until.0 {
+                0 => format!("lets {} speak again", name(user)),
+                until => format!("silenced {} until {}", name(user), clock(until)),
+            };
+            (
+                "member_muted",
+                vec![user_detail(user), ("until_ms", until.0.into())],
+                words,
+            )
+        }
+        EventBody::GroupUpdated {
+            name,
+            description,
+            join_policy,
+            history_visible,
+            unlisted,
+        } => {
+            let detail = vec![
+                ("name", json!(name)),
+                ("description", json!(description)),
+                ("join_policy", json!(policy_name(*join_policy))),
+                ("history_visible", json!(history_visible)),
+                ("unlisted", json!(unlisted)),
+            ];
+            (
+                "group_updated",
+                detail,
+                format!("changed the group; it is called {name}"),
+            )
+        }
+        EventBody::GroupDeleted => ("group_deleted", Vec::new(), "deleted the group".to_owned()),
+        _ => return None,
+    })
+}
+
+fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Detail, String)> {
+    let name = |user: &UserId| name_of(names, *user);
+    let group =
+        |id: &chat_core::model::ConversationId, name: &str| vec![("group", json!(name)), ("group_id", id.0.into())];
+    Some(match body {
+        EventBody::FriendRequested { from, note } => {
+            let detail = vec![("user", json!(name(from))), ("note", json!(note))];
+            let note = if note.is_empty() {
+                String::new()
+            } else {
+                format!(": {note}")
+            };
+            ("friend_requested", detail, format!("wants to be your friend{note}"))
+        }
+        EventBody::FriendAnswered { by, accepted } => {
+            let words = if *accepted {
+                "is your friend now"
+            } else {
+                "declined to be your friend"
+            };
+            (
+                "friend_answered",
+                vec![("user", json!(name(by))), ("accepted", json!(accepted))],
+                words.to_owned(),
+            )
+        }
+        EventBody::FriendRemoved { by } => (
+            "friend_removed",
+            vec![("user", json!(name(by)))],
+            "is not your friend any more".to_owned(),
+        ),
+        EventBody::GroupInvited {
+            group: id,
+            group_name,
+            by,
+        } => {
+            let mut detail = group(id, group_name);
+            detail.push(("by", json!(name(by))));
+            ("group_invited", detail, format!("invites you to {group_name}"))
+        }
+        EventBody::JoinRequested {
+            group: id,
+            group_name,
+            user,
+            note,
+        } => {
+            let mut detail = group(id, group_name);
+            detail.extend([("user", json!(name(user))), ("note", json!(note))]);
+            ("join_requested", detail, format!("wants to join {group_name}: {note}"))
+        }
+        EventBody::JoinAnswered {
+            group: id,
+            group_name,
+            accepted,
+        } => {
+            let mut detail = group(id, group_name);
+            detail.push(("accepted", json!(accepted)));
+            let words = if *accepted {
+                "let you into"
+            } else {
+                "did not let you into"
+            };
+            ("join_answered", detail, format!("{words} {group_name}"))
+        }
+        EventBody::RemovedFromGroup {
+            group: id,
+            group_name,
+            by,
+            deleted,
+        } => {
+            let mut detail = group(id, group_name);
+            detail.extend([("by", json!(name(by))), ("deleted", json!(deleted))]);
+            let words = if *deleted { "deleted" } else { "removed you from" };
+            ("removed_from_group", detail, format!("{words} {group_name}"))
+        }
+        EventBody::InvitationDeclined {
+            group: id,
+            group_name,
+            user,
+        } => {
+            let mut detail = group(id, group_name);
+            detail.push(("user", json!(name(user))));
+            ("invitation_declined", detail, format!("declined to join {group_name}"))
+        }
+        EventBody::ConversationOpened { conversation, peer } => {
+            let detail = vec![("peer", json!(name(peer))), ("conversation_id", conversation.0.into())];
+            (
+                "conversation_opened",
+                detail,
+                format!("opened the conversation with {}", name(peer)),
+            )
+        }
+        _ => return None,
+    })
+}
+
+/// The users whose names an event's line needs.
+pub(crate) fn users_in(found: &HistoryEvent, body: &EventBody) -> Vec<UserId> {
+    let mut users = vec![found.event.sender];
+    match body {
+        EventBody::Message(message) => users.extend(&message.mentions),
+        EventBody::MemberJoined { user, by } => {
+            users.push(*user);
+            users.extend(by);
+        }
+        EventBody::MemberLeft { user }
+        | EventBody::MemberKicked { user, .. }
+        | EventBody::RoleChanged { user, .. }
+        | EventBody::MemberMuted { user, .. }
+        | EventBody::JoinRequested { user, .. }
+        | EventBody::InvitationDeclined { user, .. }
+        | EventBody::OwnershipTransferred { to: user }
+        | EventBody::FriendRequested { from: user, .. }
+        | EventBody::FriendAnswered { by: user, .. }
+        | EventBody::FriendRemoved { by: user }
+        | EventBody::GroupInvited { by: user, .. }
+        | EventBody::RemovedFromGroup { by: user, .. }
+        | EventBody::ConversationOpened { peer: user, .. } => users.push(*user),
+        _ => {}
+    }
+    users
+}
+
+/// A user who is unknown by name is shown by id.
+pub(super) fn name_of(names: &Names, user: UserId) -> String {
+    names.get(&user).cloned().unwrap_or_else(|| format!("#{user}"))
+}
+
+pub(in crate::output) const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Member => "member",
+        Role::Admin => "admin",
+        Role::Owner => "owner",
+    }
+}
+
+pub(in crate::output) const fn policy_name(policy: JoinPolicy) -> &'static str {
+    match policy {
+        JoinPolicy::Open => "open",
+        JoinPolicy::Approval => "approval",
+        JoinPolicy::Invite => "invite",
+    }
+}

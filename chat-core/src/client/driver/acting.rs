@@ -1,0 +1,113 @@
+//! Doing what the machine asks for.
+
+use crate::client::{ClientEvent, Status, link::Writer, machine::Action};
+use crate::codec::LoggedIn;
+use crate::model::ClientMessageId;
+
+use super::{Driver, Next, now};
+
+impl Driver {
+    /// Does everything that the machine wants done.
+    pub(super) async fn act(&mut self, mut link: Option<(&mut Writer, &str)>) -> Option<Next> {
+        let mut settled = Vec::new();
+        let mut next = None;
+        while let Some(action) = self.machine.next_action() {
+            match action {
+                Action::Send(request) => {
+                    if let Some((writer, _)) = &mut link {
+                        writer.put(&request);
+                    }
+                }
+                Action::LoggedIn(logged_in) => {
+                    let name = link.as_ref().map_or("", |(_, name)| name);
+                    self.logged_in(*logged_in, name).await;
+                }
+                Action::ForgetSession => {
+                    self.account.session_token = None;
+                    self.save_account().await;
+                }
+                Action::HistoryReset(epoch) => {
+                    self.cursors.clear();
+                    self.save_cursors().await;
+                    self.account.epoch = Some(epoch);
+                }
+                Action::SaveCursors(cursors) => {
+                    self.cursors.extend(cursors);
+                    self.save_cursors().await;
+                }
+                Action::Conversation(info) => self.shared.learn_conversation(info),
+                Action::Settle {
+                    id,
+                    conversation,
+                    outcome,
+                } => {
+                    settled.push(id);
+                    let waiting = self.waits.sends.remove(&id);
+                    let told = waiting.is_some_and(|waiting| waiting.send(outcome.clone()).is_ok());
+                    if !told {
+                        self.machine.note(ClientEvent::Settled {
+                            id,
+                            conversation,
+                            outcome,
+                        });
+                    }
+                }
+                Action::Finish { token, result } => {
+                    if let Some(waiting) = self.waits.commands.remove(&token) {
+                        let _ = waiting.send(result); // nobody waits any more
+                    }
+                }
+                Action::Reconnect { reason, after } => next = Some(Next::Retry { reason, after }),
+                Action::End(reason) => {
+                    self.shared.status.send_replace(Status::Ended(reason));
+                    next = Some(Next::End);
+                }
+            }
+        }
+        self.settled(&settled).await;
+        next
+    }
+
+    async fn settled(&mut self, settled: &[ClientMessageId]) {
+        if settled.is_empty() {
+            return;
+        }
+        // What comes back is sent again under its id, and known there.
+        if let Err(error) = self.store.settle(settled).await {
+            tracing::warn!(%error, "the outbox could not be written");
+        }
+        self.shared.unsettled.send_replace(self.machine.unsettled());
+    }
+
+    async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
+        self.course.had_session = true;
+        self.course.backoff.connected(now());
+        self.shared.set_me(logged_in.user.clone());
+        self.account.user = Some(logged_in.user);
+        self.account.epoch = Some(logged_in.store_epoch);
+        if logged_in.session_token.is_some() {
+            self.account.session_token = logged_in.session_token;
+        }
+        if logged_in.device_token.is_some() {
+            self.account.device_token = logged_in.device_token;
+        }
+        self.save_account().await;
+        self.shared.status.send_replace(Status::Online(server.to_owned()));
+        self.machine.note(ClientEvent::Connected {
+            server: server.to_owned(),
+        });
+    }
+
+    /// A session that could not be kept is no reason to end it.
+    async fn save_account(&self) {
+        if let Err(error) = self.store.save_account(&self.account).await {
+            tracing::error!(%error, "the session was not kept; the next run needs the password");
+        }
+    }
+
+    async fn save_cursors(&self) {
+        if let Err(error) = self.store.save_cursors(&self.cursors).await {
+            tracing::error!(%error, "cursors were not kept; events may come again after a restart");
+        }
+    }
+}
