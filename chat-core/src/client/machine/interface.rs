@@ -92,7 +92,7 @@ pub enum Action {
     },
     /// A command has its outcome.
     Finish {
-        /// The number that [`Machine::execute`] was given.
+        /// The number that [`Machine::execute`](super::Machine::execute) was given.
         token: u64,
         /// How it ended.
         result: Result<Outcome, ClientError>,

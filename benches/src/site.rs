@@ -1,0 +1,140 @@
+//! A server in this process, and two friends who are connected to it over SC1 on loopback.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chat_core::auth::{PasswordCost, ThrottleOptions};
+use chat_core::codec::{Answer, Incoming, RequestKind};
+use chat_core::engine::{Engine, EngineConfig};
+use chat_core::model::{Command, ConversationRef, Draft, EventId, MessageText, Note, Outcome, Push, UserName, UserRef};
+use chat_core::secure::{ServerIdentity, ServerKeys};
+use chat_core::server::{Server, ServerConfig};
+use chat_core::session::Rate;
+use chat_core::store::Store;
+use chat_core::testkit::Peer;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Site {
+    server: Server,
+    engine: Engine,
+    alice: Peer,
+    bob: Peer,
+}
+
+impl Site {
+    /// Starts a server on `store`, and connects the two. Limits of how much one may send are off.
+    ///
+    /// # Errors
+    /// Anything goes wrong.
+    pub async fn start(store: Arc<dyn Store>) -> Result<Self, Box<dyn Error>> {
+        let mut engine = EngineConfig::default();
+        engine.passwords.cost = PasswordCost::danger_cheap();
+        engine.throttle = ThrottleOptions::danger_unlimited();
+        let engine = Engine::builder(store).config(engine).build().await?;
+
+        let unix_now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let keys = Arc::new(ServerKeys::new(ServerIdentity::generate(2048)?, unix_now)?);
+        let fingerprint = keys.fingerprint();
+        let mut config = ServerConfig::default();
+        config.sends = Rate::UNLIMITED;
+        config.packets = Rate::UNLIMITED;
+        config.heartbeat = Duration::from_secs(30); // bob only listens
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::builder(engine.clone())
+            .config(config)
+            .sc1(any_port, keys)
+            .bind()
+            .await?;
+        let address = server.addresses()[0].1;
+
+        let mut alice = Peer::connect(address, fingerprint).await?;
+        let mut bob = Peer::connect(address, fingerprint).await?;
+        for (peer, name) in [(&mut alice, "alice"), (&mut bob, "bob")] {
+            peer.register(name).await?;
+            peer.login(name).await?;
+        }
+        let note = Note::new("")?;
+        let request = Command::RequestFriend {
+            user: user("bob"),
+            note,
+        };
+        alice.run(request).await?;
+        let accept = Command::AnswerFriend {
+            user: user("alice"),
+            accept: true,
+        };
+        bob.run(accept).await?;
+        let mut site = Self {
+            server,
+            engine,
+            alice,
+            bob,
+        };
+        site.open_conversation().await?;
+        Ok(site)
+    }
+
+    /// A first message. The news of it may reach bob's session before the conversation does, and then it says only that he is behind.
+    async fn open_conversation(&mut self) -> Result<(), Box<dyn Error>> {
+        let Outcome::Appended(first) = self.alice.run(send(MessageText::new("hello")?)).await? else {
+            return Err("no acknowledgement".into());
+        };
+        loop {
+            match self.bob.push().await? {
+                Push::Event(event) if event.id == first.event_id => return Ok(()),
+                Push::Behind { conversation, .. } if conversation == first.conversation => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Alice sends these texts to bob without waiting in between; returns when she has every acknowledgement and he has every message.
+    ///
+    /// # Panics
+    /// If a message is refused, or a connection breaks.
+    pub async fn exchange(&mut self, texts: &[MessageText]) {
+        for text in texts {
+            let request = RequestKind::Command(send(text.clone()));
+            self.alice.send(request).await.expect("a connection");
+        }
+        let mut last: Option<EventId> = None;
+        let mut acked = 0;
+        while acked < texts.len() {
+            if let Incoming::Reply { result, .. } = self.alice.next().await.expect("a connection") {
+                let Ok(Answer::Outcome(Outcome::Appended(appended))) = result else {
+                    panic!("not an acknowledgement: {result:?}");
+                };
+                acked += 1;
+                last = Some(appended.event_id);
+            }
+        }
+        while let Some(awaited) = last {
+            if let Push::Event(event) = self.bob.push().await.expect("a connection")
+                && event.id == awaited
+            {
+                last = None;
+            }
+        }
+    }
+
+    /// Stops the server and closes its store.
+    pub async fn stop(self) {
+        drop((self.alice, self.bob));
+        self.server.drain(Duration::from_secs(5)).await;
+        self.engine.shutdown().await;
+    }
+}
+
+fn send(text: MessageText) -> Command {
+    Command::Send {
+        conversation: ConversationRef::Direct(user("bob")),
+        draft: Draft::text(text),
+    }
+}
+
+fn user(name: &str) -> UserRef {
+    UserRef::Name(UserName::parse(name).expect("a name"))
+}
