@@ -20,6 +20,7 @@ pub async fn create(store: &dyn Store, size: usize) -> Result<(ConversationId, V
         Box::pin(async move {
             let profile = GroupProfile {
                 name: format!("group of {size}"),
+                key: format!("group of {size}"),
                 skeleton: format!("group of {size}"),
                 description: String::new(),
                 join_policy: JoinPolicy::Open,

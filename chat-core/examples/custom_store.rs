@@ -68,7 +68,7 @@ forward! {
     ConversationStore {
         fn conversation(id: ConversationId) -> Option<Conversation>;
         fn conversation_of_kind(kind: &ConversationKind) -> Option<ConversationId>;
-        fn group_by_name(name: &str) -> Option<ConversationId>;
+        fn group_by_key(name: &str) -> Option<ConversationId>;
         fn search_groups(prefix: &str, limit: u32) -> Vec<Conversation>;
         fn heads(user: UserId, device: DeviceId) -> Vec<Head>;
         fn head(user: UserId, device: DeviceId, id: ConversationId) -> Option<Head>;

@@ -56,7 +56,8 @@ CREATE UNIQUE INDEX conversation_kind ON conversation (low_id, high_id, kind) WH
 
 CREATE TABLE group_profile (
     conversation_id INTEGER PRIMARY KEY,
-    name            TEXT    NOT NULL,
+    name            TEXT    NOT NULL, -- as its members write it
+    key             TEXT    NOT NULL, -- canonical spelling
     skeleton        TEXT    NOT NULL,
     description     TEXT    NOT NULL,
     join_policy     INTEGER NOT NULL,
@@ -64,7 +65,7 @@ CREATE TABLE group_profile (
     unlisted        INTEGER NOT NULL,
     open            INTEGER          -- 1, or NULL once the group is closed: then others may take its name
 ) STRICT;
-CREATE UNIQUE INDEX group_profile_name ON group_profile (name) WHERE open IS NOT NULL;
+CREATE UNIQUE INDEX group_profile_key ON group_profile (key) WHERE open IS NOT NULL;
 CREATE UNIQUE INDEX group_profile_skeleton ON group_profile (skeleton) WHERE open IS NOT NULL;
 
 CREATE TABLE member (

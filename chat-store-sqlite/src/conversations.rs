@@ -31,26 +31,26 @@ fn id_column(row: &Row<'_>) -> rusqlite::Result<ConversationId> {
     Columns::of(row).unsigned().map(ConversationId)
 }
 
-fn group_by_name(conn: &Connection, name: &str) -> rusqlite::Result<Option<ConversationId>> {
-    let sql = "SELECT conversation_id FROM group_profile WHERE name = ?1 AND open IS NOT NULL";
-    conn.prepare_cached(sql)?.query_row([name], id_column).optional()
+fn group_by_key(conn: &Connection, key: &str) -> rusqlite::Result<Option<ConversationId>> {
+    let sql = "SELECT conversation_id FROM group_profile WHERE key = ?1 AND open IS NOT NULL";
+    conn.prepare_cached(sql)?.query_row([key], id_column).optional()
 }
 
-/// Whether another open group than `id` has this name or skeleton.
+/// Whether another open group than `id` has this key or skeleton.
 fn group_taken(conn: &Connection, id: ConversationId, group: &GroupProfile) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM group_profile
-                              WHERE name = ?1 AND open IS NOT NULL AND conversation_id <> ?3)
+                              WHERE key = ?1 AND open IS NOT NULL AND conversation_id <> ?3)
                    OR EXISTS (SELECT 1 FROM group_profile
                               WHERE skeleton = ?2 AND open IS NOT NULL AND conversation_id <> ?3)";
     let mut statement = conn.prepare_cached(sql)?;
-    statement.query_row(params![group.name, group.skeleton, int(id.0)], |row| row.get(0))
+    statement.query_row(params![group.key, group.skeleton, int(id.0)], |row| row.get(0))
 }
 
 fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Result<Vec<Conversation>> {
     let sql = format!(
         "SELECT {CONVERSATION} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
-         WHERE g.open IS NOT NULL AND NOT g.unlisted AND g.name >= ?1 AND (?2 IS NULL OR g.name < ?2)
-         ORDER BY g.name LIMIT ?3"
+         WHERE g.open IS NOT NULL AND NOT g.unlisted AND g.key >= ?1 AND (?2 IS NULL OR g.key < ?2)
+         ORDER BY g.key LIMIT ?3"
     );
     let range = params![prefix, rows::prefix_end(prefix), limit];
     let mut statement = conn.prepare_cached(&sql)?;
@@ -165,9 +165,9 @@ impl ConversationStore for SqliteStore {
         self.readers.read(move |conn| conversation_of_kind(conn, &kind)).await
     }
 
-    async fn group_by_name(&self, name: &str) -> Result<Option<ConversationId>, StoreError> {
-        let name = name.to_owned();
-        self.readers.read(move |conn| group_by_name(conn, &name)).await
+    async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
+        let key = key.to_owned();
+        self.readers.read(move |conn| group_by_key(conn, &key)).await
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
@@ -349,12 +349,14 @@ impl ConversationTx for SqliteTx<'_> {
 
 impl SqliteTx<'_> {
     fn put_group(&self, id: ConversationId, group: &GroupProfile, closed: bool) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO group_profile (conversation_id, name, skeleton, description, join_policy,
+        let sql =
+            "INSERT OR REPLACE INTO group_profile (conversation_id, name, key, skeleton, description, join_policy,
                                                          history_visible, unlisted, open)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let values = params![
             int(id.0),
             group.name,
+            group.key,
             group.skeleton,
             group.description,
             group.join_policy.code(),

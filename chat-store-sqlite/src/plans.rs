@@ -42,8 +42,8 @@ fn indexes_are_used() {
             "conversation_kind",
         ),
         (
-            "SELECT 1 FROM group_profile WHERE name = ?1 AND open IS NOT NULL",
-            "group_profile_name",
+            "SELECT 1 FROM group_profile WHERE key = ?1 AND open IS NOT NULL",
+            "group_profile_key",
         ),
         (
             "SELECT 1 FROM group_profile WHERE skeleton = ?1 AND open IS NOT NULL",

@@ -156,7 +156,7 @@ pub(crate) fn contact(row: &Row<'_>) -> rusqlite::Result<Contact> {
 /// Of `conversation AS c LEFT JOIN group_profile AS g`.
 pub(crate) const CONVERSATION: &str = "c.id, c.kind, c.low_id, c.high_id, c.last_seq, c.message_count, \
      c.members_version, c.last_time, c.member_count, c.closed, \
-     g.name, g.skeleton, g.description, g.join_policy, g.history_visible, g.unlisted";
+     g.name, g.key, g.skeleton, g.description, g.join_policy, g.history_visible, g.unlisted";
 
 pub(crate) fn conversation(columns: &mut Columns<'_>) -> rusqlite::Result<Conversation> {
     Ok(Conversation {
@@ -202,11 +202,12 @@ fn kind(columns: &mut Columns<'_>) -> rusqlite::Result<ConversationKind> {
 
 fn group(columns: &mut Columns<'_>) -> rusqlite::Result<Option<GroupProfile>> {
     if columns.is_null()? {
-        columns.skip(6);
+        columns.skip(7);
         return Ok(None);
     }
     Ok(Some(GroupProfile {
         name: columns.get()?,
+        key: columns.get()?,
         skeleton: columns.get()?,
         description: columns.get()?,
         join_policy: columns.code()?,

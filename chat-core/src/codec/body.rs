@@ -162,15 +162,9 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
             group_named(*group, group_name, out);
             out.flag(3, *accepted);
         }
-        EventBody::RemovedFromGroup {
-            group,
-            group_name,
-            by,
-            deleted,
-        } => {
+        EventBody::RemovedFromGroup { group, group_name, by } => {
             group_named(*group, group_name, out);
             out.integer(3, by.0);
-            out.flag(4, *deleted);
         }
         EventBody::InvitationDeclined {
             group,
@@ -280,7 +274,6 @@ fn inbox_from_proto(body: Body) -> Option<EventBody> {
             group: ConversationId(removed.group),
             group_name: removed.group_name,
             by: UserId(removed.by),
-            deleted: removed.deleted,
         },
         Body::InvitationDeclined(declined) => EventBody::InvitationDeclined {
             group: ConversationId(declined.group),

@@ -44,7 +44,7 @@ pub struct EngineConfig {
     pub throttle: ThrottleOptions,
     /// How many sessions a user may have. Default [`SessionPolicy::Replace`].
     pub sessions: SessionPolicy,
-    /// Devices remembered for a user under [`SessionPolicy::Replace`]. Default 50; about 300 bytes of the store each.
+    /// Devices remembered for a user under [`SessionPolicy::Replace`]. Default 20, which bounds a user's live sessions too; about 300 bytes of the store each.
     pub device_rows: u32,
 
     /// Longest time for one request to the store, waits included; then the answer is "try again". Default 5 s: people wait
@@ -119,7 +119,7 @@ impl Default for EngineConfig {
             passwords: PasswordPoolOptions::default(),
             throttle: ThrottleOptions::default(),
             sessions: SessionPolicy::default(),
-            device_rows: 50,
+            device_rows: 20,
             request_deadline: 5 * SECOND,
             breaker_failures: 5,
             breaker_pause: SECOND,

@@ -128,7 +128,7 @@ impl Core {
                 id.map(|id| Target { id, kind })
             }
             ConversationRef::Group(name) => {
-                let id = self.read(self.store.group_by_name(&name.key())).await?;
+                let id = self.read(self.store.group_by_key(&name.key())).await?;
                 id.map(|id| Target {
                     id,
                     kind: ConversationKind::Group,

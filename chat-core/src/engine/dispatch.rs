@@ -145,7 +145,8 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
             unlisted,
         } => {
             let profile = GroupProfile {
-                name: name.key(),
+                name: name.as_str().to_owned(),
+                key: name.key(),
                 skeleton: name.skeleton().as_str().to_owned(),
                 description: description.as_str().to_owned(),
                 join_policy,

@@ -47,9 +47,11 @@ pub enum JoinPolicy {
 /// What a group is called and how it behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupProfile {
-    /// Unique among groups, as is its look-alike skeleton.
+    /// As its members write it.
     pub name: String,
-    /// Form of `name` under which look-alikes collide.
+    /// Canonical spelling of `name` ([`GroupName::key`](super::GroupName::key)): what it is found by, unique among groups.
+    pub key: String,
+    /// Form of `name` under which look-alikes collide; unique too.
     pub skeleton: String,
     /// Free text; may be empty.
     pub description: String,

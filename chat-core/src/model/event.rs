@@ -248,7 +248,7 @@ pub enum EventBody {
         /// How.
         accepted: bool,
     },
-    /// In the inbox: this user was removed from a group, or the group was deleted.
+    /// In the inbox: this user was removed from a group. Of a deletion its own log tells.
     RemovedFromGroup {
         /// Which.
         group: ConversationId,
@@ -256,8 +256,6 @@ pub enum EventBody {
         group_name: String,
         /// By whom.
         by: UserId,
-        /// The group is gone.
-        deleted: bool,
     },
     /// In the inbox: an invitation of this user's was declined.
     InvitationDeclined {

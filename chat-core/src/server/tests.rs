@@ -468,8 +468,9 @@ async fn seed_check_04_packets_as_large_as_buffers_arrive_even_from_a_peer_that_
 #[tokio::test]
 async fn seed_check_22_many_come_and_go_at_once() {
     const MANY: usize = 300;
+    const USERS: usize = MANY / 15; // a user has at most 20 devices
     let site = Arc::new(Site::new(ServerConfig::default()).await);
-    for name in 0..6 {
+    for name in 0..USERS {
         drop(site.user(&format!("user-{name}")).await);
     }
     let mut coming = Vec::new();
@@ -481,7 +482,7 @@ async fn seed_check_22_many_come_and_go_at_once() {
             let mut pace = tokio::time::interval(Duration::from_millis(50));
             loop {
                 pace.tick().await;
-                match peer.login(&format!("user-{}", n % 6)).await {
+                match peer.login(&format!("user-{}", n % USERS)).await {
                     Ok(_) => break peer,
                     Err(busy) => assert!(busy.to_string().contains("Busy"), "{busy}"),
                 }

@@ -36,10 +36,10 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// The direct conversation or inbox of this kind; for [`ConversationKind::Group`], always `None`.
     async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError>;
 
-    /// The open group of exactly this canonical name.
-    async fn group_by_name(&self, name: &str) -> Result<Option<ConversationId>, StoreError>;
+    /// The open group of exactly this key (the canonical spelling of a name).
+    async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Up to `limit` open, listed groups whose name begins with `prefix`, by name.
+    /// Up to `limit` open, listed groups whose key begins with `prefix`, by key.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
     /// Every conversation in which `user` may read something or will as soon as there is something (`first_seq` is set
@@ -74,7 +74,7 @@ pub struct NewConversation {
 #[async_trait]
 pub trait ConversationTx: Send {
     /// Makes an empty conversation, locked by this transaction. `None` if one of the same direct or inbox kind
-    /// exists, or an open group of the same name or skeleton (then nothing was written and the transaction goes on).
+    /// exists, or an open group of the same key or skeleton (then nothing was written and the transaction goes on).
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError>;
 
     /// The direct conversation or inbox of this kind. Does not lock it.
@@ -83,7 +83,7 @@ pub trait ConversationTx: Send {
     /// Locks a conversation until the transaction ends, and reads its row as last committed.
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
-    /// Replaces everything but `id` and `kind` of a locked conversation. `false` if the group's new name or skeleton is
+    /// Replaces everything but `id` and `kind` of a locked conversation. `false` if the group's new key or skeleton is
     /// taken by another open group (then nothing was written and the transaction goes on). Closing frees both.
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError>;
 

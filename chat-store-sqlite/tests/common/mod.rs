@@ -95,7 +95,8 @@ async fn set_up(store: &dyn Store) -> UserId {
 
 pub(crate) fn group(number: u64) -> NewConversation {
     let profile = GroupProfile {
-        name: format!("group {number}"),
+        name: format!("Group {number}"),
+        key: format!("group {number}"),
         skeleton: format!("group {number}"),
         description: String::new(),
         join_policy: JoinPolicy::Open,

@@ -229,12 +229,10 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
             group: id,
             group_name,
             by,
-            deleted,
         } => {
             let mut detail = group(id, group_name);
-            detail.extend([("by", json!(name(by))), ("deleted", json!(deleted))]);
-            let words = if *deleted { "deleted" } else { "removed you from" };
-            ("removed_from_group", detail, format!("{words} {group_name}"))
+            detail.push(("by", json!(name(by))));
+            ("removed_from_group", detail, format!("removed you from {group_name}"))
         }
         EventBody::InvitationDeclined {
             group: id,

@@ -24,6 +24,7 @@ fn group() -> GroupInfo {
         id: ConversationId(4),
         profile: GroupProfile {
             name: "rust".into(),
+            key: String::new(),
             skeleton: "rust".into(),
             description: String::new(),
             join_policy: JoinPolicy::Open,

@@ -145,6 +145,7 @@ fn describe(info: &mut ConversationInfo, me: UserId, body: &EventBody) {
             if let ConversationView::Group(group) = &mut info.view {
                 group.profile = GroupProfile {
                     name: name.clone(),
+                    key: group.profile.key.clone(),
                     skeleton: group.profile.skeleton.clone(),
                     description: description.clone(),
                     join_policy: *join_policy,

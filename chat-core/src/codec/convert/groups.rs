@@ -96,7 +96,7 @@ pub(super) fn group_info(group: &GroupInfo) -> proto::GroupInfo {
     }
 }
 
-/// The skeleton, which only stores need, is left empty.
+/// Key and skeleton, which only stores need, are left empty.
 pub(super) fn to_group_info(group: proto::GroupInfo) -> Result<GroupInfo, Malformed> {
     if group.id == 0 {
         return Err(Malformed::Field("group id"));
@@ -105,6 +105,7 @@ pub(super) fn to_group_info(group: proto::GroupInfo) -> Result<GroupInfo, Malfor
         id: ConversationId(group.id),
         profile: GroupProfile {
             name: group.name,
+            key: String::new(),
             skeleton: String::new(),
             description: group.description,
             join_policy: parts::required(enums::to_join_policy(group.join_policy), "join_policy")?,

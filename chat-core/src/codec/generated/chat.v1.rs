@@ -1090,9 +1090,6 @@ pub struct RemovedFromGroupBody {
     pub group_name: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub by: u64,
-    /// The group itself is gone.
-    #[prost(bool, tag = "4")]
-    pub deleted: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InvitationDeclinedBody {

@@ -134,7 +134,6 @@ pub(super) fn bodies() -> Vec<(&'static str, EventBody)> {
                 group,
                 group_name: group_name(),
                 by: user,
-                deleted: true,
             },
         ),
         (
@@ -280,6 +279,7 @@ fn group() -> GroupInfo {
         id: ConversationId(9),
         profile: GroupProfile {
             name: "Rust 学习".into(),
+            key: String::new(),
             skeleton: String::new(),
             description: "about".into(),
             join_policy: JoinPolicy::Invite,

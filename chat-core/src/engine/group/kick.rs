@@ -52,7 +52,6 @@ impl Operation for KickMember {
                     group: self.act.group,
                     group_name,
                     by,
-                    deleted: false,
                 },
             )?;
         } else if place != Place::Banned && (self.ban || matches!(place, Place::Invited | Place::Requested)) {

@@ -21,7 +21,8 @@ pub(in crate::engine) struct GroupChanges {
 impl GroupChanges {
     fn apply(&self, profile: &mut GroupProfile) {
         if let Some(name) = &self.name {
-            profile.name = name.key();
+            profile.name = name.as_str().to_owned();
+            profile.key = name.key();
             profile.skeleton = name.skeleton().as_str().to_owned();
         }
         if let Some(description) = &self.description {

@@ -207,10 +207,7 @@ async fn kicked_banned_and_back() {
     };
     olga.execute(kick(false)).await.unwrap();
     let told = event(&bob, EventKind::RemovedFromGroup).await;
-    assert!(matches!(
-        body(&told),
-        EventBody::RemovedFromGroup { deleted: false, .. }
-    ));
+    assert!(matches!(body(&told), EventBody::RemovedFromGroup { .. }));
     assert_eq!(code(bob.send_text(here(group), "x").await), ReplyCode::Forbidden);
     join(&bob, group).await;
     olga.execute(kick(true)).await.unwrap();
@@ -299,13 +296,23 @@ async fn renaming() {
     };
     assert_eq!(code(olga.execute(rename("taken")).await), ReplyCode::NameTaken);
     olga.execute(rename("fresh")).await.unwrap();
-    let found = ConversationRef::Group(GroupName::parse("fresh").unwrap());
-    assert_eq!(info(&olga, found).await.id, group_id);
+    olga.execute(rename("Fresh Air")).await.unwrap();
+    olga.execute(rename("FRESH air")).await.unwrap();
+    let found = ConversationRef::Group(GroupName::parse("fresh AIR").unwrap());
+    let renamed = info(&olga, found).await;
+    let ConversationView::Group(shown) = &renamed.view else {
+        panic!("not a group: {renamed:?}")
+    };
+    assert_eq!(
+        (renamed.id, shown.profile.name.as_str()),
+        (group_id, "FRESH air"),
+        "capitals as they were written"
+    );
     let old = ConversationRef::Group(GroupName::parse("crowd").unwrap());
     assert_eq!(code(olga.send_text(old, "x").await), ReplyCode::NotFound);
-    olga.execute(rename("fresh")).await.unwrap();
+    olga.execute(rename("FRESH air")).await.unwrap();
     let page = history(&olga, here(group_id)).await;
-    assert_eq!(page.events.len(), 2, "the same again, and a refused name, say nothing");
+    assert_eq!(page.events.len(), 4, "the same again, and a refused name, say nothing");
 }
 
 #[tokio::test]

@@ -38,9 +38,9 @@ impl Tables {
         })
     }
 
-    /// Whether another group than `id` has this name or skeleton.
-    fn group_taken(&self, id: Option<ConversationId>, name: &str, skeleton: &str) -> bool {
-        let by_name = self.group_names.get(name).copied();
+    /// Whether another group than `id` has this key or skeleton.
+    fn group_taken(&self, id: Option<ConversationId>, key: &str, skeleton: &str) -> bool {
+        let by_name = self.group_names.get(key).copied();
         let by_skeleton = self.group_skeletons.get(skeleton).copied();
         [by_name, by_skeleton]
             .into_iter()
@@ -52,7 +52,7 @@ impl Tables {
     fn claim(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
             (ConversationKind::Group, Some(group)) if !row.closed => {
-                self.group_names.insert(group.name.clone(), row.id);
+                self.group_names.insert(group.key.clone(), row.id);
                 self.group_skeletons.insert(group.skeleton.clone(), row.id);
             }
             (ConversationKind::Group, _) => {}
@@ -64,7 +64,7 @@ impl Tables {
     fn release(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
             (ConversationKind::Group, Some(group)) if !row.closed => {
-                self.group_names.remove(&group.name);
+                self.group_names.remove(&group.key);
                 self.group_skeletons.remove(&group.skeleton);
             }
             (ConversationKind::Group, _) => {}
@@ -112,7 +112,7 @@ fn open_group(row: &Conversation) -> Option<(&str, &str)> {
         .group
         .as_ref()
         .filter(|_| row.kind == ConversationKind::Group && !row.closed)?;
-    Some((&group.name, &group.skeleton))
+    Some((&group.key, &group.skeleton))
 }
 
 #[async_trait]
@@ -125,8 +125,8 @@ impl ConversationStore for MemoryStore {
         self.read(|tables| tables.kinds.get(kind).copied())
     }
 
-    async fn group_by_name(&self, name: &str) -> Result<Option<ConversationId>, StoreError> {
-        self.read(|tables| tables.group_names.get(name).copied())
+    async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
+        self.read(|tables| tables.group_names.get(key).copied())
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
@@ -179,7 +179,7 @@ impl ConversationStore for MemoryStore {
 impl ConversationTx for MemoryTx<'_> {
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
         let taken = match &new.group {
-            Some(group) => self.tables.group_taken(None, &group.name, &group.skeleton),
+            Some(group) => self.tables.group_taken(None, &group.key, &group.skeleton),
             None => self.tables.kinds.contains_key(&new.kind),
         };
         if taken {
@@ -224,8 +224,8 @@ impl ConversationTx for MemoryTx<'_> {
     }
 
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
-        if let Some((name, skeleton)) = open_group(conversation)
-            && self.tables.group_taken(Some(conversation.id), name, skeleton)
+        if let Some((key, skeleton)) = open_group(conversation)
+            && self.tables.group_taken(Some(conversation.id), key, skeleton)
         {
             return Ok(false);
         }

@@ -94,7 +94,7 @@ pub async fn a_group_name_is_unique(store: Arc<dyn Store>) {
     let mut same = new_group("rust");
     same.group.as_mut().unwrap().skeleton = "another".into();
     assert_eq!(create(&*store, same).await, None);
-    assert_eq!(store.group_by_name("rust").await.unwrap(), Some(id));
+    assert_eq!(store.group_by_key("rust").await.unwrap(), Some(id));
     assert_eq!(
         store.conversation_of_kind(&ConversationKind::Group).await.unwrap(),
         None
@@ -106,7 +106,7 @@ pub async fn a_group_skeleton_is_unique(store: Arc<dyn Store>) {
     let mut look_alike = new_group("ru5t");
     look_alike.group.as_mut().unwrap().skeleton = profile("rust").skeleton;
     assert_eq!(create(&*store, look_alike).await, None);
-    assert_eq!(store.group_by_name("ru5t").await.unwrap(), None);
+    assert_eq!(store.group_by_key("ru5t").await.unwrap(), None);
 }
 
 pub async fn a_refused_creation_lets_the_transaction_go_on(store: Arc<dyn Store>) {
@@ -123,7 +123,7 @@ pub async fn a_refused_creation_lets_the_transaction_go_on(store: Arc<dyn Store>
             Ok(tx.create_conversation(new_group("c")).await?)
         })
     });
-    assert_eq!(work.await.unwrap(), store.group_by_name("c").await.unwrap());
+    assert_eq!(work.await.unwrap(), store.group_by_key("c").await.unwrap());
 }
 
 pub async fn a_profile_reads_back(store: Arc<dyn Store>) {
@@ -148,15 +148,15 @@ pub async fn a_profile_reads_back(store: Arc<dyn Store>) {
 pub async fn closing_frees_name_and_skeleton(store: Arc<dyn Store>) {
     let old = create(&*store, new_group("rust")).await.unwrap();
     assert!(update(&*store, old, |row| row.closed = true).await);
-    assert_eq!(store.group_by_name("rust").await.unwrap(), None);
+    assert_eq!(store.group_by_key("rust").await.unwrap(), None);
     let new = create(&*store, new_group("rust")).await.unwrap();
-    assert_eq!(store.group_by_name("rust").await.unwrap(), Some(new));
+    assert_eq!(store.group_by_key("rust").await.unwrap(), Some(new));
     let closed = row(&*store, old).await;
     assert!(closed.closed);
     assert_eq!(closed.group, Some(profile("rust")));
     // It may be changed while it is closed.
     assert!(update(&*store, old, |row| row.member_count = 3).await);
-    assert_eq!(store.group_by_name("rust").await.unwrap(), Some(new));
+    assert_eq!(store.group_by_key("rust").await.unwrap(), Some(new));
 }
 
 pub async fn reopening_under_a_taken_name_is_refused(store: Arc<dyn Store>) {
@@ -167,7 +167,7 @@ pub async fn reopening_under_a_taken_name_is_refused(store: Arc<dyn Store>) {
     assert!(row(&*store, old).await.closed);
     assert!(update(&*store, new, |row| row.closed = true).await);
     assert!(update(&*store, old, |row| row.closed = false).await);
-    assert_eq!(store.group_by_name("rust").await.unwrap(), Some(old));
+    assert_eq!(store.group_by_key("rust").await.unwrap(), Some(old));
 }
 
 pub async fn renaming_to_a_taken_name_is_refused(store: Arc<dyn Store>) {
@@ -183,14 +183,14 @@ pub async fn renaming_to_a_taken_name_is_refused(store: Arc<dyn Store>) {
     };
     assert!(!update(&*store, other, same_skeleton).await);
     assert_eq!(row(&*store, other).await, before);
-    assert_eq!(store.group_by_name("go").await.unwrap(), Some(other));
+    assert_eq!(store.group_by_key("go").await.unwrap(), Some(other));
 }
 
 pub async fn renaming_frees_the_old_name(store: Arc<dyn Store>) {
     let id = create(&*store, new_group("rust")).await.unwrap();
     assert!(update(&*store, id, rename("ferrous")).await);
-    assert_eq!(store.group_by_name("rust").await.unwrap(), None);
-    assert_eq!(store.group_by_name("ferrous").await.unwrap(), Some(id));
+    assert_eq!(store.group_by_key("rust").await.unwrap(), None);
+    assert_eq!(store.group_by_key("ferrous").await.unwrap(), Some(id));
     assert!(create(&*store, new_group("rust")).await.is_some());
     // Its own name and skeleton are not in its way.
     let describe = |row: &mut Conversation| row.group.as_mut().unwrap().description = "new".into();
@@ -235,12 +235,12 @@ pub async fn update_without_the_lock_is_an_error(store: Arc<dyn Store>) {
     assert!(matches!(work.await, Err(StoreError::Corrupt(_))));
 }
 
-pub async fn group_names_compare_byte_by_byte(store: Arc<dyn Store>) {
+pub async fn group_keys_compare_byte_by_byte(store: Arc<dyn Store>) {
     for name in [
         "ß", "ss", "admin", "admin ", "Admin", "🍣", "🍺", "é", "e\u{301}", "吉", "𠮷",
     ] {
         let id = create(&*store, new_group(name)).await.expect(name);
-        assert_eq!(store.group_by_name(name).await.unwrap(), Some(id));
+        assert_eq!(store.group_by_key(name).await.unwrap(), Some(id));
     }
 }
 
@@ -253,14 +253,14 @@ pub async fn search_finds_open_listed_groups(store: Arc<dyn Store>) {
     create(&*store, hidden).await.unwrap();
     let closed = create(&*store, new_group("rust old")).await.unwrap();
     update(&*store, closed, |row| row.closed = true).await;
-    let names = async |prefix: &str, limit| {
+    let keys = async |prefix: &str, limit| {
         let found = store.search_groups(prefix, limit).await.unwrap();
-        found.into_iter().map(|row| row.group.unwrap().name).collect::<Vec<_>>()
+        found.into_iter().map(|row| row.group.unwrap().key).collect::<Vec<_>>()
     };
-    assert_eq!(names("rust", 10).await, ["rust", "rust 中文", "rust%", "rusty"]);
-    assert_eq!(names("rust", 2).await, ["rust", "rust 中文"]);
-    assert_eq!(names("rust%", 10).await, ["rust%"]);
-    assert_eq!(names("x", 10).await, Vec::<String>::new());
+    assert_eq!(keys("rust", 10).await, ["rust", "rust 中文", "rust%", "rusty"]);
+    assert_eq!(keys("rust", 2).await, ["rust", "rust 中文"]);
+    assert_eq!(keys("rust%", 10).await, ["rust%"]);
+    assert_eq!(keys("x", 10).await, Vec::<String>::new());
 }
 
 pub async fn last_seqs_tells_of_those_that_exist(store: Arc<dyn Store>) {

@@ -243,8 +243,8 @@ impl ConversationStore for FaultyStore {
         self.enter().await?.conversation_of_kind(kind).await
     }
 
-    async fn group_by_name(&self, name: &str) -> Result<Option<ConversationId>, StoreError> {
-        self.enter().await?.group_by_name(name).await
+    async fn group_by_key(&self, name: &str) -> Result<Option<ConversationId>, StoreError> {
+        self.enter().await?.group_by_key(name).await
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {

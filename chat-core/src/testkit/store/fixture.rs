@@ -108,7 +108,8 @@ pub(super) async fn put_device(store: &dyn Store, device: Device) {
 
 pub(super) fn profile(name: &str) -> GroupProfile {
     GroupProfile {
-        name: name.to_owned(),
+        name: name.to_uppercase(),
+        key: name.to_owned(),
         skeleton: format!("skeleton of {name}"),
         description: format!("about {name}"),
         join_policy: JoinPolicy::Open,
@@ -363,7 +364,7 @@ impl World {
             let row = store.conversation(id).await.unwrap();
             let found = match &row {
                 Some(row) => match &row.group {
-                    Some(group) => store.group_by_name(&group.name).await.unwrap(),
+                    Some(group) => store.group_by_key(&group.key).await.unwrap(),
                     None => store.conversation_of_kind(&row.kind).await.unwrap(),
                 },
                 None => None,

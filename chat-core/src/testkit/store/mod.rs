@@ -62,7 +62,7 @@ macro_rules! store_conformance {
                 a_group_name_is_unique, a_group_skeleton_is_unique, a_refused_creation_lets_the_transaction_go_on,
                 a_profile_reads_back, closing_frees_name_and_skeleton, reopening_under_a_taken_name_is_refused,
                 renaming_to_a_taken_name_is_refused, renaming_frees_the_old_name, update_keeps_the_kind,
-                update_without_the_lock_is_an_error, group_names_compare_byte_by_byte,
+                update_without_the_lock_is_an_error, group_keys_compare_byte_by_byte,
                 search_finds_open_listed_groups, last_seqs_tells_of_those_that_exist,
                 an_unknown_conversation_is_nowhere;
             members:

@@ -88,6 +88,6 @@ pub async fn profiles_keep_every_byte(store: Arc<dyn Store>) {
         let expected = group.clone();
         let id = create(&*store, new).await.expect("a new name");
         assert_eq!(store.conversation(id).await.unwrap().unwrap().group, Some(expected));
-        assert_eq!(store.group_by_name(&text).await.unwrap(), Some(id));
+        assert_eq!(store.group_by_key(&text).await.unwrap(), Some(id));
     }
 }

@@ -209,6 +209,7 @@ pub(super) fn user(id: UserId, name: &str) -> UserInfo {
 pub(super) fn room(cursor: u64, last: u64) -> ConversationInfo {
     let profile = GroupProfile {
         name: "room".into(),
+        key: String::new(),
         skeleton: String::new(),
         description: String::new(),
         join_policy: JoinPolicy::Open,
