@@ -6,4 +6,5 @@ mod crash;
 mod errors;
 mod interactive;
 mod people;
+mod schemes;
 mod support;

@@ -64,7 +64,7 @@ impl World {
     }
 }
 
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     let program = Path::new(CLIENT).with_file_name("chat-server");
     assert!(
         program.exists(),
@@ -163,7 +163,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -10,6 +10,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::store::StoreError;
+
 /// Counts failures of the store.
 #[derive(Debug)]
 pub(crate) struct Breaker {
@@ -47,13 +49,21 @@ impl Breaker {
         }
     }
 
+    /// What came of a request that was let through. Refusals are answers.
+    pub(crate) fn note(&self, error: Option<&StoreError>) {
+        match error {
+            Some(StoreError::Unavailable(_)) => self.failed(Instant::now()),
+            _ => self.succeeded(),
+        }
+    }
+
     /// The store answered.
-    pub(crate) fn succeeded(&self) {
+    fn succeeded(&self) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
     }
 
     /// It did not.
-    pub(crate) fn failed(&self, now: Instant) {
+    fn failed(&self, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.failed = state.failed.saturating_add(1);
         if state.failed >= self.failures {

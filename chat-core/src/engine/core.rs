@@ -41,7 +41,9 @@ pub(super) struct Core {
     pub(super) config: EngineConfig,
     pub(super) router: Router,
     pub(super) epoch: StoreEpoch,
-    pub(super) breaker: Breaker,
+    /// Apart, because a full disk can still be read.
+    pub(super) reads: Breaker,
+    pub(super) writes: Breaker,
     pub(super) limits: UserLimits,
     pub(super) directory: Directory,
     pub(super) appends: AppendQueue,
@@ -121,34 +123,28 @@ impl Core {
     where
         O: Operation<Refusal = Refusal>,
     {
-        if !self.breaker.admits(Instant::now()) {
+        if !self.writes.admits(Instant::now()) {
             return Err(CommandError::try_again().into());
         }
         let answer = timeout_at(deadline.into(), self.store.run(operation)).await;
         let answer = answer.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time").into()));
-        self.note(answer.as_ref().err().and_then(|refusal| match refusal {
+        let error = answer.as_ref().err().and_then(|refusal| match refusal {
             Refusal::Store(error) => Some(error),
             _ => None,
-        }));
+        });
+        self.writes.note(error);
         answer
     }
 
     /// Reads from the store, within the deadline.
     pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
-        if !self.breaker.admits(Instant::now()) {
+        if !self.reads.admits(Instant::now()) {
             return Err(CommandError::try_again());
         }
         let answer = timeout_at(self.deadline().into(), read).await;
         let answer = answer.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time")));
-        self.note(answer.as_ref().err());
+        self.reads.note(answer.as_ref().err());
         answer.map_err(|error| explain(error.into()))
-    }
-
-    fn note(&self, error: Option<&StoreError>) {
-        match error {
-            Some(StoreError::Unavailable(_)) => self.breaker.failed(Instant::now()),
-            _ => self.breaker.succeeded(),
-        }
     }
 
     /// Tells everybody what was committed: sessions here, other nodes, and whoever observes.

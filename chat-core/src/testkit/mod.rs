@@ -8,5 +8,5 @@ mod process;
 pub mod store;
 
 pub use bus::{Faults, LossyBus};
-pub use peer::Peer;
+pub use peer::{PASSWORD, Peer};
 pub use process::ServerProcess;

@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The password of every account that a peer makes.
-const PASSWORD: &str = "of every test account";
+/// The password of every account that a [`Peer`] makes.
+pub const PASSWORD: &str = "of every test account";
 
 /// A connection, after the handshake.
 #[derive(Debug)]

@@ -2,74 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // these are tests
 
-use std::io::{BufRead, BufReader, Read};
+mod adversity;
+mod support;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
 
 use chat_core::testkit::{Peer, ServerProcess};
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
-
-/// The program in a directory of its own, with nothing in its environment that concerns it.
-fn program(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(directory).args(arguments).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CHAT_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-fn finish(directory: &Path, arguments: &[&str]) -> Output {
-    program(directory, arguments).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A server that is ready, and what it printed until then.
-fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>) {
-    let mut child = program(directory, arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = Vec::new();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    while !lines
-        .last()
-        .is_some_and(|line: &String| line.starts_with("fingerprint "))
-    {
-        let mut line = String::new();
-        assert!(output.read_line(&mut line).unwrap() > 0, "it ended after {lines:?}");
-        lines.push(line.trim_end().to_owned());
-    }
-    child.stdout = Some(output.into_inner());
-    (child, lines)
-}
-
-fn signal(child: &Child, signal: &str) {
-    let sent = Command::new("kill")
-        .args([signal, &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
-}
-
-fn rest(mut child: Child) -> (Option<i32>, String) {
-    let mut text = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-    (child.wait().unwrap().code(), text)
-}
+use support::{PROGRAM, finish, program, rest, signal, start, stderr, stdout};
 
 #[test]
 fn starts_without_any_configuration_and_drains_on_sigterm() {

@@ -1,0 +1,245 @@
+//! A disk that is full, files that run out, directories that cannot be written, impatient operators, curious logs.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use chat_core::codec::{Answer, Failure, RequestKind, body};
+use chat_core::model::{
+    Command, ConversationRef, Draft, EventBody, HistoryEvent, MessageText, Outcome, Page, PageFrom, Push, ReplyCode,
+    Secret, Seq, UserName, UserRef,
+};
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::{Peer, ServerProcess};
+
+use super::support::{PROGRAM, finish, program, rest, signal, start, stderr};
+
+/// Nothing takes so long; what waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The server under limits that a shell sets before it becomes the server.
+fn limited(directory: &Path, limits: &str) -> PathBuf {
+    let script = directory.join("limited-server");
+    fs::write(&script, format!("#!/bin/sh\n{limits}\nexec '{PROGRAM}' \"$@\"\n")).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+fn to_oneself(name: &str) -> ConversationRef {
+    ConversationRef::Direct(UserRef::Name(UserName::parse(name).unwrap()))
+}
+
+fn say(text: &str) -> RequestKind {
+    RequestKind::Command(Command::Send {
+        conversation: to_oneself("alice"),
+        draft: Draft::text(MessageText::new(text).unwrap()),
+    })
+}
+
+async fn alice(server: &ServerProcess) -> Peer {
+    let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
+    peer.login("alice").await.unwrap();
+    peer
+}
+
+/// Everything that is stored of alice's notes.
+async fn notes(peer: &mut Peer) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut after = Seq::ZERO;
+    loop {
+        let read = Command::ReadHistory {
+            conversation: to_oneself("alice"),
+            page: Page {
+                from: PageFrom::After(after),
+                max_events: 100,
+                max_bytes: 200_000,
+            },
+        };
+        let Outcome::History(page) = peer.run(read).await.unwrap() else {
+            panic!("no history")
+        };
+        let Some(last) = page.events.last() else {
+            return texts;
+        };
+        after = last.event.seq;
+        for HistoryEvent { event, .. } in &page.events {
+            if let EventBody::Message(message) = body::decode(event.kind, &event.body).unwrap() {
+                texts.push(message.text);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    // No file may grow beyond some 2 MiB: writing more fails as it does on a full disk.
+    let program = limited(directory.path(), "trap '' XFSZ\nulimit -f 4096");
+    let server = ServerProcess::start(&program, &data, &[]).unwrap();
+    let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
+    peer.register("alice").await.unwrap();
+    peer.login("alice").await.unwrap();
+
+    let mut acked = Vec::new();
+    let refusal = loop {
+        let text = format!("{} {}", acked.len(), "x".repeat(15_000));
+        match peer.ask(say(&text)).await.expect("the process lives") {
+            Ok(Answer::Outcome(Outcome::Appended(_))) => acked.push(text),
+            Err(refusal) => break refusal,
+            Ok(other) => panic!("not an acknowledgement: {other:?}"),
+        }
+        assert!(acked.len() < 1000, "the limit has no effect");
+    };
+    assert_eq!(refusal.code(), Some(ReplyCode::TryAgain), "{refusal:?}");
+    assert!(acked.len() > 10, "{}", acked.len());
+    assert_eq!(notes(&mut peer).await, acked, "reading goes on");
+    drop((peer, server));
+
+    let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let mut peer = alice(&server).await;
+    assert_eq!(
+        notes(&mut peer).await,
+        acked,
+        "nothing acknowledged is lost, nothing refused is stored"
+    );
+    assert!(peer.ask(say("there is room again")).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn running_out_of_files_disturbs_nobody_who_is_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = limited(directory.path(), "ulimit -n 128");
+    let data = directory.path().join("data");
+    let server = ServerProcess::start(
+        &program,
+        &data,
+        &[
+            ("CHAT_LIMITS__CONNECTIONS", "1000"), // more than there are files for
+            ("CHAT_LIMITS__UNAUTHENTICATED_PER_SOURCE", "1000"),
+            ("CHAT_LIMITS__NEW_PER_SOURCE", "10000/1s"),
+        ],
+    )
+    .unwrap();
+    let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
+    peer.register("alice").await.unwrap();
+    peer.login("alice").await.unwrap();
+    let crowd: Vec<TcpStream> = (0..200)
+        .filter_map(|_| TcpStream::connect(server.address()).ok())
+        .collect();
+    assert!(crowd.len() > 128);
+    for n in 0..20 {
+        let answer = peer.ask(say(&format!("note {n}"))).await.unwrap();
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    drop(crowd);
+    let deadline = Instant::now() + PATIENCE;
+    let mut second = loop {
+        match Peer::connect(server.address(), server.fingerprint()).await {
+            Ok(peer) => break peer,
+            Err(error) => assert!(Instant::now() < deadline, "nobody gets in any more: {error}"),
+        }
+    };
+    second.login("alice").await.unwrap();
+    assert_eq!(notes(&mut second).await.len(), 20);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    // Not even root may write there.
+    for place in ["/proc/chat-data", "/sys/kernel"] {
+        let output = finish(
+            directory.path(),
+            &["--listen", "sc1://127.0.0.1:0", "--data-dir", place],
+        );
+        let said = stderr(&output);
+        assert!(
+            matches!(output.status.code(), Some(69 | 73 | 77)),
+            "{:?} {said}",
+            output.status
+        );
+        assert!(
+            said.lines().last().unwrap().starts_with("chat-server: ") && said.contains(place),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_drain() {
+    for (name, code) in [("-TERM", 143), ("-INT", 130)] {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = ["--listen", "sc1://127.0.0.1:0"];
+        let (child, lines) = start(directory.path(), &arguments);
+        let address: SocketAddr = lines[0].strip_prefix("listening sc1 ").unwrap().parse().unwrap();
+        let fingerprint: Fingerprint = lines[2].strip_prefix("fingerprint ").unwrap().parse().unwrap();
+        let mut peer = Peer::connect(address, fingerprint).await.unwrap();
+        peer.register("alice").await.unwrap();
+        peer.login("alice").await.unwrap();
+        signal(&child, name);
+        // It tells its clients, and waits for them; this one stays.
+        while !matches!(peer.push().await.unwrap(), Push::GoAway { .. }) {}
+        signal(&child, name);
+        let ended = tokio::task::spawn_blocking(move || rest(child));
+        let (ended, log) = tokio::time::timeout(Duration::from_secs(5), ended)
+            .await
+            .expect("it ends at once")
+            .unwrap();
+        assert_eq!(ended, Some(code), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn logs_hold_no_secrets_at_any_level() {
+    const BODY: &str = "canary-in-a-body";
+    const PASSWORD: &str = "canary-as-a-password";
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    for format in ["text", "json"] {
+        let mut child = program(directory.path(), &["--listen", "sc1://127.0.0.1:0"])
+            .env("CHAT_LOG__LEVEL", "trace")
+            .env("CHAT_LOG__FORMAT", format)
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let lines = super::support::until_ready(&mut child);
+        let address: SocketAddr = lines[0].strip_prefix("listening sc1 ").unwrap().parse().unwrap();
+        let fingerprint: Fingerprint = lines[2].strip_prefix("fingerprint ").unwrap().parse().unwrap();
+        let mut peer = Peer::connect(address, fingerprint).await.unwrap();
+        if format == "text" {
+            peer.register("alice").await.unwrap();
+        }
+        let logged_in = peer.login("alice").await.unwrap();
+        peer.ask(say(BODY)).await.unwrap().unwrap();
+        let change = Command::ChangePassword {
+            old: Secret::new(PASSWORD),
+            new: Secret::new(PASSWORD),
+        };
+        let refused: Failure = peer.ask(RequestKind::Command(change)).await.unwrap().unwrap_err();
+        assert_eq!(refused.code(), Some(ReplyCode::BadCredentials));
+        signal(&child, "-TERM");
+        drop(peer);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+
+        let said = fs::read_to_string(&log).unwrap();
+        assert!(said.contains("logged in"), "{said}");
+        let mut secrets = vec![
+            BODY.to_owned(),
+            PASSWORD.to_owned(),
+            chat_core::testkit::PASSWORD.to_owned(),
+        ];
+        let tokens = [logged_in.session_token.as_ref(), logged_in.device_token.as_ref()];
+        for token in tokens.into_iter().flatten().map(Secret::expose) {
+            let hex: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+            secrets.extend([hex, format!("{token:?}").trim_matches(['[', ']']).to_owned()]);
+        }
+        for secret in secrets {
+            assert!(!said.contains(&secret), "{secret} is in the log");
+        }
+    }
+}
