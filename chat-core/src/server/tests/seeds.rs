@@ -1,0 +1,189 @@
+//! What brought older systems down.
+
+use super::*;
+use crate::codec::client;
+
+#[tokio::test(start_paused = true)]
+async fn seed_check_02_garbage_closes_the_connection_and_nothing_else() {
+    let whole = |length: u32, body: &[u8]| [&length.to_be_bytes()[..], body].concat();
+    for (bytes, code) in [
+        (whole(u32::MAX, b""), Some(CloseCode::PacketTooLarge)),
+        (whole(4097, b""), Some(CloseCode::PacketTooLarge)),
+        (whole(3, b"\xff\xff\xff"), Some(CloseCode::ProtocolError)),
+        (whole(0, b""), Some(CloseCode::ProtocolError)),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), Some(CloseCode::PacketTooLarge)),
+    ] {
+        let (server, mut stream) = raw(ServerConfig::default()).await;
+        stream.write_all(&bytes).await.unwrap();
+        assert_eq!(closed_with(&rest(&mut stream).await), code, "{bytes:?}");
+        assert_eq!(server.stats().panics, 0);
+    }
+}
+
+#[tokio::test]
+async fn seed_check_05_a_slow_reader_is_told_that_it_is_behind_and_delays_nobody() {
+    let mut config = ServerConfig::default();
+    config.outbox = crate::router::OutboxLimits::new(64, 64 * 1024);
+    let site = Site::new(config).await;
+    let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
+    befriend(&mut alice, &mut bob).await;
+    let text = "x".repeat(16 * 1024);
+    for _ in 0..900 {
+        alice.run(say("bob", &text)).await.unwrap();
+    }
+    let mut last = Seq::ZERO;
+    let mut behind = None;
+    while last < Seq(900) && behind < Some(Seq(900)) {
+        match timeout(PATIENCE, bob.push()).await.unwrap().unwrap() {
+            Push::Event(event) if event.kind == crate::model::EventKind::Message => last = event.seq,
+            Push::Behind { last_seq, .. } => behind = Some(last_seq),
+            _ => {}
+        }
+    }
+    assert!(behind.is_some(), "more was sent than sockets and outbox hold");
+}
+
+/// Everything that a guest has to say to be answered three times.
+fn script() -> Vec<u8> {
+    let mut bytes = bytes::BytesMut::new();
+    let hello = crate::codec::Hello {
+        min_version: 1,
+        max_version: 1,
+        client: "test".into(),
+    };
+    for (id, kind) in [
+        (1, RequestKind::Hello(hello)),
+        (2, RequestKind::Ping),
+        (3, RequestKind::Command(Command::ListDevices)),
+    ] {
+        client::encode_request(
+            &crate::codec::Request {
+                id: crate::codec::RequestId(id),
+                kind,
+            },
+            &mut bytes,
+        );
+    }
+    bytes.to_vec()
+}
+
+/// What a server answers to these chunks, as request ids and codes.
+async fn answers(chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
+    let (_server, mut stream) = raw(ServerConfig::default()).await;
+    for chunk in chunks {
+        stream.write_all(chunk).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut decoder = crate::codec::frame::FrameDecoder::new(usize::MAX);
+    let mut answers = Vec::new();
+    let mut buffer = bytes::BytesMut::new();
+    while answers.len() < 3 {
+        let read = timeout(PATIENCE, stream.read_buf(&mut buffer))
+            .await
+            .expect("an answer comes")
+            .unwrap();
+        assert!(read > 0, "the server stays");
+        decoder.feed(buffer.split());
+        while let Some(packet) = decoder.next_packet().unwrap() {
+            let Incoming::Reply { request_id, result } = client::decode(packet).unwrap() else {
+                continue;
+            };
+            answers.push((request_id.0, result.err().and_then(|failure| failure.code())));
+        }
+    }
+    answers
+}
+
+#[tokio::test(start_paused = true)]
+async fn seed_check_01_any_split_of_the_bytes_gives_the_same_answers() {
+    let script = script();
+    let expected = vec![(1, None), (2, None), (3, Some(ReplyCode::NotLoggedIn))];
+    assert_eq!(answers(vec![&script]).await, expected);
+    assert_eq!(answers(script.chunks(1).collect()).await, expected);
+    for cut in 1..script.len() {
+        let (one, other) = script.split_at(cut);
+        assert_eq!(answers(vec![one, other]).await, expected, "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn seed_check_04_packets_as_large_as_buffers_arrive_even_from_a_peer_that_leaves() {
+    let site = Site::new(ServerConfig::default()).await;
+    let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
+    befriend(&mut alice, &mut bob).await;
+    let mut sent = 0;
+    for power in 6..=14 {
+        for size in [(1_usize << power) - 1, 1 << power, (1 << power) + 1] {
+            if size <= MessageText::MAX_BYTES {
+                let Outcome::Appended(appended) = alice.run(say("bob", &"x".repeat(size))).await.unwrap() else {
+                    panic!("{size} bytes")
+                };
+                sent += 1;
+                assert_eq!(appended.seq, Seq(sent));
+            }
+        }
+    }
+    // The last one is sent by a peer that leaves at once, without waiting for its answer.
+    alice
+        .send(RequestKind::Command(say("bob", &"y".repeat(16 * 1024))))
+        .await
+        .unwrap();
+    drop(alice);
+    let all_there = async {
+        loop {
+            let conversation = ConversationRef::Direct(named("alice"));
+            let Outcome::Conversation(info) = bob.run(Command::GetConversation(conversation)).await.unwrap() else {
+                panic!()
+            };
+            if info.last_seq == Seq(sent + 1) {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, all_there)
+        .await
+        .expect("what was sent before leaving is stored");
+}
+
+#[tokio::test]
+async fn seed_check_22_many_come_and_go_at_once() {
+    const MANY: usize = 300;
+    const USERS: usize = MANY / 15; // a user has at most 20 devices
+    let site = Arc::new(Site::new(ServerConfig::default()).await);
+    for name in 0..USERS {
+        drop(site.user(&format!("user-{name}")).await);
+    }
+    let mut coming = Vec::new();
+    for n in 0..MANY {
+        let site = Arc::clone(&site);
+        coming.push(tokio::spawn(async move {
+            let mut peer = site.peer().await;
+            // Passwords take time: who comes while 64 wait already is told to come again.
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                pace.tick().await;
+                match peer.login(&format!("user-{}", n % USERS)).await {
+                    Ok(_) => break peer,
+                    Err(busy) => assert!(busy.to_string().contains("Busy"), "{busy}"),
+                }
+            }
+        }));
+    }
+    let mut peers = Vec::new();
+    for peer in coming {
+        peers.push(timeout(PATIENCE, peer).await.expect("all get in").unwrap());
+    }
+    assert_eq!(site.engine.stats().router.sessions, MANY);
+    drop(peers);
+    let gone = async {
+        while site.server.stats().connections > 0 || site.engine.stats().router.sessions > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone)
+        .await
+        .expect("nothing is left of those who went");
+    assert_eq!(site.server.stats().panics, 0);
+    let mut late = site.peer().await;
+    late.login("user-0").await.unwrap();
+}
