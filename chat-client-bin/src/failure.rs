@@ -9,6 +9,7 @@
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the message is in the outbox and goes out with the next run |
 //! | 76 | `wrong_key`, `protocol` | the server is not the one it should be, or breaks the protocol |
 //! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere |
+//! | 141 | | nobody reads the output any more; nothing is said, as of a program that SIGPIPE ends |
 
 use std::fmt;
 use std::io;
@@ -40,6 +41,8 @@ pub(crate) enum Kind {
     WrongKey,
     Protocol,
     Auth,
+    /// Whoever read the output has gone.
+    OutputClosed,
 }
 
 impl Kind {
@@ -57,6 +60,7 @@ impl Kind {
             Self::WrongKey => "wrong_key",
             Self::Protocol => "protocol",
             Self::Auth => "auth",
+            Self::OutputClosed => "output_closed",
         }
     }
 
@@ -69,6 +73,7 @@ impl Kind {
             Self::Temporary | Self::Queued | Self::Unknown | Self::Timeout => 75,
             Self::WrongKey | Self::Protocol => 76,
             Self::Auth => 77,
+            Self::OutputClosed => 141,
         }
     }
 }

@@ -86,11 +86,15 @@ impl Rooms {
         let elsewhere = || all.iter().filter(|info| !self.is_current(info));
         let unread: u32 = elsewhere().map(|info| info.unread).sum();
         let mentions: u32 = elsewhere().map(|info| info.mentions).sum();
-        let label = self.current.as_ref().map_or("", |room| &room.label);
-        match (unread, mentions) {
-            (0, _) => format!("{label}> "),
-            (unread, 0) => format!("{label} ({unread} new)> "),
-            (unread, mentions) => format!("{label} ({unread} new, {mentions} for you)> "),
+        let new = match (unread, mentions) {
+            (0, _) => String::new(),
+            (unread, 0) => format!("({unread} new)"),
+            (unread, mentions) => format!("({unread} new, {mentions} for you)"),
+        };
+        match &self.current {
+            Some(room) if new.is_empty() => format!("{}> ", room.label),
+            Some(room) => format!("{} {new}> ", room.label),
+            None => format!("{new}> "),
         }
     }
 }
@@ -129,7 +133,7 @@ mod tests {
     fn the_prompt_tells_what_is_new_elsewhere() {
         let all = [with(1, "bob", 2, 0), with(2, "小明", 3, 1)];
         let mut rooms = Rooms::default();
-        assert_eq!(rooms.prompt(&all), " (5 new, 1 for you)> ");
+        assert_eq!(rooms.prompt(&all), "(5 new, 1 for you)> ");
         let bob = UserRef::Name(UserName::parse("bob").unwrap());
         rooms.enter(ConversationRef::Direct(bob), "bob".into());
         assert_eq!(rooms.prompt(&all), "bob (3 new, 1 for you)> ");

@@ -57,7 +57,13 @@ impl Output {
         };
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{text}").and_then(|()| out.flush());
-        written.map_err(|error| Failure::new(Kind::Failed, format!("the output cannot be written: {error}")))
+        written.map_err(|error| {
+            let kind = match error.kind() {
+                io::ErrorKind::BrokenPipe => Kind::OutputClosed,
+                _ => Kind::Failed,
+            };
+            Failure::new(kind, format!("the output cannot be written: {error}"))
+        })
     }
 
     /// Tells people something on stderr, programs nothing.
@@ -67,8 +73,11 @@ impl Output {
         }
     }
 
-    /// Says on stderr what went wrong.
+    /// Says on stderr what went wrong, unless that is `| head` having seen enough.
     pub(crate) fn failure(&self, failure: &Failure) {
+        if failure.kind == Kind::OutputClosed {
+            return;
+        }
         if self.json {
             let mut error = json!({"kind": failure.kind.name(), "text": failure.text});
             if let Some(code) = failure.code {

@@ -116,3 +116,15 @@ fn a_profile_in_use_says_so_or_helps() {
     listener.kill();
     alice.ok(&["whoami"]);
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let world = World::new();
+    let alice = world.person("alice");
+    for json in [&["whoami"][..], &["--json", "whoami"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = alice.command(json).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
+    }
+}

@@ -164,7 +164,10 @@ fn replay(path: &Path, mut bytes: Bytes) -> Result<(VecDeque<OutboxEntry>, usize
         return Ok((entries, 0)); // made, not filled
     }
     if !bytes.starts_with(HEADER) {
-        return Err(damaged(path, "this is no outbox of this version"));
+        return Err(damaged(
+            path,
+            "this is no outbox of this version; move it away to go on (what waits in it is then never sent)",
+        ));
     }
     bytes.advance(HEADER.len());
     while let Some((kind, mut content, length)) = next_record(&bytes) {
