@@ -133,6 +133,9 @@ impl Core {
             _ => None,
         });
         self.writes.note(error);
+        if error.is_none() {
+            self.reads.note(None); // whoever writes can be read
+        }
         answer
     }
 
