@@ -18,10 +18,11 @@
 //! - A unit awaits nothing but its transaction. One that panics is rolled back; the caller sees [`StoreError::Corrupt`].
 //! - When a transaction commits, the row of every conversation it locked says where that conversation's log ends
 //!   (`last_seq` and `message_count`).
-//! - Names and texts are compared and kept byte by byte.
+//! - Names and texts are compared and kept byte by byte. Names and keys have at most 256 bytes, skeletons 3 000, texts 64 KiB less one.
 //!
 //! A store refuses with [`StoreError::Corrupt`] what breaks the rules about locks and logs: [`Ledger`] does that for it.
-//! [`run_ready`] runs units where a transaction never waits.
+//! [`run_ready`] runs units where a
+//! transaction never waits, [`run_contained`] where it does.
 
 mod accounts;
 mod contacts;
@@ -46,7 +47,7 @@ pub use error::{StoreError, TxError};
 pub use ledger::Ledger;
 pub use memory::MemoryStore;
 pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
-pub use ready::run_ready;
+pub use ready::{run_contained, run_ready};
 pub use unit::{Operation, StoreExt, Unit};
 
 use crate::model::StoreEpoch;

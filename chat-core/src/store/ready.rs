@@ -1,8 +1,10 @@
-//! Running units of work where transactions never wait: stores without a network.
+//! Running units of work, for stores.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt;
 
 use super::{StoreError, Transaction, TxError, Unit};
 
@@ -20,7 +22,23 @@ pub fn run_ready(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), Tx
             Poll::Pending => Err(misuse("it awaited something other than its transaction")),
         }
     });
-    catch_unwind(poll_once).unwrap_or_else(|payload| Err(misuse(&format!("it panicked: {}", panic_text(&*payload)))))
+    catch_unwind(poll_once).unwrap_or_else(|payload| Err(panicked(&*payload)))
+}
+
+/// Runs `unit` against a transaction that may wait. A panic is contained.
+///
+/// # Errors
+/// Whatever the unit returns. [`StoreError::Corrupt`] if it panicked. After an error the caller rolls back.
+///
+/// # Cancel safety
+/// None: run it in a task of its own.
+pub async fn run_contained(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), TxError> {
+    let work = AssertUnwindSafe(unit.run(tx)).catch_unwind().await;
+    work.unwrap_or_else(|payload| Err(panicked(&*payload)))
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> TxError {
+    misuse(&format!("it panicked: {}", panic_text(payload)))
 }
 
 fn misuse(what: &str) -> TxError {

@@ -1,0 +1,135 @@
+-- Names, keys and skeletons are bytes (VARBINARY): no collation calls two of them equal, no trailing space is dropped.
+-- Times are milliseconds since 1970. What an integer code means stands in src/rows.rs.
+-- Every statement may be run again: a server that dies between two of them has done the first.
+
+CREATE TABLE IF NOT EXISTS meta (
+    name  VARBINARY(64)  NOT NULL PRIMARY KEY,
+    value VARBINARY(255) NOT NULL
+) ENGINE = InnoDB;
+
+-- Locked, not read: one row for each user whose devices were ever changed, and for each pair of users that ever had a relation.
+-- A row that is missing cannot be locked, so these stand for devices and contacts that do not exist yet.
+CREATE TABLE IF NOT EXISTS user_lock (
+    user_id BIGINT NOT NULL PRIMARY KEY
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS pair_lock (
+    low_id  BIGINT NOT NULL,
+    high_id BIGINT NOT NULL,
+    PRIMARY KEY (low_id, high_id)
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS account (
+    id            BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    name          VARBINARY(256) NOT NULL UNIQUE,
+    skeleton      VARBINARY(3000) NOT NULL UNIQUE,
+    display_name  TEXT           NOT NULL,
+    password_hash TEXT,
+    direct_policy TINYINT        NOT NULL,
+    disabled      BOOLEAN        NOT NULL,
+    created       BIGINT         NOT NULL
+) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS device (
+    user_id       BIGINT     NOT NULL,
+    id            BINARY(16) NOT NULL,
+    name          TEXT       NOT NULL,
+    session_epoch BIGINT     NOT NULL,
+    session_token BINARY(32),
+    device_token  BINARY(32),
+    created       BIGINT     NOT NULL,
+    last_login    BIGINT     NOT NULL,
+    PRIMARY KEY (user_id, id)
+) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS contact (
+    owner_id BIGINT  NOT NULL,
+    peer_id  BIGINT  NOT NULL,
+    state    TINYINT NOT NULL,
+    blocked  BOOLEAN NOT NULL,
+    note     TEXT    NOT NULL,
+    since    BIGINT  NOT NULL,
+    PRIMARY KEY (owner_id, peer_id)
+) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
+
+-- The row that is locked to append, and the counters that it appends with.
+CREATE TABLE IF NOT EXISTS conversation (
+    id              BIGINT  NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    kind            TINYINT NOT NULL,
+    low_id          BIGINT, -- direct: the smaller user id; inbox: the owner; group: NULL
+    high_id         BIGINT, -- direct: the greater user id; inbox: the owner; group: NULL
+    last_seq        BIGINT  NOT NULL,
+    message_count   BIGINT  NOT NULL,
+    members_version BIGINT  NOT NULL,
+    last_time       BIGINT  NOT NULL,
+    member_count    INT     NOT NULL,
+    closed          BOOLEAN NOT NULL,
+    UNIQUE KEY conversation_kind (low_id, high_id, kind)
+) ENGINE = InnoDB;
+
+-- open_key and open_skeleton are the key and the skeleton, or NULL once the group is closed: then others may take its name.
+CREATE TABLE IF NOT EXISTS group_profile (
+    conversation_id BIGINT          NOT NULL PRIMARY KEY,
+    name            VARBINARY(256)  NOT NULL, -- as its members write it
+    name_key        VARBINARY(256)  NOT NULL, -- canonical spelling
+    skeleton        VARBINARY(3000) NOT NULL,
+    description     TEXT            NOT NULL,
+    join_policy     TINYINT         NOT NULL,
+    history_visible BOOLEAN         NOT NULL,
+    unlisted        BOOLEAN         NOT NULL,
+    open_key        VARBINARY(256),
+    open_skeleton   VARBINARY(3000),
+    UNIQUE KEY group_key (open_key),
+    UNIQUE KEY group_skeleton (open_skeleton)
+) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
+
+CREATE TABLE IF NOT EXISTS place (
+    conversation_id BIGINT  NOT NULL,
+    user_id         BIGINT  NOT NULL,
+    state           TINYINT NOT NULL,
+    rank_code       TINYINT NOT NULL, -- the role
+    first_seq       BIGINT  NOT NULL,
+    until_seq       BIGINT,
+    muted_until     BIGINT  NOT NULL,
+    delivered_seq   BIGINT  NOT NULL,
+    read_seq        BIGINT  NOT NULL,
+    PRIMARY KEY (conversation_id, user_id),
+    KEY place_user (user_id)
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS event (
+    conversation_id   BIGINT     NOT NULL,
+    seq               BIGINT     NOT NULL,
+    message_count     BIGINT     NOT NULL,
+    kind              TINYINT UNSIGNED NOT NULL,
+    target            BIGINT,
+    edited_seq        BIGINT,
+    recalled_seq      BIGINT,
+    sender_id         BIGINT     NOT NULL,
+    time              BIGINT     NOT NULL,
+    fingerprint       BIGINT     NOT NULL, -- the bits of a u64
+    id                BINARY(16) NOT NULL,
+    device_id         BINARY(16),
+    client_message_id BINARY(16),
+    body              MEDIUMBLOB NOT NULL,
+    PRIMARY KEY (conversation_id, seq),
+    UNIQUE KEY event_sent (sender_id, client_message_id),
+    KEY event_target (conversation_id, target)
+) ENGINE = InnoDB;
+
+-- user_id 0 stands for everybody.
+CREATE TABLE IF NOT EXISTS mention (
+    conversation_id BIGINT NOT NULL,
+    user_id         BIGINT NOT NULL,
+    seq             BIGINT NOT NULL,
+    PRIMARY KEY (conversation_id, user_id, seq),
+    KEY mention_place (conversation_id, seq)
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS device_cursor (
+    user_id         BIGINT     NOT NULL,
+    device_id       BINARY(16) NOT NULL,
+    conversation_id BIGINT     NOT NULL,
+    seq             BIGINT     NOT NULL,
+    PRIMARY KEY (user_id, device_id, conversation_id)
+) ENGINE = InnoDB;

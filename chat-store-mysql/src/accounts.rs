@@ -1,0 +1,202 @@
+//! Accounts and devices.
+
+use async_trait::async_trait;
+use chat_core::model::{Account, Device, DeviceId, UserId};
+use chat_core::store::{AccountStore, AccountTx, NewAccount, StoreError};
+use mysql_async::Params;
+use mysql_async::prelude::Queryable;
+
+use crate::MysqlStore;
+use crate::batch::{KEYS_AT_ONCE, hex, integers, joined};
+use crate::error::store_error;
+use crate::rows::{self, ACCOUNT, Code, DEVICE, int};
+use crate::tx::MysqlTx;
+
+const BY_ID: &str = "SELECT id, name, skeleton, display_name, password_hash, direct_policy, disabled, created
+     FROM account WHERE id = ?";
+
+fn by_name() -> String {
+    format!("SELECT {ACCOUNT} FROM account WHERE name = ?")
+}
+
+fn one_device() -> String {
+    format!("SELECT {DEVICE} FROM device WHERE user_id = ? AND id = ?")
+}
+
+fn devices_of_one() -> String {
+    format!("SELECT {DEVICE} FROM device WHERE user_id = ? ORDER BY created, id")
+}
+
+#[async_trait]
+impl AccountStore for MysqlStore {
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let row = conn.exec_first(BY_ID, (int(id.0),)).await.map_err(store_error)?;
+            rows::one(row, rows::account)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let row = conn
+                .exec_first(by_name(), (name.as_bytes(),))
+                .await
+                .map_err(store_error)?;
+            rows::one(row, rows::account)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let mut found = Vec::new();
+            for ids in rows::distinct(ids).chunks(KEYS_AT_ONCE) {
+                let ids = integers(ids.iter().map(|id| int(id.0)));
+                let sql = format!("SELECT {ACCOUNT} FROM account WHERE id IN ({ids})");
+                found.extend(rows::all(conn.query(sql).await.map_err(store_error)?, rows::account)?);
+            }
+            Ok(found)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let sql = format!(
+            "SELECT {ACCOUNT} FROM account
+             WHERE name >= ? AND (? IS NULL OR name < ?) AND NOT disabled ORDER BY name LIMIT ?"
+        );
+        let end = rows::prefix_end(prefix);
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let range = (prefix.as_bytes(), end.as_deref(), end.as_deref(), limit);
+            rows::all(conn.exec(sql, range).await.map_err(store_error)?, rows::account)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn device(&self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let key = (int(user.0), &id.0[..]);
+            rows::one(
+                conn.exec_first(one_device(), key).await.map_err(store_error)?,
+                rows::device,
+            )
+        };
+        self.connections.within(work).await
+    }
+
+    async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let found = conn.exec(devices_of_one(), (int(user.0),)).await.map_err(store_error)?;
+            rows::all(found, rows::device)
+        };
+        self.connections.within(work).await
+    }
+}
+
+impl MysqlTx<'_> {
+    /// Locks whatever devices the user has or will have.
+    async fn lock_user(&mut self, user: UserId) -> Result<(), StoreError> {
+        self.ledger.lock_devices()?;
+        let sql = "INSERT INTO user_lock (user_id) VALUES (?) ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)";
+        self.execute(sql, (int(user.0),)).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl AccountTx for MysqlTx<'_> {
+    async fn create_account(&mut self, new: NewAccount) -> Result<Option<UserId>, StoreError> {
+        let sql = "INSERT INTO account (name, skeleton, display_name, password_hash, direct_policy, disabled, created)
+                   VALUES (?, ?, ?, ?, ?, FALSE, ?)";
+        let values = (
+            new.name.into_bytes(),
+            new.skeleton.into_bytes(),
+            new.display_name,
+            new.password_hash,
+            new.direct_policy.code(),
+            new.created.0,
+        );
+        Ok(self.insert(sql, values).await?.map(UserId))
+    }
+
+    async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError> {
+        rows::one(self.first(BY_ID, (int(id.0),)).await?, rows::account)
+    }
+
+    async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
+        rows::one(self.first(&by_name(), (name.as_bytes(),)).await?, rows::account)
+    }
+
+    async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
+        let sql =
+            "UPDATE account SET display_name = ?, password_hash = ?, direct_policy = ?, disabled = ? WHERE id = ?";
+        let values = (
+            &account.display_name,
+            account.password_hash.as_ref(),
+            account.direct_policy.code(),
+            account.disabled,
+            int(account.id.0),
+        );
+        if self.execute(sql, values).await? == 0 {
+            let id = account.id;
+            return Err(StoreError::Corrupt(format!(
+                "account {id} was to be updated, but does not exist"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.lock_user(user).await?;
+        let row = self.first(&one_device(), (int(user.0), &id.0[..])).await?;
+        rows::one(row, rows::device)
+    }
+
+    async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
+        let mut found = Vec::new();
+        for devices in rows::distinct(devices).chunks(KEYS_AT_ONCE) {
+            let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
+            let keys = joined(devices.iter().map(key), " OR ");
+            let sql = format!("SELECT {DEVICE} FROM device WHERE {keys}");
+            found.extend(rows::all(self.rows_of_text(sql).await?, rows::device)?);
+        }
+        Ok(found)
+    }
+
+    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        self.lock_user(user).await?;
+        rows::all(self.rows(&devices_of_one(), (int(user.0),)).await?, rows::device)
+    }
+
+    async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
+        let sql = format!("REPLACE INTO device ({DEVICE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+        let values = (
+            int(device.user.0),
+            &device.id.0[..],
+            &device.name,
+            int(device.session_epoch.0),
+            device.session_token.as_ref().map(|token| &token[..]),
+            device.device_token.as_ref().map(|token| &token[..]),
+            device.created.0,
+            device.last_login.0,
+        );
+        self.execute(&sql, values).await.map(drop)
+    }
+
+    async fn delete_device(&mut self, user: UserId, id: DeviceId) -> Result<(), StoreError> {
+        for sql in [
+            "DELETE FROM device WHERE user_id = ? AND id = ?",
+            "DELETE FROM device_cursor WHERE user_id = ? AND device_id = ?",
+        ] {
+            let key: Params = (int(user.0), &id.0[..]).into();
+            self.execute(sql, key).await?;
+        }
+        Ok(())
+    }
+}

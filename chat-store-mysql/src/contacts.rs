@@ -1,0 +1,92 @@
+//! Relations between users.
+
+use async_trait::async_trait;
+use chat_core::model::{Contact, ContactState, Timestamp, UserId};
+use chat_core::store::{ContactStore, ContactTx, StoreError};
+use mysql_async::Row;
+use mysql_async::prelude::Queryable;
+
+use crate::MysqlStore;
+use crate::error::store_error;
+use crate::rows::{self, CONTACT, Code, Columns, int};
+use crate::tx::MysqlTx;
+
+fn one_contact() -> String {
+    format!("SELECT {CONTACT} FROM contact WHERE owner_id = ? AND peer_id = ?")
+}
+
+#[async_trait]
+impl ContactStore for MysqlStore {
+    async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let key = (int(owner.0), int(peer.0));
+            rows::one(
+                conn.exec_first(one_contact(), key).await.map_err(store_error)?,
+                rows::contact,
+            )
+        };
+        self.connections.within(work).await
+    }
+
+    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
+        let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ? ORDER BY peer_id");
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            rows::all(
+                conn.exec(sql, (int(owner.0),)).await.map_err(store_error)?,
+                rows::contact,
+            )
+        };
+        self.connections.within(work).await
+    }
+
+    async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
+        let sql = "SELECT peer_id FROM contact WHERE owner_id = ? AND state = ? ORDER BY peer_id";
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let those = (int(owner.0), ContactState::Friend.code());
+            let found: Vec<Row> = conn.exec(sql, those).await.map_err(store_error)?;
+            rows::all(found, Columns::user)
+        };
+        self.connections.within(work).await
+    }
+}
+
+#[async_trait]
+impl ContactTx for MysqlTx<'_> {
+    async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
+        self.ledger.lock_contacts()?;
+        let sql =
+            "INSERT INTO pair_lock (low_id, high_id) VALUES (?, ?) ON DUPLICATE KEY UPDATE low_id = VALUES(low_id)";
+        self.execute(sql, (int(a.min(b).0), int(a.max(b).0))).await?;
+        let one = self.first(&one_contact(), (int(a.0), int(b.0))).await?;
+        let other = self.first(&one_contact(), (int(b.0), int(a.0))).await?;
+        Ok((rows::one(one, rows::contact)?, rows::one(other, rows::contact)?))
+    }
+
+    async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
+        let sql = format!("REPLACE INTO contact ({CONTACT}) VALUES (?, ?, ?, ?, ?, ?)");
+        let values = (
+            int(contact.owner.0),
+            int(contact.peer.0),
+            contact.state.code(),
+            contact.blocked,
+            &contact.note,
+            contact.since.0,
+        );
+        self.execute(&sql, values).await.map(drop)
+    }
+
+    async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError> {
+        let sql = "DELETE FROM contact WHERE owner_id = ? AND peer_id = ?";
+        self.execute(sql, (int(owner.0), int(peer.0))).await.map(drop)
+    }
+
+    async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ? AND state = ? AND since >= ?";
+        let those = (int(owner.0), ContactState::Requested.code(), since.0);
+        let count = rows::one(self.first(sql, those).await?, Columns::get)?;
+        Ok(count.unwrap_or_default())
+    }
+}

@@ -1,0 +1,349 @@
+//! Conversations and their members.
+
+use async_trait::async_trait;
+use chat_core::model::{
+    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, MemberState, Role, Seq, UserId,
+};
+use chat_core::store::{ConversationStore, ConversationTx, Head, NewConversation, StoreError};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Params, Row, params};
+
+use crate::MysqlStore;
+use crate::batch::{KEYS_AT_ONCE, integers, joined};
+use crate::error::store_error;
+use crate::heads::heads;
+use crate::rows::{self, CONVERSATION, Code, Columns, MEMBER, int};
+use crate::tx::MysqlTx;
+
+const OF_KIND: &str = "SELECT id FROM conversation WHERE low_id = ? AND high_id = ? AND kind = ?";
+
+fn one_conversation() -> String {
+    format!(
+        "SELECT {CONVERSATION} FROM conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id
+         WHERE c.id = ?"
+    )
+}
+
+fn kind_key(kind: &ConversationKind) -> Params {
+    let (kind, low, high) = rows::kind_columns(kind);
+    (low, high, kind).into()
+}
+
+fn id(columns: &mut Columns) -> Result<ConversationId, StoreError> {
+    columns.unsigned().map(ConversationId)
+}
+
+pub(crate) fn one_member() -> String {
+    format!("SELECT {MEMBER} FROM place AS m WHERE m.conversation_id = ? AND m.user_id = ?")
+}
+
+#[async_trait]
+impl ConversationStore for MysqlStore {
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let row = conn.exec_first(one_conversation(), (int(id.0),)).await;
+            rows::one(row.map_err(store_error)?, rows::conversation)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let row = conn.exec_first(OF_KIND, kind_key(kind)).await.map_err(store_error)?;
+            rows::one(row, id)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
+        let sql = "SELECT conversation_id FROM group_profile WHERE open_key = ?";
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            rows::one(conn.exec_first(sql, (key.as_bytes(),)).await.map_err(store_error)?, id)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
+        let sql = format!(
+            "SELECT {CONVERSATION} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
+             WHERE NOT g.unlisted AND g.open_key >= ? AND (? IS NULL OR g.open_key < ?)
+             ORDER BY g.open_key LIMIT ?"
+        );
+        let end = rows::prefix_end(prefix);
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let range = (prefix.as_bytes(), end.as_deref(), end.as_deref(), limit);
+            rows::all(conn.exec(sql, range).await.map_err(store_error)?, rows::conversation)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            heads(&mut conn, user, device, None).await
+        };
+        self.connections.within(work).await
+    }
+
+    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            Ok(heads(&mut conn, user, device, Some(id)).await?.pop())
+        };
+        self.connections.within(work).await
+    }
+
+    async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let row = conn.exec_first(one_member(), (int(id.0), int(user.0))).await;
+            rows::one(row.map_err(store_error)?, rows::member)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        let sql = format!(
+            "SELECT {MEMBER} FROM place AS m WHERE m.conversation_id = ? AND m.user_id > ? AND m.state <> ?
+             ORDER BY m.user_id LIMIT ?"
+        );
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let range = (int(id.0), int(after.0), MemberState::Left.code(), limit);
+            rows::all(conn.exec(sql, range).await.map_err(store_error)?, rows::member)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let mut found = Vec::new();
+            for ids in rows::distinct(ids).chunks(KEYS_AT_ONCE) {
+                let ids = integers(ids.iter().map(|id| int(id.0)));
+                let sql = format!("SELECT id, last_seq, members_version FROM conversation WHERE id IN ({ids})");
+                let rows: Vec<Row> = conn.query(sql).await.map_err(store_error)?;
+                found.extend(rows::all(rows, |columns| {
+                    Ok((id(columns)?, columns.seq()?, columns.seq()?))
+                })?);
+            }
+            Ok(found)
+        };
+        self.connections.within(work).await
+    }
+}
+
+#[async_trait]
+impl ConversationTx for MysqlTx<'_> {
+    async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
+        if let Some(group) = &new.group
+            && self.group_taken(ConversationId(0), group).await?
+        {
+            return Ok(None);
+        }
+        let sql =
+            "INSERT INTO conversation (kind, low_id, high_id, last_seq, message_count, members_version, last_time,
+                                             member_count, closed)
+                   VALUES (?, ?, ?, 0, 0, 0, ?, 0, FALSE)";
+        let (kind, low, high) = rows::kind_columns(&new.kind);
+        let Some(id) = self.insert(sql, (kind, low, high, new.created.0)).await? else {
+            return Ok(None);
+        };
+        let id = ConversationId(id);
+        if let Some(group) = &new.group
+            && !self.put_group(id, group, false).await?
+        {
+            // Another transaction took the name since we looked.
+            self.execute("DELETE FROM conversation WHERE id = ?", (int(id.0),))
+                .await?;
+            return Ok(None);
+        }
+        let row = Conversation {
+            id,
+            kind: new.kind,
+            group: new.group,
+            last_seq: Seq::ZERO,
+            message_count: 0,
+            members_version: Seq::ZERO,
+            last_time: new.created,
+            member_count: 0,
+            closed: false,
+        };
+        self.ledger.created(&row);
+        self.rows.insert(id, row);
+        Ok(Some(id))
+    }
+
+    async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        rows::one(self.first(OF_KIND, kind_key(kind)).await?, id)
+    }
+
+    async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        if self.ledger.lock_conversation(id)? {
+            return Ok(self.rows.get(&id).cloned());
+        }
+        // The profile changes under the same lock, so one statement may lock and read both.
+        let sql = format!("{} FOR UPDATE", one_conversation());
+        let row = self.first(&sql, (int(id.0),)).await?;
+        let Some(row) = rows::one(row, rows::conversation)? else {
+            return Ok(None);
+        };
+        self.ledger.locked(&row);
+        self.rows.insert(id, row.clone());
+        Ok(Some(row))
+    }
+
+    async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
+        let id = conversation.id;
+        let stored = self.rows.get(&id);
+        let changed = stored.is_some_and(|row| row.group != conversation.group || row.closed != conversation.closed);
+        if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
+            if !conversation.closed && self.group_taken(id, group).await? {
+                return Ok(false);
+            }
+            self.ledger.update(conversation)?;
+            if !self.put_group(id, group, conversation.closed).await? {
+                return Ok(false);
+            }
+        } else {
+            self.ledger.update(conversation)?;
+        }
+        let sql = "UPDATE conversation SET last_seq = ?, message_count = ?, members_version = ?, last_time = ?,
+                       member_count = ?, closed = ?
+                   WHERE id = ?";
+        let values = (
+            int(conversation.last_seq.0),
+            int(conversation.message_count),
+            int(conversation.members_version.0),
+            conversation.last_time.0,
+            conversation.member_count,
+            conversation.closed,
+            int(id.0),
+        );
+        self.execute(sql, values).await?;
+        if let Some(row) = self.rows.get_mut(&id) {
+            let kind = row.kind.clone();
+            *row = Conversation {
+                kind,
+                ..conversation.clone()
+            };
+        }
+        Ok(true)
+    }
+
+    async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        let mut found = Vec::new();
+        for users in rows::distinct(users).chunks(KEYS_AT_ONCE) {
+            let users = integers(users.iter().map(|user| int(user.0)));
+            let id = int(id.0);
+            let sql =
+                format!("SELECT {MEMBER} FROM place AS m WHERE m.conversation_id = {id} AND m.user_id IN ({users})");
+            found.extend(rows::all(self.rows_of_text(sql).await?, rows::member)?);
+        }
+        Ok(found)
+    }
+
+    async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
+        let sql = format!(
+            "SELECT {MEMBER} FROM place AS m WHERE m.conversation_id = ? AND m.state = ? AND m.rank_code >= ?
+             ORDER BY m.user_id"
+        );
+        let wanted = (int(id.0), MemberState::Active.code(), role.code());
+        rows::all(self.rows(&sql, wanted).await?, rows::member)
+    }
+
+    async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
+        let sql = "INSERT INTO place (conversation_id, user_id, state, rank_code, first_seq, until_seq, muted_until,
+                                      delivered_seq, read_seq)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   ON DUPLICATE KEY UPDATE state = VALUES(state), rank_code = VALUES(rank_code),
+                       first_seq = VALUES(first_seq), until_seq = VALUES(until_seq), muted_until = VALUES(muted_until),
+                       delivered_seq = GREATEST(delivered_seq, VALUES(delivered_seq)),
+                       read_seq = GREATEST(read_seq, VALUES(read_seq))";
+        let values = (
+            int(member.conversation.0),
+            int(member.user.0),
+            member.state.code(),
+            member.role.code(),
+            int(member.first_seq.0),
+            member.until_seq.map(|seq| int(seq.0)),
+            member.muted_until.0,
+            int(member.delivered_seq.0),
+            int(member.read_seq.0),
+        );
+        self.execute(sql, values).await.map(drop)
+    }
+
+    async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError> {
+        let mut reads = reads.to_vec();
+        reads.sort_unstable();
+        for reads in reads.chunks(KEYS_AT_ONCE) {
+            let place = |(user, seq): &(UserId, Seq)| format!("WHEN {} THEN {}", int(user.0), int(seq.0));
+            let places = joined(last_of_each(reads).map(place), " ");
+            let users = integers(last_of_each(reads).map(|(user, _)| int(user.0)));
+            let (id, active) = (int(id.0), MemberState::Active.code());
+            let sql = format!(
+                "UPDATE place SET read_seq = GREATEST(read_seq, CASE user_id {places} ELSE 0 END)
+                 WHERE conversation_id = {id} AND state = {active} AND user_id IN ({users})"
+            );
+            self.rows_of_text(sql).await?;
+        }
+        Ok(())
+    }
+
+    async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM place AS m JOIN group_profile AS g USING (conversation_id)
+                   WHERE m.user_id = ? AND m.state = ? AND g.open_key IS NOT NULL";
+        let those = (int(user.0), MemberState::Active.code());
+        let count = rows::one(self.first(sql, those).await?, Columns::get)?;
+        Ok(count.unwrap_or_default())
+    }
+}
+
+/// Of each user the greatest place, of places in ascending order.
+fn last_of_each(reads: &[(UserId, Seq)]) -> impl Iterator<Item = &(UserId, Seq)> {
+    reads.chunk_by(|a, b| a.0 == b.0).filter_map(<[_]>::last)
+}
+
+impl MysqlTx<'_> {
+    /// Whether another open group than `id` has this key or skeleton.
+    async fn group_taken(&mut self, id: ConversationId, group: &GroupProfile) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM group_profile WHERE open_key = ? AND conversation_id <> ?)
+                       OR EXISTS (SELECT 1 FROM group_profile WHERE open_skeleton = ? AND conversation_id <> ?)";
+        let id = int(id.0);
+        let those = (group.key.as_bytes(), id, group.skeleton.as_bytes(), id);
+        let taken = rows::one(self.first(sql, those).await?, Columns::get)?;
+        Ok(taken.unwrap_or_default())
+    }
+
+    /// Writes a profile; `false` if its key or skeleton is taken.
+    async fn put_group(&mut self, id: ConversationId, group: &GroupProfile, closed: bool) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO group_profile (conversation_id, name, name_key, skeleton, description, join_policy,
+                                              history_visible, unlisted, open_key, open_skeleton)
+                   VALUES (:id, :name, :key, :skeleton, :description, :join_policy, :history_visible, :unlisted,
+                           :open_key, :open_skeleton)";
+        let update = "UPDATE group_profile SET name = :name, name_key = :key, skeleton = :skeleton,
+                          description = :description, join_policy = :join_policy, history_visible = :history_visible,
+                          unlisted = :unlisted, open_key = :open_key, open_skeleton = :open_skeleton
+                      WHERE conversation_id = :id";
+        let values = params! {
+            "id" => int(id.0),
+            "name" => group.name.as_bytes(),
+            "key" => group.key.as_bytes(),
+            "skeleton" => group.skeleton.as_bytes(),
+            "description" => &group.description,
+            "join_policy" => group.join_policy.code(),
+            "history_visible" => group.history_visible,
+            "unlisted" => group.unlisted,
+            "open_key" => (!closed).then_some(group.key.as_bytes()),
+            "open_skeleton" => (!closed).then_some(group.skeleton.as_bytes()),
+        };
+        let is_new = !self.rows.contains_key(&id);
+        let done = self.insert(if is_new { sql } else { update }, values).await?;
+        Ok(done.is_some())
+    }
+}

@@ -1,0 +1,145 @@
+//! How far devices have got and users have read.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
+use chat_core::store::{CursorStore, StoreError};
+
+use crate::MysqlStore;
+use crate::batch::{KEYS_AT_ONCE, hex, joined};
+use crate::rows::{self, Columns, int};
+use crate::store::Job;
+use crate::tx::MysqlTx;
+
+/// A device of a user acknowledged a conversation up to here.
+pub(crate) type Acked = (UserId, DeviceId, ConversationId, Seq);
+/// A user read a conversation up to here.
+pub(crate) type Read = (UserId, ConversationId, Seq);
+
+#[async_trait]
+impl CursorStore for MysqlStore {
+    async fn advance_cursors(&self, moves: &[Acked]) -> Result<(), StoreError> {
+        self.run(Job::Cursors(moves.to_vec())).await
+    }
+
+    async fn advance_reads(&self, moves: &[Read]) -> Result<(), StoreError> {
+        self.run(Job::Reads(moves.to_vec())).await
+    }
+}
+
+/// Of each key the greatest place.
+fn greatest<K: Ord>(places: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, Seq> {
+    let mut greatest = BTreeMap::new();
+    for (key, seq) in places {
+        let held = greatest.entry(key).or_insert(seq);
+        *held = seq.max(*held);
+    }
+    greatest
+}
+
+impl MysqlTx<'_> {
+    pub(crate) async fn advance_cursors(&mut self, moves: &[Acked]) -> Result<(), StoreError> {
+        // In order, so that two of these do not wait for each other.
+        for moves in rows::distinct(moves).chunks(KEYS_AT_ONCE) {
+            let moves = self.of_known_devices(moves).await?;
+            let places: Vec<Read> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
+            let readable = self.readable(&places).await?;
+            let moves = moves.into_iter().filter(|(user, _, id, seq)| {
+                let last = readable.get(&(*user, *id));
+                last.is_some_and(|last| seq <= last)
+            });
+            let cursors = greatest(moves.map(|(user, device, id, seq)| ((user, device, id), seq)));
+            if cursors.is_empty() {
+                continue;
+            }
+            let row = |(&(user, device, id), &seq): (&(UserId, DeviceId, ConversationId), &Seq)| {
+                format!("({},{},{},{})", int(user.0), hex(&device.0), int(id.0), int(seq.0))
+            };
+            let rows = joined(cursors.iter().map(row), ",");
+            self.rows_of_text(format!(
+                "INSERT INTO device_cursor (user_id, device_id, conversation_id, seq) VALUES {rows}
+                 ON DUPLICATE KEY UPDATE seq = GREATEST(seq, VALUES(seq))"
+            ))
+            .await?;
+            let delivered = greatest(cursors.into_iter().map(|((user, _, id), seq)| ((id, user), seq)));
+            self.raise("delivered_seq", &delivered).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn advance_reads(&mut self, moves: &[Read]) -> Result<(), StoreError> {
+        for moves in rows::distinct(moves).chunks(KEYS_AT_ONCE) {
+            let readable = self.readable(moves).await?;
+            let moves = moves.iter().filter(|(user, id, seq)| {
+                let last = readable.get(&(*user, *id));
+                last.is_some_and(|last| seq <= last)
+            });
+            let reads = greatest(moves.map(|&(user, id, seq)| ((id, user), seq)));
+            self.raise("read_seq", &reads).await?;
+        }
+        Ok(())
+    }
+
+    /// Those of devices that exist; they stay until this transaction ends.
+    async fn of_known_devices(&mut self, moves: &[Acked]) -> Result<Vec<Acked>, StoreError> {
+        let mut devices: Vec<(UserId, DeviceId)> = moves.iter().map(|(user, device, ..)| (*user, *device)).collect();
+        devices.dedup();
+        let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
+        let keys = joined(devices.iter().map(key), " OR ");
+        let sql = format!("SELECT user_id, id FROM device WHERE {keys} LOCK IN SHARE MODE");
+        let known = rows::all(self.rows_of_text(sql).await?, |columns| {
+            Ok((columns.user()?, DeviceId(columns.bytes()?)))
+        })?;
+        let known: std::collections::BTreeSet<_> = known.into_iter().collect();
+        let moves = moves
+            .iter()
+            .filter(|(user, device, ..)| known.contains(&(*user, *device)));
+        Ok(moves.copied().collect())
+    }
+
+    /// Up to where each user may read each conversation, of those who may.
+    async fn readable(&mut self, moves: &[Read]) -> Result<BTreeMap<(UserId, ConversationId), Seq>, StoreError> {
+        let mut places: Vec<(ConversationId, UserId)> = moves.iter().map(|(user, id, _)| (*id, *user)).collect();
+        places.sort_unstable();
+        places.dedup();
+        if places.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let key = |(id, user): &(ConversationId, UserId)| {
+            format!("(m.conversation_id = {} AND m.user_id = {})", int(id.0), int(user.0))
+        };
+        let keys = joined(places.iter().map(key), " OR ");
+        let sql = format!(
+            "SELECT m.user_id, m.conversation_id, LEAST(c.last_seq, IFNULL(m.until_seq, c.last_seq))
+             FROM place AS m JOIN conversation AS c ON c.id = m.conversation_id
+             WHERE m.first_seq > 0 AND ({keys})"
+        );
+        let found = rows::all(self.rows_of_text(sql).await?, |columns: &mut Columns| {
+            Ok(((columns.user()?, ConversationId(columns.unsigned()?)), columns.seq()?))
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// Moves a mark of these places up, never down.
+    async fn raise(&mut self, mark: &str, to: &BTreeMap<(ConversationId, UserId), Seq>) -> Result<(), StoreError> {
+        if to.is_empty() {
+            return Ok(());
+        }
+        let row = |((id, user), seq): (&(ConversationId, UserId), &Seq)| {
+            format!(
+                "SELECT {} AS id, {} AS user, {} AS seq",
+                int(id.0),
+                int(user.0),
+                int(seq.0)
+            )
+        };
+        let rows = joined(to.iter().map(row), " UNION ALL ");
+        self.rows_of_text(format!(
+            "UPDATE place AS m JOIN ({rows}) AS new ON m.conversation_id = new.id AND m.user_id = new.user
+             SET m.{mark} = new.seq WHERE m.{mark} < new.seq"
+        ))
+        .await
+        .map(drop)
+    }
+}

@@ -1,0 +1,112 @@
+//! The database's errors in the port's words.
+
+use chat_core::store::StoreError;
+use mysql_async::Error;
+use thiserror::Error;
+
+/// Why a store could not be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL is not one of a database. The URL itself is not repeated: it may hold a password.
+    #[error("the database's URL is wrong ({0}); write mysql://USER:PASSWORD@HOST:PORT/DATABASE")]
+    Url(String),
+    /// The database cannot be reached, or refuses us.
+    #[error("cannot connect to the database; check that it runs, its address, and the user's password and rights")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database would lose what it acknowledged, or show what it may still lose.
+    #[error(
+        "the database is not set up to keep what it acknowledges: {}; change its settings, or allow it with \
+         allow_unsafe_durability if messages may be lost",
+        .0.join("; ")
+    )]
+    UnsafeSettings(Vec<String>),
+    /// A later release of this program wrote it.
+    #[error(
+        "the database was written by a newer release (schema {found}, this program knows {known}); run that release"
+    )]
+    NewerSchema {
+        /// The database's schema.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
+    /// It lacks tables, and this was not to make them.
+    #[error("the database has schema {found}, this program needs {known}; run the migration first")]
+    OlderSchema {
+        /// The database's schema.
+        found: u32,
+        /// What this program needs.
+        known: u32,
+    },
+    /// A migration that was applied is not the one that this program has.
+    #[error("migration {version} in the database is not the one of this program")]
+    ChangedMigration {
+        /// The migration's number.
+        version: u32,
+    },
+    /// Another process migrates, and does not end.
+    #[error("another process has been migrating the database for too long; look what it waits for")]
+    MigrationLocked,
+    /// Anything else.
+    #[error("the database cannot be prepared")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl OpenError {
+    pub(crate) fn other(error: Error) -> Self {
+        match error {
+            Error::Io(_) | Error::Driver(_) => Self::Connect(error.into()),
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+/// A number that the server gives an error. MySQL and MariaDB agree on those named here.
+pub(crate) const DUPLICATE: u16 = 1062;
+
+/// Deadlock, lock wait timeout, changed record: the transaction is to be rolled back and run again. After a lock wait timeout
+/// the server by default undoes only the statement; going on would commit the rest.
+const CONFLICTS: [u16; 3] = [1213, 1205, 1020];
+
+/// Shutting down, too many connections, read-only, interrupted, killed: later, perhaps.
+const UNAVAILABLE: [u16; 14] = [
+    1040, 1042, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1290, 1317, 1836, 1927,
+];
+
+/// Disk, table or temporary files full.
+const FULL: [u16; 4] = [1021, 1026, 1114, 3675];
+
+/// Whether running the unit again may help.
+pub(crate) fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::Server(server) if CONFLICTS.contains(&server.code))
+}
+
+pub(crate) fn is_duplicate(error: &Error) -> bool {
+    matches!(error, Error::Server(server) if server.code == DUPLICATE)
+}
+
+/// Sorts by what the caller can do about it.
+pub(crate) fn store_error(error: Error) -> StoreError {
+    match &error {
+        Error::Io(_) | Error::Driver(_) => StoreError::unavailable(error),
+        Error::Server(server) if FULL.contains(&server.code) => StoreError::Full(error.into()),
+        Error::Server(server) if UNAVAILABLE.contains(&server.code) || is_conflict(&error) => {
+            StoreError::unavailable(error)
+        }
+        Error::Server(server) => {
+            StoreError::Corrupt(format!("the database refuses with {} ({})", server.code, server.state))
+        }
+        other => StoreError::Corrupt(other.to_string()),
+    }
+}
+
+/// The answer of a store that was closed.
+pub(crate) fn closed() -> StoreError {
+    StoreError::unavailable("the store was closed")
+}
+
+/// The answer when time is up.
+pub(crate) fn late() -> StoreError {
+    StoreError::unavailable("the database did not answer in time")
+}

@@ -1,0 +1,310 @@
+//! The logs.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Page, PageFrom, Seq, UserId};
+use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
+use mysql_async::prelude::Queryable;
+use mysql_async::{IsolationLevel, Row, TxOpts, Value};
+
+use crate::MysqlStore;
+use crate::batch::{KEYS_AT_ONCE, chunk, hex, integers, joined, places};
+use crate::conversations::one_member;
+use crate::error::store_error;
+use crate::rows::{self, Columns, EVENT, EVENT_COLUMNS, event_values, int};
+use crate::tx::MysqlTx;
+
+/// Events that one statement may read while it is not known how large they are: as many as fit in the bytes asked for at the
+/// usual size, and the rest by further statements.
+const EVENTS_AT_ONCE: u32 = 500;
+
+fn sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
+    let key = |(sender, id): &(UserId, ClientMessageId)| {
+        format!("(sender_id = {} AND client_message_id = {})", int(sender.0), hex(&id.0))
+    };
+    let keys = joined(ids.iter().map(key), " OR ");
+    format!("SELECT {EVENT} FROM event WHERE {keys}")
+}
+
+fn sent(columns: &mut Columns) -> Result<SentEvent, StoreError> {
+    let event = rows::event(columns)?;
+    let Some(client_message_id) = event.client_message_id else {
+        return Err(StoreError::Corrupt(
+            "an event was found by an id that it does not have".to_owned(),
+        ));
+    };
+    Ok(SentEvent {
+        sender: event.sender,
+        client_message_id,
+        event,
+    })
+}
+
+fn at_sql(conversation: ConversationId, seqs: &[Seq]) -> String {
+    let seqs = integers(seqs.iter().map(|seq| int(seq.0)));
+    let id = int(conversation.0);
+    format!("SELECT {EVENT} FROM event WHERE conversation_id = {id} AND seq IN ({seqs})")
+}
+
+/// What of a conversation may be read, and how.
+struct Range {
+    conversation: ConversationId,
+    first: Seq,
+    last: Seq,
+    max_events: u32,
+    max_bytes: u32,
+}
+
+/// Events of `range` from its beginning, or from its end backwards, as many as fit.
+async fn fitting(conn: &mut impl Queryable, range: &Range, backwards: bool) -> Result<Vec<Event>, StoreError> {
+    let order = if backwards { "DESC" } else { "ASC" };
+    // The bytes are counted here, not there: a page is read by one statement.
+    let sql = format!(
+        "SELECT {EVENT} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ? ORDER BY seq {order} LIMIT ?"
+    );
+    let (mut first, mut last) = (range.first, range.last);
+    let mut events: Vec<Event> = Vec::new();
+    let mut bytes = 0;
+    while first <= last && events.len() < range.max_events as usize {
+        let limit = (range.max_events - events.len() as u32).min(EVENTS_AT_ONCE);
+        let bounds = (int(range.conversation.0), int(first.0), int(last.0), limit);
+        let rows: Vec<Row> = conn.exec(sql.as_str(), bounds).await.map_err(store_error)?;
+        let is_last = rows.len() < limit as usize;
+        for event in rows::all(rows, rows::event)? {
+            bytes += event.body.len() as u64;
+            if !events.is_empty() && bytes > u64::from(range.max_bytes) {
+                return Ok(in_order(events, backwards));
+            }
+            if backwards {
+                last = event.seq.previous();
+            } else {
+                first = event.seq.next();
+            }
+            events.push(event);
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(in_order(events, backwards))
+}
+
+fn in_order(mut events: Vec<Event>, backwards: bool) -> Vec<Event> {
+    if backwards {
+        events.reverse();
+    }
+    events
+}
+
+async fn events_for(
+    conn: &mut impl Queryable,
+    reader: UserId,
+    conversation: ConversationId,
+    page: Page,
+) -> Result<Option<EventPage>, StoreError> {
+    let id = int(conversation.0);
+    let row = conn
+        .exec_first(one_member(), (id, int(reader.0)))
+        .await
+        .map_err(store_error)?;
+    let Some(member) = rows::one(row, rows::member)?.filter(|member| member.first_seq > Seq::ZERO) else {
+        return Ok(None);
+    };
+    let sql = "SELECT last_seq FROM conversation WHERE id = ?";
+    let row = conn.exec_first(sql, (id,)).await.map_err(store_error)?;
+    let last_seq = rows::one(row, Columns::seq)?.unwrap_or(Seq::ZERO);
+    let mut range = Range {
+        conversation,
+        first: member.first_seq,
+        last: last_seq.min(member.until_seq.unwrap_or(last_seq)),
+        max_events: page.max_events,
+        max_bytes: page.max_bytes,
+    };
+    let backwards = match page.from {
+        PageFrom::After(seq) => {
+            range.first = range.first.max(Seq(seq.0.saturating_add(1)));
+            false
+        }
+        PageFrom::Before(seq) => {
+            range.last = range.last.min(seq.previous());
+            true
+        }
+        PageFrom::Newest => true,
+    };
+    let events = fitting(conn, &range, backwards).await?;
+    // There are no holes, so what is left can be told from the ends.
+    let more = match (events.first(), events.last()) {
+        (Some(first), Some(_)) if backwards => first.seq > range.first,
+        (Some(_), Some(last)) => last.seq < range.last,
+        _ => range.first <= range.last,
+    };
+    Ok(Some(EventPage {
+        events,
+        more,
+        member,
+        last_seq,
+    }))
+}
+
+#[async_trait]
+impl MessageStore for MysqlStore {
+    async fn events_for(
+        &self,
+        reader: UserId,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Option<EventPage>, StoreError> {
+        let mut snapshot = TxOpts::default();
+        snapshot
+            .with_consistent_snapshot(true)
+            .with_isolation_level(IsolationLevel::RepeatableRead)
+            .with_readonly(true);
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let mut tx = conn.start_transaction(snapshot).await.map_err(store_error)?;
+            let page = events_for(&mut tx, reader, conversation, page).await?;
+            tx.rollback().await.map_err(store_error)?;
+            Ok(page)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn events(
+        &self,
+        conversation: ConversationId,
+        first: Seq,
+        last: Seq,
+        max_events: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let range = Range {
+            conversation,
+            first,
+            last,
+            max_events,
+            max_bytes: u32::MAX,
+        };
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            fitting(&mut *conn, &range, false).await
+        };
+        self.connections.within(work).await
+    }
+
+    async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let mut found = Vec::new();
+            for seqs in rows::distinct(seqs).chunks(KEYS_AT_ONCE) {
+                let rows = conn.query(at_sql(conversation, seqs)).await.map_err(store_error)?;
+                found.extend(rows::all(rows, rows::event)?);
+            }
+            Ok(found)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
+        let ids: Vec<_> = rows::distinct(ids).into_iter().map(|id| (sender, id)).collect();
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let mut found = Vec::new();
+            for ids in ids.chunks(KEYS_AT_ONCE) {
+                let rows = conn.query(sent_sql(ids)).await.map_err(store_error)?;
+                found.extend(rows::all(rows, sent)?);
+            }
+            Ok(found)
+        };
+        self.connections.within(work).await
+    }
+}
+
+#[async_trait]
+impl MessageTx for MysqlTx<'_> {
+    async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
+        let mut found = Vec::new();
+        for ids in rows::distinct(ids).chunks(KEYS_AT_ONCE) {
+            found.extend(rows::all(self.rows_of_text(sent_sql(ids)).await?, sent)?);
+        }
+        Ok(found)
+    }
+
+    async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        let mut found = Vec::new();
+        for seqs in rows::distinct(seqs).chunks(KEYS_AT_ONCE) {
+            found.extend(rows::all(
+                self.rows_of_text(at_sql(conversation, seqs)).await?,
+                rows::event,
+            )?);
+        }
+        Ok(found)
+    }
+
+    async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        self.ledger.append(events)?;
+        let mut left = events;
+        while !left.is_empty() {
+            let (now, later) = left.split_at(chunk(left.len()));
+            let sql = format!(
+                "INSERT INTO event ({EVENT}) VALUES {}",
+                places(now.len(), EVENT_COLUMNS)
+            );
+            let values: Vec<Value> = now.iter().flat_map(event_values).collect();
+            self.execute(&sql, values).await?;
+            left = later;
+        }
+        Ok(())
+    }
+
+    async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {
+        let sql = "UPDATE event SET edited_seq = ? WHERE conversation_id = ? AND seq = ?";
+        let found = self
+            .execute(sql, (int(edit.0), int(conversation.0), int(target.0)))
+            .await?;
+        exists(found, conversation, target)
+    }
+
+    async fn erase(
+        &mut self,
+        conversation: ConversationId,
+        target: Seq,
+        recall: Seq,
+        tombstone: Bytes,
+        edit_tombstone: Bytes,
+    ) -> Result<(), StoreError> {
+        let (id, seq) = (int(conversation.0), int(target.0));
+        let message = "UPDATE event SET recalled_seq = ?, body = ? WHERE conversation_id = ? AND seq = ?";
+        let found = self.execute(message, (int(recall.0), &tombstone[..], id, seq)).await?;
+        exists(found, conversation, target)?;
+        let edits = "UPDATE event SET body = ? WHERE conversation_id = ? AND target = ? AND kind = ?";
+        self.execute(edits, (&edit_tombstone[..], id, seq, EventKind::Edit as u8))
+            .await?;
+        let mentions = "DELETE FROM mention WHERE conversation_id = ? AND seq = ?";
+        self.execute(mentions, (id, seq)).await.map(drop)
+    }
+
+    async fn put_mentions(
+        &mut self,
+        conversation: ConversationId,
+        seq: Seq,
+        users: &[UserId],
+    ) -> Result<(), StoreError> {
+        for users in rows::distinct(users).chunks(KEYS_AT_ONCE) {
+            let row = |user: &UserId| format!("({},{},{})", int(conversation.0), int(user.0), int(seq.0));
+            let rows = joined(users.iter().map(row), ",");
+            let sql = format!(
+                "INSERT INTO mention (conversation_id, user_id, seq) VALUES {rows} ON DUPLICATE KEY UPDATE seq = VALUES(seq)"
+            );
+            self.rows_of_text(sql).await?;
+        }
+        Ok(())
+    }
+}
+
+fn exists(found: u64, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {
+    if found == 0 {
+        return Err(StoreError::Corrupt(format!(
+            "conversation {conversation} has no event {seq}"
+        )));
+    }
+    Ok(())
+}

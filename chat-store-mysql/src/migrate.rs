@@ -1,0 +1,136 @@
+//! Brings a database to this program's schema.
+
+use chat_core::model::StoreEpoch;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use sha2::{Digest, Sha256};
+
+use crate::OpenError;
+
+/// In order, numbered from 1, never edited once released.
+const MIGRATIONS: [(&str, &str); 1] = [("001_init", include_str!("../migrations/001_init.sql"))];
+
+/// The newest schema that this program knows.
+const KNOWN: u32 = MIGRATIONS.len() as u32;
+
+/// Longest wait for another process that migrates, in seconds.
+const LOCK_WAIT: u32 = 60;
+
+/// What a prepared database tells.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    pub(crate) epoch: StoreEpoch,
+}
+
+/// Applies what is missing, or refuses if `migrate` is not set. One process at a time: the others wait.
+pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, OpenError> {
+    // The name of the lock is the server's, not the database's.
+    let lock = "SELECT GET_LOCK(CONCAT('chat.migrate.', DATABASE()), ?)";
+    let got: Option<Option<i64>> = conn.exec_first(lock, (LOCK_WAIT,)).await.map_err(OpenError::other)?;
+    if got.flatten() != Some(1) {
+        return Err(OpenError::MigrationLocked);
+    }
+    // The lock ends with the connection, should something fail here.
+    let found = applied(conn).await?;
+    if found < KNOWN && !migrate {
+        return Err(OpenError::OlderSchema { found, known: KNOWN });
+    }
+    for (version, (name, sql)) in (1..).zip(MIGRATIONS) {
+        if version > found {
+            apply(conn, version, name, sql).await?;
+        } else {
+            check(conn, version, sql).await?;
+        }
+    }
+    let epoch = epoch(conn).await?;
+    let release = "DO RELEASE_LOCK(CONCAT('chat.migrate.', DATABASE()))";
+    conn.query_drop(release).await.map_err(OpenError::other)?;
+    Ok(Schema { epoch })
+}
+
+/// How many migrations the database has.
+async fn applied(conn: &mut Conn) -> Result<u32, OpenError> {
+    conn.query_drop(
+        "CREATE TABLE IF NOT EXISTS migration (
+             version  INT UNSIGNED NOT NULL PRIMARY KEY,
+             name     VARBINARY(64) NOT NULL,
+             checksum BINARY(32)    NOT NULL
+         ) ENGINE = InnoDB",
+    )
+    .await
+    .map_err(OpenError::other)?;
+    let newest = conn.query_first("SELECT IFNULL(MAX(version), 0) FROM migration");
+    let found: u32 = newest.await.map_err(OpenError::other)?.unwrap_or_default();
+    if found > KNOWN {
+        return Err(OpenError::NewerSchema { found, known: KNOWN });
+    }
+    Ok(found)
+}
+
+fn checksum(sql: &str) -> [u8; 32] {
+    Sha256::digest(sql.as_bytes()).into()
+}
+
+async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError> {
+    let stored = conn.exec_first("SELECT checksum FROM migration WHERE version = ?", (version,));
+    let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::other)?;
+    if stored.as_deref() == Some(&checksum(sql)[..]) {
+        Ok(())
+    } else {
+        Err(OpenError::ChangedMigration { version })
+    }
+}
+
+/// There are no transactions around changes of a schema, so the statements of a migration can be run again.
+async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
+    for statement in statements(sql) {
+        conn.query_drop(statement).await.map_err(OpenError::other)?;
+    }
+    let record = "INSERT INTO migration (version, name, checksum) VALUES (?, ?, ?)";
+    conn.exec_drop(record, (version, name, &checksum(sql)[..]))
+        .await
+        .map_err(OpenError::other)?;
+    tracing::info!(migration = name, "applied a migration");
+    Ok(())
+}
+
+/// The statements of a file, without its comments. Ours hold no semicolons and no dashes within strings.
+fn statements(sql: &str) -> Vec<String> {
+    let code = |line: &str| line.split("--").next().unwrap_or_default().to_owned();
+    let text = sql.lines().map(code).collect::<Vec<_>>().join("\n");
+    let statements = text.split(';').map(str::trim).filter(|statement| !statement.is_empty());
+    statements.map(str::to_owned).collect()
+}
+
+/// Names the history; made once.
+async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
+    let fresh = StoreEpoch::random();
+    conn.exec_drop(
+        "INSERT IGNORE INTO meta (name, value) VALUES ('epoch', ?)",
+        (&fresh.0[..],),
+    )
+    .await
+    .map_err(OpenError::other)?;
+    let stored = conn.query_first("SELECT value FROM meta WHERE name = 'epoch'");
+    let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::other)?;
+    let bytes = stored.and_then(|bytes| bytes.try_into().ok());
+    bytes
+        .map(StoreEpoch)
+        .ok_or_else(|| OpenError::Other("the store's epoch is unreadable".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_cut_apart() {
+        let found = statements("-- a; b\nCREATE x ( -- c;\n  y\n);\n\nDROP z;\n");
+        assert_eq!(found, ["CREATE x ( \n  y\n)", "DROP z"]);
+        assert!(MIGRATIONS.iter().all(|(_, sql)| {
+            statements(sql)
+                .iter()
+                .all(|text| text.starts_with("CREATE TABLE IF NOT EXISTS"))
+        }));
+    }
+}

@@ -1,0 +1,186 @@
+//! The store, and how it runs units of work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chat_core::model::StoreEpoch;
+use chat_core::store::{Store, StoreError, TxError, Unit, run_contained};
+use mysql_async::{Conn, Opts, TxOpts};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::connections::Connections;
+use crate::cursors::{Acked, Read};
+use crate::error::{OpenError, closed, is_conflict, late, store_error};
+use crate::migrate::{self, Schema};
+use crate::options::{self, Options};
+use crate::settings::Server;
+use crate::tx::MysqlTx;
+
+/// Pauses before a unit that another transaction was in the way of runs again: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// A [`Store`] in a MySQL or MariaDB database. See the [crate] for how it works. Any number of processes may use one database.
+#[derive(Debug)]
+pub struct MysqlStore {
+    pub(crate) connections: Arc<Connections>,
+    epoch: StoreEpoch,
+}
+
+impl MysqlStore {
+    /// Connects, checks the server's settings and the schema, and brings the schema up to date.
+    ///
+    /// The URL is `mysql://user:password@host:port/database`; the database must exist. With the feature `tls`,
+    /// `?require_ssl=true` demands TLS with a certificate of a public authority; `&verify_ca=false` takes any.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
+        let driver = options::driver(url, &options, false)?;
+        let mut conn = connect(driver, options.deadline).await?;
+        let server = Server::ask(&mut conn).await?;
+        if !server.unsafe_settings.is_empty() {
+            if !options.allow_unsafe_durability {
+                return Err(OpenError::UnsafeSettings(server.unsafe_settings));
+            }
+            tracing::warn!(
+                settings = server.unsafe_settings.join("; "),
+                "the database may lose or take back what it acknowledged"
+            );
+        }
+        let Schema { epoch } = migrate::prepare(&mut conn, options.migrate).await?;
+        conn.disconnect().await.map_err(OpenError::other)?;
+        let driver = options::driver(url, &options, server.is_mariadb)?;
+        Ok(Self {
+            connections: Arc::new(Connections::new(driver, &options)),
+            epoch,
+        })
+    }
+}
+
+impl MysqlStore {
+    /// Runs a job in a task of its own: whoever stops waiting does not cut off a commit.
+    pub(crate) async fn run(&self, job: Job) -> Result<(), StoreError> {
+        let connections = Arc::clone(&self.connections);
+        let task = tokio::spawn(async move { connections.run(job).await });
+        task.await
+            .unwrap_or_else(|_| Err(StoreError::unavailable("the runtime stops")))
+    }
+}
+
+async fn connect(driver: Opts, patience: Duration) -> Result<Conn, OpenError> {
+    match tokio::time::timeout(patience, Conn::new(driver)).await {
+        Ok(connected) => connected.map_err(|error| OpenError::Connect(error.into())),
+        Err(_) => Err(OpenError::Connect("it does not answer".into())),
+    }
+}
+
+/// What is done in a transaction.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Unit(Box<dyn Unit>),
+    Cursors(Vec<Acked>),
+    Reads(Vec<Read>),
+}
+
+impl Job {
+    async fn work(&mut self, tx: &mut MysqlTx<'_>) -> Result<(), TxError> {
+        match self {
+            Self::Unit(unit) => run_contained(&mut **unit, tx).await,
+            Self::Cursors(moves) => Ok(tx.advance_cursors(moves).await?),
+            Self::Reads(moves) => Ok(tx.advance_reads(moves).await?),
+        }
+    }
+}
+
+/// How one run of a job ended.
+enum Attempt {
+    Ended(Result<(), StoreError>),
+    /// Nothing was written; another transaction was in the way.
+    Conflict(StoreError),
+}
+
+impl Connections {
+    /// Runs a job, again if another transaction is in its way, until its time is up.
+    async fn run(&self, mut job: Job) -> Result<(), StoreError> {
+        let deadline = self.deadline();
+        let mut pause = PAUSES.0;
+        loop {
+            let conflict = match timeout_at(deadline, self.attempt(&mut job)).await {
+                Err(_) => return Err(late()),
+                Ok(Attempt::Ended(result)) => return result,
+                Ok(Attempt::Conflict(error)) => error,
+            };
+            if Instant::now() + pause >= deadline {
+                return Err(conflict);
+            }
+            // Not in step with the other one.
+            let random = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
+            sleep(pause * random / 256 + PAUSES.0).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn attempt(&self, job: &mut Job) -> Attempt {
+        let mut lease = match self.lease(&self.writes).await {
+            Ok(lease) => lease,
+            Err(error) => return Attempt::Ended(Err(error)),
+        };
+        let tx = match lease.start_transaction(TxOpts::default()).await {
+            Ok(tx) => tx,
+            Err(error) => return Attempt::Ended(Err(store_error(error))),
+        };
+        let mut tx = MysqlTx::new(tx);
+        let worked = job.work(&mut tx).await;
+        let MysqlTx {
+            tx,
+            ledger,
+            is_in_conflict,
+            ..
+        } = tx;
+        let error = match worked {
+            Ok(()) => match ledger.check() {
+                Ok(()) => return committed(tx.commit().await),
+                Err(error) => error,
+            },
+            Err(TxError::Abort) => StoreError::Refused,
+            Err(TxError::Store(error)) => error,
+        };
+        if let Err(failed) = tx.rollback().await {
+            // The connection is closed then, and with it the transaction ends.
+            tracing::debug!(error = &failed as &dyn std::error::Error, "could not roll back");
+        }
+        if is_in_conflict {
+            Attempt::Conflict(error)
+        } else {
+            Attempt::Ended(Err(error))
+        }
+    }
+}
+
+/// A commit that was refused did not happen; one without an answer may have.
+fn committed(result: mysql_async::Result<()>) -> Attempt {
+    match result {
+        Ok(()) => Attempt::Ended(Ok(())),
+        Err(error) if is_conflict(&error) => Attempt::Conflict(store_error(error)),
+        Err(error) => Attempt::Ended(Err(StoreError::unavailable(error))),
+    }
+}
+
+#[async_trait]
+impl Store for MysqlStore {
+    async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
+        self.run(Job::Unit(unit)).await
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        if self.connections.is_closed() {
+            return Err(closed());
+        }
+        Ok(self.epoch)
+    }
+
+    async fn close(&self) {
+        self.connections.close().await;
+    }
+}

@@ -1,0 +1,98 @@
+//! A unit of work's view of the database.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+
+use chat_core::model::{Conversation, ConversationId};
+use chat_core::store::{Ledger, StoreError};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Error, Params, Row, Transaction};
+
+use crate::error::{is_conflict, store_error};
+
+/// An open transaction.
+pub(crate) struct MysqlTx<'a> {
+    pub(crate) tx: Transaction<'a>,
+    pub(crate) ledger: Ledger,
+    /// Rows of locked conversations, as they are stored now.
+    pub(crate) rows: BTreeMap<ConversationId, Conversation>,
+    /// Another transaction was in the way: this one is to be rolled back and run again.
+    pub(crate) is_in_conflict: bool,
+}
+
+impl<'a> MysqlTx<'a> {
+    pub(crate) fn new(tx: Transaction<'a>) -> Self {
+        Self {
+            tx,
+            ledger: Ledger::default(),
+            rows: BTreeMap::new(),
+            is_in_conflict: false,
+        }
+    }
+
+    /// Remembers conflicts.
+    pub(crate) fn failed(&mut self, error: Error) -> StoreError {
+        self.is_in_conflict |= is_conflict(&error);
+        store_error(error)
+    }
+
+    /// Runs one statement; says how many rows it found.
+    pub(crate) async fn execute(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<u64, StoreError> {
+        let done = match self.tx.exec_iter(sql, params).await {
+            Ok(result) => {
+                let rows = result.affected_rows();
+                result.drop_result().await.map(|()| rows)
+            }
+            Err(error) => Err(error),
+        };
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// As [`execute`](Self::execute), for an INSERT: the id it made, or `None` if something of it was taken. Then the statement did
+    /// nothing, and the transaction goes on.
+    pub(crate) async fn insert(
+        &mut self,
+        sql: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<Option<u64>, StoreError> {
+        let done = match self.tx.exec_iter(sql, params).await {
+            Ok(result) => {
+                let id = result.last_insert_id();
+                result.drop_result().await.map(|()| Some(id.unwrap_or_default()))
+            }
+            Err(error) if crate::error::is_duplicate(&error) => Ok(None),
+            Err(error) => Err(error),
+        };
+        done.map_err(|error| self.failed(error))
+    }
+
+    pub(crate) async fn first(
+        &mut self,
+        sql: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<Option<Row>, StoreError> {
+        let params = params.into();
+        let found = self.tx.exec_first(sql, params).await;
+        found.map_err(|error| self.failed(error))
+    }
+
+    pub(crate) async fn rows(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<Vec<Row>, StoreError> {
+        let params = params.into();
+        let found = self.tx.exec(sql, params).await;
+        found.map_err(|error| self.failed(error))
+    }
+
+    /// Rows of a statement whose text differs each time, and is not worth preparing.
+    pub(crate) async fn rows_of_text(&mut self, sql: String) -> Result<Vec<Row>, StoreError> {
+        let found = self.tx.query(sql).await;
+        found.map_err(|error| self.failed(error))
+    }
+}
+
+impl Debug for MysqlTx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MysqlTx")
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,24 @@
+//! The MySQL store keeps the contract of stores, on a real MariaDB.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use chat_harness::services::MariaDb;
+use chat_store_mysql::{MysqlStore, Options};
+
+/// One server for all tests, a database for each.
+static SERVER: LazyLock<Arc<MariaDb>> = LazyLock::new(|| Arc::new(MariaDb::start(&[]).unwrap()));
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+async fn fresh() -> (MysqlStore, ()) {
+    let name = format!("chat_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let create = format!("CREATE DATABASE {name}");
+    let server = tokio::task::spawn_blocking(|| Arc::clone(&SERVER)).await.unwrap();
+    server.sql(&create).unwrap();
+    let store = MysqlStore::open(&server.url(&name), Options::default()).await.unwrap();
+    (store, ())
+}
+
+chat_core::store_conformance!(fresh());

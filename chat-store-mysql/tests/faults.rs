@@ -1,0 +1,260 @@
+//! What a database does to those who depend on it: settings that lose data, locks that are not let go, deaths, freezes; and what
+//! callers do who stop waiting.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_core::model::{Seq, UserId};
+use chat_core::store::{AccountStore, CursorStore, MessageStore, Store, StoreError};
+use chat_core::testkit::store::{Draft, World, act, append, new_account};
+use chat_harness::services::MariaDb;
+use chat_store_mysql::{MysqlStore, OpenError, Options};
+
+/// Nothing takes so long; what waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server with an empty database.
+fn server(options: &[&str]) -> (MariaDb, String) {
+    let server = MariaDb::start(options).unwrap();
+    server.sql("CREATE DATABASE chat").unwrap();
+    let url = server.url("chat");
+    (server, url)
+}
+
+async fn world(url: &str) -> (World, Arc<MysqlStore>) {
+    let store = Arc::new(MysqlStore::open(url, Options::default()).await.unwrap());
+    (World::new(store.clone()).await, store)
+}
+
+#[tokio::test]
+async fn unsafe_settings_are_refused_or_allowed_expressly() {
+    let (server, url) = server(&["--skip-log-bin", "--innodb-flush-log-at-trx-commit=2"]);
+    let refused = MysqlStore::open(&url, Options::default()).await.unwrap_err();
+    let said = refused.to_string();
+    assert!(
+        said.contains("innodb_flush_log_at_trx_commit is 2") && said.contains("log_bin is off"),
+        "{said}"
+    );
+    assert_eq!(server.sql("SHOW TABLES IN chat").unwrap(), "", "nothing was written");
+    let mut options = Options::default();
+    options.allow_unsafe_durability = true;
+    MysqlStore::open(&url, options).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why() {
+    let (server, url) = server(&[]);
+    let open = async |url: &str| MysqlStore::open(url, Options::default()).await.unwrap_err();
+    let stranger = url.replace("root@", "nobody:hunter2@");
+    let error = open(&stranger).await;
+    assert!(matches!(error, OpenError::Connect(_)), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"));
+    let error = open(&url.replace("/chat", "/elsewhere")).await;
+    assert!(matches!(error, OpenError::Connect(_)), "{error:?}");
+
+    let mut options = Options::default();
+    options.migrate = false;
+    let error = MysqlStore::open(&url, options.clone()).await.unwrap_err();
+    assert!(matches!(error, OpenError::OlderSchema { found: 0, .. }), "{error:?}");
+    // Two at the same time: one migrates, the other waits.
+    let (one, other) = tokio::join!(
+        MysqlStore::open(&url, Options::default()),
+        MysqlStore::open(&url, Options::default())
+    );
+    assert_eq!(
+        one.unwrap().epoch().await.unwrap(),
+        other.unwrap().epoch().await.unwrap()
+    );
+    MysqlStore::open(&url, options).await.unwrap();
+
+    server
+        .sql("UPDATE chat.migration SET checksum = REPEAT('x', 32)")
+        .unwrap();
+    assert!(matches!(open(&url).await, OpenError::ChangedMigration { version: 1 }));
+    server
+        .sql("INSERT INTO chat.migration VALUES (99, 'later', REPEAT('x', 32))")
+        .unwrap();
+    assert!(matches!(open(&url).await, OpenError::NewerSchema { found: 99, .. }));
+    drop(server);
+    assert!(matches!(open(&url).await, OpenError::Connect(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_conversation_holds_up_nobody_else() {
+    let (server, url) = server(&[]);
+    let (world, store) = world(&url).await;
+    // A transaction of somebody else's, who says nothing more. It ends with its connection.
+    let lock = format!(
+        "BEGIN; SELECT * FROM chat.conversation WHERE id = {} FOR UPDATE; SELECT SLEEP(60)",
+        world.group.0
+    );
+    let address = server.address();
+    let mut holder = std::process::Command::new("mariadb")
+        .args(["--no-defaults", "--protocol=tcp", "--user=root", "--execute", &lock])
+        .arg(format!("--host={}", address.ip()))
+        .arg(format!("--port={}", address.port()))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let held = "SELECT COUNT(*) FROM information_schema.innodb_trx";
+    while server.sql(held).unwrap() == "0\n" {
+        tokio::task::yield_now().await;
+    }
+    let stuck: Vec<_> = (0..4)
+        .map(|n| {
+            let (store, group, alice) = (store.clone(), world.group, world.alice);
+            tokio::spawn(async move { append(&*store, group, alice, vec![Draft::message(format!("stuck {n}"))]).await })
+        })
+        .collect();
+    let started = Instant::now();
+    for n in 0..20 {
+        append(&*store, world.direct, world.alice, vec![Draft::message(format!("{n}"))])
+            .await
+            .unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    for stuck in stuck {
+        let answer = tokio::time::timeout(Duration::from_secs(7), stuck)
+            .await
+            .expect("an answer in time")
+            .unwrap();
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    }
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    server.sql("SELECT 1").unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while append(&*store, world.group, world.alice, vec![Draft::message("again")])
+        .await
+        .is_err()
+    {
+        assert!(Instant::now() < deadline, "the lock is never let go");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_dies_or_freezes_is_overcome() {
+    let (mut server, url) = server(&[]);
+    let (world, store) = world(&url).await;
+    let say = async |text: String| append(&*store, world.group, world.alice, vec![Draft::message(text)]).await;
+    let mut acknowledged = 0;
+    for round in 0..3 {
+        for n in 0..10 {
+            say(format!("{round} {n}")).await.unwrap();
+            acknowledged += 1;
+        }
+        if round == 1 {
+            server.process().signal("STOP").unwrap();
+        } else {
+            server.kill();
+        }
+        let started = Instant::now();
+        let answer = say("lost, or not".to_owned()).await;
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        assert!(matches!(
+            store.account(UserId(1)).await,
+            Err(StoreError::Unavailable(_))
+        ));
+        assert!(started.elapsed() < Duration::from_secs(11), "{:?}", started.elapsed());
+        if round == 1 {
+            server.process().signal("CONT").unwrap();
+        } else {
+            server.restart().unwrap();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while say("back".to_owned()).await.is_err() {
+            assert!(Instant::now() < deadline, "it does not come back");
+        }
+        acknowledged += 1;
+    }
+    let events = store.events(world.group, Seq(1), Seq(1000), 1000).await.unwrap();
+    let seqs: Vec<u64> = events.iter().map(|event| event.seq.0).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "no holes");
+    // At most one of doubt for each outage.
+    assert!(
+        (acknowledged..=acknowledged + 3).contains(&seqs.len()),
+        "{acknowledged} {}",
+        seqs.len()
+    );
+}
+
+/// Reads, writes and cursor moves that are dropped at random moments never give their answers to others. `CANCELLATIONS` says how
+/// many; the slow suite asks for more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelled_requests_never_mix_answers() {
+    let many: u32 = std::env::var("CANCELLATIONS").map_or(4000, |text| text.parse().unwrap());
+    const TASKS: u32 = 16;
+    let (_server, url) = server(&[]);
+    let mut options = Options::default();
+    (options.read_connections, options.write_connections) = (4, 4);
+    let store = Arc::new(MysqlStore::open(&url, options).await.unwrap());
+    let world = Arc::new(World::new(store.clone()).await);
+    let mut users = Vec::new();
+    for n in 0..50 {
+        let name = format!("user-{n}");
+        let made = act(&*store, move |tx| {
+            let name = name.clone();
+            Box::pin(async move { Ok(tx.create_account(new_account(&name)).await?.unwrap()) })
+        });
+        users.push(made.await.unwrap());
+    }
+    let users = Arc::new(users);
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let (store, users, world) = (store.clone(), users.clone(), world.clone());
+            tokio::spawn(async move {
+                let (mut answers, mut cancelled) = (0, 0);
+                let mut dice = u64::from(task) + 1;
+                for _ in 0..many / TASKS {
+                    // xorshift: no two tasks do the same
+                    dice ^= dice << 13;
+                    dice ^= dice >> 7;
+                    dice ^= dice << 17;
+                    let n = (dice % 50) as usize;
+                    let patience = Duration::from_micros(dice >> 20 & 0x3fff);
+                    let work = async {
+                        match dice % 4 {
+                            0 => {
+                                let account = store.account(users[n]).await.unwrap().unwrap();
+                                assert_eq!((account.id, account.name), (users[n], format!("user-{n}")));
+                            }
+                            1 => {
+                                let asked: Vec<UserId> = users[n..].iter().take(5).copied().collect();
+                                let mut found: Vec<_> =
+                                    store.accounts(&asked).await.unwrap().iter().map(|a| a.id).collect();
+                                found.sort_unstable();
+                                assert_eq!(found, asked);
+                            }
+                            2 => {
+                                let moves = [(world.bob, world.group, Seq(1))];
+                                store.advance_reads(&moves).await.unwrap();
+                            }
+                            _ => {
+                                let found = store.search_accounts(&format!("user-{n}"), 1).await.unwrap();
+                                assert_eq!(found[0].id, users[n]);
+                            }
+                        }
+                    };
+                    match tokio::time::timeout(patience, work).await {
+                        Ok(()) => answers += 1,
+                        Err(_) => cancelled += 1,
+                    }
+                }
+                (answers, cancelled)
+            })
+        })
+        .collect();
+    let (mut answers, mut cancelled) = (0, 0);
+    for task in tasks {
+        let (a, c) = task.await.expect("no answer was mixed up");
+        answers += a;
+        cancelled += c;
+    }
+    println!("{answers} answers, {cancelled} cancelled, 0 mixed up");
+    assert!(
+        answers > 50 && cancelled > 50,
+        "{answers} answers, {cancelled} cancelled"
+    );
+}

@@ -1,0 +1,135 @@
+//! [`MariaDb`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Guarded, on_free_port};
+
+/// A MariaDB server with an empty database directory. It keeps a binary log and writes everything to the disk before it answers.
+/// Dropping it kills the server and deletes the directory.
+#[derive(Debug)]
+pub struct MariaDb {
+    process: Guarded,
+    address: SocketAddr,
+    options: Vec<String>,
+    directory: TempDir,
+}
+
+impl MariaDb {
+    /// Starts a server, with these options beside the usual ones (`--name=value`).
+    ///
+    /// # Errors
+    /// MariaDB is not installed (Debian: `mariadb-server`), or cannot be started.
+    pub fn start(options: &[&str]) -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let user = current_user()?;
+        let installed = Command::new("mariadb-install-db")
+            .args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ])
+            .arg(format!("--datadir={}", directory.path().join("data").display()))
+            .arg(format!("--user={user}"))
+            .output()?;
+        if !installed.status.success() {
+            let said = String::from_utf8_lossy(&installed.stderr).into_owned();
+            return Err(io::Error::other(format!("mariadb-install-db failed: {said}")));
+        }
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let (process, address) = on_free_port(|address| Ok((launch(directory.path(), address, &options)?, address)))?;
+        Ok(Self {
+            process,
+            address,
+            options,
+            directory,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a database of this name, for the administrator, who has no password.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("mysql://root@{}/{database}", self.address)
+    }
+
+    /// Runs statements as the administrator; what they print, columns separated by tabs.
+    ///
+    /// # Errors
+    /// One of them failed.
+    pub fn sql(&self, statements: &str) -> io::Result<String> {
+        let output = Command::new("mariadb")
+            .args([
+                "--no-defaults",
+                "--protocol=tcp",
+                "--user=root",
+                "--batch",
+                "--skip-column-names",
+            ])
+            .arg(format!("--host={}", self.address.ip()))
+            .arg(format!("--port={}", self.address.port()))
+            .args(["--execute", statements])
+            .output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        String::from_utf8(output.stdout).map_err(io::Error::other)
+    }
+
+    /// The running process, for signals.
+    #[must_use]
+    pub const fn process(&self) -> &Guarded {
+        &self.process
+    }
+
+    /// Kills the server, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Kills the server if it runs, and starts it again on the same data and port.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.process.kill();
+        self.process = launch(self.directory.path(), self.address, &self.options)?;
+        Ok(())
+    }
+}
+
+fn launch(directory: &Path, address: SocketAddr, options: &[String]) -> io::Result<Guarded> {
+    let mut arguments = vec![
+        "--no-defaults".to_owned(),
+        format!("--datadir={}", directory.join("data").display()),
+        format!("--socket={}", directory.join("socket").display()),
+        format!("--pid-file={}", directory.join("pid").display()),
+        format!("--bind-address={}", address.ip()),
+        format!("--port={}", address.port()),
+        format!("--user={}", current_user()?),
+        "--log-bin=binlog".to_owned(),
+        "--sync-binlog=1".to_owned(),
+        "--innodb-flush-log-at-trx-commit=1".to_owned(),
+        "--innodb-buffer-pool-size=64M".to_owned(),
+        "--innodb-log-file-size=48M".to_owned(),
+        "--max-connections=500".to_owned(),
+        "--skip-name-resolve".to_owned(),
+    ];
+    arguments.extend_from_slice(options);
+    Guarded::start("mariadbd", &arguments, "ready for connections")
+}
+
+/// MariaDB wants to be told that it may run as this user, should that be root.
+fn current_user() -> io::Result<String> {
+    let output = Command::new("id").arg("-un").output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,32 @@
+//! Real servers for tests: MariaDB and Redis, each with its own directory and port.
+
+mod guard;
+mod mariadb;
+mod redis;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+pub use guard::Guarded;
+pub use mariadb::MariaDb;
+pub use redis::Redis;
+
+/// A loopback address that nobody listens on at the moment. Another process may take it before it is used: who gets it tries
+/// again with another one.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// Attempts to start a service, each on another port.
+const ATTEMPTS: u32 = 3;
+
+/// Starts a service on a free port.
+fn on_free_port<T>(mut start: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    let mut attempt = 1;
+    loop {
+        match start(free_address()?) {
+            Err(_) if attempt < ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! [`Redis`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Guarded, on_free_port};
+
+/// A Redis server that keeps nothing on the disk. Dropping it kills the server.
+#[derive(Debug)]
+pub struct Redis {
+    process: Guarded,
+    address: SocketAddr,
+    options: Vec<String>,
+    directory: TempDir,
+}
+
+impl Redis {
+    /// Starts a server, with these options beside the usual ones (`["--maxmemory", "1mb"]`).
+    ///
+    /// # Errors
+    /// Redis is not installed (Debian: `redis-server`), or cannot be started.
+    pub fn start(options: &[&str]) -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let (process, address) = on_free_port(|address| Ok((launch(&directory, address, &options)?, address)))?;
+        Ok(Self {
+            process,
+            address,
+            options,
+            directory,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+
+    /// Runs one command; what it prints.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn command(&self, words: &[&str]) -> io::Result<String> {
+        let output = Command::new("redis-cli")
+            .args([
+                "-h",
+                &self.address.ip().to_string(),
+                "-p",
+                &self.address.port().to_string(),
+            ])
+            .args(words)
+            .output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        String::from_utf8(output.stdout).map_err(io::Error::other)
+    }
+
+    /// The running process, for signals.
+    #[must_use]
+    pub const fn process(&self) -> &Guarded {
+        &self.process
+    }
+
+    /// Kills the server, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Kills the server if it runs, and starts an empty one on the same port.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.process.kill();
+        self.process = launch(&self.directory, self.address, &self.options)?;
+        Ok(())
+    }
+}
+
+fn launch(directory: &TempDir, address: SocketAddr, options: &[String]) -> io::Result<Guarded> {
+    let port = address.port().to_string();
+    let ip = address.ip().to_string();
+    let directory = directory.path().to_string_lossy().into_owned();
+    let usual = [
+        "--bind",
+        &ip,
+        "--port",
+        &port,
+        "--dir",
+        &directory,
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ];
+    let arguments: Vec<&str> = usual.into_iter().chain(options.iter().map(String::as_str)).collect();
+    Guarded::start("redis-server", &arguments, "Ready to accept connections")
+}
