@@ -1,0 +1,134 @@
+//! Commands that have an answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bb8_redis::bb8::{ManageConnection, Pool};
+use bb8_redis::redis::aio::{ConnectionLike, MultiplexedConnection};
+use bb8_redis::redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
+};
+
+use crate::Options;
+
+/// Connections for commands. Each carries many at once, so the second is for the time when the first one dies.
+const CONNECTIONS: u32 = 2;
+
+/// Sends commands. A connection that broke is replaced by the next command.
+pub(crate) struct Commands {
+    pub(crate) client: Client,
+    pub(crate) options: Options,
+    pool: Pool<Manager>,
+}
+
+impl fmt::Debug for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's address may hold a password.
+        f.debug_struct("Commands")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Commands {
+    pub(crate) fn new(client: Client, options: Options) -> Self {
+        let manager = Manager {
+            client: client.clone(),
+            config: config(&options),
+        };
+        let pool = Pool::builder()
+            .max_size(CONNECTIONS)
+            .connection_timeout(options.connect_timeout)
+            .test_on_check_out(false)
+            .build_unchecked(manager);
+        Self { client, options, pool }
+    }
+
+    /// A key or channel of ours.
+    pub(crate) fn key(&self, name: impl fmt::Display) -> String {
+        format!("{}{name}", self.options.prefix)
+    }
+
+    pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        let mut connection = self.connection().await?;
+        let answer = connection.inner.req_packed_command(command).await;
+        connection.note(&answer);
+        T::from_redis_value(answer?).map_err(RedisError::from)
+    }
+
+    /// All of these in one round trip.
+    pub(crate) async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
+        let mut connection = self.connection().await?;
+        let answer = commands.query_async(&mut connection.inner).await;
+        connection.note(&answer);
+        answer
+    }
+
+    /// A copy: the pool is free for others while the command is on its way.
+    async fn connection(&self) -> RedisResult<Pooled> {
+        let pooled = self.pool.get().await;
+        let pooled = pooled.map_err(|_| RedisError::from((ErrorKind::Io, "no connection to Redis")))?;
+        Ok(pooled.clone())
+    }
+}
+
+pub(crate) fn config(options: &Options) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(options.connect_timeout))
+        .set_response_timeout(Some(options.response_timeout))
+}
+
+/// Makes connections with time limits, and knows which of them broke; the manager that comes with the pool does neither.
+struct Manager {
+    client: Client,
+    config: AsyncConnectionConfig,
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Manager")
+    }
+}
+
+#[derive(Clone)]
+struct Pooled {
+    inner: MultiplexedConnection,
+    is_broken: Arc<AtomicBool>,
+}
+
+impl Pooled {
+    /// A connection that gave no answer is not used again: the answer may come yet.
+    fn note<T>(&self, answer: &RedisResult<T>) {
+        if let Err(error) = answer
+            && (error.is_io_error() || error.is_timeout() || error.is_connection_dropped())
+        {
+            self.is_broken.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = RedisError;
+
+    async fn connect(&self) -> Result<Pooled, RedisError> {
+        let inner = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.config)
+            .await?;
+        Ok(Pooled {
+            inner,
+            is_broken: Arc::default(),
+        })
+    }
+
+    async fn is_valid(&self, connection: &mut Pooled) -> Result<(), RedisError> {
+        let _: Value = Cmd::new().arg("PING").query_async(&mut connection.inner).await?;
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Pooled) -> bool {
+        connection.is_broken.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,220 @@
+//! [`RedisPresence`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bb8_redis::redis::{Cmd, Pipeline, RedisError};
+use chat_core::cluster::{ClusterError, Presence};
+use chat_core::model::{DeviceId, NodeId, PresenceState, UserId};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::commands::Commands;
+use crate::hex;
+
+/// Time after which Redis forgets what was claimed for a user whom nobody claims any more. Nodes claim anew every half minute or so.
+const FORGET: Duration = Duration::from_secs(24 * 3600);
+/// Users asked for by one round trip.
+const USERS_AT_ONCE: usize = 200;
+/// Devices that a user can have here; what is beyond is not ours.
+const DEVICES: usize = 256;
+
+/// Deletes a device's claim if it is this node's: KEYS[1] is the user's hash, ARGV the device and what the claim begins with.
+const CLEAR: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1])
+if held and string.sub(held, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 0";
+
+/// A [`Presence`] in Redis. A claim counts while its node's lease lives: when a node dies, all that it claimed is void together, once
+/// the lease has run out.
+#[derive(Debug)]
+pub struct RedisPresence {
+    commands: Arc<Commands>,
+    leases: Arc<Leases>,
+    task: JoinHandle<()>,
+}
+
+/// Nodes of this process whose leases are renewed.
+#[derive(Debug, Default)]
+struct Leases {
+    nodes: Mutex<BTreeSet<NodeId>>,
+    added: Notify,
+}
+
+impl Leases {
+    fn nodes(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RedisPresence {
+    pub(crate) fn new(commands: Arc<Commands>) -> Self {
+        let leases = Arc::new(Leases::default());
+        let task = tokio::spawn(renew(Arc::clone(&commands), Arc::clone(&leases)));
+        Self { commands, leases, task }
+    }
+
+    fn user_key(&self, user: UserId) -> String {
+        self.commands.key(format_args!("presence:{user}"))
+    }
+}
+
+impl Drop for RedisPresence {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lease(commands: &Commands, node: NodeId) -> Cmd {
+    let milliseconds = u64::try_from(commands.options.lease.as_millis()).unwrap_or(u64::MAX);
+    let key = alive_key(commands, node);
+    Cmd::new().arg("SET").arg(key).arg(1).arg("PX").arg(milliseconds).take()
+}
+
+fn alive_key(commands: &Commands, node: NodeId) -> String {
+    commands.key(format_args!("alive:{}", hex::encode(&node.0)))
+}
+
+async fn renew(commands: Arc<Commands>, leases: Arc<Leases>) {
+    loop {
+        let mut renewals = Pipeline::new();
+        for node in leases.nodes().iter() {
+            renewals.add_command(lease(&commands, *node)).ignore();
+        }
+        if renewals.cmd_iter().next().is_none() {
+            leases.added.notified().await;
+            continue;
+        }
+        if let Err(error) = commands.pipeline::<()>(&renewals).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "leases were not renewed");
+        }
+        sleep(commands.options.renewal).await;
+    }
+}
+
+const fn state_code(state: PresenceState) -> u8 {
+    match state {
+        PresenceState::Offline => 0,
+        PresenceState::Idle => 1,
+        PresenceState::Online => 2,
+    }
+}
+
+/// `NODE STATE`.
+fn claim_text(node: NodeId, state: PresenceState) -> String {
+    format!("{} {}", hex::encode(&node.0), state_code(state))
+}
+
+fn read_claim(text: &[u8]) -> Option<(NodeId, PresenceState)> {
+    let (node, state) = (text.get(..32)?, text.get(32..)?);
+    let state = match state {
+        b" 1" => PresenceState::Idle,
+        b" 2" => PresenceState::Online,
+        _ => return None,
+    };
+    Some((NodeId(hex::decode(node)?), state))
+}
+
+fn unavailable(error: RedisError) -> ClusterError {
+    ClusterError(error.into())
+}
+
+#[async_trait]
+impl Presence for RedisPresence {
+    async fn set(
+        &self,
+        node: NodeId,
+        user: UserId,
+        device: DeviceId,
+        state: PresenceState,
+    ) -> Result<(), ClusterError> {
+        if self.leases.nodes().insert(node) {
+            self.leases.added.notify_one();
+        }
+        let key = self.user_key(user);
+        let mut claim = Pipeline::new();
+        claim.atomic().add_command(lease(&self.commands, node)).ignore();
+        claim
+            .cmd("HSET")
+            .arg(&key)
+            .arg(hex::encode(&device.0))
+            .arg(claim_text(node, state))
+            .ignore();
+        claim.cmd("EXPIRE").arg(&key).arg(FORGET.as_secs()).ignore();
+        self.commands.pipeline::<()>(&claim).await.map_err(unavailable)
+    }
+
+    async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError> {
+        let clear = Cmd::new()
+            .arg("EVAL")
+            .arg(CLEAR)
+            .arg(1)
+            .arg(self.user_key(user))
+            .arg(hex::encode(&device.0))
+            .arg(hex::encode(&node.0))
+            .take();
+        let _: u64 = self.commands.query(&clear).await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
+        let mut claims = Vec::new();
+        for users in users.chunks(USERS_AT_ONCE) {
+            let mut all = Pipeline::new();
+            for user in users {
+                all.cmd("HGETALL").arg(self.user_key(*user));
+            }
+            let found: Vec<BTreeMap<Vec<u8>, Vec<u8>>> = self.commands.pipeline(&all).await.map_err(unavailable)?;
+            for (user, devices) in users.iter().zip(found) {
+                let devices = devices.iter().take(DEVICES).filter_map(|(device, claim)| {
+                    let (node, state) = read_claim(claim)?;
+                    Some((*user, DeviceId(hex::decode(device)?), node, state))
+                });
+                claims.extend(devices);
+            }
+        }
+        let alive = self.alive(claims.iter().map(|claim| claim.2).collect()).await?;
+        claims.retain(|claim| alive.contains(&claim.2));
+        Ok(claims)
+    }
+}
+
+impl RedisPresence {
+    /// Those of these nodes whose lease lives.
+    async fn alive(&self, nodes: BTreeSet<NodeId>) -> Result<BTreeSet<NodeId>, ClusterError> {
+        if nodes.is_empty() {
+            return Ok(nodes);
+        }
+        let mut leases = Cmd::new();
+        leases.arg("MGET");
+        for node in &nodes {
+            leases.arg(alive_key(&self.commands, *node));
+        }
+        let held: Vec<Option<Vec<u8>>> = self.commands.query(&leases).await.map_err(unavailable)?;
+        Ok(nodes
+            .into_iter()
+            .zip(held)
+            .filter_map(|(node, held)| held.map(|_| node))
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_read_back_and_nothing_else_does() {
+        let node = NodeId([7; 16]);
+        for state in [PresenceState::Idle, PresenceState::Online] {
+            assert_eq!(read_claim(claim_text(node, state).as_bytes()), Some((node, state)));
+        }
+        let offline = claim_text(node, PresenceState::Offline);
+        let short = &claim_text(node, PresenceState::Online)[1..];
+        for text in ["", "x", &offline, short, &format!("{} 2 ", hex::encode(&node.0))] {
+            assert_eq!(read_claim(text.as_bytes()), None, "{text}");
+        }
+    }
+}

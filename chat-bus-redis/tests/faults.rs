@@ -1,0 +1,266 @@
+//! What Redis does to those who listen to it: dies, freezes, drops them, forgets, lies; and what a dead node leaves behind.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chat_bus_redis::{Options, RedisBackend, RedisBus};
+use chat_core::bus::{Delivery, MessageBus, Subscriber, Topic};
+use chat_core::cluster::{Discovery, NodeInfo, Presence};
+use chat_core::model::{ConversationId, DeviceId, NodeId, PresenceState, UserId};
+use chat_harness::services::Redis;
+use tokio::time::timeout;
+
+/// Nothing takes so long; what waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ROOM: Topic = Topic::Conversation(ConversationId(7));
+
+fn open(redis: &Redis) -> RedisBackend {
+    RedisBackend::open(&redis.url(), Options::default()).unwrap()
+}
+
+async fn hears(subscriber: &mut Box<dyn Subscriber>, wanted: &Delivery) {
+    let waited = async { while subscriber.next().await.expect("the bus is open") != *wanted {} };
+    timeout(PATIENCE, waited)
+        .await
+        .unwrap_or_else(|_| panic!("{wanted:?} is never heard"));
+}
+
+/// Publishes until it is taken.
+async fn insist(bus: &RedisBus, text: &'static str) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = bus.publish(ROOM, Bytes::from_static(text.as_bytes())).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn envelope(text: &'static str) -> Delivery {
+    Delivery::Envelope(ROOM, Bytes::from_static(text.as_bytes()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_way_to_lose_the_connection_ends_in_a_gap_and_hearing_again() {
+    let mut redis = Redis::start(&[]).unwrap();
+    let bus = open(&redis).bus();
+    let mut subscriber = bus.connect().await.unwrap();
+    subscriber.topics().subscribe(ROOM).await.unwrap();
+    insist(&bus, "before").await;
+    hears(&mut subscriber, &envelope("before")).await;
+
+    redis.restart().unwrap();
+    hears(&mut subscriber, &Delivery::Gap).await;
+    insist(&bus, "after a death").await;
+    hears(&mut subscriber, &envelope("after a death")).await;
+
+    for _ in 0..5 {
+        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
+        hears(&mut subscriber, &Delivery::Gap).await;
+    }
+    insist(&bus, "after being dropped").await;
+    hears(&mut subscriber, &envelope("after being dropped")).await;
+
+    redis.process().signal("STOP").unwrap();
+    let started = Instant::now();
+    assert!(bus.publish(ROOM, Bytes::from_static(b"into the void")).await.is_err());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    // Longer than a sign of life may take.
+    let silent = timeout(Duration::from_secs(5), subscriber.next()).await;
+    assert!(silent.is_err(), "{silent:?}");
+    redis.process().signal("CONT").unwrap();
+    hears(&mut subscriber, &Delivery::Gap).await;
+    insist(&bus, "after a freeze").await;
+    hears(&mut subscriber, &envelope("after a freeze")).await;
+
+    bus.close().await;
+    let ended = async { while subscriber.next().await.is_some() {} };
+    timeout(PATIENCE, ended).await.expect("closing ends it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_starts_without_redis_and_finds_it_later() {
+    let mut redis = Redis::start(&[]).unwrap();
+    redis.kill();
+    let backend = open(&redis);
+    let (bus, discovery, presence) = (backend.bus(), backend.discovery(), backend.presence());
+    let mut subscriber = bus.connect().await.unwrap();
+    assert!(subscriber.topics().subscribe(ROOM).await.is_err());
+    assert!(presence.devices(&[UserId(1)]).await.is_err());
+    let me = node(1);
+    let view = discovery.join(me.clone()).await.unwrap();
+    assert_eq!(view.borrow()[..], [node(1)], "it knows itself");
+
+    redis.restart().unwrap();
+    hears(&mut subscriber, &Delivery::Gap).await;
+    insist(&bus, "found").await;
+    hears(&mut subscriber, &envelope("found")).await;
+    let elsewhere = open(&redis).discovery();
+    let mut other = elsewhere.join(node(2)).await.unwrap();
+    let both = other.wait_for(|nodes| nodes.contains(&me));
+    timeout(PATIENCE, both)
+        .await
+        .expect("the claim is made by and by")
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_write_into_redis_is_left_out() {
+    let redis = Redis::start(&[]).unwrap();
+    let backend = open(&redis);
+    let (bus, discovery, presence) = (backend.bus(), backend.discovery(), backend.presence());
+    let mut subscriber = bus.connect().await.unwrap();
+    subscriber.topics().subscribe(ROOM).await.unwrap();
+    let user = UserId(1);
+    let (here, device) = (NodeId([1; 16]), DeviceId([2; 16]));
+    presence.set(here, user, device, PresenceState::Online).await.unwrap();
+    for (field, value) in [
+        ("", ""),
+        ("zz", "zz"),
+        ("00", "11 2"),
+        (&"f".repeat(32), "no node"),
+        (&"f".repeat(32), &"x".repeat(99_999)),
+    ] {
+        redis.command(&["HSET", "chat:presence:1", field, value]).unwrap();
+    }
+    let found = presence.devices(&[user]).await.unwrap();
+    assert_eq!(found, [(user, device, here, PresenceState::Online)]);
+    redis.command(&["SET", "chat:presence:2", "not a hash"]).unwrap();
+    assert!(presence.devices(&[UserId(2)]).await.is_err(), "an error, no panic");
+
+    redis
+        .command(&["SADD", "chat:nodes", "", "x", &"0".repeat(32), &"a".repeat(32)])
+        .unwrap();
+    redis
+        .command(&["SET", &format!("chat:node:{}", "0".repeat(32)), "nonsense"])
+        .unwrap();
+    let view = discovery.join(node(1)).await.unwrap();
+    assert_eq!(view.borrow().to_vec(), [node(1)]);
+
+    // A forged envelope is delivered as it is: whoever gets it does not trust it. One that is too large is not.
+    redis.command(&["PUBLISH", "chat:conversation:7", "forged"]).unwrap();
+    hears(&mut subscriber, &envelope("forged")).await;
+    bus.publish(ROOM, Bytes::from(vec![0; 5 * 1024 * 1024])).await.unwrap();
+    insist(&bus, "after").await;
+    assert_eq!(
+        timeout(PATIENCE, subscriber.next()).await.unwrap(),
+        Some(envelope("after"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_node_claimed_is_void_in_time() {
+    let redis = Redis::start(&[]).unwrap();
+    let (dead, alive) = (open(&redis), open(&redis));
+    let (dying, presence) = (dead.presence(), alive.presence());
+    let (dying_discovery, discovery) = (dead.discovery(), alive.discovery());
+    let users: Vec<UserId> = (1..=100).map(UserId).collect();
+    let device = DeviceId([1; 16]);
+    for user in &users {
+        dying
+            .set(NodeId([9; 16]), *user, device, PresenceState::Online)
+            .await
+            .unwrap();
+    }
+    presence
+        .set(NodeId([1; 16]), users[0], DeviceId([2; 16]), PresenceState::Idle)
+        .await
+        .unwrap();
+    dying_discovery.join(node(9)).await.unwrap();
+    let mut view = discovery.join(node(1)).await.unwrap();
+    assert_eq!(
+        (
+            presence.devices(&users).await.unwrap().len(),
+            view.borrow_and_update().len()
+        ),
+        (101, 2)
+    );
+
+    // Nobody renews any more, as after `kill -9`.
+    let died = Instant::now();
+    drop((dying, dying_discovery));
+    let void = async {
+        while presence.devices(&users).await.unwrap().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+        view.wait_for(|nodes| nodes.len() == 1).await.unwrap();
+    };
+    timeout(Duration::from_secs(15), void).await.expect("within 15 s");
+    assert!(
+        died.elapsed() > Duration::from_secs(5),
+        "a node that is slow for a moment is not dead"
+    );
+    let left = presence.devices(&users).await.unwrap();
+    assert_eq!(
+        left,
+        [(users[0], DeviceId([2; 16]), NodeId([1; 16]), PresenceState::Idle)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flushed_redis_learns_of_the_nodes_again() {
+    let redis = Redis::start(&[]).unwrap();
+    let discovery = open(&redis).discovery();
+    discovery.join(node(1)).await.unwrap();
+    redis.command(&["FLUSHALL"]).unwrap();
+    let elsewhere = open(&redis).discovery();
+    let mut view = elsewhere.join(node(2)).await.unwrap();
+    let seen = view.wait_for(|nodes| nodes.contains(&node(1)));
+    timeout(PATIENCE, seen).await.expect("claimed again").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passwords_users_and_databases_come_from_the_url() {
+    let redis = Redis::start(&["--requirepass", "hunter2"]).unwrap();
+    let with = |login: &str, database: u8| {
+        let url = format!("redis://{login}{}/{database}", redis.address());
+        RedisBackend::open(&url, Options::default()).unwrap()
+    };
+    let set = async |backend: RedisBackend| {
+        let presence = backend.presence();
+        let done = presence
+            .set(NodeId([1; 16]), UserId(1), DeviceId([1; 16]), PresenceState::Online)
+            .await;
+        if let Err(error) = &done {
+            assert!(!format!("{error:?}").contains("hunter2"));
+        }
+        done.is_ok()
+    };
+    assert!(!set(with("", 0)).await);
+    assert!(!set(with(":wrong@", 0)).await);
+    assert!(set(with(":hunter2@", 3)).await);
+    redis
+        .command(&[
+            "-a",
+            "hunter2",
+            "ACL",
+            "SETUSER",
+            "chat",
+            "on",
+            ">secret",
+            "~chat:*",
+            "&chat:*",
+            "+@all",
+            "-@dangerous",
+        ])
+        .unwrap();
+    assert!(set(with("chat:secret@", 3)).await);
+    let keys = redis.command(&["-a", "hunter2", "-n", "3", "DBSIZE"]).unwrap();
+    assert_eq!(keys, "2\n", "a lease and a claim, in the database that was named");
+    let bus = Arc::new(with("chat:secret@", 3).bus());
+    let mut subscriber = bus.connect().await.unwrap();
+    subscriber.topics().subscribe(ROOM).await.unwrap();
+    insist(&bus, "allowed").await;
+    hears(&mut subscriber, &envelope("allowed")).await;
+}
+
+fn node(number: u8) -> NodeInfo {
+    NodeInfo {
+        id: NodeId([number; 16]),
+        incarnation: 1,
+        addresses: vec![format!("sc1://127.0.0.1:{number}")],
+        sessions: 0,
+        draining: false,
+    }
+}
