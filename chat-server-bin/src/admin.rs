@@ -40,7 +40,13 @@ pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
 
 /// Copies the store, beside a running server.
 pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result<(), Failure> {
-    chat_store_sqlite::backup(config.store_dir(), target).await?;
+    let Some(directory) = config.store_dir() else {
+        return Err(Failure::Failed(
+            "this server's store is a database server; copy it with its own tool: mariadb-dump --single-transaction"
+                .to_owned(),
+        ));
+    };
+    chat_store_sqlite::backup(directory, target).await?;
     say(&format!("backed up to {}", target.display()))
 }
 

@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// Lets plain:// listen on other addresses than loopback, without any encryption [env: CHAT_SERVER__ALLOW_PLAIN]
     #[arg(long, global = true)]
     allow_plain: bool,
+    /// Serves from a database that may lose what it acknowledged [env: CHAT_STORE__ALLOW_UNSAFE_DURABILITY]
+    #[arg(long, global = true)]
+    allow_unsafe_durability: bool,
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,chat_core::server=debug
     /// [default: info] [env: CHAT_LOG__LEVEL]
     #[arg(long, value_name = "FILTER", global = true)]
@@ -74,6 +77,10 @@ impl Options {
         }
         if self.allow_plain {
             flags.push(Leaf::flag("--allow-plain", "server", "allow_plain", true));
+        }
+        if self.allow_unsafe_durability {
+            let flag = "--allow-unsafe-durability";
+            flags.push(Leaf::flag(flag, "store", "allow_unsafe_durability", true));
         }
         if let Some(level) = &self.log_level {
             flags.push(Leaf::flag("--log-level", "log", "level", level.as_str()));

@@ -5,17 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chat_bus_redis::RedisBackend;
 use chat_core::auth::{ConnectionLimits, PenaltyOptions, RateLimit};
-use chat_core::engine::{Engine, EngineConfig, SessionPolicy};
+use chat_core::engine::{Engine, EngineBuilder, EngineConfig, SessionPolicy};
 use chat_core::router::OutboxLimits;
 use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{BindError, Server, ServerConfig};
 use chat_core::session;
 use chat_core::store::Store;
 use chat_core::transport::tls::TlsAcceptor;
-use chat_store_sqlite::{Options, SqliteStore};
+use chat_store_mysql::MysqlStore;
+use chat_store_sqlite::SqliteStore;
 
-use crate::config::{Checked, Scheme, Sessions, Settings};
+use crate::config::{Checked, Scheme, Sessions, Settings, StoreUrl};
 use crate::failure::{Failure, chain};
 use crate::limits;
 
@@ -40,7 +42,8 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
 
 /// Opens the configured store, bringing it to this version's layout.
 pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
-    for directory in [config.settings.server.data_dir.as_path(), config.store_dir()] {
+    let data_dir = config.settings.server.data_dir.as_path();
+    for directory in std::iter::once(data_dir).chain(config.store_dir()) {
         // For the owner alone: it holds everybody's messages, and the server's key.
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| {
@@ -50,13 +53,51 @@ pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failu
             ))
         })?;
     }
-    let store = SqliteStore::open(config.store_dir(), Options::default()).await?;
-    Ok(Arc::new(store))
+    Ok(match &config.store {
+        StoreUrl::Sqlite(directory) => {
+            let directory = directory.as_deref().unwrap_or(data_dir);
+            Arc::new(SqliteStore::open(directory, chat_store_sqlite::Options::default()).await?)
+        }
+        StoreUrl::Mysql(url) => {
+            let settings = &config.settings.store;
+            let mut options = chat_store_mysql::Options::default();
+            options.write_connections = settings.connections / 2;
+            options.read_connections = settings.connections - settings.connections / 2;
+            options.allow_unsafe_durability = settings.allow_unsafe_durability;
+            Arc::new(MysqlStore::open(&url.0, options).await?)
+        }
+    })
 }
 
-/// An engine on this store.
+/// An engine on this store, alone: for the operator's commands.
 pub(crate) async fn build_engine(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
-    let builder = Engine::builder(store).config(engine_config(&config.settings));
+    build(Engine::builder(store).config(engine_config(&config.settings))).await
+}
+
+/// An engine on this store, and on the bus, if there is one.
+async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
+    let mut builder = Engine::builder(store).config(engine_config(&config.settings));
+    let bus = &config.settings.bus;
+    if bus.url.is_empty() {
+        if matches!(config.store, StoreUrl::Mysql(_)) {
+            tracing::warn!(
+                "no bus.url: other nodes on the same database learn of messages here only every half minute"
+            );
+        }
+    } else {
+        let mut options = chat_bus_redis::Options::default();
+        options.prefix.clone_from(&bus.prefix);
+        let redis =
+            RedisBackend::open(&bus.url, options).map_err(|error| Failure::config(format!("bus.url: {error}")))?;
+        builder = builder
+            .bus(Arc::new(redis.bus()))
+            .presence(Arc::new(redis.presence()))
+            .discovery(Arc::new(redis.discovery()));
+    }
+    build(builder).await
+}
+
+async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
     builder
         .build()
         .await
@@ -76,7 +117,7 @@ async fn on_store(config: &Checked, store: Arc<dyn Store>) -> Result<Composition
         .as_secs();
     let keys = Arc::new(ServerKeys::new(identity, unix_now)?);
 
-    let engine = build_engine(config, Arc::clone(&store)).await?;
+    let engine = build_node(config, Arc::clone(&store)).await?;
     let mut builder = Server::builder(engine.clone()).config(server_config(&config.settings));
     for listen in &config.listen {
         let address = listen
@@ -96,12 +137,25 @@ async fn on_store(config: &Checked, store: Arc<dyn Store>) -> Result<Composition
             return Err(cannot_bind(&error));
         }
     };
+    engine.advertise(advertised(config, &server));
     Ok(Composition {
         store,
         engine,
         server,
         fingerprint,
     })
+}
+
+/// Where clients reach this node: what is configured, or where it listens.
+fn advertised(config: &Checked, server: &Server) -> Vec<String> {
+    let configured = &config.settings.server.advertise;
+    if !configured.is_empty() {
+        return configured.clone();
+    }
+    let addresses = server.addresses().iter();
+    addresses
+        .map(|(protocol, address)| format!("{protocol}://{address}"))
+        .collect()
 }
 
 fn cannot_bind(error: &BindError) -> Failure {

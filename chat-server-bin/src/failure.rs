@@ -69,6 +69,16 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<chat_store_mysql::OpenError> for Failure {
+    fn from(error: chat_store_mysql::OpenError) -> Self {
+        use chat_store_mysql::OpenError as E;
+        match error {
+            E::Url(_) | E::UnsafeSettings(_) => Self::config(format!("store.url: {}", chain(&error))),
+            _ => Self::Unavailable(chain(&error)),
+        }
+    }
+}
+
 impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Self {
         match error {

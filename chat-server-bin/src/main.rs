@@ -24,6 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Whatever speaks TLS in this process uses this one; nobody installed another before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match perform(&cli) {
         Ok(code) => code,
         Err(failure) => {

@@ -58,6 +58,30 @@ impl ServerProcess {
         Ok(())
     }
 
+    /// Sends it a signal, by name: `STOP`, `CONT`, `TERM`.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .stderr(Stdio::null())
+            .status()?;
+        if sent.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other("the process has ended"))
+        }
+    }
+
+    /// Waits until it has ended by itself; its exit code, if no signal ended it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn wait(&mut self) -> io::Result<Option<i32>> {
+        Ok(self.child.wait()?.code())
+    }
+
     fn launch(
         program: PathBuf,
         data: PathBuf,

@@ -34,6 +34,7 @@ impl Checked {
         let store = settings.store.url.parse().map_err(|error: String| {
             problems.push(origins.problem("store.url", error));
         });
+        check_bus(&settings, &origins, &mut problems);
         check_tls(&settings, &listen, &origins, &mut problems);
         check_accounts(&settings.accounts, &origins, &mut problems);
         check_limits(&settings.limits, &origins, &mut problems);
@@ -60,11 +61,12 @@ impl Checked {
         }
     }
 
-    /// The directory of the embedded store.
-    pub(crate) fn store_dir(&self) -> &Path {
+    /// The directory of the embedded store, if that is what is used.
+    pub(crate) fn store_dir(&self) -> Option<&Path> {
         match &self.store {
-            StoreUrl::Sqlite(Some(directory)) => directory,
-            StoreUrl::Sqlite(None) => &self.settings.server.data_dir,
+            StoreUrl::Sqlite(Some(directory)) => Some(directory),
+            StoreUrl::Sqlite(None) => Some(&self.settings.server.data_dir),
+            StoreUrl::Mysql(_) => None,
         }
     }
 }
@@ -88,6 +90,32 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
         }
     }
     listen
+}
+
+fn check_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
+    if settings.store.connections < 2 {
+        problems.push(origins.problem(
+            "store.connections",
+            "must be at least 2: reads and writes have their own",
+        ));
+    }
+    let bus = &settings.bus;
+    if !bus.url.is_empty()
+        && !["redis://", "rediss://"]
+            .iter()
+            .any(|scheme| bus.url.starts_with(scheme))
+    {
+        // Not shown: what stands here may hold a password.
+        problems.push(origins.problem(
+            "bus.url",
+            "is no URL of a bus; write \"redis://USER:PASSWORD@HOST:PORT/DATABASE\"",
+        ));
+    }
+    if !bus.url.is_empty() && !settings.store.url.starts_with("m") {
+        let text =
+            "is of no use with the embedded store, which one node has for itself; set store.url to \"mysql://…\"";
+        problems.push(origins.problem("bus.url", text));
+    }
 }
 
 fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems: &mut Vec<Problem>) {

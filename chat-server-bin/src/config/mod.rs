@@ -135,5 +135,6 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
 pub(crate) fn show(settings: &Settings) -> String {
     let mut shown = settings.clone();
     shown.store.url = url::masked(&shown.store.url);
+    shown.bus.url = url::masked(&shown.bus.url);
     toml::to_string(&shown).expect("settings are plain values")
 }

@@ -14,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) identity: IdentitySection,
     pub(crate) tls: TlsSection,
     pub(crate) store: StoreSection,
+    pub(crate) bus: BusSection,
     pub(crate) accounts: AccountsSection,
     pub(crate) limits: LimitsSection,
     pub(crate) timeouts: TimeoutsSection,
@@ -25,6 +26,7 @@ pub(crate) struct Settings {
 pub(crate) struct ServerSection {
     pub(crate) listen: Vec<String>,
     pub(crate) allow_plain: bool,
+    pub(crate) advertise: Vec<String>,
     pub(crate) data_dir: PathBuf,
     pub(crate) name: String,
     pub(crate) drain_timeout: Span,
@@ -36,6 +38,7 @@ impl Default for ServerSection {
         Self {
             listen: vec!["sc1://127.0.0.1:7400".to_owned()],
             allow_plain: false,
+            advertise: Vec::new(),
             data_dir: PathBuf::from("./chat-data"),
             name: "chat-server".to_owned(),
             drain_timeout: Span::secs(10),
@@ -61,12 +64,32 @@ pub(crate) struct TlsSection {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StoreSection {
     pub(crate) url: String,
+    pub(crate) connections: u32,
+    pub(crate) allow_unsafe_durability: bool,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
         Self {
             url: "sqlite:".to_owned(),
+            connections: 32,
+            allow_unsafe_durability: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BusSection {
+    pub(crate) url: String,
+    pub(crate) prefix: String,
+}
+
+impl Default for BusSection {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            prefix: "chat:".to_owned(),
         }
     }
 }

@@ -79,7 +79,7 @@ fn defaults_are_a_valid_configuration() {
     let checked = check_text("").unwrap();
     assert_eq!(checked.listen.len(), 1);
     assert_eq!(checked.identity_file(), Path::new("./chat-data/identity.pem"));
-    assert_eq!(checked.store_dir(), Path::new("./chat-data"));
+    assert_eq!(checked.store_dir(), Some(Path::new("./chat-data")));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_missing_named_file_is_a_problem() {
 #[test]
 fn the_whole_is_checked_at_once() {
     let problems = check_text(
-        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\n[store]\nurl = \"mysql://u:hunter2@h/db\"\n[limits]\nunauthenticated = 0\npacket = \"1B\"\n[timeouts]\nheartbeat = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
+        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\n[store]\nurl = \"postgres://u:hunter2@h/db\"\n[limits]\nunauthenticated = 0\npacket = \"1B\"\n[timeouts]\nheartbeat = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
     )
     .unwrap_err();
     assert_eq!(problems.len(), 11, "{problems:#?}");
@@ -189,7 +189,7 @@ fn the_whole_is_checked_at_once() {
     assert!(
         problems
             .iter()
-            .any(|problem| problem.contains("not built into this server"))
+            .any(|problem| problem.contains("no store is called that"))
     );
     assert!(problems.iter().any(|problem| problem.contains("--allow-plain")));
 }

@@ -105,6 +105,18 @@ impl FromStr for Listen {
 pub(crate) enum StoreUrl {
     /// In files of this directory, or of the data directory.
     Sqlite(Option<PathBuf>),
+    /// In a MySQL or MariaDB database, which other nodes may share.
+    Mysql(Secret),
+}
+
+/// A URL that may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&masked(&self.0))
+    }
 }
 
 impl FromStr for StoreUrl {
@@ -117,9 +129,12 @@ impl FromStr for StoreUrl {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
                 Ok(Self::Sqlite((!path.is_empty()).then(|| PathBuf::from(path))))
             }
-            "mysql" | "mariadb" => Err("the MySQL store is not built into this server; use \"sqlite:\"".to_owned()),
+            "mysql" | "mariadb" if rest.starts_with("//") => Ok(Self::Mysql(Secret(format!("mysql:{rest}")))),
             // Not shown: what stands here may hold a password.
-            _ => Err("no store is called that; write \"sqlite:\" or \"sqlite:DIRECTORY\"".to_owned()),
+            _ => Err(
+                "no store is called that; write \"sqlite:\", \"sqlite:DIRECTORY\" or \"mysql://USER:PASSWORD@HOST:PORT/DATABASE\""
+                    .to_owned(),
+            ),
         }
     }
 }

@@ -1,0 +1,162 @@
+//! Three nodes of the real program on a real MariaDB and a real Redis.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use chat_core::codec::body;
+use chat_core::model::{
+    Command, ConversationRef, Description, Draft, EventBody, GroupName, JoinPolicy, MessageText, Note, Outcome, Push,
+    Seq, UserName, UserRef,
+};
+use chat_core::testkit::Peer;
+use chat_harness::Cluster;
+use tokio::time::timeout;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+/// Nothing takes so long; what waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn named(name: &str) -> UserRef {
+    UserRef::Name(UserName::parse(name).unwrap())
+}
+
+async fn person(cluster: &Cluster, node: usize, name: &str) -> Peer {
+    let mut peer = Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
+        .await
+        .unwrap();
+    peer.register(name).await.unwrap();
+    peer.login(name).await.unwrap();
+    peer
+}
+
+async fn befriend(one: &mut Peer, one_name: &str, other: &mut Peer, other_name: &str) {
+    let request = Command::RequestFriend {
+        user: named(other_name),
+        note: Note::new("").unwrap(),
+    };
+    one.run(request).await.unwrap();
+    let accept = Command::AnswerFriend {
+        user: named(one_name),
+        accept: true,
+    };
+    other.run(accept).await.unwrap();
+}
+
+fn say(conversation: ConversationRef, text: &str) -> Command {
+    Command::Send {
+        conversation,
+        draft: Draft::text(MessageText::new(text).unwrap()),
+    }
+}
+
+/// Waits for a message of this text; its place.
+async fn hears(peer: &mut Peer, text: &str) -> Seq {
+    let waited = async {
+        loop {
+            if let Push::Event(event) = peer.push().await.unwrap()
+                && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
+                && message.text == text
+            {
+                return event.seq;
+            }
+        }
+    };
+    timeout(PATIENCE, waited)
+        .await
+        .unwrap_or_else(|_| panic!("{text:?} is never heard"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_on_different_nodes_chat_as_on_one() {
+    let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
+    let mut alice = person(&cluster, 0, "alice").await;
+    let mut bob = person(&cluster, 1, "bob").await;
+    let mut carol = person(&cluster, 2, "卡罗尔").await;
+    befriend(&mut alice, "alice", &mut bob, "bob").await;
+    let create = Command::CreateGroup {
+        client_message_id: chat_core::model::ClientMessageId::random(),
+        name: GroupName::parse("Rust 学习").unwrap(),
+        description: Description::default(),
+        join_policy: JoinPolicy::Open,
+        history_visible: false,
+        unlisted: false,
+    };
+    alice.run(create).await.unwrap();
+    let group = || ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
+    for peer in [&mut bob, &mut carol] {
+        let join = Command::JoinGroup {
+            group: group(),
+            note: Note::new("").unwrap(),
+        };
+        peer.run(join).await.unwrap();
+    }
+    // A first message opens each conversation; whoever is told of that too late reads it from the history.
+    alice
+        .run(say(ConversationRef::Direct(named("bob")), "opening"))
+        .await
+        .unwrap();
+    bob.run(say(ConversationRef::Direct(named("alice")), "opening too"))
+        .await
+        .unwrap();
+    let _ = timeout(Duration::from_millis(500), hears(&mut bob, "never said")).await;
+
+    let mut monitor = Process::new("redis-cli")
+        .args(["-p", &cluster.redis.address().port().to_string(), "monitor"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    assert_eq!(seen.next().unwrap().unwrap(), "OK");
+
+    let mut slowest = Duration::ZERO;
+    for n in 0..20 {
+        let text = format!("to bob {n} 你好 𠮷😀");
+        let started = Instant::now();
+        alice
+            .run(say(ConversationRef::Direct(named("bob")), &text))
+            .await
+            .unwrap();
+        hears(&mut bob, &text).await;
+        slowest = slowest.max(started.elapsed());
+        let text = format!("to alice {n}");
+        let started = Instant::now();
+        bob.run(say(ConversationRef::Direct(named("alice")), &text))
+            .await
+            .unwrap();
+        hears(&mut alice, &text).await;
+        slowest = slowest.max(started.elapsed());
+    }
+    println!("slowest message from one node to another: {slowest:?}");
+    assert!(slowest < Duration::from_millis(1000), "{slowest:?}");
+
+    for n in 0..3 {
+        let mut people = [&mut alice, &mut bob, &mut carol];
+        let text = format!("group {n}");
+        let Outcome::Appended(appended) = people[n].run(say(group(), &text)).await.unwrap() else {
+            panic!("no acknowledgement")
+        };
+        for (_, listener) in people.iter_mut().enumerate().filter(|(listener, _)| *listener != n) {
+            assert_eq!(hears(listener, &text).await, appended.seq);
+        }
+    }
+    cluster.redis.command(&["PING"]).unwrap();
+    let published: Vec<String> = seen
+        .map_while(Result::ok)
+        .take_while(|line| !line.contains("\"PING\""))
+        .filter(|line| line.contains("\"PUBLISH\"") && line.contains("conversation:"))
+        .collect();
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    assert!(published.len() >= 43, "each message rings: {}", published.len());
+    assert!(published.len() <= 60, "once, not for each member: {}", published.len());
+    assert!(
+        !published
+            .iter()
+            .any(|line| line.contains("group 1") || line.contains("to alice")),
+        "no bodies on the bus"
+    );
+}

@@ -1,0 +1,90 @@
+//! [`Cluster`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::ServerProcess;
+use tempfile::TempDir;
+
+use crate::services::{MariaDb, Redis};
+
+/// Limits that would count one machine's many users as one source, or one test's many logins as an attack, are off.
+const SETTINGS: [(&str, &str); 4] = [
+    ("CHAT_ACCOUNTS__LOGINS", "100000/1s"),
+    ("CHAT_LIMITS__MESSAGES", "100000/1s"),
+    ("CHAT_LIMITS__AUTHENTICATED_PER_SOURCE", "100000"),
+    ("CHAT_STORE__CONNECTIONS", "16"),
+];
+
+/// Nodes on one MariaDB and one Redis, all of them with the same key. Dropping it ends everything.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes, each at the same place and address for the cluster's life.
+    pub nodes: Vec<ServerProcess>,
+    /// Their bus.
+    pub redis: Redis,
+    /// Their store.
+    pub database: MariaDb,
+    program: PathBuf,
+    directory: TempDir,
+}
+
+impl Cluster {
+    /// Starts a database, a bus and so many nodes of the server `program`.
+    ///
+    /// # Errors
+    /// One of them cannot be started.
+    pub fn start(program: &Path, nodes: usize) -> io::Result<Self> {
+        let database = MariaDb::start(&[])?;
+        database.sql("CREATE DATABASE chat")?;
+        let mut cluster = Self {
+            nodes: Vec::with_capacity(nodes),
+            redis: Redis::start(&[])?,
+            database,
+            program: program.to_owned(),
+            directory: tempfile::tempdir()?,
+        };
+        for _ in 0..nodes {
+            cluster.add_node()?;
+        }
+        Ok(cluster)
+    }
+
+    /// Starts one more node.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn add_node(&mut self) -> io::Result<()> {
+        let database = self.database.url("chat");
+        let redis = self.redis.url();
+        // The first one makes it.
+        let key = self.directory.path().join("identity.pem");
+        let key = key.to_string_lossy();
+        let mut settings = SETTINGS.to_vec();
+        settings.extend([
+            ("CHAT_STORE__URL", database.as_str()),
+            ("CHAT_BUS__URL", &redis),
+            ("CHAT_IDENTITY__KEY_FILE", &key),
+        ]);
+        let data = self.directory.path().join(format!("node-{}", self.nodes.len()));
+        self.nodes.push(ServerProcess::start(&self.program, &data, &settings)?);
+        Ok(())
+    }
+
+    /// Where each node listens.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(ServerProcess::address).collect()
+    }
+
+    /// Of the key that all nodes have.
+    ///
+    /// # Panics
+    /// If there is no node.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.nodes[0].fingerprint()
+    }
+}
