@@ -1,9 +1,24 @@
-//! Tests of many nodes: the services they need, and ways to break them.
+//! A cluster of real processes, load and faults upon it, and a checker that reads what happened.
 //!
-//! [`Cluster`] is a whole one: a database, a bus, and nodes. [`services`] starts databases and message buses on free loopback ports and in temporary directories. Nothing that this crate
-//! starts outlives the process that started it, however that process ends.
+//! ```text
+//! Cluster ── starts, kills, freezes ──► nodes, MariaDB, Redis
+//!                                         ▲
+//! Swarm ── clients, through the library ──┘
+//!   └── history (one line a thing that happened) ──► check ──► report
+//! ```
+//! The checker trusts nobody: it knows only what clients were told and handed, and what the logs say in the end, as every node and the
+//! database itself tell them. Nothing that this crate starts outlives the process that started it, however that process ends.
 
+pub mod check;
 mod cluster;
+mod delays;
+mod dump;
+mod faults;
+pub mod history;
 pub mod services;
+pub mod swarm;
 
 pub use cluster::Cluster;
+pub use delays::Delays;
+pub use dump::dump;
+pub use faults::{Dice, Fault, Plan, inject, pause};

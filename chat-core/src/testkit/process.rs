@@ -91,8 +91,8 @@ impl ServerProcess {
         let mut child = Command::new(&program)
             .args(["--listen", &format!("sc1://{listen}"), "--data-dir"])
             .arg(&data)
-            .envs(settings.iter().map(|(name, value)| (name, value)))
             .env("CHAT_LOG__LEVEL", "warn")
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()?;

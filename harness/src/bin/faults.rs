@@ -1,0 +1,232 @@
+//! Runs a cluster under load, breaks it in every way there is, and checks what was promised: `faults CHAT_SERVER (short|long) [SEED]`.
+//! Exit code 1 if a promise was broken.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_harness::check::{Report, check};
+use chat_harness::history::{History, What, Writer};
+use chat_harness::swarm::{Options, Swarm};
+use chat_harness::{Cluster, Delays, Dice, Fault, Plan, dump, inject, pause};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How much of everything.
+struct Size {
+    counts: Vec<(Fault, u32)>,
+    /// How long Redis, and after it the database, are away in one piece.
+    outages: (Duration, Duration),
+    options: Options,
+}
+
+fn size(name: &str) -> Option<Size> {
+    let (kills, redis, database, freezes, outages, users) = match name {
+        "short" => (20_u32, 10_u32, 5_u32, 5_u32, (10, 10), 12),
+        "long" => (100, 50, 30, 30, (60, 20), 24),
+        _ => return None,
+    };
+    let counts = vec![
+        (Fault::KillNode, kills),
+        (Fault::FreezeNode, freezes),
+        (Fault::KillRedis, redis),
+        (Fault::FlushRedis, redis / 5),
+        (Fault::DropSubscribers, redis / 2),
+        (Fault::KillDatabase, database),
+        (Fault::FreezeDatabase, database.div_ceil(2)),
+        (Fault::LockConversation, database.div_ceil(2)),
+    ];
+    Some(Size {
+        counts,
+        outages: (Duration::from_secs(outages.0), Duration::from_secs(outages.1)),
+        options: Options {
+            users,
+            groups: 3,
+            rate: 5.0,
+        },
+    })
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let usage = "usage: faults CHAT_SERVER (short|long) [SEED]";
+    let (Some(server), Some(size)) = (arguments.first(), arguments.get(1).and_then(|name| size(name))) else {
+        return Err(usage.into());
+    };
+    let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse())?;
+    let report = run(PathBuf::from(server), size, seed).await?;
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(server: PathBuf, size: Size, seed: u64) -> Result<Report> {
+    let started = Instant::now();
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("history.jsonl");
+    let history = Arc::new(Writer::open(&path)?);
+    let cluster = tokio::task::spawn_blocking(move || Cluster::start(&server, 3)).await??;
+    let swarm = Swarm::start(
+        &cluster.addresses(),
+        cluster.fingerprint(),
+        &size.options,
+        Arc::clone(&history),
+    )
+    .await?;
+
+    let plan = Plan {
+        counts: size.counts,
+        seed,
+    };
+    let notes = Arc::clone(&history);
+    // Faults block: on a thread of their own, while the load goes on.
+    let cluster = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
+        let (mut cluster, mut dice) = (cluster, Dice::new(seed));
+        for fault in plan.sequence() {
+            pause(dice.between(Duration::from_millis(300), Duration::from_millis(1500)));
+            inject(&mut cluster, fault, &mut dice, &notes)?;
+        }
+        Ok(cluster)
+    })
+    .await??;
+    let (cluster, windows) = outages(cluster, size.outages, &history).await?;
+
+    let settled = swarm.hush(Duration::from_secs(120)).await?;
+    let mut heads = HashMap::new();
+    for line in cluster
+        .database
+        .sql("SELECT id, last_seq FROM chat.conversation")?
+        .lines()
+    {
+        if let Some((id, last)) = line.split_once('\t') {
+            heads.insert(id.parse()?, last.parse()?);
+        }
+    }
+    let (reader, groups) = (swarm.reader().to_owned(), swarm.groups().to_vec());
+    let caught_up = swarm.finish(&heads, Duration::from_secs(60)).await?;
+    dump(&cluster, &reader, &groups, &history).await?;
+    history.flush()?;
+    drop(cluster);
+
+    let history = History::read(std::slice::from_ref(&path))?;
+    let report = check(&history);
+    print(&history, &report, &windows);
+    println!("outcomes for all after the last fault      {settled:.1?}");
+    println!("everything delivered after that             {caught_up:.1?}");
+    println!("whole run                                   {:.0?}", started.elapsed());
+    if !report.is_clean() {
+        for violation in report.violations() {
+            println!("{:?}: {}", violation.rule, violation.text);
+        }
+        let kept = std::env::temp_dir().join(format!("history-{seed}.jsonl"));
+        std::fs::copy(&path, &kept)?;
+        println!("the history is kept in {}", kept.display());
+    }
+    Ok(report)
+}
+
+/// A time of the history's clock in which something was away.
+struct Window {
+    name: &'static str,
+    from: u64,
+    to: u64,
+}
+
+/// Takes Redis away for a while, then the database.
+async fn outages(
+    cluster: Cluster,
+    lengths: (Duration, Duration),
+    history: &Arc<Writer>,
+) -> Result<(Cluster, Vec<Window>)> {
+    let history = Arc::clone(history);
+    let calm = Duration::from_secs(5);
+    let done = tokio::task::spawn_blocking(move || -> std::io::Result<(Cluster, Vec<Window>)> {
+        let mut cluster = cluster;
+        let mut windows = Vec::new();
+        let mut window = |name, from: u64| {
+            windows.push(Window {
+                name,
+                from,
+                to: history.now(),
+            })
+        };
+        let note = |begins, name: &str| {
+            history.note(What::Fault {
+                name: name.to_owned(),
+                begins,
+            })
+        };
+        pause(4 * calm);
+        let from = history.now();
+        pause(calm);
+        window("all well", from);
+        note(true, "Redis away")?;
+        let from = history.now();
+        cluster.redis.kill();
+        pause(lengths.0);
+        cluster.redis.restart()?;
+        note(false, "Redis away")?;
+        window("Redis away", from);
+        pause(calm);
+        let from = history.now();
+        pause(calm);
+        window("5 s after Redis came back", from);
+        note(true, "MariaDB away")?;
+        let from = history.now();
+        cluster.database.kill();
+        pause(lengths.1);
+        cluster.database.restart()?;
+        note(false, "MariaDB away")?;
+        window("MariaDB away", from);
+        Ok((cluster, windows))
+    });
+    Ok(done.await??)
+}
+
+fn print(history: &History, report: &Report, windows: &[Window]) {
+    let mut faults: Vec<(&str, u32)> = Vec::new();
+    for record in history.records() {
+        if let What::Fault { name, begins: true } = &record.what {
+            match faults.iter_mut().find(|(known, _)| known == name) {
+                Some((_, count)) => *count += 1,
+                None => faults.push((name, 1)),
+            }
+        }
+    }
+    for (name, count) in faults {
+        println!("{name:<40} {count:>6}");
+    }
+    for (name, value) in [
+        ("faults injected", report.faults),
+        ("acknowledgements checked", report.acks as u64),
+        ("deliveries checked", report.deliveries as u64),
+        ("events in the logs", report.events as u64),
+        ("lost", report.lost()),
+        ("doubled", report.doubled()),
+        ("reordered", report.reordered()),
+        ("misrouted", report.misrouted()),
+    ] {
+        println!("{name:<40} {value:>6}");
+    }
+    let delays = Delays::of(history);
+    println!(
+        "slowest delivery after its acknowledgement  {:.1?}",
+        delays.quantile(1.0)
+    );
+    for window in windows {
+        let inside = delays.between(window.from, window.to);
+        println!(
+            "{:<26} {:>6} deliveries, p50 {:.1?}, p99 {:.1?}",
+            window.name,
+            inside.len(),
+            inside.quantile(0.5),
+            inside.quantile(0.99)
+        );
+    }
+}

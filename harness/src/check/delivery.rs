@@ -1,0 +1,65 @@
+//! C6, C7, C8, and C12 of receivers: what devices were handed.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Facts, Handed, Run};
+use super::report::{Report, Rule};
+
+pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
+    for (number, run) in &facts.runs {
+        let mut at = run.cursors.clone();
+        for handed in &run.handed {
+            let (conversation, first, last) = match handed {
+                Handed::Event { event, .. } => (event.place.conversation, event.place.seq, event.place.seq),
+                Handed::Skipped { from, to } => (from.conversation, from.seq, *to),
+            };
+            let (begins, until) = facts
+                .members
+                .get(&(conversation, run.user))
+                .copied()
+                .unwrap_or((u64::MAX, Some(0)));
+            let place = at.entry(conversation).or_insert(begins.saturating_sub(1));
+            if first <= *place {
+                report.broken(
+                    Rule::C6,
+                    format_args!("run {number} was handed {first} of {conversation} again, after {place}"),
+                );
+            } else if first > *place + 1 {
+                report.broken(
+                    Rule::C7,
+                    format_args!("run {number} was handed {first} of {conversation} after {place}"),
+                );
+            }
+            *place = (*place).max(last);
+            if matches!(handed, Handed::Event { .. }) && (first < begins || until.is_some_and(|until| first > until)) {
+                report.broken(
+                    Rule::C12,
+                    format_args!(
+                        "run {number} was handed {first} of {conversation}, which user {} may not read",
+                        run.user
+                    ),
+                );
+            }
+        }
+        if run.finished {
+            everything(facts, *number, run, &at, report);
+        }
+    }
+}
+
+/// Whoever ended in peace has everything.
+fn everything(facts: &Facts<'_>, number: u64, run: &Run<'_>, at: &BTreeMap<u64, u64>, report: &mut Report) {
+    for (&(conversation, user), &(first, until)) in &facts.members {
+        if user != run.user {
+            continue;
+        }
+        let last = until.unwrap_or(u64::MAX).min(facts.last(conversation));
+        let got = at.get(&conversation).copied().unwrap_or(0);
+        if first <= last && got < last {
+            report.broken(
+                Rule::C8,
+                format_args!("run {number} has {got} of {conversation}, which ends at {last}"),
+            );
+        }
+    }
+}

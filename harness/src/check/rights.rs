@@ -1,0 +1,66 @@
+//! C12 of senders, C13: who may.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::facts::Facts;
+use super::report::{Report, Rule};
+
+pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
+    senders_were_members(facts, report);
+    taken_over_is_silent(facts, report);
+}
+
+fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
+    let Some(logs) = facts.whole() else { return };
+    for (conversation, log) in logs {
+        let mut members: BTreeSet<u64> = BTreeSet::new();
+        // In conversations of two nobody joins or leaves.
+        let is_group = log.values().flatten().any(|event| !event.joined.is_empty());
+        for event in log.values().flatten() {
+            members.extend(&event.joined);
+            if is_group && event.message.is_some() && !members.contains(&event.sender) {
+                report.broken(
+                    Rule::C12,
+                    format_args!(
+                        "{} of {conversation} is by user {}, no member then",
+                        event.place.seq, event.sender
+                    ),
+                );
+            }
+            for user in &event.left {
+                members.remove(user);
+            }
+        }
+    }
+}
+
+/// What a run sent after another run of its device had logged in, and before it logged in again itself, is acknowledged to nobody.
+fn taken_over_is_silent(facts: &Facts<'_>, report: &mut Report) {
+    let mut logins: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
+    for (number, run) in &facts.runs {
+        let of_device = logins.entry((run.user, run.device)).or_default();
+        of_device.extend(run.logins.iter().map(|at| (*at, *number)));
+    }
+    logins.values_mut().for_each(|of_device| of_device.sort_unstable());
+    let sent: HashMap<&str, u64> = facts.sends.iter().map(|sent| (sent.message, sent.at)).collect();
+    for ack in &facts.acks {
+        let (Some(run), Some(sent)) = (facts.runs.get(&ack.run), sent.get(ack.message)) else {
+            continue;
+        };
+        let of_device = &logins[&(run.user, run.device)];
+        // Whose the device was when the message was sent, and whether it was this run's again before the acknowledgement.
+        let owner = of_device.iter().take_while(|(at, _)| at < sent).last();
+        let is_back = of_device
+            .iter()
+            .any(|(at, number)| *number == ack.run && at > sent && *at < ack.at);
+        if owner.is_some_and(|(_, number)| *number != ack.run) && !is_back {
+            report.broken(
+                Rule::C13,
+                format_args!(
+                    "{} was acknowledged to run {}, which had been taken over from",
+                    ack.message, ack.run
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! A clean history has no violation; each way to spoil it breaks the rule that forbids it.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use super::{Rule, check};
+use crate::history::{Digest, EventRecord, History, Place, Record, What};
+
+const ROOM: u64 = 7;
+const DUO: u64 = 8;
+
+fn place(conversation: u64, seq: u64) -> Place {
+    Place { conversation, seq }
+}
+
+fn event(conversation: u64, seq: u64, sender: u64, message: Option<&str>) -> EventRecord {
+    EventRecord {
+        place: place(conversation, seq),
+        event: format!("event-{conversation}-{seq}"),
+        sender,
+        time: 1000 + i64::try_from(seq).unwrap(),
+        message: message.map(str::to_owned),
+        digest: message.map(|text| Digest::of(text.as_bytes())),
+        joined: Vec::new(),
+        left: Vec::new(),
+    }
+}
+
+/// Users 1 and 2 in a room, which user 3 leaves, and in a conversation of their own. Runs have their users' numbers.
+fn story() -> Vec<What> {
+    let mut story = Vec::new();
+    for run in [1, 2, 3] {
+        let device = format!("device-{run}");
+        story.push(What::Run {
+            run,
+            user: run,
+            device,
+            cursors: Vec::new(),
+        });
+        story.push(What::LoggedIn {
+            run,
+            server: "a".into(),
+        });
+    }
+    let mut log = vec![EventRecord {
+        joined: vec![1],
+        ..event(ROOM, 1, 1, None)
+    }];
+    log.push(EventRecord {
+        joined: vec![2, 3],
+        ..event(ROOM, 2, 1, None)
+    });
+    for (seq, run, message) in [(3, 1, "m1"), (4, 2, "m2"), (5, 1, "m3")] {
+        say(&mut story, &mut log, ROOM, seq, run, message);
+    }
+    log.push(EventRecord {
+        left: vec![3],
+        ..event(ROOM, 6, 3, None)
+    });
+    say(&mut story, &mut log, ROOM, 7, 2, "m4");
+    say(&mut story, &mut log, DUO, 1, 1, "d1");
+    say(&mut story, &mut log, DUO, 2, 1, "d2");
+    story.push(What::Refused {
+        run: 3,
+        message: "late".into(),
+        reason: "not a member".into(),
+    });
+    for event in &log {
+        for run in [1, 2, 3] {
+            let readable = run < 3 || (event.place.conversation == ROOM && event.place.seq <= 6);
+            if readable {
+                story.push(What::Delivered {
+                    run,
+                    epoch: "e".into(),
+                    event: event.clone(),
+                });
+            }
+        }
+    }
+    story.extend([1, 2, 3].map(|run| What::Finished { run }));
+    for source in ["node", "database"] {
+        let logged = |event: &EventRecord| What::Logged {
+            source: source.into(),
+            epoch: "e".into(),
+            event: event.clone(),
+        };
+        story.extend(log.iter().map(logged));
+        story.extend([(ROOM, 7), (DUO, 2)].map(|(id, seq)| What::Head {
+            source: source.into(),
+            last: place(id, seq),
+        }));
+    }
+    for (user, conversation, until) in [
+        (1, ROOM, None),
+        (2, ROOM, None),
+        (3, ROOM, Some(6)),
+        (1, DUO, None),
+        (2, DUO, None),
+    ] {
+        story.push(What::Member {
+            user,
+            first: place(conversation, 1),
+            until,
+        });
+    }
+    story
+}
+
+fn say(story: &mut Vec<What>, log: &mut Vec<EventRecord>, conversation: u64, seq: u64, run: u64, message: &str) {
+    story.push(What::Send {
+        run,
+        conversation,
+        message: message.into(),
+        digest: Digest::of(message.as_bytes()),
+    });
+    let event = event(conversation, seq, run, Some(message));
+    story.push(What::Acked {
+        run,
+        message: message.into(),
+        event: event.event.clone(),
+        place: event.place,
+    });
+    log.push(event);
+}
+
+fn judged(story: Vec<What>) -> super::Report {
+    let records = (0..).zip(story).map(|(at, what)| Record { at, what });
+    check(&History::new(records.collect()))
+}
+
+#[test]
+fn a_clean_history_is_clean() {
+    let report = judged(story());
+    assert!(report.is_clean(), "{:?}", report.violations());
+    assert_eq!((report.acks, report.events, report.deliveries), (6, 9, 24));
+}
+
+/// Changes every event of a log that `is` says, as everybody or only some sources tell it.
+fn logged(story: &mut Vec<What>, source: Option<&str>, mut change: impl FnMut(&mut EventRecord) -> bool) {
+    story.retain_mut(|what| match what {
+        What::Logged { source: of, event, .. } if source.is_none_or(|source| of == source) => change(event),
+        _ => true,
+    });
+}
+
+fn delivered(story: &mut Vec<What>, run: u64, mut keep: impl FnMut(&mut EventRecord) -> bool) {
+    story.retain_mut(|what| match what {
+        What::Delivered { run: of, event, .. } if *of == run => keep(event),
+        _ => true,
+    });
+}
+
+fn copy_of(story: &[What], is: impl Fn(&What) -> bool) -> (usize, What) {
+    let at = story.iter().position(is).expect("it is in the story");
+    (at, story[at].clone())
+}
+
+fn is_acked(what: &What, wanted: &str) -> bool {
+    matches!(what, What::Acked { message, .. } if message == wanted)
+}
+
+fn is_delivered(what: &What, wanted: u64, seq: u64) -> bool {
+    matches!(what, What::Delivered { run, event, .. } if *run == wanted && event.place == place(ROOM, seq))
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    type Bug = (&'static str, Rule, fn(&mut Vec<What>));
+    let bugs: [Bug; 18] = [
+        ("acknowledged before the commit, which then failed", Rule::C1, |story| {
+            logged(story, None, |event| event.message.as_deref() != Some("m4"));
+        }),
+        ("one node does not have what was acknowledged", Rule::C1, |story| {
+            logged(story, Some("node"), |event| event.message.as_deref() != Some("d2"));
+        }),
+        ("the text was cut", Rule::C1, |story| {
+            logged(story, None, |event| {
+                if event.message.as_deref() == Some("m1") {
+                    event.digest = Some(Digest::of(b"m"));
+                }
+                true
+            });
+        }),
+        ("a message of nobody's", Rule::C2, |story| {
+            logged(story, None, |event| {
+                if event.place == place(ROOM, 6) {
+                    event.message = Some("phantom".into());
+                }
+                true
+            });
+        }),
+        ("stored in another's name", Rule::C2, |story| {
+            logged(story, None, |event| {
+                if event.message.as_deref() == Some("m2") {
+                    event.sender = 1;
+                }
+                true
+            });
+        }),
+        ("a retry is stored again", Rule::C3, |story| {
+            logged(story, None, |event| {
+                if event.place == place(ROOM, 6) {
+                    event.message = Some("m1".into());
+                }
+                true
+            });
+        }),
+        ("refused, and stored all the same", Rule::C3, |story| {
+            story.push(What::Refused {
+                run: 1,
+                message: "m3".into(),
+                reason: "try again".into(),
+            });
+        }),
+        ("a number is burnt", Rule::C4, |story| {
+            logged(story, None, |event| {
+                if event.place == place(DUO, 2) {
+                    event.place.seq = 3;
+                }
+                true
+            });
+        }),
+        ("two nodes give one number twice", Rule::C5, |story| {
+            logged(story, Some("node"), |event| {
+                if event.place == place(ROOM, 6) {
+                    event.event = "another".into();
+                }
+                true
+            });
+        }),
+        ("a device saw what is gone now", Rule::C5, |story| {
+            delivered(story, 2, |event| {
+                if event.place == place(ROOM, 6) {
+                    event.event = "gone".into();
+                }
+                true
+            });
+        }),
+        ("a doorbell is answered twice", Rule::C6, |story| {
+            let (at, again) = copy_of(story, |what| is_delivered(what, 1, 4));
+            story.insert(at + 1, again);
+        }),
+        ("a cursor skips after a short read", Rule::C7, |story| {
+            delivered(story, 1, |event| event.place != place(ROOM, 4));
+        }),
+        ("a last doorbell is lost and never looked for", Rule::C8, |story| {
+            delivered(story, 2, |event| event.place != place(ROOM, 7));
+        }),
+        ("a retry overtakes", Rule::C9, |story| {
+            for (from, to) in [("m1", "held"), ("m3", "m1"), ("held", "m3")] {
+                for what in &mut *story {
+                    match what {
+                        What::Send { message, .. } if message == from => *message = to.into(),
+                        _ => {}
+                    }
+                }
+            }
+        }),
+        ("what was sent later comes earlier", Rule::C10, |story| {
+            let (at, send) = copy_of(
+                story,
+                |what| matches!(what, What::Send { message, .. } if message == "m1"),
+            );
+            story.remove(at);
+            let (after, _) = copy_of(story, |what| is_acked(what, "m2"));
+            story.insert(after + 1, send);
+        }),
+        ("the second acknowledgement of a retry differs", Rule::C11, |story| {
+            let (at, mut again) = copy_of(story, |what| is_acked(what, "m1"));
+            if let What::Acked { place, .. } = &mut again {
+                place.seq = 5;
+            }
+            story.insert(at + 1, again);
+        }),
+        ("who was removed is delivered to", Rule::C12, |story| {
+            let (at, mut last) = copy_of(story, |what| is_delivered(what, 2, 7));
+            if let What::Delivered { run, .. } = &mut last {
+                *run = 3;
+            }
+            story.insert(at + 1, last);
+        }),
+        ("a session that was taken over from goes on", Rule::C13, |story| {
+            let (at, _) = copy_of(
+                story,
+                |what| matches!(what, What::Send { message, .. } if message == "m4"),
+            );
+            let device = "device-2".to_owned();
+            story.insert(
+                at,
+                What::LoggedIn {
+                    run: 9,
+                    server: "b".into(),
+                },
+            );
+            story.insert(
+                at,
+                What::Run {
+                    run: 9,
+                    user: 2,
+                    device,
+                    cursors: Vec::new(),
+                },
+            );
+        }),
+    ];
+    for (name, rule, plant) in bugs {
+        let mut story = story();
+        plant(&mut story);
+        let report = judged(story);
+        assert!(report.count(rule) > 0, "{name}: {:?}", report.violations());
+    }
+    let mut back_in_time = story();
+    logged(&mut back_in_time, None, |event| {
+        if event.place == place(ROOM, 5) {
+            event.time = 1;
+        }
+        true
+    });
+    assert!(judged(back_in_time).count(Rule::C15) > 0);
+    let mut stranger = story();
+    logged(&mut stranger, None, |event| {
+        event.joined.retain(|user| *user != 2);
+        true
+    });
+    assert!(judged(stranger).count(Rule::C12) > 0, "a sender who is no member");
+}
+
+#[test]
+fn files_read_back_without_a_line_that_was_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history");
+    let writer = crate::history::Writer::open(&path).unwrap();
+    for what in story() {
+        writer.note(what).unwrap();
+    }
+    writer.flush().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [&whole[..], b"{\"at\":1,\"what\":\"fin"].concat()).unwrap();
+    let history = History::read(&[path]).unwrap();
+    assert!(check(&history).is_clean());
+    assert_eq!(history.records().len(), story().len());
+}
