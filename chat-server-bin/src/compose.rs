@@ -118,7 +118,7 @@ async fn on_store(config: &Checked, store: Arc<dyn Store>) -> Result<Composition
     let keys = Arc::new(ServerKeys::new(identity, unix_now)?);
 
     let engine = build_node(config, Arc::clone(&store)).await?;
-    let mut builder = Server::builder(engine.clone()).config(server_config(&config.settings));
+    let mut builder = Server::builder(engine.clone()).config(server_config(config));
     for listen in &config.listen {
         let address = listen
             .resolve()
@@ -129,6 +129,9 @@ async fn on_store(config: &Checked, store: Arc<dyn Store>) -> Result<Composition
             (Scheme::Tls, Some(acceptor)) => builder.tls(address, Arc::clone(acceptor)),
             (Scheme::Tls, None) => unreachable!("an acceptor is made when tls:// is listened on"),
         };
+        if listen.is_behind_proxy {
+            builder = builder.behind_proxy();
+        }
     }
     let server = match builder.bind().await {
         Ok(server) => server,
@@ -207,7 +210,8 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config
 }
 
-fn server_config(settings: &Settings) -> ServerConfig {
+fn server_config(checked: &Checked) -> ServerConfig {
+    let settings = &checked.settings;
     let (limits, timeouts) = (&settings.limits, &settings.timeouts);
     let mut connections = ConnectionLimits::default();
     connections.unauthenticated = limits.unauthenticated;
@@ -222,6 +226,7 @@ fn server_config(settings: &Settings) -> ServerConfig {
     config.name = settings.server.name.clone();
     config.max_connections = limits::connections(limits.connections, limits::raise_open_files());
     config.connections = connections;
+    config.proxies.clone_from(&checked.proxies);
     config.handshakes = limits.handshakes.into();
     config.handshake_timeout = timeouts.hello.0;
     config.first_packet_timeout = timeouts.first_record.0;

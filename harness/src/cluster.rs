@@ -31,6 +31,7 @@ pub struct Cluster {
     pub database: MariaDb,
     program: PathBuf,
     directory: TempDir,
+    is_behind_proxy: bool,
 }
 
 impl Cluster {
@@ -39,6 +40,18 @@ impl Cluster {
     /// # Errors
     /// One of them cannot be started.
     pub fn start(program: &Path, nodes: usize) -> io::Result<Self> {
+        Self::with(program, nodes, false)
+    }
+
+    /// The same, with nodes that are reached through a load balancer on this machine only.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
+        Self::with(program, nodes, true)
+    }
+
+    fn with(program: &Path, nodes: usize, is_behind_proxy: bool) -> io::Result<Self> {
         let database = MariaDb::start(&[])?;
         database.sql("CREATE DATABASE chat")?;
         let mut cluster = Self {
@@ -47,6 +60,7 @@ impl Cluster {
             database,
             program: program.to_owned(),
             directory: tempfile::tempdir()?,
+            is_behind_proxy,
         };
         for _ in 0..nodes {
             cluster.add_node()?;
@@ -71,7 +85,12 @@ impl Cluster {
             ("CHAT_IDENTITY__KEY_FILE", &key),
         ]);
         let data = self.directory.path().join(format!("node-{}", self.nodes.len()));
-        self.nodes.push(ServerProcess::start(&self.program, &data, &settings)?);
+        if self.is_behind_proxy {
+            settings.push(("CHAT_SERVER__PROXIES", "127.0.0.1"));
+        }
+        let scheme = if self.is_behind_proxy { "sc1+proxy" } else { "sc1" };
+        self.nodes
+            .push(ServerProcess::start_on(scheme, &self.program, &data, &settings)?);
         Ok(())
     }
 

@@ -8,11 +8,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::time::timeout;
 
 use super::handshake::Protocol;
+use super::roll::Place;
 use super::{Shared, connection, now};
+use crate::auth::ConnectionPermit;
 use crate::model::Source;
 use crate::transport::memory::MemoryListener;
+use crate::transport::proxy::read_header;
 use crate::transport::tcp::TcpListener;
 use crate::transport::{PeerAddr, Transport};
 
@@ -25,13 +29,15 @@ const TURNED_AWAY_AT_ONCE: usize = 256;
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
+    /// Behind a load balancer.
+    Proxied(TcpListener),
     Memory(MemoryListener),
 }
 
 impl Listener {
     async fn accept(&self) -> io::Result<Box<dyn Transport>> {
         match self {
-            Self::Tcp(listener) => Ok(Box::new(listener.accept().await?)),
+            Self::Tcp(listener) | Self::Proxied(listener) => Ok(Box::new(listener.accept().await?)),
             Self::Memory(listener) => Ok(Box::new(listener.accept().await?)),
         }
     }
@@ -42,6 +48,7 @@ pub(super) async fn run(listener: Listener, protocol: Protocol, shared: Arc<Shar
     let mut reserve = Reserve::take();
     loop {
         match listener.accept().await {
+            Ok(stream) if matches!(&listener, Listener::Proxied(_)) => admit_from_proxy(stream, &protocol, &shared),
             Ok(stream) => admit(stream, &protocol, &shared),
             Err(error) if matches!(&listener, Listener::Memory(_)) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "nobody can connect any more");
@@ -97,33 +104,75 @@ impl Reserve {
 }
 
 pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
-    let source = match stream.peer() {
-        PeerAddr::Memory(_) => Source::Local,
-        peer => peer.ip().map_or(Source::Local, Source::Ip),
-    };
-    let Some(place) = shared.roll.enter(shared.config.max_connections) else {
-        tracing::debug!(?source, "connection refused: the server is full");
+    let source = source_of(&*stream);
+    let Some(place) = place(source, shared) else { return };
+    let Some(permit) = permit(source, shared) else { return };
+    let serving = connection::serve(stream, source, protocol.clone(), permit, place, Arc::clone(shared));
+    spawn_contained(serving, source, shared);
+}
+
+/// Lets the proxy say whom it speaks for, then admits that one.
+fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
+    let proxy = source_of(&*stream);
+    let is_trusted = |ip| shared.config.proxies.iter().any(|network| network.contains(ip));
+    if !matches!(proxy, Source::Ip(ip) if is_trusted(ip)) {
+        tracing::debug!(source = ?proxy, "connection refused: not one of the proxies");
         return;
-    };
-    let permit = match shared.gate.admit(now(), source) {
-        Ok(permit) => permit,
-        Err(refusal) => {
-            tracing::debug!(?source, %refusal, "connection refused");
-            return;
+    }
+    let Some(place) = place(proxy, shared) else { return };
+    let (protocol, shared_too) = (protocol.clone(), Arc::clone(shared));
+    let serving = async move {
+        let reading = timeout(shared_too.config.proxy_timeout, read_header(&mut stream));
+        let source = match shared_too.draining.run_until_cancelled(reading).await {
+            Some(Ok(Ok(peer))) => peer.map_or(proxy, |peer| Source::Ip(peer.ip())),
+            Some(Ok(Err(error))) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(source = ?proxy, error, "a proxy does not say whom it speaks for; is PROXY switched on there?");
+                return;
+            }
+            Some(Err(_)) | None => return,
+        };
+        if let Some(permit) = permit(source, &shared_too) {
+            connection::serve(stream, source, protocol, permit, place, shared_too).await;
         }
     };
-    let id = place.id();
-    let serving = connection::serve(stream, source, protocol.clone(), permit, place, Arc::clone(shared));
+    spawn_contained(serving, proxy, shared);
+}
+
+fn source_of(stream: &dyn Transport) -> Source {
+    match stream.peer() {
+        PeerAddr::Memory(_) => Source::Local,
+        peer => peer.ip().map_or(Source::Local, Source::Ip),
+    }
+}
+
+/// A place among the connections, if there is one.
+fn place(source: Source, shared: &Shared) -> Option<Place> {
+    let place = shared.roll.enter(shared.config.max_connections);
+    if place.is_none() {
+        tracing::debug!(?source, "connection refused: the server is full");
+    }
+    place
+}
+
+/// Leave to connect, if this source has it.
+fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
+    match shared.gate.admit(now(), source) {
+        Ok(permit) => Some(permit),
+        Err(refusal) => {
+            tracing::debug!(?source, %refusal, "connection refused");
+            None
+        }
+    }
+}
+
+/// Runs a connection. Its defect is not the others' end.
+fn spawn_contained(serving: impl Future<Output = ()> + Send + 'static, source: Source, shared: &Arc<Shared>) {
     let shared_too = Arc::clone(shared);
     shared.tasks.spawn(async move {
-        // One connection's defect is not the others' end.
         if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
             shared_too.panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                connection = id.0,
-                ?source,
-                "a connection's task panicked; the connection was closed"
-            );
+            tracing::error!(?source, "a connection's task panicked; the connection was closed");
         }
     });
 }

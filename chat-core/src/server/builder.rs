@@ -22,12 +22,21 @@ use crate::transport::tls::TlsAcceptor;
 
 /// Connections that may wait to be accepted by a memory listener.
 const MEMORY_BACKLOG: usize = 64;
+
+/// A port to listen on.
+#[derive(Debug)]
+pub(super) struct Tcp {
+    address: SocketAddr,
+    protocol: Protocol,
+    is_behind_proxy: bool,
+}
+
 /// Assembles a [`Server`].
 #[derive(Debug)]
 pub struct ServerBuilder {
     pub(super) engine: Engine,
     pub(super) config: ServerConfig,
-    pub(super) tcp: Vec<(SocketAddr, Protocol)>,
+    pub(super) tcp: Vec<Tcp>,
     pub(super) memory: Vec<(Listener, Protocol)>,
 }
 
@@ -61,24 +70,40 @@ impl ServerBuilder {
 
     /// Listens for SC1 under these keys. Port 0 takes a free one.
     #[must_use]
-    pub fn sc1(mut self, address: SocketAddr, keys: Arc<ServerKeys>) -> Self {
-        self.tcp.push((address, Protocol::Sc1(keys)));
+    pub fn sc1(self, address: SocketAddr, keys: Arc<ServerKeys>) -> Self {
+        self.listen(address, Protocol::Sc1(keys))
+    }
+
+    fn listen(mut self, address: SocketAddr, protocol: Protocol) -> Self {
+        self.tcp.push(Tcp {
+            address,
+            protocol,
+            is_behind_proxy: false,
+        });
+        self
+    }
+
+    /// The port that was named last is behind a load balancer: each connection has to come from one of
+    /// [`ServerConfig::proxies`], and to begin with a [PROXY header](crate::transport::proxy), whose word on where it comes from is taken.
+    #[must_use]
+    pub fn behind_proxy(mut self) -> Self {
+        if let Some(last) = self.tcp.last_mut() {
+            last.is_behind_proxy = true;
+        }
         self
     }
 
     /// Listens for TLS 1.3.
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, address: SocketAddr, acceptor: Arc<TlsAcceptor>) -> Self {
-        self.tcp.push((address, Protocol::Tls(acceptor)));
-        self
+    pub fn tls(self, address: SocketAddr, acceptor: Arc<TlsAcceptor>) -> Self {
+        self.listen(address, Protocol::Tls(acceptor))
     }
 
     /// Listens without encryption. For loopback and tests: whoever is on the way reads passwords.
     #[must_use]
-    pub fn plain(mut self, address: SocketAddr) -> Self {
-        self.tcp.push((address, Protocol::Plain));
-        self
+    pub fn plain(self, address: SocketAddr) -> Self {
+        self.listen(address, Protocol::Plain)
     }
 
     /// Listens inside the process, without encryption; the connector makes connections.
@@ -96,7 +121,12 @@ impl ServerBuilder {
     pub async fn bind(self) -> Result<Server, BindError> {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
-        for (address, protocol) in self.tcp {
+        for Tcp {
+            address,
+            protocol,
+            is_behind_proxy,
+        } in self.tcp
+        {
             let failed = |source| BindError::Address {
                 protocol: protocol.name(),
                 address,
@@ -104,7 +134,12 @@ impl ServerBuilder {
             };
             let listener = TcpListener::bind(address, TcpOptions::default()).map_err(failed)?;
             addresses.push((protocol.name(), listener.local_addr().map_err(failed)?));
-            listeners.push((Listener::Tcp(listener), protocol));
+            let listener = if is_behind_proxy {
+                Listener::Proxied(listener)
+            } else {
+                Listener::Tcp(listener)
+            };
+            listeners.push((listener, protocol));
         }
         listeners.extend(self.memory);
         if listeners.is_empty() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::auth::{ConnectionLimits, RateLimit};
 use crate::router::OutboxLimits;
 use crate::session::Rate;
+use crate::transport::proxy::Network;
 
 /// Tunables of a [`Server`](super::Server): what a connection may cost, and for how long.
 #[derive(Clone, Debug)]
@@ -16,6 +17,11 @@ pub struct ServerConfig {
     pub max_connections: u32,
     /// What strangers may do before login.
     pub connections: ConnectionLimits,
+    /// Load balancers whose word on where a connection comes from is taken, on ports that are
+    /// [behind one](super::ServerBuilder::behind_proxy). Default: none.
+    pub proxies: Vec<Network>,
+    /// From accept to a whole PROXY header. Default 2 s.
+    pub proxy_timeout: Duration,
     /// Key agreements of SC1, 0.2 ms of a core each; beyond, connections are rejected before one. Default 1000 a second.
     pub handshakes: RateLimit,
     /// From accept to a whole hello of SC1 or TLS. Default 5 s.
@@ -48,6 +54,8 @@ impl Default for ServerConfig {
             name: concat!("chat-core/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_connections: u32::MAX,
             connections: ConnectionLimits::default(),
+            proxies: Vec::new(),
+            proxy_timeout: Duration::from_secs(2),
             handshakes: RateLimit::new(1000, Duration::from_secs(1)),
             handshake_timeout: Duration::from_secs(5),
             first_packet_timeout: Duration::from_secs(5),

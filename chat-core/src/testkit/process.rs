@@ -15,6 +15,7 @@ const TICKS: f64 = 100.0;
 /// A running server. Dropping it kills the process; its data stay.
 #[derive(Debug)]
 pub struct ServerProcess {
+    scheme: String,
     program: PathBuf,
     data: PathBuf,
     settings: Vec<(String, String)>,
@@ -29,12 +30,26 @@ impl ServerProcess {
     /// # Errors
     /// It cannot be started, or ends before it is ready.
     pub fn start(program: &Path, data: &Path, settings: &[(&str, &str)]) -> io::Result<Self> {
+        Self::start_on("sc1", program, data, settings)
+    }
+
+    /// The same, listening for something else than `sc1`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(scheme: &str, program: &Path, data: &Path, settings: &[(&str, &str)]) -> io::Result<Self> {
         let settings = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::launch(program.to_owned(), data.to_owned(), settings, any_port)
+        Self::launch(
+            scheme.to_owned(),
+            program.to_owned(),
+            data.to_owned(),
+            settings,
+            any_port,
+        )
     }
 
     /// Kills it, as `kill -9` does, and starts it again on the same data and port.
@@ -43,8 +58,9 @@ impl ServerProcess {
     /// As [`Self::start`].
     pub fn kill_and_restart(&mut self) -> io::Result<()> {
         self.kill()?;
-        let (program, data, settings) = (self.program.clone(), self.data.clone(), self.settings.clone());
-        *self = Self::launch(program, data, settings, self.address)?;
+        let (scheme, program) = (self.scheme.clone(), self.program.clone());
+        let (data, settings) = (self.data.clone(), self.settings.clone());
+        *self = Self::launch(scheme, program, data, settings, self.address)?;
         Ok(())
     }
 
@@ -83,13 +99,14 @@ impl ServerProcess {
     }
 
     fn launch(
+        scheme: String,
         program: PathBuf,
         data: PathBuf,
         settings: Vec<(String, String)>,
         listen: SocketAddr,
     ) -> io::Result<Self> {
         let mut child = Command::new(&program)
-            .args(["--listen", &format!("sc1://{listen}"), "--data-dir"])
+            .args(["--listen", &format!("{scheme}://{listen}"), "--data-dir"])
             .arg(&data)
             .env("CHAT_LOG__LEVEL", "warn")
             .envs(settings.iter().map(|(name, value)| (name, value)))
@@ -98,6 +115,7 @@ impl ServerProcess {
             .spawn()?;
         match read_start(&mut child) {
             Ok((address, fingerprint)) => Ok(Self {
+                scheme,
                 program,
                 data,
                 settings,

@@ -7,6 +7,7 @@ mod peer;
 mod stream;
 
 pub mod memory;
+pub mod proxy;
 pub mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;

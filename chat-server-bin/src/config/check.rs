@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chat_core::transport::proxy::Network;
+
 use super::settings::{AccountsSection, LimitsSection, TimeoutsSection};
 use super::units::Span;
 use super::{Listen, Loaded, Origins, Problem, Scheme, Settings, StoreUrl};
@@ -14,6 +16,7 @@ pub(crate) struct Checked {
     pub(crate) settings: Settings,
     pub(crate) listen: Vec<Listen>,
     pub(crate) store: StoreUrl,
+    pub(crate) proxies: Vec<Network>,
     /// The file that was read.
     pub(crate) file: Option<PathBuf>,
 }
@@ -31,6 +34,7 @@ impl Checked {
         } = loaded;
         let mut problems = Vec::new();
         let listen = check_listen(&settings, &origins, &mut problems);
+        let proxies = check_proxies(&settings, &listen, &origins, &mut problems);
         let store = settings.store.url.parse().map_err(|error: String| {
             problems.push(origins.problem("store.url", error));
         });
@@ -45,6 +49,7 @@ impl Checked {
                 settings,
                 listen,
                 store,
+                proxies,
                 file,
             }),
             _ => Err(problems),
@@ -90,6 +95,27 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
         }
     }
     listen
+}
+
+fn check_proxies(
+    settings: &Settings,
+    listen: &[Listen],
+    origins: &Origins,
+    problems: &mut Vec<Problem>,
+) -> Vec<Network> {
+    let mut proxies = Vec::new();
+    for text in &settings.server.proxies {
+        match text.parse() {
+            Ok(network) => proxies.push(network),
+            Err(error) => problems.push(origins.problem("server.proxies", format!("{error}"))),
+        }
+    }
+    if proxies.is_empty() && listen.iter().any(|listen| listen.is_behind_proxy) {
+        let text =
+            "is empty, so nobody may connect to the ports behind a proxy; name its networks, like \"10.0.0.0/8\"";
+        problems.push(origins.problem("server.proxies", text));
+    }
+    proxies
 }
 
 fn check_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {

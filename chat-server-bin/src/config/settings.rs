@@ -26,6 +26,7 @@ pub(crate) struct Settings {
 pub(crate) struct ServerSection {
     pub(crate) listen: Vec<String>,
     pub(crate) allow_plain: bool,
+    pub(crate) proxies: Vec<String>,
     pub(crate) advertise: Vec<String>,
     pub(crate) data_dir: PathBuf,
     pub(crate) name: String,
@@ -38,6 +39,7 @@ impl Default for ServerSection {
         Self {
             listen: vec!["sc1://127.0.0.1:7400".to_owned()],
             allow_plain: false,
+            proxies: Vec::new(),
             advertise: Vec::new(),
             data_dir: PathBuf::from("./chat-data"),
             name: "chat-server".to_owned(),

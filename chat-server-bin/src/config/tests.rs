@@ -211,7 +211,12 @@ fn plain_is_for_loopback_unless_allowed() {
 
 #[test]
 fn listen_urls() {
-    for text in ["sc1://127.0.0.1:7400", "plain://[::1]:0", "tls://chat.example:443"] {
+    for text in [
+        "sc1://127.0.0.1:7400",
+        "plain://[::1]:0",
+        "tls://chat.example:443",
+        "sc1+proxy://0.0.0.0:1",
+    ] {
         assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
     }
     for text in [
@@ -259,4 +264,12 @@ fn shown_settings_hide_passwords_and_parse_again() {
     assert!(shown.contains("mysql://chat:***@db.example/chat"), "{shown}");
     let parsed: Settings = toml::from_str(&shown).unwrap();
     assert_eq!(parsed.server, settings.server);
+}
+
+#[test]
+fn a_port_behind_a_proxy_needs_to_know_the_proxy() {
+    let text = "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\n";
+    assert!(check_text(text).unwrap_err()[0].contains("server.proxies"));
+    assert!(check_text(&format!("{text}proxies = [\"10.0.0.0/8\", \"::1\"]\n")).is_ok());
+    assert!(check_text(&format!("{text}proxies = [\"10.0.0.0/99\"]\n")).is_err());
 }

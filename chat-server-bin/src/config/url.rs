@@ -28,10 +28,15 @@ impl Scheme {
     }
 }
 
+/// After a scheme: behind a load balancer.
+const PROXY: &str = "+proxy";
+
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listen {
     pub(crate) scheme: Scheme,
+    /// Each connection begins with a PROXY header.
+    pub(crate) is_behind_proxy: bool,
     host: String,
     port: u16,
 }
@@ -57,11 +62,17 @@ impl Listen {
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port } = self;
+        let Self {
+            scheme,
+            is_behind_proxy,
+            host,
+            port,
+        } = self;
+        let proxy = if *is_behind_proxy { PROXY } else { "" };
         if host.contains(':') {
-            write!(f, "{}://[{host}]:{port}", scheme.name())
+            write!(f, "{}{proxy}://[{host}]:{port}", scheme.name())
         } else {
-            write!(f, "{}://{host}:{port}", scheme.name())
+            write!(f, "{}{proxy}://{host}:{port}", scheme.name())
         }
     }
 }
@@ -72,6 +83,10 @@ impl FromStr for Listen {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is no listen URL; write one like \"sc1://127.0.0.1:7400\"");
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let (scheme, is_behind_proxy) = match scheme.strip_suffix(PROXY) {
+            Some(scheme) => (scheme, true),
+            None => (scheme, false),
+        };
         let scheme = Scheme::ALL
             .into_iter()
             .find(|known| known.name() == scheme)
@@ -94,6 +109,7 @@ impl FromStr for Listen {
         }
         Ok(Self {
             scheme,
+            is_behind_proxy,
             host: host.to_owned(),
             port,
         })

@@ -1,5 +1,6 @@
-//! Real servers for tests: MariaDB and Redis, each with its own directory and port.
+//! Real servers for tests: MariaDB, Redis, nginx and HAProxy, each with its own directory and port.
 
+mod balancer;
 mod guard;
 mod mariadb;
 mod redis;
@@ -7,6 +8,7 @@ mod redis;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+pub use balancer::Balancer;
 pub use guard::Guarded;
 pub use mariadb::MariaDb;
 pub use redis::Redis;

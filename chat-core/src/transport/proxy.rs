@@ -1,0 +1,283 @@
+//! What a load balancer says of whom it speaks for: the [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt),
+//! version 1 (a line of text) and 2 (binary).
+//!
+//! Whoever can reach the port can say anything, so a header is read only from networks that are trusted, and where it is expected it is
+//! demanded.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Begins a header of version 2.
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// Longest line of version 1, its end included.
+const LINE: usize = 107;
+/// Longest rest of a header of version 2: addresses of UNIX sockets, and some extensions.
+const REST: usize = 1024;
+
+/// Networks whose word on addresses is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Not a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no network; write one like \"10.0.0.0/8\" or \"::1\"")]
+pub struct InvalidNetwork(String);
+
+impl Network {
+    /// Whether `address` is in it. An IPv4 address written as an IPv6 one is the same address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => same_prefix(
+                u128::from(network.to_bits()) << 96,
+                u128::from(address.to_bits()) << 96,
+                self.prefix,
+            ),
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                same_prefix(network.to_bits(), address.to_bits(), self.prefix)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn same_prefix(one: u128, other: u128, prefix: u8) -> bool {
+    let differing = u32::from(prefix.min(128));
+    (one ^ other).checked_shr(128 - differing).unwrap_or(0) == 0
+}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let wrong = || InvalidNetwork(text.to_owned());
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix.parse().map_err(|_| wrong())?,
+            None => most,
+        };
+        if prefix > most {
+            return Err(wrong());
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// Reads a header and nothing after it. `None`: the proxy speaks for itself (a health check), or does not know.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] for anything but a header.
+///
+/// # Cancel safety
+/// None: what was read is lost.
+pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+    let mut first = [0];
+    stream.read_exact(&mut first).await?;
+    match first[0] {
+        b'P' => read_line(stream).await,
+        b'\r' => read_binary(stream).await,
+        _ => Err(invalid("no PROXY header")),
+    }
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// The rest of a line of version 1. Byte by byte: what follows is not ours to read.
+async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+    let mut line = vec![b'P'];
+    while !line.ends_with(b"\r\n") {
+        if line.len() == LINE {
+            return Err(invalid("a PROXY line is too long"));
+        }
+        line.push(stream.read_u8().await?);
+    }
+    let line = std::str::from_utf8(&line).map_err(|_| invalid("a PROXY line is no text"))?;
+    let words: Vec<&str> = line.trim_end_matches("\r\n").split(' ').collect();
+    match words[..] {
+        ["PROXY", "UNKNOWN", ..] => Ok(None),
+        [
+            "PROXY",
+            family @ ("TCP4" | "TCP6"),
+            source,
+            destination,
+            port,
+            other_port,
+        ] => {
+            let source: IpAddr = source.parse().map_err(|_| invalid("a PROXY line has no source"))?;
+            let destination: IpAddr = destination
+                .parse()
+                .map_err(|_| invalid("a PROXY line has no destination"))?;
+            let port = port.parse().map_err(|_| invalid("a PROXY line has no port"))?;
+            let _: u16 = other_port.parse().map_err(|_| invalid("a PROXY line has no port"))?;
+            if source.is_ipv4() != (family == "TCP4") || destination.is_ipv4() != source.is_ipv4() {
+                return Err(invalid("a PROXY line has addresses of another family"));
+            }
+            Ok(Some(SocketAddr::new(source, port)))
+        }
+        _ => Err(invalid("no PROXY line")),
+    }
+}
+
+/// The rest of a header of version 2.
+async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await?;
+    let (signature, fields) = head.split_at(SIGNATURE.len() - 1);
+    let [command, family, high, low] = *fields else {
+        return Err(invalid("no PROXY header"));
+    };
+    if *signature != SIGNATURE[1..] || command >> 4 != 2 {
+        return Err(invalid("no PROXY header of version 2"));
+    }
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length > REST {
+        return Err(invalid("a PROXY header is too long"));
+    }
+    let mut rest = vec![0; length];
+    stream.read_exact(&mut rest).await?;
+    match (command & 0xf, family) {
+        (0, _) => Ok(None),
+        (1, 0x11) => {
+            let [a, b, c, d, _, _, _, _, high, low, _, _] = *first(&rest)?;
+            let port = u16::from_be_bytes([high, low]);
+            Ok(Some((Ipv4Addr::new(a, b, c, d), port).into()))
+        }
+        (1, 0x21) => {
+            let addresses: &[u8; 36] = first(&rest)?;
+            let source: [u8; 16] = *addresses.first_chunk().ok_or_else(|| invalid("no address"))?;
+            let port = u16::from_be_bytes([addresses[32], addresses[33]]);
+            Ok(Some((Ipv6Addr::from(source), port).into()))
+        }
+        // Other families, of which there is nothing to say for limits.
+        (1, _) => Ok(None),
+        _ => Err(invalid("a PROXY header with an unknown command")),
+    }
+}
+
+fn first<const N: usize>(bytes: &[u8]) -> io::Result<&[u8; N]> {
+    bytes
+        .first_chunk()
+        .ok_or_else(|| invalid("a PROXY header is too short for its addresses"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read, and how many bytes are left.
+    async fn read(bytes: &[u8]) -> (Result<Option<SocketAddr>, io::ErrorKind>, usize) {
+        let mut stream = bytes;
+        let header = read_header(&mut stream).await.map_err(|error| error.kind());
+        (header, stream.len())
+    }
+
+    fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+        let mut header = SIGNATURE.to_vec();
+        header.extend([0x20 | command, family]);
+        header.extend(u16::try_from(rest.len()).unwrap().to_be_bytes());
+        header.extend(rest);
+        header
+    }
+
+    #[tokio::test]
+    async fn headers_are_read_and_nothing_after_them() {
+        let v4: SocketAddr = "192.0.2.7:5000".parse().unwrap();
+        let v6: SocketAddr = "[2001:db8::7]:5000".parse().unwrap();
+        let mut six = [0; 36];
+        six[..16].copy_from_slice(&"2001:db8::7".parse::<Ipv6Addr>().unwrap().octets());
+        six[32..34].copy_from_slice(&5000_u16.to_be_bytes());
+        let four = [192, 0, 2, 7, 10, 0, 0, 1, 0x13, 0x88, 0x1c, 0xe8];
+        for (header, expected) in [
+            (b"PROXY TCP4 192.0.2.7 10.0.0.1 5000 7400\r\n".to_vec(), Some(v4)),
+            (b"PROXY TCP6 2001:db8::7 ::1 5000 7400\r\n".to_vec(), Some(v6)),
+            (b"PROXY UNKNOWN\r\n".to_vec(), None),
+            (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), None),
+            (binary(1, 0x11, &four), Some(v4)),
+            (binary(1, 0x11, &[&four[..], &[3, 0, 1, 9]].concat()), Some(v4)),
+            (binary(1, 0x21, &six), Some(v6)),
+            (binary(0, 0, &[]), None),
+            (binary(1, 0x31, &[0; 216]), None),
+        ] {
+            let stream = [&header[..], b"SC1 comes now"].concat();
+            assert_eq!(read(&stream).await, (Ok(expected), 13), "{header:?}");
+            for cut in 0..header.len() {
+                assert_eq!(
+                    read(&header[..cut]).await.0,
+                    Err(io::ErrorKind::UnexpectedEof),
+                    "cut at {cut}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused() {
+        let long = format!("PROXY {}\r\n", "x".repeat(200));
+        let mut version = binary(1, 0x11, &[0; 12]);
+        version[12] = 0x31;
+        for bytes in [
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            b"\x16\x03\x01\x02\x00".to_vec(),
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 5000\r\n".to_vec(),
+            b"PROXY TCP4 2001:db8::7 10.0.0.1 5000 1\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 99999 1\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 1 -1\r\n".to_vec(),
+            b"PROXY TCP4 a b 1 1\r\n".to_vec(),
+            b"PROXYTCP4 192.0.2.7 10.0.0.1 1 1\r\n".to_vec(),
+            b"PROXY \xff\r\n".to_vec(),
+            long.into_bytes(),
+            b"\r\n\r\n\0\r\nQUIT!!!!!!!".to_vec(),
+            version,
+            binary(2, 0x11, &[0; 12]),
+            binary(1, 0x11, &[0; 11]),
+            binary(1, 0x21, &[0; 35]),
+            binary(1, 0x11, &[0; REST + 1]),
+        ] {
+            assert_eq!(read(&bytes).await.0, Err(io::ErrorKind::InvalidData), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        let contains =
+            |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
+        assert!(contains("10.0.0.0/8", "10.255.0.1") && !contains("10.0.0.0/8", "11.0.0.1"));
+        assert!(contains("192.0.2.7", "192.0.2.7") && !contains("192.0.2.7", "192.0.2.6"));
+        assert!(contains("0.0.0.0/0", "1.2.3.4") && !contains("0.0.0.0/0", "::1"));
+        assert!(contains("2001:db8::/32", "2001:db8:1::1") && !contains("2001:db8::/32", "2001:db9::1"));
+        assert!(contains("127.0.0.1", "::ffff:127.0.0.1"), "the same machine");
+        assert!(contains("::/0", "::1"));
+        for text in [
+            "",
+            "x",
+            "10.0.0.0/33",
+            "::1/129",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "10.0.0/8",
+        ] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+        assert_eq!("10.0.0.0/8".parse::<Network>().unwrap().to_string(), "10.0.0.0/8");
+    }
+}

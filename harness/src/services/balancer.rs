@@ -1,0 +1,82 @@
+//! [`Balancer`].
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+
+use tempfile::TempDir;
+
+use super::{Guarded, on_free_port};
+
+/// A load balancer before some nodes, set up as the project's examples show. Dropping it kills it.
+#[derive(Debug)]
+pub struct Balancer {
+    process: Guarded,
+    address: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Balancer {
+    /// nginx with the example `deploy/nginx/chat.conf`, before these three nodes.
+    ///
+    /// # Errors
+    /// nginx or its stream module is not installed (Debian: `nginx-light`, `libnginx-mod-stream`), or cannot be started.
+    pub fn nginx(example: &str, nodes: [SocketAddr; 3]) -> io::Result<Self> {
+        Self::start(example, "listen 7400", "listen", nodes, |directory, file| {
+            let (directory, file) = (directory.display().to_string(), file.display().to_string());
+            let settings = format!("daemon off; pid {directory}/pid; error_log stderr notice;");
+            Guarded::start(
+                "nginx",
+                &["-p", &directory, "-c", &file, "-g", &settings],
+                "start worker process ",
+            )
+        })
+    }
+
+    /// HAProxy with the example `deploy/haproxy/haproxy.cfg`, before these three nodes.
+    ///
+    /// # Errors
+    /// HAProxy is not installed (Debian: `haproxy`), or cannot be started.
+    pub fn haproxy(example: &str, nodes: [SocketAddr; 3]) -> io::Result<Self> {
+        Self::start(example, "bind :7400", "bind", nodes, |_, file| {
+            let file = file.display().to_string();
+            Guarded::start("haproxy", &["-W", "-db", "-f", &file], "Loading success")
+        })
+    }
+
+    fn start(
+        example: &str,
+        listens: &str,
+        word: &str,
+        nodes: [SocketAddr; 3],
+        launch: impl Fn(&std::path::Path, &std::path::Path) -> io::Result<Guarded>,
+    ) -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let (process, address) = on_free_port(|address| {
+            let mut text = example.replace(listens, &format!("{word} {address}"));
+            for (number, node) in (1..).zip(nodes) {
+                text = text.replace(&format!("10.0.0.{number}:7401"), &node.to_string());
+            }
+            let file = directory.path().join("configuration");
+            fs::write(&file, text)?;
+            Ok((launch(directory.path(), &file)?, address))
+        })?;
+        Ok(Self {
+            process,
+            address,
+            _directory: directory,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The running process, for signals.
+    #[must_use]
+    pub const fn process(&self) -> &Guarded {
+        &self.process
+    }
+}
