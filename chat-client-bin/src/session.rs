@@ -78,6 +78,13 @@ impl Session {
         options.device_name = device_name();
         options.attempts = Some(ATTEMPTS);
         options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+        let servers = if global.discover {
+            let found = chat_core::client::discover(&options, &store).await?;
+            options.servers = found.iter().cloned().map(Into::into).collect();
+            found
+        } else {
+            servers
+        };
         let client = Client::start(options, store).await?;
         Ok(Self::new(client, profile, account, &servers))
     }

@@ -155,9 +155,11 @@ fn advertised(config: &Checked, server: &Server) -> Vec<String> {
     if !configured.is_empty() {
         return configured.clone();
     }
-    let addresses = server.addresses().iter();
-    addresses
-        .map(|(protocol, address)| format!("{protocol}://{address}"))
+    // What is behind a proxy, or is every address of the machine, cannot be connected to as it stands here.
+    let addresses = server.addresses().iter().zip(&config.listen);
+    let usable = addresses.filter(|((_, address), listen)| !listen.is_behind_proxy && !address.ip().is_unspecified());
+    usable
+        .map(|((protocol, address), _)| format!("{protocol}://{address}"))
         .collect()
 }
 

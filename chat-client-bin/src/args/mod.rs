@@ -53,6 +53,9 @@ pub(crate) struct Global {
     /// Print one JSON object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Ask the servers for the nodes of their service, and use the least loaded one
+    #[arg(long, global = true)]
+    pub(crate) discover: bool,
     /// Demand this key of the server, sha256:…; may be given again
     #[arg(long, global = true, value_name = "FINGERPRINT")]
     pub(crate) pin: Vec<Fingerprint>,

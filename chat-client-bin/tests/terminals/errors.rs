@@ -101,6 +101,9 @@ fn a_silent_server_is_no_server() {
     // With two addresses the one that answers is found.
     let both = format!("{},{}", nowhere.server, alice.server);
     assert!(alice.ok(&["--server", &both, "whoami"]).contains("alice"));
+    // A server that is alone is the one to use.
+    assert!(alice.ok(&["--server", &both, "--discover", "whoami"]).contains("alice"));
+    nowhere.fails(69, &["--discover", "whoami"]);
 }
 
 #[test]

@@ -62,16 +62,25 @@ pub(super) async fn connect(
     options: Arc<ClientOptions>,
     store: Arc<dyn ClientStore>,
 ) -> Result<(Reader, Writer), ConnectError> {
-    let policy = policy(&endpoint, &options, &*store).await?;
+    connect_to(&endpoint, &options, &*store).await
+}
+
+/// The same, of what is borrowed.
+pub(super) async fn connect_to(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    store: &dyn ClientStore,
+) -> Result<(Reader, Writer), ConnectError> {
+    let policy = policy(endpoint, options, store).await?;
     let stream = match timeout(DIAL_TIMEOUT, endpoint.dial()).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(ConnectError::passing(&endpoint, error)),
-        Err(_) => return Err(ConnectError::passing(&endpoint, "no answer")),
+        Ok(Err(error)) => return Err(ConnectError::passing(endpoint, error)),
+        Err(_) => return Err(ConnectError::passing(endpoint, "no answer")),
     };
-    let secured = timeout(HANDSHAKE_TIMEOUT, secure(&endpoint, &options, policy.as_ref(), stream)).await;
-    let secured = secured.unwrap_or_else(|_| Err(ConnectError::passing(&endpoint, "no answer to the handshake")))?;
+    let secured = timeout(HANDSHAKE_TIMEOUT, secure(endpoint, options, policy.as_ref(), stream)).await;
+    let secured = secured.unwrap_or_else(|_| Err(ConnectError::passing(endpoint, "no answer to the handshake")))?;
     if let (Some(PinPolicy::FirstContact), Some(key)) = (&policy, &secured.key) {
-        first_contact(&endpoint, &options, &*store, key).await?;
+        first_contact(endpoint, options, store, key).await?;
     }
     Ok(link(secured.stream, secured.channel))
 }

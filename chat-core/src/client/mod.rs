@@ -39,6 +39,7 @@ pub mod machine;
 
 mod address;
 mod connect;
+mod discover;
 mod driver;
 mod error;
 mod event;
@@ -52,6 +53,7 @@ mod shared;
 mod store;
 
 pub use address::{DEFAULT_PORT, Dial, Endpoint, InvalidAddress, Scheme, ServerAddress};
+pub use discover::discover;
 pub use error::ClientError;
 pub use event::{ClientEvent, Delivery, SendOutcome};
 pub use events::{Events, Received};

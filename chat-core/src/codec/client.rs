@@ -18,6 +18,7 @@ pub fn encode_request(request: &Request, out: &mut BytesMut) {
         RequestKind::Register(registration) => Wire::Register(convert::register(registration)),
         RequestKind::Login(login) => Wire::Login(convert::login(login)),
         RequestKind::Resume(resume) => Wire::Resume(convert::resume(resume)),
+        RequestKind::ListNodes => Wire::ListNodes(proto::ListNodes {}),
         RequestKind::Ping => Wire::Ping(proto::Ping {}),
         RequestKind::Command(command) => commands::command(command),
     };

@@ -31,4 +31,4 @@ mod tests;
 pub mod proto;
 
 pub use error::{BodyError, DecodeError, FrameError, Malformed};
-pub use packet::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestId, RequestKind, Welcome};
+pub use packet::{Answer, Failure, Hello, Incoming, LoggedIn, NodeEntry, Request, RequestId, RequestKind, Welcome};

@@ -49,6 +49,8 @@ pub enum RequestKind {
     Login(Login),
     /// Before login.
     Resume(Resume),
+    /// Before login: which nodes there are.
+    ListNodes,
     /// Any time.
     Ping,
     /// After login.
@@ -102,6 +104,17 @@ pub struct LoggedIn {
     pub server_time: Timestamp,
 }
 
+/// A node of the service, as clients are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// Where clients reach it, as `sc1://host:port` and the like.
+    pub addresses: Vec<String>,
+    /// Live sessions, as of some seconds ago.
+    pub sessions: u32,
+    /// It takes no new sessions.
+    pub draining: bool,
+}
+
 /// The good answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -112,6 +125,8 @@ pub enum Answer {
     Registered(UserInfo),
     /// To Login and Resume.
     LoggedIn(Box<LoggedIn>),
+    /// To ListNodes.
+    Nodes(Vec<NodeEntry>),
     /// To Ping.
     Pong(Timestamp),
     /// To a command.

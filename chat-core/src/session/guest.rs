@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::output::Output;
 use super::{Now, Session, SessionConfig};
-use crate::codec::{Answer, DecodeError, Failure, Hello, LoggedIn, RequestId, RequestKind, Welcome, server, version};
+use crate::codec::{
+    Answer, DecodeError, Failure, Hello, LoggedIn, NodeEntry, RequestId, RequestKind, Welcome, server, version,
+};
 use crate::model::{Caller, CloseCode, Login, Push, Registration, ReplyCode, Resume, UserInfo};
 
 /// A connection before login: it says hello, may register, and becomes a [`Session`] or ends.
@@ -37,6 +39,8 @@ enum Stage {
 pub enum GuestAction {
     /// Send these whole frames.
     Send(Bytes),
+    /// Look which nodes there are; then [`Guest::handle_nodes`].
+    ListNodes(Listing),
     /// Register; then [`Guest::handle_registered`].
     Register(Registering, Registration),
     /// Log in; then [`Guest::admit`] or [`Guest::handle_refused`].
@@ -53,6 +57,10 @@ pub enum Credentials {
     /// A token.
     Resume(Resume),
 }
+
+/// A question for the nodes under way.
+#[derive(Debug)]
+pub struct Listing(RequestId);
 
 /// A registration under way.
 #[derive(Debug)]
@@ -118,6 +126,7 @@ impl Guest {
                     Credentials::Resume(resume),
                 ));
             }
+            (Stage::Greeted, RequestKind::ListNodes) => self.ask(GuestAction::ListNodes(Listing(id))),
             (Stage::Greeted, RequestKind::Ping) => self.output.reply(id, &Ok(Answer::Pong(now.time))),
             (Stage::Greeted, RequestKind::Command(_)) => {
                 self.output.fail(id, ReplyCode::NotLoggedIn, "log in first");
@@ -149,6 +158,11 @@ impl Guest {
     fn ask(&mut self, question: GuestAction) {
         self.stage = Stage::Asking;
         self.question = Some(question);
+    }
+
+    /// These are the nodes there are.
+    pub fn handle_nodes(&mut self, listing: Listing, nodes: Vec<NodeEntry>) {
+        self.answered(listing.0, &Ok(Answer::Nodes(nodes)));
     }
 
     /// The registration ended.

@@ -104,7 +104,7 @@ impl Session {
             RequestKind::Command(command) => self.waiting.push_back((id, command)),
             RequestKind::Ping => self.output.reply(id, &Ok(Answer::Pong(now.time))),
             RequestKind::Hello(_) => self.output.violation(id, "hello was said already"),
-            RequestKind::Register(_) | RequestKind::Login(_) | RequestKind::Resume(_) => {
+            RequestKind::Register(_) | RequestKind::Login(_) | RequestKind::Resume(_) | RequestKind::ListNodes => {
                 let text = "this connection is logged in already";
                 self.output.fail(id, ReplyCode::AlreadyLoggedIn, text);
             }

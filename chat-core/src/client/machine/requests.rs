@@ -264,6 +264,7 @@ fn name_of(answer: &Answer) -> &'static str {
         Answer::Welcome(_) => "a welcome",
         Answer::Registered(_) => "a registration",
         Answer::LoggedIn(_) => "a login",
+        Answer::Nodes(_) => "a list of nodes",
         Answer::Pong(_) => "a pong",
         Answer::Outcome(_) => "another outcome",
     }

@@ -13,6 +13,7 @@ pub(in crate::codec) fn to_request(wire: Wire, max_text: usize) -> Result<Reques
         Wire::Register(register) => RequestKind::Register(login::to_registration(register)?),
         Wire::Login(login) => RequestKind::Login(login::to_login(login)?),
         Wire::Resume(resume) => RequestKind::Resume(login::to_resume(resume)?),
+        Wire::ListNodes(proto::ListNodes {}) => RequestKind::ListNodes,
         Wire::Ping(proto::Ping {}) => RequestKind::Ping,
         wire => RequestKind::Command(to_command(wire, max_text)?),
     })
@@ -22,7 +23,7 @@ fn to_command(wire: Wire, max_text: usize) -> Result<Command, Refusal> {
     use Command::*;
     Ok(match wire {
         // The session's own requests were taken out by `to_request`.
-        Wire::Hello(_) | Wire::Register(_) | Wire::Login(_) | Wire::Resume(_) | Wire::Ping(_) => {
+        Wire::Hello(_) | Wire::Register(_) | Wire::Login(_) | Wire::Resume(_) | Wire::ListNodes(_) | Wire::Ping(_) => {
             return Err(Refusal::argument("not a command"));
         }
 

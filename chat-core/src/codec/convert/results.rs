@@ -6,7 +6,7 @@ use super::groups::{group_info, member_info, to_group_info, to_member_info};
 use super::people::{contact_info, to_contact_info};
 use super::{login, messages, parts};
 use crate::codec::error::Malformed;
-use crate::codec::packet::Answer;
+use crate::codec::packet::{Answer, NodeEntry};
 use crate::codec::proto::{self, reply::Result as Wire};
 use crate::model::{Outcome, Timestamp};
 
@@ -17,8 +17,27 @@ pub(in crate::codec) fn result(answer: &Answer) -> Option<Wire> {
         Answer::Welcome(welcome) => Some(Wire::Welcome(login::welcome(welcome))),
         Answer::Registered(user) => Some(Wire::Registered(login::registered(user))),
         Answer::LoggedIn(logged_in) => Some(Wire::LoggedIn(login::logged_in(logged_in))),
+        Answer::Nodes(nodes) => Some(Wire::Nodes(proto::NodeList {
+            nodes: nodes.iter().map(node_entry).collect(),
+        })),
         Answer::Pong(time) => Some(Wire::Pong(proto::Pong { server_time_ms: time.0 })),
         Answer::Outcome(outcome) => outcome_result(outcome),
+    }
+}
+
+fn node_entry(node: &NodeEntry) -> proto::NodeEntry {
+    proto::NodeEntry {
+        addresses: node.addresses.clone(),
+        sessions: node.sessions,
+        draining: node.draining,
+    }
+}
+
+fn to_node_entry(node: proto::NodeEntry) -> NodeEntry {
+    NodeEntry {
+        addresses: node.addresses,
+        sessions: node.sessions,
+        draining: node.draining,
     }
 }
 
@@ -58,6 +77,7 @@ pub(in crate::codec) fn to_answer(result: Option<Wire>) -> Result<Answer, Malfor
         Some(Wire::LoggedIn(logged_in)) => {
             return Ok(Answer::LoggedIn(Box::new(login::to_logged_in(logged_in)?)));
         }
+        Some(Wire::Nodes(list)) => return Ok(Answer::Nodes(list.nodes.into_iter().map(to_node_entry).collect())),
         Some(Wire::Pong(pong)) => return Ok(Answer::Pong(Timestamp(pong.server_time_ms))),
         Some(Wire::Devices(list)) => Outcome::Devices(parts::all(list.devices, to_device_info)?),
         Some(Wire::User(user)) => Outcome::User(to_user_info(user)?),

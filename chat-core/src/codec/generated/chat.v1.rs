@@ -8,7 +8,7 @@ pub struct ClientPacket {
     /// acknowledge, mark_read, typing and set_status only.
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
-    #[prost(oneof = "client_packet::Command", tags = "2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 80, 81, 82, 83, 84, 85")]
+    #[prost(oneof = "client_packet::Command", tags = "2, 3, 4, 5, 7, 6, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 80, 81, 82, 83, 84, 85")]
     pub command: ::core::option::Option<client_packet::Command>,
 }
 /// Nested message and enum types in `ClientPacket`.
@@ -24,6 +24,8 @@ pub mod client_packet {
         Login(super::Login),
         #[prost(message, tag = "5")]
         Resume(super::Resume),
+        #[prost(message, tag = "7")]
+        ListNodes(super::ListNodes),
         /// Any time.
         #[prost(message, tag = "6")]
         Ping(super::Ping),
@@ -157,7 +159,7 @@ pub struct Reply {
     #[prost(uint32, tag = "4")]
     pub retry_after_ms: u32,
     /// Absent where there is nothing to tell but success.
-    #[prost(oneof = "reply::Result", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23")]
+    #[prost(oneof = "reply::Result", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24")]
     pub result: ::core::option::Option<reply::Result>,
 }
 /// Nested message and enum types in `Reply`.
@@ -193,6 +195,8 @@ pub mod reply {
         History(super::HistoryPage),
         #[prost(message, tag = "23")]
         User(super::UserInfo),
+        #[prost(message, tag = "24")]
+        Nodes(super::NodeList),
     }
 }
 // ---------------------------------------------------------------- before login
@@ -228,6 +232,27 @@ pub struct Welcome {
     /// Names the history. When it differs from what the client saw before, cached history is void.
     #[prost(bytes = "bytes", tag = "7")]
     pub store_epoch: ::prost::bytes::Bytes,
+}
+/// Which nodes the service has, for clients that choose one. Empty if the server is alone, or does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListNodes {
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeList {
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeEntry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeEntry {
+    /// Where clients reach it, as sc1://host:port and the like.
+    #[prost(string, repeated, tag = "1")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Live sessions, as of some seconds ago.
+    #[prost(uint32, tag = "2")]
+    pub sessions: u32,
+    /// It takes no new sessions.
+    #[prost(bool, tag = "3")]
+    pub draining: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Register {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::codec::{Answer, Failure, Hello, LoggedIn, RequestKind, Welcome, body};
+use crate::codec::{Answer, Failure, Hello, LoggedIn, NodeEntry, RequestKind, Welcome, body};
 use crate::model::*;
 
 pub(super) const DEVICE: DeviceId = DeviceId([0xd0; 16]);
@@ -368,6 +368,17 @@ pub(super) fn results() -> Vec<(&'static str, Result<Answer, Failure>)> {
                 server_time: TIME,
             }))),
         ),
+        (
+            "nodes",
+            Ok(Answer::Nodes(vec![NodeEntry {
+                addresses: vec![
+                    "sc1://chat-1.example:7400".to_owned(),
+                    "tls://chat-1.example:443".to_owned(),
+                ],
+                sessions: 17,
+                draining: true,
+            }])),
+        ),
         ("pong", Ok(Answer::Pong(TIME))),
         ("done", outcome(Outcome::Done)),
         ("devices", outcome(Outcome::Devices(vec![device]))),
@@ -458,6 +469,7 @@ pub(super) fn requests() -> Vec<(&'static str, RequestKind)> {
                 session_token: Secret::new([0x51; 32]),
             }),
         ),
+        ("list_nodes", RequestKind::ListNodes),
         ("ping", RequestKind::Ping),
     ];
     all.extend(

@@ -6,13 +6,17 @@ use std::time::Instant;
 use super::waiting::{Wake, Wants};
 use super::{Connection, End, unless_killed};
 use crate::auth::{ConnectionPermit, Offence};
-use crate::codec::{Failure, LoggedIn};
+use crate::cluster::NodeInfo;
+use crate::codec::{Failure, LoggedIn, NodeEntry};
 use crate::engine::{Attachment, CommandError, Service};
 use crate::model::{Admission, CloseCode, ConversationInfo, ReplyCode, Source};
 use crate::router::Outbox;
 use crate::server::wire::WireError;
 use crate::server::{Shared, now};
 use crate::session::{Authenticating, Credentials, Guest, GuestAction, Session};
+
+/// Nodes that a client is told of: enough to choose from.
+const NODES_TOLD: usize = 100;
 
 /// A guest that has become a session.
 pub(super) struct Admitted {
@@ -34,6 +38,7 @@ impl Connection<'_> {
                         punish(permit, code);
                         return Err(End::Close(code));
                     }
+                    GuestAction::ListNodes(ticket) => guest.handle_nodes(ticket, nodes(self.shared)),
                     GuestAction::Register(ticket, registration) => {
                         let registering = self.shared.engine.register(self.source, registration);
                         let result = unless_killed(&self.place, registering).await?;
@@ -123,6 +128,17 @@ impl Connection<'_> {
             outbox,
         })
     }
+}
+
+/// The nodes there are, as clients are told of them.
+fn nodes(shared: &Shared) -> Vec<NodeEntry> {
+    let nodes = shared.engine.nodes();
+    let entry = |node: &NodeInfo| NodeEntry {
+        addresses: node.addresses.clone(),
+        sessions: node.sessions,
+        draining: node.draining,
+    };
+    nodes.iter().take(NODES_TOLD).map(entry).collect()
 }
 
 /// What a source is remembered for.

@@ -45,6 +45,7 @@ proptest! {
                     GuestAction::Authenticate(ticket, _) => {
                         guest.handle_refused(ticket, Failure::new(ReplyCode::BadCredentials, ""));
                     }
+                    GuestAction::ListNodes(ticket) => guest.handle_nodes(ticket, Vec::new()),
                     GuestAction::Register(ticket, _) => guest.handle_registered(ticket, Ok(alice())),
                     GuestAction::Close(_) => ended = true,
                     GuestAction::Send(_) => {}

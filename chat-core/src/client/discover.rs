@@ -1,0 +1,122 @@
+//! Asking a service for its nodes.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use crate::codec::{Answer, Hello, Incoming, NodeEntry, Request, RequestId, RequestKind, version};
+
+use super::address::{Endpoint, ServerAddress};
+use super::connect::connect_to;
+use super::link::{Reader, Writer};
+use super::{ClientError, ClientOptions, ClientStore};
+
+/// Longest wait for the answers of one server.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks the servers of `options`, one after the other until one answers, which nodes their service has. Yields those that take sessions,
+/// the least loaded first, by their first address of the kind that the answering server was reached by; that server's own address if the
+/// service does not say. Use them as [`ClientOptions::servers`].
+///
+/// # Errors
+/// No server answers; the last one's reason.
+///
+/// # Cancel safety
+/// Dropping the future loses nothing.
+pub async fn discover(options: &ClientOptions, store: &dyn ClientStore) -> Result<Vec<ServerAddress>, ClientError> {
+    let mut reason = ClientError::Unreachable("no server was named".to_owned());
+    for endpoint in &options.servers {
+        match ask(endpoint, options, store).await {
+            Ok(nodes) => return Ok(choose(nodes, &endpoint.address)),
+            Err(error) => reason = error,
+        }
+    }
+    Err(reason)
+}
+
+async fn ask(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    store: &dyn ClientStore,
+) -> Result<Vec<NodeEntry>, ClientError> {
+    let (mut reader, mut writer) = connect_to(endpoint, options, store)
+        .await
+        .map_err(|error| error.reason)?;
+    let asked = timeout(PATIENCE, nodes(&mut reader, &mut writer, &options.client)).await;
+    asked.unwrap_or_else(|_| Err(ClientError::Unreachable(format!("{}: no answer", endpoint.address))))
+}
+
+async fn nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -> Result<Vec<NodeEntry>, ClientError> {
+    let hello = Hello {
+        min_version: version::MIN,
+        max_version: version::MAX,
+        client: client.to_owned(),
+    };
+    for (id, kind) in (1..).zip([RequestKind::Hello(hello), RequestKind::ListNodes]) {
+        writer.put(&Request {
+            id: RequestId(id),
+            kind,
+        });
+    }
+    writer.seal(Instant::now())?;
+    while writer.is_pending() {
+        writer.write().await?;
+    }
+    loop {
+        while let Some(incoming) = reader.next(Instant::now())? {
+            match incoming {
+                Incoming::Reply {
+                    result: Ok(Answer::Nodes(nodes)),
+                    ..
+                } => return Ok(nodes),
+                // A server of an earlier version knows no such question.
+                Incoming::Reply {
+                    result: Err(failure), ..
+                } => return Err(ClientError::Refused(failure)),
+                _ => {}
+            }
+        }
+        reader.read().await?;
+    }
+}
+
+/// Those that can be used, best first.
+fn choose(mut nodes: Vec<NodeEntry>, asked: &ServerAddress) -> Vec<ServerAddress> {
+    nodes.sort_by_key(|node| node.sessions);
+    let usable = nodes.iter().filter(|node| !node.draining);
+    let address = |node: &NodeEntry| {
+        let addresses = node.addresses.iter();
+        let mut parsed = addresses.filter_map(|text| ServerAddress::parse(text, asked.scheme).ok());
+        parsed.find(|address| address.scheme == asked.scheme)
+    };
+    let mut chosen: Vec<ServerAddress> = usable.filter_map(address).collect();
+    if chosen.is_empty() {
+        chosen.push(asked.clone());
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_loaded_node_that_can_be_reached_comes_first() {
+        let node = |sessions, draining, addresses: &[&str]| NodeEntry {
+            addresses: addresses.iter().map(|&address| address.to_owned()).collect(),
+            sessions,
+            draining,
+        };
+        let asked: ServerAddress = "tls://gate:1".parse().unwrap();
+        let nodes = vec![
+            node(9, false, &["sc1://a:1", "tls://a:2"]),
+            node(1, true, &["tls://b:2"]),
+            node(2, false, &["sc1://c:1"]),
+            node(3, false, &["nonsense", "tls://d:2", "tls://d:3"]),
+            node(4, false, &[]),
+        ];
+        let texts = |chosen: Vec<ServerAddress>| chosen.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(texts(choose(nodes, &asked)), ["tls://d:2", "tls://a:2"]);
+        assert_eq!(texts(choose(Vec::new(), &asked)), ["tls://gate:1"]);
+    }
+}
