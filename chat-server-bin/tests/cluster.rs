@@ -7,11 +7,13 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
+use chat_bus_redis::RedisBackend;
+use chat_core::bus::{Delivery, MessageBus, Topic};
 use chat_core::client::{ClientOptions, Credentials, MemoryStore, ServerAddress, discover};
-use chat_core::codec::body;
+use chat_core::codec::{RequestKind, body};
 use chat_core::model::{
     Command, ConversationRef, Description, Draft, EventBody, GroupName, JoinPolicy, MessageText, Note, Outcome, Push,
-    Seq, UserName, UserRef,
+    Seq, UserId, UserName, UserRef,
 };
 use chat_core::testkit::Peer;
 use chat_harness::Cluster;
@@ -195,4 +197,168 @@ async fn clients_find_the_least_loaded_node() {
     cluster.add_node().unwrap();
     let joined = cluster.nodes[3].address().to_string().parse().unwrap();
     settles(&[joined, addresses[0].clone()]).await;
+}
+
+/// Whether this session may still write something: what nodes decide under the lock, whatever the bus has told them.
+async fn lives(peer: &mut Peer, name: &str) -> bool {
+    let note = say(ConversationRef::Direct(named(name)), "still here");
+    matches!(peer.ask(RequestKind::Command(note)).await, Ok(Ok(_)))
+}
+
+/// Two logins of one user at the same moment, on two nodes, where a user may have one session: one wins, each time. `LOGINS` says how
+/// often.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seed_check_12_simultaneous_logins_on_two_nodes_have_one_winner() {
+    let rounds: u32 = std::env::var("LOGINS").map_or(40, |text| text.parse().unwrap());
+    let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
+    let cluster = Cluster::configured(Path::new(PROGRAM), 2, &settings).unwrap();
+    let connect = async |node: usize| {
+        Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
+            .await
+            .unwrap()
+    };
+    connect(0).await.register("alice").await.unwrap();
+    let (mut refused, mut replaced) = (0, 0);
+    for round in 0..rounds {
+        let (mut one, mut other) = tokio::join!(connect(0), connect(1));
+        let results = tokio::join!(one.login("alice"), other.login("alice"));
+        let mut winner = match results {
+            (Ok(_), Err(_)) => {
+                refused += 1;
+                one
+            }
+            (Err(_), Ok(_)) => {
+                refused += 1;
+                other
+            }
+            (Ok(_), Ok(_)) => {
+                // Both were let in, and one of them has been taken over from: it is obeyed no more.
+                replaced += 1;
+                match (lives(&mut one, "alice").await, lives(&mut other, "alice").await) {
+                    (true, false) => one,
+                    (false, true) => other,
+                    both => panic!("round {round}: {both:?}"),
+                }
+            }
+            (Err(one), Err(other)) => panic!("round {round}: nobody got in: {one}, {other}"),
+        };
+        assert!(lives(&mut winner, "alice").await, "round {round}");
+        // The end may come before the answer.
+        if winner.run(Command::Logout).await.is_ok() {
+            while !matches!(winner.push().await, Err(_) | Ok(Push::Closed(_))) {}
+        }
+    }
+    println!(
+        "{rounds} rounds, one winner each: {refused} times the other was refused, {replaced} times taken over from"
+    );
+}
+
+/// Whoever can write to Redis can ring false bells; nothing is delivered for them, nothing twice, and nobody is disturbed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seed_check_07_forged_doorbells_deliver_nothing() {
+    let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
+    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
+    befriend(&mut alice, "alice", &mut bob, "bob").await;
+    let to_bob = || ConversationRef::Direct(named("bob"));
+    let Outcome::Appended(first) = alice.run(say(to_bob(), "opening")).await.unwrap() else {
+        panic!("no acknowledgement")
+    };
+    let redis = RedisBackend::open(&cluster.redis.url(), chat_bus_redis::Options::default()).unwrap();
+    let bus = redis.bus();
+    let mut ear = bus.connect().await.unwrap();
+    let room = Topic::Conversation(first.conversation);
+    let topics = [room, Topic::User(UserId(1)), Topic::User(UserId(2)), Topic::Control];
+    for topic in topics {
+        ear.topics().subscribe(topic).await.unwrap();
+    }
+    // What is really rung.
+    let mut heard = Vec::new();
+    for n in 0..5 {
+        alice.run(say(to_bob(), &format!("real {n}"))).await.unwrap();
+    }
+    while heard.len() < 8 {
+        if let Some(Delivery::Envelope(_, envelope)) = timeout(PATIENCE, ear.next()).await.unwrap() {
+            heard.push(envelope);
+        }
+    }
+    // The same again, everywhere, cut, with flipped bits, and as noise.
+    for envelope in &heard {
+        for topic in topics {
+            let mut flipped = envelope.to_vec();
+            let middle = flipped.len() / 2;
+            flipped[middle] ^= 0x55;
+            for forged in [
+                envelope.clone(),
+                envelope.slice(..middle),
+                flipped.into(),
+                vec![0xff; 300].into(),
+            ] {
+                for _ in 0..10 {
+                    bus.publish(topic, forged.clone()).await.unwrap();
+                }
+            }
+        }
+    }
+    alice.run(say(to_bob(), "last")).await.unwrap();
+    let mut seqs = Vec::new();
+    let waited = async {
+        loop {
+            match bob.push().await.unwrap() {
+                Push::Event(event) if event.conversation == first.conversation => {
+                    seqs.push(event.seq.0);
+                    if event.seq.0 == first.seq.0 + 6 {
+                        break;
+                    }
+                }
+                Push::Closed(code) => panic!("bob was thrown out: {code:?}"),
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, waited).await.expect("the last one comes");
+    assert!(
+        seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "each once, in order: {seqs:?}"
+    );
+    assert!(lives(&mut alice, "alice").await && lives(&mut bob, "bob").await);
+    let stored = cluster.database.sql(&format!(
+        "SELECT COUNT(*) FROM chat.event WHERE conversation_id = {}",
+        first.conversation.0
+    ));
+    assert_eq!(stored.unwrap(), "7\n", "nothing was stored for them");
+}
+
+/// A killed node's users get in elsewhere within seconds, even where one session is all they may have; a stopped node's users are the only
+/// ones it disturbs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seed_check_13_a_node_that_ends_frees_its_own_users_only() {
+    let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
+    let mut cluster = Cluster::configured(Path::new(PROGRAM), 3, &settings).unwrap();
+    let alice = person(&cluster, 0, "alice").await;
+    let mut bob = person(&cluster, 1, "bob").await;
+    let carol = person(&cluster, 2, "carol").await;
+    let (node, key) = (cluster.nodes[1].address(), cluster.fingerprint());
+    let gets_in = async |name: &str| {
+        let started = Instant::now();
+        loop {
+            let mut peer = Peer::connect(node, key).await.unwrap();
+            match peer.login(name).await {
+                Ok(_) => break started.elapsed(),
+                Err(error) => assert!(
+                    started.elapsed() < Duration::from_secs(15),
+                    "{name} is locked out: {error}"
+                ),
+            }
+        }
+    };
+    cluster.nodes[0].kill().unwrap();
+    let took = gets_in("alice").await;
+    println!("in again after a kill: {took:?}");
+    drop(alice);
+    cluster.nodes[2].signal("INT").unwrap();
+    tokio::task::block_in_place(|| cluster.nodes[2].wait()).unwrap();
+    let took = gets_in("carol").await;
+    println!("in again after Ctrl-C: {took:?}");
+    drop(carol);
+    assert!(lives(&mut bob, "bob").await, "another node's end is not bob's");
 }

@@ -32,6 +32,7 @@ pub struct Cluster {
     program: PathBuf,
     directory: TempDir,
     is_behind_proxy: bool,
+    settings: Vec<(&'static str, &'static str)>,
 }
 
 impl Cluster {
@@ -40,7 +41,15 @@ impl Cluster {
     /// # Errors
     /// One of them cannot be started.
     pub fn start(program: &Path, nodes: usize) -> io::Result<Self> {
-        Self::with(program, nodes, false)
+        Self::with(program, nodes, false, &[])
+    }
+
+    /// The same, with these settings in the nodes' environment.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn configured(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
+        Self::with(program, nodes, false, settings)
     }
 
     /// The same, with nodes that are reached through a load balancer on this machine only.
@@ -48,10 +57,15 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub fn behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
-        Self::with(program, nodes, true)
+        Self::with(program, nodes, true, &[])
     }
 
-    fn with(program: &Path, nodes: usize, is_behind_proxy: bool) -> io::Result<Self> {
+    fn with(
+        program: &Path,
+        nodes: usize,
+        is_behind_proxy: bool,
+        settings: &[(&'static str, &'static str)],
+    ) -> io::Result<Self> {
         let database = MariaDb::start(&[])?;
         database.sql("CREATE DATABASE chat")?;
         let mut cluster = Self {
@@ -61,6 +75,7 @@ impl Cluster {
             program: program.to_owned(),
             directory: tempfile::tempdir()?,
             is_behind_proxy,
+            settings: settings.to_vec(),
         };
         for _ in 0..nodes {
             cluster.add_node()?;
@@ -84,6 +99,7 @@ impl Cluster {
             ("CHAT_BUS__URL", &redis),
             ("CHAT_IDENTITY__KEY_FILE", &key),
         ]);
+        settings.extend_from_slice(&self.settings);
         let data = self.directory.path().join(format!("node-{}", self.nodes.len()));
         if self.is_behind_proxy {
             settings.push(("CHAT_SERVER__PROXIES", "127.0.0.1"));
