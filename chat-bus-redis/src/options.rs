@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bb8_redis::redis::{Client, IntoConnectionInfo, ProtocolVersion};
+use bb8_redis::redis::{Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult};
 use thiserror::Error;
 
 use crate::commands::Commands;
@@ -15,6 +15,9 @@ use crate::{RedisBus, RedisDiscovery, RedisPresence};
 pub struct Options {
     /// Begins every key and channel. Clusters that share a server need different ones. Default `chat:`.
     pub prefix: String,
+    /// Authorities, in PEM, one of which has to have signed the server's certificate: for `rediss://` URLs, in place of those that the
+    /// system trusts. Needs the feature `tls`. Default none.
+    pub authorities: Option<Vec<u8>>,
     /// Longest time to connect. Default 1 s.
     pub connect_timeout: Duration,
     /// Longest time for an answer. Default 1 s.
@@ -33,6 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             prefix: "chat:".to_owned(),
+            authorities: None,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             ping_interval: Duration::from_secs(2),
@@ -63,7 +67,7 @@ impl RedisBackend {
         let wrong = |error: bb8_redis::redis::RedisError| UrlError(error.to_string());
         let info = url.into_connection_info().map_err(wrong)?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(wrong)?;
+        let client = client(info.set_redis_settings(settings), &options).map_err(wrong)?;
         Ok(Self {
             commands: Arc::new(Commands::new(client, options)),
         })
@@ -86,6 +90,27 @@ impl RedisBackend {
     pub fn discovery(&self) -> RedisDiscovery {
         RedisDiscovery::new(Arc::clone(&self.commands))
     }
+}
+
+#[cfg(feature = "tls")]
+fn client(info: ConnectionInfo, options: &Options) -> RedisResult<Client> {
+    let certificates = bb8_redis::redis::TlsCertificates {
+        client_tls: None,
+        root_cert: options.authorities.clone(),
+    };
+    match &options.authorities {
+        Some(_) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn client(info: ConnectionInfo, options: &Options) -> RedisResult<Client> {
+    if options.authorities.is_some() {
+        let text = "this program was built without TLS to Redis";
+        return Err((bb8_redis::redis::ErrorKind::InvalidClientConfig, text).into());
+    }
+    Client::open(info)
 }
 
 #[cfg(test)]

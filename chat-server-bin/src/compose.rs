@@ -64,6 +64,7 @@ pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failu
             options.write_connections = settings.connections / 2;
             options.read_connections = settings.connections - settings.connections / 2;
             options.allow_unsafe_durability = settings.allow_unsafe_durability;
+            options.ca_file = given(&settings.ca_file).map(Path::to_owned);
             Arc::new(MysqlStore::open(&url.0, options).await?)
         }
     })
@@ -87,6 +88,7 @@ async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, F
     } else {
         let mut options = chat_bus_redis::Options::default();
         options.prefix.clone_from(&bus.prefix);
+        options.authorities = given(&bus.ca_file).map(read).transpose()?;
         let redis =
             RedisBackend::open(&bus.url, options).map_err(|error| Failure::config(format!("bus.url: {error}")))?;
         builder = builder
@@ -190,6 +192,11 @@ fn tls(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcce
     acceptor
         .map(|acceptor| Some(Arc::new(acceptor)))
         .map_err(|error| Failure::config(chain(&error)))
+}
+
+/// A path that is not empty.
+fn given(path: &Path) -> Option<&Path> {
+    (!path.as_os_str().is_empty()).then_some(path)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

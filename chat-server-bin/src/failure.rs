@@ -73,7 +73,9 @@ impl From<chat_store_mysql::OpenError> for Failure {
     fn from(error: chat_store_mysql::OpenError) -> Self {
         use chat_store_mysql::OpenError as E;
         match error {
-            E::Url(_) | E::UnsafeSettings(_) => Self::config(format!("store.url: {}", chain(&error))),
+            E::Url(_) | E::UnsafeSettings(_) | E::Authorities { .. } => {
+                Self::config(format!("store.url: {}", chain(&error)))
+            }
             _ => Self::Unavailable(chain(&error)),
         }
     }

@@ -1,5 +1,7 @@
 //! The database's errors in the port's words.
 
+use std::path::PathBuf;
+
 use chat_core::store::StoreError;
 use mysql_async::Error;
 use thiserror::Error;
@@ -11,6 +13,15 @@ pub enum OpenError {
     /// The URL is not one of a database. The URL itself is not repeated: it may hold a password.
     #[error("the database's URL is wrong ({0}); write mysql://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url(String),
+    /// The certificates of authorities cannot be read.
+    #[error("cannot read the certificates in {}", .file.display())]
+    Authorities {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The database cannot be reached, or refuses us.
     #[error("cannot connect to the database; check that it runs, its address, and the user's password and rights")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,5 +1,6 @@
 //! [`Options`], and what becomes of the URL.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::{Opts, OptsBuilder, PoolConstraints, PoolOpts};
@@ -20,6 +21,9 @@ pub struct Options {
     pub deadline: Duration,
     /// Serve from a server that may lose or take back what it acknowledged; it is warned about. Default false.
     pub allow_unsafe_durability: bool,
+    /// Demand TLS, with a certificate of the authorities in this PEM file and no others. Needs the feature `tls`. Default none: the URL
+    /// decides.
+    pub ca_file: Option<PathBuf>,
     /// Bring the schema up to date when opening. Otherwise an old one is refused. Default true.
     pub migrate: bool,
 }
@@ -32,6 +36,7 @@ impl Default for Options {
             max_waiting: 4096,
             deadline: Duration::from_secs(5),
             allow_unsafe_durability: false,
+            ca_file: None,
             migrate: true,
         }
     }
@@ -80,7 +85,32 @@ pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<O
         .tcp_nodelay(true)
         .client_found_rows(true)
         .stmt_cache_size(STATEMENTS);
-    Ok(builder.into())
+    Ok(encrypted(builder, options)?.into())
+}
+
+#[cfg(feature = "tls")]
+fn encrypted(builder: OptsBuilder, options: &Options) -> Result<OptsBuilder, OpenError> {
+    let Some(file) = &options.ca_file else {
+        return Ok(builder);
+    };
+    let authorities = std::fs::read(file).map_err(|error| OpenError::Authorities {
+        file: file.clone(),
+        source: error,
+    })?;
+    let tls = mysql_async::SslOpts::default()
+        .with_root_certs(vec![authorities.into()])
+        .with_disable_built_in_roots(true);
+    Ok(builder.ssl_opts(tls))
+}
+
+#[cfg(not(feature = "tls"))]
+fn encrypted(builder: OptsBuilder, options: &Options) -> Result<OptsBuilder, OpenError> {
+    if options.ca_file.is_some() {
+        return Err(OpenError::Url(
+            "this program was built without TLS to the database".to_owned(),
+        ));
+    }
+    Ok(builder)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl MysqlStore {
     /// Connects, checks the server's settings and the schema, and brings the schema up to date.
     ///
     /// The URL is `mysql://user:password@host:port/database`; the database must exist. With the feature `tls`,
-    /// `?require_ssl=true` demands TLS with a certificate of a public authority; `&verify_ca=false` takes any.
+    /// `?require_ssl=true` demands TLS with a certificate of a public authority, [`Options::ca_file`] one of the operator's own.
     ///
     /// # Errors
     /// See [`OpenError`].

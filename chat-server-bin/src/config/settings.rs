@@ -68,6 +68,7 @@ pub(crate) struct StoreSection {
     pub(crate) url: String,
     pub(crate) connections: u32,
     pub(crate) allow_unsafe_durability: bool,
+    pub(crate) ca_file: PathBuf,
 }
 
 impl Default for StoreSection {
@@ -76,6 +77,7 @@ impl Default for StoreSection {
             url: "sqlite:".to_owned(),
             connections: 32,
             allow_unsafe_durability: false,
+            ca_file: PathBuf::new(),
         }
     }
 }
@@ -85,6 +87,7 @@ impl Default for StoreSection {
 pub(crate) struct BusSection {
     pub(crate) url: String,
     pub(crate) prefix: String,
+    pub(crate) ca_file: PathBuf,
 }
 
 impl Default for BusSection {
@@ -92,6 +95,7 @@ impl Default for BusSection {
         Self {
             url: String::new(),
             prefix: "chat:".to_owned(),
+            ca_file: PathBuf::new(),
         }
     }
 }

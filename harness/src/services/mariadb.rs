@@ -67,6 +67,18 @@ impl MariaDb {
     /// # Errors
     /// One of them failed.
     pub fn sql(&self, statements: &str) -> io::Result<String> {
+        self.run(&["--skip-ssl"], statements)
+    }
+
+    /// The same over TLS, with a server whose certificate this authority signed.
+    ///
+    /// # Errors
+    /// As [`sql`](Self::sql).
+    pub fn sql_over_tls(&self, authority: &str, statements: &str) -> io::Result<String> {
+        self.run(&["--ssl", &format!("--ssl-ca={authority}")], statements)
+    }
+
+    fn run(&self, transport: &[&str], statements: &str) -> io::Result<String> {
         let output = Command::new("mariadb")
             .args([
                 "--no-defaults",
@@ -77,6 +89,7 @@ impl MariaDb {
             ])
             .arg(format!("--host={}", self.address.ip()))
             .arg(format!("--port={}", self.address.port()))
+            .args(transport)
             .args(["--execute", statements])
             .output()?;
         if !output.status.success() {

@@ -34,6 +34,40 @@ impl Redis {
         })
     }
 
+    /// Starts a server that speaks TLS only, with this certificate and key (files in PEM).
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub fn start_tls(certificate: &str, key: &str) -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let options = [
+            "--tls-auth-clients",
+            "no",
+            "--tls-cert-file",
+            certificate,
+            "--tls-key-file",
+            key,
+        ];
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let (process, address) = on_free_port(|address| {
+            // The last word on the port of plain text is: none.
+            let tls = [
+                "--tls-port".to_owned(),
+                address.port().to_string(),
+                "--port".to_owned(),
+                "0".to_owned(),
+            ];
+            let all: Vec<String> = options.iter().cloned().chain(tls).collect();
+            Ok((launch(&directory, address, &all)?, address))
+        })?;
+        Ok(Self {
+            process,
+            address,
+            options,
+            directory,
+        })
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {

@@ -1,0 +1,37 @@
+//! TLS to a real Redis, with an authority of our own.
+
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::fs;
+
+use chat_bus_redis::{Options, RedisBackend};
+use chat_core::cluster::Presence;
+use chat_core::model::{DeviceId, NodeId, PresenceState, UserId};
+use chat_harness::services::Redis;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_server_that_our_authority_knows_is_spoken_to() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let own = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+    fs::write(path("certificate.pem"), own.cert.pem()).unwrap();
+    fs::write(path("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let other = rcgen::generate_simple_self_signed(names).unwrap();
+
+    let redis = Redis::start_tls(&path("certificate.pem"), &path("key.pem")).unwrap();
+    let sets = async |url: String, authority: Option<String>| {
+        let mut options = Options::default();
+        options.authorities = authority.map(String::into_bytes);
+        let presence = RedisBackend::open(&url, options).unwrap().presence();
+        let set = presence.set(NodeId([1; 16]), UserId(1), DeviceId([1; 16]), PresenceState::Online);
+        set.await.is_ok()
+    };
+    let (encrypted, plain) = (format!("rediss://{}/", redis.address()), redis.url());
+    assert!(sets(encrypted.clone(), Some(own.cert.pem())).await);
+    assert!(!sets(encrypted.clone(), Some(other.cert.pem())).await);
+    assert!(!sets(encrypted, None).await, "nobody knows it");
+    assert!(!sets(plain, None).await, "it does not speak in the clear");
+}

@@ -1,0 +1,51 @@
+//! TLS to a real MariaDB, with an authority of our own.
+
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::fs;
+
+use chat_core::store::Store;
+use chat_harness::services::MariaDb;
+use chat_store_mysql::{MysqlStore, OpenError, Options};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_server_that_our_authority_knows_is_spoken_to() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let own = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+    fs::write(path("certificate.pem"), own.cert.pem()).unwrap();
+    fs::write(path("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let other = rcgen::generate_simple_self_signed(names).unwrap();
+    fs::write(path("other.pem"), other.cert.pem()).unwrap();
+
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    let server = MariaDb::start(&[
+        &format!("--ssl-cert={certificate}"),
+        &format!("--ssl-key={key}"),
+        "--require-secure-transport=ON",
+    ])
+    .unwrap();
+    // The administrator's tool trusts whom it is told to.
+    let created = server.sql_over_tls(&certificate, "CREATE DATABASE chat");
+    created.unwrap();
+    let url = server.url("chat");
+    let with = |file: Option<&str>| {
+        let mut options = Options::default();
+        options.ca_file = file.map(|file| directory.path().join(file));
+        MysqlStore::open(&url, options)
+    };
+    let store = with(Some("certificate.pem")).await.unwrap();
+    store.epoch().await.unwrap();
+    assert!(matches!(with(Some("other.pem")).await, Err(OpenError::Connect(_))));
+    assert!(
+        matches!(with(None).await, Err(OpenError::Connect(_) | OpenError::Other(_))),
+        "never in the clear"
+    );
+    assert!(matches!(
+        with(Some("missing.pem")).await,
+        Err(OpenError::Authorities { .. })
+    ));
+}
