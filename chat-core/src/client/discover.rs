@@ -112,7 +112,7 @@ mod tests {
             node(9, false, &["sc1://a:1", "tls://a:2"]),
             node(1, true, &["tls://b:2"]),
             node(2, false, &["sc1://c:1"]),
-            node(3, false, &["nonsense", "tls://d:2", "tls://d:3"]),
+            node(3, false, &["ftp://d:1", "tls://d:2", "tls://d:3"]),
             node(4, false, &[]),
         ];
         let texts = |chosen: Vec<ServerAddress>| chosen.iter().map(ToString::to_string).collect::<Vec<_>>();
