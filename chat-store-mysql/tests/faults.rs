@@ -11,6 +11,7 @@ use chat_core::store::{AccountStore, CursorStore, MessageStore, Store, StoreErro
 use chat_core::testkit::store::{Draft, World, act, append, new_account};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, OpenError, Options};
+use mysql_async::prelude::Queryable;
 
 /// Nothing takes so long; what waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,25 +84,15 @@ async fn what_cannot_be_opened_says_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_conversation_holds_up_nobody_else() {
-    let (server, url) = server(&[]);
+    let (_server, url) = server(&[]);
     let (world, store) = world(&url).await;
     // A transaction of somebody else's, who says nothing more. It ends with its connection.
-    let lock = format!(
-        "BEGIN; SELECT * FROM chat.conversation WHERE id = {} FOR UPDATE; SELECT SLEEP(60)",
-        world.group.0
-    );
-    let address = server.address();
-    let mut holder = std::process::Command::new("mariadb")
-        .args(["--no-defaults", "--protocol=tcp", "--user=root", "--execute", &lock])
-        .arg(format!("--host={}", address.ip()))
-        .arg(format!("--port={}", address.port()))
-        .stdout(std::process::Stdio::null())
-        .spawn()
+    let mut holder = mysql_async::Conn::new(mysql_async::Opts::from_url(&url).unwrap())
+        .await
         .unwrap();
-    let held = "SELECT COUNT(*) FROM information_schema.innodb_trx";
-    while server.sql(held).unwrap() == "0\n" {
-        tokio::task::yield_now().await;
-    }
+    let lock = format!("SELECT 1 FROM conversation WHERE id = {} FOR UPDATE", world.group.0);
+    holder.query_drop("BEGIN").await.unwrap();
+    assert_eq!(holder.query_first(lock).await.unwrap(), Some(1));
     let stuck: Vec<_> = (0..4)
         .map(|n| {
             let (store, group, alice) = (store.clone(), world.group, world.alice);
@@ -122,9 +113,7 @@ async fn a_locked_conversation_holds_up_nobody_else() {
             .unwrap();
         assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     }
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    server.sql("SELECT 1").unwrap();
+    drop(holder);
     let deadline = Instant::now() + PATIENCE;
     while append(&*store, world.group, world.alice, vec![Draft::message("again")])
         .await

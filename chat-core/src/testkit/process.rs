@@ -5,7 +5,8 @@ use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::secure::Fingerprint;
 
@@ -74,20 +75,12 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// Sends it a signal, by name: `STOP`, `CONT`, `TERM`.
+    /// Sends it a signal, by name. See [`signal`].
     ///
     /// # Errors
     /// The process has ended.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .stderr(Stdio::null())
-            .status()?;
-        if sent.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other("the process has ended"))
-        }
+        signal(self.child.id(), name, Reach::Process)
     }
 
     /// Waits until it has ended by itself; its exit code, if no signal ended it.
@@ -172,6 +165,62 @@ impl ServerProcess {
             _ => Err(io::Error::other("no CPU times in /proc")),
         }
     }
+}
+
+/// Who gets a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The process.
+    Process,
+    /// The process group that it leads: its children too.
+    Group,
+}
+
+/// Longest time for all threads of a process to notice that it was stopped.
+const STOPPING: Duration = Duration::from_secs(10);
+
+/// Sends a process a signal, by name: `STOP`, `CONT`, `TERM`. Returns from `STOP` only when every thread of the process stands still:
+/// the kernel tells them one after the other, and on a busy machine the last one can answer a request before it hears of it.
+///
+/// # Errors
+/// The process has ended, or does not stop.
+pub fn signal(pid: u32, name: &str, reach: Reach) -> io::Result<()> {
+    let target = match reach {
+        // The number 0 means this process's own group to `kill`.
+        _ if pid == 0 => return Err(io::Error::other("there is no such process")),
+        Reach::Process => pid.to_string(),
+        Reach::Group => format!("-{pid}"),
+    };
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), "--", &target])
+        .stderr(Stdio::null())
+        .status()?;
+    if !sent.success() {
+        return Err(io::Error::other(format!("process {pid} has ended")));
+    }
+    let deadline = Instant::now() + STOPPING;
+    while name == "STOP" && !stands_still(pid)? {
+        if Instant::now() >= deadline {
+            return Err(io::Error::other(format!("process {pid} does not stop")));
+        }
+        thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Whether every thread of a process was stopped.
+fn stands_still(pid: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that has ended meanwhile does nothing any more.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else {
+            continue;
+        };
+        let state = stat.rsplit(") ").next().and_then(|fields| fields.chars().next());
+        if !matches!(state, Some('T' | 't' | 'Z' | 'X')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What a server says when it is ready: where it listens, and its key's fingerprint.

@@ -135,9 +135,14 @@ impl Node {
     }
 
     pub(crate) async fn until_connections(&self, count: u32) {
-        while self.connections() != count {
-            tokio::task::yield_now().await;
-        }
+        let counted = async {
+            while self.connections() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, counted)
+            .await
+            .expect("so many connections");
     }
 }
 

@@ -171,7 +171,7 @@ fn a_directory_that_cannot_be_written_is_named() {
 
 #[tokio::test]
 async fn a_second_signal_ends_the_drain() {
-    for (name, code) in [("-TERM", 143), ("-INT", 130)] {
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
         let directory = tempfile::tempdir().unwrap();
         let arguments = ["--listen", "sc1://127.0.0.1:0"];
         let (child, lines) = start(directory.path(), &arguments);
@@ -222,7 +222,7 @@ async fn logs_hold_no_secrets_at_any_level() {
         };
         let refused: Failure = peer.ask(RequestKind::Command(change)).await.unwrap().unwrap_err();
         assert_eq!(refused.code(), Some(ReplyCode::BadCredentials));
-        signal(&child, "-TERM");
+        signal(&child, "TERM");
         drop(peer);
         assert_eq!(child.wait().unwrap().code(), Some(0));
 

@@ -26,7 +26,7 @@ fn starts_without_any_configuration_and_drains_on_sigterm() {
     assert_eq!(ready, "ready");
     assert!(fingerprint.starts_with("fingerprint sha256:"), "{fingerprint}");
     assert!(directory.path().join("chat-data/identity.pem").exists());
-    signal(&child, "-TERM");
+    signal(&child, "TERM");
     let (code, log) = rest(child);
     assert_eq!(code, Some(0), "{log}");
 }
@@ -45,7 +45,7 @@ fn the_data_directory_is_for_its_owner_alone() {
     };
     assert_eq!(mode("chat-data"), 0o700);
     assert_eq!(mode("chat-data/identity.pem"), 0o600);
-    signal(&child, "-INT");
+    signal(&child, "INT");
     assert_eq!(rest(child).0, Some(0));
 }
 
@@ -56,7 +56,7 @@ fn a_second_server_on_the_same_data_is_refused() {
     let second = finish(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
     assert_eq!(second.status.code(), Some(69), "{}", stderr(&second));
     assert!(stderr(&second).contains("chat-data"), "{}", stderr(&second));
-    signal(&child, "-TERM");
+    signal(&child, "TERM");
     assert_eq!(rest(child).0, Some(0), "the first one is not disturbed");
 }
 

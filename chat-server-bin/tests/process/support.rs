@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use chat_core::testkit::Reach;
+
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
 
 /// The program in a directory of its own, with nothing in its environment that concerns it.
@@ -57,12 +59,8 @@ pub(crate) fn until_ready(child: &mut Child) -> Vec<String> {
     lines
 }
 
-pub(crate) fn signal(child: &Child, signal: &str) {
-    let sent = Command::new("kill")
-        .args([signal, &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
+pub(crate) fn signal(child: &Child, name: &str) {
+    chat_core::testkit::signal(child.id(), name, Reach::Process).unwrap();
 }
 
 pub(crate) fn rest(mut child: Child) -> (Option<i32>, String) {

@@ -7,13 +7,15 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chat_core::testkit::{self, Reach};
+
 /// A shell that starts the program and waits for the end of its own input, which comes when this process drops the handle or ends
 /// in whatever way. The program has a process group of its own, for those that have children. Signals go to the program itself: its id is the first line of the output.
 const WATCH: &str = r#"exec 3<&0
 setsid "$@" </dev/null 3<&- &
 program=$!
 echo $program
-(read -r _ <&3; kill -KILL -- -$program 2>/dev/null) &
+(read -r _ <&3; kill -KILL -$program 2>/dev/null) &
 watch=$!
 wait $program
 kill $watch 2>/dev/null"#;
@@ -88,25 +90,18 @@ impl Guarded {
         self.pid
     }
 
-    /// Sends a signal, by name: `STOP`, `CONT` and `KILL` to its children too, others (`TERM`, `HUP`) to itself.
+    /// Sends a signal, by name: `STOP`, `CONT` and `KILL` to its children too, others (`TERM`, `HUP`) to itself. See
+    /// [`testkit::signal`].
     ///
     /// # Errors
     /// The program has ended.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        let group = if matches!(name, "STOP" | "CONT" | "KILL") {
-            "-"
+        let reach = if matches!(name, "STOP" | "CONT" | "KILL") {
+            Reach::Group
         } else {
-            ""
+            Reach::Process
         };
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), "--", &format!("{group}{}", self.pid)])
-            .stderr(Stdio::null())
-            .status()?;
-        if sent.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("process {} has ended", self.pid)))
-        }
+        testkit::signal(self.pid, name, reach)
     }
 
     /// Waits until the program has ended by itself.

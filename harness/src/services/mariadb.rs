@@ -28,6 +28,8 @@ impl MariaDb {
         let directory = tempfile::tempdir()?;
         let user = current_user()?;
         let installed = Command::new("mariadb-install-db")
+            // A server that starts deletes every temporary table in its directory, those of others too.
+            .env("TMPDIR", directory.path())
             .args([
                 "--no-defaults",
                 "--auth-root-authentication-method=normal",
@@ -124,6 +126,7 @@ fn launch(directory: &Path, address: SocketAddr, options: &[String]) -> io::Resu
     let mut arguments = vec![
         "--no-defaults".to_owned(),
         format!("--datadir={}", directory.join("data").display()),
+        format!("--tmpdir={}", directory.display()),
         format!("--socket={}", directory.join("socket").display()),
         format!("--pid-file={}", directory.join("pid").display()),
         format!("--bind-address={}", address.ip()),
