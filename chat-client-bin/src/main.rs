@@ -9,6 +9,7 @@ mod output;
 mod profile;
 mod secrets;
 mod session;
+mod spool;
 
 use std::process::ExitCode;
 

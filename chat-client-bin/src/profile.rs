@@ -6,6 +6,7 @@
 //! PROFILE/accounts/NAME/         one device of one user (chat_core::client::FileStore)
 //! PROFILE/accounts/NAME/server   servers used last
 //! PROFILE/accounts/NAME/agent    socket of a process that has the account open
+//! PROFILE/accounts/NAME/spool/   outboxes of processes that send through that one
 //! ```
 
 use std::{
@@ -14,12 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat_core::client::{AccountState, ClientStoreError, FileStore};
+use chat_core::client::{ClientStoreError, FileStore};
 use chat_core::model::UserRef;
 
 use crate::agent;
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
+use crate::spool::{self, Spool};
 
 /// Short commands of one profile wait so long for each other.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,8 +32,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) enum Opened {
     /// By this process alone.
     Alone(FileStore),
-    /// Through the process that has it open.
-    ByAgent(AccountState),
+    /// Through the process that has it open, with an outbox of this one's own.
+    ByAgent(Spool, FileStore),
 }
 
 /// A profile directory.
@@ -70,20 +72,25 @@ impl Profile {
     /// Opens what is kept of an account, waiting for another short command to finish with it. A process that has it open for longer may do what
     /// is asked of it instead, if `by_agent` is enough.
     pub(crate) async fn open(&self, account: &str, by_agent: bool) -> Result<Opened, Failure> {
+        let (known_hosts, spools) = (self.directory.join("known_hosts"), self.account(account).join("spool"));
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match FileStore::open(self.account(account), self.directory.join("known_hosts")) {
+            match FileStore::open(self.account(account), &known_hosts) {
                 Err(ClientStoreError::InUse(_)) if by_agent && agent::answers(&self.agent(account)).await => {
-                    return Ok(Opened::ByAgent(
-                        FileStore::peek(self.account(account))?.unwrap_or_default(),
-                    ));
+                    let kept = FileStore::peek(self.account(account))?.unwrap_or_default();
+                    let (spool, store) = Spool::create(&spools, &agent::account(kept), &known_hosts).await?;
+                    return Ok(Opened::ByAgent(spool, store));
                 }
                 Err(ClientStoreError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
                 Err(error @ ClientStoreError::InUse(_)) => {
                     let text = format!("{error}; end that one first, or give this one another --profile");
                     return Err(Failure::new(Kind::Temporary, text));
                 }
-                other => return Ok(Opened::Alone(other?)),
+                opened => {
+                    let store = opened?;
+                    spool::adopt(&store, &spools, &known_hosts).await?;
+                    return Ok(Opened::Alone(store));
+                }
             }
         }
     }

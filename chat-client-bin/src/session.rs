@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_core::client::{
-    Client, ClientError, ClientOptions, ClientStore as _, Credentials, MemoryStore, Receive, Scheme, ServerAddress,
+    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Receive, Scheme, ServerAddress,
 };
 use chat_core::model::{DisplayName, Registration, Secret, UserInfo, UserName, UserRef};
 use chat_core::secure::Trust;
@@ -15,6 +15,7 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::profile::{Opened, Profile, account_name};
 use crate::secrets;
+use crate::spool::Spool;
 
 /// How a command wants to be logged in.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Session {
     profile: Profile,
     account: String,
     servers: Vec<String>,
+    /// The outbox of this process, if another one has the account open.
+    spool: Option<Spool>,
 }
 
 /// Times the servers are tried before a command gives up.
@@ -61,10 +64,12 @@ impl Session {
         let by_agent = receive == Receive::Nothing && matches!(how, How::AsIs);
         let store = match profile.open(&account, by_agent).await? {
             Opened::Alone(store) => store,
-            Opened::ByAgent(kept) => {
+            Opened::ByAgent(spool, store) => {
                 let options = agent::options(&profile.agent(&account));
-                let client = Client::start(options, MemoryStore::of(agent::account(kept))).await?;
-                return Ok(Self::new(client, profile, account, &servers));
+                let client = Client::start(options, store).await?;
+                let mut session = Self::new(client, profile, account, &servers);
+                session.spool = Some(spool);
+                return Ok(session);
             }
         };
         let kept = store.load().await?;
@@ -95,6 +100,7 @@ impl Session {
             profile,
             account,
             servers: servers.iter().map(ServerAddress::to_string).collect(),
+            spool: None,
         }
     }
 
@@ -133,7 +139,17 @@ impl Session {
         if self.client.unsettled() > 0 {
             let _ = tokio::time::timeout(LEFTOVERS, self.client.flush()).await; // else it waits for another run
         }
+        self.end().await;
+    }
+
+    /// Says goodbye; what is in the outbox waits for the next run.
+    pub(crate) async fn end(self) {
         self.client.close().await;
+        if let Some(spool) = self.spool
+            && self.client.unsettled() == 0
+        {
+            spool.remove();
+        }
     }
 }
 

@@ -48,8 +48,16 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
         }
         None => sender.send_lines(output).await,
     };
-    session.finish().await;
+    finish(session, &sent).await;
     sent
+}
+
+/// Who was told that the message waits for the next run is not kept waiting.
+async fn finish(session: Session, sent: &Result<(), Failure>) {
+    match sent {
+        Err(failure) if failure.kind == Kind::Queued => session.end().await,
+        _ => session.finish().await,
+    }
 }
 
 /// Mentions are by id, so their names have to be looked up first.
@@ -121,7 +129,7 @@ async fn touched(
         patience: PATIENCE,
     };
     let sent = sender.send_one(content, output).await;
-    session.finish().await;
+    finish(session, &sent).await;
     sent
 }
 

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use chat_core::testkit::{Reach, signal};
+
 use super::support::{Wire, World, eventually, texts};
 
 #[test]
@@ -63,6 +65,46 @@ fn a_listener_killed_before_it_printed_hears_it_again() {
         texts(&bob.json(&["listen", "--count", "2", "--timeout", "20"])),
         ["one", "two"]
     );
+}
+
+#[test]
+fn what_was_sent_through_a_listener_that_dies_is_kept() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let listener = alice.start(&["listen", "--json", "--own"]);
+    alice.ok(&["send", "bob", "before"]);
+    listener.until("before");
+    signal(listener.id(), "STOP", Reach::Process).unwrap();
+    let errors = alice.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
+    assert!(errors.contains("1 message is kept in the outbox"), "{errors}");
+    listener.kill();
+    // Any command takes it along.
+    alice.ok(&["devices"]);
+    assert_eq!(bob.texts(&["alice"]), ["before", "kept"]);
+    assert_eq!(
+        std::fs::read_dir(alice.profile.join("accounts/alice/spool"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn what_a_frozen_listener_sends_later_is_not_doubled() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let listener = alice.start(&["listen", "--json", "--own"]);
+    alice.ok(&["send", "bob", "before"]);
+    listener.until("before");
+    signal(listener.id(), "STOP", Reach::Process).unwrap();
+    let errors = alice.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
+    assert!(errors.contains("1 message is kept in the outbox"), "{errors}");
+    signal(listener.id(), "CONT", Reach::Process).unwrap();
+    alice.ok(&["send", "bob", "after"]);
+    listener.until("after");
+    let texts = bob.texts(&["alice"]);
+    assert_eq!((texts.len(), &texts[0]), (3, &"before".to_owned()), "{texts:?}");
+    assert_eq!(texts.iter().filter(|text| *text == "kept").count(), 1, "{texts:?}");
 }
 
 #[test]

@@ -218,6 +218,10 @@ impl Running {
         (self.child.wait().unwrap().code(), lines)
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As `kill -9` does.
     pub(crate) fn kill(self) {
         drop(self);
