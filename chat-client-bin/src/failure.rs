@@ -15,7 +15,7 @@ use std::fmt;
 use std::io;
 
 use chat_core::client::{ClientError, ClientStoreError};
-use chat_core::model::ReplyCode;
+use chat_core::model::{CloseCode, ReplyCode};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -104,7 +104,8 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable(_) => Kind::Unreachable,
             ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
             ClientError::Refused(failure) => refused(failure.code()),
-            ClientError::NoCredentials | ClientError::Ended(_) => Kind::Auth,
+            ClientError::NoCredentials => Kind::Auth,
+            ClientError::Ended(code) => closed(*code),
             ClientError::Interrupted => Kind::Unknown,
             ClientError::Protocol(_) => Kind::Protocol,
             ClientError::OutboxFull(_) => Kind::Temporary,
@@ -136,6 +137,15 @@ fn refused(code: Option<ReplyCode>) -> Kind {
     }
 }
 
+/// What became of the session says what would help: logging in again, another program, or some time.
+fn closed(code: CloseCode) -> Kind {
+    match code {
+        CloseCode::Replaced | CloseCode::Revoked | CloseCode::LoggedOut | CloseCode::AccountDisabled => Kind::Auth,
+        CloseCode::ProtocolError | CloseCode::PacketTooLarge => Kind::Protocol,
+        _ => Kind::Temporary,
+    }
+}
+
 fn stored(error: &ClientStoreError) -> Kind {
     match error {
         ClientStoreError::InUse(_) => Kind::Temporary,
@@ -158,7 +168,6 @@ impl From<io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use chat_core::codec;
-    use chat_core::model::CloseCode;
 
     use super::*;
 
@@ -172,6 +181,10 @@ mod tests {
         assert_eq!(code(refused(ReplyCode::Throttled)), 75);
         assert_eq!(code(ClientError::NoCredentials), 77);
         assert_eq!(code(ClientError::Ended(CloseCode::Replaced)), 77);
+        assert_eq!(code(ClientError::Ended(CloseCode::AccountDisabled)), 77);
+        assert_eq!(code(ClientError::Ended(CloseCode::GoingAway)), 75);
+        assert_eq!(code(ClientError::Ended(CloseCode::Overloaded)), 75);
+        assert_eq!(code(ClientError::Ended(CloseCode::ProtocolError)), 76);
         assert_eq!(code(ClientError::Interrupted), 75);
         assert_eq!(code(ClientStoreError::InUse("x".into()).into()), 75);
         assert_eq!(Failure::usage("x").exit_code(), 2);

@@ -76,7 +76,7 @@ impl Session {
         let credentials = credentials(global, how, &user, kept.account.session_token.is_some())?;
         let mut options = ClientOptions::new(servers.clone(), credentials);
         options.pins.clone_from(&global.pin);
-        options.trust = Trust::AcceptNew;
+        options.trust = Trust::AcceptFirst;
         options.first_contact = Some(output.first_contact());
         options.receive = receive;
         options.client = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
@@ -160,9 +160,10 @@ fn explain(error: ClientError) -> Failure {
         ClientError::NoCredentials => failure.text.push_str("; run `chat-client login`, or set CHAT_PASSWORD"),
         ClientError::Refused(_) if failure.kind == Kind::Auth => {}
         ClientError::WrongKey { .. } => {
-            failure
-                .text
-                .push_str("; if you are sure, remove its line from known_hosts in the profile");
+            failure.text.push_str(
+                "; if you are sure, give its key with --pin, or write it into known_hosts of the profile; another service \
+                 needs another --profile",
+            );
         }
         _ => {}
     }

@@ -73,6 +73,21 @@ fn first_contact_is_told_and_a_changed_key_is_refused() {
     alice.ok(&["--pin", &key, "whoami"]);
 }
 
+/// A wrong `--server` must not give the session, or the password, to somebody else.
+#[test]
+fn a_profile_trusts_no_second_service() {
+    let (world, elsewhere) = (World::new(), World::new());
+    let alice = world.person("alice");
+    let mut lost = alice.clone();
+    lost.server = elsewhere.server.address();
+    let errors = lost.fails(76, &["whoami"]);
+    assert!(errors.contains("--pin") && errors.contains("--profile"), "{errors}");
+    lost.fails(76, &["register"]);
+    let key = elsewhere.server.fingerprint().to_string();
+    lost.fails(77, &["--pin", &key, "login"]);
+    alice.ok(&["whoami"]);
+}
+
 #[test]
 fn a_message_waits_for_the_server_and_for_the_next_run() {
     let mut world = World::new();

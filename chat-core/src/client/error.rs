@@ -88,6 +88,13 @@ fn describe_close(code: CloseCode) -> &'static str {
         CloseCode::Revoked => "this device was revoked, or the password was changed",
         CloseCode::LoggedOut => "logged out",
         CloseCode::AccountDisabled => "the account is disabled",
+        CloseCode::GoingAway => "the server goes away for a while",
+        CloseCode::ProtocolError => "the server says that this program broke the protocol",
+        CloseCode::Timeout => "the server heard nothing for too long",
+        CloseCode::SlowConsumer => "this program read too slowly",
+        CloseCode::Overloaded => "the server is overloaded",
+        CloseCode::Internal => "the server has a defect, which it has logged",
+        CloseCode::PacketTooLarge => "this program sent more at once than the server takes",
         _ => "the server closed it",
     }
 }

@@ -31,6 +31,9 @@ pub enum Trust {
     Strict,
     /// Take its key and remember it. Whoever stands in the way at this first contact is the one remembered, and gets the password.
     AcceptNew,
+    /// As [`AcceptNew`](Self::AcceptNew), as long as nothing at all is pinned. Later a server under a new name must show one of the keys
+    /// that are pinned: for a client of one service, whose nodes share a key.
+    AcceptFirst,
 }
 
 /// What the pins say about a key.
@@ -128,7 +131,10 @@ impl KnownHosts {
         let pins = self.pins_of(host);
         match trust {
             _ if !pins.is_empty() => Ok(PinPolicy::AnyOf(pins)),
-            Trust::AcceptNew => Ok(PinPolicy::FirstContact),
+            Trust::AcceptFirst if !self.pins.is_empty() => {
+                Ok(PinPolicy::AnyOf(self.pins.iter().map(|(_, pin)| *pin).collect()))
+            }
+            Trust::AcceptNew | Trust::AcceptFirst => Ok(PinPolicy::FirstContact),
             Trust::Strict => Err(KnownHostsError::NotPinned(host.to_owned())),
         }
     }

@@ -61,13 +61,17 @@ fn unreadable_lines_are_refused_with_their_number() {
 #[test]
 fn policy_follows_trust_only_where_nothing_is_pinned() {
     let hosts = KnownHosts::parse(&format!("a:1 {}", key(1))).unwrap();
-    for trust in [Trust::Strict, Trust::AcceptNew] {
+    for trust in [Trust::Strict, Trust::AcceptNew, Trust::AcceptFirst] {
         let policy = hosts.policy("a:1", trust).unwrap();
         assert_eq!(policy, PinPolicy::exactly(key(1)));
         assert!(!policy.accepts(&key(2)));
     }
     let unknown = hosts.policy("b:1", Trust::AcceptNew).unwrap();
     assert_eq!(unknown, PinPolicy::FirstContact);
+    let same_service = hosts.policy("b:1", Trust::AcceptFirst).unwrap();
+    assert_eq!(same_service, PinPolicy::exactly(key(1)));
+    let first = KnownHosts::default().policy("b:1", Trust::AcceptFirst).unwrap();
+    assert_eq!(first, PinPolicy::FirstContact);
     let refused = hosts.policy("b:1", Trust::Strict).unwrap_err();
     assert_eq!(refused.to_string(), "no key is pinned for b:1");
     assert_eq!(Trust::default(), Trust::Strict);
