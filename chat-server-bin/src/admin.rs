@@ -11,7 +11,7 @@ use chat_core::secure::ServerIdentity;
 use chat_core::store::{Operation, Store, StoreError, StoreExt as _, Transaction};
 
 use crate::args::{KeygenArgs, PasswordArgs, UserCommand};
-use crate::compose::{build_engine, open_store};
+use crate::compose::{build_engine, make_private, open_store};
 use crate::config::Checked;
 use crate::failure::{Failure, chain};
 
@@ -19,7 +19,7 @@ use crate::failure::{Failure, chain};
 pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Failure> {
     let path = arguments.out.clone().unwrap_or_else(|| config.identity_file());
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory)
+        make_private(directory)
             .map_err(|error| Failure::Unavailable(format!("cannot make {}: {error}", directory.display())))?;
     }
     let identity = ServerIdentity::generate(usize::try_from(arguments.bits).unwrap_or(3072))?;

@@ -40,13 +40,16 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     result
 }
 
+/// Makes a missing directory for the owner alone: it will hold everybody's messages, and the server's key.
+pub(crate) fn make_private(directory: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
 /// Opens the configured store, bringing it to this version's layout.
 pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
     let data_dir = config.settings.server.data_dir.as_path();
     for directory in std::iter::once(data_dir).chain(config.store_dir()) {
-        // For the owner alone: it holds everybody's messages, and the server's key.
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(|error| {
+        make_private(directory).map_err(|error| {
             let name = directory.display();
             Failure::Unavailable(format!(
                 "cannot make the data directory {name}: {error}; name another with --data-dir"

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
 use crate::open::{self, DATABASE_FILE};
-use crate::{OpenError, migrate};
+use crate::{OpenError, migrate, private};
 
 /// Why there is no backup.
 #[derive(Debug, Error)]
@@ -35,7 +35,7 @@ pub enum BackupError {
 /// Writes a copy of the database in `directory` to `target`, whether or not a server is using it.
 ///
 /// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and on the disk before it gets its name.
-/// It has a store epoch of its own, because whoever starts from it has gone back in history. To restore it, put it as
+/// Only its owner can read it (mode 0600). It has a store epoch of its own, because whoever starts from it has gone back in history. To restore it, put it as
 /// [`DATABASE_FILE`] into an empty data directory.
 ///
 /// # Errors
@@ -104,7 +104,7 @@ impl Partial {
         let mut partial = name.to_owned();
         partial.push(format!(".{}.partial", std::process::id()));
         let path = target.with_file_name(partial);
-        File::create_new(&path)?;
+        private::create_new(&path)?;
         Ok(Self(path))
     }
 

@@ -23,6 +23,7 @@ mod migrate;
 mod open;
 #[cfg(test)]
 mod plans;
+mod private;
 mod queue;
 mod readers;
 mod rows;

@@ -1,9 +1,9 @@
 //! One process to a data directory.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use crate::OpenError;
+use crate::{OpenError, private};
 
 const LOCK_FILE: &str = "lock";
 
@@ -17,9 +17,10 @@ impl DirectoryLock {
             directory: directory.to_owned(),
             source,
         };
-        let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).write(true);
-        let file = options.open(directory.join(LOCK_FILE)).map_err(not_writable)?;
+        let path = directory.join(LOCK_FILE);
+        let mut options = private::options();
+        let file = options.create(true).truncate(false).open(&path).map_err(not_writable)?;
+        private::tighten(&path);
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse {

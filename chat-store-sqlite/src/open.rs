@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::lock::DirectoryLock;
-use crate::{OpenError, migrate};
+use crate::{OpenError, migrate, private};
 
 /// The database's name in its data directory.
 pub const DATABASE_FILE: &str = "chat.db";
@@ -65,16 +65,20 @@ pub(crate) struct Opened {
 
 /// Opens `directory`, making what is missing. Blocks.
 pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenError> {
-    make_directory(directory).map_err(|source| OpenError::NotWritable {
+    let not_writable = |source| OpenError::NotWritable {
         directory: directory.to_owned(),
         source,
-    })?;
+    };
+    make_directory(directory).map_err(not_writable)?;
     let lock = DirectoryLock::take(directory)?;
     let path = directory.join(DATABASE_FILE);
+    private::make(&path).map_err(not_writable)?;
     let sqlite = |error| OpenError::sqlite(&path, error);
     let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
     set_up_writer(&writer, options).map_err(sqlite)?;
     migrate::migrate(&mut writer, &path)?;
+    // Not before it is known to be ours.
+    private::tighten_all(&path);
     if let Some(pages) = options.max_pages {
         writer
             .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
@@ -96,12 +100,12 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     })
 }
 
-/// Makes the directory if it is missing, and sees to it that it stays: a power cut must not take the directory with
+/// Makes the directory, for its owner alone, if it is missing, and sees to it that it stays: a power cut must not take the directory with
 /// everything that was synced inside it.
 fn make_directory(directory: &Path) -> io::Result<()> {
     let directory = std::path::absolute(directory)?;
     let missing = directory.ancestors().take_while(|path| !path.is_dir()).count();
-    std::fs::create_dir_all(&directory)?;
+    private::make_directory(&directory)?;
     let mut parents = directory.ancestors().skip(1).take(missing);
     parents.try_for_each(|parent| File::open(parent)?.sync_all())
 }

@@ -35,7 +35,8 @@ struct Running {
 }
 
 impl SqliteStore {
-    /// Opens the data directory, and makes it and the database in it if they are missing.
+    /// Opens the data directory, and makes it and the database in it if they are missing: for their owner alone (0700, 0600).
+    /// A file of the store that others have access to is made private, with a warning in the log.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing is running then.

@@ -391,3 +391,65 @@ async fn heads_of_two_thousand_conversations_are_one_quick_read() {
             .more
     );
 }
+
+/// The files' modes, by name.
+#[cfg(unix)]
+fn modes(directory: &Path) -> Vec<(String, u32)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut modes: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            (entry.file_name().into_string().unwrap(), mode)
+        })
+        .collect();
+    modes.sort();
+    modes
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_private_in_a_directory_that_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    set_mode(directory.path(), 0o755);
+    let store = open(directory.path()).await;
+    World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let private = ["chat.db", "chat.db-shm", "chat.db-wal", "lock"].map(|name| (name.to_owned(), 0o600));
+    assert_eq!(modes(directory.path()), private);
+    let target = tempfile::tempdir().unwrap();
+    set_mode(target.path(), 0o755);
+    store.backup_to(target.path().join("copy.db")).await.unwrap();
+    assert_eq!(modes(target.path()), [("copy.db".to_owned(), 0o600)]);
+    drop(store);
+
+    // As an earlier release left them, and as a process that was killed leaves its log.
+    for (name, _) in modes(directory.path()) {
+        set_mode(&directory.path().join(name), 0o644);
+    }
+    let log = directory.path().join("chat.db-wal");
+    std::fs::write(&log, "").unwrap();
+    set_mode(&log, 0o664);
+    let store = open(directory.path()).await;
+    assert!(store.account_by_name("alice").await.unwrap().is_some());
+    assert_eq!(modes(directory.path()), private);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn directories_that_it_makes_are_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    set_mode(directory.path(), 0o755);
+    let made = directory.path().join("new").join("data");
+    drop(open(&made).await);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&made), 0o700);
+    assert_eq!(mode(directory.path()), 0o755, "what was there is left alone");
+}

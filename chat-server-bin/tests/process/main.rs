@@ -31,22 +31,51 @@ fn starts_without_any_configuration_and_drains_on_sigterm() {
     assert_eq!(code, Some(0), "{log}");
 }
 
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
 #[test]
 fn the_data_directory_is_for_its_owner_alone() {
-    use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
-    let mode = |name: &str| {
-        std::fs::metadata(directory.path().join(name))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777
-    };
-    assert_eq!(mode("chat-data"), 0o700);
-    assert_eq!(mode("chat-data/identity.pem"), 0o600);
+    assert_eq!(mode(&directory.path().join("chat-data")), 0o700);
+    assert_eq!(mode(&directory.path().join("chat-data/identity.pem")), 0o600);
     signal(&child, "INT");
     assert_eq!(rest(child).0, Some(0));
+
+    let made = finish(directory.path(), &["keygen", "--out", "keys/identity.pem"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert_eq!(mode(&directory.path().join("keys")), 0o700);
+}
+
+#[test]
+fn files_are_private_in_a_directory_that_others_can_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("chat-data");
+    let widen = |path: &Path, mode| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    std::fs::create_dir(&data).unwrap();
+    widen(&data, 0o755);
+    let files = ["chat.db", "chat.db-shm", "chat.db-wal", "identity.pem", "lock"];
+    for round in 1..=2 {
+        let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
+        let modes = files.map(|name| (name, mode(&data.join(name))));
+        assert_eq!(modes, files.map(|name| (name, 0o600)), "start {round}");
+        let made = finish(directory.path(), &["backup", &format!("copy-{round}.db")]);
+        assert!(made.status.success(), "{}", stderr(&made));
+        assert_eq!(mode(&directory.path().join(format!("copy-{round}.db"))), 0o600);
+        signal(&child, "TERM");
+        let (code, log) = rest(child);
+        assert_eq!(code, Some(0), "{log}");
+        assert_eq!(log.contains("it is private now"), round == 2, "{log}");
+        // As an earlier release left it.
+        widen(&data.join("chat.db"), 0o644);
+    }
+    assert_eq!(mode(&data), 0o755, "what was there is left alone");
 }
 
 #[test]
