@@ -40,7 +40,8 @@ struct Running {
     id: RequestId,
     /// Later commands wait for it.
     barrier: bool,
-    /// It ends the session.
+    /// It ends the session, and its answer comes before that.
+    last: bool,
     logout: bool,
     /// Of a page: where it begins.
     page: Option<PageFrom>,
@@ -200,6 +201,7 @@ impl Session {
         self.running.push(Running {
             id,
             barrier: !may_overlap(&command),
+            last: logout || matches!(command, Command::RevokeDevice(device) if device == self.caller.device),
             logout,
             page: match &command {
                 Command::ReadHistory { page, .. } => Some(page.from),
@@ -233,6 +235,13 @@ impl Session {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.waiting.len().saturating_add(self.running.len())
+    }
+
+    /// Whether what ends the session was asked for by the peer itself, and is not answered yet: whoever learns meanwhile that the
+    /// session is over lets the answer come first.
+    #[must_use]
+    pub fn awaits_last_answer(&self) -> bool {
+        self.output.is_open() && self.running.iter().any(|running| running.last)
     }
 
     /// Largest packet to take.

@@ -56,7 +56,7 @@ impl Connection<'_> {
                 input: stays && session.wants_input() && !self.wire.is_full(),
                 timeout: session.poll_timeout().into_iter().chain(leave_at).min(),
                 // Nothing is taken while something waits to be written: the outbox is what bounds a slow reader.
-                outbox: (!self.wire.has_output()).then_some(outbox),
+                outbox: (!self.wire.has_output() && !session.awaits_last_answer()).then_some(outbox),
             };
             match self.wait(wants).await {
                 Wake::Filled(Err(error)) => return error.into(),
@@ -94,6 +94,10 @@ impl Connection<'_> {
             if !self.act(session, caller, leaving)? && !heard {
                 break;
             }
+        }
+        if session.awaits_last_answer() {
+            // The engine closes the outbox before it answers; the answer comes first all the same.
+            return self.seal();
         }
         if !self.wire.has_output() {
             outbox.drain(TURN_BYTES, &mut self.taken);

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -357,5 +358,79 @@ async fn a_session_survives_messages_of_every_size() {
             panic!("{size} bytes");
         };
         assert_eq!(appended.seq, Seq(u64::try_from(index).unwrap() + 1));
+    }
+}
+
+/// What a client hears that asks for what ends its session, when the end is known before the answer.
+async fn last_words(end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -> Vec<Incoming> {
+    let (server, _connector) = server(ServerConfig::default()).await;
+    let (ours, theirs) = memory::pipe();
+    let place = server.shared.roll.enter(u32::MAX).unwrap();
+    let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
+    let mut connection = Connection::new(wire, Source::Local, place, &server.shared);
+    let mut permit = server.shared.gate.admit(now(), Source::Local).unwrap();
+    let begun = std::cell::OnceCell::new();
+    let serving = async {
+        let admitted = connection.greet(now(), &mut permit).await.unwrap();
+        let device = admitted.session.caller().device;
+        begun.set((Arc::clone(&admitted.outbox), device)).unwrap();
+        let end = connection.run(admitted).await;
+        connection.end(end, &permit).await;
+    };
+    let asking = async {
+        let mut alice = Raw::log_in(theirs, "alice").await;
+        let (outbox, device) = begun.get().unwrap();
+        alice.send(RequestKind::Command(command(*device))).await;
+        tokio::task::yield_now().await; // to the connection, which begins the command
+        outbox.close(end);
+        let mut heard = Vec::new();
+        while let Some(incoming) = timeout(PATIENCE, alice.next()).await.unwrap() {
+            heard.push(incoming);
+        }
+        heard
+    };
+    let (mut serving, mut asking) = (pin!(serving.fuse()), pin!(asking));
+    poll_fn(|cx| {
+        // By turns, several times: all of it before the engine's own task runs and can answer.
+        for _ in 0..3 {
+            let _ = serving.as_mut().poll(cx);
+            if let Poll::Ready(heard) = asking.as_mut().poll(cx) {
+                return Poll::Ready(heard);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_answer_to_what_ends_a_session_comes_before_the_end() {
+    let heard = [
+        last_words(CloseCode::LoggedOut, |_| Command::Logout).await,
+        last_words(CloseCode::Revoked, Command::RevokeDevice).await,
+    ];
+    for (heard, code) in heard.iter().zip([CloseCode::LoggedOut, CloseCode::Revoked]) {
+        let [.., Incoming::Reply { result, .. }, Incoming::Push(Push::Closed(told))] = &heard[..] else {
+            panic!("{code:?}: {heard:?}");
+        };
+        assert!(matches!(result, Ok(Answer::Outcome(Outcome::Done))), "{result:?}");
+        assert_eq!(*told, code);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_logout_is_answered_first_however_threads_race() {
+    let (_server, connector) = server(ServerConfig::default()).await;
+    for round in 0..100 {
+        let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+        let logout = alice.send(RequestKind::Command(Command::Logout)).await;
+        alice.send(RequestKind::Ping).await; // wakes the connection meanwhile
+        let mut heard = Vec::new();
+        while let Some(incoming) = timeout(PATIENCE, alice.next()).await.unwrap() {
+            heard.push(incoming);
+        }
+        let answered = |incoming: &Incoming| matches!(incoming, Incoming::Reply { request_id, result: Ok(_) } if *request_id == logout);
+        assert!(heard.iter().any(answered), "round {round}: {heard:?}");
+        assert_eq!(heard.last(), Some(&Incoming::Push(Push::Closed(CloseCode::LoggedOut))));
     }
 }
