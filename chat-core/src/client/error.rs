@@ -95,6 +95,9 @@ fn describe_close(code: CloseCode) -> &'static str {
         CloseCode::Overloaded => "the server is overloaded",
         CloseCode::Internal => "the server has a defect, which it has logged",
         CloseCode::PacketTooLarge => "this program sent more at once than the server takes",
+        CloseCode::UnsupportedVersion => {
+            "this program and the server have no version of the protocol in common; update the older one"
+        }
         _ => "the server closed it",
     }
 }

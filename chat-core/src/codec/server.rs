@@ -147,6 +147,9 @@ pub const fn close_text(code: CloseCode) -> &'static str {
         CloseCode::Internal => "the server has a defect; it was logged",
         CloseCode::AccountDisabled => "the account was disabled",
         CloseCode::PacketTooLarge => "a packet was larger than allowed",
+        CloseCode::UnsupportedVersion => {
+            "the client and the server have no version of the protocol in common; update the older one"
+        }
     }
 }
 

@@ -130,5 +130,7 @@ codes! {
         AccountDisabled = 10,
         /// A packet was larger than allowed.
         PacketTooLarge = 11,
+        /// No common protocol version.
+        UnsupportedVersion = 12,
     }
 }

@@ -136,9 +136,9 @@ impl Guest {
 
     fn greet(&mut self, now: Now, id: RequestId, hello: &Hello) {
         let Some(version) = version::negotiate(hello.min_version, hello.max_version) else {
-            let text = format!("this server speaks versions {} to {}", version::MIN, version::MAX);
+            let text = version::mismatch(hello.min_version, hello.max_version);
             self.output.fail(id, ReplyCode::UnsupportedVersion, &text);
-            return self.output.close(CloseCode::ProtocolError);
+            return self.output.close(CloseCode::UnsupportedVersion);
         };
         self.stage = Stage::Greeted;
         let config = &self.config;

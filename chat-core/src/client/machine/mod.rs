@@ -306,7 +306,9 @@ impl Machine {
     /// The server ended the session: for good, or because of something that passes.
     fn closed(&mut self, code: CloseCode) {
         match code {
-            CloseCode::Replaced | CloseCode::AccountDisabled => self.end(ClientError::Ended(code)),
+            CloseCode::Replaced | CloseCode::AccountDisabled | CloseCode::UnsupportedVersion => {
+                self.end(ClientError::Ended(code));
+            }
             CloseCode::Revoked | CloseCode::LoggedOut => {
                 self.forget_session();
                 self.end(ClientError::Ended(code));

@@ -1338,6 +1338,7 @@ pub enum CloseCode {
     Internal = 9,
     AccountDisabled = 10,
     PacketTooLarge = 11,
+    UnsupportedVersion = 12,
 }
 impl CloseCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1358,6 +1359,7 @@ impl CloseCode {
             Self::Internal => "CLOSE_CODE_INTERNAL",
             Self::AccountDisabled => "CLOSE_CODE_ACCOUNT_DISABLED",
             Self::PacketTooLarge => "CLOSE_CODE_PACKET_TOO_LARGE",
+            Self::UnsupportedVersion => "CLOSE_CODE_UNSUPPORTED_VERSION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1375,6 +1377,7 @@ impl CloseCode {
             "CLOSE_CODE_INTERNAL" => Some(Self::Internal),
             "CLOSE_CODE_ACCOUNT_DISABLED" => Some(Self::AccountDisabled),
             "CLOSE_CODE_PACKET_TOO_LARGE" => Some(Self::PacketTooLarge),
+            "CLOSE_CODE_UNSUPPORTED_VERSION" => Some(Self::UnsupportedVersion),
             _ => None,
         }
     }

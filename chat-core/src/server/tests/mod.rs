@@ -304,6 +304,40 @@ async fn a_peer_that_dawdles_is_closed_in_time() {
 }
 
 #[tokio::test]
+async fn a_client_without_a_common_version_is_told_so_and_not_blamed() {
+    let (server, mut stream) = raw(ServerConfig::default()).await;
+    let hello = crate::codec::Hello {
+        min_version: 2,
+        max_version: 3,
+        client: "from the future".into(),
+    };
+    let mut bytes = bytes::BytesMut::new();
+    let request = crate::codec::Request {
+        id: crate::codec::RequestId(1),
+        kind: RequestKind::Hello(hello),
+    };
+    client::encode_request(&request, &mut bytes);
+    stream.write_all(&bytes).await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert_eq!(closed_with(&answer), Some(CloseCode::UnsupportedVersion));
+    let mut decoder = crate::codec::frame::FrameDecoder::new(usize::MAX);
+    decoder.feed(answer[..].into());
+    let Incoming::Reply {
+        result: Err(refusal), ..
+    } = client::decode(decoder.next_packet().unwrap().unwrap()).unwrap()
+    else {
+        panic!("no reply");
+    };
+    assert_eq!(refusal.code(), Some(ReplyCode::UnsupportedVersion));
+    assert!(
+        refusal.text.contains("version 1") && refusal.text.contains("versions 2 to 3"),
+        "{}",
+        refusal.text
+    );
+    assert_eq!(server.shared.gate.stats().penalties, 0);
+}
+
+#[tokio::test]
 async fn a_source_has_so_many_connections_and_no_more() {
     let mut config = ServerConfig::default();
     config.connections = ConnectionLimits::default();

@@ -84,10 +84,10 @@ fn versions_without_common_ground_are_turned_away() {
         let refused = (1, code(ReplyCode::UnsupportedVersion));
         assert_eq!(
             said,
-            [refused, closed(CloseCode::ProtocolError)],
+            [refused, closed(CloseCode::UnsupportedVersion)],
             "{min_version}..{max_version}"
         );
-        assert_eq!(end, Some(CloseCode::ProtocolError));
+        assert_eq!(end, Some(CloseCode::UnsupportedVersion));
     }
 }
 
