@@ -59,9 +59,10 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect();
-    let loaded = config::load(cli.options.sources(environment)).map_err(Failure::Config)?;
+    let loaded = config::load(cli.options.sources(environment));
     if let Command::Config(ConfigCommand::Show) = cli.command() {
-        return print(config::show(&loaded.settings).as_bytes());
+        let settings = loaded.whole().map_err(Failure::Config)?;
+        return print(config::show(&settings).as_bytes());
     }
     let config = Checked::new(loaded).map_err(Failure::Config)?;
     match cli.command() {

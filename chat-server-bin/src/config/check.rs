@@ -7,7 +7,7 @@ use chat_core::transport::proxy::Network;
 
 use super::settings::{AccountsSection, LimitsSection, TimeoutsSection};
 use super::units::Span;
-use super::{Listen, Loaded, Origins, Problem, Scheme, Settings, StoreUrl};
+use super::{Listen, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
 use crate::telemetry;
 
 /// A configuration without problems, its URLs read.
@@ -25,14 +25,14 @@ impl Checked {
     /// Judges `loaded` as a whole. Opens nothing but files that must exist, and connects nowhere.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// Everything that is wrong, with what could not be read.
     pub(crate) fn new(loaded: Loaded) -> Result<Self, Vec<Problem>> {
         let Loaded {
             settings,
             origins,
             file,
+            mut problems,
         } = loaded;
-        let mut problems = Vec::new();
         let listen = check_listen(&settings, &origins, &mut problems);
         let proxies = check_proxies(&settings, &listen, &origins, &mut problems);
         let store = settings.store.url.parse().map_err(|error: String| {
@@ -52,7 +52,7 @@ impl Checked {
                 proxies,
                 file,
             }),
-            _ => Err(problems),
+            _ => Err(problem::sorted(problems)),
         }
     }
 
@@ -81,10 +81,11 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
     if settings.server.listen.is_empty() {
         problems.push(origins.problem(key, "is empty; give at least one URL like \"sc1://127.0.0.1:7400\""));
     }
+    let may_be_plain = settings.server.allow_plain || !origins.are_known(&["server.allow_plain"]);
     let mut listen = Vec::new();
     for url in &settings.server.listen {
         match url.parse::<Listen>() {
-            Ok(parsed) if parsed.scheme == Scheme::Plain && !parsed.is_loopback() && !settings.server.allow_plain => {
+            Ok(parsed) if parsed.scheme == Scheme::Plain && !parsed.is_loopback() && !may_be_plain => {
                 let text = format!(
                     "{url:?} would carry passwords in the clear over a network; use sc1:// or tls://, or allow it with --allow-plain"
                 );
@@ -110,7 +111,8 @@ fn check_proxies(
             Err(error) => problems.push(origins.problem("server.proxies", format!("{error}"))),
         }
     }
-    if proxies.is_empty() && listen.iter().any(|listen| listen.is_behind_proxy) {
+    let nobody = settings.server.proxies.is_empty() && origins.are_known(&["server.proxies"]);
+    if nobody && listen.iter().any(|listen| listen.is_behind_proxy) {
         let text =
             "is empty, so nobody may connect to the ports behind a proxy; name its networks, like \"10.0.0.0/8\"";
         problems.push(origins.problem("server.proxies", text));
@@ -137,7 +139,7 @@ fn check_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>
             "is no URL of a bus; write \"redis://USER:PASSWORD@HOST:PORT/DATABASE\"",
         ));
     }
-    if !bus.url.is_empty() && !settings.store.url.starts_with("m") {
+    if !bus.url.is_empty() && !settings.store.url.starts_with("m") && origins.are_known(&["store.url"]) {
         let text =
             "is of no use with the embedded store, which one node has for itself; set store.url to \"mysql://…\"";
         problems.push(origins.problem("bus.url", text));
@@ -148,14 +150,14 @@ fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems
     let tls = &settings.tls;
     let given = |path: &Path| !path.as_os_str().is_empty();
     match (given(&tls.certificate_file), given(&tls.key_file)) {
-        (true, false) => {
-            problems.push(origins.problem("tls.key_file", "is missing; a certificate needs its private key"))
+        (true, false) if origins.are_known(&["tls.key_file"]) => {
+            problems.push(origins.problem("tls.key_file", "is missing; a certificate needs its private key"));
         }
-        (false, true) => problems.push(origins.problem(
+        (false, true) if origins.are_known(&["tls.certificate_file"]) => problems.push(origins.problem(
             "tls.certificate_file",
             "is missing; a private key needs its certificate",
         )),
-        (false, false) => {}
+        (true | false, false) | (false, true) => {}
         (true, true) => {
             for (key, path) in [
                 ("tls.certificate_file", &tls.certificate_file),
@@ -165,7 +167,9 @@ fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems
                     problems.push(origins.problem(key, format!("cannot open {}: {error}", path.display())));
                 }
             }
-            if !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
+            // A URL that is wrong may be meant to be the one.
+            let all_known = listen.len() == settings.server.listen.len() && origins.are_known(&["server.listen"]);
+            if all_known && !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
                 problems.push(origins.problem("tls.certificate_file", "is not used: no tls:// URL in server.listen"));
             }
         }

@@ -6,7 +6,7 @@ use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
-use super::problem::{Origin, Problem};
+use super::problem::{Origin, Problem, Unknown};
 
 /// A value that somebody wrote somewhere.
 #[derive(Debug, Clone)]
@@ -34,29 +34,31 @@ pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Leaf>, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()
-        .map(|error| Problem::at(&at(error.span().unwrap_or(0..0)), error.message()))
+        .map(|error| Problem::at(&at(error.span().unwrap_or(0..0)), error.message()).leaves(Unknown::Everything))
         .collect();
     let mut leaves = Vec::new();
     for (section, content) in document.into_inner() {
         let origin = at(section.span());
         let DeValue::Table(content) = content.into_inner() else {
             let key = section.get_ref();
-            problems.push(Problem::at(
-                &origin,
-                format!("{key} stands in no section; every key belongs in one"),
-            ));
+            let problem = Problem::at(&origin, format!("{key} stands in no section; every key belongs in one"));
+            problems.push(problem.leaves(Unknown::Everything));
             continue;
         };
         for (key, value) in content {
             let origin = at(key.span());
+            let (section, key) = (section.get_ref().to_string(), key.into_inner().into_owned());
             match to_value(value) {
                 Ok(value) => leaves.push(Leaf {
-                    section: section.get_ref().to_string(),
-                    key: key.into_inner().into_owned(),
+                    section,
+                    key,
                     value,
                     origin,
                 }),
-                Err(error) => problems.push(Problem::at(&origin, error.message())),
+                Err(error) => {
+                    let problem = Problem::at(&origin, format!("{section}.{key}: {}", error.message()));
+                    problems.push(problem.leaves(Unknown::key(&section, &key)));
+                }
             }
         }
     }
@@ -89,7 +91,7 @@ pub(crate) fn from_environment(
         let origin = Origin::Environment(name);
         let known = defaults.get(&section).and_then(|section| section.get(&key));
         let Some(known) = known else {
-            problems.push(Problem::at(&origin, unknown_key(&section, &key, defaults)));
+            problems.push(unknown_key(&origin, &section, &key, defaults));
             continue;
         };
         match typed_like(known, &text) {
@@ -99,7 +101,10 @@ pub(crate) fn from_environment(
                 value,
                 origin,
             }),
-            Err(wanted) => problems.push(Problem::at(&origin, format!("{section}.{key} wants {wanted}"))),
+            Err(wanted) => {
+                let problem = Problem::at(&origin, format!("{section}.{key} wants {wanted}"));
+                problems.push(problem.leaves(Unknown::key(&section, &key)));
+            }
         }
     }
     (leaves, problems)
@@ -119,10 +124,16 @@ fn typed_like(known: &Value, text: &str) -> Result<Value, &'static str> {
 }
 
 /// Says that there is no such key, and which there are.
-pub(crate) fn unknown_key(section: &str, key: &str, defaults: &Table) -> String {
+pub(crate) fn unknown_key(origin: &Origin, section: &str, key: &str, defaults: &Table) -> Problem {
     let names = |table: &Table| table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     match defaults.get(section).and_then(Value::as_table) {
-        Some(known) => format!("unknown key {section}.{key}; section {section} has: {}", names(known)),
-        None => format!("unknown section {section}; there are: {}", names(defaults)),
+        Some(known) => {
+            let text = format!("unknown key {section}.{key}; section {section} has: {}", names(known));
+            Problem::at(origin, text).leaves(Unknown::Section(section.to_owned()))
+        }
+        None => {
+            let text = format!("unknown section {section}; there are: {}", names(defaults));
+            Problem::at(origin, text).leaves(Unknown::Everything)
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration: flags over environment over file over defaults.
 //!
-//! Every value is judged by itself before anything is merged, so that all problems are reported, each with the place where it
-//! was written.
+//! Every value is judged by itself before anything is merged, and what is left as a whole, so that all problems are reported in
+//! one go, each with the place where it was written.
 
 mod check;
 mod leaves;
@@ -19,7 +19,7 @@ use toml::Table;
 
 pub(crate) use check::Checked;
 pub(crate) use leaves::Leaf;
-pub(crate) use problem::{Origins, Problem};
+pub(crate) use problem::{Origins, Problem, Unknown};
 pub(crate) use settings::{LogFormat, Sessions, Settings};
 pub(crate) use url::{Listen, Scheme, StoreUrl};
 
@@ -47,13 +47,26 @@ pub(crate) struct Loaded {
     pub(crate) origins: Origins,
     /// The file that was read.
     pub(crate) file: Option<PathBuf>,
+    /// What could not be read, and is not in the settings therefore.
+    pub(crate) problems: Vec<Problem>,
 }
 
-/// Reads and merges everything.
-///
-/// # Errors
-/// All that is wrong: in the file by line, then in the environment, then in flags.
-pub(crate) fn load(sources: Sources) -> Result<Loaded, Vec<Problem>> {
+impl Loaded {
+    /// The settings, if all of them could be read.
+    ///
+    /// # Errors
+    /// What could not.
+    pub(crate) fn whole(self) -> Result<Settings, Vec<Problem>> {
+        if self.problems.is_empty() {
+            Ok(self.settings)
+        } else {
+            Err(problem::sorted(self.problems))
+        }
+    }
+}
+
+/// Reads and merges everything that can be read; what remains is judged all the same.
+pub(crate) fn load(sources: Sources) -> Loaded {
     let defaults = default_table();
     let (file, mut leaves, mut problems) = read_file(sources.file);
     let (from_environment, wrong) = leaves::from_environment(sources.environment, &defaults);
@@ -72,17 +85,16 @@ pub(crate) fn load(sources: Sources) -> Result<Loaded, Vec<Problem>> {
             Err(problem) => problems.push(problem),
         }
     }
-    if !problems.is_empty() {
-        problems.sort_by(|one, other| one.origin.cmp(&other.origin));
-        return Err(problems);
-    }
-    match merged.try_into() {
-        Ok(settings) => Ok(Loaded {
-            settings,
-            origins,
-            file,
-        }),
-        Err(error) => Err(vec![Problem::anywhere(error.message())]),
+    let settings = merged.try_into().unwrap_or_else(|error: toml::de::Error| {
+        problems.push(Problem::anywhere(error.message()).leaves(Unknown::Everything));
+        Settings::default()
+    });
+    origins.doubt(&problems);
+    Loaded {
+        settings,
+        origins,
+        file,
+        problems,
     }
 }
 
@@ -95,14 +107,14 @@ fn judge(leaf: &Leaf, defaults: &Table) -> Result<(), Problem> {
     let (section, key) = (&leaf.section, &leaf.key);
     let known = defaults.get(section).and_then(|section| section.get(key));
     if known.is_none() {
-        return Err(Problem::at(&leaf.origin, leaves::unknown_key(section, key, defaults)));
+        return Err(leaves::unknown_key(&leaf.origin, section, key, defaults));
     }
     let mut candidate = defaults.clone();
     put(&mut candidate, section, key.clone(), leaf.value.clone());
     let judged: Result<Settings, _> = candidate.try_into();
     judged.map(drop).map_err(|error| {
         let what = error.message().trim_end();
-        Problem::at(&leaf.origin, format!("{section}.{key}: {what}"))
+        Problem::at(&leaf.origin, format!("{section}.{key}: {what}")).leaves(Unknown::key(section, key))
     })
 }
 
@@ -129,6 +141,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
         "cannot read the configuration file {}: {error}",
         path.display()
     ))
+    .leaves(Unknown::Everything)
 }
 
 /// The configuration as TOML, without secrets.

@@ -21,22 +21,17 @@ fn file_with(text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-fn load_text(text: &str) -> Result<Loaded, Vec<String>> {
+fn check_text(text: &str) -> Result<Checked, Vec<String>> {
     let (_directory, file) = file_with(text);
     let place = file.display().to_string();
     let sources = Sources {
         file: Some(file),
         ..Sources::default()
     };
-    load(sources).map_err(|problems| {
+    Checked::new(load(sources)).map_err(|problems| {
         let short = |problem: Problem| problem.to_string().replace(&place, "FILE");
         problems.into_iter().map(short).collect()
     })
-}
-
-fn check_text(text: &str) -> Result<Checked, Vec<String>> {
-    let loaded = load_text(text)?;
-    Checked::new(loaded).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
 /// The example with the comment signs of its keys taken away.
@@ -96,9 +91,8 @@ fn flags_win_over_environment_over_file() {
             ("PATH", "/bin"),
         ]),
         flags: flags(&[("--data-dir", "server", "data_dir", "flag".into())]),
-    })
-    .unwrap();
-    let settings = &loaded.settings;
+    });
+    let settings = loaded.whole().unwrap();
     assert_eq!(settings.server.name, "environment");
     assert_eq!(settings.server.data_dir, Path::new("flag"));
     assert_eq!(settings.limits.connections, 7);
@@ -113,11 +107,9 @@ fn environment_is_read_as_what_the_key_is() {
             environment: environment(pairs),
             ..Sources::default()
         })
+        .whole()
     };
-    assert_eq!(
-        with(&[("CHAT_SERVER__NAME", "0123")]).unwrap().settings.server.name,
-        "0123"
-    );
+    assert_eq!(with(&[("CHAT_SERVER__NAME", "0123")]).unwrap().server.name, "0123");
     let problems = with(&[
         ("CHAT_LIMITS__CONNECTIONS", "many"),
         ("CHAT_LIMITS__PENALTIES", "perhaps"),
@@ -141,7 +133,7 @@ fn environment_is_read_as_what_the_key_is() {
 
 #[test]
 fn all_problems_of_a_file_come_with_their_lines() {
-    let problems = load_text(
+    let problems = check_text(
         "top = 1\n\n[server]\nlisten = \"sc1://127.0.0.1:1\"\nnam = \"x\"\ndrain_timeout = 10\n\n[limits]\nconnections = \"lots\"\npacket = \"64KB\"\n[nonsense]\na = 1\n",
     )
     .unwrap_err();
@@ -164,7 +156,7 @@ fn all_problems_of_a_file_come_with_their_lines() {
 
 #[test]
 fn broken_toml_is_reported_with_its_line() {
-    let problems = load_text("[server]\nname = \"a\nlisten = []\n").unwrap_err();
+    let problems = check_text("[server]\nname = \"a\nlisten = []\n").unwrap_err();
     assert!(problems[0].starts_with("FILE:2: "), "{problems:?}");
 }
 
@@ -174,7 +166,7 @@ fn a_missing_named_file_is_a_problem() {
         file: Some("/nonexistent/chat.toml".into()),
         ..Sources::default()
     };
-    let problems = load(sources).unwrap_err();
+    let problems = load(sources).whole().unwrap_err();
     assert!(problems[0].to_string().contains("/nonexistent/chat.toml"));
 }
 
@@ -273,3 +265,53 @@ fn a_port_behind_a_proxy_needs_to_know_the_proxy() {
     assert!(check_text(&format!("{text}proxies = [\"10.0.0.0/8\", \"::1\"]\n")).is_ok());
     assert!(check_text(&format!("{text}proxies = [\"10.0.0.0/99\"]\n")).is_err());
 }
+
+#[test]
+fn what_cannot_be_read_hides_nothing_else() {
+    let problems = check_text(
+        "[server]\nlisten = [\"ftp://x:1\", \"plain://0.0.0.0:1\"]\nnam = \"x\"\n[limits]\nconnections = \"lots\"\npacket = \"1B\"\n[timeouts]\nlogin = \"1ms\"\n[log]\nlevel = \"loud\"\n",
+    )
+    .unwrap_err();
+    let places: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.split(": ").next().unwrap())
+        .collect();
+    // Whether plain:// is allowed is not known: `nam` might be meant to allow it.
+    assert_eq!(
+        places,
+        ["FILE:2", "FILE:3", "FILE:5", "FILE:6", "FILE:8", "FILE:10"],
+        "{problems:#?}"
+    );
+}
+
+#[test]
+fn what_is_not_known_is_not_held_against_the_rest() {
+    let tls = format!("certificate_file = {EXISTS:?}\nkey_file = {EXISTS:?}\n");
+    for (text, expected) in [
+        (format!("[server]\nlisten = \"tls://127.0.0.1:1\"\n[tls]\n{tls}"), 1),
+        (format!("[server]\nlisten = [\"tls:/127.0.0.1:1\"]\n[tls]\n{tls}"), 1),
+        (format!("[server]\nlisen = [\"tls://127.0.0.1:1\"]\n[tls]\n{tls}"), 1),
+        (format!("[sever]\nlisten = [\"tls://127.0.0.1:1\"]\n[tls]\n{tls}"), 1),
+        (format!("[limits]\nconnections = \"lots\"\n[tls]\n{tls}"), 2),
+        (
+            "[server]\nlisten = [\"plain://0.0.0.0:1\"]\nallow_plain = \"yes\"\n".to_owned(),
+            1,
+        ),
+        (
+            "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\nproxies = \"10.0.0.0/8\"\n".to_owned(),
+            1,
+        ),
+        (
+            "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\nproxies = [\"10.0.0.0/99\"]\n".to_owned(),
+            1,
+        ),
+        ("[bus]\nurl = \"redis://h\"\n[store]\nurl = 1\n".to_owned(), 1),
+        (format!("[tls]\ncertificate_file = {EXISTS:?}\nkey_file = 1\n"), 1),
+        (format!("[tls]\ncertificate_file = {EXISTS:?}\n[log]\nlevel = 1\n"), 2),
+    ] {
+        let problems = check_text(&text).unwrap_err();
+        assert_eq!(problems.len(), expected, "{text}\n{problems:#?}");
+    }
+}
+
+const EXISTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");

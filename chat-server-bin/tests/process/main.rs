@@ -4,6 +4,7 @@
 
 mod adversity;
 mod support;
+mod warnings;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -115,6 +116,7 @@ fn every_problem_of_a_configuration_is_printed() {
         let said = stderr(&output);
         assert!(said.contains("bad.toml:3") && said.contains("nam"), "{said}");
         assert!(said.contains("bad.toml:5") && said.contains("connections"), "{said}");
+        assert!(said.contains("bad.toml:2") && said.contains("ftp"), "{said}");
     }
     let unknown = program(directory.path(), &["check-config"])
         .env("CHAT_SERVER__LISTN", "x")
