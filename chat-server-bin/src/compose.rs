@@ -32,8 +32,10 @@ pub(crate) struct Composition {
 
 /// Opens, builds and binds everything.
 pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
+    // First: with too few files nothing after it would say why it fails.
+    let max_connections = limits::connections(config)?;
     let store = open_store(config).await?;
-    let result = on_store(config, Arc::clone(&store)).await;
+    let result = on_store(config, Arc::clone(&store), max_connections).await;
     if result.is_err() {
         store.close().await;
     }
@@ -109,12 +111,22 @@ async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
         .map_err(|error| Failure::Unavailable(chain(&error)))
 }
 
-async fn on_store(config: &Checked, store: Arc<dyn Store>) -> Result<Composition, Failure> {
+async fn on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32) -> Result<Composition, Failure> {
     let path = config.identity_file();
+    let was_missing = !path.exists();
     // Making a key takes seconds on a slow machine.
     let identity = tokio::task::spawn_blocking(move || ServerIdentity::load_or_generate(&path)).await;
     let identity = identity.map_err(|error| Failure::Failed(format!("cannot make the identity key: {error}")))??;
     let fingerprint = identity.fingerprint().to_string();
+    if was_missing && is_used(&*store).await {
+        let file = config.identity_file();
+        tracing::warn!(
+            file = %file.display(),
+            fingerprint,
+            "the identity key was missing and a new one was made, but clients have used this store: those that know the former key \
+             will refuse this server; stop it and put the former key there, or tell people the new fingerprint"
+        );
+    }
     let acceptor = tls(config, &identity)?;
     let unix_now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -123,7 +135,7 @@ async fn on_store(config: &Checked, store: Arc<dyn Store>) -> Result<Composition
     let keys = Arc::new(ServerKeys::new(identity, unix_now)?);
 
     let engine = build_node(config, Arc::clone(&store)).await?;
-    let mut builder = Server::builder(engine.clone()).config(server_config(config));
+    let mut builder = Server::builder(engine.clone()).config(server_config(config, max_connections));
     for listen in &config.listen {
         let address = listen
             .resolve()
@@ -152,6 +164,17 @@ async fn on_store(config: &Checked, store: Arc<dyn Store>) -> Result<Composition
         server,
         fingerprint,
     })
+}
+
+/// Whether somebody has logged in here: their client knows a key. Looks at some accounts, which will do for a warning.
+async fn is_used(store: &dyn Store) -> bool {
+    let accounts = store.search_accounts("", 50).await.unwrap_or_default();
+    for account in accounts {
+        if store.devices(account.id).await.is_ok_and(|devices| !devices.is_empty()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Where clients reach this node: what is configured, or where it listens.
@@ -222,7 +245,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config
 }
 
-fn server_config(checked: &Checked) -> ServerConfig {
+fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     let settings = &checked.settings;
     let (limits, timeouts) = (&settings.limits, &settings.timeouts);
     let mut connections = ConnectionLimits::default();
@@ -236,7 +259,7 @@ fn server_config(checked: &Checked) -> ServerConfig {
     }
     let mut config = ServerConfig::default();
     config.name = settings.server.name.clone();
-    config.max_connections = limits::connections(limits.connections, limits::raise_open_files());
+    config.max_connections = max_connections;
     config.connections = connections;
     config.proxies.clone_from(&checked.proxies);
     config.handshakes = limits.handshakes.into();

@@ -13,7 +13,7 @@ use crate::telemetry::Telemetry;
 /// How long the engine and the store get after the last connection to finish what was begun.
 const FINISH: Duration = Duration::from_secs(30);
 
-/// Serves until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
+/// Serves until SIGTERM or SIGINT, then drains. A second one ends the process at once. SIGHUP changes nothing.
 pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
     // Before anything that takes time, so that no signal is missed.
     let mut signals = Signals::install().map_err(|error| Failure::Failed(format!("cannot catch signals: {error}")))?;

@@ -4,11 +4,15 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT, caught.
+/// SIGTERM and SIGINT, caught; SIGHUP, survived.
+///
+/// SIGHUP comes when the terminal is closed, from scripts that rotate logs, and from operators who hope that the configuration
+/// is read again. None of them wants the service to end, so it is only logged.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 /// A signal that asks for the end.
@@ -41,15 +45,21 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one that asks for the end.
     pub(crate) async fn next(&mut self) -> Stop {
-        tokio::select! {
-            Some(()) = self.terminate.recv() => Stop::Terminate,
-            Some(()) = self.interrupt.recv() => Stop::Interrupt,
-            else => std::future::pending().await,
+        loop {
+            tokio::select! {
+                Some(()) = self.terminate.recv() => return Stop::Terminate,
+                Some(()) = self.interrupt.recv() => return Stop::Interrupt,
+                Some(()) = self.hang_up.recv() => {
+                    tracing::info!("SIGHUP changes nothing; SIGTERM ends the server, and a new configuration needs a new start");
+                }
+                else => std::future::pending().await,
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::handshake::Protocol;
 use super::roll::Place;
 use super::{Shared, connection, now};
-use crate::auth::ConnectionPermit;
+use crate::auth::{ConnectionPermit, Refusal};
 use crate::model::Source;
 use crate::transport::memory::MemoryListener;
 use crate::transport::proxy::read_header;
@@ -56,11 +56,11 @@ pub(super) async fn run(listener: Listener, protocol: Protocol, shared: Arc<Shar
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(
-                    protocol = protocol.name(),
-                    error = &error as &dyn std::error::Error,
-                    "cannot accept connections; trying again"
-                );
+                if let Some(times) = shared.refusals.not_accepted.note(now()) {
+                    let error = &error as &dyn std::error::Error;
+                    let protocol = protocol.name();
+                    tracing::warn!(protocol, times, error, "cannot accept connections; trying again");
+                }
                 if is_out_of_files(&error) {
                     reserve.turn_away(&listener);
                 }
@@ -148,9 +148,14 @@ fn source_of(stream: &dyn Transport) -> Source {
 
 /// A place among the connections, if there is one.
 fn place(source: Source, shared: &Shared) -> Option<Place> {
-    let place = shared.roll.enter(shared.config.max_connections);
+    let max_connections = shared.config.max_connections;
+    let place = shared.roll.enter(max_connections);
     if place.is_none() {
         tracing::debug!(?source, "connection refused: the server is full");
+        if let Some(refused) = shared.refusals.full.note(now()) {
+            let text = "connections refused: the server has as many as it may have";
+            tracing::warn!(refused, max_connections, "{text}");
+        }
     }
     place
 }
@@ -161,6 +166,13 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
         Ok(permit) => Some(permit),
         Err(refusal) => {
             tracing::debug!(?source, %refusal, "connection refused");
+            // Of the others a source has itself to blame.
+            if matches!(refusal, Refusal::NodeFull | Refusal::EarlyDrop)
+                && let Some(refused) = shared.refusals.crowded.note(now())
+            {
+                let most = shared.config.connections.unauthenticated;
+                tracing::warn!(refused, most, "connections refused: too many that have not logged in");
+            }
             None
         }
     }

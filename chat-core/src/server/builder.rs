@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::accept::{self, Listener};
 use super::handshake::Protocol;
 use super::roll::Roll;
-use super::{Server, ServerConfig, Shared, connection, keys};
+use super::{Refusals, Server, ServerConfig, Shared, connection, keys};
 use crate::auth::ConnectionGate;
 use crate::engine::Engine;
 use crate::secure::ServerKeys;
@@ -161,6 +161,7 @@ impl ServerBuilder {
             draining: CancellationToken::new(),
             roll: Arc::new(Roll::new()),
             panics: AtomicU64::new(0),
+            refusals: Refusals::default(),
             #[cfg(test)]
             largest_output: std::sync::atomic::AtomicUsize::new(0),
         });

@@ -10,6 +10,7 @@ mod connection;
 mod handshake;
 mod keys;
 mod roll;
+mod seldom;
 mod wire;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use builder::{BindError, ServerBuilder};
 pub use config::ServerConfig;
 
 use self::roll::{Phase, Roll};
+use self::seldom::Seldom;
 use crate::auth::{Bucket, ConnectionGate};
 use crate::engine::Engine;
 use crate::session::SessionConfig;
@@ -60,9 +62,23 @@ struct Shared {
     draining: CancellationToken,
     roll: Arc<Roll>,
     panics: AtomicU64,
+    refusals: Refusals,
     /// Most bytes that ever waited to be written to one connection.
     #[cfg(test)]
     largest_output: std::sync::atomic::AtomicUsize,
+}
+
+/// Connections refused, by what operators can do about it.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// As many as there may be.
+    full: Seldom,
+    /// As many as there may be before login, or close to it.
+    crowded: Seldom,
+    /// Logged in, and one too many of its source.
+    one_source: Seldom,
+    /// The operating system hands out no more.
+    not_accepted: Seldom,
 }
 
 impl Shared {

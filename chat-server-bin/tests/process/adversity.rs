@@ -21,7 +21,7 @@ use super::support::{PROGRAM, finish, program, rest, signal, start, stderr};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The server under limits that a shell sets before it becomes the server.
-fn limited(directory: &Path, limits: &str) -> PathBuf {
+pub(super) fn limited(directory: &Path, limits: &str) -> PathBuf {
     let script = directory.join("limited-server");
     fs::write(&script, format!("#!/bin/sh\n{limits}\nexec '{PROGRAM}' \"$@\"\n")).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();

@@ -59,6 +59,24 @@ pub(crate) fn until_ready(child: &mut Child) -> Vec<String> {
     lines
 }
 
+/// Waits until a line with `text` is logged; everything up to there.
+pub(crate) fn until_logged(child: &mut Child, text: &str) -> String {
+    let mut log = Vec::new();
+    let mut byte = [0];
+    // Byte by byte: what follows is for whoever reads next.
+    while !log.ends_with(b"\n") || !String::from_utf8_lossy(&log).contains(text) {
+        let stderr = child.stderr.as_mut().unwrap();
+        assert_eq!(
+            stderr.read(&mut byte).unwrap(),
+            1,
+            "it ended after {}",
+            String::from_utf8_lossy(&log)
+        );
+        log.extend(byte);
+    }
+    String::from_utf8(log).unwrap()
+}
+
 pub(crate) fn signal(child: &Child, name: &str) {
     chat_core::testkit::signal(child.id(), name, Reach::Process).unwrap();
 }

@@ -110,6 +110,16 @@ impl Connection<'_> {
             conversations,
         } = begun;
         if permit.authenticate().is_err() {
+            if let Some(refused) = self.shared.refusals.one_source.note(now()) {
+                let most = self.shared.config.connections.authenticated_per_source;
+                let source = &self.source;
+                tracing::warn!(
+                    refused,
+                    most,
+                    ?source,
+                    "logins refused: their source has as many connections as it may have"
+                );
+            }
             return Err(End::Close(CloseCode::Overloaded));
         }
         let caller = admission.caller;

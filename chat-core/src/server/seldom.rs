@@ -1,0 +1,53 @@
+//! Warnings about what may happen to many connections at once.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time between two warnings of one kind.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Says how often something has happened: at once the first time, then every ten seconds at most, with all that came meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Seldom {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    said: Option<Instant>,
+    times: u64,
+}
+
+impl Seldom {
+    /// It has happened. Yields how often since the last time it was said, if it is time to say it.
+    pub(super) fn note(&self, now: Instant) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.times = state.times.saturating_add(1);
+        if state
+            .said
+            .is_some_and(|said| now.saturating_duration_since(said) < PAUSE)
+        {
+            return None;
+        }
+        state.said = Some(now);
+        Some(std::mem::take(&mut state.times))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_often_is_said_now_and_then_and_counted_whole() {
+        let seldom = Seldom::default();
+        let start = Instant::now();
+        assert_eq!(seldom.note(start), Some(1));
+        for millis in 0..1000 {
+            assert_eq!(seldom.note(start + Duration::from_millis(millis)), None);
+        }
+        assert_eq!(seldom.note(start + PAUSE), Some(1001));
+        assert_eq!(seldom.note(start + PAUSE + PAUSE / 2), None);
+        assert_eq!(seldom.note(start + PAUSE * 3), Some(2));
+    }
+}

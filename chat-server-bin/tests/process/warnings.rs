@@ -1,0 +1,153 @@
+//! What operators are told before they would wonder: few files, a full server, a lost key, a closed terminal.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use chat_core::model::Push;
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::Peer;
+
+use super::adversity::limited;
+use super::support::{finish, program, rest, signal, start, stderr, until_logged, until_ready};
+
+const LISTEN: [&str; 2] = ["--listen", "sc1://127.0.0.1:0"];
+
+fn started(mut command: Command) -> (Child, SocketAddr, Fingerprint) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (address, fingerprint) = place(&until_ready(&mut child));
+    (child, address, fingerprint)
+}
+
+fn place(lines: &[String]) -> (SocketAddr, Fingerprint) {
+    let value = |prefix| lines.iter().find_map(|line| line.strip_prefix(prefix)).unwrap();
+    let address = value("listening sc1 ").parse().unwrap();
+    (address, value("fingerprint ").parse().unwrap())
+}
+
+/// The server in `directory`, with at most this many files.
+fn with_files(directory: &Path, files: u32) -> Command {
+    let mut command = Command::new(limited(directory, &format!("ulimit -n {files}")));
+    command.current_dir(directory).args(LISTEN).stdin(Stdio::null());
+    command
+}
+
+#[tokio::test]
+async fn few_files_are_warned_of_and_leave_room_for_some() {
+    let directory = tempfile::tempdir().unwrap();
+    let (child, address, fingerprint) = started(with_files(directory.path(), 64));
+    let mut peers = Vec::new();
+    for _ in 0..10 {
+        peers.push(Peer::connect(address, fingerprint).await.unwrap());
+    }
+    peers[0].register("alice").await.unwrap();
+    for peer in &mut peers {
+        peer.login("alice").await.unwrap();
+    }
+    drop(peers);
+    signal(&child, "TERM");
+    let (code, log) = rest(child);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("WARN") && log.contains("LimitNOFILE"), "{log}");
+}
+
+#[test]
+fn a_server_with_room_for_nobody_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = with_files(directory.path(), 48).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with("chat-server: only 48 files") && last.contains("ulimit -n"),
+        "{said}"
+    );
+    assert!(
+        !directory.path().join("chat-data/chat.db").exists(),
+        "nothing was begun"
+    );
+}
+
+#[tokio::test]
+async fn a_full_server_says_so_once_in_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = program(directory.path(), &LISTEN);
+    command.env("CHAT_LIMITS__CONNECTIONS", "1");
+    let (child, address, fingerprint) = started(command);
+    let within = Peer::connect(address, fingerprint).await.unwrap();
+    for _ in 0..50 {
+        let mut refused = TcpStream::connect(address).unwrap();
+        assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0, "it is closed");
+    }
+    drop(within);
+    signal(&child, "TERM");
+    let (code, log) = rest(child);
+    assert_eq!(code, Some(0), "{log}");
+    let warnings: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("as many as it may have"))
+        .collect();
+    assert!((1..10).contains(&warnings.len()), "{log}");
+    assert!(
+        warnings[0].contains("WARN") && warnings[0].contains("max_connections"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_is_lost_is_warned_of_once_clients_know_it() {
+    const WARNING: &str = "will refuse this server";
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("password"), chat_core::testkit::PASSWORD).unwrap();
+    let added = finish(
+        directory.path(),
+        &["user", "add", "alice", "--password-file", "password"],
+    );
+    assert!(added.status.success(), "{}", stderr(&added));
+
+    let (child, lines) = start(directory.path(), &LISTEN);
+    let (address, fingerprint) = place(&lines);
+    Peer::connect(address, fingerprint)
+        .await
+        .unwrap()
+        .login("alice")
+        .await
+        .unwrap();
+    signal(&child, "TERM");
+    let (_, log) = rest(child);
+    assert!(!log.contains(WARNING), "nobody knew a key before: {log}");
+
+    fs::remove_file(directory.path().join("chat-data/identity.pem")).unwrap();
+    for is_new in [true, false] {
+        let (child, lines) = start(directory.path(), &LISTEN);
+        assert_ne!(place(&lines).1, fingerprint);
+        signal(&child, "TERM");
+        let (code, log) = rest(child);
+        assert_eq!(code, Some(0), "{log}");
+        let warned = log.lines().any(|line| line.contains("WARN") && line.contains(WARNING));
+        assert_eq!(warned, is_new, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_terminal_ends_no_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut child, lines) = start(directory.path(), &LISTEN);
+    let (address, fingerprint) = place(&lines);
+    signal(&child, "HUP");
+    until_logged(&mut child, "SIGHUP");
+    let mut peer = Peer::connect(address, fingerprint).await.unwrap();
+    peer.register("alice").await.unwrap();
+    peer.login("alice").await.unwrap();
+    signal(&child, "TERM");
+    while !matches!(peer.push().await.unwrap(), Push::GoAway { .. }) {}
+    // It is no second signal either.
+    signal(&child, "HUP");
+    until_logged(&mut child, "SIGHUP");
+    drop(peer);
+    let (code, log) = rest(child);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("stopped") && !log.contains("at once"), "{log}");
+}
