@@ -133,6 +133,7 @@ fn refused(code: Option<ReplyCode>) -> Kind {
             | ReplyCode::NotLoggedIn,
         ) => Kind::Auth,
         Some(ReplyCode::Throttled | ReplyCode::TryAgain | ReplyCode::Busy | ReplyCode::ShuttingDown) => Kind::Temporary,
+        Some(ReplyCode::UnsupportedVersion) => Kind::Protocol,
         _ => Kind::Refused,
     }
 }
@@ -141,7 +142,7 @@ fn refused(code: Option<ReplyCode>) -> Kind {
 fn closed(code: CloseCode) -> Kind {
     match code {
         CloseCode::Replaced | CloseCode::Revoked | CloseCode::LoggedOut | CloseCode::AccountDisabled => Kind::Auth,
-        CloseCode::ProtocolError | CloseCode::PacketTooLarge => Kind::Protocol,
+        CloseCode::ProtocolError | CloseCode::PacketTooLarge | CloseCode::UnsupportedVersion => Kind::Protocol,
         _ => Kind::Temporary,
     }
 }
@@ -179,12 +180,14 @@ mod tests {
         assert_eq!(code(refused(ReplyCode::NotFound)), 1);
         assert_eq!(code(refused(ReplyCode::BadCredentials)), 77);
         assert_eq!(code(refused(ReplyCode::Throttled)), 75);
+        assert_eq!(code(refused(ReplyCode::UnsupportedVersion)), 76);
         assert_eq!(code(ClientError::NoCredentials), 77);
         assert_eq!(code(ClientError::Ended(CloseCode::Replaced)), 77);
         assert_eq!(code(ClientError::Ended(CloseCode::AccountDisabled)), 77);
         assert_eq!(code(ClientError::Ended(CloseCode::GoingAway)), 75);
         assert_eq!(code(ClientError::Ended(CloseCode::Overloaded)), 75);
         assert_eq!(code(ClientError::Ended(CloseCode::ProtocolError)), 76);
+        assert_eq!(code(ClientError::Ended(CloseCode::UnsupportedVersion)), 76);
         assert_eq!(code(ClientError::Interrupted), 75);
         assert_eq!(code(ClientStoreError::InUse("x".into()).into()), 75);
         assert_eq!(Failure::usage("x").exit_code(), 2);

@@ -157,6 +157,11 @@ fn being_replaced_is_the_end_and_a_draining_server_is_not() {
     assert!(matches!(script.events().last(), Some(ClientEvent::Ended(_))));
 
     let mut script = Script::online(config(), Vec::new());
+    script.push(Push::Closed(CloseCode::UnsupportedVersion));
+    let end = ended(&mut script);
+    assert!(matches!(end, Some(ClientError::Ended(CloseCode::UnsupportedVersion))));
+
+    let mut script = Script::online(config(), Vec::new());
     script.push(Push::GoAway { retry_after_ms: 700 });
     assert_eq!(reconnects(&mut script), Some(Some(Duration::from_millis(700))));
 }
