@@ -23,7 +23,7 @@ use super::{
     events::Events,
     machine::{Machine, MachineConfig},
     options::ClientOptions,
-    own,
+    own, sendable,
     shared::Shared,
 };
 
@@ -203,7 +203,7 @@ impl Client {
     /// Puts a message into the outbox. It is durable there, as far as the store is, once this returns, and is sent until it has its outcome.
     ///
     /// # Errors
-    /// It is not in the outbox: that is full, or cannot be written.
+    /// It is not in the outbox: that is full or cannot be written, or no server would take such a message ([`ClientError::Refused`]).
     pub async fn send(&self, conversation: ConversationRef, content: DraftContent) -> Result<SendHandle, ClientError> {
         self.send_until(conversation, content, None).await
     }
@@ -236,6 +236,7 @@ impl Client {
         draft: Draft,
         deadline: Option<Duration>,
     ) -> Result<SendHandle, ClientError> {
+        sendable::check(&conversation, &draft)?;
         let id = draft.client_message_id;
         let time = driver::wall_clock();
         let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);

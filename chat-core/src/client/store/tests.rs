@@ -189,10 +189,12 @@ async fn a_garbled_tail_is_dropped() {
 async fn a_file_of_something_else_is_not_touched() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
-    fs::write(&path, "my diary").unwrap();
-    let error = FileStore::open(directory.path(), "known_hosts").unwrap_err();
-    assert!(matches!(error, ClientStoreError::Damaged { .. }), "{error}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), "my diary");
+    for text in ["my diary", "", "chat out"] {
+        fs::write(&path, text).unwrap();
+        let error = FileStore::open(directory.path(), "known_hosts").unwrap_err();
+        assert!(matches!(error, ClientStoreError::Damaged { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
 }
 
 #[tokio::test]
