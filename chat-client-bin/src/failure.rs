@@ -5,7 +5,7 @@
 //! | 1 | `refused`, `failed` | the server refused it, or it failed |
 //! | 2 | `usage` | the command line, or a name or text on it, is wrong |
 //! | 69 | `unreachable` | no server can be reached; nothing was done |
-//! | 74 | `storage` | the profile cannot be read or written |
+//! | 74 | `storage`, `output` | the profile cannot be read or written, or the output cannot be written |
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the message is in the outbox and goes out with the next run |
 //! | 76 | `wrong_key`, `protocol` | the server is not the one it should be, or breaks the protocol |
 //! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere |
@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     WrongKey,
     Protocol,
     Auth,
+    /// The output takes no more: a full disk.
+    Output,
     /// Whoever read the output has gone.
     OutputClosed,
 }
@@ -60,6 +62,7 @@ impl Kind {
             Self::WrongKey => "wrong_key",
             Self::Protocol => "protocol",
             Self::Auth => "auth",
+            Self::Output => "output",
             Self::OutputClosed => "output_closed",
         }
     }
@@ -69,7 +72,7 @@ impl Kind {
             Self::Refused | Self::Failed => 1,
             Self::Usage => 2,
             Self::Unreachable => 69,
-            Self::Storage => 74,
+            Self::Storage | Self::Output => 74,
             Self::Temporary | Self::Queued | Self::Unknown | Self::Timeout => 75,
             Self::WrongKey | Self::Protocol => 76,
             Self::Auth => 77,
@@ -90,6 +93,12 @@ impl Failure {
     /// The command line is wrong.
     pub(crate) fn usage(text: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, text.to_string())
+    }
+
+    /// The same, of a line of the input.
+    pub(crate) fn at_line(mut self, number: u64) -> Self {
+        self.text = format!("line {number}: {}", self.text);
+        self
     }
 
     pub(crate) const fn exit_code(&self) -> u8 {

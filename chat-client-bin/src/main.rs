@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod failure;
 mod interactive;
+mod lines;
 mod output;
 mod profile;
 mod secrets;
@@ -16,13 +17,18 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::Args;
+use failure::Failure;
 use output::Output;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let mut output = Output::new(args.global.json);
-    match run(args, &mut output) {
-        Ok(()) => ExitCode::SUCCESS,
+    let words: Vec<_> = std::env::args_os().collect();
+    let mut output = Output::new(args::wants_json(&words));
+    let done = match Args::try_parse_from(words) {
+        Ok(args) => run(args, &mut output).map(|()| ExitCode::SUCCESS),
+        Err(error) => output.not_understood(&error),
+    };
+    match done {
+        Ok(code) => code,
         Err(failure) => {
             output.failure(&failure);
             ExitCode::from(failure.exit_code())
@@ -31,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 /// One thread is enough for one person, and leaves the others to the server beside it.
-fn run(args: Args, output: &mut Output) -> Result<(), failure::Failure> {
+fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(commands::run(args, output));
     // A thread may be waiting for a line that never comes.

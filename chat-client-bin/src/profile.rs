@@ -10,16 +10,17 @@
 //! ```
 
 use std::{
-    env, fs, io,
+    env, fmt, fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use chat_core::client::{ClientStoreError, FileStore};
+use chat_core::client::{ClientStoreError, FileStore, ServerAddress};
 use chat_core::model::UserRef;
 
 use crate::agent;
-use crate::args::Global;
+use crate::args::{Global, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::spool::{self, Spool};
 
@@ -53,8 +54,13 @@ impl Profile {
     }
 
     /// Who logged in last.
-    pub(crate) fn current(&self) -> Option<String> {
-        read(&self.directory.join("current"))
+    ///
+    /// # Errors
+    /// There is a file that cannot be read, or that says nothing.
+    pub(crate) fn current(&self) -> Result<Option<UserRef>, Failure> {
+        let path = self.directory.join("current");
+        let user = read(&path)?.map(|text| user_ref(&text).map_err(|_| damaged(&path, "this is nobody's name")));
+        user.transpose()
     }
 
     /// Remembers who logged in, and where.
@@ -64,9 +70,14 @@ impl Profile {
     }
 
     /// The servers that this account used last.
-    pub(crate) fn servers(&self, account: &str) -> Vec<String> {
-        let text = read(&self.account(account).join("server")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+    ///
+    /// # Errors
+    /// There is a file that cannot be read, or that names none.
+    pub(crate) fn servers(&self, account: &str) -> Result<Vec<ServerAddress>, Failure> {
+        let path = self.account(account).join("server");
+        let text = read(&path)?.unwrap_or_default();
+        let parse = |line: &str| line.parse().map_err(|error| damaged(&path, error));
+        text.lines().map(parse).collect()
     }
 
     /// Opens what is kept of an account, waiting for another short command to finish with it. A process that has it open for longer may do what
@@ -124,14 +135,133 @@ fn default_directory() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::usage("there is no home directory; give --profile DIR"))
 }
 
-fn read(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+/// What a file says; `None` if there is none.
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => Err(damaged(path, "there is nothing in it")),
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path, &error)),
+    }
 }
 
+/// Makes a file say `text`, for its owner only. Whoever reads it sees all of the old text or all of the new one, even after a power cut.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let beside = path.with_extension("new");
-    let written = fs::write(&beside, format!("{text}\n")).and_then(|()| fs::rename(&beside, path));
-    written.map_err(|error: io::Error| Failure::new(Kind::Storage, format!("{}: {error}", path.display())))
+    if is_private(path) && read(path).is_ok_and(|old| old.as_deref() == Some(text)) {
+        return Ok(());
+    }
+    // Another process of the same profile may be writing its own.
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    let replace = || {
+        let mut file = create_private(&beside)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    replace().map_err(|error| {
+        let _ = fs::remove_file(&beside); // it may not be there
+        failed(path, &error)
+    })
+}
+
+#[cfg(unix)]
+fn is_private(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 == 0)
+}
+
+#[cfg(not(unix))]
+fn is_private(path: &Path) -> bool {
+    path.exists()
+}
+
+/// A new file in place of whatever a process that died may have left there.
+fn create_private(path: &Path) -> io::Result<fs::File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Kind::Storage, format!("{}: {error}", path.display()))
+}
+
+fn damaged(path: &Path, problem: impl fmt::Display) -> Failure {
+    let text = format!("{}: {problem}; remove the file to go on", path.display());
+    Failure::new(Kind::Storage, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile() -> (tempfile::TempDir, Profile) {
+        let directory = tempfile::tempdir().unwrap();
+        let profile = Profile {
+            directory: directory.path().to_owned(),
+        };
+        fs::create_dir_all(profile.account("alice")).unwrap();
+        (directory, profile)
+    }
+
+    #[test]
+    fn what_was_remembered_comes_back() {
+        let (directory, profile) = profile();
+        assert!(profile.current().unwrap().is_none() && profile.servers("alice").unwrap().is_empty());
+        for server in ["tls://chat.example:1", "sc1://chat.example:2"] {
+            profile.remember("alice", &[server.to_owned()]).unwrap();
+            assert_eq!(
+                profile.current().unwrap().map(|user| account_name(&user)),
+                Some("alice".into())
+            );
+            assert_eq!(profile.servers("alice").unwrap()[0].to_string(), server);
+        }
+        let left = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(left).collect();
+        files.sort();
+        assert_eq!(files, ["accounts", "current"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_not_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let (directory, profile) = profile();
+        let path = directory.path().join("current");
+        // An earlier version made it readable.
+        fs::write(&path, "alice\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        profile.remember("alice", &["chat.example:1".to_owned()]).unwrap();
+        for path in [path, profile.account("alice").join("server")] {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_nothing() {
+        for bytes in [&b""[..], b"\n", b"\xff\n", b"no way\n", b"[\n"] {
+            let (directory, profile) = profile();
+            fs::write(directory.path().join("current"), bytes).unwrap();
+            fs::write(profile.account("alice").join("server"), bytes).unwrap();
+            let failures = [profile.current().unwrap_err(), profile.servers("alice").unwrap_err()];
+            for (failure, file) in failures.iter().zip(["current", "server"]) {
+                assert_eq!(
+                    (failure.kind, failure.text.contains(file)),
+                    (Kind::Storage, true),
+                    "{bytes:?}"
+                );
+            }
+        }
+        let (directory, profile) = profile();
+        fs::create_dir(directory.path().join("current")).unwrap();
+        assert_eq!(profile.current().unwrap_err().kind, Kind::Storage);
+    }
 }

@@ -50,14 +50,9 @@ impl Session {
         let profile = Profile::find(global)?;
         let user = match &global.user {
             Some(user) => user_ref(user)?,
-            None => match profile.current() {
-                Some(current) => user_ref(&current)?,
-                None => {
-                    return Err(Failure::usage(
-                        "nobody has logged in with this profile yet; give --user NAME",
-                    ));
-                }
-            },
+            None => profile
+                .current()?
+                .ok_or_else(|| Failure::usage("nobody has logged in with this profile yet; give --user NAME"))?,
         };
         let account = account_name(&user);
         let servers = servers(global, &profile, &account)?;
@@ -176,15 +171,15 @@ fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<Serv
         (_, true) => Scheme::Tls,
         _ => Scheme::Sc1,
     };
-    let mut texts = global.server.clone();
-    if texts.is_empty() {
-        texts = profile.servers(account);
+    let parse = |text: &str| ServerAddress::parse(text, scheme).map_err(Failure::usage);
+    if !global.server.is_empty() {
+        return global.server.iter().map(|text| parse(text)).collect();
     }
-    if texts.is_empty() {
-        texts.push("127.0.0.1".to_owned());
+    let mut last = profile.servers(account)?;
+    if last.is_empty() {
+        last.push(parse("127.0.0.1")?);
     }
-    let parse = |text: &String| ServerAddress::parse(text, scheme).map_err(Failure::usage);
-    texts.iter().map(parse).collect()
+    Ok(last)
 }
 
 fn credentials(global: &Global, how: How, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {

@@ -1,9 +1,12 @@
 //! Arguments about conversations and messages.
 
-use chat_core::model::{ConversationRef, DirectPolicy, GroupName, Seq, UserId, UserName, UserRef};
+use chat_core::model::{ConversationId, ConversationRef, DirectPolicy, GroupName, Seq, UserId, UserName, UserRef};
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
+
+/// No id and no place is larger: stores keep them as signed integers.
+const LARGEST: u64 = i64::MAX.cast_unsigned();
 
 /// Which conversation, in front of the other words.
 #[derive(Debug, Clone, Args)]
@@ -28,8 +31,8 @@ impl Target {
 
 /// A user by name or id.
 pub(crate) fn user_ref(text: &str) -> Result<UserRef, Failure> {
-    if let Ok(id) = text.parse() {
-        return Ok(UserRef::Id(UserId(id)));
+    if is_number(text) {
+        return Ok(UserRef::Id(UserId(number(text)?)));
     }
     let name = UserName::parse_any(text).map_err(|error| Failure::usage(format!("{text:?}: {error}")))?;
     Ok(UserRef::Name(name))
@@ -37,18 +40,29 @@ pub(crate) fn user_ref(text: &str) -> Result<UserRef, Failure> {
 
 /// A group by name, or by `#` and its id.
 pub(crate) fn group_ref(text: &str) -> Result<ConversationRef, Failure> {
-    if let Some(id) = text.strip_prefix('#').and_then(|id| id.parse().ok()) {
-        return Ok(ConversationRef::Id(chat_core::model::ConversationId(id)));
+    if let Some(id) = text.strip_prefix('#').filter(|id| is_number(id)) {
+        return Ok(ConversationRef::Id(ConversationId(number(id)?)));
     }
     let name = GroupName::parse_any(text).map_err(|error| Failure::usage(format!("{text:?}: {error}")))?;
     Ok(ConversationRef::Group(name))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn number(digits: &str) -> Result<u64, Failure> {
+    match digits.parse() {
+        Ok(number @ 1..=LARGEST) => Ok(number),
+        _ => Err(Failure::usage(format!("no id is {digits}"))),
+    }
 }
 
 /// A place in a conversation.
 pub(crate) fn seq(text: &str) -> Result<Seq, Failure> {
     let digits = text.strip_prefix('#').unwrap_or(text);
     match digits.parse() {
-        Ok(number) if number > 0 => Ok(Seq(number)),
+        Ok(number @ 1..=LARGEST) => Ok(Seq(number)),
         _ => Err(Failure::usage(format!(
             "{text:?} is no message; give its number, as history prints it"
         ))),
@@ -63,7 +77,7 @@ pub(crate) struct Send {
     #[arg(required = true, value_name = "USER> <TEXT")]
     pub(crate) words: Vec<String>,
     /// The message this one answers
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..=LARGEST))]
     pub(crate) reply_to: Option<u64>,
     /// Call on a member; may be given again
     #[arg(long, value_name = "USER")]
@@ -103,10 +117,10 @@ pub(crate) struct History {
     #[arg(value_name = "USER")]
     pub(crate) words: Vec<String>,
     /// Events after this one, the oldest first
-    #[arg(long, value_name = "SEQ", conflicts_with = "before")]
+    #[arg(long, value_name = "SEQ", conflicts_with = "before", value_parser = clap::value_parser!(u64).range(..=LARGEST))]
     pub(crate) after: Option<u64>,
     /// Events before this one; without --after and --before: the newest
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(..=LARGEST))]
     pub(crate) before: Option<u64>,
     /// At most so many. Default: 50, with --after all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -121,7 +135,7 @@ pub(crate) struct Read {
     #[arg(value_name = "USER")]
     pub(crate) words: Vec<String>,
     /// Up to this message. Default: all
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(..=LARGEST))]
     pub(crate) up_to: Option<u64>,
 }
 

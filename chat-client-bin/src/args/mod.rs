@@ -6,7 +6,7 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use chat_core::secure::Fingerprint;
 use clap::{Parser, Subcommand};
@@ -31,6 +31,12 @@ const AFTER_HELP: &str = "\
 The password comes from --password-file, from the environment variable CHAT_PASSWORD, or from a prompt; never from the command line.
 Exit codes: 0 done, 1 refused or failed, 2 usage, 69 no server, 74 profile unusable, 75 try again later (a message is kept in the
 outbox and goes out with the next run), 76 wrong server key, 77 not logged in or wrong password.";
+
+/// Whether `--json` is among the words, which matters even when nothing else about them can be understood.
+pub(crate) fn wants_json(words: &[OsString]) -> bool {
+    let options = words.iter().skip(1).take_while(|word| *word != "--");
+    options.into_iter().any(|word| word == "--json")
+}
 
 /// What every command understands.
 #[derive(Debug, Clone, clap::Args)]

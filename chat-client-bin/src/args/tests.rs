@@ -85,6 +85,10 @@ fn contradictions_are_refused() {
         "group kick rust",
         "group role rust bob owner",
         "friend add",
+        "send bob hi --reply-to 0",
+        "history bob --after 99999999999999999999",
+        "history bob --before 9223372036854775808",
+        "read bob --up-to 99999999999999999999",
         "unheard-of",
     ] {
         assert!(parse(line).is_err(), "{line}");
@@ -97,14 +101,23 @@ fn no_command_is_interactive() {
 }
 
 #[test]
+fn json_is_noticed_in_any_command_line() {
+    let wants = |line: &str| wants_json(&line.split(' ').map(Into::into).collect::<Vec<_>>());
+    assert!(wants("chat-client --json unheard-of") && wants("chat-client send --json"));
+    assert!(!wants("--json send") && !wants("chat-client send bob -- --json"));
+}
+
+#[test]
 fn users_and_groups_by_name_or_id() {
     assert_eq!(user_ref("42").unwrap(), UserRef::Id(UserId(42)));
     assert!(matches!(user_ref("小明").unwrap(), UserRef::Name(_)));
     assert!(user_ref("no way").is_err());
+    assert!(user_ref("0").is_err() && user_ref("9223372036854775808").is_err());
+    assert!(user_ref("99999999999999999999").is_err() && group_ref("#99999999999999999999").is_err());
     assert_eq!(group_ref("#7").unwrap(), ConversationRef::Id(ConversationId(7)));
     assert!(matches!(group_ref("C++ 学习").unwrap(), ConversationRef::Group(_)));
     assert_eq!(seq("#7").unwrap(), Seq(7));
-    assert!(seq("0").is_err() && seq("x").is_err());
+    assert!(seq("0").is_err() && seq("x").is_err() && seq("99999999999999999999").is_err());
 }
 
 #[test]

@@ -54,7 +54,7 @@ async fn forward(
         let most = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE.0);
         let history = read_history(client, info, PageFrom::After(after), most).await?;
         print(client, info, &history.events, output).await?;
-        left -= history.events.len() as u64;
+        left = left.saturating_sub(history.events.len() as u64);
         match history.events.last() {
             Some((last, _)) if history.more => after = last.event.seq,
             _ => return Ok(()),
@@ -76,7 +76,7 @@ async fn backward(
     while left > 0 {
         let most = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE.0);
         let history = read_history(client, info, from, most).await?;
-        left -= history.events.len() as u64;
+        left = left.saturating_sub(history.events.len() as u64);
         let first = history.events.first().map(|(first, _)| first.event.seq);
         pages.push(history.events);
         match first {

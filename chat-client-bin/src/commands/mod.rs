@@ -8,8 +8,6 @@ mod history;
 mod listen;
 mod send;
 
-use std::io;
-
 use chat_core::client::{Client, Receive};
 use chat_core::model::{ConversationInfo, EventBody, HistoryEvent, Outcome};
 use clap::CommandFactory as _;
@@ -26,6 +24,9 @@ pub(crate) use history::read_history;
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let global = args.global;
     let Some(command) = args.command else {
+        if global.json {
+            return Err(Failure::usage("--json needs a command: what is typed is for people"));
+        }
         return interactive::run(&global, output).await;
     };
     match command {
@@ -35,10 +36,15 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
         Command::Send(send) => send::send(&global, send, output).await,
         Command::Listen(listen) => listen::listen(&global, &listen, output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "chat-client", &mut io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "chat-client", &mut script);
+            output.page(&script)
         }
-        Command::Man => Ok(clap_mangen::Man::new(Args::command()).render(&mut io::stdout())?),
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Args::command()).render(&mut page)?;
+            output.page(&page)
+        }
         Command::Edit(touch) => send::edit(&global, &touch, output).await,
         Command::Recall(touch) => send::recall(&global, &touch, output).await,
         Command::React { touch, remove } => send::react(&global, &touch, remove, output).await,

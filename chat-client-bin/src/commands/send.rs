@@ -1,7 +1,6 @@
 //! send, edit, recall, react: what goes through the outbox.
 
 use std::collections::VecDeque;
-use std::io::BufRead as _;
 use std::time::Duration;
 
 use chat_core::client::{Client, ClientError, Receive, SendHandle, SendOutcome};
@@ -13,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::args::{Global, Send, Touch, seq, user_ref};
 use crate::failure::{Failure, Kind};
+use crate::lines::{Line, Lines, NoText};
 use crate::output::{Output, Place, SentLine};
 use crate::session::{How, Session};
 
@@ -153,48 +153,62 @@ impl Sender<'_> {
     /// Sends each line of the input, several under way at once. A line that is refused does not hold up the others.
     async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
-        let mut under_way: VecDeque<SendHandle> = VecDeque::new();
-        let mut refused = Ok(());
-        let (mut reading, mut patient_until) = (true, Instant::now() + self.patience);
+        let mut under_way = VecDeque::new();
+        let mut unsent = 0_u64;
+        let (mut reading, mut ended) = (true, Ok(()));
+        let mut patient_until = Instant::now() + self.patience;
+        let mut refuse = |number: u64, failure: Failure, output: &Output| {
+            unsent += 1;
+            output.failure(&failure.at_line(number));
+        };
         while reading || !under_way.is_empty() {
             tokio::select! {
                 biased;
                 outcome = self.first_outcome(&mut under_way, patient_until), if !under_way.is_empty() => {
-                    let (id, outcome) = outcome?;
+                    let (number, id, outcome) = outcome?;
                     under_way.pop_front();
                     patient_until = Instant::now() + self.patience;
                     match outcome {
                         Ok(appended) => self.print(id, &appended, output).await?,
-                        Err(failure) => {
-                            output.failure(&failure);
-                            refused = Err(failure);
-                        }
+                        Err(failure) => refuse(number, failure, output),
                     }
                 }
-                line = lines.recv(), if reading && under_way.len() < AHEAD => match line.transpose()? {
-                    Some(line) if line.is_empty() => {}
-                    Some(line) => {
+                line = lines.recv(), if reading && under_way.len() < AHEAD => match line.transpose() {
+                    Ok(Some(line)) => {
                         if under_way.is_empty() {
                             patient_until = Instant::now() + self.patience;
                         }
-                        let text = MessageText::new(line).map_err(Failure::usage)?;
-                        under_way.push_back(self.session.client.send_text(self.conversation.clone(), text).await?);
+                        match text_of(line.text) {
+                            Ok(None) => {}
+                            Ok(Some(text)) => match self.session.client.send_text(self.conversation.clone(), text).await {
+                                Ok(handle) => under_way.push_back((line.number, handle)),
+                                // The next one would fare no better; those under way may.
+                                Err(error) => (reading, ended) = (false, Err(Failure::from(error).at_line(line.number))),
+                            },
+                            Err(failure) => refuse(line.number, failure, output),
+                        }
                     }
-                    None => reading = false,
+                    Ok(None) => reading = false,
+                    Err(failure) => (reading, ended) = (false, Err(failure)),
                 },
             }
         }
-        refused
+        ended?;
+        match unsent {
+            0 => Ok(()),
+            1 => Err(Failure::new(Kind::Failed, "1 line was not sent")),
+            _ => Err(Failure::new(Kind::Failed, format!("{unsent} lines were not sent"))),
+        }
     }
 
     /// The outcome of the oldest message.
     async fn first_outcome(
         &self,
-        under_way: &mut VecDeque<SendHandle>,
+        under_way: &mut VecDeque<(u64, SendHandle)>,
         deadline: Instant,
-    ) -> Result<(ClientMessageId, Result<Appended, Failure>), Failure> {
+    ) -> Result<(u64, ClientMessageId, Result<Appended, Failure>), Failure> {
         match under_way.front_mut() {
-            Some(handle) => Ok((handle.id(), self.outcome(handle, deadline).await?)),
+            Some((number, handle)) => Ok((*number, handle.id(), self.outcome(handle, deadline).await?)),
             None => std::future::pending().await,
         }
     }
@@ -266,12 +280,21 @@ fn queued(client: &Client, reason: &ClientError) -> Failure {
     Failure::new(kind, format!("{}; {kept}", failure.text))
 }
 
+/// What to send of a line; nothing of an empty one.
+fn text_of(line: Result<String, NoText>) -> Result<Option<MessageText>, Failure> {
+    match line.map_err(Failure::usage)? {
+        line if line.is_empty() => Ok(None),
+        line => MessageText::new(line).map(Some).map_err(Failure::usage),
+    }
+}
+
 /// Lines of the input, read by a thread of its own: a read cannot be given up.
-fn lines() -> mpsc::Receiver<Result<String, Failure>> {
+fn lines() -> mpsc::Receiver<Result<Line, Failure>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            if sender.blocking_send(line.map_err(Failure::from)).is_err() {
+        for line in Lines::of(std::io::stdin().lock()) {
+            let last = line.is_err();
+            if sender.blocking_send(line.map_err(Failure::from)).is_err() || last {
                 break;
             }
         }

@@ -6,6 +6,7 @@ mod style;
 mod time;
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use chat_core::client::FirstContact;
@@ -29,7 +30,7 @@ pub(crate) trait Show: Serialize {
 }
 
 /// Where output goes, and in which form.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
     style: Style,
@@ -56,14 +57,27 @@ impl Output {
             line.text(self.style)
         };
         let mut out = io::stdout().lock();
-        let written = writeln!(out, "{text}").and_then(|()| out.flush());
-        written.map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::BrokenPipe => Kind::OutputClosed,
-                _ => Kind::Failed,
-            };
-            Failure::new(kind, format!("the output cannot be written: {error}"))
-        })
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(unwritten)
+    }
+
+    /// Prints a page as it is: a manual, a script for a shell.
+    pub(crate) fn page(&mut self, page: &[u8]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(page).and_then(|()| out.flush()).map_err(unwritten)
+    }
+
+    /// Answers a command line that is no command: with help, if that was asked for, or with what is wrong about it.
+    pub(crate) fn not_understood(&self, error: &clap::Error) -> Result<ExitCode, Failure> {
+        if !error.use_stderr() {
+            let written = error.print().and_then(|()| io::stdout().flush());
+            return written.map(|()| ExitCode::SUCCESS).map_err(unwritten);
+        }
+        let failure = Failure::usage(complaint(error));
+        if self.json {
+            return Err(failure);
+        }
+        let _ = error.print(); // nobody is left to hear that this failed
+        Ok(ExitCode::from(failure.exit_code()))
     }
 
     /// Tells people something on stderr, programs nothing.
@@ -106,6 +120,26 @@ impl Output {
             }
         })
     }
+}
+
+fn unwritten(error: io::Error) -> Failure {
+    let kind = match error.kind() {
+        io::ErrorKind::BrokenPipe => Kind::OutputClosed,
+        _ => Kind::Output,
+    };
+    Failure::new(kind, format!("the output cannot be written: {error}"))
+}
+
+/// The first paragraph of what clap has to say, on one line: the rest is how the command is written.
+fn complaint(error: &clap::Error) -> String {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing; --help lists them".to_owned();
+    }
+    let text = error.render().to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = paragraph.split_whitespace().collect();
+    let words = words.join(" ");
+    words.strip_prefix("error: ").unwrap_or(&words).to_owned()
 }
 
 fn to_json(line: &impl Serialize) -> String {

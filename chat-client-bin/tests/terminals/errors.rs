@@ -1,11 +1,13 @@
 //! What goes wrong is said, on stderr, with an exit code that scripts can tell apart.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::support::{PASSWORD, Running, World};
+use super::support::{PASSWORD, Person, Running, World, parse};
 
 #[test]
 fn failures_have_their_codes() {
@@ -144,5 +146,164 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         drop(reader);
         let output = alice.command(json).stdout(writer).output().unwrap();
         assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
+    }
+}
+
+/// Runs a command with this input; its code and what it said.
+fn fed(person: &Person, arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
+    let mut command = person.command(arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_line_that_is_no_text_holds_up_no_other() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let input = b"one\n\xff\n\ntwo\na\0b\nthree\n";
+    let (code, sent, errors) = fed(&alice, &["send", "bob", "-"], input);
+    assert_eq!((code, sent.as_str()), (Some(1), "1\n2\n3\n"), "{errors}");
+    assert!(errors.contains("line 2: ") && errors.contains("line 5: "), "{errors}");
+
+    let (code, sent, errors) = fed(&alice, &["--json", "send", "bob", "-"], input);
+    let kinds: Vec<_> = parse(&errors)
+        .iter()
+        .map(|line| line["error"]["kind"].clone())
+        .collect();
+    assert_eq!((code, parse(&sent).len()), (Some(1), 3));
+    assert_eq!(kinds, ["usage", "usage", "failed"]);
+
+    // A line that the server refuses is told in the same way.
+    let (code, sent, errors) = fed(&alice, &["send", "nobody", "-"], b"one\ntwo\n");
+    assert_eq!((code, sent.as_str()), (Some(1), ""));
+    assert!(errors.contains("line 2: ") && errors.contains("2 lines"), "{errors}");
+
+    let (code, said, errors) = fed(&alice, &[], b"/dm bob\nfour\n\xff\nfive\n");
+    assert!(said.contains("#7 bob") && said.contains("#8 bob"), "{said}");
+    assert!(code == Some(1) && errors.contains("line 3: "), "{errors}");
+    assert_eq!(
+        bob.texts(&["alice"]),
+        ["one", "two", "three", "one", "two", "three", "four", "five"]
+    );
+}
+
+#[test]
+fn a_number_that_no_message_has_is_refused_and_remembered_nowhere() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    alice.ok(&["send", "bob", "mine"]);
+    for number in [
+        "0",
+        "9223372036854775808",
+        "18446744073709551615",
+        "99999999999999999999",
+    ] {
+        alice.fails(2, &["edit", "bob", number, "x"]);
+        alice.fails(2, &["recall", "bob", number]);
+        alice.fails(2, &["react", "bob", number, "👍"]);
+        alice.fails(2, &["send", "bob", "x", "--reply-to", number]);
+        alice.fails(2, &["send", number, "x"]);
+        let (_, said, _) = fed(&alice, &[], format!("/dm bob\n/edit {number} x\n").as_bytes());
+        assert!(said.contains("! /edit [SEQ] TEXT"), "{said}");
+    }
+    alice.fails(1, &["edit", "bob", "9223372036854775807", "x"]);
+    assert_eq!(bob.texts(&["alice"]), ["mine"]);
+    alice.ok(&["whoami"]);
+}
+
+#[test]
+fn json_speaks_json_about_its_own_command_line_too() {
+    let world = World::new();
+    let alice = world.person("alice");
+    for wrong in [
+        &["send"][..],
+        &["friend"],
+        &["unheard-of"],
+        &["history", "bob", "--limit", "x"],
+        &["--plain", "--tls", "whoami"],
+        &[],
+    ] {
+        let arguments: Vec<_> = [&["--json"], wrong].concat();
+        let errors = parse(&alice.fails(2, &arguments));
+        assert_eq!(
+            (errors.len(), &errors[0]["error"]["kind"]),
+            (1, &"usage".into()),
+            "{wrong:?}"
+        );
+        let text = errors[0]["error"]["text"].as_str().unwrap();
+        assert!(
+            !text.is_empty() && !text.contains('\n') && !text.contains("Usage"),
+            "{text}"
+        );
+    }
+    assert!(
+        alice.fails(2, &["send"]).contains("Usage:"),
+        "people see how it is written"
+    );
+    assert!(alice.ok(&["--json", "--help"]).contains("Usage:"));
+}
+
+#[test]
+fn a_damaged_profile_is_not_taken_for_an_empty_one() {
+    let world = World::new();
+    let alice = world.person("alice");
+    let account = alice.profile.join("accounts/alice");
+    let anybody = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat-client"));
+        let output = command
+            .args(["whoami", "--profile"])
+            .arg(&alice.profile)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(anybody().0, Some(0));
+    for path in [
+        alice.profile.join("current"),
+        account.join("server"),
+        account.join("outbox"),
+    ] {
+        let healthy = fs::read(&path).unwrap();
+        for damaged in [&b""[..], b"\xff\xfe\n"] {
+            fs::write(&path, damaged).unwrap();
+            let (code, errors) = anybody();
+            assert_eq!(code, Some(74), "{errors}");
+            assert!(errors.contains(path.to_str().unwrap()), "{errors}");
+        }
+        fs::write(&path, healthy).unwrap();
+    }
+    assert_eq!(anybody().0, Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing_is_told() {
+    let world = World::new();
+    let alice = world.person("alice");
+    for command in [
+        &["--help"][..],
+        &["--version"],
+        &["man"],
+        &["completions", "bash"],
+        &["whoami"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = alice.command(command).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{command:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = alice.command(command).stdout(writer).output().unwrap();
+        assert_eq!(
+            (output.status.code(), output.stderr),
+            (Some(141), Vec::new()),
+            "{command:?}"
+        );
     }
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Nothing takes so long; a test that waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server on a free port, and where everybody keeps their things.
 pub(crate) struct World {
