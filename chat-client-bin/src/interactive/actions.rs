@@ -19,10 +19,11 @@ use crate::output::Show;
 
 use super::app::{App, Told};
 use super::command::Do;
-use entering::{create, enter, join, show};
+use entering::{create, go_to, join, show};
 use lists::{contacts, devices, inbox, list, members, search};
 use sending::touch;
 
+pub(super) use entering::enter;
 pub(super) use lists::learn_contacts;
 pub(super) use sending::send_text;
 
@@ -48,7 +49,7 @@ fn begin(app: &mut App, command: Do) -> Result<(), Failure> {
         Do::Dm(user, None) => {
             let reference = user_ref(&user)?;
             let label = user_label(&reference);
-            enter(app, ConversationRef::Direct(reference), label);
+            go_to(app, ConversationRef::Direct(reference), label);
         }
         Do::Dm(user, Some(text)) => {
             let reference = user_ref(&user)?;
@@ -65,7 +66,7 @@ fn begin(app: &mut App, command: Do) -> Result<(), Failure> {
         Do::Open(name) => {
             let name = GroupName::parse_any(name.trim_start_matches('#')).map_err(Failure::usage)?;
             let label = format!("#{name}");
-            enter(app, ConversationRef::Group(name), label);
+            go_to(app, ConversationRef::Group(name), label);
         }
         Do::Join(name) => join(app, &name)?,
         Do::Create(name) => create(app, &name)?,

@@ -1,15 +1,21 @@
 //! The loop between the person, the client and the screen.
 
+mod incoming;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::client::{Client, ClientEvent, Delivery, Events, SendOutcome};
-use chat_core::model::{Command, ConversationId, ConversationInfo, ConversationView, EventBody, PresenceState, Seq};
+use chat_core::client::{Client, Events};
+use chat_core::model::{
+    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, sanitize_for_terminal,
+};
 use tokio::task::JoinSet;
 
-use crate::failure::Failure;
-use crate::output::{Names, Place, Style};
+use crate::failure::{Failure, Kind};
+use crate::output::{Output, Style};
 use crate::session::Session;
+
+pub(super) use incoming::time_of_day;
 
 use super::actions;
 use super::command::{Do, Line, USAGES, parse};
@@ -23,13 +29,20 @@ const SLOW: Duration = Duration::from_millis(700);
 /// What is still under way may take so long when the input ends.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// A person who wants to go somewhere is held up so long at most.
+const HELD_UP: Duration = Duration::from_secs(10);
+
 /// What a job has to tell when it is done.
 #[derive(Debug)]
 pub(super) enum Told {
     /// Nothing that matters here.
     Nothing,
-    /// The current conversation is this one.
-    Entered {
+    /// The person may go there.
+    Found(ConversationRef, String),
+    /// They may not, or not yet.
+    NotFound(Option<Failure>),
+    /// The end of a conversation was shown.
+    Shown {
         label: String,
         info: Arc<ConversationInfo>,
         shown: Vec<(Seq, bool)>,
@@ -48,32 +61,42 @@ pub(super) struct App {
     pub(super) known: Known,
     pub(super) jobs: JoinSet<Result<Told, Failure>>,
     input: Input,
+    output: Output,
     caught_up: bool,
+    connected: bool,
+    /// It is being found out whether the person can go where they want to; until then nobody knows where a line belongs.
+    going: bool,
     leaving: bool,
     interrupts: u32,
+    /// Lines of a script that were no text.
+    not_text: u64,
+    /// Why nothing more can be read.
+    broken: Option<Failure>,
 }
 
 impl App {
-    pub(super) fn new(session: &Session, style: Style) -> Result<Self, Failure> {
+    pub(super) fn new(session: &Session, output: Output) -> Result<Self, Failure> {
         let known = Known::default();
         let (input, screen) = Input::start(&known)?;
         let app = Self {
             client: session.client.clone(),
             screen,
-            style,
+            style: output.style(),
             rooms: Rooms::default(),
             known,
             jobs: JoinSet::new(),
             input,
+            output,
             caught_up: false,
+            connected: false,
+            going: false,
             leaving: false,
             interrupts: 0,
+            not_text: 0,
+            broken: None,
         };
         let me = session.me()?;
-        app.screen.line(format_args!(
-            "You are {}. /help lists the commands, /dm USER and /group NAME begin.",
-            app.style.name(&me.name)
-        ));
+        app.screen.line(greeting(&me.name, app.style));
         Ok(app)
     }
 
@@ -93,6 +116,7 @@ impl App {
                     let Some(received) = received else { break };
                     if let Err(failure) = self.event(&received.event).await {
                         self.wait_for_the_editor(&failure).await;
+                        self.close();
                         return Err(failure);
                     }
                     received.done();
@@ -102,7 +126,20 @@ impl App {
             }
         }
         self.last_words().await;
-        Ok(())
+        let ended = match (self.broken.take(), self.not_text) {
+            (Some(failure), _) => Err(failure),
+            (None, 0) => Ok(()),
+            (None, 1) => Err(Failure::new(Kind::Failed, "1 line was no text")),
+            (None, lines) => Err(Failure::new(Kind::Failed, format!("{lines} lines were no text"))),
+        };
+        self.close();
+        ended
+    }
+
+    /// Lets the editor go, and what was printed appear.
+    fn close(self) {
+        drop(self.input);
+        self.screen.flush();
     }
 
     /// The editor holds the terminal in a mode of its own until a line is typed.
@@ -110,6 +147,9 @@ impl App {
         if self.input.is_terminal {
             self.complain(&failure.text);
             self.screen.line("-- press Enter to leave");
+            if self.going {
+                self.input.prompt(String::new());
+            }
             let _ = self.input.next().await; // whatever it is
         }
     }
@@ -135,12 +175,21 @@ impl App {
                     self.in_order().await;
                 }
             }
+            Some(Typed::NotText(failure)) if self.input.is_terminal => self.complain(&failure.text),
+            Some(Typed::NotText(failure)) => {
+                self.not_text += 1;
+                self.output.failure(&failure);
+            }
             Some(Typed::Interrupt) => {
                 self.interrupts += 1;
                 self.leaving = self.interrupts > 1;
                 if !self.leaving {
                     self.screen.line("Ctrl-C again leaves, and so do Ctrl-D and /quit.");
                 }
+            }
+            Some(Typed::Broken(failure)) => {
+                self.broken = Some(failure);
+                self.leaving = true;
             }
             Some(Typed::End) | None => self.leaving = true,
         }
@@ -155,7 +204,7 @@ impl App {
     }
 
     fn prompt(&self) {
-        if !self.leaving {
+        if !self.leaving && !self.going {
             self.input.prompt(self.rooms.prompt(&self.client.conversations()));
         }
     }
@@ -186,14 +235,28 @@ impl App {
 
     /// Something the person should do otherwise.
     pub(super) fn complain(&self, why: &str) {
-        let why = chat_core::model::sanitize_for_terminal(why);
+        let why = sanitize_for_terminal(why);
         self.screen.line(format_args!("{} {why}", self.style.bad("!")));
     }
 
     fn job_done(&mut self, done: Result<Result<Told, Failure>, tokio::task::JoinError>) {
         match done {
             Ok(Ok(Told::Nothing)) => {}
-            Ok(Ok(Told::Entered { label, info, shown })) => {
+            Ok(Ok(Told::Found(reference, label))) => {
+                actions::enter(self, reference, label);
+                self.arrived();
+            }
+            Ok(Ok(Told::NotFound(failure))) => {
+                if let Some(failure) = failure {
+                    self.complain(&failure.text);
+                }
+                // A person sees where they are. The next lines of a script were meant for somebody else.
+                if !self.input.is_terminal {
+                    self.rooms.leave();
+                }
+                self.arrived();
+            }
+            Ok(Ok(Told::Shown { label, info, shown })) => {
                 self.learn(&info);
                 self.rooms.entered(&label, info.id);
                 shown
@@ -202,7 +265,32 @@ impl App {
             }
             Ok(Ok(Told::Stored(conversation, seq))) => self.rooms.saw(conversation, seq, true),
             Ok(Err(failure)) => self.complain(&failure.text),
-            Err(error) => self.complain(&format!("that failed: {error}")),
+            Err(error) => {
+                self.complain(&format!("that failed: {error}"));
+                self.arrived();
+            }
+        }
+    }
+
+    /// Finds out whether the person can go where they want to; nothing is typed meanwhile.
+    pub(super) fn go(&mut self, find: impl Future<Output = Result<Told, Failure>> + Send + 'static) {
+        self.going = true;
+        self.jobs.spawn(async {
+            Ok(match tokio::time::timeout(HELD_UP, find).await {
+                Ok(Ok(told)) => told,
+                Ok(Err(failure)) => Told::NotFound(Some(failure)),
+                Err(_) => {
+                    let text = "the server has not answered; that may still be done";
+                    Told::NotFound(Some(Failure::new(Kind::Unknown, text)))
+                }
+            })
+        });
+    }
+
+    /// It is known again where lines belong.
+    fn arrived(&mut self) {
+        if std::mem::take(&mut self.going) && self.input.is_terminal {
+            self.prompt();
         }
     }
 
@@ -213,111 +301,6 @@ impl App {
             ConversationView::Group(group) => self.known.add_group(&group.profile.name),
             ConversationView::Inbox => {}
         }
-    }
-
-    async fn event(&mut self, event: &ClientEvent) -> Result<(), Failure> {
-        match event {
-            ClientEvent::Event(delivery) => self.delivered(delivery).await?,
-            ClientEvent::CaughtUp if !self.caught_up => {
-                self.caught_up = true;
-                self.summarise();
-            }
-            ClientEvent::Connected { server } if self.caught_up => {
-                self.screen
-                    .line(self.style.dim(&format!("-- connected to {server} again")));
-            }
-            ClientEvent::Disconnected { reason, retry_in } => {
-                let seconds = retry_in.as_secs_f32().ceil();
-                self.screen
-                    .line(self.style.bad(&format!("-- {reason}; trying again in {seconds} s")));
-            }
-            ClientEvent::Settled {
-                conversation, outcome, ..
-            } => self.settled_earlier(&actions::label_of(conversation), outcome),
-            ClientEvent::Presence { user, state } => {
-                let names = self.names_now([*user]).await;
-                if let Some(name) = names.get(user) {
-                    let what = if *state == PresenceState::Offline {
-                        "is gone"
-                    } else {
-                        "is here"
-                    };
-                    self.screen.line(self.style.dim(&format!("-- {name} {what}")));
-                }
-            }
-            ClientEvent::HistoryReset(_) => self.complain("the server's history is another one; it begins anew"),
-            ClientEvent::Ended(reason) => return Err(reason.clone().into()),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// A message that an earlier run had left in the outbox.
-    fn settled_earlier(&self, label: &str, outcome: &SendOutcome) {
-        match outcome {
-            SendOutcome::Acked(appended) => {
-                let text = format!("✓ an earlier message to {label} was stored as #{}", appended.seq);
-                self.screen.line(self.style.dim(&text));
-            }
-            SendOutcome::Rejected(reason) => {
-                self.complain(&format!("an earlier message to {label} was not sent: {reason}"))
-            }
-            _ => self.complain(&format!("whether an earlier message to {label} was sent is unknown")),
-        }
-    }
-
-    /// What was said: shown here at once, elsewhere in one line; what is old is only counted.
-    async fn delivered(&mut self, delivery: &Delivery) -> Result<(), Failure> {
-        let info = &delivery.conversation;
-        self.learn(info);
-        let is_message = matches!(delivery.body, EventBody::Message(_));
-        if is_message {
-            self.rooms.saw(info.id, delivery.seq(), delivery.own);
-        }
-        if self.rooms.is_current(info) {
-            self.rooms.entered(&Place::of(info).label(), info.id);
-        }
-        let hidden = matches!(delivery.body, EventBody::ConversationOpened { .. });
-        if !self.caught_up || delivery.own || hidden {
-            return Ok(());
-        }
-        let line = crate::commands::event_line(&self.client, info, &delivery.event, &delivery.body).await?;
-        if self.rooms.is_current(info) {
-            self.screen.line(format_args!(
-                "{} {}",
-                self.style.dim(&time_of_day(line.time_ms())),
-                line.short(self.style)
-            ));
-            self.jobs
-                .spawn(actions::mark_read(self.client.clone(), info.id, delivery.seq()));
-        } else {
-            let label = self.style.bold(&Place::of(info).label());
-            self.screen.line(format_args!(
-                "{} [{label}] {}",
-                self.style.dim(&time_of_day(line.time_ms())),
-                line.short(self.style)
-            ));
-        }
-        Ok(())
-    }
-
-    /// What came while nobody was here.
-    fn summarise(&self) {
-        let all = self.client.conversations();
-        let unread: Vec<_> = all.iter().filter(|info| info.unread > 0).collect();
-        if unread.is_empty() {
-            return;
-        }
-        let list: Vec<_> = unread
-            .iter()
-            .map(|info| format!("{} ({})", Place::of(info).label(), info.unread))
-            .collect();
-        self.screen
-            .line(format_args!("New: {}", self.style.bold(&list.join(", "))));
-    }
-
-    async fn names_now(&self, users: impl IntoIterator<Item = chat_core::model::UserId>) -> Names {
-        self.client.names(users).await.unwrap_or_default()
     }
 
     /// Sends a text to where the person is.
@@ -333,14 +316,24 @@ impl App {
         let (client, screen, style) = (self.client.clone(), self.screen.clone(), self.style);
         self.jobs.spawn(async move {
             client.execute(command).await?;
-            screen.line(style.dim(&chat_core::model::sanitize_for_terminal(&format!("-- {done}"))));
+            screen.line(style.dim(&sanitize_for_terminal(&format!("-- {done}"))));
             Ok(Told::Nothing)
         });
     }
 }
 
-/// `22:52`, in UTC.
-pub(super) fn time_of_day(time_ms: i64) -> String {
-    let clock = crate::output::clock(time_ms);
-    clock.split(' ').nth(1).unwrap_or_default().to_owned()
+fn greeting(name: &str, style: Style) -> String {
+    let name = style.name(&sanitize_for_terminal(name));
+    format!("You are {name}. /help lists the commands, /dm USER and /group NAME begin.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ones_own_name_is_as_harmless_as_any_other() {
+        let greeting = greeting("eve\u{1b}]0;title\u{7}", Style::PLAIN);
+        assert!(greeting.starts_with("You are eve\\u{1b}]0;title\\u{7}. "), "{greeting}");
+    }
 }

@@ -181,13 +181,13 @@ fn command(name: &str, rest: &str) -> Option<Do> {
             Do::Reply(seq(target)?, whole(text)?)
         }
         "/edit" => {
-            let (target, text) = targeted(rest);
+            let (target, text) = targeted(rest)?;
             Do::Edit(target, whole(text)?)
         }
         "/recall" if rest.is_empty() => Do::Recall(None),
         "/recall" => Do::Recall(Some(seq(rest)?)),
         "/react" => {
-            let (target, emoji) = targeted(rest);
+            let (target, emoji) = targeted(rest)?;
             Do::React(target, whole(emoji)?)
         }
         _ => return None,
@@ -217,18 +217,20 @@ fn whole(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// A message's number in front of something else. A number alone is that something.
-fn targeted(text: &str) -> (Option<Seq>, &str) {
+/// A message's number in front of something else. A number alone is that something; one that no message can have is nothing.
+fn targeted(text: &str) -> Option<(Option<Seq>, &str)> {
     let (first, rest) = split(text);
-    match seq(first) {
-        Some(target) if !rest.is_empty() => (Some(target), rest),
-        _ => (None, text),
+    let digits = first.strip_prefix('#').unwrap_or(first);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && !rest.is_empty() {
+        Some((Some(seq(first)?), rest))
+    } else {
+        Some((None, text))
     }
 }
 
 fn seq(text: &str) -> Option<Seq> {
-    let digits = text.strip_prefix('#').unwrap_or(text);
-    digits.parse().ok().filter(|number| *number > 0).map(Seq)
+    crate::args::seq(text).ok()
 }
 
 #[cfg(test)]
@@ -263,6 +265,15 @@ mod tests {
             "/recall x",
             "/reply 3",
             "/history 0",
+            "/history 99999999999999999999",
+            "/edit 99999999999999999999 x",
+            "/edit 9223372036854775808 x",
+            "/edit #99999999999999999999 x",
+            "/edit 0 x",
+            "/recall 99999999999999999999",
+            "/reply 99999999999999999999 x",
+            "/react 99999999999999999999 x",
+            "/mute bob 99999999999999999999",
         ] {
             assert!(matches!(parse(line), Line::Wrong(_)), "{line}");
         }
@@ -283,6 +294,7 @@ mod tests {
         assert_eq!(does("/reply #3 yes"), Do::Reply(Seq(3), "yes".into()));
         assert_eq!(does("/edit 3 new"), Do::Edit(Some(Seq(3)), "new".into()));
         assert_eq!(does("/edit new text"), Do::Edit(None, "new text".into()));
+        assert_eq!(does("/edit #new text"), Do::Edit(None, "#new text".into()));
         assert_eq!(does("/edit 42"), Do::Edit(None, "42".into()));
         assert_eq!(does("/recall"), Do::Recall(None));
         assert_eq!(does("/react 👍"), Do::React(None, "👍".into()));

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chat_core::model::sanitize_for_terminal;
+
 use super::command::{Completes, USAGES};
 
 /// Names that are known; shared with the thread that reads the terminal.
@@ -57,6 +59,9 @@ impl Known {
 }
 
 fn add(names: &mut Vec<String>, name: &str) {
+    if sanitize_for_terminal(name) != name {
+        return; // the editor prints it as it is
+    }
     if let Err(at) = names.binary_search_by(|known| known.as_str().cmp(name)) {
         names.insert(at, name.to_owned());
     }
@@ -69,7 +74,7 @@ mod tests {
     #[test]
     fn offers_commands_and_what_follows_them() {
         let known = Known::default();
-        ["bob", "bea", "小明", "bob"]
+        ["bob", "bea", "小明", "bob", "b\u{1b}[31m"]
             .iter()
             .for_each(|name| known.add_user(name));
         known.add_group("Rust 学习");

@@ -1,6 +1,6 @@
 //! Lines of input: from a terminal with an editor, or from wherever stdin comes.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, IsTerminal as _};
 use std::sync::mpsc as std_mpsc;
 
 use rustyline::{
@@ -9,6 +9,9 @@ use rustyline::{
 };
 use tokio::sync::mpsc;
 
+use crate::failure::Failure;
+use crate::lines::Lines;
+
 use super::completion::Known;
 use super::screen::Screen;
 
@@ -16,9 +19,13 @@ use super::screen::Screen;
 #[derive(Debug)]
 pub(super) enum Typed {
     Line(String),
+    /// A line that is no text.
+    NotText(Failure),
     /// Ctrl-C: forget what was typed; twice in a row: leave.
     Interrupt,
     End,
+    /// Nothing more can be read.
+    Broken(Failure),
 }
 
 /// Lines as they come, and the way to let the editor go on.
@@ -80,10 +87,16 @@ fn editor(known: &Known) -> io::Result<(LineEditor, Screen)> {
 
 fn edit(mut editor: LineEditor, lines: &mpsc::Sender<Typed>, prompts: &std_mpsc::Receiver<String>) {
     while let Ok(prompt) = prompts.recv() {
-        let typed = match editor.readline(&prompt) {
-            Ok(line) => Typed::Line(line),
-            Err(ReadlineError::Interrupted) => Typed::Interrupt,
-            Err(_) => Typed::End,
+        let typed = loop {
+            break match editor.readline(&prompt) {
+                Ok(line) => Typed::Line(line),
+                Err(ReadlineError::Interrupted) => Typed::Interrupt,
+                Err(ReadlineError::Signal(_)) => continue, // the window has another size
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    Typed::NotText(Failure::usage("that was not UTF-8"))
+                }
+                Err(_) => Typed::End,
+            };
         };
         if lines.blocking_send(typed).is_err() {
             break;
@@ -92,11 +105,15 @@ fn edit(mut editor: LineEditor, lines: &mpsc::Sender<Typed>, prompts: &std_mpsc:
 }
 
 fn read(lines: &mpsc::Sender<Typed>, prompts: &std_mpsc::Receiver<String>) {
-    let mut input = io::stdin().lock().lines();
+    let mut input = Lines::of(io::stdin().lock());
     while prompts.recv().is_ok() {
         let typed = match input.next() {
-            Some(Ok(line)) => Typed::Line(line),
-            _ => Typed::End,
+            Some(Ok(line)) => match line.text {
+                Ok(text) => Typed::Line(text),
+                Err(problem) => Typed::NotText(Failure::usage(problem).at_line(line.number)),
+            },
+            Some(Err(error)) => Typed::Broken(error.into()),
+            None => Typed::End,
         };
         if lines.blocking_send(typed).is_err() {
             break;

@@ -30,7 +30,7 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
         return Err(Failure::new(Kind::Failed, "somebody else listens"));
     };
     let agent = session.share();
-    let ended = App::new(&session, output.style())?.run(events).await;
+    let ended = App::new(&session, *output)?.run(events).await;
     drop(agent);
     session.finish().await;
     ended

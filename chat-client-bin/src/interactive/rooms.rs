@@ -39,6 +39,11 @@ impl Rooms {
         })
     }
 
+    /// Goes nowhere.
+    pub(super) fn leave(&mut self) {
+        self.current = None;
+    }
+
     /// Goes to a conversation.
     pub(super) fn enter(&mut self, reference: ConversationRef, label: String) {
         self.current = Some(Room {
@@ -84,8 +89,8 @@ impl Rooms {
     /// `bob (3 unread elsewhere, 1 for you)> `
     pub(super) fn prompt(&self, all: &[Arc<ConversationInfo>]) -> String {
         let elsewhere = || all.iter().filter(|info| !self.is_current(info));
-        let unread: u32 = elsewhere().map(|info| info.unread).sum();
-        let mentions: u32 = elsewhere().map(|info| info.mentions).sum();
+        let unread = elsewhere().map(|info| info.unread).fold(0, u32::saturating_add);
+        let mentions = elsewhere().map(|info| info.mentions).fold(0, u32::saturating_add);
         let new = match (unread, mentions) {
             (0, _) => String::new(),
             (unread, 0) => format!("({unread} new)"),
@@ -141,6 +146,15 @@ mod tests {
         rooms.entered("bob", ConversationId(1));
         assert!(rooms.is_current(&all[0]) && !rooms.is_current(&all[1]));
         assert_eq!(rooms.prompt(&all[..1]), "bob> ");
+    }
+
+    #[test]
+    fn a_server_that_counts_wildly_does_no_harm() {
+        let all = [with(1, "bob", u32::MAX, u32::MAX), with(2, "eve", u32::MAX, 1)];
+        assert_eq!(
+            Rooms::default().prompt(&all),
+            format!("({0} new, {0} for you)> ", u32::MAX)
+        );
     }
 
     #[test]

@@ -59,3 +59,30 @@ fn a_reconnection_is_told() {
     assert_eq!(here.finish().0, Some(0));
     assert_eq!(bob.texts(&["alice"]), ["still here"]);
 }
+
+#[test]
+fn a_script_that_goes_where_nothing_is_tells_nobody_else() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut here = alice.start(&[]);
+    here.type_line("/dm bob");
+    here.until("nothing was said yet");
+    here.type_line("for bob");
+    here.until("✓ #1 bob");
+    here.type_line("/dm nobody");
+    here.until("nobody is unknown");
+    here.type_line("for nobody");
+    here.until("there is nobody here");
+    here.type_line("/group nogroup");
+    here.until("#nogroup is unknown");
+    here.type_line("/create club");
+    here.until("-- #club --");
+    here.type_line("/create club");
+    here.until("taken");
+    here.type_line("/group club");
+    here.until("-- #club --");
+    here.type_line("for the club");
+    here.until("✓ #2 #club");
+    assert_eq!(here.finish().0, Some(0));
+    assert_eq!(bob.texts(&["alice"]), ["for bob"]);
+}

@@ -8,3 +8,4 @@ mod interactive;
 mod people;
 mod schemes;
 mod support;
+mod typing;

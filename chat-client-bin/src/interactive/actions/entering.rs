@@ -1,12 +1,14 @@
 //! Going somewhere, and seeing what was said there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chat_core::client::ClientError;
+use chat_core::client::{Client, ClientError};
 use chat_core::model::{
-    ClientMessageId, Command, ConversationInfo, ConversationRef, Description, EventBody, GroupName, JoinPolicy, Note,
-    Outcome, PageFrom, ReplyCode, UserId,
+    ClientMessageId, Command, ConversationInfo, ConversationRef, ConversationView, Description, EventBody, GroupName,
+    JoinPolicy, Note, Outcome, PageFrom, ReplyCode, UserId, UserName, UserRef,
 };
+use tokio::time::timeout;
 
 use crate::commands::{read_history, unexpected};
 use crate::failure::Failure;
@@ -15,7 +17,71 @@ use crate::output::{self, EventLine, users_in};
 
 use super::{Job, SHOWN, job, mark_read};
 
-pub(super) fn enter(app: &mut App, reference: ConversationRef, label: String) {
+/// The server is asked so long whether there is such a conversation.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Goes to a conversation if there is one, or can be.
+pub(super) fn go_to(app: &mut App, reference: ConversationRef, label: String) {
+    if app
+        .client
+        .conversations()
+        .iter()
+        .any(|info| is_called(info, &reference))
+    {
+        enter(app, reference, label);
+    } else {
+        let job = job(app);
+        app.go(find(job, reference, label));
+    }
+}
+
+/// Whether this is the conversation that somebody means, and is in.
+fn is_called(info: &ConversationInfo, reference: &ConversationRef) -> bool {
+    let named = match (&info.view, reference) {
+        (ConversationView::Direct(peer), ConversationRef::Direct(UserRef::Id(id))) => peer.id == *id,
+        (ConversationView::Direct(peer), ConversationRef::Direct(UserRef::Name(name))) => {
+            UserName::parse_any(&peer.name).is_ok_and(|peer| peer == *name)
+        }
+        (ConversationView::Group(group), ConversationRef::Group(name)) => {
+            GroupName::parse_any(&group.profile.name).is_ok_and(|group| group == *name)
+        }
+        _ => false,
+    };
+    named && info.active
+}
+
+/// Asks the server whether there is such a conversation, or somebody to begin one with. Without an answer it is taken to be there: what is
+/// written waits in the outbox until it turns out.
+async fn find(job: Job, reference: ConversationRef, label: String) -> Result<Told, Failure> {
+    match timeout(PATIENCE, exists(&job.client, &reference)).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return Err(Failure::usage(format!("{label} is unknown"))),
+        Ok(Err(error @ ClientError::Refused(_))) => return Err(error.into()),
+        Ok(Err(_)) | Err(_) => {
+            let text = format!("-- whether there is {label} cannot be asked now");
+            job.screen.line(job.style.dim(&text));
+        }
+    }
+    Ok(Told::Found(reference, label))
+}
+
+async fn exists(client: &Client, reference: &ConversationRef) -> Result<bool, ClientError> {
+    match client.execute(Command::GetConversation(reference.clone())).await {
+        Err(ClientError::Refused(failure)) if failure.code() == Some(ReplyCode::NotFound) => {}
+        Err(error) => return Err(error),
+        Ok(_) => return Ok(true),
+    }
+    let ConversationRef::Direct(user) = reference else {
+        return Ok(false);
+    };
+    match client.execute(Command::GetUsers(vec![user.clone()])).await? {
+        Outcome::Users(users) => Ok(!users.is_empty()),
+        _ => Ok(false),
+    }
+}
+
+/// Goes to a conversation.
+pub(in crate::interactive) fn enter(app: &mut App, reference: ConversationRef, label: String) {
     app.rooms.enter(reference.clone(), label.clone());
     app.jobs.spawn(show(job(app), reference, label, None));
 }
@@ -69,24 +135,23 @@ pub(super) async fn show(
         ));
     }
     mark_read(job.client, info.id, info.last_seq).await?;
-    Ok(Told::Entered { label, info, shown })
+    Ok(Told::Shown { label, info, shown })
 }
 
 pub(super) fn join(app: &mut App, name: &str) -> Result<(), Failure> {
     let name = GroupName::parse_any(name.trim_start_matches('#')).map_err(Failure::usage)?;
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
-    app.rooms.enter(reference.clone(), label.clone());
     let job = job(app);
-    app.jobs.spawn(async move {
+    app.go(async move {
         let command = Command::JoinGroup {
             group: reference.clone(),
             note: Note::default(),
         };
         match job.client.execute(command).await? {
-            Outcome::Conversation(info) if info.active => show(job, reference, label, None).await,
+            Outcome::Conversation(info) if info.active => Ok(Told::Found(reference, label)),
             _ => {
                 job.screen.line(job.style.dim(&format!("-- asked to join {label}")));
-                Ok(Told::Nothing)
+                Ok(Told::NotFound(None))
             }
         }
     });
@@ -96,9 +161,8 @@ pub(super) fn join(app: &mut App, name: &str) -> Result<(), Failure> {
 pub(super) fn create(app: &mut App, name: &str) -> Result<(), Failure> {
     let name = GroupName::parse(name.trim_start_matches('#')).map_err(Failure::usage)?;
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
-    app.rooms.enter(reference.clone(), label.clone());
-    let job = job(app);
-    app.jobs.spawn(async move {
+    let client = app.client.clone();
+    app.go(async move {
         let command = Command::CreateGroup {
             client_message_id: ClientMessageId::random(),
             name,
@@ -107,8 +171,8 @@ pub(super) fn create(app: &mut App, name: &str) -> Result<(), Failure> {
             history_visible: false,
             unlisted: false,
         };
-        job.client.execute(command).await?;
-        show(job, reference, label, None).await
+        client.execute(command).await?;
+        Ok(Told::Found(reference, label))
     });
     Ok(())
 }
