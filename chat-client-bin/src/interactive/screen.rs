@@ -43,11 +43,9 @@ impl Screen {
         let Some(above) = &self.above else {
             return to_stdout(&text);
         };
-        match above.try_send(Item::Line(text)) {
-            Err(TrySendError::Full(Item::Line(text)) | TrySendError::Disconnected(Item::Line(text))) => {
-                to_stdout(&text.replace('\n', "\r\n"));
-            }
-            _ => {}
+        let printed = above.try_send(Item::Line(text));
+        if let Err(TrySendError::Full(Item::Line(text)) | TrySendError::Disconnected(Item::Line(text))) = printed {
+            to_stdout(&text.replace('\n', "\r\n"));
         }
     }
 

@@ -21,12 +21,7 @@ impl App {
                 self.caught_up = true;
                 self.summarise();
             }
-            ClientEvent::Connected { server } => {
-                if std::mem::replace(&mut self.connected, true) {
-                    self.screen
-                        .line(self.style.dim(&format!("-- connected to {server} again")));
-                }
-            }
+            ClientEvent::Connected { server } => self.connected_to(server),
             ClientEvent::Disconnected { reason, retry_in } => {
                 let seconds = retry_in.as_secs_f32().ceil();
                 let text = format!("-- {reason}; trying again in {seconds} s");
@@ -52,6 +47,14 @@ impl App {
             _ => {}
         }
         Ok(())
+    }
+
+    fn connected_to(&mut self, server: &str) {
+        if self.connected {
+            let text = format!("-- connected to {server} again");
+            self.screen.line(self.style.dim(&text));
+        }
+        self.connected = true;
     }
 
     /// A message that an earlier run had left in the outbox.
