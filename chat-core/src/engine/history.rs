@@ -8,6 +8,7 @@ use crate::codec::body;
 use crate::model::{
     Caller, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Member, Page, Seq,
 };
+use crate::planted;
 
 impl Core {
     /// A page of what the caller may read, each message with its latest edit.
@@ -45,9 +46,11 @@ impl Core {
             let edited_text = event.edited_seq.and_then(|seq| edits.get(&seq)).cloned();
             HistoryEvent { event, edited_text }
         });
+        let mut events = events.collect();
+        planted::page(&mut events);
         Ok(HistoryPage {
             conversation: id,
-            events: events.collect(),
+            events,
             more: read.more,
             first_seq: read.member.first_seq,
             last_seq,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Delivery, session::SessionHandle};
 use crate::codec::body;
 use crate::model::{ConversationId, Event, EventBody, EventKind, Push, Seq, SessionId, UserId};
+use crate::planted;
 
 /// What this node knows of a conversation, and the sessions that are in it.
 #[derive(Debug)]
@@ -114,7 +115,7 @@ impl Tracked {
                 self.enter(event.conversation, &session, event.seq, self.head);
             }
         }
-        let delivery = Delivery::new(Push::Event(event.clone()));
+        let delivery = Delivery::new(Push::Event(planted::pushed(event)));
         for place in &self.places {
             if event.seq >= place.first_seq {
                 place.session.outbox.push(delivery.clone());

@@ -1,17 +1,19 @@
 //! Runs a cluster under load, breaks it in every way there is, and checks what was promised: `faults CHAT_SERVER (short|long) [SEED]`.
 //! Exit code 1 if a promise was broken.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chat_harness::check::{Report, check};
+use chat_harness::check::Report;
 use chat_harness::history::{History, What, Writer};
 use chat_harness::swarm::{Options, Swarm};
-use chat_harness::{Cluster, Delays, Dice, Fault, Plan, dump, inject, pause};
+use chat_harness::{Cluster, Delays, Dice, Fault, Plan, conclude, inject, pause};
+
+/// How long everybody may take to get what they have missed.
+const CATCHING_UP: Duration = Duration::from_secs(60);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -97,28 +99,11 @@ async fn run(server: PathBuf, size: Size, seed: u64) -> Result<Report> {
     .await??;
     let (cluster, windows) = outages(cluster, size.outages, &history).await?;
 
-    let settled = swarm.hush(Duration::from_secs(120)).await?;
-    let mut heads = HashMap::new();
-    for line in cluster
-        .database
-        .sql("SELECT id, last_seq FROM chat.conversation")?
-        .lines()
-    {
-        if let Some((id, last)) = line.split_once('\t') {
-            heads.insert(id.parse()?, last.parse()?);
-        }
-    }
-    let (reader, groups) = (swarm.reader().to_owned(), swarm.groups().to_vec());
-    let caught_up = swarm.finish(&heads, Duration::from_secs(60)).await?;
-    dump(&cluster, &reader, &groups, &history).await?;
-    history.flush()?;
-    drop(cluster);
-
-    let history = History::read(std::slice::from_ref(&path))?;
-    let report = check(&history);
+    let ending = conclude(cluster, swarm, history, &path, CATCHING_UP).await?;
+    let (history, report) = (ending.history, ending.report);
     print(&history, &report, &windows);
-    println!("outcomes for all after the last fault      {settled:.1?}");
-    println!("everything delivered after that             {caught_up:.1?}");
+    println!("outcomes for all after the last fault      {:.1?}", ending.settled);
+    println!("everything delivered after that             {:.1?}", ending.caught_up);
     println!("whole run                                   {:.0?}", started.elapsed());
     if !report.is_clean() {
         for violation in report.violations() {
