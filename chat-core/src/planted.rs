@@ -17,8 +17,7 @@ mod on {
     use crate::codec::body;
     use crate::engine::CommandError;
     use crate::model::{
-        Appended, ClientMessageId, Conversation, ConversationId, Event, EventBody, HistoryEvent, Message, ReplyCode,
-        UserId,
+        Appended, ClientMessageId, Conversation, ConversationId, Event, EventBody, HistoryEvent, Message, UserId,
     };
 
     /// The name of the mistake.
@@ -58,11 +57,8 @@ mod on {
         strikes("stored-twice", 50)
     }
 
-    /// `number-skipped`: a place stays empty. `time-back`: an event is older than the one before.
+    /// `time-back`: an event is older than the one before.
     pub(crate) fn numbered(row: &mut Conversation) {
-        if strikes("number-skipped", 200) {
-            row.last_seq = row.last_seq.next();
-        }
         if strikes("time-back", 50) {
             row.last_time.0 -= 60_000;
         }
@@ -81,14 +77,6 @@ mod on {
                 *result = Err(CommandError::forbidden());
             }
         }
-    }
-
-    /// `unknown-refused`: where nobody knows whether it was written, it is refused for good.
-    pub(crate) fn judged(error: CommandError) -> CommandError {
-        if error.code == ReplyCode::TryAgain && strikes("unknown-refused", 1) {
-            return CommandError::forbidden();
-        }
-        error
     }
 
     /// `page-altered`: somebody reads another text. `page-forged`: of another sender. `page-short`: an event is left out.
@@ -148,10 +136,6 @@ mod off {
     pub(crate) const fn numbered(_: &mut Conversation) {}
 
     pub(crate) const fn answered(_: &mut [Result<Appended, CommandError>]) {}
-
-    pub(crate) fn judged(error: CommandError) -> CommandError {
-        error
-    }
 
     pub(crate) const fn page(_: &mut Vec<HistoryEvent>) {}
 

@@ -34,6 +34,9 @@ pub struct Options {
 /// Messages that one person lets wait for the server before saying more.
 const PATIENT: usize = 50;
 
+/// Each so many messages one is sent again after it was acknowledged: the same message, which changes nothing.
+const REPEATED: usize = 10;
+
 /// People and their clients.
 #[derive(Debug)]
 pub struct Swarm {
@@ -167,7 +170,7 @@ impl Swarm {
         self.tasks.spawn(async move {
             let mut pace = interval(Duration::from_secs_f64(1.0 / rate));
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut outcomes = JoinSet::new();
+            let mut outcomes: JoinSet<io::Result<()>> = JoinSet::new();
             let mut number = 0_usize;
             while !is_over.load(Ordering::Relaxed) {
                 pace.tick().await;
@@ -188,11 +191,20 @@ impl Swarm {
                     digest,
                 })?;
                 let room = ConversationRef::Id(ConversationId(conversation));
+                let again = number
+                    .is_multiple_of(REPEATED)
+                    .then(|| (Arc::clone(&client), room.clone(), draft.clone()));
                 let mut handle = client.send_draft(room, draft, None).await.map_err(io::Error::other)?;
                 let history = Arc::clone(&history);
                 outcomes.spawn(async move {
                     let outcome = handle.outcome().await.map_err(io::Error::other)?;
-                    history.note(told(run, message, outcome))
+                    history.note(told(run, message.clone(), outcome))?;
+                    if let Some((client, room, draft)) = again {
+                        let mut handle = client.send_draft(room, draft, None).await.map_err(io::Error::other)?;
+                        let outcome = handle.outcome().await.map_err(io::Error::other)?;
+                        history.note(told(run, message, outcome))?;
+                    }
+                    Ok(())
                 });
             }
             while let Some(noted) = outcomes.join_next().await {

@@ -16,16 +16,14 @@ use chat_harness::{Cluster, Dice, Fault, Plan, conclude, inject, pause};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The mistakes that chat-core knows.
-const BUGS: [&str; 13] = [
+const BUGS: [&str; 11] = [
     "ack-unwritten",
     "key-forgotten",
     "stored-twice",
-    "number-skipped",
     "time-back",
     "ack-moved",
     "ack-elsewhere",
     "stored-refused",
-    "unknown-refused",
     "page-altered",
     "page-forged",
     "page-short",

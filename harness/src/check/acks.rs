@@ -59,6 +59,12 @@ fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, repor
         let mut seen: HashMap<&str, Place> = HashMap::new();
         for event in logs.values().flat_map(|log| log.values()).flatten() {
             let Some(message) = event.message.as_deref() else {
+                if event.digest.is_some() {
+                    report.broken(
+                        Rule::C2,
+                        format_args!("a message without a key is at {:?} in {source}", event.place),
+                    );
+                }
                 continue;
             };
             match sent.get(message) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::facts::{Facts, Handed};
 use super::report::{Report, Rule};
-use crate::history::Place;
+use crate::history::{Digest, EventRecord, Place};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     for (source, logs) in &facts.logs {
@@ -42,24 +42,35 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     one_place_one_event(facts, report);
 }
 
-fn one_place_one_event(facts: &Facts<'_>, report: &mut Report) {
-    let mut held: HashMap<(&str, Place), &str> = HashMap::new();
-    let mut see = |epoch, place, event, who: &dyn std::fmt::Display| {
-        let first = *held.entry((epoch, place)).or_insert(event);
-        if first != event {
-            report.broken(Rule::C5, format_args!("{place:?} is {first}, and {event} for {who}"));
+fn one_place_one_event<'a>(facts: &Facts<'a>, report: &mut Report) {
+    let mut held: HashMap<(&str, Place), &EventRecord> = HashMap::new();
+    let mut texts: HashMap<(&str, Place), Digest> = HashMap::new();
+    let mut see = |epoch: &'a str, event: &'a EventRecord, who: &dyn std::fmt::Display| {
+        let EventRecord { place, .. } = *event;
+        let first: &EventRecord = held.entry((epoch, place)).or_insert(event);
+        // Who looked after it was taken back saw no text.
+        let text = event
+            .digest
+            .map(|text| (*texts.entry((epoch, place)).or_insert(text), text));
+        let is_same = (&first.event, first.sender, first.time) == (&event.event, event.sender, event.time)
+            && text.is_none_or(|(first, text)| first == text);
+        if !is_same {
+            report.broken(
+                Rule::C5,
+                format_args!("{place:?} is {first:?}, and {event:?} for {who}"),
+            );
         }
     };
     for (source, logs) in &facts.logs {
         for event in logs.values().flat_map(|log| log.values()).flatten() {
             let epoch = facts.epochs.get(&(*source, event.place)).copied().unwrap_or_default();
-            see(epoch, event.place, event.event.as_str(), source);
+            see(epoch, event, source);
         }
     }
     for (run, life) in &facts.runs {
         for handed in &life.handed {
             if let Handed::Event { epoch, event } = handed {
-                see(epoch, event.place, event.event.as_str(), run);
+                see(epoch, event, run);
             }
         }
     }

@@ -165,7 +165,7 @@ fn is_delivered(what: &What, wanted: u64, seq: u64) -> bool {
 #[test]
 fn every_planted_bug_is_found() {
     type Bug = (&'static str, Rule, fn(&mut Vec<What>));
-    let bugs: [Bug; 18] = [
+    let bugs: [Bug; 20] = [
         ("acknowledged before the commit, which then failed", Rule::C1, |story| {
             logged(story, None, |event| event.message.as_deref() != Some("m4"));
         }),
@@ -231,6 +231,22 @@ fn every_planted_bug_is_found() {
             delivered(story, 2, |event| {
                 if event.place == place(ROOM, 6) {
                     event.event = "gone".into();
+                }
+                true
+            });
+        }),
+        ("a device is shown another text", Rule::C5, |story| {
+            delivered(story, 2, |event| {
+                if event.place == place(ROOM, 4) {
+                    event.digest = Some(Digest::of(b"never said"));
+                }
+                true
+            });
+        }),
+        ("a message that nobody can repeat", Rule::C2, |story| {
+            logged(story, None, |event| {
+                if event.place == place(ROOM, 6) {
+                    event.digest = Some(Digest::of(b"m4"));
                 }
                 true
             });

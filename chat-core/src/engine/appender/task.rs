@@ -17,7 +17,6 @@ use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::message::{Appends, BatchRules, Prepared};
 use crate::model::{ConversationId, DeviceId, Outcome, ReplyCode, UserId};
-use crate::planted;
 
 /// Runs until the engine drains and everything that came was answered. A panic costs what was queued, not the task.
 pub(in crate::engine) async fn run(core: Arc<Core>) {
@@ -270,7 +269,7 @@ async fn append(
         }
         Err(error) => {
             for (reply, charge) in waiting {
-                let _ = reply.send(Err(planted::judged(error.clone())));
+                let _ = reply.send(Err(error.clone()));
                 drop(charge);
             }
             Err(error)

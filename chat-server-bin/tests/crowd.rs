@@ -1,0 +1,239 @@
+//! What many members, removals, lost doorbells and restarts ask of nodes of the real program, on a real MariaDB and a real Redis.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use chat_core::codec::{RequestKind, body};
+use chat_core::model::{
+    ClientMessageId, Command, ConversationId, ConversationRef, Description, Draft, EventBody, GroupName, JoinPolicy,
+    MessageText, Note, Outcome, Push, Seq, UserName, UserRef,
+};
+use chat_core::testkit::Peer;
+use chat_harness::Cluster;
+use tokio::time::timeout;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+/// Nothing takes so long; what waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn named(name: &str) -> UserRef {
+    UserRef::Name(UserName::parse(name).unwrap())
+}
+
+async fn person(cluster: &Cluster, node: usize, name: &str) -> Peer {
+    let mut peer = Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
+        .await
+        .unwrap();
+    peer.register(name).await.unwrap();
+    peer.login(name).await.unwrap();
+    peer
+}
+
+async fn create_group(peer: &mut Peer) -> ConversationId {
+    let create = Command::CreateGroup {
+        client_message_id: ClientMessageId::random(),
+        name: GroupName::parse("crowd").unwrap(),
+        description: Description::default(),
+        join_policy: JoinPolicy::Open,
+        history_visible: true,
+        unlisted: false,
+    };
+    let Outcome::Conversation(group) = peer.run(create).await.unwrap() else {
+        panic!("no group was made")
+    };
+    group.id
+}
+
+async fn join(peer: &mut Peer, group: ConversationId) {
+    let join = Command::JoinGroup {
+        group: ConversationRef::Id(group),
+        note: Note::default(),
+    };
+    peer.run(join).await.unwrap();
+}
+
+async fn say(peer: &mut Peer, conversation: ConversationId, text: &str) -> Seq {
+    let send = Command::Send {
+        conversation: ConversationRef::Id(conversation),
+        draft: Draft::text(MessageText::new(text).unwrap()),
+    };
+    let Outcome::Appended(appended) = peer.run(send).await.unwrap() else {
+        panic!("no acknowledgement")
+    };
+    appended.seq
+}
+
+/// Waits for a message of this text; the places of all that was pushed until then.
+async fn hears(peer: &mut Peer, text: &str) -> Vec<Seq> {
+    let mut seqs = Vec::new();
+    let waited = async {
+        loop {
+            let Push::Event(event) = peer.push().await.unwrap() else {
+                continue;
+            };
+            seqs.push(event.seq);
+            if let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
+                && message.text == text
+            {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, waited)
+        .await
+        .unwrap_or_else(|_| panic!("{text:?} is never heard"));
+    seqs
+}
+
+/// A message to 5 000 members, 50 of whom are there, on three nodes: one commit, and one doorbell for all nodes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_to_thousands_is_one_commit_and_one_doorbell() {
+    const MEMBERS: usize = 5000;
+    const THERE: usize = 50;
+    const MESSAGES: u32 = 40;
+    let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
+    let mut alice = person(&cluster, 0, "alice").await;
+    let group = create_group(&mut alice).await;
+    let mut listeners = Vec::new();
+    for n in 1..THERE {
+        let mut peer = person(&cluster, n % 3, &format!("person-{n}")).await;
+        join(&mut peer, group).await;
+        listeners.push(peer);
+    }
+    // The others are only in the books.
+    let sql = format!(
+        "USE chat; INSERT INTO account (name, skeleton, display_name, direct_policy, disabled, created)
+             SELECT CONCAT('absent-', seq), CONCAT('absent-', seq), 'absent', 0, 0, 0 FROM seq_1_to_{absent};
+         INSERT INTO place SELECT {group}, account.id, state, rank_code, first_seq, until_seq, muted_until, delivered_seq, read_seq
+             FROM account, place WHERE account.name LIKE 'absent-%' AND conversation_id = {group} AND user_id = 2;
+         UPDATE conversation SET member_count = {MEMBERS} WHERE id = {group}",
+        absent = MEMBERS - THERE,
+        group = group.0,
+    );
+    cluster.database.sql(&sql).unwrap();
+    say(&mut alice, group, "opening").await;
+    for peer in &mut listeners {
+        hears(peer, "opening").await;
+    }
+
+    let mut monitor = Process::new("redis-cli")
+        .args(["-p", &cluster.redis.address().port().to_string(), "monitor"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    assert_eq!(seen.next().unwrap().unwrap(), "OK");
+    let commits = || -> u32 {
+        let status = cluster
+            .database
+            .sql("SHOW GLOBAL STATUS LIKE 'Binlog_commits'")
+            .unwrap();
+        status.trim().rsplit('\t').next().unwrap().parse().unwrap()
+    };
+    let cpu = || -> Duration { cluster.nodes.iter().map(|node| node.cpu().unwrap()).sum() };
+    let before = (commits(), cpu());
+    let mut delays = Vec::new();
+    for n in 0..MESSAGES {
+        let text = format!("message {n} 你好");
+        let started = Instant::now();
+        say(&mut alice, group, &text).await;
+        // They all have it once the last one that is asked has it.
+        for peer in &mut listeners {
+            hears(peer, &text).await;
+        }
+        delays.push(started.elapsed());
+    }
+    let (written, used) = (commits() - before.0, cpu() - before.1);
+    cluster.redis.command(&["PING"]).unwrap();
+    let rung = seen
+        .map_while(Result::ok)
+        .take_while(|line| !line.contains("\"PING\""))
+        .filter(|line| line.contains("\"PUBLISH\"") && !line.contains(":control\"") && !line.contains(":nodes\""))
+        .count();
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    delays.sort_unstable();
+    println!(
+        "{MEMBERS} members, {THERE} of them on 3 nodes, {MESSAGES} messages: {written} commits, {rung} doorbells; from sending until the last \
+         has it: half within {:?}, all within {:?}; CPU of all nodes for a message {:?}",
+        delays[delays.len() / 2],
+        delays[delays.len() - 1],
+        used / MESSAGES
+    );
+    assert_eq!(written, MESSAGES, "one commit for each");
+    assert!(rung <= MESSAGES as usize, "{rung} doorbells");
+}
+
+/// Who is removed on one node gets nothing more on another, whatever that one has heard so far.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_removed_elsewhere_gets_nothing_more() {
+    let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
+    let mut alice = person(&cluster, 0, "alice").await;
+    let mut bob = person(&cluster, 1, "bob").await;
+    let mut carol = person(&cluster, 1, "carol").await;
+    let group = create_group(&mut alice).await;
+    join(&mut carol, group).await;
+    for round in 0..30 {
+        join(&mut bob, group).await;
+        let ready = format!("ready {round}");
+        say(&mut alice, group, &ready).await;
+        hears(&mut bob, &ready).await;
+        let kick = Command::KickMember {
+            group: ConversationRef::Id(group),
+            user: named("bob"),
+            ban: false,
+        };
+        alice.run(kick).await.unwrap();
+        let secret = format!("secret {round}");
+        let place = say(&mut alice, group, &secret).await;
+        // Carol is on bob's node: once she has it, it has been delivered there.
+        hears(&mut carol, &secret).await;
+        // Whatever was sent to bob before this answer has come with it.
+        bob.ask(RequestKind::Ping).await.unwrap().unwrap();
+        let mut seqs = Vec::new();
+        while let Ok(push) = timeout(Duration::from_millis(20), bob.push()).await {
+            if let Push::Event(event) = push.unwrap()
+                && event.conversation == group
+            {
+                seqs.push(event.seq);
+            }
+        }
+        assert!(
+            seqs.iter().all(|seq| *seq < place),
+            "round {round}: {seqs:?} after {place}"
+        );
+    }
+}
+
+/// A doorbell that is lost without a trace is made good for within 3 s: the node's next beacon tells of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_last_doorbell_is_made_good_within_three_seconds() {
+    let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
+    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
+    let group = create_group(&mut alice).await;
+    join(&mut bob, group).await;
+    say(&mut alice, group, "opening").await;
+    hears(&mut bob, "opening").await;
+    // From here on Redis refuses everything that is not for all nodes: doorbells fail, beacons come through.
+    let refused = cluster
+        .redis
+        .command(&["ACL", "SETUSER", "default", "resetchannels", "&*control", "&*nodes"])
+        .unwrap();
+    assert_eq!(refused, "OK\n");
+    let mut delays = Vec::new();
+    for n in 0..10 {
+        let text = format!("quiet {n}");
+        let started = Instant::now();
+        say(&mut alice, group, &text).await;
+        hears(&mut bob, &text).await;
+        delays.push(started.elapsed());
+    }
+    delays.sort_unstable();
+    println!("without doorbells: half within {:?}, all within {:?}", delays[5], delays[9]);
+    // A machine that is busy with other tests may take longer now and then.
+    assert!(delays[8] < Duration::from_secs(3), "{delays:?}");
+}
