@@ -11,7 +11,7 @@ use chat_core::secure::ServerIdentity;
 use chat_core::store::{Operation, Store, StoreError, StoreExt as _, Transaction};
 
 use crate::args::{KeygenArgs, PasswordArgs, UserCommand};
-use crate::compose::{build_engine, make_private, open_store};
+use crate::compose::{build_engine, make_private, open_store, renew_epoch};
 use crate::config::Checked;
 use crate::failure::{Failure, chain};
 
@@ -38,11 +38,20 @@ pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
     say("the store is up to date")
 }
 
+/// Gives the store's history another name.
+pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
+    let epoch = renew_epoch(config).await?;
+    say(&format!(
+        "epoch {epoch}\nclients read everything again when they next log in; start the servers"
+    ))
+}
+
 /// Copies the store, beside a running server.
 pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(
-            "this server's store is a database server; copy it with its own tool: mariadb-dump --single-transaction"
+            "this server's store is a database server; copy it with its own tool: mariadb-dump --single-transaction; after \
+             a copy was restored, run chat-server new-epoch before the servers start"
                 .to_owned(),
         ));
     };

@@ -115,6 +115,8 @@ pub(crate) enum Command {
         /// The file to make; it must not exist
         file: PathBuf,
     },
+    /// Tells clients to drop what they know of the history: after an older copy of the store was restored, before the servers start
+    NewEpoch,
     /// Manages accounts; stop the server first
     #[command(subcommand)]
     User(UserCommand),

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chat_bus_redis::RedisBackend;
 use chat_core::auth::{ConnectionLimits, PenaltyOptions, RateLimit};
 use chat_core::engine::{Engine, EngineBuilder, EngineConfig, SessionPolicy};
+use chat_core::model::StoreEpoch;
 use chat_core::router::OutboxLimits;
 use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{BindError, Server, ServerConfig};
@@ -49,6 +50,29 @@ pub(crate) fn make_private(directory: &Path) -> std::io::Result<()> {
 
 /// Opens the configured store, bringing it to this version's layout.
 pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
+    make_data_dir(config)?;
+    Ok(match &config.store {
+        StoreUrl::Sqlite(directory) => {
+            let directory = directory.as_deref().unwrap_or(&config.settings.server.data_dir);
+            Arc::new(SqliteStore::open(directory, chat_store_sqlite::Options::default()).await?)
+        }
+        StoreUrl::Mysql(url) => Arc::new(MysqlStore::open(&url.0, mysql_options(config)).await?),
+    })
+}
+
+/// Gives the history of the store another name.
+pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure> {
+    make_data_dir(config)?;
+    Ok(match &config.store {
+        StoreUrl::Sqlite(directory) => {
+            let directory = directory.as_deref().unwrap_or(&config.settings.server.data_dir);
+            SqliteStore::renew_epoch(directory).await?
+        }
+        StoreUrl::Mysql(url) => MysqlStore::renew_epoch(&url.0, mysql_options(config)).await?,
+    })
+}
+
+fn make_data_dir(config: &Checked) -> Result<(), Failure> {
     let data_dir = config.settings.server.data_dir.as_path();
     for directory in std::iter::once(data_dir).chain(config.store_dir()) {
         make_private(directory).map_err(|error| {
@@ -58,21 +82,17 @@ pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failu
             ))
         })?;
     }
-    Ok(match &config.store {
-        StoreUrl::Sqlite(directory) => {
-            let directory = directory.as_deref().unwrap_or(data_dir);
-            Arc::new(SqliteStore::open(directory, chat_store_sqlite::Options::default()).await?)
-        }
-        StoreUrl::Mysql(url) => {
-            let settings = &config.settings.store;
-            let mut options = chat_store_mysql::Options::default();
-            options.write_connections = settings.connections / 2;
-            options.read_connections = settings.connections - settings.connections / 2;
-            options.allow_unsafe_durability = settings.allow_unsafe_durability;
-            options.ca_file = given(&settings.ca_file).map(Path::to_owned);
-            Arc::new(MysqlStore::open(&url.0, options).await?)
-        }
-    })
+    Ok(())
+}
+
+fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
+    let settings = &config.settings.store;
+    let mut options = chat_store_mysql::Options::default();
+    options.write_connections = settings.connections / 2;
+    options.read_connections = settings.connections - settings.connections / 2;
+    options.allow_unsafe_durability = settings.allow_unsafe_durability;
+    options.ca_file = given(&settings.ca_file).map(Path::to_owned);
+    options
 }
 
 /// An engine on this store, alone: for the operator's commands.

@@ -83,6 +83,7 @@ fn on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         match command {
             Command::Migrate => admin::migrate(&config).await.map(|()| ExitCode::SUCCESS),
+            Command::NewEpoch => admin::new_epoch(&config).await.map(|()| ExitCode::SUCCESS),
             Command::Backup { file } => admin::backup(&config, &file).await.map(|()| ExitCode::SUCCESS),
             Command::User(command) => admin::user(&config, command).await.map(|()| ExitCode::SUCCESS),
             _ => run::run(config, &telemetry).await,

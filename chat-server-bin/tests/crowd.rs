@@ -233,7 +233,10 @@ async fn a_lost_last_doorbell_is_made_good_within_three_seconds() {
         delays.push(started.elapsed());
     }
     delays.sort_unstable();
-    println!("without doorbells: half within {:?}, all within {:?}", delays[5], delays[9]);
+    println!(
+        "without doorbells: half within {:?}, all within {:?}",
+        delays[5], delays[9]
+    );
     // A machine that is busy with other tests may take longer now and then.
     assert!(delays[8] < Duration::from_secs(3), "{delays:?}");
 }

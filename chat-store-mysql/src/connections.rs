@@ -42,6 +42,18 @@ pub(crate) struct Lease<'a> {
     _place: SemaphorePermit<'a>,
 }
 
+impl Lease<'_> {
+    /// Ends the connection instead of giving it back: the next one leads to whoever the address stands for then.
+    pub(crate) async fn close(self) {
+        if let Err(error) = self.conn.disconnect().await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a connection did not close well"
+            );
+        }
+    }
+}
+
 impl Deref for Lease<'_> {
     type Target = Conn;
 

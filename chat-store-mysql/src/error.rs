@@ -80,10 +80,12 @@ pub(crate) const DUPLICATE: u16 = 1062;
 /// the server by default undoes only the statement; going on would commit the rest.
 const CONFLICTS: [u16; 3] = [1213, 1205, 1020];
 
-/// Shutting down, too many connections, read-only, interrupted, killed: later, perhaps.
-const UNAVAILABLE: [u16; 14] = [
-    1040, 1042, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1290, 1317, 1836, 1927,
-];
+/// The database is not what this program made, or this program asks for nonsense: unknown column, syntax, columns that do not match,
+/// unknown table, NULL, duplicate, out of range, wrong value, too long, no default. Asking again does not help.
+const BROKEN: [u16; 10] = [1054, 1064, 1136, 1146, 1048, DUPLICATE, 1264, 1366, 1406, 1364];
+
+/// Read-only, by option or as a whole. What was the primary may have become a replica.
+const READ_ONLY: [u16; 2] = [1290, 1836];
 
 /// Disk, table or temporary files full.
 const FULL: [u16; 4] = [1021, 1026, 1114, 3675];
@@ -97,18 +99,20 @@ pub(crate) fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::Server(server) if server.code == DUPLICATE)
 }
 
-/// Sorts by what the caller can do about it.
+/// Whether the server takes no writes. Another connection may lead to one that does.
+pub(crate) fn is_read_only(error: &Error) -> bool {
+    matches!(error, Error::Server(server) if READ_ONLY.contains(&server.code))
+}
+
+/// Sorts by what the caller can do about it. What is not known to be broken may pass: servers have many words for "not now".
 pub(crate) fn store_error(error: Error) -> StoreError {
     match &error {
-        Error::Io(_) | Error::Driver(_) => StoreError::unavailable(error),
         Error::Server(server) if FULL.contains(&server.code) => StoreError::Full(error.into()),
-        Error::Server(server) if UNAVAILABLE.contains(&server.code) || is_conflict(&error) => {
-            StoreError::unavailable(error)
-        }
-        Error::Server(server) => {
+        Error::Server(server) if BROKEN.contains(&server.code) => {
             StoreError::Corrupt(format!("the database refuses with {} ({})", server.code, server.state))
         }
-        other => StoreError::Corrupt(other.to_string()),
+        Error::Url(_) => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::unavailable(error),
     }
 }
 
@@ -120,4 +124,35 @@ pub(crate) fn closed() -> StoreError {
 /// The answer when time is up.
 pub(crate) fn late() -> StoreError {
     StoreError::unavailable("the database did not answer in time")
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::ServerError;
+
+    use super::*;
+
+    fn sorted(code: u16) -> StoreError {
+        store_error(Error::Server(ServerError {
+            code,
+            message: String::new(),
+            state: "HY000".to_owned(),
+        }))
+    }
+
+    #[test]
+    fn what_may_pass_is_not_taken_for_broken() {
+        // Too many connections, access changed, not the primary any more, out of memory, limits, silence, statements' time.
+        for code in [
+            1040, 1045, 1047, 1053, 1130, 1135, 1037, 1041, 1030, 1205, 1213, 1226, 1290, 1461, 1836, 1969, 3024, 4031,
+        ] {
+            assert!(matches!(sorted(code), StoreError::Unavailable(_)), "{code}");
+        }
+        for code in BROKEN {
+            assert!(matches!(sorted(code), StoreError::Corrupt(_)), "{code}");
+        }
+        for code in FULL {
+            assert!(matches!(sorted(code), StoreError::Full(_)), "{code}");
+        }
+    }
 }

@@ -14,9 +14,21 @@ use crate::error::store_error;
 use crate::rows::{self, Columns, EVENT, EVENT_COLUMNS, event_values, int};
 use crate::tx::MysqlTx;
 
-/// Events that one statement may read while it is not known how large they are: as many as fit in the bytes asked for at the
-/// usual size, and the rest by further statements.
+/// Events that the first statement of a page reads, while nobody knows how large they are.
+const FIRST: u32 = 64;
+/// Events that one statement reads at most.
 const EVENTS_AT_ONCE: u32 = 500;
+
+/// How many more to read, after so many of so many bytes: about as many as still fit.
+fn at_once(range: &Range, read: usize, bytes: u64) -> u32 {
+    let read = u32::try_from(read).unwrap_or(u32::MAX);
+    let left = range.max_events.saturating_sub(read);
+    let guess = match bytes / u64::from(read.max(1)) {
+        _ if read == 0 => FIRST,
+        size => u32::try_from(u64::from(range.max_bytes).saturating_sub(bytes) / size.max(1) + 1).unwrap_or(u32::MAX),
+    };
+    guess.min(left).min(EVENTS_AT_ONCE)
+}
 
 fn sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
     let key = |(sender, id): &(UserId, ClientMessageId)| {
@@ -58,7 +70,6 @@ struct Range {
 /// Events of `range` from its beginning, or from its end backwards, as many as fit.
 async fn fitting(conn: &mut impl Queryable, range: &Range, backwards: bool) -> Result<Vec<Event>, StoreError> {
     let order = if backwards { "DESC" } else { "ASC" };
-    // The bytes are counted here, not there: a page is read by one statement.
     let sql = format!(
         "SELECT {EVENT} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ? ORDER BY seq {order} LIMIT ?"
     );
@@ -66,7 +77,7 @@ async fn fitting(conn: &mut impl Queryable, range: &Range, backwards: bool) -> R
     let mut events: Vec<Event> = Vec::new();
     let mut bytes = 0;
     while first <= last && events.len() < range.max_events as usize {
-        let limit = (range.max_events - events.len() as u32).min(EVENTS_AT_ONCE);
+        let limit = at_once(range, events.len(), bytes);
         let bounds = (int(range.conversation.0), int(first.0), int(last.0), limit);
         let rows: Vec<Row> = conn.exec(sql.as_str(), bounds).await.map_err(store_error)?;
         let is_last = rows.len() < limit as usize;

@@ -119,6 +119,15 @@ async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
         .ok_or_else(|| OpenError::Other("the store's epoch is unreadable".into()))
 }
 
+/// Gives the history another name.
+pub(crate) async fn renew_epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
+    let fresh = StoreEpoch::random();
+    conn.exec_drop("REPLACE INTO meta (name, value) VALUES ('epoch', ?)", (&fresh.0[..],))
+        .await
+        .map_err(OpenError::other)?;
+    Ok(fresh)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

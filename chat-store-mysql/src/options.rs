@@ -42,14 +42,27 @@ impl Default for Options {
     }
 }
 
-/// Unused connections are closed before the server does it, and before firewalls forget them.
-const IDLE: Duration = Duration::from_secs(30);
-/// The server ends sessions that were silent for so long; those of a frozen node too.
-const SERVER_IDLE: u32 = 60;
+/// How long connections may be silent.
+struct Silence {
+    /// Unused connections are closed after so long: before the server does it, and before firewalls forget them.
+    unused: Duration,
+    /// The server ends sessions that were silent for so many seconds; those of a frozen node too, with the locks that they hold.
+    session: u32,
+}
+
+const MARIADB: Silence = Silence {
+    unused: Duration::from_secs(30),
+    session: 60,
+};
+/// It cannot end a silent transaction alone.
+const MYSQL: Silence = Silence {
+    unused: Duration::from_secs(5),
+    session: 10,
+};
 /// Longest wait for another transaction's lock, in seconds; less than the deadline.
 const LOCK_WAIT: u32 = 3;
-/// Seconds after which MariaDB ends a transaction whose node says nothing, so that a frozen node frees its locks. MySQL has no such
-/// setting: there they are free when the session ends.
+/// Seconds after which MariaDB ends a transaction whose node says nothing, whether it has written yet or only locked, so that a
+/// frozen node frees its locks.
 const IDLE_TRANSACTION: u32 = 3;
 /// Prepared statements kept for each connection: more than there are texts.
 const STATEMENTS: usize = 128;
@@ -60,22 +73,26 @@ pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<O
     if opts.db_name().is_none_or(str::is_empty) {
         return Err(OpenError::Url("it names no database".to_owned()));
     }
+    let silence = if is_mariadb { MARIADB } else { MYSQL };
     let mut setup = vec![
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
-        format!("SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}, wait_timeout = {SERVER_IDLE}"),
+        format!(
+            "SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}, wait_timeout = {}",
+            silence.session
+        ),
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'".to_owned(),
     ];
     if is_mariadb {
         setup.push(format!(
-            "SET SESSION idle_write_transaction_timeout = {IDLE_TRANSACTION}"
+            "SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION}, idle_write_transaction_timeout = {IDLE_TRANSACTION}"
         ));
     }
     let most = options.write_connections.saturating_add(options.read_connections) as usize;
     let constraints = PoolConstraints::new(0, most.max(1)).expect("0 is not more than the most");
     let pool = PoolOpts::default()
         .with_constraints(constraints)
-        .with_inactive_connection_ttl(IDLE)
-        .with_ttl_check_interval(IDLE)
+        .with_inactive_connection_ttl(silence.unused)
+        .with_ttl_check_interval(silence.unused)
         // Would forget prepared statements and the session's settings. Connections that were cut short are closed instead.
         .with_reset_connection(false);
     let builder = OptsBuilder::from_opts(opts)

@@ -56,6 +56,20 @@ impl MysqlStore {
             epoch,
         })
     }
+
+    /// Gives the history another name, so that clients drop what they know of it. To be done after a copy was restored that is older than what
+    /// clients have seen, while no node runs: nodes read the name when they open.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn renew_epoch(url: &str, options: Options) -> Result<StoreEpoch, OpenError> {
+        let driver = options::driver(url, &options, false)?;
+        let mut conn = connect(driver, options.deadline).await?;
+        migrate::prepare(&mut conn, options.migrate).await?;
+        let epoch = migrate::renew_epoch(&mut conn).await?;
+        conn.disconnect().await.map_err(OpenError::other)?;
+        Ok(epoch)
+    }
 }
 
 impl MysqlStore {
@@ -126,35 +140,46 @@ impl Connections {
             Ok(lease) => lease,
             Err(error) => return Attempt::Ended(Err(error)),
         };
-        let tx = match lease.start_transaction(TxOpts::default()).await {
-            Ok(tx) => tx,
-            Err(error) => return Attempt::Ended(Err(store_error(error))),
-        };
-        let mut tx = MysqlTx::new(tx);
-        let worked = job.work(&mut tx).await;
-        let MysqlTx {
-            tx,
-            ledger,
-            is_in_conflict,
-            ..
-        } = tx;
-        let error = match worked {
-            Ok(()) => match ledger.check() {
-                Ok(()) => return committed(tx.commit().await),
-                Err(error) => error,
-            },
-            Err(TxError::Abort) => StoreError::Refused,
-            Err(TxError::Store(error)) => error,
-        };
-        if let Err(failed) = tx.rollback().await {
-            // The connection is closed then, and with it the transaction ends.
-            tracing::debug!(error = &failed as &dyn std::error::Error, "could not roll back");
+        let mut is_read_only = false;
+        let attempt = transact(&mut lease, job, &mut is_read_only).await;
+        if is_read_only {
+            lease.close().await;
         }
-        if is_in_conflict {
-            Attempt::Conflict(error)
-        } else {
-            Attempt::Ended(Err(error))
-        }
+        attempt
+    }
+}
+
+/// Runs a job in a transaction, and says whether the server takes no writes.
+async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> Attempt {
+    let tx = match conn.start_transaction(TxOpts::default()).await {
+        Ok(tx) => tx,
+        Err(error) => return Attempt::Ended(Err(store_error(error))),
+    };
+    let mut tx = MysqlTx::new(tx);
+    let worked = job.work(&mut tx).await;
+    *is_read_only = tx.is_read_only;
+    let MysqlTx {
+        tx,
+        ledger,
+        is_in_conflict,
+        ..
+    } = tx;
+    let error = match worked {
+        Ok(()) => match ledger.check() {
+            Ok(()) => return committed(tx.commit().await),
+            Err(error) => error,
+        },
+        Err(TxError::Abort) => StoreError::Refused,
+        Err(TxError::Store(error)) => error,
+    };
+    if let Err(failed) = tx.rollback().await {
+        // The connection is closed then, and with it the transaction ends.
+        tracing::debug!(error = &failed as &dyn std::error::Error, "could not roll back");
+    }
+    if is_in_conflict {
+        Attempt::Conflict(error)
+    } else {
+        Attempt::Ended(Err(error))
     }
 }
 

@@ -8,7 +8,7 @@ use chat_core::store::{Ledger, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error, Params, Row, Transaction};
 
-use crate::error::{is_conflict, store_error};
+use crate::error::{is_conflict, is_read_only, store_error};
 
 /// An open transaction.
 pub(crate) struct MysqlTx<'a> {
@@ -18,6 +18,8 @@ pub(crate) struct MysqlTx<'a> {
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
     /// Another transaction was in the way: this one is to be rolled back and run again.
     pub(crate) is_in_conflict: bool,
+    /// The server takes no writes: the connection is to be given up.
+    pub(crate) is_read_only: bool,
 }
 
 impl<'a> MysqlTx<'a> {
@@ -27,12 +29,14 @@ impl<'a> MysqlTx<'a> {
             ledger: Ledger::default(),
             rows: BTreeMap::new(),
             is_in_conflict: false,
+            is_read_only: false,
         }
     }
 
-    /// Remembers conflicts.
+    /// Remembers what has to be done about it.
     pub(crate) fn failed(&mut self, error: Error) -> StoreError {
         self.is_in_conflict |= is_conflict(&error);
+        self.is_read_only |= is_read_only(&error);
         store_error(error)
     }
 

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chat_core::model::{Seq, UserId};
-use chat_core::store::{AccountStore, CursorStore, MessageStore, Store, StoreError};
+use chat_core::async_trait;
+use chat_core::model::{ConversationId, Seq, UserId};
+use chat_core::store::{AccountStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit};
 use chat_core::testkit::store::{Draft, World, act, append, new_account};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, OpenError, Options};
@@ -68,7 +69,12 @@ async fn what_cannot_be_opened_says_why() {
         one.unwrap().epoch().await.unwrap(),
         other.unwrap().epoch().await.unwrap()
     );
-    MysqlStore::open(&url, options).await.unwrap();
+    let named = MysqlStore::open(&url, options.clone()).await.unwrap();
+    // After a restore.
+    let renamed = MysqlStore::renew_epoch(&url, options.clone()).await.unwrap();
+    assert_ne!(named.epoch().await.unwrap(), renamed);
+    let named = MysqlStore::open(&url, options).await.unwrap();
+    assert_eq!(named.epoch().await.unwrap(), renamed);
 
     server
         .sql("UPDATE chat.migration SET checksum = REPEAT('x', 32)")
@@ -121,6 +127,62 @@ async fn a_locked_conversation_holds_up_nobody_else() {
     {
         assert!(Instant::now() < deadline, "the lock is never let go");
     }
+}
+
+/// Locks a conversation and reads, as every append begins, and then does nothing more: its node is frozen.
+#[derive(Debug)]
+struct Frozen {
+    conversation: ConversationId,
+    holds: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+#[async_trait]
+impl Unit for Frozen {
+    async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
+        tx.lock_conversation(self.conversation).await?;
+        let _ = self.holds.take().map(|holds| holds.send(()));
+        std::future::pending().await
+    }
+}
+
+/// A node that stands still in the middle of a transaction, before it has written anything, holds up the others for seconds only.
+#[test]
+fn a_frozen_node_lets_go_of_its_locks() {
+    let (_server, url) = server(&[]);
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (living, frozen) = (runtime(), runtime());
+    let (world, store) = living.block_on(world(&url));
+    let (holds, held) = tokio::sync::oneshot::channel();
+    // From here on nobody drives this runtime: its connection stays, and says nothing.
+    let still = frozen.block_on(async {
+        let still = MysqlStore::open(&url, Options::default()).await.unwrap();
+        let unit = Frozen {
+            conversation: world.group,
+            holds: Some(holds),
+        };
+        tokio::select! {
+            _ = still.transact(Box::new(unit)) => panic!("it ended"),
+            held = held => held.unwrap(),
+        }
+        still
+    });
+    let started = Instant::now();
+    living.block_on(async {
+        while append(&*store, world.group, world.alice, vec![Draft::message("on")])
+            .await
+            .is_err()
+        {
+            assert!(started.elapsed() < PATIENCE, "the lock is never let go");
+        }
+    });
+    println!("let go after {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    drop((still, frozen));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,6 +52,26 @@ impl SqliteStore {
         })
     }
 
+    /// Gives the history of the store in `directory` another name, so that clients drop what they know of it. To be done after a copy of the
+    /// files was restored that is older than what clients have seen. [`backup`](crate::backup) does it to its copies by itself.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; [`OpenError::InUse`] while a server runs on it.
+    pub async fn renew_epoch(directory: impl AsRef<Path>) -> Result<StoreEpoch, OpenError> {
+        let directory = directory.as_ref().to_owned();
+        let path = directory.join(open::DATABASE_FILE);
+        let renewed = tokio::task::spawn_blocking(move || {
+            let opened = open::open(&directory, &Options::default())?;
+            open::renew_epoch(&opened.writer).map_err(|error| OpenError::sqlite(&opened.path, error))
+        });
+        renewed.await.unwrap_or_else(|error| {
+            Err(OpenError::Other {
+                path,
+                source: error.into(),
+            })
+        })
+    }
+
     fn open_blocking(directory: &Path, options: &Options) -> Result<Self, OpenError> {
         let Opened {
             path,

@@ -202,6 +202,24 @@ async fn a_backup_is_made_beside_the_running_server_and_works() {
     assert!(made.status.success(), "{}", stderr(&made));
     let over = finish(directory.path(), &["backup", "copy.db"]);
     assert!(!over.status.success(), "a backup never overwrites a file");
+    let renewed = finish(directory.path(), &["new-epoch"]);
+    assert_eq!(
+        renewed.status.code(),
+        Some(69),
+        "not while it runs: {}",
+        stderr(&renewed)
+    );
+    let before = peer.login("alice").await.unwrap().store_epoch;
+    drop(server);
+    // As after a copy was restored that was made otherwise.
+    let renewed = finish(directory.path(), &["new-epoch"]);
+    assert!(renewed.status.success(), "{}", stderr(&renewed));
+    let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
+    let after = peer.login("alice").await.unwrap().store_epoch;
+    assert_ne!(before, after);
+    let told = String::from_utf8(renewed.stdout).unwrap();
+    assert!(told.contains(&after.to_string()), "{told}");
     drop(server);
 
     let restored: TempDir = tempfile::tempdir().unwrap();
