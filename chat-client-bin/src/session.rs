@@ -35,6 +35,8 @@ pub(crate) struct Session {
     profile: Profile,
     account: String,
     servers: Vec<String>,
+    /// Its key was demanded on the command line.
+    pinned: bool,
     /// The outbox of this process, if another one has the account open.
     spool: Option<Spool>,
 }
@@ -79,14 +81,17 @@ impl Session {
         options.attempts = Some(ATTEMPTS);
         options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         let servers = if global.discover {
-            let found = chat_core::client::discover(&options, &store).await?;
+            let found = chat_core::client::discover(&options, &store).await;
+            let found = found.map_err(|error| explain(error, !global.pin.is_empty()))?;
             options.servers = found.iter().cloned().map(Into::into).collect();
             found
         } else {
             servers
         };
         let client = Client::start(options, store).await?;
-        Ok(Self::new(client, profile, account, &servers))
+        let mut session = Self::new(client, profile, account, &servers);
+        session.pinned = !global.pin.is_empty();
+        Ok(session)
     }
 
     fn new(client: Client, profile: Profile, account: String, servers: &[ServerAddress]) -> Self {
@@ -95,6 +100,7 @@ impl Session {
             profile,
             account,
             servers: servers.iter().map(ServerAddress::to_string).collect(),
+            pinned: false,
             spool: None,
         }
     }
@@ -115,7 +121,7 @@ impl Session {
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
         match self.client.ready().await {
             Ok(()) => self.profile.remember(&self.account, &self.servers),
-            Err(error) => Err(explain(error)),
+            Err(error) => Err(explain(error, self.pinned)),
         }
     }
 
@@ -149,11 +155,12 @@ impl Session {
 }
 
 /// Words that say what to do.
-fn explain(error: ClientError) -> Failure {
+fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {
         ClientError::NoCredentials => failure.text.push_str("; run `chat-client login`, or set CHAT_PASSWORD"),
         ClientError::Refused(_) if failure.kind == Kind::Auth => {}
+        ClientError::WrongKey { .. } if pinned => failure.text.push_str("; --pin demands another one"),
         ClientError::WrongKey { .. } => {
             failure.text.push_str(
                 "; if you are sure, give its key with --pin, or write it into known_hosts of the profile; another service \

@@ -30,13 +30,11 @@ fn tls_with_the_servers_own_key_is_pinned_like_sc1() {
     let directory = tempfile::tempdir().unwrap();
     let (_server, alice, fingerprint) = serve("tls", directory.path());
     let told = alice.fails(76, &["--tls", "--pin", WRONG, "register"]);
-    assert!(told.contains(&fingerprint), "{told}");
+    assert!(told.contains(&fingerprint) && told.contains("--pin demands"), "{told}");
+    assert!(!told.contains("known_hosts"), "there is nothing in it yet: {told}");
     alice.ok(&["--tls", "--pin", &fingerprint, "register"]);
     assert!(alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"));
     alice.fails(76, &["--tls", "--pin", WRONG, "whoami"]);
-    // Who speaks another protocol is not taken for a broken network, nor kept waiting.
-    assert!(!alice.run(&["whoami"]).status.success());
-    assert!(!alice.run(&["--plain", "whoami"]).status.success());
     assert!(
         alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"),
         "the server lives"
@@ -51,4 +49,26 @@ fn plain_text_is_spoken_only_when_both_want_it() {
     assert!(!alice.run(&["--tls", "register"]).status.success());
     alice.ok(&["--plain", "register"]);
     assert!(alice.ok(&["--plain", "whoami"]).contains("alice"));
+}
+
+#[test]
+fn whoever_takes_the_wrong_scheme_is_told_the_right_one() {
+    let schemes = [("sc1", None), ("tls", Some("--tls")), ("plain", Some("--plain"))];
+    for (spoken, _) in schemes {
+        let directory = tempfile::tempdir().unwrap();
+        let (_server, alice, _) = serve(spoken, directory.path());
+        for (wanted, option) in schemes.into_iter().filter(|(wanted, _)| *wanted != spoken) {
+            for command in [&["whoami"][..], &["--discover", "whoami"]] {
+                let arguments: Vec<_> = option.into_iter().chain(command.iter().copied()).collect();
+                let told = alice.fails(69, &arguments);
+                let expected = format!(
+                    "{wanted}://{0}: its port speaks {spoken}; try {spoken}://{0}",
+                    alice.server
+                );
+                assert!(told.contains(&expected) && told.lines().count() == 1, "{told}");
+            }
+        }
+        let pins = std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap_or_default();
+        assert_eq!(pins, "", "nothing was trusted on the way");
+    }
 }

@@ -25,6 +25,17 @@ pub enum Scheme {
 
 impl Scheme {
     const ALL: [(&'static str, Self); 3] = [("sc1", Self::Sc1), ("tls", Self::Tls), ("plain", Self::Plain)];
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().map(|(_, scheme)| scheme)
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = Self::ALL.iter().find(|(_, scheme)| scheme == self);
+        f.write_str(scheme.map_or("", |(name, _)| name))
+    }
 }
 
 /// The address of a server.
@@ -103,8 +114,7 @@ impl FromStr for ServerAddress {
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = Scheme::ALL.iter().find(|(_, scheme)| *scheme == self.scheme);
-        write!(f, "{}://{}", scheme.map_or("", |(name, _)| name), self.host_and_port())
+        write!(f, "{}://{}", self.scheme, self.host_and_port())
     }
 }
 
@@ -121,6 +131,8 @@ pub struct Endpoint {
     /// What is spoken there, and the name its key is pinned under.
     pub address: ServerAddress,
     dial: Arc<dyn Dial>,
+    /// It is reached at that address, and not in a way of its own.
+    is_address: bool,
 }
 
 impl Endpoint {
@@ -129,7 +141,12 @@ impl Endpoint {
         Self {
             address,
             dial: Arc::new(dial),
+            is_address: false,
         }
+    }
+
+    pub(super) fn is_address(&self) -> bool {
+        self.is_address
     }
 
     pub(super) async fn dial(&self) -> io::Result<Box<dyn Transport>> {
@@ -139,7 +156,10 @@ impl Endpoint {
 
 impl From<ServerAddress> for Endpoint {
     fn from(address: ServerAddress) -> Self {
-        Self::new(address.clone(), address)
+        Self {
+            is_address: true,
+            ..Self::new(address.clone(), address)
+        }
     }
 }
 

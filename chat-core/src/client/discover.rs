@@ -9,7 +9,7 @@ use crate::codec::{Answer, Hello, Incoming, NodeEntry, Request, RequestId, Reque
 use super::address::{Endpoint, ServerAddress};
 use super::connect::connect_to;
 use super::link::{Reader, Writer};
-use super::{ClientError, ClientOptions, ClientStore};
+use super::{ClientError, ClientOptions, ClientStore, scheme};
 
 /// Longest wait for the answers of one server.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +31,10 @@ pub async fn discover(options: &ClientOptions, store: &dyn ClientStore) -> Resul
             Err(error) => reason = error,
         }
     }
-    Err(reason)
+    match options.servers.last() {
+        Some(last) => Err(scheme::explain(reason, last, options).await),
+        None => Err(reason),
+    }
 }
 
 async fn ask(

@@ -49,6 +49,7 @@ mod link;
 mod options;
 mod own;
 mod reconnect;
+mod scheme;
 mod sendable;
 mod shared;
 mod store;

@@ -26,6 +26,7 @@ use super::{
     machine::{Machine, Outgoing},
     options::ClientOptions,
     reconnect::Backoff,
+    scheme,
     shared::Shared,
 };
 
@@ -134,7 +135,7 @@ impl Driver {
         loop {
             let endpoint = self.options.servers[at % servers].clone();
             let name = endpoint.address.to_string();
-            let attempt = connect(endpoint, Arc::clone(&self.options), Arc::clone(&self.store));
+            let attempt = connect(endpoint.clone(), Arc::clone(&self.options), Arc::clone(&self.store));
             let next = match self.attend(attempt).await {
                 None => Next::End,
                 Some(Ok(link)) => self.online(link, &name).await,
@@ -152,7 +153,9 @@ impl Driver {
             at += 1;
             attempts += 1;
             if self.gives_up(attempts) {
-                return reason;
+                let options = Arc::clone(&self.options);
+                let explained = self.attend(scheme::explain(reason, &endpoint, &options)).await;
+                return explained.unwrap_or(ClientError::Closed);
             }
             // The other nodes are asked at once, the whole list only after a pause.
             let pause = if at % servers == 0 || after.is_some() {

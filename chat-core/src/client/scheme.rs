@@ -1,0 +1,72 @@
+//! What is spoken at a port, for people who took the wrong scheme.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use crate::codec::{Answer, Hello, Incoming, Request, RequestId, RequestKind, version};
+use crate::secure::Trust;
+
+use super::address::{Endpoint, Scheme, ServerAddress};
+use super::connect::connect_to;
+use super::machine::Credentials;
+use super::{ClientError, ClientOptions, MemoryStore};
+
+/// Longest wait for an answer in one of the other schemes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why no connection to `endpoint` came about: for `reason`, or because its port speaks another scheme than its address says. The other ones are
+/// tried only to be named: nothing is sent but a greeting, and no key is pinned.
+pub(super) async fn explain(reason: ClientError, endpoint: &Endpoint, options: &ClientOptions) -> ClientError {
+    let may_be_wrong = matches!(reason, ClientError::Unreachable(_) | ClientError::Protocol(_));
+    if !may_be_wrong || !endpoint.is_address() {
+        return reason;
+    }
+    for scheme in Scheme::all().filter(|scheme| *scheme != endpoint.address.scheme) {
+        let other = ServerAddress {
+            scheme,
+            ..endpoint.address.clone()
+        };
+        if let Ok(Ok(())) = timeout(PATIENCE, greet(&other, options)).await {
+            let text = format!("{}: its port speaks {scheme}; try {other}", endpoint.address);
+            return ClientError::Unreachable(text);
+        }
+    }
+    reason
+}
+
+/// Exchanges greetings with a server.
+async fn greet(address: &ServerAddress, options: &ClientOptions) -> Result<(), ClientError> {
+    let endpoint = Endpoint::from(address.clone());
+    let mut options = ClientOptions {
+        trust: Trust::AcceptNew,
+        credentials: Credentials::Stored,
+        ..options.clone()
+    };
+    options.pins.clear();
+    options.first_contact = None;
+    let connected = connect_to(&endpoint, &options, &MemoryStore::new()).await;
+    let (mut reader, mut writer) = connected.map_err(|error| error.reason)?;
+    writer.put(&Request {
+        id: RequestId(1),
+        kind: RequestKind::Hello(Hello {
+            min_version: version::MIN,
+            max_version: version::MAX,
+            client: options.client,
+        }),
+    });
+    writer.seal(Instant::now())?;
+    while writer.is_pending() {
+        writer.write().await?;
+    }
+    loop {
+        match reader.next(Instant::now())? {
+            Some(Incoming::Reply {
+                result: Ok(Answer::Welcome(_)),
+                ..
+            }) => return Ok(()),
+            Some(_) => {}
+            None => reader.read().await?,
+        }
+    }
+}
