@@ -77,7 +77,7 @@ pub(super) struct App {
 impl App {
     pub(super) fn new(session: &Session, output: Output) -> Result<Self, Failure> {
         let known = Known::default();
-        let (input, screen) = Input::start(&known)?;
+        let (input, screen) = Input::start(&known);
         let app = Self {
             client: session.client.clone(),
             screen,

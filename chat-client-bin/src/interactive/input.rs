@@ -40,24 +40,29 @@ pub(super) struct Input {
 
 impl Input {
     /// Starts reading. Output goes to the screen that comes with it, so that neither disturbs the other.
-    pub(super) fn start(known: &Known) -> io::Result<(Self, Screen)> {
+    pub(super) fn start(known: &Known) -> (Self, Screen) {
         let (line_sender, lines) = mpsc::channel(16);
         let (prompts, prompt_receiver) = std_mpsc::sync_channel(1);
-        let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-        let screen = if is_terminal {
-            let (editor, screen) = editor(known)?;
-            std::thread::spawn(move || edit(editor, &line_sender, &prompt_receiver));
-            screen
-        } else {
-            std::thread::spawn(move || read(&line_sender, &prompt_receiver));
-            Screen::stdout()
+        let people = io::stdin().is_terminal() && io::stdout().is_terminal();
+        // A dumb terminal has no editor, and is read like a file.
+        let editor = if people { editor(known).ok() } else { None };
+        let is_terminal = editor.is_some();
+        let screen = match editor {
+            Some((editor, screen)) => {
+                std::thread::spawn(move || edit(editor, &line_sender, &prompt_receiver));
+                screen
+            }
+            None => {
+                std::thread::spawn(move || read(&line_sender, &prompt_receiver));
+                Screen::stdout()
+            }
         };
         let input = Self {
             lines,
             prompts,
             is_terminal,
         };
-        Ok((input, screen))
+        (input, screen)
     }
 
     /// Lets the next line be typed, after this prompt.

@@ -87,3 +87,29 @@ impl fmt::Debug for Screen {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A printer that takes a line only when the test does.
+    struct Slow(mpsc::SyncSender<String>);
+
+    impl ExternalPrinter for Slow {
+        fn print(&mut self, text: String) -> rustyline::Result<()> {
+            self.0
+                .send(text)
+                .map_err(|_| io::Error::other("the editor is gone").into())
+        }
+    }
+
+    #[test]
+    fn an_editor_that_takes_nothing_holds_up_nobody() {
+        let (printer, printed) = mpsc::sync_channel(0);
+        let screen = Screen::above_the_prompt(Slow(printer));
+        let lines: Vec<_> = (0..20).map(|number| format!("line {number}\n")).collect();
+        lines.iter().for_each(|line| screen.line(line.trim_end()));
+        assert_eq!(printed.iter().take(20).collect::<Vec<_>>(), lines);
+        screen.flush();
+    }
+}

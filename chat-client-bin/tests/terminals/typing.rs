@@ -19,7 +19,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn of(person: &Person) -> Self {
+    fn of(person: &Person, kind: &str) -> Self {
         let size = Winsize {
             ws_row: 50,
             ws_col: 200,
@@ -30,7 +30,7 @@ impl Terminal {
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let child = person
             .command(&[])
-            .env("TERM", "xterm")
+            .env("TERM", kind)
             .env("NO_COLOR", "1")
             .stdin(end())
             .stdout(end())
@@ -89,7 +89,7 @@ impl Drop for Terminal {
 fn what_is_typed_ahead_is_not_lost() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = Terminal::of(&alice);
+    let mut here = Terminal::of(&alice, "xterm");
     here.until("> ");
     let lines: Vec<_> = (1..=60).map(|number| format!("line {number}")).collect();
     here.press(&format!("/dm bob\r{}\r", lines.join("\r")));
@@ -102,7 +102,7 @@ fn what_is_typed_ahead_is_not_lost() {
 fn nobody_goes_where_nothing_is() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = Terminal::of(&alice);
+    let mut here = Terminal::of(&alice, "xterm");
     here.until("> ");
     here.press("/dm bob\r");
     here.until("bob> ");
@@ -119,4 +119,35 @@ fn nobody_goes_where_nothing_is() {
     here.until("✓ #1 bob");
     here.leave();
     assert_eq!(bob.texts(&["alice"]), ["still here"]);
+}
+
+#[test]
+fn a_dumb_terminal_will_do() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut here = Terminal::of(&alice, "dumb");
+    here.until("You are alice");
+    here.press("/dm bob\r");
+    here.until("nothing was said yet");
+    here.press("hello\r");
+    here.until("✓ #1 bob");
+    here.leave();
+    assert_eq!(bob.texts(&["alice"]), ["hello"]);
+}
+
+#[test]
+fn what_is_no_text_is_told_and_the_rest_goes_on() {
+    let world = World::new();
+    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut here = Terminal::of(&alice, "xterm");
+    here.until("> ");
+    here.press("/dm bob\r");
+    here.until("bob> ");
+    here.keyboard.write_all(b"\xff").unwrap();
+    here.until("that was not UTF-8");
+    here.until("bob> ");
+    here.press("hello\r");
+    here.until("✓ #1 bob");
+    here.leave();
+    assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }
