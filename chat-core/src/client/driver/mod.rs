@@ -252,9 +252,12 @@ impl Driver {
         next
     }
 
+    /// Hands over what was read, until the machine has had enough of this connection.
     fn take_packets(&mut self, reader: &mut Reader) -> Result<(), ClientError> {
         let now = now();
-        while let Some(incoming) = reader.next(now)? {
+        while self.machine.is_connected()
+            && let Some(incoming) = reader.next(now)?
+        {
             self.machine.incoming(now, incoming);
         }
         Ok(())

@@ -133,8 +133,11 @@ impl Machine {
         }
     }
 
-    /// Something came from the server.
+    /// Something came from the server. Once the connection is to be left it changes nothing: whoever reads on, reads for nobody.
     pub fn incoming(&mut self, now: Instant, incoming: Incoming) {
+        if !self.is_connected() {
+            return;
+        }
         match incoming {
             Incoming::Reply { request_id, result } => self.reply(now, request_id, result),
             Incoming::Push(push) => self.pushed(now, push),
@@ -248,6 +251,12 @@ impl Machine {
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.waiting.len() + self.requests.commands()
+    }
+
+    /// Whether what comes from the server is of use: from [`connected`](Self::connected) until the connection is to be left.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Opening(_) | Phase::Online(_))
     }
 
     /// Whether a session stands.

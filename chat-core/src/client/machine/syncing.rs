@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 use super::{
-    Action, Machine, Phase, Receive,
+    Action, Machine, Phase, Receive, Session,
     conversations::{Known, Lookup, start_of},
     requests::Pending,
     track::{Missing, Track},
@@ -139,6 +139,10 @@ impl Machine {
     }
 
     fn pushed_event(&mut self, now: Instant, event: Event) {
+        // A track moves only if what it gives is handed out.
+        let Phase::Online(Session { user: me, .. }) = self.phase else {
+            return;
+        };
         let id = event.conversation;
         let room = self.events.has_room();
         let known = self.conversations.entry(id);
@@ -147,7 +151,7 @@ impl Machine {
         };
         let mut out = Vec::new();
         track.push(now, event, room, &mut out);
-        self.hand_out(now, id, out);
+        self.hand_out(now, me, id, out);
     }
 
     fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, mentions: u32) {
@@ -192,9 +196,7 @@ impl Machine {
     }
 
     /// These come next, in this order.
-    fn hand_out(&mut self, now: Instant, id: ConversationId, found: Vec<HistoryEvent>) {
-        let Phase::Online(session) = &self.phase else { return };
-        let me = session.user;
+    fn hand_out(&mut self, now: Instant, me: UserId, id: ConversationId, found: Vec<HistoryEvent>) {
         let mut changed = None;
         for event in found {
             let decoded = body::decode(event.event.kind, &event.event.body).unwrap_or(EventBody::Unknown);
@@ -290,6 +292,9 @@ impl Machine {
     }
 
     pub(super) fn page_reply(&mut self, now: Instant, id: ConversationId, result: Result<Answer, Failure>) {
+        let Phase::Online(Session { user: me, .. }) = self.phase else {
+            return;
+        };
         let Some(known) = self.conversations.get_mut(id) else {
             return;
         };
@@ -302,7 +307,7 @@ impl Machine {
                 if let (Some(Missing { from, to }), Some(conversation)) = (missing, info) {
                     self.events.put(ClientEvent::Truncated { conversation, from, to });
                 }
-                self.hand_out(now, id, out);
+                self.hand_out(now, me, id, out);
             }
             Ok(_) => self.reconnect(
                 ClientError::Protocol("a page was answered with something else".into()),

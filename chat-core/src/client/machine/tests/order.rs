@@ -288,6 +288,8 @@ enum Fate {
     ComesLate(usize),
     TurnsIntoBehind,
     BreaksTheConnection,
+    /// The server wants to be left, the program stands still beyond that, and then hears what was sent meanwhile.
+    ComesToWhoeverIsLeaving,
 }
 
 fn fates() -> impl Strategy<Value = Vec<Fate>> {
@@ -298,6 +300,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
         2 => (1..40_usize).prop_map(Fate::ComesLate),
         1 => Just(Fate::TurnsIntoBehind),
         1 => Just(Fate::BreaksTheConnection),
+        1 => Just(Fate::ComesToWhoeverIsLeaving),
     ];
     prop::collection::vec(fate, 1..150)
 }
@@ -318,6 +321,20 @@ proptest! {
                 Fate::ComesLate(by) => late.push((step + by, last)),
                 Fate::TurnsIntoBehind => script.push(Push::Behind { conversation: ROOM, last_seq: Seq(last) }),
                 Fate::BreaksTheConnection => {
+                    script.machine.disconnected(script.now);
+                    script.sent.clear();
+                    script.log_in(EPOCH, vec![room(cursor, last)]);
+                }
+                Fate::ComesToWhoeverIsLeaving => {
+                    let page_under_way = script.take_page();
+                    script.push(Push::GoAway { retry_after_ms: 0 });
+                    script.now += 3 * SECOND;
+                    script.event(last);
+                    if let Some((request, _, asked)) = page_under_way {
+                        script.outcome(request, Outcome::History(page(asked, last, most)));
+                    }
+                    last += 1;
+                    script.event(last);
                     script.machine.disconnected(script.now);
                     script.sent.clear();
                     script.log_in(EPOCH, vec![room(cursor, last)]);

@@ -7,8 +7,8 @@ use crate::client::machine::{Action, Credentials, Receive};
 use crate::client::{ClientError, ClientEvent};
 use crate::codec::{Answer, RequestKind};
 use crate::model::{
-    CloseCode, Command, ConversationRef, GroupName, Outcome, Push, Registration, ReplyCode, Secret, Seq, UserName,
-    UserRef,
+    CloseCode, Command, ConversationRef, GroupName, Outcome, PresenceState, Push, Registration, ReplyCode, Secret, Seq,
+    UserName, UserRef,
 };
 
 fn password(fresh: bool) -> Credentials {
@@ -175,6 +175,27 @@ fn what_is_under_way_ends_before_the_client_leaves() {
     let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::ListDevices)));
     script.outcome(request, Outcome::Devices(Vec::new()));
     assert!(reconnects(&mut script).is_some());
+}
+
+#[test]
+fn a_page_that_comes_with_the_end_of_patience_is_not_lost() {
+    let mut script = Script::online(config(), vec![room(0, 3)]);
+    let (request, _, asked) = script.take_page().unwrap();
+    script.push(Push::GoAway { retry_after_ms: 0 });
+    // The program stood still for a while (a blocked pipe, a suspended laptop); then one read brings two packets.
+    script.now += Duration::from_secs(3);
+    script.push(Push::Presence {
+        user: OTHER,
+        state: PresenceState::Online,
+    });
+    assert!(reconnects(&mut script).is_some() && !script.machine.is_connected());
+    script.outcome(request, Outcome::History(page(asked, 3, 500)));
+    script.machine.disconnected(script.now);
+    assert!(script.seqs().is_empty());
+    script.log_in(EPOCH, vec![room(0, 3)]);
+    let (request, _, asked) = script.take_page().expect("it is asked for again");
+    script.outcome(request, Outcome::History(page(asked, 3, 500)));
+    assert_eq!(script.seqs(), [1, 2, 3]);
 }
 
 #[test]
