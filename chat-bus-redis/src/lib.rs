@@ -16,8 +16,9 @@
 //! lives; `node:NODE`, what a node tells of itself, a lease too; `nodes`, the set of their ids. The server's clock decides when
 //! leases end.
 //!
-//! **What is read is untrusted**: whoever can write to Redis can ring false bells and show false presence, no more. Values that
-//! are not ours are left out.
+//! **What is read is untrusted**: nothing durable is believed from it, and values that are not ours are left out. Whoever can write to Redis
+//! can still ring false bells, show false presence, typing and read marks, make nodes busy, and name nodes to clients that look for
+//! some (which demand the service's key of them). So give it a password, and a network of its own.
 
 mod bus;
 mod commands;

@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_core::codec::{RequestKind, body};
@@ -13,7 +14,9 @@ use chat_core::model::{
     MessageText, Note, Outcome, Push, Seq, UserName, UserRef,
 };
 use chat_core::testkit::Peer;
-use chat_harness::Cluster;
+use chat_harness::history::{What, Writer};
+use chat_harness::swarm::{Options, Swarm};
+use chat_harness::{Cluster, conclude};
 use tokio::time::timeout;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
@@ -239,4 +242,55 @@ async fn a_lost_last_doorbell_is_made_good_within_three_seconds() {
     );
     // A machine that is busy with other tests may take longer now and then.
     assert!(delays[8] < Duration::from_secs(3), "{delays:?}");
+}
+
+/// Nodes that are stopped and started again in turn, under load: no send fails, and nothing is lost, doubled or out of order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_restarts_are_not_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history.jsonl");
+    let history = Arc::new(Writer::open(&path).unwrap());
+    let mut cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
+    let options = Options {
+        users: 6,
+        groups: 1,
+        rate: 40.0,
+    };
+    let swarm = Swarm::start(
+        &cluster.addresses(),
+        cluster.fingerprint(),
+        &options,
+        Arc::clone(&history),
+    )
+    .await
+    .unwrap();
+    let mut slowest = Duration::ZERO;
+    for round in 0..4 {
+        for node in 0..3 {
+            let started = Instant::now();
+            cluster = tokio::task::spawn_blocking(move || {
+                let node = &mut cluster.nodes[node];
+                node.signal("TERM").unwrap();
+                assert_eq!(node.wait().unwrap(), Some(0), "round {round}");
+                node.restart().unwrap();
+                cluster
+            })
+            .await
+            .unwrap();
+            slowest = slowest.max(started.elapsed());
+        }
+    }
+    let ending = conclude(cluster, swarm, history, &path, PATIENCE).await.unwrap();
+    assert!(ending.report.is_clean(), "{:?}", ending.report.violations());
+    let failed = ending
+        .history
+        .records()
+        .iter()
+        .filter(|record| matches!(record.what, What::Refused { .. } | What::Unknown { .. }));
+    assert_eq!(failed.count(), 0);
+    println!(
+        "12 restarts, {} acknowledgements, slowest drain and start {slowest:?}",
+        ending.report.acks
+    );
+    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
 }

@@ -7,7 +7,7 @@
 //!   └── history (one line a thing that happened) ──► check ──► report
 //! ```
 //! The checker trusts nobody: it knows only what clients were told and handed, and what the logs say in the end, as every node and the
-//! database itself tell them. Nothing that this crate starts outlives the process that started it, however that process ends.
+//! database itself tell them. Databases, buses and balancers end with the process that started them, however that one ends; nodes when they are dropped.
 
 pub mod check;
 mod cluster;

@@ -6,8 +6,8 @@ use super::error::{CommandError, Refusal};
 use crate::model::{Caller, DeviceId, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// Refuses unless `caller`'s login is still the latest of its device. Call it after the locks were taken, so that no
-/// newer login can slip in between.
+/// Refuses unless `caller`'s login is still the latest of its device. Call it after the locks were taken, so that it sees every login
+/// that was answered before they were.
 pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller) -> Result<(), Refusal> {
     if live(tx, [caller]).await?.contains(&caller) {
         Ok(())

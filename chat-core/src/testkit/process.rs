@@ -59,6 +59,14 @@ impl ServerProcess {
     /// As [`Self::start`].
     pub fn kill_and_restart(&mut self) -> io::Result<()> {
         self.kill()?;
+        self.restart()
+    }
+
+    /// Starts one that has ended again, on the same data and port.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn restart(&mut self) -> io::Result<()> {
         let (scheme, program) = (self.scheme.clone(), self.program.clone());
         let (data, settings) = (self.data.clone(), self.settings.clone());
         *self = Self::launch(scheme, program, data, settings, self.address)?;
