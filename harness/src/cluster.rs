@@ -3,11 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::ServerProcess;
 use tempfile::TempDir;
 
+use crate::Links;
 use crate::services::{MariaDb, Redis};
 
 /// Limits that would count one machine's many users as one source, or one test's many logins as an attack, are off.
@@ -29,6 +31,8 @@ pub struct Cluster {
     pub redis: Redis,
     /// Their store.
     pub database: MariaDb,
+    /// What leads to and from each node, if there is something in between.
+    pub links: Arc<[Links]>,
     program: PathBuf,
     directory: TempDir,
     is_behind_proxy: bool,
@@ -41,7 +45,15 @@ impl Cluster {
     /// # Errors
     /// One of them cannot be started.
     pub fn start(program: &Path, nodes: usize) -> io::Result<Self> {
-        Self::with(program, nodes, false, &[])
+        Self::with(program, nodes, 0, false, &[])
+    }
+
+    /// The same, with a network in between that misbehaves on command: each node has [`links`](Self::links) of its own.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn linked(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
+        Self::with(program, nodes, nodes, false, settings)
     }
 
     /// The same, with these settings in the nodes' environment.
@@ -49,7 +61,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub fn configured(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
-        Self::with(program, nodes, false, settings)
+        Self::with(program, nodes, 0, false, settings)
     }
 
     /// The same, with nodes that are reached through a load balancer on this machine only.
@@ -57,20 +69,24 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub fn behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
-        Self::with(program, nodes, true, &[])
+        Self::with(program, nodes, 0, true, &[])
     }
 
     fn with(
         program: &Path,
         nodes: usize,
+        links: usize,
         is_behind_proxy: bool,
         settings: &[(&'static str, &'static str)],
     ) -> io::Result<Self> {
         let database = MariaDb::start(&[])?;
         database.sql("CREATE DATABASE chat")?;
+        let redis = Redis::start(&[])?;
+        let links = (0..links).map(|_| Links::start(redis.address(), database.address()));
         let mut cluster = Self {
             nodes: Vec::with_capacity(nodes),
-            redis: Redis::start(&[])?,
+            links: links.collect::<io::Result<_>>()?,
+            redis,
             database,
             program: program.to_owned(),
             directory: tempfile::tempdir()?,
@@ -83,13 +99,15 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts one more node.
+    /// Starts one more node. Of a cluster with links, one without.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn add_node(&mut self) -> io::Result<()> {
-        let database = self.database.url("chat");
-        let redis = self.redis.url();
+        let link = self.links.get(self.nodes.len());
+        let database = link.map_or(self.database.address(), |link| link.database.address());
+        let redis = link.map_or(self.redis.address(), |link| link.redis.address());
+        let (database, redis) = (format!("mysql://root@{database}/chat"), format!("redis://{redis}/"));
         // The first one makes it.
         let key = self.directory.path().join("identity.pem");
         let key = key.to_string_lossy();
@@ -105,15 +123,23 @@ impl Cluster {
             settings.push(("CHAT_SERVER__PROXIES", "127.0.0.1"));
         }
         let scheme = if self.is_behind_proxy { "sc1+proxy" } else { "sc1" };
-        self.nodes
-            .push(ServerProcess::start_on(scheme, &self.program, &data, &settings)?);
+        let node = ServerProcess::start_on(scheme, &self.program, &data, &settings)?;
+        if let Some(link) = link {
+            link.clients.aim(node.address());
+        }
+        self.nodes.push(node);
         Ok(())
     }
 
-    /// Where each node listens.
+    /// Where clients reach each node: through its link, if it has one.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(ServerProcess::address).collect()
+        let nodes = self.nodes.iter().map(ServerProcess::address);
+        let reached = nodes.enumerate().map(|(number, node)| match self.links.get(number) {
+            Some(link) => link.clients.address(),
+            None => node,
+        });
+        reached.collect()
     }
 
     /// Of the key that all nodes have.

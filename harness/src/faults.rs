@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use crate::Cluster;
 use crate::history::{What, Writer};
+use crate::partitions::{Trouble, describe, trouble, trouble_all};
+use crate::{Cluster, Far, Links};
 
 /// Something that goes wrong, and is mended after a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,18 @@ pub enum Fault {
     FreezeDatabase,
     /// Somebody else locks a conversation, and lets go later.
     LockConversation,
+    /// The network between a node and these; in a cluster with links.
+    Network(Far, Trouble),
+    /// The network between all nodes and these.
+    Everywhere(Far, Trouble),
+}
+
+impl Fault {
+    /// Whether it is one of the network: it can happen beside one of the others, by [`inject_network`].
+    #[must_use]
+    pub const fn is_network(&self) -> bool {
+        matches!(self, Self::Network(..) | Self::Everywhere(..))
+    }
 }
 
 impl fmt::Display for Fault {
@@ -39,6 +53,11 @@ impl fmt::Display for Fault {
             Self::KillDatabase => "MariaDB killed",
             Self::FreezeDatabase => "MariaDB frozen",
             Self::LockConversation => "conversation locked",
+            Self::Network(far, trouble) => return describe(f, *far, *trouble),
+            Self::Everywhere(far, trouble) => {
+                f.write_str("each ")?;
+                return describe(f, *far, *trouble);
+            }
         })
     }
 }
@@ -88,6 +107,12 @@ impl Dice {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides.max(1)
     }
 
+    /// Whether something happens that does in this share (0 to 1) of all cases.
+    pub fn happens(&mut self, share: f64) -> bool {
+        const CASES: u64 = 1 << 20;
+        share > 0.0 && (self.roll(CASES) as f64) < share * CASES as f64
+    }
+
     /// A time between these.
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let range = u64::try_from((most - least).as_millis()).unwrap_or(u64::MAX);
@@ -111,16 +136,15 @@ const SECOND: Duration = Duration::from_secs(1);
 /// # Errors
 /// What was to be mended does not start again.
 pub fn inject(cluster: &mut Cluster, fault: Fault, dice: &mut Dice, history: &Writer) -> io::Result<()> {
-    let note = |begins| {
-        history.note(What::Fault {
-            name: fault.to_string(),
-            begins,
-        })
-    };
-    note(true)?;
+    if fault.is_network() {
+        return inject_network(&cluster.links, fault, dice, history);
+    }
+    note(history, fault, true)?;
+    let links = Arc::clone(&cluster.links);
     let node = dice.roll(cluster.nodes.len() as u64) as usize;
     match fault {
         Fault::KillNode => {
+            let (node, _held) = killable(&links, node, cluster.nodes.len());
             cluster.nodes[node].kill()?;
             pause(dice.between(Duration::ZERO, 2 * SECOND));
             cluster.nodes[node].kill_and_restart()?;
@@ -153,6 +177,43 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, dice: &mut Dice, history: &Wr
                 "BEGIN; SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1 FOR UPDATE; SELECT SLEEP({seconds}); COMMIT"
             ))?;
         }
+        Fault::Network(..) | Fault::Everywhere(..) => {}
     }
-    note(false)
+    note(history, fault, false)
+}
+
+/// Breaks the network of a cluster with these links, and mends it. Does nothing if the fault is not one of the network. Blocks.
+///
+/// # Errors
+/// The operating system's.
+pub fn inject_network(links: &[Links], fault: Fault, dice: &mut Dice, history: &Writer) -> io::Result<()> {
+    note(history, fault, true)?;
+    match fault {
+        Fault::Network(far, what) => {
+            let node = dice.roll(links.len() as u64) as usize;
+            if let Some(links) = links.get(node) {
+                trouble(links, far, what, dice)?;
+            }
+        }
+        Fault::Everywhere(far, what) => trouble_all(links, far, what, dice)?,
+        _ => {}
+    }
+    note(history, fault, false)
+}
+
+/// A node, this one if possible, that can be killed now and started again: none that is cut off from the store.
+fn killable(links: &[Links], first: usize, nodes: usize) -> (usize, Option<MutexGuard<'_, ()>>) {
+    for node in (first..nodes).chain(0..first) {
+        match links.get(node).map(Links::try_hold) {
+            None => return (node, None),
+            Some(Some(held)) => return (node, Some(held)),
+            Some(None) => {}
+        }
+    }
+    (first, links.get(first).map(Links::hold))
+}
+
+fn note(history: &Writer, fault: Fault, begins: bool) -> io::Result<()> {
+    let name = fault.to_string();
+    history.note(What::Fault { name, begins })
 }

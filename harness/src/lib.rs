@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Cluster ── starts, kills, freezes ──► nodes, MariaDB, Redis
+//!    └── links, if wanted ── delay, cut, swallow ── what they say to each other, and clients to them
 //!                                         ▲
 //! Swarm ── clients, through the library ──┘
 //!   └── history (one line a thing that happened) ──► check ──► report
@@ -16,6 +17,9 @@ mod dump;
 mod ending;
 mod faults;
 pub mod history;
+mod links;
+mod partitions;
+pub mod proxy;
 pub mod services;
 pub mod swarm;
 
@@ -23,4 +27,6 @@ pub use cluster::Cluster;
 pub use delays::Delays;
 pub use dump::dump;
 pub use ending::{Ending, conclude};
-pub use faults::{Dice, Fault, Plan, inject, pause};
+pub use faults::{Dice, Fault, Plan, inject, inject_network, pause};
+pub use links::{Far, Links};
+pub use partitions::{Trouble, Ways};

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use chat_harness::check::Report;
 use chat_harness::history::{History, What, Writer};
 use chat_harness::swarm::{Options, Swarm};
-use chat_harness::{Cluster, Delays, Dice, Fault, Plan, conclude, inject, pause};
+use chat_harness::{
+    Cluster, Delays, Dice, Far, Fault, Plan, Trouble, Ways, conclude, inject, inject_network, pause,
+};
 
 /// How long everybody may take to get what they have missed.
 const CATCHING_UP: Duration = Duration::from_secs(60);
@@ -19,16 +21,19 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// How much of everything.
 struct Size {
+    /// To processes and what they hold.
     counts: Vec<(Fault, u32)>,
+    /// To the network, meanwhile.
+    network: Vec<(Fault, u32)>,
     /// How long Redis, and after it the database, are away in one piece.
     outages: (Duration, Duration),
     options: Options,
 }
 
 fn size(name: &str) -> Option<Size> {
-    let (kills, redis, database, freezes, outages, users) = match name {
-        "short" => (20_u32, 10_u32, 5_u32, 5_u32, (10, 10), 12),
-        "long" => (100, 50, 30, 30, (60, 20), 24),
+    let (kills, redis, database, freezes, network, outages, users) = match name {
+        "short" => (20_u32, 10_u32, 5_u32, 5_u32, 1_u32, 10, 12),
+        "long" => (100, 50, 30, 30, 10, 60, 24),
         _ => return None,
     };
     let counts = vec![
@@ -43,13 +48,36 @@ fn size(name: &str) -> Option<Size> {
     ];
     Some(Size {
         counts,
-        outages: (Duration::from_secs(outages.0), Duration::from_secs(outages.1)),
+        network: network_faults(network),
+        outages: (Duration::from_secs(outages), Duration::from_secs(outages.min(20))),
         options: Options {
             users,
             groups: 3,
             rate: 5.0,
         },
     })
+}
+
+/// Everything that a network can do, so often.
+fn network_faults(times: u32) -> Vec<(Fault, u32)> {
+    let ways = [Ways::Both, Ways::In, Ways::Out];
+    let mut faults = vec![(Fault::Everywhere(Far::Redis, Trouble::Apart(Ways::Both)), times)];
+    for far in [Far::Redis, Far::Database] {
+        faults.extend(ways.map(|ways| (Fault::Network(far, Trouble::Apart(ways)), times)));
+    }
+    for far in [Far::Both, Far::Clients] {
+        faults.push((Fault::Network(far, Trouble::Apart(Ways::Both)), times));
+    }
+    for trouble in [
+        Trouble::Slow,
+        Trouble::Lossy,
+        Trouble::Cut,
+        Trouble::Forgotten,
+        Trouble::Refused,
+    ] {
+        faults.extend([Far::Redis, Far::Database, Far::Clients].map(|far| (Fault::Network(far, trouble), times)));
+    }
+    faults
 }
 
 #[tokio::main]
@@ -73,7 +101,7 @@ async fn run(server: PathBuf, size: Size, seed: u64) -> Result<Report> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path)?);
-    let cluster = tokio::task::spawn_blocking(move || Cluster::start(&server, 3)).await??;
+    let cluster = tokio::task::spawn_blocking(move || Cluster::linked(&server, 3, &[])).await??;
     let swarm = Swarm::start(
         &cluster.addresses(),
         cluster.fingerprint(),
@@ -82,21 +110,7 @@ async fn run(server: PathBuf, size: Size, seed: u64) -> Result<Report> {
     )
     .await?;
 
-    let plan = Plan {
-        counts: size.counts,
-        seed,
-    };
-    let notes = Arc::clone(&history);
-    // Faults block: on a thread of their own, while the load goes on.
-    let cluster = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
-        let (mut cluster, mut dice) = (cluster, Dice::new(seed));
-        for fault in plan.sequence() {
-            pause(dice.between(Duration::from_millis(300), Duration::from_millis(1500)));
-            inject(&mut cluster, fault, &mut dice, &notes)?;
-        }
-        Ok(cluster)
-    })
-    .await??;
+    let cluster = break_everything(cluster, size.counts, size.network, seed, &history).await?;
     let (cluster, windows) = outages(cluster, size.outages, &history).await?;
 
     let ending = conclude(cluster, swarm, history, &path, CATCHING_UP).await?;
@@ -114,6 +128,43 @@ async fn run(server: PathBuf, size: Size, seed: u64) -> Result<Report> {
         println!("the history is kept in {}", kept.display());
     }
     Ok(report)
+}
+
+/// Processes and the network are broken each on a thread of its own, as that blocks, while the load goes on.
+async fn break_everything(
+    mut cluster: Cluster,
+    processes: Vec<(Fault, u32)>,
+    network: Vec<(Fault, u32)>,
+    seed: u64,
+    history: &Arc<Writer>,
+) -> Result<Cluster> {
+    let next = |dice: &mut Dice| pause(dice.between(Duration::from_millis(300), Duration::from_millis(1500)));
+    let (links, notes) = (Arc::clone(&cluster.links), Arc::clone(history));
+    let network = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+        let mut dice = Dice::new(seed.wrapping_add(1));
+        for fault in (Plan { counts: network, seed }).sequence() {
+            next(&mut dice);
+            inject_network(&links, fault, &mut dice, &notes)?;
+        }
+        Ok(())
+    });
+    let notes = Arc::clone(history);
+    let processes = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
+        let mut dice = Dice::new(seed);
+        for fault in (Plan {
+            counts: processes,
+            seed,
+        })
+        .sequence()
+        {
+            next(&mut dice);
+            inject(&mut cluster, fault, &mut dice, &notes)?;
+        }
+        Ok(cluster)
+    });
+    let (network, cluster) = tokio::try_join!(network, processes)?;
+    network?;
+    Ok(cluster?)
 }
 
 /// A time of the history's clock in which something was away.

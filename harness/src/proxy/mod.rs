@@ -1,0 +1,295 @@
+//! [`Proxy`]: a network that misbehaves on command.
+
+mod pump;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as sync;
+use std::thread::{self, JoinHandle};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+pub use wire::{Direction, Flow, Wire};
+
+use self::pump::{End, pump};
+use self::wire::Rules;
+use crate::Dice;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Stands before a server, and passes everything on, until it is told otherwise. What is told holds for connections there are and for those
+/// that come. It has a thread of its own, so it may be told things from anywhere. Dropping it ends all its connections.
+///
+/// While a direction does not pass, new connections are accepted, and lead nowhere until both directions pass: as if the network
+/// had lost their first packets.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    rules: watch::Sender<Rules>,
+    /// `None` only while it is dropped.
+    door: Option<mpsc::Sender<Order>>,
+    count: Arc<Count>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is counted.
+#[derive(Debug, Default)]
+struct Count {
+    accepted: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// Whether connections are accepted; answered once it is so.
+#[derive(Debug)]
+struct Order {
+    accepts: bool,
+    done: sync::SyncSender<io::Result<()>>,
+}
+
+impl Proxy {
+    /// Listens on a free port of this machine, for a server that may start later.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn start(target: SocketAddr) -> io::Result<Self> {
+        let (rules, ruled) = watch::channel(Rules::to(target));
+        let (door, orders) = mpsc::channel(1);
+        let (bound, address) = sync::sync_channel(1);
+        let count = Arc::new(Count::default());
+        let counts = Arc::clone(&count);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new().name("proxy".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                let listening = socket(any).and_then(|socket| socket.listen(BACKLOG));
+                match listening.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+                    Ok((address, listener)) => {
+                        // Who asked waits for it.
+                        let _ = bound.send(Ok(address));
+                        serve(Door::Open(listener), address, ruled, orders, counts).await;
+                    }
+                    Err(error) => drop(bound.send(Err(error))),
+                }
+            });
+        })?;
+        let address = address.recv().map_err(io::Error::other)??;
+        Ok(Self {
+            address,
+            rules,
+            door: Some(door),
+            count,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Leads new connections to another server.
+    pub fn aim(&self, target: SocketAddr) {
+        self.rules.send_modify(|rules| rules.target = target);
+    }
+
+    /// Changes what happens to what passes, each way.
+    pub fn set(&self, up: Wire, down: Wire) {
+        self.rules.send_modify(|rules| {
+            (rules.up, rules.down) = (up, down);
+            rules.version += 1;
+        });
+    }
+
+    /// Changes it both ways.
+    pub fn both(&self, wire: Wire) {
+        self.set(wire, wire);
+    }
+
+    /// Everything passes again, unchanged. What was refused stays refused.
+    pub fn clear(&self) {
+        self.both(Wire::clear());
+    }
+
+    /// Resets all connections there are.
+    pub fn reset(&self) {
+        self.rules.send_modify(|rules| rules.resets += 1);
+    }
+
+    /// Forgets all connections there are, as a firewall does that was started anew: nothing passes on them ever again, and nobody is told.
+    /// New ones are no different from before.
+    pub fn forget(&self) {
+        self.rules.send_modify(|rules| rules.losses += 1);
+    }
+
+    /// Refuses new connections from now on.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn refuse(&self) -> io::Result<()> {
+        self.order(false)
+    }
+
+    /// Accepts connections again.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn accept(&self) -> io::Result<()> {
+        self.order(true)
+    }
+
+    /// Connections accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.count.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections there are.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        // In this order: the other one could find more ends than beginnings.
+        let ended = self.count.ended.load(Ordering::Acquire);
+        self.count.accepted.load(Ordering::Relaxed).saturating_sub(ended)
+    }
+
+    fn order(&self, accepts: bool) -> io::Result<()> {
+        let (done, answer) = sync::sync_channel(1);
+        let ended = || io::Error::other("the proxy has ended");
+        // One at a time is under way, unless two threads order at once: then one of them has to order again.
+        let door = self.door.as_ref().ok_or_else(ended)?;
+        door.try_send(Order { accepts, done }).map_err(io::Error::other)?;
+        answer.recv().map_err(|_| ended())?
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.door = None;
+        if let Some(thread) = self.thread.take() {
+            // It may have panicked; whoever needed it has seen that.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A socket of this address that does not listen yet: connections to it are refused, and nobody else gets the port.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+enum Door {
+    Open(TcpListener),
+    Shut(TcpSocket),
+    /// Between the two, or after an error.
+    Gone,
+}
+
+impl Door {
+    async fn next(&self) -> TcpStream {
+        loop {
+            match self {
+                Self::Open(listener) => {
+                    if let Ok((stream, _)) = listener.accept().await {
+                        return stream;
+                    }
+                    // Out of files, most likely: others have to end first, which takes turns of this thread.
+                    tokio::task::yield_now().await;
+                }
+                Self::Shut(_) | Self::Gone => std::future::pending().await,
+            }
+        }
+    }
+
+    fn change(&mut self, address: SocketAddr, accepts: bool) -> io::Result<()> {
+        *self = match (std::mem::replace(self, Self::Gone), accepts) {
+            (Self::Shut(socket), true) => Self::Open(socket.listen(BACKLOG)?),
+            (Self::Open(listener), false) => {
+                drop(listener);
+                Self::Shut(socket(address)?)
+            }
+            (Self::Gone, true) => Self::Open(socket(address)?.listen(BACKLOG)?),
+            (Self::Gone, false) => Self::Shut(socket(address)?),
+            (same, _) => same,
+        };
+        Ok(())
+    }
+}
+
+async fn serve(
+    mut door: Door,
+    address: SocketAddr,
+    rules: watch::Receiver<Rules>,
+    mut orders: mpsc::Receiver<Order>,
+    count: Arc<Count>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // First what was ordered: those who come after it must find it done.
+            biased;
+            order = orders.recv() => match order {
+                Some(order) => drop(order.done.send(door.change(address, order.accepts))),
+                None => return,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {
+                count.ended.fetch_add(1, Ordering::Release);
+            }
+            client = door.next() => {
+                let number = count.accepted.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(carry(client, rules.clone(), Dice::new(number)));
+            }
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, dice: Dice) {
+    let Rules { resets, losses, .. } = *rules.borrow();
+    let (mut resetting, mut forgetting) = (rules.clone(), rules.clone());
+    // Errors are the proxy's own end.
+    let was_reset = async { drop(resetting.wait_for(|rules| rules.resets != resets).await) };
+    let was_forgotten = async { drop(forgetting.wait_for(|rules| rules.losses != losses).await) };
+    let mut server = None;
+    let carried = async {
+        let target = rules.wait_for(Rules::is_open).await.map_err(|_| End::Reset)?.target;
+        let server = server.insert(TcpStream::connect(target).await.map_err(|_| End::Reset)?);
+        // What is small and late here is small and late because somebody wants it so.
+        client.set_nodelay(true).map_err(|_| End::Reset)?;
+        server.set_nodelay(true).map_err(|_| End::Reset)?;
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = server.split();
+        let up = pump(from_client, to_server, Direction::Up, rules.clone(), dice.clone());
+        let down = pump(from_server, to_client, Direction::Down, rules.clone(), dice);
+        tokio::try_join!(up, down).map(drop)
+    };
+    let carried = async {
+        tokio::select! {
+            biased;
+            () = was_forgotten => std::future::pending().await,
+            end = carried => end,
+        }
+    };
+    let end = tokio::select! {
+        biased;
+        () = was_reset => Err(End::Reset),
+        end = carried => end,
+    };
+    if let Err(End::Reset) = end {
+        for stream in [Some(client), server].into_iter().flatten() {
+            // Whatever comes of it, the stream is closed.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}

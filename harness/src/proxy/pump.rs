@@ -1,0 +1,231 @@
+//! One direction of one connection: what is read is queued until it is due, and written then.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::wire::{Direction, Flow, Rules, Wire};
+use crate::Dice;
+
+/// Pieces under way in one direction; when there are so many, the sender waits.
+const UNDER_WAY: usize = 64;
+/// Largest piece.
+const PIECE: usize = 16 * 1024;
+/// What of a stream fits into one packet.
+const PACKET: usize = 1460;
+/// After which TCP repeats what it hears nothing of; then after twice as long, and so on (RFC 6298, with Linux' least time).
+const REPEAT: Duration = Duration::from_millis(200);
+/// Between slices.
+const SLICE_PAUSE: Duration = Duration::from_millis(1);
+/// A narrow wire is used in so many turns a second.
+const TURNS: u32 = 50;
+
+/// How a connection ends before its time.
+#[derive(Debug)]
+pub(super) enum End {
+    /// With a reset, on both sides.
+    Reset,
+    /// With the end of the streams.
+    Cut,
+}
+
+enum Piece {
+    Bytes(Vec<u8>),
+    /// Nothing more comes.
+    Last,
+    /// The sender has reset the connection.
+    Broken,
+}
+
+/// Carries everything from one side to the other, until the end of the stream was passed on.
+pub(super) async fn pump(
+    from: ReadHalf<'_>,
+    to: WriteHalf<'_>,
+    direction: Direction,
+    rules: watch::Receiver<Rules>,
+    dice: Dice,
+) -> Result<(), End> {
+    let (queue, pieces) = mpsc::channel(UNDER_WAY);
+    let sender = Sender {
+        direction,
+        rules: rules.clone(),
+        dice: dice.clone(),
+        free: Instant::now(),
+        last: Instant::now(),
+    };
+    let receiver = Receiver {
+        direction,
+        rules,
+        dice,
+        has_lost: false,
+        counted: (0, 0),
+    };
+    tokio::try_join!(sender.run(from, queue), receiver.run(pieces, to)).map(drop)
+}
+
+/// Reads, and decides when what was read arrives.
+struct Sender {
+    direction: Direction,
+    rules: watch::Receiver<Rules>,
+    dice: Dice,
+    /// When the wire is free for the next piece.
+    free: Instant,
+    /// When the piece before arrives.
+    last: Instant,
+}
+
+impl Sender {
+    async fn run(mut self, mut from: ReadHalf<'_>, queue: mpsc::Sender<(Instant, Piece)>) -> Result<(), End> {
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let wire = self.wire();
+            let read = from.read(&mut buffer[..most(&wire)]).await;
+            // It may have taken long: what holds now counts.
+            let wire = self.wire();
+            let (piece, is_last) = match read {
+                Ok(0) => (Piece::Last, true),
+                Ok(length) => (Piece::Bytes(buffer[..length].to_vec()), false),
+                Err(_) => (Piece::Broken, true),
+            };
+            let length = if let Piece::Bytes(bytes) = &piece {
+                bytes.len()
+            } else {
+                0
+            };
+            let due = self.due(&wire, length);
+            if queue.send((due, piece)).await.is_err() || is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wire(&self) -> Wire {
+        *self.rules.borrow().wire(self.direction)
+    }
+
+    /// When a piece arrives that is sent now.
+    fn due(&mut self, wire: &Wire, length: usize) -> Instant {
+        let starts = self.free.max(Instant::now());
+        let takes = match wire.bytes_per_second {
+            Some(rate) => Duration::from_secs_f64(length as f64 / f64::from(rate.get())),
+            None if wire.slice.is_some() => SLICE_PAUSE,
+            None => Duration::ZERO,
+        };
+        self.free = starts + takes;
+        let jitter = self.dice.between(Duration::ZERO, wire.jitter);
+        let mut due = self.free + wire.latency + jitter;
+        let mut repeat = REPEAT;
+        while self.dice.happens(wire.loss.min(0.9)) {
+            due += repeat;
+            repeat *= 2;
+        }
+        // Nothing overtakes anything.
+        self.last = self.last.max(due);
+        self.last
+    }
+}
+
+/// How much may be read at once.
+fn most(wire: &Wire) -> usize {
+    let mut most = PIECE;
+    if let Some(slice) = wire.slice {
+        most = most.min(slice.get() as usize);
+    }
+    if let Some(rate) = wire.bytes_per_second {
+        most = most.min((rate.get() / TURNS).max(1) as usize);
+    }
+    if wire.loss > 0.0 || wire.flips > 0.0 {
+        most = most.min(PACKET);
+    }
+    most
+}
+
+/// Writes what is due, if it gets through.
+struct Receiver {
+    direction: Direction,
+    rules: watch::Receiver<Rules>,
+    dice: Dice,
+    /// Whether something vanished. Nothing may follow it.
+    has_lost: bool,
+    /// The version of the rules, and bytes that were written under it.
+    counted: (u64, u64),
+}
+
+impl Receiver {
+    async fn run(mut self, mut pieces: mpsc::Receiver<(Instant, Piece)>, mut to: WriteHalf<'_>) -> Result<(), End> {
+        // The other side is gone. What it has to say about that comes the other way.
+        let mut is_gone = false;
+        loop {
+            let next = tokio::select! {
+                // First: a connection that has lost bytes must end before others follow.
+                biased;
+                end = Self::reset_once_open(self.rules.clone(), self.direction), if self.has_lost => return end,
+                next = pieces.recv() => next,
+            };
+            let Some((due, piece)) = next else {
+                // Everything was read, and the last of it vanished.
+                return Self::reset_once_open(self.rules.clone(), self.direction).await;
+            };
+            sleep_until(due).await;
+            if !self.gets_through().await {
+                self.has_lost = true;
+                continue;
+            }
+            if self.has_lost {
+                return Err(End::Reset);
+            }
+            match piece {
+                Piece::Bytes(bytes) if !is_gone => is_gone = self.write(&mut to, bytes).await?.is_err(),
+                Piece::Bytes(_) => {}
+                Piece::Last => {
+                    // If it fails, the other side has ended first.
+                    let _ = to.shutdown().await;
+                    return Ok(());
+                }
+                Piece::Broken => return Err(End::Reset),
+            }
+        }
+    }
+
+    /// Waits while everything waits; whether it passes then.
+    async fn gets_through(&mut self) -> bool {
+        let direction = self.direction;
+        let decided = self
+            .rules
+            .wait_for(|rules| rules.wire(direction).flow != Flow::Waits)
+            .await;
+        // The proxy ends if it is told no more; so does this, before anything is written.
+        decided.is_ok_and(|rules| rules.wire(direction).flow == Flow::Passes)
+    }
+
+    async fn reset_once_open(mut rules: watch::Receiver<Rules>, direction: Direction) -> Result<(), End> {
+        let _ = rules.wait_for(|rules| rules.wire(direction).flow == Flow::Passes).await;
+        Err(End::Reset)
+    }
+
+    async fn write(&mut self, to: &mut WriteHalf<'_>, mut bytes: Vec<u8>) -> Result<io::Result<()>, End> {
+        let (wire, version) = {
+            let rules = self.rules.borrow();
+            (*rules.wire(self.direction), rules.version)
+        };
+        if self.counted.0 != version {
+            self.counted = (version, 0);
+        }
+        let left = wire.cut_after.map(|most| most.saturating_sub(self.counted.1));
+        let is_cut = left.is_some_and(|left| bytes.len() as u64 >= left);
+        if let Some(left) = left {
+            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        }
+        self.counted.1 += bytes.len() as u64;
+        if !bytes.is_empty() && self.dice.happens(wire.flips) {
+            let at = self.dice.roll(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << self.dice.roll(8);
+        }
+        let written = to.write_all(&bytes).await;
+        if is_cut { Err(End::Cut) } else { Ok(written) }
+    }
+}
