@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use chat_core::store::StoreError;
-use mysql_async::{Conn, Opts, Pool};
+use mysql_async::{Conn, Opts};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Options;
-use crate::error::{closed, late, store_error};
+use crate::error::{closed, late};
+use crate::pool::Pool;
 
 /// Longest time to wait for requests that run when the store is closed; they have deadlines of their own.
 const CLOSING: Duration = Duration::from_secs(10);
@@ -133,7 +134,7 @@ impl Connections {
     /// A connection, once there is one for us.
     pub(crate) async fn lease<'a>(&'a self, door: &'a Door) -> Result<Lease<'a>, StoreError> {
         let place = door.enter().await?;
-        let conn = self.pool.get_conn().await.map_err(store_error)?;
+        let conn = self.pool.connection().await?;
         Ok(Lease { conn, _place: place })
     }
 
@@ -144,7 +145,16 @@ impl Connections {
 
     /// Everything that a request does, within its deadline. Never put a limit around less than that: see the [crate].
     pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        timeout_at(self.deadline(), work).await.unwrap_or_else(|_| Err(late()))
+        let done = timeout_at(self.deadline(), work).await.unwrap_or_else(|_| Err(late()));
+        if done.is_ok() {
+            self.pool.heard();
+        }
+        done
+    }
+
+    /// The database has answered.
+    pub(crate) fn heard(&self) {
+        self.pool.heard();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -154,7 +164,7 @@ impl Connections {
     /// Finishes what was begun, and closes the connections.
     pub(crate) async fn close(&self) {
         tokio::join!(self.reads.close(), self.writes.close());
-        if !matches!(timeout(CLOSING, self.pool.clone().disconnect()).await, Ok(Ok(()))) {
+        if !matches!(timeout(CLOSING, self.pool.disconnect()).await, Ok(Ok(()))) {
             tracing::warn!("connections to the database did not close well");
         }
     }

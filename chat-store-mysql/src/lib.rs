@@ -17,6 +17,10 @@
 //!
 //! **Cancellation.** A connection that is given up in the middle of an answer would hand that answer to its next user. Each unit of
 //! work therefore runs in a task of its own, time limits end whole units, and a connection whose use was cut short is closed.
+//!
+//! **Silence.** A network can lose connections without telling either side. After a second without any answer from the database a
+//! connection has to show that it is alive before it is used; if it does not, all of them are given up at once. On MariaDB a
+//! transaction whose node is silent for three seconds ends, so that others get what it had locked.
 
 mod accounts;
 mod batch;
@@ -29,6 +33,7 @@ mod heads;
 mod messages;
 mod migrate;
 mod options;
+mod pool;
 mod rows;
 mod settings;
 mod store;

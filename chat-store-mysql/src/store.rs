@@ -122,7 +122,12 @@ impl Connections {
         loop {
             let conflict = match timeout_at(deadline, self.attempt(&mut job)).await {
                 Err(_) => return Err(late()),
-                Ok(Attempt::Ended(result)) => return result,
+                Ok(Attempt::Ended(result)) => {
+                    if result.is_ok() {
+                        self.heard();
+                    }
+                    return result;
+                }
                 Ok(Attempt::Conflict(error)) => error,
             };
             if Instant::now() + pause >= deadline {
