@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use chat_harness::check::Report;
 use chat_harness::history::{History, What, Writer};
 use chat_harness::swarm::{Options, Swarm};
-use chat_harness::{
-    Cluster, Delays, Dice, Far, Fault, Plan, Trouble, Ways, conclude, inject, inject_network, pause,
-};
+use chat_harness::{Cluster, Delays, Dice, Far, Fault, Plan, Trouble, Ways, conclude, inject, inject_network, pause};
 
 /// How long everybody may take to get what they have missed.
 const CATCHING_UP: Duration = Duration::from_secs(60);
