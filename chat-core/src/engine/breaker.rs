@@ -6,11 +6,47 @@
 //!    └──────────── success ─────────┼─────────────────┤
 //!                                   └──── failure ────┘
 //! ```
+//!
+//! A failure may be of the store, or of one row that somebody has locked. So failures count by what they were about: however
+//! often the same conversation fails, it counts once.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::model::{Caller, ConversationId, UserId};
 use crate::store::StoreError;
+
+/// What a request to the store was about: what it may have to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    /// One conversation.
+    Conversation(ConversationId),
+    /// One user: account, devices, relations.
+    User(UserId),
+    /// Acknowledgements and read marks.
+    Marks,
+    /// Nothing that another request waits for.
+    Alone,
+}
+
+impl From<ConversationId> for Scope {
+    fn from(id: ConversationId) -> Self {
+        Self::Conversation(id)
+    }
+}
+
+impl From<UserId> for Scope {
+    fn from(id: UserId) -> Self {
+        Self::User(id)
+    }
+}
+
+impl From<Caller> for Scope {
+    fn from(caller: Caller) -> Self {
+        Self::User(caller.user)
+    }
+}
 
 /// Counts failures of the store.
 #[derive(Debug)]
@@ -23,6 +59,8 @@ pub(crate) struct Breaker {
 #[derive(Debug, Default)]
 struct State {
     failed: u32,
+    /// What has failed since the last success; not more than it takes to open.
+    about: HashSet<Scope>,
     /// When the next request may go through, while the breaker is open.
     probe_at: Option<Instant>,
 }
@@ -50,9 +88,9 @@ impl Breaker {
     }
 
     /// What came of a request that was let through. Refusals are answers.
-    pub(crate) fn note(&self, error: Option<&StoreError>) {
+    pub(crate) fn note(&self, scope: Scope, error: Option<&StoreError>) {
         match error {
-            Some(StoreError::Unavailable(_)) => self.failed(Instant::now()),
+            Some(StoreError::Unavailable(_)) => self.failed(scope, Instant::now()),
             _ => self.succeeded(),
         }
     }
@@ -63,8 +101,12 @@ impl Breaker {
     }
 
     /// It did not.
-    fn failed(&self, now: Instant) {
+    fn failed(&self, scope: Scope, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = state.probe_at.is_some();
+        if !open && scope != Scope::Alone && !state.about.insert(scope) {
+            return;
+        }
         state.failed = state.failed.saturating_add(1);
         if state.failed >= self.failures {
             if state.probe_at.is_none() {
@@ -87,13 +129,13 @@ mod tests {
         let start = Instant::now();
         let pause = Duration::from_secs(1);
         let breaker = Breaker::new(2, pause);
-        breaker.failed(start);
+        breaker.failed(Scope::Alone, start);
         assert!(breaker.admits(start));
-        breaker.failed(start);
+        breaker.failed(Scope::Alone, start);
         assert!(!breaker.admits(start));
         assert!(breaker.admits(start + pause), "a probe");
         assert!(!breaker.admits(start + pause), "one probe at a time");
-        breaker.failed(start + pause);
+        breaker.failed(Scope::Alone, start + pause);
         assert!(!breaker.admits(start + pause));
         assert!(breaker.admits(start + 2 * pause));
         breaker.succeeded();
@@ -101,11 +143,30 @@ mod tests {
     }
 
     #[test]
+    fn one_thing_that_is_stuck_opens_nothing() {
+        let now = Instant::now();
+        let breaker = Breaker::new(2, Duration::from_secs(1));
+        for _ in 0..10 {
+            breaker.failed(ConversationId(1).into(), now);
+        }
+        assert!(breaker.admits(now));
+        breaker.failed(ConversationId(2).into(), now);
+        assert!(!breaker.admits(now), "two are not stuck: the store is away");
+        let probe = now + Duration::from_secs(1);
+        assert!(breaker.admits(probe));
+        breaker.failed(ConversationId(2).into(), probe);
+        assert!(
+            !breaker.admits(probe),
+            "a probe that fails keeps it open, whatever it is about"
+        );
+    }
+
+    #[test]
     fn only_failures_in_a_row_count() {
         let now = Instant::now();
         let breaker = Breaker::new(2, Duration::from_secs(1));
         for _ in 0..10 {
-            breaker.failed(now);
+            breaker.failed(Scope::Alone, now);
             breaker.succeeded();
         }
         assert!(breaker.admits(now));

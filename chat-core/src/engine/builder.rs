@@ -13,6 +13,7 @@ use super::config::EngineConfig;
 use super::core::Core;
 use super::cursors::{self, CursorQueue};
 use super::directory::Directory;
+use super::doubts::{self, Doubts};
 use super::limits::UserLimits;
 use super::observer::{self, Observer};
 use super::presence::{self, PresenceQueue};
@@ -212,7 +213,8 @@ impl EngineBuilder {
             limits: UserLimits::new(&config),
             directory: Directory::default(),
             appends: AppendQueue::new(config.queued_bytes),
-            cursors: CursorQueue::new(config.cursor_batch, config.cursor_queue),
+            doubts: Doubts::default(),
+            cursors: CursorQueue::new(config.cursor_batch, config.cursor_queue, config.cursor_queue_per_user),
             presences: PresenceQueue::new(self.node),
             observer,
             places: Arc::new(Semaphore::new(config.commands_at_once)),
@@ -245,6 +247,7 @@ impl EngineBuilder {
         };
         let handle = Handle::new(Arc::clone(&core), registration);
         spawn(&core, appender::run(Arc::clone(&core)));
+        spawn(&core, doubts::run(Arc::clone(&core)));
         spawn(&core, cursors::run(Arc::clone(&core)));
         spawn(&core, presence::run(Arc::clone(&core)));
         if let (Some(hooks), Some(observations)) = (self.hooks, observations) {

@@ -1,6 +1,7 @@
 //! What commands do around their units of work: limits before, deliveries and closed sessions after.
 
-use super::account::{ChangePassword, Logout, PasswordRecord};
+use super::account::{ChangePassword, Logout, PasswordRecord, RevokeDevice};
+use super::breaker::Scope;
 use super::contact::SetBlocked;
 use super::core::Core;
 use super::error::{CommandError, Refusal};
@@ -10,8 +11,8 @@ use super::policy::{self, GroupAct, Place};
 use crate::auth::Password;
 use crate::codec::body;
 use crate::model::{
-    Caller, CloseCode, ConversationId, ConversationKind, ConversationRef, Event, EventBody, EventKind, GroupProfile,
-    Outcome, Page, PageFrom, Push, ReplyCode, Secret, UserId, UserRef,
+    Caller, CloseCode, ConversationId, ConversationKind, ConversationRef, DeviceId, Event, EventBody, EventKind,
+    GroupProfile, Outcome, Page, PageFrom, Push, ReplyCode, Secret, UserId, UserRef,
 };
 use crate::router::Which;
 use crate::store::Operation;
@@ -30,11 +31,11 @@ pub(super) fn fingerprint_of(profile: &GroupProfile) -> u64 {
 
 impl Core {
     /// Runs a unit of work that yields nothing but events.
-    pub(super) async fn act<O>(&self, operation: O) -> Result<Outcome, CommandError>
+    pub(super) async fn act<O>(&self, about: impl Into<Scope>, operation: O) -> Result<Outcome, CommandError>
     where
         O: Operation<Output = Vec<Event>, Refusal = Refusal> + Clone,
     {
-        let events = self.run(operation).await?;
+        let events = self.run(about, operation).await?;
         self.publish(events);
         Ok(Outcome::Done)
     }
@@ -54,9 +55,8 @@ impl Core {
     }
 
     pub(super) async fn logout(&self, caller: Caller) -> Result<Outcome, CommandError> {
-        self.run(Logout { caller }).await?;
-        self.router
-            .close_sessions(caller.user, Which::Device(caller.device), CloseCode::LoggedOut);
+        let done = self.run(caller, Logout { caller }).await;
+        self.end_sessions(caller.user, Which::Device(caller.device), CloseCode::LoggedOut, done)?;
         Ok(Outcome::Done)
     }
 
@@ -75,17 +75,24 @@ impl Core {
         let new = Password::new(new)?;
         let account = self.account(&UserRef::Id(caller.user)).await?;
         let Some(compared) = passwords.confirm(&account, caller.device, old).await? else {
+            // This is also what the retry of a change that was committed is told.
+            self.doubts.look_once(self, caller.user, CloseCode::Revoked);
             return Err(CommandError::bad_credentials());
         };
         let new = passwords.hash(new).await?;
-        self.run(ChangePassword {
+        let change = ChangePassword {
             caller,
             compared: PasswordRecord(compared),
             new: PasswordRecord(new),
-        })
-        .await?;
-        self.router
-            .close_sessions(caller.user, Which::AllBut(caller.device), CloseCode::Revoked);
+        };
+        let done = self.run(caller, change).await;
+        self.end_sessions(caller.user, Which::AllBut(caller.device), CloseCode::Revoked, done)?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn revoke_device(&self, caller: Caller, device: DeviceId) -> Result<Outcome, CommandError> {
+        let done = self.run(caller, RevokeDevice { caller, device }).await;
+        self.end_sessions(caller.user, Which::Device(device), CloseCode::Revoked, done)?;
         Ok(Outcome::Done)
     }
 
@@ -97,13 +104,13 @@ impl Core {
     ) -> Result<Outcome, CommandError> {
         let peer = self.user_id(user).await?;
         let now = self.now();
-        self.act(SetBlocked {
+        let change = SetBlocked {
             caller,
             peer,
             blocked,
             now,
-        })
-        .await
+        };
+        self.act(caller, change).await
     }
 
     /// After a request or an answer: if the two have become friends, each learns whether the other is there.
@@ -135,7 +142,7 @@ impl Core {
             limits: self.group_limits(),
             now: self.now(),
         };
-        let created = self.run_idempotent(create, self.deadline()).await;
+        let created = self.run_idempotent(caller, create, self.deadline(), &mut false).await;
         if created.as_ref().map_or(true, |(_, events)| events.is_empty()) {
             self.limits.groups_created.take_back(caller.user);
         }

@@ -102,10 +102,13 @@ pub struct EngineConfig {
     /// Longest time that an acknowledgement or read mark waits to be written with others. Default 200 ms; a crash in between
     /// only repeats deliveries.
     pub cursor_interval: Duration,
-    /// Marks after which they are written at once. Default 512.
+    /// Marks after which they are written at once, and the most that are written in one transaction. Default 512.
     pub cursor_batch: usize,
-    /// Marks that wait while the store is away; beyond that the oldest conversations' marks are dropped. Default 65 536.
+    /// Marks that wait while the store is away, about 200 bytes each; one more is dropped, and made up for by the next of its
+    /// conversation. Default 65 536.
     pub cursor_queue: usize,
+    /// Marks of one user that wait, likewise. Default 4 096: a device that comes back acknowledges in every conversation.
+    pub cursor_queue_per_user: usize,
     /// Members up to which a group is told who has got and read what. Default 200: receipts grow with the square.
     pub receipt_members: u32,
     /// Members up to which a group is told who is writing. Default 200.
@@ -146,6 +149,7 @@ impl Default for EngineConfig {
             cursor_interval: Duration::from_millis(200),
             cursor_batch: 512,
             cursor_queue: 65_536,
+            cursor_queue_per_user: 4096,
             receipt_members: 200,
             typing_members: 200,
         }
@@ -183,6 +187,7 @@ impl EngineConfig {
                 "cursor_queue",
                 "at least cursor_batch",
             ),
+            (self.cursor_queue_per_user == 0, "cursor_queue_per_user", "at least 1"),
             (self.page_events == 0, "page_events", "at least 1"),
             (self.page_bytes == 0, "page_bytes", "at least 1"),
             (self.list_rows == 0, "list_rows", "at least 1"),

@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::appender::AppendQueue;
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Scope};
 use super::config::EngineConfig;
 use super::cursors::CursorQueue;
 use super::directory::Directory;
+use super::doubts::Doubts;
 use super::error::{CommandError, Refusal};
 use super::limits::UserLimits;
 use super::observer::Observer;
@@ -24,7 +25,7 @@ use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::cluster::Presence;
 use crate::hooks::Hooks;
-use crate::model::{Event, StoreEpoch, Timestamp};
+use crate::model::{Event, ReplyCode, StoreEpoch, Timestamp};
 use crate::router::Router;
 use crate::store::{Operation, Store, StoreError, StoreExt};
 
@@ -47,6 +48,7 @@ pub(super) struct Core {
     pub(super) limits: UserLimits,
     pub(super) directory: Directory,
     pub(super) appends: AppendQueue,
+    pub(super) doubts: Doubts,
     pub(super) cursors: CursorQueue,
     pub(super) presences: PresenceQueue,
     pub(super) observer: Observer,
@@ -77,13 +79,14 @@ impl Core {
     }
 
     /// Runs a unit of work once. What it wrote is durable when this returns.
-    pub(super) async fn run<O>(&self, operation: O) -> Result<O::Output, CommandError>
+    pub(super) async fn run<O>(&self, about: impl Into<Scope>, operation: O) -> Result<O::Output, CommandError>
     where
         O: Operation<Refusal = Refusal> + Clone,
     {
+        let about = about.into();
         let deadline = self.deadline();
         for _ in 0..MOVES {
-            match self.attempt(operation.clone(), deadline).await {
+            match self.attempt(about, operation.clone(), deadline).await {
                 Err(Refusal::Moved) => {}
                 Err(refusal) => return Err(explain(refusal)),
                 Ok(output) => return Ok(output),
@@ -93,33 +96,42 @@ impl Core {
     }
 
     /// Runs a unit of work that finds what an earlier run of it wrote: again, until the deadline, if it cannot be known whether it
-    /// was committed.
-    pub(super) async fn run_idempotent<O>(&self, operation: O, deadline: Instant) -> Result<O::Output, CommandError>
+    /// was committed. `doubt` says whether this was so of any run, also of earlier calls: then no failure says that nothing was
+    /// done.
+    pub(super) async fn run_idempotent<O>(
+        &self,
+        about: impl Into<Scope>,
+        operation: O,
+        deadline: Instant,
+        doubt: &mut bool,
+    ) -> Result<O::Output, CommandError>
     where
         O: Operation<Refusal = Refusal> + Clone,
     {
+        let about = about.into();
         let mut broken = 0;
         let mut wait = RETRY;
         loop {
-            let refusal = match self.attempt(operation.clone(), deadline).await {
+            let refusal = match self.attempt(about, operation.clone(), deadline).await {
                 Ok(output) => return Ok(output),
                 Err(refusal) => refusal,
             };
             match &refusal {
-                Refusal::Store(StoreError::Unavailable(_) | StoreError::Overloaded) => {}
+                Refusal::Store(StoreError::Unavailable(_)) => *doubt = true,
+                Refusal::Store(StoreError::Overloaded) => {}
                 // Two nodes that use one key at the same time: the second run sees what the first could not.
                 Refusal::Store(StoreError::Corrupt(_)) if broken < 2 => broken += 1,
-                _ => return Err(explain(refusal)),
+                _ => return Err(explain_in_doubt(refusal, *doubt)),
             }
             if Instant::now() + wait >= deadline {
-                return Err(explain(refusal));
+                return Err(explain_in_doubt(refusal, *doubt));
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(1));
         }
     }
 
-    async fn attempt<O>(&self, operation: O, deadline: Instant) -> Result<O::Output, Refusal>
+    async fn attempt<O>(&self, about: Scope, operation: O, deadline: Instant) -> Result<O::Output, Refusal>
     where
         O: Operation<Refusal = Refusal>,
     {
@@ -132,9 +144,9 @@ impl Core {
             Refusal::Store(error) => Some(error),
             _ => None,
         });
-        self.writes.note(error);
+        self.writes.note(about, error);
         if error.is_none() {
-            self.reads.note(None); // whoever writes can be read
+            self.reads.note(about, None); // whoever writes can be read
         }
         answer
     }
@@ -146,7 +158,7 @@ impl Core {
         }
         let answer = timeout_at(self.deadline().into(), read).await;
         let answer = answer.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time")));
-        self.reads.note(answer.as_ref().err());
+        self.reads.note(Scope::Alone, answer.as_ref().err());
         answer.map_err(|error| explain(error.into()))
     }
 
@@ -200,6 +212,15 @@ pub(super) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no text")
+}
+
+/// The words for a refusal of something that an earlier run may have done.
+fn explain_in_doubt(refusal: Refusal, doubt: bool) -> CommandError {
+    match explain(refusal) {
+        // The unit looks for what it wrote before it decides: its decisions hold.
+        error if doubt && matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain) => CommandError::try_again(),
+        error => error,
+    }
 }
 
 /// The words for a refusal; defects are logged here, where they become an answer.

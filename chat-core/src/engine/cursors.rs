@@ -4,16 +4,28 @@
 //! `EngineConfig::cursor_interval`, is merged with later ones of the same conversation, and is kept while the store is away.
 //! What was written is then told: to the others as a receipt, to the user's own other devices as a read mark.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use futures_util::StreamExt;
+use futures_util::stream;
 use tokio::sync::Notify;
+use tokio::time::timeout_at;
 
+use super::breaker::Scope;
 use super::contact::Standing;
 use super::core::Core;
 use super::policy::{self, DirectAct};
 use crate::model::{Caller, ConversationId, ConversationKind, DeviceId, DirectPolicy, Push, Seq, UserId};
 use crate::store::{Head, StoreError};
+
+/// Marks of one user that wait, in conversations that their session is not known to be in: old ones that are over, or none at
+/// all.
+const STRANGE: usize = 64;
+/// Places that are read at the same time after marks were written.
+const HEADS_AT_ONCE: usize = 16;
 
 /// Marks that wait to be written.
 #[derive(Debug, Default)]
@@ -22,89 +34,138 @@ pub(super) struct CursorQueue {
     some: Notify,
     full: Notify,
     batch: usize,
-    limit: usize,
+    limits: Limits,
+}
+
+/// How many marks may wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    all: usize,
+    of_user: usize,
+}
+
+/// What is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// A device has everything.
+    Cursor(UserId, DeviceId, ConversationId),
+    /// A user has read everything.
+    Read(UserId, ConversationId),
+}
+
+impl Place {
+    fn user(self) -> UserId {
+        match self {
+            Self::Cursor(user, ..) | Self::Read(user, _) => user,
+        }
+    }
+}
+
+/// Up to where, and who said so.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    seq: Seq,
+    caller: Caller,
+    strange: bool,
 }
 
 #[derive(Debug, Default)]
 struct Marks {
-    cursors: HashMap<(UserId, DeviceId, ConversationId), Seq>,
-    reads: HashMap<(UserId, ConversationId), (Seq, Caller)>,
+    waiting: HashMap<Place, Mark>,
+    /// The same places, oldest first.
+    order: VecDeque<Place>,
+    /// All of a user's, and the strange ones of them.
+    of_users: HashMap<UserId, (usize, usize)>,
 }
 
 impl Marks {
-    fn len(&self) -> usize {
-        self.cursors.len() + self.reads.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn advance(&mut self, key: (UserId, DeviceId, ConversationId), seq: Seq) {
-        let mark = self.cursors.entry(key).or_insert(seq);
-        *mark = seq.max(*mark);
-    }
-
-    fn read(&mut self, key: (UserId, ConversationId), seq: Seq, caller: Caller) {
-        let mark = self.reads.entry(key).or_insert((seq, caller));
-        if seq > mark.0 {
-            *mark = (seq, caller);
+    /// `false`: there is no room.
+    fn add(&mut self, place: Place, mark: Mark, limits: Limits) -> bool {
+        let len = self.waiting.len();
+        let entry = match self.waiting.entry(place) {
+            Entry::Occupied(mut entry) => {
+                if mark.seq > entry.get().seq {
+                    let strange = entry.get().strange;
+                    entry.insert(Mark { strange, ..mark });
+                }
+                return true;
+            }
+            Entry::Vacant(entry) => entry,
+        };
+        let (all, strange) = self.of_users.entry(place.user()).or_default();
+        if len >= limits.all || *all >= limits.of_user || (mark.strange && *strange >= STRANGE) {
+            if *all == 0 {
+                self.of_users.remove(&place.user());
+            }
+            return false;
         }
+        *all += 1;
+        *strange += usize::from(mark.strange);
+        entry.insert(mark);
+        self.order.push_back(place);
+        true
+    }
+
+    fn take(&mut self, most: usize) -> Vec<(Place, Mark)> {
+        let places: Vec<Place> = self.order.drain(..most.min(self.order.len())).collect();
+        let mut taken = Vec::with_capacity(places.len());
+        for place in places {
+            let Some(mark) = self.waiting.remove(&place) else {
+                continue;
+            };
+            if let Entry::Occupied(mut entry) = self.of_users.entry(place.user()) {
+                let (all, strange) = entry.get_mut();
+                *all = all.saturating_sub(1);
+                *strange = strange.saturating_sub(usize::from(mark.strange));
+                if *all == 0 {
+                    entry.remove();
+                }
+            }
+            taken.push((place, mark));
+        }
+        taken
     }
 }
 
 impl CursorQueue {
-    pub(super) fn new(batch: usize, limit: usize) -> Self {
+    pub(super) fn new(batch: usize, all: usize, of_user: usize) -> Self {
         Self {
             batch,
-            limit,
+            limits: Limits { all, of_user },
             ..Self::default()
         }
     }
 
-    /// The device has everything up to there.
-    pub(super) fn acknowledge(&self, caller: Caller, conversation: ConversationId, seq: Seq) {
-        self.add(|marks| marks.advance((caller.user, caller.device, conversation), seq));
-    }
-
-    /// The user has read everything up to there.
-    pub(super) fn mark_read(&self, caller: Caller, conversation: ConversationId, seq: Seq) {
-        self.add(|marks| marks.read((caller.user, conversation), seq, caller));
-    }
-
-    fn add(&self, add: impl FnOnce(&mut Marks)) {
+    fn add(&self, place: Place, mark: Mark) {
         let mut marks = self.marks();
         // A full queue means that the store has been away for long. A mark that is dropped is made up for by the next.
-        if marks.len() >= self.limit {
+        if !marks.add(place, mark, self.limits) {
             return;
         }
-        let first = marks.is_empty();
-        add(&mut marks);
-        let full = marks.len() >= self.batch;
+        let waiting = marks.waiting.len();
         drop(marks);
-        if first {
+        if waiting == 1 {
             self.some.notify_one();
         }
-        if full {
+        if waiting >= self.batch {
             self.full.notify_one();
         }
     }
 
-    fn take(&self) -> Marks {
-        std::mem::take(&mut self.marks())
+    fn take(&self, most: usize) -> Vec<(Place, Mark)> {
+        self.marks().take(most)
     }
 
-    fn put_back(&self, taken: Marks) {
+    /// Behind what waits, so that marks that cannot be written keep no others from it.
+    fn put_back(&self, taken: Vec<(Place, Mark)>) {
         let mut marks = self.marks();
-        taken.cursors.into_iter().for_each(|(key, seq)| marks.advance(key, seq));
-        taken
-            .reads
-            .into_iter()
-            .for_each(|(key, (seq, caller))| marks.read(key, seq, caller));
+        for (place, mark) in taken {
+            marks.add(place, mark, self.limits);
+        }
     }
 
-    fn is_empty(&self) -> bool {
-        self.marks().is_empty()
+    fn len(&self) -> usize {
+        self.marks().waiting.len()
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
@@ -112,23 +173,53 @@ impl CursorQueue {
     }
 }
 
+impl Core {
+    /// The device has everything up to there.
+    pub(super) fn acknowledge(&self, caller: Caller, conversation: ConversationId, seq: Seq) {
+        self.mark(
+            Place::Cursor(caller.user, caller.device, conversation),
+            caller,
+            conversation,
+            seq,
+        );
+    }
+
+    /// The user has read everything up to there.
+    pub(super) fn mark_read(&self, caller: Caller, conversation: ConversationId, seq: Seq) {
+        self.mark(Place::Read(caller.user, conversation), caller, conversation, seq);
+    }
+
+    fn mark(&self, place: Place, caller: Caller, conversation: ConversationId, seq: Seq) {
+        // What comes from a session that is over is dropped: its device logged in again, or was revoked.
+        let Some(inside) = self.router.is_in(caller, conversation) else {
+            return;
+        };
+        let strange = !inside;
+        self.cursors.add(place, Mark { seq, caller, strange });
+    }
+}
+
 /// Writes marks until the engine drains; then a last time.
 pub(super) async fn run(core: Arc<Core>) {
+    let mut group = core.config.cursor_batch;
     loop {
         tokio::select! {
             () = core.cursors.some.notified() => {}
             () = core.draining.cancelled() => {
-                flush(&core).await;
+                flush(&core, &mut group).await;
                 return;
             }
         }
-        while !core.cursors.is_empty() {
+        while core.cursors.len() > 0 {
             tokio::select! {
                 () = tokio::time::sleep(core.config.cursor_interval) => {}
                 () = core.cursors.full.notified() => {}
                 () = core.draining.cancelled() => {}
             }
-            flush(&core).await;
+            if !flush(&core, &mut group).await && !core.draining.is_cancelled() {
+                // However much waits: not at once again.
+                tokio::time::sleep(core.config.cursor_interval).await;
+            }
             if core.draining.is_cancelled() {
                 return;
             }
@@ -136,48 +227,73 @@ pub(super) async fn run(core: Arc<Core>) {
     }
 }
 
-async fn flush(core: &Core) {
-    let taken = core.cursors.take();
-    if taken.is_empty() {
-        return;
-    }
-    if core.read(write(core, &taken)).await.is_err() {
-        core.cursors.put_back(taken);
-        return;
-    }
-    // One notice for each user and conversation, however many of their devices moved.
-    let mut moved: HashMap<(UserId, ConversationId), (Option<DeviceId>, Option<Caller>)> = HashMap::new();
-    for (user, device, conversation) in taken.cursors.keys() {
-        moved.entry((*user, *conversation)).or_default().0 = Some(*device);
-    }
-    for ((user, conversation), (_, reader)) in &taken.reads {
-        moved.entry((*user, *conversation)).or_default().1 = Some(*reader);
-    }
-    for ((user, conversation), (device, reader)) in moved {
-        let device = reader.map(|reader| reader.device).or(device);
-        let Some(device) = device else { continue };
-        if let Ok(Some(head)) = core.read(core.store.head(user, device, conversation)).await {
-            tell(core, user, reader, &head).await;
+/// Writes what waits, at most `group` marks in one transaction; `false` if that failed. One of them that cannot be written, since
+/// its row is locked, fails its whole group: the next groups are smaller then, until they are one mark each.
+async fn flush(core: &Core, group: &mut usize) -> bool {
+    // What comes meanwhile has its turn later.
+    let mut left = core.cursors.len();
+    while left > 0 {
+        if !core.writes.admits(Instant::now()) {
+            return false;
         }
+        let taken = core.cursors.take(*group);
+        if taken.is_empty() {
+            return true;
+        }
+        left = left.saturating_sub(taken.len());
+        let written = timeout_at(core.deadline().into(), write(core, &taken)).await;
+        let written = written.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time")));
+        core.writes.note(Scope::Marks, written.as_ref().err());
+        if let Err(error) = written {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(marks = taken.len(), error, "cannot write marks; trying again");
+            core.cursors.put_back(taken);
+            *group = (*group / 4).max(1);
+            return false;
+        }
+        *group = group.saturating_mul(2).min(core.config.cursor_batch);
+        tell_all(core, &taken).await;
     }
+    true
 }
 
-async fn write(core: &Core, marks: &Marks) -> Result<(), StoreError> {
-    if !marks.cursors.is_empty() {
-        let moves: Vec<_> = marks
-            .cursors
-            .iter()
-            .map(|(&(user, device, id), &seq)| (user, device, id, seq))
-            .collect();
-        core.store.advance_cursors(&moves).await?;
+/// One notice for each user and conversation, however many of their devices moved.
+async fn tell_all(core: &Core, written: &[(Place, Mark)]) {
+    let mut moved: HashMap<(UserId, ConversationId), (DeviceId, Option<Caller>)> = HashMap::new();
+    for (place, mark) in written {
+        match *place {
+            Place::Cursor(user, device, conversation) => {
+                moved.entry((user, conversation)).or_insert((device, None));
+            }
+            Place::Read(user, conversation) => {
+                let reader = mark.caller;
+                moved.insert((user, conversation), (reader.device, Some(reader)));
+            }
+        }
     }
-    if !marks.reads.is_empty() {
-        let moves: Vec<_> = marks
-            .reads
-            .iter()
-            .map(|(&(user, id), &(seq, _))| (user, id, seq))
-            .collect();
-        core.store.advance_reads(&moves).await?;
+    stream::iter(moved)
+        .for_each_concurrent(HEADS_AT_ONCE, async |((user, conversation), (device, reader))| {
+            if let Ok(Some(head)) = core.read(core.store.head(user, device, conversation)).await {
+                tell(core, user, reader, &head).await;
+            }
+        })
+        .await;
+}
+
+async fn write(core: &Core, marks: &[(Place, Mark)]) -> Result<(), StoreError> {
+    let mut cursors = Vec::new();
+    let mut reads = Vec::new();
+    for (place, mark) in marks {
+        match *place {
+            Place::Cursor(user, device, conversation) => cursors.push((user, device, conversation, mark.seq)),
+            Place::Read(user, conversation) => reads.push((user, conversation, mark.seq)),
+        }
+    }
+    if !cursors.is_empty() {
+        core.store.advance_cursors(&cursors).await?;
+    }
+    if !reads.is_empty() {
+        core.store.advance_reads(&reads).await?;
     }
     Ok(())
 }

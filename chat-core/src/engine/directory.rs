@@ -157,11 +157,14 @@ impl Core {
         let peer = self.user_id(user).await?;
         self.limits.directs_opened.charge(caller.user)?;
         let opened = self
-            .run(OpenDirect {
+            .run(
                 caller,
-                peer,
-                now: self.now(),
-            })
+                OpenDirect {
+                    caller,
+                    peer,
+                    now: self.now(),
+                },
+            )
             .await;
         let (id, events) = opened.inspect_err(|_| self.limits.directs_opened.take_back(caller.user))?;
         self.publish(events);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::account::{RevokeDevice, UpdateProfile};
+use super::account::UpdateProfile;
 use super::appender::{Job, LaneWork, Work};
 use super::commands::fingerprint_of;
 use super::contact::{AnswerFriend, RemoveFriend, RequestFriend};
@@ -17,10 +17,9 @@ use super::group::{
 };
 use super::message::Prepared;
 use crate::model::{
-    Caller, CloseCode, Command, ConversationKind, ConversationRef, Draft, Event, GroupProfile, JoinPolicy, Outcome,
-    PresenceState, UserId, UserRef,
+    Caller, Command, ConversationKind, ConversationRef, Draft, Event, GroupProfile, JoinPolicy, Outcome, PresenceState,
+    UserId, UserRef,
 };
-use crate::router::Which;
 use crate::store::Operation;
 
 pub(super) type Answer = BoxFuture<'static, Result<Outcome, CommandError>>;
@@ -38,11 +37,11 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
         Command::Send { conversation, draft } => send(core, caller, conversation, draft),
 
         Command::Acknowledge { conversation, seq } => {
-            core.cursors.acknowledge(caller, conversation, seq);
+            core.acknowledge(caller, conversation, seq);
             done()
         }
         Command::MarkRead { conversation, seq } => {
-            core.cursors.mark_read(caller, conversation, seq);
+            core.mark_read(caller, conversation, seq);
             done()
         }
         Command::SetStatus(state) => set_status(core, caller, state),
@@ -79,13 +78,7 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
         Command::ChangePassword { old, new } => {
             core.begin(async move { shared.change_password(caller, old, new).await })
         }
-        Command::RevokeDevice(device) => core.begin(async move {
-            shared.run(RevokeDevice { caller, device }).await?;
-            shared
-                .router
-                .close_sessions(caller.user, Which::Device(device), CloseCode::Revoked);
-            Ok(Outcome::Done)
-        }),
+        Command::RevokeDevice(device) => core.begin(async move { shared.revoke_device(caller, device).await }),
         Command::UpdateProfile {
             display_name,
             direct_policy,
@@ -95,7 +88,7 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
                 display_name,
                 direct_policy,
             };
-            Ok(Outcome::User(shared.run(change).await?))
+            Ok(Outcome::User(shared.run(caller, change).await?))
         }),
 
         Command::RequestFriend { user, note } => core.begin(async move {
@@ -110,7 +103,7 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
                 open_per_day: shared.config.friend_requests.count,
                 now: shared.now(),
             };
-            let asked = shared.run(request).await;
+            let asked = shared.run(caller, request).await;
             if charged && !matches!(&asked, Ok((_, true))) {
                 shared.limits.friend_requests.take_back(caller.user);
             }
@@ -125,13 +118,13 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
                 accept,
                 now,
             };
-            let events = shared.run(answer).await?;
+            let events = shared.run(caller, answer).await?;
             shared.befriended(caller.user, peer, events)
         }),
         Command::RemoveFriend(user) => core.begin(async move {
             let peer = shared.user_id(&user).await?;
             let now = shared.now();
-            shared.act(RemoveFriend { caller, peer, now }).await
+            shared.act(caller, RemoveFriend { caller, peer, now }).await
         }),
         Command::Block(user) => core.begin(async move { shared.set_blocked(caller, &user, true).await }),
         Command::Unblock(user) => core.begin(async move { shared.set_blocked(caller, &user, false).await }),
@@ -171,7 +164,7 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
                 by_approval,
                 limits,
             };
-            let (joined, events) = core.run(join).await?;
+            let (joined, events) = core.run(act.group, join).await?;
             core.publish(events);
             match joined {
                 Joined::Member => core.conversation_outcome(act).await,
@@ -190,18 +183,18 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
             let user = core.user_id(&user).await?;
             core.limits.invitations.charge(caller.user)?;
             let limits = core.group_limits();
-            let invited = core.act(InviteMember { act, user, limits }).await;
+            let invited = core.act(act.group, InviteMember { act, user, limits }).await;
             invited.inspect_err(|_| core.limits.invitations.take_back(caller.user))
         }),
         Command::DeclineInvitation(group) => in_lane(core, caller, group, move |core, act| async move {
             let inviter = core.inviter(caller, act.group).await?;
-            core.act(DeclineInvitation { act, inviter }).await
+            core.act(act.group, DeclineInvitation { act, inviter }).await
         }),
         Command::LeaveGroup(group) => in_lane(core, caller, group, |core, act| async move {
-            core.act(LeaveGroup { act }).await
+            core.act(act.group, LeaveGroup { act }).await
         }),
         Command::DeleteGroup(group) => in_lane(core, caller, group, |core, act| async move {
-            core.act(DeleteGroup { act }).await
+            core.act(act.group, DeleteGroup { act }).await
         }),
         Command::KickMember { group, user, ban } => on_member(core, caller, group, user, move |_, act, user| {
             KickMember { act, user, ban }
@@ -242,7 +235,7 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
                 unlisted,
             };
             in_lane(core, caller, group, |core, act| async move {
-                core.act(UpdateGroup { act, changes }).await
+                core.act(act.group, UpdateGroup { act, changes }).await
             })
         }
     }
@@ -325,7 +318,7 @@ where
     in_lane(core, caller, group, move |core, act| async move {
         let user = core.user_id(&user).await?;
         let operation = operation(&core, act, user);
-        core.act(operation).await
+        core.act(act.group, operation).await
     })
 }
 

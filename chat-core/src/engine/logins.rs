@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::account::{Admit, Admitted, CreateAccount, PasswordRecord, Tokens, Way, first_epoch, session_expired};
+use super::breaker::Scope;
 use super::config::SessionPolicy;
 use super::core::Core;
 use super::error::{CommandError, name_taken};
@@ -31,13 +32,16 @@ impl Core {
         }
         let hash = passwords.begin_registration(source, password).await?;
         let made = self
-            .run(CreateAccount {
-                name: wish.name,
-                display_name: wish.display_name,
-                password_hash: Some(PasswordRecord(hash)),
-                or_find: false,
-                now: self.now(),
-            })
+            .run(
+                Scope::Alone,
+                CreateAccount {
+                    name: wish.name,
+                    display_name: wish.display_name,
+                    password_hash: Some(PasswordRecord(hash)),
+                    or_find: false,
+                    now: self.now(),
+                },
+            )
             .await;
         let (user, _) = made.inspect_err(|_| passwords.take_back_registration(source))?;
         tracing::info!(user = user.id.0, "registered");
@@ -60,7 +64,7 @@ impl Core {
                     or_find: true,
                     now: self.now(),
                 };
-                let (user, is_new) = self.run(provision).await?;
+                let (user, is_new) = self.run(Scope::Alone, provision).await?;
                 if is_new {
                     self.observer.registered(user.id);
                 }
@@ -129,18 +133,19 @@ impl Core {
         } else {
             HashSet::new()
         };
-        let admitted = self
-            .run(Admit {
-                user,
-                device,
-                way,
-                policy: self.config.sessions,
-                device_rows: self.config.device_rows,
-                first_epoch: first_epoch(),
-                live_elsewhere: live.iter().any(|other| *other != device),
-                now: self.now(),
-            })
-            .await?;
+        let admit = Admit {
+            user,
+            device,
+            way,
+            policy: self.config.sessions,
+            device_rows: self.config.device_rows,
+            first_epoch: first_epoch(),
+            live_elsewhere: live.iter().any(|other| *other != device),
+            now: self.now(),
+        };
+        let admitted = self.run(user, admit).await;
+        // If it was committed, it ended others.
+        let admitted = admitted.inspect_err(|error| self.doubt(user, CloseCode::Replaced, error))?;
         let epoch = admitted.caller.epoch;
         self.router
             .close_sessions(user, Which::OlderThan(device, epoch), CloseCode::Replaced);

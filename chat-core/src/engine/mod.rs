@@ -20,6 +20,7 @@ mod cursors;
 mod deciding;
 mod directory;
 mod dispatch;
+mod doubts;
 mod error;
 mod fence;
 mod group;

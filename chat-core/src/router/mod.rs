@@ -278,6 +278,13 @@ impl Router {
         self.shared.ring_logins(user, code);
     }
 
+    /// Compares a user's sessions, here and elsewhere, with the store, and ends those that it says are over: for changes of which
+    /// it is not known whether they were committed.
+    pub fn check_sessions(&self, user: UserId, code: CloseCode) {
+        self.shared.logins.add((user, code));
+        self.shared.ring_logins(user, code);
+    }
+
     /// Sessions of a user on this node, and their states.
     #[must_use]
     pub fn local_sessions(&self, user: UserId) -> Vec<(Caller, PresenceState)> {
@@ -286,6 +293,14 @@ impl Router {
             .iter()
             .map(|session| (session.caller, session.presence()))
             .collect()
+    }
+
+    /// Whether a session of this node gets what happens in a conversation; `None` if there is no such session.
+    #[must_use]
+    pub fn is_in(&self, caller: Caller, conversation: ConversationId) -> Option<bool> {
+        let sessions = self.shared.registry.of_user(caller.user);
+        let session = sessions.iter().find(|session| session.caller == caller)?;
+        Some(session.is_in(conversation))
     }
 
     /// Whether this session of this node is online or idle.

@@ -180,16 +180,22 @@ async fn compare(shared: &Shared) {
     }
 }
 
-/// Compares everything followed here with the store when that is asked for, and from time to time in any case.
+/// Compares everything followed here with the store when that is asked for, and from time to time in any case: also without other
+/// nodes, since a commit whose answer was lost rang nobody.
 async fn sweep(shared: &Shared) {
-    let Some(link) = &shared.link else { return };
     let mut last = Instant::now();
     for number in 1_u32.. {
         let next = last + jittered(shared.config.sweep_interval);
+        let asked = async {
+            match &shared.link {
+                Some(link) => link.heard.sweep_asked().await,
+                None => std::future::pending().await,
+            }
+        };
         let lost = tokio::select! {
             // What is known to be lost comes before what may be.
             biased;
-            () = link.heard.sweep_asked() => true,
+            () = asked => true,
             () = sleep_until(next) => false,
         };
         if lost && number > 1 {

@@ -56,6 +56,13 @@ impl SessionHandle {
         conversations.is_none_or(|conversations| conversations.contains(&conversation))
     }
 
+    /// Whether it is listed there.
+    pub(super) fn is_in(&self, conversation: ConversationId) -> bool {
+        let state = self.state();
+        let conversations = state.conversations.as_ref();
+        conversations.is_some_and(|conversations| conversations.contains(&conversation))
+    }
+
     /// Ends it; yields where it was listed.
     pub(super) fn end(&self) -> HashSet<ConversationId> {
         self.state().conversations.take().unwrap_or_default()

@@ -239,10 +239,9 @@ async fn append(
     waiting: Vec<(Reply, Charge)>,
     deadline: Instant,
 ) -> Result<(), CommandError> {
-    match core
-        .run_idempotent(unit(core, target, Arc::clone(&drafts)), deadline)
-        .await
-    {
+    let mut doubt = false;
+    let all = unit(core, target, Arc::clone(&drafts));
+    match core.run_idempotent(target.id, all, deadline, &mut doubt).await {
         Ok(batch) => {
             core.publish(batch.events);
             for ((reply, charge), result) in waiting.into_iter().zip(batch.results) {
@@ -255,7 +254,8 @@ async fn append(
             // One of them breaks the unit. The others shall not suffer for it.
             for (draft, (reply, charge)) in drafts.iter().zip(waiting) {
                 let alone: Arc<[Prepared]> = Arc::from([draft.clone()]);
-                let result = match core.run_idempotent(unit(core, target, alone), deadline).await {
+                let alone = unit(core, target, alone);
+                let result = match core.run_idempotent(target.id, alone, deadline, &mut doubt).await {
                     Ok(mut batch) => {
                         core.publish(batch.events);
                         batch.results.pop().unwrap_or_else(|| Err(CommandError::internal()))

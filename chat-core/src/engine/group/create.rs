@@ -38,15 +38,17 @@ impl Operation for CreateGroup {
     async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Refusal> {
         let user = self.caller.user;
         lock_user(tx, user).await?;
-        fence(tx, self.caller).await?;
         let key = (user, self.wish.client_message_id);
-        if let Some(sent) = tx.find_sent(&[key]).await?.pop() {
-            let same = sent.event.kind == EventKind::GroupCreated && sent.event.fingerprint == self.wish.fingerprint;
-            return if same {
-                Ok((sent.event.conversation, Vec::new()))
-            } else {
-                Err(super::super::message::conflict().into())
-            };
+        let sent = tx.find_sent(&[key]).await?.pop().map(|sent| sent.event);
+        let is_mine =
+            |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == self.wish.fingerprint;
+        if let Some(made) = sent.as_ref().filter(|event| is_mine(event)) {
+            // Also if the session is over by now: it exists.
+            return Ok((made.conversation, Vec::new()));
+        }
+        fence(tx, self.caller).await?;
+        if sent.is_some() {
+            return Err(super::super::message::conflict().into());
         }
         if tx.group_count(user).await? >= self.limits.groups_per_user {
             return Err(CommandError::limit("you are in too many groups").into());

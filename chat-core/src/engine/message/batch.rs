@@ -74,7 +74,9 @@ impl Operation for Appends {
         let mut reads: HashMap<UserId, Seq> = HashMap::new();
         for draft in self.drafts.iter() {
             let key = (draft.caller.user, draft.client_message_id);
-            if !live.contains(&draft.caller) {
+            // What is stored is stored, also if its session is over by now: nothing else may be said of it.
+            let before = sent.get(&key).filter(|event| self.is_of(draft, event));
+            if before.is_none() && !live.contains(&draft.caller) {
                 results.push(Err(CommandError::fenced()));
                 continue;
             }
@@ -169,12 +171,16 @@ impl Appends {
 
     /// Answers a draft whose key was used.
     fn again(&self, draft: &Prepared, event: &Event) -> Result<Appended, CommandError> {
-        let same = event.conversation == self.conversation && event.fingerprint == draft.fingerprint;
-        if same {
+        if self.is_of(draft, event) {
             Ok(appended(event, true))
         } else {
             Err(conflict())
         }
+    }
+
+    /// Whether the event is what became of this draft.
+    fn is_of(&self, draft: &Prepared, event: &Event) -> bool {
+        event.conversation == self.conversation && event.fingerprint == draft.fingerprint
     }
 
     fn refuse_all(&self, error: &CommandError) -> Batch {

@@ -118,3 +118,29 @@ async fn a_session_opened_too_late_is_refused() {
     assert_eq!(code(opened), ReplyCode::Fenced);
     assert_eq!(engine.router().local_sessions(alice).len(), 1);
 }
+
+/// A retry of what was stored is told so, although the session that sent it is over: it must not be sent again under another id.
+#[tokio::test]
+async fn what_a_session_stored_before_it_was_over_stays_said() {
+    let engine = engine().await;
+    let first = person(&engine, "alice").await;
+    let old = first.caller();
+    let draft = draft("stored");
+    let sent = first.send(direct(&first), draft.clone()).await.unwrap();
+    let wish = group_wish("friends");
+    let made = conversation(first.execute(wish.clone()).await);
+    let newer = engine.session(old.user, old.device).await.unwrap();
+    let conversation_of = direct(&newer);
+    let retry = |draft| Command::Send {
+        conversation: conversation_of.clone(),
+        draft,
+    };
+    match engine.execute(old, retry(draft)).await {
+        Ok(Outcome::Appended(again)) => assert_eq!((again.seq, again.duplicate), (sent.seq, true)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(conversation(engine.execute(old, wish).await).id, made.id);
+    let another = engine.execute(old, retry(super::support::draft("new"))).await;
+    assert_eq!(code(another), ReplyCode::Fenced);
+    assert_eq!(code(engine.execute(old, group_wish("others")).await), ReplyCode::Fenced);
+}

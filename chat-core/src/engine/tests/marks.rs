@@ -1,7 +1,8 @@
 //! Cursors, read marks, receipts, typing.
 
+use super::outages::faulty;
 use super::support::*;
-use crate::engine::LocalSession;
+use crate::engine::{LocalSession, Service};
 use crate::model::*;
 
 fn read(conversation: ConversationId, seq: Seq) -> Command {
@@ -149,4 +150,66 @@ async fn a_block_hides_receipts() {
     while let Some(push) = alice.try_next_push() {
         assert!(!matches!(push, Push::Receipt { .. }));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_for_invented_conversations_push_out_nobody_elses() {
+    let mut config = config();
+    config.cursor_interval = std::time::Duration::from_secs(1);
+    let (engine, _store, alice) = faulty(config).await;
+    let mallory = person(&engine, "mallory").await;
+    let conversation = info(&alice, direct(&alice)).await.id;
+    for n in 0..70_000 {
+        let invented = ConversationId(1 << 40 | n);
+        mallory.execute(acknowledge(invented, Seq(1))).await.unwrap();
+        mallory.execute(read(invented, Seq(1))).await.unwrap();
+    }
+    alice.execute(acknowledge(conversation, Seq(1))).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(1));
+}
+
+/// One of them whose row is locked holds back the others of its transaction, and not for ever.
+#[tokio::test]
+async fn more_marks_than_fit_into_one_transaction_are_all_written() {
+    let mut config = config();
+    config.cursor_batch = 4;
+    config.request_deadline = std::time::Duration::from_millis(50);
+    let (_engine, store, alice) = faulty(config).await;
+    let mut groups = Vec::new();
+    for n in 0..9 {
+        groups.push(group(&alice, &format!("group {n}")).await);
+    }
+    let stuck = groups[2];
+    store.set_marks_stuck(Some(stuck));
+    for group in &groups {
+        alice.execute(acknowledge(*group, Seq(1))).await.unwrap();
+    }
+    let cursor = async |group| info(&alice, ConversationRef::Id(group)).await.cursor;
+    let written = async |group| {
+        while cursor(group).await < Seq(1) {
+            tokio::task::yield_now().await;
+        }
+    };
+    for group in groups.into_iter().filter(|group| *group != stuck) {
+        written(group).await;
+    }
+    assert_eq!(cursor(stuck).await, Seq::ZERO);
+    store.set_marks_stuck(None);
+    written(stuck).await;
+    assert!(store.largest_marks() <= 4, "{}", store.largest_marks());
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_marks_nothing() {
+    let (engine, _store, alice) = faulty(config()).await;
+    let conversation = info(&alice, direct(&alice)).await.id;
+    let old = alice.caller();
+    let newer = engine.session(old.user, old.device).await.unwrap();
+    engine.execute(old, acknowledge(conversation, Seq(1))).await.unwrap();
+    // Written in order: the newer session's mark would come after it.
+    let sent = newer.send_text(direct(&newer), "second").await.unwrap();
+    engine.execute(old, read(conversation, sent.seq)).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(info(&newer, direct(&newer)).await.cursor, Seq::ZERO);
 }

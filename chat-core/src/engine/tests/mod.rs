@@ -4,6 +4,7 @@ mod accounts;
 mod basics;
 mod cluster;
 mod contacts;
+mod doubts;
 mod fencing;
 mod groups;
 mod hooks;

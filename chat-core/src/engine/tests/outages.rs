@@ -11,14 +11,14 @@ use crate::model::*;
 use crate::store::MemoryStore;
 use crate::testkit::store::FaultyStore;
 
-fn quick() -> EngineConfig {
+pub(super) fn quick() -> EngineConfig {
     let mut config = config();
     config.request_deadline = Duration::from_millis(200);
     config.breaker_pause = Duration::from_millis(20);
     config
 }
 
-async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, LocalSession) {
+pub(super) async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, LocalSession) {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
     let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
     let alice = person(&engine, "alice").await;
@@ -187,4 +187,58 @@ async fn logins_fail_closed() {
     store.set_unavailable(true);
     let login = engine.login(Source::Local, login(id(&alice), DeviceId::random())).await;
     assert_eq!(code(login), ReplyCode::TryAgain);
+}
+
+/// "Busy" says that nothing was done: nobody can say that once an attempt got no answer.
+#[tokio::test]
+async fn what_may_be_stored_is_never_said_to_be_not() {
+    let (_engine, store, alice) = faulty(quick()).await;
+    let unclear = draft("stored, and nobody says so");
+    store.fail_after_commit();
+    (0..64).for_each(|_| store.fail_overloaded());
+    let answer = alice.send(direct(&alice), unclear.clone()).await;
+    assert_eq!(code(answer), ReplyCode::TryAgain);
+    store.set_faultless();
+    assert_eq!(insist(&alice, unclear).await.seq, Seq(2));
+    // Where every attempt was refused it can be said.
+    (0..64).for_each(|_| store.fail_overloaded());
+    assert_eq!(code(alice.send_text(direct(&alice), "x").await), ReplyCode::Busy);
+    store.set_faultless();
+    assert_eq!(history(&alice, direct(&alice)).await.last_seq, Seq(2));
+}
+
+/// The store can be read, although it takes no marks: a full disk, a database that became read-only.
+#[tokio::test(start_paused = true)]
+async fn what_can_be_read_is_read_while_marks_cannot_be_written() {
+    let mut config = config();
+    config.cursor_interval = EngineConfig::default().cursor_interval;
+    let (_engine, store, alice) = faulty(config).await;
+    let conversation = info(&alice, direct(&alice)).await.id;
+    store.set_marks_failing(true);
+    let seq = Seq(1);
+    alice.execute(Command::Acknowledge { conversation, seq }).await.unwrap();
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(97)).await;
+        alice.execute(Command::ListContacts).await.unwrap();
+        alice.send_text(direct(&alice), "and written").await.unwrap();
+    }
+    store.set_marks_failing(false);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(info(&alice, direct(&alice)).await.cursor, seq);
+}
+
+/// A conversation whose row somebody has locked is answered after its deadline; the others are served all the time.
+#[tokio::test]
+async fn one_stuck_conversation_keeps_nobody_else_from_the_store() {
+    let mut config = quick();
+    config.request_deadline = Duration::from_millis(30);
+    config.breaker_pause = Duration::from_secs(60);
+    let (engine, store, alice) = faulty(config).await;
+    let bob = person(&engine, "bob").await;
+    for _ in 0..20 {
+        store.fail_hanging();
+        assert_eq!(code(alice.send_text(direct(&alice), "x").await), ReplyCode::TryAgain);
+    }
+    bob.send_text(direct(&bob), "not stuck").await.unwrap();
+    alice.execute(Command::ListContacts).await.unwrap();
 }

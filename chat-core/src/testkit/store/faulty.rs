@@ -28,6 +28,9 @@ pub struct FaultyStore {
 struct Plan {
     unavailable: bool,
     unreadable: Option<ConversationId>,
+    stuck: Option<ConversationId>,
+    marks_fail: bool,
+    largest_marks: usize,
     commits: VecDeque<Fault>,
 }
 
@@ -42,6 +45,8 @@ enum Fault {
     Full,
     /// It does not happen: overloaded.
     Overloaded,
+    /// It does not happen, and there is no answer.
+    Hang,
 }
 
 /// While it lives, calls to the store wait.
@@ -104,6 +109,32 @@ impl FaultyStore {
         self.plan(|plan| plan.unreadable = conversation);
     }
 
+    /// The next commit that has no fault yet is not made and never answered, as that of a unit that waits for a lock.
+    pub fn fail_hanging(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Hang));
+    }
+
+    /// From now on whoever writes cursors or read marks of this conversation waits for ever, or of none.
+    pub fn set_marks_stuck(&self, conversation: Option<ConversationId>) {
+        self.plan(|plan| plan.stuck = conversation);
+    }
+
+    /// From now on cursors and read marks cannot be written, or they can.
+    pub fn set_marks_failing(&self, failing: bool) {
+        self.plan(|plan| plan.marks_fail = failing);
+    }
+
+    /// The most cursors or read marks that were to be written at once.
+    #[must_use]
+    pub fn largest_marks(&self) -> usize {
+        self.plan(|plan| plan.largest_marks)
+    }
+
+    /// Commits go well again: those that were to fail and have not yet will not.
+    pub fn set_faultless(&self) {
+        self.plan(|plan| plan.commits.clear());
+    }
+
     /// Every call waits until the guard is dropped.
     pub fn hold(&self) -> Held {
         self.held.send_replace(true);
@@ -139,6 +170,18 @@ impl FaultyStore {
             false => Ok(inner),
         }
     }
+
+    async fn enter_marks(&self, conversations: Vec<ConversationId>) -> Result<&dyn Store, StoreError> {
+        let inner = self.enter().await?;
+        let (stuck, fail) = self.plan(|plan| {
+            plan.largest_marks = plan.largest_marks.max(conversations.len());
+            (plan.stuck, plan.marks_fail)
+        });
+        if stuck.is_some_and(|stuck| conversations.contains(&stuck)) {
+            std::future::pending::<()>().await;
+        }
+        if fail { Err(injected()) } else { Ok(inner) }
+    }
 }
 
 fn injected() -> StoreError {
@@ -159,7 +202,7 @@ impl Unit for Doomed {
         Err(TxError::Store(match self.fault {
             Fault::Full => StoreError::Full("injected by a test".into()),
             Fault::Overloaded => StoreError::Overloaded,
-            Fault::Before | Fault::After => injected(),
+            Fault::Before | Fault::After | Fault::Hang => injected(),
         }))
     }
 }
@@ -175,6 +218,7 @@ impl Store for FaultyStore {
                 inner.transact(unit).await?;
                 Err(injected())
             }
+            Some(Fault::Hang) => std::future::pending().await,
             Some(fault) => inner.transact(Box::new(Doomed { unit, fault })).await,
         }
     }
@@ -316,10 +360,18 @@ impl MessageStore for FaultyStore {
 #[async_trait]
 impl CursorStore for FaultyStore {
     async fn advance_cursors(&self, moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> Result<(), StoreError> {
-        self.enter().await?.advance_cursors(moves).await
+        let conversations = moves.iter().map(|(_, _, conversation, _)| *conversation);
+        self.enter_marks(conversations.collect())
+            .await?
+            .advance_cursors(moves)
+            .await
     }
 
     async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError> {
-        self.enter().await?.advance_reads(moves).await
+        let conversations = moves.iter().map(|(_, conversation, _)| *conversation);
+        self.enter_marks(conversations.collect())
+            .await?
+            .advance_reads(moves)
+            .await
     }
 }
