@@ -227,9 +227,10 @@ impl Client {
 
     /// As [`send_until`](Self::send_until), under an idempotency key of the caller's: the same one again is the same message. This device does not
     /// recognise such a message as its own ([`Delivery::own`](super::Delivery::own)), unless the key is from [`send`](Self::send) of this device.
+    /// Given again before it has its outcome, a message keeps its first deadline, and every handle hears the one outcome.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send); [`ClientError::Refused`] also if another message waits under this key.
     pub async fn send_draft(
         &self,
         conversation: ConversationRef,
@@ -338,6 +339,13 @@ impl Client {
             }
         }
         Ok(names)
+    }
+
+    /// Names of users as far as they are known here; nobody is asked.
+    #[must_use]
+    pub fn known_names(&self, users: impl IntoIterator<Item = UserId>) -> HashMap<UserId, String> {
+        let known = |user| Some((user, self.inner.shared.name(user)?));
+        users.into_iter().filter_map(known).collect()
     }
 
     /// Reports what was acknowledged, says goodbye, and waits for the end of the task. Messages without an outcome stay in the outbox.

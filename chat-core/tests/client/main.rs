@@ -7,8 +7,10 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::client::{Client, ClientError, ClientEvent, Credentials, MemoryStore, Receive, SendOutcome};
-use chat_core::model::{Command, DraftContent, MessageText, Seq};
+use chat_core::client::{
+    Client, ClientError, ClientEvent, ClientStore as _, Credentials, MemoryStore, Receive, SendOutcome,
+};
+use chat_core::model::{Command, Draft, DraftContent, MessageText, ReplyCode, Seq};
 use chat_core::secure::{ServerIdentity, ServerKeys, Trust};
 
 use support::{PATIENCE, Service, direct, message, seqs};
@@ -96,6 +98,60 @@ async fn a_message_waits_for_a_server() {
     assert_eq!(client.unsettled(), 0);
     let info = client.execute(Command::GetConversation(direct("bob"))).await.unwrap();
     assert!(format!("{info:?}").contains("last_seq: Seq(1)"), "{info:?}");
+}
+
+#[tokio::test]
+async fn a_message_given_twice_is_one_message_and_both_hear_of_it() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let (options, address) = (node.options(&alice), node.address());
+    node.stop().await;
+    let draft = |number| Draft::text(message(number));
+    let (first, other) = (draft(1), draft(1));
+    let again = |number| Draft {
+        client_message_id: first.client_message_id,
+        ..draft(number)
+    };
+    let store = Arc::new(MemoryStore::new());
+    let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
+    let send = |draft| client.send_draft(direct("bob"), draft, None);
+    // One after the other, and at once.
+    let mut handles = vec![send(first.clone()).await.unwrap(), send(again(1)).await.unwrap()];
+    let (one, two) = tokio::join!(
+        send(other.clone()),
+        send(Draft {
+            client_message_id: other.client_message_id,
+            ..draft(1)
+        })
+    );
+    handles.extend([one.unwrap(), two.unwrap()]);
+    // What is another message cannot have the same key.
+    let refused = |result: Result<_, ClientError>| result.unwrap_err().code();
+    assert_eq!(refused(send(again(2)).await), Some(ReplyCode::Conflict));
+    let elsewhere = client.send_draft(direct("alice"), again(1), None).await;
+    assert_eq!(refused(elsewhere), Some(ReplyCode::Conflict));
+    assert_eq!((client.unsettled(), store.load().await.unwrap().outbox.len()), (2, 2));
+    client.close().await;
+    for handle in &mut handles {
+        assert!(matches!(handle.outcome().await, Err(ClientError::Closed)));
+    }
+
+    // Another run goes on with what the first one had.
+    let client = Client::start(options, store).await.unwrap();
+    let mut handles = vec![
+        client.send_draft(direct("bob"), again(1), None).await.unwrap(),
+        client.send_draft(direct("bob"), again(1), None).await.unwrap(),
+    ];
+    let _node = service.node_at(address.port).await;
+    for handle in &mut handles {
+        let outcome = tokio::time::timeout(PATIENCE, handle.outcome()).await.unwrap();
+        assert!(
+            matches!(&outcome, Ok(SendOutcome::Acked(appended)) if appended.seq == Seq(1)),
+            "{outcome:?}"
+        );
+    }
+    tokio::time::timeout(PATIENCE, client.flush()).await.unwrap().unwrap();
 }
 
 #[tokio::test]

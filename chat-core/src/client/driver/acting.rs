@@ -1,5 +1,7 @@
 //! Doing what the machine asks for.
 
+use tokio::sync::oneshot;
+
 use crate::client::{ClientEvent, Status, link::Writer, machine::Action};
 use crate::codec::LoggedIn;
 use crate::model::ClientMessageId;
@@ -42,9 +44,10 @@ impl Driver {
                     outcome,
                 } => {
                     settled.push(id);
-                    let waiting = self.waits.sends.remove(&id);
-                    let told = waiting.is_some_and(|waiting| waiting.send(outcome.clone()).is_ok());
-                    if !told {
+                    let waiting = self.waits.sends.remove(&id).unwrap_or_default();
+                    let tell = |waiting: oneshot::Sender<_>| waiting.send(outcome.clone()).is_ok();
+                    let told = waiting.into_iter().map(tell).filter(|told| *told).count();
+                    if told == 0 {
                         self.machine.note(ClientEvent::Settled {
                             id,
                             conversation,

@@ -2,8 +2,9 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::ClientError;
-use crate::model::{Command, Outcome};
+use crate::client::{ClientError, SendOutcome};
+use crate::codec::Failure;
+use crate::model::{ClientMessageId, Command, Outcome, ReplyCode};
 
 use super::{BATCH, Driver, Input, Queued, now, outgoing};
 
@@ -45,28 +46,79 @@ impl Driver {
         self.machine.execute(now(), self.waits.last_token, command);
     }
 
-    async fn queue(&mut self, mut wanted: Vec<Queued>) {
-        let room = self.options.outbox.saturating_sub(self.machine.unsettled());
-        for Queued { told, .. } in wanted.drain(room.min(wanted.len())..) {
-            let _ = told.send(Err(ClientError::OutboxFull(self.options.outbox))); // nobody waits any more
-        }
-        let entries: Vec<_> = wanted.iter().map(|queued| queued.entry.clone()).collect();
-        match self.store.queue(&entries).await {
+    async fn queue(&mut self, wanted: Vec<Queued>) {
+        let (new, again) = self.sort_out(wanted);
+        let entries: Vec<_> = new.iter().map(|queued| queued.entry.clone()).collect();
+        let stored = match &entries[..] {
+            [] => Ok(()),
+            entries => self.store.queue(entries).await.map_err(ClientError::from),
+        };
+        match stored {
             Ok(()) => {
-                for Queued { entry, told, outcome } in wanted {
-                    self.waits.sends.insert(entry.id, outcome);
+                for Queued { entry, told, outcome } in new {
+                    self.wait_for_outcome(entry.id, told, outcome);
                     self.machine.send(now(), outgoing(entry));
-                    let _ = told.send(Ok(())); // nobody waits any more
+                }
+                for Queued { entry, told, outcome } in again {
+                    self.wait_for_outcome(entry.id, told, outcome);
                 }
                 self.shared.unsettled.send_replace(self.machine.unsettled());
             }
             Err(error) => {
-                let error = ClientError::from(error);
-                for Queued { told, .. } in wanted {
-                    let _ = told.send(Err(error.clone())); // nobody waits any more
+                for Queued { entry, told, outcome } in new.into_iter().chain(again) {
+                    if self.machine.message(&entry.id).is_some() {
+                        self.wait_for_outcome(entry.id, told, outcome); // of before
+                    } else {
+                        let _ = told.send(Err(error.clone())); // nobody waits any more
+                    }
                 }
             }
         }
+    }
+
+    /// What has to be written, and what waits for its outcome already; answers the rest.
+    fn sort_out(&self, wanted: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
+        let (mut new, mut again) = (Vec::<Queued>::new(), Vec::new());
+        for queued in wanted {
+            let entry = &queued.entry;
+            let first = match self.machine.message(&entry.id) {
+                Some(message) => Some((&message.conversation, &message.content)),
+                None => new
+                    .iter()
+                    .map(|queued| &queued.entry)
+                    .find(|first| first.id == entry.id)
+                    .map(|first| (&first.conversation, &first.content)),
+            };
+            let refusal = match first {
+                Some((conversation, content))
+                    if *content == entry.content && self.machine.is_same_place(conversation, &entry.conversation) =>
+                {
+                    again.push(queued);
+                    continue;
+                }
+                Some(_) => {
+                    let text = "another message waits under this client message id";
+                    ClientError::Refused(Failure::new(ReplyCode::Conflict, text))
+                }
+                None if self.machine.unsettled() + new.len() < self.options.outbox => {
+                    new.push(queued);
+                    continue;
+                }
+                None => ClientError::OutboxFull(self.options.outbox),
+            };
+            let _ = queued.told.send(Err(refusal)); // nobody waits any more
+        }
+        (new, again)
+    }
+
+    fn wait_for_outcome(
+        &mut self,
+        id: ClientMessageId,
+        told: oneshot::Sender<Result<(), ClientError>>,
+        outcome: oneshot::Sender<SendOutcome>,
+    ) {
+        self.waits.sends.entry(id).or_default().push(outcome);
+        let _ = told.send(Ok(())); // nobody waits any more
     }
 
     fn close(&mut self) {

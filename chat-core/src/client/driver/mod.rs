@@ -81,7 +81,8 @@ pub(super) struct Driver {
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     commands: HashMap<u64, oneshot::Sender<Result<Outcome, ClientError>>>,
-    sends: HashMap<ClientMessageId, oneshot::Sender<SendOutcome>>,
+    /// More than one if a message was given again under its key.
+    sends: HashMap<ClientMessageId, Vec<oneshot::Sender<SendOutcome>>>,
     last_token: u64,
 }
 

@@ -27,7 +27,7 @@ use std::{
 };
 
 use crate::codec::{Incoming, RequestKind};
-use crate::model::{CloseCode, Command, ConversationId, Push, Seq, UserId};
+use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Push, Seq, UserId};
 
 use super::{ClientError, ClientEvent, SendOutcome};
 use conversations::Conversations;
@@ -152,7 +152,8 @@ impl Machine {
         self.tend(now);
     }
 
-    /// The application, or an earlier run of it, wants a message sent. It is durable in the outbox already.
+    /// The application, or an earlier run of it, wants a message sent. It is durable in the outbox already. A second one under the same key
+    /// changes nothing while the first has no outcome.
     pub fn send(&mut self, now: Instant, message: Outgoing) {
         self.sends.add(message);
         self.tend(now);
@@ -239,6 +240,18 @@ impl Machine {
     /// The driver cannot go on.
     pub fn give_up(&mut self, reason: ClientError) {
         self.end(reason);
+    }
+
+    /// The message with this key that has no outcome yet, if there is one.
+    #[must_use]
+    pub fn message(&self, id: &ClientMessageId) -> Option<&Outgoing> {
+        self.sends.get(id)
+    }
+
+    /// Whether both are the same conversation, as far as that is known here.
+    #[must_use]
+    pub fn is_same_place(&self, one: &ConversationRef, other: &ConversationRef) -> bool {
+        self.sends.place(one) == self.sends.place(other)
     }
 
     /// Messages that have no outcome yet.

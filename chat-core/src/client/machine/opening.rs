@@ -161,6 +161,7 @@ impl Machine {
         if known.is_some_and(|known| known != epoch) {
             self.acks = super::Acks::default();
             self.conversations.clear();
+            self.sends.forget_ids();
             self.actions.push_back(Action::HistoryReset(epoch));
             self.events.put(ClientEvent::HistoryReset(None));
         }

@@ -228,6 +228,9 @@ impl Machine {
     pub(super) fn settle(&mut self, id: &ClientMessageId, outcome: SendOutcome) {
         self.requests.defects.remove(id);
         if let Some(message) = self.sends.settle(id) {
+            if let SendOutcome::Acked(appended) = &outcome {
+                self.sends.learn(&message.conversation, appended.conversation);
+            }
             self.actions.push_back(Action::Settle {
                 id: *id,
                 conversation: message.conversation,
@@ -241,12 +244,13 @@ impl Machine {
         self.settle(id, SendOutcome::Acked(appended));
     }
 
-    /// The connection took every reply with it.
+    /// The connection took every reply with it. Commands that are given again come before those that were not given yet.
     pub(super) fn requests_lost(&mut self) {
+        let mut again = Vec::new();
         for pending in self.requests.take_all() {
             match pending {
                 Pending::Command(token, Some(command)) if !matches!(self.phase, Phase::Ended) => {
-                    self.waiting.push_back((token, command));
+                    again.push((token, command));
                 }
                 Pending::Command(token, _) => {
                     let result = Err(ClientError::Interrupted);
@@ -255,6 +259,9 @@ impl Machine {
                 Pending::Register => self.register_interrupted = true,
                 _ => {} // pages, messages and logging in begin anew
             }
+        }
+        for command in again.into_iter().rev() {
+            self.waiting.push_front(command);
         }
     }
 }

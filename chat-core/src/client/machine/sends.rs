@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{ClientMessageId, Command, ConversationRef, Draft, DraftContent};
+use crate::model::{ClientMessageId, Command, ConversationId, ConversationRef, Draft, DraftContent, GroupName};
 
 /// Messages under way at once, over all conversations.
 const MAX_UNDER_WAY: usize = 64;
@@ -28,12 +28,15 @@ pub struct Outgoing {
 #[derive(Debug)]
 struct Entry {
     message: Outgoing,
+    /// Grows from message to message.
+    number: u64,
     under_way: bool,
 }
 
 /// The messages of one conversation, oldest first.
 #[derive(Debug)]
 struct Lane {
+    /// As [`Sends::place`] has it.
     conversation: ConversationRef,
     entries: VecDeque<Entry>,
     not_before: Option<Instant>,
@@ -43,14 +46,37 @@ struct Lane {
 /// All messages that have no outcome yet.
 #[derive(Debug, Default)]
 pub(super) struct Sends {
+    /// By the number of the message they began with.
     lanes: BTreeMap<u64, Lane>,
     lane_of: HashMap<ConversationRef, u64>,
     place_of: HashMap<ClientMessageId, u64>,
     deadlines: BTreeSet<(Instant, ClientMessageId)>,
-    next_lane: u64,
+    /// What other references stand for, as far as it is known.
+    ids: HashMap<ConversationRef, ConversationId>,
+    last_number: u64,
     under_way: usize,
     /// Messages of one conversation under way at once.
     window: usize,
+}
+
+impl Lane {
+    fn new(conversation: ConversationRef) -> Self {
+        Self {
+            conversation,
+            entries: VecDeque::new(),
+            not_before: None,
+            refusals: 0,
+        }
+    }
+
+    /// Takes over what another lane has, each message in its place.
+    fn join(&mut self, other: Option<Self>) {
+        let Some(other) = other else { return };
+        self.entries.extend(other.entries);
+        self.entries.make_contiguous().sort_by_key(|entry| entry.number);
+        self.not_before = self.not_before.max(other.not_before);
+        self.refusals = self.refusals.max(other.refusals);
+    }
 }
 
 impl Sends {
@@ -63,26 +89,65 @@ impl Sends {
 
     /// Puts a message at the end of its conversation's lane. A second one with the same id changes nothing.
     pub(super) fn add(&mut self, message: Outgoing) {
-        let number = *self.lane_of.entry(message.conversation.clone()).or_insert_with(|| {
-            self.next_lane += 1;
-            self.next_lane
-        });
-        if self.place_of.insert(message.id, number).is_some() {
+        if self.place_of.contains_key(&message.id) {
             return;
         }
-        let lane = self.lanes.entry(number).or_insert_with(|| Lane {
-            conversation: message.conversation.clone(),
-            entries: VecDeque::new(),
-            not_before: None,
-            refusals: 0,
-        });
+        self.last_number += 1;
+        let conversation = self.place(&message.conversation);
+        let lane = *self.lane_of.entry(conversation.clone()).or_insert(self.last_number);
+        self.place_of.insert(message.id, lane);
         if let Some(deadline) = message.deadline {
             self.deadlines.insert((deadline, message.id));
         }
+        let lane = self.lanes.entry(lane).or_insert_with(|| Lane::new(conversation));
         lane.entries.push_back(Entry {
             message,
+            number: self.last_number,
             under_way: false,
         });
+    }
+
+    /// The message with this id that has no outcome yet.
+    pub(super) fn get(&self, id: &ClientMessageId) -> Option<&Outgoing> {
+        let lane = self.lanes.get(self.place_of.get(id)?)?;
+        let entry = lane.entries.iter().find(|entry| entry.message.id == *id)?;
+        Some(&entry.message)
+    }
+
+    /// A conversation by the one reference that its lane goes by: its id, if that is known.
+    pub(super) fn place(&self, conversation: &ConversationRef) -> ConversationRef {
+        let spelled = spelled(conversation);
+        self.ids.get(&spelled).map_or(spelled, |id| ConversationRef::Id(*id))
+    }
+
+    /// `reference` stands for the conversation `id`: what was written to either goes one way, in the order it was written in.
+    pub(super) fn learn(&mut self, reference: &ConversationRef, id: ConversationId) {
+        let reference = spelled(reference);
+        let by_id = ConversationRef::Id(id);
+        if reference == by_id || self.ids.insert(reference.clone(), id) == Some(id) {
+            return;
+        }
+        let Some(mut number) = self.lane_of.remove(&reference) else {
+            return;
+        };
+        let Some(mut lane) = self.lanes.remove(&number) else {
+            return;
+        };
+        lane.conversation = by_id.clone();
+        if let Some(other) = self.lane_of.remove(&by_id) {
+            lane.join(self.lanes.remove(&other));
+            number = number.min(other);
+        }
+        for entry in &lane.entries {
+            self.place_of.insert(entry.message.id, number);
+        }
+        self.lane_of.insert(by_id, number);
+        self.lanes.insert(number, lane);
+    }
+
+    /// Ids mean something else from here on.
+    pub(super) fn forget_ids(&mut self) {
+        self.ids.clear();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -173,4 +238,13 @@ impl Sends {
         let waiting = self.lanes.values().filter_map(|lane| lane.not_before);
         waiting.filter(|at| *at > now).min()
     }
+}
+
+/// Group names that differ in case alone name one group.
+fn spelled(conversation: &ConversationRef) -> ConversationRef {
+    let folded = match conversation {
+        ConversationRef::Group(name) => GroupName::parse_any(&name.key()).ok(),
+        _ => None,
+    };
+    folded.map_or_else(|| conversation.clone(), ConversationRef::Group)
 }

@@ -8,8 +8,8 @@ use std::{
 use crate::client::{ClientError, ClientEvent, event::Delivery, own};
 use crate::codec::{Answer, Failure, RequestKind, body};
 use crate::model::{
-    Appended, Command, ConversationId, ConversationInfo, ConversationRef, Event, EventBody, HistoryEvent, Outcome,
-    Page, PageFrom, Push, ReplyCode, Seq, UserId,
+    Appended, Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Event, EventBody,
+    GroupName, HistoryEvent, Outcome, Page, PageFrom, Push, ReplyCode, Seq, UserId, UserName, UserRef,
 };
 
 use super::{
@@ -58,6 +58,9 @@ impl Machine {
 
     /// Takes over what the server says of a conversation.
     fn learn(&mut self, now: Instant, info: ConversationInfo) {
+        for name in names_of(&info) {
+            self.sends.learn(&name, info.id);
+        }
         let acknowledged = self.acks.acknowledged.get(&info.id).copied();
         let receive = self.config.receive;
         let (id, last) = (info.id, info.last_seq);
@@ -328,6 +331,22 @@ impl Machine {
             Err(failure) if is_gone(&failure) => self.conversations.remove(id),
             Err(failure) => self.conversations.entry(id).lookup = Lookup::Due(now + pause(&failure)),
         }
+    }
+}
+
+/// What a conversation can be called beside its id.
+fn names_of(info: &ConversationInfo) -> Vec<ConversationRef> {
+    match &info.view {
+        ConversationView::Direct(peer) => {
+            let name = UserName::parse_any(&peer.name).ok().map(UserRef::Name);
+            let both = [Some(UserRef::Id(peer.id)), name];
+            both.into_iter().flatten().map(ConversationRef::Direct).collect()
+        }
+        ConversationView::Group(group) => {
+            let name = GroupName::parse_any(&group.profile.name).ok();
+            name.into_iter().map(ConversationRef::Group).collect()
+        }
+        ConversationView::Inbox => Vec::new(),
     }
 }
 

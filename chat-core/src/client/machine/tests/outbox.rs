@@ -6,7 +6,8 @@ use super::script::*;
 use crate::client::machine::Action;
 use crate::client::{ClientEvent, SendOutcome};
 use crate::model::{
-    Appended, ClientMessageId, ConversationId, ConversationRef, EventId, Outcome, Push, ReplyCode, Seq, Timestamp,
+    Appended, ClientMessageId, ConversationId, ConversationRef, EventId, GroupName, Outcome, Push, ReplyCode, Seq,
+    Timestamp, UserName, UserRef,
 };
 
 fn appended(seq: u64) -> Outcome {
@@ -100,6 +101,83 @@ fn conversations_do_not_wait_for_each_other() {
     script.machine.send(script.now, other);
     assert!(script.take_message().is_some());
     assert!(script.take_message().is_some());
+}
+
+#[test]
+fn one_key_for_two_conversations_holds_nothing_up() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let id = script.send("to the room");
+    let mut other = outgoing(id, "elsewhere");
+    other.conversation = ConversationRef::Id(ConversationId(77));
+    script.machine.send(script.now, other);
+    assert_eq!(script.machine.unsettled(), 1);
+    let (request, sent) = script.take_message().unwrap();
+    assert_eq!(sent, id);
+    assert!(script.take_message().is_none());
+    script.outcome(request, appended(1));
+    assert_eq!(settled(&mut script).len(), 1);
+    script.send("next");
+    assert!(script.take_message().is_some());
+}
+
+#[test]
+fn one_conversation_keeps_its_order_by_whatever_name() {
+    let by = |conversation, text| {
+        let mut message = outgoing(ClientMessageId::random(), text);
+        message.conversation = conversation;
+        message
+    };
+    let group = |name| ConversationRef::Group(GroupName::parse(name).unwrap());
+    // Written before anything is known of the room, and while another conversation waits too.
+    let mut script = Script::new(config());
+    let elsewhere = by(ConversationRef::Id(ConversationId(11)), "elsewhere");
+    let messages = [
+        by(group("Room"), "1"),
+        by(ConversationRef::Id(ROOM), "2"),
+        by(group("room"), "3"),
+        elsewhere.clone(),
+        by(ConversationRef::Id(ROOM), "4"),
+    ];
+    for message in messages.clone() {
+        script.machine.send(script.now, message);
+    }
+    script.log_in(EPOCH, vec![room(0, 0)]);
+    // And afterwards.
+    let later = by(group("ROOM"), "5");
+    script.machine.send(script.now, later.clone());
+    let mut order = Vec::new();
+    while let Some((request, id)) = script.take_message() {
+        if id != elsewhere.id {
+            order.push(id);
+            script.outcome(request, appended(order.len() as u64));
+        }
+    }
+    let written: Vec<_> = messages.into_iter().chain([later]).map(|message| message.id).collect();
+    assert_eq!(order, [written[0], written[1], written[2], written[4], written[5]]);
+    assert_eq!(script.machine.unsettled(), 1);
+}
+
+#[test]
+fn an_ack_tells_which_conversation_it_is() {
+    let mut script = Script::online(config(), Vec::new());
+    let bob = || ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap()));
+    let send = |script: &mut Script, conversation| {
+        let mut message = outgoing(ClientMessageId::random(), "a");
+        message.conversation = conversation;
+        script.machine.send(script.now, message);
+    };
+    send(&mut script, bob());
+    send(&mut script, bob());
+    let (first, _) = script.take_message().unwrap();
+    assert!(!script.machine.is_same_place(&bob(), &ConversationRef::Id(ROOM)));
+    script.outcome(first, appended(1));
+    assert!(script.machine.is_same_place(&bob(), &ConversationRef::Id(ROOM)));
+    send(&mut script, ConversationRef::Id(ROOM));
+    assert!(script.take_message().is_some());
+    assert!(
+        script.take_message().is_none(),
+        "it comes after what was written to bob before"
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::client::machine::{Action, Credentials, Receive};
 use crate::client::{ClientError, ClientEvent};
 use crate::codec::{Answer, RequestKind};
 use crate::model::{
-    CloseCode, Command, ConversationRef, GroupName, Outcome, PresenceState, Push, Registration, ReplyCode, Secret, Seq,
-    UserName, UserRef,
+    CloseCode, Command, ConversationRef, DisplayName, GroupName, Outcome, PresenceState, Push, Registration, ReplyCode,
+    Secret, Seq, UserName, UserRef,
 };
 
 fn password(fresh: bool) -> Credentials {
@@ -235,6 +235,32 @@ fn commands_wait_for_a_session_and_only_harmless_ones_are_repeated() {
     script.sent.clear();
     script.log_in(EPOCH, Vec::new());
     assert!(script.find(lists).is_some());
+}
+
+#[test]
+fn commands_keep_their_order_over_a_broken_connection() {
+    let mut script = Script::online(config(), Vec::new());
+    let rename = |name: &str| Command::UpdateProfile {
+        display_name: Some(DisplayName::parse(name).unwrap()),
+        direct_policy: None,
+    };
+    for (token, name) in [(1, "one"), (2, "two")] {
+        script.machine.execute(script.now, token, rename(name));
+    }
+    // Nothing new is given to a server that wants to be left.
+    script.push(Push::GoAway { retry_after_ms: 0 });
+    script.machine.execute(script.now, 3, rename("three"));
+    script.machine.disconnected(script.now);
+    script.machine.execute(script.now, 4, rename("four"));
+    script.drain();
+    script.sent.clear();
+    script.log_in(EPOCH, Vec::new());
+    script.drain();
+    let names = script.sent.iter().filter_map(|request| match &request.kind {
+        RequestKind::Command(Command::UpdateProfile { display_name, .. }) => Some(display_name.clone()?.to_string()),
+        _ => None,
+    });
+    assert_eq!(names.collect::<Vec<_>>(), ["one", "two", "three", "four"]);
 }
 
 #[test]
