@@ -22,6 +22,11 @@ fn entry(text: &str) -> OutboxEntry {
     }
 }
 
+/// Bytes of a record that says: durable so far.
+const MARK: usize = 21;
+/// Bytes of a record that says: settled.
+const SETTLED: usize = 29;
+
 fn open(directory: &Path) -> FileStore {
     FileStore::open(directory, directory.join("known_hosts")).unwrap()
 }
@@ -161,8 +166,13 @@ async fn a_cut_off_tail_loses_only_what_was_not_reported() {
     for cut in usize::try_from(first_end).unwrap()..whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
         let store = open(directory.path());
-        assert_eq!(store.load().await.unwrap().outbox, entries[..1], "cut at {cut}");
-        store.queue(&entries[1..]).await.unwrap();
+        let kept = store.load().await.unwrap().outbox;
+        // The mark that the second is durable comes after it.
+        let survives = cut >= whole.len() - MARK;
+        assert_eq!(kept, entries[..1 + usize::from(survives)], "cut at {cut}");
+        if !survives {
+            store.queue(&entries[1..]).await.unwrap();
+        }
         drop(store);
         assert_eq!(
             open(directory.path()).load().await.unwrap().outbox,
@@ -173,16 +183,66 @@ async fn a_cut_off_tail_loses_only_what_was_not_reported() {
 }
 
 #[tokio::test]
-async fn a_garbled_tail_is_dropped() {
+async fn what_a_crash_garbled_before_it_was_reported_is_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
-    let entries = ["a", "b"].map(entry);
-    open(directory.path()).queue(&entries).await.unwrap();
-    let mut bytes = fs::read(&path).unwrap();
-    let last = bytes.len() - 3;
-    bytes[last] ^= 1;
-    fs::write(&path, bytes).unwrap();
+    let entries = ["a", "b", "c"].map(entry);
+    let store = open(directory.path());
+    store.queue(&entries[..1]).await.unwrap();
+    let first_end = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+    store.queue(&entries[1..]).await.unwrap();
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+    // The disk was cut off from power while it wrote both: the second page came before the first.
+    let mut garbled = whole[..whole.len() - MARK].to_vec();
+    garbled[first_end..first_end + 20].fill(0);
+    fs::write(&path, garbled).unwrap();
     assert_eq!(open(directory.path()).load().await.unwrap().outbox, entries[..1]);
+}
+
+#[tokio::test]
+async fn what_was_reported_is_never_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let entries = ["a", "b", "c"].map(entry);
+    let store = open(directory.path());
+    store.queue(&entries[..1]).await.unwrap();
+    store.queue(&entries[1..]).await.unwrap();
+    store.settle(&[entries[0].id]).await.unwrap();
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+    // The settled record and the mark need not survive.
+    for at in 0..whole.len() - SETTLED - MARK {
+        let mut garbled = whole.clone();
+        garbled[at] ^= 1;
+        fs::write(&path, &garbled).unwrap();
+        let error = FileStore::open(directory.path(), "known_hosts").unwrap_err();
+        assert!(matches!(error, ClientStoreError::Damaged { .. }), "{at}: {error}");
+        assert_eq!(fs::read(&path).unwrap(), garbled, "it is left for somebody to look at");
+    }
+}
+
+#[tokio::test]
+async fn a_rewriting_that_fails_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let [left, more, last] = ["left", "more", "last"].map(entry);
+    let store = open(directory.path());
+    store.queue(std::slice::from_ref(&left)).await.unwrap();
+    // Nothing can be put in place of the file: what would be written beside it is in the way.
+    let beside = directory.path().join("outbox.new");
+    fs::create_dir(&beside).unwrap();
+    let settled: Vec<_> = (0..300).map(|_| entry("some text")).collect();
+    store.queue(&settled).await.unwrap();
+    let ids: Vec<_> = settled.iter().map(|entry| entry.id).collect();
+    store.settle(&ids).await.unwrap_err();
+    store.queue(std::slice::from_ref(&more)).await.unwrap();
+    fs::remove_dir(&beside).unwrap();
+    store.settle(&[]).await.unwrap();
+    store.queue(std::slice::from_ref(&last)).await.unwrap();
+    assert!(fs::metadata(&path).unwrap().len() < 2000, "it was rewritten");
+    drop(store);
+    assert_eq!(open(directory.path()).load().await.unwrap().outbox, [left, more, last]);
 }
 
 #[tokio::test]
@@ -199,13 +259,41 @@ async fn a_file_of_something_else_is_not_touched() {
 
 #[tokio::test]
 async fn damaged_files_say_which() {
-    for (file, text) in [("account", "nonsense"), ("account", "device 5"), ("cursors", "1 x")] {
+    for text in ["nonsense", "device 5"] {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());
-        fs::write(directory.path().join(file), text).unwrap();
+        fs::write(directory.path().join("account"), text).unwrap();
         let error = store.load().await.unwrap_err().to_string();
-        assert!(error.contains(file), "{error}");
+        assert!(error.contains("account"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn torn_cursors_are_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cursors");
+    let store = open(directory.path());
+    let cursors = BTreeMap::from([(ConversationId(12), Seq(345)), (ConversationId(67), Seq(890))]);
+    store.save_cursors(&cursors).await.unwrap();
+    let whole = fs::read(&path).unwrap();
+    for cut in 0..whole.len() {
+        let (mut end, mut beginning) = (whole.clone(), whole.clone());
+        end[cut..].fill(0);
+        beginning[..=cut].fill(0);
+        for torn in [&whole[..cut], &end, &beginning] {
+            fs::write(&path, torn).unwrap();
+            fs::write(directory.path().join("names"), b"1 alice\n2 \xff\0").unwrap();
+            let kept = store.load().await.unwrap();
+            assert!(
+                kept.cursors.is_empty() || kept.cursors == cursors,
+                "{cut}: {:?}",
+                kept.cursors
+            );
+        }
+    }
+    // As they were written before there was a digest.
+    fs::write(&path, "12 345\n67 890\n").unwrap();
+    assert_eq!(store.load().await.unwrap().cursors, cursors);
 }
 
 #[tokio::test]

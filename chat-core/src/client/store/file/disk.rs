@@ -62,6 +62,16 @@ impl Directory {
         }
     }
 
+    /// As [`read`](Self::read), of a file whose last writing a power cut may have torn: what is no text is garbled, not refused.
+    pub(super) fn read_torn(&self, name: &str) -> Result<Option<String>, ClientStoreError> {
+        let path = self.path(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(failed(&path, source)),
+        }
+    }
+
     /// Replaces a file; whoever reads it sees all of the old text or all of the new one.
     pub(super) fn replace(&self, name: &str, text: &str, sync: Sync) -> Result<(), ClientStoreError> {
         replace(&self.path(name), text.as_bytes(), sync)
@@ -69,7 +79,20 @@ impl Directory {
 }
 
 /// As [`Directory::replace`], for bytes.
-pub(super) fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError> {
+fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError> {
+    put_in_place(path, bytes, sync)?;
+    if sync == Sync::Yes {
+        sync_directory_of(path)?;
+    }
+    Ok(())
+}
+
+/// Replaces a file by one of these bytes, which is returned open for writing at its end. Its name has still to be
+/// [made durable](sync_directory_of).
+///
+/// # Errors
+/// The old one is in place.
+pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File, ClientStoreError> {
     let beside = path.with_extension("new");
     let mut file = private(OpenOptions::new().write(true).create(true).truncate(true), &beside)?;
     let written = file.write_all(bytes).and_then(|()| match sync {
@@ -78,10 +101,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), Clien
     });
     written.map_err(|source| failed(&beside, source))?;
     fs::rename(&beside, path).map_err(|source| failed(path, source))?;
-    if sync == Sync::Yes {
-        sync_directory_of(path)?;
-    }
-    Ok(())
+    Ok(file)
 }
 
 /// Makes a new name in a directory survive a power cut.

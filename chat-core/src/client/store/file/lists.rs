@@ -1,27 +1,44 @@
-//! Cursors and names as text: one per line.
+//! Cursors and names as text: one per line. Cursors begin with a digest of all of them, since a wrong one would hide events.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+
 use crate::model::{ConversationId, Seq, UserId};
 
+const DIGEST: &str = "sha256";
+
 pub(super) fn format_cursors(cursors: &BTreeMap<ConversationId, Seq>) -> String {
-    let mut text = String::new();
+    let mut lines = String::new();
     for (conversation, seq) in cursors {
-        let _ = writeln!(text, "{conversation} {seq}"); // a String takes everything
+        let _ = writeln!(lines, "{conversation} {seq}"); // a String takes everything
     }
-    text
+    format!("{DIGEST} {}\n{lines}", digest(&lines))
 }
 
+/// Reads them back; a file of before there were digests, too.
 pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Seq>, String> {
+    let (expected, lines) = match text.strip_prefix(DIGEST).and_then(|rest| rest.split_once('\n')) {
+        Some((expected, lines)) => (Some(expected.trim()), lines),
+        None => (None, text),
+    };
+    if expected.is_some_and(|expected| expected != digest(lines)) {
+        return Err("some of it is missing or garbled".to_owned());
+    }
     let parse = |line: &str| {
         let (conversation, seq) = line.split_once(' ')?;
         Some((ConversationId(conversation.parse().ok()?), Seq(seq.parse().ok()?)))
     };
-    let lines = text.lines().enumerate();
+    let lines = lines.lines().enumerate();
     lines
         .map(|(at, line)| parse(line).ok_or_else(|| format!("line {} is no cursor", at + 1)))
         .collect()
+}
+
+fn digest(lines: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(lines))
 }
 
 pub(super) fn format_names(names: &BTreeMap<UserId, String>) -> String {

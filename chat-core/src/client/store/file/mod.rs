@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! lock      held while a process has the profile open; names the process
-//! account   device, user, tokens, name of the history          replaced whole
+//! account   device, user, tokens, name of the history          replaced whole, durable
 //! cursors   what the application has acknowledged              replaced whole
 //! names     names of users                                     replaced whole
-//! outbox    messages without an outcome                        appended, rewritten when mostly settled
+//! outbox    messages without an outcome                        appended and durable, rewritten when mostly settled
 //! ```
-//! Files are readable by their owner only. "Replaced whole": written beside, made durable, renamed over.
+//! Files are readable by their owner only. "Replaced whole": written beside, renamed over; "durable": on the disk before it counts. A power cut
+//! may tear cursors and names. Torn cursors are noticed and not used: those of the server are, and events may come again. A torn name is asked
+//! for again.
 
 mod account;
 mod disk;
@@ -101,11 +103,15 @@ impl Inner {
                 account
             }
         };
-        let cursors = self.directory.read("cursors")?.unwrap_or_default();
-        let names = self.directory.read("names")?.unwrap_or_default();
+        let cursors = self.directory.read_torn("cursors")?.unwrap_or_default();
+        let names = self.directory.read_torn("names")?.unwrap_or_default();
         Ok(Kept {
             account,
-            cursors: lists::parse_cursors(&cursors).map_err(|problem| self.damaged("cursors", problem))?,
+            cursors: lists::parse_cursors(&cursors).unwrap_or_else(|problem| {
+                let path = self.directory.path("cursors");
+                tracing::warn!(path = %path.display(), problem, "these cursors are not used; events may come again");
+                BTreeMap::new()
+            }),
             names: lists::parse_names(&names),
             outbox: self.outbox.lock().unwrap_or_else(PoisonError::into_inner).entries(),
         })
@@ -136,7 +142,9 @@ impl ClientStore for FileStore {
 
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Seq>) -> Result<(), ClientStoreError> {
         let text = lists::format_cursors(cursors);
-        self.blocking(move |inner| inner.directory.replace("cursors", &text, Sync::No))
+        // None at all: the history is another one, and those of the old one must not come back.
+        let sync = if cursors.is_empty() { Sync::Yes } else { Sync::No };
+        self.blocking(move |inner| inner.directory.replace("cursors", &text, sync))
             .await
     }
 

@@ -4,13 +4,14 @@
 //! "chat outbox 1\n"  then records:  length u32 · digest 8 bytes · kind u8 · content
 //!   kind 1, queued:   queued i64 · deadline i64 (0: none) · the request that sends it, as the protocol encodes it
 //!   kind 2, settled:  client message id, 16 bytes
+//!   kind 3, durable:  where this record begins, u64: everything before it was on the disk when it was written
 //! ```
-//! Integers are big-endian; the length counts what follows the digest, which is the beginning of its SHA-256. What a crash cut off at the end is
-//! dropped: it was never reported as queued.
+//! Integers are big-endian; the length counts what follows the digest, which is the beginning of its SHA-256. What a crash cut off or garbled after
+//! the last record of kind 3 is dropped: it was never reported as queued. What is garbled before it was damaged later, and is nobody's to drop.
 
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -26,6 +27,11 @@ const HEADER: &[u8] = b"chat outbox 1\n";
 const DIGEST: usize = 8;
 const QUEUED: u8 = 1;
 const SETTLED: u8 = 2;
+const DURABLE: u8 = 3;
+/// Bytes before a record's content.
+const HEAD: usize = size_of::<u32>() + DIGEST + 1;
+/// Bytes of a record of kind 3.
+const MARK: usize = HEAD + size_of::<u64>();
 /// Settled messages after which the file is rewritten, once they outnumber the others.
 const COMPACT_AFTER: usize = 256;
 
@@ -38,28 +44,31 @@ pub(super) struct OutboxFile {
     length: u64,
     entries: VecDeque<OutboxEntry>,
     settled: usize,
+    /// The disk failed: the file, or its name, may not be what it seems. It is written anew before anything is called durable.
+    doubtful: bool,
 }
 
 impl OutboxFile {
     /// Reads the file and drops a tail that was cut off.
     pub(super) fn open(path: PathBuf) -> Result<Self, ClientStoreError> {
         let (entries, tail) = match fs::read(&path) {
-            Ok(bytes) => replay(&path, Bytes::from(bytes))?,
+            Ok(bytes) => replay(&path, &Bytes::from(bytes))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => (VecDeque::new(), 0),
             Err(source) => return Err(disk::failed(&path, source)),
         };
         if tail > 0 {
             tracing::warn!(path = %path.display(), bytes = tail, "dropping a cut-off end of the outbox");
         }
-        let mut outbox = Self {
-            file: rewrite(&path, &entries)?,
+        let (file, length) = written_anew(&path, &entries)?;
+        disk::sync_directory_of(&path)?;
+        Ok(Self {
             path,
-            length: 0,
+            file,
+            length,
             entries,
             settled: 0,
-        };
-        outbox.length = outbox.end()?;
-        Ok(outbox)
+            doubtful: false,
+        })
     }
 
     /// Messages without an outcome.
@@ -69,33 +78,42 @@ impl OutboxFile {
 
     /// Appends messages; durable once this returns.
     pub(super) fn queue(&mut self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
+        if self.doubtful {
+            self.write_anew()?;
+        }
         let mut records = BytesMut::new();
         entries.iter().for_each(|entry| put_queued(&mut records, entry));
+        let before = self.length;
         self.append(&records)?;
-        self.file
-            .sync_data()
-            .map_err(|source| disk::failed(&self.path, source))?;
+        if let Err(source) = self.file.sync_data() {
+            // The disk may have lost more than this.
+            self.length = before;
+            self.doubtful = true;
+            return Err(disk::failed(&self.path, source));
+        }
         self.entries.extend(entries.iter().cloned());
+        // Without it a damage would look like the end of a crash; the messages are on the disk in any case.
+        if let Err(error) = self.append(&mark(self.length)) {
+            tracing::warn!(%error, "the outbox could not be marked as durable");
+        }
         Ok(())
     }
 
     /// Notes that messages have their outcome; not made durable, as that costs nobody anything.
     pub(super) fn settle(&mut self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
-        let mut records = BytesMut::new();
-        for id in ids {
-            put_record(&mut records, SETTLED, &id.0);
-        }
-        self.append(&records)?;
         // The oldest is nearly always the first to have its outcome.
         for id in ids {
             let at = self.entries.iter().position(|entry| entry.id == *id);
             at.and_then(|at| self.entries.remove(at));
         }
         self.settled += ids.len();
+        let mut records = BytesMut::new();
+        for id in ids {
+            put_record(&mut records, SETTLED, &id.0);
+        }
+        self.append(&records)?;
         if self.settled >= COMPACT_AFTER && self.settled > self.entries.len() {
-            self.file = rewrite(&self.path, &self.entries)?;
-            self.length = self.end()?;
-            self.settled = 0;
+            self.write_anew()?;
         }
         Ok(())
     }
@@ -112,19 +130,33 @@ impl OutboxFile {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<u64, ClientStoreError> {
-        self.file
-            .seek(SeekFrom::End(0))
-            .map_err(|source| disk::failed(&self.path, source))
+    /// Puts a file of what is left in place of the old one.
+    fn write_anew(&mut self) -> Result<(), ClientStoreError> {
+        let (file, length) = written_anew(&self.path, &self.entries)?;
+        // From here on it is the new file that has the name, whether or not that survives a power cut.
+        (self.file, self.length, self.settled) = (file, length, 0);
+        self.doubtful = true;
+        disk::sync_directory_of(&self.path)?;
+        self.doubtful = false;
+        Ok(())
     }
 }
 
-/// Writes a file of `entries` alone, and opens it.
-fn rewrite(path: &Path, entries: &VecDeque<OutboxEntry>) -> Result<File, ClientStoreError> {
+/// A durable file of `entries` alone, and its length. The name has still to be made durable.
+fn written_anew(path: &Path, entries: &VecDeque<OutboxEntry>) -> Result<(File, u64), ClientStoreError> {
     let mut bytes = BytesMut::from(HEADER);
     entries.iter().for_each(|entry| put_queued(&mut bytes, entry));
-    disk::replace(path, &bytes, disk::Sync::Yes)?;
-    disk::private(OpenOptions::new().read(true).write(true), path)
+    let mark = mark(bytes.len() as u64);
+    bytes.extend_from_slice(&mark);
+    let file = disk::put_in_place(path, &bytes, disk::Sync::Yes)?;
+    Ok((file, bytes.len() as u64))
+}
+
+/// The record that everything before `at`, where it stands, is durable.
+fn mark(at: u64) -> BytesMut {
+    let mut record = BytesMut::new();
+    put_record(&mut record, DURABLE, &at.to_be_bytes());
+    record
 }
 
 fn put_queued(out: &mut BytesMut, entry: &OutboxEntry) {
@@ -157,16 +189,16 @@ fn digest(kind: u8, content: &[u8]) -> [u8; DIGEST] {
 }
 
 /// What the records say, and how many bytes at the end are no whole record.
-fn replay(path: &Path, mut bytes: Bytes) -> Result<(VecDeque<OutboxEntry>, usize), ClientStoreError> {
+fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), ClientStoreError> {
     let mut entries = VecDeque::new();
     // It gets its name with its beginning in it: a shorter one was cut by somebody else.
-    if !bytes.starts_with(HEADER) {
+    if !all.starts_with(HEADER) {
         return Err(damaged(
             path,
             "this is no outbox of this version; move it away to go on (what waits in it is then never sent)",
         ));
     }
-    bytes.advance(HEADER.len());
+    let mut bytes = all.slice(HEADER.len()..);
     while let Some((kind, mut content, length)) = next_record(&bytes) {
         match kind {
             QUEUED => {
@@ -177,11 +209,27 @@ fn replay(path: &Path, mut bytes: Bytes) -> Result<(VecDeque<OutboxEntry>, usize
                     ClientMessageId::from_slice(&content).ok_or_else(|| damaged(path, "a record is unreadable"))?;
                 entries.retain(|entry: &OutboxEntry| entry.id != id);
             }
+            DURABLE => {}
             _ => return Err(damaged(path, "it was written by a later version")),
         }
         bytes.advance(length);
     }
+    if has_mark(all, all.len() - bytes.len()) {
+        return Err(damaged(
+            path,
+            "something in it was overwritten after it was on the disk; move it away to go on (what waits in it is then never sent)",
+        ));
+    }
     Ok((entries, bytes.len()))
+}
+
+/// Whether what begins at `from` was durable once.
+fn has_mark(all: &Bytes, from: usize) -> bool {
+    let length = u32::try_from(MARK - HEAD + 1).expect("it is a few bytes").to_be_bytes();
+    all[from..].windows(MARK).zip(from..).any(|(bytes, at)| {
+        // Nearly everywhere the first look is enough.
+        bytes.starts_with(&length) && *bytes == *mark(at as u64)
+    })
 }
 
 fn next_record(bytes: &Bytes) -> Option<(u8, Bytes, usize)> {
@@ -193,7 +241,7 @@ fn next_record(bytes: &Bytes) -> Option<(u8, Bytes, usize)> {
     let expected = rest.split_to(DIGEST);
     let mut content = rest.split_to(length);
     let kind = content.get_u8();
-    (digest(kind, &content) == *expected).then_some((kind, content, size_of::<u32>() + DIGEST + length))
+    (digest(kind, &content) == *expected).then_some((kind, content, HEAD - 1 + length))
 }
 
 fn read_queued(content: &mut Bytes) -> Option<OutboxEntry> {
