@@ -207,8 +207,8 @@ impl Script {
             assert!(!self.ended, "nothing is done after the end");
             match action {
                 GuestAction::Send(_) => {}
-                GuestAction::ListNodes(ticket) => guest.handle_nodes(ticket, Vec::new()),
-                GuestAction::Register(ticket, _) => guest.handle_registered(ticket, Ok(user())),
+                GuestAction::ListNodes(ticket) => guest.handle_nodes(self.now.instant, ticket, Vec::new()),
+                GuestAction::Register(ticket, _) => guest.handle_registered(self.now.instant, ticket, Ok(user())),
                 GuestAction::Authenticate(ticket, _) => {
                     let mut session = guest.admit(self.now, ticket, caller(), logged_in());
                     self.drain_session(&mut session);

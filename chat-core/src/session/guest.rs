@@ -19,6 +19,8 @@ pub struct Guest {
     stage: Stage,
     hello_by: Instant,
     login_by: Instant,
+    /// When what is under way was asked for.
+    asked_at: Instant,
     packets_left: u32,
     output: Output,
     question: Option<GuestAction>,
@@ -79,6 +81,7 @@ impl Guest {
             stage: Stage::Silent,
             hello_by: after(now, config.first_packet),
             login_by: after(accepted, config.login),
+            asked_at: now,
             packets_left: config.guest_packets,
             output: Output::default(),
             question: None,
@@ -115,18 +118,21 @@ impl Guest {
             (_, RequestKind::Hello(_)) => self.output.violation(id, "hello was said already"),
             (Stage::Asking, _) => self.output.violation(id, "a login is under way"),
             (Stage::Greeted, RequestKind::Register(registration)) => {
-                self.ask(GuestAction::Register(Registering(id), registration));
+                self.ask(now, GuestAction::Register(Registering(id), registration));
             }
             (Stage::Greeted, RequestKind::Login(login)) => {
-                self.ask(GuestAction::Authenticate(Authenticating(id), Credentials::Login(login)));
+                self.ask(
+                    now,
+                    GuestAction::Authenticate(Authenticating(id), Credentials::Login(login)),
+                );
             }
             (Stage::Greeted, RequestKind::Resume(resume)) => {
-                self.ask(GuestAction::Authenticate(
-                    Authenticating(id),
-                    Credentials::Resume(resume),
-                ));
+                self.ask(
+                    now,
+                    GuestAction::Authenticate(Authenticating(id), Credentials::Resume(resume)),
+                );
             }
-            (Stage::Greeted, RequestKind::ListNodes) => self.ask(GuestAction::ListNodes(Listing(id))),
+            (Stage::Greeted, RequestKind::ListNodes) => self.ask(now, GuestAction::ListNodes(Listing(id))),
             (Stage::Greeted, RequestKind::Ping) => self.output.reply(id, &Ok(Answer::Pong(now.time))),
             (Stage::Greeted, RequestKind::Command(_)) => {
                 self.output.fail(id, ReplyCode::NotLoggedIn, "log in first");
@@ -155,29 +161,33 @@ impl Guest {
         self.output.reply(id, &Ok(Answer::Welcome(welcome)));
     }
 
-    fn ask(&mut self, question: GuestAction) {
+    fn ask(&mut self, now: Now, question: GuestAction) {
         self.stage = Stage::Asking;
+        self.asked_at = now.instant;
         self.question = Some(question);
     }
 
     /// These are the nodes there are.
-    pub fn handle_nodes(&mut self, listing: Listing, nodes: Vec<NodeEntry>) {
-        self.answered(listing.0, &Ok(Answer::Nodes(nodes)));
+    pub fn handle_nodes(&mut self, now: Instant, listing: Listing, nodes: Vec<NodeEntry>) {
+        self.answered(now, listing.0, &Ok(Answer::Nodes(nodes)));
     }
 
     /// The registration ended.
-    pub fn handle_registered(&mut self, registering: Registering, result: Result<UserInfo, Failure>) {
-        self.answered(registering.0, &result.map(Answer::Registered));
+    pub fn handle_registered(&mut self, now: Instant, registering: Registering, result: Result<UserInfo, Failure>) {
+        self.answered(now, registering.0, &result.map(Answer::Registered));
     }
 
     /// The login or resume was refused.
-    pub fn handle_refused(&mut self, authenticating: Authenticating, failure: Failure) {
-        self.answered(authenticating.0, &Err(failure));
+    pub fn handle_refused(&mut self, now: Instant, authenticating: Authenticating, failure: Failure) {
+        self.answered(now, authenticating.0, &Err(failure));
     }
 
-    fn answered(&mut self, id: RequestId, result: &Result<Answer, Failure>) {
+    fn answered(&mut self, now: Instant, id: RequestId, result: &Result<Answer, Failure>) {
         self.output.reply(id, result);
         self.stage = Stage::Greeted;
+        // That was our own time, not the guest's.
+        let took = now.saturating_duration_since(self.asked_at);
+        self.login_by = self.login_by.checked_add(took).unwrap_or(self.login_by);
     }
 
     /// The login or resume succeeded: the guest is a session now, which has the reply to send first.

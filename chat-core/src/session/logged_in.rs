@@ -29,6 +29,8 @@ pub struct Session {
     /// Handed out, not answered.
     running: Vec<Running>,
     heard: Instant,
+    /// The driver reads from the peer, as far as the session wants it to.
+    reading: bool,
     sends: Bucket,
     packets: Bucket,
     /// It was faster than its rates: nothing is read before.
@@ -66,6 +68,7 @@ impl Session {
             waiting: VecDeque::new(),
             running: Vec::new(),
             heard: now,
+            reading: true,
             sends: Bucket::new(config.sends),
             packets: Bucket::new(config.packets),
             paused_until: None,
@@ -151,6 +154,15 @@ impl Session {
         outcome
     }
 
+    /// Whether the driver reads from the peer at all. It does not while what the peer was told waits unread, or on the way out; that is then no
+    /// silence of the peer's.
+    pub fn set_reading(&mut self, now: Instant, reading: bool) {
+        if reading && !self.reading {
+            self.heard = now;
+        }
+        self.reading = reading;
+    }
+
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
@@ -218,7 +230,7 @@ impl Session {
             None
         } else if self.paused_until.is_some() {
             self.paused_until
-        } else if self.wants_input() {
+        } else if self.wants_input() && self.reading {
             self.heard.checked_add(self.config.silence())
         } else {
             None // whom we do not listen to is not silent

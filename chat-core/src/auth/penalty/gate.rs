@@ -185,7 +185,7 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// The connection has logged in: it counts among those from now on. Once is enough.
+    /// The connection logs in: it counts among those that have from now on. Once is enough.
     ///
     /// # Errors
     /// [`Refusal::SourceFull`]: the source has as many as it may have; the connection still counts as not logged in.
@@ -205,6 +205,20 @@ impl ConnectionPermit {
         }
         self.authenticated = true;
         Ok(())
+    }
+
+    /// The login failed: the connection counts among those that have not logged in again.
+    pub fn unauthenticate(&mut self) {
+        if !std::mem::take(&mut self.authenticated) {
+            return;
+        }
+        let mut state = self.shared.state();
+        let State { sources, total, .. } = &mut *state;
+        let here = sources.entry(self.source).or_default();
+        for counts in [here, total] {
+            counts.authenticated = counts.authenticated.saturating_sub(1);
+            counts.unauthenticated += 1;
+        }
     }
 
     /// Remembers that this connection's source misbehaved.

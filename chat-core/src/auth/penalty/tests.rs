@@ -139,6 +139,16 @@ fn authenticated_per_source() {
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (1, 2));
     drop(open.remove(0));
     assert_eq!(open[1].authenticate(), Ok(()));
+    // A login that failed after all makes room again.
+    for _ in 0..2 {
+        open[1].unauthenticate();
+    }
+    assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (1, 1));
+    open.push(gate.admit(now, source(1)).unwrap());
+    assert_eq!(open[2].authenticate(), Ok(()));
+    assert_eq!(open[1].authenticate(), Err(Refusal::SourceFull));
+    open.clear();
+    assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (0, 0));
 }
 
 #[test]

@@ -38,22 +38,25 @@ impl Connection<'_> {
                         punish(permit, code);
                         return Err(End::Close(code));
                     }
-                    GuestAction::ListNodes(ticket) => guest.handle_nodes(ticket, nodes(self.shared)),
+                    GuestAction::ListNodes(ticket) => guest.handle_nodes(now(), ticket, nodes(self.shared)),
                     GuestAction::Register(ticket, registration) => {
                         let registering = self.shared.engine.register(self.source, registration);
                         let result = unless_killed(&self.place, registering).await?;
-                        guest.handle_registered(ticket, result.map_err(Failure::from));
+                        guest.handle_registered(now(), ticket, result.map_err(Failure::from));
                     }
                     GuestAction::Authenticate(ticket, credentials) => {
+                        // Before the login: it ends the device's older session, which had better go on if this one cannot begin.
+                        self.count(permit)?;
                         // In a box: most of a guest's life is waiting.
                         let authenticating = Box::pin(authenticate(self.shared, self.source, credentials));
                         match unless_killed(&self.place, authenticating).await? {
-                            Ok(begun) => return self.admit(guest, ticket, begun, permit),
+                            Ok(begun) => return Ok(self.admit(guest, ticket, begun)),
                             Err(error) => {
                                 if error.code == ReplyCode::BadCredentials {
                                     permit.penalise(now(), Offence::AuthFailed);
                                 }
-                                guest.handle_refused(ticket, error.into());
+                                permit.unauthenticate();
+                                guest.handle_refused(now(), ticket, error.into());
                             }
                         }
                     }
@@ -96,32 +99,31 @@ impl Connection<'_> {
         Ok(())
     }
 
-    fn admit(
-        &self,
-        guest: Guest,
-        ticket: Authenticating,
-        begun: Begun,
-        permit: &mut ConnectionPermit,
-    ) -> Result<Admitted, End> {
+    /// Counts the guest among its source's sessions, if there is room for one more.
+    fn count(&self, permit: &mut ConnectionPermit) -> Result<(), End> {
+        if permit.authenticate().is_ok() {
+            return Ok(());
+        }
+        if let Some(refused) = self.shared.refusals.one_source.note(now()) {
+            let most = self.shared.config.connections.authenticated_per_source;
+            let source = &self.source;
+            tracing::warn!(
+                refused,
+                most,
+                ?source,
+                "logins refused: their source has as many connections as it may have"
+            );
+        }
+        Err(End::Close(CloseCode::Overloaded))
+    }
+
+    fn admit(&self, guest: Guest, ticket: Authenticating, begun: Begun) -> Admitted {
         let Begun {
             admission,
             outbox,
             attachment,
             conversations,
         } = begun;
-        if permit.authenticate().is_err() {
-            if let Some(refused) = self.shared.refusals.one_source.note(now()) {
-                let most = self.shared.config.connections.authenticated_per_source;
-                let source = &self.source;
-                tracing::warn!(
-                    refused,
-                    most,
-                    ?source,
-                    "logins refused: their source has as many connections as it may have"
-                );
-            }
-            return Err(End::Close(CloseCode::Overloaded));
-        }
         let caller = admission.caller;
         tracing::info!(connection = self.place.id().0, source = ?self.source, user = caller.user.0, "logged in");
         let logged_in = LoggedIn {
@@ -132,11 +134,11 @@ impl Connection<'_> {
             conversations,
             server_time: self.shared.engine.now(),
         };
-        Ok(Admitted {
+        Admitted {
             session: guest.admit(self.moment(), ticket, caller, logged_in),
             attachment,
             outbox,
-        })
+        }
     }
 }
 

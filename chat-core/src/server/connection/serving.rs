@@ -51,9 +51,11 @@ impl Connection<'_> {
             }
             let stays = matches!(leaving, Leaving::No);
             let leave_at = leave_at.filter(|_| stays);
+            // Nothing is read that could not be answered: what a peer leaves unread is bounded.
+            let reading = stays && !self.wire.is_full();
+            session.set_reading(now(), reading);
             let wants = Wants {
-                // Nothing is read that could not be answered: what a peer leaves unread is bounded.
-                input: stays && session.wants_input() && !self.wire.is_full(),
+                input: reading && session.wants_input(),
                 timeout: session.poll_timeout().into_iter().chain(leave_at).min(),
                 // Nothing is taken while something waits to be written: the outbox is what bounds a slow reader.
                 outbox: (!self.wire.has_output() && !session.awaits_last_answer()).then_some(outbox),

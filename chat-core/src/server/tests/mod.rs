@@ -366,6 +366,31 @@ async fn a_source_has_so_many_connections_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_login_beyond_what_its_source_may_have_ends_no_older_session() {
+    let mut config = ServerConfig::default();
+    config.connections = ConnectionLimits::default();
+    config.connections.exempt_loopback = false;
+    config.connections.authenticated_per_source = 1;
+    let site = Site::new(config).await;
+    let mut first = site.user("alice").await;
+    let mut second = site.peer().await;
+    assert!(second.login("alice").await.is_err());
+    let Outcome::Devices(devices) = first.run(Command::ListDevices).await.unwrap() else {
+        panic!("no list");
+    };
+    assert_eq!(devices.len(), 1, "the second was refused before it began anything");
+
+    // A login that fails takes no place.
+    drop(first);
+    let mut third = site.peer().await;
+    while site.server.shared.gate.stats().authenticated > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(third.login("nobody").await.is_err());
+    third.login("alice").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_login_tells_of_thousands_of_conversations() {
     const MANY: u64 = 5000;
     let store = Arc::new(MemoryStore::new());

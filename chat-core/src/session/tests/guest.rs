@@ -131,7 +131,7 @@ fn registers_then_logs_in() {
         panic!("no registration");
     };
     assert_eq!(registration.name.as_str(), "alice");
-    guest.handle_registered(ticket, Ok(alice()));
+    guest.handle_registered(time.now().instant, ticket, Ok(alice()));
     assert!(guest.wants_input());
     assert_eq!(say(&mut guest, &time, &[]).0, [(2, 0)]);
 
@@ -139,7 +139,7 @@ fn registers_then_logs_in() {
     let Some(GuestAction::Authenticate(ticket, Credentials::Login(_))) = guest.poll_action() else {
         panic!("no login");
     };
-    guest.handle_refused(ticket, Failure::new(ReplyCode::BadCredentials, ""));
+    guest.handle_refused(time.now().instant, ticket, Failure::new(ReplyCode::BadCredentials, ""));
     assert_eq!(say(&mut guest, &time, &[]).0, [(3, code(ReplyCode::BadCredentials))]);
 
     guest.handle_packet(time.now(), packet(4, login()));
@@ -199,6 +199,29 @@ fn login_has_a_deadline_in_total_that_chatter_does_not_move() {
         assert_eq!(said, [(10 + id, 0)]);
     }
     guest.handle_timeout(time.pass(1.0).instant);
+    assert_eq!(say(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
+}
+
+#[test]
+fn what_the_server_takes_to_answer_is_not_the_guests_time() {
+    let mut time = Time::new();
+    let mut guest = greeted(config(), &time);
+    time.pass(4.0);
+    for id in 2..5 {
+        guest.handle_packet(time.now(), packet(id, login()));
+        let Some(GuestAction::Authenticate(ticket, _)) = guest.poll_action() else {
+            panic!("no login");
+        };
+        let now = time.pass(8.0).instant;
+        guest.handle_timeout(now);
+        guest.handle_refused(now, ticket, Failure::new(ReplyCode::TryAgain, ""));
+        guest.handle_timeout(now);
+        let (said, end) = say(&mut guest, &time, &[]);
+        assert_eq!((said, end), (vec![(id, code(ReplyCode::TryAgain))], None));
+    }
+    // What is left is what the guest had not used.
+    assert_eq!(guest.poll_timeout(), Some(time.now().instant + Duration::from_secs(6)));
+    guest.handle_timeout(time.pass(6.0).instant);
     assert_eq!(say(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
 }
 

@@ -137,6 +137,30 @@ fn time_the_server_takes_is_no_silence() {
 }
 
 #[test]
+fn a_peer_that_is_not_read_is_not_silent() {
+    let mut time = Time::new();
+    let mut session = admitted(config(), &time);
+    time.pass(70.0);
+    session.set_reading(time.now().instant, false);
+    assert_eq!(session.poll_timeout(), None);
+    session.handle_timeout(time.pass(300.0).instant);
+    assert_eq!(drain(&mut session).2, None);
+    let now = time.now().instant;
+    for _ in 0..2 {
+        session.set_reading(now, true);
+        assert_eq!(session.poll_timeout(), Some(now + Duration::from_secs(75)));
+        time.pass(1.0);
+    }
+    session.set_reading(time.now().instant, true);
+    session.handle_timeout(time.pass(73.0).instant);
+    assert_eq!(
+        drain(&mut session).2,
+        Some(CloseCode::Timeout),
+        "it was read all the time"
+    );
+}
+
+#[test]
 fn logout_waits_for_what_was_sent_before_and_ends_the_session() {
     let time = Time::new();
     let now = time.now();

@@ -43,10 +43,10 @@ proptest! {
                 prop_assert!(!ended);
                 match action {
                     GuestAction::Authenticate(ticket, _) => {
-                        guest.handle_refused(ticket, Failure::new(ReplyCode::BadCredentials, ""));
+                        guest.handle_refused(time.now().instant, ticket, Failure::new(ReplyCode::BadCredentials, ""));
                     }
-                    GuestAction::ListNodes(ticket) => guest.handle_nodes(ticket, Vec::new()),
-                    GuestAction::Register(ticket, _) => guest.handle_registered(ticket, Ok(alice())),
+                    GuestAction::ListNodes(ticket) => guest.handle_nodes(time.now().instant, ticket, Vec::new()),
+                    GuestAction::Register(ticket, _) => guest.handle_registered(time.now().instant, ticket, Ok(alice())),
                     GuestAction::Close(_) => ended = true,
                     GuestAction::Send(_) => {}
                 }
