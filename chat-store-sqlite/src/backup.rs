@@ -1,15 +1,23 @@
 //! Copies of a live database.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use chat_core::model::StoreEpoch;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
 use crate::open::{self, DATABASE_FILE};
 use crate::{OpenError, migrate, private};
+
+/// What the name of a file ends with that is not yet a backup.
+const PARTIAL: &str = ".partial";
+/// Nobody works at a backup for so long without writing to it.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why there is no backup.
 #[derive(Debug, Error)]
@@ -60,7 +68,7 @@ fn copy_blocking(source: &Path, target: &Path) -> Result<(), BackupError> {
     let partial = Partial::create(target).map_err(write)?;
     fill(&from, &partial.0).map_err(|error| BackupError::Copy(error.into()))?;
     check(&partial.0)?;
-    partial.finish(target).map_err(write)
+    partial.finish(target)
 }
 
 /// All in one step: that takes one snapshot, and writers need not wait for it.
@@ -98,24 +106,61 @@ fn check(path: &Path) -> Result<(), BackupError> {
 struct Partial(PathBuf);
 
 impl Partial {
-    /// Fails if it exists: somebody else is at it.
+    /// Its name is nobody else's: a backup that was cut off, or runs at the same time, is in nobody's way.
     fn create(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        remove_stale(target, name);
         let mut partial = name.to_owned();
-        partial.push(format!(".{}.partial", std::process::id()));
+        partial.push(format!(".{}{PARTIAL}", StoreEpoch::random()));
         let path = target.with_file_name(partial);
         private::create_new(&path)?;
         Ok(Self(path))
     }
 
-    fn finish(self, target: &Path) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()?;
-        std::fs::rename(&self.0, target)?;
-        let directory = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        File::open(directory)?.sync_all()
+    fn finish(self, target: &Path) -> Result<(), BackupError> {
+        let write = |error| BackupError::Write(target.to_owned(), error);
+        let synced = File::open(&self.0).and_then(|file| file.sync_all());
+        synced.map_err(write)?;
+        // A second name, unlike another name, takes the place of nothing that was made meanwhile.
+        match std::fs::hard_link(&self.0, target) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(BackupError::Exists(target.to_owned()));
+            }
+            Err(_) if target.exists() => return Err(BackupError::Exists(target.to_owned())),
+            // Not every file system has second names.
+            Err(_) => std::fs::rename(&self.0, target).map_err(write)?,
+        }
+        drop(self);
+        let synced = File::open(directory_of(target)).and_then(|directory| directory.sync_all());
+        synced.map_err(write)
+    }
+}
+
+/// Removes what backups to `target` left that were cut off.
+fn remove_stale(target: &Path, name: &OsStr) {
+    let is_partial = |found: &OsStr| {
+        let (found, name) = (found.to_string_lossy(), name.to_string_lossy());
+        let rest = found.strip_prefix(&*name).and_then(|rest| rest.strip_prefix('.'));
+        rest.is_some_and(|rest| rest.ends_with(PARTIAL))
+    };
+    // Whatever fails here fails again, and is told, when the backup is written.
+    let Ok(entries) = std::fs::read_dir(directory_of(target)) else {
+        return;
+    };
+    for entry in entries.flatten().filter(|entry| is_partial(&entry.file_name())) {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let is_stale = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= STALE));
+        if is_stale && std::fs::remove_file(entry.path()).is_ok() {
+            tracing::info!(file = %entry.path().display(), "removed what a backup left that was cut off");
+        }
+    }
+}
+
+fn directory_of(target: &Path) -> &Path {
+    match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -123,5 +168,52 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // Gone already if it became a backup.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_made_meanwhile_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("backup.db");
+        let [first, second] = [(); 2].map(|()| Partial::create(&target).unwrap());
+        std::fs::write(&first.0, "first").unwrap();
+        first.finish(&target).unwrap();
+        let late = second.finish(&target);
+        assert!(matches!(late, Err(BackupError::Exists(path)) if path == target));
+        assert_eq!(std::fs::read(&target).unwrap(), b"first");
+        assert_eq!(names(directory.path()), ["backup.db"]);
+    }
+
+    #[test]
+    fn what_was_cut_off_is_in_nobodys_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("backup.db");
+        let left = |name: &str, age| {
+            let file = File::create(directory.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        let by_us = format!("backup.db.{}.partial", std::process::id());
+        left(&by_us, Duration::ZERO);
+        left("backup.db.1.partial", STALE);
+        left("backup.db.old", STALE);
+        left("another.db.1.partial", STALE);
+        Partial::create(&target).unwrap().finish(&target).unwrap();
+        let mut left = vec!["another.db.1.partial", "backup.db", &by_us, "backup.db.old"];
+        left.sort_unstable();
+        assert_eq!(names(directory.path()), left);
     }
 }
