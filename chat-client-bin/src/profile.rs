@@ -22,6 +22,7 @@ use chat_core::model::UserRef;
 use crate::agent;
 use crate::args::{Global, user_ref};
 use crate::failure::{Failure, Kind};
+use crate::output::Output;
 use crate::spool::{self, Spool};
 
 /// Short commands of one profile wait so long for each other.
@@ -82,14 +83,14 @@ impl Profile {
 
     /// Opens what is kept of an account, waiting for another short command to finish with it. A process that has it open for longer may do what
     /// is asked of it instead, if `by_agent` is enough.
-    pub(crate) async fn open(&self, account: &str, by_agent: bool) -> Result<Opened, Failure> {
+    pub(crate) async fn open(&self, account: &str, by_agent: bool, output: &Output) -> Result<Opened, Failure> {
         let (known_hosts, spools) = (self.directory.join("known_hosts"), self.account(account).join("spool"));
         let deadline = Instant::now() + PATIENCE;
         loop {
             match FileStore::open(self.account(account), &known_hosts) {
                 Err(ClientStoreError::InUse(_)) if by_agent && agent::answers(&self.agent(account)).await => {
                     let kept = FileStore::peek(self.account(account))?.unwrap_or_default();
-                    let (spool, store) = Spool::create(&spools, &agent::account(kept), &known_hosts).await?;
+                    let (spool, store) = Spool::create(&spools, &agent::account(kept), &known_hosts, output).await?;
                     return Ok(Opened::ByAgent(spool, store));
                 }
                 Err(ClientStoreError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
@@ -99,7 +100,7 @@ impl Profile {
                 }
                 opened => {
                     let store = opened?;
-                    spool::adopt(&store, &spools, &known_hosts).await?;
+                    spool::adopt(&store, &spools, &known_hosts, output).await?;
                     return Ok(Opened::Alone(store));
                 }
             }

@@ -59,7 +59,7 @@ impl Session {
         let account = account_name(&user);
         let servers = servers(global, &profile, &account)?;
         let by_agent = receive == Receive::Nothing && matches!(how, How::AsIs);
-        let store = match profile.open(&account, by_agent).await? {
+        let store = match profile.open(&account, by_agent, output).await? {
             Opened::Alone(store) => store,
             Opened::ByAgent(spool, store) => {
                 let options = agent::options(&profile.agent(&account));

@@ -94,7 +94,7 @@ async fn print_one(
 ) -> Result<bool, Failure> {
     match &received.event {
         ClientEvent::Event(delivery) if is_wanted(args, delivery) => {
-            let line = event_line(&session.client, &delivery.conversation, &delivery.event, &delivery.body).await?;
+            let line = event_line(&session.client, &delivery.conversation, &delivery.event, &delivery.body).await;
             output.print(&line)?;
             return Ok(true);
         }

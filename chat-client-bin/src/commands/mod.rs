@@ -109,15 +109,19 @@ async fn find(client: &Client, search: SearchCommand, output: &mut Output) -> Re
     }
 }
 
-/// The line of an entry, with the names it needs.
+/// The line of an entry, with the names it needs. While the server cannot say who somebody is, their number has to do: what arrived is shown.
 pub(crate) async fn event_line(
     client: &Client,
     info: &ConversationInfo,
     found: &HistoryEvent,
     body: &EventBody,
-) -> Result<EventLine, Failure> {
-    let names = client.names(users_in(found, body)).await?;
-    Ok(EventLine::new(info, found, body, &names))
+) -> EventLine {
+    let users = users_in(found, body);
+    let names = match client.names(users.iter().copied()).await {
+        Ok(names) => names,
+        Err(_) => client.known_names(users),
+    };
+    EventLine::new(info, found, body, &names)
 }
 
 /// The server answered a question with something else.

@@ -6,6 +6,7 @@ mod style;
 mod time;
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -84,6 +85,18 @@ impl Output {
     pub(crate) fn note(&self, text: &str) {
         if !self.json {
             eprintln!("{}", sanitize_for_terminal(text));
+        }
+    }
+
+    /// Warns of messages that an earlier run left and that cannot be sent: where they are, and why.
+    pub(crate) fn left_alone(&self, place: &Path, problem: &str) {
+        let place = place.display();
+        if self.json {
+            let notice = json!({"kind": "left_alone", "path": place.to_string(), "text": problem});
+            eprintln!("{}", json!({ "notice": notice }));
+        } else {
+            let text = format!("what waits in {place} is not sent: {problem}");
+            eprintln!("chat-client: {}", sanitize_for_terminal(&text));
         }
     }
 

@@ -16,7 +16,7 @@ impl App {
     /// The session is over.
     pub(super) async fn event(&mut self, event: &ClientEvent) -> Result<(), Failure> {
         match event {
-            ClientEvent::Event(delivery) => self.delivered(delivery).await?,
+            ClientEvent::Event(delivery) => self.delivered(delivery).await,
             ClientEvent::CaughtUp if !self.caught_up => {
                 self.caught_up = true;
                 self.summarise();
@@ -72,7 +72,7 @@ impl App {
     }
 
     /// What was said: shown here at once, elsewhere in one line; what is old is only counted.
-    async fn delivered(&mut self, delivery: &Delivery) -> Result<(), Failure> {
+    async fn delivered(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.learn(info);
         let is_message = matches!(delivery.body, EventBody::Message(_));
@@ -84,9 +84,9 @@ impl App {
         }
         let hidden = matches!(delivery.body, EventBody::ConversationOpened { .. });
         if !self.caught_up || delivery.own || hidden {
-            return Ok(());
+            return;
         }
-        let line = crate::commands::event_line(&self.client, info, &delivery.event, &delivery.body).await?;
+        let line = crate::commands::event_line(&self.client, info, &delivery.event, &delivery.body).await;
         if self.rooms.is_current(info) {
             self.screen.line(format_args!(
                 "{} {}",
@@ -103,7 +103,6 @@ impl App {
                 line.short(self.style)
             ));
         }
-        Ok(())
     }
 
     /// What came while nobody was here.
