@@ -8,11 +8,11 @@ use chat_core::async_trait;
 use chat_core::engine::{Engine, Service};
 use chat_core::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, ConversationRef, Device,
-    DeviceId, Event, Member, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName, UserRef,
+    DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName, UserRef,
 };
 use chat_core::store::{
-    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Head, MemoryStore, MessageStore, SentEvent,
-    Store, StoreError, Unit,
+    AccountStore, Beat, ContactStore, ConversationStore, CursorStore, EventPage, Head, MemoryStore, MessageStore,
+    SentEvent, Store, StoreError, Unit,
 };
 
 /// Counts what is committed.
@@ -22,6 +22,8 @@ struct CountingStore<S> {
     commits: AtomicU64,
 }
 
+// A wrapper that forgets to pass on a method with a default would change what the store does.
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Store> Store for CountingStore<S> {
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
@@ -32,6 +34,10 @@ impl<S: Store> Store for CountingStore<S> {
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.inner.epoch().await
+    }
+
+    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
+        self.inner.beat(node).await
     }
 
     async fn close(&self) {

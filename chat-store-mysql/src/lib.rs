@@ -24,6 +24,7 @@
 
 mod accounts;
 mod batch;
+mod beats;
 mod connections;
 mod contacts;
 mod conversations;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chat_core::model::StoreEpoch;
-use chat_core::store::{Store, StoreError, TxError, Unit, run_contained};
+use chat_core::model::{NodeId, StoreEpoch};
+use chat_core::store::{Beat, Store, StoreError, TxError, Unit, run_contained};
 use mysql_async::{Conn, Opts, TxOpts};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -208,6 +208,10 @@ impl Store for MysqlStore {
             return Err(closed());
         }
         Ok(self.epoch)
+    }
+
+    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
+        self.note_beat(node).await
     }
 
     async fn close(&self) {

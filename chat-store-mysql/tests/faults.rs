@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_core::async_trait;
-use chat_core::model::{ConversationId, Seq, UserId};
+use chat_core::model::{ConversationId, NodeId, Seq, UserId};
 use chat_core::store::{AccountStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit};
 use chat_core::testkit::store::{Draft, World, act, append, new_account};
 use chat_harness::services::MariaDb;
@@ -86,6 +86,90 @@ async fn what_cannot_be_opened_says_why() {
     assert!(matches!(open(&url).await, OpenError::NewerSchema { found: 99, .. }));
     drop(server);
     assert!(matches!(open(&url).await, OpenError::Connect(_)));
+}
+
+/// As a database that an older release set up.
+#[tokio::test]
+async fn a_database_of_an_older_release_gets_what_it_lacks() {
+    let (server, url) = server(&[]);
+    let epoch = {
+        let (world, store) = world(&url).await;
+        append(&*store, world.group, world.alice, vec![Draft::message("kept")])
+            .await
+            .unwrap();
+        store.close().await;
+        server
+            .sql("DROP TABLE chat.node; DELETE FROM chat.migration WHERE version = 2")
+            .unwrap();
+        server
+            .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
+            .unwrap()
+    };
+    let mut options = Options::default();
+    options.migrate = false;
+    let refused = MysqlStore::open(&url, options).await.unwrap_err();
+    assert!(
+        matches!(refused, OpenError::OlderSchema { found: 1, known: 2 }),
+        "{refused:?}"
+    );
+    let store = MysqlStore::open(&url, Options::default()).await.unwrap();
+    assert_eq!(store.beat(NodeId::random()).await.map(|beat| beat.others).unwrap(), []);
+    let kept = server
+        .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
+        .unwrap();
+    assert_eq!(kept, epoch, "the same history");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
+    let (server, url) = server(&["--default-time-zone=+05:45"]);
+    let open = async || MysqlStore::open(&url, Options::default()).await.unwrap();
+    let (here, there) = (open().await, open().await);
+    let [a, b, gone, ahead] = [(); 4].map(|()| NodeId::random());
+    for node in [gone, ahead, b] {
+        there.beat(node).await.unwrap();
+    }
+    let others = async || here.beat(a).await.unwrap().others;
+    assert_eq!(others().await.len(), 3);
+    let set = |node: NodeId, millis: i64| {
+        let update =
+            format!("UPDATE chat.node SET beat = beat + {millis} WHERE id = UNHEX(REPLACE('{node}', '-', ''))");
+        server.sql(&update).unwrap();
+    };
+    set(gone, -10_500);
+    // As after the database's clock was set back.
+    set(ahead, 60_000);
+    assert_eq!(others().await, [b]);
+    let rows = || server.sql("SELECT COUNT(*) FROM chat.node").unwrap().trim().to_owned();
+    assert_eq!(rows(), "4");
+    set(gone, -3_600_000);
+    set(ahead, 3_600_000);
+    assert_eq!(others().await, [b]);
+    assert_eq!(rows(), "2", "nobody asks for nodes that are long gone");
+    let time = here.beat(a).await.unwrap().time.unwrap().0;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let now = i64::try_from(now.as_millis()).unwrap();
+    assert!((now - time).abs() < 2_000, "{time} at {now}");
+
+    // Every connection for units of work is stuck on somebody else's lock: a node is alive all the same.
+    let world = World::new(Arc::new(open().await)).await;
+    let mut holder = mysql_async::Conn::new(mysql_async::Opts::from_url(&url).unwrap())
+        .await
+        .unwrap();
+    let lock = format!("SELECT 1 FROM conversation WHERE id = {} FOR UPDATE", world.group.0);
+    holder.query_drop("BEGIN").await.unwrap();
+    assert_eq!(holder.query_first(lock).await.unwrap(), Some(1));
+    let here = Arc::new(here);
+    for _ in 0..20 {
+        let (here, group, alice) = (Arc::clone(&here), world.group, world.alice);
+        tokio::spawn(async move { append(&*here, group, alice, vec![Draft::message("stuck")]).await });
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let started = Instant::now();
+    here.beat(a).await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,11 +20,15 @@
 //!   (`last_seq` and `message_count`).
 //! - Names and texts are compared and kept byte by byte. Names and keys have at most 256 bytes, skeletons 3 000, texts 64 KiB less one.
 //!
+//! - A store that several nodes may share tells each of them who else works on it: [`Store::beat`]. What another node commits is
+//!   then found even if nothing else connects the two.
+//!
 //! A store refuses with [`StoreError::Corrupt`] what breaks the rules about locks and logs: [`Ledger`] does that for it.
 //! [`run_ready`] runs units where a
 //! transaction never waits, [`run_contained`] where it does.
 
 mod accounts;
+mod beat;
 mod contacts;
 mod conversations;
 mod cursors;
@@ -40,6 +44,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 pub use accounts::{AccountStore, AccountTx, NewAccount};
+pub use beat::Beat;
 pub use contacts::{ContactStore, ContactTx};
 pub use conversations::{ConversationStore, ConversationTx, Head, NewConversation};
 pub use cursors::CursorStore;
@@ -50,7 +55,7 @@ pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
 pub use ready::{run_contained, run_ready};
 pub use unit::{Operation, StoreExt, Unit};
 
-use crate::model::StoreEpoch;
+use crate::model::{NodeId, StoreEpoch};
 
 /// What survives a restart. See the [module](self) for the contract.
 #[async_trait]
@@ -67,6 +72,16 @@ pub trait Store: AccountStore + ContactStore + ConversationStore + MessageStore 
 
     /// Names the history that this store holds.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
+
+    /// Notes that this node lives, and tells which others do. Nodes call it every few seconds; who has not for
+    /// [`Beat::FRESH`] by the store's own clock is not told of.
+    ///
+    /// The default is for a store of one process: there is nobody else.
+    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
+        let _ = node;
+        self.epoch().await?;
+        Ok(Beat::default())
+    }
 
     /// Finishes what was begun and releases files, connections and threads. Afterwards every call is
     /// [`StoreError::Unavailable`]. Idempotent.

@@ -11,14 +11,16 @@ mod messages;
 mod tables;
 mod tx;
 
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use self::tables::Tables;
 use self::tx::MemoryTx;
-use super::{Store, StoreError, TxError, Unit, run_ready};
-use crate::model::StoreEpoch;
+use super::{Beat, Store, StoreError, TxError, Unit, run_ready};
+use crate::model::{NodeId, StoreEpoch};
 
 /// The [`Store`] of what need not survive a restart.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     tables: Tables,
+    /// When each node of this process said that it lives.
+    nodes: HashMap<NodeId, Instant>,
     closed: bool,
 }
 
@@ -87,6 +91,14 @@ impl Store for MemoryStore {
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.read(|_| self.epoch)
+    }
+
+    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
+        let nodes = &mut self.write()?.nodes;
+        nodes.insert(node, Instant::now());
+        nodes.retain(|_, at| at.elapsed() <= Beat::FRESH);
+        let others = nodes.keys().copied().filter(|other| *other != node);
+        Ok(Beat::new(others.collect(), None))
     }
 
     async fn close(&self) {

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 
 use crate::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event, Member,
-    Page, Seq, StoreEpoch, UserId,
+    NodeId, Page, Seq, StoreEpoch, Timestamp, UserId,
 };
 use crate::store::{
-    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Head, MessageStore, SentEvent, Store,
+    AccountStore, Beat, ContactStore, ConversationStore, CursorStore, EventPage, Head, MessageStore, SentEvent, Store,
     StoreError, Transaction, TxError, Unit,
 };
 
@@ -31,6 +31,7 @@ struct Plan {
     stuck: Option<ConversationId>,
     marks_fail: bool,
     largest_marks: usize,
+    time: Option<Timestamp>,
     commits: VecDeque<Fault>,
 }
 
@@ -135,6 +136,11 @@ impl FaultyStore {
         self.plan(|plan| plan.commits.clear());
     }
 
+    /// From now on the store's own clock says this, and stands still; or what the store inside says.
+    pub fn set_time(&self, time: Option<Timestamp>) {
+        self.plan(|plan| plan.time = time);
+    }
+
     /// Every call waits until the guard is dropped.
     pub fn hold(&self) -> Held {
         self.held.send_replace(true);
@@ -225,6 +231,11 @@ impl Store for FaultyStore {
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.enter().await?.epoch().await
+    }
+
+    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
+        let beat = self.enter().await?.beat(node).await?;
+        Ok(Beat::new(beat.others, self.plan(|plan| plan.time).or(beat.time)))
     }
 
     async fn close(&self) {

@@ -12,6 +12,8 @@
 #[allow(missing_docs)]
 pub mod accounts;
 #[allow(missing_docs)]
+pub mod beats;
+#[allow(missing_docs)]
 pub mod cancellation;
 #[allow(missing_docs)]
 pub mod concurrency;
@@ -100,6 +102,8 @@ macro_rules! store_conformance {
                 what_is_not_committed_is_not_seen, run_hands_out_the_result, run_hands_out_the_refusal,
                 locks_out_of_order_are_refused, own_conversations_may_be_locked_at_any_time,
                 the_epoch_stays, a_closed_store_is_unavailable, closing_finishes_what_was_begun;
+            beats:
+                nodes_see_each_other_or_nobody_does, beating_again_changes_nothing, a_clock_of_its_own_goes_forward;
             concurrency:
                 many_appenders_leave_no_hole, readers_never_see_a_hole, a_name_is_given_once,
                 a_direct_conversation_is_made_once_by_many, device_locks_exclude, contact_locks_exclude,

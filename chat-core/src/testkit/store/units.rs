@@ -10,8 +10,8 @@ use super::fixture::{
     new_group, page, profile, without_group,
 };
 use crate::model::{
-    Contact, ContactState, ConversationId, ConversationKind, EventKind, Member, MemberState, PageFrom, Role, Seq,
-    Timestamp, UserId,
+    Contact, ContactState, ConversationId, ConversationKind, EventKind, Member, MemberState, NodeId, PageFrom, Role,
+    Seq, Timestamp, UserId,
 };
 use crate::store::{Operation, Store, StoreError, StoreExt, Transaction, TxError};
 
@@ -379,6 +379,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         store.advance_cursors(&[]).await.err(),
         store.advance_reads(&[(user, id, Seq(1))]).await.err(),
         store.epoch().await.err(),
+        store.beat(NodeId::random()).await.err(),
         append(&**store, id, user, messages(1)).await.err(),
     ];
     for (index, answer) in answers.into_iter().enumerate() {
