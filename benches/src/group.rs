@@ -67,6 +67,7 @@ impl Audience {
     pub async fn attach(store: Arc<dyn Store>, members: &[UserId]) -> Self {
         let epoch = store.epoch().await.expect("the store is open");
         let parts = RouterParts {
+            clock: Arc::new(chat_core::clock::SystemClock),
             store,
             bus: None,
             presence: Arc::new(MemoryPresence::new()),

@@ -89,7 +89,8 @@ impl EngineBuilder {
         }
     }
 
-    /// Makes the engine one of several that share the store. Default: it is alone, and rings nobody.
+    /// Connects the engine with others that share the store. Default: nobody is rung; engines that share a store which tells
+    /// them of each other ([`Store::beat`]) ask it each second for what the others commit.
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn MessageBus>) -> Self {
         self.bus = Some(bus);
@@ -187,6 +188,7 @@ impl EngineBuilder {
             store: Arc::clone(&self.store),
             bus: self.bus,
             presence: Arc::clone(&presence),
+            clock: Arc::clone(&self.clock),
             node: self.node,
             incarnation,
             epoch,

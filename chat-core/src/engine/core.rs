@@ -21,6 +21,7 @@ use super::error::{CommandError, Refusal};
 use super::limits::UserLimits;
 use super::observer::Observer;
 use super::presence::PresenceQueue;
+use super::written::Written;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::cluster::Presence;
@@ -138,13 +139,18 @@ impl Core {
         if !self.writes.admits(Instant::now()) {
             return Err(CommandError::try_again().into());
         }
-        let answer = timeout_at(deadline.into(), self.store.run(operation)).await;
+        let written = Written::default();
+        let answer = timeout_at(deadline.into(), self.store.run(written.by(operation))).await;
         let answer = answer.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time").into()));
         let error = answer.as_ref().err().and_then(|refusal| match refusal {
             Refusal::Store(error) => Some(error),
             _ => None,
         });
         self.writes.note(about, error);
+        if let Some(StoreError::Unavailable(_)) = error {
+            // It may have been committed all the same, now or a little later.
+            self.router.doubt(written.take());
+        }
         if error.is_none() {
             self.reads.note(about, None); // whoever writes can be read
         }

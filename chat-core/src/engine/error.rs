@@ -90,6 +90,15 @@ impl CommandError {
         .retry_after(Duration::from_secs(1))
     }
 
+    /// This node may not begin anything; another one may.
+    pub(crate) fn clock_is_wrong() -> Self {
+        Self::new(
+            ReplyCode::TryAgain,
+            "this server's clock is wrong; nothing was done: try another server, or later",
+        )
+        .retry_after(Duration::from_secs(10))
+    }
+
     /// A defect; the log has it.
     pub(crate) fn internal() -> Self {
         Self::new(ReplyCode::Internal, "the server failed; its log says why")

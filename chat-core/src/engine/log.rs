@@ -161,6 +161,7 @@ impl Logs {
                 continue;
             }
             if !log.events.is_empty() {
+                super::written::note(&log.events);
                 tx.insert_events(&log.events).await?;
             }
             names_free &= tx.update_conversation(&log.row).await?;

@@ -38,6 +38,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod views;
+mod written;
 
 use std::sync::Arc;
 
@@ -143,6 +144,14 @@ impl Engine {
 
     fn of(handle: Arc<Handle>) -> Self {
         Self { handle }
+    }
+
+    /// Refuses those who come from outside while this node cannot be relied upon.
+    fn ready(&self) -> Result<(), CommandError> {
+        match self.core().router.is_clock_wrong() {
+            true => Err(CommandError::clock_is_wrong()),
+            false => Ok(()),
+        }
     }
 
     fn core(&self) -> &Arc<Core> {
@@ -266,6 +275,7 @@ impl Service for Engine {
         source: Source,
         registration: crate::model::Registration,
     ) -> Result<UserInfo, CommandError> {
+        self.ready()?;
         let core = Arc::clone(self.core());
         self.core()
             .begin(async move { core.register(source, registration).await })
@@ -273,11 +283,13 @@ impl Service for Engine {
     }
 
     async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
+        self.ready()?;
         let core = Arc::clone(self.core());
         self.core().begin(async move { core.login(source, login).await }).await
     }
 
     async fn resume(&self, _source: Source, resume: Resume) -> Result<Admission, CommandError> {
+        self.ready()?;
         let core = Arc::clone(self.core());
         self.core().begin(async move { core.resume(resume).await }).await
     }

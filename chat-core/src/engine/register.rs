@@ -47,8 +47,9 @@ impl Registration {
         self.nodes.clone()
     }
 
-    async fn tell(&self) {
-        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn tell(&self, takes_nobody: bool) {
+        let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        me.draining |= takes_nobody;
         if let Err(error) = self.discovery.update(me).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -68,7 +69,7 @@ pub(super) async fn run(core: Arc<Core>, registration: Arc<Registration>) {
         }
         let sessions = u32::try_from(core.router.stats().sessions).unwrap_or(u32::MAX);
         registration.me.lock().unwrap_or_else(PoisonError::into_inner).sessions = sessions;
-        registration.tell().await;
+        registration.tell(core.router.is_clock_wrong()).await;
     }
     let id = registration.me.lock().unwrap_or_else(PoisonError::into_inner).id;
     if let Err(error) = registration.discovery.leave(id).await {

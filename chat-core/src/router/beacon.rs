@@ -1,17 +1,16 @@
 //! Beacons: every node says each second that it is there, and repeats what it rang. Who does not hear them looks for itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::envelope::{Content, Doorbell, MAX_REPEATED};
 use super::{RouterConfig, Shared};
-use crate::bus::{MessageBus, Topic};
+use crate::bus::Topic;
 use crate::model::{CloseCode, ConversationId, NodeId, Seq, UserId};
 
 /// Clean beacons of its own after which a node trusts the bus again.
@@ -61,6 +60,11 @@ impl Recent {
         let mut rung = self.rung();
         let full = !remember(&mut rung.logins, user, code);
         rung.note(full);
+    }
+
+    /// Something else has to be looked for, nobody knows where.
+    pub(super) fn lost(&self) {
+        self.rung().note(true);
     }
 
     /// What the next beacon says, in as many envelopes as it takes; forgets what was repeated long enough.
@@ -145,7 +149,9 @@ struct Other {
 struct Judgement {
     /// The own beacon is not heard, or not for long: then nothing is.
     deaf: bool,
-    /// A node that is there is not heard.
+    /// A node that is there missed a beacon: what it rang since may be lost.
+    unheard: bool,
+    /// A node that has been there for a while is not heard.
     mute: bool,
     /// A node that was heard is heard no more.
     silenced: bool,
@@ -190,7 +196,7 @@ impl Heard {
     }
 
     /// Judges the bus by who is heard, given who is said to be there.
-    fn judge(&self, started: Instant, silence: Duration, nodes: &[NodeId]) -> Judgement {
+    fn judge(&self, started: Instant, silence: Duration, nodes: &HashSet<NodeId>) -> Judgement {
         let now = Instant::now();
         let mut ears = self.ears();
         let ears = &mut *ears;
@@ -206,12 +212,19 @@ impl Heard {
         let silenced = ears.others.len() < heard;
 
         ears.expected.retain(|node, _| nodes.contains(node));
-        let mut mute = false;
+        let (mut unheard, mut mute) = (false, false);
         for node in nodes {
             let since = *ears.expected.entry(*node).or_insert(now);
-            mute |= since.elapsed() > silence && !ears.others.contains_key(node);
+            let other = ears.others.get(node);
+            unheard |= other.is_none_or(|other| other.at.elapsed() > silence / 2);
+            mute |= other.is_none() && since.elapsed() > silence;
         }
-        Judgement { deaf, mute, silenced }
+        Judgement {
+            deaf,
+            unheard,
+            mute,
+            silenced,
+        }
     }
 
     fn ears(&self) -> MutexGuard<'_, Ears> {
@@ -219,29 +232,8 @@ impl Heard {
     }
 }
 
-/// Publishes what is queued. A failure is repaired by the next beacon that gets through.
-pub(super) async fn publish(shared: Arc<Shared>, bus: Arc<dyn MessageBus>, mut queue: mpsc::Receiver<(Topic, Bytes)>) {
-    let mut failing = false;
-    while let Some((topic, envelope)) = queue.recv().await {
-        let result = match timeout(shared.config.bus_timeout, bus.publish(topic, envelope)).await {
-            Ok(result) => result,
-            Err(_) => Err(crate::bus::BusError::Unavailable("it did not answer in time".into())),
-        };
-        match result {
-            Ok(()) => failing = false,
-            Err(error) if !failing => {
-                failing = true;
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the bus does not take what happens here");
-            }
-            Err(_) => {}
-        }
-    }
-}
-
 /// Sends beacons, and listens to who else does. Waits for nothing else, because others take its silence for death.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let Some(link) = &shared.link else { return };
     let config = &shared.config;
     let started = Instant::now();
     let mut beacons = interval(config.beacon_interval);
@@ -249,22 +241,40 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut was = Judgement::default();
     for number in 1_u64.. {
         beacons.tick().await;
-        for content in link.recent.repeat(number) {
-            link.send(Topic::Control, shared.writer.write(content));
-        }
-        let is = link.heard.judge(started, config.silence, &shared.other_nodes());
-        if is.deaf != was.deaf || is.mute != was.mute {
-            match (is.deaf, is.mute) {
-                (true, _) => {
-                    tracing::warn!("this node does not hear itself on the bus: asking the store every so often")
+        let nodes = shared.other_nodes();
+        let is = match &shared.link {
+            Some(link) => {
+                for content in link.recent.repeat(number) {
+                    link.beacons.send(Topic::Control, shared.writer.write(content));
                 }
-                (_, true) => tracing::warn!("a node is not heard on the bus: asking the store every so often"),
-                (false, false) => tracing::info!("the bus is trusted again"),
+                shared.heard.judge(started, config.silence, &nodes)
             }
+            // Nobody is ever heard.
+            None => Judgement {
+                mute: !nodes.is_empty(),
+                ..Judgement::default()
+            },
+        };
+        if is.deaf != was.deaf || is.mute != was.mute {
+            tell(is, shared.link.is_some());
         }
         if is.deaf || is.mute || is.silenced {
-            link.heard.ask_for_sweep();
+            shared.heard.ask_for_sweep();
+        } else if is.unheard {
+            shared.fresh.add_all(shared.registry.conversations());
         }
         was = is;
+    }
+}
+
+fn tell(is: Judgement, has_bus: bool) {
+    match (is.deaf, is.mute) {
+        (true, _) => tracing::warn!("this node does not hear itself on the bus: asking the store every so often"),
+        (_, true) if has_bus => tracing::warn!("a node is not heard on the bus: asking the store every so often"),
+        (_, true) => {
+            tracing::warn!("another node works on this store, and there is no bus: asking the store every so often")
+        }
+        (false, false) if has_bus => tracing::info!("the bus is trusted again"),
+        (false, false) => tracing::info!("no other node works on this store any more"),
     }
 }

@@ -11,6 +11,9 @@ pub struct RouterConfig {
     /// How long a doorbell is repeated, and after which silence, of others or of the own beacon, a node looks for itself.
     /// Default 3 s.
     pub silence: Duration,
+    /// How often a node says in the store that it is there, and asks who else is. Nodes that are, but are not heard, make it look
+    /// for itself. Default 2 s: with a look each second, what they commit is found within 3 s.
+    pub beat_interval: Duration,
     /// How often a node compares everything it follows with the store, in any case. Default 30 s, give or take a third.
     pub sweep_interval: Duration,
     /// How often it does while the bus is dead, and the least time between two looks at everything. Default 1 s.
@@ -27,7 +30,7 @@ pub struct RouterConfig {
     /// Users a second whose conversations and logins are read again after the bus lost something. Bounds what that costs the
     /// store: two reads a user. Default 100.
     pub user_checks: u32,
-    /// Envelopes that wait to be published; more are left to the beacon. Default 4096.
+    /// Envelopes that wait to be published; more are left to the beacon, which has a queue of its own. Default 4096.
     pub publish_queue: usize,
 }
 
@@ -36,6 +39,7 @@ impl Default for RouterConfig {
         Self {
             beacon_interval: Duration::from_secs(1),
             silence: Duration::from_secs(3),
+            beat_interval: Duration::from_secs(2),
             sweep_interval: Duration::from_secs(30),
             poll_interval: Duration::from_secs(1),
             retry_interval: Duration::from_millis(100),
@@ -49,11 +53,13 @@ impl Default for RouterConfig {
 }
 
 impl RouterConfig {
-    /// Beacons in a row that may be lost without losing a doorbell: the next repeats it.
+    /// How much a beacon's number may exceed that of the last one heard without a doorbell being lost: a doorbell that was rung
+    /// right after the last one heard is repeated until `silence` has passed, so one beacon less than fit into it.
     pub(super) fn spare_beacons(&self) -> u64 {
         let interval = self.beacon_interval.as_millis().max(1);
         u64::try_from(self.silence.as_millis() / interval)
             .unwrap_or(u64::MAX)
+            .saturating_sub(1)
             .max(1)
     }
 }

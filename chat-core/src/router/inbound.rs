@@ -2,29 +2,29 @@
 
 use std::sync::Arc;
 
+use super::Shared;
 use super::envelope::{Content, Read};
-use super::{Link, Shared};
 use crate::bus::{Delivery, Subscriber};
 use crate::model::{CloseCode, ConversationId, UserId};
 
 pub(super) async fn run(shared: Arc<Shared>, mut subscriber: Box<dyn Subscriber>) {
-    let Some(link) = &shared.link else { return };
     while let Some(delivery) = subscriber.next().await {
         match delivery {
             Delivery::Envelope(_, bytes) => {
                 if let Some(read) = shared.writer.read(bytes) {
-                    take(&shared, link, read);
+                    take(&shared, read);
                 }
             }
-            Delivery::Gap => link.heard.ask_for_sweep(),
+            Delivery::Gap => shared.heard.ask_for_sweep(),
         }
     }
 }
 
-fn take(shared: &Shared, link: &Link, read: Read) {
+fn take(shared: &Shared, read: Read) {
     let own = read.node == shared.writer.node;
     if let Content::Beacon { number, .. } = &read.content {
-        link.heard
+        shared
+            .heard
             .beacon(&shared.config, read.node, read.incarnation, *number, own);
     }
     // What this node rang itself has been delivered here before it was rung.
@@ -46,7 +46,7 @@ fn take(shared: &Shared, link: &Link, read: Read) {
                 .into_iter()
                 .for_each(|(user, code)| logins_changed(shared, user, code));
             if overflowed {
-                link.heard.ask_for_sweep();
+                shared.heard.ask_for_sweep();
             }
         }
         Content::Notice { audience, push, except } => shared.notify(audience, &push, except),
@@ -56,8 +56,9 @@ fn take(shared: &Shared, link: &Link, read: Read) {
 }
 
 fn place(shared: &Shared, user: UserId, conversation: ConversationId) {
-    if shared.registry.has_user(user) {
-        shared.placed.add((user, conversation));
+    // Anything can be claimed here, so there is a bound; what is genuine beyond it is found by looking.
+    if shared.registry.has_user(user) && !shared.placed.add_claimed((user, conversation)) {
+        shared.heard.ask_for_sweep();
     }
 }
 

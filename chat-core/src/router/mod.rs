@@ -12,9 +12,12 @@ mod attachment;
 mod beacon;
 mod config;
 mod delivery;
+mod doubts;
 mod envelope;
 mod inbound;
+mod neighbours;
 mod outbox;
+mod outgoing;
 mod pending;
 mod registry;
 mod repair;
@@ -35,23 +38,28 @@ mod proto;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use attachment::Attachment;
 pub use config::RouterConfig;
 pub use delivery::Delivery;
+pub use doubts::Doubt;
 pub use outbox::{Outbox, OutboxLimits};
 
 use self::beacon::{Heard, Recent};
+use self::doubts::Doubts;
 use self::envelope::{Audience, Doorbell, Writer};
+use self::neighbours::Neighbours;
+use self::outgoing::Outgoing;
 use self::pending::Pending;
 use self::registry::{Registry, Told};
 use self::session::SessionHandle;
 use self::shared::{Link, Shared, goes_on};
 use self::topics::TopicRequests;
 use crate::bus::{MessageBus, Topic};
+use crate::clock::Clock;
 use crate::cluster::{Nodes, Presence};
 use crate::codec::body;
 use crate::model::{
@@ -60,15 +68,21 @@ use crate::model::{
 };
 use crate::store::{Head, Store, StoreError};
 
+/// Envelopes of beacons that wait to be published: more than one beacon ever takes.
+const BEACON_QUEUE: usize = 256;
+
 /// What a router works with.
 #[derive(Debug)]
 pub struct RouterParts {
     /// Where the logs are.
     pub store: Arc<dyn Store>,
-    /// Carries doorbells to other nodes; absent for a node that is alone: then nothing is published, and nobody looks.
+    /// Carries doorbells to other nodes. Without one, nodes on the same store find each other's events by asking it each second;
+    /// what is not stored does not reach the others.
     pub bus: Option<Arc<dyn MessageBus>>,
     /// Where sessions on this node are claimed.
     pub presence: Arc<dyn Presence>,
+    /// This node's time of day, to be compared with the store's.
+    pub clock: Arc<dyn Clock>,
     /// This node.
     pub node: NodeId,
     /// Which of its lives.
@@ -140,17 +154,17 @@ impl Router {
             Some(bus) => Some((Arc::clone(bus), bus.connect().await?)),
             None => None,
         };
-        let (publish, published) = mpsc::channel(parts.config.publish_queue.max(1));
         let link = connection.is_some().then(|| Link {
-            publish,
+            outgoing: Outgoing::new(parts.config.publish_queue),
+            beacons: Outgoing::new(BEACON_QUEUE),
             topics: TopicRequests::default(),
             recent: Recent::new(parts.config.silence),
-            heard: Heard::default(),
             nodes: OnceLock::new(),
         });
         let shared = Arc::new(Shared {
             store: parts.store,
             presence: parts.presence,
+            clock: parts.clock,
             writer: Writer {
                 epoch: parts.epoch,
                 node: parts.node,
@@ -167,16 +181,23 @@ impl Router {
             logins: Pending::default(),
             checks: Pending::default(),
             claims: Pending::default(),
+            heard: Heard::default(),
+            neighbours: Neighbours::default(),
+            doubts: Doubts::default(),
             link,
             stop: stop.clone(),
         });
         let spawn = |task| drop(tracker.spawn(stop.clone().run_until_cancelled_owned(task)));
         spawn(Box::pin(repair::run(Arc::clone(&shared))) as futures_util::future::BoxFuture<'static, ()>);
+        spawn(Box::pin(neighbours::run(Arc::clone(&shared))));
+        spawn(Box::pin(beacon::run(Arc::clone(&shared))));
         if let Some((bus, subscriber)) = connection {
             spawn(Box::pin(topics::run(Arc::clone(&shared), subscriber.topics())));
-            spawn(Box::pin(beacon::publish(Arc::clone(&shared), bus, published)));
+            spawn(Box::pin(outgoing::run(Arc::clone(&shared), Arc::clone(&bus), |link| {
+                &link.outgoing
+            })));
+            spawn(Box::pin(outgoing::run(Arc::clone(&shared), bus, |link| &link.beacons)));
             spawn(Box::pin(inbound::run(Arc::clone(&shared), subscriber)));
-            spawn(Box::pin(beacon::run(Arc::clone(&shared))));
             topics::request(&shared, Topic::Control).await;
         }
         tracker.close();
@@ -242,6 +263,25 @@ impl Router {
                 }
             }
         }
+    }
+
+    /// The store did not say whether this was committed: what comes of it is delivered, and the other nodes are told, as soon as
+    /// the store shows it.
+    pub fn doubt(&self, doubts: impl IntoIterator<Item = Doubt>) {
+        for doubt in doubts {
+            if !self.shared.doubts.add(doubt) {
+                self.shared.heard.ask_for_sweep();
+                if let Some(link) = &self.shared.link {
+                    link.recent.lost();
+                }
+            }
+        }
+    }
+
+    /// Whether this node's clock and the store's are minutes apart: nobody should begin anything here then.
+    #[must_use]
+    pub fn is_clock_wrong(&self) -> bool {
+        self.shared.neighbours.is_clock_wrong()
     }
 
     /// A user is in a conversation from now on: their sessions, here and elsewhere, follow it. Not needed for
@@ -358,7 +398,7 @@ impl Which {
 }
 
 /// Who becomes a member by an event.
-fn joins(event: &Event) -> Option<UserId> {
+pub(crate) fn joins(event: &Event) -> Option<UserId> {
     match event.kind {
         EventKind::GroupCreated => Some(event.sender),
         EventKind::MemberJoined => match body::decode(event.kind, &event.body) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
 
-/// Most things that wait. More than there is to look at on a node; what is beyond comes from somebody who forges.
+/// Most things that wait while others may still claim more. What this node knows of itself is never refused: it is bounded by what
+/// there is on the node.
 const MOST: usize = 1 << 17;
 
 /// A set that one task empties.
@@ -35,13 +36,21 @@ impl<T: Eq + Hash> Pending<T> {
 
     pub(super) fn add_all(&self, items: impl IntoIterator<Item = T>) {
         let mut waiting = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        for item in items {
-            if waiting.len() < MOST {
-                waiting.insert(item);
-            }
+        waiting.extend(items);
+        drop(waiting);
+        self.added.notify_one();
+    }
+
+    /// Adds what somebody else claims. `false` if there is no room.
+    pub(super) fn add_claimed(&self, item: T) -> bool {
+        let mut waiting = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = waiting.len() < MOST || waiting.contains(&item);
+        if has_room {
+            waiting.insert(item);
         }
         drop(waiting);
         self.added.notify_one();
+        has_room
     }
 
     /// Waits for something to do and takes all of it.
@@ -134,6 +143,19 @@ mod tests {
         retry: Duration::from_millis(100),
         what: "test",
     };
+
+    #[tokio::test]
+    async fn what_the_node_adds_itself_is_never_dropped_and_what_others_claim_is_bounded() {
+        let pending = Pending::default();
+        pending.add_all(0..300_000_u32);
+        assert_eq!(pending.take().await.len(), 300_000);
+        for item in 0..=MOST as u32 {
+            assert_eq!(pending.add_claimed(item), item < MOST as u32);
+        }
+        assert!(pending.add_claimed(7), "it waits already");
+        pending.add(u32::MAX);
+        assert_eq!(pending.take().await.len(), MOST + 1);
+    }
 
     async fn worked<F>(pending: &Pending<u32>, seconds: u64, task: impl Fn(u32) -> F)
     where

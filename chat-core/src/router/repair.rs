@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::doubts;
 use super::envelope::Doorbell;
 use super::pending::{Pace, work};
 use super::registry::Told;
@@ -18,8 +19,6 @@ use crate::store::StoreError;
 const COMPARE_AT_ONCE: usize = 1000;
 /// Things of one kind that are looked at the same time.
 const AT_ONCE: usize = 8;
-/// In every so many sweeps, users' conversations and logins are read again though nothing says that it is needed.
-const CHECK_USERS_EVERY: u32 = 10;
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let shared = &*shared;
@@ -59,6 +58,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         ),
         compare(shared),
         sweep(shared),
+        doubts::run(shared),
     );
 }
 
@@ -109,7 +109,7 @@ async fn close_fenced(shared: &Shared, user: UserId, code: CloseCode) -> Result<
     let devices = shared.read(shared.store.devices(user)).await?;
     for session in sessions {
         let device = devices.iter().find(|device| device.id == session.caller.device);
-        if device.is_none_or(|device| device.session_epoch > session.caller.epoch) {
+        if device.is_none_or(|device| device.session_epoch != session.caller.epoch) {
             shared.close(&session, code);
         }
     }
@@ -180,22 +180,16 @@ async fn compare(shared: &Shared) {
     }
 }
 
-/// Compares everything followed here with the store when that is asked for, and from time to time in any case: also without other
-/// nodes, since a commit whose answer was lost rang nobody.
+/// Compares everything followed here with the store when that is asked for, and from time to time in any case, also without other
+/// nodes.
 async fn sweep(shared: &Shared) {
     let mut last = Instant::now();
     for number in 1_u32.. {
         let next = last + jittered(shared.config.sweep_interval);
-        let asked = async {
-            match &shared.link {
-                Some(link) => link.heard.sweep_asked().await,
-                None => std::future::pending().await,
-            }
-        };
         let lost = tokio::select! {
             // What is known to be lost comes before what may be.
             biased;
-            () = asked => true,
+            () = shared.heard.sweep_asked() => true,
             () = sleep_until(next) => false,
         };
         if lost && number > 1 {
@@ -204,7 +198,8 @@ async fn sweep(shared: &Shared) {
         last = Instant::now();
         shared.sweeps.fetch_add(1, Ordering::Relaxed);
         shared.fresh.add_all(shared.registry.conversations());
-        if lost || number % CHECK_USERS_EVERY == 0 {
+        // Who is alone has done to users all that was done to them.
+        if lost || shared.link.is_some() || !shared.neighbours.nodes().is_empty() {
             shared.checks.add_all(shared.registry.users());
         }
         // Claims may have been lost as well.

@@ -4,18 +4,22 @@ use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::beacon::{Heard, Recent};
+use super::doubts::Doubts;
 use super::envelope::{Audience, Content, Doorbell, Exception, Writer};
+use super::neighbours::Neighbours;
+use super::outgoing::Outgoing;
 use super::pending::Pending;
 use super::registry::{Entered, Registry, Told};
 use super::session::SessionHandle;
 use super::topics::{self, TopicRequests};
 use super::{Delivery, RouterConfig};
 use crate::bus::Topic;
+use crate::clock::Clock;
 use crate::cluster::{Nodes, Presence};
 use crate::codec::body;
 use crate::model::{Caller, CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, NodeId, Push, UserId};
@@ -26,6 +30,7 @@ use crate::store::{Head, Store, StoreError};
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) presence: Arc<dyn Presence>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) writer: Writer,
     pub(super) config: RouterConfig,
     pub(super) registry: Registry,
@@ -44,6 +49,9 @@ pub(super) struct Shared {
     pub(super) checks: Pending<UserId>,
     /// Devices whose claim has to be renewed or withdrawn.
     pub(super) claims: Pending<(UserId, DeviceId)>,
+    pub(super) heard: Heard,
+    pub(super) neighbours: Neighbours,
+    pub(super) doubts: Doubts,
     pub(super) link: Option<Link>,
     pub(super) stop: CancellationToken,
 }
@@ -51,18 +59,12 @@ pub(super) struct Shared {
 /// The way to the other nodes.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) publish: mpsc::Sender<(Topic, bytes::Bytes)>,
+    pub(super) outgoing: Outgoing,
+    /// Apart, so that nothing delays them: others take a node's silence for death.
+    pub(super) beacons: Outgoing,
     pub(super) topics: TopicRequests,
     pub(super) recent: Recent,
-    pub(super) heard: Heard,
     pub(super) nodes: OnceLock<watch::Receiver<Nodes>>,
-}
-
-impl Link {
-    /// Hands an envelope to the publisher. With a full queue it is dropped: beacons repeat what matters.
-    pub(super) fn send(&self, topic: Topic, envelope: bytes::Bytes) {
-        let _ = self.publish.try_send((topic, envelope));
-    }
 }
 
 /// Whether more may happen to the user in this conversation.
@@ -180,28 +182,26 @@ impl Shared {
         self.claims.add((session.caller.user, session.caller.device));
     }
 
-    /// Nodes that are said to be there, without this one.
-    pub(super) fn other_nodes(&self) -> Vec<NodeId> {
+    /// Nodes that are said to be there, by the store or by the cluster, without this one.
+    pub(super) fn other_nodes(&self) -> HashSet<NodeId> {
         let nodes = self.link.as_ref().and_then(|link| link.nodes.get());
         let nodes = nodes.map(|nodes| nodes.borrow().clone());
         let ids = nodes.iter().flat_map(|nodes| nodes.iter()).map(|node| node.id);
+        let ids = ids.chain(self.neighbours.nodes());
         ids.filter(|id| *id != self.writer.node).collect()
     }
 
     pub(super) fn ring(&self, doorbell: Doorbell) {
         if let Some(link) = &self.link {
             link.recent.rang(doorbell);
-            link.send(
-                Topic::Conversation(doorbell.conversation),
-                self.writer.write(Content::Doorbell(doorbell)),
-            );
+            link.outgoing.ring(doorbell);
         }
     }
 
     pub(super) fn ring_place(&self, user: UserId, conversation: ConversationId) {
         if let Some(link) = &self.link {
             link.recent.placed(user, conversation);
-            link.send(
+            link.outgoing.send(
                 Topic::User(user),
                 self.writer.write(Content::PlacesChanged { user, conversation }),
             );
@@ -211,7 +211,7 @@ impl Shared {
     pub(super) fn ring_logins(&self, user: UserId, code: CloseCode) {
         if let Some(link) = &self.link {
             link.recent.logins_changed(user, code);
-            link.send(
+            link.outgoing.send(
                 Topic::User(user),
                 self.writer.write(Content::SessionsChanged { user, code }),
             );
@@ -221,7 +221,8 @@ impl Shared {
     pub(super) fn ring_notice(&self, topic: Topic, audience: Audience, push: &Push, except: Exception) {
         if let Some(link) = &self.link {
             let push = push.clone();
-            link.send(topic, self.writer.write(Content::Notice { audience, push, except }));
+            link.outgoing
+                .send(topic, self.writer.write(Content::Notice { audience, push, except }));
         }
     }
 }

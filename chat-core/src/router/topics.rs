@@ -2,6 +2,7 @@
 //! moment, so that a session that comes cannot be crossed by one that goes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -25,6 +26,21 @@ impl TopicRequests {
     fn waiters(&self) -> MutexGuard<'_, HashMap<Topic, Vec<oneshot::Sender<()>>>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiters().values().map(Vec::len).sum()
+    }
+
+    /// Frees the places of those who wait for `topic` no longer.
+    fn forget_who_left(&self, topic: Topic) {
+        if let Entry::Occupied(mut entry) = self.waiters().entry(topic) {
+            entry.get_mut().retain(|waiter| !waiter.is_closed());
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+    }
 }
 
 /// Subscribes to what is needed of `topic`. Returns once that is so, but after the bus's timeout in any case: whoever waits
@@ -35,7 +51,10 @@ pub(super) async fn request(shared: &Shared, topic: Topic) {
         link.topics.waiters().entry(topic).or_default().push(done);
         link.topics.topics.add(topic);
         let waiting = shared.stop.run_until_cancelled(waiting);
-        let _ = timeout(shared.config.bus_timeout, waiting).await;
+        let answered = timeout(shared.config.bus_timeout, waiting).await.is_ok();
+        if !answered {
+            link.topics.forget_who_left(topic);
+        }
     }
 }
 
@@ -46,7 +65,7 @@ pub(super) fn changed(shared: &Shared, topic: Topic) {
     }
 }
 
-/// What is known of a subscription that was begun.
+/// What is known of a subscription that was begun and not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subscription {
     Sure,
@@ -84,6 +103,8 @@ async fn adjust(
         }
         heard_from_now_on(shared, topic);
     } else if known.is_some() {
+        // If it fails, nobody knows; whoever wants the topic again has to subscribe anew.
+        subscribed().insert(topic, Subscription::Unsure);
         in_time(shared, topics.unsubscribe(topic)).await?;
         subscribed().remove(&topic);
     }

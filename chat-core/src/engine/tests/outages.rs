@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::support::*;
-use crate::engine::{Engine, EngineConfig, LocalSession};
+use crate::engine::{Engine, EngineConfig, LocalSession, Service};
 use crate::model::*;
 use crate::store::MemoryStore;
 use crate::testkit::store::FaultyStore;
@@ -182,7 +182,6 @@ async fn marks_outlast_an_outage() {
 
 #[tokio::test]
 async fn logins_fail_closed() {
-    use crate::engine::Service;
     let (engine, store, alice) = faulty(quick()).await;
     store.set_unavailable(true);
     let login = engine.login(Source::Local, login(id(&alice), DeviceId::random())).await;
@@ -241,4 +240,117 @@ async fn one_stuck_conversation_keeps_nobody_else_from_the_store() {
     }
     bob.send_text(direct(&bob), "not stuck").await.unwrap();
     alice.execute(Command::ListContacts).await.unwrap();
+}
+
+/// Everything that happens to `bob` until nothing has for a while, as kinds of events.
+async fn happens_to(bob: &LocalSession) -> Vec<EventKind> {
+    let mut kinds = Vec::new();
+    while let Ok(push) = tokio::time::timeout(Duration::from_secs(3), bob.next_push()).await {
+        if let Some(Push::Event(event)) = push {
+            kinds.push(event.kind);
+        }
+    }
+    kinds
+}
+
+/// Whoever asks does not try again; the others learn of it nevertheless.
+#[tokio::test(start_paused = true)]
+async fn whatever_was_committed_without_an_answer_is_delivered() {
+    let (engine, store, alice) = faulty(config()).await;
+    let bob = person(&engine, "bob").await;
+    let carol = person(&engine, "carol").await;
+    befriend(&alice, &bob).await;
+    let group = ConversationRef::Id(group(&alice, "harbour").await);
+    let id = info(&alice, group.clone()).await.id;
+    happens_to(&bob).await;
+    let join = |group: &ConversationRef| Command::JoinGroup {
+        group: group.clone(),
+        note: Note::default(),
+    };
+    let unanswered = async |session: &LocalSession, command: Command| {
+        // So that the breaker counts from the beginning.
+        alice.send_text(direct(&alice), "all is well").await.unwrap();
+        store.fail_after_commit();
+        let answer = session.execute(command).await;
+        assert_eq!(code(answer), ReplyCode::TryAgain);
+    };
+
+    unanswered(&bob, join(&group)).await;
+    assert_eq!(happens_to(&bob).await, [EventKind::MemberJoined]);
+    let rename = Command::UpdateGroup {
+        group: group.clone(),
+        name: Some(GroupName::parse("renamed").unwrap()),
+        description: None,
+        join_policy: None,
+        history_visible: None,
+        unlisted: None,
+    };
+    unanswered(&alice, rename).await;
+    assert_eq!(happens_to(&bob).await, [EventKind::GroupUpdated]);
+    let mute = Command::MuteMember {
+        group: group.clone(),
+        user: user(&bob),
+        duration_ms: 60_000,
+    };
+    unanswered(&alice, mute).await;
+    assert_eq!(happens_to(&bob).await, [EventKind::MemberMuted]);
+    let kick = Command::KickMember {
+        group: group.clone(),
+        user: user(&bob),
+        ban: false,
+    };
+    unanswered(&alice, kick).await;
+    assert!(happens_to(&bob).await.contains(&EventKind::MemberKicked));
+    let request = Command::RequestFriend {
+        user: user(&carol),
+        note: Note::default(),
+    };
+    unanswered(&bob, request).await;
+    assert_eq!(happens_to(&carol).await, [EventKind::FriendRequested]);
+    let accept = Command::AnswerFriend {
+        user: user(&bob),
+        accept: true,
+    };
+    unanswered(&carol, accept).await;
+    assert!(happens_to(&bob).await.contains(&EventKind::FriendAnswered));
+    // And nothing is in the log that nobody was told of.
+    let last = info(&alice, ConversationRef::Id(id)).await.last_seq;
+    let told = alice.send(ConversationRef::Id(id), draft("the end")).await.unwrap();
+    assert_eq!(told.seq, last.next());
+}
+
+/// A sender that dies while no attempt to answer it succeeds.
+#[tokio::test]
+async fn a_message_whose_sender_is_gone_is_delivered_though_nobody_was_answered() {
+    let (engine, store, alice) = faulty(quick()).await;
+    let bob = person(&engine, "bob").await;
+    befriend(&alice, &bob).await;
+    alice.send_text(direct(&bob), "hello").await.unwrap();
+    while message(&event(&bob, EventKind::Message).await).as_deref() != Some("hello") {}
+    for _ in 0..64 {
+        store.fail_after_commit();
+    }
+    let lost = alice.send_text(direct(&bob), "last words").await;
+    assert_eq!(code(lost), ReplyCode::TryAgain);
+    drop(alice);
+    let heard = tokio::time::timeout(Duration::from_secs(3), event(&bob, EventKind::Message));
+    assert_eq!(message(&heard.await.unwrap()).as_deref(), Some("last words"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_know_the_time_admits_nobody() {
+    let (engine, store, alice) = faulty(config()).await;
+    let (name, device) = (id(&alice), DeviceId::random());
+    engine.login(Source::Local, login(name, device)).await.unwrap();
+    store.set_time(Some(Timestamp(0)));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let refused = engine.login(Source::Local, login(name, device)).await;
+    assert_eq!(code(refused), ReplyCode::TryAgain);
+    let refused = engine.register(Source::Local, registration("late")).await;
+    assert_eq!(code(refused), ReplyCode::TryAgain);
+    alice.send_text(direct(&alice), "who is in goes on").await.unwrap();
+    store.set_time(None);
+    store.set_time(Some(engine.now()));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    engine.login(Source::Local, login(name, device)).await.unwrap();
 }

@@ -1,5 +1,7 @@
 mod cluster;
 mod isolation;
+mod losses;
+mod outgoing;
 mod races;
 
 use std::time::Duration;
@@ -16,8 +18,18 @@ use crate::store::MemoryStore;
 use crate::testkit::LossyBus;
 use crate::testkit::store::{Draft, World, append};
 
-/// More than any repair takes; time is paused.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What is lost is found within this; time is paused, and nothing waits for a sweep: see [`without_sweeps`].
+const PATIENCE: Duration = Duration::from_secs(3);
+/// More than anything that is under way takes.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// The default, but nothing is looked for that nothing asked for: whatever is found was noticed to be lost.
+fn without_sweeps() -> RouterConfig {
+    RouterConfig {
+        sweep_interval: Duration::from_secs(1_000_000),
+        ..RouterConfig::default()
+    }
+}
 
 async fn node(world: &World, bus: Option<Arc<dyn MessageBus>>) -> Router {
     node_over(world, Arc::clone(&world.store), bus).await
@@ -25,14 +37,24 @@ async fn node(world: &World, bus: Option<Arc<dyn MessageBus>>) -> Router {
 
 /// A node that sees the world through another store.
 async fn node_over(world: &World, store: Arc<dyn Store>, bus: Option<Arc<dyn MessageBus>>) -> Router {
+    node_with(world, store, bus, without_sweeps()).await
+}
+
+async fn node_with(
+    world: &World,
+    store: Arc<dyn Store>,
+    bus: Option<Arc<dyn MessageBus>>,
+    config: RouterConfig,
+) -> Router {
     let parts = RouterParts {
+        clock: Arc::new(crate::clock::SystemClock),
         store,
         bus,
         presence: Arc::new(MemoryPresence::new()),
         node: NodeId::random(),
         incarnation: 1,
         epoch: world.store.epoch().await.unwrap(),
-        config: RouterConfig::default(),
+        config,
     };
     Router::start(parts).await.unwrap()
 }
@@ -52,6 +74,7 @@ fn caller(user: UserId, device: u8) -> Caller {
 struct Reader {
     attachment: Attachment,
     taken: std::collections::VecDeque<Delivery>,
+    patience: Duration,
 }
 
 impl Reader {
@@ -65,7 +88,14 @@ impl Reader {
         Self {
             attachment,
             taken: std::collections::VecDeque::new(),
+            patience: PATIENCE,
         }
+    }
+
+    /// One who waits as long as it takes.
+    fn patiently(mut self) -> Self {
+        self.patience = QUIET;
+        self
     }
 
     async fn next(&mut self) -> Push {
@@ -74,7 +104,9 @@ impl Reader {
                 return delivery.push().clone();
             }
             let outbox = Arc::clone(self.attachment.outbox());
-            timeout(PATIENCE, outbox.ready()).await.expect("something is pushed");
+            timeout(self.patience, outbox.ready())
+                .await
+                .expect("something is pushed");
             let mut taken = Vec::new();
             outbox.drain(usize::MAX, &mut taken);
             self.taken.extend(taken);
@@ -102,7 +134,7 @@ impl Reader {
         let outbox = Arc::clone(self.attachment.outbox());
         assert!(self.taken.is_empty());
         assert!(
-            timeout(PATIENCE, outbox.ready()).await.is_err(),
+            timeout(QUIET, outbox.ready()).await.is_err(),
             "nothing was to be pushed"
         );
     }
@@ -283,9 +315,11 @@ async fn a_bus_that_loses_and_doubles_loses_and_doubles_nothing() {
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 300);
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
     let there = node(&world, Some(Arc::new(bus.clone()))).await;
-    let mut bob = Reader::attach(&there, world.bob, 1).await;
+    let mut bob = Reader::attach(&there, world.bob, 1).await.patiently();
     for _ in 0..200 {
         say(&world, &here, "x").await;
+        // Bells that wait together would be one.
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut seqs = Vec::new();
     while seqs.last() != Some(&200) {

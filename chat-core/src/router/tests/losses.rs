@@ -1,0 +1,351 @@
+//! Whatever is lost is found within [`PATIENCE`]: nodes that hear each other badly or not at all, subscriptions that fail, commits
+//! without an answer.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::bus::{BusError, Subscriber, Topics};
+use crate::clock::SystemClock;
+use crate::cluster::NodeInfo;
+use crate::testkit::store::FaultyStore;
+
+/// What a [`Limping`] bus cannot do at the moment.
+#[derive(Clone, Debug, Default)]
+struct Limp {
+    publishing: Arc<AtomicBool>,
+    subscribing: Arc<AtomicBool>,
+}
+
+/// A bus that refuses. A change of subscriptions takes effect though it is refused, as one does that is remembered until the bus is
+/// back.
+#[derive(Clone, Debug)]
+struct Limping<T>(T, Limp);
+
+fn down() -> BusError {
+    BusError::Unavailable("injected by a test".into())
+}
+
+#[async_trait::async_trait]
+impl MessageBus for Limping<MemoryBus> {
+    async fn publish(&self, topic: Topic, envelope: bytes::Bytes) -> Result<(), BusError> {
+        if self.1.publishing.load(Ordering::Relaxed) {
+            return Err(down());
+        }
+        self.0.publish(topic, envelope).await
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
+        Ok(Box::new(Limping(self.0.connect().await?, self.1.clone())))
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait::async_trait]
+impl Subscriber for Limping<Box<dyn Subscriber>> {
+    fn topics(&self) -> Box<dyn Topics> {
+        Box::new(Limping(self.0.topics(), self.1.clone()))
+    }
+
+    async fn next(&mut self) -> Option<crate::bus::Delivery> {
+        self.0.next().await
+    }
+}
+
+impl Limping<Box<dyn Topics>> {
+    fn answer(&self, done: Result<(), BusError>) -> Result<(), BusError> {
+        match self.1.subscribing.load(Ordering::Relaxed) {
+            true => Err(down()),
+            false => done,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Topics for Limping<Box<dyn Topics>> {
+    async fn subscribe(&self, topic: Topic) -> Result<(), BusError> {
+        self.answer(self.0.subscribe(topic).await)
+    }
+
+    async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError> {
+        self.answer(self.0.unsubscribe(topic).await)
+    }
+}
+
+/// Somebody says something, and it arrives in time.
+async fn is_heard(world: &World, from: &Router, by: &mut Reader) {
+    let said = tokio::time::Instant::now();
+    say(world, from, "x").await;
+    by.event().await;
+    assert!(said.elapsed() <= PATIENCE, "{:?}", said.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_loses_only_the_bus_is_found_in_the_store() {
+    for round in 0..20_u64 {
+        let world = world().await;
+        let limp = Limp::default();
+        let hub = MemoryBus::new();
+        let here = node(&world, Some(Arc::new(Limping(hub.clone(), limp.clone())))).await;
+        let there = node(&world, Some(Arc::new(hub))).await;
+        let info = |router: &Router| NodeInfo {
+            id: router.shared.writer.node,
+            incarnation: 1,
+            addresses: Vec::new(),
+            sessions: 0,
+            draining: false,
+        };
+        let view: watch::Sender<Nodes> = watch::Sender::new(Arc::from([info(&here), info(&there)]));
+        there.watch_nodes(view.subscribe());
+        let mut bob = Reader::attach(&there, world.bob, 1).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        // Its lease is kept where the bus is, and runs out some time later.
+        limp.publishing.store(true, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(round * 700)).await;
+        is_heard(&world, &here, &mut bob).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        view.send_replace(Arc::from([info(&there)]));
+        tokio::time::sleep(Duration::from_millis(round * 1_700)).await;
+        for _ in 0..5 {
+            is_heard(&world, &here, &mut bob).await;
+            tokio::time::sleep(Duration::from_millis(1_350)).await;
+        }
+        // Once it is heard again nobody asks any more.
+        limp.publishing.store(false, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let sweeps = there.stats().sweeps;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(there.stats().sweeps, sweeps);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_share_nothing_but_the_store_find_each_others_events() {
+    for round in 0..10_u64 {
+        let world = world().await;
+        let here = node(&world, None).await;
+        let mut bob_here = Reader::attach(&here, world.bob, 1).await;
+        tokio::time::sleep(Duration::from_millis(370 * round)).await;
+        let there = node(&world, None).await;
+        let mut bob = Reader::attach(&there, world.bob, 2).await;
+        for _ in 0..5 {
+            // Also at once, before they know of each other.
+            is_heard(&world, &there, &mut bob_here).await;
+            bob.event().await;
+            is_heard(&world, &here, &mut bob).await;
+            bob_here.event().await;
+            tokio::time::sleep(Duration::from_millis(1_350)).await;
+        }
+        // Whoever came into a conversation there is in it here.
+        let user = world.bob;
+        super::races::leave(&world, &here, user, EventBody::MemberLeft { user }).await;
+        bob.event().await;
+        super::races::join(&world, &here, user).await;
+        say(&world, &here, "welcome").await;
+        assert_eq!(bob.seqs(2).await, [12, 13]);
+        drop((here, bob_here));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let sweeps = there.stats().sweeps;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(there.stats().sweeps, sweeps, "who is alone asks nobody");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn neighbours_are_not_forgotten_while_the_store_is_away() {
+    let world = world().await;
+    let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
+    let here = node(&world, None).await;
+    let there = node_over(&world, store.clone(), None).await;
+    let mut bob = Reader::attach(&there, world.bob, 1).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    store.set_unavailable(true);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    store.set_unavailable(false);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    is_heard(&world, &here, &mut bob).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsubscription_that_failed_makes_nobody_deaf() {
+    let world = world().await;
+    let limp = Limp::default();
+    let bus: Arc<dyn MessageBus> = Arc::new(Limping(MemoryBus::new(), limp.clone()));
+    let here = node(&world, Some(Arc::clone(&bus))).await;
+    let there = node(&world, Some(bus)).await;
+    let bob = Reader::attach(&there, world.bob, 1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    limp.subscribing.store(true, Ordering::Relaxed);
+    drop(bob);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut bob = Reader::attach(&there, world.bob, 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    limp.subscribing.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // Nothing repeats these, so they arrive only if the node listens.
+    let typing = Push::Typing {
+        conversation: world.group,
+        user: world.alice,
+        stopped: false,
+    };
+    here.notify_conversation(world.group, &typing, None);
+    assert_eq!(bob.next().await, typing);
+    let said = tokio::time::Instant::now();
+    say(&world, &here, "x").await;
+    bob.event().await;
+    assert!(said.elapsed() < Duration::from_millis(100), "{:?}", said.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waited_in_vain_for_the_bus_leaves_nothing() {
+    let world = world().await;
+    let limp = Limp::default();
+    let router = node(&world, Some(Arc::new(Limping(MemoryBus::new(), limp.clone())))).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    limp.subscribing.store(true, Ordering::Relaxed);
+    for device in 0..50 {
+        drop(Reader::attach(&router, world.bob, device).await);
+    }
+    let link = router.shared.link.as_ref().unwrap();
+    assert_eq!(link.topics.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_committed_without_an_answer_is_delivered_everywhere() {
+    for has_bus in [false, true] {
+        let world = world().await;
+        let hub: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
+        let bus = || has_bus.then(|| Arc::clone(&hub));
+        let here = node(&world, bus()).await;
+        let there = node(&world, bus()).await;
+        let mut bob = Reader::attach(&here, world.bob, 1).await;
+        let mut bob_there = Reader::attach(&there, world.bob, 2).await;
+        let user = world.bob;
+        super::races::leave(&world, &here, user, EventBody::MemberLeft { user }).await;
+        for reader in [&mut bob, &mut bob_there] {
+            assert_eq!(reader.event().await.seq, Seq(1));
+        }
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let doubt = |seq, joined| Doubt {
+            conversation: world.group,
+            first_seq: Seq(seq),
+            last_seq: Seq(seq),
+            joined,
+        };
+        // One that was not committed: somebody else's has its place.
+        here.doubt([doubt(2, Vec::new())]);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        // One that is committed only a while after it was given up.
+        here.doubt([doubt(2, vec![user])]);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        super::races::replace(&world, user, EventBody::MemberJoined { user, by: None }).await;
+        let committed = tokio::time::Instant::now();
+        for reader in [&mut bob, &mut bob_there] {
+            assert_eq!(reader.event().await.seq, Seq(2));
+        }
+        assert!(committed.elapsed() <= PATIENCE, "{:?}", committed.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_lasts_while_the_store_is_away_and_then_ends() {
+    let world = world().await;
+    let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
+    let here = node_over(&world, store.clone(), None).await;
+    let mut bob = Reader::attach(&here, world.bob, 1).await;
+    store.set_unavailable(true);
+    let lost = append(&*world.store, world.group, world.alice, vec![Draft::message("lost")]);
+    lost.await.unwrap();
+    let doubt = |seq| Doubt {
+        conversation: world.group,
+        first_seq: Seq(seq),
+        last_seq: Seq(seq),
+        joined: Vec::new(),
+    };
+    here.doubt([doubt(1)]);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    store.set_unavailable(false);
+    assert_eq!(bob.event().await.seq, Seq(1));
+    here.doubt([doubt(2)]);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(
+        here.shared.doubts.count(),
+        0,
+        "it was not committed, and nobody looks for it any more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_are_read_again_at_every_sweep() {
+    let world = world().await;
+    let bus = LossyBus::new(Arc::new(MemoryBus::new()), 1, 0, 0);
+    let parts = || RouterParts {
+        clock: Arc::new(SystemClock),
+        store: Arc::clone(&world.store),
+        bus: Some(Arc::new(bus.clone())),
+        presence: Arc::new(MemoryPresence::new()),
+        node: NodeId::random(),
+        incarnation: 1,
+        epoch: StoreEpoch::random(),
+        config: RouterConfig::default(),
+    };
+    let there = Router::start(parts()).await.unwrap();
+    let mut bob = Reader::attach(&there, world.bob, 1).await;
+    let mut from_another_history = Reader::of(
+        there
+            .attach(
+                Caller {
+                    epoch: SessionEpoch(7),
+                    ..caller(world.bob, 2)
+                },
+                Outbox::new(OutboxLimits::default()),
+            )
+            .await
+            .unwrap()
+            .0,
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    super::cluster::fence(&world, world.bob, 1).await;
+    let outbox = Arc::clone(bob.attachment.outbox());
+    timeout(Duration::from_secs(45), outbox.ready()).await.unwrap();
+    assert_eq!(bob.next().await, Push::Closed(CloseCode::Replaced));
+    assert_eq!(from_another_history.next().await, Push::Closed(CloseCode::Replaced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_wrong_is_noticed_and_forgiven() {
+    #[derive(Debug)]
+    struct Still;
+    impl Clock for Still {
+        fn now(&self) -> crate::model::Timestamp {
+            crate::model::Timestamp(1_000_000_000)
+        }
+    }
+    let world = world().await;
+    let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
+    let router = Router::start(RouterParts {
+        clock: Arc::new(Still),
+        store: store.clone(),
+        bus: None,
+        presence: Arc::new(MemoryPresence::new()),
+        node: NodeId::random(),
+        incarnation: 1,
+        epoch: StoreEpoch::random(),
+        config: RouterConfig::default(),
+    });
+    let router = router.await.unwrap();
+    for (offset, is_wrong) in [
+        (0, false),
+        (-3_000, false),
+        (300_000, false),
+        (300_001, true),
+        (-400_000, true),
+        (1_000, false),
+        (i64::MAX - 1_000_000_000, true),
+    ] {
+        store.set_time(Some(crate::model::Timestamp(1_000_000_000 + offset)));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(router.is_clock_wrong(), is_wrong, "{offset}");
+    }
+    store.set_time(None);
+}
