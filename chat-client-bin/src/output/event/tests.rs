@@ -146,3 +146,21 @@ fn people_get_one_harmless_line() {
         "2026-09-21 14:13 bob #7 * alice took #3 back"
     );
 }
+
+#[tokio::test]
+async fn whoever_cannot_be_asked_for_a_name_is_a_number() {
+    use chat_core::client::{Client, ClientOptions, Credentials, MemoryStore, ServerAddress};
+
+    // Nothing listens there: every question for a name fails.
+    let nowhere: ServerAddress = "127.0.0.1:1".parse().unwrap();
+    let mut options = ClientOptions::new([nowhere], Credentials::Stored);
+    options.attempts = Some(1);
+    let client = Client::start(options, MemoryStore::new()).await.unwrap();
+    client.ready().await.unwrap_err();
+    let body = EventBody::Message(Message {
+        text: "hi".into(),
+        ..Message::default()
+    });
+    let line = crate::commands::event_line(&client, &direct(), &event(&body), &body).await;
+    assert_eq!(line.short(Style::PLAIN), "#7 #1: hi");
+}
