@@ -68,6 +68,10 @@ pub struct EngineConfig {
     /// Bytes that wait on this node. Default 16 MiB.
     pub queued_bytes: usize,
 
+    /// How long a draft that was refused for now holds back what its session sends after it to the same conversation, if it does not
+    /// come again; counted from the time it was told to come back. Default 5 s.
+    pub order_patience: Duration,
+
     /// Longest time for a deciding hook. Default 1 s.
     pub hook_deadline: Duration,
     /// What a deciding hook that fails means. Default [`HookPolicy::FailClosed`].
@@ -132,6 +136,7 @@ impl Default for EngineConfig {
             lane_drafts: 512,
             lane_bytes: 1024 * 1024,
             queued_bytes: 16 * 1024 * 1024,
+            order_patience: 5 * SECOND,
             hook_deadline: SECOND,
             hook_policy: HookPolicy::default(),
             observer_queue: 4096,

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::account::UpdateProfile;
-use super::appender::{Job, LaneWork, Work};
+use super::appender::{Charge, Job, LaneWork, Refused, Work};
 use super::commands::fingerprint_of;
 use super::contact::{AnswerFriend, RemoveFriend, RequestFriend};
 use super::core::{Core, contain, refused};
@@ -254,20 +254,27 @@ fn send(core: &Arc<Core>, caller: Caller, conversation: ConversationRef, draft: 
     let original = core.hooks.is_some().then(|| draft.clone());
     let prepared = Prepared::new(caller, draft);
     let cost = prepared.cost();
-    enqueue(
-        core,
-        caller,
-        conversation,
-        Work::Append(Box::new(prepared), original),
-        cost,
-    )
+    match core.appends.charge(cost) {
+        Ok(charge) => submit(
+            core,
+            caller,
+            conversation,
+            Work::Append(Box::new(prepared), original),
+            charge,
+        ),
+        Err(error) => {
+            let id = prepared.client_message_id;
+            core.appends.push_refused(Refused {
+                caller,
+                conversation,
+                id,
+            });
+            refused(error)
+        }
+    }
 }
 
-fn enqueue(core: &Arc<Core>, caller: Caller, conversation: ConversationRef, work: Work, cost: usize) -> Answer {
-    let charge = match core.appends.charge(cost) {
-        Ok(charge) => charge,
-        Err(error) => return refused(error),
-    };
+fn submit(core: &Arc<Core>, caller: Caller, conversation: ConversationRef, work: Work, charge: Charge) -> Answer {
     let (reply, answer) = oneshot::channel();
     core.appends.push(Job {
         caller,
@@ -301,7 +308,10 @@ where
         };
         Box::pin(work(core, act))
     });
-    enqueue(core, caller, group, Work::Other(work), OPERATION_COST)
+    match core.appends.charge(OPERATION_COST) {
+        Ok(charge) => submit(core, caller, group, Work::Other(work), charge),
+        Err(error) => refused(error),
+    }
 }
 
 /// The same, for a change that concerns a user.

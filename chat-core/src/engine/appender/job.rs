@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, oneshot};
 
+use super::holds::Refused;
 use crate::engine::core::Core;
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
@@ -46,6 +47,26 @@ impl Job {
     pub(super) fn refuse(self, error: CommandError) {
         let _ = self.reply.send(Err(error));
     }
+
+    /// What it is called once it was refused; `None` for what has no id to come again with.
+    pub(super) fn as_refused(&self) -> Option<Refused> {
+        match &self.work {
+            Work::Append(draft, _) => Some(Refused {
+                caller: self.caller,
+                conversation: self.conversation.clone(),
+                id: draft.client_message_id,
+            }),
+            Work::Other(_) => None,
+        }
+    }
+}
+
+/// What comes out of the queue.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Job(Job),
+    /// There was no room for it.
+    Refused(Refused),
 }
 
 impl fmt::Debug for Job {
@@ -76,12 +97,15 @@ impl Drop for Charge {
     }
 }
 
+/// Length of the queue up to which it also remembers what it had no room for.
+const MOST_WITH_REFUSED: usize = 65_536;
+
 /// The queue in front of the appender. Bounded by bytes, see `EngineConfig::queued_bytes`; whoever finds it full is told that
 /// the node is busy.
 #[derive(Debug)]
 pub(in crate::engine) struct AppendQueue {
     /// `None` once nobody will take jobs any more.
-    jobs: Mutex<Option<Vec<Job>>>,
+    jobs: Mutex<Option<Vec<Arrival>>>,
     ready: Notify,
     used: Arc<AtomicUsize>,
     limit: usize,
@@ -118,7 +142,7 @@ impl AppendQueue {
             job.refuse(CommandError::shutting_down());
             return;
         };
-        jobs.push(job);
+        jobs.push(Arrival::Job(job));
         let first = jobs.len() == 1;
         drop(queue);
         if first {
@@ -126,13 +150,28 @@ impl AppendQueue {
         }
     }
 
+    /// Notes the place of a draft that was refused for want of room: nothing that was sent after it may overtake it.
+    pub(in crate::engine) fn push_refused(&self, refused: Refused) {
+        let mut queue = self.queue();
+        if let Some(jobs) = queue.as_mut()
+            && jobs.len() < MOST_WITH_REFUSED
+        {
+            jobs.push(Arrival::Refused(refused));
+            let first = jobs.len() == 1;
+            drop(queue);
+            if first {
+                self.ready.notify_one();
+            }
+        }
+    }
+
     /// Everything that has come.
-    pub(super) fn take(&self) -> Vec<Job> {
+    pub(super) fn take(&self) -> Vec<Arrival> {
         self.queue().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Everything that has come, or nothing for ever: then what comes later is refused.
-    pub(super) fn take_or_close(&self) -> Option<Vec<Job>> {
+    pub(super) fn take_or_close(&self) -> Option<Vec<Arrival>> {
         let mut queue = self.queue();
         if queue.as_ref().is_none_or(Vec::is_empty) {
             *queue = None;
@@ -143,12 +182,14 @@ impl AppendQueue {
     /// Refuses whatever waits and whatever comes.
     pub(in crate::engine) fn close(&self) {
         let waiting = self.queue().take();
-        for job in waiting.unwrap_or_default() {
-            job.refuse(CommandError::shutting_down());
+        for arrival in waiting.unwrap_or_default() {
+            if let Arrival::Job(job) = arrival {
+                job.refuse(CommandError::shutting_down());
+            }
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Option<Vec<Job>>> {
+    fn queue(&self) -> MutexGuard<'_, Option<Vec<Arrival>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::holds::Refused;
 use super::job::{Charge, Job, LaneWork, Reply, Work};
 use crate::engine::config::EngineConfig;
 use crate::engine::error::CommandError;
 use crate::engine::message::Prepared;
-use crate::model::ConversationKind;
+use crate::model::{Caller, ConversationKind, ConversationRef};
 
 /// A conversation's queue on this node. At most one transaction of it is under way.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) draft: Prepared,
+    /// As its sender called it.
+    pub(super) conversation: ConversationRef,
     pub(super) reply: Reply,
     pub(super) deadline: Instant,
     pub(super) charge: Charge,
@@ -49,15 +52,15 @@ impl Lane {
         self.queue.is_empty() && !self.in_flight
     }
 
-    /// Takes a job in, or refuses it because too much waits here.
-    pub(super) fn push(&mut self, job: Job, config: &EngineConfig) {
+    /// Takes a job in, or gives it back because too much waits here.
+    pub(super) fn push(&mut self, job: Job, config: &EngineConfig) -> Result<(), Job> {
         let bytes = job.charge.bytes();
         if self.queue.len() >= config.lane_drafts || self.bytes.saturating_add(bytes) > config.lane_bytes {
-            job.refuse(CommandError::busy());
-            return;
+            return Err(job);
         }
         self.bytes += bytes;
         self.queue.push_back(job);
+        Ok(())
     }
 
     /// What to begin now, if anything.
@@ -86,6 +89,7 @@ impl Lane {
                 }
                 Work::Append(draft, _) => batch.push(Queued {
                     draft: *draft,
+                    conversation: job.conversation,
                     reply: job.reply,
                     deadline: job.deadline,
                     charge: job.charge,
@@ -99,12 +103,29 @@ impl Lane {
         Some(Next::Batch(batch))
     }
 
-    /// Answers everything that waits. After a send whose outcome is not known nothing later of the same conversation may
-    /// overtake its retry.
-    pub(super) fn fail(&mut self, error: &CommandError) {
-        self.bytes = 0;
-        for job in self.queue.drain(..) {
-            job.refuse(error.clone());
+    /// Refuses everything that waits; yields what it was, in its order.
+    pub(super) fn fail(&mut self, error: &CommandError) -> Vec<(Refused, CommandError)> {
+        self.refuse_if(error, |_| true)
+    }
+
+    /// Refuses the drafts of these sessions that wait.
+    pub(super) fn fail_sessions(&mut self, error: &CommandError, sessions: &[Caller]) -> Vec<(Refused, CommandError)> {
+        self.refuse_if(error, |job| {
+            matches!(job.work, Work::Append(..)) && sessions.contains(&job.caller)
+        })
+    }
+
+    fn refuse_if(&mut self, error: &CommandError, wrong: impl Fn(&Job) -> bool) -> Vec<(Refused, CommandError)> {
+        let mut refused = Vec::new();
+        for job in std::mem::take(&mut self.queue) {
+            if wrong(&job) {
+                self.bytes -= job.charge.bytes();
+                refused.extend(job.as_refused().map(|draft| (draft, error.clone())));
+                job.refuse(error.clone());
+            } else {
+                self.queue.push_back(job);
+            }
         }
+        refused
     }
 }

@@ -10,13 +10,14 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout_at;
 
-use super::job::{Charge, Job, LaneWork, Reply, Work};
+use super::holds::{Holds, Refused, is_for_now};
+use super::job::{Arrival, Charge, Job, LaneWork, Reply, Work};
 use super::lane::{Lane, Next, Queued};
 use crate::engine::core::{Core, contain, panic_text};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::message::{Appends, BatchRules, Prepared};
-use crate::model::{ConversationId, DeviceId, Outcome, ReplyCode, UserId};
+use crate::model::{Appended, Caller, ConversationId, DeviceId, Outcome, ReplyCode, UserId};
 
 /// Runs until the engine drains and everything that came was answered. A panic costs what was queued, not the task.
 pub(in crate::engine) async fn run(core: Arc<Core>) {
@@ -38,21 +39,24 @@ struct Appender {
     ripe: Vec<ConversationId>,
     /// Jobs of sessions that wait for an earlier one of theirs to be prepared.
     waiting: HashMap<Session, VecDeque<Job>>,
+    /// What must not be overtaken.
+    holds: Holds,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
 }
 
 /// Something that was under way has ended.
 enum Done {
-    /// A job knows its conversation, or was answered.
+    /// A job knows its conversation, or why it is refused.
     Prepared {
         session: Session,
-        job: Option<Box<(Target, Job)>>,
-        /// The store failed: nothing of the session may overtake the retry.
-        failed: Option<CommandError>,
+        job: Box<Result<(Target, Job), (Job, CommandError)>>,
     },
     /// A lane's transaction ended.
     Committed {
         lane: ConversationId,
+        /// Drafts that were refused, in their order.
+        refused: Vec<(Refused, CommandError)>,
+        /// Nothing could be done.
         failed: Option<CommandError>,
     },
 }
@@ -60,6 +64,7 @@ enum Done {
 impl Appender {
     fn new(core: Arc<Core>) -> Self {
         Self {
+            holds: Holds::new(core.config.order_patience),
             core,
             lanes: HashMap::new(),
             ripe: Vec::new(),
@@ -80,17 +85,24 @@ impl Appender {
                     let Some(last) = core.appends.take_or_close() else {
                         return;
                     };
-                    last.into_iter().for_each(|job| self.accept(job));
+                    last.into_iter().for_each(|arrival| self.arrive(arrival));
                 }
             }
             // Everything that ended or came meanwhile belongs to the same round: the batches get as large as they can.
             while let Some(Some(done)) = self.work.next().now_or_never() {
                 self.finish(done);
             }
-            for job in core.appends.take() {
-                self.accept(job);
+            for arrival in core.appends.take() {
+                self.arrive(arrival);
             }
             self.begin();
+        }
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Job(job) => self.accept(job),
+            Arrival::Refused(draft) => self.holds.refused(draft, &CommandError::busy(), Instant::now()),
         }
     }
 
@@ -112,33 +124,70 @@ impl Appender {
     }
 
     fn enter(&mut self, target: Target, job: Job) {
+        let now = Instant::now();
+        let draft = job.as_refused();
+        if let Some(draft) = &draft
+            && let Err(error) = self.holds.pass(draft, Some(target.id), now)
+        {
+            job.refuse(error);
+            return;
+        }
         let lane = self.lanes.entry(target.id).or_insert_with(|| Lane::new(target.kind));
-        lane.push(job, &self.core.config);
+        if let Err(job) = lane.push(job, &self.core.config) {
+            let error = CommandError::busy();
+            let refused = draft.map(|draft| (draft, error.clone()));
+            job.refuse(error);
+            self.holds.refused_after_all(Vec::from_iter(refused), target.id, now);
+        }
         self.ripe.push(target.id);
+    }
+
+    /// Answers a job that has no lane yet.
+    fn refuse(&mut self, job: Job, error: &CommandError) {
+        if let Some(draft) = job.as_refused() {
+            self.holds.refused(draft, error, Instant::now());
+        }
+        job.refuse(error.clone());
     }
 
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Prepared { session, job, failed } => {
+            Done::Prepared { session, job } => {
                 let waiting = self.waiting.remove(&session).unwrap_or_default();
-                if let Some((target, job)) = job.map(|job| *job) {
-                    self.enter(target, job);
+                let mut failed = None;
+                match *job {
+                    Ok((target, job)) => self.enter(target, job),
+                    Err((job, error)) if is_for_now(&error) => {
+                        self.refuse(job, &error);
+                        failed = Some(error);
+                    }
+                    Err((job, error)) => job.refuse(error),
                 }
                 for next in waiting {
                     match &failed {
-                        Some(error) => next.refuse(error.clone()),
+                        Some(error) => self.refuse(next, error),
                         None => self.accept(next),
                     }
                 }
             }
-            Done::Committed { lane: id, failed } => {
+            Done::Committed {
+                lane: id,
+                mut refused,
+                failed,
+            } => {
                 if let Some(lane) = self.lanes.get_mut(&id) {
                     lane.in_flight = false;
-                    if let Some(error) = failed {
-                        lane.fail(&error);
-                    }
+                    refused.extend(match &failed {
+                        Some(error) => lane.fail(error),
+                        None if refused.is_empty() => Vec::new(),
+                        None => {
+                            let sessions: Vec<Caller> = refused.iter().map(|(draft, _)| draft.caller).collect();
+                            lane.fail_sessions(&CommandError::try_again(), &sessions)
+                        }
+                    });
                     self.ripe.push(id);
                 }
+                self.holds.refused_after_all(refused, id, Instant::now());
             }
         }
     }
@@ -170,7 +219,7 @@ fn needs_hooks(job: &Job) -> bool {
     matches!(&job.work, Work::Append(_, Some(_)))
 }
 
-/// Finds a job's conversation and asks the hooks. Whatever is wrong is answered here.
+/// Finds a job's conversation and asks the hooks.
 async fn prepare(core: Arc<Core>, session: Session, mut job: Job) -> Done {
     let prepared = contain(async {
         let target = match job.work {
@@ -186,22 +235,12 @@ async fn prepare(core: Arc<Core>, session: Session, mut job: Job) -> Done {
         Ok(target)
     });
     let prepared = timeout_at(core.deadline().into(), prepared).await;
-    match prepared.unwrap_or_else(|_| Err(CommandError::try_again())) {
-        Ok(target) => Done::Prepared {
-            session,
-            job: Some(Box::new((target, job))),
-            failed: None,
-        },
-        Err(error) => {
-            let failed = matches!(error.code, ReplyCode::TryAgain).then(|| error.clone());
-            job.refuse(error);
-            Done::Prepared {
-                session,
-                job: None,
-                failed,
-            }
-        }
-    }
+    let job = match prepared.unwrap_or_else(|_| Err(CommandError::try_again())) {
+        Ok(target) => Ok((target, job)),
+        Err(error) => Err((job, error)),
+    };
+    let job = Box::new(job);
+    Done::Prepared { session, job }
 }
 
 /// Runs something else in its turn.
@@ -210,10 +249,15 @@ async fn other(core: Arc<Core>, target: Target, work: LaneWork, reply: Reply, ch
     let result = contain(async { work(core, target).await }).await;
     let _ = reply.send(result);
     drop(charge);
-    Done::Committed { lane, failed: None }
+    Done::Committed {
+        lane,
+        refused: Vec::new(),
+        failed: None,
+    }
 }
 
-/// Appends a batch, tells the sessions, and answers the senders.
+/// Appends a batch, tells the sessions, and answers the senders. The last in one step: whoever sends a refused draft again finds it
+/// noted.
 async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>) -> Done {
     let lane = target.id;
     // Whoever has waited longest decides how long the store may take.
@@ -222,39 +266,59 @@ async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>) -> Done {
         .map(|queued| queued.deadline)
         .min()
         .unwrap_or_else(Instant::now);
-    let (drafts, waiting): (Vec<_>, Vec<_>) = batch
-        .into_iter()
-        .map(|queued| (queued.draft, (queued.reply, queued.charge)))
-        .unzip();
-    let failed = contain(append(&core, &target, drafts.into(), waiting, deadline))
-        .await
-        .err();
-    Done::Committed { lane, failed }
+    let mut drafts = Vec::with_capacity(batch.len());
+    let mut senders = Vec::with_capacity(batch.len());
+    for queued in batch {
+        let name = Refused {
+            caller: queued.draft.caller,
+            conversation: queued.conversation,
+            id: queued.draft.client_message_id,
+        };
+        drafts.push(queued.draft);
+        senders.push((name, queued.reply, queued.charge));
+    }
+    let appended = contain(append(&core, &target, drafts.into(), deadline)).await;
+    let failed = appended.as_ref().err().cloned();
+    let mut results = appended.unwrap_or_default().into_iter();
+    let mut refused = Vec::new();
+    for (draft, reply, charge) in senders {
+        let missing = || Err(failed.clone().unwrap_or_else(CommandError::internal));
+        let result = results.next().unwrap_or_else(missing);
+        if let Err(error) = &result
+            && is_for_now(error)
+        {
+            refused.push((draft, error.clone()));
+        }
+        let _ = reply.send(result.map(Outcome::Appended));
+        drop(charge);
+    }
+    Done::Committed { lane, refused, failed }
 }
 
+/// One result for each draft, or one failure for all.
 async fn append(
     core: &Core,
     target: &Target,
     drafts: Arc<[Prepared]>,
-    waiting: Vec<(Reply, Charge)>,
     deadline: Instant,
-) -> Result<(), CommandError> {
+) -> Result<Vec<Result<Appended, CommandError>>, CommandError> {
     let mut doubt = false;
     let all = unit(core, target, Arc::clone(&drafts));
     match core.run_idempotent(target.id, all, deadline, &mut doubt).await {
         Ok(batch) => {
             core.publish(batch.events);
-            for ((reply, charge), result) in waiting.into_iter().zip(batch.results) {
-                let _ = reply.send(result.map(Outcome::Appended));
-                drop(charge);
-            }
-            Ok(())
+            Ok(batch.results)
         }
         Err(error) if error.code == ReplyCode::Internal && drafts.len() > 1 => {
             // One of them breaks the unit. The others shall not suffer for it.
-            for (draft, (reply, charge)) in drafts.iter().zip(waiting) {
-                let alone: Arc<[Prepared]> = Arc::from([draft.clone()]);
-                let alone = unit(core, target, alone);
+            let mut results = Vec::with_capacity(drafts.len());
+            let mut stopped: Vec<Caller> = Vec::new();
+            for draft in drafts.iter() {
+                if stopped.contains(&draft.caller) {
+                    results.push(Err(CommandError::try_again()));
+                    continue;
+                }
+                let alone = unit(core, target, Arc::from([draft.clone()]));
                 let result = match core.run_idempotent(target.id, alone, deadline, &mut doubt).await {
                     Ok(mut batch) => {
                         core.publish(batch.events);
@@ -262,18 +326,14 @@ async fn append(
                     }
                     Err(error) => Err(error),
                 };
-                let _ = reply.send(result.map(Outcome::Appended));
-                drop(charge);
+                if result.as_ref().is_err_and(is_for_now) {
+                    stopped.push(draft.caller);
+                }
+                results.push(result);
             }
-            Ok(())
+            Ok(results)
         }
-        Err(error) => {
-            for (reply, charge) in waiting {
-                let _ = reply.send(Err(error.clone()));
-                drop(charge);
-            }
-            Err(error)
-        }
+        Err(error) => Err(error),
     }
 }
 

@@ -12,6 +12,7 @@ mod lifecycle;
 mod marks;
 mod matrix;
 mod messages;
+mod order;
 mod outages;
 mod seeds;
 mod support;
