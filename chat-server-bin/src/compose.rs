@@ -18,7 +18,7 @@ use chat_core::transport::tls::TlsAcceptor;
 use chat_store_mysql::MysqlStore;
 use chat_store_sqlite::SqliteStore;
 
-use crate::config::{Checked, Scheme, Sessions, Settings, StoreUrl};
+use crate::config::{Checked, LimitsSection, Scheme, Sessions, Settings, StoreUrl};
 use crate::failure::{Failure, chain};
 use crate::limits;
 
@@ -263,7 +263,21 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config.throttle.source = accounts.logins_per_source.into();
     config.throttle.registrations = accounts.registrations_per_source.into();
     config.throttle.exempt_loopback = settings.limits.exempt_loopback;
+    config.user_messages = user_messages(&settings.limits);
+    config.user_pages = settings.limits.pages_per_user.into();
     config
+}
+
+/// Whoever lets a session send more than by default, and says nothing of users, means users too.
+fn user_messages(limits: &LimitsSection) -> RateLimit {
+    let default = LimitsSection::default();
+    let rate = |limit: RateLimit| f64::from(limit.count) / limit.per.as_secs_f64().max(0.001);
+    let is_more = rate(limits.messages.into()) > rate(default.messages.into());
+    if limits.messages_per_user == default.messages_per_user && is_more {
+        limits.messages.into()
+    } else {
+        limits.messages_per_user.into()
+    }
 }
 
 fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {

@@ -69,6 +69,7 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
             Ok(Outcome::Conversation(Box::new(info)))
         }),
         Command::ReadHistory { conversation, page } => look(async move {
+            shared.wait_for_page(caller.user).await?;
             Ok(Outcome::History(
                 shared.read_history(caller, &conversation, page).await?,
             ))

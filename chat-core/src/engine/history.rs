@@ -6,11 +6,23 @@ use super::core::Core;
 use super::error::CommandError;
 use crate::codec::body;
 use crate::model::{
-    Caller, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Member, Page, Seq,
+    Caller, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Member, Page, Seq, UserId,
 };
 use crate::planted;
 
 impl Core {
+    /// Waits until the user may read another page.
+    pub(super) async fn wait_for_page(&self, user: UserId) -> Result<(), CommandError> {
+        let wait = self.limits.pages.take(user);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.draining.cancelled() => Err(CommandError::shutting_down()),
+        }
+    }
+
     /// A page of what the caller may read, each message with its latest edit.
     pub(super) async fn read_history(
         &self,

@@ -1,7 +1,7 @@
-//! How often one user may do what disturbs others. Per node; time is the monotonic clock.
+//! How often one user may do what disturbs others, or costs much. Per node; time is the monotonic clock.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::config::EngineConfig;
 use super::error::CommandError;
@@ -38,6 +38,19 @@ impl UserLimit {
         Ok(())
     }
 
+    /// Charges one in any case, and says how long to wait: a limit that delays.
+    pub(crate) fn take(&self, user: UserId) -> Duration {
+        if self.limit.per.is_zero() {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = users.entry(now, user);
+        let wait = bucket.check(now, &self.limit).err().unwrap_or_default();
+        bucket.add(now, &self.limit);
+        wait
+    }
+
     /// Nothing was done after all.
     pub(crate) fn take_back(&self, user: UserId) {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,6 +67,8 @@ pub(crate) struct UserLimits {
     pub(crate) friend_requests: UserLimit,
     pub(crate) invitations: UserLimit,
     pub(crate) directs_opened: UserLimit,
+    pub(crate) messages: UserLimit,
+    pub(crate) pages: UserLimit,
 }
 
 impl UserLimits {
@@ -63,6 +78,8 @@ impl UserLimits {
             friend_requests: UserLimit::new(config.friend_requests),
             invitations: UserLimit::new(config.invitations),
             directs_opened: UserLimit::new(config.directs_opened),
+            messages: UserLimit::new(config.user_messages),
+            pages: UserLimit::new(config.user_pages),
         }
     }
 }

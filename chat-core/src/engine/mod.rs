@@ -41,6 +41,7 @@ mod views;
 mod written;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -190,6 +191,16 @@ impl Engine {
             admitted.user,
             conversations,
         ))
+    }
+
+    /// Charges what a command costs its user, over all their sessions on this node, and says for how long the connection it came
+    /// from is not to be read: for servers, see [`EngineConfig::user_messages`].
+    #[must_use]
+    pub fn pace(&self, caller: Caller, command: &Command) -> Duration {
+        match command {
+            Command::Send { .. } => self.core().limits.messages.take(caller.user),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Names the history that the store holds.

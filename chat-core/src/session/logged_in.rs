@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -121,8 +121,13 @@ impl Session {
         if is_send {
             wait = wait.max(self.sends.take(now));
         }
+        self.pause(now, wait);
+    }
+
+    /// Reads nothing for so long: the peer, or its user, was faster than its rates.
+    pub fn pause(&mut self, now: Instant, wait: Duration) {
         if !wait.is_zero() {
-            self.paused_until = now.checked_add(wait);
+            self.paused_until = self.paused_until.max(now.checked_add(wait));
         }
     }
 

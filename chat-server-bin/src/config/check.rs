@@ -201,6 +201,8 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
         ("limits.new_per_source", limits.new_per_source.count),
         ("limits.handshakes", limits.handshakes.count),
         ("limits.messages", limits.messages.count),
+        ("limits.messages_per_user", limits.messages_per_user.count),
+        ("limits.pages_per_user", limits.pages_per_user.count),
         ("limits.outbox_packets", limits.outbox_packets),
     ];
     for (key, value) in at_least_one {

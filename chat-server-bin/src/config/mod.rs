@@ -20,7 +20,7 @@ use toml::Table;
 pub(crate) use check::Checked;
 pub(crate) use leaves::Leaf;
 pub(crate) use problem::{Origins, Problem, Unknown};
-pub(crate) use settings::{LogFormat, Sessions, Settings};
+pub(crate) use settings::{LimitsSection, LogFormat, Sessions, Settings};
 pub(crate) use url::{Listen, Scheme, StoreUrl};
 
 /// Where a file is looked for when none is named.

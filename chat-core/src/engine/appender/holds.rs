@@ -2,7 +2,7 @@
 //!
 //! A peer that has several drafts under way learns of a refusal late: what it had sent behind the refused draft would be stored,
 //! and the refused one, sent again, after it. So the rest is refused too, until the refused drafts have come again in their
-//! order. A peer that gave one up is not held for longer than `EngineConfig::order_patience`.
+//! order. Only what was on its way matters: a peer that knows of the refusal sends as it likes after `EngineConfig::order_patience`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -132,7 +132,7 @@ impl Holds {
             return;
         };
         if hold.drafts.front() == Some(&draft.id) {
-            hold.until = now + error.retry_after.unwrap_or_default() + patience;
+            hold.until = now + patience;
         } else if hold.drafts.len() < MOST_DRAFTS && !hold.drafts.contains(&draft.id) {
             hold.drafts.push_back(draft.id);
         }
@@ -151,7 +151,7 @@ impl Holds {
             hold.drafts.retain(|held| *held != draft.id);
             hold.drafts.push_front(draft.id);
             hold.drafts.truncate(MOST_DRAFTS);
-            hold.until = now + error.retry_after.unwrap_or_default() + patience;
+            hold.until = now + patience;
         }
     }
 
@@ -177,7 +177,7 @@ impl Holds {
                 id,
                 drafts: VecDeque::new(),
                 doubt: false,
-                until: now + error.retry_after.unwrap_or_default() + self.patience,
+                until: now + self.patience,
             });
         }
         let hold = holds.get_mut(at)?;
@@ -270,7 +270,7 @@ mod tests {
         let mut holds = Holds::new(PATIENCE);
         let busy = CommandError::busy();
         holds.refused(draft(1), &busy, now);
-        let over = now + PATIENCE + busy.retry_after.unwrap();
+        let over = now + PATIENCE;
         let before = over - Duration::from_millis(1);
         assert_eq!(passed(&mut holds, before, &[2, 3]), [0_u8; 0]);
         assert_eq!(passed(&mut holds, over, &[3, 2]), [3, 2]);

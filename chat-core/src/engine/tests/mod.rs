@@ -14,5 +14,6 @@ mod matrix;
 mod messages;
 mod order;
 mod outages;
+mod rates;
 mod seeds;
 mod support;

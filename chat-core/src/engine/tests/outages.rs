@@ -65,8 +65,10 @@ async fn a_lost_answer_is_found_again() {
 async fn a_full_store_is_told() {
     let (_engine, store, alice) = faulty(config()).await;
     store.fail_full();
-    assert_eq!(code(alice.send_text(direct(&alice), "x").await), ReplyCode::TryAgain);
-    alice.send_text(direct(&alice), "x").await.unwrap();
+    let draft = draft("x");
+    let refused = alice.send(direct(&alice), draft.clone()).await;
+    assert_eq!(code(refused), ReplyCode::TryAgain);
+    alice.send(direct(&alice), draft).await.unwrap();
 }
 
 #[tokio::test]
@@ -238,8 +240,8 @@ async fn one_stuck_conversation_keeps_nobody_else_from_the_store() {
         store.fail_hanging();
         assert_eq!(code(alice.send_text(direct(&alice), "x").await), ReplyCode::TryAgain);
     }
-    bob.send_text(direct(&bob), "not stuck").await.unwrap();
-    alice.execute(Command::ListContacts).await.unwrap();
+    let sent = tokio::time::timeout(Duration::from_secs(20), insist(&bob, draft("not stuck")));
+    sent.await.expect("bob is refused for what is alice's");
 }
 
 /// Everything that happens to `bob` until nothing has for a while, as kinds of events.

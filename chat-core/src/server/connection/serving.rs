@@ -114,21 +114,23 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands over what has arrived. Whether there was something.
+    /// Hands over the next packet that has arrived, if there is one: what it asks for may be a reason not to read more.
     fn hear(&mut self, session: &mut Session) -> Result<bool, End> {
-        let mut heard = false;
-        while session.wants_input() && !self.wire.is_full() {
-            match self.wire.next_packet(now()).map_err(End::from) {
-                Ok(Some(packet)) => {
-                    heard = true;
-                    session.handle_packet(self.moment(), packet);
-                }
-                Ok(None) => break,
-                Err(End::Close(code)) => session.close(code),
-                Err(end) => return Err(end),
-            }
+        if !session.wants_input() || self.wire.is_full() {
+            return Ok(false);
         }
-        Ok(heard)
+        match self.wire.next_packet(now()).map_err(End::from) {
+            Ok(Some(packet)) => {
+                session.handle_packet(self.moment(), packet);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(End::Close(code)) => {
+                session.close(code);
+                Ok(false)
+            }
+            Err(end) => Err(end),
+        }
     }
 
     /// Does what the session wants to have done. Whether a command was started, which makes room for another.
@@ -141,6 +143,7 @@ impl Connection<'_> {
                 Some(Action::Close(code)) => return Err(End::Close(code)),
                 Some(Action::Run(id, command)) => {
                     started = true;
+                    session.pause(now(), self.shared.engine.pace(caller, &command));
                     // The call fixes the order in which commands take effect.
                     let outcome = self.shared.engine.execute(caller, command);
                     self.running.push(Box::pin(async move { (id, outcome.await) }));

@@ -30,7 +30,10 @@ pub(super) async fn engine() -> Engine {
 }
 
 async fn engine_on(store: Arc<MemoryStore>) -> Engine {
-    let mut config = EngineConfig::default();
+    engine_with(store, EngineConfig::default()).await
+}
+
+async fn engine_with(store: Arc<MemoryStore>, mut config: EngineConfig) -> Engine {
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
     Engine::builder(store).config(config).build().await.unwrap()
@@ -53,7 +56,11 @@ impl Site {
     }
 
     async fn on(store: Arc<MemoryStore>, config: ServerConfig) -> Self {
-        let (engine, keys) = (engine_on(store).await, keys());
+        Self::before(engine_on(store).await, config).await
+    }
+
+    async fn before(engine: Engine, config: ServerConfig) -> Self {
+        let keys = keys();
         let builder = Server::builder(engine.clone())
             .config(config)
             .sc1(ANY_PORT, Arc::clone(&keys));
@@ -127,6 +134,43 @@ async fn two_people_talk_over_an_encrypted_connection() {
         assert_eq!(appended.seq, Seq(n));
     }
     assert_eq!(messages(&mut bob, 20).await, (1..=20).map(Seq).collect::<Vec<_>>());
+}
+
+/// One user with many devices sends no faster than one with few; nothing is refused, and others are not delayed.
+#[tokio::test]
+async fn a_user_with_many_devices_is_read_at_one_users_rate() {
+    const DEVICES: usize = 4;
+    const EACH: usize = 15;
+    let mut config = EngineConfig::default();
+    config.user_messages = crate::auth::RateLimit::new(40, Duration::from_secs(1)).with_burst(20);
+    let engine = engine_with(Arc::new(MemoryStore::new()), config).await;
+    let site = Site::before(engine, ServerConfig::default()).await;
+    let mut bob = site.user("bob").await;
+    let _ = site.user("alice").await;
+    let mut devices = Vec::new();
+    for _ in 0..DEVICES {
+        let mut device = site.peer().await;
+        device.login("alice").await.unwrap();
+        devices.push(device);
+    }
+    let started = Instant::now();
+    let sends = devices.into_iter().map(async |mut device: Peer| {
+        let mut waiting = std::collections::HashSet::new();
+        for _ in 0..EACH {
+            waiting.insert(device.send(RequestKind::Command(say("alice", "x"))).await.unwrap());
+        }
+        while !waiting.is_empty() {
+            if let Incoming::Reply { request_id, result } = device.next().await.unwrap() {
+                result.unwrap();
+                waiting.remove(&request_id);
+            }
+        }
+    });
+    timeout(PATIENCE, futures_util::future::join_all(sends)).await.unwrap();
+    let took = started.elapsed();
+    // 60 with 20 at once; a few that were read before the limit was known are not waited for.
+    assert!(took > Duration::from_millis(700), "{took:?}");
+    timeout(PATIENCE, bob.run(say("bob", "x"))).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,58 @@
+//! Limits of users that delay.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::support::*;
+use crate::auth::RateLimit;
+use crate::engine::LocalSession;
+use crate::model::*;
+
+async fn pages(sessions: &[&LocalSession], count: usize) -> Duration {
+    let started = tokio::time::Instant::now();
+    let page = |n: usize| {
+        let session = sessions[n % sessions.len()];
+        history(session, direct(session))
+    };
+    join_all((0..count).map(page)).await;
+    started.elapsed()
+}
+
+/// However many devices they have.
+#[tokio::test(start_paused = true)]
+async fn a_user_who_reads_much_waits_and_nobody_else_does() {
+    let mut config = config();
+    config.user_pages = RateLimit::new(2, Duration::from_secs(60)).with_burst(4);
+    let engine = builder().config(config).build().await.unwrap();
+    let phone = person(&engine, "alice").await;
+    let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
+    let bob = person(&engine, "bob").await;
+    for session in [&phone, &bob] {
+        session.send_text(direct(session), "x").await.unwrap();
+    }
+    let second = Duration::from_secs(1);
+    assert!(pages(&[&phone, &laptop], 4).await < second);
+    let two_more = pages(&[&phone, &laptop], 2).await;
+    assert!((58 * second..62 * second).contains(&two_more), "{two_more:?}");
+    assert!(pages(&[&bob], 4).await < second);
+}
+
+#[tokio::test]
+async fn what_devices_send_is_counted_for_their_user() {
+    let mut config = config();
+    config.user_messages = RateLimit::new(1, Duration::from_secs(10)).with_burst(4);
+    let engine = builder().config(config).build().await.unwrap();
+    let (phone, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
+    let paced = |session: &LocalSession| {
+        let (conversation, draft) = (direct(session), draft("x"));
+        engine.pace(session.caller(), &Command::Send { conversation, draft })
+    };
+    for session in [&phone, &laptop, &phone, &laptop] {
+        assert_eq!(paced(session), Duration::ZERO);
+    }
+    assert!(paced(&phone) > Duration::from_secs(9) && paced(&laptop) > Duration::from_secs(18));
+    assert_eq!(paced(&bob), Duration::ZERO);
+    assert_eq!(engine.pace(phone.caller(), &Command::ListContacts), Duration::ZERO);
+}
