@@ -2,17 +2,19 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_core::async_trait;
 use chat_core::auth::{Password, PasswordHasherPool, PasswordPoolOptions};
 use chat_core::engine::Service as _;
-use chat_core::model::{DisplayName, Registration, Secret, SessionEpoch, Source, UserName};
+use chat_core::model::{CloseCode, DisplayName, Registration, Secret, SessionEpoch, Source, UserId, UserName};
+use chat_core::router::announce_ended_logins;
 use chat_core::secure::ServerIdentity;
 use chat_core::store::{Operation, Store, StoreError, StoreExt as _, Transaction};
 
 use crate::args::{KeygenArgs, PasswordArgs, UserCommand};
-use crate::compose::{build_engine, make_private, open_store, renew_epoch};
-use crate::config::Checked;
+use crate::compose::{build_engine, make_private, open_bus, open_store, renew_epoch};
+use crate::config::{Checked, StoreUrl};
 use crate::failure::{Failure, chain};
 
 /// Makes an identity key where there is none, and prints its fingerprint.
@@ -115,12 +117,15 @@ async fn on_store(
             let password = Password::new(secret).map_err(refused)?;
             let pool = PasswordHasherPool::new(PasswordPoolOptions::default()).map_err(refused)?;
             let hash = pool.hash(password).await.map_err(refused)?;
-            change(&*store, &name, Change::Password(hash.as_str().to_owned())).await?;
-            Ok(format!("user {name} has a new password, and is logged out everywhere"))
+            let change = Change::Password(hash.as_str().to_owned());
+            let ended = end_logins(config, &*store, &name, change).await?;
+            Ok(format!(
+                "user {name} has a new password, and is logged out everywhere{ended}"
+            ))
         }
         UserCommand::Disable { name } => {
-            change(&*store, &name, Change::Disabled(true)).await?;
-            Ok(format!("user {name} is disabled, and logged out everywhere"))
+            let ended = end_logins(config, &*store, &name, Change::Disabled(true)).await?;
+            Ok(format!("user {name} is disabled, and logged out everywhere{ended}"))
         }
         UserCommand::Enable { name } => {
             change(&*store, &name, Change::Disabled(false)).await?;
@@ -160,10 +165,10 @@ impl From<StoreError> for Unchanged {
 
 #[async_trait]
 impl Operation for ChangeAccount {
-    type Output = ();
+    type Output = UserId;
     type Refusal = Unchanged;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<(), Unchanged> {
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<UserId, Unchanged> {
         let Some(mut account) = tx.account_by_name(&self.name).await? else {
             return Err(Unchanged::Unknown);
         };
@@ -178,7 +183,8 @@ impl Operation for ChangeAccount {
             Change::Password(hash) => account.password_hash = Some(hash.clone()),
             Change::Disabled(disabled) => account.disabled = *disabled,
         }
-        Ok(tx.update_account(&account).await?)
+        tx.update_account(&account).await?;
+        Ok(account.id)
     }
 
     fn store_error(refusal: Unchanged) -> Result<StoreError, Unchanged> {
@@ -189,7 +195,44 @@ impl Operation for ChangeAccount {
     }
 }
 
-async fn change(store: &dyn Store, name: &str, change: Change) -> Result<(), Failure> {
+/// Changes an account so that its logins end, and tells the nodes that run. Yields what the operator has to know.
+async fn end_logins(
+    config: &Checked,
+    store: &dyn Store,
+    name: &str,
+    change_to: Change,
+) -> Result<&'static str, Failure> {
+    let user = change(store, name, change_to).await?;
+    if !matches!(config.store, StoreUrl::Mysql(_)) {
+        return Ok(""); // no server runs on this store now
+    }
+    match ring(config, store, user).await {
+        Ok(true) => Ok(""),
+        Ok(false) => Ok("; no bus.url, so running nodes end the connections that are open within some minutes"),
+        Err(error) => {
+            tracing::warn!(error, "cannot tell the running nodes");
+            Ok("; the bus cannot be reached, so running nodes end the connections that are open within some minutes")
+        }
+    }
+}
+
+/// Rings the nodes; `false` if there is no bus. More than once, since a bus may lose one.
+async fn ring(config: &Checked, store: &dyn Store, user: UserId) -> Result<bool, String> {
+    let Some(redis) = open_bus(config).map_err(|failure| failure.to_string())? else {
+        return Ok(false);
+    };
+    let epoch = store.epoch().await.map_err(|error| chain(&error))?;
+    let bus = redis.bus();
+    for _ in 0..3 {
+        announce_ended_logins(&bus, epoch, user, CloseCode::Revoked)
+            .await
+            .map_err(|error| chain(&error))?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(true)
+}
+
+async fn change(store: &dyn Store, name: &str, change: Change) -> Result<UserId, Failure> {
     let name = UserName::parse_any(name).map_err(refused)?.as_str().to_owned();
     match store
         .run(ChangeAccount {
@@ -198,7 +241,7 @@ async fn change(store: &dyn Store, name: &str, change: Change) -> Result<(), Fai
         })
         .await
     {
-        Ok(()) => Ok(()),
+        Ok(user) => Ok(user),
         Err(Unchanged::Unknown) => Err(Failure::Failed(format!("there is no user {name}"))),
         Err(Unchanged::Store(error)) => Err(Failure::Unavailable(chain(&error))),
     }

@@ -103,26 +103,33 @@ pub(crate) async fn build_engine(config: &Checked, store: Arc<dyn Store>) -> Res
 /// An engine on this store, and on the bus, if there is one.
 async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
     let mut builder = Engine::builder(store).config(engine_config(&config.settings));
-    let bus = &config.settings.bus;
-    if bus.url.is_empty() {
-        if matches!(config.store, StoreUrl::Mysql(_)) {
-            tracing::warn!(
-                "no bus.url: nodes on this database ask it every second for each other's messages, which costs it more and takes \
-                 longer than a bus; who is online, who types and who has read what is not seen between nodes"
-            );
-        }
-    } else {
-        let mut options = chat_bus_redis::Options::default();
-        options.prefix.clone_from(&bus.prefix);
-        options.authorities = given(&bus.ca_file).map(read).transpose()?;
-        let redis =
-            RedisBackend::open(&bus.url, options).map_err(|error| Failure::config(format!("bus.url: {error}")))?;
+    if let Some(redis) = open_bus(config)? {
         builder = builder
             .bus(Arc::new(redis.bus()))
             .presence(Arc::new(redis.presence()))
             .discovery(Arc::new(redis.discovery()));
+    } else if matches!(config.store, StoreUrl::Mysql(_)) {
+        tracing::warn!(
+            "no bus.url: nodes on this database ask it every second for each other's messages, which costs it more and takes \
+             longer than a bus; who is online, who types and who has read what is not seen between nodes"
+        );
     }
     build(builder).await
+}
+
+/// The bus, if one is configured.
+pub(crate) fn open_bus(config: &Checked) -> Result<Option<RedisBackend>, Failure> {
+    let bus = &config.settings.bus;
+    if bus.url.is_empty() {
+        return Ok(None);
+    }
+    let mut options = chat_bus_redis::Options::default();
+    options.prefix.clone_from(&bus.prefix);
+    options.authorities = given(&bus.ca_file).map(read).transpose()?;
+    let redis = RedisBackend::open(&bus.url, options);
+    redis
+        .map(Some)
+        .map_err(|error| Failure::config(format!("bus.url: {error}")))
 }
 
 async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {

@@ -362,3 +362,31 @@ async fn seed_check_13_a_node_that_ends_frees_its_own_users_only() {
     drop(carol);
     assert!(lives(&mut bob, "bob").await, "another node's end is not bob's");
 }
+
+/// An operator who disables an account or gives it a new password ends its sessions on every node that runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_ends_ends_on_running_nodes() {
+    let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
+    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
+    let store = cluster.database.url("chat");
+    let bus = cluster.redis.url();
+    let operator = |arguments: &[&str]| {
+        let mut process = Process::new(PROGRAM);
+        process.arg("user").args(arguments);
+        process.env("CHAT_STORE__URL", &store).env("CHAT_BUS__URL", &bus);
+        process.env("CHAT_PASSWORD", "correct horse battery");
+        let done = process.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let over = async |peer: &mut Peer| {
+        let ends = async { while !matches!(peer.push().await, Err(_) | Ok(Push::Closed(_))) {} };
+        timeout(Duration::from_secs(10), ends).await.expect("it goes on");
+    };
+    let said = operator(&["disable", "alice"]);
+    assert!(said.contains("disabled") && !said.contains("bus"), "{said}");
+    over(&mut alice).await;
+    assert!(lives(&mut bob, "bob").await);
+    operator(&["passwd", "bob"]);
+    over(&mut bob).await;
+}

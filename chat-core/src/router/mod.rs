@@ -50,7 +50,7 @@ pub use outbox::{Outbox, OutboxLimits};
 
 use self::beacon::{Heard, Recent};
 use self::doubts::Doubts;
-use self::envelope::{Audience, Doorbell, Writer};
+use self::envelope::{Audience, Content, Doorbell, Writer};
 use self::neighbours::Neighbours;
 use self::outgoing::Outgoing;
 use self::pending::Pending;
@@ -58,7 +58,7 @@ use self::registry::{Registry, Told};
 use self::session::SessionHandle;
 use self::shared::{Link, Shared, goes_on};
 use self::topics::TopicRequests;
-use crate::bus::{MessageBus, Topic};
+use crate::bus::{BusError, MessageBus, Topic};
 use crate::clock::Clock;
 use crate::cluster::{Nodes, Presence};
 use crate::codec::body;
@@ -147,7 +147,7 @@ impl Router {
     ///
     /// # Errors
     /// The bus cannot be reached.
-    pub async fn start(parts: RouterParts) -> Result<Self, crate::bus::BusError> {
+    pub async fn start(parts: RouterParts) -> Result<Self, BusError> {
         let stop = CancellationToken::new();
         let tracker = TaskTracker::new();
         let connection = match &parts.bus {
@@ -384,6 +384,26 @@ impl Router {
         self.tasks.stop.cancel();
         self.tasks.tracker.wait().await;
     }
+}
+
+/// Tells every node that logins of a user were ended, for a program that changed them in the store and is no node itself. Write to the
+/// store first. Best effort: a node that does not hear it finds out when it compares everything.
+///
+/// # Errors
+/// The bus cannot be reached.
+pub async fn announce_ended_logins(
+    bus: &dyn MessageBus,
+    epoch: StoreEpoch,
+    user: UserId,
+    code: CloseCode,
+) -> Result<(), BusError> {
+    let writer = Writer {
+        epoch,
+        node: NodeId::random(),
+        incarnation: 0,
+    };
+    bus.publish(Topic::User(user), writer.write(Content::SessionsChanged { user, code }))
+        .await
 }
 
 impl Which {

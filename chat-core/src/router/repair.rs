@@ -20,6 +20,9 @@ const COMPARE_AT_ONCE: usize = 1000;
 /// Things of one kind that are looked at the same time.
 const AT_ONCE: usize = 8;
 
+/// In every so many sweeps, a node that is alone reads its users' logins again.
+const CHECK_ALONE_EVERY: u32 = 10;
+
 pub(super) async fn run(shared: Arc<Shared>) {
     let shared = &*shared;
     let pace = |what, retry| Pace {
@@ -198,8 +201,9 @@ async fn sweep(shared: &Shared) {
         last = Instant::now();
         shared.sweeps.fetch_add(1, Ordering::Relaxed);
         shared.fresh.add_all(shared.registry.conversations());
-        // Who is alone has done to users all that was done to them.
-        if lost || shared.link.is_some() || !shared.neighbours.nodes().is_empty() {
+        // Who is alone has done to users all that was done to them, but for what an operator did in the store.
+        let alone = shared.link.is_none() && shared.neighbours.nodes().is_empty();
+        if lost || !alone || number % CHECK_ALONE_EVERY == 0 {
             shared.checks.add_all(shared.registry.users());
         }
         // Claims may have been lost as well.
