@@ -24,7 +24,7 @@ pub struct NodeInfo {
     pub addresses: Vec<String>,
     /// Live sessions.
     pub sessions: u32,
-    /// It takes no new sessions.
+    /// It asks for no new sessions: it is about to end, or cannot reach its store.
     pub draining: bool,
 }
 

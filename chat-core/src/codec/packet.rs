@@ -111,7 +111,7 @@ pub struct NodeEntry {
     pub addresses: Vec<String>,
     /// Live sessions, as of some seconds ago.
     pub sessions: u32,
-    /// It takes no new sessions.
+    /// It asks for no new sessions: it is about to end, or cannot reach its store.
     pub draining: bool,
 }
 

@@ -250,7 +250,7 @@ pub struct NodeEntry {
     /// Live sessions, as of some seconds ago.
     #[prost(uint32, tag = "2")]
     pub sessions: u32,
-    /// It takes no new sessions.
+    /// It asks for no new sessions: it is about to end, or cannot reach its store.
     #[prost(bool, tag = "3")]
     pub draining: bool,
 }

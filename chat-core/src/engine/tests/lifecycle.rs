@@ -8,6 +8,7 @@ use crate::cluster::{Discovery, MemoryDiscovery, NodeInfo};
 use crate::engine::{BuildError, Engine, Service};
 use crate::model::*;
 use crate::store::{MemoryStore, Store};
+use crate::testkit::store::FaultyStore;
 
 #[tokio::test]
 async fn a_bad_configuration_is_named() {
@@ -115,6 +116,49 @@ async fn the_cluster_knows_this_node() {
         .unwrap();
     engine.shutdown().await;
     assert_eq!(nodes.borrow_and_update().len(), 1);
+}
+
+/// A node whose store does not answer is not chosen by those who choose; it is again once it does.
+#[tokio::test(start_paused = true)]
+async fn a_node_without_its_store_asks_for_no_sessions() {
+    let discovery = Arc::new(MemoryDiscovery::new());
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let engine = Engine::builder(store.clone())
+        .config(config())
+        .discovery(discovery.clone())
+        .build()
+        .await
+        .unwrap();
+    let observer = NodeInfo {
+        id: NodeId::random(),
+        incarnation: 1,
+        addresses: Vec::new(),
+        sessions: 0,
+        draining: false,
+    };
+    let mut nodes = discovery.join(observer).await.unwrap();
+    for unavailable in [true, false] {
+        let started = tokio::time::Instant::now();
+        store.set_unavailable(unavailable);
+        let told = nodes.wait_for(|nodes| nodes.iter().any(|node| node.draining) == unavailable);
+        drop(
+            tokio::time::timeout(Duration::from_secs(60), told)
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+        assert!(started.elapsed() <= Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+    let held = store.hold();
+    let told = nodes.wait_for(|nodes| nodes.iter().any(|node| node.draining));
+    drop(
+        tokio::time::timeout(Duration::from_secs(60), told)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    drop(held);
+    engine.shutdown().await;
 }
 
 /// Whatever is asked while an engine goes away is answered.

@@ -1,0 +1,315 @@
+//! Nodes of the real program that are cut off: from Redis, from MariaDB, from both. `PARTITIONS` says how often.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chat_core::client::{Client, ClientOptions, Credentials, Endpoint, MemoryStore, ServerAddress, discover};
+use chat_core::codec::{Answer, RequestKind, body};
+use chat_core::model::{
+    Appended, ClientMessageId, Command, ConversationRef, Description, Draft, EventBody, GroupName, JoinPolicy,
+    MessageText, Note, Outcome, Push, ReplyCode, Secret, UserName, UserRef,
+};
+use chat_core::testkit::{PASSWORD, Peer};
+use chat_harness::proxy::{Proxy, Wire};
+use chat_harness::{Cluster, Far};
+use tokio::time::timeout;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+/// Nothing takes so long; what waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How often, if nobody says otherwise.
+fn rounds(usual: usize) -> usize {
+    std::env::var("PARTITIONS").map_or(usual, |text| text.parse().unwrap())
+}
+
+/// Ways to be cut off: what becomes of what the node says, and of what it is told.
+fn ways() -> [(&'static str, Wire, Wire); 7] {
+    let (clear, hole, waits) = (Wire::clear(), Wire::hole(), Wire::waiting());
+    [
+        ("nothing gets through", hole, hole),
+        ("the node hears nothing, until later", clear, waits),
+        ("the node is not heard", hole, clear),
+        ("one packet in twenty is lost", Wire::lossy(0.05), Wire::lossy(0.05)),
+        ("nothing gets through, until later", waits, waits),
+        ("the node hears nothing", clear, hole),
+        ("the node is not heard, until later", waits, clear),
+    ]
+}
+
+async fn person(cluster: &Cluster, node: usize, name: &str) -> Peer {
+    let mut peer = Peer::connect(cluster.addresses()[node], cluster.fingerprint())
+        .await
+        .unwrap();
+    peer.register(name).await.unwrap();
+    peer.login(name).await.unwrap();
+    peer
+}
+
+fn room() -> ConversationRef {
+    ConversationRef::Group(GroupName::parse("room").unwrap())
+}
+
+/// A group of these; the first one makes it.
+async fn gather(people: &mut [&mut Peer]) {
+    let create = Command::CreateGroup {
+        client_message_id: ClientMessageId::random(),
+        name: GroupName::parse("room").unwrap(),
+        description: Description::default(),
+        join_policy: JoinPolicy::Open,
+        history_visible: true,
+        unlisted: false,
+    };
+    people[0].run(create).await.unwrap();
+    for peer in &mut people[1..] {
+        let join = Command::JoinGroup {
+            group: room(),
+            note: Note::default(),
+        };
+        peer.run(join).await.unwrap();
+    }
+}
+
+fn draft(text: &str) -> Draft {
+    Draft::text(MessageText::new(text).unwrap())
+}
+
+/// Tries once: what it was acknowledged as, or that it may be tried again. Anything else, and an answer that takes too long, is a failure.
+async fn say(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
+    let send = Command::Send {
+        conversation: room(),
+        draft: draft.clone(),
+    };
+    let started = Instant::now();
+    let answer = timeout(PATIENCE, peer.ask(RequestKind::Command(send))).await.unwrap();
+    // Five seconds, and what a busy machine needs.
+    assert!(started.elapsed() < 8 * SECOND, "{:?}", started.elapsed());
+    match answer.expect("connections stay") {
+        Ok(Answer::Outcome(Outcome::Appended(appended))) => Some(appended),
+        Ok(other) => panic!("no answer to a message: {other:?}"),
+        Err(failure) => {
+            assert!(
+                matches!(failure.code(), Some(ReplyCode::TryAgain | ReplyCode::Busy)),
+                "{failure:?}"
+            );
+            None
+        }
+    }
+}
+
+/// Tries until it is acknowledged.
+async fn insist(peer: &mut Peer, draft: &Draft) -> Appended {
+    let insisting = async {
+        loop {
+            if let Some(appended) = say(peer, draft).await {
+                return appended;
+            }
+        }
+    };
+    timeout(PATIENCE, insisting).await.expect("acknowledged in the end")
+}
+
+/// Waits for messages of these texts, in any order, each once.
+async fn hears(peer: &mut Peer, texts: &[String]) {
+    let mut missing: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
+    let waited = async {
+        while !missing.is_empty() {
+            if let Push::Event(event) = peer.push().await.unwrap()
+                && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
+            {
+                missing.remove(message.text.as_str());
+            }
+        }
+    };
+    let waited = timeout(PATIENCE, waited).await;
+    assert!(waited.is_ok(), "{missing:?} is never heard");
+}
+
+/// Each says something; the longer of the times from an acknowledgement to the delivery to the other.
+async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
+    let mut slowest = Duration::ZERO;
+    let (mut from, mut to) = (one, other);
+    for way in ["there", "back"] {
+        let text = format!("{text} {way}");
+        insist(from, &draft(&text)).await;
+        let started = Instant::now();
+        hears(to, &[text]).await;
+        slowest = slowest.max(started.elapsed());
+        (from, to) = (to, from);
+    }
+    slowest
+}
+
+/// T06. Without Redis, messages are late by as much as a node looks for itself, no more, and quick again soon after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t06_without_redis_nothing_is_lost_and_little_is_late() {
+    let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
+    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
+    gather(&mut [&mut alice, &mut bob]).await;
+    exchange(&mut alice, &mut bob, "first").await;
+    let mut late = Vec::new();
+    for round in 0..rounds(3) {
+        let (name, up, down) = ways()[round % ways().len()];
+        // Every other time through all of them, it is all nodes.
+        let nodes = 1 + round / ways().len() % 2;
+        let links: Vec<&Proxy> = cluster.links[..nodes].iter().map(|links| &links.redis).collect();
+        links.iter().for_each(|link| link.set(up, down));
+        let (began, mut delays) = (Instant::now(), Vec::new());
+        while began.elapsed() < 6 * SECOND {
+            let text = format!("{round} {}", delays.len());
+            delays.push(exchange(&mut alice, &mut bob, &text).await);
+        }
+        links.iter().for_each(|link| link.clear());
+        let healed = Instant::now();
+        while exchange(&mut alice, &mut bob, &format!("{round} healed")).await > SECOND / 4 {
+            assert!(healed.elapsed() < PATIENCE, "it stays slow");
+        }
+        let (worst, healed) = (delays.iter().max().copied().unwrap(), healed.elapsed());
+        println!(
+            "{name}, {nodes} of 2 nodes: {} messages, worst delay {worst:.1?}, quick again after {healed:.1?}",
+            2 * delays.len()
+        );
+        assert!(worst < 6 * SECOND, "{name}: {worst:?}");
+        assert!(healed < 8 * SECOND, "{name}: {healed:?}");
+        late.extend(delays);
+    }
+    late.sort_unstable();
+    println!(
+        "of {} exchanges p50 {:.1?}, p99 {:.1?}",
+        late.len(),
+        late[late.len() / 2],
+        late[late.len() * 99 / 100]
+    );
+}
+
+/// T07. Without the database a node acknowledges nothing, keeps its connections, says so in time, asks for no new sessions, and holds up
+/// nobody on other nodes for long; afterwards everything that was tried again is there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t07_without_the_database_nothing_is_acknowledged() {
+    let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
+    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
+    let mut carol = person(&cluster, 1, "carol").await;
+    gather(&mut [&mut alice, &mut bob, &mut carol]).await;
+    let addresses: Vec<ServerAddress> = cluster
+        .nodes
+        .iter()
+        .map(|node| node.address().to_string().parse().unwrap())
+        .collect();
+    let mut options = ClientOptions::new([addresses[1].clone()], Credentials::Stored);
+    options.pins = vec![cluster.fingerprint()];
+    let store = MemoryStore::new();
+    let is_listed = async |expected: bool| {
+        let started = Instant::now();
+        let listed = async { while discover(&options, &store).await.unwrap().contains(&addresses[0]) != expected {} };
+        timeout(PATIENCE, listed).await.expect("the list of nodes says so");
+        started.elapsed()
+    };
+    is_listed(true).await;
+    let mut seqs = BTreeSet::new();
+    let mut said = 0;
+    for round in 0..rounds(3) {
+        let (name, up, down) = ways()[round % ways().len()];
+        let is_shut = up.loss == 0.0;
+        let link = &cluster.links[0].database;
+        link.set(up, down);
+        let (hers, others) = (format!("{round} by alice"), format!("{round} by carol"));
+        let unlisted = async {
+            if is_shut {
+                is_listed(false).await
+            } else {
+                Duration::ZERO
+            }
+        };
+        let tries = async {
+            let (mine, started) = (draft(&hers), Instant::now());
+            // What may be acknowledged after all is one whose loss was repaired.
+            let at_once = say(&mut alice, &mine).await;
+            assert!(!is_shut || at_once.is_none(), "{name}: acknowledged {at_once:?}");
+            (mine, started.elapsed())
+        };
+        let others_go_on = async {
+            let started = Instant::now();
+            let appended = insist(&mut carol, &draft(&others)).await;
+            (appended, started.elapsed())
+        };
+        let (unlisted, (mine, refused), (theirs, others_took)) = tokio::join!(unlisted, tries, others_go_on);
+        link.clear();
+        let healed = Instant::now();
+        let appended = insist(&mut alice, &mine).await;
+        let acknowledged = healed.elapsed();
+        hears(&mut bob, &[hers, others]).await;
+        let listed = is_listed(true).await;
+        println!(
+            "{name}: answer after {refused:.1?}, another node's after {others_took:.1?}, no longer listed after {unlisted:.1?}; \
+             then acknowledged after {acknowledged:.1?}, listed after {listed:.1?}"
+        );
+        assert!(unlisted < 8 * SECOND, "{name}: {unlisted:?}");
+        assert!(others_took < 8 * SECOND, "{name}: {others_took:?}");
+        assert!(acknowledged < 8 * SECOND, "{name}: {acknowledged:?}");
+        assert!(
+            seqs.insert(appended.seq) && seqs.insert(theirs.seq),
+            "each a place of its own"
+        );
+        said += 2;
+    }
+    let stored = cluster.database.sql(
+        "SELECT COUNT(*), COUNT(DISTINCT sender_id, client_message_id) FROM chat.event WHERE kind = \
+         (SELECT kind FROM chat.event ORDER BY conversation_id DESC, seq DESC LIMIT 1)",
+    );
+    assert_eq!(stored.unwrap(), format!("{said}\t{said}\n"), "each once");
+}
+
+/// T07. Clients that know several nodes get in while one is cut off from everything, and at that node soon after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t07_a_node_apart_from_everything_locks_nobody_out() {
+    let cluster = Cluster::linked(Path::new(PROGRAM), 3, &[]).unwrap();
+    drop(person(&cluster, 0, "alice").await);
+    for round in 0..rounds(1).div_ceil(3) {
+        let links = &cluster.links[round % 3];
+        links.to(Far::Both).iter().for_each(|link| link.both(Wire::hole()));
+        let started = Instant::now();
+        let mut clients = Vec::new();
+        for first in 0..6 {
+            let mut servers: Vec<Endpoint> = Vec::new();
+            for address in cluster.addresses() {
+                servers.push(address.to_string().parse::<ServerAddress>().unwrap().into());
+            }
+            servers.rotate_left(first % 3);
+            let credentials = Credentials::Password {
+                account: UserRef::Name(UserName::parse("alice").unwrap()),
+                secret: Secret::new(PASSWORD),
+                fresh: false,
+            };
+            let mut options = ClientOptions::new(servers, credentials);
+            options.pins = vec![cluster.fingerprint()];
+            clients.push(Client::start(options, MemoryStore::new()).await.unwrap());
+        }
+        for client in &clients {
+            timeout(PATIENCE, client.ready()).await.expect("in").unwrap();
+        }
+        let all_in = started.elapsed();
+        links.to(Far::Both).iter().for_each(|link| link.clear());
+        let healed = Instant::now();
+        let node = cluster.addresses()[round % 3];
+        loop {
+            let mut peer = Peer::connect(node, cluster.fingerprint()).await.unwrap();
+            if peer.login("alice").await.is_ok() {
+                break;
+            }
+            assert!(healed.elapsed() < PATIENCE, "it lets nobody in");
+        }
+        println!(
+            "node apart: six clients in after {all_in:.1?}; it lets them in {:.1?} after it was over",
+            healed.elapsed()
+        );
+        assert!(all_in < 20 * SECOND, "{all_in:?}");
+        assert!(healed.elapsed() < 8 * SECOND);
+        for client in clients {
+            client.close().await;
+        }
+    }
+}
