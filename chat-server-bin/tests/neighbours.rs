@@ -1,0 +1,99 @@
+//! Nodes that share a database and cannot hear each other: one has lost Redis, or there is none.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chat_core::codec::body;
+use chat_core::model::{Command, ConversationRef, Draft, EventBody, MessageText, Note, Push, UserName, UserRef};
+use chat_core::testkit::Peer;
+use chat_harness::Cluster;
+use tokio::time::timeout;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+/// Nothing takes so long; what waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is promised, and some for a busy machine.
+const PROMISE: Duration = Duration::from_millis(3_500);
+
+fn named(name: &str) -> UserRef {
+    UserRef::Name(UserName::parse(name).unwrap())
+}
+
+/// Alice on the first node and Bob on the second, who have talked with each other.
+async fn friends(cluster: &Cluster) -> (Peer, Peer) {
+    let mut peers = Vec::new();
+    for (node, name) in [(0, "alice"), (1, "bob")] {
+        let mut peer = Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
+            .await
+            .unwrap();
+        peer.register(name).await.unwrap();
+        peer.login(name).await.unwrap();
+        peers.push(peer);
+    }
+    let (mut bob, mut alice) = (peers.pop().unwrap(), peers.pop().unwrap());
+    let note = Note::new("").unwrap();
+    alice
+        .run(Command::RequestFriend {
+            user: named("bob"),
+            note,
+        })
+        .await
+        .unwrap();
+    let user = named("alice");
+    bob.run(Command::AnswerFriend { user, accept: true }).await.unwrap();
+    (alice, bob)
+}
+
+/// How long it takes from Alice's acknowledgement until Bob hears her, each time.
+async fn delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
+    let mut delays = Vec::new();
+    for n in 0..times {
+        let text = format!("{n} of {times}");
+        let draft = Draft::text(MessageText::new(text.clone()).unwrap());
+        let conversation = ConversationRef::Direct(named("bob"));
+        alice.run(Command::Send { conversation, draft }).await.unwrap();
+        let said = Instant::now();
+        let heard = async {
+            loop {
+                if let Push::Event(event) = bob.push().await.unwrap()
+                    && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
+                    && message.text == text
+                {
+                    return said.elapsed();
+                }
+            }
+        };
+        delays.push(timeout(PATIENCE, heard).await.expect("it is never heard"));
+        tokio::time::sleep(Duration::from_millis(730)).await;
+    }
+    delays
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_without_a_bus_find_each_others_messages_in_the_database() {
+    let cluster = Cluster::configured(Path::new(PROGRAM), 2, &[("CHAT_BUS__URL", "")]).unwrap();
+    let (mut alice, mut bob) = friends(&cluster).await;
+    let delays = delays(&mut alice, &mut bob, 20).await;
+    println!("without a bus: {delays:?}");
+    assert!(delays.iter().all(|delay| *delay < PROMISE), "{delays:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_loses_only_redis_is_heard_even_after_its_lease_ran_out() {
+    let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
+    let (mut alice, mut bob) = friends(&cluster).await;
+    let before = delays(&mut alice, &mut bob, 3).await;
+    cluster.links[0].redis.refuse().unwrap();
+    cluster.links[0].redis.reset();
+    // Its lease runs out after 10 s.
+    let after = delays(&mut alice, &mut bob, 40).await;
+    println!("with Redis: {before:?}\nwithout it, for 30 s and more: {after:?}");
+    assert!(after.iter().all(|delay| *delay < PROMISE), "{after:?}");
+    cluster.links[0].redis.accept().unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let again = delays(&mut alice, &mut bob, 5).await;
+    println!("with it again: {again:?}");
+    assert!(again.iter().all(|delay| *delay < Duration::from_secs(1)), "{again:?}");
+}
