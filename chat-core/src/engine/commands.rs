@@ -6,9 +6,10 @@ use super::contact::SetBlocked;
 use super::core::Core;
 use super::error::{CommandError, Refusal};
 use super::group::{Act, CreateGroup, GroupWish, Limits};
+use super::logins::no_entropy;
 use super::message::fingerprint;
 use super::policy::{self, GroupAct, Place};
-use crate::auth::Password;
+use crate::auth::{DeviceToken, Password, SessionToken};
 use crate::codec::body;
 use crate::model::{
     Caller, CloseCode, ConversationId, ConversationKind, ConversationRef, DeviceId, Event, EventBody, EventKind,
@@ -80,14 +81,24 @@ impl Core {
             return Err(CommandError::bad_credentials());
         };
         let new = passwords.hash(new).await?;
+        let session_token = SessionToken::generate().map_err(no_entropy)?;
+        let device_token = DeviceToken::generate().map_err(no_entropy)?;
         let change = ChangePassword {
             caller,
             compared: PasswordRecord(compared),
             new: PasswordRecord(new),
+            session_token: session_token.hash(),
+            device_token: device_token.hash(),
         };
         let done = self.run(caller, change).await;
-        self.end_sessions(caller.user, Which::AllBut(caller.device), CloseCode::Revoked, done)?;
-        Ok(Outcome::Done)
+        let renewed = self.end_sessions(caller.user, Which::AllBut(caller.device), CloseCode::Revoked, done)?;
+        if !renewed {
+            return Ok(Outcome::Done);
+        }
+        Ok(Outcome::PasswordChanged {
+            session_token: session_token.to_secret(),
+            device_token: device_token.to_secret(),
+        })
     }
 
     pub(super) async fn revoke_device(&self, caller: Caller, device: DeviceId) -> Result<Outcome, CommandError> {

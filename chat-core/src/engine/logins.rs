@@ -178,7 +178,7 @@ fn check_device(device: DeviceId, name: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn no_entropy(error: TokenError) -> CommandError {
+pub(super) fn no_entropy(error: TokenError) -> CommandError {
     tracing::error!(%error, "cannot make tokens");
     CommandError::internal()
 }

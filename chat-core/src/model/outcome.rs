@@ -2,7 +2,7 @@
 
 use super::{
     CloseCode, ContactState, ConversationId, DeviceId, Event, EventId, GroupProfile, MemberState, PresenceState, Role,
-    Seq, Timestamp, UserId, UserInfo,
+    Secret, Seq, Timestamp, UserId, UserInfo,
 };
 
 /// The answer to a command that succeeded.
@@ -34,6 +34,13 @@ pub enum Outcome {
     },
     /// A draft became an event.
     Appended(Appended),
+    /// The password is another one, and so are this device's tokens: the former are void.
+    PasswordChanged {
+        /// For [`Resume`](super::Resume).
+        session_token: Secret,
+        /// For the next [`Login`](super::Login).
+        device_token: Secret,
+    },
     /// A page of history.
     History(HistoryPage),
 }

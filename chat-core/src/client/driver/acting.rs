@@ -24,6 +24,14 @@ impl Driver {
                     let name = link.as_ref().map_or("", |(_, name)| name);
                     self.logged_in(*logged_in, name).await;
                 }
+                Action::TokensChanged {
+                    session_token,
+                    device_token,
+                } => {
+                    self.account.session_token = Some(session_token);
+                    self.account.device_token = Some(device_token);
+                    self.save_account().await;
+                }
                 Action::ForgetSession => {
                     self.account.session_token = None;
                     self.save_account().await;

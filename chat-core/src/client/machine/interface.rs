@@ -73,6 +73,13 @@ pub enum Action {
     Send(Request),
     /// A session began: keep its tokens.
     LoggedIn(Box<LoggedIn>),
+    /// The session goes on with other tokens: keep these.
+    TokensChanged {
+        /// For the next connections.
+        session_token: Secret,
+        /// For the next login.
+        device_token: Secret,
+    },
     /// The session token is void: forget it.
     ForgetSession,
     /// The history is another one: forget cursors, and keep its name.

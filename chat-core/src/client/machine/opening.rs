@@ -155,6 +155,18 @@ impl Machine {
         }
     }
 
+    /// The password was changed, which voids the tokens of before.
+    pub(super) fn renew_tokens(&mut self, session_token: &Secret, device_token: &Secret) {
+        if let Some((_, token)) = &mut self.config.session {
+            token.clone_from(session_token);
+        }
+        self.config.device_token = Some(device_token.clone());
+        self.actions.push_back(Action::TokensChanged {
+            session_token: session_token.clone(),
+            device_token: device_token.clone(),
+        });
+    }
+
     /// Another history than the one the cursors are about: they are void.
     fn check_epoch(&mut self, epoch: StoreEpoch) {
         let known = self.config.epoch.replace(epoch);

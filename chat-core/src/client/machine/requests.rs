@@ -164,6 +164,13 @@ impl Machine {
                 if let (Some(Command::MarkRead { conversation, seq }), Ok(_)) = (command, &result) {
                     self.read_here(conversation, seq);
                 }
+                if let Ok(Answer::Outcome(Outcome::PasswordChanged {
+                    session_token,
+                    device_token,
+                })) = &result
+                {
+                    self.renew_tokens(session_token, device_token);
+                }
                 self.finish(token, result);
             }
             (Pending::Send(id), result) => self.send_reply(now, id, result),

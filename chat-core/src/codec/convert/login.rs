@@ -151,7 +151,12 @@ fn to_token(bytes: &[u8], what: &'static str) -> Result<Secret, Refusal> {
     }
 }
 
-fn token(secret: Option<&Secret>) -> Bytes {
+/// A token that the server has made.
+pub(super) fn to_new_token(bytes: &[u8], what: &'static str) -> Result<Secret, Malformed> {
+    to_token(bytes, what).map_err(|_| Malformed::Field(what))
+}
+
+pub(super) fn token(secret: Option<&Secret>) -> Bytes {
     secret.map_or_else(Bytes::new, |secret| Bytes::copy_from_slice(secret.expose()))
 }
 

@@ -48,6 +48,13 @@ fn outcome_result(outcome: &Outcome) -> Option<Wire> {
             devices: devices.iter().map(device_info).collect(),
         }),
         Outcome::User(user) => Wire::User(user_info(user)),
+        Outcome::PasswordChanged {
+            session_token,
+            device_token,
+        } => Wire::PasswordChanged(proto::PasswordChanged {
+            session_token: login::token(Some(session_token)),
+            device_token: login::token(Some(device_token)),
+        }),
         Outcome::Users(users) => Wire::Users(proto::UserList {
             users: users.iter().map(user_info).collect(),
         }),
@@ -81,6 +88,10 @@ pub(in crate::codec) fn to_answer(result: Option<Wire>) -> Result<Answer, Malfor
         Some(Wire::Pong(pong)) => return Ok(Answer::Pong(Timestamp(pong.server_time_ms))),
         Some(Wire::Devices(list)) => Outcome::Devices(parts::all(list.devices, to_device_info)?),
         Some(Wire::User(user)) => Outcome::User(to_user_info(user)?),
+        Some(Wire::PasswordChanged(changed)) => Outcome::PasswordChanged {
+            session_token: login::to_new_token(&changed.session_token, "session_token")?,
+            device_token: login::to_new_token(&changed.device_token, "device_token")?,
+        },
         Some(Wire::Users(list)) => Outcome::Users(parts::all(list.users, to_user_info)?),
         Some(Wire::Contacts(list)) => Outcome::Contacts(parts::all(list.contacts, to_contact_info)?),
         Some(Wire::Conversations(list)) => {

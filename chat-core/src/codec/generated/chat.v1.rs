@@ -159,7 +159,7 @@ pub struct Reply {
     #[prost(uint32, tag = "4")]
     pub retry_after_ms: u32,
     /// Absent where there is nothing to tell but success.
-    #[prost(oneof = "reply::Result", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24")]
+    #[prost(oneof = "reply::Result", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25")]
     pub result: ::core::option::Option<reply::Result>,
 }
 /// Nested message and enum types in `Reply`.
@@ -197,6 +197,8 @@ pub mod reply {
         User(super::UserInfo),
         #[prost(message, tag = "24")]
         Nodes(super::NodeList),
+        #[prost(message, tag = "25")]
+        PasswordChanged(super::PasswordChanged),
     }
 }
 // ---------------------------------------------------------------- before login
@@ -345,6 +347,14 @@ pub struct ChangePassword {
     pub old_password: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub new_password: ::prost::alloc::string::String,
+}
+/// This device's tokens from now on; the former are void. Absent for a device that has none.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PasswordChanged {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub session_token: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub device_token: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListDevices {

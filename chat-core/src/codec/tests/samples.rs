@@ -383,6 +383,13 @@ pub(super) fn results() -> Vec<(&'static str, Result<Answer, Failure>)> {
         ("done", outcome(Outcome::Done)),
         ("devices", outcome(Outcome::Devices(vec![device]))),
         ("user", outcome(Outcome::User(user(Some(DirectPolicy::Everyone))))),
+        (
+            "password_changed",
+            outcome(Outcome::PasswordChanged {
+                session_token: Secret::new([7; 32]),
+                device_token: Secret::new([8; 32]),
+            }),
+        ),
         ("users", outcome(Outcome::Users(vec![user(None), user(None)]))),
         ("contacts", outcome(Outcome::Contacts(vec![contact]))),
         (

@@ -3,26 +3,31 @@
 use async_trait::async_trait;
 
 use super::{PasswordRecord, private};
+use crate::auth::TokenHash;
 use crate::engine::error::{CommandError, Refusal, refusals};
 use crate::engine::fence::{fence, lock_user};
 use crate::model::{Caller, DirectPolicy, DisplayName, SessionEpoch, UserInfo};
 use crate::store::{Operation, Transaction};
 
-/// Replaces the password and ends every other session of the user.
+/// Replaces the password and the tokens of the caller's device, and ends every other session of the user.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ChangePassword {
     pub(in crate::engine) caller: Caller,
     /// The record that the old password was compared with.
     pub(in crate::engine) compared: PasswordRecord,
     pub(in crate::engine) new: PasswordRecord,
+    /// What the caller's device gets instead of its tokens.
+    pub(in crate::engine) session_token: TokenHash,
+    pub(in crate::engine) device_token: TokenHash,
 }
 
 #[async_trait]
 impl Operation for ChangePassword {
-    type Output = ();
+    /// Whether the caller's device had tokens, and has others now.
+    type Output = bool;
     refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<(), Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<bool, Refusal> {
         lock_user(tx, self.caller.user).await?;
         let devices = tx.devices_of(self.caller.user).await?;
         fence(tx, self.caller).await?;
@@ -33,15 +38,21 @@ impl Operation for ChangePassword {
         };
         account.password_hash = Some(self.new.0.clone());
         tx.update_account(&account).await?;
-        for mut other in devices {
-            if other.id != self.caller.device {
-                other.session_token = None;
-                other.device_token = None;
-                other.session_epoch = SessionEpoch(other.session_epoch.0 + 1);
-                tx.put_device(&other).await?;
+        let mut renewed = false;
+        for mut device in devices {
+            if device.id != self.caller.device {
+                device.session_token = None;
+                device.device_token = None;
+                device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
+            } else if device.session_token.is_some() {
+                // Somebody who has read them must not outlast the change; the session goes on.
+                device.session_token = Some(*self.session_token.as_bytes());
+                device.device_token = Some(*self.device_token.as_bytes());
+                renewed = true;
             }
+            tx.put_device(&device).await?;
         }
-        Ok(())
+        Ok(renewed)
     }
 }
 

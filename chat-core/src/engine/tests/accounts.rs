@@ -112,7 +112,14 @@ async fn a_password_change_ends_the_other_sessions() {
     };
     let wrong = engine.execute(on_phone.caller, change("wrong password")).await;
     assert_eq!(code(wrong), ReplyCode::BadCredentials);
-    engine.execute(on_phone.caller, change(PASSWORD)).await.unwrap();
+    let changed = engine.execute(on_phone.caller, change(PASSWORD)).await.unwrap();
+    let Outcome::PasswordChanged {
+        session_token,
+        device_token,
+    } = changed
+    else {
+        panic!("no new tokens: {changed:?}");
+    };
     let after = engine.execute(on_laptop.caller, Command::Logout).await;
     assert_eq!(code(after), ReplyCode::Fenced);
     let resume = |admission: &Admission| Resume {
@@ -122,7 +129,23 @@ async fn a_password_change_ends_the_other_sessions() {
     };
     let void = engine.resume(Source::Local, resume(&on_laptop)).await;
     assert_eq!(code(void), ReplyCode::SessionExpired);
-    engine.resume(Source::Local, resume(&on_phone)).await.unwrap();
+    // Its own session goes on; but whoever has read its tokens has nothing.
+    engine
+        .execute(on_phone.caller, Command::SetStatus(PresenceState::Online))
+        .await
+        .unwrap();
+    let void = engine.resume(Source::Local, resume(&on_phone)).await;
+    assert_eq!(code(void), ReplyCode::SessionExpired);
+    let renewed = Resume {
+        session_token,
+        ..resume(&on_phone)
+    };
+    engine.resume(Source::Local, renewed).await.unwrap();
+    let mut again = login(alice, phone);
+    again.secret = Secret::new("a new password");
+    again.device_token = Some(device_token);
+    let again = engine.login(Source::Local, again).await.unwrap();
+    assert!(again.device_token.is_none(), "the new device token is known");
     assert_eq!(code(try_login(&engine, alice, laptop).await), ReplyCode::BadCredentials);
 }
 
