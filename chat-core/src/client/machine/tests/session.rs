@@ -311,3 +311,32 @@ fn unread_counts_follow_what_is_said_and_read() {
     script.push(Push::Event(event_of(4, ME, None)));
     assert_eq!(unread(&mut script), (0, 4), "who writes has read");
 }
+
+#[test]
+fn the_tokens_that_come_with_a_new_password_are_kept() {
+    let mut script = Script::online(config(), vec![]);
+    let (old, new) = (Secret::new(*b"old password"), Secret::new(*b"new password"));
+    script
+        .machine
+        .execute(script.now, 5, Command::ChangePassword { old, new });
+    let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::ChangePassword { .. })));
+    let (session_token, device_token) = (Secret::new([7; 32]), Secret::new([8; 32]));
+    let changed = Outcome::PasswordChanged {
+        session_token: session_token.clone(),
+        device_token: device_token.clone(),
+    };
+    script.outcome(request, changed);
+    script.drain();
+    assert!(script.actions.iter().any(|action| matches!(
+        action,
+        Action::TokensChanged { session_token: session, device_token: device }
+            if *session == session_token && *device == device_token
+    )));
+    script.machine.disconnected(script.now);
+    script.machine.connected(script.now);
+    let resumed = script.find(|kind| matches!(kind, RequestKind::Resume(_)));
+    let Some(RequestKind::Resume(resume)) = resumed.map(|request| request.kind) else {
+        panic!("not resumed")
+    };
+    assert_eq!(resume.session_token, session_token);
+}
