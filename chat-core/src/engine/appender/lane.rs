@@ -52,15 +52,14 @@ impl Lane {
         self.queue.is_empty() && !self.in_flight
     }
 
-    /// Takes a job in, or gives it back because too much waits here.
-    pub(super) fn push(&mut self, job: Job, config: &EngineConfig) -> Result<(), Job> {
-        let bytes = job.charge.bytes();
-        if self.queue.len() >= config.lane_drafts || self.bytes.saturating_add(bytes) > config.lane_bytes {
-            return Err(job);
-        }
-        self.bytes += bytes;
+    /// Whether there is room for one more.
+    pub(super) fn has_room(&self, job: &Job, config: &EngineConfig) -> bool {
+        self.queue.len() < config.lane_drafts && self.bytes.saturating_add(job.charge.bytes()) <= config.lane_bytes
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        self.bytes += job.charge.bytes();
         self.queue.push_back(job);
-        Ok(())
     }
 
     /// What to begin now, if anything.

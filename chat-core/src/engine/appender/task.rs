@@ -133,7 +133,9 @@ impl Appender {
             return;
         }
         let lane = self.lanes.entry(target.id).or_insert_with(|| Lane::new(target.kind));
-        if let Err(job) = lane.push(job, &self.core.config) {
+        if lane.has_room(&job, &self.core.config) {
+            lane.push(job);
+        } else {
             let error = CommandError::busy();
             let refused = draft.map(|draft| (draft, error.clone()));
             job.refuse(error);
