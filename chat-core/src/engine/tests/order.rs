@@ -156,7 +156,7 @@ async fn a_pipelining_peer_keeps_its_order() {
     (config.batch_drafts, config.lane_drafts) = (3, 8);
     let (engine, store, alice) = faulty(config).await;
     let drafts: Vec<Draft> = (0..DRAFTS).map(|n| draft(&n.to_string())).collect();
-    let (answered, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let (answered, mut answers) = tokio::sync::mpsc::channel(WINDOW);
     // What has to be sent, in its order; what was sent is taken out, what was refused put back into its place.
     let mut to_send: std::collections::BTreeSet<usize> = (0..DRAFTS).collect();
     let (mut under_way, mut sent, mut stored, mut refused) = (0, 0, 0, 0);
@@ -172,7 +172,7 @@ async fn a_pipelining_peer_keeps_its_order() {
             let (conversation, draft) = (direct(&alice), drafts[n].clone());
             let answer = alice.execute(Command::Send { conversation, draft });
             let answered = answered.clone();
-            tokio::spawn(async move { answered.send((n, answer.await)).unwrap() });
+            tokio::spawn(async move { answered.send((n, answer.await)).await.unwrap() });
         }
         let (n, answer) = tokio::time::timeout(Duration::from_secs(20), answers.recv())
             .await
