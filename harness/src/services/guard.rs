@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use chat_core::testkit::{self, Reach};
 
 /// A shell that starts the program and waits for the end of its own input, which comes when this process drops the handle or ends
-/// in whatever way. The program has a process group of its own, for those that have children. Signals go to the program itself: its id is the first line of the output.
+/// in whatever way. The program leads a process group of its own, for those that have children; in its first moment it does not yet.
+/// Its id is the first line of the output.
 const WATCH: &str = r#"exec 3<&0
 setsid "$@" </dev/null 3<&- &
 program=$!
 echo $program
-(read -r _ <&3; kill -KILL -$program 2>/dev/null) &
+(read -r _ <&3; kill -KILL -$program 2>/dev/null || kill -KILL $program 2>/dev/null) &
 watch=$!
 wait $program
 kill $watch 2>/dev/null"#;
