@@ -82,22 +82,30 @@ impl Sender {
     async fn run(mut self, mut from: ReadHalf<'_>, queue: mpsc::Sender<(Instant, Piece)>) -> Result<(), End> {
         let mut buffer = vec![0; PIECE];
         loop {
-            let wire = self.wire();
-            let read = from.read(&mut buffer[..most(&wire)]).await;
+            let most_before = most(&self.wire());
+            let read = from.read(&mut buffer[..most_before]).await;
             // It may have taken long: what holds now counts.
             let wire = self.wire();
-            let (piece, is_last) = match read {
-                Ok(0) => (Piece::Last, true),
-                Ok(length) => (Piece::Bytes(buffer[..length].to_vec()), false),
-                Err(_) => (Piece::Broken, true),
+            let (pieces, is_last): (Vec<Piece>, bool) = match read {
+                Ok(0) => (vec![Piece::Last], true),
+                Ok(length) => {
+                    let pieces = buffer[..length].chunks(most(&wire));
+                    (pieces.map(|bytes| Piece::Bytes(bytes.to_vec())).collect(), false)
+                }
+                Err(_) => (vec![Piece::Broken], true),
             };
-            let length = if let Piece::Bytes(bytes) = &piece {
-                bytes.len()
-            } else {
-                0
-            };
-            let due = self.due(&wire, length);
-            if queue.send((due, piece)).await.is_err() || is_last {
+            for piece in pieces {
+                let length = if let Piece::Bytes(bytes) = &piece {
+                    bytes.len()
+                } else {
+                    0
+                };
+                let due = self.due(&wire, length);
+                if queue.send((due, piece)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if is_last {
                 return Ok(());
             }
         }
