@@ -275,10 +275,12 @@ async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, dice: D
         tokio::try_join!(up, down).map(drop)
     };
     let carried = async {
+        // Kept when it goes on no more: a connection that is just being made would be closed with it.
+        let mut carried = std::pin::pin!(carried);
         tokio::select! {
             biased;
             () = was_forgotten => std::future::pending().await,
-            end = carried => end,
+            end = &mut carried => end,
         }
     };
     let end = tokio::select! {
