@@ -111,9 +111,11 @@ async fn close_fenced(shared: &Shared, user: UserId, code: CloseCode) -> Result<
     }
     let devices = shared.read(shared.store.devices(user)).await?;
     for session in sessions {
-        let device = devices.iter().find(|device| device.id == session.caller.device);
-        if device.is_none_or(|device| device.session_epoch != session.caller.epoch) {
-            shared.close(&session, code);
+        match devices.iter().find(|device| device.id == session.caller.device) {
+            Some(device) if device.session_epoch == session.caller.epoch => {}
+            // Whatever made us look: a newer login would have left the device.
+            None if code == CloseCode::Replaced => shared.close(&session, CloseCode::Revoked),
+            _ => shared.close(&session, code),
         }
     }
     Ok(())
