@@ -103,6 +103,22 @@ mod on {
         event
     }
 
+    /// `removed-stays`: who was removed from a group is told on.
+    pub(crate) fn keeps_the_removed() -> bool {
+        chosen() == "removed-stays"
+    }
+
+    /// `stranger-sends`: nobody asks whether a sender is a member.
+    pub(crate) fn lets_strangers_send() -> bool {
+        chosen() == "stranger-sends"
+    }
+
+    /// `fence-open`: nobody asks whether another session of the device has taken over, neither when something is written nor when
+    /// another node says so.
+    pub(crate) fn ignores_fences() -> bool {
+        chosen() == "fence-open"
+    }
+
     /// `deaf`: a node does not hear what others tell it.
     pub(crate) fn is_deaf() -> bool {
         chosen() == "deaf"
@@ -141,6 +157,18 @@ mod off {
 
     pub(crate) fn pushed(event: &Event) -> Event {
         event.clone()
+    }
+
+    pub(crate) const fn keeps_the_removed() -> bool {
+        false
+    }
+
+    pub(crate) const fn lets_strangers_send() -> bool {
+        false
+    }
+
+    pub(crate) const fn ignores_fences() -> bool {
+        false
     }
 
     pub(crate) const fn is_deaf() -> bool {

@@ -34,7 +34,7 @@ pub struct Ending {
 /// The cluster does not answer, or the history cannot be written.
 pub async fn conclude(
     cluster: Cluster,
-    swarm: Swarm,
+    mut swarm: Swarm,
     history: Arc<Writer>,
     path: &Path,
     patience: Duration,

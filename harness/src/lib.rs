@@ -20,12 +20,13 @@ pub mod history;
 mod links;
 mod partitions;
 pub mod proxy;
+pub mod raw;
 pub mod services;
 pub mod swarm;
 
 pub use cluster::Cluster;
 pub use delays::Delays;
-pub use dump::dump;
+pub use dump::{Database, DatabaseUrlError, dump, dump_as};
 pub use ending::{Ending, conclude};
 pub use faults::{Dice, Fault, Plan, inject, inject_network, pause};
 pub use links::{Far, Links};

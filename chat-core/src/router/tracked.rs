@@ -126,6 +126,7 @@ impl Tracked {
             self.members_version = event.seq;
         }
         match change {
+            Some(Change::Left(_)) if planted::keeps_the_removed() => {}
             Some(Change::Left(user)) => self.expel(event, |place| place.session.caller.user == user),
             Some(Change::Closed) => self.expel(event, |_| true),
             Some(Change::Joined(_)) | None => {}

@@ -32,13 +32,25 @@ impl Peer {
     /// # Errors
     /// The server is not there, is not who it should be, or refuses.
     pub async fn connect(server: SocketAddr, fingerprint: Fingerprint) -> io::Result<Self> {
+        let (peer, _) = Self::with(server, PinPolicy::exactly(fingerprint)).await?;
+        Ok(peer)
+    }
+
+    /// The same with a server of which nothing is known yet; its key's fingerprint.
+    ///
+    /// # Errors
+    /// As [`Peer::connect`].
+    pub async fn meet(server: SocketAddr) -> io::Result<(Self, Fingerprint)> {
+        Self::with(server, PinPolicy::FirstContact).await
+    }
+
+    async fn with(server: SocketAddr, pins: PinPolicy) -> io::Result<(Self, Fingerprint)> {
         let mut stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        let mut handshake =
-            ClientHandshake::new(&server.to_string(), PinPolicy::exactly(fingerprint)).map_err(io::Error::other)?;
+        let mut handshake = ClientHandshake::new(&server.to_string(), pins).map_err(io::Error::other)?;
         stream.write_all(handshake.hello()).await?;
         let mut wire = BytesMut::with_capacity(2048);
-        let channel = loop {
+        let connected = loop {
             wire.clear();
             if stream.read_buf(&mut wire).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -51,12 +63,12 @@ impl Peer {
                 .feed(Instant::now(), unix_now, &wire)
                 .map_err(io::Error::other)?
             {
-                ClientProgress::Done(connected) => break connected.channel,
+                ClientProgress::Done(connected) => break connected,
                 ClientProgress::NeedMore => {}
                 other => return Err(io::Error::other(format!("the server refuses: {other:?}"))),
             }
         };
-        let (sealer, opener) = channel.split();
+        let (sealer, opener) = connected.channel.split();
         let frames = FrameDecoder::new(CLIENT_LIMIT);
         let mut peer = Self {
             stream,
@@ -72,7 +84,7 @@ impl Peer {
             client: "peer".into(),
         };
         peer.ask(RequestKind::Hello(hello)).await?.map_err(refused)?;
-        Ok(peer)
+        Ok((peer, connected.fingerprint))
     }
 
     /// Makes an account of this name; that there is one already is fine.
@@ -138,15 +150,35 @@ impl Peer {
     /// # Errors
     /// The connection broke.
     pub async fn send(&mut self, kind: RequestKind) -> io::Result<RequestId> {
-        let id = RequestId(self.next_id);
-        self.next_id += 1;
+        let id = self.id_after(0);
+        self.send_all([kind]).await?;
+        Ok(id)
+    }
+
+    /// Sends requests at once: in one record, if they fit into one, and with one write. Their ids follow one another.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn send_all(&mut self, kinds: impl IntoIterator<Item = RequestKind>) -> io::Result<()> {
         let mut out = BytesMut::with_capacity(512);
-        let write = |out: &mut BytesMut| client::encode_request(&Request { id, kind }, out);
+        let next_id = &mut self.next_id;
+        let write = |out: &mut BytesMut| {
+            for kind in kinds {
+                let id = RequestId(*next_id);
+                *next_id += 1;
+                client::encode_request(&Request { id, kind }, out);
+            }
+        };
         self.sealer
             .seal_with(Instant::now(), &mut out, write)
             .map_err(io::Error::other)?;
-        self.stream.write_all(&out).await?;
-        Ok(id)
+        self.stream.write_all(&out).await
+    }
+
+    /// The id that a request gets which is sent after so many others.
+    #[must_use]
+    pub const fn id_after(&self, others: u64) -> RequestId {
+        RequestId(self.next_id + others)
     }
 
     /// The next push; answers in between are dropped.
@@ -165,6 +197,9 @@ impl Peer {
     ///
     /// # Errors
     /// The connection broke.
+    ///
+    /// # Cancel safety
+    /// What was read stays for the next call.
     pub async fn next(&mut self) -> io::Result<Incoming> {
         loop {
             if let Some(packet) = self.frames.next_packet().map_err(io::Error::other)? {

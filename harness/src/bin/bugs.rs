@@ -16,7 +16,7 @@ use chat_harness::{Cluster, Dice, Fault, Plan, conclude, inject, pause};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The mistakes that chat-core knows.
-const BUGS: [&str; 11] = [
+const BUGS: [&str; 14] = [
     "ack-unwritten",
     "key-forgotten",
     "stored-twice",
@@ -28,6 +28,9 @@ const BUGS: [&str; 11] = [
     "page-forged",
     "page-short",
     "push-altered",
+    "removed-stays",
+    "stranger-sends",
+    "fence-open",
 ];
 /// One that does not hear: known by what comes late, or not at all.
 const DEAF: &str = "deaf";
@@ -108,6 +111,9 @@ async fn run(server: &Path, bug: Option<&'static str>, seed: u64) -> Result<Repo
         users: 8,
         groups: 2,
         rate: 10.0,
+        guests: 3,
+        twins: 1,
+        ..Options::default()
     };
     let swarm = Swarm::start(
         &cluster.addresses(),
@@ -135,5 +141,11 @@ async fn run(server: &Path, bug: Option<&'static str>, seed: u64) -> Result<Repo
         Ok(cluster)
     })
     .await??;
-    Ok(conclude(cluster, swarm, history, &path, CATCHING_UP).await?.report)
+    let report = conclude(cluster, swarm, history, &path, CATCHING_UP).await?.report;
+    if bug.is_none() && !report.is_clean() {
+        let kept = std::env::temp_dir().join(format!("history-clean-{seed}.jsonl"));
+        std::fs::copy(&path, &kept)?;
+        println!("the history is kept in {}", kept.display());
+    }
+    Ok(report)
 }

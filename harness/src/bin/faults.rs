@@ -52,6 +52,9 @@ fn size(name: &str) -> Option<Size> {
             users,
             groups: 3,
             rate: 5.0,
+            guests: users / 4,
+            twins: users / 6,
+            ..Options::default()
         },
     })
 }

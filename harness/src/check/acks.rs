@@ -41,11 +41,8 @@ fn acknowledged_is_there(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, rep
                 );
             }
         }
-        if !facts
-            .logs
-            .values()
-            .any(|logs| logs.contains_key(&ack.place.conversation))
-        {
+        let mut logs = facts.logs.values();
+        if !facts.logs.is_empty() && !logs.any(|logs| logs.contains_key(&ack.place.conversation)) {
             report.broken(
                 Rule::C1,
                 format_args!("{} was acknowledged in a conversation that is nowhere", ack.message),

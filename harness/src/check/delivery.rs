@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::facts::{Facts, Handed, Run};
 use super::report::{Report, Rule};
+use super::stays::Stays;
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
+    let stays = Stays::of(facts);
     for (number, run) in &facts.runs {
         let mut at = run.cursors.clone();
         for handed in &run.handed {
@@ -13,11 +15,9 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 Handed::Event { event, .. } => (event.place.conversation, event.place.seq, event.place.seq),
                 Handed::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
-            let (begins, until) = facts
-                .members
-                .get(&(conversation, run.user))
-                .copied()
-                .unwrap_or((u64::MAX, Some(0)));
+            let stay = stays.last(conversation, run.user);
+            // Where nothing is known, what is handed out first begins it; if nobody is entitled to it, that is said below.
+            let begins = stays.begins(conversation, run.user, first).unwrap_or(first);
             let place = at.entry(conversation).or_insert(begins.saturating_sub(1));
             if first <= *place {
                 report.broken(
@@ -31,28 +31,40 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 );
             }
             *place = (*place).max(last);
-            if matches!(handed, Handed::Event { .. }) && (first < begins || until.is_some_and(|until| first > until)) {
-                report.broken(
+            if !stays.are_known() {
+                continue;
+            }
+            match handed {
+                Handed::Event { .. } if stays.begins(conversation, run.user, first).is_none() => report.broken(
                     Rule::C12,
                     format_args!(
                         "run {number} was handed {first} of {conversation}, which user {} may not read",
                         run.user
                     ),
-                );
+                ),
+                Handed::Skipped { .. } if stay.is_some_and(|(begins, _)| last >= begins) => report.broken(
+                    Rule::C7,
+                    format_args!("run {number} was told that {first} to {last} of {conversation} will not come"),
+                ),
+                _ => {}
             }
         }
         if run.finished {
-            everything(facts, *number, run, &at, report);
+            everything(facts, &stays, *number, run, &at, report);
         }
     }
 }
 
 /// Whoever ended in peace has everything.
-fn everything(facts: &Facts<'_>, number: u64, run: &Run<'_>, at: &BTreeMap<u64, u64>, report: &mut Report) {
-    for (&(conversation, user), &(first, until)) in &facts.members {
-        if user != run.user {
-            continue;
-        }
+fn everything(
+    facts: &Facts<'_>,
+    stays: &Stays,
+    number: u64,
+    run: &Run<'_>,
+    at: &BTreeMap<u64, u64>,
+    report: &mut Report,
+) {
+    for (conversation, (first, until)) in stays.of_user(run.user) {
         let last = until.unwrap_or(u64::MAX).min(facts.last(conversation));
         let got = at.get(&conversation).copied().unwrap_or(0);
         if first <= last && got < last {

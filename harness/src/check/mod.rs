@@ -26,6 +26,8 @@ mod log;
 mod order;
 mod report;
 mod rights;
+mod stays;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -340,6 +340,100 @@ fn every_planted_bug_is_found() {
     assert!(judged(stranger).count(Rule::C12) > 0, "a sender who is no member");
 }
 
+/// The same, and user 3 comes back at 8.
+fn returned() -> Vec<What> {
+    let mut story = story();
+    // The room does not show what was before.
+    delivered(&mut story, 3, |event| event.place != place(ROOM, 1));
+    let back = EventRecord {
+        joined: vec![3],
+        ..event(ROOM, 8, 3, None)
+    };
+    story.retain(|what| {
+        let is_end = matches!(what, What::Head { last, .. } if last.conversation == ROOM);
+        !is_end && !matches!(what, What::Member { user: 3, .. } | What::Finished { .. })
+    });
+    story.push(What::Skipped {
+        run: 3,
+        from: place(ROOM, 7),
+        to: 7,
+    });
+    for run in [1, 2, 3] {
+        story.push(What::Delivered {
+            run,
+            epoch: "e".into(),
+            event: back.clone(),
+        });
+        story.push(What::Finished { run });
+    }
+    for source in ["node", "database"] {
+        story.push(What::Logged {
+            source: source.into(),
+            epoch: "e".into(),
+            event: back.clone(),
+        });
+        story.push(What::Head {
+            source: source.into(),
+            last: place(ROOM, 8),
+        });
+    }
+    story.push(What::Member {
+        user: 3,
+        first: place(ROOM, 8),
+        until: None,
+    });
+    story
+}
+
+#[test]
+fn who_was_away_gets_what_was_said_before_and_after_and_nothing_else() {
+    let report = judged(returned());
+    assert!(report.is_clean(), "{:?}", report.violations());
+
+    let mut told_on = returned();
+    let (_, mut seventh) = copy_of(&told_on, |what| is_delivered(what, 2, 7));
+    if let What::Delivered { run, .. } = &mut seventh {
+        *run = 3;
+    }
+    let (at, _) = copy_of(&told_on, |what| matches!(what, What::Skipped { .. }));
+    told_on[at] = seventh;
+    let report = judged(told_on);
+    assert_eq!(
+        (report.count(Rule::C12), report.misrouted()),
+        (1, 1),
+        "{:?}",
+        report.violations()
+    );
+
+    let mut kept_from = returned();
+    let (at, _) = copy_of(&kept_from, |what| is_delivered(what, 3, 8));
+    kept_from[at] = What::Skipped {
+        run: 3,
+        from: place(ROOM, 8),
+        to: 8,
+    };
+    assert_eq!(judged(kept_from).count(Rule::C7), 1);
+
+    let mut left_out = returned();
+    delivered(&mut left_out, 3, |event| event.place != place(ROOM, 4));
+    assert!(judged(left_out).count(Rule::C7) > 0);
+}
+
+#[test]
+fn what_nobody_told_is_not_judged() {
+    let mut clients_only = story();
+    clients_only.retain(|what| !matches!(what, What::Logged { .. } | What::Head { .. } | What::Member { .. }));
+    let report = judged(clients_only);
+    assert!(report.is_clean(), "{:?}", report.violations());
+    let judged: Vec<Rule> = Rule::ALL
+        .map(|(rule, _)| rule)
+        .into_iter()
+        .filter(|rule| report.could_check(*rule))
+        .collect();
+    use Rule::{C5, C6, C7, C9, C10, C11, C13};
+    assert_eq!(judged, [C5, C6, C7, C9, C10, C11, C13]);
+}
+
 #[test]
 fn files_read_back_without_a_line_that_was_cut_off() {
     let directory = tempfile::tempdir().unwrap();

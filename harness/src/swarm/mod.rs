@@ -1,4 +1,9 @@
-//! Many people who chat through the client library, and note what happens to them.
+//! Many people who chat through the client library, and note what happens to them. Some of them come and go; and some devices, whose sessions
+//! take over from each other, speak the protocol themselves.
+
+mod gather;
+mod guests;
+mod twins;
 
 use std::collections::HashMap;
 use std::io;
@@ -8,17 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, MemoryStore, SendOutcome, ServerAddress};
-use chat_core::model::{
-    ClientMessageId, Command, ConversationId, ConversationRef, Description, Draft, GroupName, JoinPolicy, MessageText,
-    Note, Outcome, Secret, UserName, UserRef,
-};
+use chat_core::model::{ConversationId, ConversationRef, Draft, MessageText, Secret, UserName, UserRef};
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{PASSWORD, Peer};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+pub(crate) use self::gather::{enroll, found};
+use self::guests::Guest;
 use crate::dump::{EPOCH, hex, record};
 use crate::history::{Digest, Place, What, Writer};
+use crate::raw::{Account, Site, dump_for};
 
 /// How many, and how busy.
 #[derive(Clone, Debug)]
@@ -29,6 +34,25 @@ pub struct Options {
     pub groups: usize,
     /// Messages of each person, a second.
     pub rate: f64,
+    /// The last so many people are in one more group, which they are put out of and come back to all the time.
+    pub guests: usize,
+    /// Further people, each with one device on which one session after the other takes over.
+    pub twins: usize,
+    /// What the names of people and groups begin with.
+    pub name: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            users: 8,
+            groups: 2,
+            rate: 5.0,
+            guests: 0,
+            twins: 0,
+            name: "person".into(),
+        }
+    }
 }
 
 /// Messages that one person lets wait for the server before saying more.
@@ -40,16 +64,19 @@ const REPEATED: usize = 10;
 /// People and their clients.
 #[derive(Debug)]
 pub struct Swarm {
+    site: Arc<Site>,
     people: Vec<Person>,
     groups: Vec<u64>,
     history: Arc<Writer>,
     is_over: Arc<AtomicBool>,
     tasks: JoinSet<io::Result<()>>,
+    /// Those that end by themselves once it is over.
+    restless: JoinSet<io::Result<()>>,
 }
 
 #[derive(Debug)]
 struct Person {
-    name: String,
+    account: Account,
     run: u64,
     client: Arc<Client>,
     /// Up to where each conversation was handed out.
@@ -66,10 +93,6 @@ fn named(name: &str) -> io::Result<UserRef> {
     UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)
 }
 
-fn group_name(number: usize) -> io::Result<GroupName> {
-    GroupName::parse(&format!("crowd {number}")).map_err(io::Error::other)
-}
-
 impl Swarm {
     /// Registers everybody, brings them together, and lets them talk.
     ///
@@ -81,32 +104,61 @@ impl Swarm {
         options: &Options,
         history: Arc<Writer>,
     ) -> io::Result<Self> {
-        let setting = Setting {
-            servers,
-            fingerprint,
-            history: &history,
-        };
-        let (groups, users, rooms) = setting.gather(options).await?;
+        let site = Arc::new(Site::new(servers, fingerprint, history, 1));
+        let gathered = gather::gather(&site, options).await?;
         let mut swarm = Self {
             people: Vec::new(),
-            groups,
-            history: Arc::clone(&history),
+            groups: gathered.groups,
+            history: Arc::clone(&site.history),
+            site: Arc::clone(&site),
             is_over: Arc::default(),
             tasks: JoinSet::new(),
+            restless: JoinSet::new(),
         };
-        for (number, (user, rooms)) in users.into_iter().zip(rooms).enumerate() {
-            let person = setting.person(number, user, rooms).await?;
+        for (number, (account, rooms)) in gathered.people.into_iter().zip(gathered.rooms).enumerate() {
+            let person = Person::start(&site, number, account, rooms).await?;
             swarm.listen(&person);
             swarm.talk(&person, options.rate);
             swarm.people.push(person);
         }
+        if let Some(club) = gathered.club {
+            swarm.groups.push(club);
+            swarm.let_come_and_go(club, options.guests)?;
+        }
+        for twin in gathered.twins {
+            let room = *swarm
+                .groups
+                .first()
+                .ok_or_else(|| io::Error::other("twins need a group"))?;
+            let taking_over = twins::take_over(Arc::clone(&site), twin, room, Arc::clone(&swarm.is_over));
+            swarm.restless.spawn(taking_over);
+        }
         Ok(swarm)
+    }
+
+    fn let_come_and_go(&mut self, club: u64, guests: usize) -> io::Result<()> {
+        let Some((host, others)) = self.people.split_first() else {
+            return Ok(());
+        };
+        let guests = others[others.len().saturating_sub(guests)..].iter().map(|person| {
+            Ok(Guest {
+                client: Arc::clone(&person.client),
+                user: named(&person.account.name)?,
+            })
+        });
+        let guests = guests.collect::<io::Result<Vec<_>>>()?;
+        if !guests.is_empty() {
+            let is_over = Arc::clone(&self.is_over);
+            self.restless
+                .spawn(guests::come_and_go(Arc::clone(&host.client), guests, club, is_over));
+        }
+        Ok(())
     }
 
     /// Somebody who is in all groups.
     #[must_use]
     pub fn reader(&self) -> &str {
-        &self.people[0].name
+        &self.people[0].account.name
     }
 
     /// The groups.
@@ -165,7 +217,7 @@ impl Swarm {
         let (client, is_over, name) = (
             Arc::clone(&person.client),
             Arc::clone(&self.is_over),
-            person.name.clone(),
+            person.account.name.clone(),
         );
         self.tasks.spawn(async move {
             let mut pace = interval(Duration::from_secs_f64(1.0 / rate));
@@ -198,8 +250,9 @@ impl Swarm {
                 let history = Arc::clone(&history);
                 outcomes.spawn(async move {
                     let outcome = handle.outcome().await.map_err(io::Error::other)?;
+                    let is_stored = matches!(outcome, SendOutcome::Acked(_));
                     history.note(told(run, message.clone(), outcome))?;
-                    if let Some((client, room, draft)) = again {
+                    if let Some((client, room, draft)) = again.filter(|_| is_stored) {
                         let mut handle = client.send_draft(room, draft, None).await.map_err(io::Error::other)?;
                         let outcome = handle.outcome().await.map_err(io::Error::other)?;
                         history.note(told(run, message, outcome))?;
@@ -240,9 +293,12 @@ impl Swarm {
     ///
     /// # Errors
     /// Something has none after `patience`.
-    pub async fn hush(&self, patience: Duration) -> io::Result<Duration> {
+    pub async fn hush(&mut self, patience: Duration) -> io::Result<Duration> {
         self.is_over.store(true, Ordering::Relaxed);
         let started = Instant::now();
+        while let Some(ended) = self.restless.join_next().await {
+            ended.map_err(io::Error::other)??;
+        }
         while self.unsettled() > 0 {
             if started.elapsed() > patience {
                 return Err(io::Error::other(format!(
@@ -253,6 +309,32 @@ impl Swarm {
             sleep(Duration::from_millis(20)).await;
         }
         Ok(started.elapsed())
+    }
+
+    /// Where each conversation ends, as servers tell those who are in it.
+    ///
+    /// # Errors
+    /// A server does not answer.
+    pub async fn heads(&self) -> io::Result<HashMap<u64, u64>> {
+        let mut heads = HashMap::new();
+        for (number, person) in self.people.iter().enumerate() {
+            let server = self.site.servers[number % self.site.servers.len()];
+            let mut peer = Peer::connect(server, self.site.pin).await?;
+            for info in person.account.resume(&mut peer).await?.conversations {
+                let head = heads.entry(info.id.0).or_insert(0);
+                *head = info.last_seq.0.max(*head);
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Notes each log as each server tells it, to those who may read it whole.
+    ///
+    /// # Errors
+    /// A server does not answer.
+    pub async fn dump(&self) -> io::Result<()> {
+        let accounts: Vec<Account> = self.people.iter().map(|person| person.account.clone()).collect();
+        dump_for(&self.site, &accounts).await
     }
 
     fn has_everything(&self, heads: &HashMap<u64, u64>) -> bool {
@@ -283,102 +365,11 @@ fn told(run: u64, message: String, outcome: SendOutcome) -> What {
     }
 }
 
-/// Where it takes place.
-struct Setting<'a> {
-    servers: &'a [SocketAddr],
-    fingerprint: Fingerprint,
-    history: &'a Writer,
-}
-
-impl Setting<'_> {
-    /// Makes accounts, groups and friends. Returns the groups, the users' ids, and the conversations of each.
-    async fn gather(&self, options: &Options) -> io::Result<(Vec<u64>, Vec<u64>, Vec<Vec<u64>>)> {
-        let mut peers = Vec::new();
-        let mut users = Vec::new();
-        for number in 0..options.users {
-            let name = format!("person-{number}");
-            let server = self.servers[number % self.servers.len()];
-            let mut peer = Peer::connect(server, self.fingerprint).await?;
-            peer.register(&name).await?;
-            users.push(peer.login(&name).await?.user.id.0);
-            peers.push(peer);
-        }
-        let mut groups = Vec::new();
-        for number in 0..options.groups {
-            let create = Command::CreateGroup {
-                client_message_id: ClientMessageId::random(),
-                name: group_name(number)?,
-                description: Description::default(),
-                join_policy: JoinPolicy::Open,
-                history_visible: true,
-                unlisted: false,
-            };
-            let Outcome::Conversation(made) = peers[0].run(create).await? else {
-                return Err(io::Error::other("no group was made"));
-            };
-            for peer in &mut peers[1..] {
-                let group = ConversationRef::Id(made.id);
-                peer.run(Command::JoinGroup {
-                    group,
-                    note: Note::default(),
-                })
-                .await?;
-            }
-            groups.push(made.id.0);
-        }
-        let mut rooms = vec![groups.clone(); options.users];
-        for first in (0..options.users.saturating_sub(1)).step_by(2) {
-            let (one, other) = (format!("person-{first}"), format!("person-{}", first + 1));
-            let request = Command::RequestFriend {
-                user: named(&other)?,
-                note: Note::default(),
-            };
-            peers[first].run(request).await?;
-            let accept = Command::AnswerFriend {
-                user: named(&one)?,
-                accept: true,
-            };
-            peers[first + 1].run(accept).await?;
-            let run = u64::MAX - first as u64;
-            let room = self.open(&mut peers[first], run, users[first], &other).await?;
-            rooms[first].push(room);
-            rooms[first + 1].push(room);
-        }
-        Ok((groups, users, rooms))
-    }
-
-    /// A first message makes a conversation of two.
-    async fn open(&self, peer: &mut Peer, run: u64, user: u64, other: &str) -> io::Result<u64> {
-        let text = MessageText::new("hello").map_err(io::Error::other)?;
-        let digest = Digest::of(text.as_str().as_bytes());
-        let draft = Draft::text(text);
-        let message = hex(&draft.client_message_id.0);
-        let conversation = ConversationRef::Direct(named(other)?);
-        let Outcome::Appended(appended) = peer.run(Command::Send { conversation, draft }).await? else {
-            return Err(io::Error::other("no acknowledgement"));
-        };
-        let conversation = appended.conversation.0;
-        let device = format!("setup-{run}");
-        self.history.note(What::Run {
-            run,
-            user,
-            device,
-            cursors: Vec::new(),
-        })?;
-        self.history.note(What::Send {
-            run,
-            conversation,
-            message: message.clone(),
-            digest,
-        })?;
-        self.history.note(told(run, message, SendOutcome::Acked(appended)))?;
-        Ok(conversation)
-    }
-
-    async fn person(&self, number: usize, user: u64, rooms: Vec<u64>) -> io::Result<Person> {
-        let name = format!("person-{number}");
-        let mut servers = self.servers.to_vec();
-        servers.rotate_left(number % self.servers.len());
+impl Person {
+    /// Begins somebody's client, on a device of its own.
+    async fn start(site: &Site, number: usize, account: Account, rooms: Vec<u64>) -> io::Result<Self> {
+        let mut servers = site.servers.clone();
+        servers.rotate_left(number % site.servers.len());
         if number.is_multiple_of(2) {
             // Faithful to one node. If everybody went elsewhere when theirs dies, all would end up on the one that died last.
             servers.truncate(1);
@@ -388,26 +379,26 @@ impl Setting<'_> {
             addresses.push(server.to_string().parse::<ServerAddress>().map_err(io::Error::other)?);
         }
         let credentials = Credentials::Password {
-            account: named(&name)?,
+            account: named(&account.name)?,
             secret: Secret::new(PASSWORD),
             fresh: false,
         };
         let mut options = ClientOptions::new(addresses, credentials);
-        options.pins = vec![self.fingerprint];
-        let run = number as u64 + 1;
+        options.pins = vec![site.pin];
+        let run = site.run();
         let client = Client::start(options, MemoryStore::new())
             .await
             .map_err(io::Error::other)?;
         let device = hex(&client.device().0);
-        self.history.note(What::Run {
+        site.history.note(What::Run {
             run,
-            user,
+            user: account.user,
             device,
             cursors: Vec::new(),
         })?;
         client.ready().await.map_err(io::Error::other)?;
-        Ok(Person {
-            name,
+        Ok(Self {
+            account,
             run,
             client: Arc::new(client),
             got: Arc::default(),

@@ -1,0 +1,42 @@
+//! A report as a table.
+
+use std::fmt;
+
+use super::report::{Report, Rule};
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources = if self.sources().is_empty() {
+            "nobody".to_owned()
+        } else {
+            self.sources().join(", ")
+        };
+        writeln!(f, "logs told by                {sources}")?;
+        for (name, value) in [
+            ("faults injected", self.faults),
+            ("acknowledgements checked", self.acks as u64),
+            ("deliveries checked", self.deliveries as u64),
+            ("events in the logs", self.events as u64),
+            ("lost", self.lost()),
+            ("doubled", self.doubled()),
+            ("reordered", self.reordered()),
+            ("misrouted", self.misrouted()),
+        ] {
+            writeln!(f, "{name:<27} {value}")?;
+        }
+        writeln!(f)?;
+        writeln!(f, "rule  broken       what it says")?;
+        for (rule, says) in Rule::ALL {
+            let name = format!("{rule:?}");
+            let broken = match self.count(rule) {
+                0 if !self.could_check(rule) => "not checked".to_owned(),
+                count => count.to_string(),
+            };
+            writeln!(f, "{name:<5} {broken:<12} {says}")?;
+        }
+        for violation in self.violations() {
+            writeln!(f, "{:?}: {}", violation.rule, violation.text)?;
+        }
+        Ok(())
+    }
+}

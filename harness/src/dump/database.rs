@@ -1,0 +1,219 @@
+//! Logs as the database has them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::Command;
+use std::str::FromStr;
+
+use chat_core::codec::body;
+use chat_core::model::{ConversationId, Event, EventId, EventKind, Seq, Timestamp, UserId};
+
+use super::{EPOCH, record};
+use crate::history::{EventRecord, Place, What, Writer};
+
+/// The name under which the database tells what it has.
+const SOURCE: &str = "database";
+
+/// A chat database in MariaDB or MySQL, read with the program `mariadb`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Database {
+    host: String,
+    port: u16,
+    user: String,
+    password: String,
+    name: String,
+}
+
+/// The text is not `mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a database is written mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE")]
+pub struct DatabaseUrlError;
+
+impl FromStr for Database {
+    type Err = DatabaseUrlError;
+
+    fn from_str(url: &str) -> Result<Self, DatabaseUrlError> {
+        let rest = url.strip_prefix("mysql://").ok_or(DatabaseUrlError)?;
+        let (who, place) = rest.rsplit_once('@').ok_or(DatabaseUrlError)?;
+        let (place, name) = place.split_once('/').ok_or(DatabaseUrlError)?;
+        let (user, password) = who.split_once(':').unwrap_or((who, ""));
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().map_err(|_| DatabaseUrlError)?),
+            None => (place, 3306),
+        };
+        if [host, user, name].iter().any(|part| part.is_empty()) {
+            return Err(DatabaseUrlError);
+        }
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            user: user.to_owned(),
+            password: password.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            host, port, user, name, ..
+        } = self;
+        write!(f, "mysql://{user}@{host}:{port}/{name}")
+    }
+}
+
+impl Database {
+    /// Notes every log, each one's end, and who may read what; of these conversations, or of all.
+    ///
+    /// # Errors
+    /// The database does not answer, or holds something else.
+    pub fn dump(&self, only: Option<&BTreeSet<u64>>, history: &Writer) -> io::Result<()> {
+        let among = |column: &str| match only {
+            None => "TRUE".to_owned(),
+            Some(only) if only.is_empty() => "FALSE".to_owned(),
+            Some(only) => {
+                let ids: Vec<String> = only.iter().map(u64::to_string).collect();
+                format!("{column} IN ({})", ids.join(","))
+            }
+        };
+        let source = || SOURCE.to_owned();
+        let events = self.sql(&format!(
+            "SELECT conversation_id, seq, HEX(id), sender_id, time, kind, IFNULL(HEX(client_message_id), ''), HEX(body)
+             FROM event WHERE {} ORDER BY conversation_id, seq",
+            among("conversation_id")
+        ))?;
+        for line in events.lines() {
+            let event = read_event(line).ok_or_else(|| io::Error::other(format!("an unreadable event: {line}")))?;
+            history.note(What::Logged {
+                source: source(),
+                epoch: EPOCH.to_owned(),
+                event,
+            })?;
+        }
+        let heads = self.sql(&format!(
+            "SELECT id, last_seq FROM conversation WHERE last_seq > 0 AND {}",
+            among("id")
+        ))?;
+        for line in heads.lines() {
+            let [conversation, seq] = numbers(line)?;
+            let last = Place { conversation, seq };
+            history.note(What::Head { source: source(), last })?;
+        }
+        let stays = self.sql(&format!(
+            "SELECT user_id, conversation_id, first_seq, IFNULL(until_seq, 0) FROM place WHERE first_seq > 0 AND {}",
+            among("conversation_id")
+        ))?;
+        for line in stays.lines() {
+            let [user, conversation, seq, until] = numbers(line)?;
+            history.note(What::Member {
+                user,
+                first: Place { conversation, seq },
+                until: (until > 0).then_some(until),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn is_here(&self) -> bool {
+        let is_loopback = |ip: std::net::IpAddr| ip.is_loopback();
+        self.host == "localhost" || self.host.parse().is_ok_and(is_loopback)
+    }
+
+    fn sql(&self, statement: &str) -> io::Result<String> {
+        let output = Command::new("mariadb")
+            .args(["--no-defaults", "--protocol=tcp", "--batch", "--skip-column-names"])
+            .args([
+                format!("--host={}", self.host),
+                format!("--port={}", self.port),
+                format!("--user={}", self.user),
+                format!("--database={}", self.name),
+            ])
+            // Where others do not see it.
+            .env("MYSQL_PWD", &self.password)
+            // Nobody listens within a machine, where servers seldom have certificates that anybody knows.
+            .args(self.is_here().then_some("--skip-ssl"))
+            .args(["--execute", statement])
+            .output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ));
+        }
+        String::from_utf8(output.stdout).map_err(io::Error::other)
+    }
+}
+
+fn numbers<const N: usize>(line: &str) -> io::Result<[u64; N]> {
+    let numbers: Result<Vec<u64>, _> = line.split('\t').map(str::parse).collect();
+    let numbers = numbers.map_err(io::Error::other)?;
+    numbers
+        .try_into()
+        .map_err(|_| io::Error::other(format!("not {N} numbers: {line}")))
+}
+
+fn read_event(line: &str) -> Option<EventRecord> {
+    let mut columns = line.split('\t');
+    let mut next = || columns.next();
+    let (conversation, seq) = (next()?.parse().ok()?, next()?.parse().ok()?);
+    let event = next()?.to_lowercase();
+    let sender: u64 = next()?.parse().ok()?;
+    let time = next()?.parse().ok()?;
+    let kind = EventKind::from_number(next()?.parse().ok()?)?;
+    let message = next()?.to_lowercase();
+    let body = unhex(next()?)?;
+    let decoded = body::decode(kind, &body.into()).ok()?;
+    let event_row = Event {
+        conversation: ConversationId(conversation),
+        seq: Seq(seq),
+        id: EventId([0; 16]),
+        sender: UserId(sender),
+        device: None,
+        client_message_id: None,
+        fingerprint: 0,
+        time: Timestamp(time),
+        kind,
+        target: None,
+        message_count: 0,
+        edited_seq: None,
+        recalled_seq: None,
+        body: Default::default(),
+    };
+    let known = record(&event_row, &decoded);
+    Some(EventRecord {
+        event,
+        message: (kind == EventKind::Message && !message.is_empty()).then_some(message),
+        ..known
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let byte = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let read: Database = "mysql://chat:p@ss:word@db.example:3307/chat".parse().unwrap();
+        assert_eq!((read.user.as_str(), read.password.as_str()), ("chat", "p@ss:word"));
+        assert_eq!(
+            (read.host.as_str(), read.port, read.name.as_str()),
+            ("db.example", 3307, "chat")
+        );
+        assert!(!format!("{read:?}").contains("p@ss"));
+        let short: Database = "mysql://root@[::1]/chat".parse().unwrap();
+        assert_eq!((short.host.as_str(), short.port), ("::1", 3306));
+        for wrong in [
+            "chat",
+            "mysql://root@/chat",
+            "mysql://root@host",
+            "mysql://root@host:x/chat",
+        ] {
+            assert_eq!(wrong.parse::<Database>(), Err(DatabaseUrlError), "{wrong}");
+        }
+    }
+}

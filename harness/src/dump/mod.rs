@@ -1,0 +1,67 @@
+//! What the logs say in the end, as nodes and the database tell them.
+
+mod database;
+mod nodes;
+
+use std::io;
+
+use chat_core::model::{ConversationInfo, Event, EventBody, EventKind};
+
+pub use database::{Database, DatabaseUrlError};
+pub(crate) use nodes::dump_readable;
+pub use nodes::{dump, dump_as};
+
+use crate::history::{Digest, EventRecord, Place, What, Writer};
+
+/// A cluster has one history in a test.
+pub(crate) const EPOCH: &str = "1";
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An event as a history has it.
+pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
+    let (mut joined, mut left) = (Vec::new(), Vec::new());
+    match decoded {
+        EventBody::GroupCreated { .. } => joined.push(event.sender.0),
+        EventBody::MemberJoined { user, .. } => joined.push(user.0),
+        EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. } => left.push(user.0),
+        _ => {}
+    }
+    let is_message = event.kind == EventKind::Message;
+    EventRecord {
+        place: Place {
+            conversation: event.conversation.0,
+            seq: event.seq.0,
+        },
+        event: hex(&event.id.0),
+        sender: event.sender.0,
+        time: event.time.0,
+        message: event.client_message_id.filter(|_| is_message).map(|id| hex(&id.0)),
+        digest: match decoded {
+            EventBody::Message(message) => Some(Digest::of(message.text.as_bytes())),
+            _ => None,
+        },
+        joined,
+        left,
+    }
+}
+
+/// Notes what a server says that a user may read; where each of these conversations ends.
+pub(crate) fn note_stays(user: u64, conversations: &[ConversationInfo], history: &Writer) -> io::Result<Vec<Place>> {
+    let mut ends = Vec::with_capacity(conversations.len());
+    for info in conversations {
+        let place = |seq| Place {
+            conversation: info.id.0,
+            seq,
+        };
+        history.note(What::Member {
+            user,
+            first: place(info.first_seq.0),
+            until: (!info.active).then_some(info.last_seq.0),
+        })?;
+        ends.push(place(info.last_seq.0));
+    }
+    Ok(ends)
+}

@@ -1,0 +1,122 @@
+//! Logs as nodes tell them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+
+use chat_core::codec::{Answer, LoggedIn, RequestKind, body};
+use chat_core::model::{
+    Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Login, Outcome, Page, PageFrom, Secret, Seq,
+    UserName, UserRef,
+};
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::Peer;
+
+use super::{Database, EPOCH, note_stays, record};
+use crate::Cluster;
+use crate::history::{Place, What, Writer};
+
+/// Notes the logs of these conversations as each node tells them to this member, and every log as the database has it.
+///
+/// # Errors
+/// Somebody does not answer.
+pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Writer) -> io::Result<()> {
+    for (number, node) in cluster.nodes.iter().enumerate() {
+        let source = format!("node {}", number + 1);
+        let mut peer = Peer::connect(node.address(), node.fingerprint()).await?;
+        peer.login(reader).await?;
+        for group in groups {
+            dump_log(&mut peer, ConversationId(*group), &source, history).await?;
+        }
+    }
+    let database: Database = cluster.database.url("chat").parse().map_err(io::Error::other)?;
+    database.dump(None, history)
+}
+
+/// Notes the logs as a server tells them to this user, as far as they are there to read from the beginning; of these conversations, or of
+/// all. What the user may read is noted too.
+///
+/// # Errors
+/// The server does not answer, or does not let the user in.
+pub async fn dump_as(
+    server: SocketAddr,
+    pin: Fingerprint,
+    (name, password): (&str, &str),
+    only: Option<&BTreeSet<u64>>,
+    history: &Writer,
+) -> io::Result<()> {
+    let mut peer = Peer::connect(server, pin).await?;
+    let login = Login {
+        account: UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
+        secret: Secret::new(password),
+        device: DeviceId::random(),
+        device_name: "check".into(),
+        device_token: None,
+    };
+    let logged_in = match peer.ask(RequestKind::Login(login)).await? {
+        Ok(Answer::LoggedIn(logged_in)) => logged_in,
+        Ok(other) => return Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
+        Err(failure) => return Err(io::Error::other(failure.to_string())),
+    };
+    let LoggedIn {
+        user, conversations, ..
+    } = *logged_in;
+    let wanted = |info: &ConversationInfo| only.is_none_or(|only| only.contains(&info.id.0));
+    let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(wanted).collect();
+    note_stays(user.id.0, &conversations, history)?;
+    let mut told = BTreeSet::new();
+    dump_readable(&mut peer, &conversations, &server.to_string(), &mut told, history).await
+}
+
+/// Notes those of these logs that can be read whole and were not `told` yet.
+pub(crate) async fn dump_readable(
+    peer: &mut Peer,
+    conversations: &[ConversationInfo],
+    source: &str,
+    told: &mut BTreeSet<u64>,
+    history: &Writer,
+) -> io::Result<()> {
+    for info in conversations {
+        let is_whole = info.active && info.first_seq <= Seq(1) && info.last_seq > Seq::ZERO;
+        if is_whole && told.insert(info.id.0) {
+            dump_log(peer, info.id, source, history).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, history: &Writer) -> io::Result<()> {
+    let mut after = Seq::ZERO;
+    loop {
+        let read = Command::ReadHistory {
+            conversation: ConversationRef::Id(conversation),
+            page: Page {
+                from: PageFrom::After(after),
+                max_events: 500,
+                max_bytes: 200_000,
+            },
+        };
+        let Outcome::History(page) = peer.run(read).await? else {
+            return Err(io::Error::other("no history"));
+        };
+        for told in &page.events {
+            after = told.event.seq;
+            let decoded = body::decode(told.event.kind, &told.event.body).map_err(io::Error::other)?;
+            history.note(What::Logged {
+                source: source.to_owned(),
+                epoch: EPOCH.to_owned(),
+                event: record(&told.event, &decoded),
+            })?;
+        }
+        if !page.more {
+            break;
+        }
+    }
+    history.note(What::Head {
+        source: source.to_owned(),
+        last: Place {
+            conversation: conversation.0,
+            seq: after.0,
+        },
+    })
+}
