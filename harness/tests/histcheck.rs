@@ -1,0 +1,154 @@
+//! The program `histcheck`, as people and scripts use it.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use chat_harness::history::{Digest, EventRecord, Place, What, Writer};
+
+fn histcheck(arguments: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_histcheck"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// One user who founds a group, says something, and has it acknowledged.
+fn clients() -> Vec<What> {
+    let run = 1;
+    vec![
+        What::Run {
+            run,
+            user: 7,
+            device: "phone".into(),
+            cursors: Vec::new(),
+        },
+        What::LoggedIn {
+            run,
+            server: "a".into(),
+        },
+        What::Send {
+            run,
+            conversation: 3,
+            message: "m".into(),
+            digest: Digest::of(b"hello"),
+        },
+        What::Acked {
+            run,
+            message: "m".into(),
+            event: "e2".into(),
+            place: Place {
+                conversation: 3,
+                seq: 2,
+            },
+        },
+    ]
+}
+
+/// What the logs say of it: everything, or only that the group was founded.
+fn logs(is_kept: bool) -> Vec<What> {
+    let event = |seq: u64, message: Option<&str>| What::Logged {
+        source: "database".into(),
+        epoch: "1".into(),
+        event: EventRecord {
+            place: Place { conversation: 3, seq },
+            event: format!("e{seq}"),
+            sender: 7,
+            time: 1000 + i64::try_from(seq).unwrap(),
+            message: message.map(str::to_owned),
+            digest: message.map(|_| Digest::of(b"hello")),
+            joined: if seq == 1 { vec![7] } else { Vec::new() },
+            left: Vec::new(),
+        },
+    };
+    let mut logs = vec![event(1, None)];
+    if is_kept {
+        logs.push(event(2, Some("m")));
+    }
+    logs.push(What::Member {
+        user: 7,
+        first: Place {
+            conversation: 3,
+            seq: 1,
+        },
+        until: None,
+    });
+    logs
+}
+
+fn file(directory: &Path, name: &str, lines: Vec<What>) -> PathBuf {
+    let path = directory.join(name);
+    let writer = Writer::open(&path).unwrap();
+    lines.into_iter().for_each(|what| writer.note(what).unwrap());
+    writer.flush().unwrap();
+    path
+}
+
+#[test]
+fn a_history_and_its_logs_may_be_in_several_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let clients = file(directory.path(), "clients", clients());
+    let kept = file(directory.path(), "kept", logs(true));
+    let output = histcheck(&[&clients, &kept]);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("logs told by                database\n"), "{printed}");
+    assert!(printed.contains("acknowledgements checked    1\n"), "{printed}");
+    for rule in ["C1 ", "C2 ", "C12 ", "C15 "] {
+        let line = printed.lines().find(|line| line.starts_with(rule)).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some("0"), "{line}");
+    }
+}
+
+#[test]
+fn a_broken_promise_is_shown_and_is_the_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let clients = file(directory.path(), "clients", clients());
+    let lost = file(directory.path(), "lost", logs(false));
+    let output = histcheck(&[&clients, &lost]);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("\nlost                        1\n"), "{printed}");
+    assert!(printed.contains("\nC1: m was acknowledged at "), "{printed}");
+}
+
+#[test]
+fn without_logs_only_some_rules_can_be_judged_and_only_if_that_is_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let clients = file(directory.path(), "clients", clients());
+    let output = histcheck(&[&clients]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).starts_with("histcheck: nobody told the logs"));
+    let output = histcheck(&[Path::new("--partial"), &clients]);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("C1    not checked"), "{printed}");
+    assert!(printed.contains("C13   0"), "{printed}");
+}
+
+#[test]
+fn what_cannot_be_read_is_no_verdict() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = directory.path().join("broken");
+    std::fs::write(&broken, "{\"at\":1,\"what\":\"nothing\"}\n{}\n").unwrap();
+    for (arguments, says) in [
+        (vec![Path::new("/nowhere/history")], "/nowhere/history:0: No such file"),
+        (vec![broken.as_path()], "broken:1: "),
+        (vec![], "Usage: histcheck"),
+        (
+            vec![Path::new("--database"), Path::new("chat"), &broken],
+            "a database is written mysql://",
+        ),
+        (vec![Path::new("--server"), Path::new("127.0.0.1:1"), &broken], "--user"),
+    ] {
+        let output = histcheck(&arguments);
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(printed.contains(says), "{printed}");
+    }
+}
