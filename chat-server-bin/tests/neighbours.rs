@@ -23,16 +23,8 @@ fn named(name: &str) -> UserRef {
 
 /// Alice on the first node and Bob on the second, who have talked with each other.
 async fn friends(cluster: &Cluster) -> (Peer, Peer) {
-    let mut peers = Vec::new();
-    for (node, name) in [(0, "alice"), (1, "bob")] {
-        let mut peer = Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
-            .await
-            .unwrap();
-        peer.register(name).await.unwrap();
-        peer.login(name).await.unwrap();
-        peers.push(peer);
-    }
-    let (mut bob, mut alice) = (peers.pop().unwrap(), peers.pop().unwrap());
+    let mut alice = cluster.person(0, "alice").await.unwrap();
+    let mut bob = cluster.person(1, "bob").await.unwrap();
     let note = Note::new("").unwrap();
     alice
         .run(Command::RequestFriend {

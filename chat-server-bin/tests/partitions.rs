@@ -41,15 +41,6 @@ fn ways() -> [(&'static str, Wire, Wire); 7] {
     ]
 }
 
-async fn person(cluster: &Cluster, node: usize, name: &str) -> Peer {
-    let mut peer = Peer::connect(cluster.addresses()[node], cluster.fingerprint())
-        .await
-        .unwrap();
-    peer.register(name).await.unwrap();
-    peer.login(name).await.unwrap();
-    peer
-}
-
 fn room() -> ConversationRef {
     ConversationRef::Group(GroupName::parse("room").unwrap())
 }
@@ -148,7 +139,10 @@ async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t06_without_redis_nothing_is_lost_and_little_is_late() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
-    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
+    let (mut alice, mut bob) = (
+        cluster.person(0, "alice").await.unwrap(),
+        cluster.person(1, "bob").await.unwrap(),
+    );
     gather(&mut [&mut alice, &mut bob]).await;
     exchange(&mut alice, &mut bob, "first").await;
     let mut late = Vec::new();
@@ -191,8 +185,11 @@ async fn t06_without_redis_nothing_is_lost_and_little_is_late() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t07_without_the_database_nothing_is_acknowledged() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
-    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
-    let mut carol = person(&cluster, 1, "carol").await;
+    let (mut alice, mut bob) = (
+        cluster.person(0, "alice").await.unwrap(),
+        cluster.person(1, "bob").await.unwrap(),
+    );
+    let mut carol = cluster.person(1, "carol").await.unwrap();
     gather(&mut [&mut alice, &mut bob, &mut carol]).await;
     let addresses: Vec<ServerAddress> = cluster
         .nodes
@@ -267,7 +264,7 @@ async fn t07_without_the_database_nothing_is_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t07_a_node_apart_from_everything_locks_nobody_out() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 3, &[]).unwrap();
-    drop(person(&cluster, 0, "alice").await);
+    drop(cluster.person(0, "alice").await.unwrap());
     for round in 0..rounds(1).div_ceil(3) {
         let links = &cluster.links[round % 3];
         links.to(Far::Both).iter().for_each(|link| link.both(Wire::hole()));

@@ -30,6 +30,16 @@ async fn world(url: &str) -> (World, Arc<MysqlStore>) {
     (World::new(store.clone()).await, store)
 }
 
+/// A transaction of somebody else's, who says nothing more. It ends with its connection.
+async fn lock(url: &str, conversation: ConversationId) -> mysql_async::Conn {
+    let opts = mysql_async::Opts::from_url(url).unwrap();
+    let mut holder = mysql_async::Conn::new(opts).await.unwrap();
+    let row = format!("SELECT 1 FROM conversation WHERE id = {} FOR UPDATE", conversation.0);
+    holder.query_drop("BEGIN").await.unwrap();
+    assert_eq!(holder.query_first(row).await.unwrap(), Some(1));
+    holder
+}
+
 #[tokio::test]
 async fn unsafe_settings_are_refused_or_allowed_expressly() {
     let (server, url) = server(&["--skip-log-bin", "--innodb-flush-log-at-trx-commit=2"]);
@@ -155,18 +165,17 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
 
     // Every connection for units of work is stuck on somebody else's lock: a node is alive all the same.
     let world = World::new(Arc::new(open().await)).await;
-    let mut holder = mysql_async::Conn::new(mysql_async::Opts::from_url(&url).unwrap())
-        .await
-        .unwrap();
-    let lock = format!("SELECT 1 FROM conversation WHERE id = {} FOR UPDATE", world.group.0);
-    holder.query_drop("BEGIN").await.unwrap();
-    assert_eq!(holder.query_first(lock).await.unwrap(), Some(1));
+    let _holder = lock(&url, world.group).await;
     let here = Arc::new(here);
     for _ in 0..20 {
         let (here, group, alice) = (Arc::clone(&here), world.group, world.alice);
         tokio::spawn(async move { append(&*here, group, alice, vec![Draft::message("stuck")]).await });
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let waiting = || server.sql("SHOW STATUS LIKE 'Innodb_row_lock_current_waits'").unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !waiting().trim().ends_with("\t16") {
+        assert!(Instant::now() < deadline, "they never get stuck: {}", waiting());
+    }
     let started = Instant::now();
     here.beat(a).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
@@ -176,13 +185,7 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
 async fn a_locked_conversation_holds_up_nobody_else() {
     let (_server, url) = server(&[]);
     let (world, store) = world(&url).await;
-    // A transaction of somebody else's, who says nothing more. It ends with its connection.
-    let mut holder = mysql_async::Conn::new(mysql_async::Opts::from_url(&url).unwrap())
-        .await
-        .unwrap();
-    let lock = format!("SELECT 1 FROM conversation WHERE id = {} FOR UPDATE", world.group.0);
-    holder.query_drop("BEGIN").await.unwrap();
-    assert_eq!(holder.query_first(lock).await.unwrap(), Some(1));
+    let holder = lock(&url, world.group).await;
     let stuck: Vec<_> = (0..4)
         .map(|n| {
             let (store, group, alice) = (store.clone(), world.group, world.alice);

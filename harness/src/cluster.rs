@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chat_core::secure::Fingerprint;
-use chat_core::testkit::ServerProcess;
+use chat_core::testkit::{Peer, ServerProcess};
 use tempfile::TempDir;
 
 use crate::Links;
@@ -141,6 +141,17 @@ impl Cluster {
             None => node,
         });
         reached.collect()
+    }
+
+    /// Somebody new, who is logged in on this node.
+    ///
+    /// # Errors
+    /// The node refuses, or does not answer.
+    pub async fn person(&self, node: usize, name: &str) -> io::Result<Peer> {
+        let mut peer = Peer::connect(self.nodes[node].address(), self.fingerprint()).await?;
+        peer.register(name).await?;
+        peer.login(name).await?;
+        Ok(peer)
     }
 
     /// Of the key that all nodes have.

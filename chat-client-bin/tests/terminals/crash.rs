@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use chat_core::testkit::{Reach, signal};
 
-use super::support::{Wire, World, eventually, texts};
+use super::support::{Person, Running, Wire, World, eventually, texts};
 
 #[test]
 fn a_server_killed_between_commit_and_ack_leaves_one_copy() {
@@ -67,16 +67,22 @@ fn a_listener_killed_before_it_printed_hears_it_again() {
     );
 }
 
+/// One that stands still; what is sent through it is kept.
+fn frozen_listener(person: &Person) -> Running {
+    let listener = person.start(&["listen", "--json", "--own"]);
+    person.ok(&["send", "bob", "before"]);
+    listener.until("before");
+    signal(listener.id(), "STOP", Reach::Process).unwrap();
+    let errors = person.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
+    assert!(errors.contains("1 message is kept in the outbox"), "{errors}");
+    listener
+}
+
 #[test]
 fn what_was_sent_through_a_listener_that_dies_is_kept() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let listener = alice.start(&["listen", "--json", "--own"]);
-    alice.ok(&["send", "bob", "before"]);
-    listener.until("before");
-    signal(listener.id(), "STOP", Reach::Process).unwrap();
-    let errors = alice.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
-    assert!(errors.contains("1 message is kept in the outbox"), "{errors}");
+    let listener = frozen_listener(&alice);
     listener.kill();
     // Any command takes it along.
     alice.ok(&["devices"]);
@@ -93,12 +99,7 @@ fn what_was_sent_through_a_listener_that_dies_is_kept() {
 fn what_a_frozen_listener_sends_later_is_not_doubled() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let listener = alice.start(&["listen", "--json", "--own"]);
-    alice.ok(&["send", "bob", "before"]);
-    listener.until("before");
-    signal(listener.id(), "STOP", Reach::Process).unwrap();
-    let errors = alice.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
-    assert!(errors.contains("1 message is kept in the outbox"), "{errors}");
+    let listener = frozen_listener(&alice);
     signal(listener.id(), "CONT", Reach::Process).unwrap();
     alice.ok(&["send", "bob", "after"]);
     listener.until("after");

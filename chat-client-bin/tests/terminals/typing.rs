@@ -56,6 +56,22 @@ impl Terminal {
         }
     }
 
+    /// One that is at the prompt of the conversation with bob.
+    fn with_bob(person: &Person) -> Self {
+        let mut here = Self::of(person, "xterm");
+        here.until("> ");
+        here.press("/dm bob\r");
+        here.until("bob> ");
+        here
+    }
+
+    /// Says the first thing that is said to bob, and leaves.
+    fn says(mut self, text: &str) {
+        self.press(&format!("{text}\r"));
+        self.until("✓ #1 bob");
+        self.leave();
+    }
+
     fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
@@ -102,10 +118,7 @@ fn what_is_typed_ahead_is_not_lost() {
 fn nobody_goes_where_nothing_is() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = Terminal::of(&alice, "xterm");
-    here.until("> ");
-    here.press("/dm bob\r");
-    here.until("bob> ");
+    let mut here = Terminal::with_bob(&alice);
     for (command, answer) in [
         ("/dm nobody\r", "nobody is unknown"),
         ("/group nogroup\r", "#nogroup is unknown"),
@@ -115,9 +128,7 @@ fn nobody_goes_where_nothing_is() {
         here.until(answer);
         here.until("bob> ");
     }
-    here.press("still here\r");
-    here.until("✓ #1 bob");
-    here.leave();
+    here.says("still here");
     assert_eq!(bob.texts(&["alice"]), ["still here"]);
 }
 
@@ -129,9 +140,7 @@ fn a_dumb_terminal_will_do() {
     here.until("You are alice");
     here.press("/dm bob\r");
     here.until("nothing was said yet");
-    here.press("hello\r");
-    here.until("✓ #1 bob");
-    here.leave();
+    here.says("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }
 
@@ -139,15 +148,10 @@ fn a_dumb_terminal_will_do() {
 fn what_is_no_text_is_told_and_the_rest_goes_on() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = Terminal::of(&alice, "xterm");
-    here.until("> ");
-    here.press("/dm bob\r");
-    here.until("bob> ");
+    let mut here = Terminal::with_bob(&alice);
     here.keyboard.write_all(b"\xff").unwrap();
     here.until("that was not UTF-8");
     here.until("bob> ");
-    here.press("hello\r");
-    here.until("✓ #1 bob");
-    here.leave();
+    here.says("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }

@@ -68,7 +68,7 @@ pub struct EngineConfig {
     /// Bytes that wait on this node. Default 16 MiB.
     pub queued_bytes: usize,
 
-    /// How long a draft that was refused for now holds back what its session sends after it to the same conversation, if it does not
+    /// How long a draft that was refused temporarily holds back what its session sends after it to the same conversation, if it does not
     /// come again. Default 3 s: longer than what was sent before the refusal was heard is on its way.
     pub order_patience: Duration,
 

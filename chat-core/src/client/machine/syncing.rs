@@ -1,6 +1,7 @@
 //! Handing out the logs: what a login told of them, what is pushed, what has to be read.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -63,9 +64,9 @@ impl Machine {
         }
         let acknowledged = self.acks.acknowledged.get(&info.id).copied();
         let receive = self.config.receive;
-        let (id, last) = (info.id, info.last_seq);
+        let (id, last, active) = (info.id, info.last_seq, info.active);
         let start = start_of(&info, acknowledged, receive == Receive::FromBeginning);
-        let went_back = |track: &Track| info.active && last.next() < track.next();
+        let went_back = |track: &Track| active && last.next() < track.next();
         let known = self.conversations.entry(id);
         known.lookup = Lookup::Done;
         let mut reset = false;
@@ -83,8 +84,15 @@ impl Machine {
         known.info = Some(Arc::clone(&info));
         let waiting = known.take_waiting();
         self.actions.push_back(Action::Conversation(info));
-        if reset {
+        let is_void = active && acknowledged.is_some_and(|ours| ours > last);
+        if reset || is_void {
             self.acks.acknowledged.remove(&id);
+            self.acks.fresh.remove(&id);
+            // What is kept must not count again once the log has grown past it.
+            let cursor = BTreeMap::from([(id, start.previous())]);
+            self.actions.push_back(Action::SaveCursors(cursor));
+        }
+        if reset {
             self.events.put(ClientEvent::HistoryReset(Some(id)));
         }
         for event in waiting {

@@ -1,4 +1,4 @@
-//! Drafts that were refused for now, and what must not overtake them.
+//! Drafts that were refused temporarily, and what must not overtake them.
 //!
 //! A peer that has several drafts under way learns of a refusal late: what it had sent behind the refused draft would be stored,
 //! and the refused one, sent again, after it. So the rest is refused too, until the refused drafts have come again in their

@@ -7,7 +7,7 @@
 //!
 //! One task does it all; nothing is spawned for a message. A lane collects while its commit is under way, so an idle server
 //! adds no delay and a busy one makes large batches. Whatever else changes a group runs in its lane too, so that what a
-//! session asked for happens in the order it asked. A draft that is refused for now holds back what its session sends after it, until
+//! session asked for happens in the order it asked. A draft that is refused temporarily holds back what its session sends after it, until
 //! it has come again.
 
 mod holds;

@@ -1,4 +1,4 @@
-//! What one session sends to one conversation is stored in the order sent, also if some of it was refused for now.
+//! What one session sends to one conversation is stored in the order sent, also if some of it was refused temporarily.
 
 use std::time::Duration;
 
@@ -135,11 +135,10 @@ async fn what_was_given_up_holds_nothing_back_for_long() {
     fails(&store);
     assert_eq!(codes(send(&alice, &notes, &drafts[..1])).await, [TRY_AGAIN]);
     store.set_faultless();
-    let mut refused = 0;
+    let (mut refused, started) = (0, std::time::Instant::now());
     while codes(send(&alice, &notes, &drafts[1..])).await != [0] {
         refused += 1;
-        assert!(refused < 1000);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(started.elapsed() < Duration::from_secs(20));
     }
     assert!(refused > 0);
 }

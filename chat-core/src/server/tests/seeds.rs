@@ -163,8 +163,9 @@ async fn seed_check_22_many_come_and_go_at_once() {
         let site = Arc::clone(&site);
         coming.push(tokio::spawn(async move {
             let mut peer = site.peer().await;
-            // Passwords take time: who comes while 64 wait already is told to come again.
-            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            // Passwords take time: who comes while 64 wait already is told to come again, but not often: only so many requests are
+            // taken before a login.
+            let mut pace = tokio::time::interval(Duration::from_millis(250));
             loop {
                 pace.tick().await;
                 match peer.login(&format!("user-{}", n % USERS)).await {

@@ -237,12 +237,33 @@ fn a_log_that_went_back_begins_anew() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
+    script.machine.acknowledge(script.now, ROOM, Seq(5));
     script.machine.disconnected(script.now);
     script.log_in(EPOCH, vec![room(2, 3)]);
+    script.pass(SECOND);
+    assert_eq!(kept(&mut script), [Seq(2)], "5 would skip what is said from here on");
     let events = script.events();
     assert!(matches!(events[0], ClientEvent::HistoryReset(Some(ROOM))));
     let (_, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(2)));
+}
+
+#[test]
+fn a_kept_cursor_past_the_end_is_void() {
+    let mut config = config();
+    config.cursors.insert(ROOM, Seq(9));
+    let mut script = Script::online(config, vec![room(2, 3)]);
+    assert_eq!(kept(&mut script), [Seq(2)]);
+}
+
+/// What the profile was told to keep of the room, in turn.
+fn kept(script: &mut Script) -> Vec<Seq> {
+    script.drain();
+    let saved = script.actions.iter().filter_map(|action| match action {
+        Action::SaveCursors(cursors) => cursors.get(&ROOM).copied(),
+        _ => None,
+    });
+    saved.collect()
 }
 
 #[test]

@@ -1,6 +1,4 @@
-//! What many members, removals, lost doorbells and restarts ask of nodes of the real program, on a real MariaDB and a real Redis.
-
-#![allow(clippy::unwrap_used)] // these are tests
+//! What many members, removals, lost doorbells and restarts ask of nodes.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,56 +6,15 @@ use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chat_core::codec::{RequestKind, body};
-use chat_core::model::{
-    ClientMessageId, Command, ConversationId, ConversationRef, Description, Draft, EventBody, GroupName, JoinPolicy,
-    MessageText, Note, Outcome, Push, Seq, UserName, UserRef,
-};
+use chat_core::codec::RequestKind;
+use chat_core::model::{Command, ConversationId, ConversationRef, Draft, MessageText, Outcome, Push, Seq};
 use chat_core::testkit::Peer;
 use chat_harness::history::{What, Writer};
 use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{Cluster, conclude};
 use tokio::time::timeout;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn named(name: &str) -> UserRef {
-    UserRef::Name(UserName::parse(name).unwrap())
-}
-
-async fn person(cluster: &Cluster, node: usize, name: &str) -> Peer {
-    let mut peer = Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
-        .await
-        .unwrap();
-    peer.register(name).await.unwrap();
-    peer.login(name).await.unwrap();
-    peer
-}
-
-async fn create_group(peer: &mut Peer) -> ConversationId {
-    let create = Command::CreateGroup {
-        client_message_id: ClientMessageId::random(),
-        name: GroupName::parse("crowd").unwrap(),
-        description: Description::default(),
-        join_policy: JoinPolicy::Open,
-        history_visible: true,
-        unlisted: false,
-    };
-    let Outcome::Conversation(group) = peer.run(create).await.unwrap() else {
-        panic!("no group was made")
-    };
-    group.id
-}
-
-async fn join(peer: &mut Peer, group: ConversationId) {
-    let join = Command::JoinGroup {
-        group: ConversationRef::Id(group),
-        note: Note::default(),
-    };
-    peer.run(join).await.unwrap();
-}
+use super::support::{PATIENCE, PROGRAM, create_group, hears, join, named};
 
 async fn say(peer: &mut Peer, conversation: ConversationId, text: &str) -> Seq {
     let send = Command::Send {
@@ -70,28 +27,6 @@ async fn say(peer: &mut Peer, conversation: ConversationId, text: &str) -> Seq {
     appended.seq
 }
 
-/// Waits for a message of this text; the places of all that was pushed until then.
-async fn hears(peer: &mut Peer, text: &str) -> Vec<Seq> {
-    let mut seqs = Vec::new();
-    let waited = async {
-        loop {
-            let Push::Event(event) = peer.push().await.unwrap() else {
-                continue;
-            };
-            seqs.push(event.seq);
-            if let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
-                && message.text == text
-            {
-                break;
-            }
-        }
-    };
-    timeout(PATIENCE, waited)
-        .await
-        .unwrap_or_else(|_| panic!("{text:?} is never heard"));
-    seqs
-}
-
 /// A message to 5 000 members, 50 of whom are there, on three nodes: one commit, and one doorbell for all nodes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_to_thousands_is_one_commit_and_one_doorbell() {
@@ -99,12 +34,12 @@ async fn a_message_to_thousands_is_one_commit_and_one_doorbell() {
     const THERE: usize = 50;
     const MESSAGES: u32 = 40;
     let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
-    let mut alice = person(&cluster, 0, "alice").await;
-    let group = create_group(&mut alice).await;
+    let mut alice = cluster.person(0, "alice").await.unwrap();
+    let group = create_group(&mut alice, "crowd").await;
     let mut listeners = Vec::new();
     for n in 1..THERE {
-        let mut peer = person(&cluster, n % 3, &format!("person-{n}")).await;
-        join(&mut peer, group).await;
+        let mut peer = cluster.person(n % 3, &format!("person-{n}")).await.unwrap();
+        join(&mut peer, ConversationRef::Id(group)).await;
         listeners.push(peer);
     }
     // The others are only in the books.
@@ -173,13 +108,13 @@ async fn a_message_to_thousands_is_one_commit_and_one_doorbell() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_removed_elsewhere_gets_nothing_more() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
-    let mut alice = person(&cluster, 0, "alice").await;
-    let mut bob = person(&cluster, 1, "bob").await;
-    let mut carol = person(&cluster, 1, "carol").await;
-    let group = create_group(&mut alice).await;
-    join(&mut carol, group).await;
+    let mut alice = cluster.person(0, "alice").await.unwrap();
+    let mut bob = cluster.person(1, "bob").await.unwrap();
+    let mut carol = cluster.person(1, "carol").await.unwrap();
+    let group = create_group(&mut alice, "crowd").await;
+    join(&mut carol, ConversationRef::Id(group)).await;
     for round in 0..30 {
-        join(&mut bob, group).await;
+        join(&mut bob, ConversationRef::Id(group)).await;
         let ready = format!("ready {round}");
         say(&mut alice, group, &ready).await;
         hears(&mut bob, &ready).await;
@@ -214,9 +149,12 @@ async fn who_was_removed_elsewhere_gets_nothing_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_last_doorbell_is_made_good_within_three_seconds() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
-    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
-    let group = create_group(&mut alice).await;
-    join(&mut bob, group).await;
+    let (mut alice, mut bob) = (
+        cluster.person(0, "alice").await.unwrap(),
+        cluster.person(1, "bob").await.unwrap(),
+    );
+    let group = create_group(&mut alice, "crowd").await;
+    join(&mut bob, ConversationRef::Id(group)).await;
     say(&mut alice, group, "opening").await;
     hears(&mut bob, "opening").await;
     // From here on Redis refuses everything that is not for all nodes: doorbells fail, beacons come through.

@@ -1,6 +1,4 @@
-//! Three nodes of the real program on a real MariaDB and a real Redis.
-
-#![allow(clippy::unwrap_used)] // these are tests
+//! What people see of nodes: messages, logins, discovery, the ends of nodes and of sessions.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,31 +8,13 @@ use std::time::{Duration, Instant};
 use chat_bus_redis::RedisBackend;
 use chat_core::bus::{Delivery, MessageBus, Topic};
 use chat_core::client::{ClientOptions, Credentials, MemoryStore, ServerAddress, discover};
-use chat_core::codec::{RequestKind, body};
-use chat_core::model::{
-    Command, ConversationRef, Description, Draft, EventBody, GroupName, JoinPolicy, MessageText, Note, Outcome, Push,
-    Seq, UserId, UserName, UserRef,
-};
+use chat_core::codec::RequestKind;
+use chat_core::model::{Command, ConversationRef, Draft, GroupName, MessageText, Note, Outcome, Push, UserId};
 use chat_core::testkit::Peer;
 use chat_harness::Cluster;
 use tokio::time::timeout;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn named(name: &str) -> UserRef {
-    UserRef::Name(UserName::parse(name).unwrap())
-}
-
-async fn person(cluster: &Cluster, node: usize, name: &str) -> Peer {
-    let mut peer = Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
-        .await
-        .unwrap();
-    peer.register(name).await.unwrap();
-    peer.login(name).await.unwrap();
-    peer
-}
+use super::support::{PATIENCE, PROGRAM, create_group, hears, join, named};
 
 async fn befriend(one: &mut Peer, one_name: &str, other: &mut Peer, other_name: &str) {
     let request = Command::RequestFriend {
@@ -56,46 +36,17 @@ fn say(conversation: ConversationRef, text: &str) -> Command {
     }
 }
 
-/// Waits for a message of this text; its place.
-async fn hears(peer: &mut Peer, text: &str) -> Seq {
-    let waited = async {
-        loop {
-            if let Push::Event(event) = peer.push().await.unwrap()
-                && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
-                && message.text == text
-            {
-                return event.seq;
-            }
-        }
-    };
-    timeout(PATIENCE, waited)
-        .await
-        .unwrap_or_else(|_| panic!("{text:?} is never heard"))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_on_different_nodes_chat_as_on_one() {
     let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
-    let mut alice = person(&cluster, 0, "alice").await;
-    let mut bob = person(&cluster, 1, "bob").await;
-    let mut carol = person(&cluster, 2, "卡罗尔").await;
+    let mut alice = cluster.person(0, "alice").await.unwrap();
+    let mut bob = cluster.person(1, "bob").await.unwrap();
+    let mut carol = cluster.person(2, "卡罗尔").await.unwrap();
     befriend(&mut alice, "alice", &mut bob, "bob").await;
-    let create = Command::CreateGroup {
-        client_message_id: chat_core::model::ClientMessageId::random(),
-        name: GroupName::parse("Rust 学习").unwrap(),
-        description: Description::default(),
-        join_policy: JoinPolicy::Open,
-        history_visible: false,
-        unlisted: false,
-    };
-    alice.run(create).await.unwrap();
+    create_group(&mut alice, "Rust 学习").await;
     let group = || ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
     for peer in [&mut bob, &mut carol] {
-        let join = Command::JoinGroup {
-            group: group(),
-            note: Note::new("").unwrap(),
-        };
-        peer.run(join).await.unwrap();
+        join(peer, group()).await;
     }
     // A first message opens each conversation; whoever is told of that too late reads it from the history.
     alice
@@ -175,7 +126,7 @@ async fn clients_find_the_least_loaded_node() {
     let mut peers = Vec::new();
     for (node, sessions) in [(0, 3), (1, 1)] {
         for n in 0..sessions {
-            peers.push(person(&cluster, node, &format!("person-{node}-{n}")).await);
+            peers.push(cluster.person(node, &format!("person-{node}-{n}")).await.unwrap());
         }
     }
     let mut options = ClientOptions::new([addresses[0].clone()], Credentials::Stored);
@@ -257,7 +208,10 @@ async fn seed_check_12_simultaneous_logins_on_two_nodes_have_one_winner() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seed_check_07_forged_doorbells_deliver_nothing() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
-    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
+    let (mut alice, mut bob) = (
+        cluster.person(0, "alice").await.unwrap(),
+        cluster.person(1, "bob").await.unwrap(),
+    );
     befriend(&mut alice, "alice", &mut bob, "bob").await;
     let to_bob = || ConversationRef::Direct(named("bob"));
     let Outcome::Appended(first) = alice.run(say(to_bob(), "opening")).await.unwrap() else {
@@ -334,9 +288,9 @@ async fn seed_check_07_forged_doorbells_deliver_nothing() {
 async fn seed_check_13_a_node_that_ends_frees_its_own_users_only() {
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
     let mut cluster = Cluster::configured(Path::new(PROGRAM), 3, &settings).unwrap();
-    let alice = person(&cluster, 0, "alice").await;
-    let mut bob = person(&cluster, 1, "bob").await;
-    let carol = person(&cluster, 2, "carol").await;
+    let alice = cluster.person(0, "alice").await.unwrap();
+    let mut bob = cluster.person(1, "bob").await.unwrap();
+    let carol = cluster.person(2, "carol").await.unwrap();
     let (node, key) = (cluster.nodes[1].address(), cluster.fingerprint());
     let gets_in = async |name: &str| {
         let started = Instant::now();
@@ -367,7 +321,10 @@ async fn seed_check_13_a_node_that_ends_frees_its_own_users_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_operator_ends_ends_on_running_nodes() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
-    let (mut alice, mut bob) = (person(&cluster, 0, "alice").await, person(&cluster, 1, "bob").await);
+    let (mut alice, mut bob) = (
+        cluster.person(0, "alice").await.unwrap(),
+        cluster.person(1, "bob").await.unwrap(),
+    );
     let store = cluster.database.url("chat");
     let bus = cluster.redis.url();
     let operator = |arguments: &[&str]| {

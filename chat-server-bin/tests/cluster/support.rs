@@ -1,0 +1,57 @@
+//! What these tests share.
+
+use std::time::Duration;
+
+use chat_core::codec::body;
+use chat_core::model::{
+    ClientMessageId, Command, ConversationId, ConversationRef, Description, EventBody, GroupName, JoinPolicy, Note,
+    Outcome, Push, Seq, UserName, UserRef,
+};
+use chat_core::testkit::Peer;
+use tokio::time::timeout;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+/// Nothing takes so long; what waits longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn named(name: &str) -> UserRef {
+    UserRef::Name(UserName::parse(name).unwrap())
+}
+
+/// An open group, whose past members may read.
+pub(crate) async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
+    let create = Command::CreateGroup {
+        client_message_id: ClientMessageId::random(),
+        name: GroupName::parse(name).unwrap(),
+        description: Description::default(),
+        join_policy: JoinPolicy::Open,
+        history_visible: true,
+        unlisted: false,
+    };
+    let Outcome::Conversation(group) = peer.run(create).await.unwrap() else {
+        panic!("no group was made")
+    };
+    group.id
+}
+
+pub(crate) async fn join(peer: &mut Peer, group: ConversationRef) {
+    let note = Note::default();
+    peer.run(Command::JoinGroup { group, note }).await.unwrap();
+}
+
+/// Waits for a message of this text; its place.
+pub(crate) async fn hears(peer: &mut Peer, text: &str) -> Seq {
+    let waited = async {
+        loop {
+            if let Push::Event(event) = peer.push().await.unwrap()
+                && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
+                && message.text == text
+            {
+                return event.seq;
+            }
+        }
+    };
+    timeout(PATIENCE, waited)
+        .await
+        .unwrap_or_else(|_| panic!("{text:?} is never heard"))
+}
