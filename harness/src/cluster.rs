@@ -13,11 +13,12 @@ use crate::Links;
 use crate::services::{MariaDb, Redis};
 
 /// Limits that would count one machine's many users as one source, or one test's many logins as an attack, are off.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     // What is injected is complained about.
     ("CHAT_LOG__LEVEL", "error"),
     ("CHAT_ACCOUNTS__LOGINS", "100000/1s"),
     ("CHAT_LIMITS__MESSAGES", "100000/1s"),
+    ("CHAT_LIMITS__MESSAGES_PER_USER", "100000/1s"),
     ("CHAT_LIMITS__PAGES_PER_USER", "100000/1s"),
     ("CHAT_LIMITS__AUTHENTICATED_PER_SOURCE", "100000"),
     ("CHAT_STORE__CONNECTIONS", "16"),

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 const UNLIMITED: &[(&str, &str)] = &[
     ("CHAT_ACCOUNTS__LOGINS", "100000/1s"),
     ("CHAT_LIMITS__MESSAGES", "1000000/1s"),
+    ("CHAT_LIMITS__MESSAGES_PER_USER", "1000000/1s"),
     ("CHAT_TIMEOUTS__HEARTBEAT", "1h"),
 ];
 

@@ -1,0 +1,126 @@
+//! Members who send over the network.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use chat_core::codec::{Answer, Incoming, RequestId, RequestKind};
+use chat_core::model::{Command, ConversationId, ConversationRef, Outcome};
+use chat_core::testkit::Peer;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep, sleep_until};
+
+use crate::{Result, draft};
+
+/// Lets everybody send for a while with so many messages under way each; the rate of acknowledgements.
+pub(crate) async fn full(
+    peers: Vec<Peer>,
+    group: ConversationId,
+    window: usize,
+    time: Duration,
+) -> Result<(f64, Vec<Peer>)> {
+    let (acked, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut tasks = JoinSet::new();
+    let started = Instant::now();
+    for mut peer in peers {
+        let (acked, is_over) = (Arc::clone(&acked), Arc::clone(&is_over));
+        tasks.spawn(async move {
+            let mut under_way = 0;
+            loop {
+                while under_way < window && !is_over.load(Ordering::Relaxed) {
+                    send(&mut peer, group).await?;
+                    under_way += 1;
+                }
+                if under_way == 0 {
+                    return Result::Ok(peer);
+                }
+                // Busy, or try again: the measurement asks for as much as there is.
+                if let Some((_, is_acked)) = answer(peer.next().await?) {
+                    under_way -= 1;
+                    acked.fetch_add(u64::from(is_acked), Ordering::Relaxed);
+                }
+            }
+        });
+    }
+    sleep(time).await;
+    is_over.store(true, Ordering::Relaxed);
+    let rate = acked.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
+    let mut back = Vec::new();
+    while let Some(task) = tasks.join_next().await {
+        back.push(task??);
+    }
+    Ok((rate, back))
+}
+
+/// What a steady load saw.
+#[derive(Debug)]
+pub(crate) struct Paced {
+    /// Acknowledgements a second.
+    pub(crate) rate: f64,
+    /// Half of them came within this time of their message, and 99 %.
+    pub(crate) half: Duration,
+    pub(crate) p99: Duration,
+}
+
+/// Lets everybody send for a while, `rate` messages a second in all, whether or not they are acknowledged.
+pub(crate) async fn paced(peers: Vec<Peer>, group: ConversationId, rate: f64, time: Duration) -> Result<Paced> {
+    let pause = Duration::from_secs_f64(peers.len() as f64 / rate);
+    let (started, mut tasks) = (Instant::now(), JoinSet::new());
+    for (number, mut peer) in peers.into_iter().enumerate() {
+        let first = Duration::from_secs_f64(number as f64 / rate);
+        tasks.spawn(async move {
+            sleep_until(started + first).await;
+            let (mut pace, mut sent, mut times) = (interval(pause), HashMap::<RequestId, Instant>::new(), Vec::new());
+            loop {
+                let is_over = started.elapsed() >= time;
+                if is_over && sent.is_empty() {
+                    return Result::Ok(times);
+                }
+                tokio::select! {
+                    at = pace.tick(), if !is_over => {
+                        sent.insert(send(&mut peer, group).await?, at);
+                    }
+                    incoming = peer.next() => {
+                        if let Some((id, is_acked)) = answer(incoming?)
+                            && let Some(at) = sent.remove(&id)
+                        {
+                            times.extend(is_acked.then(|| at.elapsed()));
+                        }
+                    }
+                }
+            }
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(task) = tasks.join_next().await {
+        times.extend(task??);
+    }
+    times.sort_unstable();
+    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied();
+    Ok(Paced {
+        rate: times.len() as f64 / time.as_secs_f64(),
+        half: at(0.5).ok_or("nothing was acknowledged")?,
+        p99: at(0.99).ok_or("nothing was acknowledged")?,
+    })
+}
+
+async fn send(peer: &mut Peer, group: ConversationId) -> Result<RequestId> {
+    let conversation = ConversationRef::Id(group);
+    let command = Command::Send {
+        conversation,
+        draft: draft()?,
+    };
+    Ok(peer.send(RequestKind::Command(command)).await?)
+}
+
+/// Which message this answers, and whether it is an acknowledgement.
+fn answer(incoming: Incoming) -> Option<(RequestId, bool)> {
+    match incoming {
+        Incoming::Reply { request_id, result } => {
+            let is_acked = matches!(result, Ok(Answer::Outcome(Outcome::Appended(_))));
+            Some((request_id, is_acked))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,139 @@
+//! How fast one group can be: `hot CHAT_SERVER [SENDERS]`. Three nodes, one group, 64 members who all send and all receive.
+//!
+//! Prints what one sender gets through who waits for each acknowledgement; what the database takes if every message is a
+//! transaction of its own; what all senders together get through with 32 messages under way each; and how long
+//! acknowledgements take at half that rate. Then it checks that the log has no hole.
+
+mod load;
+mod unbatched;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chat_core::model::{
+    ClientMessageId, Command, ConversationId, ConversationRef, Description, Draft, GroupName, JoinPolicy, MessageText,
+    Note, Outcome, UserId,
+};
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::Peer;
+use chat_harness::Cluster;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Messages of one sender under way.
+const WINDOW: usize = 32;
+/// How long each rate is measured.
+const TIME: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let server = PathBuf::from(arguments.first().ok_or("usage: hot CHAT_SERVER [SENDERS]")?);
+    let senders: usize = arguments.get(1).map_or(Ok(64), |text| text.parse())?;
+    let cluster = tokio::task::spawn_blocking(move || Cluster::start(&server, 3)).await??;
+    let nodes: Vec<SocketAddr> = cluster.nodes.iter().map(|node| node.address()).collect();
+    let Room {
+        group,
+        members,
+        mut peers,
+    } = Room::fill(&nodes, cluster.fingerprint(), senders).await?;
+
+    let others = peers.split_off(1);
+    let (slow, mut peers) = load::full(peers, group, 1, TIME).await?;
+    println!("one sender, one message under way:        {slow:>8.0} messages a second");
+    peers.extend(others);
+
+    let url = format!("mysql://root@{}/chat", cluster.database.address());
+    let single = unbatched::rate(&url, nodes.len(), &members, group, TIME).await?;
+    println!("each message a transaction of its own:    {single:>8.0} messages a second, delivered to nobody");
+
+    let (fast, peers) = load::full(peers, group, WINDOW, TIME).await?;
+    println!(
+        "{senders} senders, {WINDOW} under way each:          {fast:>8.0} messages a second, {:.0} times as many as of one sender, {:.0} times as many as one by one",
+        fast / slow,
+        fast / single
+    );
+
+    let paced = load::paced(peers, group, fast / 2.0, TIME).await?;
+    println!(
+        "acknowledged at {:.0} messages a second: within {:.0} ms (half), {:.0} ms (99 %)",
+        paced.rate,
+        paced.half.as_secs_f64() * 1e3,
+        paced.p99.as_secs_f64() * 1e3
+    );
+    println!(
+        "the log has {} events, numbered without holes",
+        events(&cluster, group)?
+    );
+    Ok(())
+}
+
+/// What is said here.
+fn draft() -> Result<Draft> {
+    Ok(Draft::text(MessageText::new("x".repeat(256))?))
+}
+
+/// The group, and those who are in it.
+struct Room {
+    group: ConversationId,
+    members: Vec<UserId>,
+    peers: Vec<Peer>,
+}
+
+impl Room {
+    /// So many members, on all nodes in turn.
+    async fn fill(nodes: &[SocketAddr], fingerprint: Fingerprint, count: usize) -> Result<Self> {
+        let (mut peers, mut members, mut group) = (Vec::new(), Vec::new(), None);
+        for number in 0..count {
+            let mut peer = Peer::connect(nodes[number % nodes.len()], fingerprint).await?;
+            let name = format!("sender-{number}");
+            peer.register(&name).await?;
+            members.push(peer.login(&name).await?.user.id);
+            match group {
+                None => group = Some(create(&mut peer).await?),
+                Some(id) => {
+                    let (group, note) = (ConversationRef::Id(id), Note::default());
+                    peer.run(Command::JoinGroup { group, note }).await?;
+                }
+            }
+            peers.push(peer);
+        }
+        Ok(Self {
+            group: group.ok_or("there is no sender")?,
+            members,
+            peers,
+        })
+    }
+}
+
+async fn create(owner: &mut Peer) -> Result<ConversationId> {
+    let create = Command::CreateGroup {
+        client_message_id: ClientMessageId::random(),
+        name: GroupName::parse("hot")?,
+        description: Description::default(),
+        join_policy: JoinPolicy::Open,
+        history_visible: false,
+        unlisted: false,
+    };
+    match owner.run(create).await? {
+        Outcome::Conversation(made) => Ok(made.id),
+        other => Err(format!("no group was made: {other:?}").into()),
+    }
+}
+
+/// How many events the group has.
+fn events(cluster: &Cluster, group: ConversationId) -> Result<u64> {
+    let sql = format!(
+        "SELECT COUNT(*), MIN(seq), MAX(seq) FROM chat.event WHERE conversation_id = {}",
+        group.0
+    );
+    let log = cluster.database.sql(&sql)?;
+    let numbers = log.split_whitespace().map(str::parse);
+    let numbers: Vec<u64> = numbers.collect::<std::result::Result<_, _>>()?;
+    match numbers[..] {
+        [count, 1, last] if count == last => Ok(count),
+        _ => Err(format!("the log has holes: {log}").into()),
+    }
+}
