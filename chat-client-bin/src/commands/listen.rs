@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Listen};
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::output::{Output, Place};
 use crate::session::{How, Session};
 
 use super::event_line;
@@ -104,7 +104,13 @@ async fn print_one(
                 retry_in.as_secs_f32().ceil()
             ));
         }
-        ClientEvent::HistoryReset(_) => output.note("the server's history is another one; it begins anew"),
+        ClientEvent::HistoryReset => output.note("the server's history is another one; it begins anew"),
+        ClientEvent::Rewound { conversation, to } => {
+            let place = Place::of(conversation).label();
+            output.note(&format!(
+                "{place} went back: what came after {to} is void, and comes as it is now"
+            ));
+        }
         ClientEvent::Truncated { from, to, .. } => output.note(&format!("events {from} to {to} are gone")),
         ClientEvent::Settled {
             outcome: SendOutcome::Rejected(reason),

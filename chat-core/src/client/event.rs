@@ -7,7 +7,7 @@ use crate::model::{
     PresenceState, Seq, UserId,
 };
 
-use super::ClientError;
+use super::{ClientError, Cursor, Mark};
 
 /// One entry of a conversation's log. Every place comes once per process life, in order, without holes.
 #[derive(Clone, Debug)]
@@ -28,6 +28,15 @@ impl Delivery {
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.event.event.seq
+    }
+
+    /// Its place, and what stands there: to acknowledge it.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            seq: self.seq(),
+            mark: Some(Mark::from(&self.event.event)),
+        }
     }
 
     /// Who did it.
@@ -52,9 +61,17 @@ pub enum ClientEvent {
         /// The last that is missing.
         to: Seq,
     },
-    /// The server's history is another one than before (a backup was restored): what was handed out of this conversation, or of all, is void,
-    /// and comes anew.
-    HistoryReset(Option<ConversationId>),
+    /// The server's history is another one than before (a backup was restored): what was handed out of all conversations is void. Each comes anew
+    /// from where the server knows this device to be.
+    HistoryReset,
+    /// A conversation's log is another one than before, from some place on (a copy was restored without saying so): what was handed out after
+    /// `to` is void, and comes anew as it is now. To be acknowledged, or the next run is told again.
+    Rewound {
+        /// Which.
+        conversation: Arc<ConversationInfo>,
+        /// Up to here both logs are the same.
+        to: Seq,
+    },
     /// Another member has got or read so far. Best effort.
     Receipt {
         /// Where.

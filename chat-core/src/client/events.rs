@@ -9,20 +9,29 @@ use std::{
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-use crate::model::{ConversationId, Seq};
+use crate::model::ConversationId;
 
-use super::{ClientEvent, shared::Shared};
+use super::{
+    ClientEvent, Cursor,
+    shared::{Acked, Shared},
+};
 
 /// What happens, in order. An application that does not read it is not read for either.
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::Receiver<ClientEvent>,
     shared: Arc<Shared>,
+    /// Resets that were handed out.
+    resets: u64,
 }
 
 impl Events {
     pub(super) fn new(receiver: mpsc::Receiver<ClientEvent>, shared: Arc<Shared>) -> Self {
-        Self { receiver, shared }
+        Self {
+            receiver,
+            shared,
+            resets: 0,
+        }
     }
 
     /// Waits for the next event; `None` once the client has ended.
@@ -34,10 +43,14 @@ impl Events {
         Some(self.received(event))
     }
 
-    fn received(&self, event: ClientEvent) -> Received {
+    fn received(&mut self, event: ClientEvent) -> Received {
+        if matches!(event, ClientEvent::HistoryReset | ClientEvent::Rewound { .. }) {
+            self.resets = self.shared.reset();
+        }
         Received {
             event,
             shared: Arc::clone(&self.shared),
+            resets: self.resets,
         }
     }
 }
@@ -57,21 +70,26 @@ pub struct Received {
     /// The event.
     pub event: ClientEvent,
     shared: Arc<Shared>,
+    /// Those up to and with this one.
+    resets: u64,
 }
 
 impl Received {
     /// The application has dealt with this entry of the log, and with everything before it: it will not come again after a restart.
     /// Other events need no acknowledgement.
     pub fn done(&self) {
-        if let Some((conversation, seq)) = self.place() {
-            self.shared.acknowledge(conversation, seq);
+        if let Some((conversation, cursor)) = self.place() {
+            let resets = self.resets;
+            self.shared.acknowledge(conversation, Acked { cursor, resets });
         }
     }
 
-    fn place(&self) -> Option<(ConversationId, Seq)> {
+    fn place(&self) -> Option<(ConversationId, Cursor)> {
         match &self.event {
-            ClientEvent::Event(delivery) => Some((delivery.event.event.conversation, delivery.seq())),
-            ClientEvent::Truncated { conversation, to, .. } => Some((conversation.id, *to)),
+            ClientEvent::Event(delivery) => Some((delivery.event.event.conversation, delivery.cursor())),
+            ClientEvent::Truncated { conversation, to, .. } | ClientEvent::Rewound { conversation, to } => {
+                Some((conversation.id, Cursor::from(*to)))
+            }
             _ => None,
         }
     }

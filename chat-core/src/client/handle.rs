@@ -14,17 +14,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::model::{
     ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Draft, DraftContent,
-    MessageText, Outcome, Seq, UserId, UserInfo, UserRef,
+    MessageText, Outcome, UserId, UserInfo, UserRef,
 };
 
 use super::{
-    ClientError, ClientStore, OutboxEntry, SendOutcome, Status,
+    ClientError, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
     driver::{self, Course, Driver, Input, Queued, Waits},
     events::Events,
     machine::{Machine, MachineConfig},
     options::ClientOptions,
     own, sendable,
-    shared::Shared,
+    shared::{Acked, Shared},
 };
 
 /// Requests that wait for the driver. When it is full, whoever asks for more waits.
@@ -274,9 +274,14 @@ impl Client {
         self.send(conversation, content).await
     }
 
-    /// The application has dealt with everything of this conversation up to `seq`: it will not be handed out again after a restart.
-    pub fn acknowledge(&self, conversation: ConversationId, seq: Seq) {
-        self.inner.shared.acknowledge(conversation, seq);
+    /// The application has dealt with everything of this conversation up to `cursor`: it will not be handed out again after a restart.
+    ///
+    /// [`Delivery::cursor`](super::Delivery::cursor) says best how far that is. A bare [`Seq`](crate::model::Seq) will do, but then a later run cannot tell whether
+    /// the log is still the same one.
+    pub fn acknowledge(&self, conversation: ConversationId, cursor: impl Into<Cursor>) {
+        let shared = &self.inner.shared;
+        let (cursor, resets) = (cursor.into(), shared.resets());
+        shared.acknowledge(conversation, Acked { cursor, resets });
     }
 
     /// Waits until every message of the outbox has its outcome.

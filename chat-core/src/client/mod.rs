@@ -39,6 +39,7 @@ pub mod machine;
 
 mod address;
 mod connect;
+mod cursor;
 mod discover;
 mod driver;
 mod error;
@@ -55,6 +56,7 @@ mod shared;
 mod store;
 
 pub use address::{DEFAULT_PORT, Dial, Endpoint, InvalidAddress, Scheme, ServerAddress};
+pub use cursor::{Cursor, Mark};
 pub use discover::discover;
 pub use error::ClientError;
 pub use event::{ClientEvent, Delivery, SendOutcome};

@@ -2,14 +2,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, watch};
 
 use crate::model::{ConversationId, ConversationInfo, ConversationView, DeviceId, Seq, UserId, UserInfo};
 
-use super::ClientError;
+use super::{ClientError, Cursor};
 
 /// Where a client stands.
 #[derive(Clone, Debug)]
@@ -31,8 +34,24 @@ pub(super) struct Shared {
     /// Messages without an outcome.
     pub(super) unsettled: watch::Sender<usize>,
     directory: Mutex<Directory>,
-    acks: Mutex<HashMap<ConversationId, Seq>>,
+    acks: Mutex<HashMap<ConversationId, Acked>>,
     pub(super) acked: Notify,
+    /// How often the application was told that something was void.
+    resets: AtomicU64,
+}
+
+/// What the application has acknowledged of a conversation, and how many resets it had been handed before that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acked {
+    pub(super) cursor: Cursor,
+    pub(super) resets: u64,
+}
+
+impl Acked {
+    /// After a reset smaller places count more than the void ones of before.
+    fn rank(&self) -> (u64, Seq) {
+        (self.resets, self.cursor.seq)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +75,7 @@ impl Shared {
             directory: Mutex::new(directory),
             acks: Mutex::default(),
             acked: Notify::new(),
+            resets: AtomicU64::new(0),
         }
     }
 
@@ -104,16 +124,27 @@ impl Shared {
         changed.then(|| directory.names.clone())
     }
 
-    /// The application has dealt with everything up to `seq`. Never waits; what the driver has not fetched yet is merged.
-    pub(super) fn acknowledge(&self, conversation: ConversationId, seq: Seq) {
+    /// The application is told that something is void; yields how often it was.
+    pub(super) fn reset(&self) -> u64 {
+        self.resets.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Relaxed)
+    }
+
+    /// The application has dealt with everything up to there. Never waits; what the driver has not fetched yet is merged.
+    pub(super) fn acknowledge(&self, conversation: ConversationId, acked: Acked) {
         let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = acks.entry(conversation).or_insert(seq);
-        *known = seq.max(*known);
+        let known = acks.entry(conversation).or_insert(acked);
+        if acked.rank() > known.rank() {
+            *known = acked;
+        }
         drop(acks);
         self.acked.notify_one();
     }
 
-    pub(super) fn take_acks(&self) -> HashMap<ConversationId, Seq> {
+    pub(super) fn take_acks(&self) -> HashMap<ConversationId, Acked> {
         std::mem::take(&mut *self.acks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -240,7 +240,8 @@ fn read_start(child: &mut Child) -> io::Result<(SocketAddr, Fingerprint)> {
     let (mut address, mut fingerprint) = (None, None);
     for line in BufReader::new(output).lines() {
         let line = line?;
-        if let Some(bound) = line.strip_prefix("listening sc1 ") {
+        let listening = line.strip_prefix("listening ").and_then(|rest| rest.split_once(' '));
+        if let Some((_, bound)) = listening {
             address = Some(bound.parse().map_err(io::Error::other)?);
         } else if let Some(key) = line.strip_prefix("fingerprint ") {
             fingerprint = Some(key.parse().map_err(|_| io::Error::other("not a fingerprint"))?);

@@ -42,7 +42,13 @@ impl App {
                     self.screen.line(self.style.dim(&sanitize_for_terminal(&text)));
                 }
             }
-            ClientEvent::HistoryReset(_) => self.complain("the server's history is another one; it begins anew"),
+            ClientEvent::HistoryReset => self.complain("the server's history is another one; it begins anew"),
+            ClientEvent::Rewound { conversation, to } => {
+                let place = Place::of(conversation).label();
+                self.complain(&format!(
+                    "{place} went back: what came after {to} is void, and comes as it is now"
+                ));
+            }
             ClientEvent::Ended(reason) => return Err(reason.clone().into()),
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientError, SendOutcome};
+use crate::client::{ClientError, SendOutcome, shared::Acked};
 use crate::codec::Failure;
 use crate::model::{ClientMessageId, Command, Outcome, ReplyCode};
 
@@ -10,8 +10,8 @@ use super::{BATCH, Driver, Input, Queued, now, outgoing};
 
 impl Driver {
     pub(super) fn take_acks(&mut self) {
-        for (conversation, seq) in self.shared.take_acks() {
-            self.machine.acknowledge(now(), conversation, seq);
+        for (conversation, Acked { cursor, resets }) in self.shared.take_acks() {
+            self.machine.acknowledge(now(), conversation, cursor, resets);
         }
     }
 

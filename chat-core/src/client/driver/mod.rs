@@ -17,10 +17,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{ClientMessageId, Command, ConversationId, Outcome, Seq, Timestamp, UserId};
+use crate::model::{ClientMessageId, Command, ConversationId, Outcome, Timestamp, UserId};
 
 use super::{
-    AccountState, ClientError, ClientEvent, ClientStore, OutboxEntry, SendOutcome, Status,
+    AccountState, ClientError, ClientEvent, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
     connect::{ConnectError, connect},
     link::{Reader, Writer},
     machine::{Machine, Outgoing},
@@ -69,7 +69,7 @@ pub(super) struct Driver {
     pub(super) store: Arc<dyn ClientStore>,
     pub(super) shared: Arc<Shared>,
     pub(super) account: AccountState,
-    pub(super) cursors: BTreeMap<ConversationId, Seq>,
+    pub(super) cursors: BTreeMap<ConversationId, Cursor>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) events: mpsc::Sender<ClientEvent>,
     pub(super) stop: CancellationToken,

@@ -80,6 +80,11 @@ impl Known {
         std::mem::take(&mut self.waiting)
     }
 
+    /// Whether the log may be another one than what was handed out of it.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.track.as_ref().is_some_and(Track::is_unproven)
+    }
+
     /// The next moment at which the server has to be asked something.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.lookup {

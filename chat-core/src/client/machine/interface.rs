@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crate::client::{ClientError, SendOutcome};
+use crate::client::{ClientError, Cursor, SendOutcome};
 use crate::codec::{LoggedIn, Request};
 use crate::model::{
-    ClientMessageId, ConversationId, ConversationInfo, ConversationRef, DeviceId, Outcome, Registration, Secret, Seq,
+    ClientMessageId, ConversationId, ConversationInfo, ConversationRef, DeviceId, Outcome, Registration, Secret,
     StoreEpoch, UserId, UserRef,
 };
 
@@ -59,7 +59,7 @@ pub struct MachineConfig {
     /// The history that `cursors` are about.
     pub epoch: Option<StoreEpoch>,
     /// What the application has acknowledged.
-    pub cursors: BTreeMap<ConversationId, Seq>,
+    pub cursors: BTreeMap<ConversationId, Cursor>,
     /// What to hand out.
     pub receive: Receive,
     /// Messages of one conversation under way at once.
@@ -85,7 +85,7 @@ pub enum Action {
     /// The history is another one: forget cursors, and keep its name.
     HistoryReset(StoreEpoch),
     /// Keep these cursors.
-    SaveCursors(BTreeMap<ConversationId, Seq>),
+    SaveCursors(BTreeMap<ConversationId, Cursor>),
     /// A conversation changed.
     Conversation(Arc<ConversationInfo>),
     /// A message of the outbox has its outcome.

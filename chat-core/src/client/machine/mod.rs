@@ -15,6 +15,7 @@ mod interface;
 mod opening;
 mod queues;
 mod requests;
+mod resuming;
 mod sends;
 mod syncing;
 #[cfg(test)]
@@ -27,9 +28,9 @@ use std::{
 };
 
 use crate::codec::{Incoming, RequestKind};
-use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Push, Seq, UserId};
+use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Push, UserId};
 
-use super::{ClientError, ClientEvent, SendOutcome};
+use super::{ClientError, ClientEvent, Cursor, SendOutcome};
 use conversations::Conversations;
 use opening::Opening;
 use queues::{Acks, Events};
@@ -95,10 +96,7 @@ impl Machine {
     pub fn new(config: MachineConfig) -> Self {
         Self {
             sends: Sends::new(config.window),
-            acks: Acks {
-                acknowledged: config.cursors.iter().map(|(id, seq)| (*id, *seq)).collect(),
-                ..Acks::default()
-            },
+            acks: Acks::kept(&config.cursors),
             config,
             phase: Phase::Offline,
             registered: false,
@@ -159,15 +157,12 @@ impl Machine {
         self.tend(now);
     }
 
-    /// The application has dealt with everything up to `seq`.
-    pub fn acknowledge(&mut self, now: Instant, conversation: ConversationId, seq: Seq) {
-        let acknowledged = self.acks.acknowledged.entry(conversation).or_insert(Seq::ZERO);
-        if seq <= *acknowledged {
+    /// The application has dealt with everything up to `cursor`. `resets` says how often it had been told before that something is void
+    /// ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]): what it was handed out of a conversation before the last such news of it is.
+    pub fn acknowledge(&mut self, now: Instant, conversation: ConversationId, cursor: Cursor, resets: u64) {
+        if !self.acks.acknowledge(conversation, cursor, resets) {
             return;
         }
-        *acknowledged = seq;
-        self.acks.fresh.insert(conversation, seq);
-        self.acks.events += 1;
         self.acks.flush_at.get_or_insert(now + ACK_DELAY);
         if self.acks.events >= ACK_EVENTS {
             self.flush_acknowledgements(now);
@@ -182,8 +177,12 @@ impl Machine {
         if fresh.is_empty() {
             return;
         }
-        for (conversation, seq) in &fresh {
-            self.report_acknowledged(now, *conversation, *seq);
+        for (conversation, cursor) in &fresh {
+            // A place in a log that may be another one is told once that is known.
+            let known = self.conversations.get_mut(*conversation);
+            if !known.is_some_and(|known| known.is_unproven()) {
+                self.report_acknowledged(now, *conversation, cursor.seq);
+            }
         }
         self.actions.push_back(Action::SaveCursors(fresh));
     }

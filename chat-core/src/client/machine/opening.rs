@@ -171,11 +171,11 @@ impl Machine {
     fn check_epoch(&mut self, epoch: StoreEpoch) {
         let known = self.config.epoch.replace(epoch);
         if known.is_some_and(|known| known != epoch) {
-            self.acks = super::Acks::default();
+            self.acks.reset_all();
             self.conversations.clear();
             self.sends.forget_ids();
             self.actions.push_back(Action::HistoryReset(epoch));
-            self.events.put(ClientEvent::HistoryReset(None));
+            self.events.put(ClientEvent::HistoryReset);
         }
     }
 }

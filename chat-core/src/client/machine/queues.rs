@@ -5,16 +5,68 @@ use std::{
     time::Instant,
 };
 
-use crate::client::ClientEvent;
-use crate::model::{ConversationId, Seq};
+use crate::client::{ClientEvent, Cursor};
+use crate::model::ConversationId;
 
-/// Acknowledged places that were not reported yet.
+/// What the application has acknowledged, and what of it was not reported yet.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
-    pub(super) acknowledged: HashMap<ConversationId, Seq>,
-    pub(super) fresh: BTreeMap<ConversationId, Seq>,
+    pub(super) acknowledged: HashMap<ConversationId, Cursor>,
+    pub(super) fresh: BTreeMap<ConversationId, Cursor>,
     pub(super) events: u32,
     pub(super) flush_at: Option<Instant>,
+    /// How often something was void …
+    resets: u64,
+    /// … when conversations began anew …
+    begun: HashMap<ConversationId, u64>,
+    /// … and when all of them did.
+    all_begun: u64,
+}
+
+impl Acks {
+    /// What an earlier run had acknowledged.
+    pub(super) fn kept(cursors: &BTreeMap<ConversationId, Cursor>) -> Self {
+        Self {
+            acknowledged: cursors.iter().map(|(id, cursor)| (*id, *cursor)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what was acknowledged by whoever had been handed so many resets; `false` if it says nothing new.
+    pub(super) fn acknowledge(&mut self, id: ConversationId, cursor: Cursor, resets: u64) -> bool {
+        let begun = self.begun.get(&id).copied().unwrap_or_default().max(self.all_begun);
+        let known = self.acknowledged.get(&id);
+        if resets < begun || known.is_some_and(|known| cursor.seq <= known.seq) {
+            return false;
+        }
+        self.acknowledged.insert(id, cursor);
+        self.fresh.insert(id, cursor);
+        self.events += 1;
+        true
+    }
+
+    /// What was acknowledged of a conversation is void.
+    pub(super) fn forget(&mut self, id: ConversationId) {
+        self.acknowledged.remove(&id);
+        self.fresh.remove(&id);
+    }
+
+    /// What was handed out of a conversation is void, which the application is told.
+    pub(super) fn reset(&mut self, id: ConversationId) {
+        self.forget(id);
+        self.resets += 1;
+        self.begun.insert(id, self.resets);
+    }
+
+    /// Everything that was acknowledged is void.
+    pub(super) fn reset_all(&mut self) {
+        let resets = self.resets + 1;
+        *self = Self {
+            resets,
+            all_begun: resets,
+            ..Self::default()
+        };
+    }
 }
 
 /// What waits to be handed to the application. Bounded by the rule that nothing is taken in while it is full.

@@ -1,7 +1,6 @@
 //! Handing out the logs: what a login told of them, what is pushed, what has to be read.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,15 +8,15 @@ use std::{
 use crate::client::{ClientError, ClientEvent, event::Delivery, own};
 use crate::codec::{Answer, Failure, RequestKind, body};
 use crate::model::{
-    Appended, Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Event, EventBody,
-    GroupName, HistoryEvent, Outcome, Page, PageFrom, Push, ReplyCode, Seq, UserId, UserName, UserRef,
+    Appended, Command, ConversationId, ConversationInfo, ConversationRef, Event, EventBody, HistoryEvent, HistoryPage,
+    Outcome, Page, PageFrom, Push, ReplyCode, Seq, UserId,
 };
 
 use super::{
-    Action, Machine, Phase, Receive, Session,
-    conversations::{Known, Lookup, start_of},
+    Action, Machine, Phase, Session,
+    conversations::{Known, Lookup},
     requests::Pending,
-    track::{Missing, Track},
+    track::Missing,
 };
 
 /// Pages asked for at once, over all conversations.
@@ -39,67 +38,6 @@ impl Known {
 }
 
 impl Machine {
-    /// Takes over what the login told: where handing out begins, or what came in between.
-    pub(super) fn begin_sync(&mut self, now: Instant, conversations: Vec<ConversationInfo>) {
-        for info in conversations {
-            self.reacknowledge(now, &info);
-            self.learn(now, info);
-        }
-    }
-
-    /// The server may not have heard the last acknowledgements.
-    fn reacknowledge(&mut self, now: Instant, info: &ConversationInfo) {
-        if let Some(ours) = self.acks.acknowledged.get(&info.id).copied()
-            && ours > info.cursor
-            && ours <= info.last_seq
-        {
-            self.report_acknowledged(now, info.id, ours);
-        }
-    }
-
-    /// Takes over what the server says of a conversation.
-    fn learn(&mut self, now: Instant, info: ConversationInfo) {
-        for name in names_of(&info) {
-            self.sends.learn(&name, info.id);
-        }
-        let acknowledged = self.acks.acknowledged.get(&info.id).copied();
-        let receive = self.config.receive;
-        let (id, last, active) = (info.id, info.last_seq, info.active);
-        let start = start_of(&info, acknowledged, receive == Receive::FromBeginning);
-        let went_back = |track: &Track| active && last.next() < track.next();
-        let known = self.conversations.entry(id);
-        known.lookup = Lookup::Done;
-        let mut reset = false;
-        if receive != Receive::Nothing {
-            match &mut known.track {
-                Some(track) if went_back(track) => {
-                    reset = true;
-                    *track = Track::new(start, last, now);
-                }
-                Some(track) => track.behind(now, last),
-                None => known.track = Some(Track::new(start, last, now)),
-            }
-        }
-        let info = Arc::new(info);
-        known.info = Some(Arc::clone(&info));
-        let waiting = known.take_waiting();
-        self.actions.push_back(Action::Conversation(info));
-        let is_void = active && acknowledged.is_some_and(|ours| ours > last);
-        if reset || is_void {
-            self.acks.acknowledged.remove(&id);
-            self.acks.fresh.remove(&id);
-            // What is kept must not count again once the log has grown past it.
-            let cursor = BTreeMap::from([(id, start.previous())]);
-            self.actions.push_back(Action::SaveCursors(cursor));
-        }
-        if reset {
-            self.events.put(ClientEvent::HistoryReset(Some(id)));
-        }
-        for event in waiting {
-            self.pushed_event(now, event);
-        }
-    }
-
     pub(super) fn sync_push(&mut self, now: Instant, push: Push) {
         match push {
             Push::Event(event) => self.pushed_event(now, event),
@@ -149,7 +87,7 @@ impl Machine {
         }
     }
 
-    fn pushed_event(&mut self, now: Instant, event: Event) {
+    pub(super) fn pushed_event(&mut self, now: Instant, event: Event) {
         // A track moves only if what it gives is handed out.
         let Phase::Online(Session { user: me, .. }) = self.phase else {
             return;
@@ -306,27 +244,38 @@ impl Machine {
         let Phase::Online(Session { user: me, .. }) = self.phase else {
             return;
         };
-        let Some(known) = self.conversations.get_mut(id) else {
-            return;
-        };
-        let Some(track) = &mut known.track else { return };
         match result {
-            Ok(Answer::Outcome(Outcome::History(page))) => {
-                let mut out = Vec::new();
-                let missing = track.page(now, page, &mut out);
-                let info = known.info.clone();
-                if let (Some(Missing { from, to }), Some(conversation)) = (missing, info) {
-                    self.events.put(ClientEvent::Truncated { conversation, from, to });
-                }
-                self.hand_out(now, me, id, out);
-            }
+            Ok(Answer::Outcome(Outcome::History(page))) => self.take_page(now, me, id, page),
             Ok(_) => self.reconnect(
                 ClientError::Protocol("a page was answered with something else".into()),
                 None,
             ),
-            Err(failure) if is_gone(&failure) => track.give_up(),
-            Err(failure) => track.page_failed(now, pause(&failure)),
+            Err(failure) => {
+                let known = self.conversations.get_mut(id);
+                match known.and_then(|known| known.track.as_mut()) {
+                    Some(track) if is_gone(&failure) => track.give_up(),
+                    Some(track) => track.page_failed(now, pause(&failure)),
+                    None => {}
+                }
+            }
         }
+    }
+
+    fn take_page(&mut self, now: Instant, me: UserId, id: ConversationId, page: HistoryPage) {
+        if !self.is_same_log(now, id, &page) {
+            return;
+        }
+        let Some(known) = self.conversations.get_mut(id) else {
+            return;
+        };
+        let Some(track) = &mut known.track else { return };
+        let mut out = Vec::new();
+        let missing = track.page(now, page, &mut out);
+        let info = known.info.clone();
+        if let (Some(Missing { from, to }), Some(conversation)) = (missing, info) {
+            self.events.put(ClientEvent::Truncated { conversation, from, to });
+        }
+        self.hand_out(now, me, id, out);
     }
 
     pub(super) fn lookup_reply(&mut self, now: Instant, id: ConversationId, result: Result<Answer, Failure>) {
@@ -339,22 +288,6 @@ impl Machine {
             Err(failure) if is_gone(&failure) => self.conversations.remove(id),
             Err(failure) => self.conversations.entry(id).lookup = Lookup::Due(now + pause(&failure)),
         }
-    }
-}
-
-/// What a conversation can be called beside its id.
-fn names_of(info: &ConversationInfo) -> Vec<ConversationRef> {
-    match &info.view {
-        ConversationView::Direct(peer) => {
-            let name = UserName::parse_any(&peer.name).ok().map(UserRef::Name);
-            let both = [Some(UserRef::Id(peer.id)), name];
-            both.into_iter().flatten().map(ConversationRef::Direct).collect()
-        }
-        ConversationView::Group(group) => {
-            let name = GroupName::parse_any(&group.profile.name).ok();
-            name.into_iter().map(ConversationRef::Group).collect()
-        }
-        ConversationView::Inbox => Vec::new(),
     }
 }
 

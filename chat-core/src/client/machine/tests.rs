@@ -2,5 +2,6 @@
 
 mod order;
 mod outbox;
+mod resume;
 mod script;
 mod session;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
-use crate::model::{ClientMessageId, ConversationId, Seq, UserId};
+use crate::client::Cursor;
+use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts};
 
 #[deny(clippy::missing_trait_methods)]
@@ -20,7 +21,7 @@ impl<S: ClientStore + ?Sized> ClientStore for Arc<S> {
         S::save_account(self, account).await
     }
 
-    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Seq>) -> Result<(), ClientStoreError> {
+    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError> {
         S::save_cursors(self, cursors).await
     }
 

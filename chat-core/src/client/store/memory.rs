@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::model::{ClientMessageId, ConversationId, Seq, UserId};
+use crate::client::Cursor;
+use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts, known_hosts::format_line};
 
 use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
@@ -48,7 +49,7 @@ impl ClientStore for MemoryStore {
         Ok(())
     }
 
-    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Seq>) -> Result<(), ClientStoreError> {
+    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError> {
         self.with(|kept| kept.cursors = cursors.clone());
         Ok(())
     }

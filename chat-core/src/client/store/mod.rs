@@ -12,10 +12,12 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::model::{
-    ClientMessageId, ConversationId, ConversationRef, DeviceId, DraftContent, Secret, Seq, StoreEpoch, Timestamp,
-    UserId, UserInfo,
+    ClientMessageId, ConversationId, ConversationRef, DeviceId, DraftContent, Secret, StoreEpoch, Timestamp, UserId,
+    UserInfo,
 };
 use crate::secure::{Fingerprint, KnownHosts};
+
+use super::Cursor;
 
 pub use file::FileStore;
 pub use memory::MemoryStore;
@@ -113,7 +115,7 @@ pub struct Kept {
     /// The device.
     pub account: AccountState,
     /// What the application has acknowledged.
-    pub cursors: BTreeMap<ConversationId, Seq>,
+    pub cursors: BTreeMap<ConversationId, Cursor>,
     /// Messages without an outcome, in the order they were written in.
     pub outbox: Vec<OutboxEntry>,
     /// Names of users, as last heard.
@@ -133,7 +135,7 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     async fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError>;
 
     /// Replaces all cursors. May be lost with the machine's power: then events come again.
-    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Seq>) -> Result<(), ClientStoreError>;
+    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError>;
 
     /// Replaces the names. May be lost with the machine's power.
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError>;

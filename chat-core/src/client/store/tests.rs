@@ -4,8 +4,19 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::model::{Emoji, GroupName, MessageText, UserName, UserRef};
+use crate::client::{Cursor, Mark};
+use crate::model::{Emoji, EventId, GroupName, MessageText, Seq, UserName, UserRef};
 use crate::secure::known_hosts::Verdict;
+
+fn marked(seq: u64) -> Cursor {
+    Cursor {
+        seq: Seq(seq),
+        mark: Some(Mark {
+            id: EventId::random(),
+            time: Timestamp(1_790_000_000_001),
+        }),
+    }
+}
 
 fn entry(text: &str) -> OutboxEntry {
     OutboxEntry {
@@ -51,7 +62,7 @@ async fn a_profile_keeps_everything() {
             epoch: Some(StoreEpoch::random()),
         };
         store.save_account(&account).await.unwrap();
-        cursors = BTreeMap::from([(ConversationId(1), Seq(5)), (ConversationId(2), Seq(6))]);
+        cursors = BTreeMap::from([(ConversationId(1), marked(5)), (ConversationId(2), Seq(6).into())]);
         store.save_cursors(&cursors).await.unwrap();
         names = BTreeMap::from([(UserId(7), "小明".to_owned())]);
         store.save_names(&names).await.unwrap();
@@ -273,7 +284,7 @@ async fn torn_cursors_are_not_used() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cursors");
     let store = open(directory.path());
-    let cursors = BTreeMap::from([(ConversationId(12), Seq(345)), (ConversationId(67), Seq(890))]);
+    let cursors = BTreeMap::from([(ConversationId(12), marked(345)), (ConversationId(67), marked(890))]);
     store.save_cursors(&cursors).await.unwrap();
     let whole = fs::read(&path).unwrap();
     for cut in 0..whole.len() {
@@ -293,7 +304,11 @@ async fn torn_cursors_are_not_used() {
     }
     // As they were written before there was a digest.
     fs::write(&path, "12 345\n67 890\n").unwrap();
-    assert_eq!(store.load().await.unwrap().cursors, cursors);
+    let unmarked = BTreeMap::from([
+        (ConversationId(12), Seq(345).into()),
+        (ConversationId(67), Seq(890).into()),
+    ]);
+    assert_eq!(store.load().await.unwrap().cursors, unmarked);
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ fn pushes_that_find_no_room_are_read_later() {
 #[test]
 fn handing_out_begins_after_the_greater_cursor() {
     let mut config = config();
-    config.cursors.insert(ROOM, Seq(4));
+    config.cursors.insert(ROOM, Seq(4).into());
     let mut script = Script::online(config, vec![room(2, 5)]);
     let told = script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { seq: Seq(4), .. })));
     assert!(told.is_some(), "the server hears what it had missed");
@@ -124,7 +124,7 @@ fn handing_out_begins_after_the_greater_cursor() {
 fn from_the_beginning_means_the_first_readable_event() {
     let mut config = config();
     config.receive = Receive::FromBeginning;
-    config.cursors.insert(ROOM, Seq(4));
+    config.cursors.insert(ROOM, Seq(4).into());
     let mut info = room(4, 5);
     info.first_seq = Seq(3);
     let mut script = Script::online(config, vec![info]);
@@ -203,7 +203,11 @@ fn a_reconnection_goes_on_where_it_was() {
     script.machine.disconnected(script.now);
     script.log_in(EPOCH, vec![room(0, 4)]);
     let (request, _, asked) = script.take_page().unwrap();
-    assert_eq!(asked.from, PageFrom::After(Seq(2)));
+    assert_eq!(
+        asked.from,
+        PageFrom::After(Seq(1)),
+        "the page begins with what is known"
+    );
     script.outcome(request, Outcome::History(page(asked, 4, 500)));
     assert_eq!(script.seqs(), [3, 4]);
 }
@@ -211,7 +215,7 @@ fn a_reconnection_goes_on_where_it_was() {
 #[test]
 fn another_epoch_begins_anew() {
     let mut config = config();
-    config.cursors.insert(ROOM, Seq(9));
+    config.cursors.insert(ROOM, Seq(9).into());
     let mut script = Script::new(config);
     script.log_in(StoreEpoch([2; 16]), vec![room(1, 3)]);
     script.drain();
@@ -229,7 +233,7 @@ fn another_epoch_begins_anew() {
     );
     script.outcome(request, Outcome::History(page(asked, 3, 500)));
     let events = script.events();
-    assert!(matches!(events[0], ClientEvent::HistoryReset(None)));
+    assert!(matches!(events[0], ClientEvent::HistoryReset));
 }
 
 #[test]
@@ -237,13 +241,13 @@ fn a_log_that_went_back_begins_anew() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
-    script.machine.acknowledge(script.now, ROOM, Seq(5));
+    script.acknowledge(5);
     script.machine.disconnected(script.now);
     script.log_in(EPOCH, vec![room(2, 3)]);
     script.pass(SECOND);
-    assert_eq!(kept(&mut script), [Seq(2)], "5 would skip what is said from here on");
+    assert!(kept(&mut script).is_empty(), "who crashes now is told by the next run");
     let events = script.events();
-    assert!(matches!(events[0], ClientEvent::HistoryReset(Some(ROOM))));
+    assert!(matches!(events[0], ClientEvent::Rewound { to: Seq(2), .. }));
     let (_, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(2)));
 }
@@ -251,16 +255,17 @@ fn a_log_that_went_back_begins_anew() {
 #[test]
 fn a_kept_cursor_past_the_end_is_void() {
     let mut config = config();
-    config.cursors.insert(ROOM, Seq(9));
+    config.cursors.insert(ROOM, Seq(9).into());
     let mut script = Script::online(config, vec![room(2, 3)]);
-    assert_eq!(kept(&mut script), [Seq(2)]);
+    assert_eq!(kept(&mut script), [Seq(2)], "9 would skip what is said from here on");
+    assert!(matches!(script.events()[0], ClientEvent::Rewound { to: Seq(2), .. }));
 }
 
 /// What the profile was told to keep of the room, in turn.
 fn kept(script: &mut Script) -> Vec<Seq> {
     script.drain();
     let saved = script.actions.iter().filter_map(|action| match action {
-        Action::SaveCursors(cursors) => cursors.get(&ROOM).copied(),
+        Action::SaveCursors(cursors) => cursors.get(&ROOM).map(|cursor| cursor.seq),
         _ => None,
     });
     saved.collect()
@@ -271,7 +276,7 @@ fn acknowledgements_travel_together() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=3).for_each(|seq| script.event(seq));
     script.seqs();
-    (1..=3).for_each(|seq| script.machine.acknowledge(script.now, ROOM, Seq(seq)));
+    (1..=3).for_each(|seq| script.acknowledge(seq));
     let is_ack = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. }));
     assert!(script.find(is_ack).is_none());
     script.pass(SECOND / 10);
@@ -286,7 +291,7 @@ fn acknowledgements_travel_together() {
         script
             .actions
             .iter()
-            .any(|action| matches!(action, Action::SaveCursors(cursors) if cursors[&ROOM] == Seq(3)))
+            .any(|action| matches!(action, Action::SaveCursors(cursors) if cursors[&ROOM] == cursor(3)))
     );
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::client::machine::{Action, Credentials, Machine, MachineConfig, Outgoing, Receive};
-use crate::client::{ClientEvent, own};
+use crate::client::{ClientEvent, Cursor, Mark, own};
 use crate::codec::{Answer, Failure, Incoming, LoggedIn, Request, RequestId, RequestKind, Welcome, body};
 use crate::model::{
     ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId,
@@ -129,6 +129,11 @@ impl Script {
         self.push(Push::Event(event(seq)));
     }
 
+    /// The application has dealt with everything up to this one.
+    pub(super) fn acknowledge(&mut self, seq: u64) {
+        self.machine.acknowledge(self.now, ROOM, cursor(seq), 0);
+    }
+
     pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
         self.machine.tick(self.now);
@@ -232,10 +237,14 @@ pub(super) fn room(cursor: u64, last: u64) -> ConversationInfo {
         mentions: 0,
         peer_delivered_seq: Seq::ZERO,
         peer_read_seq: Seq::ZERO,
-        last_time: Timestamp(1),
+        last_time: time(last),
         members_version: Seq(1),
         active: true,
     }
+}
+
+fn time(seq: u64) -> Timestamp {
+    Timestamp(1000 + i64::try_from(seq).unwrap())
 }
 
 pub(super) fn event(seq: u64) -> Event {
@@ -255,7 +264,7 @@ pub(super) fn event_of(seq: u64, sender: UserId, id: Option<ClientMessageId>) ->
         device: None,
         client_message_id: id,
         fingerprint: 0,
-        time: Timestamp(1000 + i64::try_from(seq).unwrap()),
+        time: time(seq),
         kind: EventKind::Message,
         target: None,
         message_count: seq,
@@ -267,6 +276,14 @@ pub(super) fn event_of(seq: u64, sender: UserId, id: Option<ClientMessageId>) ->
 
 fn body_of(message: Message) -> Bytes {
     body::encode(&EventBody::Message(message))
+}
+
+/// Everything up to this one, by its mark.
+pub(super) fn cursor(seq: u64) -> Cursor {
+    Cursor {
+        seq: Seq(seq),
+        mark: Some(Mark::from(&event(seq))),
+    }
 }
 
 /// The answer of a server whose log of the room ends at `last`.

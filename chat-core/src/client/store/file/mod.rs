@@ -22,7 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::model::{ClientMessageId, ConversationId, Seq, UserId};
+use crate::client::Cursor;
+use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, KnownHostsFile};
 
 use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
@@ -140,7 +141,7 @@ impl ClientStore for FileStore {
         self.blocking(move |inner| inner.save_account(&account)).await
     }
 
-    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Seq>) -> Result<(), ClientStoreError> {
+    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError> {
         let text = lists::format_cursors(cursors);
         // None at all: the history is another one, and those of the old one must not come back.
         let sync = if cursors.is_empty() { Sync::Yes } else { Sync::No };

@@ -1,0 +1,429 @@
+//! Whether a log is still the one that was handed out, when a session begins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::script::*;
+use crate::client::machine::{Action, MachineConfig, Receive};
+use crate::client::{ClientEvent, Cursor, Mark};
+use crate::codec::{Answer, Incoming, RequestKind};
+use crate::model::{
+    Command, ConversationInfo, Event, EventId, HistoryEvent, HistoryPage, Outcome, Page, PageFrom, Push, Seq, Timestamp,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a device starts from that has dealt with five events.
+fn at_five() -> MachineConfig {
+    let mut config = config();
+    config.cursors.insert(ROOM, cursor(5));
+    config
+}
+
+/// The event at this place of a log in which everything after `common` is another than in [`event`]'s.
+fn other(common: u64, seq: u64) -> Event {
+    let mut event = event(seq);
+    if seq > common {
+        event.id.0[15] ^= 0xff;
+        event.time.0 += 60_000;
+    }
+    event
+}
+
+/// The room, whose log is that of [`other`].
+fn other_room(cursor: u64, common: u64, last: u64) -> ConversationInfo {
+    ConversationInfo {
+        last_time: other(common, last).time,
+        ..room(cursor, last)
+    }
+}
+
+fn other_page(asked: Page, common: u64, last: u64) -> HistoryPage {
+    let mut answer = page(asked, last, 500);
+    for found in &mut answer.events {
+        found.event = other(common, found.event.seq.0);
+    }
+    answer
+}
+
+fn saved(script: &mut Script) -> Vec<Cursor> {
+    script.drain();
+    let saved = script.actions.iter().filter_map(|action| match action {
+        Action::SaveCursors(cursors) => cursors.get(&ROOM).copied(),
+        _ => None,
+    });
+    saved.collect()
+}
+
+fn told(script: &mut Script) -> Option<Seq> {
+    let request = script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. })))?;
+    match request.kind {
+        RequestKind::Command(Command::Acknowledge { seq, .. }) => Some(seq),
+        _ => None,
+    }
+}
+
+/// A reset comes first, then everything after `common`.
+fn begins_anew(script: &mut Script, common: u64, last: u64) {
+    let (request, _, asked) = script.take_page().expect("the log is read");
+    assert_eq!(asked.from, PageFrom::After(Seq(4)), "what is known comes first");
+    script.outcome(request, Outcome::History(other_page(asked, common, last)));
+    let events = script.events();
+    assert!(
+        matches!(events[..], [ClientEvent::Rewound { to: Seq(2), .. }]),
+        "{events:?}"
+    );
+    assert_eq!(told(script), None, "a void place is not acknowledged");
+    assert!(saved(script).is_empty(), "who crashes now is told by the next run");
+    let (request, _, asked) = script.take_page().expect("it is read anew");
+    assert_eq!(asked.from, PageFrom::After(Seq(2)));
+    script.outcome(request, Outcome::History(other_page(asked, common, last)));
+    assert_eq!(script.seqs(), (3..=last).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_log_with_nothing_new_is_not_read() {
+    let mut script = Script::online(at_five(), vec![room(5, 5)]);
+    assert!(matches!(script.events()[..], [ClientEvent::CaughtUp]));
+    script.drain();
+    assert!(script.sent.is_empty(), "{:?}", script.sent);
+    assert!(saved(&mut script).is_empty());
+    script.event(6);
+    assert_eq!(script.seqs(), [6], "it is the same log");
+}
+
+#[test]
+fn a_page_of_the_same_log_costs_no_event_more() {
+    let mut script = Script::online(at_five(), vec![room(2, 7)]);
+    assert_eq!(told(&mut script), None, "it is not known yet that the log is the same");
+    let (request, _, asked) = script.take_page().unwrap();
+    assert_eq!(asked.from, PageFrom::After(Seq(4)));
+    script.outcome(request, Outcome::History(page(asked, 7, 500)));
+    assert_eq!(script.seqs(), [6, 7]);
+    assert_eq!(told(&mut script), Some(Seq(5)), "the server had missed it");
+    script.pass(SECOND);
+    assert!(script.take_page().is_none());
+}
+
+#[test]
+fn another_log_that_grew_past_the_cursor_begins_anew() {
+    let mut script = Script::online(at_five(), vec![other_room(2, 3, 8)]);
+    begins_anew(&mut script, 3, 8);
+}
+
+#[test]
+fn another_log_that_ends_at_the_cursor_begins_anew() {
+    let mut script = Script::online(at_five(), vec![other_room(2, 3, 5)]);
+    begins_anew(&mut script, 3, 5);
+}
+
+#[test]
+fn another_log_is_found_after_a_reconnection_too() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (1..=5).for_each(|seq| script.event(seq));
+    assert_eq!(script.seqs().len(), 5);
+    script.machine.disconnected(script.now);
+    script.log_in(EPOCH, vec![other_room(2, 3, 9)]);
+    begins_anew(&mut script, 3, 9);
+}
+
+#[test]
+fn pushes_wait_until_the_log_is_known() {
+    let mut script = Script::online(at_five(), vec![room(2, 6)]);
+    script.event(6);
+    script.event(7);
+    assert!(script.seqs().is_empty());
+    let (request, _, asked) = script.take_page().unwrap();
+    script.outcome(request, Outcome::History(page(asked, 6, 500)));
+    assert_eq!(script.seqs(), [6, 7]);
+
+    let mut script = Script::online(at_five(), vec![other_room(2, 3, 5)]);
+    script.push(Push::Event(other(3, 6)));
+    begins_anew(&mut script, 3, 6);
+}
+
+#[test]
+fn what_was_acknowledged_before_a_reset_is_void() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (1..=5).for_each(|seq| script.event(seq));
+    assert_eq!(script.seqs().len(), 5);
+    script.machine.disconnected(script.now);
+    script.log_in(EPOCH, vec![other_room(2, 3, 6)]);
+    script.acknowledge(4);
+    script.pass(SECOND / 10);
+    assert_eq!(told(&mut script), None);
+    script.actions.clear();
+    begins_anew(&mut script, 3, 6);
+    // It is slow, and had not been handed the reset.
+    script.acknowledge(5);
+    script.pass(SECOND / 10);
+    assert_eq!(told(&mut script), None);
+    let cursor = Cursor {
+        seq: Seq(4),
+        mark: Some(Mark::from(&other(3, 4))),
+    };
+    script.machine.acknowledge(script.now, ROOM, cursor, 1);
+    script.pass(SECOND / 10);
+    assert_eq!(told(&mut script), Some(Seq(4)));
+    assert_eq!(saved(&mut script).last(), Some(&cursor));
+}
+
+#[test]
+fn a_server_that_knows_no_place_before_has_it_read_from_the_beginning() {
+    let mut info = other_room(5, 3, 8);
+    info.first_seq = Seq(2);
+    let mut script = Script::online(at_five(), vec![info]);
+    let (request, _, asked) = script.take_page().unwrap();
+    script.outcome(request, Outcome::History(other_page(asked, 3, 8)));
+    let (_, _, asked) = script.take_page().unwrap();
+    assert_eq!(asked.from, PageFrom::After(Seq(1)));
+}
+
+#[test]
+fn a_place_that_may_not_be_read_any_more_tells_nothing() {
+    let mut script = Script::online(at_five(), vec![room(2, 9)]);
+    let (request, _, asked) = script.take_page().unwrap();
+    let mut answer = page(asked, 9, 500);
+    answer.first_seq = Seq(8);
+    answer.events.retain(|found| found.event.seq >= Seq(8));
+    script.outcome(request, Outcome::History(answer));
+    let events = script.events();
+    assert!(
+        matches!(
+            events[0],
+            ClientEvent::Truncated {
+                from: Seq(6),
+                to: Seq(7),
+                ..
+            }
+        ),
+        "{events:?}"
+    );
+    assert!(script.take_page().is_none());
+}
+
+#[test]
+fn a_cursor_without_a_mark_is_believed() {
+    let mut config = config();
+    config.cursors.insert(ROOM, Seq(5).into());
+    let mut script = Script::online(config, vec![room(2, 8)]);
+    let (_, _, asked) = script.take_page().unwrap();
+    assert_eq!(asked.from, PageFrom::After(Seq(5)));
+}
+
+#[test]
+fn a_page_that_fails_leaves_the_question_open() {
+    let mut script = Script::online(at_five(), vec![other_room(2, 3, 8)]);
+    let (request, ..) = script.take_page().unwrap();
+    script.refuse(request, crate::model::ReplyCode::TryAgain);
+    script.push(Push::Event(other(3, 6)));
+    assert!(script.seqs().is_empty());
+    script.pass(SECOND);
+    begins_anew(&mut script, 3, 8);
+}
+
+#[test]
+fn whoever_receives_nothing_tells_no_cursors() {
+    let mut config = at_five();
+    config.receive = Receive::Nothing;
+    let mut script = Script::online(config, vec![other_room(2, 3, 8)]);
+    assert_eq!(told(&mut script), None);
+    assert!(script.take_page().is_none());
+}
+
+/// A pretended server whose file can be copied and put back.
+#[derive(Clone, Debug, Default)]
+struct Server {
+    /// Each entry is of some run of the server.
+    log: Vec<u8>,
+    cursor: u64,
+}
+
+impl Server {
+    fn last(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    fn event(&self, seq: u64) -> Event {
+        let run = self.log[usize::try_from(seq).unwrap() - 1];
+        let mut event = event(seq);
+        event.id = EventId([run; 16]);
+        event.id.0[..8].copy_from_slice(&seq.to_be_bytes());
+        event.time = Timestamp(i64::from(run) * 1_000_000 + i64::try_from(seq).unwrap());
+        event
+    }
+
+    fn room(&self) -> ConversationInfo {
+        let last_time = if self.log.is_empty() {
+            Timestamp(0)
+        } else {
+            self.event(self.last()).time
+        };
+        ConversationInfo {
+            last_time,
+            ..room(self.cursor, self.last())
+        }
+    }
+
+    fn page(&self, asked: Page) -> HistoryPage {
+        let PageFrom::After(after) = asked.from else {
+            panic!("clients read forward")
+        };
+        let to = self.last().min(after.0 + 7);
+        let events = (after.0 + 1..=to).map(|seq| HistoryEvent {
+            event: self.event(seq),
+            edited_text: None,
+        });
+        HistoryPage {
+            conversation: ROOM,
+            events: events.collect(),
+            more: to < self.last(),
+            first_seq: Seq(1),
+            last_seq: Seq(self.last()),
+        }
+    }
+}
+
+/// An application that keeps what it was handed, and forgets what is void.
+#[derive(Debug, Default)]
+struct Application {
+    log: BTreeMap<u64, EventId>,
+    resets: u64,
+    /// Kept by its profile.
+    cursors: BTreeMap<crate::model::ConversationId, Cursor>,
+}
+
+impl Application {
+    /// Takes what there is, and acknowledges all of it but the last `late`.
+    fn take(&mut self, script: &mut Script, late: usize) {
+        let events = script.events();
+        let acknowledged = events.len().saturating_sub(late);
+        for (at, event) in events.into_iter().enumerate() {
+            match event {
+                ClientEvent::Rewound { to, .. } => {
+                    self.resets += 1;
+                    self.log.split_off(&to.next().0);
+                    script.machine.acknowledge(script.now, ROOM, to.into(), self.resets);
+                }
+                ClientEvent::Event(delivery) => {
+                    self.log.insert(delivery.seq().0, delivery.event.event.id);
+                    if at < acknowledged {
+                        let cursor = delivery.cursor();
+                        script.machine.acknowledge(script.now, ROOM, cursor, self.resets);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Appends { events: u8, pushed: bool },
+    IsCopied,
+    IsRestored { grows: u8 },
+    ConnectionBreaks,
+    ClientRestarts,
+    Answers,
+    Takes { late: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1..6_u8, any::<bool>()).prop_map(|(events, pushed)| Step::Appends { events, pushed }),
+        1 => Just(Step::IsCopied),
+        2 => (0..12_u8).prop_map(|grows| Step::IsRestored { grows }),
+        1 => Just(Step::ConnectionBreaks),
+        1 => Just(Step::ClientRestarts),
+        4 => Just(Step::Answers),
+        4 => (0..4_usize).prop_map(|late| Step::Takes { late }),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// The server does what it was asked for.
+fn answer(script: &mut Script, server: &mut Server, app: &mut Application) {
+    while let Some((request, _, asked)) = script.take_page() {
+        script.outcome(request, Outcome::History(server.page(asked)));
+    }
+    while let Some(seq) = told(script) {
+        assert!(seq.0 <= server.last());
+        server.cursor = server.cursor.max(seq.0);
+    }
+    if let Some(ping) = script.find(|kind| matches!(kind, RequestKind::Ping)) {
+        script.machine.incoming(
+            script.now,
+            Incoming::Reply {
+                request_id: ping.id,
+                result: Ok(Answer::Pong(Timestamp(1))),
+            },
+        );
+    }
+    script.drain();
+    for action in script.actions.drain(..) {
+        if let Action::SaveCursors(cursors) = action {
+            app.cursors.extend(cursors);
+        }
+    }
+}
+
+fn log_in(script: &mut Script, server: &mut Server, app: &mut Application) {
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.log_in(EPOCH, vec![server.room()]);
+    answer(script, server, app);
+}
+
+proptest! {
+    #[test]
+    fn two_logs_are_never_mixed(steps in steps()) {
+        let (mut server, mut copy, mut run) = (Server::default(), Server::default(), 0);
+        let mut app = Application::default();
+        let mut script = Script::online(config(), vec![server.room()]);
+        for step in steps {
+            match step {
+                Step::Appends { events, pushed } => for _ in 0..events {
+                    server.log.push(run);
+                    if pushed {
+                        script.push(Push::Event(server.event(server.last())));
+                    }
+                },
+                Step::IsCopied => copy = server.clone(),
+                Step::IsRestored { grows } => {
+                    server = copy.clone();
+                    run += 1;
+                    server.log.extend((0..grows).map(|_| run));
+                    log_in(&mut script, &mut server, &mut app);
+                }
+                Step::ConnectionBreaks => log_in(&mut script, &mut server, &mut app),
+                Step::ClientRestarts => {
+                    // What was handed out and not acknowledged is forgotten, and comes again.
+                    answer(&mut script, &mut server, &mut app);
+                    let kept = app.cursors.get(&ROOM).map_or(Seq::ZERO, |cursor| cursor.seq);
+                    app.log.split_off(&kept.next().0);
+                    script = Script::new(MachineConfig { cursors: app.cursors.clone(), ..config() });
+                    app.resets = 0;
+                    log_in(&mut script, &mut server, &mut app);
+                }
+                Step::Answers => answer(&mut script, &mut server, &mut app),
+                Step::Takes { late } => app.take(&mut script, late),
+            }
+            script.pass(Duration::from_millis(150));
+        }
+        server.log.push(run);
+        log_in(&mut script, &mut server, &mut app);
+        for _ in 0..200 {
+            script.pass(SECOND);
+            answer(&mut script, &mut server, &mut app);
+            app.take(&mut script, 0);
+        }
+        for (seq, id) in &app.log {
+            prop_assert_eq!(*id, server.event(*seq).id, "{} is of another log", seq);
+        }
+        let held: Vec<u64> = app.log.keys().copied().collect();
+        prop_assert_eq!(held, (1..=server.last()).collect::<Vec<_>>());
+    }
+}

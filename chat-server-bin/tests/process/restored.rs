@@ -1,0 +1,278 @@
+//! A copy that was put back without `new-epoch`: clients find out by themselves, and at no cost while nothing of the kind happens.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chat_core::client::{
+    Client, ClientEvent, ClientOptions, Credentials, Events, MemoryStore, SendOutcome, ServerAddress,
+};
+use chat_core::codec::RequestKind;
+use chat_core::codec::frame::FrameDecoder;
+use chat_core::codec::server::decode_request;
+use chat_core::model::{
+    Command, ConversationRef, EventBody, MessageText, Registration, Secret, Seq, UserName, UserRef,
+};
+use chat_core::testkit::{PASSWORD, ServerProcess};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::support::PROGRAM;
+
+/// Nothing takes so long; what waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// More than a packet.
+const LARGEST: usize = 1 << 20;
+
+fn alice() -> UserName {
+    UserName::parse("alice").unwrap()
+}
+
+fn notes() -> ConversationRef {
+    ConversationRef::Direct(UserRef::Name(alice()))
+}
+
+fn password() -> Credentials {
+    Credentials::Password {
+        account: UserRef::Name(alice()),
+        secret: Secret::new(PASSWORD),
+        fresh: false,
+    }
+}
+
+fn options(server: SocketAddr, credentials: Credentials) -> ClientOptions {
+    let address: ServerAddress = format!("plain://{server}").parse().unwrap();
+    ClientOptions::new([address], credentials)
+}
+
+fn server(data: &Path) -> ServerProcess {
+    ServerProcess::start_on("plain", Path::new(PROGRAM), data, &[]).unwrap()
+}
+
+/// Says these from another device, one after the other.
+async fn say(server: &ServerProcess, texts: &[&str]) {
+    let client = Client::connect(options(server.address(), password()), MemoryStore::new());
+    let client = client.await.unwrap();
+    for text in texts {
+        let text = MessageText::new(*text).unwrap();
+        let mut sent = client.send_text(notes(), text).await.unwrap();
+        assert!(matches!(sent.outcome().await.unwrap(), SendOutcome::Acked(_)));
+    }
+    client.close().await;
+}
+
+/// What is asked of a server on the way through here.
+#[derive(Debug)]
+struct Tap {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<RequestKind>>>,
+}
+
+impl Tap {
+    async fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(server).await.unwrap();
+                tokio::spawn(pass_on(client, server, Arc::clone(&note)));
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// What the client read, once it was logged in. How far it has got it may say at any time.
+    fn readings(&self) -> Vec<RequestKind> {
+        let asked = self.asked.lock().unwrap();
+        assert!(!asked.is_empty(), "nothing came this way");
+        let readings = asked.iter().filter(|kind| match kind {
+            RequestKind::Command(command) => !matches!(command, Command::Acknowledge { .. }),
+            _ => false,
+        });
+        readings.cloned().collect()
+    }
+}
+
+async fn pass_on(client: TcpStream, server: TcpStream, asked: Arc<Mutex<Vec<RequestKind>>>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let there = async {
+        let (mut frames, mut piece) = (FrameDecoder::new(LARGEST), vec![0; LARGEST]);
+        while let Ok(read @ 1..) = from_client.read(&mut piece).await {
+            frames.buffer().extend_from_slice(&piece[..read]);
+            while let Some(packet) = frames.next_packet().unwrap() {
+                asked
+                    .lock()
+                    .unwrap()
+                    .push(decode_request(packet, LARGEST).unwrap().kind);
+            }
+            if to_server.write_all(&piece[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let back = tokio::io::copy(&mut from_server, &mut to_client);
+    tokio::select! {
+        () = there => {}
+        _ = back => {}
+    }
+}
+
+/// What a run of a client heard.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Heard {
+    rewound_to: Vec<u64>,
+    texts: Vec<(u64, String)>,
+}
+
+impl Heard {
+    /// Takes everything up to the moment at which the client has caught up, and acknowledges it.
+    async fn all(events: &mut Events) -> Self {
+        let mut heard = Self::default();
+        loop {
+            let received = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+            match &received.event {
+                ClientEvent::Rewound { to: Seq(to), .. } => heard.rewound_to.push(*to),
+                ClientEvent::Event(delivery) => {
+                    if let EventBody::Message(message) = &delivery.body {
+                        heard.texts.push((delivery.seq().0, message.text.clone()));
+                    }
+                }
+                ClientEvent::CaughtUp => return heard,
+                ClientEvent::HistoryReset | ClientEvent::Ended(_) => panic!("{:?}", received.event),
+                _ => {}
+            }
+            received.done();
+        }
+    }
+
+    /// What a run of the client hears that begins where the last one ended.
+    async fn by(server: SocketAddr, profile: &Arc<MemoryStore>) -> Self {
+        let client = Client::connect(options(server, password()), Arc::clone(profile))
+            .await
+            .unwrap();
+        let heard = Self::all(&mut client.events().unwrap()).await;
+        client.close().await;
+        heard
+    }
+}
+
+fn said(texts: &[(u64, &str)]) -> Vec<(u64, String)> {
+    texts.iter().map(|(seq, text)| (*seq, (*text).to_owned())).collect()
+}
+
+async fn drained(mut server: ServerProcess) {
+    server.signal("TERM").unwrap();
+    assert_eq!(server.wait().unwrap(), Some(0));
+}
+
+fn copied(from: &Path, to: &Path) {
+    for name in ["chat.db", "chat.db-wal", "chat.db-shm"] {
+        let _ = fs::remove_file(to.join(name));
+        if from.join(name).exists() {
+            fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_has_grown_again_is_noticed_and_heard_once() {
+    let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let profile = Arc::new(MemoryStore::new());
+    let first = server(data.path());
+    let registration = Registration {
+        name: alice(),
+        password: Secret::new(PASSWORD),
+        display_name: None,
+    };
+    let registered = options(first.address(), Credentials::Register(registration));
+    Client::connect(registered, MemoryStore::new())
+        .await
+        .unwrap()
+        .close()
+        .await;
+    say(&first, &["one", "two", "three"]).await;
+    let heard = Heard::by(first.address(), &profile).await;
+    assert_eq!(heard.texts, said(&[(1, "one"), (2, "two"), (3, "three")]));
+    drained(first).await;
+    copied(data.path(), copy.path());
+
+    let second = server(data.path());
+    say(&second, &["four", "five"]).await;
+    let heard = Heard::by(second.address(), &profile).await;
+    assert_eq!(heard.texts, said(&[(4, "four"), (5, "five")]));
+    drained(second).await;
+
+    // The copy is put back, and others write before this device comes again.
+    copied(copy.path(), data.path());
+    let third = server(data.path());
+    say(&third, &["another four", "another five", "another six"]).await;
+    let heard = Heard::by(third.address(), &profile).await;
+    let anew = [(4, "another four"), (5, "another five"), (6, "another six")];
+    let expected = Heard {
+        rewound_to: vec![3],
+        texts: said(&anew),
+    };
+    assert_eq!(heard, expected);
+
+    // From here on it is the same log.
+    assert_eq!(Heard::by(third.address(), &profile).await, Heard::default());
+    say(&third, &["seven"]).await;
+    let heard = Heard::by(third.address(), &profile).await;
+    let expected = Heard {
+        rewound_to: Vec::new(),
+        texts: said(&[(7, "seven")]),
+    };
+    assert_eq!(heard, expected);
+
+    // And again, with a log that ends where the device stands.
+    drained(third).await;
+    copied(copy.path(), data.path());
+    let fourth = server(data.path());
+    say(&fourth, &["4", "5", "6", "7"]).await;
+    let heard = Heard::by(fourth.address(), &profile).await;
+    let expected = Heard {
+        rewound_to: vec![3],
+        texts: said(&[(4, "4"), (5, "5"), (6, "6"), (7, "7")]),
+    };
+    assert_eq!(heard, expected);
+    drained(fourth).await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_the_same_costs_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let profile = Arc::new(MemoryStore::new());
+    let server = server(data.path());
+    let registration = Registration {
+        name: alice(),
+        password: Secret::new(PASSWORD),
+        display_name: None,
+    };
+    let registered = options(server.address(), Credentials::Register(registration));
+    Client::connect(registered, MemoryStore::new())
+        .await
+        .unwrap()
+        .close()
+        .await;
+    say(&server, &["one", "two"]).await;
+    Heard::by(server.address(), &profile).await;
+
+    // Nothing new: nothing is asked.
+    let tap = Tap::before(server.address()).await;
+    assert_eq!(Heard::by(tap.address, &profile).await, Heard::default());
+    assert!(tap.readings().is_empty(), "{tap:?}");
+
+    // Something new: one page is.
+    say(&server, &["three"]).await;
+    let tap = Tap::before(server.address()).await;
+    assert_eq!(Heard::by(tap.address, &profile).await.texts, said(&[(3, "three")]));
+    let readings = tap.readings();
+    let is_page = matches!(readings[..], [RequestKind::Command(Command::ReadHistory { .. })]);
+    assert!(is_page, "{readings:?}");
+    drained(server).await;
+}
