@@ -31,6 +31,8 @@ struct Entry {
     /// Grows from message to message.
     number: u64,
     under_way: bool,
+    /// The lane's round in which it was sent last.
+    round: u64,
 }
 
 /// The messages of one conversation, oldest first.
@@ -40,7 +42,10 @@ struct Lane {
     conversation: ConversationRef,
     entries: VecDeque<Entry>,
     not_before: Option<Instant>,
+    /// Rounds in a row that were refused.
     refusals: u32,
+    /// What is sent until the next pause. However much of it is refused counts as one refusal.
+    round: u64,
 }
 
 /// All messages that have no outcome yet.
@@ -66,7 +71,18 @@ impl Lane {
             entries: VecDeque::new(),
             not_before: None,
             refusals: 0,
+            round: 0,
         }
+    }
+
+    /// A message that was sent in this round was refused: how long the lane waits.
+    fn refused(&mut self, round: u64) -> Duration {
+        if round == self.round {
+            self.round += 1;
+            self.refusals = self.refusals.saturating_add(1);
+        }
+        let doublings = self.refusals.saturating_sub(1).min(7);
+        PAUSE.0.saturating_mul(1 << doublings).clamp(PAUSE.0, PAUSE.1)
     }
 
     /// Takes over what another lane has, each message in its place.
@@ -76,6 +92,7 @@ impl Lane {
         self.entries.make_contiguous().sort_by_key(|entry| entry.number);
         self.not_before = self.not_before.max(other.not_before);
         self.refusals = self.refusals.max(other.refusals);
+        self.round = self.round.max(other.round);
     }
 }
 
@@ -104,6 +121,7 @@ impl Sends {
             message,
             number: self.last_number,
             under_way: false,
+            round: 0,
         });
     }
 
@@ -160,11 +178,15 @@ impl Sends {
             return None;
         }
         let window = self.window;
-        let entry = self
+        let mut ready = self
             .lanes
             .values_mut()
-            .filter(|lane| lane.not_before.is_none_or(|at| at <= now))
-            .find_map(|lane| lane.entries.iter_mut().take(window).find(|entry| !entry.under_way))?;
+            .filter(|lane| lane.not_before.is_none_or(|at| at <= now));
+        let (round, entry) = ready.find_map(|lane| {
+            let entry = lane.entries.iter_mut().take(window).find(|entry| !entry.under_way)?;
+            Some((lane.round, entry))
+        })?;
+        entry.round = round;
         entry.under_way = true;
         self.under_way += 1;
         let message = &entry.message;
@@ -201,16 +223,14 @@ impl Sends {
         let Some(lane) = self.place_of.get(id).and_then(|number| self.lanes.get_mut(number)) else {
             return;
         };
-        let pause = PAUSE
-            .0
-            .saturating_mul(1 << lane.refusals.min(7))
-            .clamp(PAUSE.0, PAUSE.1);
-        lane.refusals = lane.refusals.saturating_add(1);
-        lane.not_before = Some(now + pause.max(hint));
-        if let Some(entry) = lane.entries.iter_mut().find(|entry| entry.message.id == *id) {
-            self.under_way -= usize::from(entry.under_way);
-            entry.under_way = false;
-        }
+        let Some(entry) = lane.entries.iter_mut().find(|entry| entry.message.id == *id) else {
+            return;
+        };
+        self.under_way -= usize::from(entry.under_way);
+        entry.under_way = false;
+        let round = entry.round;
+        let until = now + lane.refused(round).max(hint);
+        lane.not_before = lane.not_before.max(Some(until));
     }
 
     /// Nothing is under way any more: what was will be sent again, in the same order.

@@ -221,6 +221,52 @@ fn a_temporary_refusal_is_retried_later_and_keeps_the_order() {
 }
 
 #[test]
+fn a_window_that_is_refused_waits_as_long_as_one_message() {
+    let mut config = config();
+    config.window = 32;
+    let mut script = Script::online(config, vec![room(0, 0)]);
+    let ids: Vec<_> = (0..32).map(|_| script.send("a")).collect();
+    let mut waits = Vec::new();
+    for round in 0..7 {
+        let mut sent = Vec::new();
+        while let Some((request, id)) = script.take_message() {
+            sent.push((request, id));
+        }
+        assert!(sent.iter().map(|(_, id)| *id).eq(ids.iter().copied()), "round {round}");
+        for (request, _) in sent {
+            script.refuse(request, ReplyCode::Busy);
+        }
+        let wait = script.machine.next_tick(script.now).unwrap() - script.now;
+        waits.push(wait.as_millis());
+        // Half of it changes nothing.
+        script.pass(wait / 2);
+        assert!(script.take_message().is_none());
+        script.pass(wait - wait / 2);
+    }
+    assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16_000]);
+}
+
+#[test]
+fn a_refusal_that_comes_late_belongs_to_its_own_round() {
+    let mut config = config();
+    config.window = 2;
+    let mut script = Script::online(config, vec![room(0, 0)]);
+    let [one, two] = ["a", "b"].map(|text| script.send(text));
+    let [(first, _), (second, _)] = [script.take_message().unwrap(), script.take_message().unwrap()];
+    script.refuse(first, ReplyCode::Busy);
+    script.pass(Duration::from_millis(250));
+    let (again, id) = script.take_message().unwrap();
+    assert_eq!(id, one);
+    script.refuse(second, ReplyCode::Busy);
+    script.pass(Duration::from_millis(250));
+    let (last, id) = script.take_message().unwrap();
+    assert_eq!(id, two, "half a second would be for two rounds");
+    script.outcome(again, appended(1));
+    script.outcome(last, appended(2));
+    assert_eq!(settled(&mut script).len(), 2);
+}
+
+#[test]
 fn a_server_that_keeps_failing_over_a_message_leaves_it_unknown() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     script.send("a");
