@@ -106,7 +106,7 @@ async fn read_logs(cli: &Cli, only: &BTreeSet<u64>, writer: &Writer) -> io::Resu
     if let Some(user) = &cli.user {
         let password = std::env::var("CHAT_PASSWORD").unwrap_or_else(|_| PASSWORD.to_owned());
         let mut pin = cli.pin;
-        for server in &cli.server {
+        for server in BTreeSet::from_iter(&cli.server) {
             let pin = match pin {
                 Some(pin) => pin,
                 None => *pin.insert(Peer::meet(*server).await?.1),

@@ -65,7 +65,9 @@ pub async fn dump_as(
     let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(wanted).collect();
     note_stays(user.id.0, &conversations, history)?;
     let mut told = BTreeSet::new();
-    dump_readable(&mut peer, &conversations, &server.to_string(), &mut told, history).await
+    // Others may have told what this server says.
+    let source = format!("{server} to {name}");
+    dump_readable(&mut peer, &conversations, &source, &mut told, history).await
 }
 
 /// Notes those of these logs that can be read whole and were not `told` yet.

@@ -66,6 +66,7 @@ const REPEATED: usize = 10;
 pub struct Swarm {
     site: Arc<Site>,
     people: Vec<Person>,
+    twins: Vec<Account>,
     groups: Vec<u64>,
     history: Arc<Writer>,
     is_over: Arc<AtomicBool>,
@@ -108,6 +109,7 @@ impl Swarm {
         let gathered = gather::gather(&site, options).await?;
         let mut swarm = Self {
             people: Vec::new(),
+            twins: gathered.twins.clone(),
             groups: gathered.groups,
             history: Arc::clone(&site.history),
             site: Arc::clone(&site),
@@ -274,9 +276,7 @@ impl Swarm {
     /// Messages have no outcome after `patience`, or the history cannot be written.
     pub async fn finish(mut self, heads: &HashMap<u64, u64>, patience: Duration) -> io::Result<Duration> {
         let started = Instant::now();
-        while !self.has_everything(heads) && started.elapsed() < patience {
-            sleep(Duration::from_millis(20)).await;
-        }
+        self.catch_up(heads, patience).await;
         let took = started.elapsed();
         for person in &self.people {
             self.history.note(What::Finished { run: person.run })?;
@@ -287,6 +287,22 @@ impl Swarm {
         }
         self.history.flush()?;
         Ok(took)
+    }
+
+    /// Waits until everybody has everything up to these ends, for at most `patience`. Returns how many do not.
+    pub async fn catch_up(&self, heads: &HashMap<u64, u64>, patience: Duration) -> usize {
+        let started = Instant::now();
+        loop {
+            let lacking = self
+                .people
+                .iter()
+                .filter(|person| !person.has_everything(heads))
+                .count();
+            if lacking == 0 || started.elapsed() >= patience {
+                return lacking;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Nobody says anything more; waits until everything said has its outcome.
@@ -333,15 +349,9 @@ impl Swarm {
     /// # Errors
     /// A server does not answer.
     pub async fn dump(&self) -> io::Result<()> {
-        let accounts: Vec<Account> = self.people.iter().map(|person| person.account.clone()).collect();
+        let people = self.people.iter().map(|person| &person.account);
+        let accounts: Vec<Account> = people.chain(&self.twins).cloned().collect();
         dump_for(&self.site, &accounts).await
-    }
-
-    fn has_everything(&self, heads: &HashMap<u64, u64>) -> bool {
-        self.people.iter().all(|person| {
-            let got = lock(&person.got);
-            person.rooms.iter().all(|room| got.get(room) >= heads.get(room))
-        })
     }
 }
 
@@ -366,6 +376,11 @@ fn told(run: u64, message: String, outcome: SendOutcome) -> What {
 }
 
 impl Person {
+    fn has_everything(&self, heads: &HashMap<u64, u64>) -> bool {
+        let got = lock(&self.got);
+        self.rooms.iter().all(|room| got.get(room) >= heads.get(room))
+    }
+
     /// Begins somebody's client, on a device of its own.
     async fn start(site: &Site, number: usize, account: Account, rooms: Vec<u64>) -> io::Result<Self> {
         let mut servers = site.servers.clone();

@@ -1,21 +1,14 @@
-//! The program `histcheck`, as people and scripts use it.
-
-#![allow(clippy::unwrap_used)] // these are tests
+//! `histcheck`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use chat_harness::history::{Digest, EventRecord, Place, What, Writer};
 
-fn histcheck(arguments: &[&Path]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_histcheck"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
+use super::{run, text};
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+fn histcheck(arguments: &[&Path]) -> Output {
+    run(env!("CARGO_BIN_EXE_histcheck"), arguments)
 }
 
 /// One user who founds a group, says something, and has it acknowledged.

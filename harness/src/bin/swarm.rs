@@ -1,0 +1,234 @@
+//! Load on running servers, through the client library or by the protocol itself, and its history.
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::model::DeviceId;
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::Peer;
+use chat_harness::history::{History, What, Writer};
+use chat_harness::raw::{RawOptions, RawSwarm};
+use chat_harness::swarm::{Options, Swarm};
+use clap::Parser;
+use tokio::net::lookup_host;
+use tokio::time::{Instant, timeout};
+
+/// Lets many people chat on servers that run, and writes down what happens to them: a history, for histcheck to judge
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
+struct Cli {
+    /// A node, listening for sc1; repeat for more of the same service
+    #[arg(long, required = true, value_name = "HOST:PORT")]
+    server: Vec<String>,
+    /// The servers' key, as they print it [default: whatever the first one shows]
+    #[arg(long, value_name = "FINGERPRINT")]
+    pin: Option<Fingerprint>,
+    /// Where the history goes; the file must not exist
+    #[arg(long, value_name = "FILE")]
+    history: PathBuf,
+    /// Speaks the protocol itself instead of using the client library: more connections for less CPU here
+    #[arg(long)]
+    raw: bool,
+    /// People; with --raw each is a connection
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    people: usize,
+    /// Messages of each person, a second
+    #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = rate)]
+    rate: f64,
+    /// How long they talk
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    seconds: u64,
+    /// How long they may take to get what they missed, in seconds
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    patience: u64,
+    /// What the names of people and groups begin with; another one for each run on the same service [default: a random one]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Groups that everybody is in
+    #[arg(long, default_value_t = 2, value_name = "N", conflicts_with = "raw")]
+    groups: usize,
+    /// So many of the people are put out of one more group and come back, all the time
+    #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "raw")]
+    guests: usize,
+    /// Further people, whose sessions take over from each other
+    #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "raw")]
+    twins: usize,
+    /// People in one group; everybody is in one
+    #[arg(long, default_value = "8", value_name = "N", requires = "raw")]
+    group_size: NonZeroUsize,
+    /// Messages in one write
+    #[arg(long, default_value = "1", value_name = "N", requires = "raw")]
+    burst: NonZeroUsize,
+    /// Messages of a connection that may wait for their answers
+    #[arg(long, default_value = "128", value_name = "N", requires = "raw")]
+    window: NonZeroUsize,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  swarm --server 127.0.0.1:7400 --history h.jsonl && histcheck h.jsonl
+  swarm --server 127.0.0.1:7401 --server 127.0.0.1:7402 --people 12 --guests 3 --twins 1 --seconds 60 --history h.jsonl
+  swarm --server 127.0.0.1:7400 --raw --people 500 --group-size 10 --rate 20 --burst 4 --history load.jsonl
+
+The server must let so many people register and log in from one address: --people 500 needs, for example,
+CHAT_ACCOUNTS__LOGINS=100000/1s, CHAT_LIMITS__MESSAGES=100000/1s and CHAT_LIMITS__AUTHENTICATED_PER_SOURCE=100000.
+
+Exit codes: 0 everybody got everything, 1 somebody did not, or the service failed, 2 wrong usage. Whether what they got is right is
+what histcheck says.";
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 10_000.0 => Ok(rate),
+        _ => Err("a number above 0, up to 10000".into()),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("swarm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everybody got everything.
+async fn run(cli: &Cli) -> io::Result<bool> {
+    let mut servers = Vec::new();
+    for server in &cli.server {
+        servers.extend(lookup_host(server).await.map_err(|error| at(server, &error))?.next());
+    }
+    let pin = match cli.pin {
+        Some(pin) => pin,
+        None => Peer::meet(servers[0]).await.map_err(|error| at(&servers[0], &error))?.1,
+    };
+    let file = std::fs::File::create_new(&cli.history).map_err(|error| at(&cli.history.display(), &error))?;
+    drop(file);
+    let history = Arc::new(Writer::open(&cli.history)?);
+    let started = Instant::now();
+    let ending = if cli.raw {
+        raw(cli, &servers, pin, Arc::clone(&history)).await?
+    } else {
+        by_library(cli, &servers, pin, Arc::clone(&history)).await?
+    };
+    history.flush()?;
+    print(cli, started.elapsed(), &ending)?;
+    Ok(ending.lacking == 0)
+}
+
+fn at(place: &dyn Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{place}: {error}"))
+}
+
+/// What came of it.
+struct Ending {
+    settled: Duration,
+    caught_up: Duration,
+    /// Those who did not get everything.
+    lacking: usize,
+}
+
+async fn by_library(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> io::Result<Ending> {
+    let options = Options {
+        users: cli.people,
+        groups: cli.groups,
+        rate: cli.rate,
+        guests: cli.guests,
+        twins: cli.twins,
+        name: name(cli),
+    };
+    let patience = Duration::from_secs(cli.patience);
+    let mut swarm = Swarm::start(servers, pin, &options, history).await?;
+    talk(cli).await;
+    let settled = swarm.hush(patience).await?;
+    let heads = swarm.heads().await?;
+    swarm.dump().await?;
+    let started = Instant::now();
+    let lacking = swarm.catch_up(&heads, patience).await;
+    let caught_up = started.elapsed();
+    swarm.finish(&heads, Duration::ZERO).await?;
+    Ok(Ending {
+        settled,
+        caught_up,
+        lacking,
+    })
+}
+
+async fn raw(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> io::Result<Ending> {
+    let options = RawOptions {
+        people: cli.people,
+        group_size: cli.group_size,
+        rate: cli.rate / cli.burst.get() as f64,
+        burst: cli.burst.get(),
+        window: cli.window.get(),
+        name: name(cli),
+    };
+    let patience = Duration::from_secs(cli.patience);
+    let mut swarm = RawSwarm::start(servers, pin, &options, history).await?;
+    talk(cli).await;
+    let settled = swarm.hush(patience).await?;
+    let started = Instant::now();
+    let lacking = swarm.finish(patience).await?;
+    let caught_up = started.elapsed();
+    swarm.dump().await?;
+    Ok(Ending {
+        settled,
+        caught_up,
+        lacking,
+    })
+}
+
+/// Lets them talk until the time is over, or somebody presses Ctrl-C: then they come to an end earlier.
+async fn talk(cli: &Cli) {
+    let _ = timeout(Duration::from_secs(cli.seconds), tokio::signal::ctrl_c()).await;
+}
+
+fn name(cli: &Cli) -> String {
+    let random = || {
+        let [a, b, c, d, ..] = DeviceId::random().0;
+        format!("swarm{:08x}", u32::from_be_bytes([a, b, c, d]))
+    };
+    cli.name.clone().unwrap_or_else(random)
+}
+
+fn print(cli: &Cli, took: Duration, ending: &Ending) -> io::Result<()> {
+    let history = History::read(std::slice::from_ref(&cli.history)).map_err(io::Error::other)?;
+    let mut counts = [0_u64; 5];
+    for record in history.records() {
+        let at = match record.what {
+            What::Send { .. } => 0,
+            What::Acked { .. } => 1,
+            What::Refused { .. } => 2,
+            What::Unknown { .. } => 3,
+            What::Delivered { .. } => 4,
+            _ => continue,
+        };
+        counts[at] += 1;
+    }
+    for (name, count) in ["sent", "acknowledged", "refused", "unknown", "delivered"]
+        .iter()
+        .zip(counts)
+    {
+        println!("{name:<14} {count}");
+    }
+    println!(
+        "acknowledged   {:.0} a second, while they talked",
+        counts[1] as f64 / cli.seconds.max(1) as f64
+    );
+    println!("settled after  {:.1?}", ending.settled);
+    println!("all had all after {:.1?} more; {:.0?} in all", ending.caught_up, took);
+    if ending.lacking > 0 {
+        println!("{} did not get everything", ending.lacking);
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! `swarm`, and what `histcheck` says of its histories.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use chat_harness::history::{History, What};
+use chat_harness::proxy::Proxy;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::service::Service;
+use super::text;
+
+/// Nothing takes so long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs a program while this process serves it.
+async fn run(program: &str, arguments: Vec<String>) -> (Option<i32>, String) {
+    let output = Command::new(program).args(arguments).kill_on_drop(true).output();
+    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+async fn swarm(servers: &[SocketAddr], history: &Path, options: &str) -> (Option<i32>, String) {
+    let servers = servers
+        .iter()
+        .flat_map(|server| ["--server".to_owned(), server.to_string()]);
+    let history = ["--history".to_owned(), history.display().to_string()];
+    let options = options.split_whitespace().map(str::to_owned);
+    run(
+        env!("CARGO_BIN_EXE_swarm"),
+        servers.chain(history).chain(options).collect(),
+    )
+    .await
+}
+
+async fn histcheck(history: &Path, options: &[String]) -> (Option<i32>, String) {
+    let arguments = [vec![history.display().to_string()], options.to_vec()].concat();
+    run(env!("CARGO_BIN_EXE_histcheck"), arguments).await
+}
+
+/// How many of what there is to count.
+fn count(history: &Path, is: impl Fn(&What) -> bool) -> usize {
+    let history = History::read(&[history.to_owned()]).unwrap();
+    history.records().iter().filter(|record| is(&record.what)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_guests_and_twins_chat_through_the_library() {
+    let service = Service::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let history = directory.path().join("history");
+    let options = "--people 6 --guests 2 --twins 1 --seconds 3 --rate 10 --name crew";
+    let (code, printed) = swarm(&service.addresses(), &history, options).await;
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("acknowledged   "), "{printed}");
+    // Guests were refused while they were out, and devices were taken over from.
+    assert!(count(&history, |what| matches!(what, What::Refused { .. })) > 0);
+    assert!(count(&history, |what| matches!(what, What::Run { .. })) > 10);
+
+    let (code, printed) = histcheck(&history, &[]).await;
+    assert_eq!(code, Some(0), "{printed}");
+    for server in service.addresses() {
+        assert!(
+            printed.lines().next().unwrap().contains(&server.to_string()),
+            "{printed}"
+        );
+    }
+    assert!(!printed.contains("not checked"), "{printed}");
+
+    // Somebody who was there reads the logs once more.
+    let reader = [
+        "--server",
+        &service.addresses()[1].to_string(),
+        "--user",
+        "crew-0",
+        "--pin",
+        &service.pin,
+    ];
+    let (code, printed) = histcheck(&history, &reader.map(str::to_owned)).await;
+    assert_eq!(code, Some(0), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_connections_come_back_and_miss_nothing() {
+    let service = Service::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let history = directory.path().join("history");
+    let proxy = Proxy::start(service.addresses()[0]).unwrap();
+    let servers = [proxy.address(), service.addresses()[1]];
+    let options = format!(
+        "--raw --people 12 --group-size 4 --burst 4 --rate 80 --seconds 3 --pin {}",
+        service.pin
+    );
+    let load = swarm(&servers, &history, &options);
+    let breaking = async {
+        // Once messages are delivered, half of the connections end in the middle of something, twice.
+        let mut looks = tokio::time::interval(Duration::from_millis(50));
+        for round in 1..=2 {
+            let delivered = || count(&history, |what| matches!(what, What::Delivered { .. }));
+            while !history.exists() || delivered() < 2000 * round {
+                looks.tick().await;
+            }
+            proxy.reset();
+        }
+    };
+    let ((code, printed), ()) = tokio::join!(load, breaking);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(
+        count(&history, |what| matches!(what, What::Run { .. })) > 12,
+        "nobody came back"
+    );
+    assert!(
+        count(&history, |what| matches!(what, What::Acked { .. })) > 1000,
+        "{printed}"
+    );
+    let (code, printed) = histcheck(&history, &[]).await;
+    assert_eq!(code, Some(0), "{printed}");
+}
+
+#[tokio::test]
+async fn what_cannot_begin_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = directory.path().join("history");
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (code, printed) = swarm(&[nobody], &history, "").await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.starts_with("swarm: 127.0.0.1:1: "), "{printed}");
+    for options in [
+        "--rate 0",
+        "--raw --guests 1",
+        "--burst 2",
+        "--people many",
+        "--pin sha256:short",
+    ] {
+        let (code, printed) = swarm(&[nobody], &history, options).await;
+        assert_eq!(code, Some(2), "{options}: {printed}");
+    }
+    let service = Service::start().await;
+    std::fs::write(&history, "kept").unwrap();
+    let (code, printed) = swarm(&service.addresses(), &history, "").await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("File exists"), "{printed}");
+    assert_eq!(std::fs::read_to_string(&history).unwrap(), "kept");
+}
