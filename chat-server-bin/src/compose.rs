@@ -3,7 +3,7 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chat_bus_redis::RedisBackend;
 use chat_core::auth::{ConnectionLimits, PenaltyOptions, RateLimit};
@@ -318,6 +318,11 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     );
     config.sends = per_second(limits.messages.into());
     config.retry_after = settings.server.retry_after.0;
+    config.close_unready_after = match checked.store {
+        // It has the store for itself: there is no other node to go to.
+        StoreUrl::Sqlite(_) => Duration::ZERO,
+        StoreUrl::Mysql(_) => settings.server.close_unready_after.0,
+    };
     config
 }
 

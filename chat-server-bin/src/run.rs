@@ -60,6 +60,7 @@ async fn finish(composition: Composition, patience: Duration) {
     let Composition {
         store, engine, server, ..
     } = composition;
+    engine.announce_drain();
     server.drain(patience).await;
     let finished = tokio::time::timeout(FINISH, async {
         engine.shutdown().await;

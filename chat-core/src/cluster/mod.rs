@@ -24,7 +24,7 @@ pub struct NodeInfo {
     pub addresses: Vec<String>,
     /// Live sessions.
     pub sessions: u32,
-    /// It asks for no new sessions: it is about to end, or cannot reach its store.
+    /// It asks for no new sessions: it is about to end, cannot reach its store, or does not know the time.
     pub draining: bool,
 }
 

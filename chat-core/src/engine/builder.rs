@@ -17,7 +17,7 @@ use super::doubts::{self, Doubts};
 use super::limits::UserLimits;
 use super::observer::{self, Observer};
 use super::presence::{self, PresenceQueue};
-use super::{Engine, Handle, register};
+use super::{Engine, Handle, readiness, register};
 use crate::auth::{Authenticator, PasswordAuthenticator, PasswordHashError};
 use crate::bus::{BusError, MessageBus};
 use crate::clock::{Clock, SystemClock};
@@ -218,6 +218,7 @@ impl EngineBuilder {
             doubts: Doubts::default(),
             cursors: CursorQueue::new(config.cursor_batch, config.cursor_queue, config.cursor_queue_per_user),
             presences: PresenceQueue::new(self.node),
+            readiness: readiness::State::default(),
             observer,
             places: Arc::new(Semaphore::new(config.commands_at_once)),
             tasks: TaskTracker::new(),
@@ -255,6 +256,7 @@ impl EngineBuilder {
         if let (Some(hooks), Some(observations)) = (self.hooks, observations) {
             spawn(&core, observer::run(hooks, observations, core.draining.clone()));
         }
+        spawn(&core, readiness::run(Arc::clone(&core), handle.registration()));
         if let Some(registration) = handle.registration() {
             spawn(&core, register::run(Arc::clone(&core), registration));
         }

@@ -21,6 +21,7 @@ use super::error::{CommandError, Refusal};
 use super::limits::UserLimits;
 use super::observer::Observer;
 use super::presence::PresenceQueue;
+use super::readiness;
 use super::written::Written;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -52,6 +53,7 @@ pub(super) struct Core {
     pub(super) doubts: Doubts,
     pub(super) cursors: CursorQueue,
     pub(super) presences: PresenceQueue,
+    pub(super) readiness: readiness::State,
     pub(super) observer: Observer,
     /// Commands that may run at a time.
     pub(super) places: Arc<Semaphore>,

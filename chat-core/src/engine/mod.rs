@@ -33,6 +33,7 @@ mod observer;
 mod open;
 mod policy;
 mod presence;
+mod readiness;
 mod register;
 mod service;
 #[cfg(test)]
@@ -50,6 +51,7 @@ pub use builder::{BuildError, EngineBuilder};
 pub use config::{EngineConfig, HookPolicy, SessionPolicy};
 pub use error::CommandError;
 pub use open::{Attachment, LocalSession};
+pub use readiness::Readiness;
 pub use service::Service;
 
 use self::core::Core;
@@ -234,6 +236,30 @@ impl Engine {
             router: self.core().router.stats(),
             queued_bytes: self.core().appends.queued_bytes(),
             observations_dropped: self.core().observer.dropped(),
+        }
+    }
+
+    /// Whether this node can serve those who come anew, and whether others can in its place.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.core().readiness(self.handle.registration.as_deref())
+    }
+
+    /// A listener before this engine is closed until it can serve: those who choose a node are told.
+    pub(crate) fn listener_closed(&self) {
+        self.core().readiness.listener_closed();
+        self.tell_again();
+    }
+
+    /// It is open again.
+    pub(crate) fn listener_opened(&self) {
+        self.core().readiness.listener_opened();
+        self.tell_again();
+    }
+
+    fn tell_again(&self) {
+        if let Some(registration) = &self.handle.registration {
+            registration.has_changed();
         }
     }
 

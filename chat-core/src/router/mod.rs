@@ -284,6 +284,11 @@ impl Router {
         self.shared.neighbours.is_clock_wrong()
     }
 
+    /// Whether the store told of other nodes, when it answered last.
+    pub(crate) fn has_neighbours(&self) -> bool {
+        !self.shared.neighbours.nodes().is_empty()
+    }
+
     /// A user is in a conversation from now on: their sessions, here and elsewhere, follow it. Not needed for
     /// [`EventKind::GroupCreated`] and [`EventKind::MemberJoined`], which say it themselves.
     pub fn placed(&self, user: UserId, conversation: ConversationId) {

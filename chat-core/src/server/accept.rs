@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 
+use super::doors::{self, Watch};
 use super::handshake::Protocol;
 use super::roll::Place;
 use super::{Shared, connection, now};
@@ -22,8 +23,8 @@ use crate::transport::{PeerAddr, Transport};
 
 /// Wait after the operating system refused to hand out a connection, most often for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Connections turned away at once while there are no file descriptors.
-const TURNED_AWAY_AT_ONCE: usize = 256;
+/// Waiting connections that are looked at in one go.
+const AT_ONCE: usize = 256;
 
 /// Where connections come from.
 #[derive(Debug)]
@@ -41,16 +42,54 @@ impl Listener {
             Self::Memory(listener) => Ok(Box::new(listener.accept().await?)),
         }
     }
+
+    fn admit(&self, stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
+        match self {
+            Self::Proxied(_) => admit_from_proxy(stream, protocol, shared),
+            Self::Tcp(_) | Self::Memory(_) => admit(stream, protocol, shared),
+        }
+    }
+
+    /// Whoever is waiting to be accepted now.
+    fn waiting(&self) -> impl Iterator<Item = Box<dyn Transport>> + '_ {
+        std::iter::from_fn(|| self.accept().now_or_never().and_then(Result::ok))
+    }
+
+    /// Closes it until the doors are open.
+    async fn close(self, doors: &mut Watch, protocol: &Protocol, shared: &Arc<Shared>) -> Self {
+        match self {
+            Self::Tcp(listener) => Self::Tcp(doors::stay_closed(listener, doors, protocol, shared).await),
+            Self::Proxied(listener) => Self::Proxied(doors::stay_closed(listener, doors, protocol, shared).await),
+            Self::Memory(_) => self,
+        }
+    }
 }
 
-/// Accepts connections until the server drains.
-pub(super) async fn run(listener: Listener, protocol: Protocol, shared: Arc<Shared>) {
+/// Accepts connections until the server drains. Meanwhile its TCP listeners are closed while its doors are.
+pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<Shared>) {
+    let mut doors = shared.doors.watch();
+    loop {
+        tokio::select! {
+            // Whoever still comes is better off elsewhere.
+            biased;
+            () = doors.are_closed(), if !matches!(listener, Listener::Memory(_)) => {}
+            () = accept(&listener, &protocol, &shared) => return,
+        }
+        // For them it is too late to be refused: they would be cut off.
+        for stream in listener.waiting().take(AT_ONCE) {
+            listener.admit(stream, &protocol, &shared);
+        }
+        listener = listener.close(&mut doors, &protocol, &shared).await;
+    }
+}
+
+/// Accepts connections for as long as there can be any.
+async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) {
     let mut reserve = Reserve::take();
     loop {
         match listener.accept().await {
-            Ok(stream) if matches!(&listener, Listener::Proxied(_)) => admit_from_proxy(stream, &protocol, &shared),
-            Ok(stream) => admit(stream, &protocol, &shared),
-            Err(error) if matches!(&listener, Listener::Memory(_)) => {
+            Ok(stream) => listener.admit(stream, protocol, shared),
+            Err(error) if matches!(listener, Listener::Memory(_)) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "nobody can connect any more");
                 return;
             }
@@ -62,7 +101,7 @@ pub(super) async fn run(listener: Listener, protocol: Protocol, shared: Arc<Shar
                     tracing::warn!(protocol, times, error, "cannot accept connections; trying again");
                 }
                 if is_out_of_files(&error) {
-                    reserve.turn_away(&listener);
+                    reserve.turn_away(listener);
                 }
                 // Nothing is gained by asking again at once; connections that end make room.
                 tokio::time::sleep(PAUSE).await;
@@ -96,8 +135,7 @@ impl Reserve {
 
     fn turn_away(&mut self, listener: &Listener) {
         self.0 = None;
-        let next = || listener.accept().now_or_never().and_then(Result::ok);
-        let turned_away = std::iter::from_fn(next).take(TURNED_AWAY_AT_ONCE).count();
+        let turned_away = listener.waiting().take(AT_ONCE).count();
         *self = Self::take();
         tracing::debug!(turned_away, "no file descriptors: closed whoever waited");
     }

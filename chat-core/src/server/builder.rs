@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::{self, Listener};
+use super::doors::{self, Doors};
 use super::handshake::Protocol;
 use super::roll::Roll;
 use super::{Refusals, Server, ServerConfig, Shared, connection, keys};
@@ -127,13 +128,12 @@ impl ServerBuilder {
             is_behind_proxy,
         } in self.tcp
         {
-            let failed = |source| BindError::Address {
+            let listener = TcpListener::bind(address, TcpOptions::default()).map_err(|source| BindError::Address {
                 protocol: protocol.name(),
                 address,
                 source,
-            };
-            let listener = TcpListener::bind(address, TcpOptions::default()).map_err(failed)?;
-            addresses.push((protocol.name(), listener.local_addr().map_err(failed)?));
+            })?;
+            addresses.push((protocol.name(), listener.local_addr()));
             let listener = if is_behind_proxy {
                 Listener::Proxied(listener)
             } else {
@@ -159,12 +159,19 @@ impl ServerBuilder {
             engine: self.engine,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
+            doors: Doors::new(),
             roll: Arc::new(Roll::new()),
             panics: AtomicU64::new(0),
             refusals: Refusals::default(),
             #[cfg(test)]
             largest_output: std::sync::atomic::AtomicUsize::new(0),
         });
+        if !addresses.is_empty() && !shared.config.close_unready_after.is_zero() {
+            let watching = doors::run(Arc::clone(&shared));
+            shared
+                .tasks
+                .spawn(shared.draining.clone().run_until_cancelled_owned(watching));
+        }
         let mut renewed: Vec<Arc<ServerKeys>> = Vec::new();
         for (listener, protocol) in listeners {
             if let Protocol::Sc1(own) = &protocol

@@ -46,6 +46,10 @@ pub struct ServerConfig {
     pub packets: Rate,
     /// What clients are told at a drain: not to come back sooner. Default 1 s.
     pub retry_after: Duration,
+    /// How long the engine has to be [unable to serve](crate::engine::Readiness), while other nodes are not known to be so too,
+    /// before the TCP listeners are closed until it is able again. Who is connected stays. Zero: never. Default 5 s. The same
+    /// addresses are listened on again, which needs the same privileges as before.
+    pub close_unready_after: Duration,
 }
 
 impl Default for ServerConfig {
@@ -68,6 +72,7 @@ impl Default for ServerConfig {
             sends: Rate::new(100, 1000),
             packets: Rate::new(400, 2000),
             retry_after: Duration::from_secs(1),
+            close_unready_after: Duration::from_secs(5),
         }
     }
 }

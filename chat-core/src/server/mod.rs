@@ -7,6 +7,7 @@ mod accept;
 mod builder;
 mod config;
 mod connection;
+mod doors;
 mod handshake;
 mod keys;
 mod roll;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 pub use builder::{BindError, ServerBuilder};
 pub use config::ServerConfig;
 
+use self::doors::Doors;
 use self::roll::{Phase, Roll};
 use self::seldom::Seldom;
 use crate::auth::{Bucket, ConnectionGate};
@@ -42,6 +44,8 @@ pub struct ServerStats {
     pub connections: u32,
     /// Connections that ended by a panic since the start: a defect each.
     pub panics: u64,
+    /// TCP listeners that are closed because this node cannot serve for now.
+    pub closed_listeners: u32,
 }
 
 /// Now, by tokio's clock, which tests can stop.
@@ -60,6 +64,7 @@ struct Shared {
     tasks: TaskTracker,
     /// Ends the tasks that are no connections.
     draining: CancellationToken,
+    doors: Doors,
     roll: Arc<Roll>,
     panics: AtomicU64,
     refusals: Refusals,
@@ -68,7 +73,7 @@ struct Shared {
     largest_output: std::sync::atomic::AtomicUsize,
 }
 
-/// Connections refused, by what operators can do about it.
+/// What kept connections out, by what operators can do about it.
 #[derive(Debug, Default)]
 struct Refusals {
     /// As many as there may be.
@@ -79,6 +84,8 @@ struct Refusals {
     one_source: Seldom,
     /// The operating system hands out no more.
     not_accepted: Seldom,
+    /// An address cannot be listened on again.
+    not_opened: Seldom,
 }
 
 impl Shared {
@@ -126,6 +133,7 @@ impl Server {
         ServerStats {
             connections: u32::try_from(self.shared.roll.len()).unwrap_or(u32::MAX),
             panics: self.shared.panics.load(Ordering::Relaxed),
+            closed_listeners: self.shared.doors.closed(),
         }
     }
 

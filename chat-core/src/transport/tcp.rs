@@ -38,19 +38,20 @@ impl Default for TcpOptions {
     }
 }
 
-/// Accepts TCP connections on one address.
+/// An address that is taken but not listened on: the operating system refuses whoever connects, and gives the port to nobody who
+/// asks for any free one.
 #[derive(Debug)]
-pub struct TcpListener {
-    inner: TokioListener,
+pub struct TcpPort {
+    socket: TcpSocket,
     options: TcpOptions,
 }
 
-impl TcpListener {
-    /// Listens on `address`; port 0 takes a free one. The port may be reused right after a restart.
+impl TcpPort {
+    /// Takes `address`; port 0 takes a free one. The port may be reused right after a restart, and while connections to it are open.
     ///
     /// # Errors
     /// The address is in use, not of this machine, or not allowed.
-    pub fn bind(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
+    pub fn take(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
         } else {
@@ -59,16 +60,52 @@ impl TcpListener {
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
+        Ok(Self { socket, options })
+    }
+
+    /// Listens on it.
+    ///
+    /// # Errors
+    /// That of the system call. Another program that insists may have begun to listen there; the address is not taken any more then.
+    pub fn listen(self) -> io::Result<TcpListener> {
+        let Self { socket, options } = self;
         let inner = socket.listen(options.backlog)?;
-        Ok(Self { inner, options })
+        let address = inner.local_addr()?;
+        Ok(TcpListener {
+            inner,
+            options,
+            address,
+        })
+    }
+}
+
+/// Accepts TCP connections on one address.
+#[derive(Debug)]
+pub struct TcpListener {
+    inner: TokioListener,
+    options: TcpOptions,
+    address: SocketAddr,
+}
+
+impl TcpListener {
+    /// Listens on `address`; port 0 takes a free one. The port may be reused right after a restart.
+    ///
+    /// # Errors
+    /// The address is in use, not of this machine, or not allowed.
+    pub fn bind(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
+        TcpPort::take(address, options)?.listen()
     }
 
     /// The address it listens on, with the real port.
-    ///
-    /// # Errors
-    /// The operating system does not say.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How it was set up.
+    #[must_use]
+    pub const fn options(&self) -> TcpOptions {
+        self.options
     }
 
     /// Waits for the next connection.
@@ -127,7 +164,7 @@ mod tests {
     async fn carries_bytes_both_ways_and_is_tuned() {
         let options = TcpOptions::default();
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = listener.local_addr();
         let (client, server) = tokio::join!(connect(address, &options), listener.accept());
         let (mut client, mut server) = (client.unwrap(), server.unwrap());
         assert_eq!(client.peer(), PeerAddr::Ip(address));
@@ -158,8 +195,33 @@ mod tests {
     async fn a_port_in_use_is_an_error() {
         let options = TcpOptions::default();
         let first = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
-        let taken = first.local_addr().unwrap();
+        let taken = first.local_addr();
         let error = TcpListener::bind(taken, options).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_refuses_until_it_listens_again() {
+        let options = TcpOptions::default();
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let address = listener.local_addr();
+        let (client, server) = tokio::join!(connect(address, &options), listener.accept());
+        let (mut client, mut server) = (client.unwrap(), server.unwrap());
+        drop(listener);
+        let taken = TcpPort::take(address, options).unwrap();
+        let error = connect(address, &options).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        // Nobody is given it by chance, and nobody who asks for it without insisting gets it.
+        let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        assert!(other.bind(&address.into()).is_err());
+        // Who was connected still is.
+        client.write_all(b"ping").await.unwrap();
+        let mut received = [0; 4];
+        server.read_exact(&mut received).await.unwrap();
+        assert_eq!(&received, b"ping");
+        let listener = taken.listen().unwrap();
+        assert_eq!(listener.local_addr(), address);
+        let (client, server) = tokio::join!(connect(address, &options), listener.accept());
+        assert!(client.is_ok() && server.is_ok());
     }
 }

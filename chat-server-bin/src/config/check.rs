@@ -253,6 +253,10 @@ fn check_rest(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem
     if server.retry_after.0 > Duration::from_secs(60) {
         problems.push(origins.problem("server.retry_after", "must be at most 1m"));
     }
+    let close_after = server.close_unready_after.0;
+    if !close_after.is_zero() && !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&close_after) {
+        problems.push(origins.problem("server.close_unready_after", "must be 0s or between 1s and 10m"));
+    }
     if let Err(error) = telemetry::parse_filter(&settings.log.level) {
         problems.push(origins.problem("log.level", error));
     }

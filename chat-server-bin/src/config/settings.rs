@@ -32,6 +32,7 @@ pub(crate) struct ServerSection {
     pub(crate) name: String,
     pub(crate) drain_timeout: Span,
     pub(crate) retry_after: Span,
+    pub(crate) close_unready_after: Span,
 }
 
 impl Default for ServerSection {
@@ -45,6 +46,7 @@ impl Default for ServerSection {
             name: "chat-server".to_owned(),
             drain_timeout: Span::secs(10),
             retry_after: Span::secs(1),
+            close_unready_after: Span::secs(5),
         }
     }
 }

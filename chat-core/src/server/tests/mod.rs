@@ -1,5 +1,6 @@
 #![allow(clippy::field_reassign_with_default)] // the structs are non-exhaustive: this is how users fill them too
 
+mod closing;
 mod seeds;
 
 use std::net::Ipv4Addr;
