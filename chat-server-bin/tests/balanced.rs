@@ -8,9 +8,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chat_core::codec::RequestKind;
-use chat_core::testkit::Peer;
+use chat_core::model::{Command, ReplyCode};
+use chat_core::testkit::{Peer, ServerProcess};
 use chat_harness::Cluster;
+use chat_harness::proxy::Wire;
 use chat_harness::services::Balancer;
+use tokio::time::{sleep, timeout};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
 const NGINX: &str = include_str!("../../deploy/nginx/chat.conf");
@@ -75,6 +78,150 @@ async fn haproxy_as_in_the_example() {
     let mut cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
     let balancer = Balancer::haproxy(HAPROXY, three(cluster.addresses())).unwrap();
     balances(&mut cluster, &balancer).await;
+}
+
+/// The nodes themselves, whatever there is between them and others.
+fn nodes(cluster: &Cluster) -> [SocketAddr; 3] {
+    three(cluster.nodes.iter().map(ServerProcess::address).collect())
+}
+
+/// Waits until a node listens, or until it does so no more.
+async fn listens(node: SocketAddr, expected: bool) -> Duration {
+    let started = Instant::now();
+    let listens = async {
+        while tokio::net::TcpStream::connect(node).await.is_ok() != expected {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let in_time = timeout(PATIENCE, listens).await;
+    assert!(in_time.is_ok(), "the node listens: {}", !expected);
+    started.elapsed()
+}
+
+/// Whether the store answers for this session. Its connection has to be there.
+async fn is_served(peer: &mut Peer) -> bool {
+    let asked = timeout(PATIENCE, peer.ask(RequestKind::Command(Command::ListDevices)));
+    match asked.await.unwrap().expect("connections stay") {
+        Ok(_) => true,
+        Err(failure) => {
+            assert_eq!(failure.code(), Some(ReplyCode::TryAgain), "{failure:?}");
+            false
+        }
+    }
+}
+
+/// How many of these sessions are served.
+async fn served(peers: &mut [Peer]) -> usize {
+    let mut served = 0;
+    for peer in peers {
+        served += usize::from(is_served(peer).await);
+    }
+    served
+}
+
+/// A node that is cut off from the database keeps its sessions, and nobody is sent to it until it is back.
+async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
+    let at = balancer.address();
+    let node = nodes(cluster)[0];
+    // A user has twenty devices at most.
+    let names = ["alice", "bob", "carol", "dave"];
+    let mut first = Peer::connect(at, cluster.fingerprint()).await.unwrap();
+    for name in names {
+        first.register(name).await.unwrap();
+    }
+    let mut there = Vec::new();
+    for name in names.iter().cycle().take(9) {
+        there.push(logged_in(cluster, at, name).await.unwrap());
+    }
+    assert_eq!(served(&mut there).await, 9);
+
+    cluster.links[0].database.both(Wire::hole());
+    let closed = listens(node, false).await;
+    // HAProxy has to have found it out.
+    sleep(Duration::from_secs(5)).await;
+    let mut new = Vec::new();
+    let mut slowest = Duration::ZERO;
+    for name in names.iter().cycle().take(30) {
+        let started = Instant::now();
+        new.push(logged_in(cluster, at, name).await.unwrap());
+        slowest = slowest.max(started.elapsed());
+    }
+    println!("cut off: closed after {closed:.1?}, 30 logins, the slowest in {slowest:.1?}");
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    assert_eq!(served(&mut new).await, 30);
+    let left = served(&mut there).await;
+    assert!((1..9).contains(&left), "some are on the node: {left} of 9 are served");
+
+    cluster.links[0].database.clear();
+    let open = listens(node, true).await;
+    let started = Instant::now();
+    while served(&mut there).await < 9 {
+        assert!(started.elapsed() < PATIENCE, "its sessions are served again");
+    }
+    println!("healed: open after {open:.1?}");
+    // It has the fewest sessions, so it gets the next, once the load balancer has looked.
+    sleep(Duration::from_secs(6)).await;
+    let mut latest = Vec::new();
+    for name in names.iter().cycle().take(9) {
+        latest.push(logged_in(cluster, at, name).await.unwrap());
+    }
+    cluster.nodes[1].kill().unwrap();
+    cluster.nodes[2].kill().unwrap();
+    let mut on_it = 0;
+    for peer in &mut latest {
+        on_it += usize::from(peer.ask(RequestKind::Ping).await.is_ok());
+    }
+    assert!(on_it > 0, "nobody was sent to the node that is back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_leaves_out_a_node_that_is_cut_off_from_the_database() {
+    let mut cluster = Cluster::linked_behind_proxy(Path::new(PROGRAM), 3).unwrap();
+    let balancer = Balancer::nginx(NGINX, nodes(&cluster)).unwrap();
+    leaves_out(&mut cluster, &balancer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxy_leaves_out_a_node_that_is_cut_off_from_the_database() {
+    let mut cluster = Cluster::linked_behind_proxy(Path::new(PROGRAM), 3).unwrap();
+    let balancer = Balancer::haproxy(HAPROXY, nodes(&cluster)).unwrap();
+    leaves_out(&mut cluster, &balancer).await;
+}
+
+/// If the database itself is away, no node refuses: clients are told to try again, and nobody is sent from node to node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_database_is_away_clients_are_told_so() {
+    let cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
+    let balancer = Balancer::nginx(NGINX, nodes(&cluster)).unwrap();
+    let mut first = Peer::connect(balancer.address(), cluster.fingerprint()).await.unwrap();
+    first.register("alice").await.unwrap();
+    let mut there = Vec::new();
+    for _ in 0..6 {
+        there.push(logged_in(&cluster, balancer.address(), "alice").await.unwrap());
+    }
+    cluster.database.process().signal("STOP").unwrap();
+    let started = Instant::now();
+    let mut told = 0;
+    while started.elapsed() < Duration::from_secs(20) {
+        for node in nodes(&cluster) {
+            let connected = tokio::net::TcpStream::connect(node).await;
+            assert!(connected.is_ok(), "after {:?}: {connected:?}", started.elapsed());
+        }
+        let error = logged_in(&cluster, balancer.address(), "alice").await.err();
+        let error = error.expect("nobody can log in").to_string();
+        assert!(error.contains("TryAgain"), "{error}");
+        told += 1;
+        sleep(Duration::from_millis(500)).await;
+    }
+    cluster.database.process().signal("CONT").unwrap();
+    println!("the database was away for 20 s: {told} were told to try again");
+    let started = Instant::now();
+    while served(&mut there).await < 6 {
+        assert!(started.elapsed() < PATIENCE, "connections stay, and are served again");
+    }
+    while logged_in(&cluster, balancer.address(), "alice").await.is_err() {
+        assert!(started.elapsed() < PATIENCE, "nobody gets in");
+    }
 }
 
 /// What a port behind a proxy answers to somebody who begins with `bytes`, and says nothing more.

@@ -74,6 +74,14 @@ impl Cluster {
         Self::with(program, nodes, 0, true, &[])
     }
 
+    /// The same, with [`links`](Self::links) to the bus and to the store: the load balancer reaches the nodes themselves.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn linked_behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
+        Self::with(program, nodes, nodes, true, &[])
+    }
+
     fn with(
         program: &Path,
         nodes: usize,
