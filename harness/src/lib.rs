@@ -12,6 +12,7 @@
 
 pub mod check;
 mod cluster;
+pub mod console;
 mod delays;
 mod dump;
 mod ending;

@@ -1,5 +1,6 @@
 //! [`Proxy`]: a network that misbehaves on command.
 
+mod order;
 mod pump;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use order::{Change, HELP, Order, OrderError, Side};
 pub use wire::{Direction, Flow, Wire};
 
 use self::pump::{End, pump};
@@ -36,7 +38,7 @@ pub struct Proxy {
     address: SocketAddr,
     rules: watch::Sender<Rules>,
     /// `None` only while it is dropped.
-    door: Option<mpsc::Sender<Order>>,
+    door: Option<mpsc::Sender<Opening>>,
     count: Arc<Count>,
     thread: Option<JoinHandle<()>>,
 }
@@ -50,7 +52,7 @@ struct Count {
 
 /// Whether connections are accepted; answered once it is so.
 #[derive(Debug)]
-struct Order {
+struct Opening {
     accepts: bool,
     done: sync::SyncSender<io::Result<()>>,
 }
@@ -61,6 +63,14 @@ impl Proxy {
     /// # Errors
     /// The operating system's.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
+        Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), target)
+    }
+
+    /// The same, listening there.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
+    pub fn start_on(listen: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let (rules, ruled) = watch::channel(Rules::to(target));
         let (door, orders) = mpsc::channel(1);
         let (bound, address) = sync::sync_channel(1);
@@ -69,8 +79,7 @@ impl Proxy {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("proxy".to_owned()).spawn(move || {
             runtime.block_on(async {
-                let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-                let listening = socket(any).and_then(|socket| socket.listen(BACKLOG));
+                let listening = socket(listen).and_then(|socket| socket.listen(BACKLOG));
                 match listening.and_then(|listener| Ok((listener.local_addr()?, listener))) {
                     Ok((address, listener)) => {
                         // Who asked waits for it.
@@ -100,6 +109,13 @@ impl Proxy {
     /// Leads new connections to another server.
     pub fn aim(&self, target: SocketAddr) {
         self.rules.send_modify(|rules| rules.target = target);
+    }
+
+    /// What happens to what passes: up, down.
+    #[must_use]
+    pub fn wires(&self) -> (Wire, Wire) {
+        let rules = self.rules.borrow();
+        (rules.up, rules.down)
     }
 
     /// Changes what happens to what passes, each way.
@@ -166,7 +182,7 @@ impl Proxy {
         let ended = || io::Error::other("the proxy has ended");
         // One at a time is under way, unless two threads order at once: then one of them has to order again.
         let door = self.door.as_ref().ok_or_else(ended)?;
-        door.try_send(Order { accepts, done }).map_err(io::Error::other)?;
+        door.try_send(Opening { accepts, done }).map_err(io::Error::other)?;
         answer.recv().map_err(|_| ended())?
     }
 }
@@ -183,7 +199,10 @@ impl Drop for Proxy {
 
 /// A socket of this address that does not listen yet: connections to it are refused, and nobody else gets the port.
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
@@ -231,7 +250,7 @@ async fn serve(
     mut door: Door,
     address: SocketAddr,
     rules: watch::Receiver<Rules>,
-    mut orders: mpsc::Receiver<Order>,
+    mut orders: mpsc::Receiver<Opening>,
     count: Arc<Count>,
 ) {
     let mut connections = JoinSet::new();

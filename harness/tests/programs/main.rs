@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // these are tests
 
+mod chaosproxy;
 mod histcheck;
 mod service;
 mod swarm;

@@ -1,0 +1,171 @@
+//! A network that misbehaves on command, between any TCP clients and servers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use chat_harness::console::{self, Answer, Console};
+use chat_harness::proxy::{HELP, Order, Proxy};
+use clap::{Args, Parser, Subcommand};
+use tokio::net::lookup_host;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Stands before TCP servers and passes everything on, until it is told otherwise: a line each, on its input or its control socket
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    tell: Option<Tell>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tell {
+    /// Tells a running one something, and prints its answer
+    Tell {
+        /// Its control socket
+        #[arg(value_name = "PATH")]
+        control: PathBuf,
+        /// What it is told
+        #[arg(
+            required = true,
+            value_name = "WORD",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        words: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Where it listens and where that leads; repeat for more. Port 0 takes a free one
+    #[arg(required = true, value_name = "LISTEN=SERVER", value_parser = route)]
+    routes: Vec<(SocketAddr, String)>,
+    /// Listens for commands on a socket of this name too
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+}
+
+fn examples() -> String {
+    let help = HELP.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    format!(
+        "\
+Commands:
+{help}  help, quit
+  @2 COMMAND: of the second route only
+
+Examples:
+  chaosproxy 127.0.0.1:7500=127.0.0.1:7400 --control /tmp/chaos
+  chaosproxy tell /tmp/chaos delay 50ms
+  chaosproxy tell /tmp/chaos freeze up
+  chaosproxy tell /tmp/chaos heal
+
+Exit codes: 0 it was told to quit, by Ctrl-C too; 1 it cannot listen, or what it was told was refused; 2 wrong usage."
+    )
+}
+
+fn route(text: &str) -> Result<(SocketAddr, String), String> {
+    let (listen, server) = text
+        .split_once('=')
+        .ok_or("written LISTEN=SERVER, as 127.0.0.1:7500=127.0.0.1:7400")?;
+    let listen = listen.parse().map_err(|_| format!("{listen} is no address and port"))?;
+    Ok((listen, server.to_owned()))
+}
+
+/// Somewhere to listen, and where that leads.
+struct Route {
+    proxy: Proxy,
+    server: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.tell {
+        Some(Tell::Tell { control, words }) => tell(&control, &words.join(" ")),
+        None => run(cli.run).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chaosproxy: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(control: &Path, line: &str) -> io::Result<()> {
+    let told = console::tell(control, line);
+    let text = told
+        .map_err(|error| io::Error::other(format!("{}: {error}", control.display())))?
+        .map_err(io::Error::other)?;
+    print!("{text}");
+    Ok(())
+}
+
+async fn run(options: Run) -> io::Result<()> {
+    let mut routes = Vec::new();
+    for (listen, server) in options.routes {
+        let found = lookup_host(&server).await.map(|mut found| found.next());
+        let target = found.map_err(|error| io::Error::other(format!("{server}: {error}")))?;
+        let target = target.ok_or_else(|| io::Error::other(format!("{server}: no address")))?;
+        let proxy = Proxy::start_on(listen, target);
+        let proxy = proxy.map_err(|error| io::Error::other(format!("{listen}: {error}")))?;
+        println!("listening {} to {server}", proxy.address());
+        routes.push(Route { proxy, server });
+    }
+    let mut console = Console::open(options.control.as_deref())?;
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    println!("ready");
+    loop {
+        tokio::select! {
+            line = console.next() => {
+                if line.text.trim() == "quit" {
+                    line.answer(Ok(String::new()));
+                    return Ok(());
+                }
+                let answer = obey(&routes, line.text.trim());
+                line.answer(answer);
+            }
+            _ = interrupted.recv() => return Ok(()),
+            _ = terminated.recv() => return Ok(()),
+        }
+    }
+}
+
+fn obey(routes: &[Route], line: &str) -> Answer {
+    if line == "help" {
+        return Ok(format!("{HELP}\nquit\n"));
+    }
+    let (chosen, line) = choose(routes, line)?;
+    let order: Order = line.parse().map_err(|error| format!("{error}"))?;
+    let mut says = String::new();
+    for (number, route) in chosen {
+        let said = order.carry_out(&route.proxy).map_err(|error| error.to_string())?;
+        if order == Order::Status {
+            let (listen, server) = (route.proxy.address(), &route.server);
+            says += &format!("@{number} {listen} to {server}: {said}\n");
+        }
+    }
+    Ok(says)
+}
+
+/// Routes, with their numbers.
+type Chosen<'a> = Vec<(usize, &'a Route)>;
+
+/// The routes that a line is about, and the rest of it.
+fn choose<'a, 'b>(routes: &'a [Route], line: &'b str) -> Result<(Chosen<'a>, &'b str), String> {
+    let all = || (1..).zip(routes);
+    let Some(rest) = line.strip_prefix('@') else {
+        return Ok((all().collect(), line));
+    };
+    let (number, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let chosen: Vec<_> = all().filter(|(of, _)| number == of.to_string()).collect();
+    if chosen.is_empty() {
+        return Err(format!("there is no route @{number}: they are @1 to @{}", routes.len()));
+    }
+    Ok((chosen, rest))
+}

@@ -1,0 +1,315 @@
+//! [`Order`]: what a proxy is told, in words.
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{Flow, Proxy, Wire};
+
+/// The words, for those who ask.
+pub const HELP: &str = "\
+delay TIME [up|down]    everything takes so long (50ms, 1.5s)
+jitter TIME [up|down]   and up to so much more
+rate BYTES [up|down]    so many bytes a second get through (64k, 2m)
+loss SHARE [up|down]    so many packets are lost, and repeated (5%)
+flip SHARE [up|down]    so many packets have a bit wrong
+slice BYTES [up|down]   at most so many bytes arrive at once
+cut [BYTES] [up|down]   each connection ends after so many more bytes (default 0: with the next one)
+freeze [up|down]        everything waits, and arrives after heal
+drop [up|down]          everything vanishes; connections that lost something are reset after heal
+reset                   resets all connections
+forget                  no connection there is gets anything through any more, and nobody is told
+refuse                  refuses new connections
+accept                  accepts them again
+heal                    everything as in the beginning; what was forgotten stays forgotten
+status                  what holds, and how many connections there are
+up: from whoever connects; down: to them; neither word: both ways";
+
+/// Something a proxy is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Order {
+    /// Changes what passes, from then on.
+    Change(Side, Change),
+    /// Resets all connections.
+    Reset,
+    /// Forgets all connections.
+    Forget,
+    /// Refuses new ones.
+    Refuse,
+    /// Accepts new ones.
+    Accept,
+    /// Everything as in the beginning.
+    Heal,
+    /// Asks what holds.
+    Status,
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// From whoever connects.
+    Up,
+    /// To whoever connected.
+    Down,
+    /// Both.
+    Both,
+}
+
+/// What changes about a [`Wire`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)] // they are the fields of a wire
+#[non_exhaustive]
+pub enum Change {
+    Delay(Duration),
+    Jitter(Duration),
+    Rate(NonZeroU32),
+    Loss(f64),
+    Flip(f64),
+    Slice(NonZeroU32),
+    Cut(u64),
+    Freeze,
+    Drop,
+}
+
+impl Change {
+    fn apply(self, wire: &mut Wire) {
+        match self {
+            Self::Delay(time) => wire.latency = time,
+            Self::Jitter(time) => wire.jitter = time,
+            Self::Rate(bytes) => wire.bytes_per_second = Some(bytes),
+            Self::Loss(share) => wire.loss = share,
+            Self::Flip(share) => wire.flips = share,
+            Self::Slice(bytes) => wire.slice = Some(bytes),
+            Self::Cut(bytes) => wire.cut_after = Some(bytes),
+            Self::Freeze => wire.flow = Flow::Waits,
+            Self::Drop => wire.flow = Flow::Vanishes,
+        }
+    }
+}
+
+impl Order {
+    /// Does it. Returns what there is to say.
+    ///
+    /// # Errors
+    /// The operating system's, of whether connections are accepted.
+    pub fn carry_out(self, proxy: &Proxy) -> io::Result<String> {
+        match self {
+            Self::Change(side, change) => {
+                let (mut up, mut down) = proxy.wires();
+                if side != Side::Down {
+                    change.apply(&mut up);
+                }
+                if side != Side::Up {
+                    change.apply(&mut down);
+                }
+                proxy.set(up, down);
+            }
+            Self::Reset => proxy.reset(),
+            Self::Forget => proxy.forget(),
+            Self::Refuse => proxy.refuse()?,
+            Self::Accept => proxy.accept()?,
+            Self::Heal => {
+                proxy.clear();
+                proxy.accept()?;
+            }
+            Self::Status => {
+                let (up, down) = proxy.wires();
+                let (open, accepted) = (proxy.connections(), proxy.accepted());
+                return Ok(format!(
+                    "up: {up}; down: {down}; {open} connections of {accepted} so far"
+                ));
+            }
+        }
+        Ok(String::new())
+    }
+}
+
+/// The words are none that a proxy knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OrderError(String);
+
+fn wrong(text: impl Into<String>) -> OrderError {
+    OrderError(text.into())
+}
+
+impl FromStr for Order {
+    type Err = OrderError;
+
+    fn from_str(line: &str) -> Result<Self, OrderError> {
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        let side = match words.last() {
+            Some(&"up") => Side::Up,
+            Some(&"down") => Side::Down,
+            _ => Side::Both,
+        };
+        if side != Side::Both {
+            words.pop();
+        }
+        let change = match words[..] {
+            ["delay", time] => Change::Delay(parse_time(time)?),
+            ["jitter", time] => Change::Jitter(parse_time(time)?),
+            ["rate", bytes] => Change::Rate(parse_some(bytes)?),
+            ["loss", share] => Change::Loss(parse_share(share)?),
+            ["flip", share] => Change::Flip(parse_share(share)?),
+            ["slice", bytes] => Change::Slice(parse_some(bytes)?),
+            ["cut"] => Change::Cut(0),
+            ["cut", bytes] => Change::Cut(parse_bytes(bytes)?),
+            ["freeze"] => Change::Freeze,
+            ["drop"] => Change::Drop,
+            [
+                word @ ("delay" | "jitter" | "rate" | "loss" | "flip" | "slice" | "cut" | "freeze" | "drop"),
+                ..,
+            ] => {
+                let line = HELP.lines().find(|line| line.starts_with(word)).unwrap_or_default();
+                let usage = line.split("  ").next().unwrap_or_default();
+                return Err(wrong(format!("usage: {usage}")));
+            }
+            _ => {
+                let order = match words[..] {
+                    ["reset"] => Self::Reset,
+                    ["forget"] => Self::Forget,
+                    ["refuse"] => Self::Refuse,
+                    ["accept"] => Self::Accept,
+                    ["heal"] => Self::Heal,
+                    ["status"] => Self::Status,
+                    [] => return Err(wrong("nothing was said")),
+                    [word, ..] => return Err(wrong(format!("what is \"{word}\"? say help"))),
+                };
+                if side != Side::Both {
+                    return Err(wrong(format!("{} has no direction", words[0])));
+                }
+                return Ok(order);
+            }
+        };
+        Ok(Self::Change(side, change))
+    }
+}
+
+fn parse_time(text: &str) -> Result<Duration, OrderError> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s').unwrap_or(""), 1.0),
+    };
+    let time = number.parse::<f64>().ok().map(|number| number * unit);
+    let time = time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| *time <= Duration::from_secs(3600))
+        .ok_or_else(|| wrong(format!("{text} is no time: 50ms, 1.5s")))
+}
+
+fn parse_bytes(text: &str) -> Result<u64, OrderError> {
+    let (number, unit) = match text.as_bytes().last() {
+        Some(b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes.ok_or_else(|| wrong(format!("{text} is no number of bytes: 100, 64k, 2m")))
+}
+
+fn parse_some(text: &str) -> Result<NonZeroU32, OrderError> {
+    let bytes = u32::try_from(parse_bytes(text)?).ok().and_then(NonZeroU32::new);
+    bytes.ok_or_else(|| wrong(format!("{text} is too few or too many")))
+}
+
+fn parse_share(text: &str) -> Result<f64, OrderError> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse(),
+    };
+    let share = share.ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| wrong(format!("{text} is no share: 5%, 0.05")))
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut says = Vec::new();
+        match self.flow {
+            Flow::Passes => {}
+            Flow::Waits => says.push("frozen".to_owned()),
+            Flow::Vanishes => says.push("dropped".to_owned()),
+        }
+        if !self.latency.is_zero() {
+            says.push(format!("delay {:?}", self.latency));
+        }
+        if !self.jitter.is_zero() {
+            says.push(format!("jitter {:?}", self.jitter));
+        }
+        if let Some(bytes) = self.bytes_per_second {
+            says.push(format!("rate {bytes}"));
+        }
+        if self.loss > 0.0 {
+            says.push(format!("loss {}%", self.loss * 100.0));
+        }
+        if self.flips > 0.0 {
+            says.push(format!("flip {}%", self.flips * 100.0));
+        }
+        if let Some(bytes) = self.slice {
+            says.push(format!("slice {bytes}"));
+        }
+        if let Some(bytes) = self.cut_after {
+            says.push(format!("cut {bytes}"));
+        }
+        if says.is_empty() {
+            says.push("clear".to_owned());
+        }
+        f.write_str(&says.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_understood() {
+        let both = |change| Ok(Order::Change(Side::Both, change));
+        let number = |number| NonZeroU32::new(number).unwrap();
+        for (line, meant) in [
+            ("delay 50ms", both(Change::Delay(Duration::from_millis(50)))),
+            (" jitter  1.5s ", both(Change::Jitter(Duration::from_millis(1500)))),
+            ("rate 64k", both(Change::Rate(number(65536)))),
+            ("loss 5%", both(Change::Loss(0.05))),
+            ("flip 0.5", both(Change::Flip(0.5))),
+            ("slice 3 down", Ok(Order::Change(Side::Down, Change::Slice(number(3))))),
+            ("cut", both(Change::Cut(0))),
+            ("cut 2m up", Ok(Order::Change(Side::Up, Change::Cut(2 << 20)))),
+            ("freeze up", Ok(Order::Change(Side::Up, Change::Freeze))),
+            ("drop", both(Change::Drop)),
+            ("heal", Ok(Order::Heal)),
+        ] {
+            assert_eq!(line.parse::<Order>(), meant, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_explained() {
+        for (line, says) in [
+            ("", "nothing was said"),
+            ("delay", "usage: delay TIME [up|down]"),
+            ("delay up", "usage: delay TIME [up|down]"),
+            ("cut 1 2", "usage: cut [BYTES] [up|down]"),
+            ("delay fast", "fast is no time: 50ms, 1.5s"),
+            ("delay -1s", "-1s is no time: 50ms, 1.5s"),
+            ("loss 120%", "120% is no share: 5%, 0.05"),
+            ("slice 0", "0 is too few or too many"),
+            ("rate 5x", "5x is no number of bytes: 100, 64k, 2m"),
+            ("heal up", "heal has no direction"),
+            ("melt", "what is \"melt\"? say help"),
+        ] {
+            assert_eq!(line.parse::<Order>().unwrap_err().to_string(), says, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_wire_says_what_it_does() {
+        assert_eq!(Wire::clear().to_string(), "clear");
+        let mut wire = Wire::slow(Duration::from_millis(50), Duration::from_millis(5));
+        Change::Freeze.apply(&mut wire);
+        Change::Loss(0.25).apply(&mut wire);
+        assert_eq!(wire.to_string(), "frozen, delay 50ms, jitter 5ms, loss 25%");
+    }
+}

@@ -1,0 +1,235 @@
+//! `chaosproxy`, before a server that repeats what it hears.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chat_core::testkit::{Reach, signal};
+
+use super::{run, text};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chaosproxy");
+/// Nothing takes so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// After which nothing more is expected.
+const WHILE: Duration = Duration::from_millis(200);
+
+/// A server that repeats what it hears, for as long as the test lives.
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || io::copy(&mut stream.try_clone().unwrap(), &mut &stream));
+        }
+    });
+    address
+}
+
+struct Running {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Running {
+    fn start(routes: &[String], control: &Path) -> Self {
+        let mut process = Command::new(PROGRAM)
+            .args(routes)
+            .arg("--control")
+            .arg(control)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        let mut running = Self {
+            process,
+            input,
+            output: BufReader::new(output),
+            addresses: Vec::new(),
+        };
+        loop {
+            let line = running.line();
+            match line.strip_prefix("listening ") {
+                Some(rest) => running.addresses.push(rest.split(' ').next().unwrap().parse().unwrap()),
+                None => break assert_eq!(line, "ready"),
+            }
+        }
+        running
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn connect(&self, route: usize) -> TcpStream {
+        let stream = TcpStream::connect(self.addresses[route]).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended, as it should.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn tell(control: &Path, words: &str) -> (Option<i32>, String) {
+    let words = words.split(' ').map(str::to_owned);
+    let output = run(
+        PROGRAM,
+        ["tell".to_owned(), control.display().to_string()]
+            .into_iter()
+            .chain(words),
+    );
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// Says something and hears it again; how long that took.
+fn exchange(stream: &mut TcpStream, said: &str) -> Duration {
+    let started = Instant::now();
+    stream.write_all(said.as_bytes()).unwrap();
+    let mut heard = vec![0; said.len()];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(text(&heard), said);
+    started.elapsed()
+}
+
+fn hears_nothing(stream: &mut TcpStream) {
+    stream.set_read_timeout(Some(WHILE)).unwrap();
+    let error = stream.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+}
+
+#[test]
+fn what_passes_is_late_held_cut_or_gone_as_it_was_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let control = directory.path().join("control");
+    let server = echo();
+    let routes = [format!("127.0.0.1:0={server}"), format!("127.0.0.1:0={server}")];
+    let running = Running::start(&routes, &control);
+    let ok = |words: &str| assert_eq!(tell(&control, words), (Some(0), String::new()), "{words}");
+    let (mut one, mut other) = (running.connect(0), running.connect(1));
+    exchange(&mut one, "hello");
+
+    ok("delay 150ms down");
+    assert!(exchange(&mut one, "late") >= Duration::from_millis(150));
+    let (code, status) = tell(&control, "@1 status");
+    assert_eq!(code, Some(0));
+    let expected = format!(
+        "@1 {} to {server}: up: clear; down: delay 150ms; ",
+        running.addresses[0]
+    );
+    assert!(status.starts_with(&expected), "{status}");
+    ok("heal");
+
+    ok("@2 freeze up");
+    other.write_all(b"held").unwrap();
+    hears_nothing(&mut other);
+    exchange(&mut one, "the other route is free");
+    ok("heal");
+    let mut held = [0; 4];
+    other.read_exact(&mut held).unwrap();
+    assert_eq!(&held, b"held");
+
+    ok("cut 3 down");
+    one.write_all(b"abcdef").unwrap();
+    let mut rest = Vec::new();
+    one.read_to_end(&mut rest).unwrap();
+    assert_eq!(text(&rest), "abc");
+    ok("heal");
+
+    ok("@2 drop down");
+    other.write_all(b"gone").unwrap();
+    hears_nothing(&mut other);
+    ok("heal");
+    assert_eq!(other.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+
+    let mut third = running.connect(0);
+    exchange(&mut third, "third");
+    ok("reset");
+    assert_eq!(third.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    ok("refuse");
+    let refused = TcpStream::connect(running.addresses[0]).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    ok("heal");
+    ok("slice 1");
+    exchange(&mut running.connect(0), "piece by piece");
+
+    for (words, says) in [
+        ("melt", "chaosproxy: what is \"melt\"? say help\n"),
+        ("delay -1s", "chaosproxy: -1s is no time: 50ms, 1.5s\n"),
+        ("@3 heal", "chaosproxy: there is no route @3: they are @1 to @2\n"),
+    ] {
+        assert_eq!(tell(&control, words), (Some(1), says.to_owned()));
+    }
+}
+
+#[test]
+fn it_obeys_its_input_and_ends_when_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let control = directory.path().join("control");
+    let route = [format!("127.0.0.1:0={}", echo())];
+    let mut running = Running::start(&route, &control);
+    writeln!(running.input, "delay 20ms").unwrap();
+    assert_eq!(running.line(), "ok");
+    writeln!(running.input, "status").unwrap();
+    assert!(running.line().contains("up: delay 20ms; down: delay 20ms;"));
+    writeln!(running.input, "quit").unwrap();
+    assert_eq!(running.process.wait().unwrap().code(), Some(0));
+    assert!(!control.exists());
+
+    for name in ["INT", "TERM"] {
+        let mut running = Running::start(&route, &control);
+        signal(running.process.id(), name, Reach::Process).unwrap();
+        assert_eq!(running.process.wait().unwrap().code(), Some(0), "{name}");
+        assert!(!control.exists());
+    }
+
+    // Killed, it leaves its socket; the next one takes the place. Two at once cannot have it.
+    let mut killed = Running::start(&route, &control);
+    killed.process.kill().unwrap();
+    killed.process.wait().unwrap();
+    assert!(control.exists());
+    let running = Running::start(&route, &control);
+    let second = run(
+        PROGRAM,
+        [route[0].as_str(), "--control", &control.display().to_string()],
+    );
+    assert_eq!(second.status.code(), Some(1));
+    exchange(&mut running.connect(0), "the first one goes on");
+}
+
+#[test]
+fn wrong_usage_is_explained() {
+    for (arguments, code, says) in [
+        (vec![], 2, "LISTEN=SERVER"),
+        (vec!["127.0.0.1:0"], 2, "written LISTEN=SERVER"),
+        (vec!["here=127.0.0.1:1"], 2, "here is no address and port"),
+        (vec!["tell", "/nowhere/control"], 2, "WORD"),
+        (
+            vec!["tell", "/nowhere/control", "heal"],
+            1,
+            "chaosproxy: /nowhere/control: ",
+        ),
+        (vec!["127.0.0.1:0=127.0.0.1"], 1, "chaosproxy: 127.0.0.1: "),
+        (vec!["192.0.2.1:1=127.0.0.1:1"], 1, "chaosproxy: 192.0.2.1:1: "),
+    ] {
+        let output = run(PROGRAM, &arguments);
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
+        assert!(printed.contains(says), "{arguments:?}: {printed}");
+    }
+}
