@@ -15,6 +15,9 @@ use tokio::net::TcpStream;
 /// The password of every account that a [`Peer`] makes.
 pub const PASSWORD: &str = "of every test account";
 
+/// Bytes to read at once, at least: a whole record.
+const READ: usize = 16 * 1024;
+
 /// A connection, after the handshake.
 #[derive(Debug)]
 pub struct Peer {
@@ -213,7 +216,7 @@ impl Peer {
                 Opened::Data(plain) => self.frames.feed(plain),
                 Opened::Close(code) => return Err(io::Error::other(format!("closed by the server: {code}"))),
                 Opened::NeedMore => {
-                    self.wire.reserve(1024);
+                    self.wire.reserve(READ);
                     if self.stream.read_buf(&mut self.wire).await? == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }

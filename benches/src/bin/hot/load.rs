@@ -6,25 +6,34 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chat_core::codec::{Answer, Incoming, RequestId, RequestKind};
-use chat_core::model::{Command, ConversationId, ConversationRef, Outcome};
+use chat_core::model::{Command, ConversationId, ConversationRef, Outcome, Push};
 use chat_core::testkit::Peer;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use crate::{Result, draft};
 
-/// Lets everybody send for a while with so many messages under way each; the rate of acknowledgements.
+/// What as much load as there can be saw.
+#[derive(Debug)]
+pub(crate) struct Full {
+    /// Acknowledgements a second.
+    pub(crate) rate: f64,
+    /// Deliveries a second, to all members together.
+    pub(crate) deliveries: f64,
+}
+
+/// Lets everybody send for a while with so many messages under way each.
 pub(crate) async fn full(
     peers: Vec<Peer>,
     group: ConversationId,
     window: usize,
     time: Duration,
-) -> Result<(f64, Vec<Peer>)> {
-    let (acked, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+) -> Result<(Full, Vec<Peer>)> {
+    let (seen, is_over) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
     let mut tasks = JoinSet::new();
     let started = Instant::now();
     for mut peer in peers {
-        let (acked, is_over) = (Arc::clone(&acked), Arc::clone(&is_over));
+        let (seen, is_over) = (Arc::clone(&seen), Arc::clone(&is_over));
         tasks.spawn(async move {
             let mut under_way = 0;
             loop {
@@ -35,22 +44,36 @@ pub(crate) async fn full(
                 if under_way == 0 {
                     return Result::Ok(peer);
                 }
-                // Busy, or try again: the measurement asks for as much as there is.
-                if let Some((_, is_acked)) = answer(peer.next().await?) {
+                let incoming = peer.next().await?;
+                if let Incoming::Push(Push::Event(_)) = incoming {
+                    seen.delivered.fetch_add(1, Ordering::Relaxed);
+                } else if let Some((_, is_acked)) = answer(incoming) {
+                    // Busy, or try again: the measurement asks for as much as there is.
                     under_way -= 1;
-                    acked.fetch_add(u64::from(is_acked), Ordering::Relaxed);
+                    seen.acknowledged.fetch_add(u64::from(is_acked), Ordering::Relaxed);
                 }
             }
         });
     }
     sleep(time).await;
     is_over.store(true, Ordering::Relaxed);
-    let rate = acked.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64();
+    let rate = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / seconds;
+    let full = Full {
+        rate: rate(&seen.acknowledged),
+        deliveries: rate(&seen.delivered),
+    };
     let mut back = Vec::new();
     while let Some(task) = tasks.join_next().await {
         back.push(task??);
     }
-    Ok((rate, back))
+    Ok((full, back))
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    acknowledged: AtomicU64,
+    delivered: AtomicU64,
 }
 
 /// What a steady load saw.

@@ -42,7 +42,10 @@ async fn main() -> Result<()> {
 
     let others = peers.split_off(1);
     let (slow, mut peers) = load::full(peers, group, 1, TIME).await?;
-    println!("one sender, one message under way:        {slow:>8.0} messages a second");
+    println!(
+        "one sender, one message under way:        {:>8.0} messages a second",
+        slow.rate
+    );
     peers.extend(others);
 
     let url = format!("mysql://root@{}/chat", cluster.database.address());
@@ -51,12 +54,18 @@ async fn main() -> Result<()> {
 
     let (fast, peers) = load::full(peers, group, WINDOW, TIME).await?;
     println!(
-        "{senders} senders, {WINDOW} under way each:          {fast:>8.0} messages a second, {:.0} times as many as of one sender, {:.0} times as many as one by one",
-        fast / slow,
-        fast / single
+        "{senders} senders, {WINDOW} under way each:          {:>8.0} messages a second, {:.0} times as many as of one sender, {:.0} times as many as one by one",
+        fast.rate,
+        fast.rate / slow.rate,
+        fast.rate / single
+    );
+    println!(
+        "delivered meanwhile:                      {:>8.0} a second, {:.1} % of them; the others have to be read",
+        fast.deliveries,
+        100.0 * fast.deliveries / fast.rate / senders as f64
     );
 
-    let paced = load::paced(peers, group, fast / 2.0, TIME).await?;
+    let paced = load::paced(peers, group, fast.rate / 2.0, TIME).await?;
     println!(
         "acknowledged at {:.0} messages a second: within {:.0} ms (half), {:.0} ms (99 %)",
         paced.rate,
