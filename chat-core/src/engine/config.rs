@@ -96,9 +96,9 @@ pub struct EngineConfig {
     /// Direct conversations that one user may open. Default 100 per hour.
     pub directs_opened: RateLimit,
 
-    /// Messages, edits, recalls and reactions of one user, over all their connections: beyond, the connection that one came from
-    /// is read later. Default 40 a second, 2 000 at once: twice what an outbox that gathered offline may bring at once on one
-    /// connection. Sessions in this process are not held to it.
+    /// Messages, edits, recalls and reactions of one user, over all their sessions: beyond, the connection that one came from is read
+    /// later. A session in this process gets its answer later, and is told `Busy` once that would be more than 2 s. Default 40 a second,
+    /// 2 000 at once: twice what an outbox that gathered offline may bring at once on one connection.
     pub user_messages: RateLimit,
     /// Pages of history that one user reads, over all their sessions: beyond, the answer comes later. Default 200 a minute, 1 000
     /// at once: a device that was away for long reads a page of each conversation.

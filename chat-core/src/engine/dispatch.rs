@@ -1,6 +1,7 @@
 //! From a command to what does it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use super::group::{
 use super::message::Prepared;
 use crate::model::{
     Caller, Command, ConversationKind, ConversationRef, Draft, Event, GroupProfile, JoinPolicy, Outcome, PresenceState,
-    UserId, UserRef,
+    ReplyCode, UserId, UserRef,
 };
 use crate::store::Operation;
 
@@ -26,6 +27,8 @@ pub(super) type Answer = BoxFuture<'static, Result<Outcome, CommandError>>;
 
 /// What a job in a lane costs that is not a draft, in bytes.
 const OPERATION_COST: usize = 1024;
+/// A message of a session in this process may wait so long for its user's turn.
+const LOCAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Does what a session asks. Its place in a conversation is fixed when this returns.
 pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Answer {
@@ -238,6 +241,39 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
             in_lane(core, caller, group, |core, act| async move {
                 core.act(act.group, UpdateGroup { act, changes }).await
             })
+        }
+    }
+}
+
+/// The same for a session in this process, which no connection holds to its user's pace.
+pub(super) fn execute_paced(core: &Arc<Core>, caller: Caller, command: Command) -> Answer {
+    let Command::Send { conversation, draft } = command else {
+        return execute(core, caller, command);
+    };
+    match core.limits.messages.take_within(caller.user, LOCAL_PATIENCE) {
+        Ok(wait) => {
+            let enough = tokio::time::Instant::now() + wait;
+            let answer = send(core, caller, conversation, draft);
+            if wait.is_zero() {
+                return answer;
+            }
+            // Its place is fixed already. Whoever waits for the answer, or has too many under way, sends no faster than others.
+            let draining = core.draining.clone();
+            Box::pin(async move {
+                let answer = answer.await;
+                draining.run_until_cancelled(tokio::time::sleep_until(enough)).await;
+                answer
+            })
+        }
+        Err(wait) => {
+            let id = draft.client_message_id;
+            core.appends.push_refused(Refused {
+                caller,
+                conversation,
+                id,
+            });
+            let error = CommandError::new(ReplyCode::Busy, "you send too fast; nothing was done");
+            refused(error.retry_after(wait))
         }
     }
 }

@@ -51,6 +51,16 @@ impl UserLimit {
         wait
     }
 
+    /// The same, but nothing is charged if that would be longer than `most`: then says how long as an error.
+    pub(crate) fn take_within(&self, user: UserId, most: Duration) -> Result<Duration, Duration> {
+        let wait = self.take(user);
+        if wait > most {
+            self.take_back(user);
+            return Err(wait);
+        }
+        Ok(wait)
+    }
+
     /// Nothing was done after all.
     pub(crate) fn take_back(&self, user: UserId) {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);

@@ -205,6 +205,11 @@ impl Engine {
         }
     }
 
+    /// As [`Service::execute`], for a session that no server paces.
+    fn execute_paced(&self, caller: Caller, command: Command) -> BoxFuture<'static, Result<Outcome, CommandError>> {
+        dispatch::execute_paced(self.core(), caller, command)
+    }
+
     /// Names the history that the store holds.
     #[must_use]
     pub fn store_epoch(&self) -> StoreEpoch {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Engine;
 use super::core::Core;
 use super::error::CommandError;
-use super::service::Service;
 use crate::model::{
     Appended, Caller, CloseCode, Command, ConversationInfo, ConversationRef, Draft, MessageText, Outcome, Push,
     SessionId, Source, UserInfo,
@@ -130,7 +129,8 @@ impl LocalSession {
         &self.conversations
     }
 
-    /// Does what the session asks; see [`Service::execute`].
+    /// Does what the session asks; see [`Service::execute`](super::Service::execute). Messages are held to their user's rate, see
+    /// [`EngineConfig::user_messages`](super::EngineConfig::user_messages).
     ///
     /// # Errors
     /// [`CommandError`], as a remote client would be told.
@@ -138,7 +138,7 @@ impl LocalSession {
         &self,
         command: Command,
     ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + 'static + use<> {
-        self.engine.execute(self.caller(), command)
+        self.engine.execute_paced(self.caller(), command)
     }
 
     /// Appends a draft. Durable once this returns.

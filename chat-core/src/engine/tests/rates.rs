@@ -56,3 +56,38 @@ async fn what_devices_send_is_counted_for_their_user() {
     assert_eq!(paced(&bob), Duration::ZERO);
     assert_eq!(engine.pace(phone.caller(), &Command::ListContacts), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn sessions_in_the_process_are_held_to_their_users_pace() {
+    let mut config = config();
+    let second = Duration::from_secs(1);
+    config.user_messages = RateLimit::new(1, second).with_burst(3);
+    let engine = builder().config(config).build().await.unwrap();
+    let (phone, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
+    let notes = direct(&phone);
+
+    let started = tokio::time::Instant::now();
+    for session in [&phone, &laptop, &phone] {
+        session.send_text(notes.clone(), "at once").await.unwrap();
+    }
+    assert!(started.elapsed() < second);
+
+    // Whoever waits for the answers is slowed down; whoever does not is refused before long.
+    let sends = ["4", "5", "6", "7"].map(|text| laptop.send(notes.clone(), draft(text)));
+    let answers = join_all(sends).await;
+    let took = started.elapsed();
+    assert!((second..3 * second).contains(&took), "{took:?}");
+    assert!(answers[..2].iter().all(Result::is_ok), "{answers:?}");
+    for refused in &answers[2..] {
+        let refused = refused.as_ref().unwrap_err();
+        assert_eq!(refused.code, ReplyCode::Busy);
+        assert!(refused.retry_after.is_some_and(|wait| wait > second), "{refused:?}");
+    }
+    let stored = texts(&history(&phone, notes).await);
+    assert_eq!(stored, ["at once", "at once", "at once", "4", "5"]);
+
+    let started = tokio::time::Instant::now();
+    bob.send_text(direct(&bob), "x").await.unwrap();
+    assert!(started.elapsed() < second, "nobody else waits");
+}

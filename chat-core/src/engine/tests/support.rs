@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::{PasswordCost, ThrottleOptions};
+use crate::auth::{PasswordCost, RateLimit, ThrottleOptions};
 use crate::engine::{CommandError, Engine, EngineBuilder, EngineConfig, LocalSession, Service};
 use crate::model::*;
 use crate::store::MemoryStore;
@@ -11,11 +11,12 @@ use crate::store::MemoryStore;
 /// A password that is long enough.
 pub(super) const PASSWORD: &str = "correct horse";
 
-/// A configuration for tests: cheap passwords, no throttle, marks written at once.
+/// A configuration for tests: cheap passwords, no throttle, as many messages as it takes, marks written at once.
 pub(super) fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
+    config.user_messages = RateLimit::UNLIMITED;
     config.cursor_interval = Duration::from_millis(1);
     config
 }
