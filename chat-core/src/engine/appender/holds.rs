@@ -28,7 +28,7 @@ pub(in crate::engine) struct Refused {
 
 /// Whether a draft that gets this answer is to be sent again, and what came after it has to wait for that.
 pub(super) fn is_for_now(error: &CommandError) -> bool {
-    matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain)
+    matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain | ReplyCode::Internal)
 }
 
 /// What is held, by session.
@@ -182,7 +182,7 @@ impl Holds {
         }
         let hold = holds.get_mut(at)?;
         hold.id = hold.id.or(id);
-        hold.doubt |= error.code == ReplyCode::TryAgain;
+        hold.doubt |= error.code != ReplyCode::Busy;
         Some(hold)
     }
 

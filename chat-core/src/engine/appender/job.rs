@@ -109,6 +109,9 @@ pub(in crate::engine) struct AppendQueue {
     ready: Notify,
     used: Arc<AtomicUsize>,
     limit: usize,
+    /// Where the appender panics, once.
+    #[cfg(test)]
+    pub(in crate::engine) panics_at: Mutex<Option<&'static str>>,
 }
 
 impl AppendQueue {
@@ -118,8 +121,25 @@ impl AppendQueue {
             ready: Notify::new(),
             used: Arc::default(),
             limit,
+            #[cfg(test)]
+            panics_at: Mutex::default(),
         }
     }
+
+    /// The appender has come to this step, at which a test may have it panic.
+    #[cfg(test)]
+    pub(super) fn step(&self, step: &'static str) {
+        let mut panics_at = self.panics_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if *panics_at == Some(step) {
+            *panics_at = None;
+            drop(panics_at);
+            panic!("a test wants it at {step}");
+        }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "only tests look at it")]
+    pub(super) fn step(&self, _: &'static str) {}
 
     /// Takes a share, if there is room.
     pub(in crate::engine) fn charge(&self, bytes: usize) -> Result<Charge, CommandError> {

@@ -67,19 +67,10 @@ impl Lane {
         if self.in_flight {
             return None;
         }
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while let Some(job) = self.queue.front() {
-            let size = match &job.work {
-                Work::Other(_) if batch.is_empty() => 0,
-                Work::Other(_) => break,
-                Work::Append(draft, _) => draft.body.len(),
-            };
-            if batch.len() >= config.batch_drafts || (!batch.is_empty() && bytes + size > config.batch_bytes) {
-                break;
-            }
-            bytes += size;
-            let Some(job) = self.queue.pop_front() else { break };
+        // Nothing is taken before it is known how much: a panic leaves it all in the queue.
+        let count = self.batch_len(config);
+        let mut batch = Vec::with_capacity(count);
+        for job in self.queue.drain(..count) {
             self.bytes -= job.charge.bytes();
             match job.work {
                 Work::Other(work) => {
@@ -100,6 +91,23 @@ impl Lane {
         }
         self.in_flight = true;
         Some(Next::Batch(batch))
+    }
+
+    /// How many of those that wait go together: drafts, or one of anything else.
+    fn batch_len(&self, config: &EngineConfig) -> usize {
+        let (mut count, mut bytes) = (0, 0);
+        for job in &self.queue {
+            let size = match &job.work {
+                Work::Other(_) => return count.max(1),
+                Work::Append(draft, _) => draft.body.len(),
+            };
+            if count >= config.batch_drafts || (count > 0 && bytes + size > config.batch_bytes) {
+                break;
+            }
+            bytes += size;
+            count += 1;
+        }
+        count
     }
 
     /// Refuses everything that waits; yields what it was, in its order.

@@ -1,7 +1,7 @@
 //! The appender's task.
 
 use std::collections::{HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,29 +19,52 @@ use crate::engine::error::CommandError;
 use crate::engine::message::{Appends, BatchRules, Prepared};
 use crate::model::{Appended, Caller, ConversationId, DeviceId, Outcome, ReplyCode, UserId};
 
-/// Runs until the engine drains and everything that came was answered. A panic costs what was queued, not the task.
+/// Runs until the engine drains and everything that came was answered. A panic costs what was at hand, not the task, and not what must not be
+/// overtaken.
 pub(in crate::engine) async fn run(core: Arc<Core>) {
-    loop {
-        let appender = Appender::new(Arc::clone(&core));
-        match AssertUnwindSafe(appender.run()).catch_unwind().await {
-            Ok(()) => return,
-            Err(panic) => tracing::error!(panic = panic_text(&*panic), "the appender panicked; it starts afresh"),
+    let mut appender = Appender::new(Arc::clone(&core));
+    while let Err(panic) = AssertUnwindSafe(appender.run()).catch_unwind().await {
+        tracing::error!(
+            panic = panic_text(&*panic),
+            "the appender panicked; it goes on with the rest"
+        );
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| appender.recover())) {
+            tracing::error!(panic = panic_text(&*panic), "the appender starts afresh");
+            appender = Appender::new(Arc::clone(&core));
         }
     }
 }
 
 type Session = (UserId, DeviceId);
 
+/// What a panic would lose.
+#[derive(Debug, Default)]
+struct AtHand {
+    /// The draft of a job that is in no queue.
+    draft: Option<Refused>,
+    /// It has passed what is held in this conversation.
+    passed: Option<ConversationId>,
+    /// It was prepared, and others of its session wait for that.
+    session: Option<Session>,
+    /// A lane whose transaction has ended or is about to begin.
+    lane: Option<ConversationId>,
+    /// What was refused of it.
+    refused: Vec<(Refused, CommandError)>,
+}
+
 struct Appender {
     core: Arc<Core>,
+    /// What has come and was not looked at.
+    arrived: VecDeque<Arrival>,
     lanes: HashMap<ConversationId, Lane>,
     /// Lanes that may have something to begin.
-    ripe: Vec<ConversationId>,
+    ripe: VecDeque<ConversationId>,
     /// Jobs of sessions that wait for an earlier one of theirs to be prepared.
     waiting: HashMap<Session, VecDeque<Job>>,
     /// What must not be overtaken.
     holds: Holds,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
+    at_hand: AtHand,
 }
 
 /// Something that was under way has ended.
@@ -66,16 +89,27 @@ impl Appender {
         Self {
             holds: Holds::new(core.config.order_patience),
             core,
+            arrived: VecDeque::new(),
             lanes: HashMap::new(),
-            ripe: Vec::new(),
+            ripe: VecDeque::new(),
             waiting: HashMap::new(),
             work: FuturesUnordered::new(),
+            at_hand: AtHand::default(),
         }
     }
 
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let core = Arc::clone(&self.core);
         loop {
+            // Everything that ended or came meanwhile belongs to the same round: the batches get as large as they can.
+            while let Some(Some(done)) = self.work.next().now_or_never() {
+                self.finish(done);
+            }
+            self.arrived.extend(core.appends.take());
+            while let Some(arrival) = self.arrived.pop_front() {
+                self.arrive(arrival);
+            }
+            self.begin();
             tokio::select! {
                 // What has ended frees its lane, so it comes first; new jobs then join the next batch.
                 biased;
@@ -85,23 +119,46 @@ impl Appender {
                     let Some(last) = core.appends.take_or_close() else {
                         return;
                     };
-                    last.into_iter().for_each(|arrival| self.arrive(arrival));
+                    self.arrived.extend(last);
                 }
             }
-            // Everything that ended or came meanwhile belongs to the same round: the batches get as large as they can.
-            while let Some(Some(done)) = self.work.next().now_or_never() {
-                self.finish(done);
+        }
+    }
+
+    /// After a panic: what was at hand is refused, in a way that nothing overtakes it, and the rest goes on.
+    fn recover(&mut self) {
+        let (lost, error, now) = (
+            std::mem::take(&mut self.at_hand),
+            CommandError::try_again(),
+            Instant::now(),
+        );
+        if let Some(id) = lost.lane {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.in_flight = false;
+                let waiting = lane.fail(&error);
+                self.holds.refused_after_all(waiting, id, now);
+                self.ripe.push_back(id);
             }
-            for arrival in core.appends.take() {
-                self.arrive(arrival);
-            }
-            self.begin();
+            self.holds.refused_after_all(lost.refused, id, now);
+        }
+        match (lost.draft, lost.passed) {
+            (Some(draft), Some(id)) => self.holds.refused_after_all(vec![(draft, error.clone())], id, now),
+            (Some(draft), None) => self.holds.refused(draft, &error, now),
+            (None, _) => {}
+        }
+        if let Some(session) = lost.session {
+            self.refuse_waiting(session, &error);
         }
     }
 
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Job(job) => self.accept(job),
+            Arrival::Job(job) => {
+                self.at_hand.draft = job.as_refused();
+                self.core.appends.step("arrive");
+                self.accept(job);
+                self.at_hand = AtHand::default();
+            }
             Arrival::Refused(draft) => self.holds.refused(draft, &CommandError::busy(), Instant::now()),
         }
     }
@@ -117,31 +174,33 @@ impl Appender {
         match known {
             Some(target) if !needs_hooks(&job) => self.enter(target, job),
             _ => {
-                self.waiting.insert(session, VecDeque::new());
                 self.work.push(Box::pin(prepare(Arc::clone(&self.core), session, job)));
+                self.waiting.insert(session, VecDeque::new());
             }
         }
     }
 
+    /// Puts the job that is at hand into its lane.
     fn enter(&mut self, target: Target, job: Job) {
         let now = Instant::now();
-        let draft = job.as_refused();
-        if let Some(draft) = &draft
+        if let Some(draft) = &self.at_hand.draft
             && let Err(error) = self.holds.pass(draft, Some(target.id), now)
         {
             job.refuse(error);
             return;
         }
+        self.at_hand.passed = Some(target.id);
+        self.core.appends.step("enter");
         let lane = self.lanes.entry(target.id).or_insert_with(|| Lane::new(target.kind));
         if lane.has_room(&job, &self.core.config) {
             lane.push(job);
         } else {
             let error = CommandError::busy();
-            let refused = draft.map(|draft| (draft, error.clone()));
+            let refused = self.at_hand.draft.take().map(|draft| (draft, error.clone()));
             job.refuse(error);
             self.holds.refused_after_all(Vec::from_iter(refused), target.id, now);
         }
-        self.ripe.push(target.id);
+        self.ripe.push_back(target.id);
     }
 
     /// Answers a job that has no lane yet.
@@ -152,67 +211,91 @@ impl Appender {
         job.refuse(error.clone());
     }
 
+    /// Answers what waited for a job of this session, which was refused.
+    fn refuse_waiting(&mut self, session: Session, error: &CommandError) {
+        while let Some(next) = self.waiting.get_mut(&session).and_then(VecDeque::pop_front) {
+            self.refuse(next, error);
+        }
+        self.waiting.remove(&session);
+    }
+
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Prepared { session, job } => {
-                let waiting = self.waiting.remove(&session).unwrap_or_default();
-                let mut failed = None;
-                match *job {
-                    Ok((target, job)) => self.enter(target, job),
-                    Err((job, error)) if is_for_now(&error) => {
-                        self.refuse(job, &error);
-                        failed = Some(error);
-                    }
-                    Err((job, error)) => job.refuse(error),
-                }
-                for next in waiting {
-                    match &failed {
-                        Some(error) => self.refuse(next, error),
-                        None => self.accept(next),
-                    }
-                }
-            }
-            Done::Committed {
-                lane: id,
-                mut refused,
-                failed,
-            } => {
-                if let Some(lane) = self.lanes.get_mut(&id) {
-                    lane.in_flight = false;
-                    refused.extend(match &failed {
-                        Some(error) => lane.fail(error),
-                        None if refused.is_empty() => Vec::new(),
-                        None => {
-                            let sessions: Vec<Caller> = refused.iter().map(|(draft, _)| draft.caller).collect();
-                            lane.fail_sessions(&CommandError::try_again(), &sessions)
-                        }
-                    });
-                    self.ripe.push(id);
-                }
-                self.holds.refused_after_all(refused, id, Instant::now());
-            }
+            Done::Prepared { session, job } => self.prepared(session, *job),
+            Done::Committed { lane, refused, failed } => self.committed(lane, refused, failed.as_ref()),
         }
+        self.at_hand = AtHand::default();
+    }
+
+    fn prepared(&mut self, session: Session, job: Result<(Target, Job), (Job, CommandError)>) {
+        let (Ok((_, unnamed)) | Err((unnamed, _))) = &job;
+        self.at_hand.draft = unnamed.as_refused();
+        self.at_hand.session = Some(session);
+        self.core.appends.step("prepared");
+        match job {
+            Ok((target, job)) => self.enter(target, job),
+            Err((job, error)) if is_for_now(&error) => {
+                self.refuse(job, &error);
+                self.refuse_waiting(session, &error);
+            }
+            Err((job, error)) => job.refuse(error),
+        }
+        // They come before whatever else has come.
+        for next in self.waiting.remove(&session).unwrap_or_default().into_iter().rev() {
+            self.arrived.push_front(Arrival::Job(next));
+        }
+    }
+
+    fn committed(
+        &mut self,
+        id: ConversationId,
+        mut refused: Vec<(Refused, CommandError)>,
+        failed: Option<&CommandError>,
+    ) {
+        self.at_hand.lane = Some(id);
+        self.at_hand.refused.clone_from(&refused);
+        self.core.appends.step("committed");
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.in_flight = false;
+            refused.extend(match failed {
+                Some(error) => lane.fail(error),
+                None if refused.is_empty() => Vec::new(),
+                None => {
+                    let sessions: Vec<Caller> = refused.iter().map(|(draft, _)| draft.caller).collect();
+                    lane.fail_sessions(&CommandError::try_again(), &sessions)
+                }
+            });
+            self.ripe.push_back(id);
+        }
+        self.holds.refused_after_all(refused, id, Instant::now());
     }
 
     /// Begins what can be begun.
     fn begin(&mut self) {
-        for id in std::mem::take(&mut self.ripe) {
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let target = Target {
-                id,
-                kind: lane.kind.clone(),
-            };
-            match lane.next(&self.core.config) {
-                Some(Next::Batch(batch)) => {
-                    self.work.push(Box::pin(commit(Arc::clone(&self.core), target, batch)));
-                }
-                Some(Next::Other(work, reply, charge)) => {
-                    let core = Arc::clone(&self.core);
-                    self.work.push(Box::pin(other(core, target, work, reply, charge)));
-                }
-                None if lane.is_idle() => drop(self.lanes.remove(&id)),
-                None => {}
+        while let Some(id) = self.ripe.pop_front() {
+            self.at_hand.lane = Some(id);
+            self.begin_in(id);
+            self.at_hand.lane = None;
+        }
+    }
+
+    fn begin_in(&mut self, id: ConversationId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let target = Target {
+            id,
+            kind: lane.kind.clone(),
+        };
+        self.core.appends.step("begin");
+        match lane.next(&self.core.config) {
+            Some(Next::Batch(batch)) => {
+                self.work.push(Box::pin(commit(Arc::clone(&self.core), target, batch)));
             }
+            Some(Next::Other(work, reply, charge)) => {
+                let core = Arc::clone(&self.core);
+                self.work.push(Box::pin(other(core, target, work, reply, charge)));
+            }
+            None if lane.is_idle() => drop(self.lanes.remove(&id)),
+            None => {}
         }
     }
 }
@@ -294,6 +377,8 @@ async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>) -> Done {
         let _ = reply.send(result.map(Outcome::Appended));
         drop(charge);
     }
+    // A defect that one draft shows says nothing of what others sent.
+    let failed = failed.filter(|error| error.code != ReplyCode::Internal);
     Done::Committed { lane, refused, failed }
 }
 

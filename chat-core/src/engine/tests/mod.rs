@@ -14,6 +14,7 @@ mod matrix;
 mod messages;
 mod order;
 mod outages;
+mod panics;
 mod rates;
 mod seeds;
 mod support;

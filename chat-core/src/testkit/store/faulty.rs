@@ -48,6 +48,8 @@ enum Fault {
     Overloaded,
     /// It does not happen, and there is no answer.
     Hang,
+    /// It does not happen, and the store breaks over it.
+    Panic,
 }
 
 /// While it lives, calls to the store wait.
@@ -113,6 +115,11 @@ impl FaultyStore {
     /// The next commit that has no fault yet is not made and never answered, as that of a unit that waits for a lock.
     pub fn fail_hanging(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Hang));
+    }
+
+    /// The next commit that has no fault yet is not made: the store panics, as one with a defect.
+    pub fn fail_panicking(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Panic));
     }
 
     /// From now on whoever writes cursors or read marks of this conversation waits for ever, or of none.
@@ -208,7 +215,7 @@ impl Unit for Doomed {
         Err(TxError::Store(match self.fault {
             Fault::Full => StoreError::Full("injected by a test".into()),
             Fault::Overloaded => StoreError::Overloaded,
-            Fault::Before | Fault::After | Fault::Hang => injected(),
+            Fault::Before | Fault::After | Fault::Hang | Fault::Panic => injected(),
         }))
     }
 }
@@ -225,6 +232,7 @@ impl Store for FaultyStore {
                 Err(injected())
             }
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Panic) => panic!("injected by a test"),
             Some(fault) => inner.transact(Box::new(Doomed { unit, fault })).await,
         }
     }
