@@ -14,6 +14,7 @@ mod holds;
 mod job;
 mod lane;
 mod task;
+mod work;
 
 pub(super) use holds::Refused;
 pub(super) use job::{AppendQueue, Charge, Job, LaneWork, Work};

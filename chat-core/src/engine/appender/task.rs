@@ -8,16 +8,15 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::timeout_at;
 
 use super::holds::{Holds, Refused, is_for_now};
-use super::job::{Arrival, Charge, Job, LaneWork, Reply, Work};
-use super::lane::{Lane, Next, Queued};
-use crate::engine::core::{Core, contain, panic_text};
+use super::job::{Arrival, Job, Work};
+use super::lane::{Lane, Next};
+use super::work::{Done, Session, commit, other, prepare};
+use crate::engine::core::{Core, panic_text};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
-use crate::engine::message::{Appends, BatchRules, Prepared};
-use crate::model::{Appended, Caller, ConversationId, DeviceId, Outcome, ReplyCode, UserId};
+use crate::model::{Caller, ConversationId};
 
 /// Runs until the engine drains and everything that came was answered. A panic costs what was at hand, not the task, and not what must not be
 /// overtaken.
@@ -34,8 +33,6 @@ pub(in crate::engine) async fn run(core: Arc<Core>) {
         }
     }
 }
-
-type Session = (UserId, DeviceId);
 
 /// What a panic would lose.
 #[derive(Debug, Default)]
@@ -65,23 +62,6 @@ struct Appender {
     holds: Holds,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     at_hand: AtHand,
-}
-
-/// Something that was under way has ended.
-enum Done {
-    /// A job knows its conversation, or why it is refused.
-    Prepared {
-        session: Session,
-        job: Box<Result<(Target, Job), (Job, CommandError)>>,
-    },
-    /// A lane's transaction ended.
-    Committed {
-        lane: ConversationId,
-        /// Drafts that were refused, in their order.
-        refused: Vec<(Refused, CommandError)>,
-        /// Nothing could be done.
-        failed: Option<CommandError>,
-    },
 }
 
 impl Appender {
@@ -302,137 +282,4 @@ impl Appender {
 
 fn needs_hooks(job: &Job) -> bool {
     matches!(&job.work, Work::Append(_, Some(_)))
-}
-
-/// Finds a job's conversation and asks the hooks.
-async fn prepare(core: Arc<Core>, session: Session, mut job: Job) -> Done {
-    let prepared = contain(async {
-        let target = match job.work {
-            Work::Append(..) => core.find_or_open(job.caller, &job.conversation).await?,
-            Work::Other(_) => core.find(job.caller.user, &job.conversation).await?,
-        };
-        if let Work::Append(draft, original) = &mut job.work
-            && let Some(original) = original.take()
-            && let Some(content) = core.ask_before_append(job.caller, target.id, original).await?
-        {
-            **draft = Prepared::clone(draft).rewritten(content);
-        }
-        Ok(target)
-    });
-    let prepared = timeout_at(core.deadline().into(), prepared).await;
-    let job = match prepared.unwrap_or_else(|_| Err(CommandError::try_again())) {
-        Ok(target) => Ok((target, job)),
-        Err(error) => Err((job, error)),
-    };
-    let job = Box::new(job);
-    Done::Prepared { session, job }
-}
-
-/// Runs something else in its turn.
-async fn other(core: Arc<Core>, target: Target, work: LaneWork, reply: Reply, charge: Charge) -> Done {
-    let lane = target.id;
-    let result = contain(async { work(core, target).await }).await;
-    let _ = reply.send(result);
-    drop(charge);
-    Done::Committed {
-        lane,
-        refused: Vec::new(),
-        failed: None,
-    }
-}
-
-/// Appends a batch, tells the sessions, and answers the senders. The last in one step: whoever sends a refused draft again finds it
-/// noted.
-async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>) -> Done {
-    let lane = target.id;
-    // Whoever has waited longest decides how long the store may take.
-    let deadline = batch
-        .iter()
-        .map(|queued| queued.deadline)
-        .min()
-        .unwrap_or_else(Instant::now);
-    let mut drafts = Vec::with_capacity(batch.len());
-    let mut senders = Vec::with_capacity(batch.len());
-    for queued in batch {
-        let name = Refused {
-            caller: queued.draft.caller,
-            conversation: queued.conversation,
-            id: queued.draft.client_message_id,
-        };
-        drafts.push(queued.draft);
-        senders.push((name, queued.reply, queued.charge));
-    }
-    let appended = contain(append(&core, &target, drafts.into(), deadline)).await;
-    let failed = appended.as_ref().err().cloned();
-    let mut results = appended.unwrap_or_default().into_iter();
-    let mut refused = Vec::new();
-    for (draft, reply, charge) in senders {
-        let missing = || Err(failed.clone().unwrap_or_else(CommandError::internal));
-        let result = results.next().unwrap_or_else(missing);
-        if let Err(error) = &result
-            && is_for_now(error)
-        {
-            refused.push((draft, error.clone()));
-        }
-        let _ = reply.send(result.map(Outcome::Appended));
-        drop(charge);
-    }
-    // A defect that one draft shows says nothing of what others sent.
-    let failed = failed.filter(|error| error.code != ReplyCode::Internal);
-    Done::Committed { lane, refused, failed }
-}
-
-/// One result for each draft, or one failure for all.
-async fn append(
-    core: &Core,
-    target: &Target,
-    drafts: Arc<[Prepared]>,
-    deadline: Instant,
-) -> Result<Vec<Result<Appended, CommandError>>, CommandError> {
-    let mut doubt = false;
-    let all = unit(core, target, Arc::clone(&drafts));
-    match core.run_idempotent(target.id, all, deadline, &mut doubt).await {
-        Ok(batch) => {
-            core.publish(batch.events);
-            Ok(batch.results)
-        }
-        Err(error) if error.code == ReplyCode::Internal && drafts.len() > 1 => {
-            // One of them breaks the unit. The others shall not suffer for it.
-            let mut results = Vec::with_capacity(drafts.len());
-            let mut stopped: Vec<Caller> = Vec::new();
-            for draft in drafts.iter() {
-                if stopped.contains(&draft.caller) {
-                    results.push(Err(CommandError::try_again()));
-                    continue;
-                }
-                let alone = unit(core, target, Arc::from([draft.clone()]));
-                let result = match core.run_idempotent(target.id, alone, deadline, &mut doubt).await {
-                    Ok(mut batch) => {
-                        core.publish(batch.events);
-                        batch.results.pop().unwrap_or_else(|| Err(CommandError::internal()))
-                    }
-                    Err(error) => Err(error),
-                };
-                if result.as_ref().is_err_and(is_for_now) {
-                    stopped.push(draft.caller);
-                }
-                results.push(result);
-            }
-            Ok(results)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn unit(core: &Core, target: &Target, drafts: Arc<[Prepared]>) -> Appends {
-    Appends {
-        conversation: target.id,
-        kind: target.kind.clone(),
-        drafts,
-        rules: BatchRules {
-            edit_window_ms: u64::try_from(core.config.edit_window.as_millis()).unwrap_or(u64::MAX),
-            mentions: core.config.mentions,
-        },
-        now: core.now(),
-    }
 }
