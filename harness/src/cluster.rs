@@ -90,7 +90,8 @@ impl Cluster {
         settings: &[(&'static str, &'static str)],
     ) -> io::Result<Self> {
         let database = MariaDb::start(&[])?;
-        database.sql("CREATE DATABASE chat")?;
+        // Nodes are not the administrator, who may write to what is read-only.
+        database.sql("CREATE DATABASE chat; CREATE USER chat; GRANT ALL ON chat.* TO chat")?;
         let redis = Redis::start(&[])?;
         let links = (0..links).map(|_| Links::start(redis.address(), database.address()));
         let mut cluster = Self {
@@ -117,7 +118,7 @@ impl Cluster {
         let link = self.links.get(self.nodes.len());
         let database = link.map_or(self.database.address(), |link| link.database.address());
         let redis = link.map_or(self.redis.address(), |link| link.redis.address());
-        let (database, redis) = (format!("mysql://root@{database}/chat"), format!("redis://{redis}/"));
+        let (database, redis) = (format!("mysql://chat@{database}/chat"), format!("redis://{redis}/"));
         // The first one makes it.
         let key = self.directory.path().join("identity.pem");
         let key = key.to_string_lossy();

@@ -91,6 +91,15 @@ impl Console {
             }
         }
     }
+
+    /// Lets whoever was answered last have the answer, and listens no more.
+    pub async fn close(mut self) {
+        self.lines.close();
+        if let Some((_, others)) = &mut self.socket {
+            // They may be gone, or not read.
+            let _ = timeout(PATIENCE, others).await;
+        }
+    }
 }
 
 impl Drop for Console {
@@ -134,9 +143,12 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 async fn listen(listener: UnixListener, lines: mpsc::Sender<Line>) {
     // One after the other: so are their commands.
     loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            // Whoever goes away, or says nothing, gets no answer.
-            let _ = serve(stream, &lines).await;
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                // Whoever goes away, or says nothing, gets no answer.
+                let _ = serve(stream, &lines).await;
+            },
+            () = lines.closed() => return,
         }
     }
 }

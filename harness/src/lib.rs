@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod raw;
 pub mod services;
 pub mod swarm;
+pub mod verbs;
 
 pub use cluster::Cluster;
 pub use delays::Delays;

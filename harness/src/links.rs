@@ -56,6 +56,12 @@ impl Links {
         }
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> [&Proxy; 3] {
+        [&self.redis, &self.database, &self.clients]
+    }
+
     /// Whoever kills a node and starts it again, and whoever breaks what it needs to start, hold this meanwhile.
     pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)

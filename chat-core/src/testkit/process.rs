@@ -132,6 +132,12 @@ impl ServerProcess {
         }
     }
 
+    /// Its process id; of the last one, if it has ended.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {

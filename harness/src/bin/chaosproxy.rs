@@ -125,6 +125,7 @@ async fn run(options: Run) -> io::Result<()> {
             line = console.next() => {
                 if line.text.trim() == "quit" {
                     line.answer(Ok(String::new()));
+                    console.close().await;
                     return Ok(());
                 }
                 let answer = obey(&routes, line.text.trim());

@@ -20,7 +20,7 @@ struct Cli {
     /// Files of one history: all of the processes that took part, on one machine
     #[arg(required = true, value_name = "FILE")]
     histories: Vec<PathBuf>,
-    /// Reads the logs from this database too: mysql://USER[:PASSWORD]@HOST[:PORT]/NAME
+    /// Reads the logs from this database too: mysql://USER:PASSWORD@HOST:PORT/NAME; password and port may be left out
     #[arg(long, value_name = "URL")]
     database: Option<Database>,
     /// Reads the logs from this node too, those that --user may read whole; repeat for more

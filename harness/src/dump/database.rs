@@ -38,8 +38,9 @@ impl FromStr for Database {
         let (place, name) = place.split_once('/').ok_or(DatabaseUrlError)?;
         let (user, password) = who.split_once(':').unwrap_or((who, ""));
         let (host, port) = match place.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().map_err(|_| DatabaseUrlError)?),
-            None => (place, 3306),
+            // An IPv6 address without a port has colons too.
+            Some((host, port)) if !place.ends_with(']') => (host, port.parse().map_err(|_| DatabaseUrlError)?),
+            _ => (place, 3306),
         };
         if [host, user, name].iter().any(|part| part.is_empty()) {
             return Err(DatabaseUrlError);

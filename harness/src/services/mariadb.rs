@@ -69,7 +69,13 @@ impl MariaDb {
     /// # Errors
     /// One of them failed.
     pub fn sql(&self, statements: &str) -> io::Result<String> {
-        self.run(&["--skip-ssl"], statements)
+        self.administrator().sql(statements)
+    }
+
+    /// The administrator, for other threads.
+    #[must_use]
+    pub const fn administrator(&self) -> Administrator {
+        Administrator { address: self.address }
     }
 
     /// The same over TLS, with a server whose certificate this authority signed.
@@ -77,10 +83,56 @@ impl MariaDb {
     /// # Errors
     /// As [`sql`](Self::sql).
     pub fn sql_over_tls(&self, authority: &str, statements: &str) -> io::Result<String> {
-        self.run(&["--ssl", &format!("--ssl-ca={authority}")], statements)
+        let authority = format!("--ssl-ca={authority}");
+        self.administrator().run(&["--ssl", &authority], statements)
     }
 
-    fn run(&self, transport: &[&str], statements: &str) -> io::Result<String> {
+    /// The running process, for signals.
+    #[must_use]
+    pub const fn process(&self) -> &Guarded {
+        &self.process
+    }
+
+    /// Kills the server, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Waits until the server has ended by itself.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn wait(&mut self) -> io::Result<()> {
+        self.process.wait()
+    }
+
+    /// Kills the server if it runs, and starts it again on the same data and port.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.process.kill();
+        self.process = launch(self.directory.path(), self.address, &self.options)?;
+        Ok(())
+    }
+}
+
+/// Whoever may do everything with a database server, without a password.
+#[derive(Clone, Copy, Debug)]
+pub struct Administrator {
+    address: SocketAddr,
+}
+
+impl Administrator {
+    /// Runs statements; what they print, columns separated by tabs.
+    ///
+    /// # Errors
+    /// One of them failed.
+    pub fn sql(self, statements: &str) -> io::Result<String> {
+        self.run(&["--skip-ssl"], statements)
+    }
+
+    fn run(self, transport: &[&str], statements: &str) -> io::Result<String> {
         let output = Command::new("mariadb")
             .args([
                 "--no-defaults",
@@ -98,27 +150,6 @@ impl MariaDb {
             return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
         }
         String::from_utf8(output.stdout).map_err(io::Error::other)
-    }
-
-    /// The running process, for signals.
-    #[must_use]
-    pub const fn process(&self) -> &Guarded {
-        &self.process
-    }
-
-    /// Kills the server, as `kill -9` does.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Kills the server if it runs, and starts it again on the same data and port.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn restart(&mut self) -> io::Result<()> {
-        self.process.kill();
-        self.process = launch(self.directory.path(), self.address, &self.options)?;
-        Ok(())
     }
 }
 

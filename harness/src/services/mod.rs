@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 pub use balancer::Balancer;
 pub use guard::Guarded;
-pub use mariadb::MariaDb;
+pub use mariadb::{Administrator, MariaDb};
 pub use redis::Redis;
 
 /// A loopback address that nobody listens on at the moment. Another process may take it before it is used: who gets it tries

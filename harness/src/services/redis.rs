@@ -111,6 +111,14 @@ impl Redis {
         self.process.kill();
     }
 
+    /// Waits until the server has ended by itself.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn wait(&mut self) -> io::Result<()> {
+        self.process.wait()
+    }
+
     /// Kills the server if it runs, and starts an empty one on the same port.
     ///
     /// # Errors

@@ -198,6 +198,10 @@ fn it_obeys_its_input_and_ends_when_it_is_told() {
         assert!(!control.exists());
     }
 
+    let mut running = Running::start(&route, &control);
+    assert_eq!(tell(&control, "quit"), (Some(0), String::new()));
+    assert_eq!(running.process.wait().unwrap().code(), Some(0));
+
     // Killed, it leaves its socket; the next one takes the place. Two at once cannot have it.
     let mut killed = Running::start(&route, &control);
     killed.process.kill().unwrap();

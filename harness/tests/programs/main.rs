@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // these are tests
 
 mod chaosproxy;
+mod cluster;
 mod histcheck;
 mod service;
 mod swarm;

@@ -1,0 +1,173 @@
+//! A cluster of real processes, to break by hand.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use chat_harness::Cluster;
+use chat_harness::console::{self, Answer, Console};
+use chat_harness::verbs::{Disk, HELP, Stage, Verb};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
+
+/// Runs MariaDB, Redis and nodes until it is told to quit, and breaks them as it is told: a line each, on its input or by a second
+/// call
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    up: Option<Program>,
+    #[command(flatten)]
+    tell: Tell,
+}
+
+#[derive(Debug, Subcommand)]
+enum Program {
+    /// Starts a cluster, and keeps it until Ctrl-C or quit
+    Up(Up),
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    /// Where its control socket and its data are; made if it is not there. The data go when it ends
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    nodes: u8,
+    /// The server that they run [default: chat-server beside this program]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Puts all data on a disk of this size (512M), in memory, which can be full; for root
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Tell {
+    /// That of a running cluster
+    #[arg(required = true, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// What is done to it
+    #[arg(
+        required = true,
+        value_name = "VERB",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    verb: Vec<String>,
+}
+
+fn examples() -> String {
+    let help = HELP.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    format!(
+        "\
+Verbs:
+{help}  help, quit
+
+Examples:
+  cluster up /tmp/c
+  cluster /tmp/c status
+  cluster /tmp/c kill9 1
+  cluster /tmp/c start 1
+  cluster /tmp/c partition 2 redis in
+  cluster /tmp/c heal
+
+Exit codes: 0 done, or it was told to quit; 1 it cannot start, or a verb was refused or failed; 2 wrong usage."
+    )
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match (cli.up, cli.tell.directory) {
+        (Some(Program::Up(up)), _) => run(up).await,
+        (None, Some(directory)) => tell(&directory, &cli.tell.verb.join(" ")),
+        (None, None) => Ok(()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cluster: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn socket(directory: &Path) -> PathBuf {
+    directory.join("control")
+}
+
+fn tell(directory: &Path, line: &str) -> io::Result<()> {
+    let no_cluster = |error| io::Error::other(format!("no cluster runs in {}: {error}", directory.display()));
+    let text = console::tell(&socket(directory), line).map_err(no_cluster)?;
+    print!("{}", text.map_err(io::Error::other)?);
+    Ok(())
+}
+
+async fn run(options: Up) -> io::Result<()> {
+    let program = match options.program {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("chat-server"),
+    };
+    if !program.is_file() {
+        let program = program.display();
+        return Err(io::Error::other(format!(
+            "{program} is not there: cargo build --bin chat-server makes it, --program names another one"
+        )));
+    }
+    std::fs::create_dir_all(&options.directory)?;
+    // First: nobody else is in this directory.
+    let mut console = Console::open(Some(&socket(&options.directory)))?;
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut stage = tokio::select! {
+        // What is begun ends with this process.
+        stage = spawn_blocking(move || start(&options.directory, &program, options.nodes, options.disk.as_deref())) => stage??,
+        _ = interrupted.recv() => return Ok(()),
+        _ = terminated.recv() => return Ok(()),
+    };
+    print!("{}", stage.obey(&Verb::Status)?);
+    println!("ready");
+    loop {
+        tokio::select! {
+            line = console.next() => {
+                let text = line.text.trim().to_owned();
+                if text == "quit" {
+                    // Whoever asked finds it gone.
+                    spawn_blocking(move || drop(stage)).await?;
+                    line.answer(Ok(String::new()));
+                    console.close().await;
+                    return Ok(());
+                }
+                // It blocks, and others have to wait for their turn anyway.
+                let (back, answer) = spawn_blocking(move || {
+                    let answer = obey(&mut stage, &text);
+                    (stage, answer)
+                }).await?;
+                stage = back;
+                line.answer(answer);
+            }
+            _ = interrupted.recv() => return Ok(()),
+            _ = terminated.recv() => return Ok(()),
+        }
+    }
+}
+
+fn start(directory: &Path, program: &Path, nodes: u8, disk: Option<&str>) -> io::Result<Stage> {
+    let data = directory.canonicalize()?.join("data");
+    let disk = disk.map(|size| Disk::mount(&data, size)).transpose()?;
+    std::fs::create_dir_all(&data)?;
+    tempfile::env::override_temp_dir(&data)
+        .map_err(|other| io::Error::other(format!("data go to {} already", other.display())))?;
+    let cluster = Cluster::linked(program, usize::from(nodes), &[])?;
+    Ok(Stage::new(cluster, disk))
+}
+
+fn obey(stage: &mut Stage, line: &str) -> Answer {
+    if line == "help" {
+        return Ok(format!("{HELP}\nquit\n"));
+    }
+    let verb: Verb = line.parse().map_err(|error| format!("{error}"))?;
+    stage.obey(&verb).map_err(|error| error.to_string())
+}

@@ -1,0 +1,70 @@
+//! [`Disk`]: a disk that can be full.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the disk is filled with, at a time.
+const PIECE: usize = 1 << 20;
+
+/// A file system of its own size, in memory. Dropping it takes it away, with everything on it.
+#[derive(Debug)]
+pub struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Mounts one of this size (`512M`) at an empty directory, which is made if there is none.
+    ///
+    /// # Errors
+    /// This takes an administrator's rights, on Linux.
+    pub fn mount(path: &Path, size: &str) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        let options = format!("size={size},mode=0700");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "chat-cluster"])
+            .arg(path)
+            .output()?;
+        if !mounted.status.success() {
+            let said = String::from_utf8_lossy(&mounted.stderr).trim().to_owned();
+            return Err(io::Error::other(format!("a disk cannot be mounted: {said}")));
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+
+    /// Fills what is left.
+    pub(super) fn fill(&self) -> io::Result<()> {
+        let mut ballast = File::options().create(true).append(true).open(self.ballast())?;
+        let mut piece = vec![0; PIECE];
+        // Smaller and smaller, to the last byte.
+        while !piece.is_empty() {
+            match ballast.write(&piece) {
+                Ok(written) if written > 0 => {}
+                Ok(_) => piece.truncate(piece.len() / 2),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => piece.truncate(piece.len() / 2),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees what filled it.
+    pub(super) fn free(&self) -> io::Result<()> {
+        match fs::remove_file(self.ballast()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: whoever uses it still is about to end. What fails is left for the administrator to see.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
+    }
+}

@@ -1,0 +1,227 @@
+//! [`Stage`].
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use super::{Act, Disk, Part, Verb};
+use crate::Cluster;
+use crate::proxy::Order;
+
+/// A cluster that verbs are done to. Dropping it ends everything.
+#[derive(Debug)]
+pub struct Stage {
+    cluster: Cluster,
+    /// What everything is on, if that can be full. Dropped after those who use it.
+    disk: Option<Disk>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Runs,
+    Stopped,
+    Ended,
+}
+
+impl State {
+    fn of(pid: u32) -> Self {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the program's name, which may hold anything, in parentheses.
+        match stat.rsplit(") ").next().and_then(|rest| rest.chars().next()) {
+            Some('T') => Self::Stopped,
+            None | Some('Z' | 'X') => Self::Ended,
+            Some(_) => Self::Runs,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Stopped => "stopped",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
+    Err(io::Error::other(text.into()))
+}
+
+impl Stage {
+    /// Of this cluster, which has links, on this disk.
+    #[must_use]
+    pub const fn new(cluster: Cluster, disk: Option<Disk>) -> Self {
+        Self { cluster, disk }
+    }
+
+    /// Does it. Returns what there is to say. Blocks.
+    ///
+    /// # Errors
+    /// There is no such node, its state does not allow it, or it failed.
+    pub fn obey(&mut self, verb: &Verb) -> io::Result<String> {
+        match *verb {
+            Verb::Status => return Ok(self.status()),
+            Verb::Process(act, part) => return self.act(act, part),
+            Verb::Link(node, far, order) => {
+                let links = self.cluster.links.get(node);
+                let links = links.ok_or_else(|| io::Error::other(self.no_node(node)))?;
+                let said = links.to(far).into_iter().map(|proxy| order.carry_out(proxy));
+                let said = said.collect::<io::Result<Vec<_>>>()?;
+                return Ok(said.join("\n"));
+            }
+            Verb::Heal => {
+                for proxy in self.cluster.links.iter().flat_map(|links| links.all()) {
+                    Order::Heal.carry_out(proxy)?;
+                }
+            }
+            Verb::RedisFlush => self.redis(&["FLUSHALL"])?,
+            Verb::RedisPause(time) => self.redis(&["CLIENT", "PAUSE", &time.as_millis().to_string()])?,
+            Verb::RedisKillPubsub => self.redis(&["CLIENT", "KILL", "TYPE", "pubsub"])?,
+            Verb::RedisOom(on) => self.redis(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }])?,
+            Verb::MysqlLockRow(time) => self.lock_row(time)?,
+            Verb::MysqlReadOnly(on) => self.sql(&format!("SET GLOBAL read_only = {}", u8::from(on)))?,
+            Verb::MysqlConnections(number) => self.sql(&format!("SET GLOBAL max_connections = {number}"))?,
+            Verb::Disk(is_full) => match &self.disk {
+                None => return refuse("the cluster is on no disk of its own: start it with --disk"),
+                Some(disk) if is_full => disk.fill()?,
+                Some(disk) => disk.free()?,
+            },
+        }
+        Ok(String::new())
+    }
+
+    fn redis(&self, words: &[&str]) -> io::Result<()> {
+        let said = self.cluster.redis.command(words)?;
+        // It tells its errors as it tells everything else.
+        if said.starts_with("ERR") || said.starts_with("OOM") {
+            return refuse(said.trim());
+        }
+        Ok(())
+    }
+
+    fn sql(&self, statement: &str) -> io::Result<()> {
+        self.cluster.database.sql(statement).map(drop)
+    }
+
+    fn lock_row(&self, time: Duration) -> io::Result<()> {
+        let administrator = self.cluster.database.administrator();
+        let statement = format!(
+            "BEGIN; SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1 FOR UPDATE; SELECT SLEEP({}); COMMIT",
+            time.as_secs_f64()
+        );
+        thread::Builder::new().name("lock".into()).spawn(move || {
+            // The database may be killed meanwhile: then the lock is gone too.
+            let _ = administrator.sql(&statement);
+        })?;
+        Ok(())
+    }
+
+    fn no_node(&self, node: usize) -> String {
+        format!(
+            "there is no node {}: they are 1 to {}",
+            node + 1,
+            self.cluster.nodes.len()
+        )
+    }
+
+    fn pid(&self, part: Part) -> io::Result<u32> {
+        match part {
+            Part::Redis => Ok(self.cluster.redis.process().pid()),
+            Part::Mysql => Ok(self.cluster.database.process().pid()),
+            Part::Node(node) => match self.cluster.nodes.get(node) {
+                Some(process) => Ok(process.pid()),
+                None => refuse(self.no_node(node)),
+            },
+        }
+    }
+
+    fn act(&mut self, act: Act, part: Part) -> io::Result<String> {
+        let state = State::of(self.pid(part)?);
+        match (act, state) {
+            (Act::Start, State::Ended) => self.start(part)?,
+            (Act::Start, _) => return refuse("it has not ended"),
+            (_, State::Ended) => return refuse("it has ended"),
+            (Act::Kill9, _) => self.kill(part)?,
+            (Act::Stop, _) => self.signal(part, "STOP")?,
+            (Act::Cont, _) => self.signal(part, "CONT")?,
+            (Act::Term, State::Stopped) => return refuse("it is stopped: let it go on first"),
+            (Act::Term, State::Runs) => return self.end(part),
+        }
+        Ok(String::new())
+    }
+
+    fn start(&mut self, part: Part) -> io::Result<()> {
+        match part {
+            Part::Redis => self.cluster.redis.restart(),
+            Part::Mysql => self.cluster.database.restart(),
+            Part::Node(node) => self.cluster.nodes[node].restart(),
+        }
+    }
+
+    fn kill(&mut self, part: Part) -> io::Result<()> {
+        match part {
+            Part::Redis => self.cluster.redis.kill(),
+            Part::Mysql => self.cluster.database.kill(),
+            Part::Node(node) => self.cluster.nodes[node].kill()?,
+        }
+        Ok(())
+    }
+
+    fn signal(&self, part: Part, name: &str) -> io::Result<()> {
+        match part {
+            Part::Redis => self.cluster.redis.process().signal(name),
+            Part::Mysql => self.cluster.database.process().signal(name),
+            Part::Node(node) => self.cluster.nodes[node].signal(name),
+        }
+    }
+
+    fn end(&mut self, part: Part) -> io::Result<String> {
+        self.signal(part, "TERM")?;
+        match part {
+            Part::Redis => self.cluster.redis.wait()?,
+            Part::Mysql => self.cluster.database.wait()?,
+            Part::Node(node) => {
+                let code = self.cluster.nodes[node].wait()?;
+                return Ok(code.map_or_else(|| "a signal ended it".to_owned(), |code| format!("exit code {code}")));
+            }
+        }
+        Ok(String::new())
+    }
+
+    fn status(&self) -> String {
+        let mut text = String::new();
+        let state = |pid| State::of(pid).name();
+        let addresses = self.cluster.addresses();
+        for (number, (node, reached)) in (1..).zip(self.cluster.nodes.iter().zip(addresses)) {
+            let (pid, state) = (node.pid(), state(node.pid()));
+            let _ = writeln!(text, "node {number}  {reached}  process {pid} {state}");
+        }
+        let (redis, database) = (&self.cluster.redis, &self.cluster.database);
+        let (redis_pid, database_pid) = (redis.process().pid(), database.process().pid());
+        let _ = writeln!(
+            text,
+            "redis   {}  process {redis_pid} {}",
+            redis.url(),
+            state(redis_pid)
+        );
+        let url = database.url("chat");
+        let _ = writeln!(text, "mysql   {url}  process {database_pid} {}", state(database_pid));
+        let _ = writeln!(text, "key     {}", self.cluster.fingerprint());
+        for (number, links) in (1..).zip(self.cluster.links.iter()) {
+            for (far, proxy) in [
+                ("redis", &links.redis),
+                ("mysql", &links.database),
+                ("clients", &links.clients),
+            ] {
+                let (up, down) = proxy.wires();
+                if (up, down) != Default::default() {
+                    let _ = writeln!(text, "link {number} {far}: up: {up}; down: {down}");
+                }
+            }
+        }
+        text
+    }
+}

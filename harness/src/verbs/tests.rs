@@ -1,0 +1,68 @@
+use super::*;
+
+#[test]
+fn words_are_understood() {
+    let freeze = |side| Order::Change(side, Change::Freeze);
+    for (line, meant) in [
+        ("status", Verb::Status),
+        ("kill9 2", Verb::Process(Act::Kill9, Part::Node(1))),
+        (" stop  redis ", Verb::Process(Act::Stop, Part::Redis)),
+        ("cont mysql", Verb::Process(Act::Cont, Part::Mysql)),
+        ("partition 1 redis", Verb::Link(0, Far::Redis, freeze(Side::Both))),
+        ("partition 1 mysql in", Verb::Link(0, Far::Database, freeze(Side::Down))),
+        ("partition 1 both out", Verb::Link(0, Far::Both, freeze(Side::Up))),
+        ("partition 3 clients in", Verb::Link(2, Far::Clients, freeze(Side::Up))),
+        (
+            "link 1 clients cut 10 up",
+            Verb::Link(0, Far::Clients, Order::Change(Side::Up, Change::Cut(10))),
+        ),
+        ("redis pause 1.5", Verb::RedisPause(Duration::from_millis(1500))),
+        ("mysql lockrow 5s", Verb::MysqlLockRow(Duration::from_secs(5))),
+        ("mysql readonly on", Verb::MysqlReadOnly(true)),
+        ("mysql maxconn 20", Verb::MysqlConnections(20)),
+        ("disk free", Verb::Disk(false)),
+    ] {
+        assert_eq!(line.parse::<Verb>(), Ok(meant), "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_explained() {
+    for (line, says) in [
+        ("", "nothing was said"),
+        ("melt 1", "what is \"melt\"? say help"),
+        ("kill9", "usage: kill9 PART"),
+        ("kill9 0", "0 is no part: a node's number, redis or mysql"),
+        ("partition 1", "usage: partition NODE FAR [in|out]"),
+        ("partition 0 redis", "0 is no node: they are numbered from 1"),
+        ("partition 1 moon", "moon is nowhere: redis, mysql, both or clients"),
+        ("partition 1 redis up", "usage: partition NODE FAR [in|out]"),
+        ("link 1 redis melt", "what is \"melt\"? say help"),
+        ("redis oom maybe", "maybe is neither on nor off"),
+        ("redis pause long", "long is no time in seconds"),
+        ("mysql maxconn 0", "0 is no number of connections"),
+        ("mysql readonly", "usage: mysql readonly on|off"),
+        ("disk", "usage: disk full|free"),
+    ] {
+        assert_eq!(line.parse::<Verb>().unwrap_err().to_string(), says, "{line}");
+    }
+}
+
+#[test]
+fn every_verb_is_explained() {
+    for line in HELP.lines() {
+        let (form, says) = line.split_once("  ").unwrap();
+        assert!(!says.trim().is_empty(), "{line}");
+        let example = form
+            .replace("PART", "1")
+            .replace("NODE", "1")
+            .replace("FAR", "redis")
+            .replace(" [in|out]", "")
+            .replace("COMMAND", "freeze")
+            .replace("SECONDS", "1")
+            .replace("NUMBER", "1")
+            .replace("on|off", "on")
+            .replace("full|free", "full");
+        assert!(example.parse::<Verb>().is_ok(), "{example}");
+    }
+}

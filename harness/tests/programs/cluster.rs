@@ -1,0 +1,242 @@
+//! `cluster`, on real processes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use chat_core::codec::RequestKind;
+use chat_core::model::{
+    ClientMessageId, ConversationId, ConversationRef, Description, Draft, GroupName, JoinPolicy, MessageText, Outcome,
+    ReplyCode,
+};
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::Peer;
+
+use super::{run, text};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cluster");
+/// Nothing takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The server is built with the rest of the workspace.
+fn server() -> PathBuf {
+    let server = Path::new(PROGRAM).with_file_name("chat-server");
+    assert!(
+        server.is_file(),
+        "cargo build --bin chat-server makes {}",
+        server.display()
+    );
+    server
+}
+
+struct Running {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    directory: tempfile::TempDir,
+}
+
+impl Running {
+    fn start() -> Self {
+        server();
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Command::new(PROGRAM)
+            .arg("up")
+            .arg(directory.path())
+            .args(["--nodes", "2"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        while line != "ready\n" {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "it ended");
+        }
+        Self {
+            process,
+            output,
+            directory,
+        }
+    }
+
+    fn tell(&self, words: &str) -> (Option<i32>, String) {
+        let directory = self.directory.path().display().to_string();
+        let output = run(PROGRAM, std::iter::once(directory.as_str()).chain(words.split(' ')));
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    #[track_caller]
+    fn does(&self, words: &str) {
+        assert_eq!(self.tell(words), (Some(0), String::new()), "{words}");
+    }
+
+    /// The words of a status line.
+    #[track_caller]
+    fn status(&self, part: &str) -> Vec<String> {
+        let (code, status) = self.tell("status");
+        assert_eq!(code, Some(0));
+        let line = status.lines().find(|line| line.starts_with(part));
+        let line = line.unwrap_or_else(|| panic!("no {part} in {status}"));
+        line[part.len()..].split_whitespace().map(str::to_owned).collect()
+    }
+
+    async fn person(&self, node: usize, name: &str) -> Peer {
+        let server: SocketAddr = self.status(&format!("node {node}"))[0].parse().unwrap();
+        let pin: Fingerprint = self.status("key")[0].parse().unwrap();
+        let mut peer = Peer::connect(server, pin).await.unwrap();
+        peer.register(name).await.unwrap();
+        peer.login(name).await.unwrap();
+        peer
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended, as it should. Otherwise its services notice.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn found(peer: &mut Peer) -> ConversationId {
+    let create = chat_core::model::Command::CreateGroup {
+        client_message_id: ClientMessageId::random(),
+        name: GroupName::parse("stage").unwrap(),
+        description: Description::default(),
+        join_policy: JoinPolicy::Open,
+        history_visible: true,
+        unlisted: false,
+    };
+    match peer.run(create).await.unwrap() {
+        Outcome::Conversation(made) => made.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Says something; the refusal, if it is refused.
+async fn say(peer: &mut Peer, group: ConversationId) -> Option<ReplyCode> {
+    let send = chat_core::model::Command::Send {
+        conversation: ConversationRef::Id(group),
+        draft: Draft::text(MessageText::new("hello").unwrap()),
+    };
+    let answer = tokio::time::timeout(PATIENCE, peer.ask(RequestKind::Command(send)));
+    answer.await.unwrap().unwrap().err().and_then(|failure| failure.code())
+}
+
+/// Until it is taken: what was broken takes its time to heal.
+async fn say_until_taken(peer: &mut Peer, group: ConversationId) {
+    let deadline = Instant::now() + PATIENCE;
+    while say(peer, group).await.is_some() {
+        assert!(Instant::now() < deadline);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_verb_does_what_it_says() {
+    let mut running = Running::start();
+    let mut alice = running.person(1, "alice").await;
+    let group = found(&mut alice).await;
+    assert_eq!(say(&mut alice, group).await, None);
+
+    // Processes.
+    running.does("kill9 2");
+    assert_eq!(running.status("node 2")[3], "ended");
+    assert_eq!(running.tell("kill9 2"), (Some(1), "cluster: it has ended\n".into()));
+    running.does("start 2");
+    assert_eq!(running.tell("start 2"), (Some(1), "cluster: it has not ended\n".into()));
+    running.does("stop 2");
+    assert_eq!(running.status("node 2")[3], "stopped");
+    running.does("cont 2");
+    assert_eq!(running.tell("term 2"), (Some(0), "exit code 0".into()));
+    running.does("start 2");
+    drop(running.person(2, "bob").await);
+    running.does("kill9 redis");
+    running.does("start redis");
+    running.does("kill9 mysql");
+    running.does("start mysql");
+    say_until_taken(&mut alice, group).await;
+
+    // The network.
+    running.does("partition 1 mysql");
+    assert!(
+        running
+            .tell("status")
+            .1
+            .contains("link 1 mysql: up: frozen; down: frozen\n")
+    );
+    assert_eq!(say(&mut alice, group).await, Some(ReplyCode::TryAgain));
+    running.does("heal");
+    say_until_taken(&mut alice, group).await;
+    running.does("link 1 clients delay 100ms down");
+    let started = Instant::now();
+    assert_eq!(say(&mut alice, group).await, None);
+    assert!(started.elapsed() >= Duration::from_millis(100));
+    running.does("heal");
+    assert!(!running.tell("status").1.contains("link"));
+
+    // Redis and the database.
+    for verb in ["flush", "pause 0.1", "killpubsub", "oom on", "oom off"] {
+        running.does(&format!("redis {verb}"));
+    }
+    running.does("mysql readonly on");
+    assert_eq!(say(&mut alice, group).await, Some(ReplyCode::TryAgain));
+    running.does("mysql readonly off");
+    running.does("mysql maxconn 100");
+    running.does("mysql lockrow 0.1");
+    say_until_taken(&mut alice, group).await;
+
+    // What cannot be done.
+    for (words, says) in [
+        (
+            "disk full",
+            "the cluster is on no disk of its own: start it with --disk",
+        ),
+        ("kill9 3", "there is no node 3: they are 1 to 2"),
+        ("partition 3 redis", "there is no node 3: they are 1 to 2"),
+        ("partition", "usage: partition NODE FAR [in|out]"),
+    ] {
+        assert_eq!(running.tell(words), (Some(1), format!("cluster: {says}\n")), "{words}");
+    }
+    let second = run(PROGRAM, ["up", &running.directory.path().display().to_string()]);
+    assert_eq!(second.status.code(), Some(1));
+
+    // Its end is everybody's.
+    let processes = ["node 1", "redis", "mysql"].map(|part| running.status(part)[2].clone());
+    running.does("quit");
+    assert_eq!(running.process.wait().unwrap().code(), Some(0));
+    running.output.read_to_string(&mut String::new()).unwrap();
+    for process in processes {
+        assert!(!Path::new("/proc").join(&process).exists(), "{process}");
+    }
+    let left = std::fs::read_dir(running.directory.path().join("data")).unwrap();
+    assert_eq!(left.count(), 0);
+    let (code, printed) = running.tell("status");
+    assert_eq!(code, Some(1));
+    assert!(printed.starts_with("cluster: no cluster runs in "), "{printed}");
+}
+
+#[test]
+fn wrong_usage_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().display().to_string();
+    for (arguments, code, says) in [
+        (vec![], 2, "Usage: cluster"),
+        (vec![directory.as_str()], 2, "VERB"),
+        (vec!["up"], 2, "DIR"),
+        (vec!["up", &directory, "--nodes", "0"], 2, "0 is not in 1..=16"),
+        (
+            vec!["up", &directory, "--program", "/nowhere"],
+            1,
+            "cluster: /nowhere is not there",
+        ),
+        (vec![&directory, "heal"], 1, "cluster: no cluster runs in "),
+    ] {
+        let output = run(PROGRAM, &arguments);
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
+        assert!(printed.contains(says), "{arguments:?}: {printed}");
+    }
+}
