@@ -10,7 +10,8 @@ use chat_core::model::{
 };
 use chat_core::testkit::Peer;
 
-use super::{Options, named, told};
+use super::person::told;
+use super::{Options, named};
 use crate::dump::hex;
 use crate::history::{Digest, What};
 use crate::raw::{Account, Site};
