@@ -11,11 +11,10 @@ use chat_core::testkit::{self, Reach};
 
 /// A shell that starts the program and waits for the end of its own input, which comes when this process drops the handle or ends
 /// in whatever way. The program leads a process group of its own, for those that have children; in its first moment it does not yet.
-/// Its id is the first line of the output.
+/// Its id is the first line of the output: what becomes the program says it, before the program can say anything.
 const WATCH: &str = r#"exec 3<&0
-setsid "$@" </dev/null 3<&- &
+setsid sh -c 'echo $$; exec "$@"' sh "$@" </dev/null 3<&- &
 program=$!
-echo $program
 (read -r _ <&3; kill -KILL -$program 2>/dev/null || kill -KILL $program 2>/dev/null) &
 watch=$!
 wait $program
