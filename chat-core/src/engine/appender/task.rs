@@ -16,7 +16,7 @@ use super::work::{Done, Session, commit, other, prepare};
 use crate::engine::core::{Core, panic_text};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
-use crate::model::{Caller, ConversationId};
+use crate::model::{Caller, ConversationId, ReplyCode};
 
 /// Runs until the engine drains and everything that came was answered. A panic costs what was at hand, not the task, and not what must not be
 /// overtaken.
@@ -43,8 +43,10 @@ struct AtHand {
     passed: Option<ConversationId>,
     /// It was prepared, and others of its session wait for that.
     session: Option<Session>,
-    /// A lane whose transaction has ended or is about to begin.
+    /// A lane whose transaction has ended or is about to begin …
     lane: Option<ConversationId>,
+    /// … unless one is under way, which stays so.
+    under_way: bool,
     /// What was refused of it.
     refused: Vec<(Refused, CommandError)>,
 }
@@ -114,7 +116,7 @@ impl Appender {
         );
         if let Some(id) = lost.lane {
             if let Some(lane) = self.lanes.get_mut(&id) {
-                lane.in_flight = false;
+                lane.in_flight = lost.under_way;
                 let waiting = lane.fail(&error);
                 self.holds.refused_after_all(waiting, id, now);
                 self.ripe.push_back(id);
@@ -191,8 +193,15 @@ impl Appender {
         job.refuse(error.clone());
     }
 
-    /// Answers what waited for a job of this session, which was refused.
+    /// Answers what waited for a job of this session, which was refused. A defect is told of that one only: whoever meets one again and
+    /// again over a message gives that message up.
     fn refuse_waiting(&mut self, session: Session, error: &CommandError) {
+        let again = CommandError::try_again();
+        let error = if error.code == ReplyCode::Internal {
+            &again
+        } else {
+            error
+        };
         while let Some(next) = self.waiting.get_mut(&session).and_then(VecDeque::pop_front) {
             self.refuse(next, error);
         }
@@ -253,14 +262,15 @@ impl Appender {
     /// Begins what can be begun.
     fn begin(&mut self) {
         while let Some(id) = self.ripe.pop_front() {
-            self.at_hand.lane = Some(id);
             self.begin_in(id);
-            self.at_hand.lane = None;
+            self.at_hand = AtHand::default();
         }
     }
 
     fn begin_in(&mut self, id: ConversationId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        self.at_hand.lane = Some(id);
+        self.at_hand.under_way = lane.in_flight;
         let target = Target {
             id,
             kind: lane.kind.clone(),

@@ -36,7 +36,7 @@ pub(super) enum Done {
 
 /// Finds a job's conversation and asks the hooks.
 pub(super) async fn prepare(core: Arc<Core>, session: Session, mut job: Job) -> Done {
-    let prepared = contain(async {
+    let prepared = async {
         let target = match job.work {
             Work::Append(..) => core.find_or_open(job.caller, &job.conversation).await?,
             Work::Other(_) => core.find(job.caller.user, &job.conversation).await?,
@@ -48,9 +48,13 @@ pub(super) async fn prepare(core: Arc<Core>, session: Session, mut job: Job) -> 
             **draft = Prepared::clone(draft).rewritten(content);
         }
         Ok(target)
+    };
+    // What takes too long is dropped in there too: even that may panic.
+    let prepared = contain(async {
+        let prepared = timeout_at(core.deadline().into(), prepared).await;
+        prepared.unwrap_or_else(|_| Err(CommandError::try_again()))
     });
-    let prepared = timeout_at(core.deadline().into(), prepared).await;
-    let job = match prepared.unwrap_or_else(|_| Err(CommandError::try_again())) {
+    let job = match prepared.await {
         Ok(target) => Ok((target, job)),
         Err(error) => Err((job, error)),
     };

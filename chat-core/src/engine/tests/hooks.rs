@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 
 use super::support::*;
 use crate::engine::{Engine, EngineConfig, HookPolicy, Service};
@@ -37,6 +38,12 @@ impl Hooks for Rules {
         };
         match content.as_str() {
             "refuse" => return Verdict::refuse("not here"),
+            "broken" => {
+                return Verdict::Refuse {
+                    code: ReplyCode::Internal,
+                    text: "the rules are broken".into(),
+                };
+            }
             "panic" => panic!("a defect of the application's"),
             "hang" => std::future::pending().await,
             "rude" => *content = text("polite"),
@@ -101,6 +108,22 @@ async fn hooks_allow_change_and_refuse() {
         "a retry is told by what was sent, not by what was made of it"
     );
     assert_eq!(texts(&history(&alice, direct(&alice)).await), ["fine", "polite"]);
+}
+
+/// A client gives up a message over which the server breaks again and again; what was sent behind it is not such a message.
+#[tokio::test]
+async fn what_waits_behind_a_defect_is_not_one() {
+    let (engine, _) = with(config()).await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let sends =
+        [("broken", &alice), ("one", &alice), ("two", &bob)].map(|(text, to)| alice.send_text(direct(to), text));
+    let codes = join_all(sends).await.into_iter().map(code);
+    let [broken, one, two] = codes.collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(
+        [broken, one, two],
+        [ReplyCode::Internal, ReplyCode::TryAgain, ReplyCode::TryAgain]
+    );
 }
 
 #[tokio::test]

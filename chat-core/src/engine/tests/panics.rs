@@ -127,3 +127,22 @@ async fn a_panic_over_something_else_leaves_holds_alone() {
     assert_eq!(codes(send(&alice, &notes, &drafts[1..])).await, [TRY_AGAIN]);
     assert_eq!(codes(send(&alice, &notes, &drafts)).await, [0, 0]);
 }
+
+/// The transaction that is under way stays the only one.
+#[tokio::test]
+async fn a_panic_beside_a_commit_lets_nothing_overtake_it() {
+    let (engine, store, alice) = faulty(config()).await;
+    let (notes, drafts) = (direct(&alice), drafts(1..=2));
+    store.fail_before_commit();
+    let held = store.hold();
+    let mut answers = send(&alice, &notes, &drafts[..1]);
+    tokio::task::yield_now().await;
+    panics_at(&engine, "begin");
+    assert_eq!(codes(send(&alice, &notes, &drafts[1..])).await, [TRY_AGAIN]);
+    answers.extend(send(&alice, &notes, &drafts[1..]));
+    tokio::task::yield_now().await;
+    // The first one fails, and is tried once more a little later.
+    drop(held);
+    assert_eq!(codes(answers).await, [0, 0]);
+    assert_eq!(texts(&history(&alice, notes).await), ["first", "1", "2"]);
+}
