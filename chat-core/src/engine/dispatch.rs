@@ -250,6 +250,9 @@ pub(super) fn execute_paced(core: &Arc<Core>, caller: Caller, command: Command) 
     let Command::Send { conversation, draft } = command else {
         return execute(core, caller, command);
     };
+    if core.draining.is_cancelled() {
+        return refused(CommandError::shutting_down());
+    }
     match core.limits.messages.take_within(caller.user, LOCAL_PATIENCE) {
         Ok(wait) => {
             let enough = tokio::time::Instant::now() + wait;

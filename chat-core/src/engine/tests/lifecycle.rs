@@ -54,6 +54,21 @@ async fn shutdown_answers_what_was_begun_and_refuses_the_rest() {
     engine.shutdown().await;
 }
 
+#[tokio::test]
+async fn sessions_in_the_process_begin_nothing_while_it_shuts_down() {
+    let (engine, store, alice) = super::outages::faulty(config()).await;
+    let held = store.hold();
+    let begun = alice.execute(send(&alice, "begun"));
+    let late = async {
+        let late = alice.execute(send(&alice, "late")).await;
+        drop(held);
+        late
+    };
+    let (begun, (), late) = tokio::join!(begun, engine.shutdown(), late);
+    assert!(begun.is_ok());
+    assert_eq!(code(late), ReplyCode::ShuttingDown);
+}
+
 fn send(session: &crate::engine::LocalSession, content: &str) -> Command {
     Command::Send {
         conversation: direct(session),
