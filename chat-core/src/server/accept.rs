@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use super::doors::{self, Watch};
@@ -50,9 +51,9 @@ impl Listener {
         }
     }
 
-    /// Whoever is waiting to be accepted now.
+    /// Whoever is waiting to be accepted now, also if they are more than tokio lets a task have in one go.
     fn waiting(&self) -> impl Iterator<Item = Box<dyn Transport>> + '_ {
-        std::iter::from_fn(|| self.accept().now_or_never().and_then(Result::ok))
+        std::iter::from_fn(|| unconstrained(self.accept()).now_or_never().and_then(Result::ok))
     }
 
     /// Closes it until the doors are open.
@@ -225,4 +226,20 @@ fn spawn_contained(serving: impl Future<Output = ()> + Send + 'static, source: S
             tracing::error!(?source, "a connection's task panicked; the connection was closed");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::tcp::TcpOptions;
+
+    #[tokio::test]
+    async fn everybody_who_waits_is_found_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), TcpOptions::default()).unwrap();
+        let connect = || std::net::TcpStream::connect(listener.local_addr()).unwrap();
+        let clients: Vec<_> = std::iter::repeat_with(connect).take(AT_ONCE - 1).collect();
+        let listener = Listener::Tcp(listener);
+        let _first = listener.accept().await.unwrap();
+        assert_eq!(listener.waiting().take(AT_ONCE).count(), clients.len() - 1);
+    }
 }
