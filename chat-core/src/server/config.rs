@@ -47,8 +47,9 @@ pub struct ServerConfig {
     /// What clients are told at a drain: not to come back sooner. Default 1 s.
     pub retry_after: Duration,
     /// How long the engine has to be [unable to serve](crate::engine::Readiness), while other nodes are not known to be so too,
-    /// before the TCP listeners are closed until it is able again. Who is connected stays. Zero: never. Default 5 s. The same
-    /// addresses are listened on again, which needs the same privileges as before.
+    /// before the TCP listeners are closed until it is able again. Who is connected stays. Zero: never. Default 5 s; 4 s or
+    /// less is not enough for nodes to tell each other that none can serve. The same addresses are listened on again, which needs the
+    /// same privileges as before.
     pub close_unready_after: Duration,
 }
 

@@ -254,8 +254,9 @@ fn check_rest(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem
         problems.push(origins.problem("server.retry_after", "must be at most 1m"));
     }
     let close_after = server.close_unready_after.0;
-    if !close_after.is_zero() && !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&close_after) {
-        problems.push(origins.problem("server.close_unready_after", "must be 0s or between 1s and 10m"));
+    // Nodes find out that the database is away within 4 s of each other: who does not wait so long closes while all are to stay open.
+    if !close_after.is_zero() && !(Duration::from_secs(5)..=Duration::from_secs(600)).contains(&close_after) {
+        problems.push(origins.problem("server.close_unready_after", "must be 0s or between 5s and 10m"));
     }
     if let Err(error) = telemetry::parse_filter(&settings.log.level) {
         problems.push(origins.problem("log.level", error));

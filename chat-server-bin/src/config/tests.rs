@@ -173,7 +173,7 @@ fn a_missing_named_file_is_a_problem() {
 #[test]
 fn the_whole_is_checked_at_once() {
     let problems = check_text(
-        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\nclose_unready_after = \"10ms\"\n[store]\nurl = \"postgres://u:hunter2@h/db\"\n[limits]\nunauthenticated = 0\npacket = \"1B\"\n[timeouts]\nheartbeat = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
+        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\nclose_unready_after = \"4s\"\n[store]\nurl = \"postgres://u:hunter2@h/db\"\n[limits]\nunauthenticated = 0\npacket = \"1B\"\n[timeouts]\nheartbeat = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
     )
     .unwrap_err();
     assert_eq!(problems.len(), 12, "{problems:#?}");
