@@ -28,7 +28,7 @@ impl UserLimit {
 
     /// Charges one, if there is one left.
     pub(crate) fn charge(&self, user: UserId) -> Result<(), CommandError> {
-        let now = Instant::now();
+        let now = now();
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = users.get(&user).copied().unwrap_or_default();
         bucket.check(now, &self.limit).map_err(|wait| {
@@ -43,7 +43,7 @@ impl UserLimit {
         if self.limit.per.is_zero() {
             return Duration::ZERO;
         }
-        let now = Instant::now();
+        let now = now();
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = users.entry(now, user);
         let wait = bucket.check(now, &self.limit).err().unwrap_or_default();
@@ -65,7 +65,7 @@ impl UserLimit {
     pub(crate) fn take_back(&self, user: UserId) {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = users.get_mut(&user) {
-            bucket.take_back(Instant::now(), &self.limit);
+            bucket.take_back(now(), &self.limit);
         }
     }
 }
@@ -92,4 +92,9 @@ impl UserLimits {
             pages: UserLimit::new(config.user_pages),
         }
     }
+}
+
+/// Now, by tokio's clock, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
