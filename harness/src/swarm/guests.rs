@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Whoever does not hear of a change for so long goes on: the log tells what became of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Everybody is back in within this time, or the cluster does not work. A database whose disk was full looks for space once a minute.
-const RETURN: Duration = Duration::from_secs(150);
+const RETURN: Duration = Duration::from_secs(100);
 
 /// Somebody who comes and goes.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use chat_core::model::{UserName, UserRef};
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 pub(crate) use self::gather::{enroll, found};
 use self::guests::Guest;
@@ -101,7 +101,7 @@ impl Swarm {
             let history = || Arc::clone(&swarm.history);
             let talking = person.talk(options.rate, history(), Arc::clone(&swarm.is_over));
             swarm.tasks.spawn(person.listen(history()));
-            swarm.tasks.spawn(talking);
+            swarm.restless.spawn(talking);
             swarm.people.push(person);
         }
         if let Some(club) = gathered.club {
@@ -199,19 +199,21 @@ impl Swarm {
     pub async fn hush(&mut self, patience: Duration) -> io::Result<Duration> {
         self.is_over.store(true, Ordering::Relaxed);
         let started = Instant::now();
-        while let Some(ended) = self.restless.join_next().await {
-            ended.map_err(io::Error::other)??;
-        }
-        while self.unsettled() > 0 {
-            if started.elapsed() > patience {
-                return Err(io::Error::other(format!(
-                    "{} messages have no outcome",
-                    self.unsettled()
-                )));
+        let ending = async {
+            // Each waits for its outcomes, so nobody says anything after the last one.
+            while let Some(ended) = self.restless.join_next().await {
+                ended.map_err(io::Error::other)??;
             }
-            sleep(Duration::from_millis(20)).await;
+            io::Result::Ok(())
+        };
+        match timeout(patience, ending).await {
+            Ok(ended) => ended.map(|()| started.elapsed()),
+            Err(_) => {
+                let left = self.unsettled();
+                let text = format!("{left} messages have no outcome, or somebody does not end");
+                Err(io::Error::other(text))
+            }
         }
-        Ok(started.elapsed())
     }
 
     /// Where each conversation ends, as servers tell those who are in it.
