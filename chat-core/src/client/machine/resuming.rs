@@ -49,7 +49,14 @@ impl Machine {
         }
         let acknowledged = self.acks.acknowledged.get(&info.id).copied();
         let receive = self.config.receive;
-        let tail = Tail::of(&info);
+        let id = info.id;
+        let known = self.conversations.entry(id);
+        known.lookup = Lookup::Done;
+        let is_void = |head: Seq| info.active && head > info.last_seq;
+        let went_back = known.track.as_ref().is_some_and(|track| is_void(track.head()))
+            || acknowledged.is_some_and(|ours| is_void(ours.seq));
+        // Of a log that went back only what the server knows of this device is common to both.
+        let acknowledged = acknowledged.filter(|_| !went_back);
         let start = start_of(
             &info,
             acknowledged.map(|ours| ours.seq),
@@ -60,15 +67,10 @@ impl Machine {
             seq: start.previous(),
             mark: mark.and_then(|ours| ours.mark),
         };
-        let (id, last, active) = (info.id, info.last_seq, info.active);
-        let is_void = |head: Seq| active && head > last;
-        let known = self.conversations.entry(id);
-        known.lookup = Lookup::Done;
-        let went_back = known.track.as_ref().is_some_and(|track| is_void(track.head()))
-            || acknowledged.is_some_and(|ours| is_void(ours.seq));
         if receive != Receive::Nothing {
+            let tail = Tail::of(&info);
             match &mut known.track {
-                Some(track) if !is_void(track.head()) => track.resume(now, tail),
+                Some(track) if !went_back => track.resume(now, tail),
                 _ => known.track = Some(Track::new(begin, tail, now)),
             }
         }

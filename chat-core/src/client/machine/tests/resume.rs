@@ -129,6 +129,28 @@ fn another_log_is_found_after_a_reconnection_too() {
     begins_anew(&mut script, 3, 9);
 }
 
+/// What was acknowledged of a log that went back is no place to begin at: whoever acknowledged the news of it would keep a void cursor.
+#[test]
+fn a_log_that_went_back_begins_where_the_server_knows_the_device_to_be() {
+    let mut script = Script::online(config(), vec![room(0, 0)]);
+    (1..=9).for_each(|seq| script.event(seq));
+    assert_eq!(script.seqs().len(), 9);
+    script.acknowledge(5);
+    script.pass(SECOND);
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.log_in(EPOCH, vec![other_room(2, 3, 8)]);
+    let events = script.events();
+    assert!(
+        matches!(events[..], [ClientEvent::Rewound { to: Seq(2), .. }]),
+        "{events:?}"
+    );
+    let (request, _, asked) = script.take_page().expect("it is read anew");
+    assert_eq!(asked.from, PageFrom::After(Seq(2)));
+    script.outcome(request, Outcome::History(other_page(asked, 3, 8)));
+    assert_eq!(script.seqs(), (3..=8).collect::<Vec<_>>());
+}
+
 #[test]
 fn pushes_wait_until_the_log_is_known() {
     let mut script = Script::online(at_five(), vec![room(2, 6)]);
