@@ -1,11 +1,11 @@
 //! How fast one group can be: `hot CHAT_SERVER [SENDERS]`. Three nodes, one group, 64 members who all send and all receive.
 //!
 //! Prints what one sender gets through who waits for each acknowledgement; what all senders together get through with 32 messages
-//! under way each; how long acknowledgements take at half that rate; and what the database takes if every message is a
-//! transaction of its own. Then it checks that the log has no hole.
+//! under way each; how long acknowledgements take at half that rate; and what the database alone takes, message by message and in
+//! batches. Then it checks that the log has no hole.
 
+mod commits;
 mod load;
-mod unbatched;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -24,6 +24,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Messages of one sender under way.
 const WINDOW: usize = 32;
+/// Messages in one transaction, at most, of an engine as it is configured by default.
+const BATCH: usize = 128;
 /// How long each rate is measured.
 const TIME: Duration = Duration::from_secs(10);
 
@@ -69,12 +71,13 @@ async fn main() -> Result<()> {
     );
 
     let url = format!("mysql://root@{}/chat", cluster.database.address());
-    let single = unbatched::rate(&url, nodes.len(), &members, group, TIME).await?;
+    let single = commits::rate(&url, nodes.len(), &members, group, 1, TIME).await?;
+    println!("delivered to nobody, one in a transaction:  {single:>6.0} messages a second");
+    let batched = commits::rate(&url, nodes.len(), &members, group, BATCH, TIME).await?;
     println!(
-        "each message a transaction of its own:    {single:>8.0} messages a second, delivered to nobody; all together got {:.0} times as many through",
-        fast.rate / single
+        "delivered to nobody, up to {BATCH} in one:     {batched:>6.0} messages a second, {:.0} times as many",
+        batched / single
     );
-
     println!(
         "the log has {} events, numbered without holes",
         events(&cluster, group)?

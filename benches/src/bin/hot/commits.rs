@@ -1,0 +1,63 @@
+//! What the database alone takes: engines without a network, and members to whom nothing is written.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_core::auth::RateLimit;
+use chat_core::engine::{Engine, EngineConfig};
+use chat_core::model::{Command, ConversationId, ConversationRef, DeviceId, UserId};
+use chat_store_mysql::{MysqlStore, Options};
+use tokio::task::JoinSet;
+
+use crate::{Result, draft};
+
+/// Messages of one member under way: as many as a lane takes from all members of one engine.
+const WINDOW: usize = 16;
+
+/// The rate of engines in this process that write up to `batch` messages in a transaction to this database, for all members at once.
+pub(crate) async fn rate(
+    url: &str,
+    engines: usize,
+    members: &[UserId],
+    group: ConversationId,
+    batch: usize,
+    time: Duration,
+) -> Result<f64> {
+    let mut config = EngineConfig::default();
+    config.batch_drafts = batch;
+    config.user_messages = RateLimit::UNLIMITED;
+    let mut nodes = Vec::new();
+    for _ in 0..engines {
+        let store = Arc::new(MysqlStore::open(url, Options::default()).await?);
+        nodes.push(Engine::builder(store).config(config.clone()).build().await?);
+    }
+    let (started, mut tasks) = (Instant::now(), JoinSet::new());
+    for (number, member) in members.iter().enumerate() {
+        let session = Arc::new(nodes[number % engines].session(*member, DeviceId::random()).await?);
+        for _ in 0..WINDOW {
+            let session = Arc::clone(&session);
+            tasks.spawn(async move {
+                let mut acknowledged = 0_u32;
+                while started.elapsed() < time {
+                    let conversation = ConversationRef::Id(group);
+                    let sent = session.execute(Command::Send {
+                        conversation,
+                        draft: draft()?,
+                    });
+                    // Busy, or try again: the measurement asks for as much as there is.
+                    acknowledged += u32::from(sent.await.is_ok());
+                }
+                Result::Ok(acknowledged)
+            });
+        }
+    }
+    let mut acknowledged = 0;
+    while let Some(task) = tasks.join_next().await {
+        acknowledged += task??;
+    }
+    let rate = f64::from(acknowledged) / started.elapsed().as_secs_f64();
+    for node in nodes {
+        node.shutdown().await;
+    }
+    Ok(rate)
+}
