@@ -117,10 +117,15 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
             return Err("not an acknowledgement".into());
         };
         loop {
-            if let Push::Event(event) = bob.push().await?
-                && event.id == appended.event_id
-            {
-                break;
+            match bob.push().await? {
+                Push::Event(event) if event.id == appended.event_id => break,
+                // The first message opens the conversation: whoever is told of that at the same time may be told to read it.
+                Push::Behind { conversation, last_seq }
+                    if conversation == appended.conversation && last_seq >= appended.seq =>
+                {
+                    break;
+                }
+                _ => {}
             }
         }
         delivered.push(sent.elapsed());
