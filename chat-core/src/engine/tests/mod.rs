@@ -18,3 +18,4 @@ mod panics;
 mod rates;
 mod seeds;
 mod support;
+mod wire;

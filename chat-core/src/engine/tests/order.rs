@@ -2,39 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
-
 use super::outages::{faulty, quick};
 use super::support::*;
-use crate::engine::{CommandError, LocalSession};
+use super::wire::{BUSY, TRY_AGAIN, codes, drafts, send};
 use crate::model::*;
 use crate::testkit::store::FaultyStore;
-
-type Answer = BoxFuture<'static, Result<Outcome, CommandError>>;
-
-/// Puts drafts on the wire without waiting for an answer.
-fn send(session: &LocalSession, conversation: &ConversationRef, drafts: &[Draft]) -> Vec<Answer> {
-    let send = |draft: &Draft| {
-        let (conversation, draft) = (conversation.clone(), draft.clone());
-        session.execute(Command::Send { conversation, draft }).boxed()
-    };
-    drafts.iter().map(send).collect()
-}
-
-/// The code of each refusal, 0 for what was stored.
-async fn codes(answers: Vec<Answer>) -> Vec<u32> {
-    let answers = join_all(answers).await;
-    let code = |answer: Result<_, CommandError>| answer.err().map_or(0, |error| error.code.number());
-    answers.into_iter().map(code).collect()
-}
-
-const BUSY: u32 = 502;
-const TRY_AGAIN: u32 = 501;
-
-fn drafts(texts: std::ops::RangeInclusive<u32>) -> Vec<Draft> {
-    texts.map(|n| draft(&n.to_string())).collect()
-}
 
 /// Fails until it is told to be well again, or a request has been given up.
 fn fails(store: &FaultyStore) {

@@ -1,35 +1,10 @@
 //! A defect costs what it breaks, and nothing overtakes that.
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
-
 use super::outages::faulty;
 use super::support::*;
-use crate::engine::{CommandError, Engine, LocalSession};
+use super::wire::{INTERNAL, TRY_AGAIN, codes, drafts, send};
+use crate::engine::Engine;
 use crate::model::*;
-
-type Answer = BoxFuture<'static, Result<Outcome, CommandError>>;
-
-const TRY_AGAIN: u32 = 501;
-const INTERNAL: u32 = 500;
-
-fn send(session: &LocalSession, conversation: &ConversationRef, drafts: &[Draft]) -> Vec<Answer> {
-    let send = |draft: &Draft| {
-        let (conversation, draft) = (conversation.clone(), draft.clone());
-        session.execute(Command::Send { conversation, draft }).boxed()
-    };
-    drafts.iter().map(send).collect()
-}
-
-async fn codes(answers: Vec<Answer>) -> Vec<u32> {
-    let answers = join_all(answers).await;
-    let code = |answer: Result<_, CommandError>| answer.err().map_or(0, |error| error.code.number());
-    answers.into_iter().map(code).collect()
-}
-
-fn drafts(texts: std::ops::RangeInclusive<u32>) -> Vec<Draft> {
-    texts.map(|n| draft(&n.to_string())).collect()
-}
 
 /// The appender panics when it comes to this step next.
 fn panics_at(engine: &Engine, step: &'static str) {
