@@ -239,16 +239,7 @@ fn print(history: &History, report: &Report, windows: &[Window]) {
     for (name, count) in faults {
         println!("{name:<40} {count:>6}");
     }
-    for (name, value) in [
-        ("faults injected", report.faults),
-        ("acknowledgements checked", report.acks as u64),
-        ("deliveries checked", report.deliveries as u64),
-        ("events in the logs", report.events as u64),
-        ("lost", report.lost()),
-        ("doubled", report.doubled()),
-        ("reordered", report.reordered()),
-        ("misrouted", report.misrouted()),
-    ] {
+    for (name, value) in report.totals() {
         println!("{name:<40} {value:>6}");
     }
     let delays = Delays::of(history);

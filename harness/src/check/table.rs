@@ -4,15 +4,11 @@ use std::fmt;
 
 use super::report::{Report, Rule};
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sources = if self.sources().is_empty() {
-            "nobody".to_owned()
-        } else {
-            self.sources().join(", ")
-        };
-        writeln!(f, "logs told by                {sources}")?;
-        for (name, value) in [
+impl Report {
+    /// What was checked and what was found, in numbers with their names.
+    #[must_use]
+    pub fn totals(&self) -> [(&'static str, u64); 8] {
+        [
             ("faults injected", self.faults),
             ("acknowledgements checked", self.acks as u64),
             ("deliveries checked", self.deliveries as u64),
@@ -21,7 +17,19 @@ impl fmt::Display for Report {
             ("doubled", self.doubled()),
             ("reordered", self.reordered()),
             ("misrouted", self.misrouted()),
-        ] {
+        ]
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources = if self.sources().is_empty() {
+            "nobody".to_owned()
+        } else {
+            self.sources().join(", ")
+        };
+        writeln!(f, "logs told by                {sources}")?;
+        for (name, value) in self.totals() {
             writeln!(f, "{name:<27} {value}")?;
         }
         writeln!(f)?;

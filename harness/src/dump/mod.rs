@@ -5,7 +5,7 @@ mod nodes;
 
 use std::io;
 
-use chat_core::model::{ConversationInfo, Event, EventBody, EventKind};
+use chat_core::model::{Appended, ConversationInfo, Event, EventBody, EventKind};
 
 pub use database::{Database, DatabaseUrlError};
 pub(crate) use nodes::dump_readable;
@@ -18,6 +18,19 @@ pub(crate) const EPOCH: &str = "1";
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An acknowledgement as a history has it.
+pub(crate) fn acked(run: u64, message: String, appended: &Appended) -> What {
+    What::Acked {
+        run,
+        message,
+        event: hex(&appended.event_id.0),
+        place: Place {
+            conversation: appended.conversation.0,
+            seq: appended.seq.0,
+        },
+    }
 }
 
 /// An event as a history has it.

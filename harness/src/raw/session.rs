@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Account;
 use super::places::Places;
-use crate::dump::{EPOCH, hex, note_stays, record};
+use crate::dump::{EPOCH, acked, hex, note_stays, record};
 use crate::history::{Digest, Place, What, Writer};
 
 /// A server that takes longer to begin a session, or to take what is said, is gone.
@@ -192,15 +192,7 @@ impl Session {
     fn told(&self, message: String, result: Result<Answer, Failure>) -> io::Result<()> {
         let run = self.run;
         let what = match result {
-            Ok(Answer::Outcome(Outcome::Appended(appended))) => What::Acked {
-                run,
-                message,
-                event: hex(&appended.event_id.0),
-                place: Place {
-                    conversation: appended.conversation.0,
-                    seq: appended.seq.0,
-                },
-            },
+            Ok(Answer::Outcome(Outcome::Appended(appended))) => acked(run, message, &appended),
             Ok(other) => return Err(io::Error::other(format!("a message was answered with {other:?}"))),
             Err(failure) => match failure.code() {
                 Some(

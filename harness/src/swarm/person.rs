@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::named;
-use crate::dump::{EPOCH, hex, record};
+use crate::dump::{EPOCH, acked, hex, record};
 use crate::history::{Digest, Place, What, Writer};
 use crate::raw::{Account, Site};
 
@@ -187,15 +187,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How a send ended.
 pub(super) fn told(run: u64, message: String, outcome: SendOutcome) -> What {
     match outcome {
-        SendOutcome::Acked(appended) => What::Acked {
-            run,
-            message,
-            event: hex(&appended.event_id.0),
-            place: Place {
-                conversation: appended.conversation.0,
-                seq: appended.seq.0,
-            },
-        },
+        SendOutcome::Acked(appended) => acked(run, message, &appended),
         SendOutcome::Rejected(error) => What::Refused {
             run,
             message,
