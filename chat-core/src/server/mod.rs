@@ -44,7 +44,7 @@ pub struct ServerStats {
     pub connections: u32,
     /// Connections that ended by a panic since the start: a defect each.
     pub panics: u64,
-    /// TCP listeners that are closed because this node cannot serve for now.
+    /// TCP listeners that are closed until this node can serve again.
     pub closed_listeners: u32,
 }
 
