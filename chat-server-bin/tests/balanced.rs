@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use chat_core::codec::RequestKind;
 use chat_core::model::{Command, ReplyCode};
-use chat_core::testkit::{Peer, ServerProcess};
-use chat_harness::Cluster;
+use chat_core::testkit::Peer;
 use chat_harness::proxy::Wire;
 use chat_harness::services::Balancer;
+use chat_harness::{Cluster, Node};
 use tokio::time::{sleep, timeout};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
@@ -40,7 +40,7 @@ async fn balances(cluster: &mut Cluster, balancer: &Balancer) {
     for _ in 0..9 {
         peers.push(logged_in(cluster, at, "alice").await.unwrap());
     }
-    cluster.nodes[0].kill().unwrap();
+    cluster.nodes[0].kill();
     let mut left = 0;
     for peer in &mut peers {
         left += u32::from(peer.ask(RequestKind::Ping).await.is_ok());
@@ -82,7 +82,7 @@ async fn haproxy_as_in_the_example() {
 
 /// The nodes themselves, whatever there is between them and others.
 fn nodes(cluster: &Cluster) -> [SocketAddr; 3] {
-    three(cluster.nodes.iter().map(ServerProcess::address).collect())
+    three(cluster.nodes.iter().map(Node::address).collect())
 }
 
 /// Waits until a node listens, or until it does so no more.
@@ -165,8 +165,8 @@ async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
     for name in names.iter().cycle().take(9) {
         latest.push(logged_in(cluster, at, name).await.unwrap());
     }
-    cluster.nodes[1].kill().unwrap();
-    cluster.nodes[2].kill().unwrap();
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
     let mut on_it = 0;
     for peer in &mut latest {
         on_it += usize::from(peer.ask(RequestKind::Ping).await.is_ok());

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chat_core::secure::Fingerprint;
-use chat_core::testkit::{Peer, ServerProcess};
+use chat_core::testkit::Peer;
 use tempfile::TempDir;
 
-use crate::Links;
 use crate::services::{MariaDb, Redis};
+use crate::{Links, Node};
 
 /// Limits that would count one machine's many users as one source, or one test's many logins as an attack, are off.
 const SETTINGS: [(&str, &str); 7] = [
@@ -28,7 +28,7 @@ const SETTINGS: [(&str, &str); 7] = [
 #[derive(Debug)]
 pub struct Cluster {
     /// The nodes, each at the same place and address for the cluster's life.
-    pub nodes: Vec<ServerProcess>,
+    pub nodes: Vec<Node>,
     /// Their bus.
     pub redis: Redis,
     /// Their store.
@@ -134,7 +134,7 @@ impl Cluster {
             settings.push(("CHAT_SERVER__PROXIES", "127.0.0.1"));
         }
         let scheme = if self.is_behind_proxy { "sc1+proxy" } else { "sc1" };
-        let node = ServerProcess::start_on(scheme, &self.program, &data, &settings)?;
+        let node = Node::start(scheme, &self.program, &data, &settings)?;
         if let Some(link) = link {
             link.clients.aim(node.address());
         }
@@ -145,7 +145,7 @@ impl Cluster {
     /// Where clients reach each node: through its link, if it has one.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let nodes = self.nodes.iter().map(ServerProcess::address);
+        let nodes = self.nodes.iter().map(Node::address);
         let reached = nodes.enumerate().map(|(number, node)| match self.links.get(number) {
             Some(link) => link.clients.address(),
             None => node,

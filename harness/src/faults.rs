@@ -145,7 +145,7 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, dice: &mut Dice, history: &Wr
     match fault {
         Fault::KillNode => {
             let (node, _held) = killable(&links, node, cluster.nodes.len());
-            cluster.nodes[node].kill()?;
+            cluster.nodes[node].kill();
             pause(dice.between(Duration::ZERO, 2 * SECOND));
             cluster.nodes[node].kill_and_restart()?;
         }

@@ -8,7 +8,7 @@
 //!   └── history (one line a thing that happened) ──► check ──► report
 //! ```
 //! The checker trusts nobody: it knows only what clients were told and handed, and what the logs say in the end, as every node and the
-//! database itself tell them. Databases, buses and balancers end with the process that started them, however that one ends; nodes when they are dropped.
+//! database itself tell them. Nodes, databases, buses and balancers end with the process that started them, however that one ends.
 
 pub mod check;
 mod cluster;
@@ -19,12 +19,15 @@ mod ending;
 mod faults;
 pub mod history;
 mod links;
+mod node;
 mod partitions;
 pub mod proxy;
 pub mod raw;
 pub mod services;
+mod signals;
 pub mod swarm;
 pub mod verbs;
+mod workplace;
 
 pub use cluster::Cluster;
 pub use delays::Delays;
@@ -32,4 +35,7 @@ pub use dump::{Database, DatabaseUrlError, dump, dump_as};
 pub use ending::{Ending, conclude};
 pub use faults::{Dice, Fault, Plan, inject, inject_network, pause};
 pub use links::{Far, Links};
+pub use node::Node;
 pub use partitions::{Trouble, Ways};
+pub use signals::Signals;
+pub use workplace::Workplace;

@@ -9,4 +9,4 @@ pub mod store;
 
 pub use bus::{Faults, LossyBus};
 pub use peer::{PASSWORD, Peer};
-pub use process::{Reach, ServerProcess, signal};
+pub use process::{Reach, ServerProcess, cpu_time, signal};

@@ -170,14 +170,22 @@ impl ServerProcess {
     /// # Errors
     /// As [`Self::resident_bytes`].
     pub fn cpu(&self) -> io::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field, the program's name in parentheses, may hold spaces.
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-        match (ticks(11), ticks(12)) {
-            (Some(user), Some(system)) => Ok(Duration::from_secs_f64((user + system) / TICKS)),
-            _ => Err(io::Error::other("no CPU times in /proc")),
-        }
+        cpu_time(self.child.id())
+    }
+}
+
+/// CPU time that a process has used, user and system.
+///
+/// # Errors
+/// It has ended, or `/proc` is not there, as on systems other than Linux.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field, the program's name in parentheses, may hold spaces.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(system)) => Ok(Duration::from_secs_f64((user + system) / TICKS)),
+        _ => Err(io::Error::other("no CPU times in /proc")),
     }
 }
 

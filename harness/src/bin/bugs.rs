@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use chat_harness::check::{Report, Rule};
 use chat_harness::history::Writer;
 use chat_harness::swarm::{Options, Swarm};
-use chat_harness::{Cluster, Dice, Fault, Plan, conclude, inject, pause};
+use chat_harness::{Cluster, Dice, Fault, Plan, Workplace, conclude, inject, pause};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -44,6 +44,8 @@ async fn main() -> Result<ExitCode> {
     let Some((server, wanted)) = arguments.split_first() else {
         return Err("usage: bugs CHAT_SERVER [clean RUNS | BUG...]".into());
     };
+    // However this ends, nothing is left.
+    let _workplace = Workplace::open()?;
     let server = PathBuf::from(server);
     if let [clean, runs] = wanted
         && clean == "clean"

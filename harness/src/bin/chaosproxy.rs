@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use chat_harness::Signals;
 use chat_harness::console::{self, Answer, Console};
 use chat_harness::proxy::{HELP, Order, Proxy};
 use clap::{Args, Parser, Subcommand};
 use tokio::net::lookup_host;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Stands before TCP servers and passes everything on, until it is told otherwise: a line each, on its input or its control socket
 #[derive(Debug, Parser)]
@@ -118,7 +118,7 @@ async fn run(options: Run) -> io::Result<()> {
         routes.push(Route { proxy, server });
     }
     let mut console = Console::open(options.control.as_deref())?;
-    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::catch()?;
     println!("ready");
     loop {
         tokio::select! {
@@ -131,8 +131,7 @@ async fn run(options: Run) -> io::Result<()> {
                 let answer = obey(&routes, line.text.trim());
                 line.answer(answer);
             }
-            _ = interrupted.recv() => return Ok(()),
-            _ = terminated.recv() => return Ok(()),
+            () = signals.next() => return Ok(()),
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use chat_harness::Cluster;
 use chat_harness::console::{self, Answer, Console};
 use chat_harness::verbs::{Disk, HELP, Stage, Verb};
+use chat_harness::{Cluster, Signals, Workplace};
 use clap::{Args, Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 
 /// Runs MariaDB, Redis and nodes until it is told to quit, and breaks them as it is told: a line each, on its input or by a second
@@ -78,11 +79,13 @@ Exit codes: 0 done, or it was told to quit; 1 it cannot start, or a verb was ref
     )
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// What a verb that is under way has left, when this is to end. What it does after that is ended with everything else.
+const LAST_VERB: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match (cli.up, cli.tell.directory) {
-        (Some(Program::Up(up)), _) => run(up).await,
+        (Some(Program::Up(up)), _) => run(up),
         (None, Some(directory)) => tell(&directory, &cli.tell.verb.join(" ")),
         (None, None) => Ok(()),
     };
@@ -106,7 +109,14 @@ fn tell(directory: &Path, line: &str) -> io::Result<()> {
     Ok(())
 }
 
-async fn run(options: Up) -> io::Result<()> {
+fn run(options: Up) -> io::Result<()> {
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(up(options));
+    runtime.shutdown_timeout(LAST_VERB);
+    done
+}
+
+async fn up(options: Up) -> io::Result<()> {
     let program = match options.program {
         Some(program) => program,
         None => std::env::current_exe()?.with_file_name("chat-server"),
@@ -120,48 +130,46 @@ async fn run(options: Up) -> io::Result<()> {
     std::fs::create_dir_all(&options.directory)?;
     // First: nobody else is in this directory.
     let mut console = Console::open(Some(&socket(&options.directory)))?;
-    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::catch()?;
     let mut stage = tokio::select! {
         // What is begun ends with this process.
         stage = spawn_blocking(move || start(&options.directory, &program, options.nodes, options.disk.as_deref())) => stage??,
-        _ = interrupted.recv() => return Ok(()),
-        _ = terminated.recv() => return Ok(()),
+        () = signals.next() => return Ok(()),
     };
     print!("{}", stage.obey(&Verb::Status)?);
     println!("ready");
     loop {
-        tokio::select! {
-            line = console.next() => {
-                let text = line.text.trim().to_owned();
-                if text == "quit" {
-                    // Whoever asked finds it gone.
-                    spawn_blocking(move || drop(stage)).await?;
-                    line.answer(Ok(String::new()));
-                    console.close().await;
-                    return Ok(());
-                }
-                // It blocks, and others have to wait for their turn anyway.
-                let (back, answer) = spawn_blocking(move || {
-                    let answer = obey(&mut stage, &text);
-                    (stage, answer)
-                }).await?;
-                stage = back;
-                line.answer(answer);
-            }
-            _ = interrupted.recv() => return Ok(()),
-            _ = terminated.recv() => return Ok(()),
+        let line = tokio::select! {
+            line = console.next() => line,
+            () = signals.next() => return Ok(()),
+        };
+        let text = line.text.trim().to_owned();
+        if text == "quit" {
+            // Whoever asked finds it gone.
+            spawn_blocking(move || drop(stage)).await?;
+            line.answer(Ok(String::new()));
+            console.close().await;
+            return Ok(());
         }
+        // It blocks. Other verbs wait for their turn; whoever wants the end does not.
+        let obeyed = spawn_blocking(move || {
+            let answer = obey(&mut stage, &text);
+            (stage, answer)
+        });
+        let answer;
+        (stage, answer) = tokio::select! {
+            obeyed = obeyed => obeyed?,
+            () = signals.next() => return Ok(()),
+        };
+        line.answer(answer);
     }
 }
 
 fn start(directory: &Path, program: &Path, nodes: u8, disk: Option<&str>) -> io::Result<Stage> {
-    let data = directory.canonicalize()?.join("data");
-    let disk = disk.map(|size| Disk::mount(&data, size)).transpose()?;
-    std::fs::create_dir_all(&data)?;
-    tempfile::env::override_temp_dir(&data)
-        .map_err(|other| io::Error::other(format!("data go to {} already", other.display())))?;
+    let workplace = Workplace::open_in(directory)?;
+    let disk = disk.map(|size| Disk::mount(&workplace, size)).transpose()?;
     let cluster = Cluster::linked(program, usize::from(nodes), &[])?;
-    Ok(Stage::new(cluster, disk))
+    Ok(Stage::new(cluster, workplace, disk))
 }
 
 fn obey(stage: &mut Stage, line: &str) -> Answer {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use chat_harness::check::Report;
 use chat_harness::history::{History, What, Writer};
 use chat_harness::swarm::{Options, Swarm};
-use chat_harness::{Cluster, Delays, Dice, Far, Fault, Plan, Trouble, Ways, conclude, inject, inject_network, pause};
+use chat_harness::{
+    Cluster, Delays, Dice, Far, Fault, Plan, Trouble, Ways, Workplace, conclude, inject, inject_network, pause,
+};
 
 /// How long everybody may take to get what they have missed.
 const CATCHING_UP: Duration = Duration::from_secs(60);
@@ -89,6 +91,8 @@ async fn main() -> Result<ExitCode> {
         return Err(usage.into());
     };
     let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse())?;
+    // However this ends, nothing is left.
+    let _workplace = Workplace::open()?;
     let report = run(PathBuf::from(server), size, seed).await?;
     Ok(if report.is_clean() {
         ExitCode::SUCCESS

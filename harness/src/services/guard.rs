@@ -1,7 +1,9 @@
 //! A process that ends with this one.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -9,18 +11,24 @@ use std::time::{Duration, Instant};
 
 use chat_core::testkit::{self, Reach};
 
+use crate::pause;
+
 /// A shell that starts the program and waits for the end of its own input, which comes when this process drops the handle or ends
 /// in whatever way. The program leads a process group of its own, for those that have children; in its first moment it does not yet.
-/// Its id is the first line of the output: what becomes the program says it, before the program can say anything.
+/// Its id is the first line of the output: what becomes the program says it, before the program can say anything. The shell ends as the
+/// program does.
 const WATCH: &str = r#"exec 3<&0
 setsid sh -c 'echo $$; exec "$@"' sh "$@" </dev/null 3<&- &
 program=$!
-(read -r _ <&3; kill -KILL -$program 2>/dev/null || kill -KILL $program 2>/dev/null) &
+exec 2>/dev/null
+(read -r _ <&3; kill -KILL -$program || kill -KILL $program) &
 watch=$!
 wait $program
-kill $watch 2>/dev/null"#;
+code=$?
+kill $watch
+exit $code"#;
 
-/// Longest time for a service to become ready.
+/// Longest time for a program to become ready, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running program. Dropping it kills the program and waits for its end.
@@ -30,6 +38,31 @@ pub struct Guarded {
     /// Its end is the sign to kill.
     input: Option<ChildStdin>,
     pid: u32,
+    /// When the program started, in the kernel's words: another process that gets its id has started at another time.
+    started: Option<u64>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It goes on.
+    Runs,
+    /// A signal has stopped it.
+    Stopped,
+    /// It is no more.
+    Ended,
+}
+
+impl State {
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Stopped => "stopped",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 impl Guarded {
@@ -38,13 +71,26 @@ impl Guarded {
     /// # Errors
     /// It cannot be started, or ends or takes too long before it is ready; then with the last lines that it printed.
     pub fn start<A: AsRef<OsStr>>(program: &str, arguments: &[A], ready: &str) -> io::Result<Self> {
-        let mut watcher = Command::new("sh")
-            .args(["-c", &format!("exec 2>&1; {WATCH}"), "sh", program])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut watcher = watcher(&format!("exec 2>&1; {WATCH}"));
+        watcher.arg(program).args(arguments).stderr(Stdio::null());
+        Self::launch(watcher, ready).map(|(guarded, _)| guarded)
+    }
+
+    /// The same for a program with this in its environment, whose errors go where those of this process do. What it printed until then, too.
+    pub(crate) fn start_with<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: &[A],
+        environment: &[(String, String)],
+        ready: &str,
+    ) -> io::Result<(Self, Vec<String>)> {
+        let mut watcher = watcher(WATCH);
+        let environment = environment.iter().map(|(name, value)| (name, value));
+        watcher.arg(program).args(arguments).envs(environment);
+        Self::launch(watcher, ready)
+    }
+
+    fn launch(mut watcher: Command, ready: &str) -> io::Result<(Self, Vec<String>)> {
+        let mut watcher = watcher.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = watcher.stdin.take();
         let output = watcher.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
         let (sender, lines) = mpsc::channel();
@@ -54,22 +100,30 @@ impl Guarded {
                 let _ = sender.send(line);
             }
         });
-        let mut guarded = Self { watcher, input, pid: 0 };
-        guarded.wait_until_ready(&lines, ready)?;
-        Ok(guarded)
+        let mut guarded = Self {
+            watcher,
+            input,
+            pid: 0,
+            started: None,
+        };
+        let said = guarded.wait_until_ready(&lines, ready)?;
+        Ok((guarded, said))
     }
 
-    fn wait_until_ready(&mut self, lines: &mpsc::Receiver<String>, ready: &str) -> io::Result<()> {
+    fn wait_until_ready(&mut self, lines: &mpsc::Receiver<String>, ready: &str) -> io::Result<Vec<String>> {
         let deadline = Instant::now() + PATIENCE;
         let mut said = Vec::new();
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if self.pid == 0 => self.pid = line.trim().parse().map_err(io::Error::other)?,
+                Ok(line) if self.pid == 0 => {
+                    self.pid = line.trim().parse().map_err(io::Error::other)?;
+                    self.started = stat(self.pid).map(|(_, started)| started);
+                }
                 Ok(line) => {
                     let is_ready = line.contains(ready);
                     said.push(line);
                     if is_ready {
-                        return Ok(());
+                        return Ok(said);
                     }
                 }
                 Err(error) => {
@@ -84,10 +138,23 @@ impl Guarded {
         }
     }
 
-    /// The program's process id.
+    /// The program's process id; of the last one, if it has ended.
     #[must_use]
     pub const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// What the program does.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match stat(self.pid) {
+            Some((letter, started)) if self.started == Some(started) => match letter {
+                'T' => State::Stopped,
+                'Z' | 'X' => State::Ended,
+                _ => State::Runs,
+            },
+            _ => State::Ended,
+        }
     }
 
     /// Sends a signal, by name: `STOP`, `CONT` and `KILL` to its children too, others (`TERM`, `HUP`) to itself. See
@@ -96,6 +163,10 @@ impl Guarded {
     /// # Errors
     /// The program has ended.
     pub fn signal(&self, name: &str) -> io::Result<()> {
+        if self.state() == State::Ended {
+            // Somebody else may have its id by now.
+            return Err(io::Error::other(format!("process {} has ended", self.pid)));
+        }
         let reach = if matches!(name, "STOP" | "CONT" | "KILL") {
             Reach::Group
         } else {
@@ -104,12 +175,24 @@ impl Guarded {
         testkit::signal(self.pid, name, reach)
     }
 
-    /// Waits until the program has ended by itself.
+    /// Waits until the program has ended by itself; its exit code, if no signal ended it.
     ///
     /// # Errors
-    /// The operating system's.
-    pub fn wait(&mut self) -> io::Result<()> {
-        self.watcher.wait().map(drop)
+    /// It has not ended after a minute, or the operating system's.
+    pub fn wait(&mut self) -> io::Result<Option<i32>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.watcher.try_wait()? {
+                self.started = None;
+                // So a shell says that a signal ended it.
+                return Ok(status.code().filter(|code| *code <= 128));
+            }
+            if Instant::now() >= deadline {
+                let waited = format!("it has not ended after {} s", PATIENCE.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
+            }
+            pause(Duration::from_millis(10));
+        }
     }
 
     /// Kills the program, as `kill -9` does, and waits for its end.
@@ -118,6 +201,7 @@ impl Guarded {
         let _ = self.signal("KILL");
         self.input = None;
         let _ = self.watcher.wait();
+        self.started = None;
     }
 }
 
@@ -125,4 +209,21 @@ impl Drop for Guarded {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A shell in a session of its own: what is sent to this process's group, or comes when a terminal is closed, does not reach it, so it
+/// can do what it is there for.
+fn watcher(script: &str) -> Command {
+    let mut watcher = Command::new("setsid");
+    watcher.args(["sh", "-c", script, "sh"]);
+    watcher
+}
+
+/// A process's state, a letter, and when it started (proc(5), the third and the twenty-second field).
+fn stat(pid: u32) -> Option<(char, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the program's name, which may hold anything, in parentheses.
+    let mut fields = stat.rsplit(") ").next()?.split(' ');
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
 }

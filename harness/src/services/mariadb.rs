@@ -101,9 +101,9 @@ impl MariaDb {
     /// Waits until the server has ended by itself.
     ///
     /// # Errors
-    /// The operating system's.
+    /// As [`Guarded::wait`].
     pub fn wait(&mut self) -> io::Result<()> {
-        self.process.wait()
+        self.process.wait().map(drop)
     }
 
     /// Kills the server if it runs, and starts it again on the same data and port.

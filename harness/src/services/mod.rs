@@ -9,7 +9,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 pub use balancer::Balancer;
-pub use guard::Guarded;
+pub use guard::{Guarded, State};
 pub use mariadb::{Administrator, MariaDb};
 pub use redis::Redis;
 

@@ -114,9 +114,9 @@ impl Redis {
     /// Waits until the server has ended by itself.
     ///
     /// # Errors
-    /// The operating system's.
+    /// As [`Guarded::wait`].
     pub fn wait(&mut self) -> io::Result<()> {
-        self.process.wait()
+        self.process.wait().map(drop)
     }
 
     /// Kills the server if it runs, and starts an empty one on the same port.

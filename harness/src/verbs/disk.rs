@@ -2,25 +2,27 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+
+use crate::Workplace;
 
 /// What the disk is filled with, at a time.
 const PIECE: usize = 1 << 20;
 
-/// A file system of its own size, in memory. Dropping it takes it away, with everything on it.
+/// A file system of its own size, in memory. It goes with the workplace that it is for.
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
 }
 
 impl Disk {
-    /// Mounts one of this size (`512M`) at an empty directory, which is made if there is none.
+    /// Mounts one of this size (`512M`) where everything temporary is made.
     ///
     /// # Errors
     /// This takes an administrator's rights, on Linux.
-    pub fn mount(path: &Path, size: &str) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
+    pub fn mount(workplace: &Workplace, size: &str) -> io::Result<Self> {
+        let path = workplace.path();
         let options = format!("size={size},mode=0700");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "chat-cluster"])
@@ -59,12 +61,5 @@ impl Disk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: whoever uses it still is about to end. What fails is left for the administrator to see.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
     }
 }

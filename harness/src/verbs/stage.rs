@@ -1,49 +1,23 @@
 //! [`Stage`].
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::thread;
 use std::time::Duration;
 
 use super::{Act, Disk, Part, Verb};
-use crate::Cluster;
 use crate::proxy::Order;
+use crate::services::{Guarded, State};
+use crate::{Cluster, Workplace};
 
 /// A cluster that verbs are done to. Dropping it ends everything.
 #[derive(Debug)]
 pub struct Stage {
     cluster: Cluster,
-    /// What everything is on, if that can be full. Dropped after those who use it.
+    /// What everything is on, if that can be full.
     disk: Option<Disk>,
-}
-
-/// What a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Runs,
-    Stopped,
-    Ended,
-}
-
-impl State {
-    fn of(pid: u32) -> Self {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // After the program's name, which may hold anything, in parentheses.
-        match stat.rsplit(") ").next().and_then(|rest| rest.chars().next()) {
-            Some('T') => Self::Stopped,
-            None | Some('Z' | 'X') => Self::Ended,
-            Some(_) => Self::Runs,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Runs => "runs",
-            Self::Stopped => "stopped",
-            Self::Ended => "ended",
-        }
-    }
+    /// Dropped after those who work in it.
+    _workplace: Workplace,
 }
 
 fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
@@ -51,10 +25,14 @@ fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
 }
 
 impl Stage {
-    /// Of this cluster, which has links, on this disk.
+    /// Of this cluster, which has links, in this place, on this disk.
     #[must_use]
-    pub const fn new(cluster: Cluster, disk: Option<Disk>) -> Self {
-        Self { cluster, disk }
+    pub const fn new(cluster: Cluster, workplace: Workplace, disk: Option<Disk>) -> Self {
+        Self {
+            cluster,
+            disk,
+            _workplace: workplace,
+        }
     }
 
     /// Does it. Returns what there is to say. Blocks.
@@ -127,26 +105,26 @@ impl Stage {
         )
     }
 
-    fn pid(&self, part: Part) -> io::Result<u32> {
+    fn process(&self, part: Part) -> io::Result<&Guarded> {
         match part {
-            Part::Redis => Ok(self.cluster.redis.process().pid()),
-            Part::Mysql => Ok(self.cluster.database.process().pid()),
+            Part::Redis => Ok(self.cluster.redis.process()),
+            Part::Mysql => Ok(self.cluster.database.process()),
             Part::Node(node) => match self.cluster.nodes.get(node) {
-                Some(process) => Ok(process.pid()),
+                Some(node) => Ok(node.process()),
                 None => refuse(self.no_node(node)),
             },
         }
     }
 
     fn act(&mut self, act: Act, part: Part) -> io::Result<String> {
-        let state = State::of(self.pid(part)?);
-        match (act, state) {
+        let process = self.process(part)?;
+        match (act, process.state()) {
             (Act::Start, State::Ended) => self.start(part)?,
             (Act::Start, _) => return refuse("it has not ended"),
             (_, State::Ended) => return refuse("it has ended"),
-            (Act::Kill9, _) => self.kill(part)?,
-            (Act::Stop, _) => self.signal(part, "STOP")?,
-            (Act::Cont, _) => self.signal(part, "CONT")?,
+            (Act::Kill9, _) => self.kill(part),
+            (Act::Stop, _) => process.signal("STOP")?,
+            (Act::Cont, _) => process.signal("CONT")?,
             (Act::Term, State::Stopped) => return refuse("it is stopped: let it go on first"),
             (Act::Term, State::Runs) => return self.end(part),
         }
@@ -161,25 +139,16 @@ impl Stage {
         }
     }
 
-    fn kill(&mut self, part: Part) -> io::Result<()> {
+    fn kill(&mut self, part: Part) {
         match part {
             Part::Redis => self.cluster.redis.kill(),
             Part::Mysql => self.cluster.database.kill(),
-            Part::Node(node) => self.cluster.nodes[node].kill()?,
-        }
-        Ok(())
-    }
-
-    fn signal(&self, part: Part, name: &str) -> io::Result<()> {
-        match part {
-            Part::Redis => self.cluster.redis.process().signal(name),
-            Part::Mysql => self.cluster.database.process().signal(name),
-            Part::Node(node) => self.cluster.nodes[node].signal(name),
+            Part::Node(node) => self.cluster.nodes[node].kill(),
         }
     }
 
     fn end(&mut self, part: Part) -> io::Result<String> {
-        self.signal(part, "TERM")?;
+        self.process(part)?.signal("TERM")?;
         match part {
             Part::Redis => self.cluster.redis.wait()?,
             Part::Mysql => self.cluster.database.wait()?,
@@ -193,22 +162,19 @@ impl Stage {
 
     fn status(&self) -> String {
         let mut text = String::new();
-        let state = |pid| State::of(pid).name();
+        let process = |process: &Guarded| format!("process {} {}", process.pid(), process.state().name());
         let addresses = self.cluster.addresses();
         for (number, (node, reached)) in (1..).zip(self.cluster.nodes.iter().zip(addresses)) {
-            let (pid, state) = (node.pid(), state(node.pid()));
-            let _ = writeln!(text, "node {number}  {reached}  process {pid} {state}");
+            let _ = writeln!(text, "node {number}  {reached}  {}", process(node.process()));
         }
         let (redis, database) = (&self.cluster.redis, &self.cluster.database);
-        let (redis_pid, database_pid) = (redis.process().pid(), database.process().pid());
+        let _ = writeln!(text, "redis   {}  {}", redis.url(), process(redis.process()));
         let _ = writeln!(
             text,
-            "redis   {}  process {redis_pid} {}",
-            redis.url(),
-            state(redis_pid)
+            "mysql   {}  {}",
+            database.url("chat"),
+            process(database.process())
         );
-        let url = database.url("chat");
-        let _ = writeln!(text, "mysql   {url}  process {database_pid} {}", state(database_pid));
         let _ = writeln!(text, "key     {}", self.cluster.fingerprint());
         for (number, links) in (1..).zip(self.cluster.links.iter()) {
             for (far, proxy) in [

@@ -12,7 +12,7 @@ use chat_core::model::{
     ReplyCode,
 };
 use chat_core::secure::Fingerprint;
-use chat_core::testkit::Peer;
+use chat_core::testkit::{Peer, Reach, signal};
 
 use super::{run, text};
 
@@ -38,13 +38,13 @@ struct Running {
 }
 
 impl Running {
-    fn start() -> Self {
+    fn start(options: &[&str]) -> Self {
         server();
         let directory = tempfile::tempdir().unwrap();
         let mut process = Command::new(PROGRAM)
             .arg("up")
             .arg(directory.path())
-            .args(["--nodes", "2"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -81,6 +81,19 @@ impl Running {
         let line = status.lines().find(|line| line.starts_with(part));
         let line = line.unwrap_or_else(|| panic!("no {part} in {status}"));
         line[part.len()..].split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The processes of these parts.
+    fn processes(&self, parts: &[&str]) -> Vec<PathBuf> {
+        let process = |part: &&str| Path::new("/proc").join(&self.status(part)[2]);
+        parts.iter().map(process).collect()
+    }
+
+    /// What is in its directory.
+    fn files(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.directory.path()).unwrap();
+        let name = |file: std::io::Result<std::fs::DirEntry>| file.unwrap().file_name().into_string().unwrap();
+        files.map(name).collect()
     }
 
     async fn person(&self, node: usize, name: &str) -> Peer {
@@ -136,7 +149,7 @@ async fn say_until_taken(peer: &mut Peer, group: ConversationId) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_verb_does_what_it_says() {
-    let mut running = Running::start();
+    let mut running = Running::start(&["--nodes", "2"]);
     let mut alice = running.person(1, "alice").await;
     let group = found(&mut alice).await;
     assert_eq!(say(&mut alice, group).await, None);
@@ -204,18 +217,43 @@ async fn every_verb_does_what_it_says() {
     assert_eq!(second.status.code(), Some(1));
 
     // Its end is everybody's.
-    let processes = ["node 1", "redis", "mysql"].map(|part| running.status(part)[2].clone());
+    let processes = running.processes(&["node 1", "redis", "mysql"]);
     running.does("quit");
     assert_eq!(running.process.wait().unwrap().code(), Some(0));
     running.output.read_to_string(&mut String::new()).unwrap();
     for process in processes {
-        assert!(!Path::new("/proc").join(&process).exists(), "{process}");
+        assert!(!process.exists(), "{}", process.display());
     }
-    let left = std::fs::read_dir(running.directory.path().join("data")).unwrap();
-    assert_eq!(left.count(), 0);
+    assert_eq!(running.files(), [""; 0]);
     let (code, printed) = running.tell("status");
     assert_eq!(code, Some(1));
     assert!(printed.starts_with("cluster: no cluster runs in "), "{printed}");
+}
+
+/// Whoever is killed leaves its socket, and nothing else.
+#[test]
+fn its_end_is_everybodys_however_it_comes() {
+    let is_administrator = text(&run("id", ["-u"]).stdout).trim() == "0";
+    for (name, code, left) in [
+        ("KILL", None, vec!["control"]),
+        ("TERM", Some(0), vec![]),
+        ("HUP", Some(0), vec![]),
+    ] {
+        let mut options = vec!["--nodes", "1"];
+        if is_administrator {
+            options.extend(["--disk", "512M"]);
+        }
+        let mut running = Running::start(&options);
+        let processes = running.processes(&["node 1", "redis", "mysql"]);
+        signal(running.process.id(), name, Reach::Process).unwrap();
+        assert_eq!(running.process.wait().unwrap().code(), code, "{name}");
+        let deadline = Instant::now() + PATIENCE;
+        while processes.iter().any(|process| process.exists()) || running.files() != left {
+            assert!(Instant::now() < deadline, "{name}: {:?}", running.files());
+        }
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        assert!(!mounts.contains(running.directory.path().to_str().unwrap()));
+    }
 }
 
 #[test]
