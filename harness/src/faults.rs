@@ -172,10 +172,8 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, dice: &mut Dice, history: &Wr
             cluster.database.process().signal("CONT")?;
         }
         Fault::LockConversation => {
-            let seconds = 1 + dice.roll(5);
-            cluster.database.sql(&format!(
-                "BEGIN; SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1 FOR UPDATE; SELECT SLEEP({seconds}); COMMIT"
-            ))?;
+            let time = Duration::from_secs(1 + dice.roll(5));
+            cluster.database.administrator().lock_busiest(time)?.wait()?;
         }
         Fault::Network(..) | Fault::Everywhere(..) => {}
     }

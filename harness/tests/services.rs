@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // these are tests
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,10 +31,61 @@ fn mariadb_keeps_what_it_said_it_kept() {
 }
 
 #[test]
+fn one_conversation_is_locked_and_no_other() {
+    let mut database = MariaDb::start(&[]).unwrap();
+    database
+        .sql("CREATE DATABASE chat; CREATE TABLE chat.conversation (id BIGINT PRIMARY KEY, last_seq BIGINT)")
+        .unwrap();
+    let lock = |time| database.administrator().lock_busiest(time);
+    let nothing = lock(Duration::ZERO).unwrap_err().to_string();
+    assert_eq!(nothing, "there is no conversation to lock");
+    database
+        .sql("INSERT INTO chat.conversation VALUES (1, 5), (2, 7), (3, 6)")
+        .unwrap();
+    let moves = |id: u32| {
+        let wait = "SET innodb_lock_wait_timeout = 0";
+        database.sql(&format!(
+            "{wait}; UPDATE chat.conversation SET last_seq = 8 WHERE id = {id}"
+        ))
+    };
+    lock(Duration::from_millis(1)).unwrap().wait().unwrap();
+    let held = lock(Duration::from_secs(600)).unwrap();
+    let refused = moves(2).unwrap_err().to_string();
+    assert!(refused.contains("Lock wait timeout exceeded"), "{refused}");
+    moves(1).unwrap();
+    moves(3).unwrap();
+    database.kill();
+    assert!(held.wait().is_err());
+    assert!(database.administrator().lock_busiest(Duration::ZERO).is_err());
+}
+
+#[test]
+fn a_pause_of_redis_ends_in_time_or_before() {
+    let redis = Redis::start(&[]).unwrap();
+    let hour = redis.pause(Duration::from_secs(3600)).unwrap();
+    let mut asker = TcpStream::connect(redis.address()).unwrap();
+    asker.write_all(b"PING\r\n").unwrap();
+    asker.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert_eq!(asker.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(!hour.is_over());
+    hour.end().unwrap();
+    redis.command(&["PING"]).unwrap();
+    let moment = redis.pause(Duration::from_millis(1)).unwrap();
+    redis.command(&["PING"]).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !moment.is_over() {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn redis_comes_back_empty() {
     let mut redis = Redis::start(&[]).unwrap();
     redis.command(&["SET", "a", "1"]).unwrap();
     assert_eq!(redis.command(&["GET", "a"]).unwrap(), "1\n");
+    let refused = redis.command(&["INCR"]).unwrap_err().to_string();
+    assert!(refused.starts_with("ERR "), "{refused}");
     redis.restart().unwrap();
     assert_eq!(redis.command(&["GET", "a"]).unwrap(), "\n");
     redis.kill();

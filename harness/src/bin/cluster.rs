@@ -80,7 +80,7 @@ Exit codes: 0 done, or it was told to quit; 1 it cannot start, or a verb was ref
 }
 
 /// What a verb that is under way has left, when this is to end. What it does after that is ended with everything else.
-const LAST_VERB: Duration = Duration::from_secs(10);
+const LAST_VERB: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -4,10 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Guarded, on_free_port};
+use super::{Guarded, Lock, client, on_free_port};
 
 /// A MariaDB server with an empty database directory. It keeps a binary log and writes everything to the disk before it answers.
 /// Dropping it kills the server and deletes the directory.
@@ -127,13 +128,36 @@ impl Administrator {
     /// Runs statements; what they print, columns separated by tabs.
     ///
     /// # Errors
-    /// One of them failed.
+    /// One of them failed, or they took longer than a minute.
     pub fn sql(self, statements: &str) -> io::Result<String> {
         self.run(&["--skip-ssl"], statements)
     }
 
+    /// Locks the conversation that has the most events, of all in the database `chat`, for so long. Returns once it is locked.
+    ///
+    /// # Errors
+    /// The database does not answer, there is no conversation, or another one's lock is not let go.
+    pub fn lock_busiest(self, time: Duration) -> io::Result<Lock> {
+        let busiest = self.sql("SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1")?;
+        let id: i64 = match busiest.trim() {
+            "" => return Err(io::Error::other("there is no conversation to lock")),
+            id => id.parse().map_err(io::Error::other)?,
+        };
+        // By its key: to find it in any other way, MariaDB would lock every conversation that it looks at.
+        let statements = format!(
+            "BEGIN; SELECT id FROM chat.conversation WHERE id = {id} FOR UPDATE; SELECT SLEEP({}); COMMIT",
+            time.as_secs_f64()
+        );
+        Lock::held_by(&mut self.client(&["--skip-ssl", "--unbuffered"], &statements))
+    }
+
     fn run(self, transport: &[&str], statements: &str) -> io::Result<String> {
-        let output = Command::new("mariadb")
+        client::output(&mut self.client(transport, statements))
+    }
+
+    fn client(self, options: &[&str], statements: &str) -> Command {
+        let mut client = Command::new("mariadb");
+        client
             .args([
                 "--no-defaults",
                 "--protocol=tcp",
@@ -143,13 +167,9 @@ impl Administrator {
             ])
             .arg(format!("--host={}", self.address.ip()))
             .arg(format!("--port={}", self.address.port()))
-            .args(transport)
-            .args(["--execute", statements])
-            .output()?;
-        if !output.status.success() {
-            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
-        }
-        String::from_utf8(output.stdout).map_err(io::Error::other)
+            .args(options)
+            .args(["--execute", statements]);
+        client
     }
 }
 

@@ -1,8 +1,11 @@
 //! Real servers for tests: MariaDB, Redis, nginx and HAProxy, each with its own directory and port.
 
 mod balancer;
+mod client;
 mod guard;
+mod lock;
 mod mariadb;
+mod pause;
 mod redis;
 
 use std::io;
@@ -10,7 +13,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 pub use balancer::Balancer;
 pub use guard::{Guarded, State};
+pub use lock::Lock;
 pub use mariadb::{Administrator, MariaDb};
+pub use pause::Pause;
 pub use redis::Redis;
 
 /// A loopback address that nobody listens on at the moment. Another process may take it before it is used: who gets it tries

@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Guarded, on_free_port};
+use super::{Guarded, Pause, client, on_free_port};
 
 /// A Redis server that keeps nothing on the disk. Dropping it kills the server.
 #[derive(Debug)]
@@ -83,21 +84,24 @@ impl Redis {
     /// Runs one command; what it prints.
     ///
     /// # Errors
-    /// The server does not answer.
+    /// The server does not answer within a minute, or answers with an error.
     pub fn command(&self, words: &[&str]) -> io::Result<String> {
-        let output = Command::new("redis-cli")
-            .args([
-                "-h",
-                &self.address.ip().to_string(),
-                "-p",
-                &self.address.port().to_string(),
-            ])
-            .args(words)
-            .output()?;
-        if !output.status.success() {
-            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
-        }
-        String::from_utf8(output.stdout).map_err(io::Error::other)
+        client::output(
+            Command::new("redis-cli")
+                // An error is a failure.
+                .arg("-e")
+                .args(["-h", &self.address.ip().to_string()])
+                .args(["-p", &self.address.port().to_string()])
+                .args(words),
+        )
+    }
+
+    /// Answers nobody for so long.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn pause(&self, time: Duration) -> io::Result<Pause> {
+        Pause::begin(self.address, time)
     }
 
     /// The running process, for signals.

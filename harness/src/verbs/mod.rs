@@ -26,13 +26,17 @@ partition NODE FAR [in|out]   nothing gets through to FAR: redis, mysql, both or
 link NODE FAR COMMAND         a command of chaosproxy for that way: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
 heal                          mends every way of every node
 redis flush                   forgets everything
-redis pause SECONDS           answers nobody for so long
+redis pause SECONDS           answers nobody for so long, or until unpause
+redis unpause                 answers again
 redis killpubsub              ends the connections of those who listen
 redis oom on|off              has no memory for anything more
 mysql lockrow SECONDS         somebody else locks the busiest conversation for so long
 mysql readonly on|off         takes no changes from nodes
 mysql maxconn NUMBER          lets no more connections in than so many
 disk full|free                fills the disk that the cluster is on; if it was started with --disk (MariaDB looks for space once a minute)";
+
+/// MariaDB's least `max_connections`; it takes smaller ones for this.
+const FEWEST: u32 = 10;
 
 /// Something to do to a cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,8 @@ pub enum Verb {
     RedisFlush,
     /// Redis answers nobody for so long.
     RedisPause(Duration),
+    /// Redis answers again.
+    RedisUnpause,
     /// Redis ends subscribers' connections.
     RedisKillPubsub,
     /// Redis has no memory, or has.
@@ -125,13 +131,15 @@ impl FromStr for Verb {
             }
             ["redis", "flush"] => Ok(Self::RedisFlush),
             ["redis", "pause", time] => parse_seconds(time).map(Self::RedisPause),
+            ["redis", "unpause"] => Ok(Self::RedisUnpause),
             ["redis", "killpubsub"] => Ok(Self::RedisKillPubsub),
             ["redis", "oom", switch] => parse_switch(switch).map(Self::RedisOom),
             ["mysql", "lockrow", time] => parse_seconds(time).map(Self::MysqlLockRow),
             ["mysql", "readonly", switch] => parse_switch(switch).map(Self::MysqlReadOnly),
             ["mysql", "maxconn", number] => match number.parse() {
-                Ok(number) if number > 0 => Ok(Self::MysqlConnections(number)),
-                _ => Err(wrong(format!("{number} is no number of connections"))),
+                Ok(number) if number >= FEWEST => Ok(Self::MysqlConnections(number)),
+                Ok(_) => Err(wrong(format!("MariaDB always lets {FEWEST} in"))),
+                Err(_) => Err(wrong(format!("{number} is no number of connections"))),
             },
             ["disk", "full"] => Ok(Self::Disk(true)),
             ["disk", "free"] => Ok(Self::Disk(false)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Act, Disk, Part, Verb};
 use crate::proxy::Order;
-use crate::services::{Guarded, State};
+use crate::services::{Administrator, Guarded, Pause, Redis, State};
 use crate::{Cluster, Workplace};
 
 /// A cluster that verbs are done to. Dropping it ends everything.
@@ -16,8 +16,19 @@ pub struct Stage {
     cluster: Cluster,
     /// What everything is on, if that can be full.
     disk: Option<Disk>,
+    /// The last one of Redis.
+    pause: Option<Pause>,
     /// Dropped after those who work in it.
     _workplace: Workplace,
+}
+
+/// Whoever is stopped answers nobody, however long one waits.
+fn running(process: &Guarded, part: &str) -> io::Result<()> {
+    match process.state() {
+        State::Runs => Ok(()),
+        State::Stopped => refuse(format!("{part} is stopped: let it go on first")),
+        State::Ended => refuse(format!("{part} has ended: start it first")),
+    }
 }
 
 fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
@@ -31,6 +42,7 @@ impl Stage {
         Self {
             cluster,
             disk,
+            pause: None,
             _workplace: workplace,
         }
     }
@@ -55,10 +67,20 @@ impl Stage {
                     Order::Heal.carry_out(proxy)?;
                 }
             }
-            Verb::RedisFlush => self.redis(&["FLUSHALL"])?,
-            Verb::RedisPause(time) => self.redis(&["CLIENT", "PAUSE", &time.as_millis().to_string()])?,
-            Verb::RedisKillPubsub => self.redis(&["CLIENT", "KILL", "TYPE", "pubsub"])?,
-            Verb::RedisOom(on) => self.redis(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }])?,
+            Verb::RedisFlush => self.redis(&["FLUSHALL"], "OK")?,
+            Verb::RedisPause(time) => self.pause = Some(self.answering()?.pause(time)?),
+            Verb::RedisUnpause if self.is_paused() => {
+                running(self.cluster.redis.process(), "redis")?;
+                if let Some(pause) = self.pause.take() {
+                    pause.end()?;
+                }
+            }
+            Verb::RedisUnpause => return refuse("it is not paused"),
+            Verb::RedisKillPubsub => match self.ask_redis(&["CLIENT", "KILL", "TYPE", "pubsub"])?.as_str() {
+                "0" => return refuse("nobody listens"),
+                killed => return Ok(format!("{killed} connections ended\n")),
+            },
+            Verb::RedisOom(on) => self.redis(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }], "OK")?,
             Verb::MysqlLockRow(time) => self.lock_row(time)?,
             Verb::MysqlReadOnly(on) => self.sql(&format!("SET GLOBAL read_only = {}", u8::from(on)))?,
             Verb::MysqlConnections(number) => self.sql(&format!("SET GLOBAL max_connections = {number}"))?,
@@ -71,30 +93,45 @@ impl Stage {
         Ok(String::new())
     }
 
-    fn redis(&self, words: &[&str]) -> io::Result<()> {
-        let said = self.cluster.redis.command(words)?;
-        // It tells its errors as it tells everything else.
-        if said.starts_with("ERR") || said.starts_with("OOM") {
-            return refuse(said.trim());
+    /// Redis, if it can answer.
+    fn answering(&self) -> io::Result<&Redis> {
+        let redis = &self.cluster.redis;
+        running(redis.process(), "redis")?;
+        if self.is_paused() {
+            return refuse("redis is paused: redis unpause ends that");
         }
-        Ok(())
+        Ok(redis)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.pause.as_ref().is_some_and(|pause| !pause.is_over())
+    }
+
+    fn ask_redis(&self, words: &[&str]) -> io::Result<String> {
+        Ok(self.answering()?.command(words)?.trim_end().to_owned())
+    }
+
+    fn redis(&self, words: &[&str], expected: &str) -> io::Result<()> {
+        match self.ask_redis(words)? {
+            said if said == expected => Ok(()),
+            said => refuse(said),
+        }
+    }
+
+    fn database(&self) -> io::Result<Administrator> {
+        running(self.cluster.database.process(), "mysql")?;
+        Ok(self.cluster.database.administrator())
     }
 
     fn sql(&self, statement: &str) -> io::Result<()> {
-        self.cluster.database.sql(statement).map(drop)
+        self.database()?.sql(statement).map(drop)
     }
 
     fn lock_row(&self, time: Duration) -> io::Result<()> {
-        let administrator = self.cluster.database.administrator();
-        let statement = format!(
-            "BEGIN; SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1 FOR UPDATE; SELECT SLEEP({}); COMMIT",
-            time.as_secs_f64()
-        );
-        thread::Builder::new().name("lock".into()).spawn(move || {
-            // The database may be killed meanwhile: then the lock is gone too.
-            let _ = administrator.sql(&statement);
-        })?;
-        Ok(())
+        let lock = self.database()?.lock_busiest(time)?;
+        // The database may be killed meanwhile: then the lock is gone too.
+        let let_go = move || drop(lock.wait());
+        thread::Builder::new().name("lock".into()).spawn(let_go).map(drop)
     }
 
     fn no_node(&self, node: usize) -> String {
@@ -168,7 +205,8 @@ impl Stage {
             let _ = writeln!(text, "node {number}  {reached}  {}", process(node.process()));
         }
         let (redis, database) = (&self.cluster.redis, &self.cluster.database);
-        let _ = writeln!(text, "redis   {}  {}", redis.url(), process(redis.process()));
+        let paused = if self.is_paused() { " paused" } else { "" };
+        let _ = writeln!(text, "redis   {}  {}{paused}", redis.url(), process(redis.process()));
         let _ = writeln!(
             text,
             "mysql   {}  {}",

@@ -17,6 +17,7 @@ fn words_are_understood() {
             Verb::Link(0, Far::Clients, Order::Change(Side::Up, Change::Cut(10))),
         ),
         ("redis pause 1.5", Verb::RedisPause(Duration::from_millis(1500))),
+        ("redis unpause", Verb::RedisUnpause),
         ("mysql lockrow 5s", Verb::MysqlLockRow(Duration::from_secs(5))),
         ("mysql readonly on", Verb::MysqlReadOnly(true)),
         ("mysql maxconn 20", Verb::MysqlConnections(20)),
@@ -40,7 +41,8 @@ fn what_is_not_understood_is_explained() {
         ("link 1 redis melt", "what is \"melt\"? say help"),
         ("redis oom maybe", "maybe is neither on nor off"),
         ("redis pause long", "long is no time in seconds"),
-        ("mysql maxconn 0", "0 is no number of connections"),
+        ("mysql maxconn few", "few is no number of connections"),
+        ("mysql maxconn 9", "MariaDB always lets 10 in"),
         ("mysql readonly", "usage: mysql readonly on|off"),
         ("disk", "usage: disk full|free"),
     ] {
@@ -60,7 +62,7 @@ fn every_verb_is_explained() {
             .replace(" [in|out]", "")
             .replace("COMMAND", "freeze")
             .replace("SECONDS", "1")
-            .replace("NUMBER", "1")
+            .replace("NUMBER", "10")
             .replace("on|off", "on")
             .replace("full|free", "full");
         assert!(example.parse::<Verb>().is_ok(), "{example}");

@@ -1,7 +1,8 @@
 //! `cluster`, on real processes.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -83,6 +84,14 @@ impl Running {
         line[part.len()..].split_whitespace().map(str::to_owned).collect()
     }
 
+    /// Where a part is, by its URL, which begins so.
+    #[track_caller]
+    fn address(&self, part: &str, scheme: &str) -> SocketAddr {
+        let url = &self.status(part)[0];
+        let rest = url.strip_prefix(scheme).unwrap();
+        rest.split('/').next().unwrap().parse().unwrap()
+    }
+
     /// The processes of these parts.
     fn processes(&self, parts: &[&str]) -> Vec<PathBuf> {
         let process = |part: &&str| Path::new("/proc").join(&self.status(part)[2]);
@@ -114,10 +123,10 @@ impl Drop for Running {
     }
 }
 
-async fn found(peer: &mut Peer) -> ConversationId {
+async fn found(peer: &mut Peer, name: &str) -> ConversationId {
     let create = chat_core::model::Command::CreateGroup {
         client_message_id: ClientMessageId::random(),
-        name: GroupName::parse("stage").unwrap(),
+        name: GroupName::parse(name).unwrap(),
         description: Description::default(),
         join_policy: JoinPolicy::Open,
         history_visible: true,
@@ -147,11 +156,76 @@ async fn say_until_taken(peer: &mut Peer, group: ConversationId) {
     }
 }
 
+/// Whether MariaDB greets whoever connects, instead of telling an error (its protocol's packets: four bytes, then 0xff for an error).
+fn is_let_in(stream: &mut TcpStream) -> bool {
+    let mut packet = [0; 5];
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.read_exact(&mut packet).unwrap();
+    packet[4] != 0xff
+}
+
+/// Each verb of Redis has its effect, seen by somebody else.
+fn redis_is_broken_and_mended(running: &Running) {
+    let redis = running.address("redis", "redis://");
+    let ask = |words: &str| {
+        let port = redis.port().to_string();
+        let output = run("redis-cli", ["-p", &port].into_iter().chain(words.split(' ')));
+        text(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(ask("SET probe 1"), "OK");
+    running.does("redis flush");
+    assert_eq!(ask("GET probe"), "");
+    running.does("redis oom on");
+    assert!(ask("SET probe 1").starts_with("OOM "));
+    running.does("redis oom off");
+    assert_eq!(ask("SET probe 1"), "OK");
+
+    let listeners = || -> BTreeSet<String> {
+        let list = ask("CLIENT LIST TYPE pubsub");
+        let ids = list.lines().filter_map(|line| line.split(' ').next());
+        ids.map(str::to_owned).collect()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let mut before = listeners();
+    while before.is_empty() {
+        assert!(Instant::now() < deadline);
+        before = listeners();
+    }
+    let (code, printed) = running.tell("redis killpubsub");
+    assert_eq!(code, Some(0));
+    assert!(printed.ends_with(" connections ended\n"), "{printed}");
+    assert!(before.is_disjoint(&listeners()));
+
+    running.does("redis pause 600");
+    assert_eq!(running.status("redis")[4], "paused");
+    let mut asker = TcpStream::connect(redis).unwrap();
+    asker.write_all(b"PING\r\n").unwrap();
+    asker.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert_eq!(asker.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let paused = "cluster: redis is paused: redis unpause ends that\n";
+    assert_eq!(running.tell("redis flush"), (Some(1), paused.into()));
+    running.does("redis unpause");
+    let mut pong = [0; 7];
+    asker.set_read_timeout(Some(PATIENCE)).unwrap();
+    asker.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"+PONG\r\n");
+    assert_eq!(
+        running.tell("redis unpause"),
+        (Some(1), "cluster: it is not paused\n".into())
+    );
+
+    running.does("stop redis");
+    let stopped = "cluster: redis is stopped: let it go on first\n";
+    assert_eq!(running.tell("redis flush"), (Some(1), stopped.into()));
+    running.does("cont redis");
+    assert_eq!(ask("GET probe"), "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_verb_does_what_it_says() {
     let mut running = Running::start(&["--nodes", "2"]);
     let mut alice = running.person(1, "alice").await;
-    let group = found(&mut alice).await;
+    let group = found(&mut alice, "stage").await;
     assert_eq!(say(&mut alice, group).await, None);
 
     // Processes.
@@ -190,15 +264,38 @@ async fn every_verb_does_what_it_says() {
     running.does("heal");
     assert!(!running.tell("status").1.contains("link"));
 
-    // Redis and the database.
-    for verb in ["flush", "pause 0.1", "killpubsub", "oom on", "oom off"] {
-        running.does(&format!("redis {verb}"));
-    }
+    redis_is_broken_and_mended(&running);
+    say_until_taken(&mut alice, group).await;
+
+    // The database.
     running.does("mysql readonly on");
     assert_eq!(say(&mut alice, group).await, Some(ReplyCode::TryAgain));
     running.does("mysql readonly off");
-    running.does("mysql maxconn 100");
-    running.does("mysql lockrow 0.1");
+    say_until_taken(&mut alice, group).await;
+    running.does("mysql maxconn 10");
+    let database = running.address("mysql", "mysql://root@");
+    let mut all: Vec<TcpStream> = (0..12).map(|_| TcpStream::connect(database).unwrap()).collect();
+    assert!(all.iter_mut().any(|stream| !is_let_in(stream)));
+    drop(all);
+    // Until MariaDB knows that they have gone, it may let in nobody, the administrator included.
+    let deadline = Instant::now() + PATIENCE;
+    while running.tell("mysql maxconn 100").0 != Some(0) {
+        assert!(Instant::now() < deadline);
+    }
+    let mut all: Vec<TcpStream> = (0..12).map(|_| TcpStream::connect(database).unwrap()).collect();
+    assert!(all.iter_mut().all(is_let_in));
+    drop(all);
+    let other = found(&mut alice, "backstage").await;
+    running.does("mysql lockrow 600");
+    assert_eq!(say(&mut alice, group).await, Some(ReplyCode::TryAgain));
+    assert_eq!(say(&mut alice, other).await, None);
+    running.does("stop mysql");
+    let stopped = "cluster: mysql is stopped: let it go on first\n";
+    assert_eq!(running.tell("mysql lockrow 1"), (Some(1), stopped.into()));
+    running.does("kill9 mysql");
+    let ended = "cluster: mysql has ended: start it first\n";
+    assert_eq!(running.tell("mysql lockrow 1"), (Some(1), ended.into()));
+    running.does("start mysql");
     say_until_taken(&mut alice, group).await;
 
     // What cannot be done.
@@ -253,6 +350,37 @@ fn its_end_is_everybodys_however_it_comes() {
         }
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
         assert!(!mounts.contains(running.directory.path().to_str().unwrap()));
+    }
+}
+
+/// A node that does not find its database takes its time; who wants the end does not wait for it.
+#[test]
+fn a_verb_under_way_delays_no_end() {
+    let mut running = Running::start(&["--nodes", "1"]);
+    running.does("kill9 1");
+    running.does("stop mysql");
+    let mut verb = Command::new(PROGRAM)
+        .arg(running.directory.path())
+        .args(["start", "1"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let data = running.directory.path().to_str().unwrap().to_owned();
+    let starts = |process: std::io::Result<std::fs::DirEntry>| {
+        let line = std::fs::read_to_string(process.unwrap().path().join("cmdline")).unwrap_or_default();
+        line.contains("--data-dir") && line.contains(&data)
+    };
+    while !std::fs::read_dir("/proc").unwrap().any(starts) {
+        assert!(Instant::now() < deadline);
+    }
+    let asked = Instant::now();
+    signal(running.process.id(), "TERM", Reach::Process).unwrap();
+    assert_eq!(running.process.wait().unwrap().code(), Some(0));
+    assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
+    assert_eq!(verb.wait().unwrap().code(), Some(1));
+    while std::fs::read_dir("/proc").unwrap().any(starts) || running.files() != [""; 0] {
+        assert!(Instant::now() < deadline);
     }
 }
 

@@ -1,0 +1,68 @@
+//! Programs that ask a server something.
+
+use std::io;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use chat_core::testkit::{Reach, signal};
+
+/// Who asks a server something waits so long: it may hang.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a program to its end; what it prints.
+///
+/// # Errors
+/// It cannot be started, takes longer than [`PATIENCE`], or fails; then with what it complains about.
+pub(super) fn output(command: &mut Command) -> io::Result<String> {
+    output_within(command, PATIENCE)
+}
+
+fn output_within(command: &mut Command, patience: Duration) -> io::Result<String> {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let pid = child.id();
+    let (sender, ended) = mpsc::sync_channel(1);
+    // Nobody waits for it any more if it cannot even be killed.
+    thread::spawn(move || drop(sender.send(child.wait_with_output())));
+    let output = match ended.recv_timeout(patience) {
+        Ok(output) => output?,
+        Err(_) => {
+            // It may have ended just now.
+            let _ = signal(pid, "KILL", Reach::Process);
+            let program = command.get_program().to_string_lossy();
+            let waited = format!("{program} has no answer after {patience:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
+        }
+    };
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(io::Error::other(said));
+    }
+    String::from_utf8(output.stdout).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_too_long_is_ended() {
+        let mut slow = Command::new("sh");
+        slow.args(["-c", "echo $$ >&2; exec sleep 600"]);
+        let error = output_within(&mut slow, Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "sh has no answer after 50ms");
+    }
+
+    #[test]
+    fn what_is_complained_about_is_told() {
+        let shell = |script| output(Command::new("sh").args(["-c", script]));
+        assert_eq!(shell("echo fine").unwrap(), "fine\n");
+        assert_eq!(shell("echo bad >&2; exit 1").unwrap_err().to_string(), "bad");
+    }
+}

@@ -1,0 +1,62 @@
+//! [`Lock`].
+
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use super::client;
+
+/// A row of the database that somebody else has locked. It is let go after its time, or with the database.
+#[derive(Debug)]
+pub struct Lock {
+    client: Child,
+}
+
+impl Lock {
+    /// Of a program that prints a line once it has the lock.
+    pub(super) fn held_by(command: &mut Command) -> io::Result<Self> {
+        let mut client = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let output = client.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+        let (sender, held) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+            let _ = sender.send(lines.next());
+            lines.for_each(drop);
+        });
+        if let Ok(Some(_)) = held.recv_timeout(client::PATIENCE) {
+            return Ok(Self { client });
+        }
+        // It may have ended by itself.
+        let _ = client.kill();
+        Err(failure(client)?)
+    }
+
+    /// Waits until it is let go.
+    ///
+    /// # Errors
+    /// The database ended first.
+    pub fn wait(mut self) -> io::Result<()> {
+        if self.client.wait()?.success() {
+            return Ok(());
+        }
+        Err(failure(self.client)?)
+    }
+}
+
+/// Why it failed.
+fn failure(mut client: Child) -> io::Result<io::Error> {
+    let mut said = String::new();
+    if let Some(mut errors) = client.stderr.take() {
+        errors.read_to_string(&mut said)?;
+    }
+    client.wait()?;
+    Ok(match said.trim() {
+        "" => io::Error::new(io::ErrorKind::TimedOut, "the row is locked by others"),
+        said => io::Error::other(said.to_owned()),
+    })
+}
