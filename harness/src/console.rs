@@ -3,6 +3,7 @@
 //! Others connect to a socket in the file system, say one line, and read the answer: its first line is `ok` or `error`, the rest is text.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -129,15 +130,23 @@ pub fn tell(socket: &Path, line: &str) -> io::Result<Answer> {
     }
 }
 
-/// A socket that nobody listens to is left over from a process that was killed.
 fn bind(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && StdStream::connect(path).is_err() => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(path)? => {
             std::fs::remove_file(path)?;
             UnixListener::bind(path)
         }
         bound => bound,
     }
+}
+
+/// Whether this is a socket that nobody listens to: one of a process that was killed.
+fn is_left_over(path: &Path) -> io::Result<bool> {
+    // Others have files too.
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(false);
+    }
+    Ok(StdStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 async fn listen(listener: UnixListener, lines: mpsc::Sender<Line>) {

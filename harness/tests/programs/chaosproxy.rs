@@ -214,6 +214,13 @@ fn it_obeys_its_input_and_ends_when_it_is_told() {
     );
     assert_eq!(second.status.code(), Some(1));
     exchange(&mut running.connect(0), "the first one goes on");
+
+    // A file that is no socket is somebody's.
+    let file = directory.path().join("letter");
+    std::fs::write(&file, "dear").unwrap();
+    let third = run(PROGRAM, [route[0].as_str(), "--control", &file.display().to_string()]);
+    assert_eq!(third.status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "dear");
 }
 
 #[test]
