@@ -29,12 +29,23 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     time = event.time;
                 }
             }
-            if let Some(head) = facts.heads.get(&(*source, *conversation))
-                && *head != expected - 1
-            {
+            let Some(head) = facts.heads.get(&(*source, *conversation)) else {
+                continue;
+            };
+            if head.seq != expected - 1 {
+                let has = expected - 1;
                 report.broken(
                     Rule::C4,
-                    format_args!("{conversation} ends at {head} but has {} in {source}", expected - 1),
+                    format_args!("{conversation} ends at {} but has {has} in {source}", head.seq),
+                );
+            }
+            if head.seq < head.reached {
+                report.broken(
+                    Rule::C4,
+                    format_args!(
+                        "{conversation} ends at {} in {source}, but {} was known before",
+                        head.seq, head.reached
+                    ),
                 );
             }
         }

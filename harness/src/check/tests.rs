@@ -87,6 +87,7 @@ fn story() -> Vec<What> {
         story.extend([(ROOM, 7), (DUO, 2)].map(|(id, seq)| What::Head {
             source: source.into(),
             last: place(id, seq),
+            asked: u64::MAX,
         }));
     }
     for (user, conversation, until) in [
@@ -375,6 +376,7 @@ fn returned() -> Vec<What> {
         story.push(What::Head {
             source: source.into(),
             last: place(ROOM, 8),
+            asked: u64::MAX,
         });
     }
     story.push(What::Member {
@@ -417,6 +419,59 @@ fn who_was_away_gets_what_was_said_before_and_after_and_nothing_else() {
     let mut left_out = returned();
     delivered(&mut left_out, 3, |event| event.place != place(ROOM, 4));
     assert!(judged(left_out).count(Rule::C7) > 0);
+}
+
+#[test]
+fn a_source_that_tells_less_than_there_is_is_found() {
+    let is_of = |what: &What, of: &str, room: u64| match what {
+        What::Logged { source, event, .. } => source == of && event.place.conversation == room,
+        _ => false,
+    };
+    // It tells nothing, and says so or does not.
+    for said in [0, 7] {
+        let mut empty = story();
+        empty.retain(|what| !is_of(what, "node", ROOM));
+        for what in &mut empty {
+            if let What::Head { source, last, .. } = what
+                && source == "node"
+                && last.conversation == ROOM
+            {
+                last.seq = said;
+            }
+        }
+        let report = judged(empty);
+        assert_eq!(report.count(Rule::C1), 4, "{:?}", report.violations());
+        assert_eq!(report.count(Rule::C4), 1, "{:?}", report.violations());
+    }
+    // Its log is shorter by what was never acknowledged.
+    let (mut short, mut honest) = (story(), story());
+    for story in [&mut short, &mut honest] {
+        story.retain(|what| !is_acked(what, "d2"));
+        story.retain(|what| !matches!(what, What::Delivered { event, .. } if event.place == place(DUO, 2)));
+        story.retain(|what| !matches!(what, What::Finished { .. }));
+    }
+    assert!(judged(honest).is_clean());
+    for told_first in [true, false] {
+        let mut short = short.clone();
+        logged(&mut short, Some("database"), |event| event.place != place(DUO, 2));
+        for what in &mut short {
+            if let What::Head { source, last, asked } = what
+                && source == "database"
+                && last.conversation == DUO
+            {
+                last.seq = 1;
+                // Whoever was asked before it was known need not have it.
+                *asked = if told_first { 0 } else { u64::MAX };
+            }
+        }
+        let report = judged(short);
+        assert_eq!(
+            report.count(Rule::C4),
+            u64::from(!told_first),
+            "{:?}",
+            report.violations()
+        );
+    }
 }
 
 #[test]

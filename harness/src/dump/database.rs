@@ -79,6 +79,7 @@ impl Database {
             }
         };
         let source = || SOURCE.to_owned();
+        let asked = history.now();
         let events = self.sql(&format!(
             "SELECT conversation_id, seq, HEX(id), sender_id, time, kind, IFNULL(HEX(client_message_id), ''), HEX(body)
              FROM event WHERE {} ORDER BY conversation_id, seq",
@@ -99,7 +100,11 @@ impl Database {
         for line in heads.lines() {
             let [conversation, seq] = numbers(line)?;
             let last = Place { conversation, seq };
-            history.note(What::Head { source: source(), last })?;
+            history.note(What::Head {
+                source: source(),
+                last,
+                asked,
+            })?;
         }
         let stays = self.sql(&format!(
             "SELECT user_id, conversation_id, first_seq, IFNULL(until_seq, 0) FROM place WHERE first_seq > 0 AND {}",

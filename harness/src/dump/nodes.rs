@@ -79,7 +79,7 @@ pub(crate) async fn dump_readable(
     history: &Writer,
 ) -> io::Result<()> {
     for info in conversations {
-        let is_whole = info.active && info.first_seq <= Seq(1) && info.last_seq > Seq::ZERO;
+        let is_whole = info.active && info.first_seq <= Seq(1);
         if is_whole && told.insert(info.id.0) {
             dump_log(peer, info.id, source, history).await?;
         }
@@ -89,7 +89,8 @@ pub(crate) async fn dump_readable(
 
 async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, history: &Writer) -> io::Result<()> {
     let mut after = Seq::ZERO;
-    loop {
+    let (asked, last) = loop {
+        let asked = history.now();
         let read = Command::ReadHistory {
             conversation: ConversationRef::Id(conversation),
             page: Page {
@@ -101,8 +102,9 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, h
         let Outcome::History(page) = peer.run(read).await? else {
             return Err(io::Error::other("no history"));
         };
+        let before = after;
         for told in &page.events {
-            after = told.event.seq;
+            after = after.max(told.event.seq);
             let decoded = body::decode(told.event.kind, &told.event.body).map_err(io::Error::other)?;
             history.note(What::Logged {
                 source: source.to_owned(),
@@ -111,14 +113,21 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, h
             })?;
         }
         if !page.more {
-            break;
+            // What it says, not what it told: the check compares the two.
+            break (asked, page.last_seq);
         }
-    }
-    history.note(What::Head {
-        source: source.to_owned(),
-        last: Place {
-            conversation: conversation.0,
-            seq: after.0,
-        },
-    })
+        if after <= before {
+            let text = format!(
+                "{source} says that more of {} follows after {}, and tells none",
+                conversation.0, before.0
+            );
+            return Err(io::Error::other(text));
+        }
+    };
+    let last = Place {
+        conversation: conversation.0,
+        seq: last.0,
+    };
+    let source = source.to_owned();
+    history.note(What::Head { source, last, asked })
 }

@@ -174,6 +174,9 @@ pub enum What {
         /// Where.
         #[serde(flatten)]
         last: Place,
+        /// When it was asked: whatever was known by then is no later than this place.
+        #[serde(default)]
+        asked: u64,
     },
     /// In the end: what a user may read of a conversation.
     Member {
