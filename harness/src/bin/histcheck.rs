@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{PASSWORD, Peer};
-use chat_harness::check::{Report, Rule, check};
+use chat_harness::check::{Report, check};
 use chat_harness::history::{History, HistoryError, What, Writer};
 use chat_harness::{Database, dump_as};
 use clap::Parser;
@@ -44,7 +44,8 @@ Examples:
   histcheck h.jsonl --database mysql://root@127.0.0.1:7406/chat
   histcheck a.jsonl b.jsonl --server 127.0.0.1:7401 --user person-0
 
-Exit codes: 0 no rule was broken, 1 at least one was, 2 it could not be judged: wrong usage, unreadable files, or no logs.";
+Exit codes: 0 no rule was broken, 1 at least one was, 2 it could not be judged: wrong usage, unreadable files, no logs, or
+nobody to whom anything happened.";
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
@@ -52,6 +53,8 @@ enum Problem {
     History(#[from] HistoryError),
     #[error("the logs cannot be read: {0}")]
     Logs(#[source] io::Error),
+    #[error("nothing was acknowledged, and nothing was handed to anybody: there is nothing to judge")]
+    Nothing,
     #[error("nobody told the logs: name --database or --server, or let swarm write them; --partial judges without")]
     NoLogs,
 }
@@ -72,22 +75,23 @@ async fn main() -> ExitCode {
 }
 
 async fn judge(cli: &Cli) -> Result<Report, Problem> {
-    let mut files = cli.histories.clone();
-    let history = History::read(&files)?;
-    let logs = tempfile::NamedTempFile::new().map_err(Problem::Logs)?;
+    let mut history = History::read(&cli.histories)?;
     if cli.database.is_some() || !cli.server.is_empty() {
+        let logs = tempfile::NamedTempFile::new().map_err(Problem::Logs)?;
         let writer = Writer::open(logs.path()).map_err(Problem::Logs)?;
         read_logs(cli, &conversations(&history), &writer)
             .await
             .map_err(Problem::Logs)?;
         writer.flush().map_err(Problem::Logs)?;
-        files.push(logs.path().to_owned());
+        history.add(History::read(&[logs.path().to_owned()])?);
     }
-    let report = check(&History::read(&files)?);
-    if report.could_check(Rule::C1) || cli.partial {
-        Ok(report)
-    } else {
+    let report = check(&history);
+    if report.acks + report.deliveries == 0 {
+        Err(Problem::Nothing)
+    } else if report.sources().is_empty() && !cli.partial {
         Err(Problem::NoLogs)
+    } else {
+        Ok(report)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Histories as files.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -34,7 +35,12 @@ impl Writer {
         let mut out = self.out();
         let record = Record { at: now(), what };
         serde_json::to_writer(&mut *out, &record)?;
-        out.write_all(b"\n")
+        out.write_all(b"\n")?;
+        match record.what {
+            // If this process is killed, what it said may be there all the same.
+            What::Send { .. } => out.flush(),
+            _ => Ok(()),
+        }
     }
 
     /// The history's clock.
@@ -72,6 +78,31 @@ pub struct HistoryError {
     problem: String,
 }
 
+/// Gives the records of a file one by one, as they stand there. A last line that its process could not finish is left out.
+///
+/// # Errors
+/// The file cannot be read, a line is none of a history, or `take` does not take it.
+pub fn each_record(path: &Path, mut take: impl FnMut(Record) -> Result<(), String>) -> Result<(), HistoryError> {
+    let wrong = |line: usize, problem: String| HistoryError {
+        path: path.to_owned(),
+        line,
+        problem,
+    };
+    let file = File::open(path).map_err(|error| wrong(0, error.to_string()))?;
+    let (mut file, mut line) = (BufReader::new(file), Vec::new());
+    for number in 1.. {
+        line.clear();
+        let read = file.read_until(b'\n', &mut line);
+        read.map_err(|error| wrong(number, error.to_string()))?;
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        let record = serde_json::from_slice(&line).map_err(|error| wrong(number, error.to_string()))?;
+        take(record).map_err(|problem| wrong(number, problem))?;
+    }
+    Ok(())
+}
+
 /// A whole history, in the order of time.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -91,30 +122,110 @@ impl History {
     /// # Errors
     /// A file cannot be read, or a line is none of a history.
     pub fn read(paths: &[PathBuf]) -> Result<Self, HistoryError> {
-        let mut records = Vec::new();
+        let (mut records, mut runs) = (Vec::new(), HashSet::new());
         for path in paths {
-            let wrong = |line: usize, problem: String| HistoryError {
-                path: path.clone(),
-                line,
-                problem,
-            };
-            let file = File::open(path).map_err(|error| wrong(0, error.to_string()))?;
-            let mut lines = BufReader::new(file).lines().enumerate().peekable();
-            while let Some((index, line)) = lines.next() {
-                let line = line.map_err(|error| wrong(index + 1, error.to_string()))?;
-                match serde_json::from_str(&line) {
-                    Ok(record) => records.push(record),
-                    Err(_) if lines.peek().is_none() => {}
-                    Err(error) => return Err(wrong(index + 1, error.to_string())),
+            each_record(path, |record| {
+                if let What::Run { run, .. } = &record.what
+                    && !runs.insert(*run)
+                {
+                    return Err(format!("another run is called {run} too"));
                 }
-            }
+                records.push(record);
+                Ok(())
+            })?;
         }
         Ok(Self::new(records))
+    }
+
+    /// Adds what others have to tell.
+    pub fn add(&mut self, other: Self) {
+        self.records.extend(other.records);
+        // Both are sorted: this is a merge.
+        self.records.sort_by_key(|record| record.at);
     }
 
     /// What happened, in the order of time.
     #[must_use]
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // these are tests
+
+    use super::*;
+    use crate::history::Digest;
+
+    fn run(run: u64) -> What {
+        What::Run {
+            run,
+            user: 1,
+            device: "phone".into(),
+            cursors: Vec::new(),
+        }
+    }
+
+    fn written(path: &Path, lines: impl IntoIterator<Item = What>) {
+        let writer = Writer::open(path).unwrap();
+        lines.into_iter().for_each(|what| writer.note(what).unwrap());
+        writer.flush().unwrap();
+    }
+
+    #[test]
+    fn only_a_line_that_was_cut_off_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history");
+        let read = || History::read(std::slice::from_ref(&path));
+        written(&path, [run(1), run(2)]);
+        let whole = std::fs::read(&path).unwrap();
+        for (more, says) in [
+            (&b"{\"at\":1,\"what\":\"fin"[..], Ok(2)),
+            (b"\xff\xfe", Ok(2)),
+            (b"garbage\n", Err("history:3: ")),
+            (b"\n", Err("history:3: ")),
+        ] {
+            std::fs::write(&path, [&whole, more].concat()).unwrap();
+            let records = read().map(|history| history.records().len());
+            match says {
+                Ok(count) => assert_eq!(records.unwrap(), count),
+                Err(text) => assert!(records.unwrap_err().to_string().contains(text)),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_in_the_file_before_it_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history");
+        let writer = Writer::open(&path).unwrap();
+        writer.note(run(1)).unwrap();
+        let send = What::Send {
+            run: 1,
+            conversation: 1,
+            message: "m".into(),
+            digest: Digest::of(b"m"),
+        };
+        writer.note(send).unwrap();
+        // The process could be killed here.
+        assert_eq!(History::read(&[path]).unwrap().records().len(), 2);
+    }
+
+    #[test]
+    fn runs_of_several_files_are_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+        written(&one, [run(1)]);
+        written(&other, [run(2)]);
+        let mut both = History::read(std::slice::from_ref(&one)).unwrap();
+        both.add(History::read(std::slice::from_ref(&other)).unwrap());
+        assert_eq!(both.records().len(), 2);
+        written(&other, [run(1)]);
+        let error = History::read(&[one, other]).unwrap_err();
+        assert!(
+            error.to_string().ends_with("other:2: another run is called 1 too"),
+            "{error}"
+        );
     }
 }

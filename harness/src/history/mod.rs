@@ -3,5 +3,5 @@
 mod file;
 mod record;
 
-pub use file::{History, HistoryError, Writer};
+pub use file::{History, HistoryError, Writer, each_record};
 pub use record::{Digest, EventRecord, Place, Record, What};

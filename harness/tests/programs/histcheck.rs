@@ -129,9 +129,17 @@ fn what_cannot_be_read_is_no_verdict() {
     let directory = tempfile::tempdir().unwrap();
     let broken = directory.path().join("broken");
     std::fs::write(&broken, "{\"at\":1,\"what\":\"nothing\"}\n{}\n").unwrap();
+    let (garbage, empty) = (directory.path().join("garbage"), directory.path().join("empty"));
+    std::fs::write(&garbage, "no history\n").unwrap();
+    std::fs::write(&empty, "").unwrap();
     for (arguments, says) in [
         (vec![Path::new("/nowhere/history")], "/nowhere/history:0: No such file"),
         (vec![broken.as_path()], "broken:1: "),
+        (vec![garbage.as_path()], "garbage:1: "),
+        (
+            vec![Path::new("--partial"), empty.as_path()],
+            "there is nothing to judge",
+        ),
         (vec![], "Usage: histcheck"),
         (
             vec![Path::new("--database"), Path::new("chat"), &broken],
