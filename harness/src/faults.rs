@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::history::{What, Writer};
 use crate::partitions::{Trouble, describe, trouble, trouble_all};
@@ -159,8 +159,17 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, dice: &mut Dice, history: &Wr
             pause(dice.between(Duration::ZERO, 3 * SECOND));
             cluster.redis.restart()?;
         }
-        Fault::FlushRedis => drop(cluster.redis.command(&["FLUSHALL"])?),
-        Fault::DropSubscribers => drop(cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"])?),
+        Fault::FlushRedis => {
+            let said = cluster.redis.command(&["FLUSHALL"])?;
+            if said.trim() != "OK" {
+                return Err(io::Error::other(format!("Redis does not forget: {said}")));
+            }
+        }
+        Fault::DropSubscribers => until_it_happens(fault, || {
+            let said = cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"])?;
+            let dropped: u64 = said.trim().parse().map_err(io::Error::other)?;
+            Ok(dropped > 0)
+        })?,
         Fault::KillDatabase => {
             cluster.database.kill();
             pause(dice.between(Duration::ZERO, 3 * SECOND));
@@ -180,23 +189,38 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, dice: &mut Dice, history: &Wr
     note(history, fault, false)
 }
 
-/// Breaks the network of a cluster with these links, and mends it. Does nothing if the fault is not one of the network. Blocks.
+/// Breaks the network of a cluster with these links, and mends it. If nobody was there to notice it, it is tried again, at another node
+/// maybe. Blocks.
 ///
 /// # Errors
-/// The operating system's.
+/// The operating system's; nothing happened for a long time; there are no links, or the fault is not one of the network.
 pub fn inject_network(links: &[Links], fault: Fault, dice: &mut Dice, history: &Writer) -> io::Result<()> {
-    note(history, fault, true)?;
-    match fault {
-        Fault::Network(far, what) => {
-            let node = dice.roll(links.len() as u64) as usize;
-            if let Some(links) = links.get(node) {
-                trouble(links, far, what, dice)?;
-            }
-        }
-        Fault::Everywhere(far, what) => trouble_all(links, far, what, dice)?,
-        _ => {}
+    if links.is_empty() || !fault.is_network() {
+        let text = format!("{fault}: there is no network in between to break");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
+    note(history, fault, true)?;
+    until_it_happens(fault, || match fault {
+        Fault::Network(far, what) => trouble(&links[dice.roll(links.len() as u64) as usize], far, what, dice),
+        Fault::Everywhere(far, what) => trouble_all(links, far, what, dice),
+        _ => Ok(true),
+    })?;
     note(history, fault, false)
+}
+
+/// A cluster that is broken in other ways too may have nobody who would notice, for so long.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Does it until it has happened to somebody: a fault that is counted was one.
+fn until_it_happens(fault: Fault, mut attempt: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    let started = Instant::now();
+    while !attempt()? {
+        if started.elapsed() > SOON {
+            return Err(io::Error::other(format!("{fault}: nothing happened to anybody")));
+        }
+        pause(SECOND / 10);
+    }
+    Ok(())
 }
 
 /// A node, this one if possible, that can be killed now and started again: none that is cut off from the store.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::faults::{Dice, pause};
@@ -28,6 +29,12 @@ pub enum Trouble {
     Slow,
     /// One packet in twenty is lost.
     Lossy,
+    /// Little gets through.
+    Narrow,
+    /// Everything comes in small pieces.
+    Sliced,
+    /// A bit is wrong now and then. For the way of clients only, whose channel notices it.
+    Flipped,
     /// Connections end in the middle of what was said, again and again.
     Cut,
     /// A firewall forgets the connections there are, and tells nobody.
@@ -61,6 +68,9 @@ pub(crate) fn describe(f: &mut fmt::Formatter<'_>, far: Far, trouble: Trouble) -
         Trouble::Apart(Ways::Out) => write!(f, "node not heard by {far}"),
         Trouble::Slow => write!(f, "slow between node and {far}"),
         Trouble::Lossy => write!(f, "lossy between node and {far}"),
+        Trouble::Narrow => write!(f, "narrow between node and {far}"),
+        Trouble::Sliced => write!(f, "sliced between node and {far}"),
+        Trouble::Flipped => write!(f, "bits flipped between node and {far}"),
         Trouble::Cut => write!(f, "cut between node and {far}"),
         Trouble::Forgotten => write!(f, "forgotten between node and {far}"),
         Trouble::Refused => write!(f, "node refused by {far}"),
@@ -71,11 +81,16 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Cuts in one [`Trouble::Cut`].
 const CUTS: u32 = 8;
 
-/// Makes this trouble on the way to `far`, and mends it. Blocks.
+/// What gets through where it is narrow: less than a busy node has to say.
+const NARROW: NonZeroU32 = NonZeroU32::new(16 * 1024).expect("it is above zero");
+/// Bytes of a slice.
+const SLICE: NonZeroU32 = NonZeroU32::new(16).expect("it is above zero");
+
+/// Makes this trouble on the way to `far`, and mends it. Blocks. Returns whether anybody was there to notice it.
 ///
 /// # Errors
-/// The operating system's.
-pub(crate) fn trouble(links: &Links, far: Far, trouble: Trouble, dice: &mut Dice) -> io::Result<()> {
+/// The operating system's, or it cannot be made there.
+pub(crate) fn trouble(links: &Links, far: Far, trouble: Trouble, dice: &mut Dice) -> io::Result<bool> {
     let _held = far.is_needed_to_start().then(|| links.hold());
     let proxies = links.to(far);
     apply(&proxies, far, trouble, dice)
@@ -85,14 +100,25 @@ pub(crate) fn trouble(links: &Links, far: Far, trouble: Trouble, dice: &mut Dice
 ///
 /// # Errors
 /// As [`trouble`].
-pub(crate) fn trouble_all(links: &[Links], far: Far, trouble: Trouble, dice: &mut Dice) -> io::Result<()> {
+pub(crate) fn trouble_all(links: &[Links], far: Far, trouble: Trouble, dice: &mut Dice) -> io::Result<bool> {
     let needed = links.iter().filter(|_| far.is_needed_to_start());
     let _held: Vec<_> = needed.map(Links::hold).collect();
     let proxies: Vec<&Proxy> = links.iter().flat_map(|links| links.to(far)).collect();
     apply(&proxies, far, trouble, dice)
 }
 
-fn apply(proxies: &[&Proxy], far: Far, trouble: Trouble, dice: &mut Dice) -> io::Result<()> {
+fn apply(proxies: &[&Proxy], far: Far, trouble: Trouble, dice: &mut Dice) -> io::Result<bool> {
+    if matches!(
+        (far, trouble),
+        (Far::Redis | Far::Database | Far::Both, Trouble::Flipped)
+    ) {
+        let text = "bits are flipped only where a channel notices it: on the way of clients";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    if proxies.iter().all(|proxy| proxy.connections() == 0) {
+        return Ok(false);
+    }
+    let mut happened = true;
     let each = |up, down| proxies.iter().for_each(|proxy| proxy.set(up, down));
     let lasts = |dice: &mut Dice, most: u32| pause(dice.between(SECOND, most * SECOND));
     match trouble {
@@ -123,7 +149,25 @@ fn apply(proxies: &[&Proxy], far: Far, trouble: Trouble, dice: &mut Dice) -> io:
             each(lossy, lossy);
             lasts(dice, 6);
         }
+        Trouble::Narrow => {
+            let narrow = Wire::narrow(NARROW);
+            each(narrow, narrow);
+            lasts(dice, 6);
+        }
+        Trouble::Sliced => {
+            let slice = Some(SLICE);
+            let sliced = Wire { slice, ..Wire::clear() };
+            each(sliced, sliced);
+            lasts(dice, 6);
+        }
+        Trouble::Flipped => {
+            let flips = 0.02;
+            let flipped = Wire { flips, ..Wire::clear() };
+            each(flipped, flipped);
+            lasts(dice, 6);
+        }
         Trouble::Cut => {
+            let before = ended(proxies);
             for _ in 0..CUTS {
                 // Each way somewhere else, in this record or one of the next.
                 let (up, down) = (Wire::cut(1 + dice.roll(700)), Wire::cut(1 + dice.roll(700)));
@@ -132,6 +176,8 @@ fn apply(proxies: &[&Proxy], far: Far, trouble: Trouble, dice: &mut Dice) -> io:
                 each(Wire::clear(), Wire::clear());
                 pause(dice.between(SECOND / 10, SECOND / 2));
             }
+            // Where little is said, no connection may have come to the place where it was to be cut.
+            happened = ended(proxies) > before;
         }
         Trouble::Forgotten => {
             proxies.iter().for_each(|proxy| proxy.forget());
@@ -149,5 +195,43 @@ fn apply(proxies: &[&Proxy], far: Far, trouble: Trouble, dice: &mut Dice) -> io:
         }
     }
     proxies.iter().for_each(|proxy| proxy.clear());
-    Ok(())
+    Ok(happened)
+}
+
+/// Connections that have ended.
+fn ended(proxies: &[&Proxy]) -> u64 {
+    let of = |proxy: &&Proxy| {
+        // In this order: one that begins in between does not look like one that has ended.
+        let accepted = proxy.accepted();
+        accepted.saturating_sub(proxy.connections())
+    };
+    proxies.iter().map(of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // these are tests
+
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::faults::{Fault, inject_network};
+    use crate::history::Writer;
+
+    #[test]
+    fn what_nobody_notices_did_not_happen() {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let links = Links::start(nowhere, nowhere).unwrap();
+        let mut dice = Dice::new(1);
+        for what in [Trouble::Cut, Trouble::Lossy, Trouble::Narrow] {
+            assert!(!trouble(&links, Far::Redis, what, &mut dice).unwrap(), "{what:?}");
+        }
+        assert!(trouble(&links, Far::Database, Trouble::Flipped, &mut dice).is_err());
+        let directory = tempfile::tempdir().unwrap();
+        let history = Writer::open(&directory.path().join("history")).unwrap();
+        for fault in [Fault::Network(Far::Redis, Trouble::Cut), Fault::KillNode] {
+            let error = inject_network(&[], fault, &mut dice, &history).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{fault}");
+        }
+    }
 }
