@@ -1,8 +1,8 @@
 //! Runs a cluster under load, breaks it in every way there is, and checks what was promised: `faults CHAT_SERVER (short|long) [SEED]`.
-//! Exit code 1 if a promise was broken.
+//! Exit code 1 if a promise was broken, or the cluster did not do what it is for; 2 if it could not be judged.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,15 @@ use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{
     Cluster, Delays, Dice, Far, Fault, Plan, Trouble, Ways, Workplace, conclude, inject, inject_network, pause,
 };
+
+/// Those who are out of a group, and those who were taken over from, are refused. A cluster that acknowledges less than this share of all messages
+/// refuses others too.
+const LEAST_ACKED: f64 = 0.5;
+
+/// What P6 promises of deliveries if all is well.
+const FRESH: Duration = Duration::from_secs(3);
+/// When that is.
+const WELL: &str = "all well";
 
 /// How long everybody may take to get what they have missed.
 const CATCHING_UP: Duration = Duration::from_secs(60);
@@ -74,17 +83,32 @@ fn network_faults(times: u32) -> Vec<(Fault, u32)> {
     for trouble in [
         Trouble::Slow,
         Trouble::Lossy,
+        Trouble::Narrow,
+        Trouble::Sliced,
         Trouble::Cut,
         Trouble::Forgotten,
         Trouble::Refused,
     ] {
         faults.extend([Far::Redis, Far::Database, Far::Clients].map(|far| (Fault::Network(far, trouble), times)));
     }
+    // The others have no channel that would notice it.
+    faults.push((Fault::Network(Far::Clients, Trouble::Flipped), times));
     faults
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
+async fn main() -> ExitCode {
+    match keeps_its_promises().await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("faults: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn keeps_its_promises() -> Result<bool> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let usage = "usage: faults CHAT_SERVER (short|long) [SEED]";
     let (Some(server), Some(size)) = (arguments.first(), arguments.get(1).and_then(|name| size(name))) else {
@@ -93,19 +117,25 @@ async fn main() -> Result<ExitCode> {
     let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse())?;
     // However this ends, nothing is left.
     let _workplace = Workplace::open()?;
-    let report = run(PathBuf::from(server), size, seed).await?;
-    Ok(if report.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-async fn run(server: PathBuf, size: Size, seed: u64) -> Result<Report> {
-    let started = Instant::now();
+    // First, whatever comes of it.
+    println!("seed {seed}");
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path)?);
+    let verdict = run(PathBuf::from(server), size, seed, Arc::clone(&history), &path).await;
+    if !matches!(verdict, Ok(true)) {
+        let kept = std::env::temp_dir().join(format!("history-{seed}.jsonl"));
+        match history.flush().and_then(|()| std::fs::copy(&path, &kept)) {
+            Ok(_) => println!("the history is kept in {}", kept.display()),
+            Err(error) => eprintln!("faults: the history cannot be kept: {error}"),
+        }
+    }
+    verdict
+}
+
+/// Whether everything is as it should be.
+async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path: &Path) -> Result<bool> {
+    let started = Instant::now();
     let cluster = tokio::task::spawn_blocking(move || Cluster::linked(&server, 3, &[])).await??;
     let swarm = Swarm::start(
         &cluster.addresses(),
@@ -118,21 +148,46 @@ async fn run(server: PathBuf, size: Size, seed: u64) -> Result<Report> {
     let cluster = break_everything(cluster, size.counts, size.network, seed, &history).await?;
     let (cluster, windows) = outages(cluster, size.outages, &history).await?;
 
-    let ending = conclude(cluster, swarm, history, &path, CATCHING_UP).await?;
+    let ending = conclude(cluster, swarm, history, path, CATCHING_UP).await?;
     let (history, report) = (ending.history, ending.report);
     print(&history, &report, &windows);
     println!("outcomes for all after the last fault      {:.1?}", ending.settled);
     println!("everything delivered after that             {:.1?}", ending.caught_up);
     println!("whole run                                   {:.0?}", started.elapsed());
-    if !report.is_clean() {
-        for violation in report.violations() {
-            println!("{:?}: {}", violation.rule, violation.text);
-        }
-        let kept = std::env::temp_dir().join(format!("history-{seed}.jsonl"));
-        std::fs::copy(&path, &kept)?;
-        println!("the history is kept in {}", kept.display());
+    for violation in report.violations() {
+        println!("{:?}: {}", violation.rule, violation.text);
     }
-    Ok(report)
+    let unchecked = report.unchecked();
+    if !unchecked.is_empty() {
+        return Err(format!("there was nothing to judge by {unchecked:?}").into());
+    }
+    let failings = failings(&report, &Delays::of(&history), &windows);
+    failings.iter().for_each(|failing| println!("{failing}"));
+    Ok(report.is_clean() && failings.is_empty())
+}
+
+/// What no rule of the check says: a cluster that does nothing breaks none.
+fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String> {
+    let mut failings = Vec::new();
+    if report.acked_share() < LEAST_ACKED {
+        failings.push(format!(
+            "too little was acknowledged: {:.0} %, at least {:.0} % are expected",
+            100.0 * report.acked_share(),
+            100.0 * LEAST_ACKED
+        ));
+    }
+    for window in windows.iter().filter(|window| window.name == WELL) {
+        let inside = delays.between(window.from, window.to);
+        let late = inside.quantile(0.99);
+        if inside.is_empty() {
+            failings.push("nothing was delivered though all was well".to_owned());
+        } else if late > FRESH {
+            failings.push(format!(
+                "one in a hundred deliveries took more than {late:.1?} though all was well, {FRESH:.0?} are promised"
+            ));
+        }
+    }
+    failings
 }
 
 /// Processes and the network are broken each on a thread of its own, as that blocks, while the load goes on.
@@ -206,7 +261,7 @@ async fn outages(
         pause(4 * calm);
         let from = history.now();
         pause(calm);
-        window("all well", from);
+        window(WELL, from);
         note(true, "Redis away")?;
         let from = history.now();
         cluster.redis.kill();

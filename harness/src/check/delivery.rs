@@ -10,14 +10,41 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     let stays = Stays::of(facts);
     for (number, run) in &facts.runs {
         let mut at = run.cursors.clone();
+        let (mut epoch, mut was_reset) = (None, false);
+        let is_told = stays.are_told_of(run.user);
+        report.readers += usize::from(is_told);
         for handed in &run.handed {
             let (conversation, first, last) = match handed {
-                Handed::Event { event, .. } => (event.place.conversation, event.place.seq, event.place.seq),
+                Handed::Reset => {
+                    (at, was_reset) = (BTreeMap::new(), true);
+                    // Who tells the same history on has not lost it.
+                    if epoch.is_some_and(|epoch| facts.epochs.values().any(|told| *told == epoch)) {
+                        report.broken(
+                            Rule::C5,
+                            format_args!("run {number} was told that history {epoch:?} is void, which goes on"),
+                        );
+                    }
+                    continue;
+                }
+                Handed::Rewound { to } => {
+                    at.insert(to.conversation, to.seq);
+                    report.broken(
+                        Rule::C5,
+                        format_args!("run {number} was told that what follows after {to:?} is another log"),
+                    );
+                    continue;
+                }
+                Handed::Event { epoch: of, event } => {
+                    epoch = Some(*of);
+                    (event.place.conversation, event.place.seq, event.place.seq)
+                }
                 Handed::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
             let stay = stays.last(conversation, run.user);
             // Where nothing is known, what is handed out first begins it; if nobody is entitled to it, that is said below.
-            let begins = stays.begins(conversation, run.user, first).unwrap_or(first);
+            let begins = stays.begins(conversation, run.user, first);
+            // After a reset it begins where the server knows the device to be.
+            let begins = begins.filter(|_| !was_reset).unwrap_or(first);
             let place = at.entry(conversation).or_insert(begins.saturating_sub(1));
             if first <= *place {
                 report.broken(
@@ -31,7 +58,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 );
             }
             *place = (*place).max(last);
-            if !stays.are_known() {
+            if !is_told {
                 continue;
             }
             match handed {
@@ -49,7 +76,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 _ => {}
             }
         }
-        if run.finished {
+        if run.finished && is_told {
+            report.endings += 1;
             everything(facts, &stays, *number, run, &at, report);
         }
     }

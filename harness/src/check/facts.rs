@@ -29,6 +29,8 @@ pub(super) struct Ack<'a> {
 pub(super) enum Handed<'a> {
     Event { epoch: &'a str, event: &'a EventRecord },
     Skipped { from: Place, to: u64 },
+    Reset,
+    Rewound { to: Place },
 }
 
 /// One life of a client.
@@ -152,6 +154,8 @@ impl<'a> Facts<'a> {
                 self.run(*run).handed.push(Handed::Event { epoch, event });
             }
             What::Skipped { run, from, to } => self.run(*run).handed.push(Handed::Skipped { from: *from, to: *to }),
+            What::Reset { run } => self.run(*run).handed.push(Handed::Reset),
+            What::Rewound { run, to } => self.run(*run).handed.push(Handed::Rewound { to: *to }),
             What::Finished { run } => self.run(*run).finished = true,
             What::Fault { begins, .. } => self.faults += u64::from(*begins),
             What::Logged { source, epoch, event } => {

@@ -1,6 +1,6 @@
 //! What a check found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use super::facts::Facts;
@@ -94,8 +94,17 @@ pub struct Report {
     pub deliveries: usize,
     /// Events in the logs of one source.
     pub events: usize,
+    /// Messages that were sent.
+    pub sends: usize,
+    /// Those of them that were acknowledged.
+    pub acked: usize,
+    /// Those of them that were refused.
+    pub refused: usize,
+    /// Runs that were followed to their end, and may have lacked something there.
+    pub endings: usize,
+    /// Runs of users of whom it is known what they may read.
+    pub(super) readers: usize,
     sources: Vec<String>,
-    knows_stays: bool,
     counts: BTreeMap<Rule, u64>,
     violations: Vec<Violation>,
 }
@@ -106,9 +115,11 @@ impl Report {
             faults: facts.faults,
             acks: facts.acks.len(),
             deliveries: facts.runs.values().map(|run| run.handed.len()).sum(),
+            sends: facts.sends.len(),
+            acked: facts.acks.iter().map(|ack| ack.message).collect::<HashSet<_>>().len(),
+            refused: facts.refused.len(),
             events: facts.whole().map_or(0, |logs| logs.values().map(BTreeMap::len).sum()),
             sources: facts.logs.keys().map(|source| (*source).to_owned()).collect(),
-            knows_stays: !facts.members.is_empty(),
             ..Self::default()
         }
     }
@@ -122,8 +133,27 @@ impl Report {
     /// Whether everything was there that this rule looks at. If not, that it was not broken means nothing.
     #[must_use]
     pub fn could_check(&self, rule: Rule) -> bool {
-        let has_stays = self.knows_stays || !matches!(rule, Rule::C8 | Rule::C12);
-        has_stays && (!rule.needs_logs() || !self.sources.is_empty())
+        let has_any = match rule {
+            Rule::C1 | Rule::C9 | Rule::C10 | Rule::C11 | Rule::C13 => self.acks > 0,
+            Rule::C6 | Rule::C7 => self.deliveries > 0,
+            Rule::C8 => self.endings > 0,
+            Rule::C12 => self.readers > 0,
+            Rule::C2 | Rule::C3 | Rule::C4 | Rule::C5 | Rule::C15 => self.events + self.deliveries > 0,
+        };
+        has_any && (!rule.needs_logs() || !self.sources.is_empty())
+    }
+
+    /// Rules for which there was nothing to look at.
+    #[must_use]
+    pub fn unchecked(&self) -> Vec<Rule> {
+        let rules = Rule::ALL.iter().map(|(rule, _)| *rule);
+        rules.filter(|rule| !self.could_check(*rule)).collect()
+    }
+
+    /// The share (0 to 1) of messages that were acknowledged. Who refuses everything breaks no rule.
+    #[must_use]
+    pub fn acked_share(&self) -> f64 {
+        self.acked as f64 / self.sends.max(1) as f64
     }
 
     pub(super) fn broken(&mut self, rule: Rule, text: impl fmt::Display) {

@@ -1,6 +1,6 @@
 //! Who may read what: a user's stays in each conversation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::facts::Facts;
 
@@ -12,6 +12,8 @@ pub(super) type Stay = (u64, Option<u64>);
 pub(super) struct Stays {
     /// By conversation and user: what the store grants in the end.
     last: BTreeMap<(u64, u64), Stay>,
+    /// Those of whom it says so.
+    users: BTreeSet<u64>,
     /// Those before it, as the logs tell them.
     earlier: HashMap<(u64, u64), Vec<(u64, u64)>>,
 }
@@ -20,6 +22,7 @@ impl Stays {
     pub(super) fn of(facts: &Facts<'_>) -> Self {
         let mut stays = Self {
             last: facts.members.clone(),
+            users: facts.members.keys().map(|(_, user)| *user).collect(),
             earlier: HashMap::new(),
         };
         for (conversation, log) in facts.whole().into_iter().flatten() {
@@ -45,9 +48,9 @@ impl Stays {
         stays
     }
 
-    /// Whether it is known at all who may read what.
-    pub(super) fn are_known(&self) -> bool {
-        !self.last.is_empty()
+    /// Whether it is known what this user may read. A source may have told of some users only.
+    pub(super) fn are_told_of(&self, user: u64) -> bool {
+        self.users.contains(&user)
     }
 
     /// The stay that counts in the end: all of it must have been handed out.

@@ -7,12 +7,16 @@ use super::report::{Report, Rule};
 impl Report {
     /// What was checked and what was found, in numbers with their names.
     #[must_use]
-    pub fn totals(&self) -> [(&'static str, u64); 8] {
+    pub fn totals(&self) -> [(&'static str, u64); 12] {
         [
             ("faults injected", self.faults),
+            ("messages sent", self.sends as u64),
+            ("messages acknowledged", self.acked as u64),
+            ("messages refused", self.refused as u64),
             ("acknowledgements checked", self.acks as u64),
             ("deliveries checked", self.deliveries as u64),
             ("events in the logs", self.events as u64),
+            ("clients followed to the end", self.endings as u64),
             ("lost", self.lost()),
             ("doubled", self.doubled()),
             ("reordered", self.reordered()),

@@ -490,17 +490,79 @@ fn what_nobody_told_is_not_judged() {
 }
 
 #[test]
-fn files_read_back_without_a_line_that_was_cut_off() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("history");
-    let writer = crate::history::Writer::open(&path).unwrap();
-    for what in story() {
-        writer.note(what).unwrap();
+fn only_those_are_judged_of_whom_somebody_told() {
+    // One user looked at what they may read: what the others were handed is not wrong for that.
+    let mut one_told = story();
+    one_told.retain(|what| !matches!(what, What::Member { user, .. } if *user != 1));
+    let report = judged(one_told);
+    assert!(report.is_clean(), "{:?}", report.violations());
+    assert_eq!((report.endings, report.could_check(Rule::C12)), (1, true));
+
+    // Nobody was followed to their end, or only those of whom nothing is known.
+    let mut cut_off = story();
+    cut_off.retain(|what| !matches!(what, What::Finished { .. }));
+    let mut unknown = story();
+    unknown.retain(|what| !matches!(what, What::Finished { run: 1 } | What::Member { user: 2 | 3, .. }));
+    for story in [cut_off, unknown] {
+        let report = judged(story);
+        assert_eq!((report.endings, report.unchecked()), (0, vec![Rule::C8]));
+        assert!(report.to_string().contains("C8    not checked"), "{report}");
     }
-    writer.flush().unwrap();
-    let whole = std::fs::read(&path).unwrap();
-    std::fs::write(&path, [&whole[..], b"{\"at\":1,\"what\":\"fin"].concat()).unwrap();
-    let history = History::read(&[path]).unwrap();
-    assert!(check(&history).is_clean());
-    assert_eq!(history.records().len(), story().len());
+}
+
+#[test]
+fn a_cluster_that_refuses_everything_has_shown_nothing() {
+    let mut refused = story();
+    refused.retain(|what| !matches!(what, What::Delivered { .. } | What::Logged { .. } | What::Head { .. }));
+    for what in &mut refused {
+        if let What::Acked { run, message, .. } = what {
+            *what = What::Refused {
+                run: *run,
+                message: message.clone(),
+                reason: "no".into(),
+            };
+        }
+    }
+    let report = judged(refused);
+    assert!(report.is_clean(), "{:?}", report.violations());
+    assert_eq!(report.unchecked().len(), Rule::ALL.len(), "{:?}", report.unchecked());
+    assert_eq!((report.sends, report.acked, report.acked_share()), (6, 0, 0.0));
+    let whole = judged(story());
+    assert_eq!((whole.unchecked(), whole.acked_share()), (Vec::new(), 1.0));
+    assert_eq!((whole.sends, whole.refused), (6, 1));
+}
+
+#[test]
+fn a_history_is_void_only_if_it_has_ended() {
+    // Told in the middle, and handed everything again.
+    let again = |story: &mut Vec<What>, told: What| {
+        let (at, _) = copy_of(story, |what| is_delivered(what, 2, 7));
+        let handed: Vec<What> = story[..=at]
+            .iter()
+            .filter(|what| matches!(what, What::Delivered { run: 2, .. }))
+            .cloned()
+            .collect();
+        story.splice(at + 1..=at, [told].into_iter().chain(handed));
+    };
+    let mut void = story();
+    again(&mut void, What::Reset { run: 2 });
+    let report = judged(void.clone());
+    assert_eq!(
+        (report.count(Rule::C5), report.count(Rule::C6)),
+        (1, 0),
+        "{:?}",
+        report.violations()
+    );
+    for what in &mut void {
+        if let What::Logged { epoch, .. } = what {
+            *epoch = "another".into();
+        }
+    }
+    let report = judged(void);
+    assert!(report.is_clean(), "{:?}", report.violations());
+
+    let mut rewound = story();
+    let to = place(ROOM, 3);
+    again(&mut rewound, What::Rewound { run: 2, to });
+    assert_eq!(judged(rewound).count(Rule::C5), 1);
 }

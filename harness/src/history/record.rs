@@ -145,6 +145,19 @@ pub enum What {
         /// The last.
         to: u64,
     },
+    /// A run was told that all it was handed is void: the history is another one.
+    Reset {
+        /// Which.
+        run: u64,
+    },
+    /// A run was told that what it was handed after this place is void: the log is another one from there on.
+    Rewound {
+        /// Which.
+        run: u64,
+        /// The place.
+        #[serde(flatten)]
+        to: Place,
+    },
     /// A run ended after it had been handed everything there was, as far as it could know.
     Finished {
         /// Which.
