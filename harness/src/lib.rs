@@ -25,6 +25,7 @@ pub mod proxy;
 pub mod raw;
 pub mod services;
 mod signals;
+mod step;
 pub mod swarm;
 pub mod verbs;
 mod workplace;

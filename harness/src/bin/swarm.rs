@@ -1,5 +1,6 @@
 //! Load on running servers, through the client library or by the protocol itself, and its history.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +13,11 @@ use std::time::Duration;
 use chat_core::model::DeviceId;
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
-use chat_harness::history::{History, What, Writer};
+use chat_harness::history::{Record, What, Writer, each_record};
 use chat_harness::raw::{RawOptions, RawSwarm};
 use chat_harness::swarm::{Options, Swarm};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
@@ -36,8 +38,8 @@ struct Cli {
     #[arg(long)]
     raw: bool,
     /// People; with --raw each is a connection
-    #[arg(long, default_value_t = 8, value_name = "N")]
-    people: usize,
+    #[arg(long, default_value = "8", value_name = "N")]
+    people: NonZeroUsize,
     /// Messages of each person, a second
     #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = rate)]
     rate: f64,
@@ -50,7 +52,7 @@ struct Cli {
     /// What the names of people and groups begin with; another one for each run on the same service [default: a random one]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Groups that everybody is in
+    /// Groups that everybody is in; without any, the people are an even number, each with one other to talk to
     #[arg(long, default_value_t = 2, value_name = "N", conflicts_with = "raw")]
     groups: usize,
     /// So many of the people are put out of one more group and come back, all the time
@@ -79,7 +81,8 @@ Examples:
 The server must let so many people register and log in from one address: --people 500 needs, for example,
 CHAT_ACCOUNTS__LOGINS=100000/1s, CHAT_LIMITS__MESSAGES=100000/1s and CHAT_LIMITS__AUTHENTICATED_PER_SOURCE=100000.
 
-Exit codes: 0 everybody got everything, 1 somebody did not, or the service failed, 2 wrong usage. Whether what they got is right is
+Exit codes: 0 everybody got everything, 1 somebody did not, the service failed, or it acknowledged less than a quarter of what was said,
+2 wrong usage. Whether what they got is right is
 what histcheck says.";
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -102,8 +105,17 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether everybody got everything.
+/// A service that acknowledges a smaller share of what is said does not work. People who are out of a group, and devices that were taken over
+/// from, are refused.
+const LEAST_ACKED: f64 = 0.25;
+
+/// Whether everybody got everything, and the service did what it is for.
 async fn run(cli: &Cli) -> io::Result<bool> {
+    let options = options(cli);
+    if !cli.raw && options.is_anybody_alone() {
+        let text = "without groups the people are an even number, and there are no twins";
+        Cli::command().error(ErrorKind::ValueValidation, text).exit();
+    }
     let mut servers = Vec::new();
     for server in &cli.server {
         servers.extend(lookup_host(server).await.map_err(|error| at(server, &error))?.next());
@@ -119,11 +131,11 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     let ending = if cli.raw {
         raw(cli, &servers, pin, Arc::clone(&history)).await?
     } else {
-        by_library(cli, &servers, pin, Arc::clone(&history)).await?
+        by_library(cli, &options, &servers, pin, Arc::clone(&history)).await?
     };
     history.flush()?;
-    print(cli, started.elapsed(), &ending)?;
-    Ok(ending.lacking == 0)
+    let share = print(cli, started.elapsed(), &ending)?;
+    Ok(ending.lacking == 0 && share >= LEAST_ACKED)
 }
 
 fn at(place: &dyn Display, error: &io::Error) -> io::Error {
@@ -132,24 +144,34 @@ fn at(place: &dyn Display, error: &io::Error) -> io::Error {
 
 /// What came of it.
 struct Ending {
+    talked: Duration,
     settled: Duration,
     caught_up: Duration,
     /// Those who did not get everything.
     lacking: usize,
 }
 
-async fn by_library(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> io::Result<Ending> {
-    let options = Options {
-        users: cli.people,
+fn options(cli: &Cli) -> Options {
+    Options {
+        users: cli.people.get(),
         groups: cli.groups,
         rate: cli.rate,
         guests: cli.guests,
         twins: cli.twins,
         name: name(cli),
-    };
+    }
+}
+
+async fn by_library(
+    cli: &Cli,
+    options: &Options,
+    servers: &[SocketAddr],
+    pin: Fingerprint,
+    history: Arc<Writer>,
+) -> io::Result<Ending> {
     let patience = Duration::from_secs(cli.patience);
-    let mut swarm = Swarm::start(servers, pin, &options, history).await?;
-    talk(cli).await;
+    let mut swarm = Swarm::start(servers, pin, options, history).await?;
+    let talked = talk(cli).await;
     let settled = swarm.hush(patience).await?;
     let heads = swarm.heads().await?;
     swarm.dump().await?;
@@ -158,6 +180,7 @@ async fn by_library(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history
     let caught_up = started.elapsed();
     swarm.finish(&heads, Duration::ZERO).await?;
     Ok(Ending {
+        talked,
         settled,
         caught_up,
         lacking,
@@ -166,7 +189,7 @@ async fn by_library(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history
 
 async fn raw(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> io::Result<Ending> {
     let options = RawOptions {
-        people: cli.people,
+        people: cli.people.get(),
         group_size: cli.group_size,
         rate: cli.rate / cli.burst.get() as f64,
         burst: cli.burst.get(),
@@ -175,22 +198,25 @@ async fn raw(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<W
     };
     let patience = Duration::from_secs(cli.patience);
     let mut swarm = RawSwarm::start(servers, pin, &options, history).await?;
-    talk(cli).await;
+    let talked = talk(cli).await;
     let settled = swarm.hush(patience).await?;
     let started = Instant::now();
     let lacking = swarm.finish(patience).await?;
     let caught_up = started.elapsed();
     swarm.dump().await?;
     Ok(Ending {
+        talked,
         settled,
         caught_up,
         lacking,
     })
 }
 
-/// Lets them talk until the time is over, or somebody presses Ctrl-C: then they come to an end earlier.
-async fn talk(cli: &Cli) {
+/// Lets them talk until the time is over, or somebody presses Ctrl-C: then they come to an end earlier. Returns how long they talked.
+async fn talk(cli: &Cli) -> Duration {
+    let started = Instant::now();
     let _ = timeout(Duration::from_secs(cli.seconds), tokio::signal::ctrl_c()).await;
+    started.elapsed()
 }
 
 fn name(cli: &Cli) -> String {
@@ -201,20 +227,27 @@ fn name(cli: &Cli) -> String {
     cli.name.clone().unwrap_or_else(random)
 }
 
-fn print(cli: &Cli, took: Duration, ending: &Ending) -> io::Result<()> {
-    let history = History::read(std::slice::from_ref(&cli.history)).map_err(io::Error::other)?;
+/// Returns the share of messages that were acknowledged.
+fn print(cli: &Cli, took: Duration, ending: &Ending) -> io::Result<f64> {
     let mut counts = [0_u64; 5];
-    for record in history.records() {
+    let mut acked = HashSet::new();
+    let count = |record: Record| {
         let at = match record.what {
             What::Send { .. } => 0,
-            What::Acked { .. } => 1,
+            What::Acked { message, .. } => {
+                // One that is sent again is acknowledged again.
+                counts[1] += u64::from(acked.insert(message));
+                return Ok(());
+            }
             What::Refused { .. } => 2,
             What::Unknown { .. } => 3,
             What::Delivered { .. } => 4,
-            _ => continue,
+            _ => return Ok(()),
         };
         counts[at] += 1;
-    }
+        Ok(())
+    };
+    each_record(&cli.history, count).map_err(io::Error::other)?;
     for (name, count) in ["sent", "acknowledged", "refused", "unknown", "delivered"]
         .iter()
         .zip(counts)
@@ -223,12 +256,16 @@ fn print(cli: &Cli, took: Duration, ending: &Ending) -> io::Result<()> {
     }
     println!(
         "acknowledged   {:.0} a second, while they talked",
-        counts[1] as f64 / cli.seconds.max(1) as f64
+        counts[1] as f64 / ending.talked.as_secs_f64().max(0.001)
     );
     println!("settled after  {:.1?}", ending.settled);
     println!("all had all after {:.1?} more; {:.0?} in all", ending.caught_up, took);
     if ending.lacking > 0 {
         println!("{} did not get everything", ending.lacking);
     }
-    Ok(())
+    let share = counts[1] as f64 / counts[0].max(1) as f64;
+    if share < LEAST_ACKED {
+        println!("too little was acknowledged: the service does not work");
+    }
+    Ok(share)
 }

@@ -8,11 +8,14 @@ use std::str::FromStr;
 use chat_core::codec::body;
 use chat_core::model::{ConversationId, Event, EventId, EventKind, Seq, Timestamp, UserId};
 
-use super::{EPOCH, record};
+use super::record;
 use crate::history::{EventRecord, Place, What, Writer};
 
 /// The name under which the database tells what it has.
 const SOURCE: &str = "database";
+
+/// Seconds.
+const CONNECTING: u32 = 30;
 
 /// A chat database in MariaDB or MySQL, read with the program `mariadb`.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,6 +83,8 @@ impl Database {
         };
         let source = || SOURCE.to_owned();
         let asked = history.now();
+        let epoch = self.sql("SELECT LOWER(HEX(value)) FROM meta WHERE name = 'epoch'")?;
+        let epoch = epoch.trim();
         let events = self.sql(&format!(
             "SELECT conversation_id, seq, HEX(id), sender_id, time, kind, IFNULL(HEX(client_message_id), ''), HEX(body)
              FROM event WHERE {} ORDER BY conversation_id, seq",
@@ -89,7 +94,7 @@ impl Database {
             let event = read_event(line).ok_or_else(|| io::Error::other(format!("an unreadable event: {line}")))?;
             history.note(What::Logged {
                 source: source(),
-                epoch: EPOCH.to_owned(),
+                epoch: epoch.to_owned(),
                 event,
             })?;
         }
@@ -134,6 +139,7 @@ impl Database {
                 format!("--port={}", self.port),
                 format!("--user={}", self.user),
                 format!("--database={}", self.name),
+                format!("--connect-timeout={CONNECTING}"),
             ])
             // Where others do not see it.
             .env("MYSQL_PWD", &self.password)

@@ -5,19 +5,21 @@ mod nodes;
 
 use std::io;
 
-use chat_core::model::{Appended, ConversationInfo, Event, EventBody, EventKind};
+use chat_core::model::{Appended, ConversationInfo, Event, EventBody, EventKind, StoreEpoch};
 
 pub use database::{Database, DatabaseUrlError};
-pub(crate) use nodes::dump_readable;
+pub(crate) use nodes::{Source, dump_readable};
 pub use nodes::{dump, dump_as};
 
 use crate::history::{Digest, EventRecord, Place, What, Writer};
 
-/// A cluster has one history in a test.
-pub(crate) const EPOCH: &str = "1";
-
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The name of a history.
+pub(crate) fn epoch(epoch: StoreEpoch) -> String {
+    hex(&epoch.0)
 }
 
 /// An acknowledgement as a history has it.

@@ -12,9 +12,17 @@ use chat_core::model::{
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 
-use super::{Database, EPOCH, note_stays, record};
+use super::{Database, epoch, note_stays, record};
 use crate::Cluster;
 use crate::history::{Place, What, Writer};
+use crate::step::step;
+
+/// Who tells, and of which history.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) epoch: String,
+}
 
 /// Notes the logs of these conversations as each node tells them to this member, and every log as the database has it.
 ///
@@ -22,9 +30,11 @@ use crate::history::{Place, What, Writer};
 /// Somebody does not answer.
 pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Writer) -> io::Result<()> {
     for (number, node) in cluster.nodes.iter().enumerate() {
-        let source = format!("node {}", number + 1);
-        let mut peer = Peer::connect(node.address(), node.fingerprint()).await?;
-        peer.login(reader).await?;
+        let name = format!("node {}", number + 1);
+        let mut peer = step(&name, Peer::connect(node.address(), node.fingerprint())).await?;
+        let logged_in = step(&name, peer.login(reader)).await?;
+        let epoch = epoch(logged_in.store_epoch);
+        let source = Source { name, epoch };
         for group in groups {
             dump_log(&mut peer, ConversationId(*group), &source, history).await?;
         }
@@ -45,7 +55,7 @@ pub async fn dump_as(
     only: Option<&BTreeSet<u64>>,
     history: &Writer,
 ) -> io::Result<()> {
-    let mut peer = Peer::connect(server, pin).await?;
+    let mut peer = step(server, Peer::connect(server, pin)).await?;
     let login = Login {
         account: UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
         secret: Secret::new(password),
@@ -53,20 +63,26 @@ pub async fn dump_as(
         device_name: "check".into(),
         device_token: None,
     };
-    let logged_in = match peer.ask(RequestKind::Login(login)).await? {
+    let logged_in = match step(server, peer.ask(RequestKind::Login(login))).await? {
         Ok(Answer::LoggedIn(logged_in)) => logged_in,
         Ok(other) => return Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
         Err(failure) => return Err(io::Error::other(failure.to_string())),
     };
     let LoggedIn {
-        user, conversations, ..
+        user,
+        conversations,
+        store_epoch,
+        ..
     } = *logged_in;
     let wanted = |info: &ConversationInfo| only.is_none_or(|only| only.contains(&info.id.0));
     let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(wanted).collect();
     note_stays(user.id.0, &conversations, history)?;
     let mut told = BTreeSet::new();
     // Others may have told what this server says.
-    let source = format!("{server} to {name}");
+    let source = Source {
+        name: format!("{server} to {name}"),
+        epoch: epoch(store_epoch),
+    };
     dump_readable(&mut peer, &conversations, &source, &mut told, history).await
 }
 
@@ -74,7 +90,7 @@ pub async fn dump_as(
 pub(crate) async fn dump_readable(
     peer: &mut Peer,
     conversations: &[ConversationInfo],
-    source: &str,
+    source: &Source,
     told: &mut BTreeSet<u64>,
     history: &Writer,
 ) -> io::Result<()> {
@@ -87,7 +103,7 @@ pub(crate) async fn dump_readable(
     Ok(())
 }
 
-async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, history: &Writer) -> io::Result<()> {
+async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source, history: &Writer) -> io::Result<()> {
     let mut after = Seq::ZERO;
     let (asked, last) = loop {
         let asked = history.now();
@@ -99,7 +115,7 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, h
                 max_bytes: 200_000,
             },
         };
-        let Outcome::History(page) = peer.run(read).await? else {
+        let Outcome::History(page) = step(&source.name, peer.run(read)).await? else {
             return Err(io::Error::other("no history"));
         };
         let before = after;
@@ -107,8 +123,8 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, h
             after = after.max(told.event.seq);
             let decoded = body::decode(told.event.kind, &told.event.body).map_err(io::Error::other)?;
             history.note(What::Logged {
-                source: source.to_owned(),
-                epoch: EPOCH.to_owned(),
+                source: source.name.clone(),
+                epoch: source.epoch.clone(),
                 event: record(&told.event, &decoded),
             })?;
         }
@@ -118,8 +134,8 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, h
         }
         if after <= before {
             let text = format!(
-                "{source} says that more of {} follows after {}, and tells none",
-                conversation.0, before.0
+                "{} says that more of {} follows after {}, and tells none",
+                source.name, conversation.0, before.0
             );
             return Err(io::Error::other(text));
         }
@@ -128,6 +144,6 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &str, h
         conversation: conversation.0,
         seq: last.0,
     };
-    let source = source.to_owned();
+    let source = source.name.clone();
     history.note(What::Head { source, last, asked })
 }

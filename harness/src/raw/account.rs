@@ -8,20 +8,25 @@ use chat_core::model::{DeviceId, Login, Resume, Secret, UserId, UserName, UserRe
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{PASSWORD, Peer};
 
+use crate::dump::epoch;
+use crate::step::step;
+
 /// Somebody who has an account, and a device that need not show the password again.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) name: String,
     pub(crate) user: u64,
     pub(crate) device: DeviceId,
+    /// The history at its first login.
+    pub(crate) epoch: String,
     token: Secret,
 }
 
 impl Account {
     /// Registers somebody and logs in. That there is such an account already is fine, if it is of a swarm.
     pub(crate) async fn enroll(server: SocketAddr, pin: Fingerprint, name: &str) -> io::Result<(Peer, Self)> {
-        let mut peer = Peer::connect(server, pin).await?;
-        peer.register(name).await?;
+        let mut peer = step(server, Peer::connect(server, pin)).await?;
+        step(server, peer.register(name)).await?;
         let device = DeviceId::random();
         let login = Login {
             account: UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
@@ -30,11 +35,12 @@ impl Account {
             device_name: "swarm".into(),
             device_token: None,
         };
-        let logged_in = begun(peer.ask(RequestKind::Login(login)).await?)?;
+        let logged_in = begun(step(server, peer.ask(RequestKind::Login(login))).await?)?;
         let account = Self {
             name: name.to_owned(),
             user: logged_in.user.id.0,
             device,
+            epoch: epoch(logged_in.store_epoch),
             token: logged_in
                 .session_token
                 .ok_or_else(|| io::Error::other("a login without a session token"))?,
@@ -49,7 +55,7 @@ impl Account {
             device: self.device,
             session_token: self.token.clone(),
         };
-        begun(peer.ask(RequestKind::Resume(resume)).await?)
+        begun(step("a resume", peer.ask(RequestKind::Resume(resume))).await?)
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use chat_core::codec::{Answer, Failure, Incoming, RequestId, RequestKind, body};
 use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, Draft, Event, HistoryPage, MessageText, Outcome, Push,
-    ReplyCode,
+    Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Draft, Event, HistoryPage, MessageText,
+    Outcome, Push, ReplyCode,
 };
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::Account;
 use super::places::Places;
-use crate::dump::{EPOCH, acked, hex, note_stays, record};
+use crate::dump::{acked, epoch, hex, note_stays, record};
 use crate::history::{Digest, Place, What, Writer};
 
 /// A server that takes longer to begin a session, or to take what is said, is gone.
@@ -37,8 +37,11 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// The first run gets this number, each one the next.
-    pub(crate) fn new(servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>, first_run: u64) -> Self {
+    /// Runs get numbers that no other site gives, in this process or in another one.
+    pub(crate) fn new(servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> Self {
+        // Chance keeps them apart. JSON's numbers are exact up to 2^53: this leaves as many runs as anybody can have.
+        let [a, b, c, d, e, f, g, h, ..] = DeviceId::random().0;
+        let first_run = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 12;
         Self {
             servers: servers.to_vec(),
             pin,
@@ -59,6 +62,7 @@ pub(crate) struct Session {
     peer: Peer,
     run: u64,
     user: u64,
+    epoch: String,
     history: Arc<Writer>,
     /// Messages that have no outcome yet.
     under_way: HashMap<RequestId, String>,
@@ -98,6 +102,7 @@ impl Session {
             peer,
             run,
             user: account.user,
+            epoch: epoch(logged_in.store_epoch),
             history: Arc::clone(&site.history),
             under_way: HashMap::new(),
             pages: HashMap::new(),
@@ -106,6 +111,11 @@ impl Session {
             said: 0,
             written: Instant::now(),
         })
+    }
+
+    /// Its run.
+    pub(crate) const fn run(&self) -> u64 {
+        self.run
     }
 
     /// Messages that have no outcome yet.
@@ -245,7 +255,7 @@ impl Session {
         let decoded = body::decode(event.kind, &event.body).map_err(io::Error::other)?;
         self.history.note(What::Delivered {
             run: self.run,
-            epoch: EPOCH.to_owned(),
+            epoch: self.epoch.clone(),
             event: record(event, &decoded),
         })
     }
@@ -268,11 +278,6 @@ impl Session {
     pub(crate) fn is_complete(&self) -> bool {
         let has = |end: &Place| self.places.got(end.conversation) >= end.seq;
         self.ends.as_ref().is_some_and(|ends| ends.iter().all(has))
-    }
-
-    /// It has been handed everything.
-    pub(crate) fn finished(&self) -> io::Result<()> {
-        self.history.note(What::Finished { run: self.run })
     }
 
     /// It is over; what has no outcome gets none.

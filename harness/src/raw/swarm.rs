@@ -11,11 +11,12 @@ use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::{Account, Session, Site};
-use crate::dump::dump_readable;
-use crate::history::Writer;
+use crate::dump::{Source, dump_readable, epoch, note_stays};
+use crate::history::{Place, What, Writer};
+use crate::step::step;
 use crate::swarm::{enroll, found};
 
 /// How many, and how busy.
@@ -61,8 +62,14 @@ enum Phase {
     Talk,
     /// Say nothing more, and wait for what was said.
     Hush,
-    /// Get everything, and end.
-    End,
+    /// Get everything until then, and end.
+    End(Instant),
+}
+
+impl Phase {
+    const fn is_end(&self) -> bool {
+        matches!(self, Self::End(_))
+    }
 }
 
 /// People who speak the protocol themselves, and go back as soon as they lose their connection. Each connection is a run of its own.
@@ -87,7 +94,7 @@ impl RawSwarm {
         options: &RawOptions,
         history: Arc<Writer>,
     ) -> io::Result<Self> {
-        let site = Arc::new(Site::new(servers, pin, history, 1));
+        let site = Arc::new(Site::new(servers, pin, history));
         let mut rooms = Vec::with_capacity(options.people);
         let mut accounts = Vec::with_capacity(options.people);
         for first in (0..options.people).step_by(options.group_size.get()) {
@@ -116,6 +123,7 @@ impl RawSwarm {
                 phase: swarm.phase.subscribe(),
                 silent: swarm.silent.clone(),
                 is_silent: false,
+                last_run: None,
             };
             swarm.tasks.spawn(person.live());
         }
@@ -143,13 +151,11 @@ impl RawSwarm {
     /// # Errors
     /// The history cannot be written.
     pub async fn finish(&mut self, patience: Duration) -> io::Result<usize> {
-        self.phase.send_replace(Phase::End);
-        let deadline = Instant::now() + patience;
+        self.phase.send_replace(Phase::End(Instant::now() + patience));
         let mut lacking = self.accounts.len();
-        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
+        while let Some(ended) = self.tasks.join_next().await {
             lacking -= usize::from(ended.map_err(io::Error::other)??);
         }
-        self.tasks.shutdown().await;
         self.site.history.flush()?;
         Ok(lacking)
     }
@@ -165,14 +171,33 @@ impl RawSwarm {
 
 /// Notes each log that one of these people may read whole, as each server tells it.
 pub(crate) async fn dump_for(site: &Site, accounts: &[Account]) -> io::Result<()> {
+    let mut servers = Vec::with_capacity(site.servers.len());
     for server in &site.servers {
-        let mut told = BTreeSet::new();
+        let (asked, mut told) = (site.history.now(), BTreeSet::new());
         for account in accounts {
-            let mut peer = Peer::connect(*server, site.pin).await?;
+            let mut peer = step(server, Peer::connect(*server, site.pin)).await?;
             let logged_in = account.resume(&mut peer).await?;
-            crate::dump::note_stays(account.user, &logged_in.conversations, &site.history)?;
-            let source = server.to_string();
+            note_stays(account.user, &logged_in.conversations, &site.history)?;
+            let source = Source {
+                name: server.to_string(),
+                epoch: epoch(logged_in.store_epoch),
+            };
             dump_readable(&mut peer, &logged_in.conversations, &source, &mut told, &site.history).await?;
+        }
+        servers.push((server, asked, told));
+    }
+    // Of a conversation that others tell, who does not even know it has nothing.
+    let all: BTreeSet<u64> = servers.iter().flat_map(|(_, _, told)| told).copied().collect();
+    for (server, asked, told) in &servers {
+        for conversation in all.difference(told) {
+            site.history.note(What::Head {
+                source: server.to_string(),
+                last: Place {
+                    conversation: *conversation,
+                    seq: 0,
+                },
+                asked: *asked,
+            })?;
         }
     }
     site.history.flush()
@@ -189,26 +214,49 @@ struct Person {
     phase: watch::Receiver<Phase>,
     silent: watch::Sender<usize>,
     is_silent: bool,
+    last_run: Option<u64>,
 }
 
 impl Person {
     /// Whether they got everything in the end.
     async fn live(mut self) -> io::Result<bool> {
+        let mut session = None;
+        let mut phase = self.phase.clone();
+        let is_too_late = async move {
+            let told = phase.wait_for(Phase::is_end).await.map(|phase| *phase);
+            match told {
+                Ok(Phase::End(deadline)) => sleep_until(deadline).await,
+                // The swarm is gone, and this soon with it.
+                _ => std::future::pending().await,
+            }
+        };
+        let has_everything = tokio::select! {
+            biased;
+            lived = self.come_back(&mut session) => lived.map(|()| true)?,
+            () = is_too_late => false,
+        };
+        session.map_or(Ok(()), Session::end)?;
+        if let Some(run) = self.last_run {
+            // In time or not: what it should have by now is judged.
+            self.site.history.note(What::Finished { run })?;
+        }
+        Ok(has_everything)
+    }
+
+    /// One session after the other, until one gets everything. It is left open.
+    async fn come_back(&mut self, session: &mut Option<Session>) -> io::Result<()> {
         loop {
             let server = self.site.servers[self.server % self.site.servers.len()];
             self.server += 1;
-            let Ok(mut session) = Session::begin(&self.site, server, &self.account).await else {
+            let Ok(begun) = Session::begin(&self.site, server, &self.account).await else {
                 sleep(BACK_OFF).await;
                 continue;
             };
-            let ended = self.run(&mut session).await;
-            if ended.is_ok() {
-                session.finished()?;
+            self.last_run = Some(begun.run());
+            if self.run(session.insert(begun)).await.is_ok() {
+                return Ok(());
             }
-            session.end()?;
-            if ended.is_ok() {
-                return Ok(true);
-            }
+            session.take().map_or(Ok(()), Session::end)?;
         }
     }
 
@@ -240,7 +288,7 @@ impl Person {
                 self.is_silent = true;
                 self.silent.send_modify(|silent| *silent += 1);
             }
-            if phase == Phase::End {
+            if phase.is_end() {
                 if session.is_complete() {
                     return Ok(());
                 }

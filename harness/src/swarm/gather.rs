@@ -15,6 +15,7 @@ use super::{Options, named};
 use crate::dump::hex;
 use crate::history::{Digest, What};
 use crate::raw::{Account, Site};
+use crate::step::step;
 
 /// Everybody, brought together.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Options {
 
 /// Makes accounts, groups and friends.
 pub(super) async fn gather(site: &Site, options: &Options) -> io::Result<Gathered> {
-    let (mut peers, mut people) = enroll(site, options.users, |number| options.person(number)).await?;
+    let (mut peers, people) = enroll(site, options.users, |number| options.person(number)).await?;
     let (mut twins, twin_accounts) =
         enroll(site, options.twins, |number| format!("{}-twin-{number}", options.name)).await?;
     let mut groups = Vec::new();
@@ -64,17 +65,16 @@ pub(super) async fn gather(site: &Site, options: &Options) -> io::Result<Gathere
             user: named(&other)?,
             note: Note::default(),
         };
-        peers[first].run(request).await?;
+        step("a friend's request", peers[first].run(request)).await?;
         let accept = Command::AnswerFriend {
             user: named(&one)?,
             accept: true,
         };
-        peers[first + 1].run(accept).await?;
+        step("an answer to it", peers[first + 1].run(accept)).await?;
         let room = open(site, &mut peers[first], &people[first], &other).await?;
         rooms[first].push(room);
         rooms[first + 1].push(room);
     }
-    people.truncate(options.users);
     Ok(Gathered {
         groups,
         club,
@@ -115,13 +115,13 @@ pub(crate) async fn found(
         history_visible,
         unlisted: false,
     };
-    let Outcome::Conversation(made) = host.run(create).await? else {
+    let Outcome::Conversation(made) = step("a new group", host.run(create)).await? else {
         return Err(io::Error::other("no group was made"));
     };
     for other in others {
         let group = ConversationRef::Id(made.id);
         let note = Note::default();
-        other.run(Command::JoinGroup { group, note }).await?;
+        step("a new member", other.run(Command::JoinGroup { group, note })).await?;
     }
     Ok(made.id.0)
 }
@@ -133,7 +133,8 @@ async fn open(site: &Site, peer: &mut Peer, account: &Account, other: &str) -> i
     let draft = Draft::text(text);
     let message = hex(&draft.client_message_id.0);
     let conversation = ConversationRef::Direct(named(other)?);
-    let Outcome::Appended(appended) = peer.run(Command::Send { conversation, draft }).await? else {
+    let send = Command::Send { conversation, draft };
+    let Outcome::Appended(appended) = step("a first message", peer.run(send)).await? else {
         return Err(io::Error::other("no acknowledgement"));
     };
     let ConversationId(conversation) = appended.conversation;

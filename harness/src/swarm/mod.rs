@@ -24,11 +24,12 @@ use self::guests::Guest;
 use self::person::Person;
 use crate::history::{What, Writer};
 use crate::raw::{Account, Site, dump_for};
+use crate::step::step;
 
 /// How many, and how busy.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// People; an even number, each pair of whom also chat with each other.
+    /// People, each pair of whom also chat with each other. Without groups an even number, so that nobody is alone.
     pub users: usize,
     /// Groups that all of them are in.
     pub groups: usize,
@@ -69,6 +70,14 @@ pub struct Swarm {
     restless: JoinSet<io::Result<()>>,
 }
 
+impl Options {
+    /// Whether somebody would be in no conversation, or there is nobody at all. Twins talk in the first group.
+    #[must_use]
+    pub const fn is_anybody_alone(&self) -> bool {
+        self.users == 0 || (self.groups == 0 && (self.users % 2 == 1 || self.twins > 0))
+    }
+}
+
 fn named(name: &str) -> io::Result<UserRef> {
     UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)
 }
@@ -77,14 +86,17 @@ impl Swarm {
     /// Registers everybody, brings them together, and lets them talk.
     ///
     /// # Errors
-    /// The cluster refuses something, or does not answer.
+    /// The cluster refuses something, or does not answer; or somebody would be [alone](Options::is_anybody_alone).
     pub async fn start(
         servers: &[SocketAddr],
         fingerprint: Fingerprint,
         options: &Options,
         history: Arc<Writer>,
     ) -> io::Result<Self> {
-        let site = Arc::new(Site::new(servers, fingerprint, history, 1));
+        if options.is_anybody_alone() {
+            return Err(io::Error::other("somebody would have nobody to talk to"));
+        }
+        let site = Arc::new(Site::new(servers, fingerprint, history));
         let gathered = gather::gather(&site, options).await?;
         let mut swarm = Self {
             people: Vec::new(),
@@ -167,9 +179,17 @@ impl Swarm {
         let took = started.elapsed();
         for person in &self.people {
             self.history.note(What::Finished { run: person.run })?;
-            person.client.close().await;
+            let closing = async {
+                person.client.close().await;
+                Ok(())
+            };
+            step("a client's end", closing).await?;
         }
-        while let Some(task) = self.tasks.join_next().await {
+        while let Some(task) = step("what a client was handed last", async {
+            Ok(self.tasks.join_next().await)
+        })
+        .await?
+        {
             task.map_err(io::Error::other)??;
         }
         self.history.flush()?;
@@ -224,7 +244,7 @@ impl Swarm {
         let mut heads = HashMap::new();
         for (number, person) in self.people.iter().enumerate() {
             let server = self.site.servers[number % self.site.servers.len()];
-            let mut peer = Peer::connect(server, self.site.pin).await?;
+            let mut peer = step(server, Peer::connect(server, self.site.pin)).await?;
             for info in person.account.resume(&mut peer).await?.conversations {
                 let head = heads.entry(info.id.0).or_insert(0);
                 *head = info.last_seq.0.max(*head);

@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::named;
-use crate::dump::{EPOCH, acked, hex, record};
+use crate::dump::{acked, hex, record};
 use crate::history::{Digest, Place, What, Writer};
 use crate::raw::{Account, Site};
+use crate::step::step;
 
 /// Messages that one person lets wait for the server before saying more.
 const PATIENT: usize = 50;
@@ -72,7 +73,7 @@ impl Person {
             device,
             cursors: Vec::new(),
         })?;
-        client.ready().await.map_err(io::Error::other)?;
+        step(&account.name, async { client.ready().await.map_err(io::Error::other) }).await?;
         Ok(Self {
             account,
             run,
@@ -85,6 +86,7 @@ impl Person {
     /// Notes what they are handed, until their client ends.
     pub(super) fn listen(&self, history: Arc<Writer>) -> impl Future<Output = io::Result<()>> + Send + use<> {
         let (run, got, events) = (self.run, Arc::clone(&self.got), self.client.events());
+        let mut epoch = self.account.epoch.clone();
         async move {
             let Some(mut events) = events else {
                 return Ok(());
@@ -96,7 +98,7 @@ impl Person {
                         lock(&got).insert(event.place.conversation, event.place.seq);
                         history.note(What::Delivered {
                             run,
-                            epoch: EPOCH.to_owned(),
+                            epoch: epoch.clone(),
                             event,
                         })?;
                         received.done();
@@ -107,6 +109,22 @@ impl Person {
                             seq: from.0,
                         };
                         history.note(What::Skipped { run, from, to: to.0 })?;
+                        received.done();
+                    }
+                    ClientEvent::HistoryReset => {
+                        history.note(What::Reset { run })?;
+                        // Which one it is now the library does not say: none that anything else is compared with.
+                        epoch = format!("after {epoch}");
+                        lock(&got).clear();
+                        received.done();
+                    }
+                    ClientEvent::Rewound { conversation, to } => {
+                        let to = Place {
+                            conversation: conversation.id.0,
+                            seq: to.0,
+                        };
+                        history.note(What::Rewound { run, to })?;
+                        lock(&got).insert(to.conversation, to.seq);
                         received.done();
                     }
                     ClientEvent::Connected { server } => {
@@ -138,7 +156,9 @@ impl Person {
             let mut number = 0_usize;
             while !is_over.load(Ordering::Relaxed) {
                 pace.tick().await;
-                while outcomes.try_join_next().is_some() {}
+                while let Some(noted) = outcomes.try_join_next() {
+                    noted.map_err(io::Error::other)??;
+                }
                 if client.unsettled() >= PATIENT {
                     continue;
                 }

@@ -36,7 +36,12 @@ async fn swarm(servers: &[SocketAddr], history: &Path, options: &str) -> (Option
 }
 
 async fn histcheck(history: &Path, options: &[String]) -> (Option<i32>, String) {
-    let arguments = [vec![history.display().to_string()], options.to_vec()].concat();
+    histcheck_of(&[history], options).await
+}
+
+async fn histcheck_of(histories: &[&Path], options: &[String]) -> (Option<i32>, String) {
+    let histories = histories.iter().map(|history| history.display().to_string());
+    let arguments = histories.chain(options.iter().cloned()).collect();
     run(env!("CARGO_BIN_EXE_histcheck"), arguments).await
 }
 
@@ -123,6 +128,25 @@ async fn raw_connections_come_back_and_miss_nothing() {
     assert_eq!(code, Some(0), "{printed}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_of_two_processes_are_judged_together() {
+    let service = Service::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let [library, raw] = ["library", "raw"].map(|name| directory.path().join(name));
+    let servers = service.addresses();
+    let (by_library, by_protocol) = tokio::join!(
+        swarm(&servers, &library, "--people 2 --groups 1 --twins 1 --seconds 2"),
+        swarm(&servers, &raw, "--people 2 --raw --seconds 2"),
+    );
+    assert_eq!(by_library.0, Some(0), "{}", by_library.1);
+    assert_eq!(by_protocol.0, Some(0), "{}", by_protocol.1);
+    let (code, printed) = histcheck_of(&[&library, &raw], &[]).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let acked = |history| count(history, |what| matches!(what, What::Acked { .. }));
+    let all = format!("acknowledgements checked    {}\n", acked(&library) + acked(&raw));
+    assert!(printed.contains(&all), "{printed}");
+}
+
 #[tokio::test]
 async fn what_cannot_begin_says_why() {
     let directory = tempfile::tempdir().unwrap();
@@ -136,6 +160,10 @@ async fn what_cannot_begin_says_why() {
         "--raw --guests 1",
         "--burst 2",
         "--people many",
+        "--people 0",
+        "--raw --people 0",
+        "--people 3 --groups 0",
+        "--people 2 --groups 0 --twins 1",
         "--pin sha256:short",
     ] {
         let (code, printed) = swarm(&[nobody], &history, options).await;
