@@ -115,10 +115,10 @@ async fn keeps_its_promises() -> Result<bool> {
         return Err(usage.into());
     };
     let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse())?;
-    // However this ends, nothing is left.
-    let _workplace = Workplace::open()?;
     // First, whatever comes of it.
     println!("seed {seed}");
+    // However this ends, nothing is left.
+    let _workplace = Workplace::open()?;
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path)?);
