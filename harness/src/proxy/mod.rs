@@ -17,9 +17,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use order::{Change, HELP, Order, OrderError, Side};
-pub use wire::{Direction, Flow, Wire};
+pub use wire::{Direction, Flow, MOST_LOST, Wire};
 
 use self::pump::{End, pump};
 use self::wire::Rules;
@@ -48,6 +49,8 @@ pub struct Proxy {
 struct Count {
     accepted: AtomicU64,
     ended: AtomicU64,
+    /// Those there are that were forgotten.
+    forgotten: AtomicU64,
 }
 
 /// Whether connections are accepted; answered once it is so.
@@ -118,11 +121,18 @@ impl Proxy {
         (rules.up, rules.down)
     }
 
-    /// Changes what happens to what passes, each way.
+    /// Changes what happens to what passes, each way; to what is under way too.
+    ///
+    /// # Panics
+    /// If a share or a time is none that a [`Wire`] can have.
     pub fn set(&self, up: Wire, down: Wire) {
+        for wire in [&up, &down] {
+            assert!(wire.is_possible(), "no wire is like this: {wire}");
+        }
         self.rules.send_modify(|rules| {
             (rules.up, rules.down) = (up, down);
             rules.version += 1;
+            rules.since = Instant::now();
         });
     }
 
@@ -177,13 +187,27 @@ impl Proxy {
         self.count.accepted.load(Ordering::Relaxed).saturating_sub(ended)
     }
 
+    /// Of those, connections that were forgotten.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.count.forgotten.load(Ordering::Relaxed)
+    }
+
+    /// Whether new connections are refused.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.rules.borrow().refuses
+    }
+
     fn order(&self, accepts: bool) -> io::Result<()> {
         let (done, answer) = sync::sync_channel(1);
         let ended = || io::Error::other("the proxy has ended");
         // One at a time is under way, unless two threads order at once: then one of them has to order again.
         let door = self.door.as_ref().ok_or_else(ended)?;
         door.try_send(Opening { accepts, done }).map_err(io::Error::other)?;
-        answer.recv().map_err(|_| ended())?
+        answer.recv().map_err(|_| ended())??;
+        self.rules.send_modify(|rules| rules.refuses = !accepts);
+        Ok(())
     }
 }
 
@@ -267,14 +291,30 @@ async fn serve(
             }
             client = door.next() => {
                 let number = count.accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(carry(client, rules.clone(), Dice::new(number)));
+                connections.spawn(carry(client, rules.clone(), Dice::new(number), Arc::clone(&count)));
             }
         }
     }
 }
 
+/// A connection that was forgotten, for as long as it is there.
+struct Forgotten<'a>(&'a AtomicU64);
+
+impl<'a> Forgotten<'a> {
+    fn counted(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One connection, to its end.
-async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, dice: Dice) {
+async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, dice: Dice, count: Arc<Count>) {
     let Rules { resets, losses, .. } = *rules.borrow();
     let (mut resetting, mut forgetting) = (rules.clone(), rules.clone());
     // Errors are the proxy's own end.
@@ -298,7 +338,10 @@ async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, dice: D
         let mut carried = std::pin::pin!(carried);
         tokio::select! {
             biased;
-            () = was_forgotten => std::future::pending().await,
+            () = was_forgotten => {
+                let _counted = Forgotten::counted(&count.forgotten);
+                std::future::pending().await
+            }
             end = &mut carried => end,
         }
     };

@@ -6,14 +6,15 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Flow, Proxy, Wire};
+use super::wire::LONGEST;
+use super::{Flow, MOST_LOST, Proxy, Wire};
 
 /// The words, for those who ask.
 pub const HELP: &str = "\
 delay TIME [up|down]    everything takes so long (50ms, 1.5s)
 jitter TIME [up|down]   and up to so much more
 rate BYTES [up|down]    so many bytes a second get through (64k, 2m)
-loss SHARE [up|down]    so many packets are lost, and repeated (5%)
+loss SHARE [up|down]    so many packets are lost, and repeated (5%; at most 90%)
 flip SHARE [up|down]    so many packets have a bit wrong
 slice BYTES [up|down]   at most so many bytes arrive at once
 cut [BYTES] [up|down]   each connection ends after so many more bytes (default 0: with the next one)
@@ -118,9 +119,15 @@ impl Order {
             Self::Status => {
                 let (up, down) = proxy.wires();
                 let (open, accepted) = (proxy.connections(), proxy.accepted());
-                return Ok(format!(
-                    "up: {up}; down: {down}; {open} connections of {accepted} so far"
-                ));
+                let mut says = format!("up: {up}; down: {down}; {open} connections of {accepted} so far");
+                match proxy.forgotten() {
+                    0 => {}
+                    forgotten => says += &format!(", {forgotten} of them forgotten"),
+                }
+                if proxy.refuses() {
+                    says += "; new ones are refused";
+                }
+                return Ok(says);
             }
         }
         Ok(String::new())
@@ -153,7 +160,15 @@ impl FromStr for Order {
             ["delay", time] => Change::Delay(parse_time(time)?),
             ["jitter", time] => Change::Jitter(parse_time(time)?),
             ["rate", bytes] => Change::Rate(parse_some(bytes)?),
-            ["loss", share] => Change::Loss(parse_share(share)?),
+            ["loss", share] => match parse_share(share)? {
+                loss if loss <= MOST_LOST => Change::Loss(loss),
+                _ => {
+                    let most = MOST_LOST * 100.0;
+                    return Err(wrong(format!(
+                        "{share} is too much: at most {most}% are lost; drop loses all"
+                    )));
+                }
+            },
             ["flip", share] => Change::Flip(parse_share(share)?),
             ["slice", bytes] => Change::Slice(parse_some(bytes)?),
             ["cut"] => Change::Cut(0),
@@ -196,7 +211,7 @@ fn parse_time(text: &str) -> Result<Duration, OrderError> {
     };
     let time = number.parse::<f64>().ok().map(|number| number * unit);
     let time = time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| *time <= Duration::from_secs(3600))
+    time.filter(|time| *time <= LONGEST)
         .ok_or_else(|| wrong(format!("{text} is no time: 50ms, 1.5s")))
 }
 
@@ -273,6 +288,7 @@ mod tests {
             (" jitter  1.5s ", both(Change::Jitter(Duration::from_millis(1500)))),
             ("rate 64k", both(Change::Rate(number(65536)))),
             ("loss 5%", both(Change::Loss(0.05))),
+            ("loss 90%", both(Change::Loss(0.9))),
             ("flip 0.5", both(Change::Flip(0.5))),
             ("slice 3 down", Ok(Order::Change(Side::Down, Change::Slice(number(3))))),
             ("cut", both(Change::Cut(0))),
@@ -295,6 +311,7 @@ mod tests {
             ("delay fast", "fast is no time: 50ms, 1.5s"),
             ("delay -1s", "-1s is no time: 50ms, 1.5s"),
             ("loss 120%", "120% is no share: 5%, 0.05"),
+            ("loss 0.91", "0.91 is too much: at most 90% are lost; drop loses all"),
             ("slice 0", "0 is too few or too many"),
             ("rate 5x", "5x is no number of bytes: 100, 64k, 2m"),
             ("heal up", "heal has no direction"),

@@ -19,6 +19,8 @@ const PIECE: usize = 16 * 1024;
 const PACKET: usize = 1460;
 /// After which TCP repeats what it hears nothing of; then after twice as long, and so on (RFC 6298, with Linux' least time).
 const REPEAT: Duration = Duration::from_millis(200);
+/// The longest time between two of them. TCP goes on to two minutes; tests are over by then.
+const LONGEST_REPEAT: Duration = Duration::from_secs(1);
 /// Between slices.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
 /// A narrow wire is used in so many turns a second.
@@ -31,6 +33,14 @@ pub(super) enum End {
     Reset,
     /// With the end of the streams.
     Cut,
+}
+
+/// Something that is under way.
+struct Sent {
+    piece: Piece,
+    due: Instant,
+    /// Of the rules that made it so.
+    version: u64,
 }
 
 enum Piece {
@@ -54,8 +64,8 @@ pub(super) async fn pump(
         direction,
         rules: rules.clone(),
         dice: dice.clone(),
+        version: 0,
         free: Instant::now(),
-        last: Instant::now(),
     };
     let receiver = Receiver {
         direction,
@@ -72,20 +82,24 @@ struct Sender {
     direction: Direction,
     rules: watch::Receiver<Rules>,
     dice: Dice,
+    /// Of the rules that the last piece was sent by.
+    version: u64,
     /// When the wire is free for the next piece.
     free: Instant,
-    /// When the piece before arrives.
-    last: Instant,
 }
 
 impl Sender {
-    async fn run(mut self, mut from: ReadHalf<'_>, queue: mpsc::Sender<(Instant, Piece)>) -> Result<(), End> {
+    async fn run(mut self, mut from: ReadHalf<'_>, queue: mpsc::Sender<Sent>) -> Result<(), End> {
         let mut buffer = vec![0; PIECE];
         loop {
-            let most_before = most(&self.wire());
+            let most_before = most(&self.wire().0);
             let read = from.read(&mut buffer[..most_before]).await;
             // It may have taken long: what holds now counts.
-            let wire = self.wire();
+            let (wire, version) = self.wire();
+            if self.version != version {
+                // What took the wire's time before is treated by the new rules.
+                (self.version, self.free) = (version, Instant::now());
+            }
             let (pieces, is_last): (Vec<Piece>, bool) = match read {
                 Ok(0) => (vec![Piece::Last], true),
                 Ok(length) => {
@@ -101,7 +115,7 @@ impl Sender {
                     0
                 };
                 let due = self.due(&wire, length);
-                if queue.send((due, piece)).await.is_err() {
+                if queue.send(Sent { piece, due, version }).await.is_err() {
                     return Ok(());
                 }
             }
@@ -111,11 +125,12 @@ impl Sender {
         }
     }
 
-    fn wire(&self) -> Wire {
-        *self.rules.borrow().wire(self.direction)
+    fn wire(&self) -> (Wire, u64) {
+        let rules = self.rules.borrow();
+        (*rules.wire(self.direction), rules.version)
     }
 
-    /// When a piece arrives that is sent now.
+    /// When a piece arrives that is sent now, if nothing before it is later.
     fn due(&mut self, wire: &Wire, length: usize) -> Instant {
         let starts = self.free.max(Instant::now());
         let takes = match wire.bytes_per_second {
@@ -127,13 +142,11 @@ impl Sender {
         let jitter = self.dice.between(Duration::ZERO, wire.jitter);
         let mut due = self.free + wire.latency + jitter;
         let mut repeat = REPEAT;
-        while self.dice.happens(wire.loss.min(0.9)) {
+        while self.dice.happens(wire.loss) {
             due += repeat;
-            repeat *= 2;
+            repeat = (repeat * 2).min(LONGEST_REPEAT);
         }
-        // Nothing overtakes anything.
-        self.last = self.last.max(due);
-        self.last
+        due
     }
 }
 
@@ -164,7 +177,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    async fn run(mut self, mut pieces: mpsc::Receiver<(Instant, Piece)>, mut to: WriteHalf<'_>) -> Result<(), End> {
+    async fn run(mut self, mut pieces: mpsc::Receiver<Sent>, mut to: WriteHalf<'_>) -> Result<(), End> {
         // The other side is gone. What it has to say about that comes the other way.
         let mut is_gone = false;
         loop {
@@ -174,11 +187,11 @@ impl Receiver {
                 end = Self::reset_once_open(self.rules.clone(), self.direction), if self.has_lost => return end,
                 next = pieces.recv() => next,
             };
-            let Some((due, piece)) = next else {
+            let Some(Sent { piece, due, version }) = next else {
                 // Everything was read, and the last of it vanished.
                 return Self::reset_once_open(self.rules.clone(), self.direction).await;
             };
-            sleep_until(due).await;
+            self.arrives(due, version).await;
             if !self.gets_through().await {
                 self.has_lost = true;
                 continue;
@@ -195,6 +208,28 @@ impl Receiver {
                     return Ok(());
                 }
                 Piece::Broken => return Err(End::Reset),
+            }
+        }
+    }
+
+    /// Waits until a piece arrives that is due then, by the rules of this version.
+    async fn arrives(&mut self, due: Instant, version: u64) {
+        loop {
+            let due = {
+                let rules = self.rules.borrow_and_update();
+                let wire = rules.wire(self.direction);
+                if rules.version == version {
+                    due
+                } else {
+                    due.min(rules.since + wire.latency + wire.jitter)
+                }
+            };
+            tokio::select! {
+                () = sleep_until(due) => return,
+                changed = self.rules.changed() => if changed.is_err() {
+                    // The proxy ends.
+                    return;
+                },
             }
         }
     }
@@ -235,5 +270,30 @@ impl Receiver {
         }
         let written = to.write_all(&bytes).await;
         if is_cut { Err(End::Cut) } else { Ok(written) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    #[test]
+    fn however_much_is_lost_it_arrives_one_day() {
+        let rules = Rules::to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let (_told, rules) = watch::channel(rules);
+        let mut sender = Sender {
+            direction: Direction::Up,
+            rules,
+            dice: Dice::new(1),
+            version: 0,
+            free: Instant::now(),
+        };
+        let wire = Wire::lossy(crate::proxy::MOST_LOST);
+        for _ in 0..10_000 {
+            let takes = sender.due(&wire, 1).duration_since(sender.free);
+            assert!(takes < Duration::from_secs(200), "{takes:?}");
+        }
     }
 }

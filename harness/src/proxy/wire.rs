@@ -4,6 +4,13 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+/// The largest share of packets that can be lost: of what loses more, next to nothing arrives in a test's time.
+pub const MOST_LOST: f64 = 0.9;
+/// The longest that anything can be made to take.
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
+
 /// Whether bytes get through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
@@ -19,19 +26,23 @@ pub enum Flow {
 }
 
 /// One direction of all connections. Start from `default()`, which changes nothing, and change fields.
+///
+/// What is under way when the wire changes is treated as if it had been sent at that moment, if that makes it arrive earlier: what is late,
+/// narrow or repeated no more is so for nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Wire {
     /// Whether bytes get through.
     pub flow: Flow,
-    /// How long each byte is under way.
+    /// How long each byte is under way; an hour at most.
     pub latency: Duration,
-    /// At most so much more, at random. Nothing overtakes anything.
+    /// At most so much more, at random; an hour at most. Nothing overtakes anything.
     pub jitter: Duration,
     /// How much gets through.
     pub bytes_per_second: Option<NonZeroU32>,
-    /// Share (0 to 1) of packets that are lost, each time they are sent. As TCP repeats them, what is seen is that everything behind them is
-    /// late.
+    /// Share (0 to [`MOST_LOST`]) of packets that are lost, each time they are sent. As TCP repeats them, what is seen is that everything
+    /// behind them is late: by 0.2 s, 0.4 s and so on, a second at most for each time. (TCP itself goes on to two minutes, which no test
+    /// has.)
     pub loss: f64,
     /// Most bytes that arrive at once, a millisecond apart.
     pub slice: Option<NonZeroU32>,
@@ -102,6 +113,12 @@ impl Wire {
             ..Self::default()
         }
     }
+
+    pub(super) fn is_possible(&self) -> bool {
+        (0.0..=MOST_LOST).contains(&self.loss)
+            && (0.0..=1.0).contains(&self.flips)
+            && self.latency.max(self.jitter) <= LONGEST
+    }
 }
 
 /// Which way.
@@ -122,6 +139,10 @@ pub(super) struct Rules {
     pub(super) down: Wire,
     /// Grows with each change of a wire.
     pub(super) version: u64,
+    /// When that was the last time.
+    pub(super) since: Instant,
+    /// Whether new connections are refused.
+    pub(super) refuses: bool,
     /// How often everything was reset.
     pub(super) resets: u64,
     /// How often everything was forgotten.
@@ -135,6 +156,8 @@ impl Rules {
             up: Wire::clear(),
             down: Wire::clear(),
             version: 0,
+            since: Instant::now(),
+            refuses: false,
             resets: 0,
             losses: 0,
         }

@@ -53,7 +53,7 @@ impl Stage {
     /// There is no such node, its state does not allow it, or it failed.
     pub fn obey(&mut self, verb: &Verb) -> io::Result<String> {
         match *verb {
-            Verb::Status => return Ok(self.status()),
+            Verb::Status => return self.status(),
             Verb::Process(act, part) => return self.act(act, part),
             Verb::Link(node, far, order) => {
                 let links = self.cluster.links.get(node);
@@ -197,7 +197,7 @@ impl Stage {
         Ok(String::new())
     }
 
-    fn status(&self) -> String {
+    fn status(&self) -> io::Result<String> {
         let mut text = String::new();
         let process = |process: &Guarded| format!("process {} {}", process.pid(), process.state().name());
         let addresses = self.cluster.addresses();
@@ -220,12 +220,11 @@ impl Stage {
                 ("mysql", &links.database),
                 ("clients", &links.clients),
             ] {
-                let (up, down) = proxy.wires();
-                if (up, down) != Default::default() {
-                    let _ = writeln!(text, "link {number} {far}: up: {up}; down: {down}");
+                if proxy.wires() != Default::default() || proxy.refuses() || proxy.forgotten() > 0 {
+                    let _ = writeln!(text, "link {number} {far}: {}", Order::Status.carry_out(proxy)?);
                 }
             }
         }
-        text
+        Ok(text)
     }
 }

@@ -252,11 +252,16 @@ async fn every_verb_does_what_it_says() {
         running
             .tell("status")
             .1
-            .contains("link 1 mysql: up: frozen; down: frozen\n")
+            .contains("link 1 mysql: up: frozen; down: frozen; ")
     );
     assert_eq!(say(&mut alice, group).await, Some(ReplyCode::TryAgain));
     running.does("heal");
     say_until_taken(&mut alice, group).await;
+    running.does("link 2 redis refuse");
+    let status = running.tell("status").1;
+    assert!(status.contains("link 2 redis: up: clear; down: clear; "), "{status}");
+    assert!(status.contains("; new ones are refused\n"), "{status}");
+    running.does("heal");
     running.does("link 1 clients delay 100ms down");
     let started = Instant::now();
     assert_eq!(say(&mut alice, group).await, None);
