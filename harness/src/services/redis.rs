@@ -88,7 +88,7 @@ impl Redis {
     pub fn command(&self, words: &[&str]) -> io::Result<String> {
         client::output(
             Command::new("redis-cli")
-                // An error is a failure.
+                // An error is a failure (since Redis 7).
                 .arg("-e")
                 .args(["-h", &self.address.ip().to_string()])
                 .args(["-p", &self.address.port().to_string()])
