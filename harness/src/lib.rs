@@ -39,4 +39,5 @@ pub use links::{Far, Links};
 pub use node::Node;
 pub use partitions::{Trouble, Ways};
 pub use signals::Signals;
+pub use step::step;
 pub use workplace::Workplace;

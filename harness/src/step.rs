@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The step's, or that it took too long.
-pub(crate) async fn step<T>(what: impl Display, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub async fn step<T>(what: impl Display, doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(LONGEST, doing).await.unwrap_or_else(|_| {
         let text = format!("{what}: no answer within {} s", LONGEST.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, text))

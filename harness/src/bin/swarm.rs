@@ -15,6 +15,7 @@ use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use chat_harness::history::{Record, What, Writer, each_record};
 use chat_harness::raw::{RawOptions, RawSwarm};
+use chat_harness::step;
 use chat_harness::swarm::{Options, Swarm};
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
@@ -122,7 +123,10 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     }
     let pin = match cli.pin {
         Some(pin) => pin,
-        None => Peer::meet(servers[0]).await.map_err(|error| at(&servers[0], &error))?.1,
+        None => {
+            let met = step("its key", Peer::meet(servers[0])).await;
+            met.map_err(|error| at(&servers[0], &error))?.1
+        }
     };
     let file = std::fs::File::create_new(&cli.history).map_err(|error| at(&cli.history.display(), &error))?;
     drop(file);
