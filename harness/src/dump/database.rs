@@ -81,47 +81,36 @@ impl Database {
                 format!("{column} IN ({})", ids.join(","))
             }
         };
-        let source = || SOURCE.to_owned();
         let asked = history.now();
-        let epoch = self.sql("SELECT LOWER(HEX(value)) FROM meta WHERE name = 'epoch'")?;
-        let epoch = epoch.trim();
-        let events = self.sql(&format!(
-            "SELECT conversation_id, seq, HEX(id), sender_id, time, kind, IFNULL(HEX(client_message_id), ''), HEX(body)
-             FROM event WHERE {} ORDER BY conversation_id, seq",
-            among("conversation_id")
-        ))?;
-        for line in events.lines() {
-            let event = read_event(line).ok_or_else(|| io::Error::other(format!("an unreadable event: {line}")))?;
-            history.note(What::Logged {
-                source: source(),
-                epoch: epoch.to_owned(),
-                event,
-            })?;
-        }
-        let heads = self.sql(&format!(
-            "SELECT id, last_seq FROM conversation WHERE last_seq > 0 AND {}",
+        // As they were at one moment: whatever is committed meanwhile is in all of them, or in none.
+        let rows = self.sql(&format!(
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;
+             SELECT LOWER(HEX(value)) FROM meta WHERE name = 'epoch';
+             SELECT conversation_id, seq, HEX(id), sender_id, time, kind, IFNULL(HEX(client_message_id), ''), HEX(body)
+             FROM event WHERE {0} ORDER BY conversation_id, seq;
+             SELECT id, last_seq FROM conversation WHERE {1};
+             SELECT user_id, conversation_id, first_seq, IFNULL(until_seq, 0) FROM place WHERE first_seq > 0 AND {0};
+             COMMIT",
+            among("conversation_id"),
             among("id")
         ))?;
-        for line in heads.lines() {
-            let [conversation, seq] = numbers(line)?;
-            let last = Place { conversation, seq };
-            history.note(What::Head {
-                source: source(),
-                last,
-                asked,
-            })?;
+        let mut rows = rows.lines();
+        let epoch = rows
+            .next()
+            .ok_or_else(|| io::Error::other("a history without a name"))?;
+        let mut lacking = only.cloned().unwrap_or_default();
+        for line in rows {
+            let what = read_row(line, epoch, asked)?;
+            if let What::Head { last, .. } = &what {
+                lacking.remove(&last.conversation);
+            }
+            history.note(what)?;
         }
-        let stays = self.sql(&format!(
-            "SELECT user_id, conversation_id, first_seq, IFNULL(until_seq, 0) FROM place WHERE first_seq > 0 AND {}",
-            among("conversation_id")
-        ))?;
-        for line in stays.lines() {
-            let [user, conversation, seq, until] = numbers(line)?;
-            history.note(What::Member {
-                user,
-                first: Place { conversation, seq },
-                until: (until > 0).then_some(until),
-            })?;
+        // It tells everything: what it does not know is empty.
+        for conversation in lacking {
+            let last = Place { conversation, seq: 0 };
+            let source = SOURCE.to_owned();
+            history.note(What::Head { source, last, asked })?;
         }
         Ok(())
     }
@@ -153,6 +142,31 @@ impl Database {
             ));
         }
         String::from_utf8(output.stdout).map_err(io::Error::other)
+    }
+}
+
+/// What a row says: each table has another number of columns.
+fn read_row(line: &str, epoch: &str, asked: u64) -> io::Result<What> {
+    let source = SOURCE.to_owned();
+    match line.split('\t').count() {
+        2 => {
+            let [conversation, seq] = numbers(line)?;
+            let last = Place { conversation, seq };
+            Ok(What::Head { source, last, asked })
+        }
+        4 => {
+            let [user, conversation, seq, until] = numbers(line)?;
+            Ok(What::Member {
+                user,
+                first: Place { conversation, seq },
+                until: (until > 0).then_some(until),
+            })
+        }
+        _ => Ok(What::Logged {
+            source,
+            epoch: epoch.to_owned(),
+            event: read_event(line).ok_or_else(|| io::Error::other(format!("an unreadable event: {line}")))?,
+        }),
     }
 }
 
