@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chat_harness::history::{History, What};
+use chat_harness::check::{Rule, check};
+use chat_harness::history::{History, What, Writer};
 use chat_harness::proxy::Proxy;
+use chat_harness::raw::{RawOptions, RawSwarm};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -145,6 +148,34 @@ async fn histories_of_two_processes_are_judged_together() {
     let acked = |history| count(history, |what| matches!(what, What::Acked { .. }));
     let all = format!("acknowledgements checked    {}\n", acked(&library) + acked(&raw));
     assert!(printed.contains(&all), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_away_in_the_end_is_judged_too() {
+    let service = Service::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("history");
+    let history = Arc::new(Writer::open(&path).unwrap());
+    let proxy = Proxy::start(service.addresses()[0]).unwrap();
+    let options = RawOptions {
+        people: 2,
+        ..RawOptions::default()
+    };
+    let pin = service.pin.parse().unwrap();
+    let mut swarm = RawSwarm::start(&[proxy.address()], pin, &options, history)
+        .await
+        .unwrap();
+    while count(&path, |what| matches!(what, What::Send { .. })) < 4 {
+        tokio::task::yield_now().await;
+    }
+    swarm.hush(PATIENCE).await.unwrap();
+    proxy.refuse().unwrap();
+    proxy.reset();
+    assert_eq!(swarm.finish(Duration::from_millis(300)).await.unwrap(), 2);
+    proxy.accept().unwrap();
+    swarm.dump().await.unwrap();
+    let report = check(&History::read(&[path]).unwrap());
+    assert_eq!((report.endings, report.could_check(Rule::C8)), (2, true));
 }
 
 #[tokio::test]
