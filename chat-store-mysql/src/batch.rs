@@ -20,7 +20,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len() + 3);
     text.push_str("x'");
     for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes everything");
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
     }
     text.push('\'');
     text

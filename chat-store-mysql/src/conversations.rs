@@ -236,6 +236,10 @@ impl ConversationTx for MysqlTx<'_> {
     }
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        if let [user] = users {
+            // Of a message alone: worth preparing.
+            return rows::all(self.rows(&one_member(), (int(id.0), int(user.0))).await?, rows::member);
+        }
         let mut found = Vec::new();
         for users in rows::distinct(users).chunks(KEYS_AT_ONCE) {
             let users = integers(users.iter().map(|user| int(user.0)));

@@ -99,6 +99,12 @@ pub(crate) fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::Server(server) if server.code == DUPLICATE)
 }
 
+/// Whether a client message id was used already. Servers say only in their text, and each in its language, which index was in the way; it
+/// also holds the values, but of another index they are numbers.
+pub(crate) fn is_sent(error: &Error) -> bool {
+    is_duplicate(error) && matches!(error, Error::Server(server) if server.message.contains("event_sent'"))
+}
+
 /// Whether the server takes no writes. Another connection may lead to one that does.
 pub(crate) fn is_read_only(error: &Error) -> bool {
     matches!(error, Error::Server(server) if READ_ONLY.contains(&server.code))

@@ -260,7 +260,7 @@ impl MessageTx for MysqlTx<'_> {
                 places(now.len(), EVENT_COLUMNS)
             );
             let values: Vec<Value> = now.iter().flat_map(event_values).collect();
-            self.execute(&sql, values).await?;
+            self.insert_new(&sql, values).await?;
             left = later;
         }
         Ok(())

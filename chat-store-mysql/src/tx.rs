@@ -52,6 +52,15 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.failed(error))
     }
 
+    /// As [`execute`](Self::execute), for events: some of them may have been sent before.
+    pub(crate) async fn insert_new(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<(), StoreError> {
+        let done = match self.tx.exec_drop(sql, params).await {
+            Err(error) if crate::error::is_sent(&error) => return Err(StoreError::AlreadySent),
+            done => done,
+        };
+        done.map_err(|error| self.failed(error))
+    }
+
     /// As [`execute`](Self::execute), for an INSERT: the id it made, or `None` if something of it was taken. Then the statement did
     /// nothing, and the transaction goes on.
     pub(crate) async fn insert(

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
 use crate::conversations::member;
+use crate::error::store_error;
 use crate::rows::{self, Columns, EVENT, int};
 use crate::tx::SqliteTx;
 
@@ -169,7 +170,7 @@ impl MessageTx for SqliteTx<'_> {
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
         self.ledger.append(events)?;
-        self.look(|conn| insert_events(conn, events))
+        self.look_as(|conn| insert_events(conn, events), insert_error)
     }
 
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {
@@ -238,6 +239,18 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
         ])?;
     }
     Ok(())
+}
+
+/// What a failed insert means. SQLite says only in its text which index was in the way.
+fn insert_error(error: rusqlite::Error) -> StoreError {
+    match &error {
+        rusqlite::Error::SqliteFailure(code, Some(text))
+            if code.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE && text.contains("client_message_id") =>
+        {
+            StoreError::AlreadySent
+        }
+        _ => store_error(error),
+    }
 }
 
 fn exists(changed: usize, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {

@@ -32,11 +32,20 @@ impl<'a> SqliteTx<'a> {
 
     /// Looks something up.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.look_as(look, store_error)
+    }
+
+    /// As [`look`](Self::look), with other words for what fails.
+    pub(crate) fn look_as<T>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        failed: impl FnOnce(rusqlite::Error) -> StoreError,
+    ) -> Result<T, StoreError> {
         if self.conn.is_autocommit() {
             // SQLite rolled it back by itself, and would now commit every statement alone.
             return Err(StoreError::unavailable("the transaction is over"));
         }
-        look(self.conn).map_err(store_error)
+        look(self.conn).map_err(failed)
     }
 
     /// Runs one statement; says how many rows it changed.

@@ -71,6 +71,15 @@ const RETRY: Duration = Duration::from_millis(25);
 /// Times that a unit of work is run again because what it had looked at before its locks had changed.
 const MOVES: u32 = 4;
 
+/// Times that a unit of work is run again at once because something of it was stored already.
+const SURPRISES: u32 = 3;
+
+/// A unit of work that may be run again after it was committed: it finds what it wrote.
+pub(super) trait Idempotent: Operation<Refusal = Refusal> + Clone {
+    /// Something of it may be stored already: the next run is to look before it writes.
+    fn look_first(&mut self) {}
+}
+
 impl Core {
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
@@ -101,18 +110,15 @@ impl Core {
     /// Runs a unit of work that finds what an earlier run of it wrote: again, until the deadline, if it cannot be known whether it
     /// was committed. `doubt` says whether this was so of any run, also of earlier calls: then no failure says that nothing was
     /// done.
-    pub(super) async fn run_idempotent<O>(
+    pub(super) async fn run_idempotent<O: Idempotent>(
         &self,
         about: impl Into<Scope>,
-        operation: O,
+        mut operation: O,
         deadline: Instant,
         doubt: &mut bool,
-    ) -> Result<O::Output, CommandError>
-    where
-        O: Operation<Refusal = Refusal> + Clone,
-    {
+    ) -> Result<O::Output, CommandError> {
         let about = about.into();
-        let mut broken = 0;
+        let mut surprises = 0;
         let mut wait = RETRY;
         loop {
             let refusal = match self.attempt(about, operation.clone(), deadline).await {
@@ -122,13 +128,18 @@ impl Core {
             match &refusal {
                 Refusal::Store(StoreError::Unavailable(_)) => *doubt = true,
                 Refusal::Store(StoreError::Overloaded) => {}
-                // Two nodes that use one key at the same time: the second run sees what the first could not.
-                Refusal::Store(StoreError::Corrupt(_)) if broken < 2 => broken += 1,
+                // A retry, or two nodes that use one key at the same time: the next run sees it.
+                Refusal::Store(StoreError::AlreadySent) if surprises < SURPRISES => {
+                    surprises += 1;
+                    operation.look_first();
+                    continue;
+                }
                 _ => return Err(explain_in_doubt(refusal, *doubt)),
             }
             if Instant::now() + wait >= deadline {
                 return Err(explain_in_doubt(refusal, *doubt));
             }
+            operation.look_first();
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(1));
         }

@@ -120,7 +120,7 @@ impl From<StoreError> for CommandError {
             StoreError::Full(_) => Self::new(ReplyCode::TryAgain, "the server has no room left; nothing was done")
                 .retry_after(Duration::from_secs(10)),
             StoreError::Overloaded => Self::busy(),
-            StoreError::Refused | StoreError::Corrupt(_) => Self::internal(),
+            StoreError::Refused | StoreError::AlreadySent | StoreError::Corrupt(_) => Self::internal(),
         }
     }
 }

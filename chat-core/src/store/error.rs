@@ -18,6 +18,10 @@ pub enum StoreError {
     /// The unit of work refused; nothing was written.
     #[error("the unit of work refused")]
     Refused,
+    /// A client message id that was to be stored is stored already; nothing was written. Whoever runs the unit of work again finds it with
+    /// [`find_sent`](super::MessageTx::find_sent).
+    #[error("a client message id is used already")]
+    AlreadySent,
     /// What is stored breaks the store's own rules, or the store was used against its contract.
     #[error("the store is broken: {0}")]
     Corrupt(String),

@@ -70,8 +70,8 @@ pub trait MessageTx: Send {
     /// Adds events to a locked conversation. They continue its log without a gap; the caller updates its row.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if a (sender, client message id) is taken: the caller should have looked. The same if the
-    /// conversation is not locked, or a place or `message_count` is not the next.
+    /// [`StoreError::AlreadySent`] if a (sender, client message id) is taken: the transaction is to be given up.
+    /// [`StoreError::Corrupt`] if the conversation is not locked, or a place or `message_count` is not the next.
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
 
     /// Says of `target` that `edit` is its latest edit. [`StoreError::Corrupt`] if there is no such event.

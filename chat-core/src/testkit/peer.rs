@@ -205,8 +205,24 @@ impl Peer {
     /// What was read stays for the next call.
     pub async fn next(&mut self) -> io::Result<Incoming> {
         loop {
+            if let Some(incoming) = self.received()? {
+                return Ok(incoming);
+            }
+            self.wire.reserve(READ);
+            if self.stream.read_buf(&mut self.wire).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// The next packet of those that were read already.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn received(&mut self) -> io::Result<Option<Incoming>> {
+        loop {
             if let Some(packet) = self.frames.next_packet().map_err(io::Error::other)? {
-                return client::decode(packet).map_err(io::Error::other);
+                return client::decode(packet).map(Some).map_err(io::Error::other);
             }
             match self
                 .opener
@@ -215,12 +231,7 @@ impl Peer {
             {
                 Opened::Data(plain) => self.frames.feed(plain),
                 Opened::Close(code) => return Err(io::Error::other(format!("closed by the server: {code}"))),
-                Opened::NeedMore => {
-                    self.wire.reserve(READ);
-                    if self.stream.read_buf(&mut self.wire).await? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
+                Opened::NeedMore => return Ok(None),
             }
         }
     }

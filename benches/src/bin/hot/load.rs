@@ -37,21 +37,30 @@ pub(crate) async fn full(
         tasks.spawn(async move {
             let mut under_way = 0;
             loop {
-                while under_way < window && !is_over.load(Ordering::Relaxed) {
-                    send(&mut peer, group).await?;
-                    under_way += 1;
+                if under_way < window && !is_over.load(Ordering::Relaxed) {
+                    // All that the last read made room for, at once.
+                    let messages: Vec<RequestKind> =
+                        (under_way..window).map(|_| message(group)).collect::<Result<_>>()?;
+                    peer.send_all(messages).await?;
+                    under_way = window;
                 }
                 if under_way == 0 {
                     return Result::Ok(peer);
                 }
-                let incoming = peer.next().await?;
-                if let Incoming::Push(Push::Event(_)) = incoming {
-                    seen.delivered.fetch_add(1, Ordering::Relaxed);
-                } else if let Some((_, is_acked)) = answer(incoming) {
-                    // Busy, or try again: the measurement asks for as much as there is.
-                    under_way -= 1;
-                    seen.acknowledged.fetch_add(u64::from(is_acked), Ordering::Relaxed);
+                let (mut delivered, mut acknowledged) = (0, 0);
+                let mut next = Some(peer.next().await?);
+                while let Some(incoming) = next {
+                    if let Incoming::Push(Push::Event(_)) = incoming {
+                        delivered += 1;
+                    } else if let Some((_, is_acked)) = answer(incoming) {
+                        // Busy, or try again: the measurement asks for as much as there is.
+                        under_way -= 1;
+                        acknowledged += u64::from(is_acked);
+                    }
+                    next = peer.received()?;
                 }
+                seen.delivered.fetch_add(delivered, Ordering::Relaxed);
+                seen.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
             }
         });
     }
@@ -102,7 +111,7 @@ pub(crate) async fn paced(peers: Vec<Peer>, group: ConversationId, rate: f64, ti
                 }
                 tokio::select! {
                     at = pace.tick(), if !is_over => {
-                        sent.insert(send(&mut peer, group).await?, at);
+                        sent.insert(peer.send(message(group)?).await?, at);
                     }
                     incoming = peer.next() => {
                         if let Some((id, is_acked)) = answer(incoming?)
@@ -128,13 +137,10 @@ pub(crate) async fn paced(peers: Vec<Peer>, group: ConversationId, rate: f64, ti
     })
 }
 
-async fn send(peer: &mut Peer, group: ConversationId) -> Result<RequestId> {
+fn message(group: ConversationId) -> Result<RequestKind> {
     let conversation = ConversationRef::Id(group);
-    let command = Command::Send {
-        conversation,
-        draft: draft()?,
-    };
-    Ok(peer.send(RequestKind::Command(command)).await?)
+    let draft = draft()?;
+    Ok(RequestKind::Command(Command::Send { conversation, draft }))
 }
 
 /// Which message this answers, and whether it is an acknowledgement.

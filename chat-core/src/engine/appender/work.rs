@@ -168,5 +168,6 @@ fn unit(core: &Core, target: &Target, drafts: Arc<[Prepared]>) -> Appends {
             mentions: core.config.mentions,
         },
         now: core.now(),
+        look_first: false,
     }
 }

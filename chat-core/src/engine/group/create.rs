@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::Limits;
+use crate::engine::core::Idempotent;
 use crate::engine::error::{CommandError, Refusal, name_taken, refusals};
 use crate::engine::fence::{fence, lock_user};
 use crate::engine::log::{Author, Logs};
@@ -28,6 +29,8 @@ pub(in crate::engine) struct CreateGroup {
     pub(in crate::engine) limits: Limits,
     pub(in crate::engine) now: Timestamp,
 }
+
+impl Idempotent for CreateGroup {}
 
 #[async_trait]
 impl Operation for CreateGroup {

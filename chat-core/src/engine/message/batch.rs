@@ -9,6 +9,7 @@ use super::checks::Scene;
 use super::prepared::Prepared;
 use super::{appended, conflict};
 use crate::engine::contact::Standing;
+use crate::engine::core::Idempotent;
 use crate::engine::error::{CommandError, Refusal, refusals};
 use crate::engine::fence::live;
 use crate::engine::log::{Author, Logs};
@@ -34,6 +35,15 @@ pub(in crate::engine) struct Appends {
     pub(in crate::engine) drafts: Arc<[Prepared]>,
     pub(in crate::engine) rules: BatchRules,
     pub(in crate::engine) now: Timestamp,
+    /// Look for all drafts whether they are stored already. Without it only for those that would be refused: of the others the store says so
+    /// when they are written, and then this is set.
+    pub(in crate::engine) look_first: bool,
+}
+
+impl Idempotent for Appends {
+    fn look_first(&mut self) {
+        self.look_first = true;
+    }
 }
 
 /// What became of a batch.
@@ -65,7 +75,11 @@ impl Operation for Appends {
             return Ok(self.refuse_all(&CommandError::not_found()));
         };
         let live = live(tx, self.drafts.iter().map(|draft| draft.caller)).await?;
-        let mut sent = self.find_sent(tx).await?;
+        let mut sent = if self.look_first {
+            self.find_sent(tx, |_| true).await?
+        } else {
+            HashMap::new()
+        };
         let mut scene = Scene::look(tx, &log.row, &self.drafts, standings, self.rules, self.now).await?;
 
         let mut results = Vec::with_capacity(self.drafts.len());
@@ -73,18 +87,17 @@ impl Operation for Appends {
         let mut rung_again = Vec::new();
         let mut reads: HashMap<UserId, Seq> = HashMap::new();
         for draft in self.drafts.iter() {
-            let key = (draft.caller.user, draft.client_message_id);
-            // What is stored is stored, also if its session is over by now: nothing else may be said of it.
-            let before = sent.get(&key).filter(|event| self.is_of(draft, event));
-            if before.is_none() && !live.contains(&draft.caller) {
-                results.push(Err(CommandError::fenced()));
-                continue;
-            }
+            let key = key(draft);
+            let is_live = live.contains(&draft.caller);
             if let Some(event) = sent.get(&key) {
-                results.push(self.again(draft, event));
+                results.push(self.again(draft, event, is_live));
                 if event.seq <= scene.last_seq_before() {
                     rung_again.push(event.clone());
                 }
+                continue;
+            }
+            if !is_live {
+                results.push(Err(CommandError::fenced()));
                 continue;
             }
             if let Err(refused) = scene.check(draft) {
@@ -110,6 +123,9 @@ impl Operation for Appends {
             sent.insert(key, event.clone());
         }
 
+        if !self.look_first {
+            self.recall_refused(tx, &mut results, &live, &mut rung_again).await?;
+        }
         planted::answered(&mut results);
         if planted::forgets_to_write() {
             return Ok(Batch {
@@ -154,27 +170,51 @@ impl Appends {
         Ok(standings)
     }
 
+    /// What the keys of these drafts, by their places in the batch, were used for.
     async fn find_sent(
         &self,
         tx: &mut dyn Transaction,
-    ) -> Result<HashMap<(UserId, ClientMessageId), Event>, StoreError> {
-        let keys: HashSet<_> = self
-            .drafts
-            .iter()
-            .map(|draft| (draft.caller.user, draft.client_message_id))
-            .collect();
-        let keys: Vec<_> = keys.into_iter().collect();
+        which: impl Fn(usize) -> bool,
+    ) -> Result<HashMap<Key, Event>, StoreError> {
+        let wanted = self.drafts.iter().enumerate().filter(|(index, _)| which(*index));
+        let keys: HashSet<Key> = wanted.map(|(_, draft)| key(draft)).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let keys: Vec<Key> = keys.into_iter().collect();
         let found = tx.find_sent(&keys).await?;
         let by_key = |sent: SentEvent| ((sent.sender, sent.client_message_id), sent.event);
         Ok(found.into_iter().map(by_key).collect())
     }
 
-    /// Answers a draft whose key was used.
-    fn again(&self, draft: &Prepared, event: &Event) -> Result<Appended, CommandError> {
+    /// What was refused may have been stored before, when there was no reason to refuse it.
+    async fn recall_refused(
+        &self,
+        tx: &mut dyn Transaction,
+        results: &mut [Result<Appended, CommandError>],
+        live: &HashSet<Caller>,
+        rung_again: &mut Vec<Event>,
+    ) -> Result<(), StoreError> {
+        let sent = self.find_sent(tx, |index| results[index].is_err()).await?;
+        for (draft, result) in self.drafts.iter().zip(results) {
+            if result.is_err()
+                && let Some(event) = sent.get(&key(draft))
+            {
+                *result = self.again(draft, event, live.contains(&draft.caller));
+                rung_again.push(event.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a draft whose key was used. What is stored is stored, also if its session is over by now: nothing else may be said of it.
+    fn again(&self, draft: &Prepared, event: &Event, is_live: bool) -> Result<Appended, CommandError> {
         if self.is_of(draft, event) {
             Ok(appended(event, true))
-        } else {
+        } else if is_live {
             Err(conflict())
+        } else {
+            Err(CommandError::fenced())
         }
     }
 
@@ -223,6 +263,13 @@ fn collect_effects(draft: &Prepared, seq: Seq, effects: &mut Vec<Effect>) {
         }
         effects.push(Effect::Mentioned { seq, users });
     }
+}
+
+/// What a sender calls a draft; used once.
+type Key = (UserId, ClientMessageId);
+
+fn key(draft: &Prepared) -> Key {
+    (draft.caller.user, draft.client_message_id)
 }
 
 /// Whose drafts these are.

@@ -85,6 +85,63 @@ async fn retries_in_one_batch_are_stored_once() {
     assert_eq!(history(&alice, direct(&alice)).await.events.len(), 1);
 }
 
+/// A batch may hold new drafts, retries of stored ones, and drafts that are refused: each is answered as if it had come alone.
+#[tokio::test]
+async fn a_batch_of_old_and_new_keeps_both() {
+    let engine = engine().await;
+    let alice = person(&engine, "alice").await;
+    let stored: Vec<Draft> = (0..5).map(|n| draft(&format!("stored {n}"))).collect();
+    for old in &stored {
+        alice.send(direct(&alice), old.clone()).await.unwrap();
+    }
+    let recall_first = recall(Seq(1));
+    let recalled = alice.send(direct(&alice), recall_first.clone()).await.unwrap();
+    let nothing = recall(Seq(99));
+    let drafts = [
+        draft("new 0"),
+        stored[4].clone(),
+        recall_first,
+        nothing,
+        stored[0].clone(),
+        draft("new 1"),
+    ];
+    let answers = join_all(drafts.map(|draft| alice.send(direct(&alice), draft))).await;
+    let answers: Vec<_> = answers
+        .into_iter()
+        .map(|answer| answer.map(|appended| (appended.seq, appended.duplicate)))
+        .map(|answer| answer.map_err(|error| error.code))
+        .collect();
+    let expected = [
+        Ok((Seq(7), false)),
+        Ok((Seq(5), true)),
+        Ok((recalled.seq, true)),
+        Err(ReplyCode::NotFound),
+        Ok((Seq(1), true)),
+        Ok((Seq(8), false)),
+    ];
+    assert_eq!(answers, expected);
+}
+
+/// Who may not send any more is still told of what was stored while they could.
+#[tokio::test]
+async fn a_retry_after_leaving_finds_what_it_stored() {
+    let engine = engine().await;
+    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let group = group(&alice, "friends").await;
+    join(&bob, group).await;
+    let (room, said) = (ConversationRef::Id(group), draft("said"));
+    let first = bob.send(room.clone(), said.clone()).await.unwrap();
+    bob.execute(Command::LeaveGroup(room.clone())).await.unwrap();
+    let again = bob.send(room.clone(), said.clone()).await.unwrap();
+    assert_eq!(
+        (again.seq, again.event_id, again.duplicate),
+        (first.seq, first.event_id, true)
+    );
+    let other_text = draft("other").with_id(said.client_message_id);
+    assert_eq!(code(bob.send(room.clone(), other_text).await), ReplyCode::Conflict);
+    assert_ne!(code(bob.send(room, draft("late")).await), ReplyCode::Conflict);
+}
+
 /// The call fixes the order, even where names have to be looked up and the conversation to be opened first, and however
 /// the futures are polled.
 #[tokio::test]

@@ -149,7 +149,7 @@ impl MessageTx for MemoryTx<'_> {
             if let Some(id) = event.client_message_id {
                 let place = (conversation, event.seq);
                 if self.tables.sent.contains_key(&(event.sender, id)) {
-                    return Err(StoreError::Corrupt(format!("client message id {id} is used already")));
+                    return Err(StoreError::AlreadySent);
                 }
                 self.tables.sent.insert((event.sender, id), place);
             }

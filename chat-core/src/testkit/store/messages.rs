@@ -59,6 +59,10 @@ async fn log(world: &World) -> Vec<Event> {
     events.unwrap()
 }
 
+fn assert_already_sent<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::AlreadySent)), "{result:?}");
+}
+
 fn assert_corrupt<T: std::fmt::Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
 }
@@ -199,9 +203,9 @@ pub async fn a_used_client_message_id_is_refused(store: Arc<dyn Store>) {
         vec![fresh.clone(), draft.clone()],
     )
     .await;
-    assert_corrupt(again);
+    assert_already_sent(again);
     let twice = append(&*world.store, world.direct, world.alice, vec![fresh.clone(), fresh]).await;
-    assert_corrupt(twice);
+    assert_already_sent(twice);
     assert_eq!(log(&world).await.len(), 1);
     let direct = world.store.conversation(world.direct).await.unwrap().unwrap();
     assert_eq!(direct.last_seq, Seq::ZERO);
@@ -370,13 +374,13 @@ pub async fn a_batch_is_one_unit(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let events = world.say(messages(128)).await;
     assert_eq!(log(&world).await, events);
-    // Its 128th event breaks the rules: none is kept.
+    // Its 128th event was sent before: none is kept.
     let mut drafts = messages(127);
     drafts.push(Draft {
         client_message_id: events[5].client_message_id,
         ..Draft::message("used")
     });
-    assert_corrupt(append(&*world.store, world.group, world.alice, drafts).await);
+    assert_already_sent(append(&*world.store, world.group, world.alice, drafts).await);
     assert_eq!(log(&world).await, events);
 }
 
