@@ -142,6 +142,9 @@ impl Wire {
 
     /// Makes these frames, in one record if they fit, ready to be written.
     pub(super) fn send(&mut self, now: Instant, frames: &mut Vec<Bytes>) -> Result<(), WireError> {
+        if self.output.capacity() == 0 {
+            self.output = spare::take();
+        }
         match &mut self.protection {
             Protection::Sc1(channel) => {
                 let size: usize = frames.iter().map(Bytes::len).sum();
@@ -176,7 +179,6 @@ impl Wire {
     }
 
     /// Bytes that wait to be written.
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.output.len()
     }
@@ -200,11 +202,15 @@ impl Wire {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.written = self.written.saturating_add(length(written));
-                    self.output.advance(written);
+                    if written == self.output.len() {
+                        self.output.clear();
+                    } else {
+                        self.output.advance(written);
+                    }
                 }
             }
         }
-        self.output = BytesMut::new();
+        spare::give_back(std::mem::take(&mut self.output));
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -248,3 +254,29 @@ fn length(bytes: usize) -> u64 {
 
 /// Length, type and tag of a record, rounded up.
 const RECORD_OVERHEAD: usize = 32;
+
+/// A buffer for output that the connections of a thread take in turns. Most write at once what they have, so that one buffer serves all
+/// of them and stays in the cache; one that waits for its peer keeps it, and the next one gets another.
+mod spare {
+    use std::cell::Cell;
+
+    use bytes::BytesMut;
+
+    /// Smaller ones are made as needed; larger ones are not kept.
+    const KEPT: std::ops::RangeInclusive<usize> = 4 * 1024..=2 * super::FULL;
+
+    thread_local! {
+        static SPARE: Cell<BytesMut> = Cell::default();
+    }
+
+    pub(super) fn take() -> BytesMut {
+        SPARE.take()
+    }
+
+    pub(super) fn give_back(mut buffer: BytesMut) {
+        buffer.clear();
+        if KEPT.contains(&buffer.capacity()) {
+            SPARE.set(buffer);
+        }
+    }
+}

@@ -1,17 +1,22 @@
 //! A connection after login.
 
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+
 use super::greeting::Admitted;
 use super::waiting::{Wake, Wants};
 use super::{Connection, End, KEPT_PLACES};
-use crate::codec::Failure;
-use crate::engine::Service;
-use crate::model::{Caller, CloseCode};
+use crate::codec::{Failure, RequestId};
+use crate::engine::{CommandError, Service};
+use crate::model::{Caller, CloseCode, Outcome};
 use crate::router::Outbox;
 use crate::server::now;
 use crate::session::{Action, Session};
 
-/// Pushes that leave in one turn, about: one record.
-const TURN_BYTES: usize = 16 * 1024 - 512;
+/// What leaves in one record, about.
+const RECORD_BYTES: usize = 16 * 1024 - 512;
+/// Pushes that leave in one turn, about: with one write.
+const TURN_BYTES: usize = 3 * RECORD_BYTES;
 
 impl Connection<'_> {
     /// Serves a session to its end.
@@ -64,7 +69,7 @@ impl Connection<'_> {
                 Wake::Filled(Err(error)) => return error.into(),
                 Wake::Flushed(Err(error)) => return End::Wire(error.into()),
                 Wake::Filled(Ok(())) | Wake::Flushed(Ok(())) | Wake::Pushed => {}
-                Wake::Answered(id, result) => session.handle_outcome(now(), id, result.map_err(Failure::from)),
+                Wake::Answered(id, result) => self.answer(session, id, result),
                 Wake::Timer => {
                     let at = now();
                     if self.patience.is_over(at) {
@@ -88,7 +93,22 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands over what has arrived, starts what was asked for, and gathers what is to be sent into one record.
+    /// Hands over an answer. Small ones that came together, as those of one batch do, leave together; large ones, one by one.
+    fn answer(&mut self, session: &mut Session, id: RequestId, result: Result<Outcome, CommandError>) {
+        let mut next = Some((id, result));
+        while let Some((id, result)) = next {
+            let is_small = matches!(result, Ok(Outcome::Appended(_) | Outcome::Done) | Err(_));
+            session.handle_outcome(now(), id, result.map_err(Failure::from));
+            // Whoever is not ready yet is asked again before this task sleeps.
+            next = if is_small {
+                self.running.next().now_or_never().flatten()
+            } else {
+                None
+            };
+        }
+    }
+
+    /// Hands over what has arrived, starts what was asked for, and gathers what is to be sent.
     fn turn(&mut self, session: &mut Session, caller: Caller, outbox: &Outbox, leaving: &Leaving) -> Result<(), End> {
         self.wire.set_limit(session.frame_limit());
         loop {
@@ -101,11 +121,15 @@ impl Connection<'_> {
             // The engine closes the outbox before it answers; the answer comes first all the same.
             return self.seal();
         }
-        if !self.wire.has_output() {
-            outbox.drain(TURN_BYTES, &mut self.taken);
+        let mut more = !self.wire.has_output();
+        while more {
+            let answers: usize = self.frames.iter().map(Bytes::len).sum();
+            more = outbox.drain(RECORD_BYTES.saturating_sub(answers), &mut self.taken);
             let frames = self.taken.drain(..).map(|delivery| delivery.frame());
             self.frames.extend(frames);
             self.taken.shrink_to(KEPT_PLACES);
+            self.seal()?;
+            more &= self.wire.waiting() < TURN_BYTES;
         }
         self.seal()?;
         match outbox.closed() {
