@@ -1,10 +1,10 @@
-//! What the database alone takes: engines without a network, and members to whom nothing is written.
+//! What the database alone takes: engines without a network, for members who are not there, so that nobody reads what they said.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_core::auth::RateLimit;
-use chat_core::engine::{Engine, EngineConfig};
+use chat_core::engine::{Engine, EngineConfig, Service};
 use chat_core::model::{Command, ConversationId, ConversationRef, DeviceId, UserId};
 use chat_store_mysql::{MysqlStore, Options};
 use tokio::task::JoinSet;
@@ -33,17 +33,17 @@ pub(crate) async fn rate(
     }
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
     for (number, member) in members.iter().enumerate() {
-        let session = Arc::new(nodes[number % engines].session(*member, DeviceId::random()).await?);
+        let node = &nodes[number % engines];
+        // A login that is not over, of a session that is gone.
+        let caller = node.session(*member, DeviceId::random()).await?.caller();
         for _ in 0..WINDOW {
-            let session = Arc::clone(&session);
+            let node = node.clone();
             tasks.spawn(async move {
                 let mut acknowledged = 0_u32;
                 while started.elapsed() < time {
                     let conversation = ConversationRef::Id(group);
-                    let sent = session.execute(Command::Send {
-                        conversation,
-                        draft: draft()?,
-                    });
+                    let draft = draft()?;
+                    let sent = node.execute(caller, Command::Send { conversation, draft });
                     // Busy, or try again: the measurement asks for as much as there is.
                     acknowledged += u32::from(sent.await.is_ok());
                 }
