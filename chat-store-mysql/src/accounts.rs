@@ -161,8 +161,7 @@ impl AccountTx for MysqlTx<'_> {
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
         if let [(user, id)] = devices {
             // Of a message alone: worth preparing.
-            let sql = format!("SELECT {DEVICE} FROM device WHERE user_id = ? AND id = ?");
-            return rows::all(self.rows(&sql, (int(user.0), &id.0[..])).await?, rows::device);
+            return rows::all(self.rows(&one_device(), (int(user.0), &id.0[..])).await?, rows::device);
         }
         let mut found = Vec::new();
         for devices in rows::distinct(devices).chunks(KEYS_AT_ONCE) {

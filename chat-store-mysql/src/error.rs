@@ -147,6 +147,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_is_told_from_what_is_broken() {
+        let duplicate = |message: &str| {
+            Error::Server(ServerError {
+                code: DUPLICATE,
+                message: message.to_owned(),
+                state: "23000".to_owned(),
+            })
+        };
+        for text in [
+            "Duplicate entry '7-\u{1}\u{2}event' for key 'event_sent'",
+            "Duplicate entry '7-x' for key 'event.event_sent'",
+            "Doppelter Eintrag '7-x' für Schlüssel 'event_sent'",
+            "'7-x' は索引 'event_sent' で重複しています。",
+        ] {
+            assert!(is_sent(&duplicate(text)), "{text}");
+        }
+        for text in [
+            "Duplicate entry '7-1' for key 'PRIMARY'",
+            "Duplicate entry '7-1' for key 'event.PRIMARY'",
+        ] {
+            assert!(!is_sent(&duplicate(text)), "{text}");
+        }
+    }
+
+    #[test]
     fn what_may_pass_is_not_taken_for_broken() {
         // Too many connections, access changed, not the primary any more, out of memory, limits, silence, statements' time.
         for code in [

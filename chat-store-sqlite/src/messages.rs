@@ -170,6 +170,9 @@ impl MessageTx for SqliteTx<'_> {
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
         self.ledger.append(events)?;
+        if self.look(|conn| any_sent(conn, events))? {
+            return Err(StoreError::AlreadySent);
+        }
         self.look_as(|conn| insert_events(conn, events), insert_error)
     }
 
@@ -241,7 +244,20 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What a failed insert means. SQLite says only in its text which index was in the way.
+/// Whether any of these was sent before. Asked before anything is written: a unit that fails then costs those that share its commit nothing.
+fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
+    let mut statement = conn.prepare_cached("SELECT 1 FROM event WHERE client_message_id = ?1 AND sender_id = ?2")?;
+    for event in events {
+        if let Some(id) = event.client_message_id
+            && statement.exists(params![id.0, int(event.sender.0)])?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What a failed insert means: of these events two may have one id. SQLite says only in its text which index was in the way.
 fn insert_error(error: rusqlite::Error) -> StoreError {
     match &error {
         rusqlite::Error::SqliteFailure(code, Some(text))

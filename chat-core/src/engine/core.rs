@@ -71,9 +71,6 @@ const RETRY: Duration = Duration::from_millis(25);
 /// Times that a unit of work is run again because what it had looked at before its locks had changed.
 const MOVES: u32 = 4;
 
-/// Times that a unit of work is run again at once because something of it was stored already.
-const SURPRISES: u32 = 3;
-
 /// A unit of work that may be run again after it was committed: it finds what it wrote.
 pub(super) trait Idempotent: Operation<Refusal = Refusal> + Clone {
     /// Something of it may be stored already: the next run is to look before it writes.
@@ -118,7 +115,7 @@ impl Core {
         doubt: &mut bool,
     ) -> Result<O::Output, CommandError> {
         let about = about.into();
-        let mut surprises = 0;
+        let mut surprised = false;
         let mut wait = RETRY;
         loop {
             let refusal = match self.attempt(about, operation.clone(), deadline).await {
@@ -128,11 +125,13 @@ impl Core {
             match &refusal {
                 Refusal::Store(StoreError::Unavailable(_)) => *doubt = true,
                 Refusal::Store(StoreError::Overloaded) => {}
-                // A retry, or two nodes that use one key at the same time: the next run sees it.
-                Refusal::Store(StoreError::AlreadySent) if surprises < SURPRISES => {
-                    surprises += 1;
+                // A retry: the next run sees it, at once. Or others use its keys at the same time: then in a while.
+                Refusal::Store(StoreError::AlreadySent) => {
                     operation.look_first();
-                    continue;
+                    if !surprised && Instant::now() + wait < deadline {
+                        surprised = true;
+                        continue;
+                    }
                 }
                 _ => return Err(explain_in_doubt(refusal, *doubt)),
             }

@@ -119,8 +119,8 @@ impl From<StoreError> for CommandError {
             StoreError::Unavailable(_) => Self::try_again(),
             StoreError::Full(_) => Self::new(ReplyCode::TryAgain, "the server has no room left; nothing was done")
                 .retry_after(Duration::from_secs(10)),
-            StoreError::Overloaded => Self::busy(),
-            StoreError::Refused | StoreError::AlreadySent | StoreError::Corrupt(_) => Self::internal(),
+            StoreError::Overloaded | StoreError::AlreadySent => Self::busy(),
+            StoreError::Refused | StoreError::Corrupt(_) => Self::internal(),
         }
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Wire {
     frames: FrameDecoder,
     /// Encrypted, not yet written.
     output: BytesMut,
+    /// The output is in part written: its buffer is larger than it says.
+    begun: bool,
     /// Of the output, from the connection's beginning.
     written: u64,
     /// The peer has shown that it has the keys: before that nothing is sent over a channel.
@@ -70,6 +72,7 @@ impl Wire {
             sealed: BytesMut::new(),
             frames: FrameDecoder::new(limit),
             output: BytesMut::new(),
+            begun: false,
             written: 0,
             proven: matches!(protection, Protection::Stream),
             shut: false,
@@ -142,11 +145,11 @@ impl Wire {
 
     /// Makes these frames, in one record if they fit, ready to be written.
     pub(super) fn send(&mut self, now: Instant, frames: &mut Vec<Bytes>) -> Result<(), WireError> {
-        if self.output.capacity() == 0 {
-            self.output = spare::take();
-        }
         match &mut self.protection {
             Protection::Sc1(channel) => {
+                if self.output.capacity() == 0 {
+                    self.output = spare::take();
+                }
                 let size: usize = frames.iter().map(Bytes::len).sum();
                 self.output.reserve(size + RECORD_OVERHEAD);
                 let append = |out: &mut BytesMut| frames.iter().for_each(|frame| out.extend_from_slice(frame));
@@ -202,15 +205,20 @@ impl Wire {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.written = self.written.saturating_add(length(written));
-                    if written == self.output.len() {
-                        self.output.clear();
-                    } else {
+                    if written < self.output.len() {
                         self.output.advance(written);
+                        self.begun = true;
+                    } else {
+                        self.output.clear();
                     }
                 }
             }
         }
-        spare::give_back(std::mem::take(&mut self.output));
+        let output = std::mem::take(&mut self.output);
+        // What no channel protects is somebody's text: it does not lie about.
+        if !std::mem::take(&mut self.begun) && matches!(self.protection, Protection::Sc1(_)) {
+            spare::give_back(output);
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -256,7 +264,7 @@ fn length(bytes: usize) -> u64 {
 const RECORD_OVERHEAD: usize = 32;
 
 /// A buffer for output that the connections of a thread take in turns. Most write at once what they have, so that one buffer serves all
-/// of them and stays in the cache; one that waits for its peer keeps it, and the next one gets another.
+/// of them and stays in the cache; one that waits for its peer keeps it, and the next one gets another. Holds records, no text.
 mod spare {
     use std::cell::Cell;
 
@@ -273,10 +281,23 @@ mod spare {
         SPARE.take()
     }
 
-    pub(super) fn give_back(mut buffer: BytesMut) {
-        buffer.clear();
+    pub(super) fn give_back(buffer: BytesMut) {
         if KEPT.contains(&buffer.capacity()) {
             SPARE.set(buffer);
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn one_of_a_middling_size_is_kept() {
+            for (size, kept) in [(64, 0), (1024 * 1024, 0), (48 * 1024, 48 * 1024)] {
+                give_back(BytesMut::with_capacity(size));
+                assert_eq!(take().capacity(), kept);
+            }
+            assert_eq!(take().capacity(), 0, "nobody else gets it meanwhile");
         }
     }
 }

@@ -31,7 +31,10 @@ impl StoreError {
     /// Whether the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Overloaded)
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Full(_) | Self::Overloaded | Self::AlreadySent
+        )
     }
 
     /// An [`StoreError::Unavailable`] because of `source`.

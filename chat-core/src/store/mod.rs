@@ -23,6 +23,9 @@
 //! - A store that several nodes may share tells each of them who else works on it: [`Store::beat`]. What another node commits is
 //!   then found even if nothing else connects the two.
 //!
+//! Nobody looks whether a message is stored already before it is written: the store finds out, by a unique key of sender and client
+//! message id, and answers [`StoreError::AlreadySent`] ([`MessageTx::insert_events`]).
+//!
 //! A store refuses with [`StoreError::Corrupt`] what breaks the rules about locks and logs: [`Ledger`] does that for it.
 //! [`run_ready`] runs units where a
 //! transaction never waits, [`run_contained`] where it does.
@@ -64,6 +67,7 @@ pub trait Store: AccountStore + ContactStore + ConversationStore + MessageStore 
     ///
     /// # Errors
     /// [`StoreError::Refused`] if the unit ended with [`TxError::Abort`]; nothing was written.
+    /// [`StoreError::AlreadySent`] if the unit ended with it; nothing was written.
     /// [`StoreError::Unavailable`]: it may or may not have been written.
     ///
     /// # Cancel safety

@@ -17,12 +17,17 @@ pub(super) struct Lane {
     queue: VecDeque<Job>,
     bytes: usize,
     pub(super) in_flight: bool,
+    /// So many batches more are to look first whether their drafts are stored.
+    looks: u32,
 }
+
+/// Batches that look first after one that held a retry: where one comes, more do, and each that comes unlooked for costs a second run.
+const LOOKS: u32 = 32;
 
 /// What a lane does next.
 pub(super) enum Next {
-    /// A batch of appends.
-    Batch(Vec<Queued>),
+    /// A batch of appends; whether to look first if they are stored.
+    Batch(Vec<Queued>, bool),
     /// Something else.
     Other(LaneWork, Reply, Charge),
 }
@@ -45,7 +50,13 @@ impl Lane {
             queue: VecDeque::new(),
             bytes: 0,
             in_flight: false,
+            looks: 0,
         }
+    }
+
+    /// A batch held drafts that were stored before.
+    pub(super) fn expect_retries(&mut self) {
+        self.looks = LOOKS;
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -90,7 +101,9 @@ impl Lane {
             return None;
         }
         self.in_flight = true;
-        Some(Next::Batch(batch))
+        let look_first = self.looks > 0;
+        self.looks = self.looks.saturating_sub(1);
+        Some(Next::Batch(batch, look_first))
     }
 
     /// How many of those that wait go together: drafts, or one of anything else.

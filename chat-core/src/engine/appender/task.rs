@@ -211,7 +211,17 @@ impl Appender {
     fn finish(&mut self, done: Done) {
         match done {
             Done::Prepared { session, job } => self.prepared(session, *job),
-            Done::Committed { lane, refused, failed } => self.committed(lane, refused, failed.as_ref()),
+            Done::Committed {
+                lane,
+                refused,
+                failed,
+                had_retries,
+            } => {
+                if had_retries && let Some(lane) = self.lanes.get_mut(&lane) {
+                    lane.expect_retries();
+                }
+                self.committed(lane, refused, failed.as_ref());
+            }
         }
         self.at_hand = AtHand::default();
     }
@@ -277,8 +287,9 @@ impl Appender {
         };
         self.core.appends.step("begin");
         match lane.next(&self.core.config) {
-            Some(Next::Batch(batch)) => {
-                self.work.push(Box::pin(commit(Arc::clone(&self.core), target, batch)));
+            Some(Next::Batch(batch, look_first)) => {
+                let commit = commit(Arc::clone(&self.core), target, batch, look_first);
+                self.work.push(Box::pin(commit));
             }
             Some(Next::Other(work, reply, charge)) => {
                 let core = Arc::clone(&self.core);

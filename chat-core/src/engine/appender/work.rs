@@ -31,6 +31,8 @@ pub(super) enum Done {
         refused: Vec<(Refused, CommandError)>,
         /// Nothing could be done.
         failed: Option<CommandError>,
+        /// Some of it was stored before.
+        had_retries: bool,
     },
 }
 
@@ -72,12 +74,13 @@ pub(super) async fn other(core: Arc<Core>, target: Target, work: LaneWork, reply
         lane,
         refused: Vec::new(),
         failed: None,
+        had_retries: false,
     }
 }
 
 /// Appends a batch, tells the sessions, and answers the senders. The last in one step: whoever sends a refused draft again finds it
 /// noted.
-pub(super) async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>) -> Done {
+pub(super) async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>, look_first: bool) -> Done {
     let lane = target.id;
     // Whoever has waited longest decides how long the store may take.
     let deadline = batch
@@ -96,10 +99,11 @@ pub(super) async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>) 
         drafts.push(queued.draft);
         senders.push((name, queued.reply, queued.charge));
     }
-    let appended = contain(append(&core, &target, drafts.into(), deadline)).await;
+    let appended = contain(append(&core, &target, drafts.into(), look_first, deadline)).await;
     let failed = appended.as_ref().err().cloned();
     let mut results = appended.unwrap_or_default().into_iter();
     let mut refused = Vec::new();
+    let mut had_retries = false;
     for (draft, reply, charge) in senders {
         let missing = || Err(failed.clone().unwrap_or_else(CommandError::internal));
         let result = results.next().unwrap_or_else(missing);
@@ -108,12 +112,18 @@ pub(super) async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>) 
         {
             refused.push((draft, error.clone()));
         }
+        had_retries |= result.as_ref().is_ok_and(|appended| appended.duplicate);
         let _ = reply.send(result.map(Outcome::Appended));
         drop(charge);
     }
     // A defect that one draft shows says nothing of what others sent.
     let failed = failed.filter(|error| error.code != ReplyCode::Internal);
-    Done::Committed { lane, refused, failed }
+    Done::Committed {
+        lane,
+        refused,
+        failed,
+        had_retries,
+    }
 }
 
 /// One result for each draft, or one failure for all.
@@ -121,10 +131,11 @@ async fn append(
     core: &Core,
     target: &Target,
     drafts: Arc<[Prepared]>,
+    look_first: bool,
     deadline: Instant,
 ) -> Result<Vec<Result<Appended, CommandError>>, CommandError> {
     let mut doubt = false;
-    let all = unit(core, target, Arc::clone(&drafts));
+    let all = unit(core, target, Arc::clone(&drafts), look_first);
     match core.run_idempotent(target.id, all, deadline, &mut doubt).await {
         Ok(batch) => {
             core.publish(batch.events);
@@ -139,7 +150,7 @@ async fn append(
                     results.push(Err(CommandError::try_again()));
                     continue;
                 }
-                let alone = unit(core, target, Arc::from([draft.clone()]));
+                let alone = unit(core, target, Arc::from([draft.clone()]), doubt);
                 let result = match core.run_idempotent(target.id, alone, deadline, &mut doubt).await {
                     Ok(mut batch) => {
                         core.publish(batch.events);
@@ -158,7 +169,7 @@ async fn append(
     }
 }
 
-fn unit(core: &Core, target: &Target, drafts: Arc<[Prepared]>) -> Appends {
+fn unit(core: &Core, target: &Target, drafts: Arc<[Prepared]>, look_first: bool) -> Appends {
     Appends {
         conversation: target.id,
         kind: target.kind.clone(),
@@ -168,6 +179,6 @@ fn unit(core: &Core, target: &Target, drafts: Arc<[Prepared]>) -> Appends {
             mentions: core.config.mentions,
         },
         now: core.now(),
-        look_first: false,
+        look_first,
     }
 }

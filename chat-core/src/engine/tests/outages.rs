@@ -61,6 +61,28 @@ async fn a_lost_answer_is_found_again() {
     }
 }
 
+/// Others may use the keys of a batch again and again while it waits: it goes on, and is no defect.
+#[tokio::test]
+async fn keys_that_others_use_meanwhile_are_waited_for() {
+    let (_engine, store, alice) = faulty(config()).await;
+    for surprises in 1..=3 {
+        (0..surprises).for_each(|_| store.fail_already_sent());
+        let sends = ["a", "b", "c", "d", "e"].map(|text| alice.send_text(direct(&alice), text));
+        for sent in join_all(sends).await {
+            assert!(!sent.unwrap().duplicate);
+        }
+    }
+    store.fail_already_sent();
+    alice.execute(group_wish("friends")).await.unwrap();
+
+    let (_engine, store, alice) = faulty(quick()).await;
+    (0..100).for_each(|_| store.fail_already_sent());
+    let sends = ["one", "two"].map(|text| alice.send_text(direct(&alice), text));
+    for sent in join_all(sends).await {
+        assert_eq!(code(sent), ReplyCode::Busy, "nothing was done");
+    }
+}
+
 #[tokio::test]
 async fn a_full_store_is_told() {
     let (_engine, store, alice) = faulty(config()).await;

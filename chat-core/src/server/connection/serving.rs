@@ -15,8 +15,8 @@ use crate::session::{Action, Session};
 
 /// What leaves in one record, about.
 const RECORD_BYTES: usize = 16 * 1024 - 512;
-/// Pushes that leave in one turn, about: with one write.
-const TURN_BYTES: usize = 3 * RECORD_BYTES;
+/// Records that leave in one turn, with one write, are no more than this.
+const TURN_BYTES: usize = 48 * 1024;
 
 impl Connection<'_> {
     /// Serves a session to its end.
@@ -127,11 +127,12 @@ impl Connection<'_> {
             more = outbox.drain(RECORD_BYTES.saturating_sub(answers), &mut self.taken);
             let frames = self.taken.drain(..).map(|delivery| delivery.frame());
             self.frames.extend(frames);
-            self.taken.shrink_to(KEPT_PLACES);
             self.seal()?;
-            more &= self.wire.waiting() < TURN_BYTES;
+            more &= self.wire.waiting() + RECORD_BYTES <= TURN_BYTES;
         }
         self.seal()?;
+        self.taken.shrink_to(KEPT_PLACES);
+        self.frames.shrink_to(KEPT_PLACES);
         match outbox.closed() {
             Some(code) if !outbox.is_ready() => Err(End::Close(code)),
             _ => Ok(()),

@@ -152,6 +152,53 @@ async fn what_a_peer_asks_for_and_does_not_read_is_bounded() {
     assert!(largest() < 1024 * 1024, "{} bytes waited for one peer", largest());
 }
 
+/// What a batch answers to one session leaves at once, and the last answer too, though nothing else happens then.
+#[tokio::test]
+async fn answers_that_come_together_leave_together() {
+    let (server, connector) = server(ServerConfig::default()).await;
+    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    alice.ask(RequestKind::Command(say("alice", "first"))).await.unwrap();
+    let before = server.shared.sealed.load(Ordering::Relaxed);
+    const SENT: usize = 30;
+    let mut bytes = BytesMut::new();
+    for _ in 0..SENT {
+        alice.encode(RequestKind::Command(say("alice", "more")), &mut bytes);
+    }
+    alice.stream.write_all(&bytes).await.unwrap();
+    let (mut answered, mut pushed) = (0, 0);
+    while answered < SENT || pushed <= SENT {
+        match timeout(PATIENCE, alice.next()).await.unwrap().unwrap() {
+            Incoming::Reply { result, .. } => answered += usize::from(result.is_ok()),
+            Incoming::Push(Push::Event(_)) => pushed += 1,
+            _ => {}
+        }
+    }
+    let sealed = server.shared.sealed.load(Ordering::Relaxed) - before;
+    assert!(
+        sealed <= SENT / 3,
+        "{sealed} times for {SENT} answers and as many pushes"
+    );
+}
+
+/// Pushes are taken from the outbox as the peer reads, a few records at a time: the outbox is what bounds them.
+#[tokio::test]
+async fn few_pushes_wait_outside_of_the_outbox() {
+    let (server, connector) = server(ServerConfig::default()).await;
+    let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    let mut other = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
+    for _ in 0..100 {
+        let text = "x".repeat(4 * 1024);
+        alice.ask(RequestKind::Command(say("alice", &text))).await.unwrap();
+    }
+    let largest = server.shared.largest_output.load(Ordering::Relaxed);
+    assert!(largest <= 48 * 1024, "{largest} bytes wait");
+    let mut pushed = 0;
+    while pushed < 10 {
+        let next = timeout(PATIENCE, other.next()).await.unwrap().unwrap();
+        pushed += usize::from(matches!(next, Incoming::Push(Push::Event(_))));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_nothing_is_closed_in_time() {
     let (server, connector) = server(ServerConfig::default()).await;

@@ -46,6 +46,8 @@ enum Fault {
     Full,
     /// It does not happen: overloaded.
     Overloaded,
+    /// It does not happen: something of it is said to be stored.
+    AlreadySent,
     /// It does not happen, and there is no answer.
     Hang,
     /// It does not happen, and the store breaks over it.
@@ -100,6 +102,11 @@ impl FaultyStore {
     /// The next commit that has no fault yet is not made, and answered [`StoreError::Overloaded`].
     pub fn fail_overloaded(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Overloaded));
+    }
+
+    /// The next commit that has no fault yet is not made, and answered [`StoreError::AlreadySent`].
+    pub fn fail_already_sent(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::AlreadySent));
     }
 
     /// From now on every call is [`StoreError::Unavailable`] and does nothing, or no longer.
@@ -215,6 +222,7 @@ impl Unit for Doomed {
         Err(TxError::Store(match self.fault {
             Fault::Full => StoreError::Full("injected by a test".into()),
             Fault::Overloaded => StoreError::Overloaded,
+            Fault::AlreadySent => StoreError::AlreadySent,
             Fault::Before | Fault::After | Fault::Hang | Fault::Panic => injected(),
         }))
     }
