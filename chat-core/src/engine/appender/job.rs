@@ -1,6 +1,7 @@
 //! What waits for the appender, and how much of it may.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, oneshot};
 
 use super::holds::Refused;
-use crate::engine::core::Core;
+use crate::engine::core::{Core, panic_text};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::message::Prepared;
@@ -42,10 +43,20 @@ pub(in crate::engine) type LaneWork =
 /// Where the answer goes.
 pub(in crate::engine) type Reply = oneshot::Sender<Result<Outcome, CommandError>>;
 
+/// Answers whoever waits, if they still do. Their waker runs here: a panic of it is theirs, and others do not suffer for it.
+pub(super) fn answer(reply: Reply, result: Result<Outcome, CommandError>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reply.send(result)))) {
+        tracing::error!(
+            panic = panic_text(&*panic),
+            "what waited for a command panicked when it was woken"
+        );
+    }
+}
+
 impl Job {
     /// Answers without doing it.
     pub(super) fn refuse(self, error: CommandError) {
-        let _ = self.reply.send(Err(error));
+        answer(self.reply, Err(error));
     }
 
     /// What it is called once it was refused; `None` for what has no id to come again with.

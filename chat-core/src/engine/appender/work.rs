@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::time::timeout_at;
 
 use super::holds::{Refused, is_for_now};
-use super::job::{Charge, Job, LaneWork, Reply, Work};
+use super::job::{Charge, Job, LaneWork, Reply, Work, answer};
 use super::lane::Queued;
 use crate::engine::core::{Core, contain};
 use crate::engine::directory::Target;
@@ -68,7 +68,7 @@ pub(super) async fn prepare(core: Arc<Core>, session: Session, mut job: Job) -> 
 pub(super) async fn other(core: Arc<Core>, target: Target, work: LaneWork, reply: Reply, charge: Charge) -> Done {
     let lane = target.id;
     let result = contain(async { work(core, target).await }).await;
-    let _ = reply.send(result);
+    answer(reply, result);
     drop(charge);
     Done::Committed {
         lane,
@@ -113,7 +113,7 @@ pub(super) async fn commit(core: Arc<Core>, target: Target, batch: Vec<Queued>, 
             refused.push((draft, error.clone()));
         }
         had_retries |= result.as_ref().is_ok_and(|appended| appended.duplicate);
-        let _ = reply.send(result.map(Outcome::Appended));
+        answer(reply, result.map(Outcome::Appended));
         drop(charge);
     }
     // A defect that one draft shows says nothing of what others sent.

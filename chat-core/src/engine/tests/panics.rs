@@ -1,5 +1,8 @@
 //! A defect costs what it breaks, and nothing overtakes that.
 
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
 use super::outages::faulty;
 use super::support::*;
 use super::wire::{INTERNAL, TRY_AGAIN, codes, drafts, send};
@@ -32,6 +35,29 @@ async fn a_store_that_panics_over_a_draft_has_nothing_overtake_it() {
     assert_eq!(codes(send(&alice, &group, &drafts[3..])).await, [TRY_AGAIN]);
     assert_eq!(codes(send(&alice, &group, &drafts)).await, [0; 4]);
     assert_eq!(texts(&history(&alice, group).await), ["bob's", "1", "2", "3", "4"]);
+}
+
+/// Something that must not be woken.
+struct Panicking;
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker panics on purpose");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_whose_waker_panics_holds_nobody_up() {
+    let engine = builder().build().await.unwrap();
+    let alice = person(&engine, "alice").await;
+    let mut bad = Box::pin(alice.send_text(direct(&alice), "bad"));
+    let waker = Waker::from(Arc::new(Panicking));
+    let mut cx = Context::from_waker(&waker);
+    assert!(bad.as_mut().poll(&mut cx).is_pending());
+    let good = alice.send_text(direct(&alice), "good");
+    assert_eq!(good.await.unwrap().seq, Seq(2), "of the same batch");
+    assert_eq!(alice.send_text(direct(&alice), "next").await.unwrap().seq, Seq(3));
+    assert_eq!(bad.await.unwrap().seq, Seq(1), "it is answered all the same");
 }
 
 /// Sends five drafts, the appender panicking over them at this step, and what was refused again until all are stored.
