@@ -47,7 +47,6 @@
 //! |---|---|
 //! | `tls` | TLS 1.3 listeners and clients; the caller names the crypto provider |
 //! | `testkit` | conformance suites for backends, stores and buses that fail on demand, a raw protocol peer |
-//! | `planted-bugs` | mistakes on purpose, named by the variable `PLANTED_BUG`: to test the tests, never for use |
 //!
 //! There is no global state: no logger, signal handler, runtime or crypto provider is installed, and several engines and
 //! servers live in one process.
@@ -61,7 +60,6 @@ pub mod codec;
 pub mod engine;
 pub mod hooks;
 pub mod model;
-mod planted;
 pub mod router;
 pub mod secure;
 pub mod server;

@@ -8,7 +8,6 @@ use crate::codec::body;
 use crate::model::{
     Caller, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Member, Page, Seq, UserId,
 };
-use crate::planted;
 
 impl Core {
     /// Waits until the user may read another page.
@@ -58,11 +57,9 @@ impl Core {
             let edited_text = event.edited_seq.and_then(|seq| edits.get(&seq)).cloned();
             HistoryEvent { event, edited_text }
         });
-        let mut events = events.collect();
-        planted::page(&mut events);
         Ok(HistoryPage {
             conversation: id,
-            events,
+            events: events.collect(),
             more: read.more,
             first_seq: read.member.first_seq,
             last_seq,

@@ -13,7 +13,6 @@ use crate::model::{
     Caller, ClientMessageId, Conversation, ConversationId, DeviceId, Event, EventBody, EventId, EventKind, Seq,
     Timestamp, UserId,
 };
-use crate::planted;
 use crate::store::{StoreError, Transaction};
 
 /// In whose name an event is appended.
@@ -70,7 +69,6 @@ impl Log {
         row.last_seq = row.last_seq.next();
         row.last_time = now.max(Timestamp(row.last_time.0.saturating_add(1)));
         row.message_count += u64::from(kind == EventKind::Message);
-        planted::numbered(row);
         if kind.changes_members() {
             row.members_version = row.last_seq;
         }

@@ -13,7 +13,6 @@ use super::registry::Told;
 use super::shared::{Shared, goes_on};
 use crate::cluster::ClusterError;
 use crate::model::{CloseCode, ConversationId, DeviceId, PresenceState, Seq, UserId};
-use crate::planted;
 use crate::store::StoreError;
 
 /// Conversations whose ends are asked for at once.
@@ -114,7 +113,6 @@ async fn close_fenced(shared: &Shared, user: UserId, code: CloseCode) -> Result<
     for session in sessions {
         match devices.iter().find(|device| device.id == session.caller.device) {
             Some(device) if device.session_epoch == session.caller.epoch => {}
-            Some(_) if planted::ignores_fences() => {}
             // Whatever made us look: a newer login would have left the device.
             None if code == CloseCode::Replaced => shared.close(&session, CloseCode::Revoked),
             _ => shared.close(&session, code),

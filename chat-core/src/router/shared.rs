@@ -23,7 +23,6 @@ use crate::clock::Clock;
 use crate::cluster::{Nodes, Presence};
 use crate::codec::body;
 use crate::model::{Caller, CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, NodeId, Push, UserId};
-use crate::planted;
 use crate::store::{Head, Store, StoreError};
 
 #[derive(Debug)]
@@ -125,7 +124,7 @@ impl Shared {
     /// A conversation stands there: look, if that is further than what was delivered here.
     pub(super) fn heard(&self, doorbell: Doorbell) {
         let head = self.registry.head(doorbell.conversation);
-        if head.is_some_and(|head| head < doorbell.last_seq) && !planted::is_deaf() {
+        if head.is_some_and(|head| head < doorbell.last_seq) {
             self.dirty.add(doorbell.conversation);
         }
     }

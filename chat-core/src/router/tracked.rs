@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{Delivery, session::SessionHandle};
 use crate::codec::body;
 use crate::model::{ConversationId, Event, EventBody, EventKind, Push, Seq, SessionId, UserId};
-use crate::planted;
 
 /// What this node knows of a conversation, and the sessions that are in it.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ impl Tracked {
                 self.enter(event.conversation, &session, event.seq, self.head);
             }
         }
-        let delivery = Delivery::new(Push::Event(planted::pushed(event)));
+        let delivery = Delivery::new(Push::Event(event.clone()));
         for place in &self.places {
             if event.seq >= place.first_seq {
                 place.session.outbox.push(delivery.clone());
@@ -126,7 +125,6 @@ impl Tracked {
             self.members_version = event.seq;
         }
         match change {
-            Some(Change::Left(_)) if planted::keeps_the_removed() => {}
             Some(Change::Left(user)) => self.expel(event, |place| place.session.caller.user == user),
             Some(Change::Closed) => self.expel(event, |_| true),
             Some(Change::Joined(_)) | None => {}

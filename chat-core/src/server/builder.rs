@@ -163,10 +163,6 @@ impl ServerBuilder {
             roll: Arc::new(Roll::new()),
             panics: AtomicU64::new(0),
             refusals: Refusals::default(),
-            #[cfg(test)]
-            largest_output: std::sync::atomic::AtomicUsize::new(0),
-            #[cfg(test)]
-            sealed: std::sync::atomic::AtomicUsize::new(0),
         });
         if !addresses.is_empty() && !shared.config.close_unready_after.is_zero() {
             let watching = doors::run(Arc::clone(&shared));

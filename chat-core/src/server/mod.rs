@@ -68,12 +68,6 @@ struct Shared {
     roll: Arc<Roll>,
     panics: AtomicU64,
     refusals: Refusals,
-    /// Most bytes that ever waited to be written to one connection.
-    #[cfg(test)]
-    largest_output: std::sync::atomic::AtomicUsize,
-    /// How often frames were made ready to be written.
-    #[cfg(test)]
-    sealed: std::sync::atomic::AtomicUsize,
 }
 
 /// What kept connections out, by what operators can do about it.

@@ -16,7 +16,6 @@ use crate::engine::log::{Author, Logs};
 use crate::model::{
     Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Seq, Timestamp, UserId,
 };
-use crate::planted;
 use crate::store::{Operation, SentEvent, StoreError, Transaction};
 
 /// What the engine's configuration says about messages.
@@ -107,12 +106,8 @@ impl Operation for Appends {
             let author = Author {
                 user: draft.caller.user,
                 device: Some(draft.caller.device),
-                sent: Some((planted::stored_key(draft.client_message_id), draft.fingerprint)),
+                sent: Some((draft.client_message_id, draft.fingerprint)),
             };
-            if planted::stores_twice() {
-                let other = Author { sent: None, ..author };
-                log.append_encoded(self.now, other, draft.kind, draft.target, draft.body.clone());
-            }
             let event = log.append_encoded(self.now, author, draft.kind, draft.target, draft.body.clone());
             results.push(Ok(appended(event, false)));
             collect_effects(draft, event.seq, &mut effects);
@@ -125,13 +120,6 @@ impl Operation for Appends {
 
         if !self.look_first {
             self.recall_refused(tx, &mut results, &live, &mut rung_again).await?;
-        }
-        planted::answered(&mut results);
-        if planted::forgets_to_write() {
-            return Ok(Batch {
-                results,
-                events: Vec::new(),
-            });
         }
         let (_, mut events) = logs.write(tx).await?;
         self.write_effects(tx, effects).await?;

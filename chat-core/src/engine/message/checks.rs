@@ -8,7 +8,6 @@ use crate::engine::contact::Standing;
 use crate::engine::error::CommandError;
 use crate::engine::policy::{self, DirectAct, GroupAct, Place};
 use crate::model::{Conversation, ConversationKind, Event, EventKind, Member, ReplyCode, Role, Seq, Timestamp, UserId};
-use crate::planted;
 use crate::store::{StoreError, Transaction};
 
 /// The conversation while a batch is checked: what it was, and what the batch has added so far.
@@ -92,9 +91,7 @@ impl Scene {
 
     /// Whether the draft may be appended now.
     pub(super) fn check(&self, draft: &Prepared) -> Result<(), CommandError> {
-        if !planted::lets_strangers_send() {
-            self.check_place(draft)?;
-        }
+        self.check_place(draft)?;
         match draft.kind {
             EventKind::Message => self.check_message(draft),
             EventKind::Edit => self.check_edit(draft),
