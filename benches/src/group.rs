@@ -7,7 +7,7 @@ use chat_core::model::{
     Caller, ConversationId, ConversationKind, DeviceId, GroupProfile, JoinPolicy, Member, NodeId, Role, Seq,
     SessionEpoch, Timestamp, UserId,
 };
-use chat_core::router::{Attachment, Outbox, OutboxLimits, Router, RouterConfig, RouterParts};
+use chat_core::router::{Outbox, OutboxLimits, Router, RouterConfig, RouterParts, SubscriptionGuard};
 use chat_core::store::{NewConversation, Store, StoreError};
 use chat_core::testkit::store::{act, new_account};
 
@@ -56,7 +56,7 @@ pub struct Audience {
     pub router: Router,
     /// Their outboxes.
     pub outboxes: Vec<Arc<Outbox>>,
-    _attachments: Vec<Attachment>,
+    _attachments: Vec<SubscriptionGuard>,
 }
 
 impl Audience {

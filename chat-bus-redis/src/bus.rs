@@ -5,23 +5,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bb8_redis::redis::{Cmd, RedisError};
 use bytes::Bytes;
-use chat_core::bus::{BusError, Delivery, MessageBus, Subscriber, Topic, Topics};
+use chat_core::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 
 use crate::commands::Commands;
-use crate::listener::{Ear, Listener};
-use crate::mailbox::Heard;
+use crate::listener::{Listener, SubscriptionHandle};
+use crate::mailbox::BusEvent;
 
 /// A [`MessageBus`] over Redis' publish and subscribe: a channel for each topic.
 #[derive(Debug)]
 pub struct RedisBus {
     commands: Arc<Commands>,
-    ears: Mutex<Ears>,
+    subscriptions: Mutex<Subscriptions>,
 }
 
 /// Those who listen.
 #[derive(Debug, Default)]
-struct Ears {
-    open: Vec<Ear<Topic>>,
+struct Subscriptions {
+    open: Vec<SubscriptionHandle<Topic>>,
     is_closed: bool,
 }
 
@@ -29,12 +29,12 @@ impl RedisBus {
     pub(crate) fn new(commands: Arc<Commands>) -> Self {
         Self {
             commands,
-            ears: Mutex::default(),
+            subscriptions: Mutex::default(),
         }
     }
 
-    fn ears(&self) -> MutexGuard<'_, Ears> {
-        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
+    fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,7 +45,7 @@ fn unavailable(error: RedisError) -> BusError {
 #[async_trait]
 impl MessageBus for RedisBus {
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
-        if self.ears().is_closed {
+        if self.subscriptions().is_closed {
             return Err(BusError::Closed);
         }
         let publish = Cmd::new()
@@ -59,17 +59,17 @@ impl MessageBus for RedisBus {
     }
 
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
-        if self.ears().is_closed {
+        if self.subscriptions().is_closed {
             return Err(BusError::Closed);
         }
         let listener = Listener::start(Arc::clone(&self.commands)).await;
-        let mut ears = self.ears();
-        if ears.is_closed {
+        let mut subscriptions = self.subscriptions();
+        if subscriptions.is_closed {
             return Err(BusError::Closed);
         }
-        ears.open.retain(|ear| !ear.is_closed());
-        ears.open.push(listener.ear());
-        drop(ears);
+        subscriptions.open.retain(|handle| !handle.is_closed());
+        subscriptions.open.push(listener.handle());
+        drop(subscriptions);
         Ok(Box::new(RedisSubscriber {
             commands: Arc::clone(&self.commands),
             listener,
@@ -77,9 +77,9 @@ impl MessageBus for RedisBus {
     }
 
     async fn close(&self) {
-        let mut ears = self.ears();
-        ears.is_closed = true;
-        ears.open.drain(..).for_each(|ear| ear.close());
+        let mut subscriptions = self.subscriptions();
+        subscriptions.is_closed = true;
+        subscriptions.open.drain(..).for_each(|handle| handle.close());
     }
 }
 
@@ -94,14 +94,14 @@ impl Subscriber for RedisSubscriber {
     fn topics(&self) -> Box<dyn Topics> {
         Box::new(RedisTopics {
             commands: Arc::clone(&self.commands),
-            ear: self.listener.ear(),
+            handle: self.listener.handle(),
         })
     }
 
-    async fn next(&mut self) -> Option<Delivery> {
+    async fn next(&mut self) -> Option<BusMessage> {
         Some(match self.listener.next().await? {
-            Heard::Message(topic, envelope) => Delivery::Envelope(topic, envelope),
-            Heard::Gap => Delivery::Gap,
+            BusEvent::Message(topic, envelope) => BusMessage::Envelope(topic, envelope),
+            BusEvent::Gap => BusMessage::Gap,
         })
     }
 }
@@ -109,12 +109,12 @@ impl Subscriber for RedisSubscriber {
 #[derive(Debug)]
 struct RedisTopics {
     commands: Arc<Commands>,
-    ear: Ear<Topic>,
+    handle: SubscriptionHandle<Topic>,
 }
 
 impl RedisTopics {
     fn checked(&self, result: Result<(), RedisError>) -> Result<(), BusError> {
-        if self.ear.is_closed() {
+        if self.handle.is_closed() {
             return Err(BusError::Closed);
         }
         result.map_err(unavailable)
@@ -124,12 +124,12 @@ impl RedisTopics {
 #[async_trait]
 impl Topics for RedisTopics {
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError> {
-        let result = self.ear.subscribe(self.commands.key(topic), topic).await;
+        let result = self.handle.subscribe(self.commands.key(topic), topic).await;
         self.checked(result)
     }
 
     async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError> {
-        let result = self.ear.unsubscribe(self.commands.key(topic)).await;
+        let result = self.handle.unsubscribe(self.commands.key(topic)).await;
         self.checked(result)
     }
 }

@@ -220,7 +220,7 @@ async fn keep_up(shared: Weak<Shared>) {
     };
     let mut listener: Listener<()> = Listener::start(Arc::clone(&commands)).await;
     // Without Redis it fails, and is subscribed as soon as there is one.
-    let _ = listener.ear().subscribe(commands.key("nodes"), ()).await;
+    let _ = listener.handle().subscribe(commands.key("nodes"), ()).await;
     let mut renewal = Instant::now();
     loop {
         let rang = tokio::select! {

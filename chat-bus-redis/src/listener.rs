@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::commands::{Commands, config};
-use crate::mailbox::{Heard, Mailbox};
+use crate::mailbox::{BusEvent, Mailbox};
 
 /// First pause after a connection ended.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -24,73 +24,74 @@ const CHANNELS_AT_ONCE: usize = 500;
 /// Listens on channels, each of which has a name of type `T` with us. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Listener<T: Clone + Debug + Send + Sync + 'static> {
-    ear: Ear<T>,
+    handle: SubscriptionHandle<T>,
     task: JoinHandle<()>,
 }
 
 /// Changes what a [`Listener`] listens on.
 #[derive(Clone, Debug)]
-pub(crate) struct Ear<T> {
+pub(crate) struct SubscriptionHandle<T> {
     mailbox: Arc<Mailbox<T>>,
     /// The connection, while there is one.
-    line: Arc<Mutex<Option<Line>>>,
+    connection: Arc<Mutex<Option<Connection>>>,
 }
 
 #[derive(Clone)]
-struct Line(MultiplexedConnection);
+struct Connection(MultiplexedConnection);
 
-impl Debug for Line {
+impl Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Line")
+        f.write_str("Connection")
     }
 }
 
 impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
     /// Begins, and waits for the first attempt to connect, whatever comes of it: if it fails, a gap is told once it succeeded later.
     pub(crate) async fn start(commands: Arc<Commands>) -> Self {
-        let ear = Ear {
+        let handle = SubscriptionHandle {
             mailbox: Arc::new(Mailbox::new()),
-            line: Arc::default(),
+            connection: Arc::default(),
         };
         let (tried, first) = oneshot::channel();
-        let task = tokio::spawn(run(commands, ear.clone(), tried));
+        let task = tokio::spawn(run(commands, handle.clone(), tried));
         let _ = first.await;
-        Self { ear, task }
+        Self { handle, task }
     }
 
-    pub(crate) fn ear(&self) -> Ear<T> {
-        self.ear.clone()
+    pub(crate) fn handle(&self) -> SubscriptionHandle<T> {
+        self.handle.clone()
     }
 
     /// The next thing heard; `None` once closed. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Heard<T>> {
-        self.ear.mailbox.next().await
+    pub(crate) async fn next(&mut self) -> Option<BusEvent<T>> {
+        self.handle.mailbox.next().await
     }
 }
 
 impl<T: Clone + Debug + Send + Sync + 'static> Drop for Listener<T> {
     fn drop(&mut self) {
-        self.ear.mailbox.close();
+        self.handle.mailbox.close();
         self.task.abort();
     }
 }
 
-impl<T: Clone> Ear<T> {
-    fn line(&self) -> RedisResult<MultiplexedConnection> {
-        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        line.map(|line| line.0)
+impl<T: Clone> SubscriptionHandle<T> {
+    fn connection(&self) -> RedisResult<MultiplexedConnection> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        connection
+            .map(|connection| connection.0)
             .ok_or_else(|| RedisError::from((ErrorKind::Io, "no connection to Redis")))
     }
 
-    fn set_line(&self, line: Option<MultiplexedConnection>) {
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line.map(Line);
+    fn set_connection(&self, connection: Option<MultiplexedConnection>) {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection.map(Connection);
     }
 
     /// Listens on one more channel. After an error too, as soon as there is a connection; a gap is told then.
     pub(crate) async fn subscribe(&self, channel: String, name: T) -> RedisResult<()> {
         // Wanted first: whoever connects at this moment subscribes to it, or we find the new connection.
         self.mailbox.want(channel.clone(), name);
-        subscribe(self.line()?, &[channel]).await
+        subscribe(self.connection()?, &[channel]).await
     }
 
     /// No longer listens on it.
@@ -99,14 +100,14 @@ impl<T: Clone> Ear<T> {
         let _: Value = Cmd::new()
             .arg("UNSUBSCRIBE")
             .arg(channel)
-            .query_async(&mut self.line()?)
+            .query_async(&mut self.connection()?)
             .await?;
         Ok(())
     }
 
     pub(crate) fn close(&self) {
         self.mailbox.close();
-        self.set_line(None);
+        self.set_connection(None);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -114,33 +115,33 @@ impl<T: Clone> Ear<T> {
     }
 }
 
-async fn subscribe(mut line: MultiplexedConnection, channels: &[String]) -> RedisResult<()> {
+async fn subscribe(mut connection: MultiplexedConnection, channels: &[String]) -> RedisResult<()> {
     for channels in channels.chunks(CHANNELS_AT_ONCE) {
-        line.subscribe(channels).await?;
+        connection.subscribe(channels).await?;
     }
     Ok(())
 }
 
 async fn run<T: Clone + Debug + Send + Sync + 'static>(
     commands: Arc<Commands>,
-    ear: Ear<T>,
+    handle: SubscriptionHandle<T>,
     tried: oneshot::Sender<()>,
 ) {
     let mut tried = Some(tried);
     let mut backoff = FIRST_BACKOFF;
     // Whether those who listen may have missed something.
     let mut has_missed = false;
-    while !ear.is_closed() {
+    while !handle.is_closed() {
         let ended = Arc::new(Notify::new());
-        match connect(&commands, &ear, &ended).await {
-            Ok(line) => {
+        match connect(&commands, &handle, &ended).await {
+            Ok(connection) => {
                 backoff = FIRST_BACKOFF;
                 if has_missed {
                     tracing::info!("Redis is heard again");
-                    ear.mailbox.gap();
+                    handle.mailbox.gap();
                 }
                 drop(tried.take());
-                let error = listen(&commands, line, &ended).await;
+                let error = listen(&commands, connection, &ended).await;
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "the connection to Redis ended; connecting again"
@@ -156,7 +157,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
                 drop(tried.take());
             }
         }
-        ear.set_line(None);
+        handle.set_connection(None);
         has_missed = true;
         sleep(jittered(backoff)).await;
         backoff = (backoff * 2).min(commands.options.max_backoff);
@@ -172,10 +173,10 @@ fn jittered(pause: Duration) -> Duration {
 /// A connection that listens on everything that is wanted.
 async fn connect<T: Clone + Send + Sync + 'static>(
     commands: &Commands,
-    ear: &Ear<T>,
+    handle: &SubscriptionHandle<T>,
     ended: &Arc<Notify>,
 ) -> RedisResult<MultiplexedConnection> {
-    let (mailbox, end) = (Arc::clone(&ear.mailbox), Arc::clone(ended));
+    let (mailbox, end) = (Arc::clone(&handle.mailbox), Arc::clone(ended));
     let heard = move |push: PushInfo| -> Result<(), RedisError> {
         match push.kind {
             PushKind::Message => deliver(&mailbox, push.data),
@@ -187,12 +188,12 @@ async fn connect<T: Clone + Send + Sync + 'static>(
     let config = config(&commands.options).set_push_sender(heard);
     let connecting = commands.client.get_multiplexed_async_connection_with_config(&config);
     // The limit in `config` is not that of the handshake after connecting.
-    let line = timeout(commands.options.connect_timeout * 2, connecting).await;
-    let line = line.unwrap_or_else(|_| Err((ErrorKind::Io, "it did not answer in time").into()))?;
+    let connection = timeout(commands.options.connect_timeout * 2, connecting).await;
+    let connection = connection.unwrap_or_else(|_| Err((ErrorKind::Io, "it did not answer in time").into()))?;
     // From here on `subscribe` uses it; what is wanted before is in the list.
-    ear.set_line(Some(line.clone()));
-    subscribe(line.clone(), &ear.mailbox.channels()).await?;
-    Ok(line)
+    handle.set_connection(Some(connection.clone()));
+    subscribe(connection.clone(), &handle.mailbox.channels()).await?;
+    Ok(connection)
 }
 
 fn deliver<T: Clone>(mailbox: &Mailbox<T>, data: Vec<Value>) {
@@ -204,13 +205,13 @@ fn deliver<T: Clone>(mailbox: &Mailbox<T>, data: Vec<Value>) {
 }
 
 /// Waits for the connection's end.
-async fn listen(commands: &Commands, mut line: MultiplexedConnection, ended: &Notify) -> RedisError {
+async fn listen(commands: &Commands, mut connection: MultiplexedConnection, ended: &Notify) -> RedisError {
     loop {
         tokio::select! {
             () = ended.notified() => return (ErrorKind::Io, "it was closed").into(),
             () = sleep(commands.options.ping_interval) => {}
         }
-        let ping: RedisResult<Value> = Cmd::new().arg("PING").query_async(&mut line).await;
+        let ping: RedisResult<Value> = Cmd::new().arg("PING").query_async(&mut connection).await;
         if let Err(error) = ping {
             return error;
         }

@@ -15,7 +15,7 @@ const MESSAGE: usize = 4 * 1024 * 1024;
 
 /// What a listener yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Heard<T> {
+pub(crate) enum BusEvent<T> {
     /// On the channel that goes by this name with us.
     Message(T, Bytes),
     /// Something may have been missed.
@@ -33,7 +33,7 @@ pub(crate) struct Mailbox<T> {
 struct State<T> {
     /// Channels that are wanted, and what we call them.
     channels: HashMap<String, T>,
-    queue: VecDeque<Heard<T>>,
+    queue: VecDeque<BusEvent<T>>,
     bytes: usize,
     is_closed: bool,
 }
@@ -85,11 +85,11 @@ impl<T: Clone> Mailbox<T> {
         }
         if state.queue.len() >= QUEUE || state.bytes.saturating_add(message.len()) > QUEUED_BYTES {
             state.queue.clear();
-            state.queue.push_back(Heard::Gap);
+            state.queue.push_back(BusEvent::Gap);
             state.bytes = 0;
         }
         state.bytes += message.len();
-        state.queue.push_back(Heard::Message(name, message.into()));
+        state.queue.push_back(BusEvent::Message(name, message.into()));
         drop(state);
         self.arrived.notify_one();
     }
@@ -97,20 +97,20 @@ impl<T: Clone> Mailbox<T> {
     /// Says that something may have been missed.
     pub(crate) fn gap(&self) {
         let mut state = self.state();
-        if !matches!(state.queue.back(), Some(Heard::Gap)) {
-            state.queue.push_back(Heard::Gap);
+        if !matches!(state.queue.back(), Some(BusEvent::Gap)) {
+            state.queue.push_back(BusEvent::Gap);
         }
         drop(state);
         self.arrived.notify_one();
     }
 
     /// The next; `None` once closed and empty. Cancel safe.
-    pub(crate) async fn next(&self) -> Option<Heard<T>> {
+    pub(crate) async fn next(&self) -> Option<BusEvent<T>> {
         loop {
             {
                 let mut state = self.state();
                 if let Some(heard) = state.queue.pop_front() {
-                    if let Heard::Message(_, message) = &heard {
+                    if let BusEvent::Message(_, message) = &heard {
                         state.bytes -= message.len();
                     }
                     return Some(heard);
@@ -147,13 +147,13 @@ mod tests {
             mailbox.deliver("a", vec![0; 1024 * 1024]);
             assert!(mailbox.state().bytes <= QUEUED_BYTES);
         }
-        assert_eq!(mailbox.next().await, Some(Heard::Gap));
-        assert!(matches!(mailbox.next().await, Some(Heard::Message(1, _))));
+        assert_eq!(mailbox.next().await, Some(BusEvent::Gap));
+        assert!(matches!(mailbox.next().await, Some(BusEvent::Message(1, _))));
         mailbox.state().queue.clear();
         mailbox.gap();
         mailbox.gap();
         mailbox.close();
-        assert_eq!(mailbox.next().await, Some(Heard::Gap));
+        assert_eq!(mailbox.next().await, Some(BusEvent::Gap));
         assert_eq!(mailbox.next().await, None);
         assert!(!mailbox.want("c".into(), 2));
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chat_bus_redis::{Options, RedisBackend, RedisBus};
-use chat_core::bus::{Delivery, MessageBus, Subscriber, Topic};
+use chat_core::bus::{BusMessage, MessageBus, Subscriber, Topic};
 use chat_core::cluster::{Discovery, NodeInfo, Presence};
 use chat_core::model::{ConversationId, DeviceId, NodeId, PresenceState, UserId};
 use chat_harness::services::Redis;
@@ -21,7 +21,7 @@ fn open(redis: &Redis) -> RedisBackend {
     RedisBackend::open(&redis.url(), Options::default()).unwrap()
 }
 
-async fn hears(subscriber: &mut Box<dyn Subscriber>, wanted: &Delivery) {
+async fn hears(subscriber: &mut Box<dyn Subscriber>, wanted: &BusMessage) {
     let waited = async { while subscriber.next().await.expect("the bus is open") != *wanted {} };
     timeout(PATIENCE, waited)
         .await
@@ -37,8 +37,8 @@ async fn insist(bus: &RedisBus, text: &'static str) {
     }
 }
 
-fn envelope(text: &'static str) -> Delivery {
-    Delivery::Envelope(ROOM, Bytes::from_static(text.as_bytes()))
+fn envelope(text: &'static str) -> BusMessage {
+    BusMessage::Envelope(ROOM, Bytes::from_static(text.as_bytes()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,13 +51,13 @@ async fn every_way_to_lose_the_connection_ends_in_a_gap_and_hearing_again() {
     hears(&mut subscriber, &envelope("before")).await;
 
     redis.restart().unwrap();
-    hears(&mut subscriber, &Delivery::Gap).await;
+    hears(&mut subscriber, &BusMessage::Gap).await;
     insist(&bus, "after a death").await;
     hears(&mut subscriber, &envelope("after a death")).await;
 
     for _ in 0..5 {
         redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
-        hears(&mut subscriber, &Delivery::Gap).await;
+        hears(&mut subscriber, &BusMessage::Gap).await;
     }
     insist(&bus, "after being dropped").await;
     hears(&mut subscriber, &envelope("after being dropped")).await;
@@ -70,7 +70,7 @@ async fn every_way_to_lose_the_connection_ends_in_a_gap_and_hearing_again() {
     let silent = timeout(Duration::from_secs(5), subscriber.next()).await;
     assert!(silent.is_err(), "{silent:?}");
     redis.process().signal("CONT").unwrap();
-    hears(&mut subscriber, &Delivery::Gap).await;
+    hears(&mut subscriber, &BusMessage::Gap).await;
     insist(&bus, "after a freeze").await;
     hears(&mut subscriber, &envelope("after a freeze")).await;
 
@@ -93,7 +93,7 @@ async fn a_node_starts_without_redis_and_finds_it_later() {
     assert_eq!(view.borrow()[..], [node(1)], "it knows itself");
 
     redis.restart().unwrap();
-    hears(&mut subscriber, &Delivery::Gap).await;
+    hears(&mut subscriber, &BusMessage::Gap).await;
     insist(&bus, "found").await;
     hears(&mut subscriber, &envelope("found")).await;
     let elsewhere = open(&redis).discovery();

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{BusError, Delivery, MessageBus, Subscriber, Topic, Topics};
+use super::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 
-/// Envelopes that wait for one subscriber. Beyond it, they are dropped and a [`Delivery::Gap`] says so.
+/// Envelopes that wait for one subscriber. Beyond it, they are dropped and a [`BusMessage::Gap`] says so.
 const QUEUE: usize = 4096;
 /// Bytes in them: this much memory a subscriber can cost.
 const QUEUED_BYTES: usize = 16 * 1024 * 1024;
@@ -35,7 +35,7 @@ struct Mailbox {
 #[derive(Debug, Default)]
 struct MailboxState {
     topics: HashSet<Topic>,
-    queue: VecDeque<Delivery>,
+    queue: VecDeque<BusMessage>,
     bytes: usize,
     closed: bool,
 }
@@ -64,11 +64,11 @@ impl Mailbox {
         }
         if state.queue.len() >= QUEUE || state.bytes.saturating_add(envelope.len()) > QUEUED_BYTES {
             state.queue.clear();
-            state.queue.push_back(Delivery::Gap);
+            state.queue.push_back(BusMessage::Gap);
             state.bytes = 0;
         }
         state.bytes += envelope.len();
-        state.queue.push_back(Delivery::Envelope(topic, envelope.clone()));
+        state.queue.push_back(BusMessage::Envelope(topic, envelope.clone()));
         drop(state);
         self.arrived.notify_one();
     }
@@ -134,12 +134,12 @@ impl Subscriber for MemorySubscriber {
         Box::new(MemoryTopics(Arc::clone(&self.mailbox)))
     }
 
-    async fn next(&mut self) -> Option<Delivery> {
+    async fn next(&mut self) -> Option<BusMessage> {
         loop {
             {
                 let mut state = self.mailbox.state();
                 if let Some(delivery) = state.queue.pop_front() {
-                    if let Delivery::Envelope(_, envelope) = &delivery {
+                    if let BusMessage::Envelope(_, envelope) = &delivery {
                         state.bytes -= envelope.len();
                     }
                     return Some(delivery);
@@ -188,9 +188,9 @@ mod tests {
             let bytes = bus.hub().subscribers[0].state().bytes;
             assert!(bytes <= QUEUED_BYTES, "{bytes}");
         }
-        assert_eq!(subscriber.next().await, Some(Delivery::Gap));
+        assert_eq!(subscriber.next().await, Some(BusMessage::Gap));
         while bus.hub().subscribers[0].state().bytes > 0 {
-            assert!(matches!(subscriber.next().await, Some(Delivery::Envelope(..))));
+            assert!(matches!(subscriber.next().await, Some(BusMessage::Envelope(..))));
         }
     }
 }

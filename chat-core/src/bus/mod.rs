@@ -1,7 +1,7 @@
 //! The port between nodes: a doorbell that may fail to ring.
 //!
 //! What is published reaches each subscriber of its topic at most once; it may be lost, and nothing durable depends on
-//! it. A bus that knows it may have lost something says [`Delivery::Gap`]; nodes then look into the store. Nodes also look
+//! it. A bus that knows it may have lost something says [`BusMessage::Gap`]; nodes then look into the store. Nodes also look
 //! by themselves (beacons, sweeps), because a bus may lose something without knowing.
 
 mod memory;
@@ -43,7 +43,7 @@ impl fmt::Display for Topic {
 
 /// What a subscription yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum BusMessage {
     /// An envelope, whole. Its content is untrusted input.
     Envelope(Topic, Bytes),
     /// Something may have been missed since the last delivery.
@@ -85,11 +85,11 @@ pub trait Subscriber: Debug + Send + 'static {
     fn topics(&self) -> Box<dyn Topics>;
 
     /// The next delivery; `None` once the bus is closed. Bounded: a subscriber that falls behind gets a
-    /// [`Delivery::Gap`] in place of what was dropped.
+    /// [`BusMessage::Gap`] in place of what was dropped.
     ///
     /// # Cancel safety
     /// Safe: what was not returned is returned by the next call.
-    async fn next(&mut self) -> Option<Delivery>;
+    async fn next(&mut self) -> Option<BusMessage>;
 }
 
 /// Changes the topics of a [`Subscriber`].

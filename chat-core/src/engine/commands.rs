@@ -15,7 +15,7 @@ use crate::model::{
     Caller, CloseCode, ConversationId, ConversationKind, ConversationRef, DeviceId, Event, EventBody, EventKind,
     GroupProfile, Outcome, Page, PageFrom, Push, ReplyCode, Secret, UserId, UserRef,
 };
-use crate::router::Which;
+use crate::router::SessionSelector;
 use crate::store::Operation;
 
 /// Tells a retry of making a group from another use of its key.
@@ -57,7 +57,12 @@ impl Core {
 
     pub(super) async fn logout(&self, caller: Caller) -> Result<Outcome, CommandError> {
         let done = self.run(caller, Logout { caller }).await;
-        self.end_sessions(caller.user, Which::Device(caller.device), CloseCode::LoggedOut, done)?;
+        self.end_sessions(
+            caller.user,
+            SessionSelector::Device(caller.device),
+            CloseCode::LoggedOut,
+            done,
+        )?;
         Ok(Outcome::Done)
     }
 
@@ -91,7 +96,12 @@ impl Core {
             device_token: device_token.hash(),
         };
         let done = self.run(caller, change).await;
-        let renewed = self.end_sessions(caller.user, Which::AllBut(caller.device), CloseCode::Revoked, done)?;
+        let renewed = self.end_sessions(
+            caller.user,
+            SessionSelector::AllExcept(caller.device),
+            CloseCode::Revoked,
+            done,
+        )?;
         if !renewed {
             return Ok(Outcome::Done);
         }
@@ -103,7 +113,7 @@ impl Core {
 
     pub(super) async fn revoke_device(&self, caller: Caller, device: DeviceId) -> Result<Outcome, CommandError> {
         let done = self.run(caller, RevokeDevice { caller, device }).await;
-        self.end_sessions(caller.user, Which::Device(device), CloseCode::Revoked, done)?;
+        self.end_sessions(caller.user, SessionSelector::Device(device), CloseCode::Revoked, done)?;
         Ok(Outcome::Done)
     }
 

@@ -161,7 +161,7 @@ impl Core {
         self.writes.note(about, error);
         if let Some(StoreError::Unavailable(_)) = error {
             // It may have been committed all the same, now or a little later.
-            self.router.doubt(written.take());
+            self.router.track_unconfirmed(written.take());
         }
         if error.is_none() {
             self.reads.note(about, None); // whoever writes can be read

@@ -191,7 +191,7 @@ impl Core {
 
     fn mark(&self, place: Place, caller: Caller, conversation: ConversationId, seq: Seq) {
         // What comes from a session that is over is dropped: its device logged in again, or was revoked.
-        let Some(inside) = self.router.is_in(caller, conversation) else {
+        let Some(inside) = self.router.is_subscribed(caller, conversation) else {
             return;
         };
         let strange = !inside;

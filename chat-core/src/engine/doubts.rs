@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::core::Core;
 use super::error::CommandError;
 use crate::model::{CloseCode, ReplyCode, UserId};
-use crate::router::Which;
+use crate::router::SessionSelector;
 
 /// Pauses between the looks. Their sum is longer than a store takes to end a transaction that its client left.
 const PAUSES: [Duration; 4] = [
@@ -47,7 +47,7 @@ struct Doubt {
 impl Doubts {
     /// Compares a user's sessions with the store, on every node.
     pub(super) fn look_once(&self, core: &Core, user: UserId, code: CloseCode) {
-        core.router.check_sessions(user, code);
+        core.router.recheck_sessions(user, code);
     }
 
     fn add(&self, user: UserId, code: CloseCode) {
@@ -89,7 +89,7 @@ impl Core {
     pub(super) fn end_sessions<T>(
         &self,
         user: UserId,
-        which: Which,
+        which: SessionSelector,
         code: CloseCode,
         done: Result<T, CommandError>,
     ) -> Result<T, CommandError> {

@@ -10,7 +10,7 @@ use super::error::{CommandError, name_taken};
 use super::fence::USER_LOCK;
 use crate::auth::{AuthVerdict, DeviceToken, Password, Proof, SessionToken, TokenError, TokenHash};
 use crate::model::{Admission, CloseCode, DeviceId, Login, Registration, ReplyCode, Resume, Source, UserId, UserInfo};
-use crate::router::Which;
+use crate::router::SessionSelector;
 
 /// Bytes of a device's name.
 const DEVICE_NAME_BYTES: usize = 64;
@@ -148,10 +148,10 @@ impl Core {
         let admitted = admitted.inspect_err(|error| self.doubt(user, CloseCode::Replaced, error))?;
         let epoch = admitted.caller.epoch;
         self.router
-            .close_sessions(user, Which::OlderThan(device, epoch), CloseCode::Replaced);
+            .close_sessions(user, SessionSelector::OlderThan(device, epoch), CloseCode::Replaced);
         for other in &admitted.ended {
             self.router
-                .close_sessions(user, Which::Device(*other), CloseCode::Replaced);
+                .close_sessions(user, SessionSelector::Device(*other), CloseCode::Replaced);
         }
         Ok(admitted)
     }

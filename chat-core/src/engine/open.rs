@@ -10,14 +10,14 @@ use crate::model::{
     Appended, Caller, CloseCode, Command, ConversationInfo, ConversationRef, Draft, MessageText, Outcome, Push,
     SessionId, Source, UserInfo,
 };
-use crate::router::{self, Delivery, Outbox};
+use crate::router::{self, Outbox, SharedPush};
 
 /// A session on this node. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Attachment {
     core: Arc<Core>,
     /// Taken when it ends.
-    inner: Option<router::Attachment>,
+    inner: Option<router::SubscriptionGuard>,
     caller: Caller,
     id: SessionId,
 }
@@ -85,7 +85,7 @@ pub struct LocalSession {
     /// Ends the session.
     attachment: Attachment,
     outbox: Arc<Outbox>,
-    taken: Mutex<VecDeque<Delivery>>,
+    taken: Mutex<VecDeque<SharedPush>>,
     user: UserInfo,
     conversations: Vec<ConversationInfo>,
 }

@@ -67,7 +67,7 @@ impl Core {
             clock_is_right: !self.router.is_clock_wrong(),
             others_serve: registration
                 .and_then(Registration::others_serve)
-                .unwrap_or_else(|| self.router.has_neighbours()),
+                .unwrap_or_else(|| self.router.has_peers()),
         }
     }
 

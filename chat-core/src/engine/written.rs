@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::model::Event;
-use crate::router::{Doubt, joins};
+use crate::router::{UnconfirmedCommit, joins};
 use crate::store::{Operation, Transaction};
 
 tokio::task_local! {
@@ -14,7 +14,7 @@ tokio::task_local! {
 
 /// What a unit of work appended to logs in its last run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Written(Arc<Mutex<Vec<Doubt>>>);
+pub(super) struct Written(Arc<Mutex<Vec<UnconfirmedCommit>>>);
 
 impl Written {
     /// The same unit of work, whose appends are noted here.
@@ -26,11 +26,11 @@ impl Written {
     }
 
     /// What was noted.
-    pub(super) fn take(&self) -> Vec<Doubt> {
+    pub(super) fn take(&self) -> Vec<UnconfirmedCommit> {
         std::mem::take(&mut *self.noted())
     }
 
-    fn noted(&self) -> MutexGuard<'_, Vec<Doubt>> {
+    fn noted(&self) -> MutexGuard<'_, Vec<UnconfirmedCommit>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn note(events: &[Event]) {
     let (Some(first), Some(last)) = (events.first(), events.last()) else {
         return;
     };
-    let doubt = Doubt {
+    let doubt = UnconfirmedCommit {
         conversation: first.conversation,
         first_seq: first.seq,
         last_seq: last.seq,

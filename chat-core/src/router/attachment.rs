@@ -8,12 +8,12 @@ use crate::model::{Caller, PresenceState, SessionId};
 
 /// A session on this node. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Attachment {
+pub struct SubscriptionGuard {
     pub(super) router: Router,
     pub(super) session: Arc<SessionHandle>,
 }
 
-impl Attachment {
+impl SubscriptionGuard {
     /// The session's id on this node.
     #[must_use]
     pub fn id(&self) -> SessionId {
@@ -42,7 +42,7 @@ impl Attachment {
     }
 }
 
-impl Drop for Attachment {
+impl Drop for SubscriptionGuard {
     fn drop(&mut self) {
         self.router.shared.forget(&self.session);
     }

@@ -236,7 +236,7 @@ impl Heard {
 pub(super) async fn run(shared: Arc<Shared>) {
     let config = &shared.config;
     let started = Instant::now();
-    let mut beacons = interval(config.beacon_interval);
+    let mut beacons = interval(config.heartbeat_interval);
     beacons.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was = Judgement::default();
     for number in 1_u64.. {
@@ -247,7 +247,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 for content in link.recent.repeat(number) {
                     link.beacons.send(Topic::Control, shared.writer.write(content));
                 }
-                shared.heard.judge(started, config.silence, &nodes)
+                shared.heard.judge(started, config.peer_timeout, &nodes)
             }
             // Nobody is ever heard.
             None => Judgement {

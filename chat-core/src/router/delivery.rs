@@ -10,7 +10,7 @@ use crate::model::Push;
 
 /// One push, shared by all who get it. It is encoded at most once, when the first connection wants the bytes.
 #[derive(Clone)]
-pub struct Delivery(Arc<Inner>);
+pub struct SharedPush(Arc<Inner>);
 
 struct Inner {
     push: Push,
@@ -18,7 +18,7 @@ struct Inner {
     size: usize,
 }
 
-impl Delivery {
+impl SharedPush {
     /// Wraps a push.
     #[must_use]
     pub fn new(push: Push) -> Self {
@@ -52,9 +52,9 @@ impl Delivery {
     }
 }
 
-impl fmt::Debug for Delivery {
+impl fmt::Debug for SharedPush {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Delivery").field(&self.0.push).finish()
+        f.debug_tuple("SharedPush").field(&self.0.push).finish()
     }
 }
 

@@ -21,8 +21,8 @@ const MOST: usize = 16 * AT_ONCE;
 
 /// What may have been committed to a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// Which.
+pub struct UnconfirmedCommit {
+    /// Conversation that may have grown.
     pub conversation: ConversationId,
     /// The first event of it.
     pub first_seq: Seq,
@@ -74,7 +74,7 @@ impl Open {
 
 impl Doubts {
     /// `false` if there is no room.
-    pub(super) fn add(&self, doubt: Doubt) -> bool {
+    pub(super) fn add(&self, doubt: UnconfirmedCommit) -> bool {
         let mut open = self.open();
         let has_room = open.len() < MOST || open.contains_key(&doubt.conversation);
         if has_room {

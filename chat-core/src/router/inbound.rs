@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::envelope::{Content, Read};
-use crate::bus::{Delivery, Subscriber};
+use crate::bus::{BusMessage, Subscriber};
 use crate::model::{CloseCode, ConversationId, UserId};
 
 pub(super) async fn run(shared: Arc<Shared>, mut subscriber: Box<dyn Subscriber>) {
     while let Some(delivery) = subscriber.next().await {
         match delivery {
-            Delivery::Envelope(_, bytes) => {
+            BusMessage::Envelope(_, bytes) => {
                 if let Some(read) = shared.writer.read(bytes) {
                     take(&shared, read);
                 }
             }
-            Delivery::Gap => shared.heard.ask_for_sweep(),
+            BusMessage::Gap => shared.heard.ask_for_sweep(),
         }
     }
 }

@@ -42,10 +42,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use attachment::Attachment;
+pub use attachment::SubscriptionGuard;
 pub use config::RouterConfig;
-pub use delivery::Delivery;
-pub use doubts::Doubt;
+pub use delivery::SharedPush;
+pub use doubts::UnconfirmedCommit;
 pub use outbox::{Outbox, OutboxLimits};
 
 use self::beacon::{Heard, Recent};
@@ -102,7 +102,7 @@ pub enum Which {
     /// Those of this device.
     Device(DeviceId),
     /// Those of every other device.
-    AllBut(DeviceId),
+    AllExcept(DeviceId),
     /// Those of this device that began before this login.
     OlderThan(DeviceId, SessionEpoch),
 }
@@ -122,7 +122,7 @@ pub struct RouterStats {
 }
 
 /// Delivers events and notices to the sessions on this node, and rings the other nodes. Clones share one state; its
-/// tasks end with [`Router::shutdown`], or when the last clone and the last [`Attachment`] are dropped.
+/// tasks end with [`Router::shutdown`], or when the last clone and the last [`SubscriptionGuard`] are dropped.
 #[derive(Clone, Debug)]
 pub struct Router {
     shared: Arc<Shared>,
@@ -155,10 +155,10 @@ impl Router {
             None => None,
         };
         let link = connection.is_some().then(|| Link {
-            outgoing: Outgoing::new(parts.config.publish_queue),
+            outgoing: Outgoing::new(parts.config.max_queued_envelopes),
             beacons: Outgoing::new(BEACON_QUEUE),
             topics: TopicRequests::default(),
-            recent: Recent::new(parts.config.silence),
+            recent: Recent::new(parts.config.peer_timeout),
             nodes: OnceLock::new(),
         });
         let shared = Arc::new(Shared {
@@ -224,12 +224,16 @@ impl Router {
     ///
     /// # Cancel safety
     /// Dropping the future begins nothing.
-    pub async fn attach(&self, caller: Caller, outbox: Arc<Outbox>) -> Result<(Attachment, Vec<Head>), StoreError> {
+    pub async fn attach(
+        &self,
+        caller: Caller,
+        outbox: Arc<Outbox>,
+    ) -> Result<(SubscriptionGuard, Vec<Head>), StoreError> {
         let shared = &self.shared;
         let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
         let session = SessionHandle::new(id, caller, outbox);
         // From here on a drop of the attachment takes back whatever was done.
-        let attachment = Attachment {
+        let attachment = SubscriptionGuard {
             router: self.clone(),
             session: Arc::clone(&session),
         };
@@ -267,7 +271,7 @@ impl Router {
 
     /// The store did not say whether this was committed: what comes of it is delivered, and the other nodes are told, as soon as
     /// the store shows it.
-    pub fn doubt(&self, doubts: impl IntoIterator<Item = Doubt>) {
+    pub fn track_unconfirmed(&self, doubts: impl IntoIterator<Item = UnconfirmedCommit>) {
         for doubt in doubts {
             if !self.shared.doubts.add(doubt) {
                 self.shared.heard.ask_for_sweep();
@@ -285,13 +289,13 @@ impl Router {
     }
 
     /// Whether the store told of other nodes, when it answered last.
-    pub(crate) fn has_neighbours(&self) -> bool {
+    pub(crate) fn has_peers(&self) -> bool {
         !self.shared.neighbours.nodes().is_empty()
     }
 
     /// A user is in a conversation from now on: their sessions, here and elsewhere, follow it. Not needed for
     /// [`EventKind::GroupCreated`] and [`EventKind::MemberJoined`], which say it themselves.
-    pub fn placed(&self, user: UserId, conversation: ConversationId) {
+    pub fn joined(&self, user: UserId, conversation: ConversationId) {
         self.shared.placed.add((user, conversation));
         self.shared.ring_place(user, conversation);
     }
@@ -314,7 +318,7 @@ impl Router {
 
     /// Ends sessions of a user, here at once, elsewhere as soon as the node there has looked into the store: so write to
     /// the store first.
-    pub fn close_sessions(&self, user: UserId, which: Which, code: CloseCode) {
+    pub fn close_sessions(&self, user: UserId, which: SessionSelector, code: CloseCode) {
         for session in self.shared.registry.of_user(user) {
             if which.matches(&session.caller) {
                 self.shared.close(&session, code);
@@ -325,7 +329,7 @@ impl Router {
 
     /// Compares a user's sessions, here and elsewhere, with the store, and ends those that it says are over: for changes of which
     /// it is not known whether they were committed.
-    pub fn check_sessions(&self, user: UserId, code: CloseCode) {
+    pub fn recheck_sessions(&self, user: UserId, code: CloseCode) {
         self.shared.logins.add((user, code));
         self.shared.ring_logins(user, code);
     }
@@ -342,7 +346,7 @@ impl Router {
 
     /// Whether a session of this node gets what happens in a conversation; `None` if there is no such session.
     #[must_use]
-    pub fn is_in(&self, caller: Caller, conversation: ConversationId) -> Option<bool> {
+    pub fn is_subscribed(&self, caller: Caller, conversation: ConversationId) -> Option<bool> {
         let sessions = self.shared.registry.of_user(caller.user);
         let session = sessions.iter().find(|session| session.caller == caller)?;
         Some(session.is_in(conversation))
@@ -354,16 +358,6 @@ impl Router {
             if session.caller == caller {
                 session.set_presence(state);
                 self.shared.claims.add((caller.user, caller.device));
-            }
-        }
-    }
-
-    /// Ends every session on this node with this push, which says why. They end when their connections do.
-    pub fn tell_all(&self, push: &Push) {
-        let delivery = Delivery::new(push.clone());
-        for user in self.shared.registry.users() {
-            for session in self.shared.registry.of_user(user) {
-                session.outbox.push(delivery.clone());
             }
         }
     }
@@ -416,7 +410,7 @@ impl Which {
         match self {
             Self::All => true,
             Self::Device(device) => caller.device == device,
-            Self::AllBut(device) => caller.device != device,
+            Self::AllExcept(device) => caller.device != device,
             Self::OlderThan(device, epoch) => caller.device == device && caller.epoch < epoch,
         }
     }

@@ -61,8 +61,8 @@ impl Neighbours {
 /// Says in the store that this node lives, and asks who else does.
 pub(super) async fn run(shared: Arc<Shared>) {
     let (neighbours, config) = (&shared.neighbours, &shared.config);
-    let keep = config.beat_interval * 2;
-    let mut beats = interval(config.beat_interval);
+    let keep = config.store_heartbeat_interval * 2;
+    let mut beats = interval(config.store_heartbeat_interval);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     let mut clock = Clock::Right;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::Delivery;
+use super::SharedPush;
 use crate::model::{CloseCode, ConversationId, Push, Seq};
 
 /// Places of an empty queue that are kept, so that a push to an idle session need not allocate: 64 bytes a session.
@@ -57,7 +57,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Delivery>,
+    queue: VecDeque<SharedPush>,
     bytes: usize,
     /// Conversations whose events were dropped, and the last of them.
     behind: BTreeMap<ConversationId, Seq>,
@@ -80,7 +80,7 @@ impl Outbox {
     }
 
     /// Queues a push, or drops the queue if it is full. Never waits.
-    pub fn push(&self, delivery: Delivery) {
+    pub fn push(&self, delivery: SharedPush) {
         let mut state = self.state();
         if state.closed.is_some() {
             return;
@@ -105,7 +105,7 @@ impl Outbox {
 
     /// Moves up to about `max_bytes` of the oldest pushes into `taken`, at least one if there is one. Returns whether more
     /// wait.
-    pub fn drain(&self, max_bytes: usize, taken: &mut Vec<Delivery>) -> bool {
+    pub fn drain(&self, max_bytes: usize, taken: &mut Vec<SharedPush>) -> bool {
         let mut state = self.state();
         let mut bytes = 0_usize;
         while let Some(next) = state.queue.front() {
@@ -122,13 +122,13 @@ impl Outbox {
             }
             state.overflowed = false;
             for (conversation, last_seq) in std::mem::take(&mut state.behind) {
-                taken.push(Delivery::new(Push::Behind { conversation, last_seq }));
+                taken.push(SharedPush::new(Push::Behind { conversation, last_seq }));
             }
             if let Some(code) = state.closed
                 && !state.close_told
             {
                 state.close_told = true;
-                taken.push(Delivery::new(Push::Closed(code)));
+                taken.push(SharedPush::new(Push::Closed(code)));
             }
             state.waiting_since = None;
             false
@@ -193,7 +193,7 @@ impl Outbox {
 
 impl State {
     /// Drops everything, remembering which logs have to be read. What is not an event is lost, as it may be.
-    fn overflow(&mut self, newest: &Delivery) {
+    fn overflow(&mut self, newest: &SharedPush) {
         self.overflowed = true;
         self.bytes = 0;
         let dropped = std::mem::take(&mut self.queue);

@@ -67,7 +67,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 /// Delivers what the log has past what was delivered. Never skips: a read that fails or comes short is tried again.
 async fn fill(shared: &Shared, conversation: ConversationId) -> Result<(), StoreError> {
-    let page = shared.config.repair_page.max(1);
+    let page = shared.config.catch_up_page.max(1);
     while let Some(head) = shared.registry.head(conversation) {
         let events = shared
             .read(shared.store.events(conversation, head.next(), Seq(u64::MAX >> 1), page))
@@ -135,7 +135,7 @@ async fn check(shared: &Shared, user: UserId) -> Result<(), StoreError> {
             }
         }
     }
-    sleep(Duration::from_secs(1) / shared.config.user_checks.max(1)).await;
+    sleep(Duration::from_secs(1) / shared.config.user_rechecks_per_second.max(1)).await;
     Ok(())
 }
 

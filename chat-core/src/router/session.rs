@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Delivery, Outbox};
+use super::{Outbox, SharedPush};
 use crate::model::{Caller, ConversationId, PresenceState, Push, Seq, SessionId};
 
 /// A session on this node: whom it speaks for and where its pushes go.
@@ -70,7 +70,8 @@ impl SessionHandle {
 
     /// Tells it that a log holds something it was not told.
     pub(super) fn tell_behind(&self, conversation: ConversationId, last_seq: Seq) {
-        self.outbox.push(Delivery::new(Push::Behind { conversation, last_seq }));
+        self.outbox
+            .push(SharedPush::new(Push::Behind { conversation, last_seq }));
     }
 
     pub(super) fn presence(&self) -> PresenceState {

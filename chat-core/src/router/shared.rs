@@ -17,7 +17,7 @@ use super::pending::Pending;
 use super::registry::{Entered, Registry, Told};
 use super::session::SessionHandle;
 use super::topics::{self, TopicRequests};
-use super::{Delivery, RouterConfig};
+use super::{RouterConfig, SharedPush};
 use crate::bus::Topic;
 use crate::clock::Clock;
 use crate::cluster::{Nodes, Presence};
@@ -157,7 +157,7 @@ impl Shared {
             Audience::Conversation(conversation) => self.registry.in_conversation(conversation),
             Audience::User(user) => self.registry.of_user(user),
         };
-        let delivery = Delivery::new(push.clone());
+        let delivery = SharedPush::new(push.clone());
         for session in sessions {
             if except != Some((session.caller.user, session.caller.device)) {
                 session.outbox.push(delivery.clone());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Delivery, session::SessionHandle};
+use super::{SharedPush, session::SessionHandle};
 use crate::codec::body;
 use crate::model::{ConversationId, Event, EventBody, EventKind, Push, Seq, SessionId, UserId};
 
@@ -114,7 +114,7 @@ impl Tracked {
                 self.enter(event.conversation, &session, event.seq, self.head);
             }
         }
-        let delivery = Delivery::new(Push::Event(event.clone()));
+        let delivery = SharedPush::new(Push::Event(event.clone()));
         for place in &self.places {
             if event.seq >= place.first_seq {
                 place.session.outbox.push(delivery.clone());

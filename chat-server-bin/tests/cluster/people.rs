@@ -6,7 +6,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use chat_bus_redis::RedisBackend;
-use chat_core::bus::{Delivery, MessageBus, Topic};
+use chat_core::bus::{BusMessage, MessageBus, Topic};
 use chat_core::client::{ClientOptions, Credentials, MemoryStore, ServerAddress, discover};
 use chat_core::codec::RequestKind;
 use chat_core::model::{Command, ConversationRef, Draft, GroupName, MessageText, Note, Outcome, Push, UserId};
@@ -231,7 +231,7 @@ async fn seed_check_07_forged_doorbells_deliver_nothing() {
         alice.run(say(to_bob(), &format!("real {n}"))).await.unwrap();
     }
     while heard.len() < 8 {
-        if let Some(Delivery::Envelope(_, envelope)) = timeout(PATIENCE, ear.next()).await.unwrap() {
+        if let Some(BusMessage::Envelope(_, envelope)) = timeout(PATIENCE, ear.next()).await.unwrap() {
             heard.push(envelope);
         }
     }

@@ -175,7 +175,7 @@ async fn a_session_that_is_over_is_closed_elsewhere_though_the_bell_was_lost() {
     bus.set_silent(true);
     here.close_sessions(
         user,
-        Which::OlderThan(DeviceId([1; 16]), SessionEpoch(1)),
+        SessionSelector::OlderThan(DeviceId([1; 16]), SessionEpoch(1)),
         CloseCode::Replaced,
     );
     tokio::task::yield_now().await;

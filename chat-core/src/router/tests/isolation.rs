@@ -134,7 +134,7 @@ impl Subscriber for Hanging {
         Box::new(Self)
     }
 
-    async fn next(&mut self) -> Option<crate::bus::Delivery> {
+    async fn next(&mut self) -> Option<crate::bus::BusMessage> {
         std::future::pending().await
     }
 }

@@ -47,7 +47,7 @@ impl Subscriber for Limping<Box<dyn Subscriber>> {
         Box::new(Limping(self.0.topics(), self.1.clone()))
     }
 
-    async fn next(&mut self) -> Option<crate::bus::Delivery> {
+    async fn next(&mut self) -> Option<crate::bus::BusMessage> {
         self.0.next().await
     }
 }
@@ -226,17 +226,17 @@ async fn what_was_committed_without_an_answer_is_delivered_everywhere() {
             assert_eq!(reader.event().await.seq, Seq(1));
         }
         tokio::time::sleep(Duration::from_secs(20)).await;
-        let doubt = |seq, joined| Doubt {
+        let doubt = |seq, joined| UnconfirmedCommit {
             conversation: world.group,
             first_seq: Seq(seq),
             last_seq: Seq(seq),
             joined,
         };
         // One that was not committed: somebody else's has its place.
-        here.doubt([doubt(2, Vec::new())]);
+        here.track_unconfirmed([doubt(2, Vec::new())]);
         tokio::time::sleep(Duration::from_secs(20)).await;
         // One that is committed only a while after it was given up.
-        here.doubt([doubt(2, vec![user])]);
+        here.track_unconfirmed([doubt(2, vec![user])]);
         tokio::time::sleep(Duration::from_secs(4)).await;
         super::races::replace(&world, user, EventBody::MemberJoined { user, by: None }).await;
         let committed = tokio::time::Instant::now();
@@ -256,17 +256,17 @@ async fn a_doubt_lasts_while_the_store_is_away_and_then_ends() {
     store.set_unavailable(true);
     let lost = append(&*world.store, world.group, world.alice, vec![Draft::message("lost")]);
     lost.await.unwrap();
-    let doubt = |seq| Doubt {
+    let doubt = |seq| UnconfirmedCommit {
         conversation: world.group,
         first_seq: Seq(seq),
         last_seq: Seq(seq),
         joined: Vec::new(),
     };
-    here.doubt([doubt(1)]);
+    here.track_unconfirmed([doubt(1)]);
     tokio::time::sleep(Duration::from_secs(100)).await;
     store.set_unavailable(false);
     assert_eq!(bob.event().await.seq, Seq(1));
-    here.doubt([doubt(2)]);
+    here.track_unconfirmed([doubt(2)]);
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(
         here.shared.doubts.count(),

@@ -72,8 +72,8 @@ fn caller(user: UserId, device: u8) -> Caller {
 }
 
 struct Reader {
-    attachment: Attachment,
-    taken: std::collections::VecDeque<Delivery>,
+    attachment: SubscriptionGuard,
+    taken: std::collections::VecDeque<SharedPush>,
     patience: Duration,
 }
 
@@ -84,7 +84,7 @@ impl Reader {
         Self::of(attachment)
     }
 
-    fn of(attachment: Attachment) -> Self {
+    fn of(attachment: SubscriptionGuard) -> Self {
         Self {
             attachment,
             taken: std::collections::VecDeque::new(),
@@ -215,7 +215,7 @@ async fn a_full_outbox_is_dropped_and_said_so_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_encoded_once_for_all() {
-    let delivery = Delivery::new(Push::Behind {
+    let delivery = SharedPush::new(Push::Behind {
         conversation: ConversationId(1),
         last_seq: Seq(2),
     });
@@ -280,7 +280,11 @@ async fn closing_ends_the_sessions_that_are_meant() {
     let router = node(&world, None).await;
     let one = Reader::attach(&router, world.bob, 1).await;
     let mut other = Reader::attach(&router, world.bob, 2).await;
-    router.close_sessions(world.bob, Which::AllBut(DeviceId([1; 16])), CloseCode::Revoked);
+    router.close_sessions(
+        world.bob,
+        SessionSelector::AllExcept(DeviceId([1; 16])),
+        CloseCode::Revoked,
+    );
     assert_eq!(one.attachment.outbox().closed(), None);
     assert_eq!(other.next().await, Push::Closed(CloseCode::Revoked));
     say(&world, &router, "not for him").await;

@@ -83,7 +83,7 @@ async fn doorbells_of_one_conversation_wait_as_one() {
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(bus.doorbells.load(Ordering::Relaxed), 1);
-    let crate::bus::Delivery::Envelope(_, envelope) = ear.next().await.unwrap() else {
+    let crate::bus::BusMessage::Envelope(_, envelope) = ear.next().await.unwrap() else {
         panic!("a gap");
     };
     let read = router.shared.writer.read(envelope).unwrap();

@@ -169,7 +169,7 @@ async fn a_session_that_is_closed_while_attaching_leaves_nothing_behind() {
     let slow = slow_over(&world);
     let router = node_over(&world, slow.clone(), None).await;
     let (mut bob, _) = attach_while(&world, &router, &slow, async {
-        router.close_sessions(world.bob, Which::All, CloseCode::Revoked);
+        router.close_sessions(world.bob, SessionSelector::All, CloseCode::Revoked);
     })
     .await;
     assert_eq!(bob.next().await, Push::Closed(CloseCode::Revoked));
@@ -230,7 +230,7 @@ async fn who_comes_into_a_conversation_gets_its_events_in_order() {
     let joined = replace(&world, user, EventBody::MemberJoined { user, by: None })
         .await
         .seq;
-    router.placed(user, world.group);
+    router.joined(user, world.group);
     for n in 0..20 {
         say(&world, &router, &n.to_string()).await;
         tokio::task::yield_now().await;

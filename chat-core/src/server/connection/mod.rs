@@ -35,7 +35,7 @@ use crate::auth::{ConnectionPermit, Offence};
 use crate::codec::RequestId;
 use crate::engine::CommandError;
 use crate::model::{CloseCode, Outcome, Source};
-use crate::router::Delivery;
+use crate::router::SharedPush;
 use crate::session::{Now, SessionConfig};
 use crate::transport::Transport;
 
@@ -128,7 +128,7 @@ struct Connection<'a> {
     shared: &'a Arc<Shared>,
     /// Whole frames that leave at the next turn.
     frames: Vec<Bytes>,
-    taken: Vec<Delivery>,
+    taken: Vec<SharedPush>,
     running: Running,
     patience: Patience,
     /// The phase of the server that was acted upon.

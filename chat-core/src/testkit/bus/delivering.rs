@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ear::{Ear, ROOM, number, read};
+use super::subscriber::{ROOM, TestSubscriber, number, read};
 use crate::bus::{MessageBus, Topic};
 use crate::model::{ConversationId, NodeId, UserId};
 
 pub async fn an_envelope_reaches_its_subscriber(bus: Arc<dyn MessageBus>) {
-    let mut ear = Ear::on(&*bus, &[ROOM]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
     bus.publish(ROOM, number(1)).await.unwrap();
-    assert_eq!(ear.envelope().await, (ROOM, number(1)));
-    assert_eq!(ear.rest(&*bus).await, []);
+    assert_eq!(subscriber.envelope().await, (ROOM, number(1)));
+    assert_eq!(subscriber.rest(&*bus).await, []);
 }
 
 pub async fn envelopes_keep_every_byte(bus: Arc<dyn MessageBus>) {
-    let mut ear = Ear::on(&*bus, &[ROOM]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
     let all: Vec<u8> = (0..=255).collect();
     let samples = [
         Vec::new(),
@@ -28,7 +28,7 @@ pub async fn envelopes_keep_every_byte(bus: Arc<dyn MessageBus>) {
     ];
     for sample in samples {
         bus.publish(ROOM, Bytes::from(sample.clone())).await.unwrap();
-        let (_, bytes) = ear.envelope().await;
+        let (_, bytes) = subscriber.envelope().await;
         assert!(bytes == sample, "{} bytes were changed", sample.len());
     }
 }
@@ -41,36 +41,36 @@ pub async fn the_topic_comes_with_the_envelope(bus: Arc<dyn MessageBus>) {
         Topic::Node(NodeId([0; 16])),
         Topic::Control,
     ];
-    let mut ear = Ear::on(&*bus, &topics).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &topics).await;
     for topic in topics {
         bus.publish(topic, number(1)).await.unwrap();
-        assert_eq!(ear.envelope().await, (topic, number(1)));
+        assert_eq!(subscriber.envelope().await, (topic, number(1)));
     }
 }
 
 pub async fn every_subscriber_gets_it(bus: Arc<dyn MessageBus>) {
-    let mut ears = Vec::new();
+    let mut subscribers = Vec::new();
     for _ in 0..5 {
-        ears.push(Ear::on(&*bus, &[ROOM]).await);
+        subscribers.push(TestSubscriber::on(&*bus, &[ROOM]).await);
     }
     bus.publish(ROOM, number(1)).await.unwrap();
-    for ear in &mut ears {
-        assert_eq!(ear.envelope().await, (ROOM, number(1)));
-        assert_eq!(ear.rest(&*bus).await, []);
+    for subscriber in &mut subscribers {
+        assert_eq!(subscriber.envelope().await, (ROOM, number(1)));
+        assert_eq!(subscriber.rest(&*bus).await, []);
     }
 }
 
 pub async fn whoever_publishes_hears_it_too(bus: Arc<dyn MessageBus>) {
-    let mut ear = Ear::on(&*bus, &[Topic::Control]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[Topic::Control]).await;
     for n in 0..10 {
         bus.publish(Topic::Control, number(n)).await.unwrap();
-        assert_eq!(ear.envelope().await, (Topic::Control, number(n)));
+        assert_eq!(subscriber.envelope().await, (Topic::Control, number(n)));
     }
 }
 
 pub async fn nobody_gets_it_twice(bus: Arc<dyn MessageBus>) {
     let other = Topic::User(UserId(8));
-    let mut ear = Ear::on(&*bus, &[ROOM, other]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM, other]).await;
     for n in 0..1000 {
         bus.publish(if n % 2 == 0 { ROOM } else { other }, number(n))
             .await
@@ -78,13 +78,13 @@ pub async fn nobody_gets_it_twice(bus: Arc<dyn MessageBus>) {
     }
     let mut seen = HashSet::new();
     for _ in 0..1000 {
-        assert!(seen.insert(read(&ear.envelope().await.1)));
+        assert!(seen.insert(read(&subscriber.envelope().await.1)));
     }
-    assert_eq!(ear.rest(&*bus).await, []);
+    assert_eq!(subscriber.rest(&*bus).await, []);
 }
 
 pub async fn many_publish_at_once(bus: Arc<dyn MessageBus>) {
-    let mut ear = Ear::on(&*bus, &[ROOM]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
     let publish = (0..20).map(|task| {
         let bus = Arc::clone(&bus);
         tokio::spawn(async move {
@@ -96,7 +96,7 @@ pub async fn many_publish_at_once(bus: Arc<dyn MessageBus>) {
     let publish: Vec<_> = publish.collect();
     let mut seen = HashSet::new();
     for _ in 0..1000 {
-        assert!(seen.insert(read(&ear.envelope().await.1)));
+        assert!(seen.insert(read(&subscriber.envelope().await.1)));
     }
     for task in publish {
         task.await.unwrap();

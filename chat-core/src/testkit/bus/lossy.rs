@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use crate::bus::{BusError, Delivery, MessageBus, Subscriber, Topic, Topics};
+use crate::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 
 /// How often a [`LossyBus`] does what, of 1000 envelopes each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -166,11 +166,11 @@ impl Subscriber for LossySubscriber {
         self.inner.topics()
     }
 
-    async fn next(&mut self) -> Option<Delivery> {
+    async fn next(&mut self) -> Option<BusMessage> {
         tokio::select! {
             // Both are safe to cancel; a gap is told before what follows it.
             biased;
-            Ok(()) = self.gap.changed() => Some(Delivery::Gap),
+            Ok(()) = self.gap.changed() => Some(BusMessage::Gap),
             delivery = self.inner.next() => delivery,
         }
     }

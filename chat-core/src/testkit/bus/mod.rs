@@ -14,15 +14,15 @@
 pub mod closing;
 #[allow(missing_docs)]
 pub mod delivering;
-mod ear;
 mod lossy;
 #[allow(missing_docs)]
 pub mod overload;
+mod subscriber;
 #[allow(missing_docs)]
 pub mod subscribing;
 
-pub use ear::Ear;
 pub use lossy::{Faults, LossyBus};
+pub use subscriber::TestSubscriber;
 
 /// Makes a `#[tokio::test]` of every case. The argument is an expression that yields, each time it is evaluated, a
 /// future of a bus that nobody else uses and a guard; the guard is dropped after the bus. The calling crate needs tokio with

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::ear::{Ear, ROOM, number, read};
-use crate::bus::{Delivery, MessageBus, Topic};
+use super::subscriber::{ROOM, TestSubscriber, number, read};
+use crate::bus::{BusMessage, MessageBus, Topic};
 use crate::model::UserId;
 
 /// More than anybody has to keep for a subscriber.
@@ -23,39 +23,39 @@ async fn flood(bus: &dyn MessageBus) {
 }
 
 /// Reads what came of it; whether something is missing without a gap, and whether there was a gap.
-fn judge(deliveries: &[Delivery]) -> (bool, bool) {
+fn judge(deliveries: &[BusMessage]) -> (bool, bool) {
     let numbers: HashSet<u32> = deliveries
         .iter()
         .filter_map(|delivery| match delivery {
-            Delivery::Envelope(topic, bytes) if *topic == ROOM => Some(read(bytes)),
+            BusMessage::Envelope(topic, bytes) if *topic == ROOM => Some(read(bytes)),
             _ => None,
         })
         .collect();
-    let gap = deliveries.contains(&Delivery::Gap);
+    let gap = deliveries.contains(&BusMessage::Gap);
     (numbers.len() < FLOOD as usize && !gap, gap)
 }
 
 pub async fn who_falls_behind_is_told_so(bus: Arc<dyn MessageBus>) {
-    let mut ear = Ear::on(&*bus, &[ROOM]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
     flood(&*bus).await;
-    let (lied, _) = judge(&ear.rest(&*bus).await);
+    let (lied, _) = judge(&subscriber.rest(&*bus).await);
     assert!(!lied, "something is missing, and no gap says so");
 }
 
 pub async fn who_fell_behind_hears_again(bus: Arc<dyn MessageBus>) {
-    let mut ear = Ear::on(&*bus, &[ROOM]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
     flood(&*bus).await;
-    ear.rest(&*bus).await;
+    subscriber.rest(&*bus).await;
     for n in 0..100 {
         bus.publish(ROOM, number(n)).await.unwrap();
-        assert_eq!(ear.envelope().await, (ROOM, number(n)));
+        assert_eq!(subscriber.envelope().await, (ROOM, number(n)));
     }
 }
 
 pub async fn who_does_not_read_holds_up_nobody(bus: Arc<dyn MessageBus>) {
     let other = Topic::User(UserId(8));
-    let _never = Ear::on(&*bus, &[ROOM, other]).await;
-    let mut quick = Ear::on(&*bus, &[other]).await;
+    let _never = TestSubscriber::on(&*bus, &[ROOM, other]).await;
+    let mut quick = TestSubscriber::on(&*bus, &[other]).await;
     flood(&*bus).await;
     for n in 0..100 {
         bus.publish(other, number(n)).await.unwrap();
@@ -64,7 +64,7 @@ pub async fn who_does_not_read_holds_up_nobody(bus: Arc<dyn MessageBus>) {
 }
 
 pub async fn a_wait_that_is_given_up_loses_nothing(bus: Arc<dyn MessageBus>) {
-    let mut ear = Ear::on(&*bus, &[ROOM]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
     let publish = tokio::spawn({
         let bus = Arc::clone(&bus);
         async move {
@@ -76,18 +76,19 @@ pub async fn a_wait_that_is_given_up_loses_nothing(bus: Arc<dyn MessageBus>) {
     });
     let mut seen = HashSet::new();
     let mut note = |delivery| match delivery {
-        Delivery::Envelope(_, bytes) => assert!(seen.insert(read(&bytes)), "it came twice"),
-        Delivery::Gap => panic!("nothing was lost"),
+        BusMessage::Envelope(_, bytes) => assert!(seen.insert(read(&bytes)), "it came twice"),
+        BusMessage::Gap => panic!("nothing was lost"),
     };
     while !publish.is_finished() {
         for micros in [0, 1, 10, 100] {
-            ear.give_up(Duration::from_micros(micros))
+            subscriber
+                .give_up(Duration::from_micros(micros))
                 .await
                 .into_iter()
                 .for_each(&mut note);
         }
     }
     publish.await.unwrap();
-    ear.rest(&*bus).await.into_iter().for_each(&mut note);
+    subscriber.rest(&*bus).await.into_iter().for_each(&mut note);
     assert_eq!(seen.len(), 500);
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use crate::bus::{Delivery, MessageBus, Subscriber, Topic, Topics};
+use crate::bus::{BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::model::{ConversationId, NodeId};
 
 /// A subscriber that does not wait for ever: ten seconds for what must come.
 #[derive(Debug)]
-pub struct Ear {
+pub struct TestSubscriber {
     /// What it listens to.
     pub topics: Box<dyn Topics>,
     subscriber: Box<dyn Subscriber>,
@@ -20,24 +20,24 @@ pub struct Ear {
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Ear {
+impl TestSubscriber {
     /// Connects and subscribes.
     pub async fn on(bus: &dyn MessageBus, topics: &[Topic]) -> Self {
         let subscriber = bus.connect().await.unwrap();
-        let ear = Self {
+        let test = Self {
             topics: subscriber.topics(),
             subscriber,
             own: Topic::Node(NodeId::random()),
         };
         for topic in topics {
-            ear.topics.subscribe(*topic).await.unwrap();
+            test.topics.subscribe(*topic).await.unwrap();
         }
-        ear.topics.subscribe(ear.own).await.unwrap();
-        ear
+        test.topics.subscribe(test.own).await.unwrap();
+        test
     }
 
     /// The next delivery of any kind; `None` once the bus is closed.
-    pub async fn delivery(&mut self) -> Option<Delivery> {
+    pub async fn delivery(&mut self) -> Option<BusMessage> {
         let next = timeout(PATIENCE, self.subscriber.next()).await;
         next.expect("something is delivered, or the end is told")
     }
@@ -45,18 +45,18 @@ impl Ear {
     /// The next envelope. A gap is no answer: nothing was lost.
     pub async fn envelope(&mut self) -> (Topic, Bytes) {
         match self.delivery().await {
-            Some(Delivery::Envelope(topic, bytes)) => (topic, bytes),
+            Some(BusMessage::Envelope(topic, bytes)) => (topic, bytes),
             other => panic!("an envelope was to come, not {other:?}"),
         }
     }
 
     /// Everything that comes before something that is published now.
-    pub async fn rest(&mut self, bus: &dyn MessageBus) -> Vec<Delivery> {
+    pub async fn rest(&mut self, bus: &dyn MessageBus) -> Vec<BusMessage> {
         bus.publish(self.own, Bytes::from_static(b"the end")).await.unwrap();
         let mut rest = Vec::new();
         loop {
             match self.delivery().await {
-                Some(Delivery::Envelope(topic, _)) if topic == self.own => return rest,
+                Some(BusMessage::Envelope(topic, _)) if topic == self.own => return rest,
                 Some(delivery) => rest.push(delivery),
                 None => panic!("the bus was closed"),
             }
@@ -64,7 +64,7 @@ impl Ear {
     }
 
     /// Gives the wait for something up, at once or a little later.
-    pub async fn give_up(&mut self, after: Duration) -> Option<Delivery> {
+    pub async fn give_up(&mut self, after: Duration) -> Option<BusMessage> {
         timeout(after, self.subscriber.next()).await.ok().flatten()
     }
 }
