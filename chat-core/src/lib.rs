@@ -59,12 +59,16 @@ pub mod cluster;
 pub mod codec;
 pub mod engine;
 pub mod hooks;
+#[doc(hidden)]
+pub mod jitter;
 pub mod model;
 pub mod router;
 pub mod secure;
 pub mod server;
 pub mod session;
 pub mod store;
+#[doc(hidden)]
+pub mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod transport;

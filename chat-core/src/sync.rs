@@ -1,0 +1,52 @@
+//! A mutex without poisoning.
+
+use std::sync::{MutexGuard, PoisonError};
+
+/// A [`std::sync::Mutex`] whose [`lock`](Mutex::lock) ignores poisoning: a thread that panicked while it held the lock
+/// does not make every later caller panic too. Use it for state that each critical section leaves consistent.
+#[derive(Debug, Default)]
+pub struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// Creates an unlocked mutex that protects `value`.
+    pub const fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+
+    /// Consumes the mutex and returns the value.
+    pub fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Locks the mutex; blocks the thread until it is free.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the value without locking, because `&mut self` proves that no other thread holds the lock.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Mutex;
+
+    #[test]
+    fn mutex_locks_after_a_panic_of_its_holder() {
+        let mutex = Arc::new(Mutex::new(1));
+        let held = Arc::clone(&mutex);
+        let holder = std::thread::spawn(move || {
+            let mut value = held.lock();
+            *value = 2;
+            panic!("holder panics");
+        });
+        assert!(holder.join().is_err());
+        assert_eq!(*mutex.lock(), 2);
+    }
+}
