@@ -57,7 +57,7 @@ impl RouterConfig {
     /// right after the last one heard is repeated until `peer_timeout` has passed, so one beacon less than fit into it.
     pub(super) fn spare_beacons(&self) -> u64 {
         let interval = self.heartbeat_interval.as_millis().max(1);
-        u64::try_from(self.silence.as_millis() / interval)
+        u64::try_from(self.peer_timeout.as_millis() / interval)
             .unwrap_or(u64::MAX)
             .saturating_sub(1)
             .max(1)

@@ -96,7 +96,7 @@ pub struct RouterParts {
 /// Which of a user's sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Which {
+pub enum SessionSelector {
     /// All.
     All,
     /// Those of this device.
@@ -405,7 +405,7 @@ pub async fn announce_ended_logins(
         .await
 }
 
-impl Which {
+impl SessionSelector {
     fn matches(self, caller: &Caller) -> bool {
         match self {
             Self::All => true,
