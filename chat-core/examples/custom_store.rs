@@ -11,8 +11,8 @@ use chat_core::model::{
     DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName, UserRef,
 };
 use chat_core::store::{
-    AccountStore, Beat, ContactStore, ConversationStore, CursorStore, EventPage, Head, MemoryStore, MessageStore,
-    SentEvent, Store, StoreError, Unit,
+    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Heartbeat, MembershipView, MemoryStore,
+    MessageStore, SentEvent, Store, StoreError, Unit,
 };
 
 /// Counts what is committed.
@@ -36,8 +36,12 @@ impl<S: Store> Store for CountingStore<S> {
         self.inner.epoch().await
     }
 
-    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
-        self.inner.beat(node).await
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
+        self.inner.heartbeat(node).await
     }
 
     async fn close(&self) {
@@ -76,8 +80,8 @@ forward! {
         fn conversation_of_kind(kind: &ConversationKind) -> Option<ConversationId>;
         fn group_by_key(name: &str) -> Option<ConversationId>;
         fn search_groups(prefix: &str, limit: u32) -> Vec<Conversation>;
-        fn heads(user: UserId, device: DeviceId) -> Vec<Head>;
-        fn head(user: UserId, device: DeviceId, id: ConversationId) -> Option<Head>;
+        fn memberships(user: UserId, device: DeviceId) -> Vec<MembershipView>;
+        fn membership(user: UserId, device: DeviceId, id: ConversationId) -> Option<MembershipView>;
         fn member(id: ConversationId, user: UserId) -> Option<Member>;
         fn members(id: ConversationId, after: UserId, limit: u32) -> Vec<Member>;
         fn last_seqs(ids: &[ConversationId]) -> Vec<(ConversationId, Seq, Seq)>;

@@ -166,7 +166,7 @@ impl From<StoreError> for Unchanged {
 #[async_trait]
 impl Operation for ChangeAccount {
     type Output = UserId;
-    type Refusal = Unchanged;
+    type Rejection = Unchanged;
 
     async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<UserId, Unchanged> {
         let Some(mut account) = tx.account_by_name(&self.name).await? else {

@@ -103,7 +103,7 @@ impl AccountStore for MysqlStore {
 impl MysqlTx<'_> {
     /// Locks whatever devices the user has or will have.
     async fn lock_user(&mut self, user: UserId) -> Result<(), StoreError> {
-        self.ledger.lock_devices()?;
+        self.contract.lock_devices()?;
         let sql = "INSERT INTO user_lock (user_id) VALUES (?) ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)";
         self.execute(sql, (int(user.0),)).await.map(drop)
     }

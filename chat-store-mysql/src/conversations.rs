@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use chat_core::model::{
     Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, MemberState, Role, Seq, UserId,
 };
-use chat_core::store::{ConversationStore, ConversationTx, Head, NewConversation, StoreError};
+use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, params};
 
 use crate::MysqlStore;
 use crate::batch::{KEYS_AT_ONCE, integers, joined};
 use crate::error::store_error;
-use crate::heads::heads;
+use crate::memberships::memberships;
 use crate::rows::{self, CONVERSATION, Code, Columns, MEMBER, int};
 use crate::tx::MysqlTx;
 
@@ -81,18 +81,23 @@ impl ConversationStore for MysqlStore {
         self.connections.within(work).await
     }
 
-    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            heads(&mut conn, user, device, None).await
+            memberships(&mut conn, user, device, None).await
         };
         self.connections.within(work).await
     }
 
-    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        id: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            Ok(heads(&mut conn, user, device, Some(id)).await?.pop())
+            Ok(memberships(&mut conn, user, device, Some(id)).await?.pop())
         };
         self.connections.within(work).await
     }
@@ -173,7 +178,7 @@ impl ConversationTx for MysqlTx<'_> {
             member_count: 0,
             closed: false,
         };
-        self.ledger.created(&row);
+        self.contract.created(&row);
         self.rows.insert(id, row);
         Ok(Some(id))
     }
@@ -183,7 +188,7 @@ impl ConversationTx for MysqlTx<'_> {
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        if self.ledger.lock_conversation(id)? {
+        if self.contract.lock_conversation(id)? {
             return Ok(self.rows.get(&id).cloned());
         }
         // The profile changes under the same lock, so one statement may lock and read both.
@@ -192,7 +197,7 @@ impl ConversationTx for MysqlTx<'_> {
         let Some(row) = rows::one(row, rows::conversation)? else {
             return Ok(None);
         };
-        self.ledger.locked(&row);
+        self.contract.locked(&row);
         self.rows.insert(id, row.clone());
         Ok(Some(row))
     }
@@ -205,12 +210,12 @@ impl ConversationTx for MysqlTx<'_> {
             if !conversation.closed && self.group_taken(id, group).await? {
                 return Ok(false);
             }
-            self.ledger.update(conversation)?;
+            self.contract.update(conversation)?;
             if !self.put_group(id, group, conversation.closed).await? {
                 return Ok(false);
             }
         } else {
-            self.ledger.update(conversation)?;
+            self.contract.update(conversation)?;
         }
         let sql = "UPDATE conversation SET last_seq = ?, message_count = ?, members_version = ?, last_time = ?,
                        member_count = ?, closed = ?

@@ -25,13 +25,13 @@
 
 mod accounts;
 mod batch;
-mod beats;
 mod connections;
 mod contacts;
 mod conversations;
 mod cursors;
 mod error;
-mod heads;
+mod heartbeats;
+mod memberships;
 mod messages;
 mod migrate;
 mod options;

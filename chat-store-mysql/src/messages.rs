@@ -251,7 +251,7 @@ impl MessageTx for MysqlTx<'_> {
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        self.ledger.append(events)?;
+        self.contract.append(events)?;
         let mut left = events;
         while !left.is_empty() {
             let (now, later) = left.split_at(chunk(left.len()));

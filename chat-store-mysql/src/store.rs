@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::model::{NodeId, StoreEpoch};
-use chat_core::store::{Beat, Store, StoreError, TxError, Unit, run_contained};
+use chat_core::store::{Heartbeat, Store, StoreError, TxError, Unit, run_catching};
+use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, TxOpts};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -100,7 +101,7 @@ pub(crate) enum Job {
 impl Job {
     async fn work(&mut self, tx: &mut MysqlTx<'_>) -> Result<(), TxError> {
         match self {
-            Self::Unit(unit) => run_contained(&mut **unit, tx).await,
+            Self::Unit(unit) => run_catching(&mut **unit, tx).await,
             Self::Cursors(moves) => Ok(tx.advance_cursors(moves).await?),
             Self::Reads(moves) => Ok(tx.advance_reads(moves).await?),
         }
@@ -165,16 +166,16 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
     *is_read_only = tx.is_read_only;
     let MysqlTx {
         tx,
-        ledger,
+        contract,
         is_in_conflict,
         ..
     } = tx;
     let error = match worked {
-        Ok(()) => match ledger.check() {
+        Ok(()) => match contract.check() {
             Ok(()) => return committed(tx.commit().await),
             Err(error) => error,
         },
-        Err(TxError::Abort) => StoreError::Refused,
+        Err(TxError::Abort) => StoreError::Aborted,
         Err(TxError::Store(error)) => error,
     };
     if let Err(failed) = tx.rollback().await {
@@ -210,8 +211,16 @@ impl Store for MysqlStore {
         Ok(self.epoch)
     }
 
-    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
-        self.note_beat(node).await
+    async fn ping(&self) -> Result<(), StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            conn.query_drop("SELECT 1 FROM meta LIMIT 1").await.map_err(store_error)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
+        self.record_heartbeat(node).await
     }
 
     async fn close(&self) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use chat_core::model::{Conversation, ConversationId};
-use chat_core::store::{Ledger, StoreError};
+use chat_core::store::{StoreError, TxContract};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error, Params, Row, Transaction};
 
@@ -13,7 +13,7 @@ use crate::error::{is_conflict, is_read_only, store_error};
 /// An open transaction.
 pub(crate) struct MysqlTx<'a> {
     pub(crate) tx: Transaction<'a>,
-    pub(crate) ledger: Ledger,
+    pub(crate) contract: TxContract,
     /// Rows of locked conversations, as they are stored now.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
     /// Another transaction was in the way: this one is to be rolled back and run again.
@@ -26,7 +26,7 @@ impl<'a> MysqlTx<'a> {
     pub(crate) fn new(tx: Transaction<'a>) -> Self {
         Self {
             tx,
-            ledger: Ledger::default(),
+            contract: TxContract::default(),
             rows: BTreeMap::new(),
             is_in_conflict: false,
             is_read_only: false,
@@ -105,7 +105,7 @@ impl<'a> MysqlTx<'a> {
 impl Debug for MysqlTx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MysqlTx")
-            .field("ledger", &self.ledger)
+            .field("contract", &self.contract)
             .finish_non_exhaustive()
     }
 }

@@ -123,7 +123,14 @@ async fn a_database_of_an_older_release_gets_what_it_lacks() {
         "{refused:?}"
     );
     let store = MysqlStore::open(&url, Options::default()).await.unwrap();
-    assert_eq!(store.beat(NodeId::random()).await.map(|beat| beat.others).unwrap(), []);
+    assert_eq!(
+        store
+            .heartbeat(NodeId::random())
+            .await
+            .map(|heartbeat| heartbeat.peers)
+            .unwrap(),
+        []
+    );
     let kept = server
         .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
         .unwrap();
@@ -137,13 +144,14 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
     let (here, there) = (open().await, open().await);
     let [a, b, gone, ahead] = [(); 4].map(|()| NodeId::random());
     for node in [gone, ahead, b] {
-        there.beat(node).await.unwrap();
+        there.heartbeat(node).await.unwrap();
     }
-    let others = async || here.beat(a).await.unwrap().others;
+    let others = async || here.heartbeat(a).await.unwrap().peers;
     assert_eq!(others().await.len(), 3);
     let set = |node: NodeId, millis: i64| {
-        let update =
-            format!("UPDATE chat.node SET beat = beat + {millis} WHERE id = UNHEX(REPLACE('{node}', '-', ''))");
+        let update = format!(
+            "UPDATE chat.node SET heartbeat = heartbeat + {millis} WHERE id = UNHEX(REPLACE('{node}', '-', ''))"
+        );
         server.sql(&update).unwrap();
     };
     set(gone, -10_500);
@@ -156,7 +164,7 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
     set(ahead, 3_600_000);
     assert_eq!(others().await, [b]);
     assert_eq!(rows(), "2", "nobody asks for nodes that are long gone");
-    let time = here.beat(a).await.unwrap().time.unwrap().0;
+    let time = here.heartbeat(a).await.unwrap().time.unwrap().0;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
@@ -177,7 +185,7 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
         assert!(Instant::now() < deadline, "they never get stuck: {}", waiting());
     }
     let started = Instant::now();
-    here.beat(a).await.unwrap();
+    here.heartbeat(a).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 

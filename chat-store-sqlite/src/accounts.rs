@@ -122,7 +122,7 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
-        self.ledger.lock_devices()?;
+        self.contract.lock_devices()?;
         self.look(|conn| device(conn, user, id))
     }
 
@@ -131,7 +131,7 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
-        self.ledger.lock_devices()?;
+        self.contract.lock_devices()?;
         self.look(|conn| devices_of(conn, user))
     }
 

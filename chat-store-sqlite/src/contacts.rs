@@ -50,7 +50,7 @@ impl ContactStore for SqliteStore {
 #[async_trait]
 impl ContactTx for SqliteTx<'_> {
     async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
-        self.ledger.lock_contacts()?;
+        self.contract.lock_contacts()?;
         self.look(|conn| Ok((contact(conn, a, b)?, contact(conn, b, a)?)))
     }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chat_core::model::{
     Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, MemberState, Role, Seq, UserId,
 };
-use chat_core::store::{ConversationStore, ConversationTx, Head, NewConversation, StoreError};
+use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::SqliteStore;
@@ -62,7 +62,7 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
 ///
 /// Unread messages are a difference of two counts: up to the last readable event, and up to the last read one. For a
 /// conversation that was read to its end nothing is looked up.
-pub(crate) fn heads_sql(more: &str) -> String {
+pub(crate) fn memberships_sql(more: &str) -> String {
     let peer = MEMBER.replace("m.", "p.");
     format!(
         "WITH place AS MATERIALIZED (
@@ -90,7 +90,7 @@ pub(crate) fn heads_sql(more: &str) -> String {
     )
 }
 
-fn head_row(row: &Row<'_>) -> rusqlite::Result<Head> {
+fn membership_row(row: &Row<'_>) -> rusqlite::Result<MembershipView> {
     let columns = &mut Columns::of(row);
     let (conversation, member) = (rows::conversation(columns)?, rows::member(columns)?);
     let peer = if columns.is_null()? {
@@ -99,7 +99,7 @@ fn head_row(row: &Row<'_>) -> rusqlite::Result<Head> {
     } else {
         Some(rows::member(columns)?)
     };
-    Ok(Head {
+    Ok(MembershipView {
         conversation,
         member,
         peer,
@@ -109,16 +109,21 @@ fn head_row(row: &Row<'_>) -> rusqlite::Result<Head> {
     })
 }
 
-fn heads(conn: &Connection, user: UserId, device: DeviceId) -> rusqlite::Result<Vec<Head>> {
-    let mut statement = conn.prepare_cached(&heads_sql(""))?;
-    let found = statement.query_map(params![int(user.0), device.0], head_row)?;
+fn memberships(conn: &Connection, user: UserId, device: DeviceId) -> rusqlite::Result<Vec<MembershipView>> {
+    let mut statement = conn.prepare_cached(&memberships_sql(""))?;
+    let found = statement.query_map(params![int(user.0), device.0], membership_row)?;
     found.collect()
 }
 
-fn head(conn: &Connection, user: UserId, device: DeviceId, id: ConversationId) -> rusqlite::Result<Option<Head>> {
-    let mut statement = conn.prepare_cached(&heads_sql("AND m.conversation_id = ?3"))?;
+fn membership(
+    conn: &Connection,
+    user: UserId,
+    device: DeviceId,
+    id: ConversationId,
+) -> rusqlite::Result<Option<MembershipView>> {
+    let mut statement = conn.prepare_cached(&memberships_sql("AND m.conversation_id = ?3"))?;
     statement
-        .query_row(params![int(user.0), device.0, int(id.0)], head_row)
+        .query_row(params![int(user.0), device.0, int(id.0)], membership_row)
         .optional()
 }
 
@@ -175,12 +180,17 @@ impl ConversationStore for SqliteStore {
         self.readers.read(move |conn| search_groups(conn, &prefix, limit)).await
     }
 
-    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
-        self.readers.read(move |conn| heads(conn, user, device)).await
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+        self.readers.read(move |conn| memberships(conn, user, device)).await
     }
 
-    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
-        self.readers.read(move |conn| head(conn, user, device, id)).await
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        id: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
+        self.readers.read(move |conn| membership(conn, user, device, id)).await
     }
 
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
@@ -233,7 +243,7 @@ impl ConversationTx for SqliteTx<'_> {
             member_count: 0,
             closed: false,
         };
-        self.ledger.created(&row);
+        self.contract.created(&row);
         self.rows.insert(id, row);
         Ok(Some(id))
     }
@@ -243,13 +253,13 @@ impl ConversationTx for SqliteTx<'_> {
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        if self.ledger.lock_conversation(id)? {
+        if self.contract.lock_conversation(id)? {
             return Ok(self.rows.get(&id).cloned());
         }
         let Some(row) = self.look(|conn| conversation(conn, id))? else {
             return Ok(None);
         };
-        self.ledger.locked(&row);
+        self.contract.locked(&row);
         self.rows.insert(id, row.clone());
         Ok(Some(row))
     }
@@ -262,10 +272,10 @@ impl ConversationTx for SqliteTx<'_> {
             if !conversation.closed && self.look(|conn| group_taken(conn, id, group))? {
                 return Ok(false);
             }
-            self.ledger.update(conversation)?;
+            self.contract.update(conversation)?;
             self.put_group(id, group, conversation.closed)?;
         } else {
-            self.ledger.update(conversation)?;
+            self.contract.update(conversation)?;
         }
         let sql = "UPDATE conversation SET last_seq = ?2, message_count = ?3, members_version = ?4, last_time = ?5,
                        member_count = ?6, closed = ?7

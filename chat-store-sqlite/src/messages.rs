@@ -169,7 +169,7 @@ impl MessageTx for SqliteTx<'_> {
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        self.ledger.append(events)?;
+        self.contract.append(events)?;
         if self.look(|conn| any_sent(conn, events))? {
             return Err(StoreError::AlreadySent);
         }

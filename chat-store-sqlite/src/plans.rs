@@ -62,7 +62,7 @@ fn indexes_are_used() {
 fn heads_scan_nothing_but_their_own_places() {
     let (_directory, conn) = migrated();
     for more in ["", "AND m.conversation_id = ?3"] {
-        let plan = plan(&conn, &crate::conversations::heads_sql(more));
+        let plan = plan(&conn, &crate::conversations::memberships_sql(more));
         let scans: Vec<_> = plan.lines().filter(|line| line.starts_with("SCAN")).collect();
         assert_eq!(scans, ["SCAN m"], "{plan}"); // the user's places, already selected
     }

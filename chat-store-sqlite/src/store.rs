@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use chat_core::model::StoreEpoch;
 use chat_core::store::{Store, StoreError, Unit};
+use rusqlite::Connection;
 
 use crate::backup::{self, BackupError};
 use crate::error::OpenError;
@@ -147,6 +148,11 @@ impl Store for SqliteStore {
             return Err(StoreError::unavailable("the store was closed"));
         }
         Ok(self.epoch)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let read_one = |conn: &Connection| conn.prepare_cached("SELECT 1 FROM meta")?.exists([]);
+        self.readers.read(read_one).await.map(drop)
     }
 
     async fn close(&self) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use chat_core::model::{Conversation, ConversationId};
-use chat_core::store::{Ledger, StoreError};
+use chat_core::store::{StoreError, TxContract};
 use rusqlite::{Connection, Params};
 
 use crate::error::store_error;
@@ -13,7 +13,7 @@ use crate::error::store_error;
 pub(crate) struct SqliteTx<'a> {
     /// Exclusive, because shared connections cannot move between threads and a transaction must be able to.
     conn: &'a mut Connection,
-    pub(crate) ledger: Ledger,
+    pub(crate) contract: TxContract,
     /// Rows of locked conversations, as they are stored now.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
     /// Whether text was erased: then the write-ahead log is to be cleared too.
@@ -24,7 +24,7 @@ impl<'a> SqliteTx<'a> {
     pub(crate) fn new(conn: &'a mut Connection) -> Self {
         Self {
             conn,
-            ledger: Ledger::default(),
+            contract: TxContract::default(),
             rows: BTreeMap::new(),
             erased: false,
         }
@@ -57,7 +57,7 @@ impl<'a> SqliteTx<'a> {
 impl Debug for SqliteTx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteTx")
-            .field("ledger", &self.ledger)
+            .field("contract", &self.contract)
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
-use chat_core::store::{StoreError, TxError, Unit, run_ready};
+use chat_core::store::{StoreError, TxError, Unit, run_inline};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -193,9 +193,9 @@ impl WriterThread {
         match job {
             Job::Unit(unit) => {
                 let mut tx = SqliteTx::new(&mut self.conn);
-                let result = match run_ready(&mut **unit, &mut tx) {
-                    Ok(()) => tx.ledger.check(),
-                    Err(TxError::Abort) => Err(StoreError::Refused),
+                let result = match run_inline(&mut **unit, &mut tx) {
+                    Ok(()) => tx.contract.check(),
+                    Err(TxError::Abort) => Err(StoreError::Aborted),
                     Err(TxError::Store(error)) => Err(error),
                 };
                 self.erased |= tx.erased;

@@ -62,14 +62,14 @@ async fn everything_is_there_after_reopening() {
         .await
         .unwrap();
     store.advance_reads(&[(world.bob, world.group, Seq(1))]).await.unwrap();
-    let before = store.head(world.bob, device, world.group).await.unwrap();
+    let before = store.membership(world.bob, device, world.group).await.unwrap();
     let epoch = store.epoch().await.unwrap();
     store.close().await;
     drop((store, world.store));
 
     let store = open(directory.path()).await;
     assert_eq!(store.epoch().await.unwrap(), epoch);
-    assert_eq!(store.head(world.bob, device, world.group).await.unwrap(), before);
+    assert_eq!(store.membership(world.bob, device, world.group).await.unwrap(), before);
     assert_eq!(store.events(world.group, Seq(1), Seq(9), 9).await.unwrap(), events);
     let more = append(&*store, world.group, world.alice, messages(1, 1)).await.unwrap();
     assert_eq!(more[0].seq, Seq(4));
@@ -369,12 +369,12 @@ async fn heads_of_two_thousand_conversations_are_one_quick_read() {
         work.await.unwrap();
     }
     let started = std::time::Instant::now();
-    let heads = store.heads(reader, DeviceId([0; 16])).await.unwrap();
+    let memberships = store.memberships(reader, DeviceId([0; 16])).await.unwrap();
     let took = started.elapsed();
-    println!("{COUNT} heads in {took:?}");
-    assert_eq!(heads.len() as u64, COUNT);
-    for head in heads {
-        assert_eq!(head.unread, 5 - head.member.read_seq.0);
+    println!("{COUNT} memberships in {took:?}");
+    assert_eq!(memberships.len() as u64, COUNT);
+    for membership in memberships {
+        assert_eq!(membership.unread, 5 - membership.member.read_seq.0);
     }
     assert!(took < std::time::Duration::from_secs(1), "{took:?}");
     let page = chat_core::model::Page {

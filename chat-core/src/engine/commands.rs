@@ -34,7 +34,7 @@ impl Core {
     /// Runs a unit of work that yields nothing but events.
     pub(super) async fn act<O>(&self, about: impl Into<Scope>, operation: O) -> Result<Outcome, CommandError>
     where
-        O: Operation<Output = Vec<Event>, Refusal = Refusal> + Clone,
+        O: Operation<Output = Vec<Event>, Rejection = Refusal> + Clone,
     {
         let events = self.run(about, operation).await?;
         self.publish(events);
@@ -208,7 +208,7 @@ impl Core {
         stopped: bool,
     ) -> Result<Outcome, CommandError> {
         let head = self
-            .read(self.store.head(caller.user, caller.device, conversation))
+            .read(self.store.membership(caller.user, caller.device, conversation))
             .await?;
         let head = head.ok_or_else(CommandError::not_found)?;
         let push = Push::Typing {

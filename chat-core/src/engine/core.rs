@@ -72,7 +72,7 @@ const RETRY: Duration = Duration::from_millis(25);
 const MOVES: u32 = 4;
 
 /// A unit of work that may be run again after it was committed: it finds what it wrote.
-pub(super) trait Idempotent: Operation<Refusal = Refusal> + Clone {
+pub(super) trait Idempotent: Operation<Rejection = Refusal> + Clone {
     /// Something of it may be stored already: the next run is to look before it writes.
     fn look_first(&mut self) {}
 }
@@ -90,7 +90,7 @@ impl Core {
     /// Runs a unit of work once. What it wrote is durable when this returns.
     pub(super) async fn run<O>(&self, about: impl Into<Scope>, operation: O) -> Result<O::Output, CommandError>
     where
-        O: Operation<Refusal = Refusal> + Clone,
+        O: Operation<Rejection = Refusal> + Clone,
     {
         let about = about.into();
         let deadline = self.deadline();
@@ -146,7 +146,7 @@ impl Core {
 
     async fn attempt<O>(&self, about: Scope, operation: O, deadline: Instant) -> Result<O::Output, Refusal>
     where
-        O: Operation<Refusal = Refusal>,
+        O: Operation<Rejection = Refusal>,
     {
         if !self.writes.admits(Instant::now()) {
             return Err(CommandError::try_again().into());

@@ -19,7 +19,7 @@ use super::contact::Standing;
 use super::core::Core;
 use super::policy::{self, DirectAct};
 use crate::model::{Caller, ConversationId, ConversationKind, DeviceId, DirectPolicy, Push, Seq, UserId};
-use crate::store::{Head, StoreError};
+use crate::store::{MembershipView, StoreError};
 
 /// Marks of one user that wait, in conversations that their session is not known to be in: old ones that are over, or none at
 /// all.
@@ -273,7 +273,7 @@ async fn tell_all(core: &Core, written: &[(Place, Mark)]) {
     }
     stream::iter(moved)
         .for_each_concurrent(HEADS_AT_ONCE, async |((user, conversation), (device, reader))| {
-            if let Ok(Some(head)) = core.read(core.store.head(user, device, conversation)).await {
+            if let Ok(Some(head)) = core.read(core.store.membership(user, device, conversation)).await {
                 tell(core, user, reader, &head).await;
             }
         })
@@ -299,7 +299,7 @@ async fn write(core: &Core, marks: &[(Place, Mark)]) -> Result<(), StoreError> {
 }
 
 /// Tells who has to know how far the user has got.
-async fn tell(core: &Core, user: UserId, reader: Option<Caller>, head: &Head) {
+async fn tell(core: &Core, user: UserId, reader: Option<Caller>, head: &MembershipView) {
     let conversation = head.conversation.id;
     if reader.is_some() {
         let own = Push::Read {

@@ -363,7 +363,7 @@ fn on_member<O>(
     operation: impl FnOnce(&Core, Act, UserId) -> O + Send + 'static,
 ) -> Answer
 where
-    O: Operation<Output = Vec<Event>, Refusal = Refusal> + Clone + Sync,
+    O: Operation<Output = Vec<Event>, Rejection = Refusal> + Clone + Sync,
 {
     in_lane(core, caller, group, move |core, act| async move {
         let user = core.user_id(&user).await?;

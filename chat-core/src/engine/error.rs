@@ -120,7 +120,7 @@ impl From<StoreError> for CommandError {
             StoreError::Full(_) => Self::new(ReplyCode::TryAgain, "the server has no room left; nothing was done")
                 .retry_after(Duration::from_secs(10)),
             StoreError::Overloaded | StoreError::AlreadySent => Self::busy(),
-            StoreError::Refused | StoreError::Corrupt(_) => Self::internal(),
+            StoreError::Aborted | StoreError::Corrupt(_) => Self::internal(),
         }
     }
 }
@@ -212,9 +212,9 @@ impl Refusal {
 /// Implements the two members of `Operation` that are the same for all of ours.
 macro_rules! refusals {
     () => {
-        type Refusal = $crate::engine::error::Refusal;
+        type Rejection = $crate::engine::error::Refusal;
 
-        fn store_error(refusal: Self::Refusal) -> Result<$crate::store::StoreError, $crate::engine::error::Refusal> {
+        fn store_error(refusal: Self::Rejection) -> Result<$crate::store::StoreError, $crate::engine::error::Refusal> {
             refusal.into_store_error()
         }
     };

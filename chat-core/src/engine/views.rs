@@ -12,7 +12,7 @@ use crate::model::{
     ConversationView, DeviceInfo, GroupInfo, GroupName, MemberInfo, MemberState, Outcome, PresenceState, Role, Seq,
     UserId, UserInfo, UserRef,
 };
-use crate::store::Head;
+use crate::store::MembershipView;
 
 /// Users that one request may name.
 const USERS_AT_ONCE: usize = 200;
@@ -24,7 +24,7 @@ impl Core {
     }
 
     pub(super) async fn list_conversations(&self, caller: Caller) -> Result<Vec<ConversationInfo>, CommandError> {
-        let heads = self.read(self.store.heads(caller.user, caller.device)).await?;
+        let heads = self.read(self.store.memberships(caller.user, caller.device)).await?;
         self.conversation_infos(caller.user, heads).await
     }
 
@@ -32,7 +32,7 @@ impl Core {
     pub(super) async fn conversation_infos(
         &self,
         user: UserId,
-        heads: Vec<Head>,
+        heads: Vec<MembershipView>,
     ) -> Result<Vec<ConversationInfo>, CommandError> {
         let peers: Vec<UserId> = heads
             .iter()
@@ -54,7 +54,7 @@ impl Core {
     ) -> Result<ConversationInfo, CommandError> {
         let target = self.find(caller.user, conversation).await?;
         let head = self
-            .read(self.store.head(caller.user, caller.device, target.id))
+            .read(self.store.membership(caller.user, caller.device, target.id))
             .await?;
         let head = head.ok_or_else(CommandError::not_found)?;
         let infos = self.conversation_infos(caller.user, vec![head]).await?;
@@ -231,8 +231,12 @@ fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {
     }
 }
 
-fn conversation_info(head: Head, user: UserId, users: &mut HashMap<UserId, UserInfo>) -> Option<ConversationInfo> {
-    let Head {
+fn conversation_info(
+    head: MembershipView,
+    user: UserId,
+    users: &mut HashMap<UserId, UserInfo>,
+) -> Option<ConversationInfo> {
+    let MembershipView {
         conversation,
         member,
         cursor,

@@ -60,14 +60,14 @@ pub(super) struct Noted<O> {
 #[async_trait]
 impl<O: Operation> Operation for Noted<O> {
     type Output = O::Output;
-    type Refusal = O::Refusal;
+    type Rejection = O::Rejection;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<O::Output, O::Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<O::Output, O::Rejection> {
         self.written.noted().clear();
         WRITTEN.scope(self.written.clone(), self.operation.apply(tx)).await
     }
 
-    fn store_error(refusal: O::Refusal) -> Result<crate::store::StoreError, O::Refusal> {
+    fn store_error(refusal: O::Rejection) -> Result<crate::store::StoreError, O::Rejection> {
         O::store_error(refusal)
     }
 }

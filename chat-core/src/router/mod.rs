@@ -66,7 +66,7 @@ use crate::model::{
     Caller, CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, NodeId, PresenceState, Push,
     SessionEpoch, SessionId, StoreEpoch, UserId,
 };
-use crate::store::{Head, Store, StoreError};
+use crate::store::{MembershipView, Store, StoreError};
 
 /// Envelopes of beacons that wait to be published: more than one beacon ever takes.
 const BEACON_QUEUE: usize = 256;
@@ -228,7 +228,7 @@ impl Router {
         &self,
         caller: Caller,
         outbox: Arc<Outbox>,
-    ) -> Result<(SubscriptionGuard, Vec<Head>), StoreError> {
+    ) -> Result<(SubscriptionGuard, Vec<MembershipView>), StoreError> {
         let shared = &self.shared;
         let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
         let session = SessionHandle::new(id, caller, outbox);
@@ -240,7 +240,7 @@ impl Router {
         shared.registry.add(&session);
         topics::request(shared, Topic::User(caller.user)).await;
 
-        let heads = shared.store.heads(caller.user, caller.device).await?;
+        let heads = shared.store.memberships(caller.user, caller.device).await?;
         for head in heads.iter().filter(|head| goes_on(head)) {
             let told = Told::UpTo(head.conversation.last_seq);
             shared.enter(std::slice::from_ref(&session), head, told).await?;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Shared;
 use crate::model::{NodeId, Timestamp};
-use crate::store::Beat;
+use crate::store::Heartbeat;
 
 /// A clock that differs more from the store's is worth a warning.
 const CLOCK_IS_OFF: Duration = Duration::from_secs(2);
@@ -69,8 +69,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         beats.tick().await;
         let before = shared.clock.now();
-        match shared.read(shared.store.beat(shared.writer.node)).await {
-            Ok(Beat { others, time, .. }) => {
+        match shared.read(shared.store.heartbeat(shared.writer.node)).await {
+            Ok(Heartbeat {
+                peers: others, time, ..
+            }) => {
                 failing = false;
                 if neighbours.told(&others, keep) {
                     // It may have committed before it was known of.

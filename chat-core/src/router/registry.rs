@@ -12,7 +12,7 @@ use dashmap::mapref::entry::Entry;
 use super::session::SessionHandle;
 use super::tracked::{Offered, Tracked};
 use crate::model::{ConversationId, DeviceId, Event, Seq, UserId};
-use crate::store::Head;
+use crate::store::MembershipView;
 
 /// Sessions by user and by conversation.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ impl Registry {
     }
 
     /// Lists sessions of one user under a conversation that `head`, read after the sessions were added, says the user is in.
-    pub(super) fn enter(&self, sessions: &[Arc<SessionHandle>], head: &Head, told: Told) -> Entered {
+    pub(super) fn enter(&self, sessions: &[Arc<SessionHandle>], head: &MembershipView, told: Told) -> Entered {
         let (conversation, first_seq) = (&head.conversation, head.member.first_seq);
         let told_seq = match told {
             Told::UpTo(seq) => seq,

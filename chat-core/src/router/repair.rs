@@ -95,7 +95,7 @@ async fn place(shared: &Shared, user: UserId, conversation: ConversationId) -> R
     let Some(session) = sessions.first() else {
         return Ok(());
     };
-    let head = shared.store.head(user, session.caller.device, conversation);
+    let head = shared.store.membership(user, session.caller.device, conversation);
     match shared.read(head).await? {
         Some(head) if goes_on(&head) => shared.enter(&sessions, &head, Told::Nothing).await,
         _ => Ok(()),
@@ -127,7 +127,7 @@ async fn check(shared: &Shared, user: UserId) -> Result<(), StoreError> {
     close_fenced(shared, user, CloseCode::Replaced).await?;
     let sessions = shared.registry.of_user(user);
     if let Some(session) = sessions.first() {
-        let heads = shared.store.heads(user, session.caller.device);
+        let heads = shared.store.memberships(user, session.caller.device);
         for head in shared.read(heads).await? {
             let id = head.conversation.id;
             if goes_on(&head) && sessions.iter().any(|session| !session.settled(id)) {

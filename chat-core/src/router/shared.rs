@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::cluster::{Nodes, Presence};
 use crate::codec::body;
 use crate::model::{Caller, CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, NodeId, Push, UserId};
-use crate::store::{Head, Store, StoreError};
+use crate::store::{MembershipView, Store, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -67,7 +67,7 @@ pub(super) struct Link {
 }
 
 /// Whether more may happen to the user in this conversation.
-pub(super) fn goes_on(head: &Head) -> bool {
+pub(super) fn goes_on(head: &MembershipView) -> bool {
     head.member.is_active() && !head.conversation.closed
 }
 
@@ -82,7 +82,7 @@ impl Shared {
     pub(super) async fn enter(
         &self,
         sessions: &[Arc<SessionHandle>],
-        head: &Head,
+        head: &MembershipView,
         told: Told,
     ) -> Result<(), StoreError> {
         let id = head.conversation.id;
@@ -100,7 +100,7 @@ impl Shared {
             let Some(Caller { user, device, .. }) = sessions.first().map(|session| session.caller) else {
                 return Ok(());
             };
-            match self.read(self.store.head(user, device, id)).await? {
+            match self.read(self.store.membership(user, device, id)).await? {
                 Some(read) => newer = read,
                 None => return Ok(()),
             }
@@ -239,7 +239,7 @@ fn opens(event: &Event) -> Option<ConversationId> {
 }
 
 /// Whoever is no longer in a conversation that they were told goes on has its end to read.
-fn tell_the_end(sessions: &[Arc<SessionHandle>], head: &Head, told: Told) {
+fn tell_the_end(sessions: &[Arc<SessionHandle>], head: &MembershipView, told: Told) {
     let last_seq = head.conversation.last_seq;
     let last_seq = head.member.until_seq.map_or(last_seq, |until| until.min(last_seq));
     let told = match told {

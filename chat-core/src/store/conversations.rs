@@ -11,7 +11,7 @@ use crate::model::{
 
 /// A conversation as one user's device stands to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct MembershipView {
     /// The conversation's row.
     pub conversation: Conversation,
     /// The user's place in it.
@@ -44,10 +44,15 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
 
     /// Every conversation in which `user` may read something or will as soon as there is something (`first_seq` is set
     /// and not beyond `until_seq`), closed ones too, each seen from `device`, in any order. All of one snapshot.
-    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError>;
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
     /// One of them.
-    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError>;
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        id: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError>;
 
     /// A user's place in a conversation.
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError>;

@@ -1,34 +1,35 @@
-//! How a store fails.
+//! Errors of a store.
 
 use thiserror::Error;
 
-/// Why a store did not do what it was asked.
+/// Reason why a store did not do what the caller asked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The store cannot be reached, or did not answer in time. A write may or may not have happened.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There is no room for what was to be written; nothing was.
+    /// The store has no space left for the write; nothing was written.
     #[error("the store is full")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Too much waits for the store; nothing was written.
+    /// Too many requests wait for the store; nothing was written.
     #[error("the store is overloaded")]
     Overloaded,
-    /// The unit of work refused; nothing was written.
-    #[error("the unit of work refused")]
-    Refused,
-    /// A client message id that was to be stored is stored already; nothing was written. Whoever runs the unit of work again finds it with
+    /// The unit of work ended with [`TxError::Abort`]; nothing was written.
+    #[error("the unit of work rejected the request")]
+    Aborted,
+    /// The store already holds an event with a sender and client message id of this unit; nothing was
+    /// written. A caller that runs the unit again finds the event with
     /// [`find_sent`](super::MessageTx::find_sent).
     #[error("a client message id is used already")]
     AlreadySent,
-    /// What is stored breaks the store's own rules, or the store was used against its contract.
+    /// The stored data violates the store's own rules, or the caller violated the store's contract.
     #[error("the store is broken: {0}")]
     Corrupt(String),
 }
 
 impl StoreError {
-    /// Whether the same request may succeed later.
+    /// Returns whether the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(
@@ -37,19 +38,19 @@ impl StoreError {
         )
     }
 
-    /// An [`StoreError::Unavailable`] because of `source`.
+    /// Returns a [`StoreError::Unavailable`] caused by `source`.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
     }
 }
 
-/// How a step of a transaction ends it. The unit passes it on with `?`; the store then rolls back.
+/// Reason why a transaction ends early. The unit returns it with `?`; the store then rolls back.
 #[derive(Debug, Error)]
 pub enum TxError {
-    /// The store failed. It decides whether to run the unit again.
+    /// The store failed. The store decides whether to run the unit again.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The unit refused: it keeps the reason itself.
-    #[error("the unit of work refused")]
+    /// The unit rejected the request and keeps the reason itself.
+    #[error("the unit of work rejected the request")]
     Abort,
 }

@@ -1,4 +1,4 @@
-//! Units of work, typed.
+//! Units of work, untyped ([`Unit`]) and typed ([`Operation`]).
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,39 +7,42 @@ use async_trait::async_trait;
 
 use super::{Store, StoreError, Transaction, TxError};
 
-/// A unit of work as a store sees it: object-safe, without a result. Applications write [`Operation`]s.
+/// A unit of work as a store sees it: object-safe, without a result. Applications write
+/// [`Operation`]s instead.
 #[async_trait]
 pub trait Unit: Debug + Send + 'static {
-    /// Does the work. May be called again after a rollback.
+    /// Does the work. The store may call this again after a rollback.
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError>;
 }
 
-/// A unit of work with a result, or a reason to refuse.
+/// A unit of work with a result, or a reason why the request was rejected.
 #[async_trait]
 pub trait Operation: Debug + Send + 'static {
-    /// What it yields once committed.
+    /// Result of the operation, returned once it is committed.
     type Output: Send + 'static;
-    /// Why it refuses. A refusal rolls back.
-    type Refusal: From<StoreError> + Send + 'static;
+    /// Reason why the operation does not happen. A rejection rolls back.
+    type Rejection: From<StoreError> + Send + 'static;
 
-    /// Does the work; starts afresh each time it is called.
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Self::Refusal>;
+    /// Does the work; starts afresh each time the store calls it.
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Self::Rejection>;
 
-    /// Gives back the store's failure inside a refusal, so that the store can tell it from a decision.
-    fn store_error(refusal: Self::Refusal) -> Result<StoreError, Self::Refusal>;
+    /// Returns the store's error inside a rejection, or else the rejection, so that the store can
+    /// distinguish its own failure from a decision of the operation.
+    fn store_error(rejection: Self::Rejection) -> Result<StoreError, Self::Rejection>;
 }
 
-/// What every store can do with [`Operation`]s.
+/// Typed execution of [`Operation`]s, on every store.
 #[async_trait]
 pub trait StoreExt: Store {
     /// Runs `operation` in one transaction; its output is durable once this returns.
     ///
     /// # Errors
-    /// The operation's refusal (nothing was written), or the store's failure, converted to it.
+    /// Returns the operation's rejection (nothing was written), or the store's error converted to a
+    /// rejection.
     ///
     /// # Cancel safety
     /// As [`Store::transact`].
-    async fn run<O: Operation>(&self, operation: O) -> Result<O::Output, O::Refusal> {
+    async fn run<O: Operation>(&self, operation: O) -> Result<O::Output, O::Rejection> {
         let slot = Arc::new(Mutex::new(None));
         let unit = Typed {
             operation,
@@ -49,7 +52,7 @@ pub trait StoreExt: Store {
         let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (committed, result) {
             (Ok(()), Some(Ok(output))) => Ok(output),
-            (Err(StoreError::Refused), Some(Err(refusal))) => Err(refusal),
+            (Err(StoreError::Aborted), Some(Err(rejection))) => Err(rejection),
             (Err(error), _) => Err(error.into()),
             (Ok(()), _) => Err(StoreError::Corrupt("committed a unit of work that had not finished".into()).into()),
         }
@@ -58,7 +61,7 @@ pub trait StoreExt: Store {
 
 impl<S: Store + ?Sized> StoreExt for S {}
 
-type Slot<O> = Arc<Mutex<Option<Result<<O as Operation>::Output, <O as Operation>::Refusal>>>>;
+type Slot<O> = Arc<Mutex<Option<Result<<O as Operation>::Output, <O as Operation>::Rejection>>>>;
 
 struct Typed<O: Operation> {
     operation: O,
@@ -76,9 +79,9 @@ impl<O: Operation> Unit for Typed<O> {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
         let (result, end) = match self.operation.apply(tx).await {
             Ok(output) => (Some(Ok(output)), Ok(())),
-            Err(refusal) => match O::store_error(refusal) {
+            Err(rejection) => match O::store_error(rejection) {
                 Ok(error) => (None, Err(TxError::Store(error))),
-                Err(refusal) => (Some(Err(refusal)), Err(TxError::Abort)),
+                Err(rejection) => (Some(Err(rejection)), Err(TxError::Abort)),
             },
         };
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = result;

@@ -100,7 +100,7 @@ async fn marks_are_written_at_shutdown() {
     let head = engine
         .core()
         .store
-        .head(caller.user, caller.device, sent.conversation)
+        .membership(caller.user, caller.device, sent.conversation)
         .await
         .unwrap();
     assert_eq!(head.unwrap().cursor, Seq(1));

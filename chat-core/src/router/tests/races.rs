@@ -55,8 +55,8 @@ async fn attach_while<F: Future<Output = ()>>(
     router: &Router,
     slow: &FaultyStore,
     meanwhile: F,
-) -> (Reader, Vec<Head>) {
-    let held = slow.hold_heads();
+) -> (Reader, Vec<MembershipView>) {
+    let held = slow.hold_memberships();
     let outbox = Outbox::new(OutboxLimits::default());
     let attaching = tokio::spawn({
         let router = router.clone();
@@ -70,7 +70,7 @@ async fn attach_while<F: Future<Output = ()>>(
     (Reader::of(attachment), heads)
 }
 
-fn last_seq(world: &World, heads: &[Head]) -> Seq {
+fn last_seq(world: &World, heads: &[MembershipView]) -> Seq {
     let head = heads.iter().find(|head| head.conversation.id == world.group);
     head.expect("Bob was in the group").conversation.last_seq
 }

@@ -137,7 +137,7 @@ impl AccountTx for MemoryTx<'_> {
     }
 
     async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
-        self.ledger.lock_devices()?;
+        self.contract.lock_devices()?;
         Ok(self.tables.devices.get(&(user, device)).cloned())
     }
 
@@ -153,7 +153,7 @@ impl AccountTx for MemoryTx<'_> {
     }
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
-        self.ledger.lock_devices()?;
+        self.contract.lock_devices()?;
         Ok(self.tables.devices_of(user))
     }
 

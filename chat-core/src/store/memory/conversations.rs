@@ -9,10 +9,10 @@ use super::accounts::with_prefix;
 use super::tables::{Log, Tables};
 use super::tx::MemoryTx;
 use crate::model::{Conversation, ConversationId, ConversationKind, DeviceId, Member, MemberState, Role, Seq, UserId};
-use crate::store::{ConversationStore, ConversationTx, Head, NewConversation, StoreError};
+use crate::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
 
 impl Tables {
-    fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Option<Head> {
+    fn membership(&self, user: UserId, device: DeviceId, id: ConversationId) -> Option<MembershipView> {
         let log = self.logs.get(&id)?;
         let member = log.members.get(&user)?;
         if !may_read_something(member) {
@@ -25,7 +25,7 @@ impl Tables {
             ConversationKind::Direct { low, .. } => Some(low),
             _ => None,
         };
-        Some(Head {
+        Some(MembershipView {
             conversation: log.row.clone(),
             member: member.clone(),
             cursor: self.cursors.get(&(user, device, id)).copied().unwrap_or(Seq::ZERO),
@@ -140,15 +140,20 @@ impl ConversationStore for MemoryStore {
         })
     }
 
-    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
         self.read(|tables| {
             let places = tables.places.get(&user).into_iter().flatten();
-            places.filter_map(|id| tables.head(user, device, *id)).collect()
+            places.filter_map(|id| tables.membership(user, device, *id)).collect()
         })
     }
 
-    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
-        self.read(|tables| tables.head(user, device, id))
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        id: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
+        self.read(|tables| tables.membership(user, device, id))
     }
 
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
@@ -202,7 +207,7 @@ impl ConversationTx for MemoryTx<'_> {
             tables.remove_log(id);
             tables.last_conversation -= 1;
         });
-        self.ledger.created(&row);
+        self.contract.created(&row);
         self.tables.claim(&row);
         self.tables.logs.insert(id, Log::new(row));
         Ok(Some(id))
@@ -213,12 +218,12 @@ impl ConversationTx for MemoryTx<'_> {
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        let held = self.ledger.lock_conversation(id)?;
+        let held = self.contract.lock_conversation(id)?;
         let Some(log) = self.tables.logs.get(&id) else {
             return Ok(None);
         };
         if !held {
-            self.ledger.locked(&log.row);
+            self.contract.locked(&log.row);
         }
         Ok(Some(log.row.clone()))
     }
@@ -229,7 +234,7 @@ impl ConversationTx for MemoryTx<'_> {
         {
             return Ok(false);
         }
-        self.ledger.update(conversation)?;
+        self.contract.update(conversation)?;
         let Some(log) = self.tables.logs.get(&conversation.id) else {
             return Err(StoreError::Corrupt(format!(
                 "conversation {} has no log",

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use self::tables::Tables;
 use self::tx::MemoryTx;
-use super::{Beat, Store, StoreError, TxError, Unit, run_ready};
+use super::{Heartbeat, Store, StoreError, TxError, Unit, run_inline};
 use crate::model::{NodeId, StoreEpoch};
 
 /// The [`Store`] of what need not survive a restart.
@@ -82,9 +82,9 @@ impl Store for MemoryStore {
     async fn transact(&self, mut unit: Box<dyn Unit>) -> Result<(), StoreError> {
         let mut state = self.write()?;
         let mut tx = MemoryTx::new(&mut state.tables);
-        match run_ready(&mut *unit, &mut tx) {
+        match run_inline(&mut *unit, &mut tx) {
             Ok(()) => tx.commit(),
-            Err(TxError::Abort) => Err(StoreError::Refused),
+            Err(TxError::Abort) => Err(StoreError::Aborted),
             Err(TxError::Store(error)) => Err(error),
         }
     }
@@ -93,12 +93,16 @@ impl Store for MemoryStore {
         self.read(|_| self.epoch)
     }
 
-    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|_| ())
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let nodes = &mut self.write()?.nodes;
         nodes.insert(node, Instant::now());
-        nodes.retain(|_, at| at.elapsed() <= Beat::FRESH);
+        nodes.retain(|_, at| at.elapsed() <= Heartbeat::PEER_TIMEOUT);
         let others = nodes.keys().copied().filter(|other| *other != node);
-        Ok(Beat::new(others.collect(), None))
+        Ok(Heartbeat::new(others.collect(), None))
     }
 
     async fn close(&self) {

@@ -3,14 +3,14 @@
 use std::fmt::{self, Debug};
 
 use super::tables::Tables;
-use crate::store::{Ledger, StoreError};
+use crate::store::{StoreError, TxContract};
 
 type Undo = Box<dyn FnOnce(&mut Tables) + Send>;
 
 /// An open transaction. Dropping it without [`MemoryTx::commit`] takes back all that it wrote.
 pub(super) struct MemoryTx<'a> {
     pub(super) tables: &'a mut Tables,
-    pub(super) ledger: Ledger,
+    pub(super) contract: TxContract,
     journal: Vec<Undo>,
 }
 
@@ -18,7 +18,7 @@ impl<'a> MemoryTx<'a> {
     pub(super) fn new(tables: &'a mut Tables) -> Self {
         Self {
             tables,
-            ledger: Ledger::default(),
+            contract: TxContract::default(),
             journal: Vec::new(),
         }
     }
@@ -28,9 +28,9 @@ impl<'a> MemoryTx<'a> {
         self.journal.push(Box::new(undo));
     }
 
-    /// Keeps what was written, if the ledger is in order.
+    /// Keeps what was written, if the contract is in order.
     pub(super) fn commit(mut self) -> Result<(), StoreError> {
-        self.ledger.check()?;
+        self.contract.check()?;
         self.journal.clear();
         Ok(())
     }
@@ -47,7 +47,7 @@ impl Drop for MemoryTx<'_> {
 impl Debug for MemoryTx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryTx")
-            .field("ledger", &self.ledger)
+            .field("contract", &self.contract)
             .finish_non_exhaustive()
     }
 }

@@ -276,8 +276,8 @@ pub async fn deleting_a_device_deletes_its_cursors(store: Arc<dyn Store>) {
     work.await.unwrap();
     assert_eq!(world.store.device(bob, device_id(1)).await.unwrap(), None);
     put_device(&*world.store, new_device(bob, 1)).await;
-    assert_eq!(world.head(bob).await.cursor, Seq::ZERO);
-    let kept = world.store.head(bob, device_id(2), group).await.unwrap().unwrap();
+    assert_eq!(world.membership(bob).await.cursor, Seq::ZERO);
+    let kept = world.store.membership(bob, device_id(2), group).await.unwrap().unwrap();
     assert_eq!(kept.cursor, Seq(3));
 }
 

@@ -79,16 +79,16 @@ pub async fn dropped_cursor_moves_do_no_harm(store: Arc<dyn Store>) {
     for seq in 1..=50 {
         let moves = [(world.bob, device_id(1), world.group, Seq(seq))];
         poll_and_drop(world.store.advance_cursors(&moves), seq % 3).await;
-        let head = world.head(world.bob).await;
-        assert!(head.cursor <= Seq(seq));
-        assert_eq!(head.member.delivered_seq, head.cursor);
+        let membership = world.membership(world.bob).await;
+        assert!(membership.cursor <= Seq(seq));
+        assert_eq!(membership.member.delivered_seq, membership.cursor);
     }
     world
         .store
         .advance_cursors(&[(world.bob, device_id(1), world.group, Seq(50))])
         .await
         .unwrap();
-    assert_eq!(world.head(world.bob).await.cursor, Seq(50));
+    assert_eq!(world.membership(world.bob).await.cursor, Seq(50));
 }
 
 pub async fn a_dropped_unit_does_not_block_the_next(store: Arc<dyn Store>) {

@@ -286,7 +286,7 @@ pub async fn an_unknown_conversation_is_nowhere(store: Arc<dyn Store>) {
         assert!(store.events(id, Seq(1), Seq(9), 9).await.unwrap().is_empty());
         assert!(store.events_at(id, &[Seq(1)]).await.unwrap().is_empty());
         let device = super::fixture::device_id(1);
-        assert_eq!(store.head(world.alice, device, id).await.unwrap(), None);
+        assert_eq!(store.membership(world.alice, device, id).await.unwrap(), None);
         let page = super::fixture::page(crate::model::PageFrom::Newest);
         assert_eq!(store.events_for(world.alice, id, page).await.unwrap(), None);
         let member = Member::active(id, world.alice, Role::Member, Seq(1));
@@ -301,6 +301,6 @@ pub async fn an_unknown_conversation_is_nowhere(store: Arc<dyn Store>) {
         });
         work.await.unwrap();
         let appended = append(&**store, id, world.alice, messages(1)).await;
-        assert!(matches!(appended, Err(StoreError::Refused)));
+        assert!(matches!(appended, Err(StoreError::Aborted)));
     }
 }

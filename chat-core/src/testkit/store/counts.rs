@@ -1,4 +1,4 @@
-//! Unread messages and mentions, and the heads that show them.
+//! Unread messages and mentions, and the memberships that show them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::fixture::{Dice, Draft, World, act, append, append_to, device_id, messages, put_member};
 use crate::model::{EventKind, Member, MemberState, Role, Seq, UserId};
-use crate::store::{Head, Store};
+use crate::store::{MembershipView, Store};
 
 async fn counts(world: &World, user: UserId) -> (u64, u64) {
-    let head = world.head(user).await;
-    (head.unread, head.mentions)
+    let membership = world.membership(user).await;
+    (membership.unread, membership.mentions)
 }
 
 async fn read_to(world: &World, user: UserId, seq: Seq) {
@@ -142,7 +142,7 @@ pub async fn heads_name_the_peer_of_a_direct_conversation(store: Arc<dyn Store>)
     let of = async |user| {
         world
             .store
-            .head(user, device_id(1), world.direct)
+            .membership(user, device_id(1), world.direct)
             .await
             .unwrap()
             .unwrap()
@@ -151,49 +151,53 @@ pub async fn heads_name_the_peer_of_a_direct_conversation(store: Arc<dyn Store>)
     assert_eq!(alice.peer.as_ref(), Some(&bob.member));
     assert_eq!(bob.peer.as_ref(), Some(&alice.member));
     assert_eq!(bob.member.delivered_seq, Seq(2));
-    assert_eq!(world.head(world.alice).await.peer, None);
+    assert_eq!(world.membership(world.alice).await.peer, None);
     // Notes to self have none.
     let notes = super::fixture::without_group(crate::model::ConversationKind::direct(world.alice, world.alice));
     let notes = super::fixture::create(&*world.store, notes).await.unwrap();
     put_member(&*world.store, Member::active(notes, world.alice, Role::Member, Seq(1))).await;
-    let head = world
+    let membership = world
         .store
-        .head(world.alice, device_id(1), notes)
+        .membership(world.alice, device_id(1), notes)
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(head.peer, None);
+    assert_eq!(membership.peer, None);
 }
 
-async fn heads(world: &World, user: UserId) -> Vec<Head> {
-    let mut heads = world.store.heads(user, device_id(1)).await.unwrap();
-    heads.sort_by_key(|head| head.conversation.id);
-    heads
+async fn memberships(world: &World, user: UserId) -> Vec<MembershipView> {
+    let mut memberships = world.store.memberships(user, device_id(1)).await.unwrap();
+    memberships.sort_by_key(|membership| membership.conversation.id);
+    memberships
 }
 
 pub async fn heads_hold_what_may_be_read(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(4)).await;
-    let found = heads(&world, world.bob).await;
+    let found = memberships(&world, world.bob).await;
     assert_eq!(found.len(), 2);
-    for head in found {
+    for membership in found {
         let alone = world
             .store
-            .head(world.bob, device_id(1), head.conversation.id)
+            .membership(world.bob, device_id(1), membership.conversation.id)
             .await
             .unwrap();
-        assert_eq!(alone, Some(head));
+        assert_eq!(alone, Some(membership));
     }
-    assert_eq!(heads(&world, world.carol).await.len(), 1);
+    assert_eq!(memberships(&world, world.carol).await.len(), 1);
     leave(&world, world.carol, Seq(2)).await;
-    assert_eq!(heads(&world, world.carol).await.len(), 1);
+    assert_eq!(memberships(&world, world.carol).await.len(), 1);
     let invited = UserId(50);
     let mut member = Member::active(world.group, invited, Role::Member, Seq::ZERO);
     member.state = MemberState::Invited;
     put_member(&*world.store, member).await;
-    assert_eq!(heads(&world, invited).await, []);
+    assert_eq!(memberships(&world, invited).await, []);
     assert_eq!(
-        world.store.head(invited, device_id(1), world.group).await.unwrap(),
+        world
+            .store
+            .membership(invited, device_id(1), world.group)
+            .await
+            .unwrap(),
         None
     );
     // Joined and left before anything was said: nothing to read, ever.
@@ -201,17 +205,20 @@ pub async fn heads_hold_what_may_be_read(store: Arc<dyn Store>) {
     member.state = MemberState::Left;
     member.until_seq = Some(Seq(4));
     put_member(&*world.store, member).await;
-    assert_eq!(heads(&world, UserId(51)).await, []);
-    assert_eq!(heads(&world, UserId(99)).await, []);
+    assert_eq!(memberships(&world, UserId(51)).await, []);
+    assert_eq!(memberships(&world, UserId(99)).await, []);
 }
 
 pub async fn an_empty_conversation_has_a_head(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    for head in heads(&world, world.alice).await {
-        assert_eq!((head.unread, head.mentions, head.cursor), (0, 0, Seq::ZERO));
-        assert_eq!(head.conversation.last_seq, Seq::ZERO);
+    for membership in memberships(&world, world.alice).await {
+        assert_eq!(
+            (membership.unread, membership.mentions, membership.cursor),
+            (0, 0, Seq::ZERO)
+        );
+        assert_eq!(membership.conversation.last_seq, Seq::ZERO);
     }
-    assert_eq!(heads(&world, world.alice).await.len(), 2);
+    assert_eq!(memberships(&world, world.alice).await.len(), 2);
 }
 
 /// What the counts are checked against: every message of the log with those it calls on.
@@ -279,16 +286,19 @@ pub async fn counts_are_exact(store: Arc<dyn Store>) {
         }
         for user in users {
             let member = world.member(user).await;
-            let head = world.store.head(user, device_id(1), world.group).await.unwrap();
-            let counted = head.map_or((0, 0), |head| (head.unread, head.mentions));
+            let membership = world.store.membership(user, device_id(1), world.group).await.unwrap();
+            let counted = membership.map_or((0, 0), |membership| (membership.unread, membership.mentions));
             assert_eq!(counted, model.counts(&member), "step {step}, {member:?}");
         }
     }
     for user in users {
-        let found = heads(&world, user)
+        let found = memberships(&world, user)
             .await
             .into_iter()
-            .find(|head| head.conversation.id == world.group);
-        assert_eq!(found, world.store.head(user, device_id(1), world.group).await.unwrap());
+            .find(|membership| membership.conversation.id == world.group);
+        assert_eq!(
+            found,
+            world.store.membership(user, device_id(1), world.group).await.unwrap()
+        );
     }
 }

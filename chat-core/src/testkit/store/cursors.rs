@@ -13,8 +13,12 @@ async fn world_of(store: Arc<dyn Store>) -> World {
 }
 
 async fn cursor(world: &World, user: UserId, device: u8) -> Seq {
-    let head = world.store.head(user, device_id(device), world.group).await.unwrap();
-    head.expect("a head").cursor
+    let membership = world
+        .store
+        .membership(user, device_id(device), world.group)
+        .await
+        .unwrap();
+    membership.expect("a membership").cursor
 }
 
 async fn move_to(world: &World, user: UserId, device: u8, seq: u64) {
@@ -65,7 +69,7 @@ pub async fn each_device_has_its_own(store: Arc<dyn Store>) {
     assert_eq!(cursor(&world, world.carol, 1).await, Seq(2));
     let direct = world
         .store
-        .head(world.bob, device_id(2), world.direct)
+        .membership(world.bob, device_id(2), world.direct)
         .await
         .unwrap()
         .unwrap();
@@ -107,13 +111,13 @@ pub async fn unknown_devices_are_ignored(store: Arc<dyn Store>) {
         .await
         .unwrap();
     assert_eq!(world.member(world.bob).await.delivered_seq, Seq::ZERO);
-    let head = world
+    let membership = world
         .store
-        .head(world.bob, unknown, world.group)
+        .membership(world.bob, unknown, world.group)
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(head.cursor, Seq::ZERO);
+    assert_eq!(membership.cursor, Seq::ZERO);
 }
 
 pub async fn who_left_moves_up_to_where_they_left(store: Arc<dyn Store>) {

@@ -11,8 +11,8 @@ use crate::model::{
     NodeId, Page, Seq, StoreEpoch, Timestamp, UserId,
 };
 use crate::store::{
-    AccountStore, Beat, ContactStore, ConversationStore, CursorStore, EventPage, Head, MessageStore, SentEvent, Store,
-    StoreError, Transaction, TxError, Unit,
+    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Heartbeat, MembershipView, MessageStore,
+    SentEvent, Store, StoreError, Transaction, TxError, Unit,
 };
 
 /// Wraps a [`Store`] and lets a test decide how it behaves.
@@ -21,7 +21,7 @@ pub struct FaultyStore {
     inner: Arc<dyn Store>,
     plan: Mutex<Plan>,
     held: watch::Sender<bool>,
-    heads_held: watch::Sender<bool>,
+    memberships_held: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl FaultyStore {
             inner,
             plan: Mutex::default(),
             held: watch::Sender::new(false),
-            heads_held: watch::Sender::new(false),
+            memberships_held: watch::Sender::new(false),
         }
     }
 
@@ -163,9 +163,9 @@ impl FaultyStore {
 
     /// Heads are read at once, but whoever asked for all of a user's is answered when the guard is dropped: what was read is old
     /// by then.
-    pub fn hold_heads(&self) -> Held {
-        self.heads_held.send_replace(true);
-        Held(self.heads_held.clone())
+    pub fn hold_memberships(&self) -> Held {
+        self.memberships_held.send_replace(true);
+        Held(self.memberships_held.clone())
     }
 
     fn plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
@@ -249,9 +249,16 @@ impl Store for FaultyStore {
         self.enter().await?.epoch().await
     }
 
-    async fn beat(&self, node: NodeId) -> Result<Beat, StoreError> {
-        let beat = self.enter().await?.beat(node).await?;
-        Ok(Beat::new(beat.others, self.plan(|plan| plan.time).or(beat.time)))
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.enter().await?.ping().await
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
+        let heartbeat = self.enter().await?.heartbeat(node).await?;
+        Ok(Heartbeat::new(
+            heartbeat.peers,
+            self.plan(|plan| plan.time).or(heartbeat.time),
+        ))
     }
 
     async fn close(&self) {
@@ -322,15 +329,20 @@ impl ConversationStore for FaultyStore {
         self.enter().await?.search_groups(prefix, limit).await
     }
 
-    async fn heads(&self, user: UserId, device: DeviceId) -> Result<Vec<Head>, StoreError> {
-        let heads = self.enter().await?.heads(user, device).await;
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+        let memberships = self.enter().await?.memberships(user, device).await;
         // Cannot fail: the sender is in `self`.
-        let _ = self.heads_held.subscribe().wait_for(|held| !held).await;
-        heads
+        let _ = self.memberships_held.subscribe().wait_for(|held| !held).await;
+        memberships
     }
 
-    async fn head(&self, user: UserId, device: DeviceId, id: ConversationId) -> Result<Option<Head>, StoreError> {
-        self.enter().await?.head(user, device, id).await
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        id: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
+        self.enter().await?.membership(user, device, id).await
     }
 
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {

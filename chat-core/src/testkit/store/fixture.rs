@@ -325,9 +325,9 @@ impl World {
         member.expect("a member")
     }
 
-    pub(super) async fn head(&self, user: UserId) -> crate::store::Head {
-        let head = self.store.head(user, device_id(1), self.group).await.unwrap();
-        head.expect("a head")
+    pub(super) async fn membership(&self, user: UserId) -> crate::store::MembershipView {
+        let membership = self.store.membership(user, device_id(1), self.group).await.unwrap();
+        membership.expect("a membership")
     }
 
     /// All that can be read of this world, as text.
@@ -353,9 +353,9 @@ impl World {
                     device.last_login,
                 );
                 writeln!(text, "{device:?} {tokens:?}").unwrap();
-                let mut heads = store.heads(user, device.id).await.unwrap();
-                heads.sort_by_key(|head| head.conversation.id);
-                writeln!(text, "{heads:?}").unwrap();
+                let mut memberships = store.memberships(user, device.id).await.unwrap();
+                memberships.sort_by_key(|membership| membership.conversation.id);
+                writeln!(text, "{memberships:?}").unwrap();
             }
             writeln!(text, "{:?}", store.contacts(user).await.unwrap()).unwrap();
         }

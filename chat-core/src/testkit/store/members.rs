@@ -197,6 +197,6 @@ pub async fn leaving_and_rejoining_moves_the_interval(store: Arc<dyn Store>) {
     assert_eq!(readable().await, Vec::<u64>::new());
     world.say(messages(2)).await;
     assert_eq!(readable().await, [6, 7]);
-    let head = world.head(carol).await;
-    assert_eq!((head.unread, head.member.read_seq), (2, Seq(5)));
+    let membership = world.membership(carol).await;
+    assert_eq!((membership.unread, membership.member.read_seq), (2, Seq(5)));
 }

@@ -367,7 +367,7 @@ pub async fn erasing_leaves_no_text_anywhere(store: Arc<dyn Store>) {
         .await
         .unwrap();
     assert_eq!(sent[0].event.body, "stone");
-    assert_eq!(world.head(world.bob).await.mentions, 0);
+    assert_eq!(world.membership(world.bob).await.mentions, 0);
 }
 
 pub async fn a_batch_is_one_unit(store: Arc<dyn Store>) {

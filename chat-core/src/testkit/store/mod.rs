@@ -12,8 +12,6 @@
 #[allow(missing_docs)]
 pub mod accounts;
 #[allow(missing_docs)]
-pub mod beats;
-#[allow(missing_docs)]
 pub mod cancellation;
 #[allow(missing_docs)]
 pub mod concurrency;
@@ -27,6 +25,8 @@ pub mod counts;
 pub mod cursors;
 mod faulty;
 mod fixture;
+#[allow(missing_docs)]
+pub mod heartbeats;
 #[allow(missing_docs)]
 pub mod members;
 #[allow(missing_docs)]
@@ -101,8 +101,8 @@ macro_rules! store_conformance {
                 every_kind_of_write_is_taken_back,
                 what_is_not_committed_is_not_seen, run_hands_out_the_result, run_hands_out_the_refusal,
                 locks_out_of_order_are_refused, own_conversations_may_be_locked_at_any_time,
-                the_epoch_stays, a_closed_store_is_unavailable, closing_finishes_what_was_begun;
-            beats:
+                the_epoch_stays, ping_succeeds_on_an_open_store, a_closed_store_is_unavailable, closing_finishes_what_was_begun;
+            heartbeats:
                 nodes_see_each_other_or_nobody_does, beating_again_changes_nothing, a_clock_of_its_own_goes_forward;
             concurrency:
                 many_appenders_leave_no_hole, readers_never_see_a_hole, a_name_is_given_once,

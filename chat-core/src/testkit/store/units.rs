@@ -166,7 +166,7 @@ async fn nothing_is_left(
 
 pub async fn a_refusal_leaves_nothing(store: Arc<dyn Store>) {
     let error = nothing_is_left(store, || Err(TxError::Abort)).await;
-    assert!(matches!(error, StoreError::Refused));
+    assert!(matches!(error, StoreError::Aborted));
 }
 
 pub async fn a_store_error_leaves_nothing(store: Arc<dyn Store>) {
@@ -235,12 +235,12 @@ pub async fn what_is_not_committed_is_not_seen(store: Arc<dyn Store>) {
 struct Register(&'static str);
 
 #[derive(Debug)]
-enum Refusal {
+enum Rejection {
     Taken(&'static str),
     Store(StoreError),
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -249,19 +249,19 @@ impl From<StoreError> for Refusal {
 #[async_trait]
 impl Operation for Register {
     type Output = UserId;
-    type Refusal = Refusal;
+    type Rejection = Rejection;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<UserId, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<UserId, Rejection> {
         let id = tx.create_account(new_account(self.0)).await?;
         tx.create_account(new_account("also"))
             .await?
-            .ok_or(Refusal::Taken("also"))?;
-        id.ok_or(Refusal::Taken(self.0))
+            .ok_or(Rejection::Taken("also"))?;
+        id.ok_or(Rejection::Taken(self.0))
     }
 
-    fn store_error(refusal: Refusal) -> Result<StoreError, Refusal> {
+    fn store_error(refusal: Rejection) -> Result<StoreError, Rejection> {
         match refusal {
-            Refusal::Store(error) => Ok(error),
+            Rejection::Store(error) => Ok(error),
             taken => Err(taken),
         }
     }
@@ -276,12 +276,12 @@ pub async fn run_hands_out_the_result(store: Arc<dyn Store>) {
 pub async fn run_hands_out_the_refusal(store: Arc<dyn Store>) {
     account(&*store, "alice").await;
     let refused = store.run(Register("alice")).await;
-    assert!(matches!(refused, Err(Refusal::Taken("alice"))), "{refused:?}");
+    assert!(matches!(refused, Err(Rejection::Taken("alice"))), "{refused:?}");
     assert_eq!(store.account_by_name("also").await.unwrap(), None);
     store.close().await;
     let failed = store.run(Register("bob")).await;
     assert!(
-        matches!(failed, Err(Refusal::Store(StoreError::Unavailable(_)))),
+        matches!(failed, Err(Rejection::Store(StoreError::Unavailable(_)))),
         "{failed:?}"
     );
 }
@@ -359,6 +359,10 @@ pub async fn the_epoch_stays(store: Arc<dyn Store>) {
     assert_eq!(store.epoch().await.unwrap(), epoch);
 }
 
+pub async fn ping_succeeds_on_an_open_store(store: Arc<dyn Store>) {
+    store.ping().await.unwrap();
+}
+
 pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.store.close().await;
@@ -370,7 +374,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         store.accounts(&[user]).await.err(),
         store.devices(user).await.err(),
         store.contacts(user).await.err(),
-        store.heads(user, device_id(1)).await.err(),
+        store.memberships(user, device_id(1)).await.err(),
         store.members(id, UserId(0), 1).await.err(),
         store.last_seqs(&[id]).await.err(),
         store.events_for(user, id, one_page).await.err(),
@@ -379,7 +383,8 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         store.advance_cursors(&[]).await.err(),
         store.advance_reads(&[(user, id, Seq(1))]).await.err(),
         store.epoch().await.err(),
-        store.beat(NodeId::random()).await.err(),
+        store.ping().await.err(),
+        store.heartbeat(NodeId::random()).await.err(),
         append(&**store, id, user, messages(1)).await.err(),
     ];
     for (index, answer) in answers.into_iter().enumerate() {

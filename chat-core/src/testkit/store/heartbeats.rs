@@ -7,7 +7,7 @@ use crate::model::NodeId;
 use crate::store::Store;
 
 async fn others(store: &dyn Store, node: NodeId) -> BTreeSet<NodeId> {
-    let others = store.beat(node).await.unwrap().others;
+    let others = store.heartbeat(node).await.unwrap().peers;
     let distinct: BTreeSet<NodeId> = others.iter().copied().collect();
     assert_eq!(distinct.len(), others.len(), "each is named once");
     assert!(!distinct.contains(&node), "who asks is not among the others");
@@ -42,9 +42,9 @@ pub async fn beating_again_changes_nothing(store: Arc<dyn Store>) {
 
 pub async fn a_clock_of_its_own_goes_forward(store: Arc<dyn Store>) {
     let node = NodeId::random();
-    let mut last = store.beat(node).await.unwrap().time;
+    let mut last = store.heartbeat(node).await.unwrap().time;
     for _ in 0..10 {
-        let time = store.beat(node).await.unwrap().time;
+        let time = store.heartbeat(node).await.unwrap().time;
         assert_eq!(time.is_some(), last.is_some(), "it has one or it has none");
         assert!(time >= last, "{time:?} after {last:?}");
         last = time;

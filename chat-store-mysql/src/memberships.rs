@@ -1,7 +1,7 @@
 //! Conversations as a user's device stands to them.
 
 use chat_core::model::{ConversationId, DeviceId, UserId};
-use chat_core::store::{Head, StoreError};
+use chat_core::store::{MembershipView, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, params};
 
@@ -39,7 +39,7 @@ fn sql(more: &str) -> String {
     )
 }
 
-fn head(columns: &mut Columns) -> Result<Head, StoreError> {
+fn membership(columns: &mut Columns) -> Result<MembershipView, StoreError> {
     let (conversation, member) = (rows::conversation(columns)?, rows::member(columns)?);
     let peer = if columns.is_null() {
         columns.skip(MEMBER_COLUMNS);
@@ -47,7 +47,7 @@ fn head(columns: &mut Columns) -> Result<Head, StoreError> {
     } else {
         Some(rows::member(columns)?)
     };
-    Ok(Head {
+    Ok(MembershipView {
         conversation,
         member,
         peer,
@@ -58,12 +58,12 @@ fn head(columns: &mut Columns) -> Result<Head, StoreError> {
 }
 
 /// All of them, or only that of one conversation.
-pub(crate) async fn heads(
+pub(crate) async fn memberships(
     conn: &mut Conn,
     user: UserId,
     device: DeviceId,
     only: Option<ConversationId>,
-) -> Result<Vec<Head>, StoreError> {
+) -> Result<Vec<MembershipView>, StoreError> {
     let (user, device) = (int(user.0), device.0.to_vec());
     let (sql, wanted): (_, Params) = match only {
         None => (sql(""), params! {user, device}),
@@ -72,5 +72,5 @@ pub(crate) async fn heads(
             (sql("AND m.conversation_id = :only"), params! {user, device, only})
         }
     };
-    rows::all(conn.exec(sql, wanted).await.map_err(store_error)?, head)
+    rows::all(conn.exec(sql, wanted).await.map_err(store_error)?, membership)
 }

@@ -1,0 +1,28 @@
+//! What a store answers to a node's heartbeat.
+
+use std::time::Duration;
+
+use crate::model::{NodeId, Timestamp};
+
+/// Answer to [`Store::heartbeat`](super::Store::heartbeat): the other nodes that use the store, and
+/// the store's time of day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Heartbeat {
+    /// Nodes whose last heartbeat is at most [`Heartbeat::PEER_TIMEOUT`] old, without the calling
+    /// node, in any order.
+    pub peers: Vec<NodeId>,
+    /// The store's own time of day, if it has a clock of its own.
+    pub time: Option<Timestamp>,
+}
+
+impl Heartbeat {
+    /// Time after its last heartbeat during which a node counts as alive.
+    pub const PEER_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// Returns the answer that names these peers and this time.
+    #[must_use]
+    pub const fn new(peers: Vec<NodeId>, time: Option<Timestamp>) -> Self {
+        Self { peers, time }
+    }
+}

@@ -1,0 +1,61 @@
+//! Helpers with which a store runs a unit of work.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt;
+
+use super::{StoreError, Transaction, TxError, Unit};
+
+/// Runs `unit` to its end on the current thread, against a transaction whose futures are ready at
+/// once. Catches a panic.
+///
+/// A unit awaits only its transaction, so one poll completes it and no caller can cancel it halfway.
+///
+/// # Errors
+/// Returns the unit's error, or [`StoreError::Corrupt`] if the unit awaited something else or
+/// panicked. The caller rolls back after an error.
+pub fn run_inline(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), TxError> {
+    let poll_once = AssertUnwindSafe(|| {
+        let mut run = unit.run(tx);
+        match run.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(contract_violation("it awaited something other than its transaction")),
+        }
+    });
+    catch_unwind(poll_once).unwrap_or_else(|payload| Err(panicked(&*payload)))
+}
+
+/// Runs `unit` against a transaction that may wait for a database. Catches a panic.
+///
+/// # Errors
+/// Returns the unit's error, or [`StoreError::Corrupt`] if the unit panicked. The caller rolls back
+/// after an error.
+///
+/// # Cancel safety
+/// Not cancel safe: run it in a task of its own.
+pub async fn run_catching(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), TxError> {
+    let work = AssertUnwindSafe(unit.run(tx)).catch_unwind().await;
+    work.unwrap_or_else(|payload| Err(panicked(&*payload)))
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> TxError {
+    contract_violation(&format!("it panicked: {}", panic_text(payload)))
+}
+
+fn contract_violation(what: &str) -> TxError {
+    TxError::Store(StoreError::Corrupt(format!(
+        "a unit of work broke its contract: {what}"
+    )))
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "no text"
+    }
+}

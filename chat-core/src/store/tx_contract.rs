@@ -1,0 +1,182 @@
+//! Checks of the transaction contract that are the same for every store: lock order, and logs without
+//! gaps.
+
+use std::collections::BTreeMap;
+
+use super::StoreError;
+use crate::model::{Conversation, ConversationId, Event, EventKind, Seq};
+
+/// Kinds of locks, in the order in which a transaction takes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum LockStage {
+    #[default]
+    Devices,
+    Contacts,
+    Conversations,
+}
+
+/// Tracks what one transaction locked and appended, and rejects units that violate the
+/// [contract](super): locks out of order, appends to a conversation that is not locked, gaps, or a row
+/// that disagrees with its log.
+///
+/// Each transaction of a store owns one, so a defect in a unit shows up in the same way on every store
+/// and never reaches the disk.
+#[derive(Debug, Default)]
+pub struct TxContract {
+    stage: LockStage,
+    highest_locked: Option<ConversationId>,
+    logs: BTreeMap<ConversationId, LockedLog>,
+}
+
+/// End of a locked conversation according to its log and to its row. The two must agree when the
+/// transaction commits.
+#[derive(Clone, Copy, Debug)]
+struct LockedLog {
+    log: LogEnd,
+    row: LogEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LogEnd {
+    last_seq: Seq,
+    message_count: u64,
+}
+
+impl From<&Conversation> for LogEnd {
+    fn from(row: &Conversation) -> Self {
+        Self {
+            last_seq: row.last_seq,
+            message_count: row.message_count,
+        }
+    }
+}
+
+impl TxContract {
+    /// Records that the transaction is about to lock a device, or all devices of a user.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the transaction already holds a later kind of lock.
+    pub fn lock_devices(&mut self) -> Result<(), StoreError> {
+        self.enter(LockStage::Devices)
+    }
+
+    /// Records that the transaction is about to lock a pair of users.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the transaction already holds a conversation.
+    pub fn lock_contacts(&mut self) -> Result<(), StoreError> {
+        self.enter(LockStage::Contacts)
+    }
+
+    /// Records that the transaction is about to lock a conversation. Returns `true` if it holds the
+    /// lock already.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the transaction already holds a conversation with a greater id.
+    /// Conversations that the transaction created itself do not count, because no other transaction
+    /// can see them.
+    pub fn lock_conversation(&mut self, id: ConversationId) -> Result<bool, StoreError> {
+        if self.logs.contains_key(&id) {
+            return Ok(true);
+        }
+        if let Some(highest) = self.highest_locked.filter(|highest| *highest >= id) {
+            return Err(violation(format!("it locks conversation {id} after {highest}")));
+        }
+        self.stage = LockStage::Conversations;
+        Ok(false)
+    }
+
+    /// Records the row of a conversation that the transaction has just locked.
+    pub fn locked(&mut self, row: &Conversation) {
+        self.highest_locked = self.highest_locked.max(Some(row.id));
+        self.track(row);
+    }
+
+    /// Records the row of a conversation that the transaction has just created.
+    pub fn created(&mut self, row: &Conversation) {
+        self.stage = LockStage::Conversations;
+        self.track(row);
+    }
+
+    /// Records that the transaction is about to insert events.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the conversation of an event is not locked, or an event does not
+    /// continue its log.
+    pub fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        for event in events {
+            let id = event.conversation;
+            let Some(tracked) = self.logs.get_mut(&id) else {
+                return Err(violation(format!(
+                    "it appends to conversation {id} without the lock of that conversation"
+                )));
+            };
+            let next = LogEnd {
+                last_seq: tracked.log.last_seq.next(),
+                message_count: tracked.log.message_count + u64::from(event.kind == EventKind::Message),
+            };
+            let given = LogEnd {
+                last_seq: event.seq,
+                message_count: event.message_count,
+            };
+            if given != next {
+                return Err(violation(format!(
+                    "it continues conversation {id} with {given:?} instead of {next:?}"
+                )));
+            }
+            tracked.log = next;
+        }
+        Ok(())
+    }
+
+    /// Records that the transaction is about to replace the row of a conversation.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the conversation is not locked.
+    pub fn update(&mut self, row: &Conversation) -> Result<(), StoreError> {
+        let Some(tracked) = self.logs.get_mut(&row.id) else {
+            return Err(violation(format!(
+                "it updates conversation {} without the lock of that conversation",
+                row.id
+            )));
+        };
+        tracked.row = row.into();
+        Ok(())
+    }
+
+    /// Checks the transaction before it commits.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the row of a conversation does not state where its log ends.
+    pub fn check(&self) -> Result<(), StoreError> {
+        for (id, tracked) in &self.logs {
+            if tracked.row != tracked.log {
+                let LockedLog { log, row } = tracked;
+                return Err(violation(format!(
+                    "the log of conversation {id} ends at {log:?}, but its row states {row:?}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, stage: LockStage) -> Result<(), StoreError> {
+        if stage < self.stage {
+            return Err(violation(format!(
+                "it takes a lock of {stage:?} after locks of {:?}",
+                self.stage
+            )));
+        }
+        self.stage = stage;
+        Ok(())
+    }
+
+    fn track(&mut self, row: &Conversation) {
+        let end = LogEnd::from(row);
+        self.logs.insert(row.id, LockedLog { log: end, row: end });
+    }
+}
+
+fn violation(what: String) -> StoreError {
+    StoreError::Corrupt(format!("a unit of work broke its contract: {what}"))
+}
