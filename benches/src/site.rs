@@ -40,9 +40,9 @@ impl Site {
         let keys = Arc::new(ServerKeys::new(ServerIdentity::generate(2048)?, unix_now)?);
         let fingerprint = keys.fingerprint();
         let mut config = ServerConfig::default();
-        config.sends = Rate::UNLIMITED;
-        config.packets = Rate::UNLIMITED;
-        config.heartbeat = Duration::from_secs(30); // bob only listens
+        config.session.message_rate = Rate::UNLIMITED;
+        config.session.packet_rate = Rate::UNLIMITED;
+        config.session.heartbeat_interval = Duration::from_secs(30); // bob only listens
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::builder(engine.clone())
             .config(config)

@@ -300,25 +300,25 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
         connections.penalties = PenaltyOptions::danger_none();
     }
     let mut config = ServerConfig::default();
-    config.name = settings.server.name.clone();
+    config.session.server_name = settings.server.name.clone();
     config.max_connections = max_connections;
-    config.connections = connections;
-    config.proxies.clone_from(&checked.proxies);
-    config.handshakes = limits.handshakes.into();
+    config.connection_limits = connections;
+    config.trusted_proxies.clone_from(&checked.proxies);
+    config.handshake_rate = limits.handshakes.into();
     config.handshake_timeout = timeouts.hello.0;
-    config.first_packet_timeout = timeouts.first_record.0;
-    config.login_timeout = timeouts.login.0;
-    config.heartbeat = timeouts.heartbeat.0;
+    config.session.first_packet_timeout = timeouts.first_record.0;
+    config.session.login_timeout = timeouts.login.0;
+    config.session.heartbeat_interval = timeouts.heartbeat.0;
     config.write_timeout = timeouts.write.0;
-    config.max_age = timeouts.session_age.0;
-    config.max_packet_bytes = limits.packet.bytes();
-    config.outbox = OutboxLimits::new(
+    config.max_connection_age = timeouts.session_age.0;
+    config.session.max_packet_bytes = limits.packet.bytes();
+    config.outbox_limits = OutboxLimits::new(
         usize::try_from(limits.outbox_packets).unwrap_or(usize::MAX),
         limits.outbox.bytes(),
     );
-    config.sends = per_second(limits.messages.into());
+    config.session.message_rate = per_second(limits.messages.into());
     config.retry_after = settings.server.retry_after.0;
-    config.close_unready_after = match checked.store {
+    config.unready_timeout = match checked.store {
         // It has the store for itself: there is no other node to go to.
         StoreUrl::Sqlite(_) => Duration::ZERO,
         StoreUrl::Mysql(_) => settings.server.close_unready_after.0,

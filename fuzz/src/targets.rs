@@ -106,10 +106,15 @@ fn both_ends(packet: Bytes) {
 /// Sessions: a script of packets, sensible and not, of time passing and of commands ending. Nothing is done after the end,
 /// and no more is under way than allowed.
 pub(crate) fn session_script(data: &[u8]) {
-    let config = Arc::new(SessionConfig::new("fuzz", StoreEpoch([1; 16])));
+    let config = Arc::new(SessionConfig::default());
     let start = Instant::now();
     let mut script = Script {
-        peer: Peer::Guest(Box::new(Guest::new(Arc::clone(&config), start, start))),
+        peer: Peer::Guest(Box::new(Guest::new(
+            Arc::clone(&config),
+            StoreEpoch([1; 16]),
+            start,
+            start,
+        ))),
         config,
         now: Now {
             instant: start,
@@ -163,7 +168,7 @@ impl Script {
             Peer::Guest(guest) if guest.wants_input() => guest.handle_packet(self.now, packet),
             Peer::Session(session) if session.wants_input() => {
                 session.handle_packet(self.now, packet);
-                assert!(session.in_flight() <= self.config.max_in_flight);
+                assert!(session.in_flight() <= self.config.max_requests_in_flight);
             }
             _ => {}
         }

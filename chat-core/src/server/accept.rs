@@ -11,9 +11,9 @@ use futures_util::FutureExt;
 use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
-use super::doors::{self, Watch};
+use super::connections::ConnectionGuard;
 use super::handshake::Protocol;
-use super::roll::Place;
+use super::readiness_gate::{self, GateWatch};
 use super::{Shared, connection, now};
 use crate::auth::{ConnectionPermit, Refusal};
 use crate::model::Source;
@@ -57,10 +57,12 @@ impl Listener {
     }
 
     /// Closes it until the doors are open.
-    async fn close(self, doors: &mut Watch, protocol: &Protocol, shared: &Arc<Shared>) -> Self {
+    async fn close(self, gate: &mut GateWatch, protocol: &Protocol, shared: &Arc<Shared>) -> Self {
         match self {
-            Self::Tcp(listener) => Self::Tcp(doors::stay_closed(listener, doors, protocol, shared).await),
-            Self::Proxied(listener) => Self::Proxied(doors::stay_closed(listener, doors, protocol, shared).await),
+            Self::Tcp(listener) => Self::Tcp(readiness_gate::keep_closed(listener, gate, protocol, shared).await),
+            Self::Proxied(listener) => {
+                Self::Proxied(readiness_gate::keep_closed(listener, gate, protocol, shared).await)
+            }
             Self::Memory(_) => self,
         }
     }
@@ -68,19 +70,19 @@ impl Listener {
 
 /// Accepts connections until the server drains. Meanwhile its TCP listeners are closed while its doors are.
 pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<Shared>) {
-    let mut doors = shared.doors.watch();
+    let mut gate = shared.readiness_gate.watch();
     loop {
         tokio::select! {
             // Whoever still comes is better off elsewhere.
             biased;
-            () = doors.are_closed(), if !matches!(listener, Listener::Memory(_)) => {}
+            () = gate.closed(), if !matches!(listener, Listener::Memory(_)) => {}
             () = accept(&listener, &protocol, &shared) => return,
         }
         // For them it is too late to be refused: they would be cut off.
         for stream in listener.waiting().take(AT_ONCE) {
             listener.admit(stream, &protocol, &shared);
         }
-        listener = listener.close(&mut doors, &protocol, &shared).await;
+        listener = listener.close(&mut gate, &protocol, &shared).await;
     }
 }
 
@@ -96,7 +98,7 @@ async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) 
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                if let Some(times) = shared.refusals.not_accepted.note(now()) {
+                if let Some(times) = shared.rejections.not_accepted.hit(now()) {
                     let error = &error as &dyn std::error::Error;
                     let protocol = protocol.name();
                     tracing::warn!(protocol, times, error, "cannot accept connections; trying again");
@@ -144,24 +146,24 @@ impl Reserve {
 
 pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let source = source_of(&*stream);
-    let Some(place) = place(source, shared) else { return };
+    let Some(guard) = register(source, shared) else { return };
     let Some(permit) = permit(source, shared) else { return };
-    let serving = connection::serve(stream, source, protocol.clone(), permit, place, Arc::clone(shared));
+    let serving = connection::serve(stream, source, protocol.clone(), permit, guard, Arc::clone(shared));
     spawn_contained(serving, source, shared);
 }
 
 /// Lets the proxy say whom it speaks for, then admits that one.
 fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let proxy = source_of(&*stream);
-    let is_trusted = |ip| shared.config.proxies.iter().any(|network| network.contains(ip));
+    let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));
     if !matches!(proxy, Source::Ip(ip) if is_trusted(ip)) {
         tracing::debug!(source = ?proxy, "connection refused: not one of the proxies");
         return;
     }
-    let Some(place) = place(proxy, shared) else { return };
+    let Some(guard) = register(proxy, shared) else { return };
     let (protocol, shared_too) = (protocol.clone(), Arc::clone(shared));
     let serving = async move {
-        let reading = timeout(shared_too.config.proxy_timeout, read_header(&mut stream));
+        let reading = timeout(shared_too.config.proxy_header_timeout, read_header(&mut stream));
         let source = match shared_too.draining.run_until_cancelled(reading).await {
             Some(Ok(Ok(peer))) => peer.map_or(proxy, |peer| Source::Ip(peer.ip())),
             Some(Ok(Err(error))) => {
@@ -172,7 +174,7 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
             Some(Err(_)) | None => return,
         };
         if let Some(permit) = permit(source, &shared_too) {
-            connection::serve(stream, source, protocol, permit, place, shared_too).await;
+            connection::serve(stream, source, protocol, permit, guard, shared_too).await;
         }
     };
     spawn_contained(serving, proxy, shared);
@@ -186,17 +188,17 @@ fn source_of(stream: &dyn Transport) -> Source {
 }
 
 /// A place among the connections, if there is one.
-fn place(source: Source, shared: &Shared) -> Option<Place> {
+fn register(source: Source, shared: &Shared) -> Option<ConnectionGuard> {
     let max_connections = shared.config.max_connections;
-    let place = shared.roll.enter(max_connections);
-    if place.is_none() {
+    let guard = shared.connections.register(max_connections);
+    if guard.is_none() {
         tracing::debug!(?source, "connection refused: the server is full");
-        if let Some(refused) = shared.refusals.full.note(now()) {
+        if let Some(refused) = shared.rejections.full.hit(now()) {
             let text = "connections refused: the server has as many as it may have";
             tracing::warn!(refused, max_connections, "{text}");
         }
     }
-    place
+    guard
 }
 
 /// Leave to connect, if this source has it.
@@ -207,9 +209,9 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
             tracing::debug!(?source, %refusal, "connection refused");
             // Of the others a source has itself to blame.
             if matches!(refusal, Refusal::NodeFull | Refusal::EarlyDrop)
-                && let Some(refused) = shared.refusals.crowded.note(now())
+                && let Some(refused) = shared.rejections.crowded.hit(now())
             {
-                let most = shared.config.connections.unauthenticated;
+                let most = shared.config.connection_limits.unauthenticated;
                 tracing::warn!(refused, most, "connections refused: too many that have not logged in");
             }
             None

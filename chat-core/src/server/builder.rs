@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::{self, Listener};
-use super::doors::{self, Doors};
+use super::connections::Connections;
 use super::handshake::Protocol;
-use super::roll::Roll;
-use super::{Refusals, Server, ServerConfig, Shared, connection, keys};
+use super::readiness_gate::{self, ReadinessGate};
+use super::{RejectionLogs, Server, ServerConfig, Shared, keys};
 use crate::auth::ConnectionGate;
 use crate::engine::Engine;
 use crate::secure::ServerKeys;
@@ -150,22 +150,21 @@ impl ServerBuilder {
                 .try_into()
                 .expect("8 of 16 bytes"),
         );
-        let session = connection::session_config(&self.config, self.engine.store_epoch());
         let shared = Arc::new(Shared {
-            session: Arc::new(session),
-            gate: ConnectionGate::new(self.config.connections.clone(), seed),
+            session: Arc::new(self.config.session.clone()),
+            gate: ConnectionGate::new(self.config.connection_limits.clone(), seed),
             handshakes: Mutex::default(),
             config: self.config,
             engine: self.engine,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
-            doors: Doors::new(),
-            roll: Arc::new(Roll::new()),
+            readiness_gate: ReadinessGate::new(),
+            connections: Arc::new(Connections::new()),
             panics: AtomicU64::new(0),
-            refusals: Refusals::default(),
+            rejections: RejectionLogs::default(),
         });
-        if !addresses.is_empty() && !shared.config.close_unready_after.is_zero() {
-            let watching = doors::run(Arc::clone(&shared));
+        if !addresses.is_empty() && !shared.config.unready_timeout.is_zero() {
+            let watching = readiness_gate::run(Arc::clone(&shared));
             shared
                 .tasks
                 .spawn(shared.draining.clone().run_until_cancelled_owned(watching));

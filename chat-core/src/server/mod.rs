@@ -7,11 +7,11 @@ mod accept;
 mod builder;
 mod config;
 mod connection;
-mod doors;
+mod connections;
 mod handshake;
 mod keys;
-mod roll;
-mod seldom;
+mod log_throttle;
+mod readiness_gate;
 mod wire;
 
 #[cfg(test)]
@@ -29,9 +29,9 @@ use tokio_util::task::TaskTracker;
 pub use builder::{BindError, ServerBuilder};
 pub use config::ServerConfig;
 
-use self::doors::Doors;
-use self::roll::{Phase, Roll};
-use self::seldom::Seldom;
+use self::connections::{Connections, Phase};
+use self::log_throttle::LogThrottle;
+use self::readiness_gate::ReadinessGate;
 use crate::auth::{Bucket, ConnectionGate};
 use crate::engine::Engine;
 use crate::session::SessionConfig;
@@ -64,33 +64,33 @@ struct Shared {
     tasks: TaskTracker,
     /// Ends the tasks that are no connections.
     draining: CancellationToken,
-    doors: Doors,
-    roll: Arc<Roll>,
+    readiness_gate: ReadinessGate,
+    connections: Arc<Connections>,
     panics: AtomicU64,
-    refusals: Refusals,
+    rejections: RejectionLogs,
 }
 
 /// What kept connections out, by what operators can do about it.
 #[derive(Debug, Default)]
-struct Refusals {
+struct RejectionLogs {
     /// As many as there may be.
-    full: Seldom,
+    full: LogThrottle,
     /// As many as there may be before login, or close to it.
-    crowded: Seldom,
+    crowded: LogThrottle,
     /// Logged in, and one too many of its source.
-    one_source: Seldom,
+    one_source: LogThrottle,
     /// The operating system hands out no more.
-    not_accepted: Seldom,
+    not_accepted: LogThrottle,
     /// An address cannot be listened on again.
-    not_opened: Seldom,
+    not_opened: LogThrottle,
 }
 
 impl Shared {
     /// Whether there is time for one more key agreement; otherwise when there is.
     fn admit_handshake(&self, now: Instant) -> Result<(), Duration> {
         let mut bucket = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.check(now, &self.config.handshakes)?;
-        bucket.add(now, &self.config.handshakes);
+        bucket.check(now, &self.config.handshake_rate)?;
+        bucket.add(now, &self.config.handshake_rate);
         Ok(())
     }
 
@@ -128,9 +128,9 @@ impl Server {
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         ServerStats {
-            connections: u32::try_from(self.shared.roll.len()).unwrap_or(u32::MAX),
+            connections: u32::try_from(self.shared.connections.len()).unwrap_or(u32::MAX),
             panics: self.shared.panics.load(Ordering::Relaxed),
-            closed_listeners: self.shared.doors.closed(),
+            closed_listeners: self.shared.readiness_gate.closed(),
         }
     }
 
@@ -144,14 +144,14 @@ impl Server {
     /// `patience`, whoever is left is cut off.
     pub async fn drain(self, patience: Duration) {
         self.shared.draining.cancel();
-        self.shared.roll.advance(Phase::Draining);
+        self.shared.connections.advance(Phase::Draining);
         self.shared.tasks.close();
         if tokio::time::timeout(patience, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!(
                 connections = self.stats().connections,
                 "cut off whoever had not left in time"
             );
-            self.shared.roll.advance(Phase::Killed);
+            self.shared.connections.advance(Phase::Killed);
             self.shared.tasks.wait().await;
         }
     }
@@ -160,6 +160,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.draining.cancel();
-        self.shared.roll.advance(Phase::Killed);
+        self.shared.connections.advance(Phase::Killed);
     }
 }

@@ -4,69 +4,71 @@ use std::time::Duration;
 
 use super::Rate;
 use crate::codec::frame;
-use crate::model::{MessageText, StoreEpoch};
+use crate::model::MessageText;
 
-/// What every connection of a server has in common: what it says of itself, and what it allows.
+/// Limits and deadlines that every connection of a server shares.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionConfig {
-    /// Name and version of the program, told to clients.
-    pub server: String,
-    /// Names the store's history, told to clients.
-    pub store_epoch: StoreEpoch,
-    /// Hello has to come within this time after the channel stands: 5 s.
-    pub first_packet: Duration,
-    /// Login has to be asked for within this time after the connection was accepted: 10 s. Time that the server takes to
-    /// answer does not count.
-    pub login: Duration,
-    /// Packets that a guest may send, Hello included: 32.
-    pub guest_packets: u32,
-    /// A client that has nothing to send pings after this time: 30 s. After 2.5 times of it in silence it is taken for gone.
-    pub heartbeat: Duration,
-    /// Largest packet of a guest: 4 KiB.
-    pub guest_packet_bytes: usize,
-    /// Largest packet of a session: 64 KiB.
+    /// Name and version of the server program, as clients see it. Default `chat-core/VERSION`.
+    pub server_name: String,
+    /// Longest time from the end of the handshake to the client's Hello. Default 5 s.
+    pub first_packet_timeout: Duration,
+    /// Longest time from accept to a login request. Time the server takes to answer requests does
+    /// not count. Default 10 s.
+    pub login_timeout: Duration,
+    /// A client that has sent nothing for this long sends a ping. The session closes after 2.5 times
+    /// this long without a packet. Default 30 s.
+    pub heartbeat_interval: Duration,
+    /// Maximum number of packets before login, Hello included. Default 32.
+    pub max_guest_packets: u32,
+    /// Largest packet before login. Default 4 KiB.
+    pub max_guest_packet_bytes: usize,
+    /// Largest packet after login. Default 64 KiB.
     pub max_packet_bytes: usize,
-    /// Largest text of a message: 16 KiB. More than [`MessageText::MAX_BYTES`] is not stored.
+    /// Largest message text. Default 16 KiB, which is also the most that can be stored
+    /// ([`MessageText::MAX_BYTES`]).
     pub max_text_bytes: usize,
-    /// A page of history ends before it is larger on the wire: 256 KiB.
+    /// Largest encoded page of history. A page that would be larger ends earlier. Default 256 KiB.
     pub max_page_bytes: usize,
-    /// Requests of a session under way at once; beyond, nothing is read from it: 64.
-    pub max_in_flight: usize,
-    /// Drafts read from a session: 100 a second, 1000 at once, so that an outbox that gathered offline is taken at once. More wait
-    /// unread, which loses nothing and keeps their order.
-    pub sends: Rate,
-    /// Packets read from a session, whichever: 400 a second, 2000 at once.
-    pub packets: Rate,
+    /// Maximum number of unanswered requests of one session. The server reads no further packet
+    /// while there are as many. Default 64.
+    pub max_requests_in_flight: usize,
+    /// Rate at which drafts are read from one session. Excess drafts stay unread, which loses
+    /// nothing and keeps their order. Default 100 a second with a burst of 1000, so that an outbox
+    /// that filled up while the client was offline is taken at once.
+    pub message_rate: Rate,
+    /// Rate at which packets of any kind are read from one session. Default 400 a second with a
+    /// burst of 2000.
+    pub packet_rate: Rate,
 }
 
-impl SessionConfig {
-    /// The defaults.
-    #[must_use]
-    pub fn new(server: impl Into<String>, store_epoch: StoreEpoch) -> Self {
+impl Default for SessionConfig {
+    fn default() -> Self {
         Self {
-            server: server.into(),
-            store_epoch,
-            first_packet: Duration::from_secs(5),
-            login: Duration::from_secs(10),
-            guest_packets: 32,
-            heartbeat: Duration::from_secs(30),
-            guest_packet_bytes: frame::GUEST_LIMIT,
+            server_name: concat!("chat-core/", env!("CARGO_PKG_VERSION")).to_owned(),
+            first_packet_timeout: Duration::from_secs(5),
+            login_timeout: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_secs(30),
+            max_guest_packets: 32,
+            max_guest_packet_bytes: frame::GUEST_LIMIT,
             max_packet_bytes: frame::SESSION_LIMIT,
             max_text_bytes: MessageText::MAX_BYTES,
             max_page_bytes: 256 * 1024,
-            max_in_flight: 64,
-            sends: Rate::new(100, 1000),
-            packets: Rate::new(400, 2000),
+            max_requests_in_flight: 64,
+            message_rate: Rate::new(100, 1000),
+            packet_rate: Rate::new(400, 2000),
         }
     }
+}
 
-    /// Silence after which a client is taken for gone.
+impl SessionConfig {
+    /// Returns how long a session may stay silent before it is closed.
     #[must_use]
-    pub fn silence(&self) -> Duration {
-        self.heartbeat
+    pub fn silence_timeout(&self) -> Duration {
+        self.heartbeat_interval
             .saturating_mul(5)
             .checked_div(2)
-            .unwrap_or(self.heartbeat)
+            .unwrap_or(self.heartbeat_interval)
     }
 }

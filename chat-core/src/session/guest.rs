@@ -1,4 +1,4 @@
-//! [`Guest`]: a connection before login.
+//! [`Guest`]: state machine of a connection before login.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,86 +10,90 @@ use super::{Now, Session, SessionConfig};
 use crate::codec::{
     Answer, DecodeError, Failure, Hello, LoggedIn, NodeEntry, RequestId, RequestKind, Welcome, server, version,
 };
-use crate::model::{Caller, CloseCode, Login, Push, Registration, ReplyCode, Resume, UserInfo};
+use crate::model::{Caller, CloseCode, Login, Push, Registration, ReplyCode, Resume, StoreEpoch, UserInfo};
 
-/// A connection before login: it says hello, may register, and becomes a [`Session`] or ends.
+/// State machine of a connection before login. The peer says hello, may register, and then either
+/// becomes a [`Session`] or the connection closes.
 #[derive(Debug)]
 pub struct Guest {
     config: Arc<SessionConfig>,
+    store_epoch: StoreEpoch,
     stage: Stage,
-    hello_by: Instant,
-    login_by: Instant,
-    /// When what is under way was asked for.
+    hello_deadline: Instant,
+    login_deadline: Instant,
+    /// When the peer made the request that is being answered.
     asked_at: Instant,
     packets_left: u32,
     output: Output,
-    question: Option<GuestAction>,
+    pending: Option<GuestAction>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nothing but Hello.
-    Silent,
-    /// May register, log in, resume.
+    /// No Hello yet; every other request is a violation.
+    AwaitingHello,
+    /// The peer may register, log in, resume and list nodes.
     Greeted,
-    /// One of these is under way; nothing is read meanwhile.
+    /// One of these requests is being answered; no packet is read meanwhile.
     Asking,
 }
 
-/// What the driver has to do for a guest.
+/// Work for the driver of a [`Guest`].
 #[derive(Debug)]
 pub enum GuestAction {
-    /// Send these whole frames.
+    /// Send these bytes, which are whole frames.
     Send(Bytes),
-    /// Look which nodes there are; then [`Guest::handle_nodes`].
+    /// Look up the nodes of the cluster, then call [`Guest::handle_nodes`].
     ListNodes(Listing),
-    /// Register; then [`Guest::handle_registered`].
+    /// Register an account, then call [`Guest::handle_registered`].
     Register(Registering, Registration),
-    /// Log in; then [`Guest::admit`] or [`Guest::handle_refused`].
+    /// Log in, then call [`Guest::admit`] or [`Guest::handle_rejected`].
     Authenticate(Authenticating, Credentials),
-    /// Send what is to be sent, then close.
+    /// Send the frames that were handed out before, then close the connection.
     Close(CloseCode),
 }
 
-/// What a guest shows to become a session.
+/// Credentials with which a guest asks for a session.
 #[derive(Debug)]
 pub enum Credentials {
-    /// A password.
+    /// A password, or a token of the application's.
     Login(Login),
-    /// A token.
+    /// The session token of an earlier login.
     Resume(Resume),
 }
 
-/// A question for the nodes under way.
+/// Ticket of a request for the list of nodes.
 #[derive(Debug)]
 pub struct Listing(RequestId);
 
-/// A registration under way.
+/// Ticket of a registration request.
 #[derive(Debug)]
 pub struct Registering(RequestId);
 
-/// A login or resume under way.
+/// Ticket of a login or resume request.
 #[derive(Debug)]
 pub struct Authenticating(RequestId);
 
 impl Guest {
-    /// A guest that was `accepted` then and whose channel stands since `now`.
+    /// Creates the state machine of a connection that was accepted at `accepted` and finished its
+    /// handshake at `now`. `store_epoch` names the store's history, as told to the client.
     #[must_use]
-    pub fn new(config: Arc<SessionConfig>, accepted: Instant, now: Instant) -> Self {
+    pub fn new(config: Arc<SessionConfig>, store_epoch: StoreEpoch, accepted: Instant, now: Instant) -> Self {
         let after = |start: Instant, time| start.checked_add(time).unwrap_or(start);
         Self {
-            stage: Stage::Silent,
-            hello_by: after(now, config.first_packet),
-            login_by: after(accepted, config.login),
+            store_epoch,
+            stage: Stage::AwaitingHello,
+            hello_deadline: after(now, config.first_packet_timeout),
+            login_deadline: after(accepted, config.login_timeout),
             asked_at: now,
-            packets_left: config.guest_packets,
+            packets_left: config.max_guest_packets,
             output: Output::default(),
-            question: None,
+            pending: None,
             config,
         }
     }
 
-    /// A packet came.
+    /// Handles a packet from the peer.
     pub fn handle_packet(&mut self, now: Now, packet: Bytes) {
         if !self.output.is_open() {
             return;
@@ -102,9 +106,9 @@ impl Guest {
             Ok(request) => self.handle_request(now, request.id, request.kind),
             Err(DecodeError::Malformed(_)) => self.output.close(CloseCode::ProtocolError),
             Err(DecodeError::Refused { request_id, failure }) => {
-                // Before Hello nothing is refused kindly: it may be no client of ours at all.
+                // Before Hello, a rejected request also closes: the peer may not speak this protocol.
                 self.output.reply(request_id, &Err(failure));
-                if self.stage == Stage::Silent {
+                if self.stage == Stage::AwaitingHello {
                     self.output.close(CloseCode::ProtocolError);
                 }
             }
@@ -113,10 +117,10 @@ impl Guest {
 
     fn handle_request(&mut self, now: Now, id: RequestId, request: RequestKind) {
         match (self.stage, request) {
-            (Stage::Silent, RequestKind::Hello(hello)) => self.greet(now, id, &hello),
-            (Stage::Silent, _) => self.output.violation(id, "the first packet has to be hello"),
-            (_, RequestKind::Hello(_)) => self.output.violation(id, "hello was said already"),
-            (Stage::Asking, _) => self.output.violation(id, "a login is under way"),
+            (Stage::AwaitingHello, RequestKind::Hello(hello)) => self.greet(now, id, &hello),
+            (Stage::AwaitingHello, _) => self.output.violation(id, "the first packet must be hello"),
+            (_, RequestKind::Hello(_)) => self.output.violation(id, "hello was already sent on this connection"),
+            (Stage::Asking, _) => self.output.violation(id, "a login is already in progress"),
             (Stage::Greeted, RequestKind::Register(registration)) => {
                 self.ask(now, GuestAction::Register(Registering(id), registration));
             }
@@ -151,46 +155,47 @@ impl Guest {
         let small = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
         let welcome = Welcome {
             version,
-            server: config.server.clone(),
+            server: config.server_name.clone(),
             server_time: now.time,
             max_packet_bytes: small(config.max_packet_bytes),
             max_text_bytes: small(config.max_text_bytes),
-            heartbeat_ms: u32::try_from(config.heartbeat.as_millis()).unwrap_or(u32::MAX),
-            store_epoch: config.store_epoch,
+            heartbeat_ms: u32::try_from(config.heartbeat_interval.as_millis()).unwrap_or(u32::MAX),
+            store_epoch: self.store_epoch,
         };
         self.output.reply(id, &Ok(Answer::Welcome(welcome)));
     }
 
-    fn ask(&mut self, now: Now, question: GuestAction) {
+    fn ask(&mut self, now: Now, action: GuestAction) {
         self.stage = Stage::Asking;
         self.asked_at = now.instant;
-        self.question = Some(question);
+        self.pending = Some(action);
     }
 
-    /// These are the nodes there are.
+    /// Answers [`GuestAction::ListNodes`].
     pub fn handle_nodes(&mut self, now: Instant, listing: Listing, nodes: Vec<NodeEntry>) {
         self.answered(now, listing.0, &Ok(Answer::Nodes(nodes)));
     }
 
-    /// The registration ended.
+    /// Answers [`GuestAction::Register`].
     pub fn handle_registered(&mut self, now: Instant, registering: Registering, result: Result<UserInfo, Failure>) {
         self.answered(now, registering.0, &result.map(Answer::Registered));
     }
 
-    /// The login or resume was refused.
-    pub fn handle_refused(&mut self, now: Instant, authenticating: Authenticating, failure: Failure) {
+    /// Answers [`GuestAction::Authenticate`] with an error. The guest may try again.
+    pub fn handle_rejected(&mut self, now: Instant, authenticating: Authenticating, failure: Failure) {
         self.answered(now, authenticating.0, &Err(failure));
     }
 
     fn answered(&mut self, now: Instant, id: RequestId, result: &Result<Answer, Failure>) {
         self.output.reply(id, result);
         self.stage = Stage::Greeted;
-        // That was our own time, not the guest's.
+        // The server spent this time, so it does not count against the peer.
         let took = now.saturating_duration_since(self.asked_at);
-        self.login_by = self.login_by.checked_add(took).unwrap_or(self.login_by);
+        self.login_deadline = self.login_deadline.checked_add(took).unwrap_or(self.login_deadline);
     }
 
-    /// The login or resume succeeded: the guest is a session now, which has the reply to send first.
+    /// Answers [`GuestAction::Authenticate`] with success: the guest becomes a session, whose first
+    /// action sends the reply.
     #[must_use]
     pub fn admit(self, now: Now, authenticating: Authenticating, caller: Caller, logged_in: LoggedIn) -> Session {
         let mut output = self.output;
@@ -198,55 +203,55 @@ impl Guest {
         Session::new(self.config, now.instant, caller, output)
     }
 
-    /// Time passed.
+    /// Tells the machine that `now` has been reached, see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|deadline| now >= deadline) {
             self.output.close(CloseCode::Timeout);
         }
     }
 
-    /// Ends it, for a reason of the driver's (a frame too large, a drain).
+    /// Closes the connection for a reason of the driver's, such as an oversized frame or a drain.
     pub fn close(&mut self, code: CloseCode) {
         self.output.close(code);
     }
 
-    /// Tells the peer that the node drains.
+    /// Tells the peer to reconnect, to any node, no sooner than after `retry_after_ms`.
     pub fn go_away(&mut self, retry_after_ms: u32) {
         self.output.push(&Push::GoAway { retry_after_ms });
     }
 
-    /// What to do next; `None`: wait.
+    /// Returns the next thing to do, or `None` if the driver should wait.
     pub fn poll_action(&mut self) -> Option<GuestAction> {
         if let Some(frames) = self.output.take_frames() {
             return Some(GuestAction::Send(frames));
         }
         if let Some(code) = self.output.take_close() {
-            self.question = None;
+            self.pending = None;
             return Some(GuestAction::Close(code));
         }
-        self.question.take()
+        self.pending.take()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.stage {
             _ if !self.output.is_open() => None,
-            Stage::Silent => Some(self.hello_by.min(self.login_by)),
-            Stage::Greeted => Some(self.login_by),
-            Stage::Asking => None, // whom we let wait is not late
+            Stage::AwaitingHello => Some(self.hello_deadline.min(self.login_deadline)),
+            Stage::Greeted => Some(self.login_deadline),
+            Stage::Asking => None, // the peer waits for the server, so it cannot be late
         }
     }
 
-    /// Whether the next packet may be handed over.
+    /// Returns whether the driver may hand over the next packet.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.output.has_room() && self.stage != Stage::Asking
     }
 
-    /// Largest packet to take.
+    /// Returns the size of the largest packet that the peer may send now.
     #[must_use]
-    pub fn frame_limit(&self) -> usize {
-        self.config.guest_packet_bytes
+    pub fn max_packet_bytes(&self) -> usize {
+        self.config.max_guest_packet_bytes
     }
 }

@@ -1,4 +1,4 @@
-//! [`Session`]: a connection after login.
+//! [`Session`]: state machine of a connection after login.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,51 +12,53 @@ use super::{Now, SessionConfig};
 use crate::codec::{Answer, DecodeError, Failure, RequestId, RequestKind, server};
 use crate::model::{Caller, CloseCode, Command, Outcome, PageFrom, Push, ReplyCode};
 
-/// A connection after login: it asks for commands and gets one reply for each.
+/// State machine of a connection after login. The peer sends requests, each of which gets one reply.
 ///
-/// Commands are handed out in the order they came. Appends, acknowledgements and signs of life may overlap with whatever
-/// follows; any other command is finished before a later one starts, and a logout waits for everything before it.
+/// Commands are handed out in the order of their arrival. Sends, acknowledgements, read marks, typing
+/// and status updates may overlap with the commands after them. Any other command finishes before a
+/// later one starts, and a logout waits for all commands before it.
 ///
-/// A peer that is faster than its rates is read more slowly. Nothing is refused for that: a refused draft, sent again, would
-/// come after drafts that were sent after it.
+/// A peer that exceeds its rates is read more slowly. No request is rejected for that: a rejected
+/// draft would be sent again, and then follow drafts that were written after it.
 #[derive(Debug)]
 pub struct Session {
     config: Arc<SessionConfig>,
     caller: Caller,
     output: Output,
-    /// Came, not handed out.
+    /// Commands that were received and not yet handed out.
     waiting: VecDeque<(RequestId, Command)>,
-    /// Handed out, not answered.
+    /// Commands that were handed out and not yet answered.
     running: Vec<Running>,
-    heard: Instant,
-    /// The driver reads from the peer, as far as the session wants it to.
-    reading: bool,
-    sends: Bucket,
-    packets: Bucket,
-    /// It was faster than its rates: nothing is read before.
+    last_heard: Instant,
+    /// The driver reads from the peer whenever the session wants input.
+    is_reading: bool,
+    message_bucket: Bucket,
+    packet_bucket: Bucket,
+    /// No packet is read before this time, because the peer exceeded a rate.
     paused_until: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Running {
     id: RequestId,
-    /// Later commands wait for it.
-    barrier: bool,
-    /// It ends the session, and its answer comes before that.
-    last: bool,
-    logout: bool,
-    /// Of a page: where it begins.
-    page: Option<PageFrom>,
+    /// Later commands wait for the end of this one.
+    is_barrier: bool,
+    /// The command ends the session; its reply is sent before that.
+    is_last: bool,
+    is_logout: bool,
+    /// Start of the page that a history request asked for.
+    page_from: Option<PageFrom>,
 }
 
-/// What the driver has to do for a session.
+/// Work for the driver of a [`Session`].
 #[derive(Debug)]
 pub enum Action {
-    /// Execute it for [`Session::caller`]; then [`Session::handle_outcome`], also for requests without an id.
+    /// Execute the command for [`Session::caller`], then call [`Session::handle_outcome`], also for
+    /// requests without an id.
     Run(RequestId, Command),
-    /// Send these whole frames.
+    /// Send these bytes, which are whole frames.
     Send(Bytes),
-    /// Send what is to be sent, then close.
+    /// Send the frames that were handed out before, then close the connection.
     Close(CloseCode),
 }
 
@@ -67,27 +69,27 @@ impl Session {
             output,
             waiting: VecDeque::new(),
             running: Vec::new(),
-            heard: now,
-            reading: true,
-            sends: Bucket::new(config.sends),
-            packets: Bucket::new(config.packets),
+            last_heard: now,
+            is_reading: true,
+            message_bucket: Bucket::new(config.message_rate),
+            packet_bucket: Bucket::new(config.packet_rate),
             paused_until: None,
             config,
         }
     }
 
-    /// Whom it speaks for.
+    /// Returns the identity that this session acts as.
     #[must_use]
     pub const fn caller(&self) -> Caller {
         self.caller
     }
 
-    /// A packet came.
+    /// Handles a packet from the peer.
     pub fn handle_packet(&mut self, now: Now, packet: Bytes) {
         if !self.output.is_open() {
             return;
         }
-        self.heard = now.instant;
+        self.last_heard = now.instant;
         match server::decode_request(packet, self.config.max_text_bytes) {
             Ok(request) => self.handle_request(now, request.id, request.kind),
             Err(DecodeError::Malformed(_)) => self.output.close(CloseCode::ProtocolError),
@@ -99,48 +101,50 @@ impl Session {
     }
 
     fn handle_request(&mut self, now: Now, id: RequestId, request: RequestKind) {
-        if id.wants_reply() && self.is_under_way(id) {
-            return self.output.violation(id, "the request_id is in use");
+        if id.wants_reply() && self.is_in_flight(id) {
+            return self
+                .output
+                .violation(id, "the request_id belongs to a request that is not answered yet");
         }
         let is_send = matches!(&request, RequestKind::Command(command) if is_append(command));
         self.charge(now.instant, is_send);
         match request {
             RequestKind::Command(command) => self.waiting.push_back((id, command)),
             RequestKind::Ping => self.output.reply(id, &Ok(Answer::Pong(now.time))),
-            RequestKind::Hello(_) => self.output.violation(id, "hello was said already"),
+            RequestKind::Hello(_) => self.output.violation(id, "hello was already sent on this connection"),
             RequestKind::Register(_) | RequestKind::Login(_) | RequestKind::Resume(_) | RequestKind::ListNodes => {
-                let text = "this connection is logged in already";
+                let text = "this connection is already logged in";
                 self.output.fail(id, ReplyCode::AlreadyLoggedIn, text);
             }
         }
     }
 
-    /// Holds the peer to its rates.
+    /// Counts one packet against the rates, and pauses reading if it exceeds one.
     fn charge(&mut self, now: Instant, is_send: bool) {
-        let mut wait = self.packets.take(now);
+        let mut wait = self.packet_bucket.take(now);
         if is_send {
-            wait = wait.max(self.sends.take(now));
+            wait = wait.max(self.message_bucket.take(now));
         }
         self.pause(now, wait);
     }
 
-    /// Reads nothing for so long: the peer, or its user, was faster than its rates.
+    /// Stops reading from the peer for `wait`, because the peer or its user exceeded a rate.
     pub fn pause(&mut self, now: Instant, wait: Duration) {
         if !wait.is_zero() {
             self.paused_until = self.paused_until.max(now.checked_add(wait));
         }
     }
 
-    /// A command ended.
+    /// Handles the result of a command.
     pub fn handle_outcome(&mut self, now: Instant, id: RequestId, result: Result<Outcome, Failure>) {
         let wanted_input = self.wants_input();
-        let Some(place) = self.running.iter().position(|running| running.id == id) else {
-            return; // the session had ended
+        let Some(index) = self.running.iter().position(|running| running.id == id) else {
+            return; // the session ended before
         };
-        let ended = self.running.swap_remove(place);
+        let ended = self.running.swap_remove(index);
         let is_fenced = matches!(&result, Err(failure) if failure.code() == Some(ReplyCode::Fenced));
-        let is_logged_out = ended.logout && result.is_ok();
-        let result = result.map(|outcome| Answer::Outcome(self.fit(outcome, ended.page)));
+        let is_logged_out = ended.is_logout && result.is_ok();
+        let result = result.map(|outcome| Answer::Outcome(self.fit(outcome, ended.page_from)));
         self.output.reply(id, &result);
         if is_logged_out {
             self.output.close(CloseCode::LoggedOut);
@@ -148,7 +152,7 @@ impl Session {
             self.output.close(CloseCode::Replaced);
         }
         if !wanted_input && self.wants_input() {
-            self.heard = now; // nothing was read meanwhile: that was no silence of the peer's
+            self.last_heard = now; // nothing was read meanwhile, so the peer was not silent
         }
     }
 
@@ -159,38 +163,39 @@ impl Session {
         outcome
     }
 
-    /// Whether the driver reads from the peer at all. It does not while what the peer was told waits unread, or on the way out; that is then no
-    /// silence of the peer's.
+    /// Tells the machine whether the driver reads from the peer at all. The driver does not while too
+    /// much output waits for the peer, or while it closes; the peer does not count as silent then.
     pub fn set_reading(&mut self, now: Instant, reading: bool) {
-        if reading && !self.reading {
-            self.heard = now;
+        if reading && !self.is_reading {
+            self.last_heard = now;
         }
-        self.reading = reading;
+        self.is_reading = reading;
     }
 
-    /// Time passed.
+    /// Tells the machine that `now` has been reached, see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return;
         }
         if self.paused_until.take().is_some() {
-            self.heard = now;
+            self.last_heard = now;
         } else {
             self.output.close(CloseCode::Timeout);
         }
     }
 
-    /// Ends it, for a reason of the driver's or the engine's (a frame too large, a newer login, a drain).
+    /// Closes the session for a reason of the driver's or the engine's, such as an oversized frame, a
+    /// newer login or a drain.
     pub fn close(&mut self, code: CloseCode) {
         self.output.close(code);
     }
 
-    /// Tells the peer that the node drains.
+    /// Tells the peer to reconnect, to any node, no sooner than after `retry_after_ms`.
     pub fn go_away(&mut self, retry_after_ms: u32) {
         self.output.push(&Push::GoAway { retry_after_ms });
     }
 
-    /// What to do next; `None`: wait.
+    /// Returns the next thing to do, or `None` if the driver should wait.
     pub fn poll_action(&mut self) -> Option<Action> {
         if let Some((id, command)) = self.next_command() {
             return Some(Action::Run(id, command));
@@ -206,21 +211,21 @@ impl Session {
             self.waiting.clear();
             return None;
         }
-        if self.running.iter().any(|running| running.barrier) {
+        if self.running.iter().any(|running| running.is_barrier) {
             return None;
         }
         let (_, next) = self.waiting.front()?;
-        let logout = matches!(next, Command::Logout);
-        if logout && !self.running.is_empty() {
+        let is_logout = matches!(next, Command::Logout);
+        if is_logout && !self.running.is_empty() {
             return None;
         }
         let (id, command) = self.waiting.pop_front()?;
         self.running.push(Running {
             id,
-            barrier: !may_overlap(&command),
-            last: logout || matches!(command, Command::RevokeDevice(device) if device == self.caller.device),
-            logout,
-            page: match &command {
+            is_barrier: !may_overlap(&command),
+            is_last: is_logout || matches!(command, Command::RevokeDevice(device) if device == self.caller.device),
+            is_logout,
+            page_from: match &command {
                 Command::ReadHistory { page, .. } => Some(page.from),
                 _ => None,
             },
@@ -228,46 +233,47 @@ impl Session {
         Some((id, command))
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.output.is_open() {
             None
         } else if self.paused_until.is_some() {
             self.paused_until
-        } else if self.wants_input() && self.reading {
-            self.heard.checked_add(self.config.silence())
+        } else if self.wants_input() && self.is_reading {
+            self.last_heard.checked_add(self.config.silence_timeout())
         } else {
-            None // whom we do not listen to is not silent
+            None // a peer that is not read cannot be silent
         }
     }
 
-    /// Whether the next packet may be handed over.
+    /// Returns whether the driver may hand over the next packet.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.output.has_room() && self.paused_until.is_none() && self.in_flight() < self.config.max_in_flight
+        self.output.has_room() && self.paused_until.is_none() && self.in_flight() < self.config.max_requests_in_flight
     }
 
-    /// Requests that came and were not answered.
+    /// Returns the number of requests that were received and not yet answered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.waiting.len().saturating_add(self.running.len())
     }
 
-    /// Whether what ends the session was asked for by the peer itself, and is not answered yet: whoever learns meanwhile that the
-    /// session is over lets the answer come first.
+    /// Returns whether the peer itself asked for the end of the session (by a logout, or by revoking
+    /// its own device) and has no reply yet. The driver then sends that reply before it acts on the
+    /// end of the session.
     #[must_use]
     pub fn awaits_last_answer(&self) -> bool {
-        self.output.is_open() && self.running.iter().any(|running| running.last)
+        self.output.is_open() && self.running.iter().any(|running| running.is_last)
     }
 
-    /// Largest packet to take.
+    /// Returns the size of the largest packet that the peer may send.
     #[must_use]
-    pub fn frame_limit(&self) -> usize {
+    pub fn max_packet_bytes(&self) -> usize {
         self.config.max_packet_bytes
     }
 
-    fn is_under_way(&self, id: RequestId) -> bool {
+    fn is_in_flight(&self, id: RequestId) -> bool {
         self.running.iter().any(|running| running.id == id) || self.waiting.iter().any(|(waiting, _)| *waiting == id)
     }
 }
@@ -276,7 +282,8 @@ fn is_append(command: &Command) -> bool {
     matches!(command, Command::Send { .. })
 }
 
-/// Whether later commands may start before it has ended. Requests without an id are all of this kind.
+/// Returns whether later commands may start before `command` ends. All requests without an id are of
+/// this kind.
 fn may_overlap(command: &Command) -> bool {
     matches!(
         command,

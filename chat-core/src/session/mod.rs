@@ -1,4 +1,5 @@
-//! One peer's state machine on the server's side, between packets and commands, without I/O and without a clock.
+//! State machine of one connection on the server's side: packets in, commands and replies out. It
+//! does no I/O and reads no clock.
 //!
 //! ```text
 //!   accepted ──▶ Guest ── Hello ──▶ greeted ── Login, Resume ──▶ asking ── admitted ──▶ Session ──▶ closed
@@ -7,9 +8,10 @@
 //!                  └── deadline, protocol error ───────────────────────────────────────────┴──▶ Close(code)
 //! ```
 //!
-//! Feed it (`handle_…`), then drain it (`poll_action` until `None`), then sleep until `poll_timeout` or until there is
-//! something to feed. While `wants_input` is false nothing more is read from the peer: that is the back-pressure. A
-//! [`Session`] comes only out of [`Guest::admit`], which takes a ticket that only a greeted guest's own request makes.
+//! The driver feeds the machine (`handle_…`), drains it (`poll_action` until `None`), then sleeps
+//! until `poll_timeout` or until there is more to feed. While `wants_input` is false, the driver
+//! reads nothing from the peer: this is the back-pressure. A [`Session`] only comes out of
+//! [`Guest::admit`], which takes a ticket that only a login request of a greeted guest creates.
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
@@ -28,15 +30,15 @@ use std::time::Instant;
 use crate::model::Timestamp;
 
 pub use config::SessionConfig;
-pub use guest::{Authenticating, Credentials, Guest, GuestAction, Registering};
+pub use guest::{Authenticating, Credentials, Guest, GuestAction, Listing, Registering};
 pub use logged_in::{Action, Session};
 pub use rate::Rate;
 
-/// The moment something is handled: for deadlines, and for what peers are told.
+/// The time at which an input is handled.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// Never steps back.
+    /// Monotonic time, for deadlines and rates.
     pub instant: Instant,
-    /// Wall time.
+    /// Wall-clock time, as told to clients.
     pub time: Timestamp,
 }

@@ -1,14 +1,14 @@
-//! What a state machine has to say: replies gathered into one buffer, and how it ends.
+//! Output of a state machine: replies gathered into one buffer, and the end of the connection.
 
 use bytes::{Bytes, BytesMut};
 
 use crate::codec::{Answer, Failure, RequestId, server};
 use crate::model::{CloseCode, Push, ReplyCode};
 
-/// Bytes of replies not yet taken beyond which no more is read from the peer.
+/// Size of the reply buffer, in bytes, from which on no further packet is read from the peer.
 const FULL: usize = 64 * 1024;
 
-/// Replies and the end, in order.
+/// Encoded replies, followed by the close code if the connection ends.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     replies: BytesMut,
@@ -19,13 +19,13 @@ pub(super) struct Output {
 enum End {
     #[default]
     Open,
-    /// Still to be told to the driver.
+    /// The driver has not been told yet.
     Closing(CloseCode),
     Closed,
 }
 
 impl Output {
-    /// Replies, if one is wanted.
+    /// Adds a reply, unless the request wants none.
     pub(super) fn reply(&mut self, id: RequestId, result: &Result<Answer, Failure>) {
         if id.wants_reply() && self.is_open() {
             server::encode_reply(id, result, &mut self.replies);
@@ -42,7 +42,7 @@ impl Output {
         }
     }
 
-    /// Tells the peer why, and ends. Only the first reason counts.
+    /// Tells the peer why the connection ends, and ends it. Only the first reason counts.
     pub(super) fn close(&mut self, code: CloseCode) {
         self.push(&Push::Closed(code));
         if self.is_open() {
@@ -50,13 +50,13 @@ impl Output {
         }
     }
 
-    /// The peer broke the protocol with this request.
+    /// Rejects a request that violates the protocol, and ends the connection.
     pub(super) fn violation(&mut self, id: RequestId, text: &str) {
         self.fail(id, ReplyCode::BadRequest, text);
         self.close(CloseCode::ProtocolError);
     }
 
-    /// Whether it has not ended.
+    /// Returns whether the connection has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.end == End::Open
     }
@@ -65,12 +65,12 @@ impl Output {
         self.is_open() && self.replies.len() < FULL
     }
 
-    /// Whole frames to send.
+    /// Takes the gathered frames, if there are any.
     pub(super) fn take_frames(&mut self) -> Option<Bytes> {
         (!self.replies.is_empty()).then(|| std::mem::take(&mut self.replies).freeze())
     }
 
-    /// The end, once.
+    /// Returns the close code, once.
     pub(super) fn take_close(&mut self) -> Option<CloseCode> {
         match self.end {
             End::Closing(code) => {

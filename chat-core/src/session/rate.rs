@@ -1,8 +1,8 @@
-//! Rates, and the buckets that hold a peer to them.
+//! [`Rate`], and the bucket that enforces it.
 
 use std::time::{Duration, Instant};
 
-/// So many a second on average, so many at once.
+/// Average number of events per second, and the burst allowed on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     interval: Duration,
@@ -16,7 +16,7 @@ impl Rate {
         burst: u32::MAX,
     };
 
-    /// `per_second` on average (0 counts as 1), `burst` at once (0 counts as 1).
+    /// Allows `per_second` events on average and `burst` at once. Zero counts as 1 for both.
     #[must_use]
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1).checked_div(per_second.max(1));
@@ -27,11 +27,11 @@ impl Rate {
     }
 }
 
-/// Holds one peer to a [`Rate`]: the generic cell rate algorithm, with nothing to do while the peer is silent.
+/// Rate limiter of one peer (generic cell rate algorithm). It needs no work while the peer is silent.
 #[derive(Debug)]
 pub(super) struct Bucket {
     rate: Rate,
-    /// When all that was taken would have come at the average rate.
+    /// The time at which all events so far would have arrived at the average rate.
     due: Option<Instant>,
 }
 
@@ -40,7 +40,7 @@ impl Bucket {
         Self { rate, due: None }
     }
 
-    /// Takes one, and says how long to wait before the next.
+    /// Counts one event and returns how long to wait before the next one.
     pub(super) fn take(&mut self, now: Instant) -> Duration {
         let due = self.due.map_or(now, |due| due.max(now));
         let due = due.checked_add(self.rate.interval).unwrap_or(due);
@@ -57,7 +57,7 @@ mod tests {
     const NOW: Duration = Duration::ZERO;
 
     #[test]
-    fn a_burst_then_the_average() {
+    fn bucket_allows_a_burst_then_the_average() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let wait = Duration::from_millis;
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn unlimited_is() {
+    fn unlimited_rate_never_waits() {
         let now = Instant::now();
         let mut bucket = Bucket::new(Rate::UNLIMITED);
         assert!((0..100_000).all(|_| bucket.take(now) == NOW));

@@ -59,8 +59,8 @@ impl Service {
             .unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut config = ServerConfig::default();
-        config.sends = Rate::UNLIMITED;
-        config.packets = Rate::UNLIMITED;
+        config.session.message_rate = Rate::UNLIMITED;
+        config.session.packet_rate = Rate::UNLIMITED;
         let server = Server::builder(engine.clone())
             .config(config)
             .sc1(address, self.keys.clone())

@@ -26,7 +26,7 @@ impl Service {
         for _ in 0..2 {
             let engine = Engine::builder(store.clone()).bus(bus.clone()).build().await.unwrap();
             let mut config = ServerConfig::default();
-            (config.sends, config.packets) = (Rate::UNLIMITED, Rate::UNLIMITED);
+            (config.session.message_rate, config.session.packet_rate) = (Rate::UNLIMITED, Rate::UNLIMITED);
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let server = Server::builder(engine.clone()).config(config).sc1(any, keys.clone());
             nodes.push((engine, server.bind().await.unwrap()));

@@ -6,12 +6,12 @@
 //!         └─ no handshake        └─ refused, late ────────────────▲
 //! ```
 //! Each part feeds what has arrived to its state machine, does what that asks for, seals what there is to send into few
-//! records, and [waits](waiting) for whatever comes first.
+//! records, and [waits](poll) for whatever comes first.
 
-mod greeting;
-mod patience;
-mod serving;
-mod waiting;
+mod guest;
+mod poll;
+mod session;
+mod write_stall;
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +27,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 
+use super::connections::{ConnectionGuard, Phase};
 use super::handshake::Protocol;
-use super::roll::{Phase, Place};
 use super::wire::{Wire, WireError};
 use super::{Shared, now};
 use crate::auth::{ConnectionPermit, Offence};
@@ -36,10 +36,10 @@ use crate::codec::RequestId;
 use crate::engine::CommandError;
 use crate::model::{CloseCode, Outcome, Source};
 use crate::router::SharedPush;
-use crate::session::{Now, SessionConfig};
+use crate::session::Now;
 use crate::transport::Transport;
 
-use self::patience::Patience;
+use self::write_stall::StallDetector;
 
 /// How long a peer may take to read why it is closed, and to close its side.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -52,14 +52,14 @@ pub(super) async fn serve(
     source: Source,
     protocol: Protocol,
     mut permit: ConnectionPermit,
-    place: Place,
+    guard: ConnectionGuard,
     shared: Arc<Shared>,
 ) {
     let accepted = now();
     let deadline = accepted + shared.config.handshake_timeout;
     // In boxes, each part by itself: what a connection needs for its handshake or its login it does not keep for its life.
     let establish = Box::pin(timeout_at(deadline.into(), protocol.establish(stream, &shared)));
-    let Ok(established) = unless_killed(&place, establish).await else {
+    let Ok(established) = unless_killed(&guard, establish).await else {
         return;
     };
     let wire = match established {
@@ -69,16 +69,16 @@ pub(super) async fn serve(
                 permit.penalise(now(), Offence::Malformed);
             }
             let error = &error as &dyn std::error::Error;
-            tracing::debug!(connection = place.id().0, ?source, error, "no handshake");
+            tracing::debug!(connection = guard.id().0, ?source, error, "no handshake");
             return;
         }
         Err(_) => {
             permit.penalise(now(), Offence::TimedOut);
-            tracing::debug!(connection = place.id().0, ?source, "no handshake in time");
+            tracing::debug!(connection = guard.id().0, ?source, "no handshake in time");
             return;
         }
     };
-    let mut connection = Connection::new(wire, source, place, &shared);
+    let mut connection = Connection::new(wire, source, guard, &shared);
     let greeted = Box::pin(connection.greet(accepted, &mut permit)).await;
     let end = match greeted {
         Ok(admitted) => Box::pin(connection.run(admitted)).await,
@@ -88,9 +88,9 @@ pub(super) async fn serve(
 }
 
 /// The result of `work`, unless the server is dropped meanwhile.
-async fn unless_killed<T>(place: &Place, work: impl Future<Output = T>) -> Result<T, End> {
+async fn unless_killed<T>(guard: &ConnectionGuard, work: impl Future<Output = T>) -> Result<T, End> {
     let mut work = pin!(work);
-    poll_fn(|cx| match place.poll_phase(cx) {
+    poll_fn(|cx| match guard.poll_phase(cx) {
         Phase::Killed => Poll::Ready(Err(End::Killed)),
         Phase::Serving | Phase::Draining => work.as_mut().poll(cx).map(Ok),
     })
@@ -124,29 +124,29 @@ type Running = FuturesUnordered<BoxFuture<'static, (RequestId, Result<Outcome, C
 struct Connection<'a> {
     wire: Wire,
     source: Source,
-    place: Place,
+    guard: ConnectionGuard,
     shared: &'a Arc<Shared>,
     /// Whole frames that leave at the next turn.
     frames: Vec<Bytes>,
     taken: Vec<SharedPush>,
     running: Running,
-    patience: Patience,
+    stall: StallDetector,
     /// The phase of the server that was acted upon.
     seen: Phase,
     timer: Pin<Box<Sleep>>,
 }
 
 impl<'a> Connection<'a> {
-    fn new(wire: Wire, source: Source, place: Place, shared: &'a Arc<Shared>) -> Self {
+    fn new(wire: Wire, source: Source, guard: ConnectionGuard, shared: &'a Arc<Shared>) -> Self {
         Self {
             wire,
             source,
-            place,
+            guard,
             shared,
             frames: Vec::new(),
             taken: Vec::new(),
             running: Running::new(),
-            patience: Patience::new(shared.config.write_timeout),
+            stall: StallDetector::new(shared.config.write_timeout),
             seen: Phase::Serving,
             timer: Box::pin(sleep_until((now() + shared.config.write_timeout).into())),
         }
@@ -178,7 +178,7 @@ impl<'a> Connection<'a> {
             }
             End::Wire(_) | End::Killed => None,
         };
-        tracing::debug!(connection = self.place.id().0, source = ?self.source, ?end, "connection ends");
+        tracing::debug!(connection = self.guard.id().0, source = ?self.source, ?end, "connection ends");
         let Some(code) = code else { return };
         if self.wire.may_send() {
             if self.seal().is_err() {
@@ -187,18 +187,6 @@ impl<'a> Connection<'a> {
             self.wire.send_close(code);
         }
         // However it goes: it was the last that is done for this peer.
-        let _ = unless_killed(&self.place, timeout(LAST_WORDS, self.wire.finish())).await;
+        let _ = unless_killed(&self.guard, timeout(LAST_WORDS, self.wire.finish())).await;
     }
-}
-
-/// What the sessions of a server have in common.
-pub(super) fn session_config(shared: &super::ServerConfig, epoch: crate::model::StoreEpoch) -> SessionConfig {
-    let mut session = SessionConfig::new(shared.name.clone(), epoch);
-    session.first_packet = shared.first_packet_timeout;
-    session.login = shared.login_timeout;
-    session.heartbeat = shared.heartbeat;
-    session.max_packet_bytes = shared.max_packet_bytes;
-    session.sends = shared.sends;
-    session.packets = shared.packets;
-    session
 }

@@ -336,7 +336,7 @@ async fn a_silent_session_is_closed_and_one_that_pings_is_not() {
 #[tokio::test(start_paused = true)]
 async fn an_old_connection_is_asked_to_come_back_after_its_answers() {
     let mut config = ServerConfig::default();
-    config.max_age = Duration::from_secs(60);
+    config.max_connection_age = Duration::from_secs(60);
     let (_server, connector) = server(config).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     tokio::time::sleep(Duration::from_secs(59)).await;
@@ -444,7 +444,7 @@ async fn an_idle_connection_is_small() {
     let (server, _connector) = server(ServerConfig::default()).await;
     let (ours, _theirs) = memory::pipe();
     let permit = server.shared.gate.admit(now(), Source::Local).unwrap();
-    let place = server.shared.roll.enter(u32::MAX).unwrap();
+    let place = server.shared.connections.register(u32::MAX).unwrap();
     let protocol = Protocol::Sc1(keys());
     let whole = serve(
         Box::new(ours),
@@ -459,7 +459,7 @@ async fn an_idle_connection_is_small() {
 
     let (ours, _theirs) = memory::pipe();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
-    let place = server.shared.roll.enter(u32::MAX).unwrap();
+    let place = server.shared.connections.register(u32::MAX).unwrap();
     let mut connection = Connection::new(wire, Source::Local, place, &server.shared);
     let mut permit = server.shared.gate.admit(now(), Source::Local).unwrap();
     let greet = connection.greet(now(), &mut permit);
@@ -490,7 +490,7 @@ async fn a_session_survives_messages_of_every_size() {
 async fn last_words(end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -> Vec<Incoming> {
     let (server, _connector) = server(ServerConfig::default()).await;
     let (ours, theirs) = memory::pipe();
-    let place = server.shared.roll.enter(u32::MAX).unwrap();
+    let place = server.shared.connections.register(u32::MAX).unwrap();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
     let mut connection = Connection::new(wire, Source::Local, place, &server.shared);
     let mut permit = server.shared.gate.admit(now(), Source::Local).unwrap();

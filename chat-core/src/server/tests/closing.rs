@@ -208,7 +208,7 @@ async fn without_a_discovery_the_store_has_told_of_the_others() {
 #[tokio::test(start_paused = true)]
 async fn who_does_not_want_it_stays_open() {
     let mut config = ServerConfig::default();
-    config.close_unready_after = Duration::ZERO;
+    config.unready_timeout = Duration::ZERO;
     let node = Node::start(config).await;
     node.store.set_unavailable(true);
     node.stays_open(60 * SECOND).await;

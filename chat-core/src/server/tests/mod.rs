@@ -285,7 +285,7 @@ async fn connections_beyond_the_limit_are_closed() {
 #[tokio::test]
 async fn a_flood_of_handshakes_is_turned_away_before_it_costs() {
     let mut config = ServerConfig::default();
-    config.handshakes = crate::auth::RateLimit::new(1, Duration::from_secs(3600));
+    config.handshake_rate = crate::auth::RateLimit::new(1, Duration::from_secs(3600));
     let site = Site::new(config).await;
     let _first = site.peer().await;
     let refused = Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
@@ -385,9 +385,9 @@ async fn a_client_without_a_common_version_is_told_so_and_not_blamed() {
 #[tokio::test]
 async fn a_source_has_so_many_connections_and_no_more() {
     let mut config = ServerConfig::default();
-    config.connections = ConnectionLimits::default();
-    config.connections.exempt_loopback = false;
-    config.connections.unauthenticated_per_source = 3;
+    config.connection_limits = ConnectionLimits::default();
+    config.connection_limits.exempt_loopback = false;
+    config.connection_limits.unauthenticated_per_source = 3;
     let site = Site::new(config).await;
     let mut peers = Vec::new();
     for _ in 0..3 {
@@ -413,9 +413,9 @@ async fn a_source_has_so_many_connections_and_no_more() {
 #[tokio::test]
 async fn a_login_beyond_what_its_source_may_have_ends_no_older_session() {
     let mut config = ServerConfig::default();
-    config.connections = ConnectionLimits::default();
-    config.connections.exempt_loopback = false;
-    config.connections.authenticated_per_source = 1;
+    config.connection_limits = ConnectionLimits::default();
+    config.connection_limits.exempt_loopback = false;
+    config.connection_limits.authenticated_per_source = 1;
     let site = Site::new(config).await;
     let mut first = site.user("alice").await;
     let mut second = site.peer().await;

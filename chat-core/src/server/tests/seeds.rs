@@ -23,7 +23,7 @@ async fn seed_check_02_garbage_closes_the_connection_and_nothing_else() {
 #[tokio::test]
 async fn seed_check_05_a_slow_reader_is_told_that_it_is_behind_and_delays_nobody() {
     let mut config = ServerConfig::default();
-    config.outbox = crate::router::OutboxLimits::new(64, 64 * 1024);
+    config.outbox_limits = crate::router::OutboxLimits::new(64, 64 * 1024);
     let site = Site::new(config).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
@@ -149,11 +149,9 @@ async fn seed_check_04_packets_as_large_as_buffers_arrive_even_from_a_peer_that_
 async fn seed_check_22_many_come_and_go_at_once() {
     const MANY: usize = 300;
     const USERS: usize = MANY / 15; // a user has at most 20 devices
-    let config = ServerConfig {
-        // On a busy machine the last ones come again and again for longer than strangers may otherwise stay.
-        login_timeout: PATIENCE,
-        ..ServerConfig::default()
-    };
+    let mut config = ServerConfig::default();
+    // On a busy machine the last logins take longer than the default timeout allows.
+    config.session.login_timeout = PATIENCE;
     let site = Arc::new(Site::new(config).await);
     for name in 0..USERS {
         drop(site.user(&format!("user-{name}")).await);

@@ -1,7 +1,7 @@
 use super::*;
 
 fn guest(time: &Time) -> Guest {
-    Guest::new(Arc::new(config()), time.now().instant, time.now().instant)
+    Guest::new(Arc::new(config()), EPOCH, time.now().instant, time.now().instant)
 }
 
 /// What the guest says and how it ends, after all these packets.
@@ -139,7 +139,7 @@ fn registers_then_logs_in() {
     let Some(GuestAction::Authenticate(ticket, Credentials::Login(_))) = guest.poll_action() else {
         panic!("no login");
     };
-    guest.handle_refused(time.now().instant, ticket, Failure::new(ReplyCode::BadCredentials, ""));
+    guest.handle_rejected(time.now().instant, ticket, Failure::new(ReplyCode::BadCredentials, ""));
     assert_eq!(say(&mut guest, &time, &[]).0, [(3, code(ReplyCode::BadCredentials))]);
 
     guest.handle_packet(time.now(), packet(4, login()));
@@ -148,7 +148,7 @@ fn registers_then_logs_in() {
     };
     let mut session = guest.admit(time.now(), ticket, caller(), logged_in());
     assert_eq!(session.caller(), caller());
-    assert_eq!(session.frame_limit(), 64 * 1024);
+    assert_eq!(session.max_packet_bytes(), 64 * 1024);
     let Some(Action::Send(frames)) = session.poll_action() else {
         panic!("no reply");
     };
@@ -214,7 +214,7 @@ fn what_the_server_takes_to_answer_is_not_the_guests_time() {
         };
         let now = time.pass(8.0).instant;
         guest.handle_timeout(now);
-        guest.handle_refused(now, ticket, Failure::new(ReplyCode::TryAgain, ""));
+        guest.handle_rejected(now, ticket, Failure::new(ReplyCode::TryAgain, ""));
         guest.handle_timeout(now);
         let (said, end) = say(&mut guest, &time, &[]);
         assert_eq!((said, end), (vec![(id, code(ReplyCode::TryAgain))], None));
@@ -230,7 +230,7 @@ fn a_slow_handshake_leaves_less_time_for_hello() {
     let mut time = Time::new();
     let accepted = time.now().instant;
     let now = time.pass(7.0).instant;
-    let guest = Guest::new(Arc::new(config()), accepted, now);
+    let guest = Guest::new(Arc::new(config()), EPOCH, accepted, now);
     assert_eq!(guest.poll_timeout(), Some(accepted + Duration::from_secs(10)));
 }
 

@@ -61,7 +61,7 @@ fn requests_in_flight_are_bounded() {
     let time = Time::new();
     let now = time.now();
     let mut config = config();
-    config.sends = Rate::UNLIMITED;
+    config.message_rate = Rate::UNLIMITED;
     let mut session = admitted(config, &time);
     let packets: Vec<_> = (0..100).map(|n| command(100 + n, send(n as u8))).collect();
     assert_eq!(feed(&mut session, now, &packets), 64);
@@ -124,7 +124,7 @@ fn a_silent_session_is_closed_after_two_and_a_half_heartbeats() {
 fn time_the_server_takes_is_no_silence() {
     let mut time = Time::new();
     let mut config = config();
-    config.max_in_flight = 1;
+    config.max_requests_in_flight = 1;
     let mut session = admitted(config, &time);
     feed(&mut session, time.now(), &[command(5, Command::ListDevices)]);
     assert_eq!(drain(&mut session).0, [5]);

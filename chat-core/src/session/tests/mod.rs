@@ -18,7 +18,9 @@ const EPOCH: StoreEpoch = StoreEpoch([0x5e; 16]);
 const DEVICE: DeviceId = DeviceId([0xd0; 16]);
 
 fn config() -> SessionConfig {
-    SessionConfig::new("test", EPOCH)
+    let mut config = SessionConfig::default();
+    config.server_name = "test".to_owned();
+    config
 }
 
 /// A clock that moves when told.
@@ -144,7 +146,7 @@ fn code(code: ReplyCode) -> u32 {
 
 fn greeted(config: SessionConfig, time: &Time) -> Guest {
     let now = time.now();
-    let mut guest = Guest::new(Arc::new(config), now.instant, now.instant);
+    let mut guest = Guest::new(Arc::new(config), EPOCH, now.instant, now.instant);
     guest.handle_packet(now, packet(1, hello()));
     assert!(matches!(guest.poll_action(), Some(GuestAction::Send(_))));
     guest

@@ -35,7 +35,7 @@ proptest! {
     #[test]
     fn guests_survive_anything(packets in prop::collection::vec((packets(), 0.0..3.0), 0..40)) {
         let mut time = Time::new();
-        let mut guest = Guest::new(Arc::new(config()), time.now().instant, time.now().instant);
+        let mut guest = Guest::new(Arc::new(config()), EPOCH, time.now().instant, time.now().instant);
         let mut ended = false;
         for (packet, wait) in packets {
             guest.handle_packet(time.now(), packet);
@@ -43,7 +43,7 @@ proptest! {
                 prop_assert!(!ended);
                 match action {
                     GuestAction::Authenticate(ticket, _) => {
-                        guest.handle_refused(time.now().instant, ticket, Failure::new(ReplyCode::BadCredentials, ""));
+                        guest.handle_rejected(time.now().instant, ticket, Failure::new(ReplyCode::BadCredentials, ""));
                     }
                     GuestAction::ListNodes(ticket) => guest.handle_nodes(time.now().instant, ticket, Vec::new()),
                     GuestAction::Register(ticket, _) => guest.handle_registered(time.now().instant, ticket, Ok(alice())),

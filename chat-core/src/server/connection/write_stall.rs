@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use crate::server::now;
 
-/// A peer that takes a byte now and then is no reader: what waited has to be gone within so many times the patience.
+/// A peer that takes a byte now and then is no reader: what waited has to be gone within so many times the detector.
 const TRICKLE: u32 = 10;
 
 /// Notices a peer that takes nothing, or next to nothing, of what waits to be written.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct StallDetector {
     limit: Duration,
     waiting: Option<Waiting>,
 }
@@ -24,7 +24,7 @@ struct Waiting {
     mark: u64,
 }
 
-impl Patience {
+impl StallDetector {
     pub(super) const fn new(limit: Duration) -> Self {
         Self { limit, waiting: None }
     }
@@ -78,26 +78,26 @@ mod tests {
 
     #[test]
     fn silence_ends_it_and_so_does_a_trickle() {
-        let mut patience = Patience::new(LIMIT);
+        let mut detector = StallDetector::new(LIMIT);
         let start = Instant::now();
-        assert_eq!(patience.deadline(), None);
-        patience.begin(1000);
-        assert!(!patience.is_over(start + LIMIT / 2));
-        assert!(patience.is_over(start + LIMIT * 2));
+        assert_eq!(detector.deadline(), None);
+        detector.begin(1000);
+        assert!(!detector.is_over(start + LIMIT / 2));
+        assert!(detector.is_over(start + LIMIT * 2));
 
         // A byte moves the deadline, but not for ever: 1,000 bytes have to go in ten times the limit.
-        let waiting = patience.waiting.as_mut().unwrap();
+        let waiting = detector.waiting.as_mut().unwrap();
         waiting.since -= LIMIT * 9;
-        patience.progress(1, 5000);
-        assert!(!patience.is_over(start + LIMIT / 2));
-        assert!(patience.is_over(start + LIMIT + LIMIT / 2));
+        detector.progress(1, 5000);
+        assert!(!detector.is_over(start + LIMIT / 2));
+        assert!(detector.is_over(start + LIMIT + LIMIT / 2));
 
         // Once they are gone, what came since has its own time.
-        patience.progress(1000, 5000);
-        assert!(patience.deadline().unwrap() > start + LIMIT - Duration::from_secs(1));
-        patience.begin(7000);
-        assert_eq!(patience.waiting.as_ref().unwrap().mark, 5000);
-        patience.end();
-        assert_eq!(patience.deadline(), None);
+        detector.progress(1000, 5000);
+        assert!(detector.deadline().unwrap() > start + LIMIT - Duration::from_secs(1));
+        detector.begin(7000);
+        assert_eq!(detector.waiting.as_ref().unwrap().mark, 5000);
+        detector.end();
+        assert_eq!(detector.deadline(), None);
     }
 }

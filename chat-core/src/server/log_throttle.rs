@@ -8,7 +8,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Says how often something has happened: at once the first time, then every ten seconds at most, with all that came meanwhile.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
+pub(super) struct LogThrottle {
     state: Mutex<State>,
 }
 
@@ -18,9 +18,9 @@ struct State {
     times: u64,
 }
 
-impl Seldom {
+impl LogThrottle {
     /// It has happened. Yields how often since the last time it was said, if it is time to say it.
-    pub(super) fn note(&self, now: Instant) -> Option<u64> {
+    pub(super) fn hit(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.times = state.times.saturating_add(1);
         if state
@@ -40,14 +40,14 @@ mod tests {
 
     #[test]
     fn what_happens_often_is_said_now_and_then_and_counted_whole() {
-        let seldom = Seldom::default();
+        let throttle = LogThrottle::default();
         let start = Instant::now();
-        assert_eq!(seldom.note(start), Some(1));
+        assert_eq!(throttle.hit(start), Some(1));
         for millis in 0..1000 {
-            assert_eq!(seldom.note(start + Duration::from_millis(millis)), None);
+            assert_eq!(throttle.hit(start + Duration::from_millis(millis)), None);
         }
-        assert_eq!(seldom.note(start + PAUSE), Some(1001));
-        assert_eq!(seldom.note(start + PAUSE + PAUSE / 2), None);
-        assert_eq!(seldom.note(start + PAUSE * 3), Some(2));
+        assert_eq!(throttle.hit(start + PAUSE), Some(1001));
+        assert_eq!(throttle.hit(start + PAUSE + PAUSE / 2), None);
+        assert_eq!(throttle.hit(start + PAUSE * 3), Some(2));
     }
 }

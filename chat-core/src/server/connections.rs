@@ -23,7 +23,7 @@ pub(super) enum Phase {
 
 /// The open connections of a server.
 #[derive(Debug)]
-pub(super) struct Roll {
+pub(super) struct Connections {
     phase: AtomicU8,
     entries: Mutex<Entries>,
 }
@@ -34,7 +34,7 @@ struct Entries {
     wakers: HashMap<ConnectionId, Arc<AtomicWaker>>,
 }
 
-impl Roll {
+impl Connections {
     pub(super) fn new() -> Self {
         Self {
             phase: AtomicU8::new(Phase::Serving as u8),
@@ -43,7 +43,7 @@ impl Roll {
     }
 
     /// Takes a connection in; `None` if there are `most` already.
-    pub(super) fn enter(self: &Arc<Self>, most: u32) -> Option<Place> {
+    pub(super) fn register(self: &Arc<Self>, most: u32) -> Option<ConnectionGuard> {
         let mut entries = self.entries();
         if entries.wakers.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
             return None;
@@ -52,8 +52,8 @@ impl Roll {
         let id = ConnectionId(entries.last);
         let waker = Arc::new(AtomicWaker::new());
         entries.wakers.insert(id, Arc::clone(&waker));
-        Some(Place {
-            roll: Arc::clone(self),
+        Some(ConnectionGuard {
+            connections: Arc::clone(self),
             id,
             waker,
         })
@@ -74,7 +74,7 @@ impl Roll {
     /// Goes on to `phase`, if it is not there yet, and wakes every connection.
     pub(super) fn advance(&self, phase: Phase) {
         if self.phase.fetch_max(phase as u8, Ordering::SeqCst) < phase as u8 {
-            // Woken without the lock: a waker may run its task here and now, which may leave the roll.
+            // Woken without the lock: a waker may run its task here and now, which may leave the connections.
             let wakers: Vec<_> = self.entries().wakers.values().map(Arc::clone).collect();
             wakers.iter().for_each(|waker| waker.wake());
         }
@@ -85,15 +85,15 @@ impl Roll {
     }
 }
 
-/// A connection's entry in the roll, from accept to close. For one task.
+/// A connection's entry in the connections, from accept to close. For one task.
 #[derive(Debug)]
-pub(super) struct Place {
-    roll: Arc<Roll>,
+pub(super) struct ConnectionGuard {
+    connections: Arc<Connections>,
     id: ConnectionId,
     waker: Arc<AtomicWaker>,
 }
 
-impl Place {
+impl ConnectionGuard {
     pub(super) const fn id(&self) -> ConnectionId {
         self.id
     }
@@ -101,13 +101,13 @@ impl Place {
     /// The phase; the task is woken when it changes.
     pub(super) fn poll_phase(&self, cx: &mut Context<'_>) -> Phase {
         self.waker.register(cx.waker());
-        self.roll.phase()
+        self.connections.phase()
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let mut entries = self.roll.entries();
+        let mut entries = self.connections.entries();
         entries.wakers.remove(&self.id);
         // After a crowd has gone, what it took is given back.
         if entries.wakers.capacity() > 1024 && entries.wakers.len() < entries.wakers.capacity() / 4 {
@@ -125,27 +125,27 @@ mod tests {
 
     #[tokio::test]
     async fn those_on_the_roll_learn_of_every_phase_and_ids_are_new() {
-        let roll = Arc::new(Roll::new());
-        let first = roll.enter(2).unwrap();
-        let second = roll.enter(2).unwrap();
-        assert!(roll.enter(2).is_none());
+        let connections = Arc::new(Connections::new());
+        let first = connections.register(2).unwrap();
+        let second = connections.register(2).unwrap();
+        assert!(connections.register(2).is_none());
         let first_id = first.id();
         drop(first);
-        let third = roll.enter(2).unwrap();
+        let third = connections.register(2).unwrap();
         assert!(third.id() != first_id && third.id() != second.id());
-        assert_eq!(roll.len(), 2);
+        assert_eq!(connections.len(), 2);
 
         let waiting = tokio::spawn(std::future::poll_fn(move |cx| match third.poll_phase(cx) {
             Phase::Killed => Poll::Ready(()),
             Phase::Serving | Phase::Draining => Poll::Pending,
         }));
         tokio::task::yield_now().await;
-        roll.advance(Phase::Draining);
+        connections.advance(Phase::Draining);
         tokio::task::yield_now().await;
-        roll.advance(Phase::Killed);
+        connections.advance(Phase::Killed);
         waiting.await.unwrap();
-        assert_eq!(roll.len(), 1);
-        roll.advance(Phase::Draining);
-        assert_eq!(roll.phase(), Phase::Killed, "it only grows");
+        assert_eq!(connections.len(), 1);
+        connections.advance(Phase::Draining);
+        assert_eq!(connections.phase(), Phase::Killed, "it only grows");
     }
 }

@@ -12,14 +12,14 @@ use crate::codec::RequestId;
 use crate::engine::CommandError;
 use crate::model::Outcome;
 use crate::router::Outbox;
-use crate::server::roll::Phase;
+use crate::server::connections::Phase;
 use crate::server::wire::WireError;
 
 /// What is worth waiting for, beside answers and an end of the server.
-pub(super) struct Wants<'o> {
+pub(super) struct Interest<'o> {
     /// Whether more may be read.
     pub(super) input: bool,
-    /// When the state machine wants to be told that time has passed.
+    /// When the state machine interest to be told that time has passed.
     pub(super) timeout: Option<Instant>,
     /// Where pushes come from, if they may be taken.
     pub(super) outbox: Option<&'o Outbox>,
@@ -37,22 +37,22 @@ pub(super) enum Wake {
 }
 
 impl Connection<'_> {
-    pub(super) async fn wait(&mut self, wants: Wants<'_>) -> Wake {
+    pub(super) async fn wait(&mut self, interest: Interest<'_>) -> Wake {
         let mut pushed = pin!(async {
-            match wants.outbox {
+            match interest.outbox {
                 Some(outbox) => outbox.ready().await,
                 None => pending().await,
             }
         });
         if self.wire.has_output() {
-            self.patience.begin(self.wire.handed_over());
+            self.stall.begin(self.wire.handed_over());
         }
-        let deadline = wants.timeout.into_iter().chain(self.patience.deadline()).min();
+        let deadline = interest.timeout.into_iter().chain(self.stall.deadline()).min();
         self.set_timer(deadline);
         poll_fn(|cx| {
             // The end of the server before all. Then writing, which makes room; then answers, then pushes, so that a flood of
             // pushes delays no answer. Reading comes after what it would add to; the timer last: what is ready is not late.
-            match self.place.poll_phase(cx) {
+            match self.guard.poll_phase(cx) {
                 Phase::Killed => return Poll::Ready(Wake::Killed),
                 phase if phase > self.seen => {
                     self.seen = phase;
@@ -69,7 +69,7 @@ impl Connection<'_> {
             if pushed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Wake::Pushed);
             }
-            if wants.input
+            if interest.input
                 && let Poll::Ready(result) = self.wire.poll_fill(cx)
             {
                 return Poll::Ready(Wake::Filled(result));
@@ -90,10 +90,10 @@ impl Connection<'_> {
         let before = self.wire.written();
         let flushed = self.wire.poll_flush(cx);
         if self.wire.written() > before {
-            self.patience.progress(self.wire.written(), self.wire.handed_over());
+            self.stall.progress(self.wire.written(), self.wire.handed_over());
         }
         if flushed.is_ready() {
-            self.patience.end();
+            self.stall.end();
         }
         flushed
     }

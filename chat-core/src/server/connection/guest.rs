@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::waiting::{Wake, Wants};
+use super::poll::{Interest, Wake};
 use super::{Connection, End, unless_killed};
 use crate::auth::{ConnectionPermit, Offence};
 use crate::cluster::NodeInfo;
@@ -28,7 +28,12 @@ pub(super) struct Admitted {
 impl Connection<'_> {
     /// Serves a guest until it has logged in.
     pub(super) async fn greet(&mut self, accepted: Instant, permit: &mut ConnectionPermit) -> Result<Admitted, End> {
-        let mut guest = Guest::new(Arc::clone(&self.shared.session), accepted, now());
+        let mut guest = Guest::new(
+            Arc::clone(&self.shared.session),
+            self.shared.engine.store_epoch(),
+            accepted,
+            now(),
+        );
         loop {
             self.hear_guest(&mut guest, permit)?;
             while let Some(action) = guest.poll_action() {
@@ -41,7 +46,7 @@ impl Connection<'_> {
                     GuestAction::ListNodes(ticket) => guest.handle_nodes(now(), ticket, nodes(self.shared)),
                     GuestAction::Register(ticket, registration) => {
                         let registering = self.shared.engine.register(self.source, registration);
-                        let result = unless_killed(&self.place, registering).await?;
+                        let result = unless_killed(&self.guard, registering).await?;
                         guest.handle_registered(now(), ticket, result.map_err(Failure::from));
                     }
                     GuestAction::Authenticate(ticket, credentials) => {
@@ -49,26 +54,26 @@ impl Connection<'_> {
                         self.count(permit)?;
                         // In a box: most of a guest's life is waiting.
                         let authenticating = Box::pin(authenticate(self.shared, self.source, credentials));
-                        match unless_killed(&self.place, authenticating).await? {
+                        match unless_killed(&self.guard, authenticating).await? {
                             Ok(begun) => return Ok(self.admit(guest, ticket, begun)),
                             Err(error) => {
                                 if error.code == ReplyCode::BadCredentials {
                                     permit.penalise(now(), Offence::AuthFailed);
                                 }
                                 permit.unauthenticate();
-                                guest.handle_refused(now(), ticket, error.into());
+                                guest.handle_rejected(now(), ticket, error.into());
                             }
                         }
                     }
                 }
             }
             self.seal()?;
-            let wants = Wants {
+            let interest = Interest {
                 input: guest.wants_input(),
                 timeout: guest.poll_timeout(),
                 outbox: None,
             };
-            match self.wait(wants).await {
+            match self.wait(interest).await {
                 Wake::Filled(result) => result.map_err(End::from)?,
                 Wake::Flushed(result) => result.map_err(WireError::from)?,
                 Wake::Timer => guest.handle_timeout(now()),
@@ -85,7 +90,7 @@ impl Connection<'_> {
     /// Hands over what has arrived.
     fn hear_guest(&mut self, guest: &mut Guest, permit: &ConnectionPermit) -> Result<(), End> {
         while guest.wants_input() {
-            self.wire.set_limit(guest.frame_limit());
+            self.wire.set_limit(guest.max_packet_bytes());
             match self.wire.next_packet(now()).map_err(End::from) {
                 Ok(Some(packet)) => guest.handle_packet(self.moment(), packet),
                 Ok(None) => break,
@@ -104,8 +109,8 @@ impl Connection<'_> {
         if permit.authenticate().is_ok() {
             return Ok(());
         }
-        if let Some(refused) = self.shared.refusals.one_source.note(now()) {
-            let most = self.shared.config.connections.authenticated_per_source;
+        if let Some(refused) = self.shared.rejections.one_source.hit(now()) {
+            let most = self.shared.config.connection_limits.authenticated_per_source;
             let source = &self.source;
             tracing::warn!(
                 refused,
@@ -125,12 +130,12 @@ impl Connection<'_> {
             conversations,
         } = begun;
         let caller = admission.caller;
-        tracing::info!(connection = self.place.id().0, source = ?self.source, user = caller.user.0, "logged in");
+        tracing::info!(connection = self.guard.id().0, source = ?self.source, user = caller.user.0, "logged in");
         let logged_in = LoggedIn {
             user: admission.user,
             session_token: admission.session_token,
             device_token: admission.device_token,
-            store_epoch: self.shared.session.store_epoch,
+            store_epoch: self.shared.engine.store_epoch(),
             conversations,
             server_time: self.shared.engine.now(),
         };
@@ -176,7 +181,7 @@ async fn authenticate(shared: &Shared, source: Source, credentials: Credentials)
         Credentials::Login(login) => shared.engine.login(source, login).await?,
         Credentials::Resume(resume) => shared.engine.resume(source, resume).await?,
     };
-    let outbox = Outbox::new(shared.config.outbox);
+    let outbox = Outbox::new(shared.config.outbox_limits);
     let (attachment, conversations) = shared
         .engine
         .open(admission.caller, source, Arc::clone(&outbox))

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
-use super::greeting::Admitted;
-use super::waiting::{Wake, Wants};
+use super::guest::Admitted;
+use super::poll::{Interest, Wake};
 use super::{Connection, End, KEPT_PLACES};
 use crate::codec::{Failure, RequestId};
 use crate::engine::{CommandError, Service};
@@ -37,13 +37,13 @@ impl Connection<'_> {
         outbox.close(code);
         drop(attachment);
         let user = session.caller().user.0;
-        tracing::info!(connection = self.place.id().0, source = ?self.source, user, ?code, "session ended");
+        tracing::info!(connection = self.guard.id().0, source = ?self.source, user, ?code, "session ended");
         end
     }
 
     async fn turns(&mut self, session: &mut Session, outbox: &Outbox) -> End {
         let caller = session.caller();
-        let leave_at = now().checked_add(self.shared.config.max_age);
+        let leave_at = now().checked_add(self.shared.config.max_connection_age);
         let mut leaving = Leaving::No;
         loop {
             if let Err(end) = self.turn(session, caller, outbox, &leaving) {
@@ -59,20 +59,20 @@ impl Connection<'_> {
             // Nothing is read that could not be answered: what a peer leaves unread is bounded.
             let reading = stays && !self.wire.is_full();
             session.set_reading(now(), reading);
-            let wants = Wants {
+            let interest = Interest {
                 input: reading && session.wants_input(),
                 timeout: session.poll_timeout().into_iter().chain(leave_at).min(),
                 // Nothing is taken while something waits to be written: the outbox is what bounds a slow reader.
                 outbox: (!self.wire.has_output() && !session.awaits_last_answer()).then_some(outbox),
             };
-            match self.wait(wants).await {
+            match self.wait(interest).await {
                 Wake::Filled(Err(error)) => return error.into(),
                 Wake::Flushed(Err(error)) => return End::Wire(error.into()),
                 Wake::Filled(Ok(())) | Wake::Flushed(Ok(())) | Wake::Pushed => {}
                 Wake::Answered(id, result) => self.answer(session, id, result),
                 Wake::Timer => {
                     let at = now();
-                    if self.patience.is_over(at) {
+                    if self.stall.is_over(at) {
                         return End::Close(CloseCode::SlowConsumer);
                     }
                     if leave_at.is_some_and(|leave_at| at >= leave_at) {
@@ -110,7 +110,7 @@ impl Connection<'_> {
 
     /// Hands over what has arrived, starts what was asked for, and gathers what is to be sent.
     fn turn(&mut self, session: &mut Session, caller: Caller, outbox: &Outbox, leaving: &Leaving) -> Result<(), End> {
-        self.wire.set_limit(session.frame_limit());
+        self.wire.set_limit(session.max_packet_bytes());
         loop {
             let heard = matches!(leaving, Leaving::No) && self.hear(session)?;
             if !self.act(session, caller, leaving)? && !heard {
@@ -158,7 +158,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Does what the session wants to have done. Whether a command was started, which makes room for another.
+    /// Does what the session interest to have done. Whether a command was started, which makes room for another.
     fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
         let mut started = false;
         // A peer that reads nothing is answered nothing more, until it does or its time is over.
