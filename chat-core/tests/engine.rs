@@ -10,8 +10,8 @@ use chat_core::bus::MemoryBus;
 use chat_core::cluster::MemoryPresence;
 use chat_core::engine::{Engine, EngineConfig, LocalSession, Service};
 use chat_core::model::{
-    Command, ConversationRef, DeviceId, DirectPolicy, EventKind, Login, Push, Registration, Secret, Seq, Source,
-    UserId, UserName, UserRef,
+    Command, ConversationRef, DeviceId, DirectPolicy, EventKind, Login, ProfileChanges, Push, Registration, Secret,
+    Seq, Source, UserId, UserName, UserRef,
 };
 use chat_core::store::{MemoryStore, Store};
 use chat_core::testkit::LossyBus;
@@ -75,10 +75,7 @@ async fn two_nodes_over_a_lossy_bus() {
         .await
         .unwrap();
     for session in [&alice, &bob] {
-        let open = Command::UpdateProfile {
-            display_name: None,
-            direct_policy: Some(DirectPolicy::Everyone),
-        };
+        let open = Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone));
         session.execute(open).await.unwrap();
     }
     alice.send_text(direct(&bob), "opens it").await.unwrap();

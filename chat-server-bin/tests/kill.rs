@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use chat_core::codec::RequestKind;
 use chat_core::model::{
-    ClientMessageId, Command, ConversationRef, Description, Draft, Event, EventId, GroupName, JoinPolicy, MessageText,
-    Note, Outcome, Page, PageFrom, ReplyCode, Seq,
+    ClientMessageId, Command, ConversationRef, Draft, Event, EventId, GroupName, MessageText, NewGroup, Note, Outcome,
+    Page, PageFrom, ReplyCode, Seq,
 };
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{Peer, ServerProcess};
@@ -123,14 +123,7 @@ async fn gather_the_crowd(server: &ServerProcess) {
         peer.register(&name).await.unwrap();
         peer.login(&name).await.unwrap();
         let command = if sender == 0 {
-            Command::CreateGroup {
-                client_message_id: ClientMessageId::random(),
-                name: GroupName::parse("crowd").unwrap(),
-                description: Description::new("").unwrap(),
-                join_policy: JoinPolicy::Open,
-                history_visible: true,
-                unlisted: false,
-            }
+            Command::CreateGroup(NewGroup::new(GroupName::parse("crowd").unwrap()).history_visible(true))
         } else {
             Command::JoinGroup {
                 group: group(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use chat_core::client::{Client, ClientOptions, Credentials, Endpoint, MemoryStore, ServerAddress, discover};
 use chat_core::codec::{Answer, RequestKind, body};
 use chat_core::model::{
-    Appended, ClientMessageId, Command, ConversationRef, Description, Draft, EventBody, GroupName, JoinPolicy,
-    MessageText, Note, Outcome, Push, ReplyCode, Secret, UserName, UserRef,
+    Appended, Command, ConversationRef, Draft, EventBody, GroupName, MessageText, NewGroup, Note, Outcome, Push,
+    ReplyCode, Secret, UserName, UserRef,
 };
 use chat_core::testkit::{PASSWORD, Peer};
 use chat_harness::proxy::{Proxy, Wire};
@@ -47,14 +47,7 @@ fn room() -> ConversationRef {
 
 /// A group of these; the first one makes it.
 async fn gather(people: &mut [&mut Peer]) {
-    let create = Command::CreateGroup {
-        client_message_id: ClientMessageId::random(),
-        name: GroupName::parse("room").unwrap(),
-        description: Description::default(),
-        join_policy: JoinPolicy::Open,
-        history_visible: true,
-        unlisted: false,
-    };
+    let create = Command::CreateGroup(NewGroup::new(GroupName::parse("room").unwrap()).history_visible(true));
     people[0].run(create).await.unwrap();
     for peer in &mut people[1..] {
         let join = Command::JoinGroup {

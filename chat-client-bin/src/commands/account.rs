@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chat_core::client::{Client, ClientError, Receive};
-use chat_core::model::{CloseCode, Command, DisplayName};
+use chat_core::model::{CloseCode, Command, DisplayName, ProfileChanges};
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -77,11 +77,10 @@ pub(super) async fn update(
     direct: Option<impl Into<chat_core::model::DirectPolicy>>,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let command = Command::UpdateProfile {
-        display_name: parse_display_name(display_name)?,
-        direct_policy: direct.map(Into::into),
-    };
-    client.execute(command).await?;
+    let mut changes = ProfileChanges::new();
+    changes.display_name = parse_display_name(display_name)?;
+    changes.direct_policy = direct.map(Into::into);
+    client.execute(Command::UpdateProfile(changes)).await?;
     output.print(&DoneLine::new("account", "changed"))
 }
 

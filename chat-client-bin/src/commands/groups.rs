@@ -1,7 +1,9 @@
 //! group …
 
 use chat_core::client::Client;
-use chat_core::model::{ClientMessageId, Command, ConversationView, Description, GroupName, Note, Outcome, UserId};
+use chat_core::model::{
+    Command, ConversationView, Description, GroupChanges, GroupName, NewGroup, Note, Outcome, UserId,
+};
 
 use crate::args::{Group, GroupCommand, GroupUser, group_ref, user_ref};
 use crate::failure::Failure;
@@ -38,15 +40,12 @@ fn change(command: GroupCommand) -> Result<(&'static str, String, Command), Fail
             history_visible,
             unlisted,
         } => {
-            let command = Command::CreateGroup {
-                client_message_id: ClientMessageId::random(),
-                name: GroupName::parse(&name).map_err(Failure::usage)?,
-                description: Description::new(description).map_err(Failure::usage)?,
-                join_policy: join_policy.into(),
-                history_visible,
-                unlisted,
-            };
-            ("create", format!("made {name}"), command)
+            let new = NewGroup::new(GroupName::parse(&name).map_err(Failure::usage)?)
+                .description(Description::new(description).map_err(Failure::usage)?)
+                .join_policy(join_policy.into())
+                .history_visible(history_visible)
+                .unlisted(unlisted);
+            ("create", format!("made {name}"), Command::CreateGroup(new))
         }
         GroupCommand::Join { group, note } => {
             let note = Note::new(note).map_err(Failure::usage)?;
@@ -78,25 +77,20 @@ fn change(command: GroupCommand) -> Result<(&'static str, String, Command), Fail
             history_visible,
             unlisted,
         } => {
-            let description = description.map(Description::new).transpose().map_err(Failure::usage)?;
+            let mut changes = GroupChanges::new();
+            changes.description = description.map(Description::new).transpose().map_err(Failure::usage)?;
+            changes.join_policy = join_policy.map(Into::into);
+            (changes.history_visible, changes.unlisted) = (history_visible, unlisted);
             let command = Command::UpdateGroup {
                 group: group_ref(&group)?,
-                name: None,
-                description,
-                join_policy: join_policy.map(Into::into),
-                history_visible,
-                unlisted,
+                changes,
             };
             ("update", format!("changed {group}"), command)
         }
         GroupCommand::Rename { group, name } => {
             let command = Command::UpdateGroup {
                 group: group_ref(&group)?,
-                name: Some(GroupName::parse(&name).map_err(Failure::usage)?),
-                description: None,
-                join_policy: None,
-                history_visible: None,
-                unlisted: None,
+                changes: GroupChanges::new().name(GroupName::parse(&name).map_err(Failure::usage)?),
             };
             ("rename", format!("{group} is called {name} now"), command)
         }
@@ -214,12 +208,12 @@ async fn members(client: &Client, group: &str, output: &mut Output) -> Result<()
             })
             .await?
         {
-            Outcome::Members { members, more } => {
-                members
+            Outcome::Members(page) => {
+                page.members
                     .iter()
                     .try_for_each(|member| output.print(&MemberLine::from(member)))?;
-                match members.last() {
-                    Some(last) if more => after = last.user.id,
+                match page.members.last() {
+                    Some(last) if page.more => after = last.user.id,
                     _ => return Ok(()),
                 }
             }

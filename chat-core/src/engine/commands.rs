@@ -13,7 +13,7 @@ use crate::auth::{DeviceToken, Password, SessionToken};
 use crate::codec::body;
 use crate::model::{
     Caller, CloseCode, ConversationId, ConversationKind, ConversationRef, DeviceId, Event, EventBody, EventKind,
-    GroupProfile, Outcome, Page, PageFrom, Push, ReplyCode, Secret, UserId, UserRef,
+    GroupProfile, Outcome, Page, PageFrom, Push, ReplyCode, Secret, SessionTokens, UserId, UserRef,
 };
 use crate::router::SessionSelector;
 use crate::store::Operation;
@@ -105,10 +105,8 @@ impl Core {
         if !renewed {
             return Ok(Outcome::Done);
         }
-        Ok(Outcome::PasswordChanged {
-            session_token: session_token.to_secret(),
-            device_token: device_token.to_secret(),
-        })
+        let tokens = SessionTokens::new(session_token.to_secret(), device_token.to_secret());
+        Ok(Outcome::PasswordChanged(tokens))
     }
 
     pub(super) async fn revoke_device(&self, caller: Caller, device: DeviceId) -> Result<Outcome, CommandError> {

@@ -13,8 +13,8 @@ use super::contact::{AnswerFriend, RemoveFriend, RequestFriend};
 use super::core::{Core, contain, refused};
 use super::error::{CommandError, Refusal};
 use super::group::{
-    Act, AnswerJoin, DeclineInvitation, DeleteGroup, GroupChanges, GroupWish, InviteMember, JoinGroup, Joined,
-    KickMember, LeaveGroup, MuteMember, SetRole, TransferOwnership, UnbanMember, UpdateGroup,
+    Act, AnswerJoin, DeclineInvitation, DeleteGroup, GroupWish, InviteMember, JoinGroup, Joined, KickMember,
+    LeaveGroup, MuteMember, SetRole, TransferOwnership, UnbanMember, UpdateGroup,
 };
 use super::message::Prepared;
 use crate::model::{
@@ -83,14 +83,11 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
             core.begin(async move { shared.change_password(caller, old, new).await })
         }
         Command::RevokeDevice(device) => core.begin(async move { shared.revoke_device(caller, device).await }),
-        Command::UpdateProfile {
-            display_name,
-            direct_policy,
-        } => core.begin(async move {
+        Command::UpdateProfile(changes) => core.begin(async move {
             let change = UpdateProfile {
                 caller,
-                display_name,
-                direct_policy,
+                display_name: changes.display_name,
+                direct_policy: changes.direct_policy,
             };
             Ok(Outcome::User(shared.run(caller, change).await?))
         }),
@@ -133,25 +130,18 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
         Command::Block(user) => core.begin(async move { shared.set_blocked(caller, &user, true).await }),
         Command::Unblock(user) => core.begin(async move { shared.set_blocked(caller, &user, false).await }),
 
-        Command::CreateGroup {
-            client_message_id,
-            name,
-            description,
-            join_policy,
-            history_visible,
-            unlisted,
-        } => {
+        Command::CreateGroup(group) => {
             let profile = GroupProfile {
-                name: name.as_str().to_owned(),
-                key: name.key(),
-                skeleton: name.skeleton().as_str().to_owned(),
-                description: description.as_str().to_owned(),
-                join_policy,
-                history_visible,
-                unlisted,
+                name: group.name.as_str().to_owned(),
+                key: group.name.key(),
+                skeleton: group.name.skeleton().as_str().to_owned(),
+                description: group.description.as_str().to_owned(),
+                join_policy: group.join_policy,
+                history_visible: group.history_visible,
+                unlisted: group.unlisted,
             };
             let wish = GroupWish {
-                client_message_id,
+                client_message_id: group.client_message_id,
                 fingerprint: fingerprint_of(&profile),
                 profile,
             };
@@ -223,25 +213,9 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
         Command::TransferOwnership { group, user } => on_member(core, caller, group, user, |_, act, user| {
             TransferOwnership { act, user }
         }),
-        Command::UpdateGroup {
-            group,
-            name,
-            description,
-            join_policy,
-            history_visible,
-            unlisted,
-        } => {
-            let changes = GroupChanges {
-                name,
-                description,
-                join_policy,
-                history_visible,
-                unlisted,
-            };
-            in_lane(core, caller, group, |core, act| async move {
-                core.act(act.group, UpdateGroup { act, changes }).await
-            })
-        }
+        Command::UpdateGroup { group, changes } => in_lane(core, caller, group, |core, act| async move {
+            core.act(act.group, UpdateGroup { act, changes }).await
+        }),
     }
 }
 

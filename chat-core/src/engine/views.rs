@@ -9,8 +9,8 @@ use super::error::CommandError;
 use super::policy::{self, DirectAct, GroupAct, Place};
 use crate::model::{
     Caller, ContactInfo, ContactState, Conversation, ConversationInfo, ConversationKind, ConversationRef,
-    ConversationView, DeviceInfo, GroupInfo, GroupName, MemberInfo, MemberState, Outcome, PresenceState, Role, Seq,
-    UserId, UserInfo, UserRef,
+    ConversationView, DeviceInfo, GroupInfo, GroupName, MemberInfo, MemberPage, MemberState, Outcome, PresenceState,
+    Role, Seq, UserId, UserInfo, UserRef,
 };
 use crate::store::MembershipView;
 
@@ -218,7 +218,7 @@ impl Core {
             })
         };
         let members = members.into_iter().filter_map(info).collect();
-        Ok(Outcome::Members { members, more })
+        Ok(Outcome::Members(MemberPage::new(members, more)))
     }
 }
 

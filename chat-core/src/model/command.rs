@@ -2,40 +2,9 @@
 //! (`codec`, or the constructors of their parts); rights are checked by the engine.
 
 use super::{
-    ClientMessageId, ConversationId, Description, DeviceId, DirectPolicy, DisplayName, Emoji, GroupName, JoinPolicy,
-    MessageText, Note, Page, PresenceState, Role, Secret, Seq, UserId, UserName,
+    ConversationId, ConversationRef, DeviceId, Draft, GroupChanges, NewGroup, Note, Page, PresenceState,
+    ProfileChanges, Role, Secret, Seq, UserId, UserRef,
 };
-
-/// A user, by id or by canonical name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum UserRef {
-    /// By id.
-    Id(UserId),
-    /// By name.
-    Name(UserName),
-}
-
-/// A conversation, by id or by what it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ConversationRef {
-    /// By id.
-    Id(ConversationId),
-    /// The direct one with this user.
-    Direct(UserRef),
-    /// A group by name.
-    Group(GroupName),
-}
-
-/// A guest's wish for an account.
-#[derive(Clone, Debug)]
-pub struct Registration {
-    /// Wanted name.
-    pub name: UserName,
-    /// Password.
-    pub password: Secret,
-    /// What people see; absent: the name.
-    pub display_name: Option<DisplayName>,
-}
 
 /// What a valid session may ask for.
 #[derive(Clone, Debug)]
@@ -55,12 +24,7 @@ pub enum Command {
     /// Ends a device's session and forgets the device.
     RevokeDevice(DeviceId),
     /// Changes what is given.
-    UpdateProfile {
-        /// What people see.
-        display_name: Option<DisplayName>,
-        /// Who may write.
-        direct_policy: Option<DirectPolicy>,
-    },
+    UpdateProfile(ProfileChanges),
     /// Online or idle.
     SetStatus(PresenceState),
 
@@ -97,20 +61,7 @@ pub enum Command {
     ListContacts,
 
     /// Makes a group, with this user as its owner.
-    CreateGroup {
-        /// Makes a retry find the group it made.
-        client_message_id: ClientMessageId,
-        /// Unique.
-        name: GroupName,
-        /// Free text.
-        description: Description,
-        /// How strangers join.
-        join_policy: JoinPolicy,
-        /// Newcomers may read all.
-        history_visible: bool,
-        /// Not found by searching.
-        unlisted: bool,
-    },
+    CreateGroup(NewGroup),
     /// Listed groups by beginning of name, or id.
     SearchGroups {
         /// Id or beginning of a name.
@@ -192,16 +143,8 @@ pub enum Command {
     UpdateGroup {
         /// Which.
         group: ConversationRef,
-        /// Its new name.
-        name: Option<GroupName>,
-        /// Its new description.
-        description: Option<Description>,
-        /// How strangers join.
-        join_policy: Option<JoinPolicy>,
-        /// Newcomers may read all.
-        history_visible: Option<bool>,
-        /// Not found by searching.
-        unlisted: Option<bool>,
+        /// New values of what changes.
+        changes: GroupChanges,
     },
     /// Members in order of user id.
     ListMembers {
@@ -253,74 +196,4 @@ pub enum Command {
         /// Stopped.
         stopped: bool,
     },
-}
-
-/// What a user wants to have appended: not yet numbered, not yet stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    /// The sender's idempotency key.
-    pub client_message_id: ClientMessageId,
-    /// What is to be said.
-    pub content: DraftContent,
-}
-
-/// What a draft says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DraftContent {
-    /// A message.
-    Message {
-        /// Byte for byte.
-        text: MessageText,
-        /// The message that this one answers.
-        reply_to: Option<Seq>,
-        /// Members who are called on.
-        mentions: Vec<UserId>,
-        /// Everybody is called on.
-        mention_all: bool,
-    },
-    /// New text for an own message.
-    Edit {
-        /// Which.
-        target: Seq,
-        /// Its new text.
-        text: MessageText,
-    },
-    /// Takes a message back.
-    Recall {
-        /// Which.
-        target: Seq,
-    },
-    /// Reacts to a message, or takes the reaction back.
-    React {
-        /// Which.
-        target: Seq,
-        /// With what.
-        emoji: Emoji,
-        /// Taken back.
-        remove: bool,
-    },
-}
-
-impl Draft {
-    /// A text message with a fresh idempotency key.
-    #[must_use]
-    pub fn text(text: MessageText) -> Self {
-        Self {
-            client_message_id: ClientMessageId::random(),
-            content: DraftContent::Message {
-                text,
-                reply_to: None,
-                mentions: Vec::new(),
-                mention_all: false,
-            },
-        }
-    }
-
-    /// The same draft under this idempotency key.
-    #[must_use]
-    pub fn with_id(mut self, id: ClientMessageId) -> Self {
-        self.client_message_id = id;
-        self
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     CloseCode, ContactState, ConversationId, DeviceId, Event, EventId, GroupProfile, MemberState, PresenceState, Role,
-    Secret, Seq, Timestamp, UserId, UserInfo,
+    Seq, SessionTokens, Timestamp, UserId, UserInfo,
 };
 
 /// The answer to a command that succeeded.
@@ -26,21 +26,11 @@ pub enum Outcome {
     /// Groups found.
     Groups(Vec<GroupInfo>),
     /// Members of a group.
-    Members {
-        /// In order of user id.
-        members: Vec<MemberInfo>,
-        /// More follow.
-        more: bool,
-    },
+    Members(MemberPage),
     /// A draft became an event.
     Appended(Appended),
     /// The password is another one, and so are this device's tokens: the former are void.
-    PasswordChanged {
-        /// For [`Resume`](super::Resume).
-        session_token: Secret,
-        /// For the next [`Login`](super::Login).
-        device_token: Secret,
-    },
+    PasswordChanged(SessionTokens),
     /// A page of history.
     History(HistoryPage),
 }
@@ -188,6 +178,24 @@ pub struct MemberInfo {
     pub delivered_seq: Seq,
     /// How far they have read.
     pub read_seq: Seq,
+}
+
+/// Page of a group's members, in order of user id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberPage {
+    /// Members, in order of user id.
+    pub members: Vec<MemberInfo>,
+    /// Whether more members follow.
+    pub more: bool,
+}
+
+impl MemberPage {
+    /// Returns a page of these members.
+    #[must_use]
+    pub const fn new(members: Vec<MemberInfo>, more: bool) -> Self {
+        Self { members, more }
+    }
 }
 
 /// What a session is told without asking.

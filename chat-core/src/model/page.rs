@@ -1,25 +1,65 @@
-//! Pages of a log.
+//! Pages of a conversation's log.
 
 use super::Seq;
 
-/// Which events of a conversation to read.
+/// Where a page begins, and in which direction it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFrom {
-    /// The first with a greater Seq.
+    /// The first events with a greater Seq.
     After(Seq),
-    /// The last with a smaller Seq.
+    /// The last events with a smaller Seq.
     Before(Seq),
-    /// The last of all.
+    /// The last events of all.
     Newest,
 }
 
-/// A page of history. Always delivered in ascending order.
+/// Page of history to read. Events always come in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Where it begins and which way it goes.
+    /// Where the page begins, and in which direction it goes.
     pub from: PageFrom,
-    /// At most so many events.
+    /// Maximum number of events.
     pub max_events: u32,
-    /// Ends before the body bytes exceed this; holds at least one event if there is one.
+    /// Maximum number of body bytes. A page holds at least one event if there is one, however large.
     pub max_bytes: u32,
+}
+
+impl Page {
+    /// Maximum number of body bytes, unless [`max_bytes`](Self::max_bytes) says otherwise: 256 KiB.
+    pub const DEFAULT_BYTES: u32 = 256 * 1024;
+
+    /// Returns the page of the last `max_events` events.
+    #[must_use]
+    pub const fn newest(max_events: u32) -> Self {
+        Self::new(PageFrom::Newest, max_events)
+    }
+
+    /// Returns the page of the first `max_events` events after `seq`.
+    #[must_use]
+    pub const fn after(seq: Seq, max_events: u32) -> Self {
+        Self::new(PageFrom::After(seq), max_events)
+    }
+
+    /// Returns the page of the last `max_events` events before `seq`.
+    #[must_use]
+    pub const fn before(seq: Seq, max_events: u32) -> Self {
+        Self::new(PageFrom::Before(seq), max_events)
+    }
+
+    /// Returns a page of at most `max_events` events.
+    #[must_use]
+    pub const fn new(from: PageFrom, max_events: u32) -> Self {
+        Self {
+            from,
+            max_events,
+            max_bytes: Self::DEFAULT_BYTES,
+        }
+    }
+
+    /// Limits the bytes of the events' bodies.
+    #[must_use]
+    pub const fn max_bytes(mut self, max_bytes: u32) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
 }

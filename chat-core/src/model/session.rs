@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
-use super::{DeviceId, SessionEpoch, UserId, UserInfo, UserRef};
+use super::{DeviceId, DisplayName, SessionEpoch, UserId, UserInfo, UserName, UserRef};
 
 /// A password or token as somebody presented it. Wiped when dropped, hidden in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,6 +41,17 @@ pub enum Source {
     Local,
 }
 
+/// Request of a guest to create an account.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Name of the account.
+    pub name: UserName,
+    /// Password.
+    pub password: Secret,
+    /// Name that other users see. Default: `name`.
+    pub display_name: Option<DisplayName>,
+}
+
 /// A guest's wish for a session, with a password or what the application takes for one.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -65,6 +76,27 @@ pub struct Resume {
     pub device: DeviceId,
     /// From the login.
     pub session_token: Secret,
+}
+
+/// Tokens of a device that are valid from now on; earlier ones are void.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionTokens {
+    /// For [`Resume`].
+    pub session_token: Secret,
+    /// For the next [`Login`].
+    pub device_token: Secret,
+}
+
+impl SessionTokens {
+    /// Returns the tokens of a device.
+    #[must_use]
+    pub const fn new(session_token: Secret, device_token: Secret) -> Self {
+        Self {
+            session_token,
+            device_token,
+        }
+    }
 }
 
 /// Whom a session speaks for. Made by a successful login or resume, never from what a packet says.

@@ -109,22 +109,13 @@ async fn a_message_given_twice_is_one_message_and_both_hear_of_it() {
     node.stop().await;
     let draft = |number| Draft::text(message(number));
     let (first, other) = (draft(1), draft(1));
-    let again = |number| Draft {
-        client_message_id: first.client_message_id,
-        ..draft(number)
-    };
+    let again = |number| draft(number).with_id(first.client_message_id);
     let store = Arc::new(MemoryStore::new());
     let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
     let send = |draft| client.send_draft(direct("bob"), draft, None);
     // One after the other, and at once.
     let mut handles = vec![send(first.clone()).await.unwrap(), send(again(1)).await.unwrap()];
-    let (one, two) = tokio::join!(
-        send(other.clone()),
-        send(Draft {
-            client_message_id: other.client_message_id,
-            ..draft(1)
-        })
-    );
+    let (one, two) = tokio::join!(send(other.clone()), send(draft(1).with_id(other.client_message_id)));
     handles.extend([one.unwrap(), two.unwrap()]);
     // What is another message cannot have the same key.
     let refused = |result: Result<_, ClientError>| result.unwrap_err().code();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chat_core::codec::body;
 use chat_core::model::{
-    ClientMessageId, Command, ConversationId, ConversationRef, Description, EventBody, GroupName, JoinPolicy, Note,
-    Outcome, Push, Seq, UserName, UserRef,
+    Command, ConversationId, ConversationRef, EventBody, GroupName, NewGroup, Note, Outcome, Push, Seq, UserName,
+    UserRef,
 };
 use chat_core::testkit::Peer;
 use tokio::time::timeout;
@@ -20,14 +20,7 @@ pub(crate) fn named(name: &str) -> UserRef {
 
 /// An open group, whose past members may read.
 pub(crate) async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
-    let create = Command::CreateGroup {
-        client_message_id: ClientMessageId::random(),
-        name: GroupName::parse(name).unwrap(),
-        description: Description::default(),
-        join_policy: JoinPolicy::Open,
-        history_visible: true,
-        unlisted: false,
-    };
+    let create = Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()).history_visible(true));
     let Outcome::Conversation(group) = peer.run(create).await.unwrap() else {
         panic!("no group was made")
     };

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 
 use chat_core::client::SendOutcome;
 use chat_core::model::{
-    ClientMessageId, Command, ConversationId, ConversationRef, Description, Draft, GroupName, JoinPolicy, MessageText,
-    Note, Outcome,
+    Command, ConversationId, ConversationRef, Draft, GroupName, MessageText, NewGroup, Note, Outcome,
 };
 use chat_core::testkit::Peer;
 
@@ -107,14 +106,9 @@ pub(crate) async fn found(
     name: &str,
     history_visible: bool,
 ) -> io::Result<u64> {
-    let create = Command::CreateGroup {
-        client_message_id: ClientMessageId::random(),
-        name: GroupName::parse(name).map_err(io::Error::other)?,
-        description: Description::default(),
-        join_policy: JoinPolicy::Open,
-        history_visible,
-        unlisted: false,
-    };
+    let create = Command::CreateGroup(
+        NewGroup::new(GroupName::parse(name).map_err(io::Error::other)?).history_visible(history_visible),
+    );
     let Outcome::Conversation(made) = step("a new group", host.run(create)).await? else {
         return Err(io::Error::other("no group was made"));
     };

@@ -8,10 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chat_core::codec::RequestKind;
-use chat_core::model::{
-    ClientMessageId, ConversationId, ConversationRef, Description, Draft, GroupName, JoinPolicy, MessageText, Outcome,
-    ReplyCode,
-};
+use chat_core::model::{ConversationId, ConversationRef, Draft, GroupName, MessageText, NewGroup, Outcome, ReplyCode};
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{Peer, Reach, signal};
 
@@ -124,14 +121,8 @@ impl Drop for Running {
 }
 
 async fn found(peer: &mut Peer, name: &str) -> ConversationId {
-    let create = chat_core::model::Command::CreateGroup {
-        client_message_id: ClientMessageId::random(),
-        name: GroupName::parse(name).unwrap(),
-        description: Description::default(),
-        join_policy: JoinPolicy::Open,
-        history_visible: true,
-        unlisted: false,
-    };
+    let create =
+        chat_core::model::Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()).history_visible(true));
     match peer.run(create).await.unwrap() {
         Outcome::Conversation(made) => made.id,
         other => panic!("{other:?}"),

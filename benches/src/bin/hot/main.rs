@@ -13,8 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chat_core::model::{
-    ClientMessageId, Command, ConversationId, ConversationRef, Description, Draft, GroupName, JoinPolicy, MessageText,
-    Note, Outcome, UserId,
+    Command, ConversationId, ConversationRef, Draft, GroupName, MessageText, NewGroup, Note, Outcome, UserId,
 };
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
@@ -124,14 +123,7 @@ impl Room {
 }
 
 async fn create(owner: &mut Peer) -> Result<ConversationId> {
-    let create = Command::CreateGroup {
-        client_message_id: ClientMessageId::random(),
-        name: GroupName::parse("hot")?,
-        description: Description::default(),
-        join_policy: JoinPolicy::Open,
-        history_visible: false,
-        unlisted: false,
-    };
+    let create = Command::CreateGroup(NewGroup::new(GroupName::parse("hot")?));
     match owner.run(create).await? {
         Outcome::Conversation(made) => Ok(made.id),
         other => Err(format!("no group was made: {other:?}").into()),

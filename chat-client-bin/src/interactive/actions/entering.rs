@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chat_core::client::{Client, ClientError};
 use chat_core::model::{
-    ClientMessageId, Command, ConversationInfo, ConversationRef, ConversationView, Description, EventBody, GroupName,
-    JoinPolicy, Note, Outcome, PageFrom, ReplyCode, UserId, UserName, UserRef,
+    Command, ConversationInfo, ConversationRef, ConversationView, EventBody, GroupName, NewGroup, Note, Outcome,
+    PageFrom, ReplyCode, UserId, UserName, UserRef,
 };
 use tokio::time::timeout;
 
@@ -163,15 +163,7 @@ pub(super) fn create(app: &mut App, name: &str) -> Result<(), Failure> {
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
     let client = app.client.clone();
     app.go(async move {
-        let command = Command::CreateGroup {
-            client_message_id: ClientMessageId::random(),
-            name,
-            description: Description::default(),
-            join_policy: JoinPolicy::default(),
-            history_visible: false,
-            unlisted: false,
-        };
-        client.execute(command).await?;
+        client.execute(Command::CreateGroup(NewGroup::new(name))).await?;
         Ok(Told::Found(reference, label))
     });
     Ok(())

@@ -118,10 +118,10 @@ pub(super) fn members(app: &mut App) -> Result<(), Failure> {
             })
             .await?
         {
-            Outcome::Members { members, more } => {
-                members.iter().for_each(|member| known.add_user(&member.user.name));
-                job.show(members.iter().map(MemberLine::from), "nobody");
-                if more {
+            Outcome::Members(page) => {
+                page.members.iter().for_each(|member| known.add_user(&member.user.name));
+                job.show(page.members.iter().map(MemberLine::from), "nobody");
+                if page.more {
                     job.screen
                         .line(job.style.dim("-- and more: `chat-client group members` lists them all"));
                 }

@@ -24,12 +24,9 @@ impl Driver {
                     let name = link.as_ref().map_or("", |(_, name)| name);
                     self.logged_in(*logged_in, name).await;
                 }
-                Action::TokensChanged {
-                    session_token,
-                    device_token,
-                } => {
-                    self.account.session_token = Some(session_token);
-                    self.account.device_token = Some(device_token);
+                Action::TokensChanged(tokens) => {
+                    self.account.session_token = Some(tokens.session_token);
+                    self.account.device_token = Some(tokens.device_token);
                     self.save_account().await;
                 }
                 Action::ForgetSession => {

@@ -6,7 +6,7 @@ use crate::client::{ClientError, Cursor, SendOutcome};
 use crate::codec::{LoggedIn, Request};
 use crate::model::{
     ClientMessageId, ConversationId, ConversationInfo, ConversationRef, DeviceId, Outcome, Registration, Secret,
-    StoreEpoch, UserId, UserRef,
+    SessionTokens, StoreEpoch, UserId, UserRef,
 };
 
 /// How a user is logged in.
@@ -74,12 +74,7 @@ pub enum Action {
     /// A session began: keep its tokens.
     LoggedIn(Box<LoggedIn>),
     /// The session goes on with other tokens: keep these.
-    TokensChanged {
-        /// For the next connections.
-        session_token: Secret,
-        /// For the next login.
-        device_token: Secret,
-    },
+    TokensChanged(SessionTokens),
     /// The session token is void: forget it.
     ForgetSession,
     /// The history is another one: forget cursors, and keep its name.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{ClientError, ClientEvent, error};
 use crate::codec::{Answer, Failure, Hello, LoggedIn, RequestKind, Welcome, version};
-use crate::model::{Login, Registration, ReplyCode, Resume, Secret, StoreEpoch, UserRef};
+use crate::model::{Login, Registration, ReplyCode, Resume, Secret, SessionTokens, StoreEpoch, UserRef};
 
 use super::{Action, Credentials, Machine, Phase, Receive, Session, requests::Pending};
 
@@ -156,15 +156,12 @@ impl Machine {
     }
 
     /// The password was changed, which voids the tokens of before.
-    pub(super) fn renew_tokens(&mut self, session_token: &Secret, device_token: &Secret) {
+    pub(super) fn renew_tokens(&mut self, tokens: &SessionTokens) {
         if let Some((_, token)) = &mut self.config.session {
-            token.clone_from(session_token);
+            token.clone_from(&tokens.session_token);
         }
-        self.config.device_token = Some(device_token.clone());
-        self.actions.push_back(Action::TokensChanged {
-            session_token: session_token.clone(),
-            device_token: device_token.clone(),
-        });
+        self.config.device_token = Some(tokens.device_token.clone());
+        self.actions.push_back(Action::TokensChanged(tokens.clone()));
     }
 
     /// Another history than the one the cursors are about: they are void.

@@ -100,7 +100,7 @@ fn may_be_repeated(command: &Command) -> bool {
             | Command::SearchUsers { .. }
             | Command::GetUsers(_)
             | Command::ListContacts
-            | Command::CreateGroup { .. }
+            | Command::CreateGroup(_)
             | Command::SearchGroups { .. }
             | Command::ListMembers { .. }
             | Command::Send { .. }
@@ -109,7 +109,7 @@ fn may_be_repeated(command: &Command) -> bool {
             | Command::ReadHistory { .. }
             | Command::Acknowledge { .. }
             | Command::MarkRead { .. }
-            | Command::UpdateProfile { .. }
+            | Command::UpdateProfile(_)
             | Command::UpdateGroup { .. }
             | Command::Block(_)
             | Command::Unblock(_)
@@ -164,12 +164,8 @@ impl Machine {
                 if let (Some(Command::MarkRead { conversation, seq }), Ok(_)) = (command, &result) {
                     self.read_here(conversation, seq);
                 }
-                if let Ok(Answer::Outcome(Outcome::PasswordChanged {
-                    session_token,
-                    device_token,
-                })) = &result
-                {
-                    self.renew_tokens(session_token, device_token);
+                if let Ok(Answer::Outcome(Outcome::PasswordChanged(tokens))) = &result {
+                    self.renew_tokens(tokens);
                 }
                 self.finish(token, result);
             }

@@ -3,13 +3,15 @@
 use super::{enums, parts};
 use crate::codec::error::{Malformed, Refusal};
 use crate::codec::proto;
-use crate::model::{Command, DeviceId, DeviceInfo, DisplayName, PresenceState, Timestamp, UserId, UserInfo};
+use crate::model::{
+    Command, DeviceId, DeviceInfo, DisplayName, PresenceState, ProfileChanges, Timestamp, UserId, UserInfo,
+};
 
 pub(super) fn to_update_profile(update: proto::UpdateProfile) -> Result<Command, Refusal> {
-    Ok(Command::UpdateProfile {
+    Ok(Command::UpdateProfile(ProfileChanges {
         display_name: update.display_name.as_deref().map(DisplayName::parse).transpose()?,
         direct_policy: parts::to_enum(update.direct_policy, "direct_policy", enums::to_direct_policy)?,
-    })
+    }))
 }
 
 pub(super) fn to_set_status(status: &proto::SetStatus) -> Result<Command, Refusal> {

@@ -15,12 +15,9 @@ pub(in crate::codec) fn command(command: &Command) -> Wire {
         Command::RevokeDevice(device) => Wire::RevokeDevice(proto::RevokeDevice {
             device: parts::id(device.0),
         }),
-        Command::UpdateProfile {
-            display_name,
-            direct_policy,
-        } => Wire::UpdateProfile(proto::UpdateProfile {
-            display_name: display_name.as_ref().map(|name| name.as_str().to_owned()),
-            direct_policy: direct_policy.map_or(0, enums::direct_policy),
+        Command::UpdateProfile(changes) => Wire::UpdateProfile(proto::UpdateProfile {
+            display_name: changes.display_name.as_ref().map(|name| name.as_str().to_owned()),
+            direct_policy: changes.direct_policy.map_or(0, enums::direct_policy),
         }),
         Command::SetStatus(state) => Wire::SetStatus(proto::SetStatus {
             presence: enums::presence(*state),
@@ -68,20 +65,13 @@ pub(in crate::codec) fn command(command: &Command) -> Wire {
             stopped: *stopped,
         }),
 
-        Command::CreateGroup {
-            client_message_id,
-            name,
-            description,
-            join_policy,
-            history_visible,
-            unlisted,
-        } => Wire::CreateGroup(proto::CreateGroup {
-            client_message_id: parts::id(client_message_id.0),
-            name: name.as_str().to_owned(),
-            description: description.as_str().to_owned(),
-            join_policy: enums::join_policy(*join_policy),
-            history_visible: *history_visible,
-            unlisted: *unlisted,
+        Command::CreateGroup(group) => Wire::CreateGroup(proto::CreateGroup {
+            client_message_id: parts::id(group.client_message_id.0),
+            name: group.name.as_str().to_owned(),
+            description: group.description.as_str().to_owned(),
+            join_policy: enums::join_policy(group.join_policy),
+            history_visible: group.history_visible,
+            unlisted: group.unlisted,
         }),
         Command::SearchGroups { query, limit } => Wire::SearchGroups(proto::SearchGroups {
             query: query.clone(),
@@ -136,20 +126,13 @@ pub(in crate::codec) fn command(command: &Command) -> Wire {
             group: some_group(group),
             user: some_user(user),
         }),
-        Command::UpdateGroup {
-            group,
-            name,
-            description,
-            join_policy,
-            history_visible,
-            unlisted,
-        } => Wire::UpdateGroup(proto::UpdateGroup {
+        Command::UpdateGroup { group, changes } => Wire::UpdateGroup(proto::UpdateGroup {
             group: some_group(group),
-            name: name.as_ref().map(|name| name.as_str().to_owned()),
-            description: description.as_ref().map(|text| text.as_str().to_owned()),
-            join_policy: join_policy.map_or(0, enums::join_policy),
-            history_visible: *history_visible,
-            unlisted: *unlisted,
+            name: changes.name.as_ref().map(|name| name.as_str().to_owned()),
+            description: changes.description.as_ref().map(|text| text.as_str().to_owned()),
+            join_policy: changes.join_policy.map_or(0, enums::join_policy),
+            history_visible: changes.history_visible,
+            unlisted: changes.unlisted,
         }),
         Command::ListMembers { group, after, limit } => Wire::ListMembers(proto::ListMembers {
             group: some_group(group),

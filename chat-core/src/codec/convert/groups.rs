@@ -5,22 +5,22 @@ use super::{enums, parts, people};
 use crate::codec::error::{Malformed, Refusal};
 use crate::codec::proto;
 use crate::model::{
-    Command, ConversationId, Description, GroupInfo, GroupName, GroupProfile, MemberInfo, Note, Role, Seq, Timestamp,
-    UserId,
+    Command, ConversationId, Description, GroupChanges, GroupInfo, GroupName, GroupProfile, MemberInfo, NewGroup, Note,
+    Role, Seq, Timestamp, UserId,
 };
 
 /// Longest mute: ten years. Longer is a ban.
 const MAX_MUTE_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1000;
 
 pub(super) fn to_create(create: proto::CreateGroup) -> Result<Command, Refusal> {
-    Ok(Command::CreateGroup {
+    Ok(Command::CreateGroup(NewGroup {
         client_message_id: parts::to_client_message_id(&create.client_message_id)?,
         name: GroupName::parse(&create.name)?,
         description: Description::new(create.description)?,
         join_policy: parts::to_enum(create.join_policy, "join_policy", enums::to_join_policy)?.unwrap_or_default(),
         history_visible: create.history_visible,
         unlisted: create.unlisted,
-    })
+    }))
 }
 
 pub(super) fn to_search(search: proto::SearchGroups) -> Result<Command, Refusal> {
@@ -64,11 +64,13 @@ pub(super) fn to_set_role(set: proto::SetRole) -> Result<Command, Refusal> {
 pub(super) fn to_update(update: proto::UpdateGroup) -> Result<Command, Refusal> {
     Ok(Command::UpdateGroup {
         group: parts::to_conversation_ref(update.group)?,
-        name: update.name.as_deref().map(GroupName::parse).transpose()?,
-        description: update.description.map(Description::new).transpose()?,
-        join_policy: parts::to_enum(update.join_policy, "join_policy", enums::to_join_policy)?,
-        history_visible: update.history_visible,
-        unlisted: update.unlisted,
+        changes: GroupChanges {
+            name: update.name.as_deref().map(GroupName::parse).transpose()?,
+            description: update.description.map(Description::new).transpose()?,
+            join_policy: parts::to_enum(update.join_policy, "join_policy", enums::to_join_policy)?,
+            history_visible: update.history_visible,
+            unlisted: update.unlisted,
+        },
     })
 }
 

@@ -8,7 +8,7 @@ use super::{login, messages, parts};
 use crate::codec::error::Malformed;
 use crate::codec::packet::{Answer, NodeEntry};
 use crate::codec::proto::{self, reply::Result as Wire};
-use crate::model::{Outcome, Timestamp};
+use crate::model::{MemberPage, Outcome, SessionTokens, Timestamp};
 
 /// The result of a reply; `None` where there is nothing to tell but success, and for what is written by hand
 /// (`Outcome::Appended`, `Outcome::History`).
@@ -48,12 +48,9 @@ fn outcome_result(outcome: &Outcome) -> Option<Wire> {
             devices: devices.iter().map(device_info).collect(),
         }),
         Outcome::User(user) => Wire::User(user_info(user)),
-        Outcome::PasswordChanged {
-            session_token,
-            device_token,
-        } => Wire::PasswordChanged(proto::PasswordChanged {
-            session_token: login::token(Some(session_token)),
-            device_token: login::token(Some(device_token)),
+        Outcome::PasswordChanged(tokens) => Wire::PasswordChanged(proto::PasswordChanged {
+            session_token: login::token(Some(&tokens.session_token)),
+            device_token: login::token(Some(&tokens.device_token)),
         }),
         Outcome::Users(users) => Wire::Users(proto::UserList {
             users: users.iter().map(user_info).collect(),
@@ -68,9 +65,9 @@ fn outcome_result(outcome: &Outcome) -> Option<Wire> {
         Outcome::Groups(groups) => Wire::Groups(proto::GroupList {
             groups: groups.iter().map(group_info).collect(),
         }),
-        Outcome::Members { members, more } => Wire::Members(proto::MemberList {
-            members: members.iter().map(member_info).collect(),
-            more: *more,
+        Outcome::Members(page) => Wire::Members(proto::MemberList {
+            members: page.members.iter().map(member_info).collect(),
+            more: page.more,
         }),
     })
 }
@@ -88,10 +85,10 @@ pub(in crate::codec) fn to_answer(result: Option<Wire>) -> Result<Answer, Malfor
         Some(Wire::Pong(pong)) => return Ok(Answer::Pong(Timestamp(pong.server_time_ms))),
         Some(Wire::Devices(list)) => Outcome::Devices(parts::all(list.devices, to_device_info)?),
         Some(Wire::User(user)) => Outcome::User(to_user_info(user)?),
-        Some(Wire::PasswordChanged(changed)) => Outcome::PasswordChanged {
+        Some(Wire::PasswordChanged(changed)) => Outcome::PasswordChanged(SessionTokens {
             session_token: login::to_new_token(&changed.session_token, "session_token")?,
             device_token: login::to_new_token(&changed.device_token, "device_token")?,
-        },
+        }),
         Some(Wire::Users(list)) => Outcome::Users(parts::all(list.users, to_user_info)?),
         Some(Wire::Contacts(list)) => Outcome::Contacts(parts::all(list.contacts, to_contact_info)?),
         Some(Wire::Conversations(list)) => {
@@ -99,10 +96,10 @@ pub(in crate::codec) fn to_answer(result: Option<Wire>) -> Result<Answer, Malfor
         }
         Some(Wire::Conversation(conversation)) => Outcome::Conversation(Box::new(to_conversation_info(conversation)?)),
         Some(Wire::Groups(list)) => Outcome::Groups(parts::all(list.groups, to_group_info)?),
-        Some(Wire::Members(list)) => Outcome::Members {
+        Some(Wire::Members(list)) => Outcome::Members(MemberPage {
             members: parts::all(list.members, to_member_info)?,
             more: list.more,
-        },
+        }),
         Some(Wire::Appended(appended)) => Outcome::Appended(messages::to_appended(&appended)?),
         Some(Wire::History(page)) => Outcome::History(to_history_page(page)?),
     };

@@ -22,4 +22,4 @@ pub(super) use leave::LeaveGroup;
 pub(super) use mute::MuteMember;
 pub(super) use roles::{SetRole, TransferOwnership};
 pub(super) use room::{Act, Limits};
-pub(super) use update::{GroupChanges, UpdateGroup};
+pub(super) use update::UpdateGroup;

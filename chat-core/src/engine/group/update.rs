@@ -5,34 +5,8 @@ use async_trait::async_trait;
 use super::Act;
 use crate::engine::error::{Refusal, refusals};
 use crate::engine::policy::GroupAct;
-use crate::model::{Description, Event, EventBody, GroupName, GroupProfile, JoinPolicy};
+use crate::model::{Event, EventBody, GroupChanges, GroupProfile};
 use crate::store::{Operation, Transaction};
-
-/// What is to change.
-#[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct GroupChanges {
-    pub(in crate::engine) name: Option<GroupName>,
-    pub(in crate::engine) description: Option<Description>,
-    pub(in crate::engine) join_policy: Option<JoinPolicy>,
-    pub(in crate::engine) history_visible: Option<bool>,
-    pub(in crate::engine) unlisted: Option<bool>,
-}
-
-impl GroupChanges {
-    fn apply(&self, profile: &mut GroupProfile) {
-        if let Some(name) = &self.name {
-            profile.name = name.as_str().to_owned();
-            profile.key = name.key();
-            profile.skeleton = name.skeleton().as_str().to_owned();
-        }
-        if let Some(description) = &self.description {
-            profile.description = description.as_str().to_owned();
-        }
-        profile.join_policy = self.join_policy.unwrap_or(profile.join_policy);
-        profile.history_visible = self.history_visible.unwrap_or(profile.history_visible);
-        profile.unlisted = self.unlisted.unwrap_or(profile.unlisted);
-    }
-}
 
 /// Changes name, description and policies.
 #[derive(Clone, Debug)]
@@ -51,7 +25,7 @@ impl Operation for UpdateGroup {
         room.check(GroupAct::Update)?;
         let old = room.profile()?;
         let mut new = old.clone();
-        self.changes.apply(&mut new);
+        apply(&self.changes, &mut new);
         if new == old {
             return Ok(Vec::new());
         }
@@ -65,4 +39,18 @@ impl Operation for UpdateGroup {
         room.log()?.change().group = Some(new);
         room.leave(tx).await
     }
+}
+
+fn apply(changes: &GroupChanges, profile: &mut GroupProfile) {
+    if let Some(name) = &changes.name {
+        profile.name = name.as_str().to_owned();
+        profile.key = name.key();
+        profile.skeleton = name.skeleton().as_str().to_owned();
+    }
+    if let Some(description) = &changes.description {
+        profile.description = description.as_str().to_owned();
+    }
+    profile.join_policy = changes.join_policy.unwrap_or(profile.join_policy);
+    profile.history_visible = changes.history_visible.unwrap_or(profile.history_visible);
+    profile.unlisted = changes.unlisted.unwrap_or(profile.unlisted);
 }

@@ -113,10 +113,10 @@ async fn a_password_change_ends_the_other_sessions() {
     let wrong = engine.execute(on_phone.caller, change("wrong password")).await;
     assert_eq!(code(wrong), ReplyCode::BadCredentials);
     let changed = engine.execute(on_phone.caller, change(PASSWORD)).await.unwrap();
-    let Outcome::PasswordChanged {
+    let Outcome::PasswordChanged(SessionTokens {
         session_token,
         device_token,
-    } = changed
+    }) = changed
     else {
         panic!("no new tokens: {changed:?}");
     };
@@ -309,10 +309,8 @@ async fn an_application_has_users_of_its_own() {
 async fn profiles_change_and_users_are_found() {
     let engine = engine().await;
     let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
-    let change = Command::UpdateProfile {
-        display_name: Some(DisplayName::parse("Alice A.").unwrap()),
-        direct_policy: None,
-    };
+    let name = DisplayName::parse("Alice A.").unwrap();
+    let change = Command::UpdateProfile(ProfileChanges::new().display_name(name));
     let Ok(Outcome::User(own)) = alice.execute(change).await else {
         panic!("no user");
     };

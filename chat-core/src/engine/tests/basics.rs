@@ -41,10 +41,7 @@ async fn logs_in_and_resumes() {
     assert!(second.session_token.is_none());
     let stale = engine.execute(
         first.caller,
-        Command::UpdateProfile {
-            display_name: None,
-            direct_policy: Some(DirectPolicy::Everyone),
-        },
+        Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone)),
     );
     assert_eq!(code(stale.await), ReplyCode::Fenced);
 }

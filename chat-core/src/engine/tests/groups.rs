@@ -15,7 +15,8 @@ async fn members(session: &LocalSession, group: ConversationId) -> Vec<(UserId, 
         limit: 100,
     };
     match session.execute(list).await {
-        Ok(Outcome::Members { members, .. }) => members
+        Ok(Outcome::Members(page)) => page
+            .members
             .iter()
             .map(|member| (member.user.id, member.role, member.state))
             .collect(),
@@ -24,13 +25,11 @@ async fn members(session: &LocalSession, group: ConversationId) -> Vec<(UserId, 
 }
 
 fn update(group: ConversationId, join_policy: Option<JoinPolicy>, history_visible: Option<bool>) -> Command {
+    let mut changes = GroupChanges::new();
+    (changes.join_policy, changes.history_visible) = (join_policy, history_visible);
     Command::UpdateGroup {
         group: here(group),
-        name: None,
-        description: None,
-        join_policy,
-        history_visible,
-        unlisted: None,
+        changes,
     }
 }
 
@@ -52,28 +51,10 @@ async fn a_retry_finds_the_group_it_made() {
     }
     let found = ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
     assert_eq!(info(&olga, found).await.id, first.id);
-    let Command::CreateGroup { client_message_id, .. } = wish else {
+    let (Command::CreateGroup(first), Command::CreateGroup(other)) = (wish, group_wish("other")) else {
         unreachable!()
     };
-    let Command::CreateGroup {
-        name,
-        description,
-        join_policy,
-        history_visible,
-        unlisted,
-        ..
-    } = group_wish("other")
-    else {
-        unreachable!()
-    };
-    let other = Command::CreateGroup {
-        client_message_id,
-        name,
-        description,
-        join_policy,
-        history_visible,
-        unlisted,
-    };
+    let other = Command::CreateGroup(other.with_id(first.client_message_id));
     assert_eq!(code(olga.execute(other).await), ReplyCode::Conflict);
 }
 
@@ -288,11 +269,9 @@ async fn renaming() {
     group(&olga, "taken").await;
     let rename = |name: &str| Command::UpdateGroup {
         group: here(group_id),
-        name: Some(GroupName::parse(name).unwrap()),
-        description: Some(Description::new("about").unwrap()),
-        join_policy: None,
-        history_visible: None,
-        unlisted: None,
+        changes: GroupChanges::new()
+            .name(GroupName::parse(name).unwrap())
+            .description(Description::new("about").unwrap()),
     };
     assert_eq!(code(olga.execute(rename("taken")).await), ReplyCode::NameTaken);
     olga.execute(rename("fresh")).await.unwrap();
@@ -379,13 +358,13 @@ async fn members_come_in_pages() {
                 after,
                 limit: 2,
             };
-            let Ok(Outcome::Members { members, more }) = session.execute(list).await else {
+            let Ok(Outcome::Members(page)) = session.execute(list).await else {
                 panic!("no members");
             };
-            assert!(members.len() <= 2);
-            seen.extend(members.iter().map(|member| member.user.id));
+            assert!(page.members.len() <= 2);
+            seen.extend(page.members.iter().map(|member| member.user.id));
             after = *seen.last().unwrap();
-            if !more {
+            if !page.more {
                 break;
             }
         }

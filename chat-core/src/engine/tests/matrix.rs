@@ -152,13 +152,11 @@ impl House {
     }
 
     fn change(&self, join_policy: Option<JoinPolicy>, unlisted: Option<bool>) -> Command {
+        let mut changes = GroupChanges::new();
+        (changes.join_policy, changes.unlisted) = (join_policy, unlisted);
         Command::UpdateGroup {
             group: self.here(),
-            name: None,
-            description: None,
-            join_policy,
-            history_visible: None,
-            unlisted,
+            changes,
         }
     }
 
@@ -477,7 +475,7 @@ fn user_rows() -> Vec<UserRow> {
         ("revoke own device", |s| Command::RevokeDevice(s.me.caller().device),            [OK; 4]),
         ("list devices", |_| Command::ListDevices,                                        [OK; 4]),
         ("change password", |_| Command::ChangePassword { old: Secret::new(PASSWORD), new: Secret::new("another one") }, [OK; 4]),
-        ("change profile", |_| Command::UpdateProfile { display_name: None, direct_policy: None }, [OK; 4]),
+        ("change profile", |_| Command::UpdateProfile(ProfileChanges::new()), [OK; 4]),
         ("set status", |_| Command::SetStatus(PresenceState::Idle),                       [OK; 4]),
         ("log out", |_| Command::Logout,                                                  [OK; 4]),
         ("make a group", |_| group_wish("new"),                                           [OK; 4]),

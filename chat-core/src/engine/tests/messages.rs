@@ -381,10 +381,7 @@ async fn everyone_may_write_to_whom_it_pleases() {
     let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
     assert_eq!(code(bob.send_text(direct(&alice), "hi").await), ReplyCode::NotFriends);
     assert!(history_len(&bob).await == 0, "a refused message opens nothing");
-    let open = Command::UpdateProfile {
-        display_name: None,
-        direct_policy: Some(DirectPolicy::Everyone),
-    };
+    let open = Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone));
     alice.execute(open).await.unwrap();
     let sent = bob.send_text(direct(&alice), "hi").await.unwrap();
     for session in [&alice, &bob] {

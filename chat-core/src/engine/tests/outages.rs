@@ -303,11 +303,7 @@ async fn whatever_was_committed_without_an_answer_is_delivered() {
     assert_eq!(happens_to(&bob).await, [EventKind::MemberJoined]);
     let rename = Command::UpdateGroup {
         group: group.clone(),
-        name: Some(GroupName::parse("renamed").unwrap()),
-        description: None,
-        join_policy: None,
-        history_visible: None,
-        unlisted: None,
+        changes: GroupChanges::new().name(GroupName::parse("renamed").unwrap()),
     };
     unanswered(&alice, rename).await;
     assert_eq!(happens_to(&bob).await, [EventKind::GroupUpdated]);

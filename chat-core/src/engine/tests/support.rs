@@ -88,14 +88,7 @@ pub(super) async fn befriend(one: &LocalSession, other: &LocalSession) {
 }
 
 pub(super) fn group_wish(name: &str) -> Command {
-    Command::CreateGroup {
-        client_message_id: ClientMessageId::random(),
-        name: GroupName::parse(name).unwrap(),
-        description: Description::default(),
-        join_policy: JoinPolicy::Open,
-        history_visible: false,
-        unlisted: false,
-    }
+    Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()))
 }
 
 /// A new group of this session's.

@@ -7,8 +7,8 @@ use crate::client::machine::{Action, Credentials, Receive};
 use crate::client::{ClientError, ClientEvent};
 use crate::codec::{Answer, RequestKind};
 use crate::model::{
-    CloseCode, Command, ConversationRef, DisplayName, GroupName, Outcome, PresenceState, Push, Registration, ReplyCode,
-    Secret, Seq, UserName, UserRef,
+    CloseCode, Command, ConversationRef, DisplayName, GroupName, Outcome, PresenceState, ProfileChanges, Push,
+    Registration, ReplyCode, Secret, Seq, SessionTokens, UserName, UserRef,
 };
 
 fn password(fresh: bool) -> Credentials {
@@ -240,10 +240,8 @@ fn commands_wait_for_a_session_and_only_harmless_ones_are_repeated() {
 #[test]
 fn commands_keep_their_order_over_a_broken_connection() {
     let mut script = Script::online(config(), Vec::new());
-    let rename = |name: &str| Command::UpdateProfile {
-        display_name: Some(DisplayName::parse(name).unwrap()),
-        direct_policy: None,
-    };
+    let rename =
+        |name: &str| Command::UpdateProfile(ProfileChanges::new().display_name(DisplayName::parse(name).unwrap()));
     for (token, name) in [(1, "one"), (2, "two")] {
         script.machine.execute(script.now, token, rename(name));
     }
@@ -257,7 +255,7 @@ fn commands_keep_their_order_over_a_broken_connection() {
     script.log_in(EPOCH, Vec::new());
     script.drain();
     let names = script.sent.iter().filter_map(|request| match &request.kind {
-        RequestKind::Command(Command::UpdateProfile { display_name, .. }) => Some(display_name.clone()?.to_string()),
+        RequestKind::Command(Command::UpdateProfile(changes)) => Some(changes.display_name.clone()?.to_string()),
         _ => None,
     });
     assert_eq!(names.collect::<Vec<_>>(), ["one", "two", "three", "four"]);
@@ -321,17 +319,11 @@ fn the_tokens_that_come_with_a_new_password_are_kept() {
         .execute(script.now, 5, Command::ChangePassword { old, new });
     let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::ChangePassword { .. })));
     let (session_token, device_token) = (Secret::new([7; 32]), Secret::new([8; 32]));
-    let changed = Outcome::PasswordChanged {
-        session_token: session_token.clone(),
-        device_token: device_token.clone(),
-    };
-    script.outcome(request, changed);
+    let tokens = SessionTokens::new(session_token.clone(), device_token.clone());
+    script.outcome(request, Outcome::PasswordChanged(tokens.clone()));
     script.drain();
-    assert!(script.actions.iter().any(|action| matches!(
-        action,
-        Action::TokensChanged { session_token: session, device_token: device }
-            if *session == session_token && *device == device_token
-    )));
+    let is_saved = |action: &Action| matches!(action, Action::TokensChanged(changed) if *changed == tokens);
+    assert!(script.actions.iter().any(is_saved));
     script.machine.disconnected(script.now);
     script.machine.connected(script.now);
     let resumed = script.find(|kind| matches!(kind, RequestKind::Resume(_)));

@@ -136,10 +136,10 @@ pub(crate) fn results() -> Vec<(&'static str, Result<Answer, Failure>)> {
         ("user", outcome(Outcome::User(user(Some(DirectPolicy::Everyone))))),
         (
             "password_changed",
-            outcome(Outcome::PasswordChanged {
-                session_token: Secret::new([7; 32]),
-                device_token: Secret::new([8; 32]),
-            }),
+            outcome(Outcome::PasswordChanged(SessionTokens::new(
+                Secret::new([7; 32]),
+                Secret::new([8; 32]),
+            ))),
         ),
         ("users", outcome(Outcome::Users(vec![user(None), user(None)]))),
         ("contacts", outcome(Outcome::Contacts(vec![contact]))),
@@ -156,10 +156,7 @@ pub(crate) fn results() -> Vec<(&'static str, Result<Answer, Failure>)> {
         ("groups", outcome(Outcome::Groups(vec![group()]))),
         (
             "members",
-            outcome(Outcome::Members {
-                members: vec![member],
-                more: true,
-            }),
+            outcome(Outcome::Members(MemberPage::new(vec![member], true))),
         ),
         (
             "appended",

@@ -94,10 +94,11 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("revoke_device", Command::RevokeDevice(DEVICE)),
         (
             "update_profile",
-            Command::UpdateProfile {
-                display_name: Some(DisplayName::parse("Ming").unwrap()),
-                direct_policy: Some(DirectPolicy::Everyone),
-            },
+            Command::UpdateProfile(
+                ProfileChanges::new()
+                    .display_name(DisplayName::parse("Ming").unwrap())
+                    .direct_policy(DirectPolicy::Everyone),
+            ),
         ),
         ("set_status", Command::SetStatus(PresenceState::Idle)),
         (
@@ -128,14 +129,14 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("list_contacts", Command::ListContacts),
         (
             "create_group",
-            Command::CreateGroup {
-                client_message_id: MESSAGE_ID,
-                name: GroupName::parse("Rust 学习").unwrap(),
-                description: Description::new("about").unwrap(),
-                join_policy: JoinPolicy::Approval,
-                history_visible: true,
-                unlisted: true,
-            },
+            Command::CreateGroup(
+                NewGroup::new(GroupName::parse("Rust 学习").unwrap())
+                    .description(Description::new("about").unwrap())
+                    .join_policy(JoinPolicy::Approval)
+                    .history_visible(true)
+                    .unlisted(true)
+                    .with_id(MESSAGE_ID),
+            ),
         ),
         (
             "search_groups",
@@ -211,11 +212,10 @@ fn commands() -> Vec<(&'static str, Command)> {
             "update_group",
             Command::UpdateGroup {
                 group: here(),
-                name: Some(GroupName::parse("Rust").unwrap()),
-                description: Some(Description::default()),
-                join_policy: None,
-                history_visible: Some(false),
-                unlisted: None,
+                changes: GroupChanges::new()
+                    .name(GroupName::parse("Rust").unwrap())
+                    .description(Description::default())
+                    .history_visible(false),
             },
         ),
         (

@@ -1,0 +1,170 @@
+//! Drafts: messages, edits, recalls and reactions before the engine has stored them.
+
+use super::{ClientMessageId, Emoji, MessageText, Seq, UserId};
+
+/// Content that a user wants to append to a conversation: not yet numbered, not yet stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Draft {
+    /// Idempotency key of the sender. The same key again is the same message.
+    pub client_message_id: ClientMessageId,
+    /// What is appended.
+    pub content: DraftContent,
+}
+
+/// Content of a [`Draft`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DraftContent {
+    /// A message.
+    Message {
+        /// Text, stored byte for byte.
+        text: MessageText,
+        /// The message that this one answers.
+        reply_to: Option<Seq>,
+        /// Members who are mentioned.
+        mentions: Vec<UserId>,
+        /// Mentions all members.
+        mention_all: bool,
+    },
+    /// New text for a message of the sender.
+    Edit {
+        /// The message.
+        target: Seq,
+        /// Its new text.
+        text: MessageText,
+    },
+    /// Recall of a message: its text is erased.
+    Recall {
+        /// The message.
+        target: Seq,
+    },
+    /// Adds a reaction to a message, or removes it.
+    React {
+        /// The message.
+        target: Seq,
+        /// The reaction.
+        emoji: Emoji,
+        /// Removes the reaction.
+        remove: bool,
+    },
+}
+
+impl DraftContent {
+    /// Returns a message that answers and mentions nobody.
+    #[must_use]
+    pub const fn text(text: MessageText) -> Self {
+        Self::Message {
+            text,
+            reply_to: None,
+            mentions: Vec::new(),
+            mention_all: false,
+        }
+    }
+}
+
+impl From<DraftContent> for Draft {
+    /// A draft with a fresh idempotency key.
+    fn from(content: DraftContent) -> Self {
+        Self {
+            client_message_id: ClientMessageId::random(),
+            content,
+        }
+    }
+}
+
+impl Draft {
+    /// Returns a text message with a fresh idempotency key.
+    #[must_use]
+    pub fn text(text: MessageText) -> Self {
+        DraftContent::text(text).into()
+    }
+
+    /// Returns an edit of the message at `target`, with a fresh idempotency key.
+    #[must_use]
+    pub fn edit(target: Seq, text: MessageText) -> Self {
+        DraftContent::Edit { target, text }.into()
+    }
+
+    /// Returns a recall of the message at `target`, with a fresh idempotency key.
+    #[must_use]
+    pub fn recall(target: Seq) -> Self {
+        DraftContent::Recall { target }.into()
+    }
+
+    /// Returns a reaction to the message at `target`, with a fresh idempotency key.
+    #[must_use]
+    pub fn react(target: Seq, emoji: Emoji) -> Self {
+        let remove = false;
+        DraftContent::React { target, emoji, remove }.into()
+    }
+
+    /// Returns the removal of a reaction to the message at `target`, with a fresh idempotency key.
+    #[must_use]
+    pub fn unreact(target: Seq, emoji: Emoji) -> Self {
+        let remove = true;
+        DraftContent::React { target, emoji, remove }.into()
+    }
+
+    /// Makes the message an answer to the one at `target`. Has no effect on a draft that is not a message.
+    #[must_use]
+    pub fn reply_to(mut self, target: Seq) -> Self {
+        if let DraftContent::Message { reply_to, .. } = &mut self.content {
+            *reply_to = Some(target);
+        }
+        self
+    }
+
+    /// Mentions `users` in the message. Has no effect on a draft that is not a message.
+    #[must_use]
+    pub fn mention(mut self, users: impl IntoIterator<Item = UserId>) -> Self {
+        if let DraftContent::Message { mentions, .. } = &mut self.content {
+            mentions.extend(users);
+        }
+        self
+    }
+
+    /// Mentions all members in the message. Has no effect on a draft that is not a message.
+    #[must_use]
+    pub fn mention_all(mut self) -> Self {
+        if let DraftContent::Message { mention_all, .. } = &mut self.content {
+            *mention_all = true;
+        }
+        self
+    }
+
+    /// Replaces the idempotency key.
+    #[must_use]
+    pub fn with_id(mut self, id: ClientMessageId) -> Self {
+        self.client_message_id = id;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draft_options_change_messages_only() {
+        let text = || MessageText::new("hi").unwrap();
+        let draft = Draft::text(text())
+            .reply_to(Seq(3))
+            .mention([UserId(1)])
+            .mention([UserId(2)])
+            .mention_all();
+        let expected = DraftContent::Message {
+            text: text(),
+            reply_to: Some(Seq(3)),
+            mentions: vec![UserId(1), UserId(2)],
+            mention_all: true,
+        };
+        assert_eq!(draft.content, expected);
+        let edit = Draft::edit(Seq(3), text());
+        assert_eq!(edit.clone().reply_to(Seq(1)).mention([UserId(1)]).mention_all(), edit);
+        assert_ne!(
+            Draft::recall(Seq(1)).client_message_id,
+            Draft::recall(Seq(1)).client_message_id
+        );
+    }
+}

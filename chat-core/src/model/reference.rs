@@ -1,0 +1,62 @@
+//! References to users and conversations, by id or by name.
+
+use super::{ConversationId, GroupName, UserId, UserName};
+
+/// Reference to a user, by id or by canonical name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UserRef {
+    /// By id.
+    Id(UserId),
+    /// By name.
+    Name(UserName),
+}
+
+impl From<UserId> for UserRef {
+    fn from(id: UserId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<UserName> for UserRef {
+    fn from(name: UserName) -> Self {
+        Self::Name(name)
+    }
+}
+
+/// Reference to a conversation, by id or by what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ConversationRef {
+    /// By id.
+    Id(ConversationId),
+    /// The direct conversation with this user.
+    Direct(UserRef),
+    /// A group by name.
+    Group(GroupName),
+}
+
+impl ConversationRef {
+    /// Returns a reference to the direct conversation with `user`; with oneself for notes.
+    #[must_use]
+    pub fn direct(user: impl Into<UserRef>) -> Self {
+        Self::Direct(user.into())
+    }
+}
+
+impl From<ConversationId> for ConversationRef {
+    fn from(id: ConversationId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<UserRef> for ConversationRef {
+    /// The direct conversation with `user`.
+    fn from(user: UserRef) -> Self {
+        Self::Direct(user)
+    }
+}
+
+impl From<GroupName> for ConversationRef {
+    fn from(name: GroupName) -> Self {
+        Self::Group(name)
+    }
+}
