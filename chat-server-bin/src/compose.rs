@@ -88,8 +88,8 @@ fn make_data_dir(config: &Checked) -> Result<(), Failure> {
 fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
     let settings = &config.settings.store;
     let mut options = chat_store_mysql::Options::default();
-    options.write_connections = settings.connections / 2;
-    options.read_connections = settings.connections - settings.connections / 2;
+    options.write_connections = settings.max_connections / 2;
+    options.read_connections = settings.max_connections - settings.max_connections / 2;
     options.allow_unsafe_durability = settings.allow_unsafe_durability;
     options.ca_file = given(&settings.ca_file).map(Path::to_owned);
     options
@@ -266,12 +266,12 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         Sessions::Reject => SessionPolicy::Reject,
         Sessions::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
     };
-    config.throttle.node = accounts.logins.into();
-    config.throttle.source = accounts.logins_per_source.into();
-    config.throttle.registrations = accounts.registrations_per_source.into();
+    config.throttle.node = accounts.login_rate.into();
+    config.throttle.source = accounts.login_rate_per_source.into();
+    config.throttle.registrations = accounts.registration_rate_per_source.into();
     config.throttle.exempt_loopback = settings.limits.exempt_loopback;
     config.user_messages = user_messages(&settings.limits);
-    config.user_pages = settings.limits.pages_per_user.into();
+    config.user_pages = settings.limits.page_rate_per_user.into();
     config
 }
 
@@ -279,22 +279,22 @@ fn engine_config(settings: &Settings) -> EngineConfig {
 fn user_messages(limits: &LimitsSection) -> RateLimit {
     let default = LimitsSection::default();
     let rate = |limit: RateLimit| f64::from(limit.count) / limit.per.as_secs_f64().max(0.001);
-    let is_more = rate(limits.messages.into()) > rate(default.messages.into());
-    if limits.messages_per_user == default.messages_per_user && is_more {
-        limits.messages.into()
+    let is_more = rate(limits.message_rate.into()) > rate(default.message_rate.into());
+    if limits.message_rate_per_user == default.message_rate_per_user && is_more {
+        limits.message_rate.into()
     } else {
-        limits.messages_per_user.into()
+        limits.message_rate_per_user.into()
     }
 }
 
 fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     let settings = &checked.settings;
-    let (limits, timeouts) = (&settings.limits, &settings.timeouts);
+    let (limits, connection) = (&settings.limits, &settings.connection);
     let mut connections = ConnectionLimits::default();
-    connections.unauthenticated = limits.unauthenticated;
-    connections.unauthenticated_per_source = limits.unauthenticated_per_source;
-    connections.authenticated_per_source = limits.authenticated_per_source;
-    connections.new_per_source = limits.new_per_source.into();
+    connections.unauthenticated = limits.max_unauthenticated;
+    connections.unauthenticated_per_source = limits.max_unauthenticated_per_source;
+    connections.authenticated_per_source = limits.max_authenticated_per_source;
+    connections.new_per_source = limits.connection_rate_per_source.into();
     connections.exempt_loopback = limits.exempt_loopback;
     if !limits.penalties {
         connections.penalties = PenaltyOptions::danger_none();
@@ -304,24 +304,24 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     config.max_connections = max_connections;
     config.connection_limits = connections;
     config.trusted_proxies.clone_from(&checked.proxies);
-    config.handshake_rate = limits.handshakes.into();
-    config.handshake_timeout = timeouts.hello.0;
-    config.session.first_packet_timeout = timeouts.first_record.0;
-    config.session.login_timeout = timeouts.login.0;
-    config.session.heartbeat_interval = timeouts.heartbeat.0;
-    config.write_timeout = timeouts.write.0;
-    config.max_connection_age = timeouts.session_age.0;
-    config.session.max_packet_bytes = limits.packet.bytes();
+    config.handshake_rate = limits.handshake_rate.into();
+    config.handshake_timeout = connection.handshake_timeout.0;
+    config.session.first_packet_timeout = connection.first_packet_timeout.0;
+    config.session.login_timeout = connection.login_timeout.0;
+    config.session.heartbeat_interval = connection.heartbeat_interval.0;
+    config.write_timeout = connection.write_timeout.0;
+    config.max_connection_age = connection.max_connection_age.0;
+    config.session.max_packet_bytes = limits.max_packet_size.bytes();
     config.outbox_limits = OutboxLimits::new(
-        usize::try_from(limits.outbox_packets).unwrap_or(usize::MAX),
-        limits.outbox.bytes(),
+        usize::try_from(limits.max_outbox_packets).unwrap_or(usize::MAX),
+        limits.max_outbox_size.bytes(),
     );
-    config.session.message_rate = per_second(limits.messages.into());
+    config.session.message_rate = per_second(limits.message_rate.into());
     config.retry_after = settings.server.retry_after.0;
     config.unready_timeout = match checked.store {
         // It has the store for itself: there is no other node to go to.
         StoreUrl::Sqlite(_) => Duration::ZERO,
-        StoreUrl::Mysql(_) => settings.server.close_unready_after.0,
+        StoreUrl::Mysql(_) => settings.server.unready_timeout.0,
     };
     config
 }

@@ -25,7 +25,7 @@ const ADVICE: &str = "raise the limit of open files: `ulimit -n 65536` in the sh
 /// There is hardly room for any.
 pub(crate) fn connections(config: &Checked) -> Result<u32, Failure> {
     let open_files = raise_open_files();
-    let room = Room::new(config.settings.limits.connections, open_files, own_files(config));
+    let room = Room::new(config.settings.limits.max_connections, open_files, own_files(config));
     let (connections, open_files) = (room.connections(), open_files.unwrap_or(u64::MAX));
     match room {
         Room::Enough(_) => tracing::debug!(connections, open_files, "room for connections"),
@@ -66,7 +66,7 @@ fn own_files(config: &Checked) -> u64 {
     let listeners = u64::try_from(config.listen.len()).unwrap_or(u64::MAX);
     let store = match config.store {
         StoreUrl::Sqlite(_) => 0,
-        StoreUrl::Mysql(_) => u64::from(settings.store.connections),
+        StoreUrl::Mysql(_) => u64::from(settings.store.max_connections),
     };
     let bus = if settings.bus.url.is_empty() { 0 } else { BUS };
     OWN.saturating_add(listeners.saturating_mul(PER_LISTENER))

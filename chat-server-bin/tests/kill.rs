@@ -22,7 +22,7 @@ const SENDERS: usize = 20;
 const MESSAGES_EACH: usize = 500;
 const KILLS: usize = 10;
 /// Logins and drafts are not what is tested.
-const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGINS", "100000/1s")];
+const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s")];
 
 /// What a sender was told of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,12 +16,12 @@ use crate::{Links, Node};
 const SETTINGS: [(&str, &str); 7] = [
     // What is injected is complained about.
     ("CHAT_LOG__LEVEL", "error"),
-    ("CHAT_ACCOUNTS__LOGINS", "100000/1s"),
-    ("CHAT_LIMITS__MESSAGES", "100000/1s"),
-    ("CHAT_LIMITS__MESSAGES_PER_USER", "100000/1s"),
-    ("CHAT_LIMITS__PAGES_PER_USER", "100000/1s"),
-    ("CHAT_LIMITS__AUTHENTICATED_PER_SOURCE", "100000"),
-    ("CHAT_STORE__CONNECTIONS", "16"),
+    ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
+    ("CHAT_LIMITS__MESSAGE_RATE", "100000/1s"),
+    ("CHAT_LIMITS__MESSAGE_RATE_PER_USER", "100000/1s"),
+    ("CHAT_LIMITS__PAGE_RATE_PER_USER", "100000/1s"),
+    ("CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE", "100000"),
+    ("CHAT_STORE__MAX_CONNECTIONS", "16"),
 ];
 
 /// Nodes on one MariaDB and one Redis, all of them with the same key. Dropping it ends everything.
@@ -131,7 +131,7 @@ impl Cluster {
         settings.extend_from_slice(&self.settings);
         let data = self.directory.path().join(format!("node-{}", self.nodes.len()));
         if self.is_behind_proxy {
-            settings.push(("CHAT_SERVER__PROXIES", "127.0.0.1"));
+            settings.push(("CHAT_SERVER__TRUSTED_PROXIES", "127.0.0.1"));
         }
         let scheme = if self.is_behind_proxy { "sc1+proxy" } else { "sc1" };
         let node = Node::start(scheme, &self.program, &data, &settings)?;

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 /// The limits of logins and of messages are not what is measured.
 const UNLIMITED: &[(&str, &str)] = &[
-    ("CHAT_ACCOUNTS__LOGINS", "100000/1s"),
-    ("CHAT_LIMITS__MESSAGES", "1000000/1s"),
-    ("CHAT_LIMITS__MESSAGES_PER_USER", "1000000/1s"),
-    ("CHAT_TIMEOUTS__HEARTBEAT", "1h"),
+    ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
+    ("CHAT_LIMITS__MESSAGE_RATE", "1000000/1s"),
+    ("CHAT_LIMITS__MESSAGE_RATE_PER_USER", "1000000/1s"),
+    ("CHAT_CONNECTION__HEARTBEAT_INTERVAL", "1h"),
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

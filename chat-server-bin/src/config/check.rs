@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chat_core::transport::proxy::Network;
 
-use super::settings::{AccountsSection, LimitsSection, TimeoutsSection};
+use super::settings::{AccountsSection, ConnectionSection, LimitsSection};
 use super::units::Span;
 use super::{Listen, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
 use crate::telemetry;
@@ -42,7 +42,7 @@ impl Checked {
         check_tls(&settings, &listen, &origins, &mut problems);
         check_accounts(&settings.accounts, &origins, &mut problems);
         check_limits(&settings.limits, &origins, &mut problems);
-        check_timeouts(&settings.timeouts, &origins, &mut problems);
+        check_connection(&settings.connection, &origins, &mut problems);
         check_rest(&settings, &origins, &mut problems);
         match store {
             Ok(store) if problems.is_empty() => Ok(Self {
@@ -105,25 +105,25 @@ fn check_proxies(
     problems: &mut Vec<Problem>,
 ) -> Vec<Network> {
     let mut proxies = Vec::new();
-    for text in &settings.server.proxies {
+    for text in &settings.server.trusted_proxies {
         match text.parse() {
             Ok(network) => proxies.push(network),
-            Err(error) => problems.push(origins.problem("server.proxies", format!("{error}"))),
+            Err(error) => problems.push(origins.problem("server.trusted_proxies", format!("{error}"))),
         }
     }
-    let nobody = settings.server.proxies.is_empty() && origins.are_known(&["server.proxies"]);
+    let nobody = settings.server.trusted_proxies.is_empty() && origins.are_known(&["server.trusted_proxies"]);
     if nobody && listen.iter().any(|listen| listen.is_behind_proxy) {
         let text =
             "is empty, so nobody may connect to the ports behind a proxy; name its networks, like \"10.0.0.0/8\"";
-        problems.push(origins.problem("server.proxies", text));
+        problems.push(origins.problem("server.trusted_proxies", text));
     }
     proxies
 }
 
 fn check_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
-    if settings.store.connections < 2 {
+    if settings.store.max_connections < 2 {
         problems.push(origins.problem(
-            "store.connections",
+            "store.max_connections",
             "must be at least 2: reads and writes have their own",
         ));
     }
@@ -179,11 +179,11 @@ fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems
 fn check_accounts(accounts: &AccountsSection, origins: &Origins, problems: &mut Vec<Problem>) {
     let at_least_one = [
         ("accounts.max_devices", accounts.max_devices),
-        ("accounts.logins", accounts.logins.count),
-        ("accounts.logins_per_source", accounts.logins_per_source.count),
+        ("accounts.login_rate", accounts.login_rate.count),
+        ("accounts.login_rate_per_source", accounts.login_rate_per_source.count),
         (
-            "accounts.registrations_per_source",
-            accounts.registrations_per_source.count,
+            "accounts.registration_rate_per_source",
+            accounts.registration_rate_per_source.count,
         ),
     ];
     for (key, value) in at_least_one {
@@ -195,15 +195,24 @@ fn check_accounts(accounts: &AccountsSection, origins: &Origins, problems: &mut 
 
 fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Problem>) {
     let at_least_one = [
-        ("limits.unauthenticated", limits.unauthenticated),
-        ("limits.unauthenticated_per_source", limits.unauthenticated_per_source),
-        ("limits.authenticated_per_source", limits.authenticated_per_source),
-        ("limits.new_per_source", limits.new_per_source.count),
-        ("limits.handshakes", limits.handshakes.count),
-        ("limits.messages", limits.messages.count),
-        ("limits.messages_per_user", limits.messages_per_user.count),
-        ("limits.pages_per_user", limits.pages_per_user.count),
-        ("limits.outbox_packets", limits.outbox_packets),
+        ("limits.max_unauthenticated", limits.max_unauthenticated),
+        (
+            "limits.max_unauthenticated_per_source",
+            limits.max_unauthenticated_per_source,
+        ),
+        (
+            "limits.max_authenticated_per_source",
+            limits.max_authenticated_per_source,
+        ),
+        (
+            "limits.connection_rate_per_source",
+            limits.connection_rate_per_source.count,
+        ),
+        ("limits.handshake_rate", limits.handshake_rate.count),
+        ("limits.message_rate", limits.message_rate.count),
+        ("limits.message_rate_per_user", limits.message_rate_per_user.count),
+        ("limits.page_rate_per_user", limits.page_rate_per_user.count),
+        ("limits.max_outbox_packets", limits.max_outbox_packets),
     ];
     for (key, value) in at_least_one {
         if value == 0 {
@@ -211,8 +220,8 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
         }
     }
     let sizes = [
-        ("limits.packet", limits.packet.0, 32 << 10, 1 << 20),
-        ("limits.outbox", limits.outbox.0, 64 << 10, 64 << 20),
+        ("limits.max_packet_size", limits.max_packet_size.0, 32 << 10, 1 << 20),
+        ("limits.max_outbox_size", limits.max_outbox_size.0, 64 << 10, 64 << 20),
     ];
     for (key, value, least, most) in sizes {
         if !(least..=most).contains(&value) {
@@ -222,14 +231,34 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
     }
 }
 
-fn check_timeouts(timeouts: &TimeoutsSection, origins: &Origins, problems: &mut Vec<Problem>) {
+fn check_connection(connection: &ConnectionSection, origins: &Origins, problems: &mut Vec<Problem>) {
     let bounds = [
-        ("timeouts.hello", timeouts.hello, 100, 60_000),
-        ("timeouts.first_record", timeouts.first_record, 100, 60_000),
-        ("timeouts.login", timeouts.login, 100, 300_000),
-        ("timeouts.heartbeat", timeouts.heartbeat, 1000, 3_600_000),
-        ("timeouts.write", timeouts.write, 100, 600_000),
-        ("timeouts.session_age", timeouts.session_age, 60_000, 7 * 86_400_000),
+        (
+            "connection.handshake_timeout",
+            connection.handshake_timeout,
+            100,
+            60_000,
+        ),
+        (
+            "connection.first_packet_timeout",
+            connection.first_packet_timeout,
+            100,
+            60_000,
+        ),
+        ("connection.login_timeout", connection.login_timeout, 100, 300_000),
+        (
+            "connection.heartbeat_interval",
+            connection.heartbeat_interval,
+            1000,
+            3_600_000,
+        ),
+        ("connection.write_timeout", connection.write_timeout, 100, 600_000),
+        (
+            "connection.max_connection_age",
+            connection.max_connection_age,
+            60_000,
+            7 * 86_400_000,
+        ),
     ];
     for (key, value, least, most) in bounds {
         let (least, most) = (Span::millis(least), Span::millis(most));
@@ -253,10 +282,10 @@ fn check_rest(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem
     if server.retry_after.0 > Duration::from_secs(60) {
         problems.push(origins.problem("server.retry_after", "must be at most 1m"));
     }
-    let close_after = server.close_unready_after.0;
+    let close_after = server.unready_timeout.0;
     // Nodes find out that the database is away within 4 s of each other: who does not wait so long closes while all are to stay open.
     if !close_after.is_zero() && !(Duration::from_secs(5)..=Duration::from_secs(600)).contains(&close_after) {
-        problems.push(origins.problem("server.close_unready_after", "must be 0s or between 5s and 10m"));
+        problems.push(origins.problem("server.unready_timeout", "must be 0s or between 5s and 10m"));
     }
     if let Err(error) = telemetry::parse_filter(&settings.log.level) {
         problems.push(origins.problem("log.level", error));

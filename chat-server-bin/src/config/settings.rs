@@ -17,7 +17,7 @@ pub(crate) struct Settings {
     pub(crate) bus: BusSection,
     pub(crate) accounts: AccountsSection,
     pub(crate) limits: LimitsSection,
-    pub(crate) timeouts: TimeoutsSection,
+    pub(crate) connection: ConnectionSection,
     pub(crate) log: LogSection,
 }
 
@@ -26,13 +26,13 @@ pub(crate) struct Settings {
 pub(crate) struct ServerSection {
     pub(crate) listen: Vec<String>,
     pub(crate) allow_plain: bool,
-    pub(crate) proxies: Vec<String>,
+    pub(crate) trusted_proxies: Vec<String>,
     pub(crate) advertise: Vec<String>,
     pub(crate) data_dir: PathBuf,
     pub(crate) name: String,
     pub(crate) drain_timeout: Span,
     pub(crate) retry_after: Span,
-    pub(crate) close_unready_after: Span,
+    pub(crate) unready_timeout: Span,
 }
 
 impl Default for ServerSection {
@@ -40,13 +40,13 @@ impl Default for ServerSection {
         Self {
             listen: vec!["sc1://127.0.0.1:7400".to_owned()],
             allow_plain: false,
-            proxies: Vec::new(),
+            trusted_proxies: Vec::new(),
             advertise: Vec::new(),
             data_dir: PathBuf::from("./chat-data"),
             name: "chat-server".to_owned(),
             drain_timeout: Span::secs(10),
             retry_after: Span::secs(1),
-            close_unready_after: Span::secs(5),
+            unready_timeout: Span::secs(5),
         }
     }
 }
@@ -68,7 +68,7 @@ pub(crate) struct TlsSection {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StoreSection {
     pub(crate) url: String,
-    pub(crate) connections: u32,
+    pub(crate) max_connections: u32,
     pub(crate) allow_unsafe_durability: bool,
     pub(crate) ca_file: PathBuf,
 }
@@ -77,7 +77,7 @@ impl Default for StoreSection {
     fn default() -> Self {
         Self {
             url: "sqlite:".to_owned(),
-            connections: 32,
+            max_connections: 32,
             allow_unsafe_durability: false,
             ca_file: PathBuf::new(),
         }
@@ -108,9 +108,9 @@ pub(crate) struct AccountsSection {
     pub(crate) registration: bool,
     pub(crate) sessions: Sessions,
     pub(crate) max_devices: u32,
-    pub(crate) logins: Rate,
-    pub(crate) logins_per_source: Rate,
-    pub(crate) registrations_per_source: Rate,
+    pub(crate) login_rate: Rate,
+    pub(crate) login_rate_per_source: Rate,
+    pub(crate) registration_rate_per_source: Rate,
 }
 
 impl Default for AccountsSection {
@@ -119,9 +119,9 @@ impl Default for AccountsSection {
             registration: true,
             sessions: Sessions::Replace,
             max_devices: 5,
-            logins: Rate::new(30, Span::secs(1), 30),
-            logins_per_source: Rate::new(20, Span::secs(60), 20),
-            registrations_per_source: Rate::new(3, Span::secs(3600), 3),
+            login_rate: Rate::new(30, Span::secs(1), 30),
+            login_rate_per_source: Rate::new(20, Span::secs(60), 20),
+            registration_rate_per_source: Rate::new(3, Span::secs(3600), 3),
         }
     }
 }
@@ -141,63 +141,63 @@ pub(crate) enum Sessions {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LimitsSection {
-    pub(crate) connections: u32,
-    pub(crate) unauthenticated: u32,
-    pub(crate) unauthenticated_per_source: u32,
-    pub(crate) authenticated_per_source: u32,
-    pub(crate) new_per_source: Rate,
+    pub(crate) max_connections: u32,
+    pub(crate) max_unauthenticated: u32,
+    pub(crate) max_unauthenticated_per_source: u32,
+    pub(crate) max_authenticated_per_source: u32,
+    pub(crate) connection_rate_per_source: Rate,
     pub(crate) penalties: bool,
     pub(crate) exempt_loopback: bool,
-    pub(crate) handshakes: Rate,
-    pub(crate) messages: Rate,
-    pub(crate) messages_per_user: Rate,
-    pub(crate) pages_per_user: Rate,
-    pub(crate) packet: Size,
-    pub(crate) outbox_packets: u32,
-    pub(crate) outbox: Size,
+    pub(crate) handshake_rate: Rate,
+    pub(crate) message_rate: Rate,
+    pub(crate) message_rate_per_user: Rate,
+    pub(crate) page_rate_per_user: Rate,
+    pub(crate) max_packet_size: Size,
+    pub(crate) max_outbox_packets: u32,
+    pub(crate) max_outbox_size: Size,
 }
 
 impl Default for LimitsSection {
     fn default() -> Self {
         Self {
-            connections: 0,
-            unauthenticated: 1000,
-            unauthenticated_per_source: 20,
-            authenticated_per_source: 500,
-            new_per_source: Rate::new(30, Span::secs(10), 60),
+            max_connections: 0,
+            max_unauthenticated: 1000,
+            max_unauthenticated_per_source: 20,
+            max_authenticated_per_source: 500,
+            connection_rate_per_source: Rate::new(30, Span::secs(10), 60),
             penalties: true,
             exempt_loopback: true,
-            handshakes: Rate::new(1000, Span::secs(1), 1000),
-            messages: Rate::new(100, Span::secs(1), 1000),
-            messages_per_user: Rate::new(40, Span::secs(1), 2000),
-            pages_per_user: Rate::new(200, Span::secs(60), 1000),
-            packet: Size::kib(64),
-            outbox_packets: 256,
-            outbox: Size::kib(256),
+            handshake_rate: Rate::new(1000, Span::secs(1), 1000),
+            message_rate: Rate::new(100, Span::secs(1), 1000),
+            message_rate_per_user: Rate::new(40, Span::secs(1), 2000),
+            page_rate_per_user: Rate::new(200, Span::secs(60), 1000),
+            max_packet_size: Size::kib(64),
+            max_outbox_packets: 256,
+            max_outbox_size: Size::kib(256),
         }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct TimeoutsSection {
-    pub(crate) hello: Span,
-    pub(crate) first_record: Span,
-    pub(crate) login: Span,
-    pub(crate) heartbeat: Span,
-    pub(crate) write: Span,
-    pub(crate) session_age: Span,
+pub(crate) struct ConnectionSection {
+    pub(crate) handshake_timeout: Span,
+    pub(crate) first_packet_timeout: Span,
+    pub(crate) login_timeout: Span,
+    pub(crate) heartbeat_interval: Span,
+    pub(crate) write_timeout: Span,
+    pub(crate) max_connection_age: Span,
 }
 
-impl Default for TimeoutsSection {
+impl Default for ConnectionSection {
     fn default() -> Self {
         Self {
-            hello: Span::secs(5),
-            first_record: Span::secs(5),
-            login: Span::secs(10),
-            heartbeat: Span::secs(30),
-            write: Span::secs(30),
-            session_age: Span::secs(24 * 3600),
+            handshake_timeout: Span::secs(5),
+            first_packet_timeout: Span::secs(5),
+            login_timeout: Span::secs(10),
+            heartbeat_interval: Span::secs(30),
+            write_timeout: Span::secs(30),
+            max_connection_age: Span::secs(24 * 3600),
         }
     }
 }

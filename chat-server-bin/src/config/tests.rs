@@ -79,14 +79,15 @@ fn defaults_are_a_valid_configuration() {
 
 #[test]
 fn flags_win_over_environment_over_file() {
-    let (_directory, file) = file_with("[server]\nname = \"file\"\ndata_dir = \"file\"\n[limits]\nconnections = 7\n");
+    let (_directory, file) =
+        file_with("[server]\nname = \"file\"\ndata_dir = \"file\"\n[limits]\nmax_connections = 7\n");
     let loaded = load(Sources {
         file: Some(file),
         environment: environment(&[
             ("CHAT_SERVER__NAME", "environment"),
             ("CHAT_SERVER__DATA_DIR", "environment"),
             ("CHAT_SERVER__LISTEN", "sc1://[::1]:0, plain://127.0.0.1:0"),
-            ("CHAT_TIMEOUTS__LOGIN", "20s"),
+            ("CHAT_CONNECTION__LOGIN_TIMEOUT", "20s"),
             ("CHAT_PASSWORD", "not ours"),
             ("PATH", "/bin"),
         ]),
@@ -95,9 +96,9 @@ fn flags_win_over_environment_over_file() {
     let settings = loaded.whole().unwrap();
     assert_eq!(settings.server.name, "environment");
     assert_eq!(settings.server.data_dir, Path::new("flag"));
-    assert_eq!(settings.limits.connections, 7);
+    assert_eq!(settings.limits.max_connections, 7);
     assert_eq!(settings.server.listen, ["sc1://[::1]:0", "plain://127.0.0.1:0"]);
-    assert_eq!(settings.timeouts.login, units::Span::secs(20));
+    assert_eq!(settings.connection.login_timeout, units::Span::secs(20));
 }
 
 #[test]
@@ -111,21 +112,21 @@ fn environment_is_read_as_what_the_key_is() {
     };
     assert_eq!(with(&[("CHAT_SERVER__NAME", "0123")]).unwrap().server.name, "0123");
     let problems = with(&[
-        ("CHAT_LIMITS__CONNECTIONS", "many"),
+        ("CHAT_LIMITS__MAX_CONNECTIONS", "many"),
         ("CHAT_LIMITS__PENALTIES", "perhaps"),
         ("CHAT_SERVER__LISTN", "x"),
-        ("CHAT_TIMEOUTS__LOGIN", "20"),
+        ("CHAT_CONNECTION__LOGIN_TIMEOUT", "20"),
         ("CHAT_SEVER__NAME", "x"),
     ])
     .unwrap_err();
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), 5, "{texts:?}");
     for (text, name) in texts.iter().zip([
-        "CHAT_LIMITS__CONNECTIONS",
+        "CHAT_LIMITS__MAX_CONNECTIONS",
         "CHAT_LIMITS__PENALTIES",
         "CHAT_SERVER__LISTN",
         "CHAT_SEVER__NAME",
-        "CHAT_TIMEOUTS__LOGIN",
+        "CHAT_CONNECTION__LOGIN_TIMEOUT",
     ]) {
         assert!(text.starts_with(&format!("environment variable {name}: ")), "{text}");
     }
@@ -134,7 +135,7 @@ fn environment_is_read_as_what_the_key_is() {
 #[test]
 fn all_problems_of_a_file_come_with_their_lines() {
     let problems = check_text(
-        "top = 1\n\n[server]\nlisten = \"sc1://127.0.0.1:1\"\nnam = \"x\"\ndrain_timeout = 10\n\n[limits]\nconnections = \"lots\"\npacket = \"64KB\"\n[nonsense]\na = 1\n",
+        "top = 1\n\n[server]\nlisten = \"sc1://127.0.0.1:1\"\nnam = \"x\"\ndrain_timeout = 10\n\n[limits]\nmax_connections = \"lots\"\nmax_packet_size = \"64KB\"\n[nonsense]\na = 1\n",
     )
     .unwrap_err();
     let lines: Vec<&str> = problems
@@ -173,7 +174,7 @@ fn a_missing_named_file_is_a_problem() {
 #[test]
 fn the_whole_is_checked_at_once() {
     let problems = check_text(
-        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\nclose_unready_after = \"4s\"\n[store]\nurl = \"postgres://u:hunter2@h/db\"\n[limits]\nunauthenticated = 0\npacket = \"1B\"\n[timeouts]\nheartbeat = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
+        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\nunready_timeout = \"4s\"\n[store]\nurl = \"postgres://u:hunter2@h/db\"\n[limits]\nmax_unauthenticated = 0\nmax_packet_size = \"1B\"\n[connection]\nheartbeat_interval = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
     )
     .unwrap_err();
     assert_eq!(problems.len(), 12, "{problems:#?}");
@@ -261,15 +262,15 @@ fn shown_settings_hide_passwords_and_parse_again() {
 #[test]
 fn a_port_behind_a_proxy_needs_to_know_the_proxy() {
     let text = "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\n";
-    assert!(check_text(text).unwrap_err()[0].contains("server.proxies"));
-    assert!(check_text(&format!("{text}proxies = [\"10.0.0.0/8\", \"::1\"]\n")).is_ok());
-    assert!(check_text(&format!("{text}proxies = [\"10.0.0.0/99\"]\n")).is_err());
+    assert!(check_text(text).unwrap_err()[0].contains("server.trusted_proxies"));
+    assert!(check_text(&format!("{text}trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n")).is_ok());
+    assert!(check_text(&format!("{text}trusted_proxies = [\"10.0.0.0/99\"]\n")).is_err());
 }
 
 #[test]
 fn what_cannot_be_read_hides_nothing_else() {
     let problems = check_text(
-        "[server]\nlisten = [\"ftp://x:1\", \"plain://0.0.0.0:1\"]\nnam = \"x\"\n[limits]\nconnections = \"lots\"\npacket = \"1B\"\n[timeouts]\nlogin = \"1ms\"\n[log]\nlevel = \"loud\"\n",
+        "[server]\nlisten = [\"ftp://x:1\", \"plain://0.0.0.0:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\nmax_packet_size = \"1B\"\n[connection]\nlogin_timeout = \"1ms\"\n[log]\nlevel = \"loud\"\n",
     )
     .unwrap_err();
     let places: Vec<&str> = problems
@@ -292,17 +293,17 @@ fn what_is_not_known_is_not_held_against_the_rest() {
         (format!("[server]\nlisten = [\"tls:/127.0.0.1:1\"]\n[tls]\n{tls}"), 1),
         (format!("[server]\nlisen = [\"tls://127.0.0.1:1\"]\n[tls]\n{tls}"), 1),
         (format!("[sever]\nlisten = [\"tls://127.0.0.1:1\"]\n[tls]\n{tls}"), 1),
-        (format!("[limits]\nconnections = \"lots\"\n[tls]\n{tls}"), 2),
+        (format!("[limits]\nmax_connections = \"lots\"\n[tls]\n{tls}"), 2),
         (
             "[server]\nlisten = [\"plain://0.0.0.0:1\"]\nallow_plain = \"yes\"\n".to_owned(),
             1,
         ),
         (
-            "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\nproxies = \"10.0.0.0/8\"\n".to_owned(),
+            "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\ntrusted_proxies = \"10.0.0.0/8\"\n".to_owned(),
             1,
         ),
         (
-            "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\nproxies = [\"10.0.0.0/99\"]\n".to_owned(),
+            "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\ntrusted_proxies = [\"10.0.0.0/99\"]\n".to_owned(),
             1,
         ),
         ("[bus]\nurl = \"redis://h\"\n[store]\nurl = 1\n".to_owned(), 1),

@@ -118,9 +118,9 @@ async fn running_out_of_files_disturbs_nobody_who_is_in() {
         &program,
         &data,
         &[
-            ("CHAT_LIMITS__CONNECTIONS", "1000"), // more than there are files for
-            ("CHAT_LIMITS__UNAUTHENTICATED_PER_SOURCE", "1000"),
-            ("CHAT_LIMITS__NEW_PER_SOURCE", "10000/1s"),
+            ("CHAT_LIMITS__MAX_CONNECTIONS", "1000"), // more than there are files for
+            ("CHAT_LIMITS__MAX_UNAUTHENTICATED_PER_SOURCE", "1000"),
+            ("CHAT_LIMITS__CONNECTION_RATE_PER_SOURCE", "10000/1s"),
         ],
     )
     .unwrap();

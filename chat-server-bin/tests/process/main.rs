@@ -109,7 +109,7 @@ fn a_port_in_use_is_said_in_one_line() {
 #[test]
 fn every_problem_of_a_configuration_is_printed() {
     let directory = tempfile::tempdir().unwrap();
-    let text = "[server]\nlisten = [\"ftp://x:1\"]\nnam = \"x\"\n[limits]\nconnections = \"lots\"\n";
+    let text = "[server]\nlisten = [\"ftp://x:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\n";
     std::fs::write(directory.path().join("bad.toml"), text).unwrap();
     for command in ["check-config", "run"] {
         let output = finish(directory.path(), &["-c", "bad.toml", command]);

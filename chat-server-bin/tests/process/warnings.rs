@@ -79,7 +79,7 @@ fn a_server_with_room_for_nobody_does_not_start() {
 async fn a_full_server_says_so_once_in_a_while() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = program(directory.path(), &LISTEN);
-    command.env("CHAT_LIMITS__CONNECTIONS", "1");
+    command.env("CHAT_LIMITS__MAX_CONNECTIONS", "1");
     let (child, address, fingerprint) = started(command);
     let within = Peer::connect(address, fingerprint).await.unwrap();
     for _ in 0..50 {

@@ -80,7 +80,7 @@ Examples:
   swarm --server 127.0.0.1:7400 --raw --people 500 --group-size 10 --rate 20 --burst 4 --history load.jsonl
 
 The server must let so many people register and log in from one address: --people 500 needs, for example,
-CHAT_ACCOUNTS__LOGINS=100000/1s, CHAT_LIMITS__MESSAGES=100000/1s and CHAT_LIMITS__AUTHENTICATED_PER_SOURCE=100000.
+CHAT_ACCOUNTS__LOGIN_RATE=100000/1s, CHAT_LIMITS__MESSAGE_RATE=100000/1s and CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE=100000.
 
 Exit codes: 0 everybody got everything, 1 somebody did not, the service failed, or it acknowledged less than a quarter of what was said,
 2 wrong usage. Whether what they got is right is
