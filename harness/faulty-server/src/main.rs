@@ -1,0 +1,118 @@
+//! `faulty-server`: a node of a cluster that makes one deliberate mistake.
+//!
+//! It is composed from the same parts as `chat-server`, with a [`FaultyStore`](store::FaultyStore)
+//! between the engine and MariaDB. The harness runs clusters of it and expects its check of the
+//! recorded history to report each [`Fault`]. Without `--fault` the server is correct, which shows
+//! that the wrappers themselves change nothing.
+
+mod fault;
+mod store;
+mod transaction;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chat_bus_redis::RedisBackend;
+use chat_core::auth::{ConnectionLimits, RateLimit};
+use chat_core::engine::{Engine, EngineConfig};
+use chat_core::secure::{ServerIdentity, ServerKeys};
+use chat_core::server::{Server, ServerConfig};
+use chat_core::session::Rate;
+use chat_core::store::Store;
+use chat_store_mysql::MysqlStore;
+use clap::Parser;
+
+use crate::fault::Fault;
+use crate::store::FaultyStore;
+
+/// Accepts the options and variables of `chat-server` that the harness sets.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Address to listen on, as `sc1://ADDRESS:PORT`.
+    #[arg(long)]
+    listen: String,
+    /// Accepted for compatibility; the server keeps nothing there.
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// MariaDB that the nodes share.
+    #[arg(long, env = "CHAT_STORE__URL")]
+    store: String,
+    /// Redis that the nodes share.
+    #[arg(long, env = "CHAT_BUS__URL")]
+    bus: String,
+    /// Key of the server, created if it does not exist.
+    #[arg(long, env = "CHAT_IDENTITY__KEY_FILE")]
+    key_file: PathBuf,
+    /// The mistake; none if it is not given.
+    #[arg(long, env = "FAULT")]
+    fault: Option<Fault>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::ERROR)
+        .with_writer(std::io::stderr)
+        .init();
+    let address: SocketAddr = options
+        .listen
+        .strip_prefix("sc1://")
+        .ok_or("--listen must be sc1://ADDRESS:PORT")?
+        .parse()?;
+    let mysql = MysqlStore::open(&options.store, chat_store_mysql::Options::default()).await?;
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::new(mysql), options.fault));
+    let redis = RedisBackend::open(&options.bus, chat_bus_redis::Options::default())?;
+    let engine = Engine::builder(store)
+        .config(engine_config())
+        .bus(Arc::new(redis.bus()))
+        .presence(Arc::new(redis.presence()))
+        .discovery(Arc::new(redis.discovery()))
+        .build()
+        .await?;
+
+    let identity = ServerIdentity::load_or_generate(&options.key_file)?;
+    let fingerprint = identity.fingerprint();
+    let unix_now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let keys = Arc::new(ServerKeys::new(identity, unix_now)?);
+    let server = Server::builder(engine.clone())
+        .config(server_config())
+        .sc1(address, keys)
+        .bind()
+        .await?;
+    let addresses: Vec<_> = server.addresses().to_vec();
+    engine.advertise(
+        addresses
+            .iter()
+            .map(|(protocol, address)| format!("{protocol}://{address}"))
+            .collect(),
+    );
+    for (protocol, address) in &addresses {
+        println!("listening {protocol} {address}");
+    }
+    println!("ready\nfingerprint {fingerprint}");
+    // The harness ends its nodes by killing them.
+    std::future::pending().await
+}
+
+/// Returns a configuration without rates: all users of a test come from one address.
+fn engine_config() -> EngineConfig {
+    let mut config = EngineConfig::default();
+    config.throttle.node = RateLimit::UNLIMITED;
+    config.throttle.source = RateLimit::UNLIMITED;
+    config.throttle.registrations = RateLimit::UNLIMITED;
+    config.user_messages = RateLimit::UNLIMITED;
+    config.user_pages = RateLimit::UNLIMITED;
+    config
+}
+
+fn server_config() -> ServerConfig {
+    let mut config = ServerConfig::default();
+    config.connection_limits = ConnectionLimits::danger_unlimited();
+    config.session.message_rate = Rate::UNLIMITED;
+    config.session.packet_rate = Rate::UNLIMITED;
+    config
+}

@@ -1,0 +1,344 @@
+//! [`FaultyStore`]: a store that is right about almost everything.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chat_core::codec::body;
+use chat_core::model::{
+    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
+    EventBody, Member, Message, NodeId, Page, Seq, SessionEpoch, StoreEpoch, UserId,
+};
+use chat_core::store::{
+    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Heartbeat, MembershipView, MessageStore,
+    SentEvent, Store, StoreError, Transaction, TxError, Unit,
+};
+
+use crate::fault::{Chosen, Fault};
+use crate::transaction::FaultyTransaction;
+
+/// One acknowledgement in this many is of a message that was not written.
+const UNWRITTEN_PERIOD: u32 = 50;
+/// One event in this many is delivered with another text.
+const PUSH_PERIOD: u32 = 50;
+/// One event in this many is wrong on a page.
+const PAGE_PERIOD: u32 = 200;
+/// Added to the id of a removed user, so that the node removes nobody.
+const OTHER_USER: u64 = 1_000_000;
+
+/// Wraps the store that the nodes share and commits one [`Fault`], if any.
+#[derive(Debug)]
+pub(crate) struct FaultyStore {
+    inner: Arc<dyn Store>,
+    state: Arc<State>,
+}
+
+/// What a store and its transactions share.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) chosen: Chosen,
+    /// Epoch of the latest login of each device at this node.
+    logins: Mutex<HashMap<(UserId, DeviceId), SessionEpoch>>,
+}
+
+impl State {
+    fn logins(&self) -> MutexGuard<'_, HashMap<(UserId, DeviceId), SessionEpoch>> {
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a login at this node.
+    pub(crate) fn note_login(&self, device: &Device) {
+        if self.chosen.is(Fault::FenceOpen) {
+            self.logins().insert((device.user, device.id), device.session_epoch);
+        }
+    }
+
+    /// Makes the latest login at this node the latest of all.
+    pub(crate) fn forget_takeovers(&self, devices: &mut [Device]) {
+        let logins = self.logins();
+        for device in devices {
+            if let Some(epoch) = logins.get(&(device.user, device.id)) {
+                device.session_epoch = *epoch;
+            }
+        }
+    }
+}
+
+impl FaultyStore {
+    /// Commits `fault`, or none, in front of `inner`.
+    pub(crate) fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
+        let state = State {
+            chosen: Chosen::new(fault),
+            logins: Mutex::default(),
+        };
+        Self {
+            inner,
+            state: Arc::new(state),
+        }
+    }
+
+    /// Changes a page that a client asked for.
+    fn corrupt_page(&self, page: &mut EventPage) {
+        let chosen = &self.state.chosen;
+        for event in &mut page.events {
+            if chosen.strikes(Fault::PageAltered, PAGE_PERIOD) {
+                alter(event);
+            }
+            if chosen.strikes(Fault::PageForged, PAGE_PERIOD) {
+                event.sender = UserId(event.sender.0 + 1);
+            }
+        }
+        if chosen.is(Fault::PageShort) {
+            page.events.retain(|event| event.seq.0 % 50 != 49);
+        }
+    }
+
+    /// Changes events that the node delivers because another node committed them.
+    fn corrupt_pushes(&self, events: &mut Vec<Event>) {
+        let chosen = &self.state.chosen;
+        for event in events.iter_mut() {
+            if chosen.strikes(Fault::PushAltered, PUSH_PERIOD) {
+                alter(event);
+            }
+            if chosen.is(Fault::RemovedStays) {
+                misread_removal(event);
+            }
+        }
+        if chosen.is(Fault::Deaf) {
+            events.clear();
+        }
+    }
+}
+
+/// Replaces the text of a message.
+fn alter(event: &mut Event) {
+    if let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body) {
+        let text = "this was never said".to_owned();
+        event.body = body::encode(&EventBody::Message(Message { text, ..message }));
+    }
+}
+
+/// Replaces the user whom an event removes from a group.
+fn misread_removal(event: &mut Event) {
+    if let Ok(EventBody::MemberKicked { user, banned }) = body::decode(event.kind, &event.body) {
+        let user = UserId(user.0 + OTHER_USER);
+        event.body = body::encode(&EventBody::MemberKicked { user, banned });
+    }
+}
+
+/// A unit that runs on a [`FaultyTransaction`].
+#[derive(Debug)]
+struct FaultyUnit {
+    /// Shared, so that the store can run the unit a second time.
+    unit: Arc<tokio::sync::Mutex<Box<dyn Unit>>>,
+    state: Arc<State>,
+    is_lying: bool,
+    outcome: Arc<Outcome>,
+}
+
+/// How the last run of a unit ended, beside its result.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// It was rolled back, though it succeeded and the caller must believe so.
+    is_lost: AtomicBool,
+    /// It was rolled back to run again without lies.
+    must_repeat: AtomicBool,
+}
+
+#[async_trait]
+impl Unit for FaultyUnit {
+    async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
+        let mut tx = FaultyTransaction::new(tx, &self.state, self.is_lying);
+        let result = self.unit.lock().await.run(&mut tx).await;
+        // Only the senders of messages are lied about: a removed user may still join again.
+        let must_repeat = tx.has_lied && !tx.has_messages;
+        let is_lost =
+            result.is_ok() && tx.has_messages && self.state.chosen.strikes(Fault::AckUnwritten, UNWRITTEN_PERIOD);
+        self.outcome.must_repeat.store(must_repeat, Ordering::Relaxed);
+        self.outcome.is_lost.store(is_lost, Ordering::Relaxed);
+        if must_repeat || is_lost {
+            return Err(TxError::Abort);
+        }
+        result
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Store for FaultyStore {
+    async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
+        let unit = Arc::new(tokio::sync::Mutex::new(unit));
+        let outcome = Arc::new(Outcome::default());
+        let attempt = |is_lying| {
+            self.inner.transact(Box::new(FaultyUnit {
+                unit: Arc::clone(&unit),
+                state: Arc::clone(&self.state),
+                is_lying,
+                outcome: Arc::clone(&outcome),
+            }))
+        };
+        let result = attempt(self.state.chosen.is(Fault::StrangerSends)).await;
+        match result {
+            Err(StoreError::Aborted) if outcome.must_repeat.load(Ordering::Relaxed) => attempt(false).await,
+            Err(StoreError::Aborted) if outcome.is_lost.load(Ordering::Relaxed) => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.inner.epoch().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
+        self.inner.heartbeat(node).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl AccountStore for FaultyStore {
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.inner.account(id).await
+    }
+
+    async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        self.inner.account_by_name(name).await
+    }
+
+    async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        self.inner.accounts(ids).await
+    }
+
+    async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.inner.search_accounts(prefix, limit).await
+    }
+
+    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.inner.device(user, device).await
+    }
+
+    async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        let mut devices = self.inner.devices(user).await?;
+        self.state.forget_takeovers(&mut devices);
+        Ok(devices)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ContactStore for FaultyStore {
+    async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError> {
+        self.inner.contact(owner, peer).await
+    }
+
+    async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
+        self.inner.contacts(owner).await
+    }
+
+    async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.inner.friends(owner).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ConversationStore for FaultyStore {
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        self.inner.conversation(id).await
+    }
+
+    async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        self.inner.conversation_of_kind(kind).await
+    }
+
+    async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
+        self.inner.group_by_key(key).await
+    }
+
+    async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
+        self.inner.search_groups(prefix, limit).await
+    }
+
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+        self.inner.memberships(user, device).await
+    }
+
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        id: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
+        self.inner.membership(user, device, id).await
+    }
+
+    async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
+        self.inner.member(id, user).await
+    }
+
+    async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        self.inner.members(id, after, limit).await
+    }
+
+    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
+        self.inner.last_seqs(ids).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl MessageStore for FaultyStore {
+    async fn events_for(
+        &self,
+        reader: UserId,
+        conversation: ConversationId,
+        page: Page,
+    ) -> Result<Option<EventPage>, StoreError> {
+        let mut page = self.inner.events_for(reader, conversation, page).await?;
+        if let Some(page) = &mut page {
+            self.corrupt_page(page);
+        }
+        Ok(page)
+    }
+
+    async fn events(
+        &self,
+        conversation: ConversationId,
+        first: Seq,
+        last: Seq,
+        max_events: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let mut events = self.inner.events(conversation, first, last, max_events).await?;
+        self.corrupt_pushes(&mut events);
+        Ok(events)
+    }
+
+    async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        self.inner.events_at(conversation, seqs).await
+    }
+
+    async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
+        self.inner.find_sent(sender, ids).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CursorStore for FaultyStore {
+    async fn advance_cursors(&self, moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> Result<(), StoreError> {
+        self.inner.advance_cursors(moves).await
+    }
+
+    async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError> {
+        self.inner.advance_reads(moves).await
+    }
+}

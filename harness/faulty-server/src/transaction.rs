@@ -1,0 +1,251 @@
+//! [`FaultyTransaction`]: writes that go wrong.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chat_core::model::{
+    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
+    EventId, EventKind, Member, MemberState, Role, Seq, Timestamp, UserId,
+};
+use chat_core::store::{
+    AccountTx, ContactTx, ConversationTx, MessageTx, NewAccount, NewConversation, SentEvent, StoreError, Transaction,
+};
+
+use crate::fault::Fault;
+use crate::store::State;
+
+/// One event in this many is stored wrongly.
+const PERIOD: u32 = 50;
+/// Milliseconds that [`Fault::TimeBack`] subtracts from the time of an event.
+const BACK: i64 = 60_000;
+
+/// A transaction of the real store that changes what it is told to write, or what it reads.
+#[derive(Debug)]
+pub(crate) struct FaultyTransaction<'a> {
+    inner: &'a mut dyn Transaction,
+    state: &'a State,
+    /// Whether reads of members are falsified.
+    is_lying: bool,
+    /// Whether a falsified member was returned.
+    pub(crate) has_lied: bool,
+    /// Whether a message was written.
+    pub(crate) has_messages: bool,
+    /// Conversations to which a copy of a message was added that the engine does not know of.
+    lengthened: HashSet<ConversationId>,
+}
+
+impl<'a> FaultyTransaction<'a> {
+    pub(crate) fn new(inner: &'a mut dyn Transaction, state: &'a State, is_lying: bool) -> Self {
+        Self {
+            inner,
+            state,
+            is_lying,
+            has_lied: false,
+            has_messages: false,
+            lengthened: HashSet::new(),
+        }
+    }
+
+    /// Changes events on their way into the log.
+    fn corrupt(&mut self, events: &mut Vec<Event>) {
+        let chosen = &self.state.chosen;
+        let is_message = |event: &Event| event.kind == EventKind::Message;
+        for event in events.iter_mut().filter(|event| is_message(event)) {
+            self.has_messages = true;
+            if chosen.is(Fault::KeyForgotten) {
+                event.client_message_id = Some(ClientMessageId::random());
+            }
+            if chosen.strikes(Fault::TimeBack, PERIOD) {
+                event.time.0 -= BACK;
+            }
+            if chosen.strikes(Fault::AckOtherEvent, PERIOD) {
+                event.id = EventId::random();
+            }
+        }
+        if let Some(last) = events.last().filter(|last| is_message(last)).cloned()
+            && chosen.strikes(Fault::StoredTwice, PERIOD)
+        {
+            self.lengthened.insert(last.conversation);
+            events.push(Event {
+                seq: last.seq.next(),
+                id: EventId::random(),
+                client_message_id: None,
+                fingerprint: 0,
+                time: Timestamp(last.time.0 + 1),
+                message_count: last.message_count + 1,
+                ..last
+            });
+        }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl AccountTx for FaultyTransaction<'_> {
+    async fn create_account(&mut self, account: NewAccount) -> Result<Option<UserId>, StoreError> {
+        self.inner.create_account(account).await
+    }
+
+    async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError> {
+        self.inner.account(id).await
+    }
+
+    async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
+        self.inner.account_by_name(name).await
+    }
+
+    async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
+        self.inner.update_account(account).await
+    }
+
+    async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.inner.lock_device(user, device).await
+    }
+
+    async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
+        let mut devices = self.inner.devices_in(devices).await?;
+        self.state.forget_takeovers(&mut devices);
+        Ok(devices)
+    }
+
+    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        self.inner.devices_of(user).await
+    }
+
+    async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
+        self.state.note_login(device);
+        self.inner.put_device(device).await
+    }
+
+    async fn delete_device(&mut self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
+        self.inner.delete_device(user, device).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ContactTx for FaultyTransaction<'_> {
+    async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
+        self.inner.lock_contacts(a, b).await
+    }
+
+    async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
+        self.inner.put_contact(contact).await
+    }
+
+    async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError> {
+        self.inner.delete_contact(owner, peer).await
+    }
+
+    async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
+        self.inner.requests_since(owner, since).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ConversationTx for FaultyTransaction<'_> {
+    async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
+        self.inner.create_conversation(new).await
+    }
+
+    async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
+        self.inner.conversation_of_kind(kind).await
+    }
+
+    async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        self.inner.lock_conversation(id).await
+    }
+
+    async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
+        let mut conversation = conversation.clone();
+        if self.lengthened.remove(&conversation.id) {
+            conversation.last_seq = conversation.last_seq.next();
+            conversation.last_time.0 += 1;
+            conversation.message_count += 1;
+        }
+        self.inner.update_conversation(&conversation).await
+    }
+
+    async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
+        let mut members = self.inner.members_in(id, users).await?;
+        if self.is_lying {
+            for member in members.iter_mut().filter(|member| member.state == MemberState::Left) {
+                member.state = MemberState::Active;
+                self.has_lied = true;
+            }
+        }
+        Ok(members)
+    }
+
+    async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
+        self.inner.members_with_role(id, role).await
+    }
+
+    async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
+        self.inner.put_member(member).await
+    }
+
+    async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError> {
+        self.inner.advance_read(id, reads).await
+    }
+
+    async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+        self.inner.group_count(user).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl MessageTx for FaultyTransaction<'_> {
+    async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
+        let mut sent = self.inner.find_sent(ids).await?;
+        for found in &mut sent {
+            if self.state.chosen.is(Fault::AckMoved) {
+                found.event.seq = found.event.seq.next();
+            }
+            // The engine takes it for another message under the same key.
+            if self.state.chosen.is(Fault::StoredRefused) {
+                found.event.fingerprint = !found.event.fingerprint;
+            }
+        }
+        Ok(sent)
+    }
+
+    async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+        self.inner.events_at(conversation, seqs).await
+    }
+
+    async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        let mut events = events.to_vec();
+        self.corrupt(&mut events);
+        self.inner.insert_events(&events).await
+    }
+
+    async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {
+        self.inner.mark_edited(conversation, target, edit).await
+    }
+
+    async fn erase(
+        &mut self,
+        conversation: ConversationId,
+        target: Seq,
+        recall: Seq,
+        tombstone: Bytes,
+        edit_tombstone: Bytes,
+    ) -> Result<(), StoreError> {
+        self.inner
+            .erase(conversation, target, recall, tombstone, edit_tombstone)
+            .await
+    }
+
+    async fn put_mentions(
+        &mut self,
+        conversation: ConversationId,
+        seq: Seq,
+        users: &[UserId],
+    ) -> Result<(), StoreError> {
+        self.inner.put_mentions(conversation, seq, users).await
+    }
+}

@@ -1,0 +1,219 @@
+//! Tests the check of recorded histories with servers that make deliberate mistakes.
+//!
+//! `mutants faults FAULTY_SERVER [FAULT...]` runs clusters with each fault and fails unless the check
+//! reports it within three runs, by a rule that the fault breaks. `mutants clean RUNS SERVER...`
+//! runs clusters of correct servers, by turns, and fails if the check reports anything. The exit
+//! code is 1 if the test fails, and 2 if a run could not be judged.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_harness::check::{Report, Rule};
+use chat_harness::history::Writer;
+use chat_harness::swarm::{Options, Swarm};
+use chat_harness::{Cluster, Dice, Fault, Plan, Workplace, conclude, inject, pause};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The faults of `faulty-server`, each with the rules of which it breaks at least one.
+const FAULTS: [(&str, &[Rule]); 15] = [
+    ("ack-unwritten", &[Rule::C1]),
+    // A message that is stored under another key is one that no client sent.
+    ("key-forgotten", &[Rule::C2, Rule::C3, Rule::C11]),
+    ("stored-twice", &[Rule::C2, Rule::C3]),
+    ("time-back", &[Rule::C15]),
+    ("ack-moved", &[Rule::C11]),
+    ("ack-other-event", &[Rule::C1]),
+    ("stored-refused", &[Rule::C3]),
+    ("page-altered", &[Rule::C5]),
+    ("page-forged", &[Rule::C5]),
+    ("page-short", &[Rule::C4, Rule::C7]),
+    ("push-altered", &[Rule::C5]),
+    ("removed-stays", &[Rule::C12]),
+    ("stranger-sends", &[Rule::C12]),
+    ("fence-open", &[Rule::C13]),
+    ("deaf", &[Rule::C8]),
+];
+/// Share of messages that must be acknowledged in a run of correct servers.
+const MIN_ACKED: f64 = 0.5;
+/// Runs in which a fault must be found.
+const RUNS: u64 = 3;
+/// Time that clients get to catch up in the end; longer than any repair takes that works.
+const CATCH_UP: Duration = Duration::from_secs(10);
+const USAGE: &str = "usage: mutants faults FAULTY_SERVER [FAULT...] | mutants clean RUNS SERVER...";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run_command().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("mutants: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run_command() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Removes all temporary files, however this process ends.
+    let _workplace = Workplace::open()?;
+    match arguments[..] {
+        ["faults", server, ref names @ ..] => find_faults(Path::new(server), names).await,
+        ["clean", runs, ref servers @ ..] if !servers.is_empty() => {
+            let servers: Vec<PathBuf> = servers.iter().map(PathBuf::from).collect();
+            clean_runs(&servers, runs.parse()?).await
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// Looks for the faults of these names, or for all.
+async fn find_faults(server: &Path, names: &[&str]) -> Result<ExitCode> {
+    let is_wanted = |fault: &str| names.is_empty() || names.contains(&fault);
+    let chosen: Vec<_> = FAULTS.iter().filter(|(fault, _)| is_wanted(fault)).collect();
+    if chosen.len() < names.len() {
+        let known = FAULTS.map(|(fault, _)| fault).join(", ");
+        return Err(format!(
+            "one of the faults {} is unknown; the faults are {known}",
+            names.join(", ")
+        )
+        .into());
+    }
+    let mut missed = Vec::new();
+    for (fault, rules) in &chosen {
+        if !is_found(server, fault, rules).await {
+            missed.push(*fault);
+        }
+    }
+    println!("{} of {} faults found", chosen.len() - missed.len(), chosen.len());
+    if missed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("not found: {}", missed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Runs clusters until the check reports that one of the `expected` rules is broken.
+async fn is_found(server: &Path, fault: &'static str, expected: &[Rule]) -> bool {
+    for seed in 1..=RUNS {
+        let started = Instant::now();
+        // A run that cannot be judged found nothing.
+        let found = match run(server, Some(fault), seed).await {
+            Ok(report) => {
+                let rules: BTreeSet<Rule> = report.violations().iter().map(|violation| violation.rule).collect();
+                println!("{fault:<16} run {seed}: {rules:?}, {:.0?}", started.elapsed());
+                expected.iter().any(|rule| rules.contains(rule))
+            }
+            Err(error) => {
+                println!("{fault:<16} run {seed}: cannot be judged: {error}");
+                false
+            }
+        };
+        if found {
+            return true;
+        }
+    }
+    println!("{fault:<16} not found by any of {expected:?}");
+    false
+}
+
+/// Runs correct servers, by turns, and fails if the check reports anything.
+async fn clean_runs(servers: &[PathBuf], runs: u64) -> Result<ExitCode> {
+    let (mut sends, mut acks, mut deliveries) = (0, 0, 0);
+    for (seed, server) in (1..=runs).zip(servers.iter().cycle()) {
+        let report = run(server, None, seed).await?;
+        if !report.is_clean() {
+            for violation in report.violations() {
+                println!("run {seed}: {:?}: {}", violation.rule, violation.text);
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+        let (unchecked, share) = (report.unchecked(), report.acked_share());
+        if !unchecked.is_empty() {
+            return Err(format!("run {seed}: the history had nothing to which {unchecked:?} apply").into());
+        }
+        if share < MIN_ACKED {
+            println!(
+                "run {seed}: only {:.0} % of the messages were acknowledged",
+                100.0 * share
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+        sends += report.sends;
+        acks += report.acks;
+        deliveries += report.deliveries;
+    }
+    println!("{runs} clean runs, nothing reported: {sends} messages, {acks} acknowledgements, {deliveries} deliveries");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a cluster for a short time under load and a few injected faults, and checks its history.
+async fn run(server: &Path, fault: Option<&'static str>, seed: u64) -> Result<Report> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("history.jsonl");
+    let history = Arc::new(Writer::open(&path)?);
+    let report = run_into(server, fault, seed, Arc::clone(&history), &path).await;
+    let is_well = |report: &Report| report.is_clean() && report.acked_share() >= MIN_ACKED;
+    if fault.is_none() && !report.as_ref().is_ok_and(is_well) {
+        history.flush()?;
+        let kept = std::env::temp_dir().join(format!("history-clean-{seed}.jsonl"));
+        std::fs::copy(&path, &kept)?;
+        println!("the history is kept in {}", kept.display());
+    }
+    report
+}
+
+async fn run_into(
+    server: &Path,
+    fault: Option<&'static str>,
+    seed: u64,
+    history: Arc<Writer>,
+    path: &Path,
+) -> Result<Report> {
+    let server = server.to_owned();
+    let start = move || {
+        let settings: Vec<_> = fault.map(|fault| ("FAULT", fault)).into_iter().collect();
+        Cluster::configured(&server, 3, &settings)
+    };
+    let cluster = tokio::task::spawn_blocking(start).await??;
+    let options = Options {
+        users: 8,
+        groups: 2,
+        rate: 10.0,
+        guests: 3,
+        twins: 1,
+        ..Options::default()
+    };
+    let swarm = Swarm::start(
+        &cluster.addresses(),
+        cluster.fingerprint(),
+        &options,
+        Arc::clone(&history),
+    )
+    .await?;
+    let plan = Plan {
+        counts: vec![
+            (Fault::KillNode, 4),
+            (Fault::DropSubscribers, 2),
+            (Fault::FreezeDatabase, 1),
+            (Fault::KillDatabase, 2),
+        ],
+        seed,
+    };
+    let notes = Arc::clone(&history);
+    let cluster = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
+        let (mut cluster, mut dice) = (cluster, Dice::new(seed));
+        for fault in plan.sequence() {
+            pause(dice.between(Duration::from_millis(300), Duration::from_millis(1000)));
+            inject(&mut cluster, fault, &mut dice, &notes)?;
+        }
+        Ok(cluster)
+    })
+    .await??;
+    Ok(conclude(cluster, swarm, history, path, CATCH_UP).await?.report)
+}
