@@ -1,4 +1,4 @@
-//! What an operator does with a server that is not running: keys, backups, accounts.
+//! Administration commands: identity keys, backups, the store epoch and accounts.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -17,53 +17,53 @@ use crate::compose::{build_engine, make_private, open_bus, open_store, renew_epo
 use crate::config::{Checked, StoreUrl};
 use crate::failure::{Failure, chain};
 
-/// Makes an identity key where there is none, and prints its fingerprint.
+/// Creates the identity key if the file does not exist yet, and prints its fingerprint.
 pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Failure> {
     let path = arguments.out.clone().unwrap_or_else(|| config.identity_file());
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         make_private(directory)
-            .map_err(|error| Failure::Unavailable(format!("cannot make {}: {error}", directory.display())))?;
+            .map_err(|error| Failure::Unavailable(format!("cannot create {}: {error}", directory.display())))?;
     }
     let identity = ServerIdentity::generate(usize::try_from(arguments.bits).unwrap_or(3072))?;
     identity.save(&path)?;
-    say(&format!(
+    print(&format!(
         "key {}\nfingerprint {}",
         path.display(),
         identity.fingerprint()
     ))
 }
 
-/// Brings the store to this version's layout.
+/// Migrates the store to this version's schema.
 pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
     let store = open_store(config).await?;
     store.close().await;
-    say("the store is up to date")
+    print("the store has this version's schema")
 }
 
-/// Gives the store's history another name.
+/// Gives the store a new epoch, so that clients read the whole history again.
 pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
     let epoch = renew_epoch(config).await?;
-    say(&format!(
-        "epoch {epoch}\nclients read everything again when they next log in; start the servers"
+    print(&format!(
+        "epoch {epoch}\nclients will read the whole history again at their next login; start the servers now"
     ))
 }
 
-/// Copies the store, beside a running server.
+/// Copies the embedded store to `target`. A server may be running on it.
 pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(
-            "this server's store is a database server; copy it with its own tool: mariadb-dump --single-transaction; after \
-             a copy was restored, run chat-server new-epoch before the servers start"
+            "the store is a database server: back it up with its own tool, such as mariadb-dump --single-transaction; \
+             after a restore, run chat-server new-epoch before the servers start"
                 .to_owned(),
         ));
     };
     chat_store_sqlite::backup(directory, target).await?;
-    say(&format!("backed up to {}", target.display()))
+    print(&format!("backed up to {}", target.display()))
 }
 
-/// Manages accounts.
+/// Runs `user …`: manages accounts.
 pub(crate) async fn user(config: &Checked, command: UserCommand) -> Result<(), Failure> {
-    // Asked for before the store is locked.
+    // The prompt comes first: the store stays unlocked while the operator types.
     let secret = match &command {
         UserCommand::Add { password, .. } | UserCommand::Passwd { password, .. } => Some(read_password(password)?),
         _ => None,
@@ -71,7 +71,7 @@ pub(crate) async fn user(config: &Checked, command: UserCommand) -> Result<(), F
     let store = open_store(config).await?;
     let result = on_store(config, Arc::clone(&store), command, secret).await;
     store.close().await;
-    say(&result?)
+    print(&result?)
 }
 
 async fn on_store(
@@ -87,13 +87,13 @@ async fn on_store(
                 .map(|text| DisplayName::parse(&text))
                 .transpose()
                 .map_err(refused)?;
-            // Operators may take the names that are kept from strangers.
+            // Operators may use names that registration reserves.
             let name = UserName::parse_any(&name).map_err(refused)?;
-            let mut open = config.settings.clone();
-            open.accounts.registration = true;
+            let mut settings = config.settings.clone();
+            settings.accounts.registration = true;
             let engine = build_engine(
                 &Checked {
-                    settings: open,
+                    settings,
                     ..config.clone()
                 },
                 store,
@@ -111,7 +111,7 @@ async fn on_store(
                 .await;
             engine.shutdown().await;
             let made = made.map_err(refused)?;
-            Ok(format!("user {} has the id {}", made.name, made.id))
+            Ok(format!("created user {} with id {}", made.name, made.id))
         }
         UserCommand::Passwd { name, .. } => {
             let password = Password::new(secret).map_err(refused)?;
@@ -120,16 +120,16 @@ async fn on_store(
             let change = Change::Password(hash.as_str().to_owned());
             let ended = end_logins(config, &*store, &name, change).await?;
             Ok(format!(
-                "user {name} has a new password, and is logged out everywhere{ended}"
+                "changed the password of user {name} and ended all sessions{ended}"
             ))
         }
         UserCommand::Disable { name } => {
             let ended = end_logins(config, &*store, &name, Change::Disabled(true)).await?;
-            Ok(format!("user {name} is disabled, and logged out everywhere{ended}"))
+            Ok(format!("disabled user {name} and ended all sessions{ended}"))
         }
         UserCommand::Enable { name } => {
             change(&*store, &name, Change::Disabled(false)).await?;
-            Ok(format!("user {name} may log in again"))
+            Ok(format!("enabled user {name}"))
         }
     }
 }
@@ -138,7 +138,7 @@ fn refused(error: impl std::error::Error) -> Failure {
     Failure::Failed(chain(&error))
 }
 
-/// What is changed of an account.
+/// Change to an account.
 #[derive(Clone, Debug)]
 enum Change {
     Password(String),
@@ -151,13 +151,13 @@ struct ChangeAccount {
     change: Change,
 }
 
-/// Why an account was not changed.
-enum Unchanged {
+/// Reason why an account was not changed.
+enum ChangeError {
     Unknown,
     Store(StoreError),
 }
 
-impl From<StoreError> for Unchanged {
+impl From<StoreError> for ChangeError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -166,13 +166,13 @@ impl From<StoreError> for Unchanged {
 #[async_trait]
 impl Operation for ChangeAccount {
     type Output = UserId;
-    type Rejection = Unchanged;
+    type Rejection = ChangeError;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<UserId, Unchanged> {
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<UserId, ChangeError> {
         let Some(mut account) = tx.account_by_name(&self.name).await? else {
-            return Err(Unchanged::Unknown);
+            return Err(ChangeError::Unknown);
         };
-        // Devices first: that is the order of locks.
+        // Lock order: devices before the account.
         for mut device in tx.devices_of(account.id).await? {
             device.session_token = None;
             device.device_token = None;
@@ -187,15 +187,16 @@ impl Operation for ChangeAccount {
         Ok(account.id)
     }
 
-    fn store_error(refusal: Unchanged) -> Result<StoreError, Unchanged> {
+    fn store_error(refusal: ChangeError) -> Result<StoreError, ChangeError> {
         match refusal {
-            Unchanged::Store(error) => Ok(error),
+            ChangeError::Store(error) => Ok(error),
             other => Err(other),
         }
     }
 }
 
-/// Changes an account so that its logins end, and tells the nodes that run. Yields what the operator has to know.
+/// Changes an account in a way that ends its sessions, and tells the running nodes. Returns a
+/// remark for the operator: empty, or how long open connections may remain.
 async fn end_logins(
     config: &Checked,
     store: &dyn Store,
@@ -204,20 +205,21 @@ async fn end_logins(
 ) -> Result<&'static str, Failure> {
     let user = change(store, name, change_to).await?;
     if !matches!(config.store, StoreUrl::Mysql(_)) {
-        return Ok(""); // no server runs on this store now
+        return Ok(""); // the store is locked, so no server is running on it
     }
-    match ring(config, store, user).await {
+    match announce(config, store, user).await {
         Ok(true) => Ok(""),
-        Ok(false) => Ok("; no bus.url, so running nodes end the connections that are open within some minutes"),
+        Ok(false) => Ok("; bus.url is not set, so running nodes close open connections within a few minutes"),
         Err(error) => {
-            tracing::warn!(error, "cannot tell the running nodes");
-            Ok("; the bus cannot be reached, so running nodes end the connections that are open within some minutes")
+            tracing::warn!(error, "cannot notify the running nodes");
+            Ok("; the bus is unreachable, so running nodes close open connections within a few minutes")
         }
     }
 }
 
-/// Rings the nodes; `false` if there is no bus. More than once, since a bus may lose one.
-async fn ring(config: &Checked, store: &dyn Store, user: UserId) -> Result<bool, String> {
+/// Announces the ended logins to the nodes, three times because a bus may lose a message. Returns
+/// `false` if no bus is configured.
+async fn announce(config: &Checked, store: &dyn Store, user: UserId) -> Result<bool, String> {
     let Some(redis) = open_bus(config).map_err(|failure| failure.to_string())? else {
         return Ok(false);
     };
@@ -242,12 +244,12 @@ async fn change(store: &dyn Store, name: &str, change: Change) -> Result<UserId,
         .await
     {
         Ok(user) => Ok(user),
-        Err(Unchanged::Unknown) => Err(Failure::Failed(format!("there is no user {name}"))),
-        Err(Unchanged::Store(error)) => Err(Failure::Unavailable(chain(&error))),
+        Err(ChangeError::Unknown) => Err(Failure::Failed(format!("user {name} does not exist"))),
+        Err(ChangeError::Store(error)) => Err(Failure::Unavailable(chain(&error))),
     }
 }
 
-/// From a file, `CHAT_PASSWORD`, or a prompt.
+/// Reads the password from the given file, else from `CHAT_PASSWORD`, else from a prompt.
 fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
     if let Some(path) = &arguments.password_file {
         let text = std::fs::read_to_string(path)
@@ -258,7 +260,7 @@ fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
         return Ok(Secret::new(password));
     }
     if !std::io::stdin().is_terminal() {
-        let text = "no password: set CHAT_PASSWORD, or give --password-file";
+        let text = "no password given: set CHAT_PASSWORD or use --password-file FILE";
         return Err(Failure::Failed(text.to_owned()));
     }
     let ask = |prompt| rpassword::prompt_password(prompt).map(Secret::new);
@@ -266,13 +268,13 @@ fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
     let password = ask("New password: ").map_err(failed)?;
     if ask("Again: ").map_err(failed)? != password {
         return Err(Failure::Failed(
-            "the two passwords are not the same; nothing was changed".to_owned(),
+            "the two passwords differ; nothing was changed".to_owned(),
         ));
     }
     Ok(password)
 }
 
-fn say(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     writeln!(output, "{text}").map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}")))
 }

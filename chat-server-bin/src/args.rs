@@ -1,12 +1,13 @@
-//! The command line. Others script it: what is here stays.
+//! The command line. It is an interface for scripts: options are added, not renamed or removed.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Leaf, LogFormat, Sources};
+use crate::config::{LogFormat, Setting, Sources};
 
-/// Runs a chat server. Without arguments: an embedded store in ./chat-data, encrypted connections on 127.0.0.1:7400.
+/// Runs a chat server. Without arguments it keeps an embedded store in ./chat-data and accepts
+/// encrypted connections on 127.0.0.1:7400.
 #[derive(Debug, Parser)]
 #[command(name = "chat-server", version, max_term_width = 100, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -14,58 +15,66 @@ pub(crate) struct Cli {
     pub(crate) options: Options,
     #[command(subcommand)]
     command: Option<Command>,
-    /// Checks the configuration and exits, like the subcommand
+    /// Checks the configuration and exits, like `check-config`
     #[arg(long, hide = true)]
     check_config: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  chat-server                                    try it out
+  chat-server                                    starts with the defaults
   chat-server -c /etc/chat-server/chat-server.toml
   chat-server --listen sc1://0.0.0.0:7400 --data-dir /var/lib/chat
   chat-server check-config -c chat-server.toml   prints every problem
   chat-server backup /backup/chat.db             works while the server runs
 
 Every key of the configuration can be set by an environment variable CHAT_SECTION__KEY, such as
-CHAT_SERVER__LISTEN=sc1://0.0.0.0:7400,tls://0.0.0.0:7401. Flags win over the environment, the environment over the file.
+CHAT_SERVER__LISTEN=sc1://0.0.0.0:7400,tls://0.0.0.0:7401. Flags override the environment, and the
+environment overrides the file.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 69 the store or an address is not available, 78 wrong configuration.";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 69 the store or an address is unavailable,
+78 wrong configuration.";
 
-/// What every subcommand takes.
+/// Options that every subcommand accepts.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Configuration file [default: ./chat-server.toml, then /etc/chat-server/chat-server.toml, if there]
+    /// Configuration file [default: ./chat-server.toml, then
+    ///
+    /// /etc/chat-server/chat-server.toml, if it exists]
     #[arg(short, long, value_name = "FILE", env = "CHAT_CONFIG", global = true)]
     config: Option<PathBuf>,
-    /// Directory of the store and the identity key [default: ./chat-data] [env: CHAT_SERVER__DATA_DIR]
+    /// Directory of the store and the identity key [default: ./chat-data] [env:
+    /// CHAT_SERVER__DATA_DIR]
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
-    /// Where to listen: sc1://HOST:PORT, tls://HOST:PORT or plain://HOST:PORT; repeat for more, port 0 takes a free one
-    /// [default: sc1://127.0.0.1:7400] [env: CHAT_SERVER__LISTEN]
+    /// Address to listen on: sc1://HOST:PORT, tls://HOST:PORT or plain://HOST:PORT; may be
+    /// repeated; port 0 takes a free port [default: sc1://127.0.0.1:7400] [env:
+    /// CHAT_SERVER__LISTEN]
     #[arg(long, value_name = "URL", global = true)]
     listen: Vec<String>,
-    /// Lets plain:// listen on other addresses than loopback, without any encryption [env: CHAT_SERVER__ALLOW_PLAIN]
+    /// Allows plain:// (no encryption) on addresses other than loopback
+    /// [env: CHAT_SERVER__ALLOW_PLAIN]
     #[arg(long, global = true)]
     allow_plain: bool,
-    /// Serves from a database that may lose what it acknowledged [env: CHAT_STORE__ALLOW_UNSAFE_DURABILITY]
+    /// Accepts a database whose settings may lose acknowledged messages
+    /// [env: CHAT_STORE__ALLOW_UNSAFE_DURABILITY]
     #[arg(long, global = true)]
     allow_unsafe_durability: bool,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as info,chat_core::server=debug
-    /// [default: info] [env: CHAT_LOG__LEVEL]
+    /// Log level (error, warn, info, debug, trace) or a filter such as
+    /// info,chat_core::server=debug [default: info] [env: CHAT_LOG__LEVEL]
     #[arg(long, value_name = "FILTER", global = true)]
     log_level: Option<String>,
-    /// How log lines look [default: auto] [env: CHAT_LOG__FORMAT]
+    /// Format of log lines [default: auto] [env: CHAT_LOG__FORMAT]
     #[arg(long, value_name = "FORMAT", global = true)]
     log_format: Option<LogFormat>,
 }
 
 impl Options {
-    /// Where the configuration comes from.
+    /// Returns the sources of the configuration: file, `environment` and the flags given.
     pub(crate) fn sources(&self, environment: Vec<(String, String)>) -> Sources {
         let mut flags = Vec::new();
         if let Some(directory) = &self.data_dir {
-            flags.push(Leaf::flag(
+            flags.push(Setting::flag(
                 "--data-dir",
                 "server",
                 "data_dir",
@@ -73,20 +82,20 @@ impl Options {
             ));
         }
         if !self.listen.is_empty() {
-            flags.push(Leaf::flag("--listen", "server", "listen", self.listen.clone()));
+            flags.push(Setting::flag("--listen", "server", "listen", self.listen.clone()));
         }
         if self.allow_plain {
-            flags.push(Leaf::flag("--allow-plain", "server", "allow_plain", true));
+            flags.push(Setting::flag("--allow-plain", "server", "allow_plain", true));
         }
         if self.allow_unsafe_durability {
             let flag = "--allow-unsafe-durability";
-            flags.push(Leaf::flag(flag, "store", "allow_unsafe_durability", true));
+            flags.push(Setting::flag(flag, "store", "allow_unsafe_durability", true));
         }
         if let Some(level) = &self.log_level {
-            flags.push(Leaf::flag("--log-level", "log", "level", level.as_str()));
+            flags.push(Setting::flag("--log-level", "log", "level", level.as_str()));
         }
         if let Some(format) = self.log_format {
-            flags.push(Leaf::flag("--log-format", "log", "format", format.to_string()));
+            flags.push(Setting::flag("--log-format", "log", "format", format.to_string()));
         }
         Sources {
             file: self.config.clone(),
@@ -96,33 +105,34 @@ impl Options {
     }
 }
 
-/// What to do.
+/// Subcommands.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     /// Runs the server (the default)
     Run,
     /// Prints every problem of the configuration; exit code 78 if there is one
     CheckConfig,
-    /// Prints a configuration
+    /// Prints the default configuration, or the one in force
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Makes the server's identity key and prints its fingerprint; an existing key is never overwritten
+    /// Creates the server's identity key and prints its fingerprint; never overwrites a key
     Keygen(KeygenArgs),
-    /// Brings the store to this version's layout without starting the server
+    /// Migrates the store to this version's schema without starting the server
     Migrate,
     /// Copies the store to a new file; works while the server runs
     Backup {
-        /// The file to make; it must not exist
+        /// File to create; it must not exist
         file: PathBuf,
     },
-    /// Tells clients to drop what they know of the history: after an older copy of the store was restored, before the servers start
+    /// Gives the store a new epoch, so that clients read the whole history again: run it after
+    /// restoring an older copy of the store, before the servers start
     NewEpoch,
-    /// Manages accounts; stop the server first
+    /// Manages accounts; with the embedded store, stop the server first
     #[command(subcommand)]
     User(UserCommand),
     /// Prints a completion script for a shell
     Completions {
-        /// The shell
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
     /// Prints the manual page
@@ -131,15 +141,16 @@ pub(crate) enum Command {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Every key with its default and its meaning
+    /// Prints every key with its default and meaning
     Default,
-    /// What is in force: defaults, file, environment and flags together, secrets masked
+    /// Prints the configuration in force (defaults, file, environment and flags merged), with
+    /// secrets masked
     Show,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KeygenArgs {
-    /// Where to write the key [default: the configured place]
+    /// File to write the key to [default: identity.key_file of the configuration]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Size of the RSA key in bits
@@ -149,36 +160,37 @@ pub(crate) struct KeygenArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum UserCommand {
-    /// Makes an account
+    /// Creates an account
     Add {
-        /// Its name
+        /// Name of the account
         name: String,
         #[command(flatten)]
         password: PasswordArgs,
-        /// What people see beside the name
+        /// Display name that other users see beside the user name
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
     },
     /// Sets a new password and ends the user's sessions
     Passwd {
-        /// Whose
+        /// Name of the account
         name: String,
         #[command(flatten)]
         password: PasswordArgs,
     },
     /// Refuses logins and ends the user's sessions
     Disable {
-        /// Whose
+        /// Name of the account
         name: String,
     },
     /// Allows logins again
     Enable {
-        /// Whose
+        /// Name of the account
         name: String,
     },
 }
 
-/// Where a password comes from; never from the command line itself, which others on the machine can read.
+/// Source of a password. It is never an argument: other users of the machine can read command
+/// lines.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PasswordArgs {
     /// Reads the password from the first line of FILE instead of CHAT_PASSWORD or a prompt
@@ -187,7 +199,7 @@ pub(crate) struct PasswordArgs {
 }
 
 impl Cli {
-    /// What to do.
+    /// Returns the subcommand; [`Command::Run`] if none is given.
     pub(crate) fn command(&self) -> Command {
         match &self.command {
             Some(command) => command.clone(),
@@ -207,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn run_is_the_default_and_options_stand_anywhere() {
+    fn run_is_the_default_and_options_may_precede_or_follow_it() {
         for line in [
             &["chat-server", "--data-dir", "x"][..],
             &["chat-server", "run", "--data-dir", "x"],

@@ -1,4 +1,4 @@
-//! Puts an engine and a server together from a configuration: the only place that names backends.
+//! Composes store, bus, engine and server from a configuration. No other module names the backends.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -22,18 +22,18 @@ use crate::config::{Checked, LimitsSection, Scheme, Sessions, Settings, StoreUrl
 use crate::failure::{Failure, chain};
 use crate::limits;
 
-/// A store, the engine on it, and the server before it.
+/// An opened store, the engine on it, and the server that serves it.
 pub(crate) struct Composition {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: Engine,
     pub(crate) server: Server,
-    /// Of the key that clients pin.
+    /// Fingerprint of the identity key, which clients pin.
     pub(crate) fingerprint: String,
 }
 
-/// Opens, builds and binds everything.
+/// Opens the store, builds the engine and binds the listeners.
 pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
-    // First: with too few files nothing after it would say why it fails.
+    // This comes first: with too few file descriptors, later steps fail without naming the cause.
     let max_connections = limits::connections(config)?;
     let store = open_store(config).await?;
     let result = on_store(config, Arc::clone(&store), max_connections).await;
@@ -43,12 +43,13 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     result
 }
 
-/// Makes a missing directory for the owner alone: it will hold everybody's messages, and the server's key.
+/// Creates a missing directory with mode 0700, because it will hold all messages and the server's
+/// key.
 pub(crate) fn make_private(directory: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// Opens the configured store, bringing it to this version's layout.
+/// Opens the configured store and migrates it to this version's schema.
 pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
     make_data_dir(config)?;
     Ok(match &config.store {
@@ -60,7 +61,7 @@ pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failu
     })
 }
 
-/// Gives the history of the store another name.
+/// Gives the store a new epoch.
 pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure> {
     make_data_dir(config)?;
     Ok(match &config.store {
@@ -78,7 +79,7 @@ fn make_data_dir(config: &Checked) -> Result<(), Failure> {
         make_private(directory).map_err(|error| {
             let name = directory.display();
             Failure::Unavailable(format!(
-                "cannot make the data directory {name}: {error}; name another with --data-dir"
+                "cannot create the data directory {name}: {error}; choose another with --data-dir"
             ))
         })?;
     }
@@ -91,16 +92,16 @@ fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
     options.write_connections = settings.max_connections / 2;
     options.read_connections = settings.max_connections - settings.max_connections / 2;
     options.allow_unsafe_durability = settings.allow_unsafe_durability;
-    options.ca_file = given(&settings.ca_file).map(Path::to_owned);
+    options.ca_file = non_empty(&settings.ca_file).map(Path::to_owned);
     options
 }
 
-/// An engine on this store, alone: for the operator's commands.
+/// Builds an engine on this store without a bus, for administration commands.
 pub(crate) async fn build_engine(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
     build(Engine::builder(store).config(engine_config(&config.settings))).await
 }
 
-/// An engine on this store, and on the bus, if there is one.
+/// Builds the engine of a node on this store, and on the bus if one is configured.
 async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
     let mut builder = Engine::builder(store).config(engine_config(&config.settings));
     if let Some(redis) = open_bus(config)? {
@@ -110,14 +111,14 @@ async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, F
             .discovery(Arc::new(redis.discovery()));
     } else if matches!(config.store, StoreUrl::Mysql(_)) {
         tracing::warn!(
-            "no bus.url: nodes on this database ask it every second for each other's messages, which costs it more and takes \
-             longer than a bus; who is online, who types and who has read what is not seen between nodes"
+            "bus.url is not set: nodes of this database poll it every second for each other's messages, which is slower and \
+             costs the database more than a bus; presence, typing and read receipts do not cross nodes"
         );
     }
     build(builder).await
 }
 
-/// The bus, if one is configured.
+/// Opens the bus if one is configured.
 pub(crate) fn open_bus(config: &Checked) -> Result<Option<RedisBackend>, Failure> {
     let bus = &config.settings.bus;
     if bus.url.is_empty() {
@@ -125,7 +126,7 @@ pub(crate) fn open_bus(config: &Checked) -> Result<Option<RedisBackend>, Failure
     }
     let mut options = chat_bus_redis::Options::default();
     options.prefix.clone_from(&bus.prefix);
-    options.authorities = given(&bus.ca_file).map(read).transpose()?;
+    options.authorities = non_empty(&bus.ca_file).map(read).transpose()?;
     let redis = RedisBackend::open(&bus.url, options);
     redis
         .map(Some)
@@ -142,17 +143,19 @@ async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
 async fn on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32) -> Result<Composition, Failure> {
     let path = config.identity_file();
     let was_missing = !path.exists();
-    // Making a key takes seconds on a slow machine.
+    // Generating a key takes seconds on a slow machine.
     let identity = tokio::task::spawn_blocking(move || ServerIdentity::load_or_generate(&path)).await;
-    let identity = identity.map_err(|error| Failure::Failed(format!("cannot make the identity key: {error}")))??;
+    let identity =
+        identity.map_err(|error| Failure::Failed(format!("cannot load or generate the identity key: {error}")))??;
     let fingerprint = identity.fingerprint().to_string();
     if was_missing && is_used(&*store).await {
         let file = config.identity_file();
         tracing::warn!(
             file = %file.display(),
             fingerprint,
-            "the identity key was missing and a new one was made, but clients have used this store: those that know the former key \
-             will refuse this server; stop it and put the former key there, or tell people the new fingerprint"
+            "the identity key was missing and a new one was generated, but clients have used this store: clients that \
+             pinned the former key will refuse this server; stop it and restore the former key file, or publish the \
+             new fingerprint"
         );
     }
     let acceptor = tls(config, &identity)?;
@@ -167,12 +170,12 @@ async fn on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32)
     for listen in &config.listen {
         let address = listen
             .resolve()
-            .map_err(|error| Failure::config(format!("server.listen: {listen} has no address: {error}")))?;
+            .map_err(|error| Failure::config(format!("server.listen: cannot resolve {listen}: {error}")))?;
         builder = match (listen.scheme, &acceptor) {
             (Scheme::Sc1, _) => builder.sc1(address, Arc::clone(&keys)),
             (Scheme::Plain, _) => builder.plain(address),
             (Scheme::Tls, Some(acceptor)) => builder.tls(address, Arc::clone(acceptor)),
-            (Scheme::Tls, None) => unreachable!("an acceptor is made when tls:// is listened on"),
+            (Scheme::Tls, None) => unreachable!("a TLS acceptor is built whenever a tls:// URL is configured"),
         };
         if listen.is_behind_proxy {
             builder = builder.behind_proxy();
@@ -194,7 +197,8 @@ async fn on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32)
     })
 }
 
-/// Whether somebody has logged in here: their client knows a key. Looks at some accounts, which will do for a warning.
+/// Returns `true` if a client has logged in on this store, and thus knows a server key. Looks at
+/// the first 50 accounts only, which is enough for a warning.
 async fn is_used(store: &dyn Store) -> bool {
     let accounts = store.search_accounts("", 50).await.unwrap_or_default();
     for account in accounts {
@@ -205,13 +209,14 @@ async fn is_used(store: &dyn Store) -> bool {
     false
 }
 
-/// Where clients reach this node: what is configured, or where it listens.
+/// Returns the addresses at which clients reach this node: `server.advertise`, or else the
+/// listeners.
 fn advertised(config: &Checked, server: &Server) -> Vec<String> {
     let configured = &config.settings.server.advertise;
     if !configured.is_empty() {
         return configured.clone();
     }
-    // What is behind a proxy, or is every address of the machine, cannot be connected to as it stands here.
+    // Clients cannot connect to a port behind a proxy, or to the unspecified address.
     let addresses = server.addresses().iter().zip(&config.listen);
     let usable = addresses.filter(|((_, address), listen)| !listen.is_behind_proxy && !address.ip().is_unspecified());
     usable
@@ -222,10 +227,10 @@ fn advertised(config: &Checked, server: &Server) -> Vec<String> {
 fn cannot_bind(error: &BindError) -> Failure {
     let hint = match error {
         BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-            "; another program listens there: stop it, or listen elsewhere with --listen"
+            "; another program is listening there: stop it, or choose another address with --listen"
         }
         BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege: take a higher one with --listen"
+            "; ports below 1024 need a privilege: choose a higher one with --listen"
         }
         _ => "",
     };
@@ -248,8 +253,8 @@ fn tls(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcce
         .map_err(|error| Failure::config(chain(&error)))
 }
 
-/// A path that is not empty.
-fn given(path: &Path) -> Option<&Path> {
+/// Returns the path, or `None` if it is empty (not configured).
+fn non_empty(path: &Path) -> Option<&Path> {
     (!path.as_os_str().is_empty()).then_some(path)
 }
 
@@ -275,7 +280,8 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config
 }
 
-/// Whoever lets a session send more than by default, and says nothing of users, means users too.
+/// Returns the rate limit of messages per user. A configuration that raises `limits.message_rate` and
+/// leaves `message_rate_per_user` at its default raises both.
 fn user_messages(limits: &LimitsSection) -> RateLimit {
     let default = LimitsSection::default();
     let rate = |limit: RateLimit| f64::from(limit.count) / limit.per.as_secs_f64().max(0.001);
@@ -319,7 +325,7 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     config.session.message_rate = per_second(limits.message_rate.into());
     config.retry_after = settings.server.retry_after.0;
     config.unready_timeout = match checked.store {
-        // It has the store for itself: there is no other node to go to.
+        // The embedded store has one node: clients have no other node to go to.
         StoreUrl::Sqlite(_) => Duration::ZERO,
         StoreUrl::Mysql(_) => settings.server.unready_timeout.0,
     };
@@ -328,7 +334,7 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
 
 fn per_second(limit: RateLimit) -> session::Rate {
     let seconds = limit.per.as_secs_f64().max(0.001);
-    // A rate below one a second is one a second: a session that may not send at all is no session.
+    // The session limiter counts whole messages per second; rates below 1/s become 1/s.
     let rate = (f64::from(limit.count) / seconds).clamp(1.0, f64::from(u32::MAX));
     session::Rate::new(rate as u32, limit.burst)
 }

@@ -1,4 +1,5 @@
-//! Why the program ends badly: what to say, and the exit code that scripts and service managers act on.
+//! Failures of the program: the message, and the exit code that scripts and service managers act
+//! on.
 
 use std::error::Error;
 use std::fmt;
@@ -9,19 +10,20 @@ use chat_store_sqlite::{BackupError, OpenError};
 
 use crate::config::Problem;
 
-/// One sentence for people (more for a wrong configuration), and a code.
+/// Reason why the program ends with an error.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It went wrong: 1.
+    /// Any other failure. Exit code 1.
     Failed(String),
-    /// The store, a file or an address is not available; the same configuration may work later: 69.
+    /// The store, a file or an address is unavailable; the same configuration may work later. Exit
+    /// code 69.
     Unavailable(String),
-    /// The configuration is wrong, and starting again does not help: 78.
+    /// The configuration is wrong; starting again does not help. Exit code 78.
     Config(Vec<Problem>),
 }
 
 impl Failure {
-    /// The exit code.
+    /// Returns the exit code.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Failed(_) => 1,
@@ -30,7 +32,7 @@ impl Failure {
         })
     }
 
-    /// A wrong configuration with one problem.
+    /// Creates a configuration failure with one problem.
     pub(crate) fn config(text: impl Into<String>) -> Self {
         Self::Config(vec![Problem::anywhere(text)])
     }
@@ -51,7 +53,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error and its causes in one line.
+/// Returns an error and its sources as one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

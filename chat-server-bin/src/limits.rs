@@ -1,51 +1,55 @@
-//! How many connections the operating system lets this process have.
+//! The number of connections that the limit of open files allows.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Checked, StoreUrl};
 use crate::failure::Failure;
 
-/// Files that are not connections: store, log, listeners, the runtime's own (21 of an idle server), and some to spare.
-const OWN: u64 = 48;
-/// For each port: its socket, and the file kept to turn people away with when there is no other.
-const PER_LISTENER: u64 = 2;
-/// Connections to Redis.
-const BUS: u64 = 8;
-/// A server with less room than this is of use to nobody.
-const LEAST: u32 = 8;
-/// With less room than this, and no limit of their own, operators will want to know.
-const SCARCE: u32 = 500;
+/// File descriptors that are not client connections: store, log, runtime (21 in an idle server),
+/// and a reserve.
+const OWN_FILES: u64 = 48;
+/// File descriptors per listener: its socket, and one in reserve to refuse connections when no
+/// other descriptor is left.
+const FILES_PER_LISTENER: u64 = 2;
+/// File descriptors of connections to Redis.
+const BUS_FILES: u64 = 8;
+/// Minimum number of connections; with fewer, the server does not start.
+const MIN_CONNECTIONS: u32 = 8;
+/// Below this number of connections, a server without `limits.max_connections` logs a warning.
+const FEW_CONNECTIONS: u32 = 500;
 
-const ADVICE: &str = "raise the limit of open files: `ulimit -n 65536` in the shell that starts the server, LimitNOFILE=65536 in a systemd unit, --ulimit nofile=65536 for a container";
+const ADVICE: &str = "raise the limit of open files: `ulimit -n 65536` in the shell that starts the server, \
+                      LimitNOFILE=65536 in a systemd unit, --ulimit nofile=65536 for a container";
 
-/// How many connections there may be: what is configured, or as many as the limit of open files, which it raises, has room for.
-/// Warns if that is less than operators expect.
+/// Returns the maximum number of connections: the configured one, or as many as the limit of open
+/// files allows, whichever is lower. Raises that limit first, and warns if the result is low.
 ///
 /// # Errors
-/// There is hardly room for any.
+/// The limit of open files allows fewer than 8 connections.
 pub(crate) fn connections(config: &Checked) -> Result<u32, Failure> {
     let open_files = raise_open_files();
-    let room = Room::new(config.settings.limits.max_connections, open_files, own_files(config));
-    let (connections, open_files) = (room.connections(), open_files.unwrap_or(u64::MAX));
-    match room {
-        Room::Enough(_) => tracing::debug!(connections, open_files, "room for connections"),
-        Room::Scarce(_) => {
+    let capacity = Capacity::new(config.settings.limits.max_connections, open_files, own_files(config));
+    let (connections, open_files) = (capacity.connections(), open_files.unwrap_or(u64::MAX));
+    match capacity {
+        Capacity::Enough(_) => tracing::debug!(connections, open_files, "maximum number of connections"),
+        Capacity::Low(_) => {
             tracing::warn!(
                 connections,
                 open_files,
-                "room for few connections, more will be refused; {ADVICE}"
+                "few connections are possible, more will be refused; {ADVICE}"
             );
         }
-        Room::TooLittle(_) => {
+        Capacity::Insufficient(_) => {
             return Err(Failure::Unavailable(format!(
-                "only {open_files} files may be open, which leaves room for {connections} connections; {ADVICE}"
+                "the limit of {open_files} open files allows only {connections} connections; {ADVICE}"
             )));
         }
     }
     Ok(connections)
 }
 
-/// Raises the soft limit of open files to the hard one and says what it is now. `None`: unlimited.
+/// Raises the soft limit of open files to the hard limit, and returns the limit then in force.
+/// `None` means unlimited.
 fn raise_open_files() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
     let wanted = Rlimit {
@@ -60,7 +64,7 @@ fn raise_open_files() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// Files that this server needs for itself.
+/// Returns the number of file descriptors that this server needs besides client connections.
 fn own_files(config: &Checked) -> u64 {
     let settings = &config.settings;
     let listeners = u64::try_from(config.listen.len()).unwrap_or(u64::MAX);
@@ -68,40 +72,41 @@ fn own_files(config: &Checked) -> u64 {
         StoreUrl::Sqlite(_) => 0,
         StoreUrl::Mysql(_) => u64::from(settings.store.max_connections),
     };
-    let bus = if settings.bus.url.is_empty() { 0 } else { BUS };
-    OWN.saturating_add(listeners.saturating_mul(PER_LISTENER))
+    let bus = if settings.bus.url.is_empty() { 0 } else { BUS_FILES };
+    OWN_FILES
+        .saturating_add(listeners.saturating_mul(FILES_PER_LISTENER))
         .saturating_add(store)
         .saturating_add(bus)
 }
 
-/// How many connections fit.
+/// Number of connections that the limit of open files allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    /// As many as anybody may want.
+enum Capacity {
+    /// At least as many as configured, or as a server is expected to have.
     Enough(u32),
-    /// Fewer than were configured, or than a server is expected to have.
-    Scarce(u32),
-    /// Not enough to be of use.
-    TooLittle(u32),
+    /// Fewer than configured, or than a server is expected to have.
+    Low(u32),
+    /// Fewer than [`MIN_CONNECTIONS`].
+    Insufficient(u32),
 }
 
-impl Room {
-    /// 0 configured: no limit of its own.
+impl Capacity {
+    /// `configured` is `limits.max_connections`; 0 means as many as possible.
     fn new(configured: u32, open_files: Option<u64>, own: u64) -> Self {
-        let most = open_files.map_or(u32::MAX, |files| {
+        let max = open_files.map_or(u32::MAX, |files| {
             u32::try_from(files.saturating_sub(own)).unwrap_or(u32::MAX)
         });
         match configured {
-            configured if configured != 0 && configured <= most => Self::Enough(configured),
-            _ if most < LEAST => Self::TooLittle(most),
-            0 if most >= SCARCE => Self::Enough(most),
-            _ => Self::Scarce(most),
+            configured if configured != 0 && configured <= max => Self::Enough(configured),
+            _ if max < MIN_CONNECTIONS => Self::Insufficient(max),
+            0 if max >= FEW_CONNECTIONS => Self::Enough(max),
+            _ => Self::Low(max),
         }
     }
 
     const fn connections(self) -> u32 {
         match self {
-            Self::Enough(connections) | Self::Scarce(connections) | Self::TooLittle(connections) => connections,
+            Self::Enough(connections) | Self::Low(connections) | Self::Insufficient(connections) => connections,
         }
     }
 }
@@ -111,24 +116,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_fit_into_the_open_files() {
-        for (configured, open_files, room) in [
-            (0, Some(1024), Room::Enough(974)),
-            (500, Some(1024), Room::Enough(500)),
-            (0, None, Room::Enough(u32::MAX)),
-            (5, None, Room::Enough(5)),
-            (3, Some(64), Room::Enough(3)),
-            (5000, Some(1024), Room::Scarce(974)),
-            (0, Some(256), Room::Scarce(206)),
-            (0, Some(64), Room::Scarce(14)),
-            (100, Some(64), Room::Scarce(14)),
-            (0, Some(57), Room::TooLittle(7)),
-            (3, Some(50), Room::TooLittle(0)),
-            (0, Some(10), Room::TooLittle(0)),
+    fn capacity_is_bounded_by_configuration_and_open_files() {
+        for (configured, open_files, capacity) in [
+            (0, Some(1024), Capacity::Enough(974)),
+            (500, Some(1024), Capacity::Enough(500)),
+            (0, None, Capacity::Enough(u32::MAX)),
+            (5, None, Capacity::Enough(5)),
+            (3, Some(64), Capacity::Enough(3)),
+            (5000, Some(1024), Capacity::Low(974)),
+            (0, Some(256), Capacity::Low(206)),
+            (0, Some(64), Capacity::Low(14)),
+            (100, Some(64), Capacity::Low(14)),
+            (0, Some(57), Capacity::Insufficient(7)),
+            (3, Some(50), Capacity::Insufficient(0)),
+            (0, Some(10), Capacity::Insufficient(0)),
         ] {
             assert_eq!(
-                Room::new(configured, open_files, OWN + PER_LISTENER),
-                room,
+                Capacity::new(configured, open_files, OWN_FILES + FILES_PER_LISTENER),
+                capacity,
                 "{configured} {open_files:?}"
             );
         }

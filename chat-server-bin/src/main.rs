@@ -1,4 +1,4 @@
-//! `chat-server`: the engine of `chat-core`, composed from a configuration.
+//! `chat-server`: a server that composes `chat-core` and its backends from a configuration.
 
 mod admin;
 mod args;
@@ -24,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Whatever speaks TLS in this process uses this one; nobody installed another before.
+    // Default for TLS connections that name no provider. It fails only if one is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match perform(&cli) {
         Ok(code) => code,
@@ -50,7 +50,7 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Man => {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(<Cli as CommandFactory>::command()).render(&mut page);
-            rendered.map_err(|error| Failure::Failed(format!("cannot make the manual page: {error}")))?;
+            rendered.map_err(|error| Failure::Failed(format!("cannot render the manual page: {error}")))?;
             return print(&page);
         }
         Command::Config(ConfigCommand::Default) => return print(config::EXAMPLE.as_bytes()),
@@ -66,15 +66,13 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     let config = Checked::new(loaded).map_err(Failure::Config)?;
     match cli.command() {
-        Command::CheckConfig => print(b"the configuration is good\n"),
+        Command::CheckConfig => print(b"the configuration is valid\n"),
         Command::Keygen(arguments) => admin::keygen(&config, &arguments).map(|()| ExitCode::SUCCESS),
         command => on_runtime(config, command),
     }
 }
 
 fn on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
-    // Whatever in the process makes a TLS connection without naming a provider takes this one.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let telemetry = telemetry::start(&config.settings).map_err(Failure::Failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -91,7 +89,7 @@ fn on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Prints, and takes a reader that goes away for the end.
+/// Writes to standard output. A reader that closed the pipe is not an error.
 fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
     let mut output = std::io::stdout().lock();
     match output.write_all(bytes).and_then(|()| output.flush()) {

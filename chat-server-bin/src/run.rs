@@ -1,4 +1,4 @@
-//! Runs the server until a signal ends it.
+//! Runs the server until a signal stops it.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -10,35 +10,36 @@ use crate::failure::Failure;
 use crate::signals::{Signals, Stop};
 use crate::telemetry::Telemetry;
 
-/// How long the engine and the store get after the last connection to finish what was begun.
-const FINISH: Duration = Duration::from_secs(30);
+/// Time the engine and the store have after the last connection to finish their work.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Serves until SIGTERM or SIGINT, then drains. A second one ends the process at once. SIGHUP changes nothing.
+/// Serves until SIGTERM or SIGINT, then drains. A second signal exits at once. SIGHUP is ignored.
 pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
-    // Before anything that takes time, so that no signal is missed.
-    let mut signals = Signals::install().map_err(|error| Failure::Failed(format!("cannot catch signals: {error}")))?;
+    // Signals are caught before any slow step, so that none is missed.
+    let mut signals =
+        Signals::install().map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")))?;
     match &config.file {
         Some(file) => tracing::info!(file = %file.display(), "configuration read"),
-        None => tracing::info!("no configuration file: defaults"),
+        None => tracing::info!("no configuration file found: using the defaults"),
     }
     let composition = compose(&config).await?;
     announce(&composition)?;
     let stop = signals.next().await;
-    tracing::info!(signal = stop.name(), "draining: clients are told to come back");
+    tracing::info!(signal = stop.name(), "draining: asking clients to reconnect");
     tokio::select! {
         () = finish(composition, config.settings.server.drain_timeout.0) => {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
         again = signals.next() => {
-            tracing::warn!(signal = again.name(), "stopped at once; what was acknowledged is safe");
+            tracing::warn!(signal = again.name(), "stopped without draining; acknowledged messages are safe");
             telemetry.flush();
-            at_once(again)
+            exit_now(again)
         }
     }
 }
 
-/// Says on standard output where the server listens, that it is ready, and what clients pin.
+/// Prints the listeners, `ready` and the fingerprint that clients pin to standard output.
 fn announce(composition: &Composition) -> Result<(), Failure> {
     let mut lines = String::new();
     for (protocol, address) in composition.server.addresses() {
@@ -48,7 +49,7 @@ fn announce(composition: &Composition) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     let written = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
     match written {
-        // Whoever started the server does not listen: it serves all the same.
+        // The parent process closed the pipe; the server runs all the same.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::Failed(format!("cannot write to standard output: {error}")))
         }
@@ -56,22 +57,22 @@ fn announce(composition: &Composition) -> Result<(), Failure> {
     }
 }
 
-async fn finish(composition: Composition, patience: Duration) {
+async fn finish(composition: Composition, grace: Duration) {
     let Composition {
         store, engine, server, ..
     } = composition;
     engine.announce_drain();
-    server.drain(patience).await;
-    let finished = tokio::time::timeout(FINISH, async {
+    server.drain(grace).await;
+    let finished = tokio::time::timeout(SHUTDOWN_TIMEOUT, async {
         engine.shutdown().await;
         drop(engine);
         store.close().await;
     });
     if finished.await.is_err() {
-        tracing::warn!("not everything was finished in time; what was acknowledged is safe");
+        tracing::warn!("shutdown timed out; acknowledged messages are safe");
     }
 }
 
-fn at_once(signal: Stop) -> ! {
+fn exit_now(signal: Stop) -> ! {
     std::process::exit(signal.exit_code().into())
 }

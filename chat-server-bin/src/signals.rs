@@ -1,13 +1,13 @@
-//! How the operating system asks the server to stop.
+//! Signals that stop the server.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT, caught; SIGHUP, survived.
+/// Handlers of SIGTERM, SIGINT and SIGHUP.
 ///
-/// SIGHUP comes when the terminal is closed, from scripts that rotate logs, and from operators who hope that the configuration
-/// is read again. None of them wants the service to end, so it is only logged.
+/// SIGHUP arrives when a terminal closes, from log rotation, and from operators who expect a
+/// configuration reload. None of them wants the server to stop, so it is only logged.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
@@ -15,7 +15,7 @@ pub(crate) struct Signals {
     hang_up: Signal,
 }
 
-/// A signal that asks for the end.
+/// A signal that stops the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     Terminate,
@@ -30,7 +30,7 @@ impl Stop {
         }
     }
 
-    /// What a shell calls the end by this signal.
+    /// Returns the exit code that a shell reports for a process ended by this signal.
     pub(crate) const fn exit_code(self) -> u8 {
         match self {
             Self::Terminate => 143,
@@ -40,7 +40,7 @@ impl Stop {
 }
 
 impl Signals {
-    /// Catches the signals from now on.
+    /// Installs the signal handlers.
     pub(crate) fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -49,14 +49,14 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one that asks for the end.
+    /// Waits for the next SIGTERM or SIGINT.
     pub(crate) async fn next(&mut self) -> Stop {
         loop {
             tokio::select! {
                 Some(()) = self.terminate.recv() => return Stop::Terminate,
                 Some(()) = self.interrupt.recv() => return Stop::Interrupt,
                 Some(()) = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP changes nothing; SIGTERM ends the server, and a new configuration needs a new start");
+                    tracing::info!("SIGHUP is ignored: to load a new configuration, restart the server; SIGTERM stops it");
                 }
                 else => std::future::pending().await,
             }

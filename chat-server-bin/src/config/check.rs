@@ -1,4 +1,4 @@
-//! What can only be judged once everything is merged, and the values as the server wants them.
+//! Checks of the merged configuration, and its values in the form the server needs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,26 +6,27 @@ use std::time::Duration;
 use chat_core::transport::proxy::Network;
 
 use super::settings::{AccountsSection, ConnectionSection, LimitsSection};
-use super::units::Span;
+use super::units::HumanDuration;
 use super::{Listen, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
 use crate::telemetry;
 
-/// A configuration without problems, its URLs read.
+/// A configuration without problems, with its URLs parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct Checked {
     pub(crate) settings: Settings,
     pub(crate) listen: Vec<Listen>,
     pub(crate) store: StoreUrl,
     pub(crate) proxies: Vec<Network>,
-    /// The file that was read.
+    /// The configuration file, if one was read.
     pub(crate) file: Option<PathBuf>,
 }
 
 impl Checked {
-    /// Judges `loaded` as a whole. Opens nothing but files that must exist, and connects nowhere.
+    /// Checks `loaded` as a whole. Opens the certificate files to see that they exist; connects to
+    /// nothing.
     ///
     /// # Errors
-    /// Everything that is wrong, with what could not be read.
+    /// All problems, including those found while loading.
     pub(crate) fn new(loaded: Loaded) -> Result<Self, Vec<Problem>> {
         let Loaded {
             settings,
@@ -56,7 +57,7 @@ impl Checked {
         }
     }
 
-    /// Where the identity key is.
+    /// Returns the path of the identity key.
     pub(crate) fn identity_file(&self) -> PathBuf {
         let configured = &self.settings.identity.key_file;
         if configured.as_os_str().is_empty() {
@@ -66,7 +67,7 @@ impl Checked {
         }
     }
 
-    /// The directory of the embedded store, if that is what is used.
+    /// Returns the directory of the embedded store, or `None` with a database server.
     pub(crate) fn store_dir(&self) -> Option<&Path> {
         match &self.store {
             StoreUrl::Sqlite(Some(directory)) => Some(directory),
@@ -79,7 +80,7 @@ impl Checked {
 fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) -> Vec<Listen> {
     let key = "server.listen";
     if settings.server.listen.is_empty() {
-        problems.push(origins.problem(key, "is empty; give at least one URL like \"sc1://127.0.0.1:7400\""));
+        problems.push(origins.problem(key, "is empty; give at least one URL such as \"sc1://127.0.0.1:7400\""));
     }
     let may_be_plain = settings.server.allow_plain || !origins.are_known(&["server.allow_plain"]);
     let mut listen = Vec::new();
@@ -87,7 +88,7 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
         match url.parse::<Listen>() {
             Ok(parsed) if parsed.scheme == Scheme::Plain && !parsed.is_loopback() && !may_be_plain => {
                 let text = format!(
-                    "{url:?} would carry passwords in the clear over a network; use sc1:// or tls://, or allow it with --allow-plain"
+                    "{url:?} would send passwords over the network unencrypted; use sc1:// or tls://, or allow it with --allow-plain"
                 );
                 problems.push(origins.problem(key, text));
             }
@@ -111,10 +112,9 @@ fn check_proxies(
             Err(error) => problems.push(origins.problem("server.trusted_proxies", format!("{error}"))),
         }
     }
-    let nobody = settings.server.trusted_proxies.is_empty() && origins.are_known(&["server.trusted_proxies"]);
-    if nobody && listen.iter().any(|listen| listen.is_behind_proxy) {
-        let text =
-            "is empty, so nobody may connect to the ports behind a proxy; name its networks, like \"10.0.0.0/8\"";
+    let no_proxies = settings.server.trusted_proxies.is_empty() && origins.are_known(&["server.trusted_proxies"]);
+    if no_proxies && listen.iter().any(|listen| listen.is_behind_proxy) {
+        let text = "is empty, so the +proxy ports accept no connections; list the networks of the proxies, such as \"10.0.0.0/8\"";
         problems.push(origins.problem("server.trusted_proxies", text));
     }
     proxies
@@ -124,7 +124,7 @@ fn check_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>
     if settings.store.max_connections < 2 {
         problems.push(origins.problem(
             "store.max_connections",
-            "must be at least 2: reads and writes have their own",
+            "must be at least 2: reads and writes use separate connections",
         ));
     }
     let bus = &settings.bus;
@@ -133,15 +133,14 @@ fn check_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>
             .iter()
             .any(|scheme| bus.url.starts_with(scheme))
     {
-        // Not shown: what stands here may hold a password.
+        // The value is not shown: it may contain a password.
         problems.push(origins.problem(
             "bus.url",
-            "is no URL of a bus; write \"redis://USER:PASSWORD@HOST:PORT/DATABASE\"",
+            "is not a Redis URL; write \"redis://USER:PASSWORD@HOST:PORT/DATABASE\"",
         ));
     }
     if !bus.url.is_empty() && !settings.store.url.starts_with("m") && origins.are_known(&["store.url"]) {
-        let text =
-            "is of no use with the embedded store, which one node has for itself; set store.url to \"mysql://…\"";
+        let text = "needs a shared database, and the embedded store has a single node; set store.url to \"mysql://…\", or remove bus.url";
         problems.push(origins.problem("bus.url", text));
     }
 }
@@ -167,10 +166,10 @@ fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems
                     problems.push(origins.problem(key, format!("cannot open {}: {error}", path.display())));
                 }
             }
-            // A URL that is wrong may be meant to be the one.
+            // A URL that cannot be parsed may be a misspelt tls:// URL.
             let all_known = listen.len() == settings.server.listen.len() && origins.are_known(&["server.listen"]);
             if all_known && !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
-                problems.push(origins.problem("tls.certificate_file", "is not used: no tls:// URL in server.listen"));
+                problems.push(origins.problem("tls.certificate_file", "is unused: server.listen has no tls:// URL"));
             }
         }
     }
@@ -223,9 +222,9 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
         ("limits.max_packet_size", limits.max_packet_size.0, 32 << 10, 1 << 20),
         ("limits.max_outbox_size", limits.max_outbox_size.0, 64 << 10, 64 << 20),
     ];
-    for (key, value, least, most) in sizes {
-        if !(least..=most).contains(&value) {
-            let text = format!("must be between {}KiB and {}KiB", least >> 10, most >> 10);
+    for (key, value, min, max) in sizes {
+        if !(min..=max).contains(&value) {
+            let text = format!("must be between {}KiB and {}KiB", min >> 10, max >> 10);
             problems.push(origins.problem(key, text));
         }
     }
@@ -260,10 +259,10 @@ fn check_connection(connection: &ConnectionSection, origins: &Origins, problems:
             7 * 86_400_000,
         ),
     ];
-    for (key, value, least, most) in bounds {
-        let (least, most) = (Span::millis(least), Span::millis(most));
-        if value < least || value > most {
-            problems.push(origins.problem(key, format!("must be between {least} and {most}")));
+    for (key, value, min, max) in bounds {
+        let (min, max) = (HumanDuration::millis(min), HumanDuration::millis(max));
+        if value < min || value > max {
+            problems.push(origins.problem(key, format!("must be between {min} and {max}")));
         }
     }
 }
@@ -283,7 +282,8 @@ fn check_rest(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem
         problems.push(origins.problem("server.retry_after", "must be at most 1m"));
     }
     let close_after = server.unready_timeout.0;
-    // Nodes find out that the database is away within 4 s of each other: who does not wait so long closes while all are to stay open.
+    // Nodes notice an unavailable database within 4 s of each other. With a shorter delay one node
+    // would close its listeners although all nodes are affected and should stay open.
     if !close_after.is_zero() && !(Duration::from_secs(5)..=Duration::from_secs(600)).contains(&close_after) {
         problems.push(origins.problem("server.unready_timeout", "must be 0s or between 5s and 10m"));
     }

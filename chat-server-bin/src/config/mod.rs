@@ -1,10 +1,11 @@
-//! The configuration: flags over environment over file over defaults.
+//! The configuration: flags override the environment, the environment overrides the file, and the
+//! file overrides the defaults.
 //!
-//! Every value is judged by itself before anything is merged, and what is left as a whole, so that all problems are reported in
-//! one go, each with the place where it was written.
+//! Every value is validated alone before it is merged, and the merged configuration is then checked
+//! as a whole. All problems are reported at once, each with its origin.
 
 mod check;
-mod leaves;
+mod layers;
 mod problem;
 mod settings;
 mod units;
@@ -18,45 +19,45 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 pub(crate) use check::Checked;
-pub(crate) use leaves::Leaf;
+pub(crate) use layers::Setting;
 pub(crate) use problem::{Origins, Problem, Unknown};
 pub(crate) use settings::{LimitsSection, LogFormat, Sessions, Settings};
 pub(crate) use url::{Listen, Scheme, StoreUrl};
 
-/// Where a file is looked for when none is named.
-const PLACES: [&str; 2] = ["./chat-server.toml", "/etc/chat-server/chat-server.toml"];
+/// Files that are read, first match only, when none is given.
+const SEARCH_PATHS: [&str; 2] = ["./chat-server.toml", "/etc/chat-server/chat-server.toml"];
 
-/// The documented example: what `config default` prints.
+/// The documented example file, which `config default` prints.
 pub(crate) const EXAMPLE: &str = include_str!("../../chat-server.example.toml");
 
-/// Everything that can say something about the configuration.
+/// Sources of the configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    /// The file somebody named.
+    /// The file given with `--config`.
     pub(crate) file: Option<PathBuf>,
-    /// The process's environment.
+    /// Environment variables of the process.
     pub(crate) environment: Vec<(String, String)>,
-    /// What flags said.
-    pub(crate) flags: Vec<Leaf>,
+    /// Settings given as flags.
+    pub(crate) flags: Vec<Setting>,
 }
 
-/// The configuration in force, and where it came from.
+/// The merged configuration, with the origin of its values.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     pub(crate) origins: Origins,
-    /// The file that was read.
+    /// The configuration file, if one was read.
     pub(crate) file: Option<PathBuf>,
-    /// What could not be read, and is not in the settings therefore.
+    /// Problems of the values that could not be read; these values are not in the settings.
     pub(crate) problems: Vec<Problem>,
 }
 
 impl Loaded {
-    /// The settings, if all of them could be read.
+    /// Returns the settings.
     ///
     /// # Errors
-    /// What could not.
-    pub(crate) fn whole(self) -> Result<Settings, Vec<Problem>> {
+    /// The problems of all values that could not be read.
+    pub(crate) fn into_settings(self) -> Result<Settings, Vec<Problem>> {
         if self.problems.is_empty() {
             Ok(self.settings)
         } else {
@@ -65,31 +66,32 @@ impl Loaded {
     }
 }
 
-/// Reads and merges everything that can be read; what remains is judged all the same.
+/// Reads and merges the sources. Values that cannot be read become problems; the others are merged
+/// all the same, so that they can be checked too.
 pub(crate) fn load(sources: Sources) -> Loaded {
     let defaults = default_table();
-    let (file, mut leaves, mut problems) = read_file(sources.file);
-    let (from_environment, wrong) = leaves::from_environment(sources.environment, &defaults);
-    problems.extend(wrong);
-    leaves.extend(from_environment);
-    leaves.extend(sources.flags);
+    let (file, mut written, mut problems) = read_file(sources.file);
+    let (from_environment, invalid) = layers::from_environment(sources.environment, &defaults);
+    problems.extend(invalid);
+    written.extend(from_environment);
+    written.extend(sources.flags);
 
     let mut merged = defaults.clone();
     let mut origins = Origins::default();
-    for leaf in leaves {
-        match judge(&leaf, &defaults) {
+    for setting in written {
+        match validate_alone(&setting, &defaults) {
             Ok(()) => {
-                origins.insert(format!("{}.{}", leaf.section, leaf.key), leaf.origin);
-                put(&mut merged, &leaf.section, leaf.key, leaf.value);
+                origins.insert(format!("{}.{}", setting.section, setting.key), setting.origin);
+                put(&mut merged, &setting.section, setting.key, setting.value);
             }
             Err(problem) => problems.push(problem),
         }
     }
     let settings = merged.try_into().unwrap_or_else(|error: toml::de::Error| {
-        problems.push(Problem::anywhere(error.message()).leaves(Unknown::Everything));
+        problems.push(Problem::anywhere(error.message()).with_unknown(Unknown::Everything));
         Settings::default()
     });
-    origins.doubt(&problems);
+    origins.mark_unknown(&problems);
     Loaded {
         settings,
         origins,
@@ -102,19 +104,19 @@ fn default_table() -> Table {
     Table::try_from(Settings::default()).expect("the defaults are plain values")
 }
 
-/// Whether this value, alone among defaults, makes a configuration.
-fn judge(leaf: &Leaf, defaults: &Table) -> Result<(), Problem> {
-    let (section, key) = (&leaf.section, &leaf.key);
+/// Validates one setting against otherwise default values.
+fn validate_alone(setting: &Setting, defaults: &Table) -> Result<(), Problem> {
+    let (section, key) = (&setting.section, &setting.key);
     let known = defaults.get(section).and_then(|section| section.get(key));
     if known.is_none() {
-        return Err(leaves::unknown_key(&leaf.origin, section, key, defaults));
+        return Err(layers::unknown_key(&setting.origin, section, key, defaults));
     }
     let mut candidate = defaults.clone();
-    put(&mut candidate, section, key.clone(), leaf.value.clone());
-    let judged: Result<Settings, _> = candidate.try_into();
-    judged.map(drop).map_err(|error| {
-        let what = error.message().trim_end();
-        Problem::at(&leaf.origin, format!("{section}.{key}: {what}")).leaves(Unknown::key(section, key))
+    put(&mut candidate, section, key.clone(), setting.value.clone());
+    let parsed: Result<Settings, _> = candidate.try_into();
+    parsed.map(drop).map_err(|error| {
+        let reason = error.message().trim_end();
+        Problem::at(&setting.origin, format!("{section}.{key}: {reason}")).with_unknown(Unknown::key(section, key))
     })
 }
 
@@ -124,16 +126,16 @@ fn put(table: &mut Table, section: &str, key: String, value: toml::Value) {
     }
 }
 
-fn read_file(named: Option<PathBuf>) -> (Option<PathBuf>, Vec<Leaf>, Vec<Problem>) {
-    let found = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.exists()));
+fn read_file(named: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Problem>) {
+    let found = named.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(path) = found else {
         return (None, Vec::new(), Vec::new());
     };
-    let (leaves, problems) = match std::fs::read_to_string(&path) {
-        Ok(text) => leaves::from_file(&path, &text),
+    let (settings, problems) = match std::fs::read_to_string(&path) {
+        Ok(text) => layers::from_file(&path, &text),
         Err(error) => (Vec::new(), vec![unreadable(&path, &error)]),
     };
-    (Some(path), leaves, problems)
+    (Some(path), settings, problems)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
@@ -141,10 +143,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
         "cannot read the configuration file {}: {error}",
         path.display()
     ))
-    .leaves(Unknown::Everything)
+    .with_unknown(Unknown::Everything)
 }
 
-/// The configuration as TOML, without secrets.
+/// Returns the configuration as TOML, with secrets masked.
 pub(crate) fn show(settings: &Settings) -> String {
     let mut shown = settings.clone();
     shown.store.url = url::masked(&shown.store.url);

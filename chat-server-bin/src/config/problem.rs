@@ -1,17 +1,17 @@
-//! What is wrong with a configuration, and where it was written.
+//! Problems of a configuration, and the origins of its values.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value was written.
+/// Origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
-    /// In a file, on this line.
+    /// A file and the line in it.
     File(PathBuf, usize),
-    /// In this environment variable.
+    /// The environment variable of this name.
     Environment(String),
-    /// On the command line.
+    /// This flag on the command line.
     Flag(&'static str),
 }
 
@@ -25,24 +25,25 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong. Never holds a secret value.
+/// A problem with a configuration. Its text never contains a secret value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// Where; absent for defaults and what is missing.
+    /// Origin of the value; `None` if it is missing, or concerns no single value.
     pub(crate) origin: Option<Origin>,
-    /// What, and what to do.
+    /// Description of the problem and of its remedy.
     pub(crate) text: String,
-    /// What is not known because of it: nothing that was written, or not what was meant.
+    /// Part of the configuration whose intended value is unknown because of this problem.
     pub(crate) unknown: Unknown,
 }
 
-/// A part of the configuration of which it is not known what was meant.
+/// A part of the configuration whose intended value is unknown. Checks that depend on it are
+/// skipped, so that one mistake is not reported twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unknown {
     Nothing,
-    /// A key, `section.key`.
+    /// One key, as `section.key`.
     Key(String),
-    /// Every key of a section, because a key of it may be misspelt.
+    /// Every key of a section, because one of its keys may be misspelt.
     Section(String),
     /// Every key.
     Everything,
@@ -56,7 +57,7 @@ impl Problem {
         }
     }
 
-    /// Of the whole configuration.
+    /// Creates a problem without an origin.
     pub(crate) fn anywhere(text: impl Into<String>) -> Self {
         Self {
             origin: None,
@@ -65,8 +66,8 @@ impl Problem {
         }
     }
 
-    /// Because of it, this is not known.
-    pub(crate) fn leaves(self, unknown: Unknown) -> Self {
+    /// Sets the part of the configuration that is unknown because of this problem.
+    pub(crate) fn with_unknown(self, unknown: Unknown) -> Self {
         Self { unknown, ..self }
     }
 }
@@ -95,13 +96,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// As they are told: of the whole first, then of the file by line, then of the environment, then of flags.
+/// Sorts problems for display: those without an origin, then the file by line, the environment,
+/// flags.
 pub(crate) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
-    problems.sort_by(|one, other| one.origin.cmp(&other.origin));
+    problems.sort_by(|a, b| a.origin.cmp(&b.origin));
     problems
 }
 
-/// Where each value that is not a default came from, by `section.key`; and which values are not what was meant.
+/// Origins of all values that are not defaults, by `section.key`, and the unknown parts of the
+/// configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origins {
     written: BTreeMap<String, Origin>,
@@ -113,19 +116,19 @@ impl Origins {
         self.written.insert(key, origin);
     }
 
-    /// Notes what is not known because of these problems.
-    pub(crate) fn doubt(&mut self, problems: &[Problem]) {
+    /// Records the parts of the configuration that are unknown because of these problems.
+    pub(crate) fn mark_unknown(&mut self, problems: &[Problem]) {
         self.unknown
             .extend(problems.iter().map(|problem| problem.unknown.clone()));
     }
 
-    /// Whether the values of all these keys are what was meant: only then can they be judged together.
+    /// Returns `true` if the values of all these keys are known, and can thus be checked together.
     pub(crate) fn are_known(&self, keys: &[&str]) -> bool {
         let is_known = |key: &&str| !self.unknown.iter().any(|unknown| unknown.covers(key));
         keys.iter().all(is_known)
     }
 
-    /// A problem with the value of `key`, wherever it was written.
+    /// Creates a problem with the value of `key`, at its origin.
     pub(crate) fn problem(&self, key: &str, text: impl fmt::Display) -> Problem {
         Problem {
             origin: self.written.get(key).cloned(),

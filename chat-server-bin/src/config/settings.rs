@@ -1,12 +1,13 @@
-//! What can be configured, with its defaults. `chat-server.example.toml` documents every key.
+//! The settings and their defaults. `chat-server.example.toml` documents every key.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{Rate, Size, Span};
+use super::units::{HumanDuration, Rate, Size};
 
-/// Everything, as one TOML document. Sections and keys are documented in `chat-server.example.toml`.
+/// The whole configuration, as one TOML document. Sections and keys are documented in
+/// `chat-server.example.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -30,9 +31,9 @@ pub(crate) struct ServerSection {
     pub(crate) advertise: Vec<String>,
     pub(crate) data_dir: PathBuf,
     pub(crate) name: String,
-    pub(crate) drain_timeout: Span,
-    pub(crate) retry_after: Span,
-    pub(crate) unready_timeout: Span,
+    pub(crate) drain_timeout: HumanDuration,
+    pub(crate) retry_after: HumanDuration,
+    pub(crate) unready_timeout: HumanDuration,
 }
 
 impl Default for ServerSection {
@@ -44,9 +45,9 @@ impl Default for ServerSection {
             advertise: Vec::new(),
             data_dir: PathBuf::from("./chat-data"),
             name: "chat-server".to_owned(),
-            drain_timeout: Span::secs(10),
-            retry_after: Span::secs(1),
-            unready_timeout: Span::secs(5),
+            drain_timeout: HumanDuration::secs(10),
+            retry_after: HumanDuration::secs(1),
+            unready_timeout: HumanDuration::secs(5),
         }
     }
 }
@@ -119,22 +120,22 @@ impl Default for AccountsSection {
             registration: true,
             sessions: Sessions::Replace,
             max_devices: 5,
-            login_rate: Rate::new(30, Span::secs(1), 30),
-            login_rate_per_source: Rate::new(20, Span::secs(60), 20),
-            registration_rate_per_source: Rate::new(3, Span::secs(3600), 3),
+            login_rate: Rate::new(30, HumanDuration::secs(1), 30),
+            login_rate_per_source: Rate::new(20, HumanDuration::secs(60), 20),
+            registration_rate_per_source: Rate::new(3, HumanDuration::secs(3600), 3),
         }
     }
 }
 
-/// How many sessions a user may have.
+/// Number of sessions a user may have at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Sessions {
-    /// One for each device; a login takes over from the device's older session.
+    /// One session per device; a login replaces the older session of the same device.
     Replace,
-    /// One at all; a login elsewhere is refused.
+    /// One session per user; a login on another device is refused.
     Reject,
-    /// One for each of so many devices.
+    /// One session per device, on at most `accounts.max_devices` devices.
     MaxDevices,
 }
 
@@ -164,13 +165,13 @@ impl Default for LimitsSection {
             max_unauthenticated: 1000,
             max_unauthenticated_per_source: 20,
             max_authenticated_per_source: 500,
-            connection_rate_per_source: Rate::new(30, Span::secs(10), 60),
+            connection_rate_per_source: Rate::new(30, HumanDuration::secs(10), 60),
             penalties: true,
             exempt_loopback: true,
-            handshake_rate: Rate::new(1000, Span::secs(1), 1000),
-            message_rate: Rate::new(100, Span::secs(1), 1000),
-            message_rate_per_user: Rate::new(40, Span::secs(1), 2000),
-            page_rate_per_user: Rate::new(200, Span::secs(60), 1000),
+            handshake_rate: Rate::new(1000, HumanDuration::secs(1), 1000),
+            message_rate: Rate::new(100, HumanDuration::secs(1), 1000),
+            message_rate_per_user: Rate::new(40, HumanDuration::secs(1), 2000),
+            page_rate_per_user: Rate::new(200, HumanDuration::secs(60), 1000),
             max_packet_size: Size::kib(64),
             max_outbox_packets: 256,
             max_outbox_size: Size::kib(256),
@@ -181,23 +182,23 @@ impl Default for LimitsSection {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ConnectionSection {
-    pub(crate) handshake_timeout: Span,
-    pub(crate) first_packet_timeout: Span,
-    pub(crate) login_timeout: Span,
-    pub(crate) heartbeat_interval: Span,
-    pub(crate) write_timeout: Span,
-    pub(crate) max_connection_age: Span,
+    pub(crate) handshake_timeout: HumanDuration,
+    pub(crate) first_packet_timeout: HumanDuration,
+    pub(crate) login_timeout: HumanDuration,
+    pub(crate) heartbeat_interval: HumanDuration,
+    pub(crate) write_timeout: HumanDuration,
+    pub(crate) max_connection_age: HumanDuration,
 }
 
 impl Default for ConnectionSection {
     fn default() -> Self {
         Self {
-            handshake_timeout: Span::secs(5),
-            first_packet_timeout: Span::secs(5),
-            login_timeout: Span::secs(10),
-            heartbeat_interval: Span::secs(30),
-            write_timeout: Span::secs(30),
-            max_connection_age: Span::secs(24 * 3600),
+            handshake_timeout: HumanDuration::secs(5),
+            first_packet_timeout: HumanDuration::secs(5),
+            login_timeout: HumanDuration::secs(10),
+            heartbeat_interval: HumanDuration::secs(30),
+            write_timeout: HumanDuration::secs(30),
+            max_connection_age: HumanDuration::secs(24 * 3600),
         }
     }
 }
@@ -218,13 +219,13 @@ impl Default for LogSection {
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
+    /// Text if standard error is a terminal, otherwise JSON.
     Auto,
-    /// One line of words.
+    /// One line of text per event.
     Text,
     /// One JSON object per line.
     Json,

@@ -1,9 +1,9 @@
 use super::*;
 
-fn flags(pairs: &[(&'static str, &str, &str, toml::Value)]) -> Vec<Leaf> {
+fn flags(pairs: &[(&'static str, &str, &str, toml::Value)]) -> Vec<Setting> {
     pairs
         .iter()
-        .map(|(flag, section, key, value)| Leaf::flag(flag, section, key, value.clone()))
+        .map(|(flag, section, key, value)| Setting::flag(flag, section, key, value.clone()))
         .collect()
 }
 
@@ -23,18 +23,18 @@ fn file_with(text: &str) -> (tempfile::TempDir, PathBuf) {
 
 fn check_text(text: &str) -> Result<Checked, Vec<String>> {
     let (_directory, file) = file_with(text);
-    let place = file.display().to_string();
+    let path = file.display().to_string();
     let sources = Sources {
         file: Some(file),
         ..Sources::default()
     };
     Checked::new(load(sources)).map_err(|problems| {
-        let short = |problem: Problem| problem.to_string().replace(&place, "FILE");
+        let short = |problem: Problem| problem.to_string().replace(&path, "FILE");
         problems.into_iter().map(short).collect()
     })
 }
 
-/// The example with the comment signs of its keys taken away.
+/// Returns the example with every key uncommented.
 fn example_uncommented() -> String {
     let is_key = |line: &str| {
         let key = line.strip_prefix('#').and_then(|line| line.split_once(" = "));
@@ -52,7 +52,7 @@ fn example_holds_every_key_with_its_default() {
         .filter_map(toml::Value::as_table)
         .map(Table::len)
         .sum();
-    assert_eq!(keys, 0, "as it stands, the example changes nothing");
+    assert_eq!(keys, 0, "every key of the example is commented out");
     let example: Table = example_uncommented().parse().unwrap();
     assert_eq!(example, default_table());
 }
@@ -93,22 +93,22 @@ fn flags_win_over_environment_over_file() {
         ]),
         flags: flags(&[("--data-dir", "server", "data_dir", "flag".into())]),
     });
-    let settings = loaded.whole().unwrap();
+    let settings = loaded.into_settings().unwrap();
     assert_eq!(settings.server.name, "environment");
     assert_eq!(settings.server.data_dir, Path::new("flag"));
     assert_eq!(settings.limits.max_connections, 7);
     assert_eq!(settings.server.listen, ["sc1://[::1]:0", "plain://127.0.0.1:0"]);
-    assert_eq!(settings.connection.login_timeout, units::Span::secs(20));
+    assert_eq!(settings.connection.login_timeout, units::HumanDuration::secs(20));
 }
 
 #[test]
-fn environment_is_read_as_what_the_key_is() {
+fn environment_values_have_the_type_of_their_key() {
     let with = |pairs| {
         load(Sources {
             environment: environment(pairs),
             ..Sources::default()
         })
-        .whole()
+        .into_settings()
     };
     assert_eq!(with(&[("CHAT_SERVER__NAME", "0123")]).unwrap().server.name, "0123");
     let problems = with(&[
@@ -133,7 +133,7 @@ fn environment_is_read_as_what_the_key_is() {
 }
 
 #[test]
-fn all_problems_of_a_file_come_with_their_lines() {
+fn file_problems_are_all_reported_with_their_lines() {
     let problems = check_text(
         "top = 1\n\n[server]\nlisten = \"sc1://127.0.0.1:1\"\nnam = \"x\"\ndrain_timeout = 10\n\n[limits]\nmax_connections = \"lots\"\nmax_packet_size = \"64KB\"\n[nonsense]\na = 1\n",
     )
@@ -149,46 +149,46 @@ fn all_problems_of_a_file_come_with_their_lines() {
     );
     assert!(
         problems[2].contains("allow_plain"),
-        "names what there is: {}",
+        "the text lists the known keys: {}",
         problems[2]
     );
-    assert!(problems[5].contains("64KiB"), "shows how to write it: {}", problems[5]);
+    assert!(
+        problems[5].contains("64KiB"),
+        "the text shows the expected form: {}",
+        problems[5]
+    );
 }
 
 #[test]
-fn broken_toml_is_reported_with_its_line() {
+fn invalid_toml_is_reported_with_its_line() {
     let problems = check_text("[server]\nname = \"a\nlisten = []\n").unwrap_err();
     assert!(problems[0].starts_with("FILE:2: "), "{problems:?}");
 }
 
 #[test]
-fn a_missing_named_file_is_a_problem() {
+fn missing_file_given_by_name_is_a_problem() {
     let sources = Sources {
         file: Some("/nonexistent/chat.toml".into()),
         ..Sources::default()
     };
-    let problems = load(sources).whole().unwrap_err();
+    let problems = load(sources).into_settings().unwrap_err();
     assert!(problems[0].to_string().contains("/nonexistent/chat.toml"));
 }
 
 #[test]
-fn the_whole_is_checked_at_once() {
+fn merged_settings_report_all_problems_at_once() {
     let problems = check_text(
         "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\nunready_timeout = \"4s\"\n[store]\nurl = \"postgres://u:hunter2@h/db\"\n[limits]\nmax_unauthenticated = 0\nmax_packet_size = \"1B\"\n[connection]\nheartbeat_interval = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
     )
     .unwrap_err();
     assert_eq!(problems.len(), 12, "{problems:#?}");
     assert!(problems.iter().all(|problem| !problem.contains("hunter2")));
-    assert!(
-        problems
-            .iter()
-            .any(|problem| problem.contains("no store is called that"))
-    );
+    assert!(problems.iter().any(|problem| problem.contains("is not a store URL")));
     assert!(problems.iter().any(|problem| problem.contains("--allow-plain")));
 }
 
 #[test]
-fn plain_is_for_loopback_unless_allowed() {
+fn plain_listens_on_loopback_only_unless_allowed() {
     for (host, allowed) in [
         ("127.0.0.1", true),
         ("[::1]", true),
@@ -203,7 +203,7 @@ fn plain_is_for_loopback_unless_allowed() {
 }
 
 #[test]
-fn listen_urls() {
+fn listen_urls_round_trip_and_reject_other_text() {
     for text in [
         "sc1://127.0.0.1:7400",
         "plain://[::1]:0",
@@ -238,7 +238,7 @@ fn listen_urls() {
 }
 
 #[test]
-fn store_urls() {
+fn store_urls_name_the_backend_and_directory() {
     assert_eq!("sqlite:".parse(), Ok(StoreUrl::Sqlite(None)));
     assert_eq!(
         "sqlite:///var/lib/chat".parse(),
@@ -249,7 +249,7 @@ fn store_urls() {
 }
 
 #[test]
-fn shown_settings_hide_passwords_and_parse_again() {
+fn show_masks_passwords_and_parses_again() {
     let mut settings = Settings::default();
     settings.store.url = "mysql://chat:hunter2@db.example/chat".to_owned();
     let shown = show(&settings);
@@ -260,7 +260,7 @@ fn shown_settings_hide_passwords_and_parse_again() {
 }
 
 #[test]
-fn a_port_behind_a_proxy_needs_to_know_the_proxy() {
+fn proxy_port_requires_the_networks_of_the_proxy() {
     let text = "[server]\nlisten = [\"sc1+proxy://0.0.0.0:1\"]\n";
     assert!(check_text(text).unwrap_err()[0].contains("server.trusted_proxies"));
     assert!(check_text(&format!("{text}trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n")).is_ok());
@@ -268,7 +268,7 @@ fn a_port_behind_a_proxy_needs_to_know_the_proxy() {
 }
 
 #[test]
-fn what_cannot_be_read_hides_nothing_else() {
+fn unreadable_values_do_not_hide_other_problems() {
     let problems = check_text(
         "[server]\nlisten = [\"ftp://x:1\", \"plain://0.0.0.0:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\nmax_packet_size = \"1B\"\n[connection]\nlogin_timeout = \"1ms\"\n[log]\nlevel = \"loud\"\n",
     )
@@ -277,7 +277,7 @@ fn what_cannot_be_read_hides_nothing_else() {
         .iter()
         .map(|problem| problem.split(": ").next().unwrap())
         .collect();
-    // Whether plain:// is allowed is not known: `nam` might be meant to allow it.
+    // plain:// is not reported: the misspelt key `nam` might have been meant to allow it.
     assert_eq!(
         places,
         ["FILE:2", "FILE:3", "FILE:5", "FILE:6", "FILE:8", "FILE:10"],
@@ -286,7 +286,7 @@ fn what_cannot_be_read_hides_nothing_else() {
 }
 
 #[test]
-fn what_is_not_known_is_not_held_against_the_rest() {
+fn unknown_values_cause_no_follow_up_problems() {
     let tls = format!("certificate_file = {EXISTS:?}\nkey_file = {EXISTS:?}\n");
     for (text, expected) in [
         (format!("[server]\nlisten = \"tls://127.0.0.1:1\"\n[tls]\n{tls}"), 1),

@@ -1,4 +1,4 @@
-//! Durations, sizes and rates as people write them: `"30s"`, `"64KiB"`, `"30/10s burst 60"`.
+//! Durations, sizes and rates in configuration files: `"30s"`, `"64KiB"`, `"30/10s burst 60"`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,42 +7,42 @@ use std::time::Duration;
 use chat_core::auth::RateLimit;
 use serde::{Deserialize, Serialize};
 
-/// Text that is not a value of the wanted kind; says what one looks like.
+/// Error of a text that is not a duration, size or rate. Its message shows the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UnitError(String);
 
-/// A duration with a unit.
+/// A duration that is written with a unit, such as `30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Span(pub(crate) Duration);
+pub(crate) struct HumanDuration(pub(crate) Duration);
 
-/// A number of bytes with a unit.
+/// A number of bytes that is written with a unit, such as `64KiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Size(pub(crate) u64);
 
-/// So many in so long, with a burst.
+/// `count` events per `per`, with a burst allowance; written as `30/10s burst 60`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Rate {
     pub(crate) count: u32,
-    pub(crate) per: Span,
+    pub(crate) per: HumanDuration,
     pub(crate) burst: u32,
 }
 
-/// Milliseconds of each unit, greatest first.
-const SPANS: [(&str, u64); 5] = [
+/// Units of durations in milliseconds, largest first.
+const DURATION_UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
     ("m", 60_000),
     ("s", 1000),
     ("ms", 1),
 ];
-/// Bytes of each unit, greatest first.
-const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+/// Units of sizes in bytes, largest first.
+const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-impl Span {
+impl HumanDuration {
     pub(crate) const fn millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
@@ -57,14 +57,14 @@ impl Size {
         Self(kib << 10)
     }
 
-    /// As a size in memory; what does not fit is as good as unlimited.
+    /// Returns the size as `usize`, saturated.
     pub(crate) fn bytes(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
 impl Rate {
-    pub(crate) const fn new(count: u32, per: Span, burst: u32) -> Self {
+    pub(crate) const fn new(count: u32, per: HumanDuration, burst: u32) -> Self {
         Self { count, per, burst }
     }
 }
@@ -75,7 +75,7 @@ impl From<Rate> for RateLimit {
     }
 }
 
-impl FromStr for Span {
+impl FromStr for HumanDuration {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
@@ -84,7 +84,7 @@ impl FromStr for Span {
                 "{text:?} is not a duration; write one like \"500ms\", \"30s\", \"5m\" or \"24h\""
             ))
         };
-        let millis = with_unit(text, &SPANS).ok_or_else(wrong)?;
+        let millis = with_unit(text, &DURATION_UNITS).ok_or_else(wrong)?;
         Ok(Self(Duration::from_millis(millis)))
     }
 }
@@ -98,7 +98,7 @@ impl FromStr for Size {
                 "{text:?} is not a size; write one like \"512B\", \"64KiB\" or \"1MiB\""
             ))
         };
-        with_unit(text, &SIZES).map(Self).ok_or_else(wrong)
+        with_unit(text, &SIZE_UNITS).map(Self).ok_or_else(wrong)
     }
 }
 
@@ -117,12 +117,12 @@ impl FromStr for Rate {
         };
         let (count, per) = rate.split_once('/').ok_or_else(wrong)?;
         let count = count.trim().parse().map_err(|_| wrong())?;
-        let per: Span = per.trim().parse().map_err(|_| wrong())?;
+        let per: HumanDuration = per.trim().parse().map_err(|_| wrong())?;
         Ok(Self::new(count, per, burst.unwrap_or(count)))
     }
 }
 
-/// A whole number with one of `units`, in the smallest unit.
+/// Parses a whole number with one of `units`; returns it in the smallest unit.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
@@ -130,7 +130,8 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
-/// `value` in the greatest unit that shows it exactly; nothing at all in the one called `zero`.
+/// Writes `value` in the largest unit that represents it exactly; zero is written in the unit
+/// `zero`.
 fn in_units(value: u64, units: &[(&str, u64)], zero: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let exact = units
         .iter()
@@ -141,16 +142,16 @@ fn in_units(value: u64, units: &[(&str, u64)], zero: &str, f: &mut fmt::Formatte
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        in_units(millis, &SPANS, "s", f)
+        in_units(millis, &DURATION_UNITS, "s", f)
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        in_units(self.0, &SIZES, "B", f)
+        in_units(self.0, &SIZE_UNITS, "B", f)
     }
 }
 
@@ -164,7 +165,7 @@ impl fmt::Display for Rate {
     }
 }
 
-macro_rules! text_in_files {
+macro_rules! serialize_as_text {
     ($($kind:ty),*) => {$(
         impl TryFrom<String> for $kind {
             type Error = UnitError;
@@ -182,14 +183,14 @@ macro_rules! text_in_files {
     )*};
 }
 
-text_in_files!(Span, Size, Rate);
+serialize_as_text!(HumanDuration, Size, Rate);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn spans() {
+    fn durations_round_trip_and_reject_other_text() {
         for (text, millis) in [
             ("500ms", 500),
             ("30s", 30_000),
@@ -198,7 +199,11 @@ mod tests {
             ("0s", 0),
             ("2 s", 2000),
         ] {
-            assert_eq!(text.parse::<Span>().unwrap(), Span::millis(millis), "{text}");
+            assert_eq!(
+                text.parse::<HumanDuration>().unwrap(),
+                HumanDuration::millis(millis),
+                "{text}"
+            );
         }
         for text in [
             "",
@@ -210,15 +215,15 @@ mod tests {
             "99999999999999999999s",
             "18446744073709551615d",
         ] {
-            assert!(text.parse::<Span>().is_err(), "{text}");
+            assert!(text.parse::<HumanDuration>().is_err(), "{text}");
         }
         for text in ["500ms", "30s", "90s", "5m", "1d", "36h", "0s"] {
-            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<HumanDuration>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_round_trip_and_reject_other_text() {
         for (text, bytes) in [
             ("512B", 512),
             ("64KiB", 65_536),
@@ -235,12 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn rates() {
+    fn rates_round_trip_and_reject_other_text() {
         assert_eq!(
             "30/10s burst 60".parse::<Rate>().unwrap(),
-            Rate::new(30, Span::secs(10), 60)
+            Rate::new(30, HumanDuration::secs(10), 60)
         );
-        assert_eq!("20/1m".parse::<Rate>().unwrap(), Rate::new(20, Span::secs(60), 20));
+        assert_eq!(
+            "20/1m".parse::<Rate>().unwrap(),
+            Rate::new(20, HumanDuration::secs(60), 20)
+        );
         for text in ["", "30", "30/", "/10s", "x/10s", "30/10s burst", "30/10s burst x"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }

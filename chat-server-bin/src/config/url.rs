@@ -1,18 +1,18 @@
-//! The URLs in a configuration: where to listen, where the store is.
+//! URLs in a configuration: addresses to listen on, and the store.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::{fmt, io};
 
-/// What a port speaks.
+/// Protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
-    /// The project's own secure channel.
+    /// SC1, the project's own secure channel.
     Sc1,
     /// TLS 1.3.
     Tls,
-    /// Nothing secure: for this machine and for tests.
+    /// No encryption: for loopback and for tests.
     Plain,
 }
 
@@ -28,21 +28,21 @@ impl Scheme {
     }
 }
 
-/// After a scheme: behind a load balancer.
+/// Suffix of a scheme: the port is behind a load balancer.
 const PROXY: &str = "+proxy";
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listen {
     pub(crate) scheme: Scheme,
-    /// Each connection begins with a PROXY header.
+    /// `true` if each connection begins with a PROXY header.
     pub(crate) is_behind_proxy: bool,
     host: String,
     port: u16,
 }
 
 impl Listen {
-    /// Whether only this machine can reach it.
+    /// Returns `true` if only this machine can reach the address.
     pub(crate) fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),
@@ -50,10 +50,10 @@ impl Listen {
         }
     }
 
-    /// The socket address; asks the resolver if the host is a name.
+    /// Returns the socket address; queries the resolver if the host is a name.
     ///
     /// # Errors
-    /// The name has no address.
+    /// The name cannot be resolved.
     pub(crate) fn resolve(&self) -> io::Result<SocketAddr> {
         let mut addresses = (self.host.as_str(), self.port).to_socket_addrs()?;
         addresses.next().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -81,7 +81,7 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no listen URL; write one like \"sc1://127.0.0.1:7400\"");
+        let wrong = || format!("{text:?} is not a listen URL; write one such as \"sc1://127.0.0.1:7400\"");
         let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
         let (scheme, is_behind_proxy) = match scheme.strip_suffix(PROXY) {
             Some(scheme) => (scheme, true),
@@ -92,9 +92,9 @@ impl FromStr for Listen {
             .find(|known| known.name() == scheme)
             .ok_or_else(|| {
                 let known = Scheme::ALL.map(Scheme::name).join(", ");
-                format!("{text:?}: this server cannot listen for {scheme:?}; it knows: {known}")
+                format!("{text:?}: unknown scheme {scheme:?}; the schemes are: {known}")
             })?;
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| format!("{text:?} lacks a port"))?;
+        let (host, port) = rest.rsplit_once(':').ok_or_else(|| format!("{text:?} has no port"))?;
         let host = match host.strip_prefix('[') {
             Some(inner) => inner.strip_suffix(']').ok_or_else(wrong)?,
             None if host.contains(':') => return Err(format!("{text:?}: write an IPv6 address in brackets")),
@@ -102,9 +102,9 @@ impl FromStr for Listen {
         };
         let port = port
             .parse()
-            .map_err(|_| format!("{text:?}: {port:?} is no port number"))?;
-        let odd = |c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c);
-        if host.is_empty() || host.contains(odd) {
+            .map_err(|_| format!("{text:?}: {port:?} is not a port number"))?;
+        let is_invalid = |c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c);
+        if host.is_empty() || host.contains(is_invalid) {
             return Err(wrong());
         }
         Ok(Self {
@@ -116,16 +116,16 @@ impl FromStr for Listen {
     }
 }
 
-/// Where everything durable is.
+/// Location of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StoreUrl {
-    /// In files of this directory, or of the data directory.
+    /// SQLite files in this directory, or in the data directory if `None`.
     Sqlite(Option<PathBuf>),
-    /// In a MySQL or MariaDB database, which other nodes may share.
+    /// A MySQL or MariaDB database, which other nodes may share.
     Mysql(Secret),
 }
 
-/// A URL that may hold a password.
+/// A URL that may contain a password; `Debug` masks it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) String);
 
@@ -146,16 +146,16 @@ impl FromStr for StoreUrl {
                 Ok(Self::Sqlite((!path.is_empty()).then(|| PathBuf::from(path))))
             }
             "mysql" | "mariadb" if rest.starts_with("//") => Ok(Self::Mysql(Secret(format!("mysql:{rest}")))),
-            // Not shown: what stands here may hold a password.
+            // The value is not shown: it may contain a password.
             _ => Err(
-                "no store is called that; write \"sqlite:\", \"sqlite:DIRECTORY\" or \"mysql://USER:PASSWORD@HOST:PORT/DATABASE\""
+                "is not a store URL; write \"sqlite:\", \"sqlite:DIRECTORY\" or \"mysql://USER:PASSWORD@HOST:PORT/DATABASE\""
                     .to_owned(),
             ),
         }
     }
 }
 
-/// `url` with `***` in place of a password.
+/// Returns `url` with `***` in place of the password.
 pub(crate) fn masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();

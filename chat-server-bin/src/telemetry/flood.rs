@@ -1,4 +1,4 @@
-//! Keeps one noisy place in the code from filling the disk.
+//! Rate limit of log lines per callsite, so that one noisy callsite cannot fill the disk.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,52 +9,52 @@ use tracing::callsite::Identifier;
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Lines that one place may write in one [`WINDOW`].
-const LINES: u32 = 100;
+/// Maximum number of lines per callsite in one [`WINDOW`].
+const MAX_LINES: u32 = 100;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lets each place in the code log 100 lines a second at most, and remembers how many were left out for its next line.
-/// Debug and trace lines pass: who asks for them wants them all.
+/// Limits each callsite to 100 lines a second, and counts the suppressed lines for its next line.
+/// Debug and trace lines are not limited: an operator who enables them wants all of them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FloodGuard {
-    places: Arc<Mutex<HashMap<Identifier, Place>>>,
+    callsites: Arc<Mutex<HashMap<Identifier, LineCount>>>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct LineCount {
     since: Instant,
     lines: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl FloodGuard {
-    fn admit(&self, place: Identifier, now: Instant) -> bool {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = match places.entry(place) {
-            Entry::Occupied(place) => place.into_mut(),
-            Entry::Vacant(vacant) => vacant.insert(Place {
+    fn admit(&self, callsite: Identifier, now: Instant) -> bool {
+        let mut callsites = self.callsites.lock().unwrap_or_else(PoisonError::into_inner);
+        let callsite = match callsites.entry(callsite) {
+            Entry::Occupied(callsite) => callsite.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(LineCount {
                 since: now,
                 lines: 0,
-                left_out: 0,
+                suppressed: 0,
             }),
         };
-        if now.saturating_duration_since(place.since) >= WINDOW {
-            place.since = now;
-            place.lines = 0;
+        if now.saturating_duration_since(callsite.since) >= WINDOW {
+            callsite.since = now;
+            callsite.lines = 0;
         }
-        if place.lines >= LINES {
-            place.left_out += 1;
+        if callsite.lines >= MAX_LINES {
+            callsite.suppressed += 1;
             return false;
         }
-        place.lines += 1;
+        callsite.lines += 1;
         true
     }
 
-    /// How many lines of this place were left out since its last one.
-    pub(super) fn take_left_out(&self, metadata: &Metadata<'_>) -> u64 {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = places.get_mut(&metadata.callsite());
-        place.map_or(0, |place| std::mem::take(&mut place.left_out))
+    /// Returns and resets the number of suppressed lines of this callsite.
+    pub(super) fn take_suppressed(&self, metadata: &Metadata<'_>) -> u64 {
+        let mut callsites = self.callsites.lock().unwrap_or_else(PoisonError::into_inner);
+        let callsite = callsites.get_mut(&metadata.callsite());
+        callsite.map_or(0, |callsite| std::mem::take(&mut callsite.suppressed))
     }
 }
 
@@ -76,16 +76,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seed_check_23_one_place_cannot_flood_the_log() {
+    fn flood_guard_limits_each_callsite_and_counts_suppressed_lines() {
         let guard = FloodGuard::default();
-        let place = tracing::callsite::DefaultCallsite::new(&META);
-        let metadata = place.metadata();
+        let callsite = tracing::callsite::DefaultCallsite::new(&META);
+        let metadata = callsite.metadata();
         let start = Instant::now();
         let admitted = (0..10_000).filter(|_| guard.admit(metadata.callsite(), start)).count();
         assert_eq!(admitted, 100);
         assert!(guard.admit(metadata.callsite(), start + WINDOW));
-        assert_eq!(guard.take_left_out(metadata), 9900);
-        assert_eq!(guard.take_left_out(metadata), 0);
+        assert_eq!(guard.take_suppressed(metadata), 9900);
+        assert_eq!(guard.take_suppressed(metadata), 0);
     }
 
     static CALLSITE: tracing::callsite::DefaultCallsite = tracing::callsite::DefaultCallsite::new(&META);

@@ -1,5 +1,5 @@
-//! One event, one line: text for people, JSON for programs. Control and direction characters are escaped and values end after
-//! 256 bytes, whoever wrote them.
+//! Formats each event as one line of text or JSON. Control and bidirectional characters are
+//! escaped, and values are truncated to 256 bytes, because peers supply some of them.
 
 use std::fmt::{self, Write as _};
 
@@ -13,7 +13,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::flood::FloodGuard;
 
-/// Formats events. Fields of spans are left out: what identifies a connection is a field of its events.
+/// Formatter of events. Span fields are omitted: the events of a connection carry its id
+/// themselves.
 #[derive(Debug)]
 pub(super) struct Lines {
     json: bool,
@@ -36,9 +37,9 @@ where
         let metadata = event.metadata();
         let mut fields = Fields::default();
         event.record(&mut fields);
-        match self.guard.take_left_out(metadata) {
+        match self.guard.take_suppressed(metadata) {
             0 => {}
-            left_out => fields.rest.push(("left_out", Value::Bare(left_out.to_string()))),
+            suppressed => fields.rest.push(("suppressed", Value::Bare(suppressed.to_string()))),
         }
         if self.json {
             out.write_str("{\"ts\":\"")?;
@@ -76,7 +77,7 @@ const fn colours(level: &Level) -> (&'static str, &'static str) {
     (begin, "\x1b[0m")
 }
 
-/// The fields of one event, harmless already.
+/// Fields of one event, already escaped and truncated.
 #[derive(Debug, Default)]
 struct Fields {
     message: String,
@@ -85,7 +86,7 @@ struct Fields {
 
 #[derive(Debug)]
 enum Value {
-    /// A number, true or false.
+    /// A number or boolean, written without quotes.
     Bare(String),
     Text(String),
 }
@@ -134,7 +135,7 @@ impl Fields {
     }
 }
 
-/// `text` has no control characters any more.
+/// Writes `text` as a JSON string. It contains no control characters: they are escaped already.
 fn json_text(text: &str, out: &mut Writer<'_>) -> fmt::Result {
     out.write_char('"')?;
     for c in text.chars() {
@@ -159,7 +160,7 @@ impl Visit for Fields {
         let mut text = value.to_string();
         let mut source = value.source();
         while let Some(cause) = source {
-            // Writing to a string cannot fail.
+            // Writing to a `String` cannot fail.
             let _infallible = write!(text, ": {cause}");
             source = cause.source();
         }
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_one_harmless_line() {
+    fn text_line_is_single_and_escaped() {
         let text = lines_of(false, hostile);
         assert_eq!(text.lines().count(), 1);
         assert!(
@@ -230,11 +231,11 @@ mod tests {
         );
         assert!(text.contains(" WARN "), "{text}");
         assert!(text.contains("count=3"), "{text}");
-        assert!(text.len() < 800, "values are cut: {text}");
+        assert!(text.len() < 800, "values are truncated: {text}");
     }
 
     #[test]
-    fn json_is_an_object_with_the_known_names() {
+    fn json_line_is_an_object_with_the_documented_names() {
         let text = lines_of(true, hostile);
         assert_eq!(text.lines().count(), 1);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();

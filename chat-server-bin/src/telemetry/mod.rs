@@ -1,4 +1,4 @@
-//! Log lines on stderr: bounded in size, number and memory, and harmless to whoever reads them in a terminal.
+//! Log lines on standard error: bounded in size, rate and memory, and safe to print on a terminal.
 
 mod flood;
 mod lines;
@@ -14,14 +14,14 @@ use flood::FloodGuard;
 use lines::Lines;
 use sink::Sink;
 
-/// Keeps the log going; dropping it writes out what is left.
+/// Handle of the log. Dropping it flushes the queued lines.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     sink: Sink,
 }
 
 impl Telemetry {
-    /// Writes out what is left, in case the process is about to exit.
+    /// Flushes the queued lines; for use right before the process exits.
     pub(crate) fn flush(&self) {
         self.sink.flush();
     }
@@ -33,7 +33,7 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts to log what `settings` ask for. Once per process.
+/// Starts logging as configured. May be called once per process.
 pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
     let filter = parse_filter(&settings.log.level)?;
     let terminal = std::io::stderr().is_terminal();
@@ -55,11 +55,12 @@ pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
     Ok(Telemetry { sink })
 }
 
-/// Reads a filter such as `info,chat_core::server=debug`.
+/// Parses a filter such as `info,chat_core::server=debug`.
 pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
-    let wrong =
-        || format!("{text:?} is no log filter; write error, warn, info, debug, trace, or info,chat_core::server=debug");
-    // The parser takes any word for the name of a target: a misspelt level would silence everything.
+    let wrong = || {
+        format!("{text:?} is not a log filter; write error, warn, info, debug, trace, or info,chat_core::server=debug")
+    };
+    // The parser accepts any word as a target, so a misspelt level would disable all logging.
     let directives = text.split(',').map(str::trim);
     let plain = directives.filter(|directive| !directive.contains(['=', '[', ':']));
     for word in plain {
@@ -74,7 +75,7 @@ pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
 fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     let text = info.payload_as_str().unwrap_or("no text");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
-    tracing::error!(place, panic = text, "a defect: please report it");
+    tracing::error!(place, panic = text, "panic: this is a bug, please report it");
 }
 
 #[cfg(test)]
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters() {
+    fn filter_accepts_levels_and_targets_only() {
         for text in [
             "info",
             "WARN",

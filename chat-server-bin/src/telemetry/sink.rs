@@ -1,4 +1,4 @@
-//! A thread that writes log lines, so that a full pipe stops the log and never the server.
+//! A thread that writes log lines, so that a full pipe blocks the log and not the server.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait for the thread; one more is dropped and counted.
-const WAITING_LINES: usize = 4096;
-/// How long [`Sink::flush`] waits for a reader that does not read.
-const FLUSH_WAIT: Duration = Duration::from_millis(500);
+/// Maximum number of lines queued for the thread; further lines are dropped and counted.
+const MAX_QUEUED_LINES: usize = 4096;
+/// Time [`Sink::flush`] waits while the reader of standard error does not read.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 enum Item {
     Line(Vec<u8>),
     Flush(SyncSender<()>),
 }
 
-/// Hands lines to the thread. Clones feed the same thread; it ends with the last of them.
+/// Sender of lines to the thread. Clones share the thread, which ends when the last clone is
+/// dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Sink {
     sender: SyncSender<Item>,
@@ -27,7 +28,7 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn start() -> io::Result<Self> {
-        let (sender, receiver) = sync_channel(WAITING_LINES);
+        let (sender, receiver) = sync_channel(MAX_QUEUED_LINES);
         let dropped = Arc::new(AtomicU64::new(0));
         let sink = Self {
             sender,
@@ -39,26 +40,29 @@ impl Sink {
         Ok(sink)
     }
 
-    /// Waits until everything before is written, but not for ever.
+    /// Waits until all lines queued before are written, at most [`FLUSH_TIMEOUT`].
     pub(super) fn flush(&self) {
         let (sender, done) = sync_channel(1);
         if self.sender.try_send(Item::Flush(sender)).is_ok() {
-            // A reader that takes nothing loses the rest.
-            let _timed_out = done.recv_timeout(FLUSH_WAIT);
+            // On a timeout the remaining lines are lost.
+            let _timed_out = done.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
 
 fn write_lines(receiver: &Receiver<Item>, dropped: &AtomicU64) {
-    // Locked for a line at a time: others write there too, at the end above all.
+    // stderr is locked per line only: other code writes to it too, above all at exit.
     let mut stderr = io::stderr();
     for item in receiver {
-        // There is nobody to tell of an error on stderr.
+        // An error on stderr cannot be reported anywhere.
         let _ignored = match item {
             Item::Line(line) => {
                 let missing = dropped.swap(0, Ordering::Relaxed);
                 if missing > 0 {
-                    let _ignored = writeln!(stderr, "({missing} log lines were lost: nobody read them in time)");
+                    let _ignored = writeln!(
+                        stderr,
+                        "({missing} log lines were dropped: standard error was not read in time)"
+                    );
                 }
                 stderr.write_all(&line)
             }
@@ -78,7 +82,7 @@ impl<'a> MakeWriter<'a> for Sink {
     }
 }
 
-/// Each call is one whole line: the formatter collects it first.
+/// Each call writes one whole line, which the formatter has assembled.
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.sender.try_send(Item::Line(line.to_vec())).is_err() {

@@ -1,4 +1,5 @@
-//! Single values before they are merged: from a file, from the environment, from flags.
+//! The layers of the configuration before they are merged: settings from a file, the environment
+//! and flags.
 
 use std::path::Path;
 
@@ -8,16 +9,16 @@ use toml::{Spanned, Table, Value};
 
 use super::problem::{Origin, Problem, Unknown};
 
-/// A value that somebody wrote somewhere.
+/// A single configured value with its origin.
 #[derive(Debug, Clone)]
-pub(crate) struct Leaf {
+pub(crate) struct Setting {
     pub(crate) section: String,
     pub(crate) key: String,
     pub(crate) value: Value,
     pub(crate) origin: Origin,
 }
 
-impl Leaf {
+impl Setting {
     pub(crate) fn flag(name: &'static str, section: &str, key: &str, value: impl Into<Value>) -> Self {
         Self {
             section: section.to_owned(),
@@ -28,28 +29,32 @@ impl Leaf {
     }
 }
 
-/// The values of the file at `path`, whose content is `text`, and everything that is no TOML in it.
-pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Leaf>, Vec<Problem>) {
+/// Returns the settings in `text`, the content of the file at `path`, and the problems of
+/// everything that is not valid TOML.
+pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Setting>, Vec<Problem>) {
     let at = |span: std::ops::Range<usize>| Origin::File(path.to_owned(), line_of(text, span.start));
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()
-        .map(|error| Problem::at(&at(error.span().unwrap_or(0..0)), error.message()).leaves(Unknown::Everything))
+        .map(|error| Problem::at(&at(error.span().unwrap_or(0..0)), error.message()).with_unknown(Unknown::Everything))
         .collect();
-    let mut leaves = Vec::new();
+    let mut settings = Vec::new();
     for (section, content) in document.into_inner() {
         let origin = at(section.span());
         let DeValue::Table(content) = content.into_inner() else {
             let key = section.get_ref();
-            let problem = Problem::at(&origin, format!("{key} stands in no section; every key belongs in one"));
-            problems.push(problem.leaves(Unknown::Everything));
+            let problem = Problem::at(
+                &origin,
+                format!("{key} is outside of any section; every key belongs to one"),
+            );
+            problems.push(problem.with_unknown(Unknown::Everything));
             continue;
         };
         for (key, value) in content {
             let origin = at(key.span());
             let (section, key) = (section.get_ref().to_string(), key.into_inner().into_owned());
             match to_value(value) {
-                Ok(value) => leaves.push(Leaf {
+                Ok(value) => settings.push(Setting {
                     section,
                     key,
                     value,
@@ -57,12 +62,12 @@ pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Leaf>, Vec<Problem>) {
                 }),
                 Err(error) => {
                     let problem = Problem::at(&origin, format!("{section}.{key}: {}", error.message()));
-                    problems.push(problem.leaves(Unknown::key(&section, &key)));
+                    problems.push(problem.with_unknown(Unknown::key(&section, &key)));
                 }
             }
         }
     }
-    (leaves, problems)
+    (settings, problems)
 }
 
 fn to_value(value: Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error> {
@@ -74,13 +79,14 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + before.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// The values in variables called `CHAT_SECTION__KEY`. They are read as what the key is in `defaults`, so that a name made
-/// of digits stays a name. Variables without the double underscore belong to somebody else.
+/// Returns the settings in environment variables named `CHAT_SECTION__KEY`. A value is parsed by
+/// the type that its key has in `defaults`, so that a name made of digits stays a string. Variables
+/// without the double underscore are ignored: they do not belong to the configuration.
 pub(crate) fn from_environment(
     variables: impl IntoIterator<Item = (String, String)>,
     defaults: &Table,
-) -> (Vec<Leaf>, Vec<Problem>) {
-    let (mut leaves, mut problems) = (Vec::new(), Vec::new());
+) -> (Vec<Setting>, Vec<Problem>) {
+    let (mut settings, mut problems) = (Vec::new(), Vec::new());
     let mut variables: Vec<_> = variables.into_iter().collect();
     variables.sort_unstable();
     for (name, text) in variables {
@@ -95,19 +101,19 @@ pub(crate) fn from_environment(
             continue;
         };
         match typed_like(known, &text) {
-            Ok(value) => leaves.push(Leaf {
+            Ok(value) => settings.push(Setting {
                 section,
                 key,
                 value,
                 origin,
             }),
             Err(wanted) => {
-                let problem = Problem::at(&origin, format!("{section}.{key} wants {wanted}"));
-                problems.push(problem.leaves(Unknown::key(&section, &key)));
+                let problem = Problem::at(&origin, format!("{section}.{key} must be {wanted}"));
+                problems.push(problem.with_unknown(Unknown::key(&section, &key)));
             }
         }
     }
-    (leaves, problems)
+    (settings, problems)
 }
 
 fn typed_like(known: &Value, text: &str) -> Result<Value, &'static str> {
@@ -123,17 +129,17 @@ fn typed_like(known: &Value, text: &str) -> Result<Value, &'static str> {
     }
 }
 
-/// Says that there is no such key, and which there are.
+/// Returns the problem of an unknown key or section; its text lists the known ones.
 pub(crate) fn unknown_key(origin: &Origin, section: &str, key: &str, defaults: &Table) -> Problem {
     let names = |table: &Table| table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     match defaults.get(section).and_then(Value::as_table) {
         Some(known) => {
             let text = format!("unknown key {section}.{key}; section {section} has: {}", names(known));
-            Problem::at(origin, text).leaves(Unknown::Section(section.to_owned()))
+            Problem::at(origin, text).with_unknown(Unknown::Section(section.to_owned()))
         }
         None => {
-            let text = format!("unknown section {section}; there are: {}", names(defaults));
-            Problem::at(origin, text).leaves(Unknown::Everything)
+            let text = format!("unknown section {section}; the sections are: {}", names(defaults));
+            Problem::at(origin, text).with_unknown(Unknown::Everything)
         }
     }
 }
