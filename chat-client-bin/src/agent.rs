@@ -1,7 +1,8 @@
-//! One process has a profile open; others that only want to ask or send something do it through that one.
+//! The agent: the process that has a profile open serves other processes that send or query.
 //!
-//! A device has one session, so `send` beside a running `listen` cannot have its own. The process that has the profile listens on a socket in
-//! it, which its owner alone can reach, and speaks the plain client protocol there: what arrives is done with its own client.
+//! A device has one session, so `send` cannot have its own beside a running `listen`. The process
+//! that has the profile open listens on a Unix socket in it, which only its owner can reach. It
+//! speaks the plain client protocol there and executes what arrives with its own client.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,13 +23,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Answers that wait for a slow asker.
-const ANSWERS: usize = 64;
+/// Maximum number of replies queued for one connection.
+const MAX_QUEUED_REPLIES: usize = 64;
 const HEARTBEAT_MS: u32 = 30_000;
-/// How long somebody who connects to a full or dying agent waits.
-const KNOCK: Duration = Duration::from_millis(500);
+/// Time to connect to an agent, which may be overloaded or about to end.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Does things for other processes; ends when it is dropped.
+/// Server for other processes of the profile. Dropping it stops the server.
 #[derive(Debug)]
 pub(crate) struct Agent {
     task: JoinHandle<()>,
@@ -36,9 +37,10 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Listens at `path`. Without a socket there nothing else is lost: `None`.
+    /// Listens at `path`. Returns `None` if the socket cannot be bound; only sharing is lost then.
     pub(crate) fn start(path: &Path, client: Client) -> Option<Self> {
-        // Only the owner of the profile's lock comes here, so whatever lies there is of a process that is gone.
+        // This process holds the lock of the profile, so an existing socket belongs to a process
+        // that has ended.
         let _ = std::fs::remove_file(path);
         let listener = UnixListener::bind(path).ok()?;
         Some(Self {
@@ -51,16 +53,19 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = std::fs::remove_file(&self.path); // the next one removes what is left
+        let _ = std::fs::remove_file(&self.path); // the next agent removes a leftover socket
     }
 }
 
-/// Whether somebody listens at `path`.
-pub(crate) async fn answers(path: &Path) -> bool {
-    matches!(tokio::time::timeout(KNOCK, UnixStream::connect(path)).await, Ok(Ok(_)))
+/// Returns `true` if an agent accepts connections at `path`.
+pub(crate) async fn is_running(path: &Path) -> bool {
+    matches!(
+        tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await,
+        Ok(Ok(_))
+    )
 }
 
-/// How a client reaches the agent at `path`.
+/// Returns the options of a client that connects to the agent at `path`.
 pub(crate) fn options(path: &Path) -> ClientOptions {
     let address = ServerAddress {
         scheme: Scheme::Plain,
@@ -74,13 +79,14 @@ pub(crate) fn options(path: &Path) -> ClientOptions {
     options
 }
 
-/// The same device, with a token that says nothing: whoever reaches the socket is the owner.
-pub(crate) fn account(kept: AccountState) -> AccountState {
+/// Returns the state of a client of the agent: the same device, with a placeholder token. The agent
+/// needs no proof, because only the owner of the profile reaches its socket.
+pub(crate) fn account(saved: AccountState) -> AccountState {
     AccountState {
         session_token: Some(Secret::new(*b"agent")),
         device_token: None,
         epoch: None,
-        ..kept
+        ..saved
     }
 }
 
@@ -105,14 +111,14 @@ async fn serve(listener: UnixListener, client: Client) {
     }
 }
 
-/// Serves one process until it goes, or breaks the protocol.
+/// Serves one connection until its peer closes it or violates the protocol.
 async fn connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
-    let (answers, mut waiting) = mpsc::channel::<BytesMut>(ANSWERS);
+    let (replies, mut queued) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
     let mut jobs = JoinSet::new();
     let writing = async {
-        while let Some(answer) = waiting.recv().await {
-            if writer.write_all(&answer).await.is_err() {
+        while let Some(reply) = queued.recv().await {
+            if writer.write_all(&reply).await.is_err() {
                 break;
             }
         }
@@ -122,8 +128,8 @@ async fn connection(stream: UnixStream, client: Client) {
         loop {
             match frames.next_packet() {
                 Ok(Some(packet)) => {
-                    let Ok(asked) = decode(packet) else { return };
-                    begin(asked, &client, &answers, &mut jobs).await;
+                    let Ok(request) = decode(packet) else { return };
+                    start(request, &client, &replies, &mut jobs).await;
                 }
                 Ok(None) => match reader.read_buf(frames.buffer()).await {
                     Ok(read) if read > 0 => {}
@@ -140,10 +146,10 @@ async fn connection(stream: UnixStream, client: Client) {
     }
 }
 
-/// A request, or the refusal of one.
-type Asked = Result<Request, (RequestId, Failure)>;
+/// A request, or the rejection of one that could be identified.
+type DecodedRequest = Result<Request, (RequestId, Failure)>;
 
-fn decode(packet: bytes::Bytes) -> Result<Asked, DecodeError> {
+fn decode(packet: bytes::Bytes) -> Result<DecodedRequest, DecodeError> {
     match server::decode_request(packet, MessageText::MAX_BYTES) {
         Ok(request) => Ok(Ok(request)),
         Err(DecodeError::Refused { request_id, failure }) => Ok(Err((request_id, failure))),
@@ -151,22 +157,22 @@ fn decode(packet: bytes::Bytes) -> Result<Asked, DecodeError> {
     }
 }
 
-/// Begins what is asked; messages are in the outbox in the order they came in.
-async fn begin(asked: Asked, client: &Client, answers: &mpsc::Sender<BytesMut>, jobs: &mut JoinSet<()>) {
-    let (client, answers) = (client.clone(), answers.clone());
-    let Request { id, kind } = match asked {
+/// Starts a request. Messages enter the outbox in the order they arrived.
+async fn start(request: DecodedRequest, client: &Client, replies: &mpsc::Sender<BytesMut>, jobs: &mut JoinSet<()>) {
+    let (client, replies) = (client.clone(), replies.clone());
+    let Request { id, kind } = match request {
         Ok(request) => request,
-        Err((id, failure)) => return answer(&answers, id, Err(failure)).await,
+        Err((id, failure)) => return reply(&replies, id, Err(failure)).await,
     };
     match kind {
         RequestKind::Command(Command::Send { conversation, draft }) => {
             let queued = client.send_draft(conversation, draft, None).await;
-            jobs.spawn(async move { answer(&answers, id, sent(queued).await).await });
+            jobs.spawn(async move { reply(&replies, id, sent(queued).await).await });
         }
         kind => {
             jobs.spawn(async move {
                 let result = perform(&client, kind).await;
-                answer(&answers, id, result).await;
+                reply(&replies, id, result).await;
             });
         }
     }
@@ -201,24 +207,27 @@ async fn perform(client: &Client, kind: RequestKind) -> Result<Answer, Failure> 
                 conversations: client.conversations().iter().map(|info| (**info).clone()).collect(),
                 server_time: now(),
             }))),
-            None => Err(Failure::new(ReplyCode::Busy, "not logged in yet")),
+            None => Err(Failure::new(
+                ReplyCode::Busy,
+                "the client is not logged in yet; try again",
+            )),
         },
         RequestKind::Ping => Ok(Answer::Pong(now())),
-        // The cursor is that of the process that listens.
+        // The process that listens moves the cursor.
         RequestKind::Command(Command::Acknowledge { .. }) => Ok(Answer::Outcome(Outcome::Done)),
         RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome).map_err(failure),
         _ => Err(Failure::new(
             ReplyCode::BadRequest,
-            "the profile is in use; this has to wait",
+            "the profile is in use by another process, which cannot do this; try again when it has ended",
         )),
     }
 }
 
-async fn answer(answers: &mpsc::Sender<BytesMut>, id: RequestId, result: Result<Answer, Failure>) {
+async fn reply(replies: &mpsc::Sender<BytesMut>, id: RequestId, result: Result<Answer, Failure>) {
     if id.wants_reply() {
         let mut frame = BytesMut::new();
         server::encode_reply(id, &result, &mut frame);
-        let _ = answers.send(frame).await; // who asked is gone
+        let _ = replies.send(frame).await; // the peer may have disconnected
     }
 }
 

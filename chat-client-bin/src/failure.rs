@@ -1,15 +1,15 @@
-//! Why a command ends badly, and the exit code that says so to scripts.
+//! Failures of commands, and their exit codes for scripts.
 //!
 //! | code | kind | meaning |
 //! |---|---|---|
-//! | 1 | `refused`, `failed` | the server refused it, or it failed |
+//! | 1 | `refused`, `failed` | the server refused the command, or it failed |
 //! | 2 | `usage` | the command line, or a name or text on it, is wrong |
 //! | 69 | `unreachable` | no server can be reached; nothing was done |
 //! | 74 | `storage`, `output` | the profile cannot be read or written, or the output cannot be written |
-//! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the message is in the outbox and goes out with the next run |
-//! | 76 | `wrong_key`, `protocol` | the server is not the one it should be, or breaks the protocol |
+//! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the message is in the outbox and is sent by the next run |
+//! | 76 | `wrong_key`, `protocol` | the server has another key than expected, or violates the protocol |
 //! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere |
-//! | 141 | | nobody reads the output any more; nothing is said, as of a program that SIGPIPE ends |
+//! | 141 | | the reader of the output has closed it; no message, as after SIGPIPE |
 
 use std::fmt;
 use std::io;
@@ -17,16 +17,16 @@ use std::io;
 use chat_core::client::{ClientError, ClientStoreError};
 use chat_core::model::{CloseCode, ReplyCode};
 
-/// What went wrong.
+/// A failure with its message.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     pub(crate) text: String,
-    /// The server's reply code.
+    /// Reply code of the server, if it refused a command.
     pub(crate) code: Option<u32>,
 }
 
-/// Sorts of failures, by what a script would do about them.
+/// Kinds of failures, by what a script can do about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Refused,
@@ -41,9 +41,9 @@ pub(crate) enum Kind {
     WrongKey,
     Protocol,
     Auth,
-    /// The output takes no more: a full disk.
+    /// The output cannot be written, for instance because the disk is full.
     Output,
-    /// Whoever read the output has gone.
+    /// The reader of the output has closed it.
     OutputClosed,
 }
 
@@ -90,12 +90,12 @@ impl Failure {
         }
     }
 
-    /// The command line is wrong.
+    /// Creates the failure of a wrong command line.
     pub(crate) fn usage(text: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, text.to_string())
     }
 
-    /// The same, of a line of the input.
+    /// Adds the number of the input line to the message.
     pub(crate) fn at_line(mut self, number: u64) -> Self {
         self.text = format!("line {number}: {}", self.text);
         self
@@ -147,7 +147,8 @@ fn refused(code: Option<ReplyCode>) -> Kind {
     }
 }
 
-/// What became of the session says what would help: logging in again, another program, or some time.
+/// Maps the reason of a closed session to what helps: logging in again, another program version, or
+/// time.
 fn closed(code: CloseCode) -> Kind {
     match code {
         CloseCode::Replaced | CloseCode::Revoked | CloseCode::LoggedOut | CloseCode::AccountDisabled => Kind::Auth,
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_can_tell_what_happened() {
+    fn exit_codes_tell_failures_apart() {
         let code = |error: ClientError| Failure::from(error).exit_code();
         let refused = |code| ClientError::Refused(codec::Failure::new(code, "no"));
         assert_eq!(code(ClientError::Unreachable("x".into())), 69);

@@ -1,38 +1,38 @@
-//! Lines of text from wherever they come, those that are none included.
+//! Reader of input lines that reports invalid lines and continues.
 
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
 
-/// The longest line that is taken in; no text and no command is as long.
-const LONGEST: u64 = 1024 * 1024;
+/// Maximum length of a line in bytes, above that of any text or command.
+const MAX_LINE: u64 = 1024 * 1024;
 
-/// A line, and where it stood.
+/// A line with its number.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// From 1.
+    /// Line number, starting at 1.
     pub(crate) number: u64,
-    pub(crate) text: Result<String, NoText>,
+    pub(crate) text: Result<String, InvalidLine>,
 }
 
-/// Why a line is no text.
+/// Reason why a line is not valid text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoText {
+pub(crate) enum InvalidLine {
     NotUtf8,
     Nul,
     TooLong,
 }
 
-impl fmt::Display for NoText {
+impl fmt::Display for InvalidLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotUtf8 => "it is not UTF-8",
-            Self::Nul => "it has a NUL in it",
-            Self::TooLong => "it is longer than a mebibyte",
+            Self::NotUtf8 => "the line is not valid UTF-8",
+            Self::Nul => "the line contains a NUL character",
+            Self::TooLong => "the line is longer than 1 MiB",
         })
     }
 }
 
-/// Reads lines; one that is no text does not hide those after it.
+/// Iterator over lines. After an invalid line it continues with the next one.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     input: R,
@@ -46,14 +46,14 @@ impl<R: BufRead> Lines<R> {
 
     fn read(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        if self.input.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)? == 0 {
+        if self.input.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
         }
         self.number += 1;
-        let whole = bytes.last() == Some(&b'\n');
-        let text = if !whole && bytes.len() as u64 == LONGEST {
+        let is_complete = bytes.last() == Some(&b'\n');
+        let text = if !is_complete && bytes.len() as u64 == MAX_LINE {
             self.input.skip_until(b'\n')?;
-            Err(NoText::TooLong)
+            Err(InvalidLine::TooLong)
         } else {
             text(bytes)
         };
@@ -72,8 +72,8 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// The line without what ends it.
-fn text(mut bytes: Vec<u8>) -> Result<String, NoText> {
+/// Decodes a line without its line ending.
+fn text(mut bytes: Vec<u8>) -> Result<String, InvalidLine> {
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
@@ -81,9 +81,9 @@ fn text(mut bytes: Vec<u8>) -> Result<String, NoText> {
         }
     }
     match String::from_utf8(bytes) {
-        Ok(text) if text.contains('\0') => Err(NoText::Nul),
+        Ok(text) if text.contains('\0') => Err(InvalidLine::Nul),
         Ok(text) => Ok(text),
-        Err(_) => Err(NoText::NotUtf8),
+        Err(_) => Err(InvalidLine::NotUtf8),
     }
 }
 
@@ -91,32 +91,32 @@ fn text(mut bytes: Vec<u8>) -> Result<String, NoText> {
 mod tests {
     use super::*;
 
-    fn texts(input: &[u8]) -> Vec<Result<String, NoText>> {
+    fn texts(input: &[u8]) -> Vec<Result<String, InvalidLine>> {
         let lines: Vec<_> = Lines::of(input).map(Result::unwrap).collect();
         assert!(lines.iter().zip(1..).all(|(line, number)| line.number == number));
         lines.into_iter().map(|line| line.text).collect()
     }
 
     #[test]
-    fn a_bad_line_hides_no_other() {
+    fn invalid_line_does_not_hide_the_next() {
         let good = |text: &str| Ok(text.to_owned());
         assert_eq!(
             texts(b"one\r\n\xff\n\nb\xc3\xa9\na\0b\nlast"),
             [
                 good("one"),
-                Err(NoText::NotUtf8),
+                Err(InvalidLine::NotUtf8),
                 good(""),
                 good("b\u{e9}"),
-                Err(NoText::Nul),
+                Err(InvalidLine::Nul),
                 good("last"),
             ]
         );
     }
 
     #[test]
-    fn a_line_without_an_end_is_not_kept_in_memory() {
-        let mut input = vec![b'x'; 3 * LONGEST as usize];
+    fn endless_line_is_skipped_without_buffering_it() {
+        let mut input = vec![b'x'; 3 * MAX_LINE as usize];
         input.extend(b"\nnext\n");
-        assert_eq!(texts(&input), [Err(NoText::TooLong), Ok("next".to_owned())]);
+        assert_eq!(texts(&input), [Err(InvalidLine::TooLong), Ok("next".to_owned())]);
     }
 }

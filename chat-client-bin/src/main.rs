@@ -1,4 +1,4 @@
-//! The chat client for terminals and scripts: a thin shell over `chat_core::client`.
+//! `chat-client`: a client for terminals and scripts, on top of `chat_core::client`.
 
 mod agent;
 mod args;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let mut output = Output::new(args::wants_json(&words));
     let done = match Args::try_parse_from(words) {
         Ok(args) => run(args, &mut output).map(|()| ExitCode::SUCCESS),
-        Err(error) => output.not_understood(&error),
+        Err(error) => output.invalid_command_line(&error),
     };
     match done {
         Ok(code) => code,
@@ -36,11 +36,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread is enough for one person, and leaves the others to the server beside it.
+/// Runs the command on a single-threaded runtime, which is enough for one user.
 fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(commands::run(args, output));
-    // A thread may be waiting for a line that never comes.
+    // A thread may be blocked reading a line; it must not keep the process alive.
     runtime.shutdown_background();
     result
 }

@@ -1,12 +1,12 @@
-//! Where a person's things are kept.
+//! The profile directory: accounts, known servers and outboxes of a user.
 //!
 //! ```text
-//! PROFILE/known_hosts            keys of servers
-//! PROFILE/current                who logged in last
+//! PROFILE/known_hosts            keys of known servers
+//! PROFILE/current                the account used last
 //! PROFILE/accounts/NAME/         one device of one user (chat_core::client::FileStore)
-//! PROFILE/accounts/NAME/server   servers used last
+//! PROFILE/accounts/NAME/server   the servers used last
 //! PROFILE/accounts/NAME/agent    socket of a process that has the account open
-//! PROFILE/accounts/NAME/spool/   outboxes of processes that send through that one
+//! PROFILE/accounts/NAME/spool/   outboxes of processes that send through that process
 //! ```
 
 use std::{
@@ -25,17 +25,17 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::spool::{self, Spool};
 
-/// Short commands of one profile wait so long for each other.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time to wait for another short command that has the account open.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 
-/// How an account can be used.
+/// An opened account.
 #[derive(Debug)]
 pub(crate) enum Opened {
-    /// By this process alone.
-    Alone(FileStore),
-    /// Through the process that has it open, with an outbox of this one's own.
-    ByAgent(Spool, FileStore),
+    /// This process has the account open.
+    Exclusive(FileStore),
+    /// Another process has it open and serves as the agent; this process uses an outbox of its own.
+    ThroughAgent(Spool, FileStore),
 }
 
 /// A profile directory.
@@ -45,7 +45,7 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// The one that was named, or the person's own.
+    /// Returns the profile given with `--profile`, or the default one.
     pub(crate) fn find(global: &Global) -> Result<Self, Failure> {
         let directory = match &global.profile {
             Some(directory) => directory.clone(),
@@ -54,26 +54,27 @@ impl Profile {
         Ok(Self { directory })
     }
 
-    /// Who logged in last.
+    /// Returns the account used last.
     ///
     /// # Errors
-    /// There is a file that cannot be read, or that says nothing.
+    /// The file exists but cannot be read, or does not contain a user.
     pub(crate) fn current(&self) -> Result<Option<UserRef>, Failure> {
         let path = self.directory.join("current");
-        let user = read(&path)?.map(|text| user_ref(&text).map_err(|_| damaged(&path, "this is nobody's name")));
+        let user = read(&path)?
+            .map(|text| user_ref(&text).map_err(|_| damaged(&path, "it does not contain a user name or id")));
         user.transpose()
     }
 
-    /// Remembers who logged in, and where.
+    /// Stores the account used last, and its servers.
     pub(crate) fn remember(&self, account: &str, servers: &[String]) -> Result<(), Failure> {
         write(&self.directory.join("current"), account)?;
         write(&self.account(account).join("server"), &servers.join("\n"))
     }
 
-    /// The servers that this account used last.
+    /// Returns the servers that this account used last.
     ///
     /// # Errors
-    /// There is a file that cannot be read, or that names none.
+    /// The file exists but cannot be read, or does not contain addresses.
     pub(crate) fn servers(&self, account: &str) -> Result<Vec<ServerAddress>, Failure> {
         let path = self.account(account).join("server");
         let text = read(&path)?.unwrap_or_default();
@@ -81,33 +82,34 @@ impl Profile {
         text.lines().map(parse).collect()
     }
 
-    /// Opens what is kept of an account, waiting for another short command to finish with it. A process that has it open for longer may do what
-    /// is asked of it instead, if `by_agent` is enough.
-    pub(crate) async fn open(&self, account: &str, by_agent: bool, output: &Output) -> Result<Opened, Failure> {
+    /// Opens an account, waiting up to 5 s for another short command to close it. If
+    /// `through_agent` is set and the process that has the account open runs an agent, the agent is
+    /// used instead.
+    pub(crate) async fn open(&self, account: &str, through_agent: bool, output: &Output) -> Result<Opened, Failure> {
         let (known_hosts, spools) = (self.directory.join("known_hosts"), self.account(account).join("spool"));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             match FileStore::open(self.account(account), &known_hosts) {
-                Err(ClientStoreError::InUse(_)) if by_agent && agent::answers(&self.agent(account)).await => {
-                    let kept = FileStore::peek(self.account(account))?.unwrap_or_default();
-                    let (spool, store) = Spool::create(&spools, &agent::account(kept), &known_hosts, output).await?;
-                    return Ok(Opened::ByAgent(spool, store));
+                Err(ClientStoreError::InUse(_)) if through_agent && agent::is_running(&self.agent(account)).await => {
+                    let saved = FileStore::peek(self.account(account))?.unwrap_or_default();
+                    let (spool, store) = Spool::create(&spools, &agent::account(saved), &known_hosts, output).await?;
+                    return Ok(Opened::ThroughAgent(spool, store));
                 }
                 Err(ClientStoreError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
                 Err(error @ ClientStoreError::InUse(_)) => {
-                    let text = format!("{error}; end that one first, or give this one another --profile");
+                    let text = format!("{error}; end that process first, or use another --profile");
                     return Err(Failure::new(Kind::Temporary, text));
                 }
                 opened => {
                     let store = opened?;
                     spool::adopt(&store, &spools, &known_hosts, output).await?;
-                    return Ok(Opened::Alone(store));
+                    return Ok(Opened::Exclusive(store));
                 }
             }
         }
     }
 
-    /// Where a process that has an account open does things for others.
+    /// Returns the path of the socket of the agent of an account.
     pub(crate) fn agent(&self, account: &str) -> PathBuf {
         self.account(account).join("agent")
     }
@@ -117,7 +119,8 @@ impl Profile {
     }
 }
 
-/// The directory name of an account: canonical names and ids are harmless as file names, and never alike.
+/// Returns the directory name of an account. Canonical names and ids are safe file names and never
+/// collide.
 pub(crate) fn account_name(user: &UserRef) -> String {
     match user {
         UserRef::Id(id) => id.to_string(),
@@ -133,34 +136,35 @@ fn default_directory() -> Result<PathBuf, Failure> {
     };
     let data = from("XDG_DATA_HOME").or_else(|| Some(from("HOME")?.join(".local/share")));
     data.map(|data| data.join("chat-client"))
-        .ok_or_else(|| Failure::usage("there is no home directory; give --profile DIR"))
+        .ok_or_else(|| Failure::usage("HOME is not set; give --profile DIR"))
 }
 
-/// What a file says; `None` if there is none.
+/// Reads a file; returns `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => Err(damaged(path, "there is nothing in it")),
+        Ok(text) if text.trim().is_empty() => Err(damaged(path, "the file is empty")),
         Ok(text) => Ok(Some(text.trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(path, &error)),
     }
 }
 
-/// Makes a file say `text`, for its owner only. Whoever reads it sees all of the old text or all of the new one, even after a power cut.
+/// Replaces the content of a file atomically and durably, with mode 0600: readers see either the
+/// old text or the new one, even after a power failure.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if is_private(path) && read(path).is_ok_and(|old| old.as_deref() == Some(text)) {
         return Ok(());
     }
-    // Another process of the same profile may be writing its own.
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
+    // The process id keeps concurrent writers of the same profile apart.
+    let temporary = path.with_extension(format!("{}.new", std::process::id()));
     let replace = || {
-        let mut file = create_private(&beside)?;
+        let mut file = create_private(&temporary)?;
         writeln!(file, "{text}")?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        fs::rename(&temporary, path)
     };
     replace().map_err(|error| {
-        let _ = fs::remove_file(&beside); // it may not be there
+        let _ = fs::remove_file(&temporary); // it may not exist
         failed(path, &error)
     })
 }
@@ -177,7 +181,7 @@ fn is_private(path: &Path) -> bool {
     path.exists()
 }
 
-/// A new file in place of whatever a process that died may have left there.
+/// Creates a file with mode 0600, replacing one that a dead process left.
 fn create_private(path: &Path) -> io::Result<fs::File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -195,7 +199,7 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 }
 
 fn damaged(path: &Path, problem: impl fmt::Display) -> Failure {
-    let text = format!("{}: {problem}; remove the file to go on", path.display());
+    let text = format!("{}: {problem}; remove the file to continue", path.display());
     Failure::new(Kind::Storage, text)
 }
 
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_remembered_comes_back() {
+    fn remembered_account_and_servers_are_read_back() {
         let (directory, profile) = profile();
         assert!(profile.current().unwrap().is_none() && profile.servers("alice").unwrap().is_empty());
         for server in ["tls://chat.example:1", "sc1://chat.example:2"] {
@@ -232,12 +236,12 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn others_may_not_read_it() {
+    fn profile_files_are_private() {
         use std::os::unix::fs::PermissionsExt as _;
 
         let (directory, profile) = profile();
         let path = directory.path().join("current");
-        // An earlier version made it readable.
+        // A version before made the file readable for all.
         fs::write(&path, "alice\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         profile.remember("alice", &["chat.example:1".to_owned()]).unwrap();
@@ -247,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_taken_for_nothing() {
+    fn damaged_files_are_errors_not_empty() {
         for bytes in [&b""[..], b"\n", b"\xff\n", b"no way\n", b"[\n"] {
             let (directory, profile) = profile();
             fs::write(directory.path().join("current"), bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Passwords: from a file, from the environment, or typed unseen.
+//! Passwords from a file, the environment, or a prompt.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use chat_core::model::Secret;
 
 use crate::failure::{Failure, Kind};
 
-/// A password that was given without asking, from `file` or the environment.
+/// Returns the password from `file` or from the environment variable, if one of them is given.
 pub(crate) fn given(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
     if let Some(path) = file {
         let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
@@ -24,15 +24,15 @@ pub(crate) fn given(file: Option<&Path>, variable: &str) -> Result<Option<Secret
     Ok(given.map(Secret::new))
 }
 
-/// Whether somebody is there to be asked.
+/// Returns `true` if standard input is a terminal, so that a prompt is possible.
 pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Asks for a password; twice, if a mistake could not be noticed otherwise.
+/// Prompts for a password; twice for a new one, to detect typing errors.
 pub(crate) fn ask(prompt: &str, twice: bool) -> Result<Secret, Failure> {
     if !can_ask() {
-        let text = "a password is needed: set CHAT_PASSWORD, or give --password-file";
+        let text = "the password is missing: set CHAT_PASSWORD or use --password-file FILE";
         return Err(Failure::new(Kind::Auth, text));
     }
     let typed = rpassword::prompt_password(format!("{prompt}: "))?;

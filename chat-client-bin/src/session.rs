@@ -1,67 +1,79 @@
-//! From the command line to a client that is logged in.
+//! Sessions: starts a client as the command line says, and the requests that commands and the
+//! interactive client share.
 
 use std::{sync::Arc, time::Duration};
 
 use chat_core::client::{
     Client, ClientError, ClientOptions, ClientStore as _, Credentials, Receive, Scheme, ServerAddress,
 };
-use chat_core::model::{DisplayName, Registration, Secret, UserInfo, UserName, UserRef};
+use chat_core::codec::body;
+use chat_core::model::{
+    Command, ConversationInfo, ConversationRef, DisplayName, EventBody, HistoryEvent, Outcome, Page, PageFrom,
+    Registration, Secret, UserInfo, UserName, UserRef,
+};
 use chat_core::secure::Trust;
 
 use crate::agent::{self, Agent};
 use crate::args::Global;
 use crate::args::user_ref;
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::output::{EventLine, Output, users_in};
 use crate::profile::{Opened, Profile, account_name};
 use crate::secrets;
 use crate::spool::Spool;
 
-/// How a command wants to be logged in.
+/// Credentials a command uses to log in.
 #[derive(Debug)]
-pub(crate) enum How {
-    /// With whatever there is.
-    AsIs,
-    /// With the password, even if a session is kept.
-    WithPassword,
-    /// As a new user.
+pub(crate) enum LoginMode {
+    /// The stored session if there is one, otherwise the password.
+    Automatic,
+    /// The password, even if a session is stored.
+    Password,
+    /// Registration of a new account.
     Register(Option<DisplayName>),
 }
 
-/// A client and what belongs to it.
+/// A client with its profile.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client: Client,
     profile: Profile,
     account: String,
     servers: Vec<String>,
-    /// Its key was demanded on the command line.
+    /// `true` if `--pin` gave the key of the server.
     pinned: bool,
-    /// The outbox of this process, if another one has the account open.
+    /// Outbox of this process, if another process has the account open.
     spool: Option<Spool>,
 }
 
-/// Times the servers are tried before a command gives up.
-const ATTEMPTS: u32 = 3;
-/// What an earlier run left in the outbox may take so long at the end of another command.
-const LEFTOVERS: Duration = Duration::from_secs(5);
+/// Maximum bytes of a page of history.
+const MAX_PAGE_BYTES: u32 = 256 * 1024;
+/// Number of attempts to connect before a command fails.
+const MAX_ATTEMPTS: u32 = 3;
+/// Time at the end of a command to send what an earlier run left in the outbox.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Starts a client that connects in the background.
-    pub(crate) async fn start(global: &Global, how: How, receive: Receive, output: &Output) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        global: &Global,
+        how: LoginMode,
+        receive: Receive,
+        output: &Output,
+    ) -> Result<Self, Failure> {
         let profile = Profile::find(global)?;
         let user = match &global.user {
             Some(user) => user_ref(user)?,
             None => profile
                 .current()?
-                .ok_or_else(|| Failure::usage("nobody has logged in with this profile yet; give --user NAME"))?,
+                .ok_or_else(|| Failure::usage("this profile has no account yet; give --user NAME"))?,
         };
         let account = account_name(&user);
         let servers = servers(global, &profile, &account)?;
-        let by_agent = receive == Receive::Nothing && matches!(how, How::AsIs);
-        let store = match profile.open(&account, by_agent, output).await? {
-            Opened::Alone(store) => store,
-            Opened::ByAgent(spool, store) => {
+        let through_agent = receive == Receive::Nothing && matches!(how, LoginMode::Automatic);
+        let store = match profile.open(&account, through_agent, output).await? {
+            Opened::Exclusive(store) => store,
+            Opened::ThroughAgent(spool, store) => {
                 let options = agent::options(&profile.agent(&account));
                 let client = Client::start(options, store).await?;
                 let mut session = Self::new(client, profile, account, &servers);
@@ -69,8 +81,8 @@ impl Session {
                 return Ok(session);
             }
         };
-        let kept = store.load().await?;
-        let credentials = credentials(global, how, &user, kept.account.session_token.is_some())?;
+        let saved = store.load().await?;
+        let credentials = credentials(global, how, &user, saved.account.session_token.is_some())?;
         let mut options = ClientOptions::new(servers.clone(), credentials);
         options.pins.clone_from(&global.pin);
         options.trust = Trust::AcceptFirst;
@@ -78,13 +90,13 @@ impl Session {
         options.receive = receive;
         options.client = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
         options.device_name = device_name();
-        options.attempts = Some(ATTEMPTS);
+        options.attempts = Some(MAX_ATTEMPTS);
         options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         let servers = if global.discover {
-            let found = chat_core::client::discover(&options, &store).await;
-            let found = found.map_err(|error| explain(error, !global.pin.is_empty()))?;
-            options.servers = found.iter().cloned().map(Into::into).collect();
-            found
+            let nodes = chat_core::client::discover(&options, &store).await;
+            let nodes = nodes.map_err(|error| explain(error, !global.pin.is_empty()))?;
+            options.servers = nodes.iter().cloned().map(Into::into).collect();
+            nodes
         } else {
             servers
         };
@@ -105,19 +117,24 @@ impl Session {
         }
     }
 
-    /// Lets other commands use this session while it lasts.
+    /// Lets other commands use this session as long as the returned agent lives.
     pub(crate) fn share(&self) -> Option<Agent> {
         Agent::start(&self.profile.agent(&self.account), self.client.clone())
     }
 
-    /// As [`start`](Self::start), and waits until it is logged in.
-    pub(crate) async fn connect(global: &Global, how: How, receive: Receive, output: &Output) -> Result<Self, Failure> {
+    /// Like [`start`](Self::start), but waits until the client is logged in.
+    pub(crate) async fn connect(
+        global: &Global,
+        how: LoginMode,
+        receive: Receive,
+        output: &Output,
+    ) -> Result<Self, Failure> {
         let session = Self::start(global, how, receive, output).await?;
         session.ready().await?;
         Ok(session)
     }
 
-    /// Waits until the client is logged in, and remembers with whom and where.
+    /// Waits until the client is logged in, and stores the account and servers in the profile.
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
         match self.client.ready().await {
             Ok(()) => self.profile.remember(&self.account, &self.servers),
@@ -125,26 +142,26 @@ impl Session {
         }
     }
 
-    /// Who is logged in.
+    /// Returns the logged-in user.
     pub(crate) fn me(&self) -> Result<UserInfo, Failure> {
         self.client.me().ok_or_else(|| ClientError::NoCredentials.into())
     }
 
-    /// The first of the servers.
+    /// Returns the address of the first server.
     pub(crate) fn server(&self) -> &str {
         self.servers.first().map_or("", String::as_str)
     }
 
-    /// Lets what an earlier run left in the outbox go out, then says goodbye.
+    /// Sends what an earlier run left in the outbox, for at most 5 s, and closes the client.
     pub(crate) async fn finish(self) {
         if self.client.unsettled() > 0 {
-            let _ = tokio::time::timeout(LEFTOVERS, self.client.flush()).await; // else it waits for another run
+            let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await; // unsent messages wait for the next run
         }
-        self.end().await;
+        self.close().await;
     }
 
-    /// Says goodbye; what is in the outbox waits for the next run.
-    pub(crate) async fn end(self) {
+    /// Closes the client. Messages in the outbox wait for the next run.
+    pub(crate) async fn close(self) {
         self.client.close().await;
         if let Some(spool) = self.spool
             && self.client.unsettled() == 0
@@ -154,17 +171,17 @@ impl Session {
     }
 }
 
-/// Words that say what to do.
+/// Converts an error to a failure whose text says what to do.
 fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {
-        ClientError::NoCredentials => failure.text.push_str("; run `chat-client login`, or set CHAT_PASSWORD"),
+        ClientError::NoCredentials => failure.text.push_str("; run `chat-client login` or set CHAT_PASSWORD"),
         ClientError::Refused(_) if failure.kind == Kind::Auth => {}
-        ClientError::WrongKey { .. } if pinned => failure.text.push_str("; --pin demands another one"),
+        ClientError::WrongKey { .. } if pinned => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {
             failure.text.push_str(
-                "; if you are sure, give its key with --pin, or write it into known_hosts of the profile; another service \
-                 needs another --profile",
+                "; if the change is legitimate, give the new key with --pin, or write it into known_hosts of the profile; for \
+                 another service, use another --profile",
             );
         }
         _ => {}
@@ -182,28 +199,28 @@ fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<Serv
     if !global.server.is_empty() {
         return global.server.iter().map(|text| parse(text)).collect();
     }
-    let mut last = profile.servers(account)?;
-    if last.is_empty() {
-        last.push(parse("127.0.0.1")?);
+    let mut stored = profile.servers(account)?;
+    if stored.is_empty() {
+        stored.push(parse("127.0.0.1")?);
     }
-    Ok(last)
+    Ok(stored)
 }
 
-fn credentials(global: &Global, how: How, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
+fn credentials(global: &Global, how: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
     let given = secrets::given(global.password_file.as_deref(), "CHAT_PASSWORD")?;
     match how {
-        How::Register(display_name) => {
+        LoginMode::Register(display_name) => {
             let password = password(given, true)?;
             Ok(Credentials::Register(registration(user, password, display_name)?))
         }
-        How::WithPassword => Ok(Credentials::Password {
+        LoginMode::Password => Ok(Credentials::Password {
             account: user.clone(),
             secret: password(given, false)?,
             fresh: true,
         }),
-        How::AsIs if has_session && given.is_none() => Ok(Credentials::Stored),
-        How::AsIs if given.is_none() && !secrets::can_ask() => Ok(Credentials::Stored),
-        How::AsIs => Ok(Credentials::Password {
+        LoginMode::Automatic if has_session && given.is_none() => Ok(Credentials::Stored),
+        LoginMode::Automatic if given.is_none() && !secrets::can_ask() => Ok(Credentials::Stored),
+        LoginMode::Automatic => Ok(Credentials::Password {
             account: user.clone(),
             secret: password(given, false)?,
             fresh: false,
@@ -217,7 +234,7 @@ fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
 
 fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayName>) -> Result<Registration, Failure> {
     let UserRef::Name(name) = user else {
-        return Err(Failure::usage("a new account needs a name, not a number"));
+        return Err(Failure::usage("a new account needs a user name, not an id"));
     };
     let name = UserName::parse(name.as_str()).map_err(Failure::usage)?;
     Ok(Registration {
@@ -227,7 +244,7 @@ fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayNa
     })
 }
 
-/// What the user's list of devices calls this one.
+/// Returns the name of this device in the user's list of devices.
 fn device_name() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let host: String = host.trim().chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
@@ -235,4 +252,62 @@ fn device_name() -> String {
         "" => "chat-client".to_owned(),
         host => format!("chat-client on {host}"),
     }
+}
+
+/// A page of the events of a conversation.
+#[derive(Debug)]
+pub(crate) struct HistoryPage {
+    pub(crate) events: Vec<(HistoryEvent, EventBody)>,
+    /// `true` if more events follow in the direction of reading.
+    pub(crate) more: bool,
+}
+
+/// Reads one page of the events of a conversation.
+pub(crate) async fn read_history(
+    client: &Client,
+    info: &ConversationInfo,
+    from: PageFrom,
+    max_events: u32,
+) -> Result<HistoryPage, Failure> {
+    let page = Page {
+        from,
+        max_events,
+        max_bytes: MAX_PAGE_BYTES,
+    };
+    let conversation = ConversationRef::Id(info.id);
+    match client.execute(Command::ReadHistory { conversation, page }).await? {
+        Outcome::History(page) => {
+            let decode = |event: HistoryEvent| {
+                let body = body::decode(event.event.kind, &event.event.body).unwrap_or(EventBody::Unknown);
+                (event, body)
+            };
+            Ok(HistoryPage {
+                events: page.events.into_iter().map(decode).collect(),
+                more: page.more,
+            })
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Builds the line of an event, with the names of its users. A user whose name cannot be looked up
+/// appears by id, so that the event is printed in any case.
+pub(crate) async fn event_line(
+    client: &Client,
+    info: &ConversationInfo,
+    found: &HistoryEvent,
+    body: &EventBody,
+) -> EventLine {
+    let users = users_in(found, body);
+    let names = match client.names(users.iter().copied()).await {
+        Ok(names) => names,
+        Err(_) => client.known_names(users),
+    };
+    EventLine::new(info, found, body, &names)
+}
+
+/// Creates the failure of a reply that does not fit the request.
+pub(crate) fn unexpected(outcome: &Outcome) -> Failure {
+    let text = format!("the reply of the server does not fit the request: {outcome:.40?}");
+    Failure::new(Kind::Protocol, text)
 }

@@ -1,8 +1,8 @@
-//! Outboxes beside an account that another process has open.
+//! Outboxes of processes that send through the agent of an account.
 //!
-//! A process that sends through another one's session keeps its messages in an outbox of its own until they have their outcome: the
-//! other one may die, or stand still. What is left behind goes out with the next run, under the same ids, so that a message which did
-//! arrive is not doubled.
+//! Such a process keeps its messages in an outbox of its own until they have an outcome, because
+//! the agent may die or hang. The next run sends what is left, with the same message ids, so that a
+//! message that did arrive is not duplicated.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,27 +13,27 @@ use chat_core::model::ClientMessageId;
 
 use crate::output::Output;
 
-/// What the name of an outbox ends with that cannot be read.
+/// Extension of the directory of a damaged outbox.
 const DAMAGED: &str = "damaged";
 
-/// An outbox of this process. Its directory stays when it is dropped, and goes with [`remove`](Self::remove).
+/// Outbox of this process. Dropping it keeps its directory; [`remove`](Self::remove) deletes it.
 #[derive(Debug)]
 pub(crate) struct Spool {
     directory: PathBuf,
 }
 
 impl Spool {
-    /// Makes one among those at `spools`, with what an earlier process left in others.
+    /// Creates an outbox in `spools`, and moves what earlier processes left in others to it.
     ///
     /// # Errors
-    /// The disk's.
+    /// A file or directory cannot be read or written.
     pub(crate) async fn create(
         spools: &Path,
         account: &AccountState,
         known_hosts: &Path,
         output: &Output,
     ) -> Result<(Self, FileStore), ClientStoreError> {
-        // Its own id makes the name: no two are alike.
+        // A random id makes the name unique.
         let directory = spools.join(ClientMessageId::random().to_string());
         let store = FileStore::open(&directory, known_hosts)?;
         store.save_account(account).await?;
@@ -41,18 +41,18 @@ impl Spool {
         Ok((Self { directory }, store))
     }
 
-    /// Deletes it.
+    /// Deletes the outbox.
     pub(crate) fn remove(self) {
-        // What is left of it is empty, and the next run deletes it.
+        // If this fails, the next run deletes the empty outbox.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Moves what processes that are gone left in their outboxes to this one. An outbox that cannot be used holds nothing else up: it is told of, and a
-/// damaged one is set aside.
+/// Moves the messages that ended processes left in their outboxes to `store`. An outbox that cannot
+/// be used is reported and skipped; a damaged one is renamed.
 ///
 /// # Errors
-/// The disk's.
+/// A file or directory cannot be read or written.
 pub(crate) async fn adopt(
     store: &FileStore,
     spools: &Path,
@@ -60,41 +60,44 @@ pub(crate) async fn adopt(
     output: &Output,
 ) -> Result<(), ClientStoreError> {
     for directory in subdirectories(spools)? {
-        // One without an outbox was never used, or is being made.
+        // A directory without an outbox is unused, or is being created.
         if !directory.join("outbox").exists() {
             continue;
         }
-        // It is locked until it is gone: nobody else has it.
-        let (left, waiting) = match waiting(&directory, known_hosts).await {
+        // The lock is held until the directory is deleted, so that no other process uses it.
+        let (lock, entries) = match read_left_behind(&directory, known_hosts).await {
             Ok(opened) => opened,
             Err(ClientStoreError::InUse(_)) => continue,
             Err(error) => {
-                output.left_alone(&set_aside(&directory, &error), &error.to_string());
+                output.outbox_skipped(&set_aside(&directory, &error), &error.to_string());
                 continue;
             }
         };
-        if !waiting.is_empty() {
-            let has: HashSet<_> = store.load().await?.outbox.iter().map(|entry| entry.id).collect();
-            let new: Vec<_> = waiting.into_iter().filter(|entry| !has.contains(&entry.id)).collect();
+        if !entries.is_empty() {
+            let known: HashSet<_> = store.load().await?.outbox.iter().map(|entry| entry.id).collect();
+            let new: Vec<_> = entries.into_iter().filter(|entry| !known.contains(&entry.id)).collect();
             store.queue(&new).await?;
         }
         if let Err(error) = fs::remove_dir_all(&directory) {
-            // It comes again with the next run, under the same ids.
-            output.left_alone(&directory, &error.to_string());
+            // The next run sends the messages again, with the same ids.
+            output.outbox_skipped(&directory, &error.to_string());
         }
-        drop(left);
+        drop(lock);
     }
     Ok(())
 }
 
-/// Opens an outbox that was left behind, with what waits in it.
-async fn waiting(directory: &Path, known_hosts: &Path) -> Result<(FileStore, Vec<OutboxEntry>), ClientStoreError> {
-    let left = FileStore::open(directory, known_hosts)?;
-    let waiting = left.load().await?.outbox;
-    Ok((left, waiting))
+/// Opens and locks an outbox that was left behind, and reads its messages.
+async fn read_left_behind(
+    directory: &Path,
+    known_hosts: &Path,
+) -> Result<(FileStore, Vec<OutboxEntry>), ClientStoreError> {
+    let store = FileStore::open(directory, known_hosts)?;
+    let entries = store.load().await?.outbox;
+    Ok((store, entries))
 }
 
-/// Gives a damaged outbox a name under which no later run looks for one; returns where it is now.
+/// Renames a damaged outbox so that later runs ignore it; returns its path.
 fn set_aside(directory: &Path, error: &ClientStoreError) -> PathBuf {
     let aside = directory.with_extension(DAMAGED);
     let is_damaged = matches!(error, ClientStoreError::Damaged { .. });
@@ -104,7 +107,7 @@ fn set_aside(directory: &Path, error: &ClientStoreError) -> PathBuf {
     directory.to_owned()
 }
 
-/// Oldest first, as far as names tell: ids begin with the time.
+/// Returns the outboxes, oldest first: their ids begin with the time.
 fn subdirectories(spools: &Path) -> Result<Vec<PathBuf>, ClientStoreError> {
     let entries = match fs::read_dir(spools) {
         Ok(entries) => entries,
@@ -148,13 +151,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_outbox_is_set_aside_and_the_others_go_on() {
+    async fn damaged_outbox_is_renamed_and_others_are_adopted() {
         let profile = tempfile::tempdir().unwrap();
         let (spools, known_hosts) = (profile.path().join("spool"), profile.path().join("known_hosts"));
         let output = Output::new(true);
         let entries = ["a", "b", "c"].map(entry);
         for entry in &entries {
-            // What an earlier process left, and no other process could take over.
+            // An outbox that an earlier process left.
             let directory = spools.join(entry.id.to_string());
             let left = FileStore::open(directory, &known_hosts).unwrap();
             left.save_account(&AccountState::new()).await.unwrap();
@@ -174,10 +177,10 @@ mod tests {
                 .collect();
             assert_eq!(left, [damaged.with_extension(DAMAGED)]);
         }
-        assert_eq!(fs::read(left_outbox(&damaged)).unwrap(), b"my diary");
+        assert_eq!(fs::read(renamed_outbox(&damaged)).unwrap(), b"my diary");
     }
 
-    fn left_outbox(damaged: &Path) -> PathBuf {
+    fn renamed_outbox(damaged: &Path) -> PathBuf {
         damaged.with_extension(DAMAGED).join("outbox")
     }
 }

@@ -61,7 +61,7 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
         .collect();
     let loaded = config::load(cli.options.sources(environment));
     if let Command::Config(ConfigCommand::Show) = cli.command() {
-        let settings = loaded.whole().map_err(Failure::Config)?;
+        let settings = loaded.into_settings().map_err(Failure::Config)?;
         return print(config::show(&settings).as_bytes());
     }
     let config = Checked::new(loaded).map_err(Failure::Config)?;

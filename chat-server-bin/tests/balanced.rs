@@ -60,7 +60,7 @@ async fn balances(cluster: &mut Cluster, balancer: &Balancer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nginx_as_in_the_example() {
+async fn nginx_example_balances() {
     let mut cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
     let balancer = Balancer::nginx(NGINX, three(cluster.addresses())).unwrap();
     balances(&mut cluster, &balancer).await;
@@ -74,7 +74,7 @@ async fn nginx_as_in_the_example() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn haproxy_as_in_the_example() {
+async fn haproxy_example_balances() {
     let mut cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
     let balancer = Balancer::haproxy(HAPROXY, three(cluster.addresses())).unwrap();
     balances(&mut cluster, &balancer).await;
@@ -175,14 +175,14 @@ async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nginx_leaves_out_a_node_that_is_cut_off_from_the_database() {
+async fn nginx_avoids_a_node_without_database() {
     let mut cluster = Cluster::linked_behind_proxy(Path::new(PROGRAM), 3).unwrap();
     let balancer = Balancer::nginx(NGINX, nodes(&cluster)).unwrap();
     leaves_out(&mut cluster, &balancer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn haproxy_leaves_out_a_node_that_is_cut_off_from_the_database() {
+async fn haproxy_avoids_a_node_without_database() {
     let mut cluster = Cluster::linked_behind_proxy(Path::new(PROGRAM), 3).unwrap();
     let balancer = Balancer::haproxy(HAPROXY, nodes(&cluster)).unwrap();
     leaves_out(&mut cluster, &balancer).await;
@@ -190,7 +190,7 @@ async fn haproxy_leaves_out_a_node_that_is_cut_off_from_the_database() {
 
 /// If the database itself is away, no node refuses: clients are told to try again, and nobody is sent from node to node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_database_is_away_clients_are_told_so() {
+async fn nodes_answer_try_again_when_the_database_is_down() {
     let cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
     let balancer = Balancer::nginx(NGINX, nodes(&cluster)).unwrap();
     let mut first = Peer::connect(balancer.address(), cluster.fingerprint()).await.unwrap();
@@ -236,7 +236,7 @@ fn answer(at: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_behind_a_proxy_demands_its_word() {
+async fn proxy_port_requires_a_proxy_header() {
     let cluster = Cluster::behind_proxy(Path::new(PROGRAM), 1).unwrap();
     let node = cluster.nodes[0].address();
     assert!(Peer::connect(node, cluster.fingerprint()).await.is_err(), "no header");

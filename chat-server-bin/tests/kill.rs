@@ -135,7 +135,7 @@ async fn gather_the_crowd(server: &ServerProcess) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_messages_survive_ten_kills() {
+async fn server_keeps_ten_thousand_messages_over_ten_kills() {
     let directory = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_chat-server"));
     let mut server = ServerProcess::start(program, &directory.path().join("data"), UNLIMITED).unwrap();

@@ -64,7 +64,7 @@ async fn delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_without_a_bus_find_each_others_messages_in_the_database() {
+async fn nodes_without_bus_poll_the_database_for_messages() {
     let cluster = Cluster::configured(Path::new(PROGRAM), 2, &[("CHAT_BUS__URL", "")]).unwrap();
     let (mut alice, mut bob) = friends(&cluster).await;
     let delays = delays(&mut alice, &mut bob, 20).await;
@@ -73,7 +73,7 @@ async fn nodes_without_a_bus_find_each_others_messages_in_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_loses_only_redis_is_heard_even_after_its_lease_ran_out() {
+async fn node_without_redis_is_reached_after_its_lease_expires() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
     let (mut alice, mut bob) = friends(&cluster).await;
     let before = delays(&mut alice, &mut bob, 3).await;

@@ -130,7 +130,7 @@ async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
 
 /// T06. Without Redis, messages are late by as much as a node looks for itself, no more, and quick again soon after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t06_without_redis_nothing_is_lost_and_little_is_late() {
+async fn redis_partition_loses_nothing_and_delays_little() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
     let (mut alice, mut bob) = (
         cluster.person(0, "alice").await.unwrap(),
@@ -176,7 +176,7 @@ async fn t06_without_redis_nothing_is_lost_and_little_is_late() {
 /// T07. Without the database a node acknowledges nothing, keeps its connections, says so in time, asks for no new sessions, and holds up
 /// nobody on other nodes for long; afterwards everything that was tried again is there once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t07_without_the_database_nothing_is_acknowledged() {
+async fn database_partition_acknowledges_nothing_unstored() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
     let (mut alice, mut bob) = (
         cluster.person(0, "alice").await.unwrap(),
@@ -257,7 +257,7 @@ async fn t07_without_the_database_nothing_is_acknowledged() {
 
 /// T07. Clients that know several nodes get in while one is cut off from everything, and at that node soon after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t07_a_node_apart_from_everything_locks_nobody_out() {
+async fn isolated_node_locks_no_user_out() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 3, &[]).unwrap();
     drop(cluster.person(0, "alice").await.unwrap());
     for round in 0..rounds(1).div_ceil(3) {

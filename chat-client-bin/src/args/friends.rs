@@ -1,36 +1,36 @@
-//! `friend …`
+//! Arguments of `friend …`.
 
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FriendCommand {
-    /// Ask somebody to be a friend, or accept their request
+    /// Send a friend request, or accept the one of this user
     Add {
-        /// Name or id
+        /// User name or id
         #[arg(value_name = "USER")]
         who: String,
-        /// Words that go with the request
+        /// Text sent with the request
         #[arg(long, default_value = "", value_name = "TEXT")]
         note: String,
     },
-    /// Accept a request
+    /// Accept a friend request
     Accept(User),
-    /// Decline a request
+    /// Decline a friend request
     Decline(User),
-    /// End a friendship, or take a request back
+    /// End a friendship, or withdraw a request
     Remove(User),
     /// List friends, requests and blocked users
     List,
-    /// Refuse everything from a user, and end the friendship
+    /// Block a user, and end the friendship
     Block(User),
-    /// Undo a block
+    /// Unblock a user
     Unblock(User),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct User {
-    /// Name or id
-    // Not `user`: that is the global option.
+    /// User name or id
+    // The id is not `user`: the global option has that one.
     #[arg(value_name = "USER")]
     pub(crate) who: String,
 }

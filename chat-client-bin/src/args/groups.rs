@@ -1,99 +1,99 @@
-//! `group …`
+//! Arguments of `group …`.
 
 use chat_core::model::{JoinPolicy, Role};
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GroupCommand {
-    /// Make a group
+    /// Create a group
     Create {
-        /// Its name, unique on the server
+        /// Name of the group, unique on the server
         name: String,
-        /// What it is about
+        /// Description of the group
         #[arg(long, default_value = "", value_name = "TEXT")]
         description: String,
-        /// How strangers become members
+        /// Policy for joining
         #[arg(long, value_name = "POLICY", default_value = "open")]
         join_policy: JoinPolicyArg,
-        /// Newcomers may read what was said before
+        /// Let new members read earlier messages
         #[arg(long)]
         history_visible: bool,
-        /// Not found by searching
+        /// Hide the group from search
         #[arg(long)]
         unlisted: bool,
     },
     /// Join a group, ask to join it, or accept an invitation
     Join {
-        /// Name or #ID
+        /// Group name or #ID
         group: String,
-        /// Words for the admins
+        /// Text for the admins
         #[arg(long, default_value = "", value_name = "TEXT")]
         note: String,
     },
     /// Leave a group
     Leave(Group),
-    /// Delete a group, for everybody
+    /// Delete a group for all members
     Delete(Group),
     /// List the groups you are in
     List,
     /// List the members of a group
     Members(Group),
-    /// Invite somebody
+    /// Invite a user
     Invite(GroupUser),
     /// Decline an invitation
     Decline(Group),
-    /// Let somebody in who asked
+    /// Approve a request to join
     Approve(GroupUser),
-    /// Turn somebody down who asked
+    /// Reject a request to join
     Reject(GroupUser),
     /// Remove a member
     Kick {
         #[command(flatten)]
         at: GroupUser,
-        /// And keep them out
+        /// Also ban the user from the group
         #[arg(long)]
         ban: bool,
     },
-    /// Let a banned user come back
+    /// Lift the ban of a user
     Unban(GroupUser),
-    /// Give a member a role
+    /// Change the role of a member
     Role {
         #[command(flatten)]
         at: GroupUser,
-        /// The role
+        /// New role
         role: RoleArg,
     },
-    /// Silence a member for a time: 90s, 10m, 2h, 1d; 0 ends it
+    /// Mute a member for a time: 90s, 10m, 2h, 1d; 0 unmutes
     Mute {
         #[command(flatten)]
         at: GroupUser,
-        /// How long
+        /// Duration of the mute
         #[arg(value_parser = duration)]
         duration: u64,
     },
-    /// Give the group away
+    /// Transfer the ownership of the group
     Transfer(GroupUser),
-    /// Give the group another name
+    /// Rename a group
     Rename {
-        /// Name or #ID
+        /// Group name or #ID
         group: String,
-        /// The new name
+        /// New name of the group
         name: String,
     },
-    /// Change what a group is
+    /// Change the settings of a group
     Update {
-        /// Name or #ID
+        /// Group name or #ID
         group: String,
-        /// What it is about
+        /// Description of the group
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
-        /// How strangers become members
+        /// Policy for joining
         #[arg(long, value_name = "POLICY")]
         join_policy: Option<JoinPolicyArg>,
-        /// Whether newcomers may read what was said before
+        /// Let new members read earlier messages
         #[arg(long, value_name = "BOOL")]
         history_visible: Option<bool>,
-        /// Whether it is hidden from searching
+        /// Hide the group from search
         #[arg(long, value_name = "BOOL")]
         unlisted: Option<bool>,
     },
@@ -101,27 +101,27 @@ pub(crate) enum GroupCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct Group {
-    /// Name or #ID
+    /// Group name or #ID
     pub(crate) group: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct GroupUser {
-    /// Name or #ID
+    /// Group name or #ID
     pub(crate) group: String,
-    /// Name or id
-    // Not `user`: that is the global option.
+    /// User name or id
+    // The id is not `user`: the global option has that one.
     #[arg(value_name = "USER")]
     pub(crate) who: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum JoinPolicyArg {
-    /// Everybody joins
+    /// Every user may join
     Open,
-    /// Admins decide
+    /// Admins approve each request
     Approval,
-    /// Members invite
+    /// Members invite users
     Invite,
 }
 
@@ -150,7 +150,7 @@ impl From<RoleArg> for Role {
     }
 }
 
-/// Milliseconds, from a number of seconds or a number with a unit.
+/// Parses a number of seconds, or a number with a unit, into milliseconds.
 pub(crate) fn duration(text: &str) -> Result<u64, String> {
     const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let unit = UNITS.iter().find(|(unit, _)| text.ends_with(*unit));
@@ -158,8 +158,10 @@ pub(crate) fn duration(text: &str) -> Result<u64, String> {
         Some((unit, seconds)) => (text.trim_end_matches(*unit), *seconds),
         None => (text, 1),
     };
-    let number: u64 = digits.parse().map_err(|_| "write 90s, 10m, 2h, 1d or 0".to_owned())?;
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "not a duration; write 90s, 10m, 2h, 1d or 0".to_owned())?;
     number
         .checked_mul(seconds * 1000)
-        .ok_or_else(|| "that is too long".to_owned())
+        .ok_or_else(|| "the duration is too long".to_owned())
 }

@@ -5,31 +5,33 @@ use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
 
-/// No id and no place is larger: stores keep them as signed integers.
-const LARGEST: u64 = i64::MAX.cast_unsigned();
+/// Largest id and sequence number: stores keep them as signed 64-bit integers.
+const MAX_ID: u64 = i64::MAX.cast_unsigned();
 
-/// Which conversation, in front of the other words.
+/// Selection of a conversation: `--group`, or a user as the first word.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
-    /// In this group, by name or #ID, instead of with a user
+    /// Use this group (name or #ID) instead of the conversation with a user
     #[arg(long, short = 'g', value_name = "NAME")]
     pub(crate) group: Option<String>,
 }
 
 impl Target {
-    /// The conversation, and the words after it.
+    /// Returns the conversation and the words after it.
     pub(crate) fn split<'a>(&self, words: &'a [String]) -> Result<(ConversationRef, &'a [String]), Failure> {
         if let Some(group) = &self.group {
             return Ok((group_ref(group)?, words));
         }
         match words {
             [user, rest @ ..] => Ok((ConversationRef::Direct(user_ref(user)?), rest)),
-            [] => Err(Failure::usage("say which conversation: a user, or --group NAME")),
+            [] => Err(Failure::usage(
+                "the conversation is missing: give a user, or --group NAME",
+            )),
         }
     }
 }
 
-/// A user by name or id.
+/// Parses a user name or id.
 pub(crate) fn user_ref(text: &str) -> Result<UserRef, Failure> {
     if is_number(text) {
         return Ok(UserRef::Id(UserId(number(text)?)));
@@ -38,7 +40,7 @@ pub(crate) fn user_ref(text: &str) -> Result<UserRef, Failure> {
     Ok(UserRef::Name(name))
 }
 
-/// A group by name, or by `#` and its id.
+/// Parses a group name, or `#` followed by its id.
 pub(crate) fn group_ref(text: &str) -> Result<ConversationRef, Failure> {
     if let Some(id) = text.strip_prefix('#').filter(|id| is_number(id)) {
         return Ok(ConversationRef::Id(ConversationId(number(id)?)));
@@ -53,18 +55,20 @@ fn is_number(text: &str) -> bool {
 
 fn number(digits: &str) -> Result<u64, Failure> {
     match digits.parse() {
-        Ok(number @ 1..=LARGEST) => Ok(number),
-        _ => Err(Failure::usage(format!("no id is {digits}"))),
+        Ok(number @ 1..=MAX_ID) => Ok(number),
+        _ => Err(Failure::usage(format!(
+            "{digits} is not an id; ids are between 1 and {MAX_ID}"
+        ))),
     }
 }
 
-/// A place in a conversation.
+/// Parses the number of a message, with or without `#`.
 pub(crate) fn seq(text: &str) -> Result<Seq, Failure> {
     let digits = text.strip_prefix('#').unwrap_or(text);
     match digits.parse() {
-        Ok(number @ 1..=LARGEST) => Ok(Seq(number)),
+        Ok(number @ 1..=MAX_ID) => Ok(Seq(number)),
         _ => Err(Failure::usage(format!(
-            "{text:?} is no message; give its number, as history prints it"
+            "{text:?} is not a message number; `history` prints the numbers"
         ))),
     }
 }
@@ -73,38 +77,39 @@ pub(crate) fn seq(text: &str) -> Result<Seq, Failure> {
 pub(crate) struct Send {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// The user (not with --group), then the text; several words are joined by spaces; - sends each line of the input
+    /// User (not with --group), then the text; words are joined by spaces; - sends each line of
+    /// standard input
     #[arg(required = true, value_name = "USER> <TEXT")]
     pub(crate) words: Vec<String>,
-    /// The message this one answers
-    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..=LARGEST))]
+    /// Number of the message this one replies to
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..=MAX_ID))]
     pub(crate) reply_to: Option<u64>,
-    /// Call on a member; may be given again
+    /// Mention a member; may be repeated
     #[arg(long, value_name = "USER")]
     pub(crate) mention: Vec<String>,
-    /// Call on everybody (admins only)
+    /// Mention all members (admins only)
     #[arg(long)]
     pub(crate) mention_all: bool,
-    /// Wait so many seconds for the server before leaving the message in the outbox
+    /// Seconds to wait for the server before leaving the message in the outbox
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
     pub(crate) timeout: f64,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Listen {
-    /// Stop after so many lines
+    /// Stop after N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Stop after so many seconds; with --count, too few by then are a failure (75)
+    /// Stop after this time; with --count, fewer than N events are a failure (exit code 75)
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<f64>,
-    /// Begin with the first event of every conversation, own messages included
+    /// Start with the first event of every conversation, and include own messages
     #[arg(long)]
     pub(crate) from_start: bool,
-    /// Also print messages that were sent from this device
+    /// Also print messages sent from this device
     #[arg(long)]
     pub(crate) own: bool,
-    /// Print everything that happens, not only messages and their edits, recalls and reactions: joins, roles, requests …
+    /// Print all events (joins, roles, requests …), not only messages, edits, recalls and reactions
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -113,16 +118,16 @@ pub(crate) struct Listen {
 pub(crate) struct History {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// The user (not with --group)
+    /// User (not with --group)
     #[arg(value_name = "USER")]
     pub(crate) words: Vec<String>,
-    /// Events after this one, the oldest first
-    #[arg(long, value_name = "SEQ", conflicts_with = "before", value_parser = clap::value_parser!(u64).range(..=LARGEST))]
+    /// Print the events after this one, oldest first
+    #[arg(long, value_name = "SEQ", conflicts_with = "before", value_parser = clap::value_parser!(u64).range(..=MAX_ID))]
     pub(crate) after: Option<u64>,
-    /// Events before this one; without --after and --before: the newest
-    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(..=LARGEST))]
+    /// Print the newest events before this one [default: the newest of all]
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(..=MAX_ID))]
     pub(crate) before: Option<u64>,
-    /// At most so many. Default: 50, with --after all
+    /// Maximum number of events [default: 50; no limit with --after]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
 }
@@ -131,21 +136,21 @@ pub(crate) struct History {
 pub(crate) struct Read {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// The user (not with --group)
+    /// User (not with --group)
     #[arg(value_name = "USER")]
     pub(crate) words: Vec<String>,
-    /// Up to this message. Default: all
-    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(..=LARGEST))]
+    /// Last message to mark as read [default: the newest]
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(..=MAX_ID))]
     pub(crate) up_to: Option<u64>,
 }
 
-/// Something about a message that is there already.
+/// Arguments of a command that changes or reacts to an existing message.
 #[derive(Debug, Args)]
-pub(crate) struct Touch {
+pub(crate) struct Modify {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// The user (not with --group), the message's number, and what to do with it
-    #[arg(required = true, value_name = "USER> <SEQ> <WHAT")]
+    /// User (not with --group), number of the message, and the text or emoji
+    #[arg(required = true, value_name = "USER> <SEQ> <TEXT")]
     pub(crate) words: Vec<String>,
 }
 

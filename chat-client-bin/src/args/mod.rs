@@ -13,9 +13,9 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use friends::FriendCommand;
 pub(crate) use groups::{Group, GroupCommand, GroupUser, duration};
-pub(crate) use messages::{History, Listen, Read, Send, Touch, group_ref, seq, user_ref};
+pub(crate) use messages::{History, Listen, Modify, Read, Send, group_ref, seq, user_ref};
 
-/// Chat from a terminal or a script.
+/// Chat client for terminals and scripts.
 ///
 /// Without a command it is interactive; type /help there.
 #[derive(Debug, Parser)]
@@ -28,20 +28,23 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-The password comes from --password-file, from the environment variable CHAT_PASSWORD, or from a prompt; never from the command line.
-Exit codes: 0 done, 1 refused or failed, 2 usage, 69 no server, 74 profile unusable, 75 try again later (a message is kept in the
-outbox and goes out with the next run), 76 wrong server key, 77 not logged in or wrong password.";
+The password comes from --password-file, from the environment variable CHAT_PASSWORD, or from a prompt;
+never from the command line.
+Exit codes: 0 success, 1 refused or failed, 2 wrong usage, 69 no server reachable, 74 profile unusable,
+75 try again later (a message stays in the outbox and is sent by the next run), 76 wrong server key,
+77 not logged in or wrong password.";
 
-/// Whether `--json` is among the words, which matters even when nothing else about them can be understood.
+/// Returns `true` if `--json` is among the words, even if the command line is otherwise invalid.
 pub(crate) fn wants_json(words: &[OsString]) -> bool {
     let options = words.iter().skip(1).take_while(|word| *word != "--");
     options.into_iter().any(|word| word == "--json")
 }
 
-/// What every command understands.
+/// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
-    /// Server, HOST:PORT; give it again for other nodes of the same service. Default: the one used last, or 127.0.0.1:7400
+    /// Address of a server; repeat it for other nodes of the same service [default: the last one
+    /// used, or 127.0.0.1:7400]
     #[arg(
         long,
         global = true,
@@ -50,25 +53,26 @@ pub(crate) struct Global {
         value_delimiter = ','
     )]
     pub(crate) server: Vec<String>,
-    /// Directory that keeps devices, sessions, known servers and outboxes. Default: $XDG_DATA_HOME/chat-client
+    /// Directory of devices, sessions, known servers and outboxes [default:
+    /// $XDG_DATA_HOME/chat-client]
     #[arg(long, global = true, value_name = "DIR", env = "CHAT_PROFILE")]
     pub(crate) profile: Option<PathBuf>,
-    /// Who you are: a user name or id. Default: who logged in last with this profile
+    /// User name or id to log in as [default: the last user of this profile]
     #[arg(long, global = true, value_name = "NAME", env = "CHAT_USER")]
     pub(crate) user: Option<String>,
     /// Print one JSON object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Ask the servers for the nodes of their service, and use the least loaded one
+    /// Ask the server for the nodes of its service, and use the least loaded one
     #[arg(long, global = true)]
     pub(crate) discover: bool,
-    /// Demand this key of the server, sha256:…; may be given again
+    /// Accept only a server with this key (sha256:…); may be repeated
     #[arg(long, global = true, value_name = "FINGERPRINT")]
     pub(crate) pin: Vec<Fingerprint>,
-    /// The server's port speaks plain:// (nothing is encrypted)
+    /// Connect with plain:// (no encryption)
     #[arg(long, global = true, conflicts_with = "tls")]
     pub(crate) plain: bool,
-    /// The server's port speaks tls://
+    /// Connect with tls://
     #[arg(long, global = true)]
     pub(crate) tls: bool,
     /// File whose first line is the password
@@ -78,9 +82,9 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make an account and log in
+    /// Create an account and log in
     Register {
-        /// What people see beside the name
+        /// Display name that other users see beside the user name
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
     },
@@ -88,7 +92,7 @@ pub(crate) enum Command {
     Login,
     /// Log out of this device
     Logout,
-    /// Say who is logged in
+    /// Print the logged-in user
     Whoami,
     /// Change the password and log out all other devices
     Passwd {
@@ -96,24 +100,24 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         new_password_file: Option<PathBuf>,
     },
-    /// Change what people see, or who may write to you
+    /// Change the display name, or who may send you direct messages
     Account {
-        /// What people see beside the name
+        /// Display name that other users see beside the user name
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
         /// Who may send direct messages
         #[arg(long, value_name = "WHO")]
         direct: Option<messages::DirectArg>,
     },
-    /// Send a message; prints its place in the conversation
+    /// Send a message and print its number in the conversation
     Send(Send),
-    /// Print what arrives, beginning with what this device has not seen
+    /// Print events as they arrive, starting with those this device has not seen
     Listen(Listen),
     /// Print past events of a conversation
     History(History),
     /// Print requests, invitations and notices
     Inbox {
-        /// At most so many, the newest
+        /// Maximum number of entries; the newest are printed
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
@@ -121,10 +125,10 @@ pub(crate) enum Command {
     Conversations,
     /// Mark a conversation as read
     Read(Read),
-    /// Friends and blocked users
+    /// Manage friends and blocked users
     #[command(subcommand)]
     Friend(FriendCommand),
-    /// Groups
+    /// Manage groups
     #[command(subcommand)]
     Group(GroupCommand),
     /// Find users or groups
@@ -135,21 +139,21 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<DeviceCommand>,
     },
-    /// Change the text of an own message: edit (USER | --group NAME) SEQ TEXT
-    Edit(Touch),
-    /// Take an own message back: recall (USER | --group NAME) SEQ
-    Recall(Touch),
+    /// Change the text of your message: edit (USER | --group NAME) SEQ TEXT
+    Edit(Modify),
+    /// Recall your message: recall (USER | --group NAME) SEQ
+    Recall(Modify),
     /// React to a message: react (USER | --group NAME) SEQ EMOJI
     React {
         #[command(flatten)]
-        touch: Touch,
-        /// Take the reaction back
+        message: Modify,
+        /// Remove the reaction
         #[arg(long)]
         remove: bool,
     },
     /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
     /// Print the manual page
@@ -158,9 +162,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SearchCommand {
-    /// By id or beginning of the name
+    /// Find users by id or beginning of the name
     Users(SearchText),
-    /// By id or beginning of the name
+    /// Find groups by id or beginning of the name
     Groups(SearchText),
 }
 
@@ -168,7 +172,7 @@ pub(crate) enum SearchCommand {
 pub(crate) struct SearchText {
     /// Id or beginning of a name
     pub(crate) text: String,
-    /// At most so many
+    /// Maximum number of results
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) limit: u32,
 }
@@ -177,7 +181,7 @@ pub(crate) struct SearchText {
 pub(crate) enum DeviceCommand {
     /// End a device's session and forget the device
     Revoke {
-        /// Its id, as `devices` prints it
+        /// Id of the device, as `devices` prints it
         id: String,
     },
 }

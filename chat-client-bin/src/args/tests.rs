@@ -1,4 +1,4 @@
-//! What the command line means.
+//! Tests of the command line.
 
 use clap::CommandFactory as _;
 
@@ -21,12 +21,12 @@ fn words<'a>(target: &Target, words: &'a [String]) -> (String, Vec<&'a str>) {
 }
 
 #[test]
-fn the_definition_is_consistent() {
+fn definition_is_consistent() {
     Args::command().debug_assert();
 }
 
 #[test]
-fn a_message_goes_to_a_user_or_a_group() {
+fn send_targets_a_user_or_a_group() {
     let send = |line: &str| match parse(line).unwrap().command {
         Some(Command::Send(send)) => send,
         other => panic!("{other:?}"),
@@ -44,7 +44,7 @@ fn a_message_goes_to_a_user_or_a_group() {
 }
 
 #[test]
-fn global_options_stand_anywhere() {
+fn global_options_may_precede_or_follow_the_command() {
     for line in [
         "--server a:1 --server b:2 --json --user bob --profile p --plain whoami",
         "whoami --server a:1,b:2 --json --user bob --profile p --plain",
@@ -56,9 +56,10 @@ fn global_options_stand_anywhere() {
     }
 }
 
-/// Positional names of commands and ids of global options share one name space in clap, and nothing there notices.
+/// Ids of positional arguments and of global options share one namespace in clap, which does not
+/// check it.
 #[test]
-fn no_command_redefines_a_global_option() {
+fn commands_do_not_redefine_global_options() {
     fn check(command: &clap::Command, globals: &[String]) {
         for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
             let id = argument.get_id().to_string();
@@ -74,7 +75,7 @@ fn no_command_redefines_a_global_option() {
 }
 
 #[test]
-fn contradictions_are_refused() {
+fn invalid_command_lines_are_refused() {
     for line in [
         "--plain --tls whoami",
         "--pin nonsense whoami",
@@ -96,19 +97,19 @@ fn contradictions_are_refused() {
 }
 
 #[test]
-fn no_command_is_interactive() {
+fn missing_command_is_interactive() {
     assert!(parse("--user bob").unwrap().command.is_none());
 }
 
 #[test]
-fn json_is_noticed_in_any_command_line() {
+fn json_flag_is_found_in_invalid_command_lines() {
     let wants = |line: &str| wants_json(&line.split(' ').map(Into::into).collect::<Vec<_>>());
     assert!(wants("chat-client --json unheard-of") && wants("chat-client send --json"));
     assert!(!wants("--json send") && !wants("chat-client send bob -- --json"));
 }
 
 #[test]
-fn users_and_groups_by_name_or_id() {
+fn users_and_groups_parse_by_name_or_id() {
     assert_eq!(user_ref("42").unwrap(), UserRef::Id(UserId(42)));
     assert!(matches!(user_ref("小明").unwrap(), UserRef::Name(_)));
     assert!(user_ref("no way").is_err());
@@ -121,7 +122,7 @@ fn users_and_groups_by_name_or_id() {
 }
 
 #[test]
-fn durations_have_units() {
+fn durations_parse_with_units() {
     assert_eq!(duration("90"), Ok(90_000));
     assert_eq!(duration("10m"), Ok(600_000));
     assert_eq!(duration("2h"), Ok(7_200_000));

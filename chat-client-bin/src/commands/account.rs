@@ -1,4 +1,4 @@
-//! register, login, logout, whoami, passwd, account.
+//! The commands `register`, `login`, `logout`, `whoami`, `passwd` and `account`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::{DoneLine, Output, WhoLine};
 use crate::secrets;
-use crate::session::{How, Session};
+use crate::session::{LoginMode, Session};
 
 pub(super) async fn register(
     global: &Global,
@@ -17,21 +17,21 @@ pub(super) async fn register(
     output: &mut Output,
 ) -> Result<(), Failure> {
     if global.user.is_none() {
-        return Err(Failure::usage("give the wanted name with --user NAME"));
+        return Err(Failure::usage("give the name of the new account with --user NAME"));
     }
     let display_name = parse_display_name(display_name)?;
-    log_in(global, How::Register(display_name), output).await
+    log_in(global, LoginMode::Register(display_name), output).await
 }
 
 pub(super) async fn login(global: &Global, output: &mut Output) -> Result<(), Failure> {
-    log_in(global, How::WithPassword, output).await
+    log_in(global, LoginMode::Password, output).await
 }
 
-async fn log_in(global: &Global, how: How, output: &mut Output) -> Result<(), Failure> {
+async fn log_in(global: &Global, how: LoginMode, output: &mut Output) -> Result<(), Failure> {
     let session = Session::connect(global, how, Receive::Nothing, output).await?;
-    let done = whoami(&session, output);
+    let result = whoami(&session, output);
     session.finish().await;
-    done
+    result
 }
 
 pub(super) fn whoami(session: &Session, output: &mut Output) -> Result<(), Failure> {
@@ -41,11 +41,11 @@ pub(super) fn whoami(session: &Session, output: &mut Output) -> Result<(), Failu
 
 pub(super) async fn logout(client: &Client, output: &mut Output) -> Result<(), Failure> {
     match client.execute(Command::Logout).await {
-        // The session may be gone before its last answer.
+        // The server may close the session before its reply arrives.
         Ok(_) | Err(ClientError::Ended(CloseCode::LoggedOut) | ClientError::Interrupted) => {}
         Err(error) => return Err(error.into()),
     }
-    // The token is forgotten when the server says so; it may be slow to.
+    // The client deletes its token when the server closes the session, which may take a moment.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), ended(client)).await;
     output.print(&DoneLine::new("logout", "logged out"))
 }
@@ -58,16 +58,16 @@ async fn ended(client: &Client) {
 
 pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut Output) -> Result<(), Failure> {
     let old = secrets::given(global.password_file.as_deref(), "CHAT_PASSWORD")?;
-    let old = old.map_or_else(|| secrets::ask("Present password", false), Ok)?;
+    let old = old.map_or_else(|| secrets::ask("Current password", false), Ok)?;
     let new = secrets::given(file.as_deref(), "CHAT_NEW_PASSWORD")?;
     let new = new.map_or_else(|| secrets::ask("New password", true), Ok)?;
-    let session = Session::connect(global, How::AsIs, Receive::Nothing, output).await?;
+    let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let changed = session.client.execute(Command::ChangePassword { old, new }).await;
     session.finish().await;
     changed?;
     output.print(&DoneLine::new(
         "passwd",
-        "the password is changed, other devices are logged out",
+        "password changed; other devices are logged out",
     ))
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn update(
     changes.display_name = parse_display_name(display_name)?;
     changes.direct_policy = direct.map(Into::into);
     client.execute(Command::UpdateProfile(changes)).await?;
-    output.print(&DoneLine::new("account", "changed"))
+    output.print(&DoneLine::new("account", "account updated"))
 }
 
 fn parse_display_name(text: Option<String>) -> Result<Option<DisplayName>, Failure> {

@@ -1,4 +1,4 @@
-//! devices, devices revoke.
+//! The commands `devices` and `devices revoke`.
 
 use chat_core::client::Client;
 use chat_core::model::{Command, DeviceId, Outcome};
@@ -7,7 +7,7 @@ use crate::args::DeviceCommand;
 use crate::failure::Failure;
 use crate::output::{DeviceLine, DoneLine, Output};
 
-use super::unexpected;
+use crate::session::unexpected;
 
 pub(super) async fn devices(
     client: &Client,
@@ -24,7 +24,7 @@ pub(super) async fn devices(
     };
     let device: DeviceId = id
         .parse()
-        .map_err(|_| Failure::usage(format!("{id:?} is no device id; see `devices`")))?;
+        .map_err(|_| Failure::usage(format!("{id:?} is not a device id; `chat-client devices` lists them")))?;
     client.execute(Command::RevokeDevice(device)).await?;
-    output.print(&DoneLine::new("revoke", format!("device {device} is revoked")))
+    output.print(&DoneLine::new("revoke", format!("revoked device {device}")))
 }

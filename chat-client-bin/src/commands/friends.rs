@@ -1,4 +1,4 @@
-//! friend …
+//! The commands `friend …`.
 
 use chat_core::client::Client;
 use chat_core::model::{Command, Note, Outcome};
@@ -7,17 +7,17 @@ use crate::args::{FriendCommand, user_ref};
 use crate::failure::Failure;
 use crate::output::{ContactLine, DoneLine, Output};
 
-use super::unexpected;
+use crate::session::unexpected;
 
 pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut Output) -> Result<(), Failure> {
-    let (done, words, command) = match command {
+    let (done, text, command) = match command {
         FriendCommand::List => return list(client, output).await,
         FriendCommand::Add { who, note } => {
             let note = Note::new(note).map_err(Failure::usage)?;
-            let words = format!("asked {who}");
+            let text = format!("friend request sent to {who}");
             (
                 "add",
-                words,
+                text,
                 Command::RequestFriend {
                     user: user_ref(&who)?,
                     note,
@@ -25,21 +25,21 @@ pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut
             )
         }
         FriendCommand::Accept(at) => {
-            let words = format!("{} is your friend now", at.who);
+            let text = format!("{} is your friend now", at.who);
             let user = user_ref(&at.who)?;
-            ("accept", words, Command::AnswerFriend { user, accept: true })
+            ("accept", text, Command::AnswerFriend { user, accept: true })
         }
         FriendCommand::Decline(at) => {
             let user = user_ref(&at.who)?;
             (
                 "decline",
-                "declined".to_owned(),
+                "friend request declined".to_owned(),
                 Command::AnswerFriend { user, accept: false },
             )
         }
         FriendCommand::Remove(at) => (
             "remove",
-            "removed".to_owned(),
+            "friendship ended".to_owned(),
             Command::RemoveFriend(user_ref(&at.who)?),
         ),
         FriendCommand::Block(at) => (
@@ -49,12 +49,12 @@ pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut
         ),
         FriendCommand::Unblock(at) => (
             "unblock",
-            format!("{} is not blocked any more", at.who),
+            format!("{} is no longer blocked", at.who),
             Command::Unblock(user_ref(&at.who)?),
         ),
     };
     client.execute(command).await?;
-    output.print(&DoneLine::new(done, words))
+    output.print(&DoneLine::new(done, text))
 }
 
 async fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {

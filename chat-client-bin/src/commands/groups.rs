@@ -1,4 +1,4 @@
-//! group …
+//! The commands `group …`.
 
 use chat_core::client::Client;
 use chat_core::model::{
@@ -9,29 +9,30 @@ use crate::args::{Group, GroupCommand, GroupUser, group_ref, user_ref};
 use crate::failure::Failure;
 use crate::output::{DoneLine, GroupLine, MemberLine, Output};
 
-use super::unexpected;
+use crate::session::unexpected;
 
-/// Members asked for at once.
-const MEMBERS: u32 = 500;
+/// Number of members in a page.
+const PAGE_MEMBERS: u32 = 500;
 
 pub(super) async fn group(client: &Client, command: GroupCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
         GroupCommand::List => list(client, output),
         GroupCommand::Members(Group { group }) => members(client, &group, output).await,
         command => {
-            let (done, words, command) = change(command)?;
+            let (done, text, command) = translate(command)?;
             match client.execute(command).await? {
                 Outcome::Conversation(info) => match &info.view {
                     ConversationView::Group(group) => output.print(&GroupLine::new(group, Some(info.role))),
-                    _ => output.print(&DoneLine::new(done, words)),
+                    _ => output.print(&DoneLine::new(done, text)),
                 },
-                _ => output.print(&DoneLine::new(done, words)),
+                _ => output.print(&DoneLine::new(done, text)),
             }
         }
     }
 }
 
-fn change(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
+/// Returns the command for the server, with the name and text of its confirmation.
+fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
     Ok(match command {
         GroupCommand::Create {
             name,
@@ -45,7 +46,7 @@ fn change(command: GroupCommand) -> Result<(&'static str, String, Command), Fail
                 .join_policy(join_policy.into())
                 .history_visible(history_visible)
                 .unlisted(unlisted);
-            ("create", format!("made {name}"), Command::CreateGroup(new))
+            ("create", format!("created {name}"), Command::CreateGroup(new))
         }
         GroupCommand::Join { group, note } => {
             let note = Note::new(note).map_err(Failure::usage)?;
@@ -53,7 +54,7 @@ fn change(command: GroupCommand) -> Result<(&'static str, String, Command), Fail
                 group: group_ref(&group)?,
                 note,
             };
-            ("join", format!("asked to join {group}, or joined it"), command)
+            ("join", format!("joined {group}, or requested to join it"), command)
         }
         GroupCommand::Leave(at) => (
             "leave",
@@ -67,7 +68,7 @@ fn change(command: GroupCommand) -> Result<(&'static str, String, Command), Fail
         ),
         GroupCommand::Decline(at) => (
             "decline",
-            format!("declined to join {}", at.group),
+            format!("declined the invitation to {}", at.group),
             Command::DeclineInvitation(group_ref(&at.group)?),
         ),
         GroupCommand::Update {
@@ -85,25 +86,25 @@ fn change(command: GroupCommand) -> Result<(&'static str, String, Command), Fail
                 group: group_ref(&group)?,
                 changes,
             };
-            ("update", format!("changed {group}"), command)
+            ("update", format!("updated {group}"), command)
         }
         GroupCommand::Rename { group, name } => {
             let command = Command::UpdateGroup {
                 group: group_ref(&group)?,
                 changes: GroupChanges::new().name(GroupName::parse(&name).map_err(Failure::usage)?),
             };
-            ("rename", format!("{group} is called {name} now"), command)
+            ("rename", format!("renamed {group} to {name}"), command)
         }
-        command => return about_member(command),
+        command => return member_command(command),
     })
 }
 
-/// Commands about one user in one group.
-fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
-    let both = |at: &GroupUser| Ok::<_, Failure>((group_ref(&at.group)?, user_ref(&at.who)?));
+/// Translates commands about one member of a group.
+fn member_command(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
+    let group_and_user = |at: &GroupUser| Ok::<_, Failure>((group_ref(&at.group)?, user_ref(&at.who)?));
     Ok(match command {
         GroupCommand::Invite(at) => {
-            let (group, user) = both(&at)?;
+            let (group, user) = group_and_user(&at)?;
             (
                 "invite",
                 format!("invited {}", at.who),
@@ -111,10 +112,10 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             )
         }
         GroupCommand::Approve(at) => {
-            let (group, user) = both(&at)?;
+            let (group, user) = group_and_user(&at)?;
             (
                 "approve",
-                format!("let {} in", at.who),
+                format!("approved {}", at.who),
                 Command::AnswerJoin {
                     group,
                     user,
@@ -123,10 +124,10 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             )
         }
         GroupCommand::Reject(at) => {
-            let (group, user) = both(&at)?;
+            let (group, user) = group_and_user(&at)?;
             (
                 "reject",
-                format!("turned {} down", at.who),
+                format!("rejected {}", at.who),
                 Command::AnswerJoin {
                     group,
                     user,
@@ -135,7 +136,7 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             )
         }
         GroupCommand::Kick { at, ban } => {
-            let (group, user) = both(&at)?;
+            let (group, user) = group_and_user(&at)?;
             (
                 "kick",
                 format!("removed {}", at.who),
@@ -143,41 +144,37 @@ fn about_member(command: GroupCommand) -> Result<(&'static str, String, Command)
             )
         }
         GroupCommand::Unban(at) => {
-            let (group, user) = both(&at)?;
+            let (group, user) = group_and_user(&at)?;
             (
                 "unban",
-                format!("{} may come back", at.who),
+                format!("unbanned {}", at.who),
                 Command::UnbanMember { group, user },
             )
         }
         GroupCommand::Role { at, role } => {
-            let (group, user) = both(&at)?;
+            let (group, user) = group_and_user(&at)?;
             let command = Command::SetRole {
                 group,
                 user,
                 role: role.into(),
             };
-            ("role", format!("{} has another role", at.who), command)
+            ("role", format!("changed the role of {}", at.who), command)
         }
         GroupCommand::Mute { at, duration } => {
-            let (group, user) = both(&at)?;
+            let (group, user) = group_and_user(&at)?;
             let command = Command::MuteMember {
                 group,
                 user,
                 duration_ms: duration,
             };
-            let words = if duration == 0 {
-                "may speak again"
-            } else {
-                "is silenced"
-            };
-            ("mute", format!("{} {words}", at.who), command)
+            let verb = if duration == 0 { "unmuted" } else { "muted" };
+            ("mute", format!("{verb} {}", at.who), command)
         }
         GroupCommand::Transfer(at) => {
-            let (group, user) = both(&at)?;
+            let (group, user) = group_and_user(&at)?;
             (
                 "transfer",
-                format!("{} owns it now", at.who),
+                format!("{} is the owner now", at.who),
                 Command::TransferOwnership { group, user },
             )
         }
@@ -204,7 +201,7 @@ async fn members(client: &Client, group: &str, output: &mut Output) -> Result<()
             .execute(Command::ListMembers {
                 group,
                 after,
-                limit: MEMBERS,
+                limit: PAGE_MEMBERS,
             })
             .await?
         {

@@ -1,30 +1,22 @@
-//! history, inbox, read.
+//! The commands `history`, `inbox` and `read`.
 
 use std::sync::Arc;
 
 use chat_core::client::Client;
-use chat_core::codec::body;
 use chat_core::model::{
-    Command, ConversationInfo, ConversationRef, ConversationView, EventBody, HistoryEvent, Outcome, Page, PageFrom, Seq,
+    Command, ConversationInfo, ConversationRef, ConversationView, EventBody, HistoryEvent, Outcome, PageFrom, Seq,
 };
 
 use crate::args;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::output::{DoneLine, EventLine, Output, users_in};
 
-use super::unexpected;
+use crate::session::{read_history, unexpected};
 
-/// Events and bytes asked for at once.
-const PAGE: (u32, u32) = (200, 256 * 1024);
-/// Shown if nobody says how many.
+/// Maximum number of events in a page.
+const MAX_PAGE_EVENTS: u32 = 200;
+/// Number of events printed without `--limit`.
 const DEFAULT_LIMIT: u64 = 50;
-
-/// A stretch of a log.
-#[derive(Debug)]
-pub(crate) struct History {
-    pub(crate) events: Vec<(HistoryEvent, EventBody)>,
-    pub(crate) more: bool,
-}
 
 pub(super) async fn history(client: &Client, args: &args::History, output: &mut Output) -> Result<(), Failure> {
     let (conversation, rest) = args.target.split(&args.words)?;
@@ -41,7 +33,7 @@ pub(super) async fn history(client: &Client, args: &args::History, output: &mut 
     }
 }
 
-/// Prints events as they are read.
+/// Prints events page by page, in order.
 async fn forward(
     client: &Client,
     info: &ConversationInfo,
@@ -49,12 +41,12 @@ async fn forward(
     limit: u64,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let mut left = limit;
-    while left > 0 {
-        let most = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE.0);
-        let history = read_history(client, info, PageFrom::After(after), most).await?;
+    let mut remaining = limit;
+    while remaining > 0 {
+        let max_events = u32::try_from(remaining).unwrap_or(u32::MAX).min(MAX_PAGE_EVENTS);
+        let history = read_history(client, info, PageFrom::After(after), max_events).await?;
         print(client, info, &history.events, output).await?;
-        left = left.saturating_sub(history.events.len() as u64);
+        remaining = remaining.saturating_sub(history.events.len() as u64);
         match history.events.last() {
             Some((last, _)) if history.more => after = last.event.seq,
             _ => return Ok(()),
@@ -63,7 +55,7 @@ async fn forward(
     Ok(())
 }
 
-/// Reads page by page into the past, and prints in order.
+/// Reads pages into the past, then prints their events in order.
 async fn backward(
     client: &Client,
     info: &ConversationInfo,
@@ -72,11 +64,11 @@ async fn backward(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let mut pages = Vec::new();
-    let mut left = limit;
-    while left > 0 {
-        let most = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE.0);
-        let history = read_history(client, info, from, most).await?;
-        left = left.saturating_sub(history.events.len() as u64);
+    let mut remaining = limit;
+    while remaining > 0 {
+        let max_events = u32::try_from(remaining).unwrap_or(u32::MAX).min(MAX_PAGE_EVENTS);
+        let history = read_history(client, info, from, max_events).await?;
+        remaining = remaining.saturating_sub(history.events.len() as u64);
         let first = history.events.first().map(|(first, _)| first.event.seq);
         pages.push(history.events);
         match first {
@@ -90,51 +82,23 @@ async fn backward(
     Ok(())
 }
 
-/// One page of a log.
-pub(crate) async fn read_history(
-    client: &Client,
-    info: &ConversationInfo,
-    from: PageFrom,
-    max_events: u32,
-) -> Result<History, Failure> {
-    let page = Page {
-        from,
-        max_events,
-        max_bytes: PAGE.1,
-    };
-    let conversation = ConversationRef::Id(info.id);
-    match client.execute(Command::ReadHistory { conversation, page }).await? {
-        Outcome::History(page) => {
-            let decode = |found: HistoryEvent| {
-                let body = body::decode(found.event.kind, &found.event.body).unwrap_or(EventBody::Unknown);
-                (found, body)
-            };
-            Ok(History {
-                events: page.events.into_iter().map(decode).collect(),
-                more: page.more,
-            })
-        }
-        other => Err(unexpected(&other)),
-    }
-}
-
 async fn print(
     client: &Client,
     info: &ConversationInfo,
     events: &[(HistoryEvent, EventBody)],
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let users = events.iter().flat_map(|(found, body)| users_in(found, body));
+    let users = events.iter().flat_map(|(event, body)| users_in(event, body));
     let names = client.names(users).await?;
     events
         .iter()
-        .try_for_each(|(found, body)| output.print(&EventLine::new(info, found, body, &names)))
+        .try_for_each(|(event, body)| output.print(&EventLine::new(info, event, body, &names)))
 }
 
 pub(super) async fn inbox(client: &Client, limit: u32, output: &mut Output) -> Result<(), Failure> {
     let all = client.conversations();
     let Some(inbox) = all.iter().find(|info| info.view == ConversationView::Inbox) else {
-        return Ok(()); // nothing ever came
+        return Ok(()); // the inbox exists once an event was sent to it
     };
     backward(client, inbox, PageFrom::Newest, limit.into(), output).await
 }
@@ -155,10 +119,10 @@ pub(super) async fn read(client: &Client, args: &args::Read, output: &mut Output
     output.print(&DoneLine::new("read", format!("read up to #{seq}")))
 }
 
-/// What the server knows of a conversation.
+/// Asks the server for a conversation.
 pub(super) async fn describe(client: &Client, conversation: ConversationRef) -> Result<Arc<ConversationInfo>, Failure> {
     match client.execute(Command::GetConversation(conversation)).await? {
         Outcome::Conversation(info) => Ok(Arc::from(info)),
-        other => Err(Failure::new(Kind::Protocol, unexpected(&other).text)),
+        other => Err(unexpected(&other)),
     }
 }

@@ -1,4 +1,4 @@
-//! listen: what arrives, each once, as long as it is wanted.
+//! The command `listen`: prints events as they arrive, each once.
 
 use std::{future::pending, time::Duration};
 
@@ -8,15 +8,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Listen};
 use crate::failure::{Failure, Kind};
-use crate::output::{Output, Place};
-use crate::session::{How, Session};
+use crate::output::{ConversationName, Output};
+use crate::session::{LoginMode, Session};
 
-use super::event_line;
+use crate::session::event_line;
 
-/// Why listening ends.
+/// Reason why listening ended.
 enum End {
-    Enough,
-    TimeIsUp,
+    CountReached,
+    TimedOut,
     Interrupted,
 }
 
@@ -29,9 +29,12 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     let deadline = args
         .timeout
         .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    let session = Session::connect(global, How::AsIs, receive, output).await?;
+    let session = Session::connect(global, LoginMode::Automatic, receive, output).await?;
     let Some(mut events) = session.client.events() else {
-        return Err(Failure::new(Kind::Failed, "somebody else listens"));
+        return Err(Failure::new(
+            Kind::Failed,
+            "the events of this client have been taken already",
+        ));
     };
     let agent = session.share();
     let mut printed = 0;
@@ -39,8 +42,8 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     drop(agent);
     session.finish().await;
     match (end?, args.count) {
-        (End::TimeIsUp, Some(count)) => {
-            let text = format!("{printed} of {count} events came in time");
+        (End::TimedOut, Some(count)) => {
+            let text = format!("{printed} of {count} events arrived before the timeout");
             Err(Failure::new(Kind::Timeout, text))
         }
         _ => Ok(()),
@@ -55,37 +58,37 @@ async fn print_all(
     printed: &mut u64,
     output: &mut Output,
 ) -> Result<End, Failure> {
-    let time_is_up = async {
+    let timed_out = async {
         match deadline {
             Some(deadline) => sleep_until(deadline).await,
             None => pending().await,
         }
     };
     let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(time_is_up, interrupted);
+    tokio::pin!(timed_out, interrupted);
     loop {
-        // What has arrived is printed before the time counts.
+        // Events that have arrived are printed before the timeout applies.
         let received = tokio::select! {
             biased;
             received = events.next() => received,
             _ = &mut interrupted => return Ok(End::Interrupted),
-            () = &mut time_is_up => return Ok(End::TimeIsUp),
+            () = &mut timed_out => return Ok(End::TimedOut),
         };
         let Some(received) = received else {
-            return Err(Failure::new(Kind::Failed, "the client ended"));
+            return Err(Failure::new(Kind::Failed, "the client has ended"));
         };
         if print_one(session, &received, args, output).await? {
             *printed += 1;
         }
-        // Only now: a line that was not written comes again with the next run.
+        // Acknowledged after printing: a line that was not written is printed by the next run.
         received.done();
         if args.count.is_some_and(|count| *printed >= count) {
-            return Ok(End::Enough);
+            return Ok(End::CountReached);
         }
     }
 }
 
-/// Prints what is to be printed; true if it counts.
+/// Prints an event if the arguments ask for it. Returns `true` if it counts for `--count`.
 async fn print_one(
     session: &Session,
     received: &Received,
@@ -104,14 +107,16 @@ async fn print_one(
                 retry_in.as_secs_f32().ceil()
             ));
         }
-        ClientEvent::HistoryReset => output.note("the server's history is another one; it begins anew"),
+        ClientEvent::HistoryReset => {
+            output.note("the store of the server was replaced; reading the whole history again")
+        }
         ClientEvent::Rewound { conversation, to } => {
-            let place = Place::of(conversation).label();
+            let name = ConversationName::of(conversation).label();
             output.note(&format!(
-                "{place} went back: what came after {to} is void, and comes as it is now"
+                "{name} was rewound to {to} by a restore; later events are void and are read again"
             ));
         }
-        ClientEvent::Truncated { from, to, .. } => output.note(&format!("events {from} to {to} are gone")),
+        ClientEvent::Truncated { from, to, .. } => output.note(&format!("events {from} to {to} are no longer stored")),
         ClientEvent::Settled {
             outcome: SendOutcome::Rejected(reason),
             ..
@@ -124,12 +129,13 @@ async fn print_one(
     Ok(false)
 }
 
-/// Inbox and members have commands of their own; who listens wants to hear what is said.
+/// Returns `true` for messages and their changes, and with `--all` for every event: inbox and
+/// members have commands of their own.
 fn is_wanted(args: &Listen, delivery: &Delivery) -> bool {
     let own = !delivery.own || args.own || args.from_start;
-    let said = matches!(
+    let is_message = matches!(
         delivery.body,
         EventBody::Message(_) | EventBody::Edit { .. } | EventBody::Recall { .. } | EventBody::Reaction { .. }
     );
-    own && (said || args.all)
+    own && (is_message || args.all)
 }

@@ -1,4 +1,4 @@
-//! What the commands do, a file for each family.
+//! The commands of the command line, one file per family.
 
 mod account;
 mod devices;
@@ -9,23 +9,23 @@ mod listen;
 mod send;
 
 use chat_core::client::{Client, Receive};
-use chat_core::model::{ConversationInfo, EventBody, HistoryEvent, Outcome};
+use chat_core::model::Outcome;
 use clap::CommandFactory as _;
 
 use crate::args::{Args, Command, Global, SearchCommand};
 use crate::failure::{Failure, Kind};
 use crate::interactive;
-use crate::output::{ConversationLine, EventLine, GroupLine, Output, UserLine, users_in};
-use crate::session::{How, Session};
+use crate::output::{ConversationLine, GroupLine, Output, UserLine};
+use crate::session::{LoginMode, Session, unexpected};
 
-pub(crate) use history::read_history;
-
-/// Does what the command line says.
+/// Runs the command of the command line, or the interactive client if there is none.
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let global = args.global;
     let Some(command) = args.command else {
         if global.json {
-            return Err(Failure::usage("--json needs a command: what is typed is for people"));
+            return Err(Failure::usage(
+                "--json needs a command; the interactive client prints text only",
+            ));
         }
         return interactive::run(&global, output).await;
     };
@@ -45,22 +45,22 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
             clap_mangen::Man::new(Args::command()).render(&mut page)?;
             output.page(&page)
         }
-        Command::Edit(touch) => send::edit(&global, &touch, output).await,
-        Command::Recall(touch) => send::recall(&global, &touch, output).await,
-        Command::React { touch, remove } => send::react(&global, &touch, remove, output).await,
+        Command::Edit(args) => send::edit(&global, &args, output).await,
+        Command::Recall(args) => send::recall(&global, &args, output).await,
+        Command::React { message, remove } => send::react(&global, &message, remove, output).await,
         command => in_session(&global, command, output).await,
     }
 }
 
-/// Commands that ask, print the answer, and are done.
+/// Runs a command that sends requests, prints the replies and ends.
 async fn in_session(global: &Global, command: Command, output: &mut Output) -> Result<(), Failure> {
-    let session = Session::connect(global, How::AsIs, Receive::Nothing, output).await?;
-    let done = ask(&session, command, output).await;
+    let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
+    let result = run_in(&session, command, output).await;
     session.finish().await;
-    done
+    result
 }
 
-async fn ask(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {
+async fn run_in(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {
     let client = &session.client;
     match command {
         Command::Logout => account::logout(client, output).await,
@@ -74,7 +74,7 @@ async fn ask(session: &Session, command: Command, output: &mut Output) -> Result
         Command::Group(group) => groups::group(client, group, output).await,
         Command::Search(search) => find(client, search, output).await,
         Command::Devices { command } => devices::devices(client, command, output).await,
-        _ => Err(Failure::new(Kind::Failed, "this command needs no session")),
+        _ => Err(Failure::new(Kind::Failed, "this command runs without a session")),
     }
 }
 
@@ -107,25 +107,4 @@ async fn find(client: &Client, search: SearchCommand, output: &mut Output) -> Re
             .try_for_each(|group| output.print(&GroupLine::new(group, None))),
         other => Err(unexpected(&other)),
     }
-}
-
-/// The line of an entry, with the names it needs. While the server cannot say who somebody is, their number has to do: what arrived is shown.
-pub(crate) async fn event_line(
-    client: &Client,
-    info: &ConversationInfo,
-    found: &HistoryEvent,
-    body: &EventBody,
-) -> EventLine {
-    let users = users_in(found, body);
-    let names = match client.names(users.iter().copied()).await {
-        Ok(names) => names,
-        Err(_) => client.known_names(users),
-    };
-    EventLine::new(info, found, body, &names)
-}
-
-/// The server answered a question with something else.
-pub(crate) fn unexpected(outcome: &Outcome) -> Failure {
-    let text = format!("the server answered with something else: {outcome:.40?}");
-    Failure::new(Kind::Protocol, text)
 }

@@ -1,4 +1,4 @@
-//! send, edit, recall, react: what goes through the outbox.
+//! The commands `send`, `edit`, `recall` and `react`, which send through the outbox.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,21 +10,24 @@ use chat_core::model::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::args::{Global, Send, Touch, seq, user_ref};
+use crate::args::{Global, Modify, Send, seq, user_ref};
 use crate::failure::{Failure, Kind};
-use crate::lines::{Line, Lines, NoText};
-use crate::output::{Output, Place, SentLine};
-use crate::session::{How, Session};
+use crate::lines::{InvalidLine, Line, Lines};
+use crate::output::{ConversationName, Output, SentLine};
+use crate::session::{LoginMode, Session};
 
-/// Lines that are read ahead of the outbox, and messages that are under way at once.
-const AHEAD: usize = 64;
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum number of lines read ahead, and of messages under way.
+const MAX_AHEAD: usize = 64;
+/// Time an edit, recall or reaction waits for its outcome.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Result<(), Failure> {
     let (conversation, words) = args.target.split(&args.words)?;
     let from_input = matches!(words, [dash] if dash == "-");
     if words.is_empty() {
-        return Err(Failure::usage("say what to send; - sends each line of the input"));
+        return Err(Failure::usage(
+            "the text is missing; - sends each line of standard input",
+        ));
     }
     let text = words.join(" ");
     let first = if from_input {
@@ -32,11 +35,11 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
     } else {
         Some(MessageText::new(text).map_err(Failure::usage)?)
     };
-    let session = Session::start(global, How::AsIs, Receive::Nothing, output).await?;
+    let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let sender = Sender {
         session: &session,
         conversation,
-        patience: Duration::from_secs_f64(args.timeout),
+        timeout: Duration::from_secs_f64(args.timeout),
     };
     let sent = match first {
         Some(text) => {
@@ -52,15 +55,15 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
     sent
 }
 
-/// Who was told that the message waits for the next run is not kept waiting.
+/// Closes the session. If the message stays in the outbox, this does not wait any longer for it.
 async fn finish(session: Session, sent: &Result<(), Failure>) {
     match sent {
-        Err(failure) if failure.kind == Kind::Queued => session.end().await,
+        Err(failure) if failure.kind == Kind::Queued => session.close().await,
         _ => session.finish().await,
     }
 }
 
-/// Mentions are by id, so their names have to be looked up first.
+/// Builds the content of a message. Mentions are ids, so their names are looked up first.
 async fn message(session: &Session, text: MessageText, args: &Send) -> Result<DraftContent, Failure> {
     let mut mentions = Vec::new();
     for user in &args.mention {
@@ -83,80 +86,86 @@ async fn user_id(session: &Session, user: UserRef) -> Result<UserId, Failure> {
     session.ready().await?;
     match session.client.execute(Command::GetUsers(vec![user])).await? {
         Outcome::Users(users) if !users.is_empty() => Ok(users[0].id),
-        _ => Err(Failure::new(Kind::Refused, "nobody of that name can be mentioned")),
+        _ => Err(Failure::new(
+            Kind::Refused,
+            "the user to mention does not exist, or is not visible to you",
+        )),
     }
 }
 
-pub(super) async fn edit(global: &Global, touch: &Touch, output: &mut Output) -> Result<(), Failure> {
-    touched(global, touch, output, |target, words| {
+pub(super) async fn edit(global: &Global, args: &Modify, output: &mut Output) -> Result<(), Failure> {
+    send_change(global, args, output, |target, words| {
         let text = MessageText::new(words.join(" ")).map_err(Failure::usage)?;
         Ok(DraftContent::Edit { target, text })
     })
     .await
 }
 
-pub(super) async fn recall(global: &Global, touch: &Touch, output: &mut Output) -> Result<(), Failure> {
-    touched(global, touch, output, |target, words| match words {
+pub(super) async fn recall(global: &Global, args: &Modify, output: &mut Output) -> Result<(), Failure> {
+    send_change(global, args, output, |target, words| match words {
         [] => Ok(DraftContent::Recall { target }),
-        _ => Err(Failure::usage("recall takes a conversation and a message's number")),
+        _ => Err(Failure::usage(
+            "recall takes a conversation and the number of a message",
+        )),
     })
     .await
 }
 
-pub(super) async fn react(global: &Global, touch: &Touch, remove: bool, output: &mut Output) -> Result<(), Failure> {
-    touched(global, touch, output, |target, words| {
+pub(super) async fn react(global: &Global, args: &Modify, remove: bool, output: &mut Output) -> Result<(), Failure> {
+    send_change(global, args, output, |target, words| {
         let emoji = Emoji::new(&words.join(" ")).map_err(Failure::usage)?;
         Ok(DraftContent::React { target, emoji, remove })
     })
     .await
 }
 
-async fn touched(
+async fn send_change(
     global: &Global,
-    touch: &Touch,
+    args: &Modify,
     output: &mut Output,
     content: impl FnOnce(Seq, &[String]) -> Result<DraftContent, Failure>,
 ) -> Result<(), Failure> {
-    let (conversation, words) = touch.target.split(&touch.words)?;
+    let (conversation, words) = args.target.split(&args.words)?;
     let [target, rest @ ..] = words else {
-        return Err(Failure::usage("say which message, by its number"));
+        return Err(Failure::usage("the number of the message is missing"));
     };
     let content = content(seq(target)?, rest)?;
-    let session = Session::start(global, How::AsIs, Receive::Nothing, output).await?;
+    let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let sender = Sender {
         session: &session,
         conversation,
-        patience: PATIENCE,
+        timeout: CHANGE_TIMEOUT,
     };
     let sent = sender.send_one(content, output).await;
     finish(session, &sent).await;
     sent
 }
 
-/// Sends to one conversation.
+/// Sender of messages to one conversation.
 struct Sender<'a> {
     session: &'a Session,
     conversation: ConversationRef,
-    /// How long an outcome is waited for.
-    patience: Duration,
+    /// Time to wait for an outcome.
+    timeout: Duration,
 }
 
 impl Sender<'_> {
     async fn send_one(&self, content: DraftContent, output: &mut Output) -> Result<(), Failure> {
         let mut handle = self.session.client.send(self.conversation.clone(), content).await?;
-        match self.outcome(&mut handle, Instant::now() + self.patience).await? {
+        match self.outcome(&mut handle, Instant::now() + self.timeout).await? {
             Ok(appended) => self.print(handle.id(), &appended, output).await,
             Err(refused) => Err(refused),
         }
     }
 
-    /// Sends each line of the input, several under way at once. A line that is refused does not hold up the others.
+    /// Sends each line of the input, up to 64 at a time. A line that is refused does not stop the
+    /// others.
     async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
         let mut under_way = VecDeque::new();
         let mut unsent = 0_u64;
         let (mut reading, mut ended) = (true, Ok(()));
-        let mut patient_until = Instant::now() + self.patience;
+        let mut deadline = Instant::now() + self.timeout;
         let mut refuse = |number: u64, failure: Failure, output: &Output| {
             unsent += 1;
             output.failure(&failure.at_line(number));
@@ -164,25 +173,25 @@ impl Sender<'_> {
         while reading || !under_way.is_empty() {
             tokio::select! {
                 biased;
-                outcome = self.first_outcome(&mut under_way, patient_until), if !under_way.is_empty() => {
+                outcome = self.first_outcome(&mut under_way, deadline), if !under_way.is_empty() => {
                     let (number, id, outcome) = outcome?;
                     under_way.pop_front();
-                    patient_until = Instant::now() + self.patience;
+                    deadline = Instant::now() + self.timeout;
                     match outcome {
                         Ok(appended) => self.print(id, &appended, output).await?,
                         Err(failure) => refuse(number, failure, output),
                     }
                 }
-                line = lines.recv(), if reading && under_way.len() < AHEAD => match line.transpose() {
+                line = lines.recv(), if reading && under_way.len() < MAX_AHEAD => match line.transpose() {
                     Ok(Some(line)) => {
                         if under_way.is_empty() {
-                            patient_until = Instant::now() + self.patience;
+                            deadline = Instant::now() + self.timeout;
                         }
                         match text_of(line.text) {
                             Ok(None) => {}
                             Ok(Some(text)) => match self.session.client.send_text(self.conversation.clone(), text).await {
                                 Ok(handle) => under_way.push_back((line.number, handle)),
-                                // The next one would fare no better; those under way may.
+                                // Further lines would fail too; those under way may still succeed.
                                 Err(error) => (reading, ended) = (false, Err(Failure::from(error).at_line(line.number))),
                             },
                             Err(failure) => refuse(line.number, failure, output),
@@ -201,7 +210,7 @@ impl Sender<'_> {
         }
     }
 
-    /// The outcome of the oldest message.
+    /// Waits for the outcome of the oldest message.
     async fn first_outcome(
         &self,
         under_way: &mut VecDeque<(u64, SendHandle)>,
@@ -213,10 +222,10 @@ impl Sender<'_> {
         }
     }
 
-    /// Waits for a message's outcome.
+    /// Waits for the outcome of a message.
     ///
     /// # Errors
-    /// There is none yet; the message is kept.
+    /// The deadline passed without an outcome; the message stays in the outbox.
     async fn outcome(&self, handle: &mut SendHandle, deadline: Instant) -> Result<Result<Appended, Failure>, Failure> {
         let client = &self.session.client;
         match timeout_at(deadline, handle.outcome()).await {
@@ -229,25 +238,25 @@ impl Sender<'_> {
     }
 
     async fn print(&self, id: ClientMessageId, appended: &Appended, output: &mut Output) -> Result<(), Failure> {
-        // A session stands; this remembers it.
+        // The client is logged in, so this only stores the account in the profile.
         self.session.ready().await?;
-        let place = self.place(appended).await?;
-        output.print(&SentLine::new(place, id, appended))
+        let name = self.name_of_conversation(appended).await?;
+        output.print(&SentLine::new(name, id, appended))
     }
 
-    async fn place(&self, appended: &Appended) -> Result<Place, Failure> {
+    async fn name_of_conversation(&self, appended: &Appended) -> Result<ConversationName, Failure> {
         let client = &self.session.client;
         if let Some(info) = client.conversation(appended.conversation) {
-            return Ok(Place::of(&info));
+            return Ok(ConversationName::of(&info));
         }
         Ok(match &self.conversation {
-            ConversationRef::Direct(UserRef::Name(name)) => Place::Direct(name.to_string()),
+            ConversationRef::Direct(UserRef::Name(name)) => ConversationName::Direct(name.to_string()),
             ConversationRef::Direct(UserRef::Id(id)) => {
                 let names = client.names([*id]).await?;
-                Place::Direct(names.get(id).cloned().unwrap_or_else(|| format!("#{id}")))
+                ConversationName::Direct(names.get(id).cloned().unwrap_or_else(|| format!("#{id}")))
             }
-            ConversationRef::Group(name) => Place::Group(name.to_string()),
-            ConversationRef::Id(_) => Place::of(
+            ConversationRef::Group(name) => ConversationName::Group(name.to_string()),
+            ConversationRef::Id(_) => ConversationName::of(
                 &super::history::describe(client, self.conversation.clone())
                     .await?
                     .clone(),
@@ -264,37 +273,38 @@ fn ended(client: &Client) -> Option<ClientError> {
     }
 }
 
-/// The message has no outcome, but it is kept.
+/// Creates the failure of a message that has no outcome yet and stays in the outbox.
 fn queued(client: &Client, reason: &ClientError) -> Failure {
     let failure = Failure::from(reason.clone());
     let count = client.unsettled();
-    let kept = format!(
-        "{count} message{} kept in the outbox, to be sent by the next run",
+    let remark = format!(
+        "{count} message{} kept in the outbox, and will be sent by the next run",
         if count == 1 { " is" } else { "s are" }
     );
     let kind = match failure.kind {
-        // It will not go out by itself: somebody has to log in, or to look at the server's key.
+        // The next run cannot send it either before the user logs in or accepts the key of the
+        // server.
         Kind::Auth | Kind::WrongKey => failure.kind,
         _ => Kind::Queued,
     };
-    Failure::new(kind, format!("{}; {kept}", failure.text))
+    Failure::new(kind, format!("{}; {remark}", failure.text))
 }
 
-/// What to send of a line; nothing of an empty one.
-fn text_of(line: Result<String, NoText>) -> Result<Option<MessageText>, Failure> {
+/// Returns the text of a line, or `None` if the line is empty.
+fn text_of(line: Result<String, InvalidLine>) -> Result<Option<MessageText>, Failure> {
     match line.map_err(Failure::usage)? {
         line if line.is_empty() => Ok(None),
         line => MessageText::new(line).map(Some).map_err(Failure::usage),
     }
 }
 
-/// Lines of the input, read by a thread of its own: a read cannot be given up.
+/// Starts a thread that reads the lines of standard input: a blocking read cannot be cancelled.
 fn lines() -> mpsc::Receiver<Result<Line, Failure>> {
-    let (sender, receiver) = mpsc::channel(AHEAD);
+    let (sender, receiver) = mpsc::channel(MAX_AHEAD);
     std::thread::spawn(move || {
         for line in Lines::of(std::io::stdin().lock()) {
-            let last = line.is_err();
-            if sender.blocking_send(line.map_err(Failure::from)).is_err() || last {
+            let is_last = line.is_err();
+            if sender.blocking_send(line.map_err(Failure::from)).is_err() || is_last {
                 break;
             }
         }

@@ -1,7 +1,9 @@
-//! What the commands of the interactive client do. Each runs beside the others and prints when it is done.
+//! Actions of the interactive client, one function per command. An action starts jobs, which run
+//! concurrently, print their output, and return a [`JobResult`] to the event loop.
 
-mod entering;
 mod lists;
+mod opening;
+mod requests;
 mod sending;
 
 use std::sync::Arc;
@@ -9,238 +11,156 @@ use std::time::Duration;
 
 use chat_core::client::Client;
 use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, DraftContent, Emoji, GroupName, MessageText, Note, Seq,
-    UserRef, sanitize_for_terminal,
+    Command, ConversationId, ConversationInfo, ConversationRef, GroupName, Seq, UserRef, sanitize_for_terminal,
 };
 
-use crate::args::{group_ref, user_ref};
+use crate::args::user_ref;
 use crate::failure::Failure;
 use crate::output::Show;
 
-use super::app::{App, Told};
-use super::command::Do;
-use entering::{create, go_to, join, show};
-use lists::{contacts, devices, inbox, list, members, search};
-use sending::touch;
+use super::command::Action;
+use super::state::{JobResult, State};
 
-pub(super) use entering::enter;
-pub(super) use lists::learn_contacts;
-pub(super) use sending::send_text;
+pub(super) use lists::add_contacts_to_completion;
+pub(super) use opening::enter;
+pub(super) use sending::send_to_current;
 
-/// Shown when a conversation is entered, at least; all that is unread up to the second number.
-const SHOWN: (u32, u32) = (20, 200);
+/// Number of events printed when a conversation is entered: the minimum, and the maximum if more
+/// are unread.
+const SHOWN_EVENTS: (u32, u32) = (20, 200);
 
-/// Begins what a command asks for.
-pub(super) fn perform(app: &mut App, command: Do) {
-    if let Err(failure) = begin(app, command) {
-        app.complain(&failure.text);
+/// Starts what an action asks for, or prints why it cannot.
+pub(super) fn perform(state: &mut State, action: Action) {
+    if let Err(failure) = start(state, action) {
+        state.show_error(&failure.text);
     }
 }
 
-fn begin(app: &mut App, command: Do) -> Result<(), Failure> {
-    match command {
-        Do::Help | Do::Quit => {} // done by the app itself
-        Do::List => list(app),
-        Do::Who => contacts(app, true),
-        Do::Friends => contacts(app, false),
-        Do::Devices => devices(app),
-        Do::Inbox => inbox(app),
-        Do::Search(text) => search(app, text),
-        Do::Dm(user, None) => {
-            let reference = user_ref(&user)?;
-            let label = user_label(&reference);
-            go_to(app, ConversationRef::Direct(reference), label);
+fn start(state: &mut State, action: Action) -> Result<(), Failure> {
+    match action {
+        Action::Help | Action::Quit => Ok(()), // the event loop handles these
+        Action::List => lists::conversations(state),
+        Action::Who => lists::contacts(state, true),
+        Action::Friends => lists::contacts(state, false),
+        Action::Devices => lists::devices(state),
+        Action::Inbox => lists::inbox(state),
+        Action::Search(text) => lists::search(state, text),
+        Action::Members => lists::members(state),
+        Action::Dm(user, None) => open_direct(state, &user),
+        Action::Dm(user, Some(text)) => send_direct(state, &user, text),
+        Action::Open(name) => open_group(state, &name),
+        Action::Join(name) => opening::join(state, &name),
+        Action::Create(name) => opening::create(state, &name),
+        Action::Leave(name) => requests::leave(state, name.as_deref()),
+        Action::Invite(user) => requests::invite(state, &user),
+        Action::Kick(user) => requests::kick(state, &user),
+        Action::Mute(user, duration_ms) => requests::mute(state, &user, duration_ms),
+        Action::Add(user, note) => requests::add_friend(state, &user, note),
+        Action::Accept(user) => requests::accept_friend(state, &user),
+        Action::Decline(user) => requests::decline_friend(state, &user),
+        Action::Remove(user) => requests::remove_friend(state, &user),
+        Action::Block(user) => requests::block(state, &user),
+        Action::Unblock(user) => requests::unblock(state, &user),
+        Action::History(count) => show_history(state, count),
+        Action::Read => read_current(state),
+        Action::Reply(target, text) => {
+            send_to_current(state, text, Some(target));
+            Ok(())
         }
-        Do::Dm(user, Some(text)) => {
-            let reference = user_ref(&user)?;
-            let label = user_label(&reference);
-            send_text(
-                app,
-                ConversationRef::Direct(reference),
-                label,
-                text,
-                None,
-                Duration::ZERO,
-            );
-        }
-        Do::Open(name) => {
-            let name = GroupName::parse_any(name.trim_start_matches('#')).map_err(Failure::usage)?;
-            let label = format!("#{name}");
-            go_to(app, ConversationRef::Group(name), label);
-        }
-        Do::Join(name) => join(app, &name)?,
-        Do::Create(name) => create(app, &name)?,
-        Do::Leave(name) => {
-            let group = match name {
-                Some(name) => group_ref(&name)?,
-                None => here(app)?,
-            };
-            let label = label_of(&group);
-            app.ask(Command::LeaveGroup(group), format!("you left {label}"));
-        }
-        Do::Members => members(app)?,
-        Do::Invite(user) => {
-            let command = Command::InviteMember {
-                group: here(app)?,
-                user: user_ref(&user)?,
-            };
-            app.ask(command, format!("{user} is invited"));
-        }
-        Do::Kick(user) => {
-            let command = Command::KickMember {
-                group: here(app)?,
-                user: user_ref(&user)?,
-                ban: false,
-            };
-            app.ask(command, format!("{user} is removed"));
-        }
-        Do::Mute(user, duration_ms) => {
-            let command = Command::MuteMember {
-                group: here(app)?,
-                user: user_ref(&user)?,
-                duration_ms,
-            };
-            app.ask(
-                command,
-                if duration_ms == 0 {
-                    format!("{user} may speak again")
-                } else {
-                    format!("{user} is silenced")
-                },
-            );
-        }
-        Do::Add(user, note) => {
-            let note = Note::new(note).map_err(Failure::usage)?;
-            app.ask(
-                Command::RequestFriend {
-                    user: user_ref(&user)?,
-                    note,
-                },
-                format!("{user} is asked"),
-            );
-        }
-        Do::Accept(user) => {
-            app.known.add_user(&user);
-            let command = Command::AnswerFriend {
-                user: user_ref(&user)?,
-                accept: true,
-            };
-            app.ask(command, format!("{user} is your friend now"));
-        }
-        Do::Decline(user) => {
-            let command = Command::AnswerFriend {
-                user: user_ref(&user)?,
-                accept: false,
-            };
-            app.ask(command, format!("{user} is declined"));
-        }
-        Do::Remove(user) => app.ask(
-            Command::RemoveFriend(user_ref(&user)?),
-            format!("{user} is not your friend any more"),
-        ),
-        Do::Block(user) => app.ask(Command::Block(user_ref(&user)?), format!("{user} is blocked")),
-        Do::Unblock(user) => app.ask(
-            Command::Unblock(user_ref(&user)?),
-            format!("{user} is not blocked any more"),
-        ),
-        Do::History(count) => {
-            let (reference, label) = room(app)?;
-            app.jobs.spawn(show(job(app), reference, label, Some(count)));
-        }
-        Do::Read => {
-            let info = known_here(app)?;
-            app.jobs.spawn(mark_read(app.client.clone(), info.id, info.last_seq));
-        }
-        Do::Reply(target, text) => app.say(text, Some(target)),
-        Do::Edit(target, text) => {
-            let target = target
-                .or(app.rooms.last_own())
-                .ok_or_else(|| none("message of yours"))?;
-            let text = MessageText::new(text).map_err(Failure::usage)?;
-            touch(
-                app,
-                DraftContent::Edit { target, text },
-                format!("#{target} is changed"),
-            )?;
-        }
-        Do::Recall(target) => {
-            let target = target
-                .or(app.rooms.last_own())
-                .ok_or_else(|| none("message of yours"))?;
-            touch(app, DraftContent::Recall { target }, format!("#{target} is taken back"))?;
-        }
-        Do::React(target, emoji) => {
-            let target = target.or(app.rooms.last_any()).ok_or_else(|| none("message"))?;
-            let emoji = Emoji::new(&emoji).map_err(Failure::usage)?;
-            touch(
-                app,
-                DraftContent::React {
-                    target,
-                    emoji,
-                    remove: false,
-                },
-                format!("reacted to #{target}"),
-            )?;
-        }
+        Action::Edit(target, text) => sending::edit(state, target, text),
+        Action::Recall(target) => sending::recall(state, target),
+        Action::React(target, emoji) => sending::react(state, target, &emoji),
     }
+}
+
+fn open_direct(state: &mut State, user: &str) -> Result<(), Failure> {
+    let user = user_ref(user)?;
+    let label = user_label(&user);
+    opening::open(state, ConversationRef::Direct(user), label);
     Ok(())
 }
 
-fn none(what: &str) -> Failure {
-    Failure::usage(format!("there is no {what} here that I know of; give its number"))
+fn open_group(state: &mut State, name: &str) -> Result<(), Failure> {
+    let name = GroupName::parse_any(name.trim_start_matches('#')).map_err(Failure::usage)?;
+    let label = format!("#{name}");
+    opening::open(state, ConversationRef::Group(name), label);
+    Ok(())
 }
 
-/// What a job needs of the app.
+fn send_direct(state: &mut State, user: &str, text: String) -> Result<(), Failure> {
+    let user = user_ref(user)?;
+    let label = user_label(&user);
+    sending::send_text(state, ConversationRef::Direct(user), label, text, None, Duration::ZERO);
+    Ok(())
+}
+
+fn show_history(state: &mut State, count: u32) -> Result<(), Failure> {
+    let (reference, label) = current(state)?;
+    state
+        .jobs
+        .spawn(opening::show(JobContext::of(state), reference, label, Some(count)));
+    Ok(())
+}
+
+fn read_current(state: &mut State) -> Result<(), Failure> {
+    let info = current_info(state)?;
+    state
+        .jobs
+        .spawn(mark_read(state.client.clone(), info.id, info.last_seq));
+    Ok(())
+}
+
+/// Parts of the state that a job uses.
 #[derive(Clone)]
-struct Job {
+struct JobContext {
     client: Client,
     screen: super::screen::Screen,
     style: crate::output::Style,
 }
 
-fn job(app: &App) -> Job {
-    Job {
-        client: app.client.clone(),
-        screen: app.screen.clone(),
-        style: app.style,
+impl JobContext {
+    fn of(state: &State) -> Self {
+        Self {
+            client: state.client.clone(),
+            screen: state.screen.clone(),
+            style: state.style,
+        }
     }
-}
 
-impl Job {
-    fn show(&self, lines: impl IntoIterator<Item = impl Show>, nothing: &str) {
-        let mut any = false;
+    /// Prints `lines`, or `empty_text` if there are none.
+    fn show(&self, lines: impl IntoIterator<Item = impl Show>, empty_text: &str) {
+        let mut is_empty = true;
         for line in lines {
-            any = true;
+            is_empty = false;
             self.screen.line(line.text(self.style));
         }
-        if !any {
-            self.screen.line(self.style.dim(&format!("-- {nothing}")));
+        if is_empty {
+            self.screen.line(self.style.dim(&format!("-- {empty_text}")));
         }
     }
 }
 
-fn room(app: &App) -> Result<(ConversationRef, String), Failure> {
-    let room = app.rooms.current.as_ref();
-    room.map(|room| (room.reference.clone(), room.label.clone()))
-        .ok_or_else(|| Failure::usage("you are nowhere; /dm USER or /group NAME goes somewhere"))
+/// Returns the current conversation and its label.
+fn current(state: &State) -> Result<(ConversationRef, String), Failure> {
+    let current = state.conversations.current.as_ref();
+    current
+        .map(|current| (current.reference.clone(), current.label.clone()))
+        .ok_or_else(|| Failure::usage("no conversation is open; /dm USER or /group NAME opens one"))
 }
 
-fn here(app: &App) -> Result<ConversationRef, Failure> {
-    Ok(room(app)?.0)
+/// Returns what the client knows about the current conversation.
+fn current_info(state: &State) -> Result<Arc<ConversationInfo>, Failure> {
+    let id = state.conversations.current.as_ref().and_then(|current| current.id);
+    id.and_then(|id| state.client.conversation(id))
+        .ok_or_else(|| Failure::usage("this conversation has no messages yet"))
 }
 
-fn known_here(app: &App) -> Result<Arc<ConversationInfo>, Failure> {
-    let id = app.rooms.current.as_ref().and_then(|room| room.id);
-    id.and_then(|id| app.client.conversation(id))
-        .ok_or_else(|| Failure::usage("nothing was said here yet"))
-}
-
-/// The user has read everything up to there.
-pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq: Seq) -> Result<Told, Failure> {
+/// Marks a conversation as read up to `seq`.
+pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq: Seq) -> Result<JobResult, Failure> {
     if seq > Seq::ZERO {
         client.execute(Command::MarkRead { conversation, seq }).await?;
     }
-    Ok(Told::Nothing)
+    Ok(JobResult::Done)
 }
 
 fn user_label(user: &UserRef) -> String {
@@ -251,7 +171,7 @@ fn user_label(user: &UserRef) -> String {
     sanitize_for_terminal(&label).into_owned()
 }
 
-/// How a conversation is called, as far as its reference says.
+/// Returns a label for a conversation, made from its reference alone.
 pub(super) fn label_of(reference: &ConversationRef) -> String {
     match reference {
         ConversationRef::Direct(user) => user_label(user),

@@ -1,330 +1,261 @@
-//! The loop between the person, the client and the screen.
+//! The event loop between input, client and screen.
 
 mod incoming;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::client::{Client, Events};
-use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, sanitize_for_terminal,
-};
+use chat_core::client::Events;
+use chat_core::model::sanitize_for_terminal;
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, Kind};
 use crate::output::{Output, Style};
 use crate::session::Session;
 
-pub(super) use incoming::time_of_day;
-
 use super::actions;
-use super::command::{Do, Line, USAGES, parse};
-use super::completion::Known;
-use super::input::{Input, Typed};
-use super::rooms::Rooms;
-use super::screen::Screen;
+use super::command::{Action, Line, USAGES, parse};
+use super::completion::KnownNames;
+use super::conversations::Conversations;
+use super::input::{Input, InputEvent};
+use super::state::{JobResult, State};
 
-/// A message is called "sending" once it has taken so long.
-const SLOW: Duration = Duration::from_millis(700);
-/// What is still under way may take so long when the input ends.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Maximum time for jobs and queued messages to finish when the input ends.
+const EXIT_GRACE: Duration = Duration::from_secs(10);
 
-/// A person who wants to go somewhere is held up so long at most.
-const HELD_UP: Duration = Duration::from_secs(10);
-
-/// What a job has to tell when it is done.
-#[derive(Debug)]
-pub(super) enum Told {
-    /// Nothing that matters here.
-    Nothing,
-    /// The person may go there.
-    Found(ConversationRef, String),
-    /// They may not, or not yet.
-    NotFound(Option<Failure>),
-    /// The end of a conversation was shown.
-    Shown {
-        label: String,
-        info: Arc<ConversationInfo>,
-        shown: Vec<(Seq, bool)>,
-    },
-    /// A message was stored.
-    Stored(ConversationId, Seq),
-}
-
-/// The state of the interactive client.
+/// The event loop of the interactive client.
 #[derive(Debug)]
 pub(super) struct App {
-    pub(super) client: Client,
-    pub(super) screen: Screen,
-    pub(super) style: Style,
-    pub(super) rooms: Rooms,
-    pub(super) known: Known,
-    pub(super) jobs: JoinSet<Result<Told, Failure>>,
+    state: State,
     input: Input,
     output: Output,
+    /// `true` once the client has received everything that was missed.
     caught_up: bool,
+    /// `true` once the client has been connected.
     connected: bool,
-    /// It is being found out whether the person can go where they want to; until then nobody knows where a line belongs.
-    going: bool,
-    leaving: bool,
+    quitting: bool,
+    /// Number of Ctrl-C in a row.
     interrupts: u32,
-    /// Lines of a script that were no text.
-    not_text: u64,
-    /// Why nothing more can be read.
-    broken: Option<Failure>,
+    /// Number of lines of a script that were not valid text.
+    invalid_lines: u64,
+    /// Error that ended the input.
+    input_error: Option<Failure>,
 }
 
 impl App {
     pub(super) fn new(session: &Session, output: Output) -> Result<Self, Failure> {
-        let known = Known::default();
+        let known = KnownNames::default();
         let (input, screen) = Input::start(&known);
         let app = Self {
-            client: session.client.clone(),
-            screen,
-            style: output.style(),
-            rooms: Rooms::default(),
-            known,
-            jobs: JoinSet::new(),
+            state: State {
+                client: session.client.clone(),
+                screen,
+                style: output.style(),
+                conversations: Conversations::default(),
+                known,
+                jobs: JoinSet::new(),
+                opening: false,
+            },
             input,
             output,
             caught_up: false,
             connected: false,
-            going: false,
-            leaving: false,
+            quitting: false,
             interrupts: 0,
-            not_text: 0,
-            broken: None,
+            invalid_lines: 0,
+            input_error: None,
         };
         let me = session.me()?;
-        app.screen.line(greeting(&me.name, app.style));
+        app.state.screen.line(greeting(&me.name, app.state.style));
         Ok(app)
     }
 
-    /// Runs until the person leaves or the session ends.
+    /// Runs until the user quits, the input ends or the session ends.
     pub(super) async fn run(mut self, mut events: Events) -> Result<(), Failure> {
-        for info in self.client.conversations() {
-            self.learn(&info);
+        for info in self.state.client.conversations() {
+            self.state.add_to_completion(&info);
         }
-        self.jobs
-            .spawn(actions::learn_contacts(self.client.clone(), self.known.clone()));
+        self.state.jobs.spawn(actions::add_contacts_to_completion(
+            self.state.client.clone(),
+            self.state.known.clone(),
+        ));
         self.prompt();
-        while !self.leaving {
+        while !self.quitting {
             tokio::select! {
-                // What the server says comes first, so that a pasted text does not hide it.
+                // Events come first, so that a pasted text does not delay them.
                 biased;
                 received = events.next() => {
                     let Some(received) = received else { break };
                     if let Err(failure) = self.event(&received.event).await {
-                        self.wait_for_the_editor(&failure).await;
+                        self.wait_for_enter(&failure).await;
                         self.close();
                         return Err(failure);
                     }
                     received.done();
                 }
-                Some(done) = self.jobs.join_next() => self.job_done(done),
-                typed = self.input.next() => self.typed(typed).await,
+                Some(done) = self.state.jobs.join_next() => self.job_done(done),
+                typed = self.input.next() => self.handle_input(typed).await,
             }
         }
-        self.last_words().await;
-        let ended = match (self.broken.take(), self.not_text) {
+        self.finish_jobs().await;
+        let ended = match (self.input_error.take(), self.invalid_lines) {
             (Some(failure), _) => Err(failure),
             (None, 0) => Ok(()),
-            (None, 1) => Err(Failure::new(Kind::Failed, "1 line was no text")),
-            (None, lines) => Err(Failure::new(Kind::Failed, format!("{lines} lines were no text"))),
+            (None, 1) => Err(Failure::new(Kind::Failed, "1 line was not valid text")),
+            (None, lines) => Err(Failure::new(Kind::Failed, format!("{lines} lines were not valid text"))),
         };
         self.close();
         ended
     }
 
-    /// Lets the editor go, and what was printed appear.
+    /// Ends the line editor and prints the queued lines.
     fn close(self) {
         drop(self.input);
-        self.screen.flush();
+        self.state.screen.flush();
     }
 
-    /// The editor holds the terminal in a mode of its own until a line is typed.
-    async fn wait_for_the_editor(&mut self, failure: &Failure) {
+    /// Shows an error and waits for a line: the line editor restores the terminal mode only when it
+    /// has read one.
+    async fn wait_for_enter(&mut self, failure: &Failure) {
         if self.input.is_terminal {
-            self.complain(&failure.text);
-            self.screen.line("-- press Enter to leave");
-            if self.going {
+            self.state.show_error(&failure.text);
+            self.state.screen.line("-- press Enter to quit");
+            if self.state.opening {
                 self.input.prompt(String::new());
             }
-            let _ = self.input.next().await; // whatever it is
+            let _ = self.input.next().await; // any input will do
         }
     }
 
-    /// A script's last lines are done before it ends; a person who leaves waits only for messages.
-    async fn last_words(&mut self) {
-        let client = self.client.clone();
+    /// Finishes the jobs under way and flushes the outbox, for at most 10 s.
+    async fn finish_jobs(&mut self) {
+        let client = self.state.client.clone();
         let finish = async {
-            while let Some(done) = self.jobs.join_next().await {
+            while let Some(done) = self.state.jobs.join_next().await {
                 self.job_done(done);
             }
-            let _ = client.flush().await; // what is left stays in the outbox
+            let _ = client.flush().await; // unsent messages stay in the outbox
         };
-        let _ = tokio::time::timeout(LAST_WORDS, finish).await; // as above
+        let _ = tokio::time::timeout(EXIT_GRACE, finish).await; // as above
     }
 
-    async fn typed(&mut self, typed: Option<Typed>) {
-        match typed {
-            Some(Typed::Line(line)) => {
+    async fn handle_input(&mut self, event: Option<InputEvent>) {
+        match event {
+            Some(InputEvent::Line(line)) => {
                 self.interrupts = 0;
-                self.line(&line);
+                self.handle_line(&line);
                 if !self.input.is_terminal {
-                    self.in_order().await;
+                    self.finish_line().await;
                 }
             }
-            Some(Typed::NotText(failure)) if self.input.is_terminal => self.complain(&failure.text),
-            Some(Typed::NotText(failure)) => {
-                self.not_text += 1;
+            Some(InputEvent::InvalidLine(failure)) if self.input.is_terminal => self.state.show_error(&failure.text),
+            Some(InputEvent::InvalidLine(failure)) => {
+                self.invalid_lines += 1;
                 self.output.failure(&failure);
             }
-            Some(Typed::Interrupt) => {
+            Some(InputEvent::Interrupt) => {
                 self.interrupts += 1;
-                self.leaving = self.interrupts > 1;
-                if !self.leaving {
-                    self.screen.line("Ctrl-C again leaves, and so do Ctrl-D and /quit.");
+                self.quitting = self.interrupts > 1;
+                if !self.quitting {
+                    self.state
+                        .screen
+                        .line("Press Ctrl-C again to quit; Ctrl-D and /quit do the same.");
                 }
             }
-            Some(Typed::Broken(failure)) => {
-                self.broken = Some(failure);
-                self.leaving = true;
+            Some(InputEvent::Failed(failure)) => {
+                self.input_error = Some(failure);
+                self.quitting = true;
             }
-            Some(Typed::End) | None => self.leaving = true,
+            Some(InputEvent::End) | None => self.quitting = true,
         }
         self.prompt();
     }
 
-    /// A script expects each line to be done before the next.
-    async fn in_order(&mut self) {
-        while let Some(done) = self.jobs.join_next().await {
+    /// Waits for the jobs of a line: a script expects each line to take effect before the next one.
+    async fn finish_line(&mut self) {
+        while let Some(done) = self.state.jobs.join_next().await {
             self.job_done(done);
         }
     }
 
     fn prompt(&self) {
-        if !self.leaving && !self.going {
-            self.input.prompt(self.rooms.prompt(&self.client.conversations()));
+        if !self.quitting && !self.state.opening {
+            self.input
+                .prompt(self.state.conversations.prompt(&self.state.client.conversations()));
         }
     }
 
-    fn line(&mut self, line: &str) {
+    fn handle_line(&mut self, line: &str) {
         match parse(line) {
             Line::Empty => {}
-            Line::Say(text) => self.say(text, None),
-            Line::Do(Do::Quit) => self.leaving = true,
-            Line::Do(Do::Help) => self.help(),
-            Line::Do(command) => actions::perform(self, command),
-            Line::Wrong(why) => self.complain(&why),
+            Line::Text(text) => actions::send_to_current(&mut self.state, text, None),
+            Line::Action(Action::Quit) => self.quitting = true,
+            Line::Action(Action::Help) => self.help(),
+            Line::Action(action) => actions::perform(&mut self.state, action),
+            Line::Invalid(why) => self.state.show_error(&why),
         }
     }
 
     fn help(&self) {
         for usage in USAGES {
             let call = format!("{} {}", usage.name, usage.arguments);
-            self.screen.line(format_args!(
+            self.state.screen.line(format_args!(
                 "  {} {}",
                 crate::output::pad(&call, 22),
-                self.style.dim(usage.help)
+                self.state.style.dim(usage.help)
             ));
         }
-        let rest = "  Everything else is sent to the conversation before the prompt; // sends a line that begins with a slash.";
-        self.screen.line(self.style.dim(rest));
+        let footer =
+            "  Any other line is sent to the conversation in the prompt; // sends a text that begins with a slash.";
+        self.state.screen.line(self.state.style.dim(footer));
     }
 
-    /// Something the person should do otherwise.
-    pub(super) fn complain(&self, why: &str) {
-        let why = sanitize_for_terminal(why);
-        self.screen.line(format_args!("{} {why}", self.style.bad("!")));
-    }
-
-    fn job_done(&mut self, done: Result<Result<Told, Failure>, tokio::task::JoinError>) {
+    fn job_done(&mut self, done: Result<Result<JobResult, Failure>, tokio::task::JoinError>) {
         match done {
-            Ok(Ok(Told::Nothing)) => {}
-            Ok(Ok(Told::Found(reference, label))) => {
-                actions::enter(self, reference, label);
-                self.arrived();
+            Ok(Ok(JobResult::Done)) => {}
+            Ok(Ok(JobResult::CanEnter(reference, label))) => {
+                actions::enter(&mut self.state, reference, label);
+                self.opening_done();
             }
-            Ok(Ok(Told::NotFound(failure))) => {
+            Ok(Ok(JobResult::CannotEnter(failure))) => {
                 if let Some(failure) = failure {
-                    self.complain(&failure.text);
+                    self.state.show_error(&failure.text);
                 }
-                // A person sees where they are. The next lines of a script were meant for somebody else.
+                // A user sees the prompt. The next lines of a script were meant for another
+                // conversation.
                 if !self.input.is_terminal {
-                    self.rooms.leave();
+                    self.state.conversations.leave();
                 }
-                self.arrived();
+                self.opening_done();
             }
-            Ok(Ok(Told::Shown { label, info, shown })) => {
-                self.learn(&info);
-                self.rooms.entered(&label, info.id);
-                shown
+            Ok(Ok(JobResult::Shown { label, info, messages })) => {
+                self.state.add_to_completion(&info);
+                self.state.conversations.set_id(&label, info.id);
+                messages
                     .into_iter()
-                    .for_each(|(seq, own)| self.rooms.saw(info.id, seq, own));
+                    .for_each(|(seq, own)| self.state.conversations.record_message(info.id, seq, own));
             }
-            Ok(Ok(Told::Stored(conversation, seq))) => self.rooms.saw(conversation, seq, true),
-            Ok(Err(failure)) => self.complain(&failure.text),
+            Ok(Ok(JobResult::Stored(conversation, seq))) => {
+                self.state.conversations.record_message(conversation, seq, true)
+            }
+            Ok(Err(failure)) => self.state.show_error(&failure.text),
             Err(error) => {
-                self.complain(&format!("that failed: {error}"));
-                self.arrived();
+                self.state.show_error(&format!("the job failed: {error}"));
+                self.opening_done();
             }
         }
     }
 
-    /// Finds out whether the person can go where they want to; nothing is typed meanwhile.
-    pub(super) fn go(&mut self, find: impl Future<Output = Result<Told, Failure>> + Send + 'static) {
-        self.going = true;
-        self.jobs.spawn(async {
-            Ok(match tokio::time::timeout(HELD_UP, find).await {
-                Ok(Ok(told)) => told,
-                Ok(Err(failure)) => Told::NotFound(Some(failure)),
-                Err(_) => {
-                    let text = "the server has not answered; that may still be done";
-                    Told::NotFound(Some(Failure::new(Kind::Unknown, text)))
-                }
-            })
-        });
-    }
-
-    /// It is known again where lines belong.
-    fn arrived(&mut self) {
-        if std::mem::take(&mut self.going) && self.input.is_terminal {
+    /// Records that no conversation is being opened, and shows the prompt again.
+    fn opening_done(&mut self) {
+        if std::mem::take(&mut self.state.opening) && self.input.is_terminal {
             self.prompt();
         }
-    }
-
-    /// Names for Tab.
-    fn learn(&self, info: &ConversationInfo) {
-        match &info.view {
-            ConversationView::Direct(peer) => self.known.add_user(&peer.name),
-            ConversationView::Group(group) => self.known.add_group(&group.profile.name),
-            ConversationView::Inbox => {}
-        }
-    }
-
-    /// Sends a text to where the person is.
-    pub(super) fn say(&mut self, text: String, reply_to: Option<Seq>) {
-        let Some(room) = self.rooms.current.clone() else {
-            return self.complain("there is nobody here; /dm USER or /group NAME says whom you talk to");
-        };
-        actions::send_text(self, room.reference, room.label, text, reply_to, SLOW);
-    }
-
-    /// Asks the server, and says `done` when it has answered well.
-    pub(super) fn ask(&mut self, command: Command, done: String) {
-        let (client, screen, style) = (self.client.clone(), self.screen.clone(), self.style);
-        self.jobs.spawn(async move {
-            client.execute(command).await?;
-            screen.line(style.dim(&sanitize_for_terminal(&format!("-- {done}"))));
-            Ok(Told::Nothing)
-        });
     }
 }
 
 fn greeting(name: &str, style: Style) -> String {
     let name = style.name(&sanitize_for_terminal(name));
-    format!("You are {name}. /help lists the commands, /dm USER and /group NAME begin.")
+    format!("You are {name}. /help lists the commands; /dm USER and /group NAME open a conversation.")
 }
 
 #[cfg(test)]
@@ -332,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ones_own_name_is_as_harmless_as_any_other() {
+    fn greeting_escapes_the_users_own_name() {
         let greeting = greeting("eve\u{1b}]0;title\u{7}", Style::PLAIN);
         assert!(greeting.starts_with("You are eve\\u{1b}]0;title\\u{7}. "), "{greeting}");
     }

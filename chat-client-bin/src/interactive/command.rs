@@ -1,23 +1,23 @@
-//! What a typed line means. Knows nothing of terminals or servers.
+//! Parser of typed lines. It depends on neither terminals nor servers.
 
 use chat_core::model::Seq;
 
-/// A line of input, understood.
+/// A parsed line of input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// Nothing was typed.
+    /// The line is empty.
     Empty,
-    /// To be sent to the present conversation.
-    Say(String),
-    /// A command.
-    Do(Do),
-    /// Not understood; says why.
-    Wrong(String),
+    /// A text to send to the current conversation.
+    Text(String),
+    /// A slash command.
+    Action(Action),
+    /// An invalid command, with the reason.
+    Invalid(String),
 }
 
-/// Everything that can be done.
+/// Slash commands with their arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Do {
+pub(super) enum Action {
     Help,
     Quit,
     List,
@@ -49,16 +49,16 @@ pub(super) enum Do {
     Search(String),
 }
 
-/// A command for people: how it is written and what it does.
+/// Help entry of a command.
 pub(super) struct Usage {
     pub(super) name: &'static str,
     pub(super) arguments: &'static str,
     pub(super) help: &'static str,
-    /// What Tab completes after it.
+    /// Kind of argument that Tab completes.
     pub(super) completes: Completes,
 }
 
-/// What can follow a command.
+/// Kind of argument that Tab completes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Completes {
     Nothing,
@@ -68,7 +68,7 @@ pub(super) enum Completes {
 
 macro_rules! usages {
     ($($name:literal $arguments:literal $completes:ident $help:literal,)*) => {
-        /// Every command, in the order of the help.
+        /// All commands, in the order of the help.
         pub(super) const USAGES: &[Usage] = &[
             $(Usage { name: $name, arguments: $arguments, help: $help, completes: Completes::$completes },)*
         ];
@@ -76,125 +76,125 @@ macro_rules! usages {
 }
 
 usages! {
-    "/dm" "USER [TEXT]" Users "talk to somebody; with TEXT only send it",
-    "/group" "NAME" Groups "talk in a group you are in",
+    "/dm" "USER [TEXT]" Users "open the conversation with a user; with TEXT only send it",
+    "/group" "NAME" Groups "open a group you are in",
     "/list" "" Nothing "your conversations, with unread counts",
-    "/history" "[N]" Nothing "what was said here, the last N (20)",
+    "/history" "[N]" Nothing "print the last N events of this conversation (20)",
     "/read" "" Nothing "mark this conversation as read",
     "/reply" "SEQ TEXT" Nothing "answer message #SEQ",
     "/edit" "[SEQ] TEXT" Nothing "change your message #SEQ, or your last one",
-    "/recall" "[SEQ]" Nothing "take your message #SEQ back, or your last one",
+    "/recall" "[SEQ]" Nothing "recall your message #SEQ, or your last one",
     "/react" "[SEQ] EMOJI" Nothing "react to message #SEQ, or to the last one",
-    "/create" "NAME" Nothing "make a group, and talk in it",
-    "/join" "GROUP" Groups "join a group, and talk in it",
-    "/leave" "[GROUP]" Groups "leave this group, or that one",
-    "/members" "" Nothing "who is in this group",
-    "/invite" "USER" Users "invite somebody to this group",
-    "/kick" "USER" Users "remove somebody from this group",
-    "/mute" "USER TIME" Users "silence somebody here: 90s, 10m, 2h; 0 ends it",
-    "/who" "" Nothing "friends who are here now",
+    "/create" "NAME" Nothing "create a group and open it",
+    "/join" "GROUP" Groups "join a group and open it",
+    "/leave" "[GROUP]" Groups "leave this group, or GROUP",
+    "/members" "" Nothing "members of this group",
+    "/invite" "USER" Users "invite a user to this group",
+    "/kick" "USER" Users "remove a member from this group",
+    "/mute" "USER TIME" Users "mute a member of this group: 90s, 10m, 2h; 0 unmutes",
+    "/who" "" Nothing "friends who are online",
     "/friends" "" Nothing "friends, requests, blocked users",
-    "/add" "USER [NOTE]" Users "ask somebody to be your friend",
+    "/add" "USER [NOTE]" Users "send a friend request",
     "/accept" "USER" Users "accept a friend request",
     "/decline" "USER" Users "decline a friend request",
     "/remove" "USER" Users "end a friendship",
-    "/block" "USER" Users "refuse everything from somebody",
-    "/unblock" "USER" Users "undo a block",
+    "/block" "USER" Users "block a user",
+    "/unblock" "USER" Users "unblock a user",
     "/search" "TEXT" Nothing "find users and groups",
     "/inbox" "" Nothing "requests, invitations, notices",
     "/devices" "" Nothing "your devices",
     "/help" "" Nothing "this list",
-    "/quit" "" Nothing "leave; so does Ctrl-D",
+    "/quit" "" Nothing "quit; Ctrl-D does the same",
 }
 
-/// How a line begins that is sent although it begins with a slash.
+/// Prefix of a text that begins with a slash.
 const LITERAL_SLASH: &str = "//";
-const HISTORY: u32 = 20;
+const DEFAULT_HISTORY: u32 = 20;
 const MAX_HISTORY: u32 = 500;
 
-/// Understands a line.
+/// Parses a line.
 pub(super) fn parse(line: &str) -> Line {
     let line = line.trim_end();
     if line.trim().is_empty() {
         return Line::Empty;
     }
     if line.starts_with(LITERAL_SLASH) {
-        return Line::Say(line[1..].to_owned());
+        return Line::Text(line[1..].to_owned());
     }
     if !line.starts_with('/') {
-        return Line::Say(line.to_owned());
+        return Line::Text(line.to_owned());
     }
     let (name, rest) = split(line);
     match command(name, rest) {
-        Some(command) => Line::Do(command),
-        None => Line::Wrong(explain(name)),
+        Some(command) => Line::Action(command),
+        None => Line::Invalid(explain(name)),
     }
 }
 
 fn explain(name: &str) -> String {
     match USAGES.iter().find(|usage| usage.name == name) {
         Some(usage) => format!("{} {}: {}", usage.name, usage.arguments, usage.help),
-        None => format!("{name} is no command; /help lists them, // sends a line that begins with a slash"),
+        None => format!("{name} is not a command; /help lists them, and // sends a text that begins with a slash"),
     }
 }
 
-fn command(name: &str, rest: &str) -> Option<Do> {
+fn command(name: &str, rest: &str) -> Option<Action> {
     let one = || word(rest);
     Some(match name {
-        "/help" | "/?" => Do::Help,
-        "/quit" | "/exit" => Do::Quit,
-        "/list" => Do::List,
-        "/who" => Do::Who,
-        "/friends" => Do::Friends,
-        "/devices" => Do::Devices,
-        "/members" => Do::Members,
-        "/read" => Do::Read,
-        "/inbox" => Do::Inbox,
+        "/help" | "/?" => Action::Help,
+        "/quit" | "/exit" => Action::Quit,
+        "/list" => Action::List,
+        "/who" => Action::Who,
+        "/friends" => Action::Friends,
+        "/devices" => Action::Devices,
+        "/members" => Action::Members,
+        "/read" => Action::Read,
+        "/inbox" => Action::Inbox,
         "/dm" | "/msg" => {
-            let (user, text) = some_first(rest)?;
-            Do::Dm(user, (!text.is_empty()).then(|| text.to_owned()))
+            let (user, text) = first_word(rest)?;
+            Action::Dm(user, (!text.is_empty()).then(|| text.to_owned()))
         }
-        "/group" => Do::Open(whole(rest)?),
-        "/join" => Do::Join(whole(rest)?),
-        "/leave" => Do::Leave(whole(rest)),
-        "/create" => Do::Create(whole(rest)?),
-        "/invite" => Do::Invite(one()?),
-        "/kick" => Do::Kick(one()?),
+        "/group" => Action::Open(non_empty(rest)?),
+        "/join" => Action::Join(non_empty(rest)?),
+        "/leave" => Action::Leave(non_empty(rest)),
+        "/create" => Action::Create(non_empty(rest)?),
+        "/invite" => Action::Invite(one()?),
+        "/kick" => Action::Kick(one()?),
         "/mute" => {
-            let (user, time) = some_first(rest)?;
-            Do::Mute(user, crate::args::duration(time).ok()?)
+            let (user, time) = first_word(rest)?;
+            Action::Mute(user, crate::args::duration(time).ok()?)
         }
         "/add" => {
-            let (user, note) = some_first(rest)?;
-            Do::Add(user, note.to_owned())
+            let (user, note) = first_word(rest)?;
+            Action::Add(user, note.to_owned())
         }
-        "/accept" => Do::Accept(one()?),
-        "/decline" => Do::Decline(one()?),
-        "/remove" => Do::Remove(one()?),
-        "/block" => Do::Block(one()?),
-        "/unblock" => Do::Unblock(one()?),
-        "/search" => Do::Search(whole(rest)?),
-        "/history" if rest.is_empty() => Do::History(HISTORY),
-        "/history" => Do::History(rest.parse().ok().filter(|count| (1..=MAX_HISTORY).contains(count))?),
+        "/accept" => Action::Accept(one()?),
+        "/decline" => Action::Decline(one()?),
+        "/remove" => Action::Remove(one()?),
+        "/block" => Action::Block(one()?),
+        "/unblock" => Action::Unblock(one()?),
+        "/search" => Action::Search(non_empty(rest)?),
+        "/history" if rest.is_empty() => Action::History(DEFAULT_HISTORY),
+        "/history" => Action::History(rest.parse().ok().filter(|count| (1..=MAX_HISTORY).contains(count))?),
         "/reply" => {
             let (target, text) = split(rest);
-            Do::Reply(seq(target)?, whole(text)?)
+            Action::Reply(seq(target)?, non_empty(text)?)
         }
         "/edit" => {
             let (target, text) = targeted(rest)?;
-            Do::Edit(target, whole(text)?)
+            Action::Edit(target, non_empty(text)?)
         }
-        "/recall" if rest.is_empty() => Do::Recall(None),
-        "/recall" => Do::Recall(Some(seq(rest)?)),
+        "/recall" if rest.is_empty() => Action::Recall(None),
+        "/recall" => Action::Recall(Some(seq(rest)?)),
         "/react" => {
             let (target, emoji) = targeted(rest)?;
-            Do::React(target, whole(emoji)?)
+            Action::React(target, non_empty(emoji)?)
         }
         _ => return None,
     })
 }
 
-/// The first word, and what follows it.
+/// Splits off the first word; returns it and the rest.
 fn split(text: &str) -> (&str, &str) {
     match text.split_once(char::is_whitespace) {
         Some((first, rest)) => (first, rest.trim_start()),
@@ -202,22 +202,23 @@ fn split(text: &str) -> (&str, &str) {
     }
 }
 
-fn some_first(text: &str) -> Option<(String, &str)> {
+fn first_word(text: &str) -> Option<(String, &str)> {
     let (first, rest) = split(text);
     (!first.is_empty()).then(|| (first.to_owned(), rest))
 }
 
-/// Exactly one word.
+/// Returns the text if it is exactly one word.
 fn word(text: &str) -> Option<String> {
     let (first, rest) = split(text);
     (!first.is_empty() && rest.is_empty()).then(|| first.to_owned())
 }
 
-fn whole(text: &str) -> Option<String> {
+fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// A message's number in front of something else. A number alone is that something; one that no message can have is nothing.
+/// Splits off a leading message number. A number alone is the rest, not a target. Returns `None` if
+/// the number is out of range.
 fn targeted(text: &str) -> Option<(Option<Seq>, &str)> {
     let (first, rest) = split(text);
     let digits = first.strip_prefix('#').unwrap_or(first);
@@ -237,24 +238,24 @@ fn seq(text: &str) -> Option<Seq> {
 mod tests {
     use super::*;
 
-    fn does(line: &str) -> Do {
+    fn action(line: &str) -> Action {
         match parse(line) {
-            Line::Do(command) => command,
+            Line::Action(command) => command,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     #[test]
-    fn what_is_no_command_is_said() {
-        assert_eq!(parse("hello there "), Line::Say("hello there".into()));
-        assert_eq!(parse("  indented"), Line::Say("  indented".into()));
-        assert_eq!(parse("//etc/passwd"), Line::Say("/etc/passwd".into()));
-        assert_eq!(parse("你好"), Line::Say("你好".into()));
+    fn text_without_slash_is_sent() {
+        assert_eq!(parse("hello there "), Line::Text("hello there".into()));
+        assert_eq!(parse("  indented"), Line::Text("  indented".into()));
+        assert_eq!(parse("//etc/passwd"), Line::Text("/etc/passwd".into()));
+        assert_eq!(parse("你好"), Line::Text("你好".into()));
         assert_eq!(parse("   "), Line::Empty);
     }
 
     #[test]
-    fn a_mistyped_command_is_never_sent() {
+    fn mistyped_command_is_never_sent() {
         for line in [
             "/hepl",
             "/dm",
@@ -275,34 +276,34 @@ mod tests {
             "/react 99999999999999999999 x",
             "/mute bob 99999999999999999999",
         ] {
-            assert!(matches!(parse(line), Line::Wrong(_)), "{line}");
+            assert!(matches!(parse(line), Line::Invalid(_)), "{line}");
         }
     }
 
     #[test]
-    fn commands_take_their_words() {
-        assert_eq!(does("/dm bob"), Do::Dm("bob".into(), None));
+    fn commands_parse_their_arguments() {
+        assert_eq!(action("/dm bob"), Action::Dm("bob".into(), None));
         assert_eq!(
-            does("/dm bob  how are you"),
-            Do::Dm("bob".into(), Some("how are you".into()))
+            action("/dm bob  how are you"),
+            Action::Dm("bob".into(), Some("how are you".into()))
         );
-        assert_eq!(does("/join C++ 学习"), Do::Join("C++ 学习".into()));
-        assert_eq!(does("/leave"), Do::Leave(None));
-        assert_eq!(does("/mute bob 10m"), Do::Mute("bob".into(), 600_000));
-        assert_eq!(does("/history"), Do::History(20));
-        assert_eq!(does("/history 5"), Do::History(5));
-        assert_eq!(does("/reply #3 yes"), Do::Reply(Seq(3), "yes".into()));
-        assert_eq!(does("/edit 3 new"), Do::Edit(Some(Seq(3)), "new".into()));
-        assert_eq!(does("/edit new text"), Do::Edit(None, "new text".into()));
-        assert_eq!(does("/edit #new text"), Do::Edit(None, "#new text".into()));
-        assert_eq!(does("/edit 42"), Do::Edit(None, "42".into()));
-        assert_eq!(does("/recall"), Do::Recall(None));
-        assert_eq!(does("/react 👍"), Do::React(None, "👍".into()));
-        assert_eq!(does("/react 7 👍"), Do::React(Some(Seq(7)), "👍".into()));
+        assert_eq!(action("/join C++ 学习"), Action::Join("C++ 学习".into()));
+        assert_eq!(action("/leave"), Action::Leave(None));
+        assert_eq!(action("/mute bob 10m"), Action::Mute("bob".into(), 600_000));
+        assert_eq!(action("/history"), Action::History(20));
+        assert_eq!(action("/history 5"), Action::History(5));
+        assert_eq!(action("/reply #3 yes"), Action::Reply(Seq(3), "yes".into()));
+        assert_eq!(action("/edit 3 new"), Action::Edit(Some(Seq(3)), "new".into()));
+        assert_eq!(action("/edit new text"), Action::Edit(None, "new text".into()));
+        assert_eq!(action("/edit #new text"), Action::Edit(None, "#new text".into()));
+        assert_eq!(action("/edit 42"), Action::Edit(None, "42".into()));
+        assert_eq!(action("/recall"), Action::Recall(None));
+        assert_eq!(action("/react 👍"), Action::React(None, "👍".into()));
+        assert_eq!(action("/react 7 👍"), Action::React(Some(Seq(7)), "👍".into()));
     }
 
     #[test]
-    fn every_command_of_the_help_exists() {
+    fn help_lists_only_existing_commands() {
         for usage in USAGES {
             let arguments: Vec<_> = usage
                 .arguments
@@ -310,7 +311,7 @@ mod tests {
                 .filter(|word| !word.starts_with('['))
                 .map(|word| if word == "TIME" { "10m" } else { "5" })
                 .collect();
-            does(format!("{} {}", usage.name, arguments.join(" ")).trim_end());
+            action(format!("{} {}", usage.name, arguments.join(" ")).trim_end());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What Tab offers: commands, and after them names or groups.
+//! Tab completion of commands, user names and group names.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,9 +6,9 @@ use chat_core::model::sanitize_for_terminal;
 
 use super::command::{Completes, USAGES};
 
-/// Names that are known; shared with the thread that reads the terminal.
+/// Known user and group names, shared with the thread that reads the terminal.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownNames {
     inner: Arc<Mutex<Names>>,
 }
 
@@ -18,7 +18,7 @@ struct Names {
     groups: Vec<String>,
 }
 
-impl Known {
+impl KnownNames {
     pub(super) fn add_user(&self, name: &str) {
         add(
             &mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).users,
@@ -33,7 +33,8 @@ impl Known {
         );
     }
 
-    /// Where the completed part begins in `line`, and what it may become.
+    /// Returns the byte offset at which the completed part begins in `line`, and the candidates for
+    /// it.
     pub(super) fn complete(&self, line: &str) -> (usize, Vec<String>) {
         let Some((command, argument)) = line.split_once(' ') else {
             let commands = USAGES
@@ -52,15 +53,17 @@ impl Known {
             Some(Completes::Groups) => &names.groups,
             _ => return (line.len(), Vec::new()),
         };
-        let begun = argument.to_lowercase();
-        let matching = candidates.iter().filter(|name| name.to_lowercase().starts_with(&begun));
+        let prefix = argument.to_lowercase();
+        let matching = candidates
+            .iter()
+            .filter(|name| name.to_lowercase().starts_with(&prefix));
         (command.len() + 1, matching.cloned().collect())
     }
 }
 
 fn add(names: &mut Vec<String>, name: &str) {
     if sanitize_for_terminal(name) != name {
-        return; // the editor prints it as it is
+        return; // the editor prints candidates unescaped
     }
     if let Err(at) = names.binary_search_by(|known| known.as_str().cmp(name)) {
         names.insert(at, name.to_owned());
@@ -72,8 +75,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offers_commands_and_what_follows_them() {
-        let known = Known::default();
+    fn completion_offers_commands_and_their_arguments() {
+        let known = KnownNames::default();
         ["bob", "bea", "小明", "bob", "b\u{1b}[31m"]
             .iter()
             .for_each(|name| known.add_user(name));

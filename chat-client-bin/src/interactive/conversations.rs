@@ -1,69 +1,70 @@
-//! Where the person is, and what is unread elsewhere.
+//! The current conversation, and the unread counts of the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, Seq};
 
-use crate::output::Place;
+use crate::output::ConversationName;
 
-/// The conversation that lines are sent to.
+/// The conversation that typed lines are sent to.
 #[derive(Clone, Debug)]
-pub(super) struct Room {
+pub(super) struct Current {
     pub(super) reference: ConversationRef,
     pub(super) label: String,
-    /// Known once the server has told of it.
+    /// `None` until the server has reported it.
     pub(super) id: Option<ConversationId>,
 }
 
-/// The last messages of a conversation, for `/edit`, `/recall` and `/react` without a number.
+/// Last messages of a conversation, the targets of `/edit`, `/recall` and `/react` without a
+/// number.
 #[derive(Clone, Copy, Debug, Default)]
 struct Last {
     own: Option<Seq>,
     any: Option<Seq>,
 }
 
-/// All conversations, as the person sees them.
+/// The current conversation, and the last messages of all conversations.
 #[derive(Debug, Default)]
-pub(super) struct Rooms {
-    pub(super) current: Option<Room>,
+pub(super) struct Conversations {
+    pub(super) current: Option<Current>,
     last: BTreeMap<ConversationId, Last>,
 }
 
-impl Rooms {
-    /// Whether this conversation is the one on the screen.
+impl Conversations {
+    /// Returns `true` if this conversation is the current one.
     pub(super) fn is_current(&self, info: &ConversationInfo) -> bool {
-        self.current.as_ref().is_some_and(|room| match room.id {
+        self.current.as_ref().is_some_and(|current| match current.id {
             Some(id) => id == info.id,
-            None => room.label == Place::of(info).label(),
+            None => current.label == ConversationName::of(info).label(),
         })
     }
 
-    /// Goes nowhere.
+    /// Leaves the current conversation, so that none is current.
     pub(super) fn leave(&mut self) {
         self.current = None;
     }
 
-    /// Goes to a conversation.
+    /// Makes a conversation the current one.
     pub(super) fn enter(&mut self, reference: ConversationRef, label: String) {
-        self.current = Some(Room {
+        self.current = Some(Current {
             reference,
             label,
             id: None,
         });
     }
 
-    /// The server has told which conversation the current one is.
-    pub(super) fn entered(&mut self, label: &str, id: ConversationId) {
-        if let Some(room) = &mut self.current
-            && room.label == label
+    /// Records the id of the current conversation, if it has this label.
+    pub(super) fn set_id(&mut self, label: &str, id: ConversationId) {
+        if let Some(current) = &mut self.current
+            && current.label == label
         {
-            room.id = Some(id);
+            current.id = Some(id);
         }
     }
 
-    /// Notes a message that was shown or sent.
-    pub(super) fn saw(&mut self, conversation: ConversationId, seq: Seq, own: bool) {
+    /// Records a message that was printed or sent.
+    pub(super) fn record_message(&mut self, conversation: ConversationId, seq: Seq, own: bool) {
         let last = self.last.entry(conversation).or_default();
         last.any = last.any.max(Some(seq));
         if own {
@@ -71,22 +72,23 @@ impl Rooms {
         }
     }
 
-    /// The last own message here.
+    /// Returns the user's last message in the current conversation.
     pub(super) fn last_own(&self) -> Option<Seq> {
-        self.last_here().own
+        self.last_in_current().own
     }
 
-    /// The last message here.
+    /// Returns the last message in the current conversation.
     pub(super) fn last_any(&self) -> Option<Seq> {
-        self.last_here().any
+        self.last_in_current().any
     }
 
-    fn last_here(&self) -> Last {
-        let id = self.current.as_ref().and_then(|room| room.id);
+    fn last_in_current(&self) -> Last {
+        let id = self.current.as_ref().and_then(|current| current.id);
         id.and_then(|id| self.last.get(&id)).copied().unwrap_or_default()
     }
 
-    /// `bob (3 unread elsewhere, 1 for you)> `
+    /// Returns the prompt, such as `bob (3 new, 1 for you)> `: unread events and mentions
+    /// elsewhere.
     pub(super) fn prompt(&self, all: &[Arc<ConversationInfo>]) -> String {
         let elsewhere = || all.iter().filter(|info| !self.is_current(info));
         let unread = elsewhere().map(|info| info.unread).fold(0, u32::saturating_add);
@@ -97,8 +99,8 @@ impl Rooms {
             (unread, mentions) => format!("({unread} new, {mentions} for you)"),
         };
         match &self.current {
-            Some(room) if new.is_empty() => format!("{}> ", room.label),
-            Some(room) => format!("{} {new}> ", room.label),
+            Some(current) if new.is_empty() => format!("{}> ", current.label),
+            Some(current) => format!("{} {new}> ", current.label),
             None => format!("{new}> "),
         }
     }
@@ -135,38 +137,41 @@ mod tests {
     }
 
     #[test]
-    fn the_prompt_tells_what_is_new_elsewhere() {
+    fn prompt_counts_unread_events_of_other_conversations() {
         let all = [with(1, "bob", 2, 0), with(2, "小明", 3, 1)];
-        let mut rooms = Rooms::default();
-        assert_eq!(rooms.prompt(&all), "(5 new, 1 for you)> ");
+        let mut conversations = Conversations::default();
+        assert_eq!(conversations.prompt(&all), "(5 new, 1 for you)> ");
         let bob = UserRef::Name(UserName::parse("bob").unwrap());
-        rooms.enter(ConversationRef::Direct(bob), "bob".into());
-        assert_eq!(rooms.prompt(&all), "bob (3 new, 1 for you)> ");
-        assert!(rooms.is_current(&all[0]));
-        rooms.entered("bob", ConversationId(1));
-        assert!(rooms.is_current(&all[0]) && !rooms.is_current(&all[1]));
-        assert_eq!(rooms.prompt(&all[..1]), "bob> ");
+        conversations.enter(ConversationRef::Direct(bob), "bob".into());
+        assert_eq!(conversations.prompt(&all), "bob (3 new, 1 for you)> ");
+        assert!(conversations.is_current(&all[0]));
+        conversations.set_id("bob", ConversationId(1));
+        assert!(conversations.is_current(&all[0]) && !conversations.is_current(&all[1]));
+        assert_eq!(conversations.prompt(&all[..1]), "bob> ");
     }
 
     #[test]
-    fn a_server_that_counts_wildly_does_no_harm() {
+    fn prompt_saturates_huge_counts_from_the_server() {
         let all = [with(1, "bob", u32::MAX, u32::MAX), with(2, "eve", u32::MAX, 1)];
         assert_eq!(
-            Rooms::default().prompt(&all),
+            Conversations::default().prompt(&all),
             format!("({0} new, {0} for you)> ", u32::MAX)
         );
     }
 
     #[test]
-    fn the_last_messages_are_those_of_this_room() {
-        let mut rooms = Rooms::default();
-        assert_eq!(rooms.last_own(), None);
+    fn last_messages_are_those_of_the_current_conversation() {
+        let mut conversations = Conversations::default();
+        assert_eq!(conversations.last_own(), None);
         let bob = UserRef::Name(UserName::parse("bob").unwrap());
-        rooms.enter(ConversationRef::Direct(bob), "bob".into());
-        rooms.entered("bob", ConversationId(1));
-        rooms.saw(ConversationId(1), Seq(3), true);
-        rooms.saw(ConversationId(1), Seq(4), false);
-        rooms.saw(ConversationId(2), Seq(9), true);
-        assert_eq!((rooms.last_own(), rooms.last_any()), (Some(Seq(3)), Some(Seq(4))));
+        conversations.enter(ConversationRef::Direct(bob), "bob".into());
+        conversations.set_id("bob", ConversationId(1));
+        conversations.record_message(ConversationId(1), Seq(3), true);
+        conversations.record_message(ConversationId(1), Seq(4), false);
+        conversations.record_message(ConversationId(2), Seq(9), true);
+        assert_eq!(
+            (conversations.last_own(), conversations.last_any()),
+            (Some(Seq(3)), Some(Seq(4)))
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Lines of input: from a terminal with an editor, or from wherever stdin comes.
+//! Lines of input: from a terminal with a line editor, or from any other standard input.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::mpsc as std_mpsc;
@@ -12,40 +12,41 @@ use tokio::sync::mpsc;
 use crate::failure::Failure;
 use crate::lines::Lines;
 
-use super::completion::Known;
+use super::completion::KnownNames;
 use super::screen::Screen;
 
-/// Something typed.
+/// Something read from the input.
 #[derive(Debug)]
-pub(super) enum Typed {
+pub(super) enum InputEvent {
     Line(String),
-    /// A line that is no text.
-    NotText(Failure),
-    /// Ctrl-C: forget what was typed; twice in a row: leave.
+    /// A line that is not valid text.
+    InvalidLine(Failure),
+    /// Ctrl-C: discards the typed line; twice in a row it quits.
     Interrupt,
     End,
-    /// Nothing more can be read.
-    Broken(Failure),
+    /// Reading failed.
+    Failed(Failure),
 }
 
-/// Lines as they come, and the way to let the editor go on.
+/// Receiver of input lines, and the sender of prompts, which let the reader read the next line.
 #[derive(Debug)]
 pub(super) struct Input {
-    lines: mpsc::Receiver<Typed>,
-    /// The next prompt. Dropping it ends the editor's thread.
+    lines: mpsc::Receiver<InputEvent>,
+    /// The next prompt. Dropping the sender ends the reading thread.
     prompts: std_mpsc::SyncSender<String>,
-    /// Somebody types, as opposed to a file being read.
+    /// `true` if a user types at a terminal, `false` if a file or pipe is read.
     pub(super) is_terminal: bool,
 }
 
 impl Input {
-    /// Starts reading. Output goes to the screen that comes with it, so that neither disturbs the other.
-    pub(super) fn start(known: &Known) -> (Self, Screen) {
+    /// Starts the reading thread. Output must go to the returned screen, so that it does not garble
+    /// the line being typed.
+    pub(super) fn start(known: &KnownNames) -> (Self, Screen) {
         let (line_sender, lines) = mpsc::channel(16);
         let (prompts, prompt_receiver) = std_mpsc::sync_channel(1);
-        let people = io::stdin().is_terminal() && io::stdout().is_terminal();
-        // A dumb terminal has no editor, and is read like a file.
-        let editor = if people { editor(known).ok() } else { None };
+        let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+        // A terminal that the editor does not support is read like a file.
+        let editor = if has_terminal { editor(known).ok() } else { None };
         let is_terminal = editor.is_some();
         let screen = match editor {
             Some((editor, screen)) => {
@@ -65,42 +66,42 @@ impl Input {
         (input, screen)
     }
 
-    /// Lets the next line be typed, after this prompt.
+    /// Lets the thread read the next line, after this prompt.
     pub(super) fn prompt(&self, prompt: String) {
-        let _ = self.prompts.try_send(prompt); // the thread is gone once the input has ended
+        let _ = self.prompts.try_send(prompt); // the thread ends with the input
     }
 
-    /// Waits for a line. `None`: the input has ended.
-    pub(super) async fn next(&mut self) -> Option<Typed> {
+    /// Waits for a line. Returns `None` after the input has ended.
+    pub(super) async fn next(&mut self) -> Option<InputEvent> {
         self.lines.recv().await
     }
 }
 
-type LineEditor = Editor<Words, MemHistory>;
+type LineEditor = Editor<CommandHelper, MemHistory>;
 
-fn editor(known: &Known) -> io::Result<(LineEditor, Screen)> {
-    // What was typed stays in memory: it may be private.
+fn editor(known: &KnownNames) -> io::Result<(LineEditor, Screen)> {
+    // The history is kept in memory only: typed messages are private.
     let config = Config::builder()
         .auto_add_history(true)
         .completion_type(CompletionType::List)
         .build();
     let mut editor = LineEditor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
-    editor.set_helper(Some(Words { known: known.clone() }));
+    editor.set_helper(Some(CommandHelper { known: known.clone() }));
     let printer = editor.create_external_printer().map_err(io::Error::other)?;
     Ok((editor, Screen::above_the_prompt(printer)))
 }
 
-fn edit(mut editor: LineEditor, lines: &mpsc::Sender<Typed>, prompts: &std_mpsc::Receiver<String>) {
+fn edit(mut editor: LineEditor, lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
     while let Ok(prompt) = prompts.recv() {
         let typed = loop {
             break match editor.readline(&prompt) {
-                Ok(line) => Typed::Line(line),
-                Err(ReadlineError::Interrupted) => Typed::Interrupt,
-                Err(ReadlineError::Signal(_)) => continue, // the window has another size
+                Ok(line) => InputEvent::Line(line),
+                Err(ReadlineError::Interrupted) => InputEvent::Interrupt,
+                Err(ReadlineError::Signal(_)) => continue, // SIGWINCH: the window was resized
                 Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                    Typed::NotText(Failure::usage("that was not UTF-8"))
+                    InputEvent::InvalidLine(Failure::usage("the line is not valid UTF-8"))
                 }
-                Err(_) => Typed::End,
+                Err(_) => InputEvent::End,
             };
         };
         if lines.blocking_send(typed).is_err() {
@@ -109,16 +110,16 @@ fn edit(mut editor: LineEditor, lines: &mpsc::Sender<Typed>, prompts: &std_mpsc:
     }
 }
 
-fn read(lines: &mpsc::Sender<Typed>, prompts: &std_mpsc::Receiver<String>) {
+fn read(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
     let mut input = Lines::of(io::stdin().lock());
     while prompts.recv().is_ok() {
         let typed = match input.next() {
             Some(Ok(line)) => match line.text {
-                Ok(text) => Typed::Line(text),
-                Err(problem) => Typed::NotText(Failure::usage(problem).at_line(line.number)),
+                Ok(text) => InputEvent::Line(text),
+                Err(problem) => InputEvent::InvalidLine(Failure::usage(problem).at_line(line.number)),
             },
-            Some(Err(error)) => Typed::Broken(error.into()),
-            None => Typed::End,
+            Some(Err(error)) => InputEvent::Failed(error.into()),
+            None => InputEvent::End,
         };
         if lines.blocking_send(typed).is_err() {
             break;
@@ -126,12 +127,12 @@ fn read(lines: &mpsc::Sender<Typed>, prompts: &std_mpsc::Receiver<String>) {
     }
 }
 
-/// What the editor knows of our commands.
-struct Words {
-    known: Known,
+/// Completion for the line editor.
+struct CommandHelper {
+    known: KnownNames,
 }
 
-impl Completer for Words {
+impl Completer for CommandHelper {
     type Candidate = String;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
@@ -139,10 +140,10 @@ impl Completer for Words {
     }
 }
 
-impl Hinter for Words {
+impl Hinter for CommandHelper {
     type Hint = String;
 }
 
-impl Highlighter for Words {}
-impl Validator for Words {}
-impl Helper for Words {}
+impl Highlighter for CommandHelper {}
+impl Validator for CommandHelper {}
+impl Helper for CommandHelper {}

@@ -1,33 +1,38 @@
-//! Chatting: one line of input, what arrives above it. Typing and receiving do not wait for each other.
+//! The interactive client: a line editor, with events printed above it. Typing and receiving do not
+//! block each other.
 //!
 //! ```text
 //! input thread ──lines──► App ──► screen
 //! client ───────events──►  │
-//!                          └──► jobs (what the server is asked), each printing when it is done
+//!                          └──► actions ──► jobs (requests to the server); each prints its output
 //! ```
 
 mod actions;
 mod app;
 mod command;
 mod completion;
+mod conversations;
 mod input;
-mod rooms;
 mod screen;
+mod state;
 
 use chat_core::client::Receive;
 
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
-use crate::session::{How, Session};
+use crate::session::{LoginMode, Session};
 
 use app::App;
 
-/// Runs until the person leaves, the input ends, or the session does.
+/// Runs until the user quits, the input ends, or the session ends.
 pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
-    let session = Session::connect(global, How::AsIs, Receive::FromCursor, output).await?;
+    let session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;
     let Some(events) = session.client.events() else {
-        return Err(Failure::new(Kind::Failed, "somebody else listens"));
+        return Err(Failure::new(
+            Kind::Failed,
+            "the events of this client have been taken already",
+        ));
     };
     let agent = session.share();
     let ended = App::new(&session, *output)?.run(events).await;

@@ -1,4 +1,4 @@
-//! Where lines appear: above the prompt of a terminal, or on stdout.
+//! Printing of lines: above the prompt of a terminal, or on standard output.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use rustyline::ExternalPrinter;
 
-/// Lines that may wait for the editor. Whoever prints never does: when so many wait, the next one goes past them.
-const WAITING: usize = 1024;
-/// What still waits at the end may take so long.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// Maximum number of lines queued for the editor. Printing never waits: when the queue is full, the
+/// next line goes to standard output directly.
+const MAX_QUEUED_LINES: usize = 1024;
+/// Maximum time to print the queued lines at exit.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Prints whole lines. Cheap to clone; a line is never cut by another.
+/// Printer of whole lines. Cheap to clone; lines do not interleave.
 #[derive(Clone)]
 pub(super) struct Screen {
     above: Option<mpsc::SyncSender<Item>>,
@@ -20,19 +21,19 @@ pub(super) struct Screen {
 
 enum Item {
     Line(String),
-    /// Everything before this was printed.
+    /// Answered once all items before it are printed.
     Flush(mpsc::SyncSender<()>),
 }
 
 impl Screen {
-    /// For input that is no terminal.
+    /// Creates a screen that prints to standard output.
     pub(super) fn stdout() -> Self {
         Self { above: None }
     }
 
-    /// Above what is being typed, which stays.
+    /// Creates a screen that prints above the prompt and the line being typed.
     pub(super) fn above_the_prompt(printer: impl ExternalPrinter + Send + 'static) -> Self {
-        let (above, items) = mpsc::sync_channel(WAITING);
+        let (above, items) = mpsc::sync_channel(MAX_QUEUED_LINES);
         std::thread::spawn(move || print(printer, &items));
         Self { above: Some(above) }
     }
@@ -49,24 +50,26 @@ impl Screen {
         }
     }
 
-    /// Waits until all lines are printed. The editor has to be gone, or in the middle of a line.
+    /// Waits until all lines are printed, for at most 1 s. The editor prints only while a line is
+    /// being read or after it was dropped.
     pub(super) fn flush(&self) {
         let (printed, waiting) = mpsc::sync_channel(1);
         if let Some(above) = &self.above
             && above.try_send(Item::Flush(printed)).is_ok()
         {
-            let _ = waiting.recv_timeout(LAST_LINES); // a terminal may stand still
+            let _ = waiting.recv_timeout(FLUSH_TIMEOUT); // the terminal may be stopped
         }
     }
 }
 
-/// The editor takes lines only while somebody may type, so this waits for it where nothing else does.
+/// Prints the queued lines. The editor accepts them only while it reads a line, so this blocks a
+/// thread of its own.
 fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>) {
     for item in items {
         match item {
             Item::Line(text) => {
                 if printer.print(text.clone()).is_err() {
-                    to_stdout(&text); // the editor is gone
+                    to_stdout(&text); // the editor has ended
                 }
             }
             Item::Flush(printed) => drop(printed.try_send(())),
@@ -76,7 +79,7 @@ fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>) {
 
 fn to_stdout(text: &str) {
     let mut out = io::stdout().lock();
-    // Who closed the terminal sees nothing, and the input ends too.
+    // If the terminal is closed, the input ends too.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
@@ -92,19 +95,19 @@ impl fmt::Debug for Screen {
 mod tests {
     use super::*;
 
-    /// A printer that takes a line only when the test does.
+    /// A printer that accepts a line only when the test receives it.
     struct Slow(mpsc::SyncSender<String>);
 
     impl ExternalPrinter for Slow {
         fn print(&mut self, text: String) -> rustyline::Result<()> {
             self.0
                 .send(text)
-                .map_err(|_| io::Error::other("the editor is gone").into())
+                .map_err(|_| io::Error::other("the editor has ended").into())
         }
     }
 
     #[test]
-    fn an_editor_that_takes_nothing_holds_up_nobody() {
+    fn screen_does_not_block_on_a_stalled_editor() {
         let (printer, printed) = mpsc::sync_channel(0);
         let screen = Screen::above_the_prompt(Slow(printer));
         let lines: Vec<_> = (0..20).map(|number| format!("line {number}\n")).collect();

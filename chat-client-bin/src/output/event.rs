@@ -1,9 +1,9 @@
-//! Entries of a log, one line each.
+//! Events of a conversation, one line each.
 //!
 //! ```json
 //! {"event":"message","conversation":{"direct":"bob"},"seq":7,"id":"…","from":"alice","time_ms":1,"text":"hi"}
 //! ```
-//! docs/client.md has every kind.
+//! docs/client.md documents every kind.
 
 mod describe;
 
@@ -19,19 +19,19 @@ use describe::{describe, name_of};
 pub(crate) use describe::users_in;
 pub(super) use describe::{policy_name, role_name};
 
-/// Names of users.
+/// User names by id.
 pub(crate) type Names = HashMap<UserId, String>;
 
-/// Which conversation, in words.
+/// Name of a conversation, as JSON shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Place {
+pub(crate) enum ConversationName {
     Direct(String),
     Group(String),
     Inbox(bool),
 }
 
-impl Place {
+impl ConversationName {
     pub(crate) fn of(info: &ConversationInfo) -> Self {
         match &info.view {
             ConversationView::Direct(peer) => Self::Direct(peer.name.clone()),
@@ -40,7 +40,7 @@ impl Place {
         }
     }
 
-    /// For people: groups begin with `#`.
+    /// Returns the name for the terminal; groups begin with `#`.
     pub(crate) fn label(&self) -> String {
         let label = match self {
             Self::Direct(name) => name.clone(),
@@ -51,11 +51,11 @@ impl Place {
     }
 }
 
-/// One entry of a log.
+/// Line of one event.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EventLine {
     event: &'static str,
-    conversation: Place,
+    conversation: ConversationName,
     seq: u64,
     id: String,
     from: String,
@@ -69,12 +69,12 @@ pub(crate) struct EventLine {
 }
 
 impl EventLine {
-    pub(crate) fn new(info: &ConversationInfo, found: &HistoryEvent, body: &EventBody, names: &Names) -> Self {
-        let event = &found.event;
-        let (kind, text, detail, words) = describe(found, body, names);
+    pub(crate) fn new(info: &ConversationInfo, entry: &HistoryEvent, body: &EventBody, names: &Names) -> Self {
+        let event = &entry.event;
+        let (kind, text, detail, words) = describe(entry, body, names);
         Self {
             event: kind,
-            conversation: Place::of(info),
+            conversation: ConversationName::of(info),
             seq: event.seq.0,
             id: event.id.to_string(),
             from: name_of(names, event.sender),
@@ -85,7 +85,7 @@ impl EventLine {
         }
     }
 
-    /// For the terminal, within its conversation: `#7 alice: hi`.
+    /// Returns the line for the terminal without the conversation, such as `#7 alice: hi`.
     pub(crate) fn short(&self, style: Style) -> String {
         let number = style.dim(&format!("#{}", self.seq));
         let from = style.name(&sanitize_for_terminal(&self.from));
@@ -111,7 +111,7 @@ impl Show for EventLine {
     }
 }
 
-/// Lines after the first cannot pass for lines of their own.
+/// Indents all lines but the first, so that a message cannot imitate another event.
 fn indent(text: &str) -> String {
     sanitize_for_terminal(text).replace('\n', "\n    ")
 }

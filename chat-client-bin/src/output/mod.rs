@@ -1,7 +1,7 @@
-//! What is printed: JSON for programs, text for people. Results go to stdout, everything else to stderr.
+//! Output as JSON or text. Results go to standard output, everything else to standard error.
 
 mod event;
-mod shapes;
+mod rows;
 mod style;
 mod time;
 
@@ -17,20 +17,20 @@ use serde_json::json;
 
 use crate::failure::{Failure, Kind};
 
-pub(crate) use event::{EventLine, Names, Place, users_in};
-pub(crate) use shapes::{
+pub(crate) use event::{ConversationName, EventLine, Names, users_in};
+pub(crate) use rows::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
 };
 pub(crate) use style::{Style, pad};
-pub(crate) use time::{clock, day};
+pub(crate) use time::{clock, day, time_of_day};
 
-/// Something to print: an object for programs, words for people.
+/// A printable line: a JSON object, or text for the terminal.
 pub(crate) trait Show: Serialize {
-    /// The words. Text of other people is harmless in them.
+    /// Returns the text. Values from other users are escaped.
     fn text(&self, style: Style) -> String;
 }
 
-/// Where output goes, and in which form.
+/// Printer of lines in the chosen form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
@@ -45,12 +45,12 @@ impl Output {
         }
     }
 
-    /// How to colour text on stdout.
+    /// Returns the style of text on standard output.
     pub(crate) const fn style(&self) -> Style {
         self.style
     }
 
-    /// Prints one result; it has left the process when this returns.
+    /// Prints and flushes one line.
     pub(crate) fn print(&mut self, line: &impl Show) -> Result<(), Failure> {
         let text = if self.json {
             to_json(line)
@@ -58,49 +58,52 @@ impl Output {
             line.text(self.style)
         };
         let mut out = io::stdout().lock();
-        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(unwritten)
+        writeln!(out, "{text}")
+            .and_then(|()| out.flush())
+            .map_err(write_failure)
     }
 
-    /// Prints a page as it is: a manual, a script for a shell.
+    /// Prints a page unchanged: a manual page, or a completion script.
     pub(crate) fn page(&mut self, page: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        out.write_all(page).and_then(|()| out.flush()).map_err(unwritten)
+        out.write_all(page).and_then(|()| out.flush()).map_err(write_failure)
     }
 
-    /// Answers a command line that is no command: with help, if that was asked for, or with what is wrong about it.
-    pub(crate) fn not_understood(&self, error: &clap::Error) -> Result<ExitCode, Failure> {
+    /// Handles a command line that clap did not accept: prints the help if that was asked for, and
+    /// otherwise the error.
+    pub(crate) fn invalid_command_line(&self, error: &clap::Error) -> Result<ExitCode, Failure> {
         if !error.use_stderr() {
             let written = error.print().and_then(|()| io::stdout().flush());
-            return written.map(|()| ExitCode::SUCCESS).map_err(unwritten);
+            return written.map(|()| ExitCode::SUCCESS).map_err(write_failure);
         }
-        let failure = Failure::usage(complaint(error));
+        let failure = Failure::usage(clap_message(error));
         if self.json {
             return Err(failure);
         }
-        let _ = error.print(); // nobody is left to hear that this failed
+        let _ = error.print(); // there is no other place to report a failed write to
         Ok(ExitCode::from(failure.exit_code()))
     }
 
-    /// Tells people something on stderr, programs nothing.
+    /// Prints a notice to standard error, unless the output is JSON.
     pub(crate) fn note(&self, text: &str) {
         if !self.json {
             eprintln!("{}", sanitize_for_terminal(text));
         }
     }
 
-    /// Warns of messages that an earlier run left and that cannot be sent: where they are, and why.
-    pub(crate) fn left_alone(&self, place: &Path, problem: &str) {
-        let place = place.display();
+    /// Warns that an outbox of an earlier run was skipped, with the reason.
+    pub(crate) fn outbox_skipped(&self, path: &Path, problem: &str) {
+        let path = path.display();
         if self.json {
-            let notice = json!({"kind": "left_alone", "path": place.to_string(), "text": problem});
+            let notice = json!({"kind": "outbox_skipped", "path": path.to_string(), "text": problem});
             eprintln!("{}", json!({ "notice": notice }));
         } else {
-            let text = format!("what waits in {place} is not sent: {problem}");
+            let text = format!("messages in {path} are not sent: {problem}");
             eprintln!("chat-client: {}", sanitize_for_terminal(&text));
         }
     }
 
-    /// Says on stderr what went wrong, unless that is `| head` having seen enough.
+    /// Prints a failure to standard error. A closed output, as by `| head`, is not reported.
     pub(crate) fn failure(&self, failure: &Failure) {
         if failure.kind == Kind::OutputClosed {
             return;
@@ -116,7 +119,7 @@ impl Output {
         }
     }
 
-    /// Prints the key of a server that is met for the first time.
+    /// Returns a callback that prints the key of a server on the first connection to it.
     pub(crate) fn first_contact(&self) -> FirstContact {
         let json = self.json;
         Arc::new(move |host, key| {
@@ -128,23 +131,23 @@ impl Output {
             } else {
                 let host = sanitize_for_terminal(host);
                 eprintln!(
-                    "chat-client: first contact with {host}; its key is {key}\nCompare it with what the server printed. It is pinned from now on."
+                    "chat-client: first connection to {host}; its key is {key}\nCompare it with the fingerprint that the server printed. It is pinned from now on."
                 );
             }
         })
     }
 }
 
-fn unwritten(error: io::Error) -> Failure {
+fn write_failure(error: io::Error) -> Failure {
     let kind = match error.kind() {
         io::ErrorKind::BrokenPipe => Kind::OutputClosed,
         _ => Kind::Output,
     };
-    Failure::new(kind, format!("the output cannot be written: {error}"))
+    Failure::new(kind, format!("cannot write the output: {error}"))
 }
 
-/// The first paragraph of what clap has to say, on one line: the rest is how the command is written.
-fn complaint(error: &clap::Error) -> String {
+/// Returns the first paragraph of the error of clap on one line, without the usage.
+fn clap_message(error: &clap::Error) -> String {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing; --help lists them".to_owned();
     }
@@ -156,5 +159,5 @@ fn complaint(error: &clap::Error) -> String {
 }
 
 fn to_json(line: &impl Serialize) -> String {
-    serde_json::to_string(line).expect("the shapes have string keys and no failing parts")
+    serde_json::to_string(line).expect("lines have string keys and serialize infallibly")
 }

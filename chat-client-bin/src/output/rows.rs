@@ -1,4 +1,4 @@
-//! Everything that is printed besides entries of logs. docs/client.md shows each.
+//! Lines of everything besides events. docs/client.md documents each.
 
 use chat_core::model::{
     Appended, ClientMessageId, ContactInfo, ContactState, ConversationInfo, DeviceInfo, DirectPolicy, GroupInfo,
@@ -6,10 +6,10 @@ use chat_core::model::{
 };
 use serde::Serialize;
 
-use super::event::{Place, policy_name, role_name};
+use super::event::{ConversationName, policy_name, role_name};
 use super::{Show, Style, clock, pad};
 
-/// A command was done, and there is nothing else to say.
+/// Confirmation of a command that returns nothing else.
 #[derive(Debug, Serialize)]
 pub(crate) struct DoneLine {
     done: &'static str,
@@ -32,11 +32,11 @@ impl Show for DoneLine {
     }
 }
 
-/// A message, edit, recall or reaction was stored.
+/// Confirmation of a stored message, edit, recall or reaction.
 #[derive(Debug, Serialize)]
 pub(crate) struct SentLine {
     event: &'static str,
-    conversation: Place,
+    conversation: ConversationName,
     seq: u64,
     id: String,
     client_message_id: String,
@@ -44,7 +44,7 @@ pub(crate) struct SentLine {
 }
 
 impl SentLine {
-    pub(crate) fn new(conversation: Place, id: ClientMessageId, appended: &Appended) -> Self {
+    pub(crate) fn new(conversation: ConversationName, id: ClientMessageId, appended: &Appended) -> Self {
         Self {
             event: "sent",
             conversation,
@@ -62,7 +62,7 @@ impl Show for SentLine {
     }
 }
 
-/// A user.
+/// Line of a user.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct UserLine {
     id: u64,
@@ -103,7 +103,7 @@ impl Show for UserLine {
     }
 }
 
-/// Who is logged in, where.
+/// Line of the logged-in user, with device and server.
 #[derive(Debug, Serialize)]
 pub(crate) struct WhoLine {
     user: UserLine,
@@ -137,7 +137,7 @@ impl Show for WhoLine {
     }
 }
 
-/// What somebody is to the user.
+/// Line of a contact.
 #[derive(Debug, Serialize)]
 pub(crate) struct ContactLine {
     #[serde(flatten)]
@@ -176,7 +176,7 @@ impl Show for ContactLine {
     fn text(&self, style: Style) -> String {
         let state = match (self.state, self.blocked) {
             (_, true) => "blocked",
-            ("requested", _) => "asked by you",
+            ("requested", _) => "request sent",
             ("pending", _) => "wants to be your friend",
             (state, _) => self.presence.unwrap_or(state),
         };
@@ -189,10 +189,10 @@ impl Show for ContactLine {
     }
 }
 
-/// A conversation with its counts.
+/// Line of a conversation with its unread counts.
 #[derive(Debug, Serialize)]
 pub(crate) struct ConversationLine {
-    conversation: Place,
+    conversation: ConversationName,
     id: u64,
     last_seq: u64,
     read_seq: u64,
@@ -205,7 +205,7 @@ pub(crate) struct ConversationLine {
 impl From<&ConversationInfo> for ConversationLine {
     fn from(info: &ConversationInfo) -> Self {
         Self {
-            conversation: Place::of(info),
+            conversation: ConversationName::of(info),
             id: info.id.0,
             last_seq: info.last_seq.0,
             read_seq: info.read_seq.0,
@@ -236,7 +236,7 @@ impl Show for ConversationLine {
     }
 }
 
-/// A group.
+/// Line of a group.
 #[derive(Debug, Serialize)]
 pub(crate) struct GroupLine {
     group: String,
@@ -278,7 +278,7 @@ impl Show for GroupLine {
     }
 }
 
-/// A member of a group.
+/// Line of a group member.
 #[derive(Debug, Serialize)]
 pub(crate) struct MemberLine {
     #[serde(flatten)]
@@ -314,13 +314,13 @@ impl Show for MemberLine {
         let state = if self.state == "active" { self.role } else { self.state };
         let muted = match self.muted_until_ms {
             0 => String::new(),
-            until => format!(", silenced until {}", clock(until)),
+            until => format!(", muted until {}", clock(until)),
         };
         format!("{} {state}{muted}", self.user.words(style))
     }
 }
 
-/// A device.
+/// Line of a device.
 #[derive(Debug, Serialize)]
 pub(crate) struct DeviceLine {
     device: String,
@@ -347,7 +347,7 @@ impl From<&DeviceInfo> for DeviceLine {
 impl Show for DeviceLine {
     fn text(&self, style: Style) -> String {
         let mark = if self.current {
-            "this one"
+            "this device"
         } else if self.online {
             "online"
         } else {

@@ -1,11 +1,11 @@
-//! Colours, where they are wanted, and columns that are right for wide characters.
+//! Colours, and padding that accounts for wide characters.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Whether to colour.
+/// Colouring of text, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Style {
     color: bool,
@@ -17,7 +17,8 @@ impl Style {
     #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { color: false };
 
-    /// Colours on a terminal, unless `NO_COLOR` says otherwise or the terminal is a dumb one.
+    /// Returns the style of standard output: coloured on a terminal, unless `NO_COLOR` is set or
+    /// `TERM=dumb`.
     pub(crate) fn of_stdout() -> Self {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -29,7 +30,7 @@ impl Style {
     #[cfg(test)]
     pub(crate) const COLORED: Self = Self { color: true };
 
-    /// A user's name, in a colour of its own.
+    /// Colours a user name, with a colour derived from the name.
     pub(crate) fn name(self, name: &str) -> String {
         let hash = name
             .bytes()
@@ -37,17 +38,17 @@ impl Style {
         self.paint(NAME_COLORS[hash % NAME_COLORS.len()], name)
     }
 
-    /// Less important.
+    /// Dims text of minor importance.
     pub(crate) fn dim(self, text: &str) -> String {
         self.paint(2, text)
     }
 
-    /// More important.
+    /// Emphasizes text.
     pub(crate) fn bold(self, text: &str) -> String {
         self.paint(1, text)
     }
 
-    /// Something went wrong.
+    /// Colours text about an error.
     pub(crate) fn bad(self, text: &str) -> String {
         self.paint(31, text)
     }
@@ -61,7 +62,7 @@ impl Style {
     }
 }
 
-/// `text` filled with spaces to `width` columns; a Chinese character takes two.
+/// Pads `text` with spaces to `width` columns; a Chinese character takes two.
 pub(crate) fn pad(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(text.width());
     format!("{text}{}", " ".repeat(missing))
@@ -72,14 +73,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_count_what_the_terminal_shows() {
+    fn pad_counts_terminal_columns() {
         assert_eq!(pad("ab", 4), "ab  ");
         assert_eq!(pad("小明", 5), "小明 ");
         assert_eq!(pad("too long", 3), "too long");
     }
 
     #[test]
-    fn plain_text_has_no_escapes() {
+    fn plain_style_adds_no_escapes() {
         assert_eq!(Style::PLAIN.name("bob"), "bob");
         assert!(Style::COLORED.bad("x").starts_with('\u{1b}'));
         assert_eq!(Style::COLORED.name("bob"), Style::COLORED.name("bob"));

@@ -1,18 +1,25 @@
-//! Times for people, in UTC: the same everywhere, and without a table of time zones.
+//! Times for display, in UTC, which needs no time zone database and reads the same everywhere.
 
-/// `2026-11-20 22:52`, in UTC.
+/// Returns date and time in UTC, such as `2026-11-20 22:52`.
 pub(crate) fn clock(time_ms: i64) -> String {
     let minutes = time_ms.div_euclid(60_000).rem_euclid(24 * 60);
     format!("{} {:02}:{:02}", day(time_ms), minutes / 60, minutes % 60)
 }
 
-/// `2026-11-20`, in UTC.
+/// Returns the time of day in UTC, such as `22:52`.
+pub(crate) fn time_of_day(time_ms: i64) -> String {
+    let clock = clock(time_ms);
+    clock.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// Returns the date in UTC, such as `2026-11-20`.
 pub(crate) fn day(time_ms: i64) -> String {
     let (year, month, day) = civil(time_ms.div_euclid(86_400_000));
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// Days since 1970-01-01 as year, month and day (H. Hinnant, "chrono-compatible low-level date algorithms").
+/// Converts days since 1970-01-01 to year, month and day (H. Hinnant, "chrono-compatible low-level
+/// date algorithms").
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -35,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_the_time() {
+    fn clock_prints_known_times() {
         assert_eq!(clock(0), "1970-01-01 00:00");
         assert_eq!(clock(1_790_000_000_000), "2026-09-21 14:13");
         assert_eq!(clock(951_782_400_000), "2000-02-29 00:00");

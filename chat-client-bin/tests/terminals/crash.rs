@@ -7,7 +7,7 @@ use chat_core::testkit::{Reach, signal};
 use super::support::{Person, Running, Wire, World, eventually, texts};
 
 #[test]
-fn a_server_killed_between_commit_and_ack_leaves_one_copy() {
+fn message_is_stored_once_when_server_dies_before_ack() {
     let mut world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let wire = Wire::to(world.server.address());
@@ -31,7 +31,7 @@ fn a_server_killed_between_commit_and_ack_leaves_one_copy() {
 }
 
 #[test]
-fn a_client_killed_before_the_ack_sends_once() {
+fn message_is_stored_once_when_client_dies_before_ack() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let wire = Wire::to(world.server.address());
@@ -51,7 +51,7 @@ fn a_client_killed_before_the_ack_sends_once() {
 }
 
 #[test]
-fn a_listener_killed_before_it_printed_hears_it_again() {
+fn listener_receives_unprinted_events_again() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "one"]);
@@ -79,7 +79,7 @@ fn frozen_listener(person: &Person) -> Running {
 }
 
 #[test]
-fn what_was_sent_through_a_listener_that_dies_is_kept() {
+fn outbox_survives_death_of_the_agent() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let listener = frozen_listener(&alice);
@@ -96,7 +96,7 @@ fn what_was_sent_through_a_listener_that_dies_is_kept() {
 }
 
 #[test]
-fn what_a_frozen_listener_sends_later_is_not_doubled() {
+fn message_is_stored_once_when_a_stopped_agent_continues() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let listener = frozen_listener(&alice);
@@ -109,7 +109,7 @@ fn what_a_frozen_listener_sends_later_is_not_doubled() {
 }
 
 #[test]
-fn sending_goes_on_while_the_server_is_killed_again_and_again() {
+fn send_survives_repeated_server_kills() {
     let mut world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut sender = alice.start(&["send", "bob", "-", "--timeout", "60"]);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::support::{PASSWORD, Person, Running, World, parse};
 
 #[test]
-fn failures_have_their_codes() {
+fn exit_codes_tell_failures_apart() {
     let world = World::new();
     let [alice, _bob] = world.friends(["alice", "bob"]);
     alice.fails(2, &["send"]);
@@ -40,7 +40,7 @@ fn failures_have_their_codes() {
 }
 
 #[test]
-fn a_password_file_is_read() {
+fn login_reads_a_password_file() {
     let world = World::new();
     world.person("alice");
     let path = world.path("password");
@@ -56,7 +56,7 @@ fn a_password_file_is_read() {
 }
 
 #[test]
-fn first_contact_is_told_and_a_changed_key_is_refused() {
+fn server_key_is_pinned_and_a_changed_one_refused() {
     let world = World::new();
     let alice = world.device("alice", "alice");
     let registered = alice.run(&["register"]);
@@ -77,7 +77,7 @@ fn first_contact_is_told_and_a_changed_key_is_refused() {
 
 /// A wrong `--server` must not give the session, or the password, to somebody else.
 #[test]
-fn a_profile_trusts_no_second_service() {
+fn profile_refuses_a_second_service() {
     let (world, elsewhere) = (World::new(), World::new());
     let alice = world.person("alice");
     let mut lost = alice.clone();
@@ -91,7 +91,7 @@ fn a_profile_trusts_no_second_service() {
 }
 
 #[test]
-fn a_message_waits_for_the_server_and_for_the_next_run() {
+fn outbox_keeps_messages_until_the_server_returns() {
     let mut world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "one"]);
@@ -107,7 +107,7 @@ fn a_message_waits_for_the_server_and_for_the_next_run() {
 }
 
 #[test]
-fn a_silent_server_is_no_server() {
+fn client_tries_every_address_it_has() {
     let world = World::new();
     let alice = world.person("alice");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -124,7 +124,7 @@ fn a_silent_server_is_no_server() {
 }
 
 #[test]
-fn a_profile_in_use_says_so_or_helps() {
+fn listener_serves_commands_of_its_profile() {
     let world = World::new();
     let [alice, _bob] = world.friends(["alice", "bob"]);
     let listener: Running = alice.start(&["listen", "--json", "--own"]);
@@ -138,7 +138,7 @@ fn a_profile_in_use_says_so_or_helps() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn closed_output_pipe_is_not_an_error() {
     let world = World::new();
     let alice = world.person("alice");
     for json in [&["whoami"][..], &["--json", "whoami"]] {
@@ -164,7 +164,7 @@ fn fed(person: &Person, arguments: &[&str], input: &[u8]) -> (Option<i32>, Strin
 }
 
 #[test]
-fn a_line_that_is_no_text_holds_up_no_other() {
+fn invalid_line_does_not_stop_the_others() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let input = b"one\n\xff\n\ntwo\na\0b\nthree\n";
@@ -195,7 +195,7 @@ fn a_line_that_is_no_text_holds_up_no_other() {
 }
 
 #[test]
-fn a_number_that_no_message_has_is_refused_and_remembered_nowhere() {
+fn impossible_message_number_is_refused_and_not_queued() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "mine"]);
@@ -219,7 +219,7 @@ fn a_number_that_no_message_has_is_refused_and_remembered_nowhere() {
 }
 
 #[test]
-fn json_speaks_json_about_its_own_command_line_too() {
+fn json_option_covers_command_line_errors() {
     let world = World::new();
     let alice = world.person("alice");
     for wrong in [
@@ -251,7 +251,7 @@ fn json_speaks_json_about_its_own_command_line_too() {
 }
 
 #[test]
-fn a_damaged_profile_is_not_taken_for_an_empty_one() {
+fn damaged_profile_is_not_treated_as_empty() {
     let world = World::new();
     let alice = world.person("alice");
     let account = alice.profile.join("accounts/alice");
@@ -284,7 +284,7 @@ fn a_damaged_profile_is_not_taken_for_an_empty_one() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_takes_nothing_is_told() {
+fn unwritable_output_is_reported() {
     let world = World::new();
     let alice = world.person("alice");
     for command in [

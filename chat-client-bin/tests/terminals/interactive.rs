@@ -1,9 +1,9 @@
-//! The interactive client without a terminal: a script types.
+//! The interactive client without a terminal: a script supplies its lines.
 
 use super::support::{World, eventually};
 
 #[test]
-fn people_talk() {
+fn interactive_client_sends_receives_and_runs_commands() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     bob.ok(&["send", "alice", "are you there?"]);
@@ -15,7 +15,10 @@ fn people_talk() {
     here.type_line("yes");
     here.until("✓ #2 bob");
     bob.ok(&["send", "alice", "good\u{1b}[31m"]);
-    assert!(here.until("bob: good").ends_with("\\u{1b}[31m"), "harmless");
+    assert!(
+        here.until("bob: good").ends_with("\\u{1b}[31m"),
+        "control characters are escaped"
+    );
     eventually("it is marked as read", || {
         alice
             .json(&["conversations"])
@@ -28,7 +31,7 @@ fn people_talk() {
     here.type_line("//not a command");
     here.until("✓ #5 bob");
     here.type_line("/hepl");
-    here.until("is no command");
+    here.until("is not a command");
     here.type_line("/create club");
     here.until("-- #club --");
     here.type_line("/invite bob");
@@ -44,16 +47,16 @@ fn people_talk() {
 }
 
 #[test]
-fn a_reconnection_is_told() {
+fn interactive_client_reports_a_reconnection() {
     let mut world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut here = alice.start(&[]);
     here.until("You are");
     here.type_line("/dm bob");
-    here.until("nothing was said yet");
+    here.until("no messages yet");
     world.server.kill_and_restart().unwrap();
     here.until("trying again in");
-    here.until("again");
+    here.until("reconnected to");
     here.type_line("still here");
     here.until("✓ #1 bob");
     assert_eq!(here.finish().0, Some(0));
@@ -61,20 +64,20 @@ fn a_reconnection_is_told() {
 }
 
 #[test]
-fn a_script_that_goes_where_nothing_is_tells_nobody_else() {
+fn script_lines_after_a_failed_open_are_not_sent() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut here = alice.start(&[]);
     here.type_line("/dm bob");
-    here.until("nothing was said yet");
+    here.until("no messages yet");
     here.type_line("for bob");
     here.until("✓ #1 bob");
     here.type_line("/dm nobody");
-    here.until("nobody is unknown");
+    here.until("nobody was not found");
     here.type_line("for nobody");
-    here.until("there is nobody here");
+    here.until("no conversation is open");
     here.type_line("/group nogroup");
-    here.until("#nogroup is unknown");
+    here.until("#nogroup was not found");
     here.type_line("/create club");
     here.until("-- #club --");
     here.type_line("/create club");

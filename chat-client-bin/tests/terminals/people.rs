@@ -5,7 +5,7 @@ use serde_json::json;
 use super::support::{World, eventually, texts};
 
 #[test]
-fn two_terminals_a_group_and_somebody_who_was_away() {
+fn friends_group_absent_member_and_second_device() {
     let world = World::new();
     let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
 
@@ -67,7 +67,7 @@ fn two_terminals_a_group_and_somebody_who_was_away() {
 }
 
 #[test]
-fn a_listener_hears_what_is_said_while_it_listens() {
+fn listener_prints_messages_edits_reactions_and_recalls() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let listener = bob.start(&["listen", "--json", "--count", "4"]);
@@ -84,7 +84,7 @@ fn a_listener_hears_what_is_said_while_it_listens() {
 }
 
 #[test]
-fn lines_of_the_input_are_sent_in_order() {
+fn send_keeps_the_order_of_input_lines() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut sender = alice.start(&["send", "bob", "-"]);
@@ -104,7 +104,7 @@ fn lines_of_the_input_are_sent_in_order() {
 }
 
 #[test]
-fn groups_are_run_from_the_command_line() {
+fn group_commands_cover_the_life_of_a_group() {
     let world = World::new();
     let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
     let made = alice.json(&[
@@ -156,7 +156,7 @@ fn groups_are_run_from_the_command_line() {
 }
 
 #[test]
-fn accounts_contacts_and_devices() {
+fn account_contact_and_device_commands() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     assert_eq!(alice.json(&["whoami"])[0]["user"]["name"], "alice");

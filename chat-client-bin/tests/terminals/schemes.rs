@@ -26,11 +26,14 @@ fn serve(scheme: &str, directory: &std::path::Path) -> (Running, Person, String)
 }
 
 #[test]
-fn tls_with_the_servers_own_key_is_pinned_like_sc1() {
+fn tls_with_identity_key_is_pinned_like_sc1() {
     let directory = tempfile::tempdir().unwrap();
     let (_server, alice, fingerprint) = serve("tls", directory.path());
     let told = alice.fails(76, &["--tls", "--pin", WRONG, "register"]);
-    assert!(told.contains(&fingerprint) && told.contains("--pin demands"), "{told}");
+    assert!(
+        told.contains(&fingerprint) && told.contains("given with --pin"),
+        "{told}"
+    );
     assert!(!told.contains("known_hosts"), "there is nothing in it yet: {told}");
     alice.ok(&["--tls", "--pin", &fingerprint, "register"]);
     assert!(alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"));
@@ -42,7 +45,7 @@ fn tls_with_the_servers_own_key_is_pinned_like_sc1() {
 }
 
 #[test]
-fn plain_text_is_spoken_only_when_both_want_it() {
+fn plain_requires_consent_of_both_sides() {
     let directory = tempfile::tempdir().unwrap();
     let (_server, alice, _) = serve("plain", directory.path());
     assert!(!alice.run(&["register"]).status.success());
@@ -52,7 +55,7 @@ fn plain_text_is_spoken_only_when_both_want_it() {
 }
 
 #[test]
-fn whoever_takes_the_wrong_scheme_is_told_the_right_one() {
+fn wrong_scheme_error_names_the_right_one() {
     let schemes = [("sc1", None), ("tls", Some("--tls")), ("plain", Some("--plain"))];
     for (spoken, _) in schemes {
         let directory = tempfile::tempdir().unwrap();

@@ -102,7 +102,7 @@ impl Drop for Terminal {
 }
 
 #[test]
-fn what_is_typed_ahead_is_not_lost() {
+fn terminal_keeps_lines_typed_ahead() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut here = Terminal::of(&alice, "xterm");
@@ -115,13 +115,13 @@ fn what_is_typed_ahead_is_not_lost() {
 }
 
 #[test]
-fn nobody_goes_where_nothing_is() {
+fn terminal_stays_in_conversation_when_open_fails() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut here = Terminal::with_bob(&alice);
     for (command, answer) in [
-        ("/dm nobody\r", "nobody is unknown"),
-        ("/group nogroup\r", "#nogroup is unknown"),
+        ("/dm nobody\r", "nobody was not found"),
+        ("/group nogroup\r", "#nogroup was not found"),
         ("/join nogroup\r", "there is no such thing"),
     ] {
         here.press(command);
@@ -133,24 +133,24 @@ fn nobody_goes_where_nothing_is() {
 }
 
 #[test]
-fn a_dumb_terminal_will_do() {
+fn dumb_terminal_works_without_the_editor() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut here = Terminal::of(&alice, "dumb");
     here.until("You are alice");
     here.press("/dm bob\r");
-    here.until("nothing was said yet");
+    here.until("no messages yet");
     here.says("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }
 
 #[test]
-fn what_is_no_text_is_told_and_the_rest_goes_on() {
+fn terminal_reports_invalid_text_and_continues() {
     let world = World::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut here = Terminal::with_bob(&alice);
     here.keyboard.write_all(b"\xff").unwrap();
-    here.until("that was not UTF-8");
+    here.until("the line is not valid UTF-8");
     here.until("bob> ");
     here.says("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);

@@ -29,7 +29,7 @@ async fn say(peer: &mut Peer, conversation: ConversationId, text: &str) -> Seq {
 
 /// A message to 5 000 members, 50 of whom are there, on three nodes: one commit, and one doorbell for all nodes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_to_thousands_is_one_commit_and_one_doorbell() {
+async fn message_to_thousands_is_one_commit_and_one_doorbell() {
     const MEMBERS: usize = 5000;
     const THERE: usize = 50;
     const MESSAGES: u32 = 40;
@@ -106,7 +106,7 @@ async fn a_message_to_thousands_is_one_commit_and_one_doorbell() {
 
 /// Who is removed on one node gets nothing more on another, whatever that one has heard so far.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_removed_elsewhere_gets_nothing_more() {
+async fn member_removed_on_another_node_receives_nothing_more() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
     let mut alice = cluster.person(0, "alice").await.unwrap();
     let mut bob = cluster.person(1, "bob").await.unwrap();
@@ -147,7 +147,7 @@ async fn who_was_removed_elsewhere_gets_nothing_more() {
 
 /// A doorbell that is lost without a trace is made good for within 3 s: the node's next beacon tells of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_last_doorbell_is_made_good_within_three_seconds() {
+async fn lost_doorbell_is_repaired_within_three_seconds() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
     let (mut alice, mut bob) = (
         cluster.person(0, "alice").await.unwrap(),
@@ -182,7 +182,7 @@ async fn a_lost_last_doorbell_is_made_good_within_three_seconds() {
 
 /// Nodes that are stopped and started again in turn, under load: no send fails, and nothing is lost, doubled or out of order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rolling_restarts_are_not_noticed() {
+async fn rolling_restart_is_invisible_to_clients() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path).unwrap());

@@ -37,7 +37,7 @@ fn say(conversation: ConversationRef, text: &str) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn people_on_different_nodes_chat_as_on_one() {
+async fn users_on_different_nodes_chat_as_on_one() {
     let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
     let mut alice = cluster.person(0, "alice").await.unwrap();
     let mut bob = cluster.person(1, "bob").await.unwrap();
@@ -116,7 +116,7 @@ async fn people_on_different_nodes_chat_as_on_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_find_the_least_loaded_node() {
+async fn client_discovers_the_least_loaded_node() {
     let mut cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
     let addresses: Vec<ServerAddress> = cluster
         .addresses()
@@ -159,7 +159,7 @@ async fn lives(peer: &mut Peer, name: &str) -> bool {
 /// Two logins of one user at the same moment, on two nodes, where a user may have one session: one wins, each time. `LOGINS` says how
 /// often.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seed_check_12_simultaneous_logins_on_two_nodes_have_one_winner() {
+async fn simultaneous_logins_on_two_nodes_have_one_winner() {
     let rounds: u32 = std::env::var("LOGINS").map_or(40, |text| text.parse().unwrap());
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
     let cluster = Cluster::configured(Path::new(PROGRAM), 2, &settings).unwrap();
@@ -206,7 +206,7 @@ async fn seed_check_12_simultaneous_logins_on_two_nodes_have_one_winner() {
 
 /// Whoever can write to Redis can ring false bells; nothing is delivered for them, nothing twice, and nobody is disturbed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seed_check_07_forged_doorbells_deliver_nothing() {
+async fn forged_doorbells_deliver_nothing() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
     let (mut alice, mut bob) = (
         cluster.person(0, "alice").await.unwrap(),
@@ -285,7 +285,7 @@ async fn seed_check_07_forged_doorbells_deliver_nothing() {
 /// A killed node's users get in elsewhere within seconds, even where one session is all they may have; a stopped node's users are the only
 /// ones it disturbs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn seed_check_13_a_node_that_ends_frees_its_own_users_only() {
+async fn ended_node_frees_its_own_users_only() {
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
     let mut cluster = Cluster::configured(Path::new(PROGRAM), 3, &settings).unwrap();
     let alice = cluster.person(0, "alice").await.unwrap();
@@ -319,7 +319,7 @@ async fn seed_check_13_a_node_that_ends_frees_its_own_users_only() {
 
 /// An operator who disables an account or gives it a new password ends its sessions on every node that runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_operator_ends_ends_on_running_nodes() {
+async fn operator_ends_sessions_on_running_nodes() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
     let (mut alice, mut bob) = (
         cluster.person(0, "alice").await.unwrap(),

@@ -74,7 +74,7 @@ async fn notes(peer: &mut Peer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_and_loses_nothing() {
+async fn full_disk_refuses_messages_and_loses_none() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     // No file may grow beyond some 2 MiB: writing more fails as it does on a full disk.
@@ -110,7 +110,7 @@ async fn a_full_disk_refuses_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn running_out_of_files_disturbs_nobody_who_is_in() {
+async fn file_descriptor_exhaustion_keeps_sessions_alive() {
     let directory = tempfile::tempdir().unwrap();
     let program = limited(directory.path(), "ulimit -n 128");
     let data = directory.path().join("data");
@@ -148,7 +148,7 @@ async fn running_out_of_files_disturbs_nobody_who_is_in() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_named() {
+fn unwritable_data_directory_is_named_in_the_error() {
     let directory = tempfile::tempdir().unwrap();
     // Not even root may write there.
     for place in ["/proc/chat-data", "/sys/kernel"] {
@@ -170,7 +170,7 @@ fn a_directory_that_cannot_be_written_is_named() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_the_drain() {
+async fn second_signal_ends_the_drain() {
     for (name, code) in [("TERM", 143), ("INT", 130)] {
         let directory = tempfile::tempdir().unwrap();
         let arguments = ["--listen", "sc1://127.0.0.1:0"];

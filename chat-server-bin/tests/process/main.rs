@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use support::{PROGRAM, finish, program, rest, signal, start, stderr, stdout};
 
 #[test]
-fn starts_without_any_configuration_and_drains_on_sigterm() {
+fn server_starts_without_configuration_and_drains_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     // Only the port is chosen, because others may test at the same time.
     let (child, lines) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
@@ -39,7 +39,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn the_data_directory_is_for_its_owner_alone() {
+fn data_directory_is_private() {
     let directory = tempfile::tempdir().unwrap();
     let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
     assert_eq!(mode(&directory.path().join("chat-data")), 0o700);
@@ -53,7 +53,7 @@ fn the_data_directory_is_for_its_owner_alone() {
 }
 
 #[test]
-fn files_are_private_in_a_directory_that_others_can_read() {
+fn data_files_are_private_in_a_shared_directory() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("chat-data");
     let widen = |path: &Path, mode| {
@@ -81,7 +81,7 @@ fn files_are_private_in_a_directory_that_others_can_read() {
 }
 
 #[test]
-fn a_second_server_on_the_same_data_is_refused() {
+fn second_server_on_the_same_data_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
     let second = finish(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
@@ -92,7 +92,7 @@ fn a_second_server_on_the_same_data_is_refused() {
 }
 
 #[test]
-fn a_port_in_use_is_said_in_one_line() {
+fn port_in_use_is_reported_in_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("sc1://{}", taken.local_addr().unwrap());
@@ -107,7 +107,7 @@ fn a_port_in_use_is_said_in_one_line() {
 }
 
 #[test]
-fn every_problem_of_a_configuration_is_printed() {
+fn check_config_prints_every_problem() {
     let directory = tempfile::tempdir().unwrap();
     let text = "[server]\nlisten = [\"ftp://x:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\n";
     std::fs::write(directory.path().join("bad.toml"), text).unwrap();
@@ -130,7 +130,7 @@ fn every_problem_of_a_configuration_is_printed() {
 }
 
 #[test]
-fn plain_text_on_a_network_has_to_be_allowed() {
+fn plain_on_a_network_address_must_be_allowed() {
     let directory = tempfile::tempdir().unwrap();
     let refused = finish(directory.path(), &["--listen", "plain://0.0.0.0:0", "check-config"]);
     assert_eq!(refused.status.code(), Some(78));
@@ -143,7 +143,7 @@ fn plain_text_on_a_network_has_to_be_allowed() {
 }
 
 #[test]
-fn the_printed_defaults_are_a_configuration() {
+fn config_default_prints_a_valid_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let defaults = finish(directory.path(), &["config", "default"]);
     std::fs::write(directory.path().join("chat-server.toml"), &defaults.stdout).unwrap();
@@ -155,7 +155,7 @@ fn the_printed_defaults_are_a_configuration() {
 }
 
 #[tokio::test]
-async fn accounts_are_managed_while_the_server_is_stopped() {
+async fn user_commands_manage_accounts_of_a_stopped_server() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("chat-data");
     let password = directory.path().join("password");
@@ -192,7 +192,7 @@ async fn accounts_are_managed_while_the_server_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_backup_is_made_beside_the_running_server_and_works() {
+async fn backup_of_a_running_server_is_usable() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("chat-data");
     let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();

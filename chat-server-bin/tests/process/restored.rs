@@ -180,7 +180,7 @@ fn copied(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_copy_that_has_grown_again_is_noticed_and_heard_once() {
+async fn rewound_store_is_noticed_and_read_once() {
     let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let profile = Arc::new(MemoryStore::new());
     let first = server(data.path());
@@ -244,7 +244,7 @@ async fn a_copy_that_has_grown_again_is_noticed_and_heard_once() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_the_same_costs_nothing() {
+async fn unchanged_log_is_not_read_again() {
     let data = tempfile::tempdir().unwrap();
     let profile = Arc::new(MemoryStore::new());
     let server = server(data.path());

@@ -35,7 +35,7 @@ fn with_files(directory: &Path, files: u32) -> Command {
 }
 
 #[tokio::test]
-async fn few_files_are_warned_of_and_leave_room_for_some() {
+async fn low_open_file_limit_warns_and_still_serves() {
     let directory = tempfile::tempdir().unwrap();
     let (child, address, fingerprint) = started(with_files(directory.path(), 64));
     let mut peers = Vec::new();
@@ -54,7 +54,7 @@ async fn few_files_are_warned_of_and_leave_room_for_some() {
 }
 
 #[test]
-fn a_server_with_room_for_nobody_does_not_start() {
+fn too_low_open_file_limit_refuses_to_start() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = with_files(directory.path(), 48);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -76,7 +76,7 @@ fn a_server_with_room_for_nobody_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_full_server_says_so_once_in_a_while() {
+async fn full_server_logs_refusals_at_intervals() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = program(directory.path(), &LISTEN);
     command.env("CHAT_LIMITS__MAX_CONNECTIONS", "1");
@@ -102,7 +102,7 @@ async fn a_full_server_says_so_once_in_a_while() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_lost_is_warned_of_once_clients_know_it() {
+async fn lost_identity_key_warns_once_clients_have_logged_in() {
     const WARNING: &str = "will refuse this server";
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("password"), chat_core::testkit::PASSWORD).unwrap();
@@ -137,7 +137,7 @@ async fn a_key_that_is_lost_is_warned_of_once_clients_know_it() {
 }
 
 #[tokio::test]
-async fn a_closed_terminal_ends_no_server() {
+async fn sighup_does_not_stop_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let (mut child, lines) = start(directory.path(), &LISTEN);
     let (address, fingerprint) = place(&lines);

@@ -1,75 +1,81 @@
-//! Asking the server for something, and showing it.
+//! Actions that print lists.
 
 use chat_core::client::Client;
 use chat_core::model::{Command, ContactState, ConversationView, Outcome, PageFrom, PresenceState, UserId};
 
-use crate::commands::{read_history, unexpected};
 use crate::failure::Failure;
-use crate::interactive::app::{App, Told};
-use crate::interactive::completion::Known;
+use crate::interactive::completion::KnownNames;
+use crate::interactive::state::{JobResult, State};
 use crate::output::{ContactLine, ConversationLine, DeviceLine, EventLine, GroupLine, MemberLine, UserLine, users_in};
+use crate::session::{read_history, unexpected};
 
-use super::{SHOWN, here, job, mark_read};
+use super::{JobContext, SHOWN_EVENTS, current, mark_read};
 
-pub(super) fn list(app: &App) {
-    let mut all = app.client.conversations();
+pub(super) fn conversations(state: &State) -> Result<(), Failure> {
+    let mut all = state.client.conversations();
     all.sort_by_key(|info| std::cmp::Reverse(info.last_time));
-    job(app).show(
+    JobContext::of(state).show(
         all.iter().map(|info| ConversationLine::from(&**info)),
         "no conversations yet",
     );
+    Ok(())
 }
 
-pub(super) fn contacts(app: &mut App, only_present: bool) {
-    let job = job(app);
-    app.jobs.spawn(async move {
+pub(super) fn contacts(state: &mut State, only_present: bool) -> Result<(), Failure> {
+    let job = JobContext::of(state);
+    state.jobs.spawn(async move {
         match job.client.execute(Command::ListContacts).await? {
             Outcome::Contacts(contacts) => {
-                let present =
+                let is_present =
                     |state: Option<PresenceState>| matches!(state, Some(PresenceState::Online | PresenceState::Idle));
                 let wanted = contacts
                     .iter()
-                    .filter(|contact| !only_present || present(contact.presence));
-                job.show(wanted.map(ContactLine::from), "nobody");
-                Ok(Told::Nothing)
+                    .filter(|contact| !only_present || is_present(contact.presence));
+                job.show(wanted.map(ContactLine::from), "no contacts");
+                Ok(JobResult::Done)
             }
             other => Err(unexpected(&other)),
         }
     });
+    Ok(())
 }
 
-/// Names for Tab, of people one has to do with.
-pub(in crate::interactive) async fn learn_contacts(client: Client, known: Known) -> Result<Told, Failure> {
+/// Adds the names of all contacts to Tab completion.
+pub(in crate::interactive) async fn add_contacts_to_completion(
+    client: Client,
+    known: KnownNames,
+) -> Result<JobResult, Failure> {
     if let Outcome::Contacts(contacts) = client.execute(Command::ListContacts).await? {
         for contact in contacts.iter().filter(|contact| contact.state != ContactState::None) {
             known.add_user(&contact.user.name);
         }
     }
-    Ok(Told::Nothing)
+    Ok(JobResult::Done)
 }
 
-pub(super) fn devices(app: &mut App) {
-    let job = job(app);
-    app.jobs.spawn(async move {
+pub(super) fn devices(state: &mut State) -> Result<(), Failure> {
+    let job = JobContext::of(state);
+    state.jobs.spawn(async move {
         match job.client.execute(Command::ListDevices).await? {
             Outcome::Devices(devices) => {
                 job.show(devices.iter().map(DeviceLine::from), "no devices");
-                Ok(Told::Nothing)
+                Ok(JobResult::Done)
             }
             other => Err(unexpected(&other)),
         }
     });
+    Ok(())
 }
 
-pub(super) fn inbox(app: &mut App) {
-    let job = job(app);
-    app.jobs.spawn(async move {
+pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
+    let job = JobContext::of(state);
+    state.jobs.spawn(async move {
         let all = job.client.conversations();
         let Some(info) = all.iter().find(|info| info.view == ConversationView::Inbox) else {
-            job.screen.line(job.style.dim("-- nothing yet"));
-            return Ok(Told::Nothing);
+            job.screen.line(job.style.dim("-- the inbox is empty"));
+            return Ok(JobResult::Done);
         };
-        let history = read_history(&job.client, info, PageFrom::Newest, SHOWN.0).await?;
+        let history = read_history(&job.client, info, PageFrom::Newest, SHOWN_EVENTS.0).await?;
         let users = history.events.iter().flat_map(|(found, body)| users_in(found, body));
         let names = job.client.names(users).await?;
         job.show(
@@ -77,15 +83,16 @@ pub(super) fn inbox(app: &mut App) {
                 .events
                 .iter()
                 .map(|(found, body)| EventLine::new(info, found, body, &names)),
-            "nothing yet",
+            "the inbox is empty",
         );
         mark_read(job.client.clone(), info.id, info.last_seq).await
     });
+    Ok(())
 }
 
-pub(super) fn search(app: &mut App, query: String) {
-    let job = job(app);
-    app.jobs.spawn(async move {
+pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
+    let job = JobContext::of(state);
+    state.jobs.spawn(async move {
         const LIMIT: u32 = 20;
         let users = Command::SearchUsers {
             query: query.clone(),
@@ -101,14 +108,15 @@ pub(super) fn search(app: &mut App, query: String) {
         {
             job.show(groups.iter().map(|group| GroupLine::new(group, None)), "no groups");
         }
-        Ok(Told::Nothing)
+        Ok(JobResult::Done)
     });
+    Ok(())
 }
 
-pub(super) fn members(app: &mut App) -> Result<(), Failure> {
-    let group = here(app)?;
-    let (job, known) = (job(app), app.known.clone());
-    app.jobs.spawn(async move {
+pub(super) fn members(state: &mut State) -> Result<(), Failure> {
+    let (group, _) = current(state)?;
+    let (job, known) = (JobContext::of(state), state.known.clone());
+    state.jobs.spawn(async move {
         match job
             .client
             .execute(Command::ListMembers {
@@ -120,12 +128,14 @@ pub(super) fn members(app: &mut App) -> Result<(), Failure> {
         {
             Outcome::Members(page) => {
                 page.members.iter().for_each(|member| known.add_user(&member.user.name));
-                job.show(page.members.iter().map(MemberLine::from), "nobody");
+                job.show(page.members.iter().map(MemberLine::from), "no members");
                 if page.more {
-                    job.screen
-                        .line(job.style.dim("-- and more: `chat-client group members` lists them all"));
+                    job.screen.line(
+                        job.style
+                            .dim("-- the list goes on: `chat-client group members` prints all of it"),
+                    );
                 }
-                Ok(Told::Nothing)
+                Ok(JobResult::Done)
             }
             other => Err(unexpected(&other)),
         }

@@ -1,27 +1,42 @@
-//! Saying something, and telling what became of it.
+//! Actions that send messages, edits, recalls and reactions, and print their outcome.
 
 use std::time::Duration;
 
 use chat_core::client::SendOutcome;
-use chat_core::model::{ConversationRef, DraftContent, MessageText, Seq};
+use chat_core::model::{ConversationRef, DraftContent, Emoji, MessageText, Seq};
 
 use crate::failure::Failure;
-use crate::interactive::app::{App, Told};
+use crate::interactive::state::{JobResult, State};
 
-use super::{Job, job, room};
+use super::{JobContext, current};
 
-/// Sends a text, and says how it went: `✓` stored, `…` after `slow` without an answer, `!` failed.
-pub(in crate::interactive) fn send_text(
-    app: &mut App,
+/// Time without an answer after which a text to the current conversation is reported as being sent.
+const SLOW_SEND: Duration = Duration::from_millis(700);
+/// The same for edits, recalls and reactions.
+const SLOW_CHANGE: Duration = Duration::from_secs(1);
+/// Minimum of these times.
+const MIN_SLOW: Duration = Duration::from_millis(200);
+
+/// Sends a text to the current conversation.
+pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, reply_to: Option<Seq>) {
+    match current(state) {
+        Ok((reference, label)) => send_text(state, reference, label, text, reply_to, SLOW_SEND),
+        Err(failure) => state.show_error(&failure.text),
+    }
+}
+
+/// Sends a text and prints its outcome: `✓` stored, `…` no answer within `slow_after`, `!` failed.
+pub(super) fn send_text(
+    state: &mut State,
     reference: ConversationRef,
     label: String,
     text: String,
     reply_to: Option<Seq>,
-    slow: Duration,
+    slow_after: Duration,
 ) {
     let text = match MessageText::new(text) {
         Ok(text) => text,
-        Err(error) => return app.complain(&error.to_string()),
+        Err(error) => return state.show_error(&error.to_string()),
     };
     let content = DraftContent::Message {
         text,
@@ -29,49 +44,83 @@ pub(in crate::interactive) fn send_text(
         mentions: Vec::new(),
         mention_all: false,
     };
-    app.jobs.spawn(send(job(app), reference, label, content, slow, None));
+    let context = JobContext::of(state);
+    state
+        .jobs
+        .spawn(send(context, reference, label, content, slow_after, None));
 }
 
-/// Edits, recalls or reacts to something here.
-pub(super) fn touch(app: &mut App, content: DraftContent, done: String) -> Result<(), Failure> {
-    let (reference, label) = room(app)?;
-    app.jobs.spawn(send(
-        job(app),
-        reference,
-        label,
-        content,
-        Duration::from_secs(1),
-        Some(done),
-    ));
+pub(super) fn edit(state: &mut State, target: Option<Seq>, text: String) -> Result<(), Failure> {
+    let target = target
+        .or(state.conversations.last_own())
+        .ok_or_else(|| no_target("message of yours"))?;
+    let text = MessageText::new(text).map_err(Failure::usage)?;
+    let content = DraftContent::Edit { target, text };
+    modify(state, content, format!("#{target} is changed"))
+}
+
+pub(super) fn recall(state: &mut State, target: Option<Seq>) -> Result<(), Failure> {
+    let target = target
+        .or(state.conversations.last_own())
+        .ok_or_else(|| no_target("message of yours"))?;
+    modify(state, DraftContent::Recall { target }, format!("#{target} is recalled"))
+}
+
+pub(super) fn react(state: &mut State, target: Option<Seq>, emoji: &str) -> Result<(), Failure> {
+    let target = target
+        .or(state.conversations.last_any())
+        .ok_or_else(|| no_target("message"))?;
+    let content = DraftContent::React {
+        target,
+        emoji: Emoji::new(emoji).map_err(Failure::usage)?,
+        remove: false,
+    };
+    modify(state, content, format!("reacted to #{target}"))
+}
+
+fn no_target(description: &str) -> Failure {
+    Failure::usage(format!(
+        "no {description} is known in this conversation; give its number"
+    ))
+}
+
+/// Sends an edit, recall or reaction to the current conversation, and prints `done` once it is
+/// stored.
+fn modify(state: &mut State, content: DraftContent, done: String) -> Result<(), Failure> {
+    let (reference, label) = current(state)?;
+    let context = JobContext::of(state);
+    state
+        .jobs
+        .spawn(send(context, reference, label, content, SLOW_CHANGE, Some(done)));
     Ok(())
 }
 
-pub(super) async fn send(
-    job: Job,
+async fn send(
+    job: JobContext,
     reference: ConversationRef,
     label: String,
     content: DraftContent,
-    slow: Duration,
+    slow_after: Duration,
     done: Option<String>,
-) -> Result<Told, Failure> {
+) -> Result<JobResult, Failure> {
     let mut handle = job.client.send(reference, content).await?;
-    let outcome = match tokio::time::timeout(slow.max(Duration::from_millis(200)), handle.outcome()).await {
+    let outcome = match tokio::time::timeout(slow_after.max(MIN_SLOW), handle.outcome()).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            job.screen.line(
-                job.style
-                    .dim(&format!("… sending to {label}; it is kept until the server has it")),
-            );
+            let text = format!("… sending to {label}; the message is kept until the server has stored it");
+            job.screen.line(job.style.dim(&text));
             handle.outcome().await
         }
     };
     match outcome? {
         SendOutcome::Acked(appended) => {
-            let what = done.unwrap_or_else(|| format!("#{} {label}", appended.seq));
-            job.screen.line(job.style.dim(&format!("✓ {what}")));
-            Ok(Told::Stored(appended.conversation, appended.seq))
+            let text = done.unwrap_or_else(|| format!("#{} {label}", appended.seq));
+            job.screen.line(job.style.dim(&format!("✓ {text}")));
+            Ok(JobResult::Stored(appended.conversation, appended.seq))
         }
         SendOutcome::Rejected(reason) => Err(Failure::usage(format!("not sent to {label}: {reason}"))),
-        _ => Err(Failure::usage(format!("whether it was sent to {label} is unknown"))),
+        _ => Err(Failure::usage(format!(
+            "it is unknown whether the message to {label} was sent"
+        ))),
     }
 }

@@ -1,19 +1,19 @@
-//! What the client hears, on the screen.
+//! Prints the events of the client.
 
 use chat_core::client::{ClientEvent, Delivery, SendOutcome};
 use chat_core::model::{EventBody, PresenceState, UserId, sanitize_for_terminal};
 
 use crate::failure::Failure;
 use crate::interactive::actions;
-use crate::output::{Names, Place};
+use crate::output::{ConversationName, Names, time_of_day};
 
 use super::App;
 
 impl App {
-    /// Shows what happened.
+    /// Handles one event of the client.
     ///
     /// # Errors
-    /// The session is over.
+    /// The session has ended.
     pub(super) async fn event(&mut self, event: &ClientEvent) -> Result<(), Failure> {
         match event {
             ClientEvent::Event(delivery) => self.delivered(delivery).await,
@@ -25,7 +25,9 @@ impl App {
             ClientEvent::Disconnected { reason, retry_in } => {
                 let seconds = retry_in.as_secs_f32().ceil();
                 let text = format!("-- {reason}; trying again in {seconds} s");
-                self.screen.line(self.style.bad(&sanitize_for_terminal(&text)));
+                self.state
+                    .screen
+                    .line(self.state.style.bad(&sanitize_for_terminal(&text)));
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
@@ -33,20 +35,24 @@ impl App {
             ClientEvent::Presence { user, state } => {
                 let names = self.names_now([*user]).await;
                 if let Some(name) = names.get(user) {
-                    let what = if *state == PresenceState::Offline {
-                        "is gone"
+                    let status = if *state == PresenceState::Offline {
+                        "is offline"
                     } else {
-                        "is here"
+                        "is online"
                     };
-                    let text = format!("-- {name} {what}");
-                    self.screen.line(self.style.dim(&sanitize_for_terminal(&text)));
+                    let text = format!("-- {name} {status}");
+                    self.state
+                        .screen
+                        .line(self.state.style.dim(&sanitize_for_terminal(&text)));
                 }
             }
-            ClientEvent::HistoryReset => self.complain("the server's history is another one; it begins anew"),
+            ClientEvent::HistoryReset => self
+                .state
+                .show_error("the store of the server was replaced; reading the whole history again"),
             ClientEvent::Rewound { conversation, to } => {
-                let place = Place::of(conversation).label();
-                self.complain(&format!(
-                    "{place} went back: what came after {to} is void, and comes as it is now"
+                let name = ConversationName::of(conversation).label();
+                self.state.show_error(&format!(
+                    "{name} was rewound to {to} by a restore; later events are void and are read again"
                 ));
             }
             ClientEvent::Ended(reason) => return Err(reason.clone().into()),
@@ -57,82 +63,85 @@ impl App {
 
     fn connected_to(&mut self, server: &str) {
         if self.connected {
-            let text = format!("-- connected to {server} again");
-            self.screen.line(self.style.dim(&text));
+            let text = format!("-- reconnected to {server}");
+            self.state.screen.line(self.state.style.dim(&text));
         }
         self.connected = true;
     }
 
-    /// A message that an earlier run had left in the outbox.
+    /// Prints the outcome of a message that an earlier run left in the outbox.
     fn settled_earlier(&self, label: &str, outcome: &SendOutcome) {
         match outcome {
             SendOutcome::Acked(appended) => {
                 let text = format!("✓ an earlier message to {label} was stored as #{}", appended.seq);
-                self.screen.line(self.style.dim(&text));
+                self.state.screen.line(self.state.style.dim(&text));
             }
-            SendOutcome::Rejected(reason) => {
-                self.complain(&format!("an earlier message to {label} was not sent: {reason}"))
-            }
-            _ => self.complain(&format!("whether an earlier message to {label} was sent is unknown")),
+            SendOutcome::Rejected(reason) => self
+                .state
+                .show_error(&format!("an earlier message to {label} was not sent: {reason}")),
+            _ => self
+                .state
+                .show_error(&format!("it is unknown whether an earlier message to {label} was sent")),
         }
     }
 
-    /// What was said: shown here at once, elsewhere in one line; what is old is only counted.
+    /// Prints a received event; one of another conversation with that name in front. Events that
+    /// were missed while the client was away are only counted.
     async fn delivered(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
-        self.learn(info);
+        self.state.add_to_completion(info);
         let is_message = matches!(delivery.body, EventBody::Message(_));
         if is_message {
-            self.rooms.saw(info.id, delivery.seq(), delivery.own);
+            self.state
+                .conversations
+                .record_message(info.id, delivery.seq(), delivery.own);
         }
-        if self.rooms.is_current(info) {
-            self.rooms.entered(&Place::of(info).label(), info.id);
+        if self.state.conversations.is_current(info) {
+            self.state
+                .conversations
+                .set_id(&ConversationName::of(info).label(), info.id);
         }
-        let hidden = matches!(delivery.body, EventBody::ConversationOpened { .. });
-        if !self.caught_up || delivery.own || hidden {
+        let is_hidden = matches!(delivery.body, EventBody::ConversationOpened { .. });
+        if !self.caught_up || delivery.own || is_hidden {
             return;
         }
-        let line = crate::commands::event_line(&self.client, info, &delivery.event, &delivery.body).await;
-        if self.rooms.is_current(info) {
-            self.screen.line(format_args!(
+        let line = crate::session::event_line(&self.state.client, info, &delivery.event, &delivery.body).await;
+        if self.state.conversations.is_current(info) {
+            self.state.screen.line(format_args!(
                 "{} {}",
-                self.style.dim(&time_of_day(line.time_ms())),
-                line.short(self.style)
+                self.state.style.dim(&time_of_day(line.time_ms())),
+                line.short(self.state.style)
             ));
-            self.jobs
-                .spawn(actions::mark_read(self.client.clone(), info.id, delivery.seq()));
+            self.state
+                .jobs
+                .spawn(actions::mark_read(self.state.client.clone(), info.id, delivery.seq()));
         } else {
-            let label = self.style.bold(&Place::of(info).label());
-            self.screen.line(format_args!(
+            let label = self.state.style.bold(&ConversationName::of(info).label());
+            self.state.screen.line(format_args!(
                 "{} [{label}] {}",
-                self.style.dim(&time_of_day(line.time_ms())),
-                line.short(self.style)
+                self.state.style.dim(&time_of_day(line.time_ms())),
+                line.short(self.state.style)
             ));
         }
     }
 
-    /// What came while nobody was here.
+    /// Prints the unread counts of what arrived while the client was away.
     fn summarise(&self) {
-        let all = self.client.conversations();
+        let all = self.state.client.conversations();
         let unread: Vec<_> = all.iter().filter(|info| info.unread > 0).collect();
         if unread.is_empty() {
             return;
         }
         let list: Vec<_> = unread
             .iter()
-            .map(|info| format!("{} ({})", Place::of(info).label(), info.unread))
+            .map(|info| format!("{} ({})", ConversationName::of(info).label(), info.unread))
             .collect();
-        self.screen
-            .line(format_args!("New: {}", self.style.bold(&list.join(", "))));
+        self.state
+            .screen
+            .line(format_args!("New: {}", self.state.style.bold(&list.join(", "))));
     }
 
     async fn names_now(&self, users: impl IntoIterator<Item = UserId>) -> Names {
-        self.client.names(users).await.unwrap_or_default()
+        self.state.client.names(users).await.unwrap_or_default()
     }
-}
-
-/// `22:52`, in UTC.
-pub(in crate::interactive) fn time_of_day(time_ms: i64) -> String {
-    let clock = crate::output::clock(time_ms);
-    clock.split(' ').nth(1).unwrap_or_default().to_owned()
 }

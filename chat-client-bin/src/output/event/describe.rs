@@ -1,4 +1,4 @@
-//! What happened, in fields for programs and in words for people.
+//! Description of events: fields for JSON, and text for the terminal.
 
 use chat_core::model::{EventBody, HistoryEvent, JoinPolicy, Role, UserId};
 use serde_json::{Value, json};
@@ -9,12 +9,12 @@ use crate::output::clock;
 pub(super) type Detail = Vec<(&'static str, Value)>;
 
 pub(super) fn describe(
-    found: &HistoryEvent,
+    entry: &HistoryEvent,
     body: &EventBody,
     names: &Names,
 ) -> (&'static str, Option<String>, Detail, String) {
     match body {
-        EventBody::Message(_) => describe_message(found, body, names),
+        EventBody::Message(_) => describe_message(entry, body, names),
         EventBody::Edit { target, text } => {
             let words = format!("changed #{target} to: {text}");
             ("edit", Some(text.clone()), vec![("target", target.0.into())], words)
@@ -23,12 +23,12 @@ pub(super) fn describe(
             "recall",
             None,
             vec![("target", target.0.into())],
-            format!("took #{target} back"),
+            format!("recalled #{target}"),
         ),
         EventBody::Reaction { target, emoji, removed } => {
             let words = match removed {
                 false => format!("reacted to #{target} with {emoji}"),
-                true => format!("took {emoji} from #{target} back"),
+                true => format!("removed {emoji} from #{target}"),
             };
             let detail = vec![
                 ("target", target.0.into()),
@@ -41,7 +41,7 @@ pub(super) fn describe(
             "unknown",
             None,
             Vec::new(),
-            "did something this version does not know".to_owned(),
+            "sent an event that this version does not know".to_owned(),
         ),
         _ => {
             let (kind, detail, words) = describe_group(body, names)
@@ -49,7 +49,7 @@ pub(super) fn describe(
                 .unwrap_or((
                     "unknown",
                     Vec::new(),
-                    "did something this version does not know".to_owned(),
+                    "sent an event that this version does not know".to_owned(),
                 ));
             (kind, None, detail, words)
         }
@@ -57,12 +57,12 @@ pub(super) fn describe(
 }
 
 fn describe_message(
-    found: &HistoryEvent,
+    entry: &HistoryEvent,
     body: &EventBody,
     names: &Names,
 ) -> (&'static str, Option<String>, Detail, String) {
     let EventBody::Message(message) = body else {
-        unreachable!("the caller has matched it")
+        unreachable!("the caller has matched a message")
     };
     let mut detail = Detail::new();
     let mut words = String::new();
@@ -78,17 +78,17 @@ fn describe_message(
         detail.push(("mention_all", true.into()));
     }
     let mut text = message.text.clone();
-    if let (Some(edited), Some(seq)) = (&found.edited_text, found.event.edited_seq) {
+    if let (Some(edited), Some(seq)) = (&entry.edited_text, entry.event.edited_seq) {
         text.clone_from(edited);
         detail.push(("edited_seq", seq.0.into()));
     }
     words.push_str(&text);
-    if found.edited_text.is_some() {
+    if entry.edited_text.is_some() {
         words.push_str(" (edited)");
     }
-    if let Some(seq) = found.event.recalled_seq {
+    if let Some(seq) = entry.event.recalled_seq {
         detail.push(("recalled_seq", seq.0.into()));
-        words = "(taken back)".to_owned();
+        words = "(recalled)".to_owned();
     }
     ("message", Some(text), detail, words)
 }
@@ -100,16 +100,20 @@ fn describe_group(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
         EventBody::GroupCreated { name } => (
             "group_created",
             vec![("name", json!(name))],
-            format!("made the group {name}"),
+            format!("created the group {name}"),
         ),
         EventBody::MemberJoined { user, by: None } => ("member_joined", vec![user_detail(user)], "joined".to_owned()),
         EventBody::MemberJoined { user, by: Some(by) } => {
-            let words = format!("let {} in", name(user));
+            let words = format!("added {}", name(user));
             ("member_joined", vec![user_detail(user), ("by", json!(name(by)))], words)
         }
         EventBody::MemberLeft { user } => ("member_left", vec![user_detail(user)], "left".to_owned()),
         EventBody::MemberKicked { user, banned } => {
-            let words = format!("removed {}{}", name(user), if *banned { " for good" } else { "" });
+            let words = format!(
+                "removed {}{}",
+                name(user),
+                if *banned { " and banned them" } else { "" }
+            );
             (
                 "member_kicked",
                 vec![user_detail(user), ("banned", json!(banned))],
@@ -122,13 +126,13 @@ fn describe_group(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
             ("role_changed", vec![user_detail(user), ("role", json!(role))], words)
         }
         EventBody::OwnershipTransferred { to } => {
-            let words = format!("gave the group to {}", name(to));
+            let words = format!("made {} the owner", name(to));
             ("ownership_transferred", vec![("to", json!(name(to)))], words)
         }
         EventBody::MemberMuted { user, until } => {
             let words = match until.0 {
-                0 => format!("lets {} speak again", name(user)),
-                until => format!("silenced {} until {}", name(user), clock(until)),
+                0 => format!("unmuted {}", name(user)),
+                until => format!("muted {} until {}", name(user), clock(until)),
             };
             (
                 "member_muted",
@@ -150,11 +154,7 @@ fn describe_group(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
                 ("history_visible", json!(history_visible)),
                 ("unlisted", json!(unlisted)),
             ];
-            (
-                "group_updated",
-                detail,
-                format!("changed the group; it is called {name}"),
-            )
+            ("group_updated", detail, format!("updated the group {name}"))
         }
         EventBody::GroupDeleted => ("group_deleted", Vec::new(), "deleted the group".to_owned()),
         _ => return None,
@@ -179,7 +179,7 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
             let words = if *accepted {
                 "is your friend now"
             } else {
-                "declined to be your friend"
+                "declined your friend request"
             };
             (
                 "friend_answered",
@@ -190,7 +190,7 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
         EventBody::FriendRemoved { by } => (
             "friend_removed",
             vec![("user", json!(name(by)))],
-            "is not your friend any more".to_owned(),
+            "is no longer your friend".to_owned(),
         ),
         EventBody::GroupInvited {
             group: id,
@@ -219,9 +219,9 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
             let mut detail = group(id, group_name);
             detail.push(("accepted", json!(accepted)));
             let words = if *accepted {
-                "let you into"
+                "approved your request to join"
             } else {
-                "did not let you into"
+                "rejected your request to join"
             };
             ("join_answered", detail, format!("{words} {group_name}"))
         }
@@ -241,7 +241,11 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
         } => {
             let mut detail = group(id, group_name);
             detail.push(("user", json!(name(user))));
-            ("invitation_declined", detail, format!("declined to join {group_name}"))
+            (
+                "invitation_declined",
+                detail,
+                format!("declined the invitation to {group_name}"),
+            )
         }
         EventBody::ConversationOpened { conversation, peer } => {
             let detail = vec![("peer", json!(name(peer))), ("conversation_id", conversation.0.into())];
@@ -255,9 +259,9 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
     })
 }
 
-/// The users whose names an event's line needs.
-pub(crate) fn users_in(found: &HistoryEvent, body: &EventBody) -> Vec<UserId> {
-    let mut users = vec![found.event.sender];
+/// Returns the users whose names the line of an event contains.
+pub(crate) fn users_in(entry: &HistoryEvent, body: &EventBody) -> Vec<UserId> {
+    let mut users = vec![entry.event.sender];
     match body {
         EventBody::Message(message) => users.extend(&message.mentions),
         EventBody::MemberJoined { user, by } => {
@@ -282,7 +286,7 @@ pub(crate) fn users_in(found: &HistoryEvent, body: &EventBody) -> Vec<UserId> {
     users
 }
 
-/// A user who is unknown by name is shown by id.
+/// Returns the name of a user, or `#` and the id if the name is unknown.
 pub(super) fn name_of(names: &Names, user: UserId) -> String {
     names.get(&user).cloned().unwrap_or_else(|| format!("#{user}"))
 }

@@ -1,12 +1,12 @@
-//! The lines that programs read.
+//! Tests of event lines.
 
-use bytes_of::event;
 use chat_core::model::{EventBody, Message, Role, Seq, Timestamp, UserId};
+use stored::event;
 
 use super::*;
 
-/// Events as a server would store them.
-mod bytes_of {
+/// Events as a server stores them.
+mod stored {
     use chat_core::codec::body;
     use chat_core::model::{ConversationId, Event, EventBody, EventId, HistoryEvent, Seq, Timestamp, UserId};
 
@@ -74,7 +74,7 @@ fn message(text: &str) -> EventBody {
 }
 
 #[test]
-fn a_message_is_what_scripts_were_promised() {
+fn message_line_has_the_documented_json() {
     let json = serde_json::to_string(&line(&message("hi"))).unwrap();
     assert_eq!(
         json,
@@ -83,27 +83,30 @@ fn a_message_is_what_scripts_were_promised() {
 }
 
 #[test]
-fn places_have_their_names() {
+fn conversation_names_have_the_documented_json() {
     assert_eq!(
-        serde_json::to_string(&Place::Group("rust".into())).unwrap(),
+        serde_json::to_string(&ConversationName::Group("rust".into())).unwrap(),
         r#"{"group":"rust"}"#
     );
-    assert_eq!(serde_json::to_string(&Place::Inbox(true)).unwrap(), r#"{"inbox":true}"#);
+    assert_eq!(
+        serde_json::to_string(&ConversationName::Inbox(true)).unwrap(),
+        r#"{"inbox":true}"#
+    );
 }
 
 #[test]
-fn what_belongs_to_a_message_is_beside_it() {
+fn message_line_has_reply_mentions_and_edit() {
     let body = EventBody::Message(Message {
         text: "@bob old".into(),
         reply_to: Some(Seq(3)),
         mentions: vec![UserId(2), UserId(9)],
         mention_all: true,
     });
-    let mut found = event(&body);
-    found.event.edited_seq = Some(Seq(8));
-    found.edited_text = Some("@bob new".into());
+    let mut entry = event(&body);
+    entry.event.edited_seq = Some(Seq(8));
+    entry.edited_text = Some("@bob new".into());
     let names = Names::from([(UserId(1), "alice".to_owned()), (UserId(2), "bob".to_owned())]);
-    let json = serde_json::to_value(EventLine::new(&direct(), &found, &body, &names)).unwrap();
+    let json = serde_json::to_value(EventLine::new(&direct(), &entry, &body, &names)).unwrap();
     assert_eq!(json["text"], "@bob new");
     assert_eq!(json["reply_to"], 3);
     assert_eq!(json["mentions"], serde_json::json!(["bob", "#9"]));
@@ -112,7 +115,7 @@ fn what_belongs_to_a_message_is_beside_it() {
 }
 
 #[test]
-fn other_events_say_what_happened() {
+fn other_event_lines_have_their_fields() {
     let json = |body: &EventBody| serde_json::to_value(line(body)).unwrap();
     let kicked = json(&EventBody::MemberKicked {
         user: UserId(2),
@@ -135,7 +138,7 @@ fn other_events_say_what_happened() {
 }
 
 #[test]
-fn people_get_one_harmless_line() {
+fn terminal_text_is_escaped_and_indented() {
     let text = line(&message("\u{1b}[31mred\n2026-01-01 bob #8 bob: forged")).text(Style::PLAIN);
     assert_eq!(
         text,
@@ -143,15 +146,15 @@ fn people_get_one_harmless_line() {
     );
     assert_eq!(
         line(&EventBody::Recall { target: Seq(3) }).text(Style::PLAIN),
-        "2026-09-21 14:13 bob #7 * alice took #3 back"
+        "2026-09-21 14:13 bob #7 * alice recalled #3"
     );
 }
 
 #[tokio::test]
-async fn whoever_cannot_be_asked_for_a_name_is_a_number() {
+async fn event_line_shows_ids_when_names_cannot_be_looked_up() {
     use chat_core::client::{Client, ClientOptions, Credentials, MemoryStore, ServerAddress};
 
-    // Nothing listens there: every question for a name fails.
+    // Nothing listens on that port, so every name lookup fails.
     let nowhere: ServerAddress = "127.0.0.1:1".parse().unwrap();
     let mut options = ClientOptions::new([nowhere], Credentials::Stored);
     options.attempts = Some(1);
@@ -161,6 +164,6 @@ async fn whoever_cannot_be_asked_for_a_name_is_a_number() {
         text: "hi".into(),
         ..Message::default()
     });
-    let line = crate::commands::event_line(&client, &direct(), &event(&body), &body).await;
+    let line = crate::session::event_line(&client, &direct(), &event(&body), &body).await;
     assert_eq!(line.short(Style::PLAIN), "#7 #1: hi");
 }

@@ -1,4 +1,4 @@
-//! The objects that docs/client.md promises.
+//! Tests of the JSON objects documented in docs/client.md.
 
 use chat_core::model::{
     ConversationId, ConversationView, DeviceId, EventId, GroupProfile, JoinPolicy, Role, Seq, Timestamp, UserId,
@@ -36,7 +36,7 @@ fn group() -> GroupInfo {
 }
 
 #[test]
-fn objects_are_as_documented() {
+fn lines_have_the_documented_json() {
     let sent = Appended {
         conversation: ConversationId(3),
         seq: Seq(8),
@@ -46,7 +46,7 @@ fn objects_are_as_documented() {
     };
     assert_eq!(
         json(&SentLine::new(
-            Place::Direct("bob".into()),
+            ConversationName::Direct("bob".into()),
             ClientMessageId([2; 16]),
             &sent
         )),
@@ -101,7 +101,7 @@ fn objects_are_as_documented() {
 }
 
 #[test]
-fn a_conversation_tells_its_counts() {
+fn conversation_line_has_unread_counts() {
     let info = ConversationInfo {
         id: ConversationId(4),
         view: ConversationView::Group(group()),

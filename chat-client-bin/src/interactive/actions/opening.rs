@@ -1,4 +1,4 @@
-//! Going somewhere, and seeing what was said there.
+//! Actions that open a conversation and print its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +10,34 @@ use chat_core::model::{
 };
 use tokio::time::timeout;
 
-use crate::commands::{read_history, unexpected};
 use crate::failure::Failure;
-use crate::interactive::app::{App, Told, time_of_day};
-use crate::output::{self, EventLine, users_in};
+use crate::interactive::state::{JobResult, State};
+use crate::output::{self, EventLine, time_of_day, users_in};
+use crate::session::{read_history, unexpected};
 
-use super::{Job, SHOWN, job, mark_read};
+use super::{JobContext, SHOWN_EVENTS, mark_read};
 
-/// The server is asked so long whether there is such a conversation.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Time the server has to answer whether a conversation exists.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Goes to a conversation if there is one, or can be.
-pub(super) fn go_to(app: &mut App, reference: ConversationRef, label: String) {
-    if app
+/// Enters a conversation if it exists, or if its first message would create it.
+pub(super) fn open(state: &mut State, reference: ConversationRef, label: String) {
+    if state
         .client
         .conversations()
         .iter()
-        .any(|info| is_called(info, &reference))
+        .any(|info| is_active_match(info, &reference))
     {
-        enter(app, reference, label);
+        enter(state, reference, label);
     } else {
-        let job = job(app);
-        app.go(find(job, reference, label));
+        let job = JobContext::of(state);
+        state.open_conversation(resolve(job, reference, label));
     }
 }
 
-/// Whether this is the conversation that somebody means, and is in.
-fn is_called(info: &ConversationInfo, reference: &ConversationRef) -> bool {
-    let named = match (&info.view, reference) {
+/// Returns `true` if `reference` names this conversation and the user is an active member of it.
+fn is_active_match(info: &ConversationInfo, reference: &ConversationRef) -> bool {
+    let matches = match (&info.view, reference) {
         (ConversationView::Direct(peer), ConversationRef::Direct(UserRef::Id(id))) => peer.id == *id,
         (ConversationView::Direct(peer), ConversationRef::Direct(UserRef::Name(name))) => {
             UserName::parse_any(&peer.name).is_ok_and(|peer| peer == *name)
@@ -47,22 +47,22 @@ fn is_called(info: &ConversationInfo, reference: &ConversationRef) -> bool {
         }
         _ => false,
     };
-    named && info.active
+    matches && info.active
 }
 
-/// Asks the server whether there is such a conversation, or somebody to begin one with. Without an answer it is taken to be there: what is
-/// written waits in the outbox until it turns out.
-async fn find(job: Job, reference: ConversationRef, label: String) -> Result<Told, Failure> {
-    match timeout(PATIENCE, exists(&job.client, &reference)).await {
+/// Asks the server whether the conversation exists, or the user it could begin with. Without an
+/// answer it is assumed to exist: messages wait in the outbox until the server answers.
+async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> Result<JobResult, Failure> {
+    match timeout(LOOKUP_TIMEOUT, exists(&job.client, &reference)).await {
         Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return Err(Failure::usage(format!("{label} is unknown"))),
+        Ok(Ok(false)) => return Err(Failure::usage(format!("{label} was not found"))),
         Ok(Err(error @ ClientError::Refused(_))) => return Err(error.into()),
         Ok(Err(_)) | Err(_) => {
-            let text = format!("-- whether there is {label} cannot be asked now");
+            let text = format!("-- the server did not answer whether {label} exists");
             job.screen.line(job.style.dim(&text));
         }
     }
-    Ok(Told::Found(reference, label))
+    Ok(JobResult::CanEnter(reference, label))
 }
 
 async fn exists(client: &Client, reference: &ConversationRef) -> Result<bool, ClientError> {
@@ -80,53 +80,52 @@ async fn exists(client: &Client, reference: &ConversationRef) -> Result<bool, Cl
     }
 }
 
-/// Goes to a conversation.
-pub(in crate::interactive) fn enter(app: &mut App, reference: ConversationRef, label: String) {
-    app.rooms.enter(reference.clone(), label.clone());
-    app.jobs.spawn(show(job(app), reference, label, None));
+/// Makes a conversation the current one, and prints its end.
+pub(in crate::interactive) fn enter(state: &mut State, reference: ConversationRef, label: String) {
+    state.conversations.enter(reference.clone(), label.clone());
+    state.jobs.spawn(show(JobContext::of(state), reference, label, None));
 }
 
-/// Shows the end of a conversation, and marks it as read.
+/// Prints the end of a conversation and marks it as read.
 pub(super) async fn show(
-    job: Job,
+    job: JobContext,
     reference: ConversationRef,
     label: String,
     count: Option<u32>,
-) -> Result<Told, Failure> {
+) -> Result<JobResult, Failure> {
     let info: Arc<ConversationInfo> = match job.client.execute(Command::GetConversation(reference)).await {
         Ok(Outcome::Conversation(info)) => Arc::from(info),
         Ok(other) => return Err(unexpected(&other)),
-        // A direct conversation begins with its first message.
+        // A direct conversation comes into being with its first message.
         Err(ClientError::Refused(failure))
             if failure.code() == Some(ReplyCode::NotFound) && !label.starts_with('#') =>
         {
-            job.screen
-                .line(job.style.dim(&format!("-- {label}: nothing was said yet")));
-            return Ok(Told::Nothing);
+            job.screen.line(job.style.dim(&format!("-- {label}: no messages yet")));
+            return Ok(JobResult::Done);
         }
         Err(error) => return Err(error.into()),
     };
-    let most = count.unwrap_or_else(|| info.unread.saturating_add(5).clamp(SHOWN.0, SHOWN.1));
-    let history = read_history(&job.client, &info, PageFrom::Newest, most).await?;
+    let max_events = count.unwrap_or_else(|| info.unread.saturating_add(5).clamp(SHOWN_EVENTS.0, SHOWN_EVENTS.1));
+    let history = read_history(&job.client, &info, PageFrom::Newest, max_events).await?;
     let users = history.events.iter().flat_map(|(found, body)| users_in(found, body));
     let names = job.client.names(users).await?;
     let me = job.client.me().map_or(UserId(0), |me| me.id);
     job.screen.line(job.style.dim(&format!("-- {label} --")));
-    let (mut day, mut marked, mut shown) = (String::new(), false, Vec::new());
+    let (mut day, mut is_new_marked, mut messages) = (String::new(), false, Vec::new());
     for (found, body) in &history.events {
         let event = &found.event;
-        if info.unread > 0 && !marked && event.seq > info.read_seq && event.sender != me {
-            marked = true;
+        if info.unread > 0 && !is_new_marked && event.seq > info.read_seq && event.sender != me {
+            is_new_marked = true;
             job.screen.line(job.style.bold("-- new --"));
         }
         let line = EventLine::new(&info, found, body, &names);
-        let today = output::day(line.time_ms());
-        if day != today {
-            job.screen.line(job.style.dim(&format!("-- {today} UTC")));
-            day = today;
+        let event_day = output::day(line.time_ms());
+        if day != event_day {
+            job.screen.line(job.style.dim(&format!("-- {event_day} UTC")));
+            day = event_day;
         }
         if matches!(body, EventBody::Message(_)) && event.recalled_seq.is_none() {
-            shown.push((event.seq, event.sender == me));
+            messages.push((event.seq, event.sender == me));
         }
         job.screen.line(format_args!(
             "{} {}",
@@ -135,36 +134,36 @@ pub(super) async fn show(
         ));
     }
     mark_read(job.client, info.id, info.last_seq).await?;
-    Ok(Told::Shown { label, info, shown })
+    Ok(JobResult::Shown { label, info, messages })
 }
 
-pub(super) fn join(app: &mut App, name: &str) -> Result<(), Failure> {
+pub(super) fn join(state: &mut State, name: &str) -> Result<(), Failure> {
     let name = GroupName::parse_any(name.trim_start_matches('#')).map_err(Failure::usage)?;
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
-    let job = job(app);
-    app.go(async move {
+    let job = JobContext::of(state);
+    state.open_conversation(async move {
         let command = Command::JoinGroup {
             group: reference.clone(),
             note: Note::default(),
         };
         match job.client.execute(command).await? {
-            Outcome::Conversation(info) if info.active => Ok(Told::Found(reference, label)),
+            Outcome::Conversation(info) if info.active => Ok(JobResult::CanEnter(reference, label)),
             _ => {
                 job.screen.line(job.style.dim(&format!("-- asked to join {label}")));
-                Ok(Told::NotFound(None))
+                Ok(JobResult::CannotEnter(None))
             }
         }
     });
     Ok(())
 }
 
-pub(super) fn create(app: &mut App, name: &str) -> Result<(), Failure> {
+pub(super) fn create(state: &mut State, name: &str) -> Result<(), Failure> {
     let name = GroupName::parse(name.trim_start_matches('#')).map_err(Failure::usage)?;
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
-    let client = app.client.clone();
-    app.go(async move {
+    let client = state.client.clone();
+    state.open_conversation(async move {
         client.execute(Command::CreateGroup(NewGroup::new(name))).await?;
-        Ok(Told::Found(reference, label))
+        Ok(JobResult::CanEnter(reference, label))
     });
     Ok(())
 }

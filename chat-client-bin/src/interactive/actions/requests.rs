@@ -1,0 +1,101 @@
+//! Actions that send one command to the server and print a confirmation.
+
+use chat_core::model::{Command, Note};
+
+use crate::args::{group_ref, user_ref};
+use crate::failure::Failure;
+use crate::interactive::state::State;
+
+use super::{current, label_of};
+
+pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure> {
+    let group = match name {
+        Some(name) => group_ref(name)?,
+        None => current(state)?.0,
+    };
+    let label = label_of(&group);
+    state.request(Command::LeaveGroup(group), format!("you left {label}"));
+    Ok(())
+}
+
+pub(super) fn invite(state: &mut State, user: &str) -> Result<(), Failure> {
+    let command = Command::InviteMember {
+        group: current(state)?.0,
+        user: user_ref(user)?,
+    };
+    state.request(command, format!("{user} is invited"));
+    Ok(())
+}
+
+pub(super) fn kick(state: &mut State, user: &str) -> Result<(), Failure> {
+    let command = Command::KickMember {
+        group: current(state)?.0,
+        user: user_ref(user)?,
+        ban: false,
+    };
+    state.request(command, format!("{user} is removed"));
+    Ok(())
+}
+
+pub(super) fn mute(state: &mut State, user: &str, duration_ms: u64) -> Result<(), Failure> {
+    let command = Command::MuteMember {
+        group: current(state)?.0,
+        user: user_ref(user)?,
+        duration_ms,
+    };
+    let done = if duration_ms == 0 {
+        format!("{user} is no longer muted")
+    } else {
+        format!("{user} is muted")
+    };
+    state.request(command, done);
+    Ok(())
+}
+
+pub(super) fn add_friend(state: &mut State, user: &str, note: String) -> Result<(), Failure> {
+    let note = Note::new(note).map_err(Failure::usage)?;
+    let command = Command::RequestFriend {
+        user: user_ref(user)?,
+        note,
+    };
+    state.request(command, format!("friend request sent to {user}"));
+    Ok(())
+}
+
+pub(super) fn accept_friend(state: &mut State, user: &str) -> Result<(), Failure> {
+    state.known.add_user(user);
+    let command = Command::AnswerFriend {
+        user: user_ref(user)?,
+        accept: true,
+    };
+    state.request(command, format!("{user} is your friend now"));
+    Ok(())
+}
+
+pub(super) fn decline_friend(state: &mut State, user: &str) -> Result<(), Failure> {
+    let command = Command::AnswerFriend {
+        user: user_ref(user)?,
+        accept: false,
+    };
+    state.request(command, format!("declined the friend request of {user}"));
+    Ok(())
+}
+
+pub(super) fn remove_friend(state: &mut State, user: &str) -> Result<(), Failure> {
+    let command = Command::RemoveFriend(user_ref(user)?);
+    state.request(command, format!("{user} is no longer your friend"));
+    Ok(())
+}
+
+pub(super) fn block(state: &mut State, user: &str) -> Result<(), Failure> {
+    state.request(Command::Block(user_ref(user)?), format!("{user} is blocked"));
+    Ok(())
+}
+
+pub(super) fn unblock(state: &mut State, user: &str) -> Result<(), Failure> {
+    state.request(
+        Command::Unblock(user_ref(user)?),
+        format!("{user} is no longer blocked"),
+    );
+    Ok(())
+}

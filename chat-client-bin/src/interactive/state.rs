@@ -1,0 +1,101 @@
+//! State that the event loop and the actions share, and the jobs that actions start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::client::Client;
+use chat_core::model::{
+    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, sanitize_for_terminal,
+};
+use tokio::task::JoinSet;
+
+use crate::failure::{Failure, Kind};
+use crate::output::Style;
+
+use super::completion::KnownNames;
+use super::conversations::Conversations;
+use super::screen::Screen;
+
+/// Maximum time a user waits for a conversation to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Result of a job, which the event loop applies to the state.
+#[derive(Debug)]
+pub(super) enum JobResult {
+    /// The job changes nothing in the state.
+    Done,
+    /// The conversation exists and can be entered.
+    CanEnter(ConversationRef, String),
+    /// The conversation cannot be entered, or not yet.
+    CannotEnter(Option<Failure>),
+    /// The end of a conversation was printed.
+    Shown {
+        label: String,
+        info: Arc<ConversationInfo>,
+        /// Printed messages; `true` marks the user's own.
+        messages: Vec<(Seq, bool)>,
+    },
+    /// A message was stored.
+    Stored(ConversationId, Seq),
+}
+
+/// State of the interactive client.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) client: Client,
+    pub(super) screen: Screen,
+    pub(super) style: Style,
+    pub(super) conversations: Conversations,
+    pub(super) known: KnownNames,
+    /// Jobs under way. Each prints its output itself.
+    pub(super) jobs: JoinSet<Result<JobResult, Failure>>,
+    /// `true` while a conversation is being opened. Until then it is unknown where a line belongs,
+    /// so no line is read.
+    pub(super) opening: bool,
+}
+
+impl State {
+    /// Prints an error that the user can act on.
+    pub(super) fn show_error(&self, text: &str) {
+        let text = sanitize_for_terminal(text);
+        self.screen.line(format_args!("{} {text}", self.style.bad("!")));
+    }
+
+    /// Starts a job that sends `command` to the server and prints `done` once it succeeds.
+    pub(super) fn request(&mut self, command: Command, done: String) {
+        let (client, screen, style) = (self.client.clone(), self.screen.clone(), self.style);
+        self.jobs.spawn(async move {
+            client.execute(command).await?;
+            screen.line(style.dim(&sanitize_for_terminal(&format!("-- {done}"))));
+            Ok(JobResult::Done)
+        });
+    }
+
+    /// Starts a job that finds out whether a conversation can be entered. No line is read until it
+    /// ends, for at most 10 s.
+    pub(super) fn open_conversation(
+        &mut self,
+        lookup: impl Future<Output = Result<JobResult, Failure>> + Send + 'static,
+    ) {
+        self.opening = true;
+        self.jobs.spawn(async {
+            Ok(match tokio::time::timeout(OPEN_TIMEOUT, lookup).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(failure)) => JobResult::CannotEnter(Some(failure)),
+                Err(_) => {
+                    let text = "the server has not answered; the command may still take effect";
+                    JobResult::CannotEnter(Some(Failure::new(Kind::Unknown, text)))
+                }
+            })
+        });
+    }
+
+    /// Adds the name of a conversation to Tab completion.
+    pub(super) fn add_to_completion(&self, info: &ConversationInfo) {
+        match &info.view {
+            ConversationView::Direct(peer) => self.known.add_user(&peer.name),
+            ConversationView::Group(group) => self.known.add_group(&group.profile.name),
+            ConversationView::Inbox => {}
+        }
+    }
+}
