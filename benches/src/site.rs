@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chat_core::auth::{PasswordCost, RateLimit, ThrottleOptions};
+use chat_core::auth::{PasswordCost, ThrottleOptions};
 use chat_core::codec::{Answer, Incoming, RequestKind};
 use chat_core::engine::{Engine, EngineConfig};
 use chat_core::model::{Command, ConversationRef, Draft, EventId, MessageText, Note, Outcome, Push, UserName, UserRef};
+use chat_core::rate::Rate;
 use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{Server, ServerConfig};
-use chat_core::session::Rate;
 use chat_core::store::Store;
 use chat_core::testkit::Peer;
 
@@ -33,7 +33,7 @@ impl Site {
         let mut engine = EngineConfig::default();
         engine.passwords.cost = PasswordCost::danger_cheap();
         engine.throttle = ThrottleOptions::danger_unlimited();
-        engine.user_messages = RateLimit::UNLIMITED;
+        engine.message_rate = Rate::UNLIMITED;
         let engine = Engine::builder(store).config(engine).build().await?;
 
         let unix_now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();

@@ -62,6 +62,7 @@ pub mod hooks;
 #[doc(hidden)]
 pub mod jitter;
 pub mod model;
+pub mod rate;
 pub mod router;
 pub mod secure;
 pub mod server;
@@ -71,6 +72,7 @@ pub mod store;
 pub mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod time;
 pub mod transport;
 
 pub use async_trait::async_trait;

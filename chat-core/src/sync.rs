@@ -1,6 +1,7 @@
-//! A mutex without poisoning.
+//! Locks without poisoning.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::PoisonError;
+pub use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
 /// A [`std::sync::Mutex`] whose [`lock`](Mutex::lock) ignores poisoning: a thread that panicked while it held the lock
 /// does not make every later caller panic too. Use it for state that each critical section leaves consistent.
@@ -28,6 +29,30 @@ impl<T: ?Sized> Mutex<T> {
     /// Returns the value without locking, because `&mut self` proves that no other thread holds the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A [`std::sync::RwLock`] whose [`read`](RwLock::read) and [`write`](RwLock::write) ignore poisoning, as
+/// [`Mutex::lock`] does.
+#[derive(Debug, Default)]
+pub struct RwLock<T: ?Sized>(std::sync::RwLock<T>);
+
+impl<T> RwLock<T> {
+    /// Creates an unlocked lock that protects `value`.
+    pub const fn new(value: T) -> Self {
+        Self(std::sync::RwLock::new(value))
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Locks for reading; blocks the thread while a writer holds the lock.
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks for writing; blocks the thread until the lock is free.
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chat_bus_redis::RedisBackend;
-use chat_core::auth::{ConnectionLimits, PenaltyOptions, RateLimit};
+use chat_core::auth::{ConnectionLimits, PenaltyOptions};
 use chat_core::engine::{Engine, EngineBuilder, EngineConfig, SessionPolicy};
 use chat_core::model::StoreEpoch;
+use chat_core::rate::Rate;
 use chat_core::router::OutboxLimits;
 use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{BindError, Server, ServerConfig};
-use chat_core::session;
 use chat_core::store::Store;
 use chat_core::transport::tls::TlsAcceptor;
 use chat_store_mysql::MysqlStore;
@@ -265,31 +265,30 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 fn engine_config(settings: &Settings) -> EngineConfig {
     let accounts = &settings.accounts;
     let mut config = EngineConfig::default();
-    config.registration = accounts.registration;
-    config.sessions = match accounts.sessions {
+    config.allow_registration = accounts.registration;
+    config.session_policy = match accounts.sessions {
         Sessions::Replace => SessionPolicy::Replace,
         Sessions::Reject => SessionPolicy::Reject,
         Sessions::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
     };
-    config.throttle.node = accounts.login_rate.into();
-    config.throttle.source = accounts.login_rate_per_source.into();
-    config.throttle.registrations = accounts.registration_rate_per_source.into();
+    config.throttle.node = accounts.login_rate.0;
+    config.throttle.source = accounts.login_rate_per_source.0;
+    config.throttle.registrations = accounts.registration_rate_per_source.0;
     config.throttle.exempt_loopback = settings.limits.exempt_loopback;
-    config.user_messages = user_messages(&settings.limits);
-    config.user_pages = settings.limits.page_rate_per_user.into();
+    config.message_rate = message_rate(&settings.limits);
+    config.page_rate = settings.limits.page_rate_per_user.0;
     config
 }
 
 /// Returns the rate limit of messages per user. A configuration that raises `limits.message_rate` and
 /// leaves `message_rate_per_user` at its default raises both.
-fn user_messages(limits: &LimitsSection) -> RateLimit {
+fn message_rate(limits: &LimitsSection) -> Rate {
     let default = LimitsSection::default();
-    let rate = |limit: RateLimit| f64::from(limit.count) / limit.per.as_secs_f64().max(0.001);
-    let is_more = rate(limits.message_rate.into()) > rate(default.message_rate.into());
-    if limits.message_rate_per_user == default.message_rate_per_user && is_more {
-        limits.message_rate.into()
+    let is_faster = limits.message_rate.0.is_faster_than(default.message_rate.0);
+    if limits.message_rate_per_user == default.message_rate_per_user && is_faster {
+        limits.message_rate.0
     } else {
-        limits.message_rate_per_user.into()
+        limits.message_rate_per_user.0
     }
 }
 
@@ -300,7 +299,7 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     connections.unauthenticated = limits.max_unauthenticated;
     connections.unauthenticated_per_source = limits.max_unauthenticated_per_source;
     connections.authenticated_per_source = limits.max_authenticated_per_source;
-    connections.new_per_source = limits.connection_rate_per_source.into();
+    connections.new_per_source = limits.connection_rate_per_source.0;
     connections.exempt_loopback = limits.exempt_loopback;
     if !limits.penalties {
         connections.penalties = PenaltyOptions::danger_none();
@@ -310,7 +309,7 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     config.max_connections = max_connections;
     config.connection_limits = connections;
     config.trusted_proxies.clone_from(&checked.proxies);
-    config.handshake_rate = limits.handshake_rate.into();
+    config.handshake_rate = limits.handshake_rate.0;
     config.handshake_timeout = connection.handshake_timeout.0;
     config.session.first_packet_timeout = connection.first_packet_timeout.0;
     config.session.login_timeout = connection.login_timeout.0;
@@ -322,7 +321,7 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
         usize::try_from(limits.max_outbox_packets).unwrap_or(usize::MAX),
         limits.max_outbox_size.bytes(),
     );
-    config.session.message_rate = per_second(limits.message_rate.into());
+    config.session.message_rate = limits.message_rate.0;
     config.retry_after = settings.server.retry_after.0;
     config.unready_timeout = match checked.store {
         // The embedded store has one node: clients have no other node to go to.
@@ -330,11 +329,4 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
         StoreUrl::Mysql(_) => settings.server.unready_timeout.0,
     };
     config
-}
-
-fn per_second(limit: RateLimit) -> session::Rate {
-    let seconds = limit.per.as_secs_f64().max(0.001);
-    // The session limiter counts whole messages per second; rates below 1/s become 1/s.
-    let rate = (f64::from(limit.count) / seconds).clamp(1.0, f64::from(u32::MAX));
-    session::Rate::new(rate as u32, limit.burst)
 }

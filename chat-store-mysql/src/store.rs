@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chat_core::jitter;
 use chat_core::model::{NodeId, StoreEpoch};
 use chat_core::store::{Heartbeat, Store, StoreError, TxError, Unit, run_catching};
 use mysql_async::prelude::Queryable;
@@ -134,9 +135,8 @@ impl Connections {
             if Instant::now() + pause >= deadline {
                 return Err(conflict);
             }
-            // Not in step with the other one.
-            let random = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
-            sleep(pause * random / 256 + PAUSES.0).await;
+            // Jittered, so that two conflicting transactions do not retry in step.
+            sleep(PAUSES.0 + jitter::spread(pause, 0.0, 1.0)).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }

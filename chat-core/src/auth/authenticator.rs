@@ -66,7 +66,7 @@ pub enum AuthError {
 ///
 /// # Contract
 /// - An answer does not tell an unknown account from a wrong secret, in content or in time.
-/// - It limits attempts itself. It should answer within 5 s; the engine gives up after `EngineConfig::request_deadline`.
+/// - It limits attempts itself. It should answer within 5 s; the engine gives up after `EngineConfig::request_timeout`.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
     /// Whose login this is.

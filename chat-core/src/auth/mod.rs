@@ -4,7 +4,6 @@ mod authenticator;
 mod password;
 mod passwords;
 mod penalty;
-mod rate;
 mod source;
 mod throttle;
 mod token;
@@ -16,7 +15,5 @@ pub use password::{
 };
 pub use passwords::PasswordAuthenticator;
 pub use penalty::{ConnectionGate, ConnectionLimits, ConnectionPermit, GateStats, Offence, PenaltyOptions, Refusal};
-pub use rate::RateLimit;
-pub(crate) use rate::{Bucket, Table};
 pub use throttle::{LoginAttempt, LoginThrottle, ThrottleLimit, ThrottleOptions, Throttled};
 pub use token::{DeviceToken, SessionToken, TokenError, TokenHash};

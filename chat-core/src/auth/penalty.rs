@@ -10,7 +10,7 @@ pub use penalties::{Offence, PenaltyOptions};
 
 use std::time::Duration;
 
-use super::rate::RateLimit;
+use crate::rate::Rate;
 
 /// How many connections a node takes from strangers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct ConnectionLimits {
     /// Connections after login, of one source. Default 500: whole offices share an address.
     pub authenticated_per_source: u32,
     /// New connections of one source. Default 30 per 10 s, burst 60.
-    pub new_per_source: RateLimit,
+    pub new_per_source: Rate,
     /// Connections from this machine are not limited by source: whoever is on it has better ways to disturb the server, and people
     /// try things out there. Set it to false behind a proxy on the same machine that hides where clients come from. Default true.
     pub exempt_loopback: bool,
@@ -46,7 +46,7 @@ impl Default for ConnectionLimits {
             early_drop_from: 50,
             early_drop_chance: 30,
             authenticated_per_source: 500,
-            new_per_source: RateLimit::new(30, Duration::from_secs(10)).with_burst(60),
+            new_per_source: Rate::new(30, Duration::from_secs(10)).with_burst(60),
             exempt_loopback: true,
             penalties: PenaltyOptions::default(),
             table_entries: 65_536,
@@ -64,7 +64,7 @@ impl ConnectionLimits {
             early_drop_from: 100,
             early_drop_chance: 0,
             authenticated_per_source: u32::MAX,
-            new_per_source: RateLimit::UNLIMITED,
+            new_per_source: Rate::UNLIMITED,
             penalties: PenaltyOptions::danger_none(),
             ..Self::default()
         }

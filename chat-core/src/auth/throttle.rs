@@ -5,14 +5,14 @@ mod lane;
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::lane::Lane;
 use super::TokenHash;
-use super::rate::{Bucket, RateLimit, Table};
 use super::source::SourceKey;
 use crate::model::Source;
+use crate::rate::{Bucket, Rate, Table};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How many login attempts a node lets through.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +25,13 @@ pub struct ThrottleOptions {
     /// Longest wait between attempts; each one more doubles the wait until then. Default 15 min.
     pub account_max_wait: Duration,
     /// Attempts from one source. Default 20 per minute.
-    pub source: RateLimit,
+    pub source: Rate,
     /// Attempts on the whole node, to leave cores for the work of those who are in. Default 30 per second.
-    pub node: RateLimit,
+    pub node: Rate,
     /// Attempts by known devices on the whole node; nobody else's attempts take from it. Default 30 per second.
-    pub known_devices: RateLimit,
+    pub known_devices: Rate,
     /// Accounts made from one source. Default 3 per hour.
-    pub registrations: RateLimit,
+    pub registrations: Rate,
     /// Attempts from this machine are not limited by source: whoever is on it has better ways to disturb the server, and people
     /// try things out there. Set it to false behind a proxy on the same machine that hides where clients come from. Default true.
     pub exempt_loopback: bool,
@@ -46,10 +46,10 @@ impl Default for ThrottleOptions {
             account_attempts: 5,
             account_window: 60 * SECOND,
             account_max_wait: 15 * 60 * SECOND,
-            source: RateLimit::new(20, 60 * SECOND),
-            node: RateLimit::new(30, SECOND),
-            known_devices: RateLimit::new(30, SECOND),
-            registrations: RateLimit::new(3, 3600 * SECOND),
+            source: Rate::new(20, 60 * SECOND),
+            node: Rate::new(30, SECOND),
+            known_devices: Rate::new(30, SECOND),
+            registrations: Rate::new(3, 3600 * SECOND),
             exempt_loopback: true,
             table_entries: 65_536,
         }
@@ -62,10 +62,10 @@ impl ThrottleOptions {
     pub fn danger_unlimited() -> Self {
         Self {
             account_attempts: u32::MAX,
-            source: RateLimit::UNLIMITED,
-            node: RateLimit::UNLIMITED,
-            known_devices: RateLimit::UNLIMITED,
-            registrations: RateLimit::UNLIMITED,
+            source: Rate::UNLIMITED,
+            node: Rate::UNLIMITED,
+            known_devices: Rate::UNLIMITED,
+            registrations: Rate::UNLIMITED,
             ..Self::default()
         }
     }
@@ -268,17 +268,17 @@ impl LoginThrottle {
         }
     }
 
-    fn source_limit(&self, source: SourceKey) -> &RateLimit {
+    fn source_limit(&self, source: SourceKey) -> &Rate {
         if self.options.exempt_loopback && source.is_loopback() {
-            &RateLimit::UNLIMITED
+            &Rate::UNLIMITED
         } else {
             &self.options.source
         }
     }
 
-    fn registration_limit(&self, source: SourceKey) -> &RateLimit {
+    fn registration_limit(&self, source: SourceKey) -> &Rate {
         if self.options.exempt_loopback && source.is_loopback() {
-            &RateLimit::UNLIMITED
+            &Rate::UNLIMITED
         } else {
             &self.options.registrations
         }
@@ -293,6 +293,6 @@ impl LoginThrottle {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

@@ -1,13 +1,14 @@
 //! A bus inside one process.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Envelopes that wait for one subscriber. Beyond it, they are dropped and a [`BusMessage::Gap`] says so.
 const QUEUE: usize = 4096;
@@ -48,13 +49,13 @@ impl MemoryBus {
     }
 
     fn hub(&self) -> MutexGuard<'_, Hub> {
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hub.lock()
     }
 }
 
 impl Mailbox {
     fn state(&self) -> MutexGuard<'_, MailboxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn deliver(&self, topic: Topic, envelope: &Bytes) {

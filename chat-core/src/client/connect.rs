@@ -13,12 +13,12 @@ use tokio::{
 use crate::secure::{
     Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, KnownHostsError, PinPolicy,
 };
+use crate::time::now;
 use crate::transport::Transport;
 
 use super::{
     ClientError, ClientStore,
     address::{Endpoint, Scheme},
-    driver::now,
     link::{Reader, Writer, link},
     options::ClientOptions,
 };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use crate::model::{
     ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Draft, DraftContent,
     MessageText, Outcome, UserId, UserInfo, UserRef,
 };
+use crate::sync::Mutex;
 
 use super::{
     ClientError, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
@@ -115,7 +116,7 @@ impl Client {
             window: options.window,
         });
         for entry in kept.outbox {
-            machine.send(driver::now(), driver::outgoing(entry));
+            machine.send(crate::time::now(), driver::outgoing(entry));
         }
         let shared = Arc::new(Shared::new(kept.account.device, user, kept.names));
         shared.unsettled.send_replace(machine.unsettled());
@@ -183,7 +184,7 @@ impl Client {
     /// What happens, once for each client: later calls find nothing. Until it is read, nothing is read from the logs either.
     #[must_use]
     pub fn events(&self) -> Option<Events> {
-        self.inner.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.inner.events.lock().take()
     }
 
     /// Does a command. Without a connection it waits for one.

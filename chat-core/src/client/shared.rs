@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::model::{ConversationId, ConversationInfo, ConversationView, DeviceId, Seq, UserId, UserInfo};
+use crate::sync::{Mutex, MutexGuard};
 
 use super::{ClientError, Cursor};
 
@@ -135,7 +136,7 @@ impl Shared {
 
     /// The application has dealt with everything up to there. Never waits; what the driver has not fetched yet is merged.
     pub(super) fn acknowledge(&self, conversation: ConversationId, acked: Acked) {
-        let mut acks = self.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut acks = self.acks.lock();
         let known = acks.entry(conversation).or_insert(acked);
         if acked.rank() > known.rank() {
             *known = acked;
@@ -145,10 +146,10 @@ impl Shared {
     }
 
     pub(super) fn take_acks(&self) -> HashMap<ConversationId, Acked> {
-        std::mem::take(&mut *self.acks.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.acks.lock())
     }
 
     fn directory(&self) -> MutexGuard<'_, Directory> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.directory.lock()
     }
 }

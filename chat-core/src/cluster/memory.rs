@@ -1,13 +1,14 @@
 //! Soft state inside one process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{ClusterError, Discovery, NodeInfo, Nodes, Presence};
 use crate::model::{DeviceId, NodeId, PresenceState, UserId};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Knows the nodes of one process: clones know the same. A node is known until it leaves.
 #[derive(Clone, Debug)]
@@ -91,7 +92,7 @@ impl MemoryPresence {
     }
 
     fn claims(&self) -> MutexGuard<'_, HashMap<UserId, Vec<Claim>>> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+        self.claims.lock()
     }
 }
 

@@ -11,11 +11,11 @@
 //! often the same conversation fails, it counts once.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::{Caller, ConversationId, UserId};
 use crate::store::StoreError;
+use crate::sync::Mutex;
 
 /// What a request to the store was about: what it may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +76,7 @@ impl Breaker {
 
     /// Whether a request may go to the store now. An open breaker lets one through per pause.
     pub(crate) fn admits(&self, now: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         match state.probe_at {
             None => true,
             Some(at) if now >= at => {
@@ -97,12 +97,12 @@ impl Breaker {
 
     /// The store answered.
     fn succeeded(&self) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+        *self.state.lock() = State::default();
     }
 
     /// It did not.
     fn failed(&self, scope: Scope, now: Instant) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let open = state.probe_at.is_some();
         if !open && scope != Scope::Alone && !state.about.insert(scope) {
             return;

@@ -169,9 +169,9 @@ impl EngineBuilder {
             return Err(BuildError::NoRuntime);
         }
         let config = self.config;
-        if let Some((field, rule)) = config.problem() {
-            return Err(BuildError::Config { field, rule });
-        }
+        config
+            .validate()
+            .map_err(|(field, rule)| BuildError::Config { field, rule })?;
         let authenticator = match self.authenticator {
             Some(authenticator) => authenticator,
             None => Arc::new(PasswordAuthenticator::new(
@@ -197,7 +197,7 @@ impl EngineBuilder {
         .await?;
         let (observer, observations) = match &self.hooks {
             Some(_) => {
-                let (observer, observations) = Observer::new(config.observer_queue);
+                let (observer, observations) = Observer::new(config.max_queued_observations);
                 (observer, Some(observations))
             }
             None => (Observer::nobody(), None),
@@ -210,17 +210,21 @@ impl EngineBuilder {
             clock: self.clock,
             router,
             epoch,
-            reads: Breaker::new(config.breaker_failures, config.breaker_pause),
-            writes: Breaker::new(config.breaker_failures, config.breaker_pause),
+            reads: Breaker::new(config.breaker_threshold, config.breaker_probe_interval),
+            writes: Breaker::new(config.breaker_threshold, config.breaker_probe_interval),
             limits: UserLimits::new(&config),
             directory: Directory::default(),
-            appends: AppendQueue::new(config.queued_bytes),
+            appends: AppendQueue::new(config.max_queued_bytes),
             doubts: Doubts::default(),
-            cursors: CursorQueue::new(config.cursor_batch, config.cursor_queue, config.cursor_queue_per_user),
+            cursors: CursorQueue::new(
+                config.max_cursor_batch,
+                config.max_queued_cursors,
+                config.max_queued_cursors_per_user,
+            ),
             presences: PresenceQueue::new(self.node),
             readiness: readiness::State::default(),
             observer,
-            places: Arc::new(Semaphore::new(config.commands_at_once)),
+            places: Arc::new(Semaphore::new(config.max_concurrent_commands)),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             stop: CancellationToken::new(),

@@ -43,8 +43,8 @@ impl Core {
 
     pub(super) fn group_limits(&self) -> Limits {
         Limits {
-            group_members: self.config.group_members,
-            groups_per_user: self.config.groups_per_user,
+            group_members: self.config.max_group_members,
+            groups_per_user: self.config.max_groups_per_user,
         }
     }
 
@@ -154,7 +154,7 @@ impl Core {
     }
 
     pub(super) async fn create_group(&self, caller: Caller, wish: GroupWish) -> Result<Outcome, CommandError> {
-        self.limits.groups_created.charge(caller.user)?;
+        self.limits.group_creations.charge(caller.user)?;
         let create = CreateGroup {
             caller,
             wish,
@@ -163,7 +163,7 @@ impl Core {
         };
         let created = self.run_idempotent(caller, create, self.deadline(), &mut false).await;
         if created.as_ref().map_or(true, |(_, events)| events.is_empty()) {
-            self.limits.groups_created.take_back(caller.user);
+            self.limits.group_creations.take_back(caller.user);
         }
         let (group, events) = created?;
         self.publish(events);
@@ -183,8 +183,8 @@ impl Core {
         };
         let page = Page {
             from: PageFrom::Newest,
-            max_events: self.config.page_events,
-            max_bytes: self.config.page_bytes,
+            max_events: self.config.max_page_events,
+            max_bytes: self.config.max_page_bytes,
         };
         let page = self.read(self.store.events_for(caller.user, inbox, page)).await?;
         let events = page.map(|page| page.events).unwrap_or_default();
@@ -217,7 +217,7 @@ impl Core {
         match (&head.conversation.kind, &head.conversation.group, &head.peer) {
             (ConversationKind::Group, Some(profile), _) => {
                 policy::group(GroupAct::Signal, Place::of(Some(&head.member), self.now()), profile)?;
-                if head.conversation.member_count <= self.config.typing_members && !head.conversation.closed {
+                if head.conversation.member_count <= self.config.max_typing_members && !head.conversation.closed {
                     self.router.notify_conversation(conversation, &push, Some(caller));
                 }
             }

@@ -84,7 +84,7 @@ impl Core {
 
     /// When a request that came in now is given up.
     pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.config.request_deadline
+        Instant::now() + self.config.request_timeout
     }
 
     /// Runs a unit of work once. What it wrote is durable when this returns.

@@ -1,12 +1,12 @@
 //! Acknowledgements and read marks: collected, and written together.
 //!
 //! Losing the last of them only repeats deliveries, so they are not units of work: a mark waits for at most
-//! `EngineConfig::cursor_interval`, is merged with later ones of the same conversation, and is kept while the store is away.
+//! `EngineConfig::cursor_flush_interval`, is merged with later ones of the same conversation, and is kept while the store is away.
 //! What was written is then told: to the others as a receipt, to the user's own other devices as a read mark.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt;
@@ -20,6 +20,7 @@ use super::core::Core;
 use super::policy::{self, DirectAct};
 use crate::model::{Caller, ConversationId, ConversationKind, DeviceId, DirectPolicy, Push, Seq, UserId};
 use crate::store::{MembershipView, StoreError};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Marks of one user that wait, in conversations that their session is not known to be in: old ones that are over, or none at
 /// all.
@@ -169,7 +170,7 @@ impl CursorQueue {
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.marks.lock()
     }
 }
 
@@ -201,7 +202,7 @@ impl Core {
 
 /// Writes marks until the engine drains; then a last time.
 pub(super) async fn run(core: Arc<Core>) {
-    let mut group = core.config.cursor_batch;
+    let mut group = core.config.max_cursor_batch;
     loop {
         tokio::select! {
             () = core.cursors.some.notified() => {}
@@ -212,13 +213,13 @@ pub(super) async fn run(core: Arc<Core>) {
         }
         while core.cursors.len() > 0 {
             tokio::select! {
-                () = tokio::time::sleep(core.config.cursor_interval) => {}
+                () = tokio::time::sleep(core.config.cursor_flush_interval) => {}
                 () = core.cursors.full.notified() => {}
                 () = core.draining.cancelled() => {}
             }
             if !flush(&core, &mut group).await && !core.draining.is_cancelled() {
                 // However much waits: not at once again.
-                tokio::time::sleep(core.config.cursor_interval).await;
+                tokio::time::sleep(core.config.cursor_flush_interval).await;
             }
             if core.draining.is_cancelled() {
                 return;
@@ -251,7 +252,7 @@ async fn flush(core: &Core, group: &mut usize) -> bool {
             *group = (*group / 4).max(1);
             return false;
         }
-        *group = group.saturating_mul(2).min(core.config.cursor_batch);
+        *group = group.saturating_mul(2).min(core.config.max_cursor_batch);
         tell_all(core, &taken).await;
     }
     true
@@ -327,7 +328,7 @@ async fn tell(core: &Core, user: UserId, reader: Option<Caller>, head: &Membersh
                 core.router.notify_user(peer.user, &receipt, None);
             }
         }
-        ConversationKind::Group if head.conversation.member_count <= core.config.receipt_members => {
+        ConversationKind::Group if head.conversation.member_count <= core.config.max_receipt_members => {
             core.router.notify_conversation(conversation, &receipt, reader);
         }
         ConversationKind::Group | ConversationKind::Inbox { .. } => {}

@@ -42,7 +42,7 @@ impl Core {
     /// The verdict; `None` if there was none in time.
     async fn ask<T>(&self, verdict: impl Future<Output = Verdict<T>>) -> Option<Verdict<T>> {
         let verdict = AssertUnwindSafe(verdict).catch_unwind();
-        match tokio::time::timeout(self.config.hook_deadline, verdict).await {
+        match tokio::time::timeout(self.config.hook_timeout, verdict).await {
             Ok(Ok(verdict)) => Some(verdict),
             Ok(Err(panic)) => {
                 tracing::error!(panic = panic_text(&*panic), "a deciding hook panicked");

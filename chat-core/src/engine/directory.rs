@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
 use super::error::CommandError;
 use super::message::OpenDirect;
 use crate::model::{Account, Caller, ConversationId, ConversationKind, ConversationRef, UserId, UserName, UserRef};
+use crate::sync::Mutex;
 
 /// A conversation that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +40,11 @@ impl<K, V> Default for Remembered<K, V> {
 
 impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
     fn get(&self, key: &K) -> Option<V> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.0.lock().get(key).cloned()
     }
 
     fn put(&self, key: K, value: V) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.0.lock();
         if map.len() >= ENTRIES {
             map.clear();
         }
@@ -155,7 +155,7 @@ impl Core {
             found => return found,
         }
         let peer = self.user_id(user).await?;
-        self.limits.directs_opened.charge(caller.user)?;
+        self.limits.direct_openings.charge(caller.user)?;
         let opened = self
             .run(
                 caller,
@@ -166,7 +166,7 @@ impl Core {
                 },
             )
             .await;
-        let (id, events) = opened.inspect_err(|_| self.limits.directs_opened.take_back(caller.user))?;
+        let (id, events) = opened.inspect_err(|_| self.limits.direct_openings.take_back(caller.user))?;
         self.publish(events);
         let target = Target {
             id,

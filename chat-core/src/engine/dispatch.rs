@@ -101,7 +101,7 @@ pub(super) fn execute(core: &Arc<Core>, caller: Caller, command: Command) -> Ans
                 peer,
                 note,
                 allowed,
-                open_per_day: shared.config.friend_requests.count,
+                open_per_day: shared.config.friend_request_rate.count,
                 now: shared.now(),
             };
             let asked = shared.run(caller, request).await;

@@ -6,7 +6,7 @@
 //! since a commit that nobody waits for any more may still be on its way.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use super::core::Core;
 use super::error::CommandError;
 use crate::model::{CloseCode, ReplyCode, UserId};
 use crate::router::SessionSelector;
+use crate::sync::Mutex;
 
 /// Pauses between the looks. Their sum is longer than a store takes to end a transaction that its client left.
 const PAUSES: [Duration; 4] = [
@@ -56,7 +57,7 @@ impl Doubts {
             looks: 0,
             due: Instant::now() + PAUSES[0],
         };
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         if users.len() < MOST || users.contains_key(&user) {
             users.insert(user, doubt);
         }
@@ -66,7 +67,7 @@ impl Doubts {
 
     /// Whom to look at now, and when the next is due.
     fn take_due(&self, now: Instant) -> (Vec<(UserId, CloseCode)>, Option<Instant>) {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         let mut due = Vec::new();
         users.retain(|user, doubt| {
             if doubt.due > now {

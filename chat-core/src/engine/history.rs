@@ -31,8 +31,8 @@ impl Core {
     ) -> Result<HistoryPage, CommandError> {
         let id = self.find(caller.user, conversation).await?.id;
         let page = Page {
-            max_events: page.max_events.clamp(1, self.config.page_events),
-            max_bytes: page.max_bytes.clamp(1, self.config.page_bytes),
+            max_events: page.max_events.clamp(1, self.config.max_page_events),
+            max_bytes: page.max_bytes.clamp(1, self.config.max_page_bytes),
             ..page
         };
         let read = self.read(self.store.events_for(caller.user, id, page)).await?;

@@ -1,12 +1,13 @@
 //! How often one user may do what disturbs others, or costs much. Per node; time is the monotonic clock.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::EngineConfig;
 use super::error::CommandError;
-use crate::auth::{Bucket, RateLimit, Table};
 use crate::model::{ReplyCode, UserId};
+use crate::rate::{Bucket, Rate, Table};
+use crate::sync::Mutex;
+use crate::time::now;
 
 /// Users remembered for each limit; about 60 bytes each.
 const USERS: usize = 65_536;
@@ -14,12 +15,12 @@ const USERS: usize = 65_536;
 /// One limit, for every user.
 #[derive(Debug)]
 pub(crate) struct UserLimit {
-    limit: RateLimit,
+    limit: Rate,
     users: Mutex<Table<UserId, Bucket>>,
 }
 
 impl UserLimit {
-    fn new(limit: RateLimit) -> Self {
+    fn new(limit: Rate) -> Self {
         Self {
             limit,
             users: Mutex::new(Table::new(USERS)),
@@ -29,7 +30,7 @@ impl UserLimit {
     /// Charges one, if there is one left.
     pub(crate) fn charge(&self, user: UserId) -> Result<(), CommandError> {
         let now = now();
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         let bucket = users.get(&user).copied().unwrap_or_default();
         bucket.check(now, &self.limit).map_err(|wait| {
             CommandError::new(ReplyCode::LimitExceeded, "you have done that too often; wait a while").retry_after(wait)
@@ -44,7 +45,7 @@ impl UserLimit {
             return Duration::ZERO;
         }
         let now = now();
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         let bucket = users.entry(now, user);
         let wait = bucket.check(now, &self.limit).err().unwrap_or_default();
         bucket.add(now, &self.limit);
@@ -63,7 +64,7 @@ impl UserLimit {
 
     /// Nothing was done after all.
     pub(crate) fn take_back(&self, user: UserId) {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         if let Some(bucket) = users.get_mut(&user) {
             bucket.take_back(now(), &self.limit);
         }
@@ -73,10 +74,10 @@ impl UserLimit {
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct UserLimits {
-    pub(crate) groups_created: UserLimit,
+    pub(crate) group_creations: UserLimit,
     pub(crate) friend_requests: UserLimit,
     pub(crate) invitations: UserLimit,
-    pub(crate) directs_opened: UserLimit,
+    pub(crate) direct_openings: UserLimit,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,
 }
@@ -84,17 +85,12 @@ pub(crate) struct UserLimits {
 impl UserLimits {
     pub(crate) fn new(config: &EngineConfig) -> Self {
         Self {
-            groups_created: UserLimit::new(config.groups_created),
-            friend_requests: UserLimit::new(config.friend_requests),
-            invitations: UserLimit::new(config.invitations),
-            directs_opened: UserLimit::new(config.directs_opened),
-            messages: UserLimit::new(config.user_messages),
-            pages: UserLimit::new(config.user_pages),
+            group_creations: UserLimit::new(config.group_creation_rate),
+            friend_requests: UserLimit::new(config.friend_request_rate),
+            invitations: UserLimit::new(config.invitation_rate),
+            direct_openings: UserLimit::new(config.direct_opening_rate),
+            messages: UserLimit::new(config.message_rate),
+            pages: UserLimit::new(config.page_rate),
         }
     }
-}
-
-/// Now, by tokio's clock, which tests can stop.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -18,7 +18,10 @@ const DEVICE_NAME_BYTES: usize = 64;
 impl Core {
     pub(super) async fn register(&self, source: Source, wish: Registration) -> Result<UserInfo, CommandError> {
         let closed = || CommandError::new(ReplyCode::RegistrationClosed, "this server takes no registrations");
-        let passwords = self.authenticator.passwords().filter(|_| self.config.registration);
+        let passwords = self
+            .authenticator
+            .passwords()
+            .filter(|_| self.config.allow_registration);
         let passwords = passwords.ok_or_else(closed)?;
         let wish = self.ask_before_register(source, wish).await?;
         let password = Password::new(wish.password)?;
@@ -52,7 +55,7 @@ impl Core {
     pub(super) async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
         check_device(login.device, &login.device_name)?;
         let verdict = self.authenticator.authenticate(source, &login);
-        let verdict = tokio::time::timeout(self.config.request_deadline, verdict).await;
+        let verdict = tokio::time::timeout(self.config.request_timeout, verdict).await;
         let verdict = verdict.map_err(|_| CommandError::try_again())??;
         let (user, proof) = match verdict {
             AuthVerdict::Account(user, proof) => (user, proof),
@@ -128,7 +131,7 @@ impl Core {
     }
 
     async fn admit(&self, user: UserId, device: DeviceId, way: Way) -> Result<Admitted, CommandError> {
-        let live = if self.config.sessions == SessionPolicy::Reject {
+        let live = if self.config.session_policy == SessionPolicy::Reject {
             self.live_devices(user).await
         } else {
             HashSet::new()
@@ -137,8 +140,8 @@ impl Core {
             user,
             device,
             way,
-            policy: self.config.sessions,
-            device_rows: self.config.device_rows,
+            policy: self.config.session_policy,
+            max_devices: self.config.max_devices,
             first_epoch: first_epoch(),
             live_elsewhere: live.iter().any(|other| *other != device),
             now: self.now(),

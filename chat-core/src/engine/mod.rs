@@ -196,7 +196,7 @@ impl Engine {
     }
 
     /// Charges what a command costs its user, over all their sessions on this node, and says for how long the connection it came
-    /// from is not to be read: for servers, see [`EngineConfig::user_messages`].
+    /// from is not to be read: for servers, see [`EngineConfig::message_rate`].
     #[must_use]
     pub fn pace(&self, caller: Caller, command: &Command) -> Duration {
         match command {
@@ -298,7 +298,7 @@ impl Engine {
         core.draining.cancel();
         core.tasks.close();
         // Whatever was begun has a deadline; this is for what ignores it.
-        let grace = core.config.request_deadline * 2 + core.config.hook_deadline;
+        let grace = core.config.request_timeout * 2 + core.config.hook_timeout;
         if tokio::time::timeout(grace, core.tasks.wait()).await.is_err() {
             tracing::warn!("some of the engine's tasks did not finish in time and are ended");
         }

@@ -1,7 +1,7 @@
 //! A session's life on this node, and sessions without a network.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::Engine;
 use super::core::Core;
@@ -11,6 +11,7 @@ use crate::model::{
     SessionId, Source, UserInfo,
 };
 use crate::router::{self, Outbox, SharedPush};
+use crate::sync::Mutex;
 
 /// A session on this node. It ends when this is dropped.
 #[derive(Debug)]
@@ -130,7 +131,7 @@ impl LocalSession {
     }
 
     /// Does what the session asks; see [`Service::execute`](super::Service::execute). Messages are held to their user's rate, see
-    /// [`EngineConfig::user_messages`](super::EngineConfig::user_messages).
+    /// [`EngineConfig::message_rate`](super::EngineConfig::message_rate).
     ///
     /// # Errors
     /// [`CommandError`], as a remote client would be told.
@@ -186,7 +187,7 @@ impl LocalSession {
     /// The next push that is there already.
     #[must_use]
     pub fn try_next_push(&self) -> Option<Push> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock();
         if taken.is_empty() {
             let mut drained = Vec::new();
             self.outbox.drain(TAKE, &mut drained);

@@ -1,12 +1,13 @@
 //! Telling friends who comes and goes. What a user's presence is follows from their sessions alone.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
 use super::core::Core;
 use crate::model::{NodeId, PresenceState, Push, UserId};
+use crate::sync::Mutex;
 
 /// Users whose sessions changed.
 #[derive(Debug)]
@@ -27,12 +28,12 @@ impl PresenceQueue {
 
     /// A session of this user began, changed or ended. Bounded by the users there are; merged until it is looked at.
     pub(super) fn changed(&self, user: UserId) {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(user);
+        self.changed.lock().insert(user);
         self.some.notify_one();
     }
 
     fn take(&self) -> HashSet<UserId> {
-        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.changed.lock())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keeping the cluster's discovery up to date about this node.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::core::Core;
 use crate::cluster::{ClusterError, Discovery, NodeInfo, Nodes};
+use crate::sync::Mutex;
 
 /// How often the load is told.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -34,7 +35,7 @@ impl Registration {
 
     /// Changes what is told.
     pub(super) fn change(&self, change: impl FnOnce(&mut NodeInfo)) {
-        change(&mut self.me.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.me.lock());
         self.has_changed();
     }
 
@@ -55,7 +56,7 @@ impl Registration {
 
     /// Whether one of the others takes sessions; `None` if no others are known.
     pub(super) fn others_serve(&self) -> Option<bool> {
-        let me = self.me.lock().unwrap_or_else(PoisonError::into_inner).id;
+        let me = self.me.lock().id;
         let nodes = self.nodes();
         let mut others = nodes.iter().filter(|node| node.id != me).peekable();
         others.peek()?;
@@ -63,7 +64,7 @@ impl Registration {
     }
 
     async fn tell(&self, takes_sessions: bool) {
-        let mut me = self.me.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut me = self.me.lock().clone();
         me.draining |= !takes_sessions;
         if let Err(error) = self.discovery.update(me).await {
             tracing::warn!(
@@ -77,7 +78,7 @@ impl Registration {
 /// Tells the cluster of this node until the engine drains; then withdraws it.
 pub(super) async fn run(core: Arc<Core>, registration: Arc<Registration>) {
     tell_until_drained(&core, &registration).await;
-    let id = registration.me.lock().unwrap_or_else(PoisonError::into_inner).id;
+    let id = registration.me.lock().id;
     if let Err(error) = registration.discovery.leave(id).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -95,7 +96,7 @@ async fn tell_until_drained(core: &Core, registration: &Registration) {
             () = sleep(INTERVAL) => {}
         }
         let sessions = u32::try_from(core.router.stats().sessions).unwrap_or(u32::MAX);
-        registration.me.lock().unwrap_or_else(PoisonError::into_inner).sessions = sessions;
+        registration.me.lock().sessions = sessions;
         registration.tell(core.takes_sessions()).await;
     }
 }

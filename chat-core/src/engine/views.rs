@@ -76,7 +76,7 @@ impl Core {
     }
 
     pub(super) async fn search_users(&self, query: &str, limit: u32) -> Result<Vec<UserInfo>, CommandError> {
-        let limit = limit.clamp(1, self.config.list_rows);
+        let limit = limit.clamp(1, self.config.max_list_len);
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
             let account = self.read(self.store.account(UserId(id))).await?;
@@ -144,7 +144,7 @@ impl Core {
         query: &str,
         limit: u32,
     ) -> Result<Vec<GroupInfo>, CommandError> {
-        let limit = limit.clamp(1, self.config.list_rows);
+        let limit = limit.clamp(1, self.config.max_list_len);
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
             let id = crate::model::ConversationId(id);
@@ -183,7 +183,7 @@ impl Core {
         let place = Place::of(own.as_ref(), self.now());
         policy::group(GroupAct::ListMembers, place, &profile)?;
         let sees_all = matches!(place, Place::Admin | Place::Owner);
-        let limit = limit.clamp(1, self.config.list_rows);
+        let limit = limit.clamp(1, self.config.max_list_len);
         let mut members = Vec::new();
         let mut last = after;
         // Those that the caller may not see are read too: one more page for each page full of them.

@@ -1,12 +1,13 @@
 //! What a unit of work was about to write, for whoever is not told whether it did.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::model::Event;
 use crate::router::{UnconfirmedCommit, joins};
 use crate::store::{Operation, Transaction};
+use crate::sync::{Mutex, MutexGuard};
 
 tokio::task_local! {
     static WRITTEN: Written;
@@ -31,7 +32,7 @@ impl Written {
     }
 
     fn noted(&self) -> MutexGuard<'_, Vec<UnconfirmedCommit>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

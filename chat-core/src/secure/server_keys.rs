@@ -1,10 +1,6 @@
 //! What a server needs at each handshake: its X25519 static key and the credential for it.
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     credential::{CREDENTIAL_LIFETIME, Credential, Validity, signed_message},
@@ -14,6 +10,7 @@ use super::{
     identity::ServerIdentity,
     keys::DhSecret,
 };
+use crate::sync::RwLock;
 
 /// How often a server should take a new static key.
 pub const ROTATE_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -58,7 +55,7 @@ impl ServerKeys {
     /// Signing failed; the old key stays.
     pub fn rotate(&self, unix_now: u64) -> Result<(), IdentityError> {
         let next = CertifiedKey::issue(&self.identity, DhSecret::generate(), unix_now)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        *self.current.write() = Arc::new(next);
         Ok(())
     }
 
@@ -82,7 +79,7 @@ impl ServerKeys {
     }
 
     pub(super) fn current(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +16,7 @@ use super::{RejectionLogs, Server, ServerConfig, Shared, keys};
 use crate::auth::ConnectionGate;
 use crate::engine::Engine;
 use crate::secure::ServerKeys;
+use crate::sync::Mutex;
 use crate::transport::memory::{self, MemoryConnector};
 use crate::transport::tcp::{TcpListener, TcpOptions};
 #[cfg(feature = "tls")]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::auth::{ConnectionLimits, RateLimit};
+use crate::auth::ConnectionLimits;
+use crate::rate::Rate;
 use crate::router::OutboxLimits;
 use crate::session::SessionConfig;
 use crate::transport::proxy::Network;
@@ -25,7 +26,7 @@ pub struct ServerConfig {
     pub proxy_header_timeout: Duration,
     /// Rate of SC1 and TLS handshakes; each takes about 0.2 ms of a core. Connections beyond it are
     /// rejected before the key agreement. Default 1000 a second.
-    pub handshake_rate: RateLimit,
+    pub handshake_rate: Rate,
     /// Longest time from accept to the end of the SC1 or TLS handshake. Default 5 s.
     pub handshake_timeout: Duration,
     /// Longest time that a peer may read nothing of the output that waits for it. A peer that reads
@@ -54,7 +55,7 @@ impl Default for ServerConfig {
             connection_limits: ConnectionLimits::default(),
             trusted_proxies: Vec::new(),
             proxy_header_timeout: Duration::from_secs(2),
-            handshake_rate: RateLimit::new(1000, Duration::from_secs(1)),
+            handshake_rate: Rate::new(1000, Duration::from_secs(1)),
             handshake_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(30),
             max_connection_age: Duration::from_secs(24 * 3600),

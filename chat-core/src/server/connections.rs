@@ -3,13 +3,14 @@
 //! Not a token that every connection waits on: each turn of each connection would take that token's one lock.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
 
 use crate::model::ConnectionId;
+use crate::sync::{Mutex, MutexGuard};
 
 /// How far a server is on the way to its end. Only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +82,7 @@ impl Connections {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

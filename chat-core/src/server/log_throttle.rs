@@ -1,7 +1,8 @@
 //! Warnings about what may happen to many connections at once.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::sync::Mutex;
 
 /// Time between two warnings of one kind.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -21,7 +22,7 @@ struct State {
 impl LogThrottle {
     /// It has happened. Yields how often since the last time it was said, if it is time to say it.
     pub(super) fn hit(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.times = state.times.saturating_add(1);
         if state
             .said

@@ -19,8 +19,8 @@ mod tests;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -32,9 +32,12 @@ pub use config::ServerConfig;
 use self::connections::{Connections, Phase};
 use self::log_throttle::LogThrottle;
 use self::readiness_gate::ReadinessGate;
-use crate::auth::{Bucket, ConnectionGate};
+use crate::auth::ConnectionGate;
 use crate::engine::Engine;
+use crate::rate::Bucket;
 use crate::session::SessionConfig;
+use crate::sync::Mutex;
+use crate::time::now;
 
 /// What a server is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +49,6 @@ pub struct ServerStats {
     pub panics: u64,
     /// TCP listeners that are closed until this node can serve again.
     pub closed_listeners: u32,
-}
-
-/// Now, by tokio's clock, which tests can stop.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// What the tasks of a server share.
@@ -88,7 +86,7 @@ struct RejectionLogs {
 impl Shared {
     /// Whether there is time for one more key agreement; otherwise when there is.
     fn admit_handshake(&self, now: Instant) -> Result<(), Duration> {
-        let mut bucket = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.handshakes.lock();
         bucket.check(now, &self.config.handshake_rate)?;
         bucket.add(now, &self.config.handshake_rate);
         Ok(())

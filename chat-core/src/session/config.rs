@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Rate;
 use crate::codec::frame;
 use crate::model::MessageText;
+use crate::rate::Rate;
 
 /// Limits and deadlines that every connection of a server shares.
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ impl Default for SessionConfig {
             max_text_bytes: MessageText::MAX_BYTES,
             max_page_bytes: 256 * 1024,
             max_requests_in_flight: 64,
-            message_rate: Rate::new(100, 1000),
-            packet_rate: Rate::new(400, 2000),
+            message_rate: Rate::new(100, Duration::from_secs(1)).with_burst(1000),
+            packet_rate: Rate::new(400, Duration::from_secs(1)).with_burst(2000),
         }
     }
 }

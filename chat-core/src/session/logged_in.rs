@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::output::Output;
-use super::rate::Bucket;
 use super::{Now, SessionConfig};
 use crate::codec::{Answer, DecodeError, Failure, RequestId, RequestKind, server};
 use crate::model::{Caller, CloseCode, Command, Outcome, PageFrom, Push, ReplyCode};
+use crate::rate::Bucket;
 
 /// State machine of a connection after login. The peer sends requests, each of which gets one reply.
 ///
@@ -71,8 +71,8 @@ impl Session {
             running: Vec::new(),
             last_heard: now,
             is_reading: true,
-            message_bucket: Bucket::new(config.message_rate),
-            packet_bucket: Bucket::new(config.packet_rate),
+            message_bucket: Bucket::default(),
+            packet_bucket: Bucket::default(),
             paused_until: None,
             config,
         }
@@ -121,9 +121,9 @@ impl Session {
 
     /// Counts one packet against the rates, and pauses reading if it exceeds one.
     fn charge(&mut self, now: Instant, is_send: bool) {
-        let mut wait = self.packet_bucket.take(now);
+        let mut wait = self.packet_bucket.take(now, &self.config.packet_rate);
         if is_send {
-            wait = wait.max(self.message_bucket.take(now));
+            wait = wait.max(self.message_bucket.take(now, &self.config.message_rate));
         }
         self.pause(now, wait);
     }

@@ -20,7 +20,6 @@ mod config;
 mod guest;
 mod logged_in;
 mod output;
-mod rate;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +31,6 @@ use crate::model::Timestamp;
 pub use config::SessionConfig;
 pub use guest::{Authenticating, Credentials, Guest, GuestAction, Listing, Registering};
 pub use logged_in::{Action, Session};
-pub use rate::Rate;
 
 /// The time at which an input is handled.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,12 @@
 //! Units of work, untyped ([`Unit`]) and typed ([`Operation`]).
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::{Store, StoreError, Transaction, TxError};
+use crate::sync::Mutex;
 
 /// A unit of work as a store sees it: object-safe, without a result. Applications write
 /// [`Operation`]s instead.
@@ -49,7 +50,7 @@ pub trait StoreExt: Store {
             slot: Arc::clone(&slot),
         };
         let committed = self.transact(Box::new(unit)).await;
-        let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let result = slot.lock().take();
         match (committed, result) {
             (Ok(()), Some(Ok(output))) => Ok(output),
             (Err(StoreError::Aborted), Some(Err(rejection))) => Err(rejection),
@@ -84,7 +85,7 @@ impl<O: Operation> Unit for Typed<O> {
                 Err(rejection) => (Some(Err(rejection)), Err(TxError::Abort)),
             },
         };
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = result;
+        *self.slot.lock() = result;
         end
     }
 }

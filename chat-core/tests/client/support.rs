@@ -10,9 +10,9 @@ use chat_core::engine::{Engine, Service as _};
 use chat_core::model::{
     Command, ConversationRef, DeviceId, MessageText, Note, Registration, Secret, Source, UserId, UserName, UserRef,
 };
+use chat_core::rate::Rate;
 use chat_core::secure::{Fingerprint, ServerIdentity, ServerKeys, Trust};
 use chat_core::server::{Server, ServerConfig};
-use chat_core::session::Rate;
 use chat_core::store::MemoryStore;
 
 /// Nothing takes so long; a test that waits longer has failed.

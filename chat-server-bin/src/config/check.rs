@@ -178,11 +178,11 @@ fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems
 fn check_accounts(accounts: &AccountsSection, origins: &Origins, problems: &mut Vec<Problem>) {
     let at_least_one = [
         ("accounts.max_devices", accounts.max_devices),
-        ("accounts.login_rate", accounts.login_rate.count),
-        ("accounts.login_rate_per_source", accounts.login_rate_per_source.count),
+        ("accounts.login_rate", accounts.login_rate.0.count),
+        ("accounts.login_rate_per_source", accounts.login_rate_per_source.0.count),
         (
             "accounts.registration_rate_per_source",
-            accounts.registration_rate_per_source.count,
+            accounts.registration_rate_per_source.0.count,
         ),
     ];
     for (key, value) in at_least_one {
@@ -205,12 +205,12 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
         ),
         (
             "limits.connection_rate_per_source",
-            limits.connection_rate_per_source.count,
+            limits.connection_rate_per_source.0.count,
         ),
-        ("limits.handshake_rate", limits.handshake_rate.count),
-        ("limits.message_rate", limits.message_rate.count),
-        ("limits.message_rate_per_user", limits.message_rate_per_user.count),
-        ("limits.page_rate_per_user", limits.page_rate_per_user.count),
+        ("limits.handshake_rate", limits.handshake_rate.0.count),
+        ("limits.message_rate", limits.message_rate.0.count),
+        ("limits.message_rate_per_user", limits.message_rate_per_user.0.count),
+        ("limits.page_rate_per_user", limits.page_rate_per_user.0.count),
         ("limits.max_outbox_packets", limits.max_outbox_packets),
     ];
     for (key, value) in at_least_one {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chat_core::auth::RateLimit;
+use chat_core::rate;
 use serde::{Deserialize, Serialize};
 
 /// Error of a text that is not a duration, size or rate. Its message shows the expected form.
@@ -25,11 +25,7 @@ pub(crate) struct Size(pub(crate) u64);
 /// `count` events per `per`, with a burst allowance; written as `30/10s burst 60`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub(crate) struct Rate {
-    pub(crate) count: u32,
-    pub(crate) per: HumanDuration,
-    pub(crate) burst: u32,
-}
+pub(crate) struct Rate(pub(crate) rate::Rate);
 
 /// Units of durations in milliseconds, largest first.
 const DURATION_UNITS: [(&str, u64); 5] = [
@@ -65,13 +61,7 @@ impl Size {
 
 impl Rate {
     pub(crate) const fn new(count: u32, per: HumanDuration, burst: u32) -> Self {
-        Self { count, per, burst }
-    }
-}
-
-impl From<Rate> for RateLimit {
-    fn from(rate: Rate) -> Self {
-        Self::new(rate.count, rate.per.0).with_burst(rate.burst)
+        Self(rate::Rate::new(count, per.0).with_burst(burst))
     }
 }
 
@@ -157,9 +147,10 @@ impl fmt::Display for Size {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.count, self.per)?;
-        if self.burst != self.count {
-            write!(f, " burst {}", self.burst)?;
+        let rate = self.0;
+        write!(f, "{}/{}", rate.count, HumanDuration(rate.per))?;
+        if rate.burst != rate.count {
+            write!(f, " burst {}", rate.burst)?;
         }
         Ok(())
     }

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat_bus_redis::RedisBackend;
-use chat_core::auth::{ConnectionLimits, RateLimit};
+use chat_core::auth::ConnectionLimits;
 use chat_core::engine::{Engine, EngineConfig};
+use chat_core::rate::Rate;
 use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{Server, ServerConfig};
-use chat_core::session::Rate;
 use chat_core::store::Store;
 use chat_store_mysql::MysqlStore;
 use clap::Parser;
@@ -101,11 +101,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Returns a configuration without rates: all users of a test come from one address.
 fn engine_config() -> EngineConfig {
     let mut config = EngineConfig::default();
-    config.throttle.node = RateLimit::UNLIMITED;
-    config.throttle.source = RateLimit::UNLIMITED;
-    config.throttle.registrations = RateLimit::UNLIMITED;
-    config.user_messages = RateLimit::UNLIMITED;
-    config.user_pages = RateLimit::UNLIMITED;
+    config.throttle.node = Rate::UNLIMITED;
+    config.throttle.source = Rate::UNLIMITED;
+    config.throttle.registrations = Rate::UNLIMITED;
+    config.message_rate = Rate::UNLIMITED;
+    config.page_rate = Rate::UNLIMITED;
     config
 }
 

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat_core::bus::MemoryBus;
 use chat_core::engine::Engine;
+use chat_core::rate::Rate;
 use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{Server, ServerConfig};
-use chat_core::session::Rate;
 use chat_core::store::MemoryStore;
 
 /// Dropping it ends the nodes.

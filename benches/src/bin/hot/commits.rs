@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chat_core::auth::RateLimit;
 use chat_core::engine::{Engine, EngineConfig, Service};
 use chat_core::model::{Command, ConversationId, ConversationRef, DeviceId, UserId};
+use chat_core::rate::Rate;
 use chat_store_mysql::{MysqlStore, Options};
 use tokio::task::JoinSet;
 
@@ -24,8 +24,8 @@ pub(crate) async fn rate(
     time: Duration,
 ) -> Result<f64> {
     let mut config = EngineConfig::default();
-    config.batch_drafts = batch;
-    config.user_messages = RateLimit::UNLIMITED;
+    config.max_batch_drafts = batch;
+    config.message_rate = Rate::UNLIMITED;
     let mut nodes = Vec::new();
     for _ in 0..engines {
         let store = Arc::new(MysqlStore::open(url, Options::default()).await?);

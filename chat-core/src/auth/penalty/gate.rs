@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ConnectionLimits;
 use super::penalties::{Offence, Penalties};
-use crate::auth::rate::{Bucket, Table};
 use crate::auth::source::SourceKey;
 use crate::model::Source;
+use crate::rate::{Bucket, Table};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Why a connection is closed as soon as it is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -171,7 +172,7 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::auth::rate::{Charge, Table};
 use crate::auth::source::SourceKey;
+use crate::rate::{Decaying, Table};
 
 /// What a connection did wrong before it had logged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,8 +79,8 @@ struct Penalty {
     enforced: bool,
 }
 
-impl Charge for Penalty {
-    fn charge(&self, now: Instant) -> Duration {
+impl Decaying for Penalty {
+    fn remaining(&self, now: Instant) -> Duration {
         self.until
             .map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
@@ -97,7 +97,7 @@ impl Penalties {
     /// How long the source has to stay away yet.
     pub(super) fn check(&self, now: Instant, source: SourceKey) -> Result<(), Duration> {
         match self.table.get(&source) {
-            Some(penalty) if penalty.enforced && !penalty.charge(now).is_zero() => Err(penalty.charge(now)),
+            Some(penalty) if penalty.enforced && !penalty.remaining(now).is_zero() => Err(penalty.remaining(now)),
             _ => Ok(()),
         }
     }
@@ -108,7 +108,7 @@ impl Penalties {
             return;
         }
         let penalty = table.entry(now, source);
-        let before = penalty.charge(now);
+        let before = penalty.remaining(now);
         let sum = before.saturating_add(options.cost(offence)).min(options.max);
         penalty.enforced = (penalty.enforced && !before.is_zero()) || sum >= options.min;
         penalty.until = now.checked_add(sum);

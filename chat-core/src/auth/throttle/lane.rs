@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ThrottleOptions;
-use crate::auth::rate::Charge;
+use crate::rate::Decaying;
 
 /// A few attempts are free; then each one doubles the wait before the next.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,8 +57,8 @@ impl Lane {
     }
 }
 
-impl Charge for Lane {
-    fn charge(&self, now: Instant) -> Duration {
+impl Decaying for Lane {
+    fn remaining(&self, now: Instant) -> Duration {
         self.forgotten_at
             .map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
     }

@@ -8,7 +8,7 @@ use std::{
     future::{Future, pending},
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{ClientMessageId, Command, ConversationId, Outcome, Timestamp, UserId};
+use crate::time::now;
 
 use super::{
     AccountState, ClientError, ClientEvent, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
@@ -34,11 +35,6 @@ use super::{
 const BATCH: usize = 128;
 /// Saying goodbye may take so long.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// The time for the machine: that of tokio, which a test can stop.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
 
 /// What the application asks of the driver.
 #[derive(Debug)]

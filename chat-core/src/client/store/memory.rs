@@ -1,13 +1,13 @@
 //! Nothing survives: for tests, and for bots that make a new device each time.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use crate::client::Cursor;
 use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts, known_hosts::format_line};
+use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
 
@@ -34,7 +34,7 @@ impl MemoryStore {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
-        change(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.kept.lock())
     }
 }
 
@@ -70,13 +70,13 @@ impl ClientStore for MemoryStore {
     }
 
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError> {
-        let pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let pins = self.pins.lock();
         KnownHosts::parse(&pins).map_err(|error| ClientStoreError::KnownHosts(error.to_string()))
     }
 
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
         let line = format_line(host, key, "").map_err(|error| ClientStoreError::KnownHosts(error.to_string()))?;
-        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pins = self.pins.lock();
         pins.push_str(&line);
         pins.push('\n');
         Ok(())

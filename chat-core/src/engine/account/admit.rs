@@ -19,7 +19,7 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) device: DeviceId,
     pub(in crate::engine) way: Way,
     pub(in crate::engine) policy: SessionPolicy,
-    pub(in crate::engine) device_rows: u32,
+    pub(in crate::engine) max_devices: u32,
     /// Whether another device of the user has a live session, as far as the cluster knows.
     pub(in crate::engine) live_elsewhere: bool,
     /// For a device without a past. One that was revoked has lost its count, so this has to lie after whatever it can have
@@ -195,7 +195,7 @@ impl Admit {
     ) -> Result<Vec<DeviceId>, Refusal> {
         let mut forgotten = Vec::new();
         others.sort_by_key(|device| device.last_login);
-        let surplus = (others.len() + 1).saturating_sub(self.device_rows.max(1) as usize);
+        let surplus = (others.len() + 1).saturating_sub(self.max_devices.max(1) as usize);
         for oldest in others.iter().take(if is_new { surplus } else { 0 }) {
             tx.delete_device(self.user, oldest.id).await?;
             forgotten.push(oldest.id);

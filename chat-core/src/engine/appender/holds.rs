@@ -2,7 +2,7 @@
 //!
 //! A peer that has several drafts under way learns of a refusal late: what it had sent behind the refused draft would be stored,
 //! and the refused one, sent again, after it. So the rest is refused too, until the refused drafts have come again in their
-//! order. Only what was on its way matters: a peer that knows of the refusal sends as it likes after `EngineConfig::order_patience`.
+//! order. Only what was on its way matters: a peer that knows of the refusal sends as it likes after `EngineConfig::resend_window`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
@@ -15,6 +15,7 @@ use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::message::Prepared;
 use crate::model::{Caller, ConversationRef, Draft, Outcome};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Something that has to happen in a conversation, in its turn.
 pub(in crate::engine) struct Job {
@@ -111,7 +112,7 @@ impl Drop for Charge {
 /// Length of the queue up to which it also remembers what it had no room for.
 const MOST_WITH_REFUSED: usize = 65_536;
 
-/// The queue in front of the appender. Bounded by bytes, see `EngineConfig::queued_bytes`; whoever finds it full is told that
+/// The queue in front of the appender. Bounded by bytes, see `EngineConfig::max_queued_bytes`; whoever finds it full is told that
 /// the node is busy.
 #[derive(Debug)]
 pub(in crate::engine) struct AppendQueue {
@@ -140,7 +141,7 @@ impl AppendQueue {
     /// The appender has come to this step, at which a test may have it panic.
     #[cfg(test)]
     pub(super) fn step(&self, step: &'static str) {
-        let mut panics_at = self.panics_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut panics_at = self.panics_at.lock();
         if *panics_at == Some(step) {
             *panics_at = None;
             drop(panics_at);
@@ -221,7 +222,7 @@ impl AppendQueue {
     }
 
     fn queue(&self) -> MutexGuard<'_, Option<Vec<Arrival>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock()
     }
 
     /// Waits until something has come.

@@ -65,7 +65,8 @@ impl Lane {
 
     /// Whether there is room for one more.
     pub(super) fn has_room(&self, job: &Job, config: &EngineConfig) -> bool {
-        self.queue.len() < config.lane_drafts && self.bytes.saturating_add(job.charge.bytes()) <= config.lane_bytes
+        self.queue.len() < config.max_lane_drafts
+            && self.bytes.saturating_add(job.charge.bytes()) <= config.max_lane_bytes
     }
 
     pub(super) fn push(&mut self, job: Job) {
@@ -114,7 +115,7 @@ impl Lane {
                 Work::Other(_) => return count.max(1),
                 Work::Append(draft, _) => draft.body.len(),
             };
-            if count >= config.batch_drafts || (count > 0 && bytes + size > config.batch_bytes) {
+            if count >= config.max_batch_drafts || (count > 0 && bytes + size > config.max_batch_bytes) {
                 break;
             }
             bytes += size;

@@ -69,7 +69,7 @@ struct Appender {
 impl Appender {
     fn new(core: Arc<Core>) -> Self {
         Self {
-            holds: Holds::new(core.config.order_patience),
+            holds: Holds::new(core.config.resend_window),
             core,
             arrived: VecDeque::new(),
             lanes: HashMap::new(),

@@ -176,7 +176,7 @@ fn unit(core: &Core, target: &Target, drafts: Arc<[Prepared]>, look_first: bool)
         drafts,
         rules: BatchRules {
             edit_window_ms: u64::try_from(core.config.edit_window.as_millis()).unwrap_or(u64::MAX),
-            mentions: core.config.mentions,
+            mentions: core.config.max_mentions,
         },
         now: core.now(),
         look_first,

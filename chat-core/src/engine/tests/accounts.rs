@@ -34,7 +34,7 @@ async fn names_are_unique_with_their_look_alikes() {
 #[tokio::test]
 async fn registration_can_be_closed() {
     let mut config = config();
-    config.registration = false;
+    config.allow_registration = false;
     let engine = builder().config(config).build().await.unwrap();
     let refused = engine.register(Source::Local, registration("alice")).await;
     assert_eq!(code(refused), ReplyCode::RegistrationClosed);
@@ -200,7 +200,7 @@ async fn logging_out_voids_the_token() {
 #[tokio::test]
 async fn policy_max_devices() {
     let mut config = config();
-    config.sessions = SessionPolicy::MaxDevices(2);
+    config.session_policy = SessionPolicy::MaxDevices(2);
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;
     let devices = [DeviceId::random(), DeviceId::random(), DeviceId::random()];
@@ -226,7 +226,7 @@ async fn policy_max_devices() {
 #[tokio::test]
 async fn the_oldest_device_makes_room() {
     let mut config = config();
-    config.device_rows = 3;
+    config.max_devices = 3;
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;
     let devices: Vec<_> = (0..6).map(|_| DeviceId::random()).collect();

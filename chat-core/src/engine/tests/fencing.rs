@@ -56,7 +56,7 @@ async fn a_thousand_logins_of_one_device_leave_one_session() {
 #[tokio::test]
 async fn policy_reject_keeps_who_is_there() {
     let mut config = config();
-    config.sessions = SessionPolicy::Reject;
+    config.session_policy = SessionPolicy::Reject;
     let engine = builder().config(config).build().await.unwrap();
     let first = person(&engine, "alice").await;
     let elsewhere = engine.login(Source::Local, login(id(&first), DeviceId::random())).await;
@@ -84,7 +84,7 @@ async fn policy_reject_keeps_who_is_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn policy_reject_at_the_same_time() {
     let mut config = config();
-    config.sessions = SessionPolicy::Reject;
+    config.session_policy = SessionPolicy::Reject;
     let engine = builder().config(config).build().await.unwrap();
     for n in 0..50 {
         let user = register(&engine, &format!("user{n}")).await;

@@ -297,9 +297,9 @@ async fn renaming() {
 #[tokio::test]
 async fn limits_of_groups() {
     let mut config = config();
-    config.group_members = 2;
-    config.groups_per_user = 2;
-    config.groups_created = crate::auth::RateLimit::new(3, std::time::Duration::from_secs(3600));
+    config.max_group_members = 2;
+    config.max_groups_per_user = 2;
+    config.group_creation_rate = crate::rate::Rate::new(3, std::time::Duration::from_secs(3600));
     let engine = builder().config(config).build().await.unwrap();
     let (olga, bob, eve) = (
         person(&engine, "olga").await,

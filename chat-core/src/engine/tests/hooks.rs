@@ -83,7 +83,7 @@ async fn with(config: EngineConfig) -> (Engine, Arc<Rules>) {
 fn quick(policy: HookPolicy) -> EngineConfig {
     let mut config = config();
     config.hook_policy = policy;
-    config.hook_deadline = Duration::from_millis(50);
+    config.hook_timeout = Duration::from_millis(50);
     config
 }
 

@@ -13,11 +13,11 @@ use crate::testkit::store::FaultyStore;
 #[tokio::test]
 async fn a_bad_configuration_is_named() {
     let mut bad = config();
-    bad.lane_drafts = 1;
+    bad.max_lane_drafts = 1;
     let error = builder().config(bad).build().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the configuration's `lane_drafts` has to be at least batch_drafts"
+        "the configuration's `max_lane_drafts` has to be at least max_batch_drafts"
     );
     let store = Arc::new(MemoryStore::new());
     store.close().await;

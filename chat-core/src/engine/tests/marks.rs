@@ -90,7 +90,7 @@ async fn marks_only_grow_and_stay_in_range() {
 #[tokio::test]
 async fn marks_are_written_at_shutdown() {
     let mut config = config();
-    config.cursor_interval = std::time::Duration::from_secs(3600);
+    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
     let engine = builder().config(config).build().await.unwrap();
     let alice = person(&engine, "alice").await;
     let sent = alice.send_text(direct(&alice), "x").await.unwrap();
@@ -110,8 +110,8 @@ async fn marks_are_written_at_shutdown() {
 async fn groups_are_told_up_to_a_size() {
     for (limit, told) in [(3, true), (2, false)] {
         let mut config = config();
-        config.receipt_members = limit;
-        config.typing_members = limit;
+        config.max_receipt_members = limit;
+        config.max_typing_members = limit;
         let engine = builder().config(config).build().await.unwrap();
         let olga = person(&engine, "olga").await;
         let (bob, eve) = (person(&engine, "bob").await, person(&engine, "eve").await);
@@ -155,7 +155,7 @@ async fn a_block_hides_receipts() {
 #[tokio::test(start_paused = true)]
 async fn marks_for_invented_conversations_push_out_nobody_elses() {
     let mut config = config();
-    config.cursor_interval = std::time::Duration::from_secs(1);
+    config.cursor_flush_interval = std::time::Duration::from_secs(1);
     let (engine, _store, alice) = faulty(config).await;
     let mallory = person(&engine, "mallory").await;
     let conversation = info(&alice, direct(&alice)).await.id;
@@ -173,8 +173,8 @@ async fn marks_for_invented_conversations_push_out_nobody_elses() {
 #[tokio::test]
 async fn more_marks_than_fit_into_one_transaction_are_all_written() {
     let mut config = config();
-    config.cursor_batch = 4;
-    config.request_deadline = std::time::Duration::from_millis(50);
+    config.max_cursor_batch = 4;
+    config.request_timeout = std::time::Duration::from_millis(50);
     let (_engine, store, alice) = faulty(config).await;
     let mut groups = Vec::new();
     for n in 0..9 {

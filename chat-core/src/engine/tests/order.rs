@@ -40,7 +40,7 @@ async fn what_was_on_the_wire_does_not_overtake_what_got_no_answer() {
 #[tokio::test]
 async fn nor_what_found_a_full_lane() {
     let mut config = config();
-    (config.batch_drafts, config.lane_drafts) = (2, 2);
+    (config.max_batch_drafts, config.max_lane_drafts) = (2, 2);
     let (_engine, store, alice) = faulty(config).await;
     let (notes, drafts) = (direct(&alice), drafts(1..=8));
     let held = store.hold();
@@ -64,8 +64,8 @@ async fn nor_what_found_a_full_lane() {
 #[tokio::test]
 async fn nor_what_found_a_full_node() {
     let mut config = config();
-    config.batch_bytes = 2048;
-    (config.lane_bytes, config.queued_bytes) = (2048, 2048);
+    config.max_batch_bytes = 2048;
+    (config.max_lane_bytes, config.max_queued_bytes) = (2048, 2048);
     let (_engine, store, alice) = faulty(config).await;
     let (notes, drafts) = (direct(&alice), drafts(1..=8));
     let held = store.hold();
@@ -101,7 +101,7 @@ async fn nor_what_could_not_be_looked_up() {
 #[tokio::test]
 async fn what_was_given_up_holds_nothing_back_for_long() {
     let mut config = quick();
-    config.order_patience = Duration::from_millis(10);
+    config.resend_window = Duration::from_millis(10);
     let (_engine, store, alice) = faulty(config).await;
     let (notes, drafts) = (direct(&alice), drafts(1..=2));
     fails(&store);
@@ -122,9 +122,9 @@ async fn a_pipelining_peer_keeps_its_order() {
     const WINDOW: usize = 24;
     let mut config = quick();
     // An injected failure is answered at once.
-    config.request_deadline = Duration::from_millis(20);
-    config.breaker_failures = 1000;
-    (config.batch_drafts, config.lane_drafts) = (3, 8);
+    config.request_timeout = Duration::from_millis(20);
+    config.breaker_threshold = 1000;
+    (config.max_batch_drafts, config.max_lane_drafts) = (3, 8);
     let (engine, store, alice) = faulty(config).await;
     let drafts: Vec<Draft> = (0..DRAFTS).map(|n| draft(&n.to_string())).collect();
     let (answered, mut answers) = tokio::sync::mpsc::channel(WINDOW);

@@ -13,8 +13,8 @@ use crate::testkit::store::FaultyStore;
 
 pub(super) fn quick() -> EngineConfig {
     let mut config = config();
-    config.request_deadline = Duration::from_millis(200);
-    config.breaker_pause = Duration::from_millis(20);
+    config.request_timeout = Duration::from_millis(200);
+    config.breaker_probe_interval = Duration::from_millis(20);
     config
 }
 
@@ -153,7 +153,7 @@ async fn order_survives_an_outage() {
 #[tokio::test]
 async fn a_full_queue_is_busy() {
     let mut config = config();
-    config.lane_drafts = 128;
+    config.max_lane_drafts = 128;
     let (_engine, store, alice) = faulty(config).await;
     let held = store.hold();
     let begun: Vec<_> = (0..1000)
@@ -234,7 +234,7 @@ async fn what_may_be_stored_is_never_said_to_be_not() {
 #[tokio::test(start_paused = true)]
 async fn what_can_be_read_is_read_while_marks_cannot_be_written() {
     let mut config = config();
-    config.cursor_interval = EngineConfig::default().cursor_interval;
+    config.cursor_flush_interval = EngineConfig::default().cursor_flush_interval;
     let (_engine, store, alice) = faulty(config).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     store.set_marks_failing(true);
@@ -254,8 +254,8 @@ async fn what_can_be_read_is_read_while_marks_cannot_be_written() {
 #[tokio::test]
 async fn one_stuck_conversation_keeps_nobody_else_from_the_store() {
     let mut config = quick();
-    config.request_deadline = Duration::from_millis(30);
-    config.breaker_pause = Duration::from_secs(60);
+    config.request_timeout = Duration::from_millis(30);
+    config.breaker_probe_interval = Duration::from_secs(60);
     let (engine, store, alice) = faulty(config).await;
     let bob = person(&engine, "bob").await;
     for _ in 0..20 {

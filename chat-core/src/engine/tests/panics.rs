@@ -11,7 +11,7 @@ use crate::model::*;
 
 /// The appender panics when it comes to this step next.
 fn panics_at(engine: &Engine, step: &'static str) {
-    *engine.core().appends.panics_at.lock().unwrap() = Some(step);
+    *engine.core().appends.panics_at.lock() = Some(step);
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::support::*;
-use crate::auth::RateLimit;
 use crate::engine::LocalSession;
 use crate::model::*;
+use crate::rate::Rate;
 
 async fn pages(sessions: &[&LocalSession], count: usize) -> Duration {
     let started = tokio::time::Instant::now();
@@ -23,7 +23,7 @@ async fn pages(sessions: &[&LocalSession], count: usize) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn a_user_who_reads_much_waits_and_nobody_else_does() {
     let mut config = config();
-    config.user_pages = RateLimit::new(2, Duration::from_secs(60)).with_burst(4);
+    config.page_rate = Rate::new(2, Duration::from_secs(60)).with_burst(4);
     let engine = builder().config(config).build().await.unwrap();
     let phone = person(&engine, "alice").await;
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
@@ -41,7 +41,7 @@ async fn a_user_who_reads_much_waits_and_nobody_else_does() {
 #[tokio::test]
 async fn what_devices_send_is_counted_for_their_user() {
     let mut config = config();
-    config.user_messages = RateLimit::new(1, Duration::from_secs(10)).with_burst(4);
+    config.message_rate = Rate::new(1, Duration::from_secs(10)).with_burst(4);
     let engine = builder().config(config).build().await.unwrap();
     let (phone, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
@@ -61,7 +61,7 @@ async fn what_devices_send_is_counted_for_their_user() {
 async fn sessions_in_the_process_are_held_to_their_users_pace() {
     let mut config = config();
     let second = Duration::from_secs(1);
-    config.user_messages = RateLimit::new(1, second).with_burst(3);
+    config.message_rate = Rate::new(1, second).with_burst(3);
     let engine = builder().config(config).build().await.unwrap();
     let (phone, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();

@@ -48,7 +48,7 @@ async fn seed_check_06_nobody_acts_for_another() {
 async fn seed_check_08_a_failing_store_is_never_success() {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
     let mut config = config();
-    config.request_deadline = std::time::Duration::from_millis(100);
+    config.request_timeout = std::time::Duration::from_millis(100);
     let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
     let alice = person(&engine, "alice").await;
     store.set_unavailable(true);

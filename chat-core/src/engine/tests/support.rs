@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::{PasswordCost, RateLimit, ThrottleOptions};
+use crate::auth::{PasswordCost, ThrottleOptions};
 use crate::engine::{CommandError, Engine, EngineBuilder, EngineConfig, LocalSession, Service};
 use crate::model::*;
+use crate::rate::Rate;
 use crate::store::MemoryStore;
 
 /// A password that is long enough.
@@ -16,8 +17,8 @@ pub(super) fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
-    config.user_messages = RateLimit::UNLIMITED;
-    config.cursor_interval = Duration::from_millis(1);
+    config.message_rate = Rate::UNLIMITED;
+    config.cursor_flush_interval = Duration::from_millis(1);
     config
 }
 

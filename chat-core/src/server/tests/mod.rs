@@ -143,7 +143,7 @@ async fn a_user_with_many_devices_is_read_at_one_users_rate() {
     const DEVICES: usize = 4;
     const EACH: usize = 15;
     let mut config = EngineConfig::default();
-    config.user_messages = crate::auth::RateLimit::new(40, Duration::from_secs(1)).with_burst(20);
+    config.message_rate = crate::rate::Rate::new(40, Duration::from_secs(1)).with_burst(20);
     let engine = engine_with(Arc::new(MemoryStore::new()), config).await;
     let site = Site::before(engine, ServerConfig::default()).await;
     let mut bob = site.user("bob").await;
@@ -285,7 +285,7 @@ async fn connections_beyond_the_limit_are_closed() {
 #[tokio::test]
 async fn a_flood_of_handshakes_is_turned_away_before_it_costs() {
     let mut config = ServerConfig::default();
-    config.handshake_rate = crate::auth::RateLimit::new(1, Duration::from_secs(3600));
+    config.handshake_rate = crate::rate::Rate::new(1, Duration::from_secs(3600));
     let site = Site::new(config).await;
     let _first = site.peer().await;
     let refused = Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())

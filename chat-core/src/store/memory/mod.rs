@@ -12,7 +12,6 @@ mod tables;
 mod tx;
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -21,6 +20,7 @@ use self::tables::Tables;
 use self::tx::MemoryTx;
 use super::{Heartbeat, Store, StoreError, TxError, Unit, run_inline};
 use crate::model::{NodeId, StoreEpoch};
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The [`Store`] of what need not survive a restart.
 #[derive(Debug)]
@@ -49,14 +49,14 @@ impl MemoryStore {
 
     /// What was committed.
     fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
-        let state: RwLockReadGuard<'_, State> = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state: RwLockReadGuard<'_, State> = self.state.read();
         state.open()?;
         Ok(look(&state.tables))
     }
 
     /// The same, alone.
     fn write(&self) -> Result<RwLockWriteGuard<'_, State>, StoreError> {
-        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.write();
         state.open()?;
         Ok(state)
     }
@@ -106,7 +106,7 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.state.write().closed = true;
     }
 }
 

@@ -1,8 +1,8 @@
 //! Buses that fail the way buses do.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
+use crate::sync::Mutex;
 
 /// How often a [`LossyBus`] does what, of 1000 envelopes each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl LossyBus {
 
     /// Has these faults from now on.
     pub fn set_faults(&self, faults: Faults) {
-        *self.state.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+        *self.state.faults.lock() = faults;
     }
 
     /// Takes everything and delivers nothing, from now on or no more.
@@ -130,7 +131,7 @@ impl LossyBus {
 #[deny(clippy::missing_trait_methods)]
 impl MessageBus for LossyBus {
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
-        let faults = *self.state.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let faults = *self.state.faults.lock();
         if self.state.silent.load(Ordering::SeqCst) || self.random() < faults.drop {
             self.state.dropped.fetch_add(1, Ordering::SeqCst);
             return Ok(());

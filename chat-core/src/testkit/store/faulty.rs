@@ -1,7 +1,7 @@
 //! A store that fails when told to.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -14,6 +14,7 @@ use crate::store::{
     AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Heartbeat, MembershipView, MessageStore,
     SentEvent, Store, StoreError, Transaction, TxError, Unit,
 };
+use crate::sync::Mutex;
 
 /// Wraps a [`Store`] and lets a test decide how it behaves.
 #[derive(Debug)]
@@ -169,7 +170,7 @@ impl FaultyStore {
     }
 
     fn plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
-        change(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.plan.lock())
     }
 
     /// What every call goes through.

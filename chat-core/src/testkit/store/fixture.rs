@@ -1,7 +1,7 @@
 //! What the cases are told with.
 
 use std::fmt::{self, Debug, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use crate::model::{
     GroupProfile, JoinPolicy, Member, Page, PageFrom, Role, Seq, SessionEpoch, Timestamp, UserId,
 };
 use crate::store::{NewAccount, NewConversation, Store, StoreError, Transaction, TxError, Unit};
+use crate::sync::Mutex;
 
 /// The time of everything that has no better one.
 pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -31,7 +32,7 @@ where
         slot: Arc::clone(&slot),
     };
     store.transact(Box::new(unit)).await?;
-    let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let result = slot.lock().take();
     Ok(result.expect("a committed unit has a result"))
 }
 
@@ -54,7 +55,7 @@ where
 {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
         let result = (self.work)(tx).await?;
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        *self.slot.lock() = Some(result);
         Ok(())
     }
 }

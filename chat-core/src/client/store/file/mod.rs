@@ -18,13 +18,14 @@ mod outbox;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::client::Cursor;
 use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, KnownHostsFile};
+use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
 use disk::{Directory, Sync};
@@ -114,7 +115,7 @@ impl Inner {
                 BTreeMap::new()
             }),
             names: lists::parse_names(&names),
-            outbox: self.outbox.lock().unwrap_or_else(PoisonError::into_inner).entries(),
+            outbox: self.outbox.lock().entries(),
         })
     }
 
@@ -158,7 +159,7 @@ impl ClientStore for FileStore {
     async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
         let entries = entries.to_vec();
         self.blocking(move |inner| {
-            let mut outbox = inner.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut outbox = inner.outbox.lock();
             outbox.queue(&entries)
         })
         .await
@@ -167,7 +168,7 @@ impl ClientStore for FileStore {
     async fn settle(&self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
         let ids = ids.to_vec();
         self.blocking(move |inner| {
-            let mut outbox = inner.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut outbox = inner.outbox.lock();
             outbox.settle(&ids)
         })
         .await

@@ -1,0 +1,217 @@
+//! Rates, the buckets that enforce them, and a bounded table of buckets.
+//!
+//! The generic cell rate algorithm (GCRA) is implemented here once, for logins, connections, packets and
+//! the commands of one user. `governor` is not used: its keyed limiters keep every key until a sweep, and
+//! cannot give a charge back.
+
+mod table;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use table::{Decaying, Table};
+
+/// `count` events per `per`, with a burst allowance.
+///
+/// It is enforced as GCRA: the long-term rate is exact, and there are no window edges.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use chat_core::rate::Rate;
+///
+/// // 100 a second on average; after a pause, 1 000 at once.
+/// let rate = Rate::new(100, Duration::from_secs(1)).with_burst(1000);
+/// assert!(rate.is_faster_than(Rate::new(30, Duration::from_secs(60))));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rate {
+    /// Number of events in [`per`](Self::per). 0 refuses everything.
+    pub count: u32,
+    /// Period in which `count` events are allowed. Zero means that there is no limit.
+    pub per: Duration,
+    /// Number of events allowed at once after a pause. 0 counts as 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// No limit at all.
+    pub const UNLIMITED: Self = Self {
+        count: 1,
+        per: Duration::ZERO,
+        burst: 1,
+    };
+
+    /// `count` events per `per`, all of them at once if need be.
+    #[must_use]
+    pub const fn new(count: u32, per: Duration) -> Self {
+        Self {
+            count,
+            per,
+            burst: count,
+        }
+    }
+
+    /// Returns the same rate with another burst.
+    #[must_use]
+    pub const fn with_burst(self, burst: u32) -> Self {
+        Self { burst, ..self }
+    }
+
+    /// Compares the long-term averages of two rates; bursts do not matter.
+    #[must_use]
+    pub const fn is_faster_than(self, other: Self) -> bool {
+        let (own, others) = (self.per.as_nanos(), other.per.as_nanos());
+        (self.count as u128).saturating_mul(others) > (other.count as u128).saturating_mul(own)
+    }
+
+    /// Returns the time after which one event no longer counts, or `None` if that is never.
+    fn interval(&self) -> Option<Duration> {
+        self.per.checked_div(self.count)
+    }
+}
+
+/// State of one limit: the time at which it will have recovered completely (GCRA's theoretical arrival
+/// time).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bucket {
+    recovered_at: Option<Instant>,
+}
+
+impl Bucket {
+    /// Returns `Ok` if one more event is allowed now, else the time until it is. Charges nothing.
+    pub(crate) fn check(&self, now: Instant, rate: &Rate) -> Result<(), Duration> {
+        let Some(interval) = rate.interval() else {
+            return Err(rate.per);
+        };
+        let tolerance = interval.saturating_mul(rate.burst.max(1) - 1);
+        match self.remaining(now).checked_sub(tolerance) {
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(wait) => Err(wait),
+        }
+    }
+
+    /// Charges one event.
+    pub(crate) fn add(&mut self, now: Instant, rate: &Rate) {
+        let charge = self.remaining(now).saturating_add(rate.interval().unwrap_or(rate.per));
+        self.recovered_at = now.checked_add(charge);
+    }
+
+    /// Charges one event in any case, and returns the delay before the next one is allowed: for callers
+    /// that slow a peer down instead of refusing its events.
+    pub(crate) fn take(&mut self, now: Instant, rate: &Rate) -> Duration {
+        self.add(now, rate);
+        self.check(now, rate).err().unwrap_or_default()
+    }
+
+    /// Gives one event back.
+    pub(crate) fn take_back(&mut self, now: Instant, rate: &Rate) {
+        let charge = self.remaining(now).saturating_sub(rate.interval().unwrap_or_default());
+        self.recovered_at = now.checked_add(charge);
+    }
+}
+
+impl Decaying for Bucket {
+    fn remaining(&self, now: Instant) -> Duration {
+        self.recovered_at
+            .map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NOW: Duration = Duration::ZERO;
+
+    fn try_take(bucket: &mut Bucket, now: Instant, rate: &Rate) -> Result<(), Duration> {
+        bucket.check(now, rate)?;
+        bucket.add(now, rate);
+        Ok(())
+    }
+
+    #[test]
+    fn bucket_allows_the_burst_then_the_rate() {
+        let rate = Rate::new(3, 30 * SECOND);
+        let start = Instant::now();
+        let mut bucket = Bucket::default();
+        for _ in 0..3 {
+            assert_eq!(try_take(&mut bucket, start, &rate), Ok(()));
+        }
+        assert_eq!(try_take(&mut bucket, start, &rate), Err(10 * SECOND));
+        assert_eq!(try_take(&mut bucket, start + 9 * SECOND, &rate), Err(SECOND));
+        assert_eq!(try_take(&mut bucket, start + 10 * SECOND, &rate), Ok(()));
+        assert_eq!(try_take(&mut bucket, start + 10 * SECOND, &rate), Err(10 * SECOND));
+        bucket.take_back(start + 10 * SECOND, &rate);
+        assert_eq!(try_take(&mut bucket, start + 10 * SECOND, &rate), Ok(()));
+        for _ in 0..3 {
+            assert_eq!(try_take(&mut bucket, start + 3600 * SECOND, &rate), Ok(()));
+        }
+        assert!(try_take(&mut bucket, start + 3600 * SECOND, &rate).is_err());
+    }
+
+    #[test]
+    fn bucket_take_says_when_the_next_event_is_allowed() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let wait = Duration::from_millis;
+        let rate = Rate::new(10, SECOND).with_burst(3);
+        let mut bucket = Bucket::default();
+        let mut take = |now| bucket.take(now, &rate);
+        assert_eq!([start; 3].map(&mut take), [NOW, NOW, wait(100)]);
+        assert_eq!(take(at(100)), wait(100));
+        assert_eq!(take(at(250)), wait(50));
+        let later = at(10_000);
+        assert_eq!(
+            [later; 3].map(&mut take),
+            [NOW, NOW, wait(100)],
+            "full again, never fuller"
+        );
+    }
+
+    #[test]
+    fn bucket_survives_extreme_rates() {
+        let start = Instant::now();
+        let mut bucket = Bucket::default();
+        for _ in 0..10_000 {
+            assert_eq!(bucket.take(start, &Rate::UNLIMITED), NOW);
+        }
+        let none = Rate::new(0, 60 * SECOND);
+        assert_eq!(try_take(&mut Bucket::default(), start, &none), Err(60 * SECOND));
+        let huge = Rate::new(u32::MAX, Duration::MAX);
+        assert_eq!(try_take(&mut bucket, start, &huge), Ok(()));
+        let slow = Rate::new(1, Duration::MAX);
+        try_take(&mut bucket, start, &slow).ok();
+        bucket.add(start, &slow);
+    }
+
+    #[test]
+    fn rates_compare_by_their_averages() {
+        let rate = Rate::new(2, SECOND);
+        assert!(rate.is_faster_than(Rate::new(100, 60 * SECOND)));
+        assert!(!rate.is_faster_than(Rate::new(120, 60 * SECOND)), "equal averages");
+        assert!(Rate::UNLIMITED.is_faster_than(rate) && !rate.is_faster_than(Rate::UNLIMITED));
+    }
+
+    proptest! {
+        #[test]
+        fn bucket_never_allows_more_than_rate_and_burst(
+            count in 1u32..20,
+            burst in 1u32..20,
+            steps in prop::collection::vec(0u64..500, 1..200),
+        ) {
+            let rate = Rate::new(count, SECOND).with_burst(burst);
+            let start = Instant::now();
+            let (mut now, mut taken, mut bucket) = (start, 0u32, Bucket::default());
+            for step in steps {
+                now += Duration::from_millis(step);
+                taken += u32::from(try_take(&mut bucket, now, &rate).is_ok());
+            }
+            let allowed = (now - start).as_secs_f64() * f64::from(count) + f64::from(burst);
+            prop_assert!(f64::from(taken) <= allowed + 1e-3, "{} of {}", taken, allowed);
+        }
+    }
+}
