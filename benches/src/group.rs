@@ -7,7 +7,7 @@ use chat_core::model::{
     Caller, ConversationId, ConversationKind, DeviceId, GroupProfile, JoinPolicy, Member, NodeId, Role, Seq,
     SessionEpoch, Timestamp, UserId,
 };
-use chat_core::router::{Outbox, OutboxLimits, Router, RouterConfig, RouterParts, SubscriptionGuard};
+use chat_core::router::{Outbox, OutboxLimits, Router, RouterConfig, RouterParts, StoreEventLog, SubscriptionGuard};
 use chat_core::store::{NewConversation, Store, StoreError};
 use chat_core::testkit::store::{act, new_account};
 
@@ -68,7 +68,7 @@ impl Audience {
         let epoch = store.epoch().await.expect("the store is open");
         let parts = RouterParts {
             clock: Arc::new(chat_core::clock::SystemClock),
-            store,
+            log: Arc::new(StoreEventLog::new(store)),
             bus: None,
             presence: Arc::new(MemoryPresence::new()),
             node: NodeId::random(),
@@ -86,7 +86,7 @@ impl Audience {
                 epoch: SessionEpoch(0),
             };
             let (attachment, _) = router
-                .attach(caller, Arc::clone(&outbox))
+                .subscribe(caller, Arc::clone(&outbox))
                 .await
                 .expect("the store is open");
             outboxes.push(outbox);

@@ -1,4 +1,4 @@
-//! A bus inside one process.
+//! A message bus inside one process.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -8,14 +8,16 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 
-/// Envelopes that wait for one subscriber. Beyond it, they are dropped and a [`BusMessage::Gap`] says so.
-const QUEUE: usize = 4096;
-/// Bytes in them: this much memory a subscriber can cost.
-const QUEUED_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum number of messages that wait for one subscriber. When more come, all are dropped and replaced by a
+/// [`BusMessage::Gap`].
+const MAX_QUEUED: usize = 4096;
+/// Maximum size of the envelopes that wait for one subscriber, in bytes: the memory that a subscriber can cost.
+const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
-/// A bus between engines of one process: clones are the same bus. Loses nothing, unless a subscriber falls 4096 envelopes behind.
+/// A bus between engines of one process. Clones are the same bus. It loses nothing, unless a subscriber falls 4096 envelopes
+/// behind.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBus {
     hub: Arc<Mutex<Hub>>,
@@ -42,28 +44,20 @@ struct MailboxState {
 }
 
 impl MemoryBus {
-    /// A bus without subscribers.
+    /// Creates a bus without subscribers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
-
-    fn hub(&self) -> MutexGuard<'_, Hub> {
-        self.hub.lock()
-    }
 }
 
 impl Mailbox {
-    fn state(&self) -> MutexGuard<'_, MailboxState> {
-        self.state.lock()
-    }
-
     fn deliver(&self, topic: Topic, envelope: &Bytes) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if !state.topics.contains(&topic) {
             return;
         }
-        if state.queue.len() >= QUEUE || state.bytes.saturating_add(envelope.len()) > QUEUED_BYTES {
+        if state.queue.len() >= MAX_QUEUED || state.bytes.saturating_add(envelope.len()) > MAX_QUEUED_BYTES {
             state.queue.clear();
             state.queue.push_back(BusMessage::Gap);
             state.bytes = 0;
@@ -75,7 +69,7 @@ impl Mailbox {
     }
 
     fn close(&self) {
-        self.state().closed = true;
+        self.state.lock().closed = true;
         self.arrived.notify_one();
     }
 }
@@ -83,7 +77,7 @@ impl Mailbox {
 #[async_trait]
 impl MessageBus for MemoryBus {
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
-        let hub = self.hub();
+        let hub = self.hub.lock();
         if hub.closed {
             return Err(BusError::Closed);
         }
@@ -94,7 +88,7 @@ impl MessageBus for MemoryBus {
     }
 
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
-        let mut hub = self.hub();
+        let mut hub = self.hub.lock();
         if hub.closed {
             return Err(BusError::Closed);
         }
@@ -108,7 +102,7 @@ impl MessageBus for MemoryBus {
     }
 
     async fn close(&self) {
-        let mut hub = self.hub();
+        let mut hub = self.hub.lock();
         hub.closed = true;
         hub.subscribers.drain(..).for_each(|mailbox| mailbox.close());
     }
@@ -123,7 +117,8 @@ struct MemorySubscriber {
 impl Drop for MemorySubscriber {
     fn drop(&mut self) {
         self.bus
-            .hub()
+            .hub
+            .lock()
             .subscribers
             .retain(|other| !Arc::ptr_eq(other, &self.mailbox));
     }
@@ -138,12 +133,12 @@ impl Subscriber for MemorySubscriber {
     async fn next(&mut self) -> Option<BusMessage> {
         loop {
             {
-                let mut state = self.mailbox.state();
-                if let Some(delivery) = state.queue.pop_front() {
-                    if let BusMessage::Envelope(_, envelope) = &delivery {
+                let mut state = self.mailbox.state.lock();
+                if let Some(message) = state.queue.pop_front() {
+                    if let BusMessage::Envelope(_, envelope) = &message {
                         state.bytes -= envelope.len();
                     }
-                    return Some(delivery);
+                    return Some(message);
                 }
                 if state.closed {
                     return None;
@@ -160,7 +155,7 @@ struct MemoryTopics(Arc<Mailbox>);
 #[async_trait]
 impl Topics for MemoryTopics {
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError> {
-        let mut state = self.0.state();
+        let mut state = self.0.state.lock();
         if state.closed {
             return Err(BusError::Closed);
         }
@@ -169,7 +164,7 @@ impl Topics for MemoryTopics {
     }
 
     async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError> {
-        self.0.state().topics.remove(&topic);
+        self.0.state.lock().topics.remove(&topic);
         Ok(())
     }
 }
@@ -179,18 +174,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_waits_is_bounded_by_bytes_too() {
+    async fn mailbox_is_bounded_in_bytes() {
         let bus = MemoryBus::new();
         let mut subscriber = bus.connect().await.unwrap();
         subscriber.topics().subscribe(Topic::Control).await.unwrap();
         let envelope = Bytes::from(vec![0; 1024 * 1024]);
         for _ in 0..100 {
             bus.publish(Topic::Control, envelope.clone()).await.unwrap();
-            let bytes = bus.hub().subscribers[0].state().bytes;
-            assert!(bytes <= QUEUED_BYTES, "{bytes}");
+            let bytes = bus.hub.lock().subscribers[0].state.lock().bytes;
+            assert!(bytes <= MAX_QUEUED_BYTES, "{bytes}");
         }
         assert_eq!(subscriber.next().await, Some(BusMessage::Gap));
-        while bus.hub().subscribers[0].state().bytes > 0 {
+        while bus.hub.lock().subscribers[0].state.lock().bytes > 0 {
             assert!(matches!(subscriber.next().await, Some(BusMessage::Envelope(..))));
         }
     }

@@ -1,12 +1,13 @@
-//! The port between nodes: a doorbell that may fail to ring.
+//! The port between nodes: carries hints, and may lose them.
 //!
-//! What is published reaches each subscriber of its topic at most once; it may be lost, and nothing durable depends on
-//! it. A bus that knows it may have lost something says [`BusMessage::Gap`]; nodes then look into the store. Nodes also look
-//! by themselves (beacons, sweeps), because a bus may lose something without knowing.
+//! An envelope reaches each subscriber of its topic at most once. It may be lost, and nothing durable depends on it. A bus that
+//! knows that it may have lost something delivers [`BusMessage::Gap`]; nodes then read the store. Nodes also check by
+//! themselves, with heartbeats and sweeps, because a bus may lose envelopes without noticing.
 
 mod memory;
 
 use std::fmt::{self, Debug};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,13 +21,13 @@ use crate::model::{ConversationId, NodeId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Topic {
-    /// What happens in a conversation; nodes with a session in it subscribe.
+    /// The log of a conversation and notices to its members. Nodes with a session in the conversation subscribe.
     Conversation(ConversationId),
-    /// What happens to a user's sessions; nodes with a session of the user subscribe.
+    /// Logins and memberships of a user, and notices to the user. Nodes with a session of the user subscribe.
     User(UserId),
-    /// Meant for one node.
+    /// Messages for one node.
     Node(NodeId),
-    /// Every node subscribes: beacons.
+    /// Heartbeats. Every node subscribes.
     Control,
 }
 
@@ -41,63 +42,71 @@ impl fmt::Display for Topic {
     }
 }
 
-/// What a subscription yields.
+/// What a [`Subscriber`] receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusMessage {
-    /// An envelope, whole. Its content is untrusted input.
+    /// An envelope, whole, with the topic on which it was published. Its content is untrusted input.
     Envelope(Topic, Bytes),
-    /// Something may have been missed since the last delivery.
+    /// Envelopes may have been lost since the last message.
     Gap,
 }
 
-/// Why the bus did not take something.
+/// Why the bus refused a call.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BusError {
-    /// It cannot be reached, or is overloaded.
-    #[error("the bus is unavailable")]
+    /// The bus cannot be reached, or is overloaded.
+    #[error("the message bus is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It was closed.
-    #[error("the bus is closed")]
+    /// The bus was closed by [`MessageBus::close`].
+    #[error("the message bus is closed")]
     Closed,
 }
 
-/// Carries envelopes between nodes, at most once each. `testkit` has the contract as code.
+impl BusError {
+    /// The bus did not answer within `timeout`.
+    pub(crate) fn timed_out(timeout: Duration) -> Self {
+        Self::Unavailable(format!("the message bus did not answer within {timeout:?}").into())
+    }
+}
+
+/// Carries envelopes between nodes, each at most once. [`bus_conformance!`](crate::bus_conformance) in the testkit is the
+/// contract as code.
 #[async_trait]
 pub trait MessageBus: Debug + Send + Sync + 'static {
-    /// Rings. Returns once the bus took the envelope, which says nothing of its arrival.
+    /// Publishes an envelope. Returns once the bus has accepted it, which does not mean that it arrives.
     ///
     /// # Errors
-    /// [`BusError::Unavailable`]: it may or may not have rung.
+    /// [`BusError::Unavailable`]: the envelope may or may not have been published.
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError>;
 
-    /// Opens this node's one stream of deliveries. It begins with no topics.
+    /// Opens a stream of messages for this node, which has no topics at first.
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError>;
 
-    /// Finishes what was begun and releases connections and tasks. Idempotent.
+    /// Finishes calls that have begun, and releases connections and tasks. Idempotent.
     async fn close(&self);
 }
 
-/// A node's stream of deliveries, and the topics it is made of.
+/// A node's stream of messages from the topics that it subscribed to.
 #[async_trait]
 pub trait Subscriber: Debug + Send + 'static {
-    /// A handle that changes the topics while somebody waits in [`Subscriber::next`].
+    /// Returns a handle that changes the topics while another task waits in [`Subscriber::next`].
     fn topics(&self) -> Box<dyn Topics>;
 
-    /// The next delivery; `None` once the bus is closed. Bounded: a subscriber that falls behind gets a
-    /// [`BusMessage::Gap`] in place of what was dropped.
+    /// Returns the next message, or `None` once the bus is closed. The queue is bounded: a subscriber that falls behind
+    /// receives a [`BusMessage::Gap`] in place of the envelopes that were dropped.
     ///
     /// # Cancel safety
-    /// Safe: what was not returned is returned by the next call.
+    /// Safe: a message that was not returned is returned by the next call.
     async fn next(&mut self) -> Option<BusMessage>;
 }
 
 /// Changes the topics of a [`Subscriber`].
 #[async_trait]
 pub trait Topics: Debug + Send + Sync + 'static {
-    /// From the return on, envelopes of this topic are delivered. Twice is as good as once.
+    /// Subscribes to a topic: envelopes published after the return are delivered. Idempotent.
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError>;
 
-    /// Soon after the return, envelopes of this topic are no longer delivered.
+    /// Unsubscribes from a topic: its envelopes cease to be delivered soon after the return. Idempotent.
     async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError>;
 }

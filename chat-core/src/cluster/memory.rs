@@ -1,4 +1,4 @@
-//! Soft state inside one process.
+//! Discovery and presence inside one process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use super::{ClusterError, Discovery, NodeInfo, Nodes, Presence};
 use crate::model::{DeviceId, NodeId, PresenceState, UserId};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 
-/// Knows the nodes of one process: clones know the same. A node is known until it leaves.
+/// A [`Discovery`] of the nodes of one process. Clones share one view. A node is in the view until it leaves.
 #[derive(Clone, Debug)]
 pub struct MemoryDiscovery {
     nodes: Arc<watch::Sender<Nodes>>,
@@ -25,13 +25,14 @@ impl Default for MemoryDiscovery {
 }
 
 impl MemoryDiscovery {
-    /// Knows no nodes.
+    /// Creates a discovery without nodes.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Replaces what is known of one node; `None` forgets it. A claim of an older life than the known one changes nothing.
+    /// Replaces the info of one node; `None` removes the node. An info of an older incarnation than the known one changes
+    /// nothing.
     fn replace(&self, id: NodeId, info: Option<NodeInfo>) {
         self.nodes.send_modify(|nodes| {
             let known = nodes.iter().find(|node| node.id == id);
@@ -63,7 +64,7 @@ impl Discovery for MemoryDiscovery {
     }
 }
 
-/// Knows who is connected to the nodes of one process: clones know the same.
+/// A [`Presence`] for the nodes of one process. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryPresence {
     claims: Arc<Mutex<HashMap<UserId, Vec<Claim>>>>,
@@ -77,22 +78,18 @@ struct Claim {
 }
 
 impl MemoryPresence {
-    /// Knows nobody.
+    /// Creates a presence service without claims.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Forgets what a node claimed, as a lease that runs out does.
+    /// Removes the claims of a node, as a lease that expires does.
     pub fn expire(&self, node: NodeId) {
-        self.claims().retain(|_, claims| {
+        self.claims.lock().retain(|_, claims| {
             claims.retain(|claim| claim.node != node);
             !claims.is_empty()
         });
-    }
-
-    fn claims(&self) -> MutexGuard<'_, HashMap<UserId, Vec<Claim>>> {
-        self.claims.lock()
     }
 }
 
@@ -105,7 +102,7 @@ impl Presence for MemoryPresence {
         device: DeviceId,
         state: PresenceState,
     ) -> Result<(), ClusterError> {
-        let mut all = self.claims();
+        let mut all = self.claims.lock();
         let claims = all.entry(user).or_default();
         claims.retain(|claim| claim.device != device);
         claims.push(Claim { device, node, state });
@@ -113,7 +110,7 @@ impl Presence for MemoryPresence {
     }
 
     async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError> {
-        let mut all = self.claims();
+        let mut all = self.claims.lock();
         if let Some(claims) = all.get_mut(&user) {
             claims.retain(|claim| claim.device != device || claim.node != node);
             if claims.is_empty() {
@@ -124,7 +121,7 @@ impl Presence for MemoryPresence {
     }
 
     async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
-        let all = self.claims();
+        let all = self.claims.lock();
         let of = |user: &UserId| all.get(user).map(|claims| (*user, claims.clone()));
         let claims = users.iter().filter_map(of);
         Ok(claims
@@ -138,7 +135,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_lease_that_runs_out_ends_the_claims_of_its_node_only() {
+    async fn expired_lease_ends_the_claims_of_its_node_only() {
         let presence = MemoryPresence::new();
         let (dead, alive) = (NodeId([1; 16]), NodeId([2; 16]));
         let (phone, laptop) = (DeviceId([1; 16]), DeviceId([2; 16]));
@@ -152,9 +149,12 @@ mod tests {
         assert_eq!(
             presence.devices(&[user]).await.unwrap().len(),
             2,
-            "whoever is there claims again"
+            "the other node claims the device"
         );
         presence.expire(alive);
-        assert!(presence.claims().is_empty(), "nothing is kept of nobody");
+        assert!(
+            presence.claims.lock().is_empty(),
+            "a user without claims costs no memory"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Ports to soft state that expires unless it is renewed: which nodes there are, and which users can be reached.
+//! Ports to soft state, which expires unless it is renewed: which nodes are alive, and which devices are connected to them.
 
 mod memory;
 
@@ -13,57 +13,59 @@ pub use memory::{MemoryDiscovery, MemoryPresence};
 
 use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 
-/// What a node tells the others of itself.
+/// What a node tells the others about itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeInfo {
-    /// Its id, the same for its whole life.
+    /// Id of the node, the same from start to end.
     pub id: NodeId,
-    /// Grows at each start, so that old claims can be told from new.
+    /// Grows at each start, so that old claims can be told from new ones.
     pub incarnation: u64,
-    /// Where clients reach it, as `sc1://host:port` and the like; empty if nowhere.
+    /// Addresses at which clients reach the node, as `sc1://host:port` and the like; empty if it accepts none.
     pub addresses: Vec<String>,
-    /// Live sessions.
+    /// Number of live sessions.
     pub sessions: u32,
-    /// It asks for no new sessions: it is about to end, cannot reach its store, or does not know the time.
+    /// The node asks for no new sessions: it is about to end, cannot reach its store, or its clock is wrong.
     pub draining: bool,
 }
 
-/// The nodes there are, newest view, the own one among them.
+/// The newest view of the live nodes, including the one that looks.
 pub type Nodes = Arc<[NodeInfo]>;
 
-/// Why the cluster's soft state could not be read or written. Nothing durable depends on it.
+/// The cluster's soft state could not be read or written. Nothing durable depends on it.
 #[derive(Debug, Error)]
 #[error("the cluster state is unavailable")]
 pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Finds the other nodes.
 ///
-/// A node is in the view once, whatever it told last. What a life of a node tells changes nothing once a later life was heard
-/// of. `testkit` has the contract as code.
+/// A node is in the view once, with the info that it gave last. An info of one incarnation changes nothing once a later
+/// incarnation of the node was seen. [`discovery_conformance!`](crate::discovery_conformance) in the testkit is the contract as
+/// code.
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
-    /// Makes the node known and yields the newest whole view, not differences. The backend keeps the claim alive until the
-    /// node leaves, or its process dies, whether or not the view is still looked at.
+    /// Adds the node and returns the view of all nodes: always the newest whole one, not differences. The backend keeps the
+    /// node in the view until it leaves or its process dies, whether or not the returned view is still watched.
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError>;
 
-    /// Replaces what the node tells of itself.
+    /// Replaces the node's info.
     async fn update(&self, me: NodeInfo) -> Result<(), ClusterError>;
 
-    /// Withdraws the node; does nothing if it is not known.
+    /// Removes the node from the view. Does nothing if it is not there.
     async fn leave(&self, id: NodeId) -> Result<(), ClusterError>;
 }
 
-/// Knows which devices of which users are connected, on any node. A claim lives as long as its node's lease does. What was set or
-/// cleared is seen by whoever asks afterwards. `testkit` has the contract as code.
+/// Keeps which devices of which users are connected, on any node. A claim lives as long as its node's lease. A change is visible
+/// to every call that begins after it returned. [`presence_conformance!`](crate::presence_conformance) in the testkit is the
+/// contract as code.
 #[async_trait]
 pub trait Presence: Debug + Send + Sync + 'static {
-    /// This device is connected to this node, in this state. A newer claim of the same device replaces an older one.
+    /// Claims that a device is connected to this node, in this state. Replaces an older claim of the same device.
     async fn set(&self, node: NodeId, user: UserId, device: DeviceId, state: PresenceState)
     -> Result<(), ClusterError>;
 
-    /// This device is no longer connected to this node. Does nothing if another node claimed it since.
+    /// Ends this node's claim of a device. Does nothing if another node has claimed the device since.
     async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError>;
 
-    /// Connected devices of these users and their states, in any order.
+    /// Returns the connected devices of these users, with node and state, in any order.
     async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError>;
 }

@@ -24,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Discovery, MemoryPresence, NodeInfo, Presence};
 use crate::hooks::Hooks;
 use crate::model::NodeId;
-use crate::router::{Router, RouterConfig, RouterParts};
+use crate::router::{Router, RouterConfig, RouterParts, StoreEventLog};
 use crate::store::{Store, StoreError};
 
 /// Why an engine could not be built.
@@ -185,7 +185,7 @@ impl EngineBuilder {
         let started = self.clock.now();
         let incarnation = u64::try_from(started.0).unwrap_or(0);
         let router = Router::start(RouterParts {
-            store: Arc::clone(&self.store),
+            log: Arc::new(StoreEventLog::new(Arc::clone(&self.store))),
             bus: self.bus,
             presence: Arc::clone(&presence),
             clock: Arc::clone(&self.clock),

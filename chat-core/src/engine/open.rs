@@ -40,7 +40,7 @@ impl Attachment {
 impl Drop for Attachment {
     fn drop(&mut self) {
         let Some(inner) = self.inner.take() else { return };
-        let reason = inner.outbox().closed().unwrap_or(CloseCode::Normal);
+        let reason = inner.outbox().close_code().unwrap_or(CloseCode::Normal);
         drop(inner);
         self.core.presences.changed(self.caller.user);
         self.core.observer.session_end(self.caller, reason);
@@ -59,7 +59,7 @@ impl Core {
         if self.draining.is_cancelled() {
             return Err(CommandError::shutting_down());
         }
-        let (inner, heads) = self.read(self.router.attach(caller, outbox)).await?;
+        let (inner, heads) = self.read(self.router.subscribe(caller, outbox)).await?;
         // A newer login may have come and closed the older sessions before this one was among them.
         let device = self.read(self.store.device(caller.user, caller.device)).await?;
         if device.is_none_or(|device| device.session_epoch != caller.epoch) {
@@ -172,7 +172,7 @@ impl LocalSession {
             if let Some(push) = self.try_next_push() {
                 return Some(push);
             }
-            if self.outbox.closed().is_some() {
+            if self.outbox.close_code().is_some() {
                 return None;
             }
             tokio::select! {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::Event;
-use crate::router::{UnconfirmedCommit, joins};
+use crate::router::{UnconfirmedCommit, joined_user};
 use crate::store::{Operation, Transaction};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -45,7 +45,7 @@ pub(super) fn note(events: &[Event]) {
         conversation: first.conversation,
         first_seq: first.seq,
         last_seq: last.seq,
-        joined: events.iter().filter_map(joins).collect(),
+        joined: events.iter().filter_map(joined_user).collect(),
     };
     // Fails where nobody wants to know.
     let _ = WRITTEN.try_with(|written| written.noted().push(doubt));

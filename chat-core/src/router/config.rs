@@ -1,36 +1,45 @@
-//! Tunables of the router.
+//! Configuration of the router.
 
 use std::time::Duration;
 
-/// Intervals and bounds of the router. The defaults repair a lost doorbell within 3 s.
+/// Intervals and bounds of the router. With the defaults, a node makes up for a lost doorbell within 3 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouterConfig {
-    /// How often a node says that it is there, and repeats what it rang. Default 1 s.
+    /// Interval between the heartbeats that this node publishes on the bus. Each repeats the node's recent
+    /// announcements. Default 1 s.
     pub heartbeat_interval: Duration,
-    /// How long a doorbell is repeated, and after which silence, of others or of the own beacon, a node looks for itself.
-    /// Default 3 s.
+    /// Time for which announcements are repeated. A peer whose heartbeats stay away for longer counts as lost, as does
+    /// the bus if the node's own heartbeats do not return: the node then polls the store. Default 3 s.
     pub peer_timeout: Duration,
-    /// How often a node says in the store that it is there, and asks who else is. Nodes that are, but are not heard, make it look
-    /// for itself. Default 2 s: with a look each second, what they commit is found within 3 s.
+    /// Interval between heartbeats to the store, which answers with the other nodes that use it. While one of them is
+    /// not heard on the bus, this node polls the store. Default 2 s: together with `poll_interval`, what such a node
+    /// commits is found within 3 s.
     pub store_heartbeat_interval: Duration,
-    /// How often a node compares everything it follows with the store, in any case. Default 30 s, give or take a third.
+    /// Average interval between sweeps, in which the node compares every conversation and user that it serves with the
+    /// store. Jittered by a third. Default 30 s.
     pub sweep_interval: Duration,
-    /// How often it does while the bus is dead, and the least time between two looks at everything. Default 1 s.
+    /// Interval between sweeps while the bus loses messages; also the minimum interval between any two sweeps.
+    /// Default 1 s.
     pub poll_interval: Duration,
-    /// Wait before a read of the store that failed is tried again; doubles up to ten times of this. Default 100 ms.
+    /// Delay before a failed read of the store is retried. Doubles with each failure, up to ten times this value.
+    /// Default 100 ms.
     pub retry_interval: Duration,
-    /// After which a read of the store is given up and tried again. Default 5 s.
+    /// Timeout of one read of the store; a read that times out is retried. Default 5 s.
     pub read_timeout: Duration,
-    /// After which the bus is taken to be unavailable when it does not answer. A session that begins waits no longer for
-    /// it than that. Default 1 s.
+    /// Timeout of one call to the bus or to the presence service. A session that begins waits at most this long for the
+    /// node's subscription to the user's topic. Default 1 s.
     pub bus_timeout: Duration,
-    /// Events read at once to fill a gap. Default 256.
-    pub catch_up_page: u32,
-    /// Users a second whose conversations and logins are read again after the bus lost something. Bounds what that costs the
-    /// store: two reads a user. Default 100.
+    /// Maximum number of events in one read that fills a gap. Default 256.
+    pub max_catch_up_events: u32,
+    /// Maximum size of the event bodies in one read that fills a gap, in bytes. Default 1 MiB. A larger single event is
+    /// still read.
+    pub max_catch_up_bytes: u32,
+    /// Maximum number of users per second whose memberships and logins are read again after the bus may have lost
+    /// something. Each costs the store two reads. Default 100.
     pub user_rechecks_per_second: u32,
-    /// Envelopes that wait to be published; more are left to the beacon, which has a queue of its own. Default 4096.
+    /// Maximum number of envelopes that wait to be published. Further ones are dropped, because heartbeats, which have
+    /// a queue of their own, repeat what they announced. Default 4096.
     pub max_queued_envelopes: usize,
 }
 
@@ -45,7 +54,8 @@ impl Default for RouterConfig {
             retry_interval: Duration::from_millis(100),
             read_timeout: Duration::from_secs(5),
             bus_timeout: Duration::from_secs(1),
-            catch_up_page: 256,
+            max_catch_up_events: 256,
+            max_catch_up_bytes: 1024 * 1024,
             user_rechecks_per_second: 100,
             max_queued_envelopes: 4096,
         }
@@ -53,9 +63,10 @@ impl Default for RouterConfig {
 }
 
 impl RouterConfig {
-    /// How much a beacon's number may exceed that of the last one heard without a doorbell being lost: a doorbell that was rung
-    /// right after the last one heard is repeated until `peer_timeout` has passed, so one beacon less than fit into it.
-    pub(super) fn spare_beacons(&self) -> u64 {
+    /// Returns how many heartbeats of a peer may be lost in a row without losing an announcement. An announcement made
+    /// right after the last heartbeat that was heard is repeated until `peer_timeout` has passed, so the number is one
+    /// less than the heartbeats that fit into it.
+    pub(crate) fn max_missed_heartbeats(&self) -> u64 {
         let interval = self.heartbeat_interval.as_millis().max(1);
         u64::try_from(self.peer_timeout.as_millis() / interval)
             .unwrap_or(u64::MAX)

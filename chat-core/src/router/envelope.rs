@@ -1,99 +1,136 @@
-//! What nodes tell each other, in words of the model. Everything read here is untrusted.
+//! The envelopes that nodes send each other, in terms of the model. Everything decoded here is untrusted.
 
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::proto;
+use super::shared_push::SharedPush;
+use crate::bus::Topic;
 use crate::codec::frame::PREFIX;
 use crate::codec::{Incoming, client};
 use crate::model::{CloseCode, ConversationId, DeviceId, NodeId, Push, Seq, StoreEpoch, UserId};
 
-/// Version of the envelopes that this node writes and understands.
+/// The messages of `chat.node.v1`, generated from `proto/chat/v1/node.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]
+#[rustfmt::skip]
+#[path = "generated/chat.node.v1.rs"]
+mod proto;
+
+/// Version of the envelopes that this node encodes and decodes.
 const VERSION: u32 = 1;
-/// Most doorbells, most places and most logins that one beacon repeats.
-pub(super) const MAX_REPEATED: usize = 512;
+/// Maximum number of doorbells, of joins and of logins in one heartbeat, each.
+pub(crate) const MAX_REPEATED: usize = 512;
 
-/// Who writes envelopes.
+/// Encodes envelopes of one node, and decodes those of nodes on the same store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Writer {
-    pub(super) epoch: StoreEpoch,
-    pub(super) node: NodeId,
-    pub(super) incarnation: u64,
+pub(crate) struct EnvelopeCodec {
+    pub(crate) epoch: StoreEpoch,
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: u64,
 }
 
-/// Events were committed to a conversation, up to there.
+/// The log of a conversation reaches `last_seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Doorbell {
-    pub(super) conversation: ConversationId,
-    pub(super) last_seq: Seq,
+pub(crate) struct Doorbell {
+    pub(crate) conversation: ConversationId,
+    pub(crate) last_seq: Seq,
 }
 
-/// Whom a notice is for.
+/// Sessions that get a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Audience {
+pub(crate) enum Audience {
     Conversation(ConversationId),
     User(UserId),
 }
 
-/// A session anywhere, by what it is called everywhere.
-pub(super) type Exception = Option<(UserId, DeviceId)>;
+impl Audience {
+    /// Returns the topic to which the nodes with these sessions subscribe.
+    pub(crate) fn topic(self) -> Topic {
+        match self {
+            Self::Conversation(conversation) => Topic::Conversation(conversation),
+            Self::User(user) => Topic::User(user),
+        }
+    }
+}
 
-/// What an envelope says.
+/// A device whose session does not get a notice, because it caused it.
+pub(crate) type ExceptDevice = (UserId, DeviceId);
+
+/// Content of an envelope.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Doorbell(Doorbell),
-    Beacon {
+    Heartbeat {
         number: u64,
         doorbells: Vec<Doorbell>,
-        places: Vec<(UserId, ConversationId)>,
+        joins: Vec<(UserId, ConversationId)>,
         logins: Vec<(UserId, CloseCode)>,
         overflowed: bool,
     },
     Notice {
         audience: Audience,
         push: Push,
-        except: Exception,
+        except: Option<ExceptDevice>,
     },
     SessionsChanged {
         user: UserId,
         code: CloseCode,
     },
-    PlacesChanged {
+    UserJoined {
         user: UserId,
         conversation: ConversationId,
     },
 }
 
-/// An envelope from another node, or an own one that came back.
+/// A decoded envelope: from another node, or an own one that the bus returned.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Read {
-    pub(super) node: NodeId,
-    pub(super) incarnation: u64,
-    pub(super) content: Content,
+pub(crate) struct Received {
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: u64,
+    pub(crate) content: Content,
 }
 
-impl Writer {
-    pub(super) fn write(&self, content: Content) -> Bytes {
+impl EnvelopeCodec {
+    pub(crate) fn encode(&self, content: Content) -> Bytes {
         use proto::envelope::Content as Wire;
-        let content = match content {
+        self.seal(match content {
             Content::Doorbell(doorbell) => Wire::Doorbell(doorbell.into()),
-            Content::Beacon {
+            Content::Heartbeat {
                 number,
                 doorbells,
-                places,
+                joins,
                 logins,
                 overflowed,
-            } => Wire::Beacon(proto::Beacon {
+            } => Wire::Heartbeat(proto::Heartbeat {
                 number,
                 doorbells: doorbells.into_iter().map(Into::into).collect(),
-                places: places.into_iter().map(places_changed).collect(),
+                joins: joins.into_iter().map(user_joined).collect(),
                 logins: logins.into_iter().map(sessions_changed).collect(),
                 overflowed,
             }),
-            Content::Notice { audience, push, except } => Wire::Notice(notice(audience, &push, except)),
+            Content::Notice { audience, push, except } => {
+                return self.encode_notice(audience, &SharedPush::new(push), except);
+            }
             Content::SessionsChanged { user, code } => Wire::SessionsChanged(sessions_changed((user, code))),
-            Content::PlacesChanged { user, conversation } => Wire::PlacesChanged(places_changed((user, conversation))),
+            Content::UserJoined { user, conversation } => Wire::UserJoined(user_joined((user, conversation))),
+        })
+    }
+
+    /// Encodes a notice with the bytes that the push has for the sessions on this node.
+    pub(crate) fn encode_notice(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) -> Bytes {
+        let (conversation, user) = match audience {
+            Audience::Conversation(conversation) => (conversation.0, 0),
+            Audience::User(user) => (0, user.0),
         };
+        self.seal(proto::envelope::Content::Notice(proto::Notice {
+            conversation,
+            user,
+            packet: push.frame().slice(PREFIX..),
+            except_user: except.map_or(0, |(user, _)| user.0),
+            except_device: except.map_or_else(Bytes::new, |(_, device)| Bytes::copy_from_slice(&device.0)),
+        }))
+    }
+
+    fn seal(&self, content: proto::envelope::Content) -> Bytes {
         let envelope = proto::Envelope {
             version: VERSION,
             store_epoch: Bytes::copy_from_slice(&self.epoch.0),
@@ -104,8 +141,8 @@ impl Writer {
         envelope.encode_to_vec().into()
     }
 
-    /// Reads an envelope. `None` if it is damaged, of another version or of another history: nothing to go by.
-    pub(super) fn read(&self, bytes: Bytes) -> Option<Read> {
+    /// Decodes an envelope. Returns `None` if it is damaged, of another version, or from a node on another store.
+    pub(crate) fn decode(&self, bytes: Bytes) -> Option<Received> {
         use proto::envelope::Content as Wire;
         let envelope = proto::Envelope::decode(bytes).ok()?;
         if envelope.version != VERSION || envelope.store_epoch[..] != self.epoch.0 {
@@ -113,35 +150,18 @@ impl Writer {
         }
         let content = match envelope.content? {
             Wire::Doorbell(doorbell) => Content::Doorbell(doorbell.into()),
-            Wire::Beacon(beacon) if is_bounded(&beacon) => Content::Beacon {
-                number: beacon.number,
-                doorbells: beacon.doorbells.into_iter().map(Into::into).collect(),
-                places: beacon
-                    .places
-                    .iter()
-                    .map(|p| (UserId(p.user), ConversationId(p.conversation)))
-                    .collect(),
-                logins: beacon.logins.iter().filter_map(read_sessions_changed).collect(),
-                overflowed: beacon.overflowed,
-            },
-            Wire::Beacon(beacon) => Content::Beacon {
-                number: beacon.number,
-                doorbells: Vec::new(),
-                places: Vec::new(),
-                logins: Vec::new(),
-                overflowed: true,
-            },
-            Wire::Notice(notice) => read_notice(notice)?,
+            Wire::Heartbeat(heartbeat) => decode_heartbeat(heartbeat),
+            Wire::Notice(notice) => decode_notice(notice)?,
             Wire::SessionsChanged(changed) => {
-                let (user, code) = read_sessions_changed(&changed)?;
+                let (user, code) = decode_sessions_changed(&changed)?;
                 Content::SessionsChanged { user, code }
             }
-            Wire::PlacesChanged(changed) => Content::PlacesChanged {
-                user: UserId(changed.user),
-                conversation: ConversationId(changed.conversation),
+            Wire::UserJoined(joined) => Content::UserJoined {
+                user: UserId(joined.user),
+                conversation: ConversationId(joined.conversation),
             },
         };
-        Some(Read {
+        Some(Received {
             node: NodeId::from_slice(&envelope.node)?,
             incarnation: envelope.incarnation,
             content,
@@ -149,10 +169,28 @@ impl Writer {
     }
 }
 
-fn is_bounded(beacon: &proto::Beacon) -> bool {
-    [beacon.doorbells.len(), beacon.places.len(), beacon.logins.len()]
-        .iter()
-        .all(|count| *count <= MAX_REPEATED)
+/// A heartbeat that repeats more than it may counts as overflowed, and repeats nothing.
+fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
+    let lists = [heartbeat.doorbells.len(), heartbeat.joins.len(), heartbeat.logins.len()];
+    if lists.iter().any(|len| *len > MAX_REPEATED) {
+        return Content::Heartbeat {
+            number: heartbeat.number,
+            doorbells: Vec::new(),
+            joins: Vec::new(),
+            logins: Vec::new(),
+            overflowed: true,
+        };
+    }
+    let joins = heartbeat.joins.iter();
+    Content::Heartbeat {
+        number: heartbeat.number,
+        doorbells: heartbeat.doorbells.into_iter().map(Into::into).collect(),
+        joins: joins
+            .map(|joined| (UserId(joined.user), ConversationId(joined.conversation)))
+            .collect(),
+        logins: heartbeat.logins.iter().filter_map(decode_sessions_changed).collect(),
+        overflowed: heartbeat.overflowed,
+    }
 }
 
 fn sessions_changed((user, code): (UserId, CloseCode)) -> proto::SessionsChanged {
@@ -162,33 +200,19 @@ fn sessions_changed((user, code): (UserId, CloseCode)) -> proto::SessionsChanged
     }
 }
 
-fn read_sessions_changed(changed: &proto::SessionsChanged) -> Option<(UserId, CloseCode)> {
+fn decode_sessions_changed(changed: &proto::SessionsChanged) -> Option<(UserId, CloseCode)> {
     let code = u16::try_from(changed.code).ok().and_then(CloseCode::from_number)?;
     Some((UserId(changed.user), code))
 }
 
-fn places_changed((user, conversation): (UserId, ConversationId)) -> proto::PlacesChanged {
-    proto::PlacesChanged {
+fn user_joined((user, conversation): (UserId, ConversationId)) -> proto::UserJoined {
+    proto::UserJoined {
         user: user.0,
         conversation: conversation.0,
     }
 }
 
-fn notice(audience: Audience, push: &Push, except: Exception) -> proto::Notice {
-    let (conversation, user) = match audience {
-        Audience::Conversation(conversation) => (conversation.0, 0),
-        Audience::User(user) => (0, user.0),
-    };
-    proto::Notice {
-        conversation,
-        user,
-        packet: crate::codec::server::encode_push(push).slice(PREFIX..),
-        except_user: except.map_or(0, |(user, _)| user.0),
-        except_device: except.map_or_else(Bytes::new, |(_, device)| Bytes::copy_from_slice(&device.0)),
-    }
-}
-
-fn read_notice(notice: proto::Notice) -> Option<Content> {
+fn decode_notice(notice: proto::Notice) -> Option<Content> {
     let audience = match (notice.conversation, notice.user) {
         (0, 0) => return None,
         (0, user) => Audience::User(UserId(user)),
@@ -197,13 +221,13 @@ fn read_notice(notice: proto::Notice) -> Option<Content> {
     let Ok(Incoming::Push(push)) = client::decode(notice.packet) else {
         return None;
     };
-    // Nothing that a client takes for durable, or for an order, comes this way.
-    let ephemeral = matches!(
+    // A client takes other pushes for durable or ordered, so they may not come from the bus.
+    let is_ephemeral = matches!(
         push,
         Push::Receipt { .. } | Push::Read { .. } | Push::Typing { .. } | Push::Presence { .. }
     );
     let except = DeviceId::from_slice(&notice.except_device).map(|device| (UserId(notice.except_user), device));
-    ephemeral.then_some(Content::Notice { audience, push, except })
+    is_ephemeral.then_some(Content::Notice { audience, push, except })
 }
 
 impl From<Doorbell> for proto::Doorbell {

@@ -1,24 +1,25 @@
-//! One session's bounded queue of pushes.
+//! The bounded queue of one session's pushes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::SharedPush;
+use super::shared_push::SharedPush;
 use crate::model::{CloseCode, ConversationId, Push, Seq};
+use crate::sync::Mutex;
 
-/// Places of an empty queue that are kept, so that a push to an idle session need not allocate: 64 bytes a session.
-const KEPT: usize = 8;
+/// Capacity that an empty queue keeps, so that a push to an idle session does not allocate: 64 bytes a session.
+const KEPT_CAPACITY: usize = 8;
 
-/// How much may wait for one reader.
+/// Bounds of an [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxLimits {
-    /// Packets. Default 256.
+    /// Maximum number of pushes. Default 256.
     pub max_packets: usize,
-    /// Bytes, about. Default 256 KiB: this much memory a slow reader can cost.
+    /// Maximum size of the pushes, in bytes, about. Default 256 KiB: the memory that one slow reader can cost.
     pub max_bytes: usize,
 }
 
@@ -32,21 +33,22 @@ impl Default for OutboxLimits {
 }
 
 impl OutboxLimits {
-    /// These limits.
+    /// Creates limits of `max_packets` pushes and about `max_bytes` bytes.
     #[must_use]
     pub const fn new(max_packets: usize, max_bytes: usize) -> Self {
         Self { max_packets, max_bytes }
     }
 }
 
-/// One session's queue of pushes, filled by the router and drained by whoever writes to the session.
+/// The queue of one session's pushes. The router fills it; the task that writes to the client drains it.
 ///
-/// Filling never waits. A queue that is full is dropped whole, and so is what comes after, until it is drained; then the
-/// session is told, for each conversation concerned, that it is [`Push::Behind`], and reads the log. The session itself lives.
+/// Filling never waits. A queue that overflows is dropped whole, as is every later push until the queue is drained. The
+/// client is then told, for each conversation concerned, that it is [`Push::Behind`], and reads the log. The session itself
+/// lives on.
 ///
 /// ```text
-/// open ── push, no room ──► behind ── drain ──► open
-///   └──────── close ────────────┴──► closed: what is queued, then Closed, then nothing
+/// open ── push, queue full ──► behind ── drain ──► open
+///   └──────── close ────────────┴──► closed: drains what is queued, then Closed, then nothing
 /// ```
 #[derive(Debug)]
 pub struct Outbox {
@@ -59,17 +61,17 @@ pub struct Outbox {
 struct State {
     queue: VecDeque<SharedPush>,
     bytes: usize,
-    /// Conversations whose events were dropped, and the last of them.
+    /// Conversations whose events were dropped, each with the last `Seq` that was.
     behind: BTreeMap<ConversationId, Seq>,
     overflowed: bool,
-    /// Since when something has waited without any of it being taken.
+    /// Time since which pushes have waited while the reader took none of them.
     waiting_since: Option<Instant>,
-    closed: Option<CloseCode>,
-    close_told: bool,
+    close_code: Option<CloseCode>,
+    close_was_drained: bool,
 }
 
 impl Outbox {
-    /// An empty queue.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new(limits: OutboxLimits) -> Arc<Self> {
         Arc::new(Self {
@@ -80,33 +82,34 @@ impl Outbox {
     }
 
     /// Queues a push, or drops the queue if it is full. Never waits.
-    pub fn push(&self, delivery: SharedPush) {
-        let mut state = self.state();
-        if state.closed.is_some() {
+    pub fn push(&self, push: SharedPush) {
+        self.push_all(&[push], Instant::now());
+    }
+
+    /// Queues several pushes at once, with one lock and at most one wake-up. `now` is the current time: a fan-out reads
+    /// the clock once for all its recipients.
+    pub(crate) fn push_all(&self, pushes: &[SharedPush], now: Instant) {
+        let mut state = self.state.lock();
+        if state.close_code.is_some() {
             return;
         }
-        let full = state.queue.len() >= self.limits.max_packets
-            || state.bytes.saturating_add(delivery.size()) > self.limits.max_bytes;
-        if full || state.overflowed {
-            state.overflow(&delivery);
-        } else {
-            state.bytes += delivery.size();
-            state.queue.push_back(delivery);
+        for push in pushes {
+            state.push(push, self.limits);
         }
-        let woken = state.waiting_since.is_none();
-        if woken {
-            state.waiting_since = Some(Instant::now());
+        let was_idle = state.waiting_since.is_none();
+        if was_idle {
+            state.waiting_since = Some(now);
         }
         drop(state);
-        if woken {
+        if was_idle {
             self.ready.notify_one();
         }
     }
 
-    /// Moves up to about `max_bytes` of the oldest pushes into `taken`, at least one if there is one. Returns whether more
-    /// wait.
+    /// Moves the oldest pushes into `taken`: about `max_bytes` bytes of them, and at least one if there is one. Returns
+    /// whether more wait.
     pub fn drain(&self, max_bytes: usize, taken: &mut Vec<SharedPush>) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let mut bytes = 0_usize;
         while let Some(next) = state.queue.front() {
             if bytes > 0 && bytes.saturating_add(next.size()) > max_bytes {
@@ -116,89 +119,95 @@ impl Outbox {
             state.bytes -= next.size();
             taken.extend(state.queue.pop_front());
         }
-        if state.queue.is_empty() {
-            if state.queue.capacity() > KEPT {
-                state.queue = VecDeque::new();
-            }
-            state.overflowed = false;
-            for (conversation, last_seq) in std::mem::take(&mut state.behind) {
-                taken.push(SharedPush::new(Push::Behind { conversation, last_seq }));
-            }
-            if let Some(code) = state.closed
-                && !state.close_told
-            {
-                state.close_told = true;
-                taken.push(SharedPush::new(Push::Closed(code)));
-            }
-            state.waiting_since = None;
-            false
-        } else {
+        if !state.queue.is_empty() {
             state.waiting_since = Some(Instant::now());
-            true
+            return true;
         }
+        if state.queue.capacity() > KEPT_CAPACITY {
+            state.queue = VecDeque::new();
+        }
+        state.overflowed = false;
+        for (conversation, last_seq) in std::mem::take(&mut state.behind) {
+            taken.push(SharedPush::new(Push::Behind { conversation, last_seq }));
+        }
+        if let Some(code) = state.close_code
+            && !state.close_was_drained
+        {
+            state.close_was_drained = true;
+            taken.push(SharedPush::new(Push::Closed(code)));
+        }
+        state.waiting_since = None;
+        false
     }
 
     /// Waits until there is something to drain.
     ///
     /// # Cancel safety
-    /// Safe. Meant for one waiter.
+    /// Safe. Only one task may wait at a time.
     pub async fn ready(&self) {
         while !self.is_ready() {
             self.ready.notified().await;
         }
     }
 
-    /// Whether there is something to drain.
+    /// Returns whether there is something to drain.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let state = self.state();
-        !state.queue.is_empty() || state.overflowed || (state.closed.is_some() && !state.close_told)
+        let state = self.state.lock();
+        !state.queue.is_empty() || state.overflowed || (state.close_code.is_some() && !state.close_was_drained)
     }
 
-    /// Ends the session: what is queued is still drained, then [`Push::Closed`]. The first code stays.
+    /// Ends the session: what is queued can still be drained, then [`Push::Closed`]. The code of the first call counts.
     pub fn close(&self, code: CloseCode) {
-        let mut state = self.state();
-        if state.closed.is_none() {
-            state.closed = Some(code);
+        let mut state = self.state.lock();
+        if state.close_code.is_none() {
+            state.close_code = Some(code);
             drop(state);
             self.ready.notify_one();
         }
     }
 
-    /// Why it was closed, if it was.
+    /// Returns why the session was closed, or `None` while it is open.
     #[must_use]
-    pub fn closed(&self) -> Option<CloseCode> {
-        self.state().closed
+    pub fn close_code(&self) -> Option<CloseCode> {
+        self.state.lock().close_code
     }
 
-    /// How long something has waited without any of it being taken.
+    /// Returns for how long pushes have waited while the reader took none of them; `None` while none wait.
     #[must_use]
     pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
-        self.state()
-            .waiting_since
-            .map(|since| now.saturating_duration_since(since))
+        let since = self.state.lock().waiting_since;
+        since.map(|since| now.saturating_duration_since(since))
     }
 
-    /// Packets and bytes that wait.
+    /// Returns the number of queued pushes, and their size in bytes.
     #[must_use]
-    pub fn pressure(&self) -> (usize, usize) {
-        let state = self.state();
+    pub fn queued(&self) -> (usize, usize) {
+        let state = self.state.lock();
         (state.queue.len(), state.bytes)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Drops everything, remembering which logs have to be read. What is not an event is lost, as it may be.
+    fn push(&mut self, push: &SharedPush, limits: OutboxLimits) {
+        let is_full =
+            self.queue.len() >= limits.max_packets || self.bytes.saturating_add(push.size()) > limits.max_bytes;
+        if is_full || self.overflowed {
+            self.overflow(push);
+        } else {
+            self.bytes += push.size();
+            self.queue.push_back(push.clone());
+        }
+    }
+
+    /// Drops everything and remembers which logs the client has to read. Pushes that are no events are lost, as they
+    /// may be.
     fn overflow(&mut self, newest: &SharedPush) {
         self.overflowed = true;
         self.bytes = 0;
         let dropped = std::mem::take(&mut self.queue);
-        for delivery in dropped.iter().chain([newest]) {
-            let (conversation, seq) = match delivery.push() {
+        for push in dropped.iter().chain([newest]) {
+            let (conversation, seq) = match push.push() {
                 Push::Event(event) => (event.conversation, event.seq),
                 Push::Behind { conversation, last_seq } => (*conversation, *last_seq),
                 _ => continue,

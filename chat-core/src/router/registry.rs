@@ -1,84 +1,108 @@
-//! Which sessions are on this node, by user and by conversation.
+//! The sessions on this node, by user and by conversation.
 //!
-//! Lock order: a conversation's entry, then a user's, then a session's own state. No guard leaves this file, so none is held
-//! across an await.
+//! Lock order: a conversation's entry, then a user's entry, then a session's state, then an outbox. No guard leaves this file,
+//! so none is held across an await. Closures that a method calls under a guard must not call the registry.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::conversation_feed::{ConversationFeed, FeedResult};
+use super::outbox::Outbox;
 use super::session::SessionHandle;
-use super::tracked::{Offered, Tracked};
-use crate::model::{ConversationId, DeviceId, Event, Seq, UserId};
+use crate::model::{Caller, ConversationId, DeviceId, Event, Seq, SessionId, UserId};
 use crate::store::MembershipView;
 
-/// Sessions by user and by conversation.
+/// Sessions by user, and feeds by conversation.
 #[derive(Debug, Default)]
-pub(super) struct Registry {
+pub(crate) struct Registry {
     users: DashMap<UserId, Vec<Arc<SessionHandle>>>,
-    conversations: DashMap<ConversationId, Tracked>,
+    conversations: DashMap<ConversationId, ConversationFeed>,
     sessions: AtomicUsize,
+    last_session: AtomicU64,
 }
 
-/// What came of listing sessions under a conversation.
+/// Result of adding sessions to a conversation's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entered {
-    /// They are listed; this node had not followed the conversation before: its log has to be looked at.
-    First,
-    /// They are listed.
-    Listed,
-    /// This node knows of a later change of membership than the one who asks: read again.
-    Stale,
+pub(crate) enum JoinResult {
+    /// The sessions follow the feed.
+    Joined,
+    /// The sessions follow the feed, which is new on this node: the node has to subscribe to the conversation's topic
+    /// and compare the feed with the log.
+    JoinedNewFeed,
+    /// This node knows of a later membership change than the caller: the caller has to read the membership again.
+    OutOfDate,
 }
 
-/// What sessions that come into a conversation know of its log.
+/// How much of a conversation's log the client of a joining session knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// That it goes up to there; they read it themselves.
-    UpTo(Seq),
-    /// Nothing.
+pub(crate) enum KnownUpTo {
+    /// The client knows that the log reaches this place, and reads the log itself.
+    Seq(Seq),
+    /// The client does not know the conversation.
     Nothing,
 }
 
-/// What came of offering events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Offer {
-    /// There is a hole before them: read the log.
-    pub(super) gap: bool,
-    /// The conversation is followed from now on.
-    pub(super) begun: bool,
-    /// It is followed no longer.
-    pub(super) ended: bool,
+impl KnownUpTo {
+    /// Returns the place up to which a client with this membership needs no push.
+    pub(crate) fn seq(self, membership: &MembershipView) -> Seq {
+        match self {
+            Self::Seq(seq) => seq,
+            Self::Nothing => membership.member.first_seq.previous(),
+        }
+    }
 }
 
-/// Events of a conversation that sessions come into that are delivered to them; of more they are told that they are behind.
-const DELIVER_ON_ENTRY: u64 = 32;
+/// Result of delivering events to a conversation's feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// Events are missing before some of these; the log has to be read.
+    pub(crate) gap: bool,
+    /// The feed is new on this node.
+    pub(crate) began: bool,
+    /// The feed lost its last session and is gone.
+    pub(crate) ended: bool,
+}
+
+/// What the removal of a session left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Removed {
+    /// Conversations that no session on this node follows any longer.
+    pub(crate) conversations: Vec<ConversationId>,
+    /// The user has no other session on this node.
+    pub(crate) was_last_of_user: bool,
+}
+
+/// Maximum number of events that a session gets pushed when it joins a conversation that its client does not know. For a
+/// longer log the client is told that it is behind.
+const MAX_PUSHED_ON_JOIN: u64 = 32;
 
 impl Registry {
-    pub(super) fn add(&self, session: &Arc<SessionHandle>) {
-        self.users
-            .entry(session.caller.user)
-            .or_default()
-            .push(Arc::clone(session));
+    /// Adds a session under its user. It follows no conversation yet.
+    pub(crate) fn add(&self, caller: Caller, outbox: Arc<Outbox>) -> Arc<SessionHandle> {
+        let id = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
+        let session = SessionHandle::new(id, caller, outbox);
+        self.users.entry(caller.user).or_default().push(Arc::clone(&session));
         self.sessions.fetch_add(1, Ordering::Relaxed);
+        session
     }
 
-    /// Takes a session off every list; yields the conversations and tells whether the user has no more sessions here, and
-    /// which conversations nobody here is in any more.
-    pub(super) fn remove(&self, session: &SessionHandle) -> (Vec<ConversationId>, bool) {
-        let mut abandoned = Vec::new();
+    /// Ends a session and removes it everywhere.
+    pub(crate) fn remove(&self, session: &SessionHandle) -> Removed {
+        let mut removed = Removed::default();
         for conversation in session.end() {
             if let Entry::Occupied(mut entry) = self.conversations.entry(conversation) {
                 entry.get_mut().remove(session.id);
                 if entry.get().is_empty() {
                     entry.remove();
-                    abandoned.push(conversation);
+                    removed.conversations.push(conversation);
                 }
             }
         }
-        let mut user_gone = false;
         if let Entry::Occupied(mut entry) = self.users.entry(session.caller.user) {
             let before = entry.get().len();
             entry.get_mut().retain(|other| other.id != session.id);
@@ -87,132 +111,162 @@ impl Registry {
             }
             if entry.get().is_empty() {
                 entry.remove();
-                user_gone = true;
+                removed.was_last_of_user = true;
             }
         }
-        (abandoned, user_gone)
+        removed
     }
 
-    /// Lists sessions of one user under a conversation that `head`, read after the sessions were added, says the user is in.
-    pub(super) fn enter(&self, sessions: &[Arc<SessionHandle>], head: &MembershipView, told: Told) -> Entered {
-        let (conversation, first_seq) = (&head.conversation, head.member.first_seq);
-        let told_seq = match told {
-            Told::UpTo(seq) => seq,
-            Told::Nothing => first_seq.previous(),
-        };
-        let enter = |tracked: &mut Tracked| {
+    /// Adds sessions of one user to the feed of a conversation. `membership` was read after the sessions were added to the
+    /// registry, and is active.
+    pub(crate) fn join(
+        &self,
+        sessions: &[Arc<SessionHandle>],
+        membership: &MembershipView,
+        known: KnownUpTo,
+    ) -> JoinResult {
+        let (conversation, first_seq) = (&membership.conversation, membership.member.first_seq);
+        let known_seq = known.seq(membership);
+        let subscribe = |feed: &mut ConversationFeed| {
             for session in sessions {
-                tracked.enter(conversation.id, session, first_seq, told_seq);
+                feed.subscribe(conversation.id, session, first_seq, known_seq);
             }
         };
         match self.conversations.entry(conversation.id) {
             Entry::Occupied(mut entry) => {
                 if entry.get().members_version() > conversation.members_version {
-                    return Entered::Stale;
+                    return JoinResult::OutOfDate;
                 }
-                enter(entry.get_mut());
-                Entered::Listed
+                subscribe(entry.get_mut());
+                JoinResult::Joined
             }
             Entry::Vacant(entry) => {
-                let start = match told {
-                    Told::Nothing if conversation.last_seq.0.saturating_sub(told_seq.0) <= DELIVER_ON_ENTRY => told_seq,
+                let unknown = conversation.last_seq.0.saturating_sub(known_seq.0);
+                let head = match known {
+                    KnownUpTo::Nothing if unknown <= MAX_PUSHED_ON_JOIN => known_seq,
                     _ => conversation.last_seq,
                 };
-                let mut tracked = Tracked::new(start, conversation.members_version.min(start));
-                enter(&mut tracked);
-                if tracked.is_empty() {
-                    return Entered::Listed;
+                let mut feed = ConversationFeed::new(head, conversation.members_version.min(head));
+                subscribe(&mut feed);
+                if feed.is_empty() {
+                    return JoinResult::Joined;
                 }
-                entry.insert(tracked);
-                Entered::First
+                entry.insert(feed);
+                JoinResult::JoinedNewFeed
             }
         }
     }
 
-    /// Offers events of one conversation, ascending. `None` if nobody here is in it, nor comes into it by one of them.
-    pub(super) fn offer(&self, conversation: ConversationId, events: &[Event]) -> Option<Offer> {
-        let local = |user| self.of_user(user);
+    /// Delivers events of one conversation, ascending, to its feed. Returns `None` if no session on this node follows the
+    /// conversation, nor joins it by one of the events.
+    pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event], now: Instant) -> Option<Delivered> {
+        let sessions_of = |user| self.of_user(user);
         match self.conversations.entry(conversation) {
             Entry::Occupied(mut entry) => {
-                let offered = entry.get_mut().offer(events, local);
+                let result = entry.get_mut().deliver(events, now, sessions_of);
                 let ended = entry.get().is_empty();
                 if ended {
                     entry.remove();
                 }
-                Some(Offer {
-                    gap: offered == Offered::Gap,
-                    begun: false,
+                Some(Delivered {
+                    gap: result == FeedResult::Gap,
+                    began: false,
                     ended,
                 })
             }
             Entry::Vacant(entry) => {
-                let from = events.iter().position(|event| event.kind.changes_members())?;
-                let before = events.get(from)?.seq.previous();
-                let mut tracked = Tracked::new(before, before);
-                let offered = tracked.offer(events.get(from..).unwrap_or_default(), local);
-                if tracked.is_empty() {
+                let first = events.iter().position(|event| event.kind.changes_members())?;
+                let events = events.get(first..).unwrap_or_default();
+                let before = events.first()?.seq.previous();
+                let mut feed = ConversationFeed::new(before, before);
+                let result = feed.deliver(events, now, sessions_of);
+                if feed.is_empty() {
                     return None;
                 }
-                entry.insert(tracked);
-                Some(Offer {
-                    gap: offered == Offered::Gap,
-                    begun: true,
+                entry.insert(feed);
+                Some(Delivered {
+                    gap: result == FeedResult::Gap,
+                    began: true,
                     ended: false,
                 })
             }
         }
     }
 
-    /// Up to where a conversation was delivered here, if somebody is in it.
-    pub(super) fn head(&self, conversation: ConversationId) -> Option<Seq> {
-        self.conversations.get(&conversation).map(|tracked| tracked.head())
+    /// Returns the place up to which a conversation was delivered here, or `None` if no session here follows it.
+    pub(crate) fn head(&self, conversation: ConversationId) -> Option<Seq> {
+        self.conversations.get(&conversation).map(|feed| feed.head())
     }
 
-    pub(super) fn of_user(&self, user: UserId) -> Vec<Arc<SessionHandle>> {
+    /// Returns a user's sessions on this node.
+    pub(crate) fn of_user(&self, user: UserId) -> Vec<Arc<SessionHandle>> {
         self.users
             .get(&user)
             .map(|sessions| sessions.clone())
             .unwrap_or_default()
     }
 
-    pub(super) fn in_conversation(&self, conversation: ConversationId) -> Vec<Arc<SessionHandle>> {
-        let tracked = self.conversations.get(&conversation);
-        tracked
-            .map(|tracked| tracked.sessions().map(Arc::clone).collect())
-            .unwrap_or_default()
+    /// Calls `visit` with each of a user's sessions on this node.
+    pub(crate) fn for_each_of_user(&self, user: UserId, visit: impl FnMut(&Arc<SessionHandle>)) {
+        if let Some(sessions) = self.users.get(&user) {
+            sessions.iter().for_each(visit);
+        }
     }
 
-    pub(super) fn users(&self) -> Vec<UserId> {
+    /// Calls `visit` with each session on this node that follows a conversation.
+    pub(crate) fn for_each_in(&self, conversation: ConversationId, visit: impl FnMut(&Arc<SessionHandle>)) {
+        if let Some(feed) = self.conversations.get(&conversation) {
+            feed.sessions().for_each(visit);
+        }
+    }
+
+    /// Returns the users with a session on this node that follows a conversation.
+    pub(crate) fn users_in(&self, conversation: ConversationId) -> HashSet<UserId> {
+        let mut users = HashSet::new();
+        self.for_each_in(conversation, |session| {
+            users.insert(session.caller.user);
+        });
+        users
+    }
+
+    /// Returns all users with a session on this node.
+    pub(crate) fn users(&self) -> Vec<UserId> {
         self.users.iter().map(|entry| *entry.key()).collect()
     }
 
-    /// Devices with a session here.
-    pub(super) fn devices(&self) -> Vec<(UserId, DeviceId)> {
-        let sessions = self.users.iter();
-        let devices = sessions.flat_map(|entry| {
-            let devices = entry.value().iter().map(|session| session.caller.device);
-            devices.map(|device| (*entry.key(), device)).collect::<Vec<_>>()
-        });
-        devices.collect()
+    /// Returns all devices with a session on this node.
+    pub(crate) fn devices(&self) -> Vec<(UserId, DeviceId)> {
+        let mut devices = Vec::with_capacity(self.session_count());
+        for entry in &self.users {
+            devices.extend(
+                entry
+                    .value()
+                    .iter()
+                    .map(|session| (*entry.key(), session.caller.device)),
+            );
+        }
+        devices
     }
 
-    pub(super) fn conversations(&self) -> Vec<ConversationId> {
+    /// Returns all conversations that a session on this node follows.
+    pub(crate) fn conversations(&self) -> Vec<ConversationId> {
         self.conversations.iter().map(|entry| *entry.key()).collect()
     }
 
-    pub(super) fn session_count(&self) -> usize {
+    pub(crate) fn session_count(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
     }
 
-    pub(super) fn conversation_count(&self) -> usize {
+    pub(crate) fn conversation_count(&self) -> usize {
         self.conversations.len()
     }
 
-    pub(super) fn follows(&self, conversation: ConversationId) -> bool {
+    /// Returns whether a session on this node follows a conversation.
+    pub(crate) fn follows(&self, conversation: ConversationId) -> bool {
         self.conversations.contains_key(&conversation)
     }
 
-    pub(super) fn has_user(&self, user: UserId) -> bool {
+    pub(crate) fn has_user(&self, user: UserId) -> bool {
         self.users.contains_key(&user)
     }
 }

@@ -1,29 +1,31 @@
 //! A session on this node, as the router knows it.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use super::{Outbox, SharedPush};
+use super::outbox::Outbox;
+use super::shared_push::SharedPush;
 use crate::model::{Caller, ConversationId, PresenceState, Push, Seq, SessionId};
+use crate::sync::Mutex;
 
-/// A session on this node: whom it speaks for and where its pushes go.
+/// A session on this node: its caller, and the outbox that takes its pushes.
 #[derive(Debug)]
-pub(super) struct SessionHandle {
-    pub(super) id: SessionId,
-    pub(super) caller: Caller,
-    pub(super) outbox: Arc<Outbox>,
+pub(crate) struct SessionHandle {
+    pub(crate) id: SessionId,
+    pub(crate) caller: Caller,
+    pub(crate) outbox: Arc<Outbox>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Where it is listed; `None` once it is over, so that nobody lists it again.
+    /// Conversations whose feeds list the session; `None` once it has ended, so that no feed lists it again.
     conversations: Option<HashSet<ConversationId>>,
     presence: PresenceState,
 }
 
 impl SessionHandle {
-    pub(super) fn new(id: SessionId, caller: Caller, outbox: Arc<Outbox>) -> Arc<Self> {
+    pub(crate) fn new(id: SessionId, caller: Caller, outbox: Arc<Outbox>) -> Arc<Self> {
         let state = State {
             conversations: Some(HashSet::new()),
             presence: PresenceState::Online,
@@ -36,53 +38,51 @@ impl SessionHandle {
         })
     }
 
-    /// Notes that the session is about to be listed under a conversation; `false` if it is listed there, or over.
-    pub(super) fn enter(&self, conversation: ConversationId) -> bool {
-        let mut state = self.state();
+    /// Records that a conversation's feed is about to list the session. Returns `false` if the feed lists it already, or
+    /// the session has ended.
+    pub(crate) fn join(&self, conversation: ConversationId) -> bool {
+        let mut state = self.state.lock();
         let conversations = state.conversations.as_mut();
         conversations.is_some_and(|conversations| conversations.insert(conversation))
     }
 
-    pub(super) fn leave(&self, conversation: ConversationId) {
-        if let Some(conversations) = &mut self.state().conversations {
+    /// Records that a conversation's feed no longer lists the session.
+    pub(crate) fn leave(&self, conversation: ConversationId) {
+        if let Some(conversations) = &mut self.state.lock().conversations {
             conversations.remove(&conversation);
         }
     }
 
-    /// Whether it is over, or listed there: nothing has to be done to list it.
-    pub(super) fn settled(&self, conversation: ConversationId) -> bool {
-        let state = self.state();
+    /// Returns whether [`SessionHandle::join`] would succeed.
+    pub(crate) fn can_join(&self, conversation: ConversationId) -> bool {
+        let state = self.state.lock();
         let conversations = state.conversations.as_ref();
-        conversations.is_none_or(|conversations| conversations.contains(&conversation))
+        conversations.is_some_and(|conversations| !conversations.contains(&conversation))
     }
 
-    /// Whether it is listed there.
-    pub(super) fn is_in(&self, conversation: ConversationId) -> bool {
-        let state = self.state();
+    /// Returns whether a conversation's feed lists the session.
+    pub(crate) fn is_in(&self, conversation: ConversationId) -> bool {
+        let state = self.state.lock();
         let conversations = state.conversations.as_ref();
         conversations.is_some_and(|conversations| conversations.contains(&conversation))
     }
 
-    /// Ends it; yields where it was listed.
-    pub(super) fn end(&self) -> HashSet<ConversationId> {
-        self.state().conversations.take().unwrap_or_default()
+    /// Ends the session and returns the conversations whose feeds list it.
+    pub(crate) fn end(&self) -> HashSet<ConversationId> {
+        self.state.lock().conversations.take().unwrap_or_default()
     }
 
-    /// Tells it that a log holds something it was not told.
-    pub(super) fn tell_behind(&self, conversation: ConversationId, last_seq: Seq) {
+    /// Tells the client that a log holds events that it was not sent.
+    pub(crate) fn push_behind(&self, conversation: ConversationId, last_seq: Seq) {
         self.outbox
             .push(SharedPush::new(Push::Behind { conversation, last_seq }));
     }
 
-    pub(super) fn presence(&self) -> PresenceState {
-        self.state().presence
+    pub(crate) fn presence(&self) -> PresenceState {
+        self.state.lock().presence
     }
 
-    pub(super) fn set_presence(&self, presence: PresenceState) {
-        self.state().presence = presence;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn set_presence(&self, presence: PresenceState) {
+        self.state.lock().presence = presence;
     }
 }

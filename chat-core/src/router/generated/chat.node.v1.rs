@@ -5,7 +5,7 @@ pub struct Envelope {
     pub version: u32,
     #[prost(bytes = "bytes", tag = "2")]
     pub store_epoch: ::prost::bytes::Bytes,
-    /// Who rings: 16 bytes, and which of its lives.
+    /// Id of the node that sends, 16 bytes, and its incarnation.
     #[prost(bytes = "bytes", tag = "3")]
     pub node: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "4")]
@@ -20,13 +20,13 @@ pub mod envelope {
         #[prost(message, tag = "10")]
         Doorbell(super::Doorbell),
         #[prost(message, tag = "11")]
-        Beacon(super::Beacon),
+        Heartbeat(super::Heartbeat),
         #[prost(message, tag = "12")]
         Notice(super::Notice),
         #[prost(message, tag = "13")]
         SessionsChanged(super::SessionsChanged),
         #[prost(message, tag = "14")]
-        PlacesChanged(super::PlacesChanged),
+        UserJoined(super::UserJoined),
     }
 }
 /// Events were committed to a conversation.
@@ -37,24 +37,24 @@ pub struct Doorbell {
     #[prost(uint64, tag = "2")]
     pub last_seq: u64,
 }
-/// Sent every second: rings again what was rung in the last seconds, because any of it may have been lost.
+/// Sent every second. Repeats the announcements of the last seconds, because any of them may have been lost.
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Beacon {
-    /// Counts up. What does not fit into one envelope follows in others of the same number.
+pub struct Heartbeat {
+    /// Counts up. Announcements that do not fit into one envelope follow in others of the same number.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(message, repeated, tag = "2")]
     pub doorbells: ::prost::alloc::vec::Vec<Doorbell>,
     #[prost(message, repeated, tag = "3")]
-    pub places: ::prost::alloc::vec::Vec<PlacesChanged>,
-    /// Too much was rung to be repeated: look at everything.
+    pub joins: ::prost::alloc::vec::Vec<UserJoined>,
+    /// The node announced more than it can repeat: compare everything with the store.
     #[prost(bool, tag = "4")]
     pub overflowed: bool,
     #[prost(message, repeated, tag = "5")]
     pub logins: ::prost::alloc::vec::Vec<SessionsChanged>,
 }
-/// Best effort, for sessions in a conversation or of a user: an encoded chat.v1.ServerPacket with a receipt, read mark,
-/// typing or presence. Anything else in it is ignored.
+/// A best-effort push to the sessions in a conversation or of a user: an encoded chat.v1.ServerPacket with a receipt, read
+/// mark, typing or presence. A notice with any other packet is ignored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Notice {
     #[prost(uint64, tag = "1")]
@@ -63,24 +63,24 @@ pub struct Notice {
     pub user: u64,
     #[prost(bytes = "bytes", tag = "3")]
     pub packet: ::prost::bytes::Bytes,
-    /// Of the session that caused it, which is not told: user and device.
+    /// User and device of the session that caused the notice; it is not pushed to them.
     #[prost(uint64, tag = "4")]
     pub except_user: u64,
     #[prost(bytes = "bytes", tag = "5")]
     pub except_device: ::prost::bytes::Bytes,
 }
-/// A user's logins changed: close those that the store says are over.
+/// A user's logins changed: close the sessions that the store says are over.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionsChanged {
     #[prost(uint64, tag = "1")]
     pub user: u64,
-    /// A chat.v1.CloseCode, for the closed sessions.
+    /// The chat.v1.CloseCode for the closed sessions.
     #[prost(uint32, tag = "2")]
     pub code: u32,
 }
-/// A user came into a conversation: follow it for their sessions.
+/// A user became a member of a conversation: follow it for the user's sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PlacesChanged {
+pub struct UserJoined {
     #[prost(uint64, tag = "1")]
     pub user: u64,
     #[prost(uint64, tag = "2")]

@@ -1,8 +1,12 @@
 //! Several nodes over one store, and a bus that may do anything.
 
+use tokio::sync::watch;
+
 use super::races::{join, leave, replace};
 use super::*;
-use crate::cluster::NodeInfo;
+use crate::cluster::Presence;
+use crate::cluster::{NodeInfo, Nodes};
+use crate::model::PresenceState;
 use crate::testkit::Faults;
 use crate::testkit::store::act;
 
@@ -190,16 +194,17 @@ async fn a_node_that_is_there_but_was_never_heard_makes_the_others_look() {
     let world = world().await;
     let (mute, bus) = (sound(), sound());
     // Two buses: neither hears the other.
-    let here = node(&world, Some(Arc::new(mute))).await;
-    let there = node(&world, Some(Arc::new(bus))).await;
-    let known = |router: &Router| NodeInfo {
-        id: router.shared.writer.node,
+    let ids = [NodeId([1; 16]), NodeId([2; 16])];
+    let here = node_named(&world, ids[0], Arc::new(mute)).await;
+    let there = node_named(&world, ids[1], Arc::new(bus)).await;
+    let known = |id: NodeId| NodeInfo {
+        id,
         incarnation: 1,
         addresses: Vec::new(),
         sessions: 0,
         draining: false,
     };
-    let nodes: Nodes = Arc::from([known(&here), known(&there)]);
+    let nodes: Nodes = Arc::from(ids.map(known));
     let nodes = watch::Sender::new(nodes);
     there.watch_nodes(nodes.subscribe());
     let mut bob = Reader::attach(&there, world.bob, 1).await;
@@ -222,7 +227,7 @@ async fn beacons_repeat_whatever_was_rung_in_as_many_envelopes_as_it_takes() {
     bus.set_silent(true);
     let said = append(&*world.store, world.group, world.alice, vec![Draft::message("x")]);
     for other in 0..5_000_u64 {
-        here.shared.ring(Doorbell {
+        here.link.ring(Doorbell {
             conversation: ConversationId(1_000_000 + other),
             last_seq: Seq(1),
         });
@@ -284,7 +289,7 @@ async fn a_bus_that_loses_the_claims_gets_them_again() {
     let presence = Arc::new(MemoryPresence::new());
     let parts = RouterParts {
         clock: Arc::new(crate::clock::SystemClock),
-        store: Arc::clone(&world.store),
+        log: log(&world.store),
         bus: Some(Arc::new(sound())),
         presence: presence.clone(),
         node: NodeId::random(),
@@ -317,7 +322,7 @@ async fn routers_that_are_dropped_leave_no_task() {
     let world = world().await;
     let bus = MemoryBus::new();
     let router = node(&world, Some(Arc::new(bus.clone()))).await;
-    let weak = Arc::downgrade(&router.shared);
+    let weak = Arc::downgrade(&router.registry);
     let reader = Reader::attach(&router, world.bob, 1).await;
     drop((router, reader));
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -15,7 +15,7 @@ async fn ten_thousand_sessions_share_one_encoding() {
         let mut caller = caller(world.bob, 0);
         caller.device.0[..4].copy_from_slice(&number.to_be_bytes());
         let outbox = Outbox::new(OutboxLimits::default());
-        sessions.push(router.attach(caller, outbox).await.unwrap().0);
+        sessions.push(router.subscribe(caller, outbox).await.unwrap().0);
     }
     say(&world, &router, "to all").await;
     let mut frames = HashSet::new();
@@ -40,7 +40,7 @@ async fn a_slow_reader_costs_its_bounds_and_delays_nobody() {
     for n in 1..=500 {
         say(&world, &router, &"x".repeat(4096)).await;
         assert_eq!(quick.event().await.seq, Seq(n));
-        let (packets, bytes) = slow.attachment.outbox().pressure();
+        let (packets, bytes) = slow.attachment.outbox().queued();
         assert!(packets <= 256 && bytes <= 256 * 1024, "{packets} {bytes}");
     }
     let stalled = |after| slow.attachment.outbox().stalled_for(began + after);

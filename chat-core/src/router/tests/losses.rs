@@ -3,10 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::bus::{BusError, Subscriber, Topics};
-use crate::clock::SystemClock;
-use crate::cluster::NodeInfo;
+use crate::clock::{Clock, SystemClock};
+use crate::cluster::{NodeInfo, Nodes};
+use crate::model::StoreEpoch;
 use crate::testkit::store::FaultyStore;
 
 /// What a [`Limping`] bus cannot do at the moment.
@@ -86,16 +89,17 @@ async fn a_node_that_loses_only_the_bus_is_found_in_the_store() {
         let world = world().await;
         let limp = Limp::default();
         let hub = MemoryBus::new();
-        let here = node(&world, Some(Arc::new(Limping(hub.clone(), limp.clone())))).await;
-        let there = node(&world, Some(Arc::new(hub))).await;
-        let info = |router: &Router| NodeInfo {
-            id: router.shared.writer.node,
+        let ids = [NodeId([1; 16]), NodeId([2; 16])];
+        let here = node_named(&world, ids[0], Arc::new(Limping(hub.clone(), limp.clone()))).await;
+        let there = node_named(&world, ids[1], Arc::new(hub)).await;
+        let info = |id: NodeId| NodeInfo {
+            id,
             incarnation: 1,
             addresses: Vec::new(),
             sessions: 0,
             draining: false,
         };
-        let view: watch::Sender<Nodes> = watch::Sender::new(Arc::from([info(&here), info(&there)]));
+        let view: watch::Sender<Nodes> = watch::Sender::new(Arc::from(ids.map(info)));
         there.watch_nodes(view.subscribe());
         let mut bob = Reader::attach(&there, world.bob, 1).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -104,7 +108,7 @@ async fn a_node_that_loses_only_the_bus_is_found_in_the_store() {
         tokio::time::sleep(Duration::from_millis(round * 700)).await;
         is_heard(&world, &here, &mut bob).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
-        view.send_replace(Arc::from([info(&there)]));
+        view.send_replace(Arc::from([info(ids[1])]));
         tokio::time::sleep(Duration::from_millis(round * 1_700)).await;
         for _ in 0..5 {
             is_heard(&world, &here, &mut bob).await;
@@ -206,8 +210,8 @@ async fn who_waited_in_vain_for_the_bus_leaves_nothing() {
     for device in 0..50 {
         drop(Reader::attach(&router, world.bob, device).await);
     }
-    let link = router.shared.link.as_ref().unwrap();
-    assert_eq!(link.topics.waiting(), 0);
+    let topics = router.topics.as_ref().unwrap();
+    assert_eq!(topics.waiter_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,7 +273,7 @@ async fn a_doubt_lasts_while_the_store_is_away_and_then_ends() {
     here.track_unconfirmed([doubt(2)]);
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(
-        here.shared.doubts.count(),
+        here.unconfirmed.count(),
         0,
         "it was not committed, and nobody looks for it any more"
     );
@@ -281,7 +285,7 @@ async fn logins_are_read_again_at_every_sweep() {
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 1, 0, 0);
     let parts = || RouterParts {
         clock: Arc::new(SystemClock),
-        store: Arc::clone(&world.store),
+        log: log(&world.store),
         bus: Some(Arc::new(bus.clone())),
         presence: Arc::new(MemoryPresence::new()),
         node: NodeId::random(),
@@ -293,7 +297,7 @@ async fn logins_are_read_again_at_every_sweep() {
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     let mut from_another_history = Reader::of(
         there
-            .attach(
+            .subscribe(
                 Caller {
                     epoch: SessionEpoch(7),
                     ..caller(world.bob, 2)
@@ -325,7 +329,7 @@ async fn a_clock_that_is_wrong_is_noticed_and_forgiven() {
     let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
     let router = Router::start(RouterParts {
         clock: Arc::new(Still),
-        store: store.clone(),
+        log: log(&(store.clone() as Arc<dyn Store>)),
         bus: None,
         presence: Arc::new(MemoryPresence::new()),
         node: NodeId::random(),

@@ -4,17 +4,20 @@ mod losses;
 mod outgoing;
 mod races;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::envelope::Content;
+use super::envelope::{Audience, Content, Doorbell, EnvelopeCodec};
 use super::*;
-use crate::bus::MemoryBus;
+use crate::bus::{MemoryBus, MessageBus, Topic};
 use crate::cluster::MemoryPresence;
 use crate::codec::body;
-use crate::model::{Event, EventBody, Seq};
-use crate::store::MemoryStore;
+use crate::model::{
+    Caller, CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, NodeId, Push, Seq, SessionEpoch, UserId,
+};
+use crate::store::{MemoryStore, Store};
 use crate::testkit::LossyBus;
 use crate::testkit::store::{Draft, World, append};
 
@@ -35,6 +38,19 @@ async fn node(world: &World, bus: Option<Arc<dyn MessageBus>>) -> Router {
     node_over(world, Arc::clone(&world.store), bus).await
 }
 
+/// A node with this id.
+async fn node_named(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Router {
+    let parts = RouterParts {
+        node,
+        ..parts(world, Arc::clone(&world.store), Some(bus), without_sweeps()).await
+    };
+    Router::start(parts).await.unwrap()
+}
+
+fn log(store: &Arc<dyn Store>) -> Arc<dyn EventLog> {
+    Arc::new(StoreEventLog::new(Arc::clone(store)))
+}
+
 /// A node that sees the world through another store.
 async fn node_over(world: &World, store: Arc<dyn Store>, bus: Option<Arc<dyn MessageBus>>) -> Router {
     node_with(world, store, bus, without_sweeps()).await
@@ -46,17 +62,25 @@ async fn node_with(
     bus: Option<Arc<dyn MessageBus>>,
     config: RouterConfig,
 ) -> Router {
-    let parts = RouterParts {
+    Router::start(parts(world, store, bus, config).await).await.unwrap()
+}
+
+async fn parts(
+    world: &World,
+    store: Arc<dyn Store>,
+    bus: Option<Arc<dyn MessageBus>>,
+    config: RouterConfig,
+) -> RouterParts {
+    RouterParts {
         clock: Arc::new(crate::clock::SystemClock),
-        store,
+        log: log(&store),
         bus,
         presence: Arc::new(MemoryPresence::new()),
         node: NodeId::random(),
         incarnation: 1,
         epoch: world.store.epoch().await.unwrap(),
         config,
-    };
-    Router::start(parts).await.unwrap()
+    }
 }
 
 async fn world() -> World {
@@ -80,7 +104,7 @@ struct Reader {
 impl Reader {
     async fn attach(router: &Router, user: UserId, device: u8) -> Self {
         let outbox = Outbox::new(OutboxLimits::default());
-        let (attachment, _) = router.attach(caller(user, device), outbox).await.unwrap();
+        let (attachment, _) = router.subscribe(caller(user, device), outbox).await.unwrap();
         Self::of(attachment)
     }
 
@@ -210,7 +234,7 @@ async fn a_full_outbox_is_dropped_and_said_so_once() {
     assert_eq!(slow.next().await, behind);
     say(&world, &router, "again").await;
     assert_eq!(slow.event().await.seq, Seq(1001));
-    assert_eq!(slow.attachment.outbox().closed(), None);
+    assert_eq!(slow.attachment.outbox().close_code(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,7 +309,7 @@ async fn closing_ends_the_sessions_that_are_meant() {
         SessionSelector::AllExcept(DeviceId([1; 16])),
         CloseCode::Revoked,
     );
-    assert_eq!(one.attachment.outbox().closed(), None);
+    assert_eq!(one.attachment.outbox().close_code(), None);
     assert_eq!(other.next().await, Push::Closed(CloseCode::Revoked));
     say(&world, &router, "not for him").await;
     other.nothing().await;
@@ -377,7 +401,7 @@ async fn forged_envelopes_deliver_nothing() {
     let bus = Arc::new(MemoryBus::new());
     let router = node(&world, Some(Arc::clone(&bus) as Arc<dyn MessageBus>)).await;
     let mut bob = Reader::attach(&router, world.bob, 1).await;
-    let forger = Writer {
+    let forger = EnvelopeCodec {
         epoch: world.store.epoch().await.unwrap(),
         node: NodeId::random(),
         incarnation: 1,
@@ -399,12 +423,12 @@ async fn forged_envelopes_deliver_nothing() {
             user: world.bob,
             code: CloseCode::Revoked,
         },
-        Content::PlacesChanged {
+        Content::UserJoined {
             user: world.bob,
             conversation: ConversationId(999),
         },
     ] {
-        bus.publish(Topic::Conversation(world.group), forger.write(content))
+        bus.publish(Topic::Conversation(world.group), forger.encode(content))
             .await
             .unwrap();
     }
@@ -412,7 +436,7 @@ async fn forged_envelopes_deliver_nothing() {
         .await
         .unwrap();
     bob.nothing().await;
-    assert_eq!(bob.attachment.outbox().closed(), None);
+    assert_eq!(bob.attachment.outbox().close_code(), None);
     say(&world, &router, "real too").await;
     assert_eq!(bob.event().await.seq, Seq(2));
 }
@@ -423,6 +447,6 @@ async fn a_router_stops_and_lets_nobody_wait() {
     let router = node(&world, Some(Arc::new(MemoryBus::new()))).await;
     router.shutdown().await;
     let outbox = Outbox::new(OutboxLimits::default());
-    let attached = timeout(PATIENCE, router.attach(caller(world.bob, 1), outbox)).await;
+    let attached = timeout(PATIENCE, router.subscribe(caller(world.bob, 1), outbox)).await;
     assert!(attached.is_ok(), "attaching to a router that has stopped does not hang");
 }

@@ -1,6 +1,6 @@
 //! What waits to be published.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::bus::{BusError, Subscriber};
@@ -61,7 +61,7 @@ async fn envelopes_do_not_wait_for_each_other() {
     let router = node(&world, Some(Arc::new(bus.clone()))).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     for conversation in 0..4_000 {
-        router.shared.ring(doorbell(1_000 + conversation, 1));
+        router.link.ring(doorbell(1_000 + conversation, 1));
     }
     let took = taken(&bus, 4_000).await;
     assert!(took <= Duration::from_millis(150), "4000 in {took:?}");
@@ -79,14 +79,19 @@ async fn doorbells_of_one_conversation_wait_as_one() {
         .await
         .unwrap();
     for seq in 1..=10_000 {
-        router.shared.ring(doorbell(77, seq));
+        router.link.ring(doorbell(77, seq));
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(bus.doorbells.load(Ordering::Relaxed), 1);
     let crate::bus::BusMessage::Envelope(_, envelope) = ear.next().await.unwrap() else {
         panic!("a gap");
     };
-    let read = router.shared.writer.read(envelope).unwrap();
+    let codec = EnvelopeCodec {
+        epoch: world.store.epoch().await.unwrap(),
+        node: NodeId::random(),
+        incarnation: 1,
+    };
+    let read = codec.decode(envelope).unwrap();
     assert_eq!(read.content, Content::Doorbell(doorbell(77, 10_000)));
 }
 
@@ -101,7 +106,7 @@ async fn beacons_do_not_wait_for_what_is_rung() {
     let before = (here.stats().sweeps, there.stats().sweeps);
     for round in 0..20 {
         for conversation in 0..1_000 {
-            here.shared.ring(doorbell(1_000 + conversation, round));
+            here.link.ring(doorbell(1_000 + conversation, round));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{Member, MemberState, Role};
+use crate::store::MembershipView;
 use crate::testkit::store::{FaultyStore, act, append_to};
 
 fn slow_over(world: &World) -> Arc<FaultyStore> {
@@ -61,7 +62,7 @@ async fn attach_while<F: Future<Output = ()>>(
     let attaching = tokio::spawn({
         let router = router.clone();
         let caller = caller(world.bob, 1);
-        async move { router.attach(caller, outbox).await }
+        async move { router.subscribe(caller, outbox).await }
     });
     settle().await;
     meanwhile.await;
@@ -190,7 +191,7 @@ async fn an_attach_that_is_given_up_takes_nothing_from_others() {
         let given_up = tokio::spawn({
             let there = there.clone();
             let caller = caller(world.carol, 1);
-            async move { there.attach(caller, outbox).await }
+            async move { there.subscribe(caller, outbox).await }
         });
         let bob = tokio::spawn({
             let there = there.clone();

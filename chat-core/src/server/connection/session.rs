@@ -133,7 +133,7 @@ impl Connection<'_> {
         self.seal()?;
         self.taken.shrink_to(KEPT_PLACES);
         self.frames.shrink_to(KEPT_PLACES);
-        match outbox.closed() {
+        match outbox.close_code() {
             Some(code) if !outbox.is_ready() => Err(End::Close(code)),
             _ => Ok(()),
         }

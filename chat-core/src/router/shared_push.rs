@@ -8,7 +8,8 @@ use bytes::Bytes;
 use crate::codec::server::encode_push;
 use crate::model::Push;
 
-/// One push, shared by all who get it. It is encoded at most once, when the first connection wants the bytes.
+/// One push, shared by every session that gets it: a clone costs a reference count. It is encoded at most once, when the
+/// first connection needs the bytes.
 #[derive(Clone)]
 pub struct SharedPush(Arc<Inner>);
 
@@ -17,6 +18,11 @@ struct Inner {
     frame: OnceLock<Bytes>,
     size: usize,
 }
+
+/// Size of an event's header fields, in bytes, rounded up.
+const EVENT_OVERHEAD: usize = 96;
+/// Size of a receipt, presence or similar notice, in bytes, rounded up.
+const NOTICE_SIZE: usize = 48;
 
 impl SharedPush {
     /// Wraps a push.
@@ -33,19 +39,19 @@ impl SharedPush {
         }))
     }
 
-    /// What is told.
+    /// Returns the push.
     #[must_use]
     pub fn push(&self) -> &Push {
         &self.0.push
     }
 
-    /// The same as a frame of the protocol.
+    /// Returns the push as a frame of the client protocol.
     #[must_use]
     pub fn frame(&self) -> Bytes {
         self.0.frame.get_or_init(|| encode_push(&self.0.push)).clone()
     }
 
-    /// About how many bytes it takes in a queue.
+    /// Returns about how many bytes the push takes in a queue.
     #[must_use]
     pub fn size(&self) -> usize {
         self.0.size
@@ -57,8 +63,3 @@ impl fmt::Debug for SharedPush {
         f.debug_tuple("SharedPush").field(&self.0.push).finish()
     }
 }
-
-/// Header fields of an event, rounded up.
-const EVENT_OVERHEAD: usize = 96;
-/// A receipt, presence or the like, rounded up.
-const NOTICE_SIZE: usize = 48;

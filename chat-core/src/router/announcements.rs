@@ -1,0 +1,124 @@
+//! The node's recent announcements, which its heartbeats repeat.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::envelope::{Content, Doorbell, MAX_REPEATED};
+use crate::model::{CloseCode, ConversationId, Seq, UserId};
+use crate::sync::Mutex;
+
+/// Maximum number of conversations, of joins and of users with changed logins that are repeated, each. If there are
+/// more, the heartbeat tells the other nodes to compare everything.
+const MAX_REMEMBERED: usize = 16 * MAX_REPEATED;
+
+/// What this node announced within the last seconds. Clones share the announcements.
+#[derive(Clone, Debug)]
+pub(crate) struct RecentAnnouncements {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Time for which an announcement is repeated.
+    keep: Duration,
+    announced: Mutex<Announced>,
+}
+
+#[derive(Debug, Default)]
+struct Announced {
+    doorbells: HashMap<ConversationId, (Seq, Instant)>,
+    joins: HashMap<(UserId, ConversationId), ((), Instant)>,
+    logins: HashMap<UserId, (CloseCode, Instant)>,
+    overflowed: Option<Instant>,
+}
+
+impl RecentAnnouncements {
+    pub(crate) fn new(keep: Duration) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                keep,
+                announced: Mutex::default(),
+            }),
+        }
+    }
+
+    pub(crate) fn add_doorbell(&self, doorbell: Doorbell) {
+        let mut announced = self.inner.announced.lock();
+        let fits = remember(&mut announced.doorbells, doorbell.conversation, doorbell.last_seq);
+        announced.note_overflow(!fits);
+    }
+
+    pub(crate) fn add_join(&self, user: UserId, conversation: ConversationId) {
+        let mut announced = self.inner.announced.lock();
+        let fits = remember(&mut announced.joins, (user, conversation), ());
+        announced.note_overflow(!fits);
+    }
+
+    pub(crate) fn add_logins(&self, user: UserId, code: CloseCode) {
+        let mut announced = self.inner.announced.lock();
+        let fits = remember(&mut announced.logins, user, code);
+        announced.note_overflow(!fits);
+    }
+
+    /// Makes the next heartbeats tell the other nodes to compare everything.
+    pub(crate) fn overflow(&self) {
+        self.inner.announced.lock().note_overflow(true);
+    }
+
+    /// Returns the content of heartbeat `number`, in as many envelopes as it takes, and forgets announcements that
+    /// were repeated for long enough.
+    pub(crate) fn heartbeat(&self, number: u64) -> Vec<Content> {
+        let keep = self.inner.keep;
+        let mut announced = self.inner.announced.lock();
+        let mut doorbells = retain_recent(&mut announced.doorbells, keep)
+            .into_iter()
+            .map(|(conversation, last_seq)| Doorbell { conversation, last_seq });
+        let mut joins = retain_recent(&mut announced.joins, keep)
+            .into_iter()
+            .map(|(join, ())| join);
+        let mut logins = retain_recent(&mut announced.logins, keep).into_iter();
+        announced.overflowed = announced.overflowed.filter(|at| at.elapsed() <= keep);
+        let overflowed = announced.overflowed.is_some();
+        drop(announced);
+        let mut contents = Vec::with_capacity(1);
+        loop {
+            contents.push(Content::Heartbeat {
+                number,
+                doorbells: doorbells.by_ref().take(MAX_REPEATED).collect(),
+                joins: joins.by_ref().take(MAX_REPEATED).collect(),
+                logins: logins.by_ref().take(MAX_REPEATED).collect(),
+                overflowed,
+            });
+            if doorbells.len() + joins.len() + logins.len() == 0 {
+                return contents;
+            }
+        }
+    }
+}
+
+impl Announced {
+    fn note_overflow(&mut self, overflowed: bool) {
+        if overflowed {
+            self.overflowed = Some(Instant::now());
+        }
+    }
+}
+
+/// Adds an entry. Returns `false` if the map is full.
+fn remember<K: Eq + Hash, V>(map: &mut HashMap<K, (V, Instant)>, key: K, value: V) -> bool {
+    let has_room = map.len() < MAX_REMEMBERED || map.contains_key(&key);
+    if has_room {
+        map.insert(key, (value, Instant::now()));
+    }
+    has_room
+}
+
+/// Removes the entries that are older than `keep` and returns the others.
+fn retain_recent<K: Copy + Eq + Hash, V: Copy>(map: &mut HashMap<K, (V, Instant)>, keep: Duration) -> Vec<(K, V)> {
+    map.retain(|_, (_, at)| at.elapsed() <= keep);
+    map.iter().map(|(key, (value, _))| (*key, *value)).collect()
+}

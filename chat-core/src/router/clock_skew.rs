@@ -1,0 +1,98 @@
+//! Difference between this node's clock and the store's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::model::Timestamp;
+
+/// Difference from which on the node logs a warning.
+const MAX_UNREMARKED: Duration = Duration::from_secs(2);
+/// Difference from which on the node's timestamps cannot be relied upon, so that it admits no new session.
+const MAX_TOLERATED: Duration = Duration::from_secs(5 * 60);
+
+/// Whether the node's clock is wrong. Clones share the answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClockStatus {
+    is_wrong: Arc<AtomicBool>,
+}
+
+impl ClockStatus {
+    pub(crate) fn is_wrong(&self) -> bool {
+        self.is_wrong.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, skew: ClockSkew) {
+        self.is_wrong.store(skew == ClockSkew::Wrong, Ordering::Relaxed);
+    }
+}
+
+/// How far the node's clock and the store's are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClockSkew {
+    /// At most 2 s.
+    Synchronised,
+    /// At most 5 min.
+    Noticeable,
+    /// More than 5 min.
+    Wrong,
+}
+
+impl ClockSkew {
+    /// Compares the store's time with this node's time `before` it asked and `after` it was answered.
+    pub(crate) fn between(before: Timestamp, after: Timestamp, store: Timestamp) -> (Self, Duration) {
+        let difference = difference(before, after, store);
+        let skew = match difference {
+            difference if difference > MAX_TOLERATED => Self::Wrong,
+            difference if difference > MAX_UNREMARKED => Self::Noticeable,
+            _ => Self::Synchronised,
+        };
+        (skew, difference)
+    }
+
+    /// Logs the change from `last` to this, if it is one.
+    pub(crate) fn log_change(self, last: Self, difference: Duration) {
+        match self {
+            _ if self == last => {}
+            Self::Wrong => tracing::error!(
+                ?difference,
+                "this machine's clock and the database's are more than 5 minutes apart: logins are refused here until \
+                 they agree; synchronise both"
+            ),
+            Self::Noticeable => tracing::warn!(
+                ?difference,
+                "this machine's clock and the database's differ; synchronise both"
+            ),
+            Self::Synchronised => tracing::info!("this machine's clock and the database's agree again"),
+        }
+    }
+}
+
+/// Returns by how much the store's time certainly differs from this node's: how far it is outside of `before..=after`.
+fn difference(before: Timestamp, after: Timestamp, store: Timestamp) -> Duration {
+    let millis = if store < before {
+        before.0.saturating_sub(store.0)
+    } else {
+        store.0.saturating_sub(after.0).max(0)
+    };
+    Duration::from_millis(millis.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn difference_leaves_out_the_time_of_the_call() {
+        let difference = |before, after, store| difference(Timestamp(before), Timestamp(after), Timestamp(store));
+        assert_eq!(difference(1_000, 6_000, 3_000), Duration::ZERO, "within the call");
+        assert_eq!(difference(1_000, 6_000, 6_500), Duration::from_millis(500));
+        assert_eq!(difference(1_000, 6_000, 400), Duration::from_millis(600));
+        assert_eq!(
+            difference(9_000, 1_000, 5_000),
+            Duration::from_secs(4),
+            "the clock was set back during the call"
+        );
+        assert_eq!(difference(0, 0, i64::MIN), Duration::from_millis(i64::MAX as u64));
+    }
+}

@@ -1,0 +1,99 @@
+//! Announcements to the other nodes.
+
+use super::announcements::RecentAnnouncements;
+use super::envelope::{Audience, Content, Doorbell, EnvelopeCodec, ExceptDevice};
+use super::publish_queue::PublishQueue;
+use super::shared_push::SharedPush;
+use crate::bus::{BusError, MessageBus, Topic};
+use crate::model::{CloseCode, ConversationId, NodeId, StoreEpoch, UserId};
+
+/// Announces what happens on this node to the other nodes. Without a bus it does nothing: the other nodes then find out
+/// from the store. Nothing here waits.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterLink {
+    link: Option<Link>,
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    codec: EnvelopeCodec,
+    queue: PublishQueue,
+    recent: RecentAnnouncements,
+}
+
+impl ClusterLink {
+    pub(crate) fn new(codec: EnvelopeCodec, queue: PublishQueue, recent: RecentAnnouncements) -> Self {
+        let link = Link { codec, queue, recent };
+        Self { link: Some(link) }
+    }
+
+    /// Creates a link that announces nothing, for a node without a bus.
+    pub(crate) fn none() -> Self {
+        Self { link: None }
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Announces that a conversation's log has grown.
+    pub(crate) fn ring(&self, doorbell: Doorbell) {
+        if let Some(link) = &self.link {
+            link.recent.add_doorbell(doorbell);
+            link.queue.ring(doorbell);
+        }
+    }
+
+    /// Announces that a user became a member of a conversation.
+    pub(crate) fn announce_join(&self, user: UserId, conversation: ConversationId) {
+        if let Some(link) = &self.link {
+            link.recent.add_join(user, conversation);
+            let content = Content::UserJoined { user, conversation };
+            link.queue.send(Topic::User(user), link.codec.encode(content));
+        }
+    }
+
+    /// Announces that logins of a user ended.
+    pub(crate) fn announce_logins(&self, user: UserId, code: CloseCode) {
+        if let Some(link) = &self.link {
+            link.recent.add_logins(user, code);
+            let content = Content::SessionsChanged { user, code };
+            link.queue.send(Topic::User(user), link.codec.encode(content));
+        }
+    }
+
+    /// Sends a notice to the sessions of an audience on other nodes. Best effort: heartbeats do not repeat it.
+    pub(crate) fn publish_notice(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) {
+        if let Some(link) = &self.link {
+            let envelope = link.codec.encode_notice(audience, push, except);
+            link.queue.send(audience.topic(), envelope);
+        }
+    }
+
+    /// Tells the other nodes to compare everything, because this node cannot tell what it should have announced.
+    pub(crate) fn announce_unknown(&self) {
+        if let Some(link) = &self.link {
+            link.recent.overflow();
+        }
+    }
+}
+
+/// Announces to every node that logins of a user ended: for a program that changed them in the store and is no node
+/// itself. Write to the store first. Best effort: a node that does not hear it finds out in its next sweep.
+///
+/// # Errors
+/// [`BusError`] if the bus cannot be reached.
+pub async fn announce_ended_logins(
+    bus: &dyn MessageBus,
+    epoch: StoreEpoch,
+    user: UserId,
+    code: CloseCode,
+) -> Result<(), BusError> {
+    let codec = EnvelopeCodec {
+        epoch,
+        node: NodeId::random(),
+        incarnation: 0,
+    };
+    let envelope = codec.encode(Content::SessionsChanged { user, code });
+    bus.publish(Topic::User(user), envelope).await
+}

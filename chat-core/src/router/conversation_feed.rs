@@ -1,0 +1,201 @@
+//! The feed of one conversation on this node: the one path on which its events reach the sessions here, in order.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::session::SessionHandle;
+use super::shared_push::SharedPush;
+use crate::codec::body;
+use crate::model::{ConversationId, Event, EventBody, EventKind, Push, Seq, SessionId, UserId};
+
+/// State of a conversation that sessions on this node follow, and those sessions.
+#[derive(Debug)]
+pub(crate) struct ConversationFeed {
+    /// Highest `Seq` up to which every event was delivered here.
+    head: Seq,
+    /// `Seq` of the last membership change up to `head`.
+    members_version: Seq,
+    subscribers: Vec<Subscriber>,
+}
+
+/// A session that follows the conversation. It gets no event from before the user became a member.
+#[derive(Debug)]
+struct Subscriber {
+    session: Arc<SessionHandle>,
+    first_seq: Seq,
+}
+
+/// Result of offering events to a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FeedResult {
+    /// Every event has been delivered, now or before.
+    Complete,
+    /// Events are missing before some of these; the log has to be read.
+    Gap,
+}
+
+/// Change of membership that an event records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MemberChange {
+    Joined(UserId),
+    Left(UserId),
+    Closed,
+}
+
+impl ConversationFeed {
+    pub(crate) const fn new(head: Seq, members_version: Seq) -> Self {
+        Self {
+            head,
+            members_version,
+            subscribers: Vec::new(),
+        }
+    }
+
+    pub(crate) const fn head(&self) -> Seq {
+        self.head
+    }
+
+    pub(crate) const fn members_version(&self) -> Seq {
+        self.members_version
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.subscribers.is_empty()
+    }
+
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &Arc<SessionHandle>> {
+        self.subscribers.iter().map(|subscriber| &subscriber.session)
+    }
+
+    /// Adds a session, unless it has ended or follows the feed already. If events past `known` were delivered here
+    /// before, the session missed them and is told that it is behind.
+    pub(crate) fn subscribe(
+        &mut self,
+        conversation: ConversationId,
+        session: &Arc<SessionHandle>,
+        first_seq: Seq,
+        known: Seq,
+    ) {
+        if session.join(conversation) {
+            self.subscribers.push(Subscriber {
+                session: Arc::clone(session),
+                first_seq,
+            });
+            if self.head > known && self.head >= first_seq {
+                session.push_behind(conversation, self.head);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, session: SessionId) {
+        self.subscribers.retain(|subscriber| subscriber.session.id != session);
+    }
+
+    /// Delivers those of these events (of one conversation, ascending) that continue what was delivered. `sessions_of`
+    /// returns a user's sessions on this node, so that a user who joins gets the join event and every later one.
+    pub(crate) fn deliver(
+        &mut self,
+        events: &[Event],
+        now: Instant,
+        mut sessions_of: impl FnMut(UserId) -> Vec<Arc<SessionHandle>>,
+    ) -> FeedResult {
+        let delivered = events.iter().take_while(|event| event.seq <= self.head).count();
+        let events = events.get(delivered..).unwrap_or_default();
+        let continuing = events.iter().zip(self.head.0 + 1..);
+        let continuing = continuing.take_while(|(event, next)| event.seq.0 == *next).count();
+        let (next, after_gap) = events.split_at(continuing);
+        // A membership change decides who gets what follows it, so it is a run of its own.
+        for run in next.chunk_by(|a, b| !a.kind.changes_members() && !b.kind.changes_members()) {
+            match run {
+                [event] if event.kind.changes_members() => self.deliver_change(event, now, &mut sessions_of),
+                run => self.fan_out(run, now),
+            }
+        }
+        match after_gap {
+            [] => FeedResult::Complete,
+            _ => FeedResult::Gap,
+        }
+    }
+
+    fn deliver_change(
+        &mut self,
+        event: &Event,
+        now: Instant,
+        sessions_of: &mut impl FnMut(UserId) -> Vec<Arc<SessionHandle>>,
+    ) {
+        let change = member_change(event);
+        if let Some(MemberChange::Joined(user)) = change {
+            for session in sessions_of(user) {
+                self.subscribe(event.conversation, &session, event.seq, self.head);
+            }
+        }
+        self.fan_out(std::slice::from_ref(event), now);
+        self.members_version = event.seq;
+        match change {
+            Some(MemberChange::Left(user)) => self.expel(event, |session| session.caller.user == user),
+            Some(MemberChange::Closed) => self.expel(event, |_| true),
+            Some(MemberChange::Joined(_)) | None => {}
+        }
+    }
+
+    /// Pushes a run of consecutive events to every subscriber. A recipient costs a reference count per event, and one
+    /// lock and at most one wake-up per run.
+    fn fan_out(&mut self, run: &[Event], now: Instant) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
+            return;
+        };
+        self.head = last.seq;
+        match run {
+            [event] => self.push(first.seq, &[SharedPush::new(Push::Event(event.clone()))], now),
+            run => {
+                let pushes = run.iter().map(|event| SharedPush::new(Push::Event(event.clone())));
+                self.push(first.seq, &pushes.collect::<Vec<_>>(), now);
+            }
+        }
+    }
+
+    fn push(&self, first: Seq, pushes: &[SharedPush], now: Instant) {
+        for subscriber in &self.subscribers {
+            let hidden = subscriber.first_seq.0.saturating_sub(first.0);
+            let visible = usize::try_from(hidden).ok().and_then(|hidden| pushes.get(hidden..));
+            if let Some(pushes @ [_, ..]) = visible {
+                subscriber.session.outbox.push_all(pushes, now);
+            }
+        }
+    }
+
+    fn expel(&mut self, event: &Event, is_out: impl Fn(&SessionHandle) -> bool) {
+        self.subscribers.retain(|Subscriber { session, .. }| {
+            let is_out = is_out(session);
+            if is_out {
+                session.leave(event.conversation);
+            }
+            !is_out
+        });
+    }
+}
+
+fn member_change(event: &Event) -> Option<MemberChange> {
+    match event.kind {
+        EventKind::GroupCreated => return Some(MemberChange::Joined(event.sender)),
+        EventKind::GroupDeleted => return Some(MemberChange::Closed),
+        EventKind::MemberJoined | EventKind::MemberLeft | EventKind::MemberKicked => {}
+        _ => return None,
+    }
+    match body::decode(event.kind, &event.body) {
+        Ok(EventBody::MemberJoined { user, .. }) => Some(MemberChange::Joined(user)),
+        Ok(EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. }) => Some(MemberChange::Left(user)),
+        _ => None,
+    }
+}
+
+/// Returns the user who becomes a member by this event.
+pub(crate) fn joined_user(event: &Event) -> Option<UserId> {
+    match event.kind {
+        EventKind::GroupCreated | EventKind::MemberJoined => match member_change(event) {
+            Some(MemberChange::Joined(user)) => Some(user),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,209 @@
+//! The router's port to the store: the reads with which a node fills gaps and finds what the bus lost.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::timeout;
+
+use crate::model::{ConversationId, DeviceId, Event, NodeId, Seq, SessionEpoch, UserId};
+use crate::store::{Heartbeat, MembershipView, Store, StoreError};
+
+/// Everything that the router reads: memberships, logs, logins and the other nodes. [`StoreEventLog`] implements it over
+/// a [`Store`]; a node without a database could implement it over the network.
+///
+/// The router reads when a session begins, and when something may have been lost; it reads nothing to deliver what this
+/// node commits. Every method returns one consistent snapshot of what was committed. Calls are independent of each
+/// other: a slow one must not delay the rest.
+#[async_trait]
+pub trait EventLog: Debug + Send + Sync + 'static {
+    /// Returns every conversation in which `user` may read something, or will once there is something, closed ones
+    /// too, each as seen from `device`, in any order.
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
+
+    /// Returns one of the [`memberships`](EventLog::memberships), or `None` if the user has no such conversation.
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError>;
+
+    /// Returns the events of a conversation that follow `after`, as far as `limit` allows: at least one, unless the log
+    /// ends at `after`.
+    async fn events_after(
+        &self,
+        conversation: ConversationId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, StoreError>;
+
+    /// Returns the last `Seq` of each of these conversations that exists, in any order.
+    async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError>;
+
+    /// Returns the devices of a user and the session epoch of each. A session whose device is missing, or has another
+    /// epoch, is over.
+    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError>;
+
+    /// Records that `node` is alive and returns which other nodes are. Nodes call this every few seconds.
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError>;
+}
+
+/// Bounds of one read of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Maximum number of events; zero counts as one.
+    pub max_events: u32,
+    /// Maximum size of their bodies, in bytes. A first event that is larger is returned alone.
+    pub max_bytes: u32,
+}
+
+/// Result of one read of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPage {
+    /// Events, ascending and without holes.
+    pub events: Vec<Event>,
+    /// The log ended with these events when it was read.
+    pub is_end: bool,
+}
+
+/// An [`EventLog`] over a [`Store`].
+#[derive(Clone, Debug)]
+pub struct StoreEventLog {
+    store: Arc<dyn Store>,
+}
+
+/// Number of events that one query of the store returns: with bodies of 64 KiB each, a query costs 4 MiB whatever
+/// [`ReadLimit`] its caller sets.
+const QUERY_EVENTS: u32 = 64;
+
+impl StoreEventLog {
+    /// Creates an event log that reads from `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl EventLog for StoreEventLog {
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+        self.store.memberships(user, device).await
+    }
+
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
+        self.store.membership(user, device, conversation).await
+    }
+
+    async fn events_after(
+        &self,
+        conversation: ConversationId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, StoreError> {
+        let (max_events, max_bytes) = (limit.max_events.max(1) as usize, limit.max_bytes as usize);
+        let (mut events, mut bytes) = (Vec::new(), 0_usize);
+        loop {
+            let next = events.last().map_or(after, |last: &Event| last.seq).next();
+            let wanted = QUERY_EVENTS.min(u32::try_from(max_events - events.len()).unwrap_or(u32::MAX));
+            let queried = self.store.events(conversation, next, LAST_SEQ, wanted).await?;
+            let is_end = queried.len() < wanted as usize;
+            for event in queried {
+                bytes = bytes.saturating_add(event.body.len());
+                if bytes > max_bytes && !events.is_empty() {
+                    return Ok(LogPage { events, is_end: false });
+                }
+                events.push(event);
+            }
+            if is_end || events.len() >= max_events {
+                return Ok(LogPage { events, is_end });
+            }
+        }
+    }
+
+    async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
+        let ends = self.store.last_seqs(conversations).await?;
+        Ok(ends.into_iter().map(|(id, last_seq, _)| (id, last_seq)).collect())
+    }
+
+    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
+        let devices = self.store.devices(user).await?;
+        Ok(devices
+            .into_iter()
+            .map(|device| (device.id, device.session_epoch))
+            .collect())
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
+        self.store.heartbeat(node).await
+    }
+}
+
+/// Greatest place that every store can represent.
+const LAST_SEQ: Seq = Seq(u64::MAX >> 1);
+
+/// An [`EventLog`] whose calls fail with [`StoreError::Unavailable`] when the inner one takes too long.
+#[derive(Clone, Debug)]
+pub(crate) struct TimeLimited {
+    inner: Arc<dyn EventLog>,
+    limit: Duration,
+}
+
+impl TimeLimited {
+    pub(crate) fn new(inner: Arc<dyn EventLog>, limit: Duration) -> Self {
+        Self { inner, limit }
+    }
+
+    async fn within<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let result = timeout(self.limit, read).await;
+        result.unwrap_or_else(|_| {
+            Err(StoreError::unavailable(format!(
+                "the store did not answer within {:?}",
+                self.limit
+            )))
+        })
+    }
+}
+
+#[async_trait]
+impl EventLog for TimeLimited {
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+        self.within(self.inner.memberships(user, device)).await
+    }
+
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
+        self.within(self.inner.membership(user, device, conversation)).await
+    }
+
+    async fn events_after(
+        &self,
+        conversation: ConversationId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, StoreError> {
+        self.within(self.inner.events_after(conversation, after, limit)).await
+    }
+
+    async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
+        self.within(self.inner.last_seqs(conversations)).await
+    }
+
+    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
+        self.within(self.inner.session_epochs(user)).await
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
+        self.within(self.inner.heartbeat(node)).await
+    }
+}

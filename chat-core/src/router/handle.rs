@@ -1,0 +1,262 @@
+//! The router's API.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use super::clock_skew::ClockStatus;
+use super::cluster_link::ClusterLink;
+use super::conversation_feed::joined_user;
+use super::envelope::{Audience, Doorbell, ExceptDevice};
+use super::event_log::EventLog;
+use super::joiner::{Joiner, is_active};
+use super::local_delivery::LocalDelivery;
+use super::other_nodes::OtherNodes;
+use super::outbox::Outbox;
+use super::registry::{KnownUpTo, Registry};
+use super::session_selector::SessionSelector;
+use super::shared_push::SharedPush;
+use super::store_peers::StorePeers;
+use super::subscription::SubscriptionGuard;
+use super::sweep_request::SweepRequest;
+use super::tasks::Tasks;
+use super::topic_requests::TopicRequests;
+use super::unconfirmed::{UnconfirmedCommit, UnconfirmedCommits};
+use super::work_set::WorkSet;
+use crate::bus::Topic;
+use crate::cluster::Nodes;
+use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, UserId};
+use crate::store::{MembershipView, StoreError};
+
+/// Figures of a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouterStats {
+    /// Number of sessions on this node.
+    pub sessions: usize,
+    /// Number of conversations that sessions on this node follow.
+    pub conversations: usize,
+    /// Number of reads of the store that filled a gap, since the start.
+    pub repairs: u64,
+    /// Number of sweeps, which compare everything with the store, since the start.
+    pub sweeps: u64,
+}
+
+/// Delivers events and notices to the sessions on this node, and announces them to the other nodes. Clones share one state. The
+/// router's tasks end with [`Router::shutdown`], or when the last clone and the last [`SubscriptionGuard`] are dropped.
+#[derive(Clone, Debug)]
+pub struct Router {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) delivery: Arc<LocalDelivery>,
+    pub(crate) joiner: Joiner,
+    /// Read without a time limit: callers of [`Router::subscribe`] have one of their own.
+    pub(crate) log: Arc<dyn EventLog>,
+    /// `None` without a bus.
+    pub(crate) topics: Option<TopicRequests>,
+    pub(crate) link: ClusterLink,
+    pub(crate) nodes: NodeStatus,
+    pub(crate) joins: WorkSet<(UserId, ConversationId)>,
+    pub(crate) logins: WorkSet<(UserId, CloseCode)>,
+    pub(crate) unconfirmed: UnconfirmedCommits,
+    pub(crate) sweep: SweepRequest,
+    pub(crate) counters: Counters,
+    pub(crate) tasks: Arc<Tasks>,
+}
+
+/// What the router knows of the other nodes, and of its own clock.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeStatus {
+    pub(crate) others: OtherNodes,
+    pub(crate) store_peers: StorePeers,
+    pub(crate) clock: ClockStatus,
+}
+
+/// Counts for [`RouterStats`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) repairs: Arc<AtomicU64>,
+    pub(crate) sweeps: Arc<AtomicU64>,
+}
+
+impl Router {
+    /// Tells the router which nodes the cluster's discovery lists, so that it notices those that it does not hear.
+    /// Otherwise it notices only the nodes that fall silent, and those that the store lists.
+    pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
+        if self.link.exists() {
+            self.nodes.others.watch(nodes);
+        }
+    }
+
+    /// Begins a session on this node: from now on, `outbox` takes the pushes of the user's conversations. Also returns the
+    /// user's memberships as seen from the device; pushes continue from there, or from before.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read; no session was begun.
+    ///
+    /// # Cancel safety
+    /// Dropping the future begins no session.
+    pub async fn subscribe(
+        &self,
+        caller: Caller,
+        outbox: Arc<Outbox>,
+    ) -> Result<(SubscriptionGuard, Vec<MembershipView>), StoreError> {
+        let session = self.registry.add(caller, outbox);
+        // From here on, dropping the guard undoes whatever was done.
+        let guard = SubscriptionGuard::new(
+            Arc::clone(&session),
+            Arc::clone(&self.delivery),
+            Arc::clone(&self.tasks),
+        );
+        if let Some(topics) = &self.topics {
+            topics.subscribe(Topic::User(caller.user)).await;
+        }
+        let memberships = self.log.memberships(caller.user, caller.device).await?;
+        for membership in memberships.iter().filter(|membership| is_active(membership)) {
+            let known = KnownUpTo::Seq(membership.conversation.last_seq);
+            self.joiner
+                .join(std::slice::from_ref(&session), membership, known)
+                .await?;
+        }
+        self.delivery.publish_presence(&session);
+        Ok((guard, memberships))
+    }
+
+    /// Delivers events that were just committed, and announces them to the other nodes. Call it in the order of `Seq` for
+    /// each conversation: events that come out of order cost a read of the store. Never waits.
+    pub fn committed(&self, events: &[Event]) {
+        for events in events.chunk_by(|a, b| a.conversation == b.conversation) {
+            let (Some(first), Some(last)) = (events.first(), events.last()) else {
+                continue;
+            };
+            self.delivery.deliver(first.conversation, events);
+            self.link.ring(Doorbell {
+                conversation: last.conversation,
+                last_seq: last.seq,
+            });
+            for event in events {
+                if let Some(user) = joined_user(event) {
+                    self.link.announce_join(user, event.conversation);
+                }
+            }
+        }
+    }
+
+    /// Takes over commits that the store did not confirm. Their events are delivered, and announced to the other nodes, as
+    /// soon as the store shows them.
+    pub fn track_unconfirmed(&self, commits: impl IntoIterator<Item = UnconfirmedCommit>) {
+        for commit in commits {
+            if !self.unconfirmed.add(commit) {
+                self.sweep.request();
+                self.link.announce_unknown();
+            }
+        }
+    }
+
+    /// Returns whether this node's clock and the store's are minutes apart. The node should then admit no new session.
+    #[must_use]
+    pub fn is_clock_wrong(&self) -> bool {
+        self.nodes.clock.is_wrong()
+    }
+
+    /// Returns whether the store, in its last answer, listed other nodes.
+    pub(crate) fn has_peers(&self) -> bool {
+        !self.nodes.store_peers.is_empty()
+    }
+
+    /// Makes a user's sessions, here and on other nodes, follow a conversation that the user joined. Not needed for
+    /// [`GroupCreated`](crate::model::EventKind::GroupCreated) and
+    /// [`MemberJoined`](crate::model::EventKind::MemberJoined), which do that themselves.
+    pub fn joined(&self, user: UserId, conversation: ConversationId) {
+        self.joins.add((user, conversation));
+        self.link.announce_join(user, conversation);
+    }
+
+    /// Pushes a notice to the sessions in a conversation, here and on other nodes, except those of the caller's device. Best
+    /// effort.
+    pub fn notify_conversation(&self, conversation: ConversationId, push: &Push, except: Option<Caller>) {
+        self.notify(Audience::Conversation(conversation), push, except);
+    }
+
+    /// Pushes a notice to a user's sessions, here and on other nodes, except those of the caller's device. Best effort.
+    pub fn notify_user(&self, user: UserId, push: &Push, except: Option<Caller>) {
+        self.notify(Audience::User(user), push, except);
+    }
+
+    fn notify(&self, audience: Audience, push: &Push, except: Option<Caller>) {
+        let push = SharedPush::new(push.clone());
+        let except: Option<ExceptDevice> = except.map(|caller| (caller.user, caller.device));
+        self.delivery.notify(audience, &push, except);
+        self.link.publish_notice(audience, &push, except);
+    }
+
+    /// Ends sessions of a user: here at once, on another node as soon as that node has read the store. So write to the store
+    /// first.
+    pub fn close_sessions(&self, user: UserId, selector: SessionSelector, code: CloseCode) {
+        for session in self.registry.of_user(user) {
+            if selector.matches(&session.caller) {
+                self.delivery.close(&session, code);
+            }
+        }
+        self.link.announce_logins(user, code);
+    }
+
+    /// Compares a user's sessions, here and on other nodes, with the store, and ends those that are over: for a change of
+    /// logins that the store did not confirm.
+    pub fn recheck_sessions(&self, user: UserId, code: CloseCode) {
+        self.logins.add((user, code));
+        self.link.announce_logins(user, code);
+    }
+
+    /// Returns a user's sessions on this node, with the presence of each.
+    #[must_use]
+    pub fn local_sessions(&self, user: UserId) -> Vec<(Caller, PresenceState)> {
+        let mut sessions = Vec::new();
+        self.registry
+            .for_each_of_user(user, |session| sessions.push((session.caller, session.presence())));
+        sessions
+    }
+
+    /// Returns whether a session on this node follows a conversation; `None` if there is no such session.
+    #[must_use]
+    pub fn is_subscribed(&self, caller: Caller, conversation: ConversationId) -> Option<bool> {
+        let mut is_subscribed = None;
+        self.registry.for_each_of_user(caller.user, |session| {
+            if is_subscribed.is_none() && session.caller == caller {
+                is_subscribed = Some(session.is_in(conversation));
+            }
+        });
+        is_subscribed
+    }
+
+    /// Sets the presence of a session on this node.
+    pub fn set_presence(&self, caller: Caller, state: PresenceState) {
+        self.registry.for_each_of_user(caller.user, |session| {
+            if session.caller == caller {
+                session.set_presence(state);
+                self.delivery.publish_presence(session);
+            }
+        });
+    }
+
+    /// Returns the router's figures.
+    #[must_use]
+    pub fn stats(&self) -> RouterStats {
+        RouterStats {
+            sessions: self.registry.session_count(),
+            conversations: self.registry.conversation_count(),
+            repairs: self.counters.repairs.load(Ordering::Relaxed),
+            sweeps: self.counters.sweeps.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Ends the router's tasks without waiting for them.
+    pub fn stop(&self) {
+        self.tasks.stop();
+    }
+
+    /// Ends the router's tasks and waits for them. Sessions get no further pushes from other nodes. Idempotent.
+    pub async fn shutdown(&self) {
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,71 @@
+//! Adds a user's sessions to the feed of a conversation.
+
+use std::sync::Arc;
+
+use super::event_log::EventLog;
+use super::local_delivery::LocalDelivery;
+use super::registry::{JoinResult, KnownUpTo, Registry};
+use super::session::SessionHandle;
+use crate::store::{MembershipView, StoreError};
+
+/// Adds sessions to feeds, with a membership that is as new as the feed.
+#[derive(Clone, Debug)]
+pub(crate) struct Joiner {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) delivery: Arc<LocalDelivery>,
+}
+
+/// Returns whether the user may still get events of this conversation.
+pub(crate) fn is_active(membership: &MembershipView) -> bool {
+    membership.member.is_active() && !membership.conversation.closed
+}
+
+impl Joiner {
+    /// Adds sessions of one user to the feed of a conversation of which `membership` says that the user is a member.
+    /// While this node knows of a newer membership change, the membership is read again.
+    pub(crate) async fn join(
+        &self,
+        sessions: &[Arc<SessionHandle>],
+        membership: &MembershipView,
+        known: KnownUpTo,
+    ) -> Result<(), StoreError> {
+        let Some(caller) = sessions.first().map(|session| session.caller) else {
+            return Ok(());
+        };
+        let conversation = membership.conversation.id;
+        let mut newer;
+        let mut membership = membership;
+        loop {
+            match self.registry.join(sessions, membership, known) {
+                JoinResult::Joined => return Ok(()),
+                JoinResult::JoinedNewFeed => {
+                    self.delivery.feed_began(conversation);
+                    return Ok(());
+                }
+                JoinResult::OutOfDate => {}
+            }
+            match self.log.membership(caller.user, caller.device, conversation).await? {
+                Some(read) => newer = read,
+                None => return Ok(()),
+            }
+            membership = &newer;
+            if !is_active(membership) {
+                push_end(sessions, membership, known);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Tells clients that believe that the user is a member up to where the user may read the log.
+fn push_end(sessions: &[Arc<SessionHandle>], membership: &MembershipView, known: KnownUpTo) {
+    let last_seq = membership.conversation.last_seq;
+    let until_seq = membership.member.until_seq.unwrap_or(last_seq);
+    let readable = until_seq.min(last_seq);
+    if readable > known.seq(membership) {
+        for session in sessions {
+            session.push_behind(membership.conversation.id, readable);
+        }
+    }
+}

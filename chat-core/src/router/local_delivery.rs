@@ -1,0 +1,141 @@
+//! Delivery to the sessions on this node: the way of an event and of a notice through the router.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::envelope::{Audience, Doorbell, ExceptDevice};
+use super::registry::Registry;
+use super::session::SessionHandle;
+use super::shared_push::SharedPush;
+use super::topic_requests::TopicRequests;
+use super::work_set::WorkSet;
+use crate::bus::Topic;
+use crate::codec::body;
+use crate::model::{CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, UserId};
+
+/// Delivers events and notices to the sessions on this node, and leaves to the workers what an event asks for besides:
+/// a gap to fill, a subscription to change, a conversation to join.
+#[derive(Debug)]
+pub(crate) struct LocalDelivery {
+    registry: Arc<Registry>,
+    /// `None` without a bus.
+    topics: Option<TopicRequests>,
+    queues: DeliveryQueues,
+}
+
+/// Work that delivery leaves to the workers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeliveryQueues {
+    /// Conversations whose log is longer than what was delivered.
+    pub(crate) catch_up: WorkSet<ConversationId>,
+    /// Conversations whose log may be longer: those that the node follows as of now, and all of them in a sweep.
+    pub(crate) compare: WorkSet<ConversationId>,
+    /// Users who became members of a conversation that their sessions here do not follow yet.
+    pub(crate) joins: WorkSet<(UserId, ConversationId)>,
+    /// Devices whose presence has to be published.
+    pub(crate) presence: WorkSet<(UserId, DeviceId)>,
+}
+
+impl LocalDelivery {
+    pub(crate) fn new(registry: Arc<Registry>, topics: Option<TopicRequests>, queues: DeliveryQueues) -> Self {
+        Self {
+            registry,
+            topics,
+            queues,
+        }
+    }
+
+    /// Delivers events of one conversation, ascending, as far as they continue what was delivered.
+    pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event]) {
+        let Some(delivered) = self.registry.deliver(conversation, events, Instant::now()) else {
+            return;
+        };
+        if delivered.gap {
+            self.queues.catch_up.add(conversation);
+        }
+        if delivered.began {
+            self.feed_began(conversation);
+        }
+        if delivered.ended {
+            self.recheck_topic(Topic::Conversation(conversation));
+        }
+        for opened in events.iter().filter_map(opened_conversation) {
+            let owners = self.registry.users_in(conversation);
+            self.queues
+                .joins
+                .add_all(owners.into_iter().map(|owner| (owner, opened)));
+        }
+    }
+
+    /// Handles a doorbell: the log is read if it is longer than what was delivered here.
+    pub(crate) fn doorbell(&self, doorbell: Doorbell) {
+        let head = self.registry.head(doorbell.conversation);
+        if head.is_some_and(|head| head < doorbell.last_seq) {
+            self.queues.catch_up.add(doorbell.conversation);
+        }
+    }
+
+    /// Pushes a notice to the sessions of an audience, except those of one device.
+    pub(crate) fn notify(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) {
+        let (now, push) = (Instant::now(), std::slice::from_ref(push));
+        let notify = |session: &Arc<SessionHandle>| {
+            if except != Some((session.caller.user, session.caller.device)) {
+                session.outbox.push_all(push, now);
+            }
+        };
+        match audience {
+            Audience::Conversation(conversation) => self.registry.for_each_in(conversation, notify),
+            Audience::User(user) => self.registry.for_each_of_user(user, notify),
+        }
+    }
+
+    /// Prepares for a feed that is new on this node: the node subscribes to the conversation's topic and then compares the
+    /// feed with the log, because it missed what was announced before.
+    pub(crate) fn feed_began(&self, conversation: ConversationId) {
+        match &self.topics {
+            Some(topics) => topics.recheck(Topic::Conversation(conversation)),
+            None => self.queues.compare.add(conversation),
+        }
+    }
+
+    /// Ends a session: tells its client why, and removes it.
+    pub(crate) fn close(&self, session: &SessionHandle, code: CloseCode) {
+        session.outbox.close(code);
+        self.remove(session);
+    }
+
+    /// Removes a session that has ended.
+    pub(crate) fn remove(&self, session: &SessionHandle) {
+        let removed = self.registry.remove(session);
+        for conversation in removed.conversations {
+            self.recheck_topic(Topic::Conversation(conversation));
+        }
+        if removed.was_last_of_user {
+            self.recheck_topic(Topic::User(session.caller.user));
+        }
+        self.publish_presence(session);
+    }
+
+    /// Publishes the presence of a session's device.
+    pub(crate) fn publish_presence(&self, session: &SessionHandle) {
+        self.queues.presence.add((session.caller.user, session.caller.device));
+    }
+
+    fn recheck_topic(&self, topic: Topic) {
+        if let Some(topics) = &self.topics {
+            topics.recheck(topic);
+        }
+    }
+}
+
+/// Returns the conversation that an event of a user's inbox makes the user a member of.
+fn opened_conversation(event: &Event) -> Option<ConversationId> {
+    if !matches!(event.kind, EventKind::ConversationOpened | EventKind::JoinAnswered) {
+        return None;
+    }
+    match body::decode(event.kind, &event.body) {
+        Ok(EventBody::ConversationOpened { conversation, .. }) => Some(conversation),
+        Ok(EventBody::JoinAnswered { group, accepted, .. }) => accepted.then_some(group),
+        _ => None,
+    }
+}

@@ -1,0 +1,44 @@
+//! The other nodes that are said to be alive.
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+
+use super::store_peers::StorePeers;
+use crate::cluster::Nodes;
+use crate::model::NodeId;
+
+/// The other nodes, as the store and the cluster's discovery list them. Clones share the view.
+#[derive(Clone, Debug)]
+pub(crate) struct OtherNodes {
+    own: NodeId,
+    store_peers: StorePeers,
+    discovered: Arc<OnceLock<watch::Receiver<Nodes>>>,
+}
+
+impl OtherNodes {
+    pub(crate) fn new(own: NodeId, store_peers: StorePeers) -> Self {
+        Self {
+            own,
+            store_peers,
+            discovered: Arc::default(),
+        }
+    }
+
+    /// Adds the view of the cluster's discovery. The first view counts.
+    pub(crate) fn watch(&self, nodes: watch::Receiver<Nodes>) {
+        // A second view changes nothing.
+        let _ = self.discovered.set(nodes);
+    }
+
+    /// Returns the nodes that either of both lists, without this one.
+    pub(crate) fn ids(&self) -> HashSet<NodeId> {
+        let mut ids: HashSet<NodeId> = self.store_peers.nodes().into_iter().collect();
+        if let Some(nodes) = self.discovered.get() {
+            ids.extend(nodes.borrow().iter().map(|node| node.id));
+        }
+        ids.remove(&self.own);
+        ids
+    }
+}

@@ -1,0 +1,188 @@
+//! Which nodes this node hears on the bus, and what that says about the bus.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::NodeId;
+use crate::sync::Mutex;
+
+/// Number of own heartbeats that have to return in a row before the node trusts a bus that failed.
+const TRUSTED_HEARTBEATS: u32 = 3;
+/// Maximum number of peers that are tracked; a cluster is smaller, so further ones are forged.
+const MAX_PEERS: usize = 4096;
+
+/// Tracks the heartbeats that this node hears: its own, which the bus returns to it, and those of its peers.
+#[derive(Debug)]
+pub(crate) struct PeerMonitor {
+    started: Instant,
+    timeout: Duration,
+    max_missed: u64,
+    table: Mutex<PeerTable>,
+}
+
+#[derive(Debug, Default)]
+struct PeerTable {
+    /// Number of the own heartbeat that returned last, and when it did.
+    own: Option<(u64, Instant)>,
+    /// Own heartbeats that returned since the last silence.
+    own_in_a_row: u32,
+    peers: HashMap<NodeId, Peer>,
+    /// Nodes that the store or the cluster's discovery lists, and when each was first listed.
+    listed_since: HashMap<NodeId, Instant>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    incarnation: u64,
+    number: u64,
+    at: Instant,
+}
+
+/// What the heartbeats say about the bus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BusHealth {
+    /// The node's own heartbeats do not return, or not for long yet: it hears nothing.
+    pub(crate) own_missing: bool,
+    /// A listed node missed a heartbeat: announcements since the last one may be lost.
+    pub(crate) peer_late: bool,
+    /// A node that has been listed for longer than the timeout is not heard.
+    pub(crate) peer_unseen: bool,
+    /// A peer that was heard is heard no longer.
+    pub(crate) peer_lost: bool,
+}
+
+impl PeerMonitor {
+    /// Creates a monitor that hears nothing yet. A peer counts as lost after `timeout` without a heartbeat; `max_missed`
+    /// of them may be lost in a row without losing an announcement.
+    pub(crate) fn new(timeout: Duration, max_missed: u64) -> Self {
+        Self {
+            started: Instant::now(),
+            timeout,
+            max_missed,
+            table: Mutex::default(),
+        }
+    }
+
+    /// Records that the node's own heartbeat returned. A heartbeat of several envelopes counts once.
+    pub(crate) fn record_own(&self, number: u64) {
+        let mut table = self.table.lock();
+        let is_same = table.own.is_some_and(|(last, _)| last == number);
+        table.own_in_a_row = table.own_in_a_row.saturating_add(u32::from(!is_same));
+        table.own = Some((number, Instant::now()));
+    }
+
+    /// Records a peer's heartbeat. Returns `false` if it does not follow the last one: the peer is new or was restarted, or
+    /// so many heartbeats were lost that announcements may be lost with them.
+    pub(crate) fn record_peer(&self, node: NodeId, incarnation: u64, number: u64) -> bool {
+        let mut table = self.table.lock();
+        if table.peers.len() >= MAX_PEERS && !table.peers.contains_key(&node) {
+            return true;
+        }
+        let peer = Peer {
+            incarnation,
+            number,
+            at: Instant::now(),
+        };
+        table.peers.insert(node, peer).is_some_and(|last| {
+            last.incarnation == incarnation && number.saturating_sub(last.number) <= self.max_missed
+        })
+    }
+
+    /// Judges the bus by who is heard. `listed` are the other nodes that the store or the cluster's discovery lists.
+    pub(crate) fn health(&self, listed: &HashSet<NodeId>) -> BusHealth {
+        let now = Instant::now();
+        let mut table = self.table.lock();
+        let table = &mut *table;
+
+        let last_own = table.own.map_or(self.started, |(_, at)| at);
+        if last_own.elapsed() > self.timeout {
+            table.own_in_a_row = 0;
+        }
+        let own_missing = self.started.elapsed() > self.timeout && table.own_in_a_row < TRUSTED_HEARTBEATS;
+
+        let heard = table.peers.len();
+        table.peers.retain(|_, peer| peer.at.elapsed() <= self.timeout);
+        let peer_lost = table.peers.len() < heard;
+
+        table.listed_since.retain(|node, _| listed.contains(node));
+        let (mut peer_late, mut peer_unseen) = (false, false);
+        for node in listed {
+            let since = *table.listed_since.entry(*node).or_insert(now);
+            let peer = table.peers.get(node);
+            peer_late |= peer.is_none_or(|peer| peer.at.elapsed() > self.timeout / 2);
+            peer_unseen |= peer.is_none() && since.elapsed() > self.timeout;
+        }
+        BusHealth {
+            own_missing,
+            peer_late,
+            peer_unseen,
+            peer_lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const PEER: NodeId = NodeId([1; 16]);
+
+    fn monitor() -> PeerMonitor {
+        PeerMonitor::new(Duration::from_secs(3), 2)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn monitor_distrusts_the_bus_until_own_heartbeats_return_again() {
+        let monitor = monitor();
+        assert!(!monitor.health(&HashSet::new()).own_missing, "it has just started");
+        advance(Duration::from_secs(4)).await;
+        for number in 1..=2 {
+            monitor.record_own(number);
+            monitor.record_own(number);
+            assert!(monitor.health(&HashSet::new()).own_missing);
+        }
+        monitor.record_own(3);
+        assert!(!monitor.health(&HashSet::new()).own_missing);
+        advance(Duration::from_secs(4)).await;
+        assert!(monitor.health(&HashSet::new()).own_missing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn monitor_reports_heartbeats_that_do_not_follow_the_last() {
+        let monitor = monitor();
+        assert!(!monitor.record_peer(PEER, 1, 10), "a new peer");
+        assert!(monitor.record_peer(PEER, 1, 11));
+        assert!(monitor.record_peer(PEER, 1, 13), "one may be lost");
+        assert!(!monitor.record_peer(PEER, 1, 16), "two were lost");
+        assert!(!monitor.record_peer(PEER, 2, 17), "the peer was restarted");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn monitor_tells_late_from_lost_and_from_unseen_peers() {
+        let (monitor, listed) = (monitor(), HashSet::from([PEER]));
+        monitor.record_peer(PEER, 1, 1);
+        assert_eq!(monitor.health(&listed), BusHealth::default());
+        advance(Duration::from_secs(2)).await;
+        assert!(monitor.health(&listed).peer_late);
+        advance(Duration::from_millis(1_001)).await;
+        let health = monitor.health(&listed);
+        assert!(health.peer_lost && health.peer_unseen);
+        let health = monitor.health(&HashSet::new());
+        assert!(!health.peer_lost && !health.peer_unseen, "it is no longer listed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn monitor_bounds_the_number_of_peers() {
+        let monitor = monitor();
+        for number in 0..10_000_u32 {
+            let mut node = NodeId([0; 16]);
+            node.0[..4].copy_from_slice(&number.to_be_bytes());
+            monitor.record_peer(node, 1, 1);
+        }
+        assert_eq!(monitor.table.lock().peers.len(), MAX_PEERS);
+    }
+}

@@ -1,0 +1,28 @@
+//! A selection of one user's sessions.
+
+use crate::model::{Caller, DeviceId, SessionEpoch};
+
+/// Selects some of a user's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionSelector {
+    /// Every session.
+    All,
+    /// The sessions of this device.
+    Device(DeviceId),
+    /// The sessions of every other device.
+    AllExcept(DeviceId),
+    /// The sessions of this device that began before the login with this epoch.
+    OlderThan(DeviceId, SessionEpoch),
+}
+
+impl SessionSelector {
+    pub(crate) fn matches(self, caller: &Caller) -> bool {
+        match self {
+            Self::All => true,
+            Self::Device(device) => caller.device == device,
+            Self::AllExcept(device) => caller.device != device,
+            Self::OlderThan(device, epoch) => caller.device == device && caller.epoch < epoch,
+        }
+    }
+}

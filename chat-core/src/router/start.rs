@@ -1,0 +1,365 @@
+//! Builds a router and starts its workers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::announcements::RecentAnnouncements;
+use super::clock_skew::ClockStatus;
+use super::cluster_link::ClusterLink;
+use super::config::RouterConfig;
+use super::envelope::EnvelopeCodec;
+use super::event_log::{EventLog, ReadLimit, TimeLimited};
+use super::handle::{Counters, NodeStatus, Router};
+use super::joiner::Joiner;
+use super::local_delivery::{DeliveryQueues, LocalDelivery};
+use super::other_nodes::OtherNodes;
+use super::peer_monitor::PeerMonitor;
+use super::publish_queue::PublishQueue;
+use super::registry::Registry;
+use super::store_peers::StorePeers;
+use super::sweep_request::SweepRequest;
+use super::tasks::Tasks;
+use super::topic_requests::TopicRequests;
+use super::unconfirmed::UnconfirmedCommits;
+use super::work_set::{WorkSet, WorkerOptions};
+use super::workers::catch_up::CatchUp;
+use super::workers::compare::Compare;
+use super::workers::heartbeat::{BusHeartbeat, Heartbeat};
+use super::workers::inbound::Inbound;
+use super::workers::join::Join;
+use super::workers::presence::PublishPresence;
+use super::workers::publisher::Publisher;
+use super::workers::recheck::{LoginRecheck, SessionCheck, UserRecheck};
+use super::workers::store_heartbeat::StoreHeartbeat;
+use super::workers::subscriptions::Subscriptions;
+use super::workers::sweep::Sweep;
+use super::workers::unconfirmed::ConfirmCommits;
+use crate::bus::{BusError, MessageBus, Subscriber, Topic};
+use crate::clock::Clock;
+use crate::cluster::Presence;
+use crate::model::{NodeId, StoreEpoch, UserId};
+
+/// Maximum number of queued envelopes with heartbeats: more than one heartbeat ever takes.
+const MAX_QUEUED_HEARTBEATS: usize = 256;
+/// Maximum number of items that a worker has in work at the same time.
+const MAX_CONCURRENT: usize = 8;
+/// Maximum number of subscriptions that change at the same time.
+const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
+
+/// The parts of a [`Router`].
+#[derive(Debug)]
+pub struct RouterParts {
+    /// The logs, memberships and logins.
+    pub log: Arc<dyn EventLog>,
+    /// Carries announcements between nodes. Without a bus, nodes on the same store find each other's events by polling it
+    /// each second, and notices do not reach other nodes.
+    pub bus: Option<Arc<dyn MessageBus>>,
+    /// The service in which this node claims the devices that are connected to it.
+    pub presence: Arc<dyn Presence>,
+    /// This node's time of day, which is compared with the store's.
+    pub clock: Arc<dyn Clock>,
+    /// Id of this node.
+    pub node: NodeId,
+    /// Incarnation of this node; greater at each start.
+    pub incarnation: u64,
+    /// Identifies the store's history. Envelopes of nodes with another one are ignored.
+    pub epoch: StoreEpoch,
+    /// Intervals and bounds.
+    pub config: RouterConfig,
+}
+
+/// What the tasks of one router are made of, while it is built.
+struct Assembly {
+    router: Router,
+    /// The event log, each read within the configured time.
+    log: Arc<dyn EventLog>,
+    queues: DeliveryQueues,
+    users: WorkSet<UserId>,
+    codec: EnvelopeCodec,
+    config: RouterConfig,
+}
+
+/// A connection to the bus, and the queues that belong to it.
+struct BusConnection {
+    bus: Arc<dyn MessageBus>,
+    subscriber: Box<dyn Subscriber>,
+    topics: TopicRequests,
+    queue: PublishQueue,
+    heartbeats: PublishQueue,
+    recent: RecentAnnouncements,
+    monitor: Arc<PeerMonitor>,
+}
+
+impl Router {
+    /// Starts a router and its tasks on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`BusError`] if the bus cannot be reached; nothing runs.
+    pub async fn start(parts: RouterParts) -> Result<Self, BusError> {
+        let config = parts.config;
+        let stop = CancellationToken::new();
+        let codec = EnvelopeCodec {
+            epoch: parts.epoch,
+            node: parts.node,
+            incarnation: parts.incarnation,
+        };
+        let bus = match parts.bus {
+            Some(bus) => Some(BusConnection {
+                subscriber: bus.connect().await?,
+                bus,
+                topics: TopicRequests::new(config.bus_timeout, stop.clone()),
+                queue: PublishQueue::new(config.max_queued_envelopes),
+                heartbeats: PublishQueue::new(MAX_QUEUED_HEARTBEATS),
+                recent: RecentAnnouncements::new(config.peer_timeout),
+                monitor: Arc::new(PeerMonitor::new(config.peer_timeout, config.max_missed_heartbeats())),
+            }),
+            None => None,
+        };
+        let assembly = Assembly::new(parts.log, bus.as_ref(), codec, config, stop);
+        assembly.start_anti_entropy(bus.is_some());
+        assembly.start_heartbeats(bus.as_ref(), parts.clock);
+        assembly.start_presence(parts.presence);
+        if let Some(bus) = bus {
+            let topics = bus.topics.clone();
+            assembly.start_bus(bus);
+            topics.subscribe(Topic::Control).await;
+        }
+        Ok(assembly.router)
+    }
+}
+
+impl Assembly {
+    fn new(
+        log: Arc<dyn EventLog>,
+        bus: Option<&BusConnection>,
+        codec: EnvelopeCodec,
+        config: RouterConfig,
+        stop: CancellationToken,
+    ) -> Self {
+        let limited: Arc<dyn EventLog> = Arc::new(TimeLimited::new(Arc::clone(&log), config.read_timeout));
+        let registry = Arc::new(Registry::default());
+        let queues = DeliveryQueues::default();
+        let topics = bus.map(|bus| bus.topics.clone());
+        let link = match bus {
+            Some(bus) => ClusterLink::new(codec, bus.queue.clone(), bus.recent.clone()),
+            None => ClusterLink::none(),
+        };
+        let delivery = Arc::new(LocalDelivery::new(
+            Arc::clone(&registry),
+            topics.clone(),
+            queues.clone(),
+        ));
+        let store_peers = StorePeers::default();
+        let router = Router {
+            joiner: Joiner {
+                registry: Arc::clone(&registry),
+                log: Arc::clone(&limited),
+                delivery: Arc::clone(&delivery),
+            },
+            registry,
+            delivery,
+            log,
+            topics,
+            link,
+            nodes: NodeStatus {
+                others: OtherNodes::new(codec.node, store_peers.clone()),
+                store_peers,
+                clock: ClockStatus::default(),
+            },
+            joins: queues.joins.clone(),
+            logins: WorkSet::default(),
+            unconfirmed: UnconfirmedCommits::default(),
+            sweep: SweepRequest::default(),
+            counters: Counters::default(),
+            tasks: Arc::new(Tasks::new(stop)),
+        };
+        Self {
+            router,
+            log: limited,
+            queues,
+            users: WorkSet::default(),
+            codec,
+            config,
+        }
+    }
+
+    fn options(&self, task: &'static str) -> WorkerOptions {
+        WorkerOptions {
+            max_concurrent: MAX_CONCURRENT,
+            retry_interval: self.config.retry_interval,
+            task,
+        }
+    }
+
+    /// Starts the workers that find in the store what the bus lost.
+    fn start_anti_entropy(&self, has_bus: bool) {
+        let Self {
+            router, log, queues, ..
+        } = self;
+        let tasks = &router.tasks;
+        let catch_up = CatchUp {
+            conversations: queues.catch_up.clone(),
+            options: self.options("fill a gap"),
+            log: Arc::clone(log),
+            limit: ReadLimit {
+                max_events: self.config.max_catch_up_events,
+                max_bytes: self.config.max_catch_up_bytes,
+            },
+            registry: Arc::clone(&router.registry),
+            delivery: Arc::clone(&router.delivery),
+            repairs: Arc::clone(&router.counters.repairs),
+        };
+        tasks.spawn(catch_up.run());
+        let compare = Compare {
+            conversations: queues.compare.clone(),
+            log: Arc::clone(log),
+            delivery: Arc::clone(&router.delivery),
+            retry_interval: self.config.retry_interval,
+        };
+        tasks.spawn(compare.run());
+        let sweep = Sweep {
+            request: router.sweep.clone(),
+            registry: Arc::clone(&router.registry),
+            store_peers: router.nodes.store_peers.clone(),
+            has_bus,
+            compare: queues.compare.clone(),
+            users: self.users.clone(),
+            presence: queues.presence.clone(),
+            interval: self.config.sweep_interval,
+            min_interval: self.config.poll_interval,
+            sweeps: Arc::clone(&router.counters.sweeps),
+        };
+        tasks.spawn(sweep.run());
+        let confirm = ConfirmCommits {
+            commits: router.unconfirmed.clone(),
+            log: Arc::clone(log),
+            delivery: Arc::clone(&router.delivery),
+            joins: queues.joins.clone(),
+            link: router.link.clone(),
+            interval: self.config.poll_interval,
+        };
+        tasks.spawn(confirm.run());
+        self.start_user_workers();
+    }
+
+    /// Starts the workers that keep users' logins and memberships up to date.
+    fn start_user_workers(&self) {
+        let Self {
+            router, log, queues, ..
+        } = self;
+        let tasks = &router.tasks;
+        let join = Join {
+            joins: queues.joins.clone(),
+            options: self.options("follow a conversation"),
+            registry: Arc::clone(&router.registry),
+            log: Arc::clone(log),
+            joiner: router.joiner.clone(),
+        };
+        tasks.spawn(join.run());
+        let check = SessionCheck {
+            registry: Arc::clone(&router.registry),
+            log: Arc::clone(log),
+            delivery: Arc::clone(&router.delivery),
+        };
+        let logins = LoginRecheck {
+            logins: router.logins.clone(),
+            options: self.options("recheck a user's logins"),
+            check: check.clone(),
+        };
+        tasks.spawn(logins.run());
+        let users = UserRecheck {
+            users: self.users.clone(),
+            options: WorkerOptions {
+                max_concurrent: 1,
+                ..self.options("recheck a user")
+            },
+            check,
+            joins: queues.joins.clone(),
+            pause: Duration::from_secs(1) / self.config.user_rechecks_per_second.max(1),
+        };
+        tasks.spawn(users.run());
+    }
+
+    fn start_heartbeats(&self, bus: Option<&BusConnection>, clock: Arc<dyn Clock>) {
+        let router = &self.router;
+        let heartbeat = Heartbeat {
+            interval: self.config.heartbeat_interval,
+            others: router.nodes.others.clone(),
+            bus: bus.map(|bus| BusHeartbeat {
+                codec: self.codec,
+                recent: bus.recent.clone(),
+                queue: bus.heartbeats.clone(),
+                monitor: Arc::clone(&bus.monitor),
+            }),
+            registry: Arc::clone(&router.registry),
+            compare: self.queues.compare.clone(),
+            sweep: router.sweep.clone(),
+        };
+        router.tasks.spawn(heartbeat.run());
+        let store_heartbeat = StoreHeartbeat {
+            node: self.codec.node,
+            log: Arc::clone(&self.log),
+            clock,
+            interval: self.config.store_heartbeat_interval,
+            peers: router.nodes.store_peers.clone(),
+            clock_status: router.nodes.clock.clone(),
+            sweep: router.sweep.clone(),
+        };
+        router.tasks.spawn(store_heartbeat.run());
+    }
+
+    fn start_presence(&self, presence: Arc<dyn Presence>) {
+        let publish = PublishPresence {
+            devices: self.queues.presence.clone(),
+            options: WorkerOptions {
+                retry_interval: self.config.poll_interval,
+                ..self.options("publish a device's presence")
+            },
+            registry: Arc::clone(&self.router.registry),
+            presence,
+            node: self.codec.node,
+            call_timeout: self.config.bus_timeout,
+        };
+        self.router.tasks.spawn(publish.run());
+    }
+
+    fn start_bus(&self, connection: BusConnection) {
+        let (router, call_timeout) = (&self.router, self.config.bus_timeout);
+        let subscriptions = Subscriptions {
+            requests: connection.topics,
+            options: WorkerOptions {
+                max_concurrent: MAX_CONCURRENT_SUBSCRIPTIONS,
+                ..self.options("change a subscription")
+            },
+            topics: connection.subscriber.topics(),
+            node: self.codec.node,
+            registry: Arc::clone(&router.registry),
+            compare: self.queues.compare.clone(),
+            users: self.users.clone(),
+            call_timeout,
+        };
+        router.tasks.spawn(subscriptions.run());
+        for queue in [connection.queue, connection.heartbeats] {
+            let publisher = Publisher {
+                queue,
+                codec: self.codec,
+                bus: Arc::clone(&connection.bus),
+                call_timeout,
+            };
+            router.tasks.spawn(publisher.run());
+        }
+        let inbound = Inbound {
+            subscriber: connection.subscriber,
+            codec: self.codec,
+            monitor: connection.monitor,
+            registry: Arc::clone(&router.registry),
+            delivery: Arc::clone(&router.delivery),
+            joins: self.queues.joins.clone(),
+            logins: router.logins.clone(),
+            sweep: router.sweep.clone(),
+        };
+        router.tasks.spawn(inbound.run());
+    }
+}

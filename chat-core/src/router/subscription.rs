@@ -1,0 +1,58 @@
+//! The guard that keeps a session subscribed on this node.
+
+use std::sync::Arc;
+
+use super::local_delivery::LocalDelivery;
+use super::outbox::Outbox;
+use super::session::SessionHandle;
+use super::tasks::Tasks;
+use crate::model::{Caller, PresenceState, SessionId};
+
+/// A session's subscription to its user's conversations. It ends when this guard is dropped.
+#[derive(Debug)]
+pub struct SubscriptionGuard {
+    session: Arc<SessionHandle>,
+    delivery: Arc<LocalDelivery>,
+    /// Keeps the router's tasks running while a session needs them.
+    _tasks: Arc<Tasks>,
+}
+
+impl SubscriptionGuard {
+    pub(crate) fn new(session: Arc<SessionHandle>, delivery: Arc<LocalDelivery>, tasks: Arc<Tasks>) -> Self {
+        Self {
+            session,
+            delivery,
+            _tasks: tasks,
+        }
+    }
+
+    /// Returns the session's id on this node.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.session.id
+    }
+
+    /// Returns the session's user and device.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        self.session.caller
+    }
+
+    /// Returns the outbox that takes the session's pushes.
+    #[must_use]
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.session.outbox
+    }
+
+    /// Sets the session's presence, and publishes that of its device.
+    pub fn set_presence(&self, state: PresenceState) {
+        self.session.set_presence(state);
+        self.delivery.publish_presence(&self.session);
+    }
+}
+
+impl Drop for SubscriptionGuard {
+    fn drop(&mut self) {
+        self.delivery.remove(&self.session);
+    }
+}

@@ -1,0 +1,23 @@
+//! A request to compare everything on this node with the store.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+/// Asks the sweep worker for a sweep, because the node may have missed something and cannot tell what. Requests that
+/// come before the worker starts a sweep count as one. Clones share the request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SweepRequest {
+    requested: Arc<Notify>,
+}
+
+impl SweepRequest {
+    pub(crate) fn request(&self) {
+        self.requested.notify_one();
+    }
+
+    /// Waits for a request and takes it. Cancel safe.
+    pub(crate) async fn requested(&self) {
+        self.requested.notified().await;
+    }
+}

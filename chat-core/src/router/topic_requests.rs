@@ -1,0 +1,81 @@
+//! Requests to the worker that keeps the node's bus subscriptions.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::work_set::WorkSet;
+use crate::bus::Topic;
+use crate::sync::Mutex;
+
+/// Topics whose subscription the worker has to check, and the callers that wait for one. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicRequests {
+    topics: WorkSet<Topic>,
+    waiters: Arc<Mutex<HashMap<Topic, Vec<oneshot::Sender<()>>>>>,
+    /// Maximum time that a caller waits for its subscription.
+    wait_timeout: Duration,
+    stop: CancellationToken,
+}
+
+impl TopicRequests {
+    pub(crate) fn new(wait_timeout: Duration, stop: CancellationToken) -> Self {
+        Self {
+            topics: WorkSet::default(),
+            waiters: Arc::default(),
+            wait_timeout,
+            stop,
+        }
+    }
+
+    /// Topics for the worker to check.
+    pub(crate) fn topics(&self) -> &WorkSet<Topic> {
+        &self.topics
+    }
+
+    /// Asks the worker to check whether the node still needs `topic`.
+    pub(crate) fn recheck(&self, topic: Topic) {
+        self.topics.add(topic);
+    }
+
+    /// Asks for a subscription to `topic` and waits until it exists: at most for the timeout, because a session works
+    /// without the bus too.
+    pub(crate) async fn subscribe(&self, topic: Topic) {
+        let (subscribed, waiting) = oneshot::channel();
+        self.waiters.lock().entry(topic).or_default().push(subscribed);
+        self.topics.add(topic);
+        let waiting = self.stop.run_until_cancelled(waiting);
+        if timeout(self.wait_timeout, waiting).await.is_err() {
+            self.remove_closed_waiters(topic);
+        }
+    }
+
+    /// Releases the callers that wait for `topic`. Returns whether there was one.
+    pub(crate) fn confirm(&self, topic: Topic) -> bool {
+        let waiters = self.waiters.lock().remove(&topic);
+        let mut confirmed = false;
+        for waiter in waiters.into_iter().flatten() {
+            confirmed |= waiter.send(()).is_ok();
+        }
+        confirmed
+    }
+
+    fn remove_closed_waiters(&self, topic: Topic) {
+        if let Entry::Occupied(mut entry) = self.waiters.lock().entry(topic) {
+            entry.get_mut().retain(|waiter| !waiter.is_closed());
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiter_count(&self) -> usize {
+        self.waiters.lock().values().map(Vec::len).sum()
+    }
+}

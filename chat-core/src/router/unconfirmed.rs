@@ -1,0 +1,178 @@
+//! Commits of which the store did not say whether they happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::model::{ConversationId, Seq, UserId};
+use crate::sync::Mutex;
+
+/// Time for which a log is checked after the store answers again. By then a transaction whose caller is gone has ended.
+const GRACE: Duration = Duration::from_secs(10);
+/// Number of conversations in one query for the ends of logs.
+pub(crate) const QUERY_CONVERSATIONS: usize = 1000;
+/// Maximum number of conversations that are checked. If there are more, everything is compared with the store.
+const MAX_CONVERSATIONS: usize = 16 * QUERY_CONVERSATIONS;
+
+/// Events that may have been committed to a conversation: the store failed before it confirmed them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnconfirmedCommit {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// `Seq` of the first event.
+    pub first_seq: Seq,
+    /// `Seq` of the last event.
+    pub last_seq: Seq,
+    /// Users who became members by these events.
+    pub joined: Vec<UserId>,
+}
+
+/// Conversations with unconfirmed commits. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnconfirmedCommits {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: Mutex<BTreeMap<ConversationId, Unconfirmed>>,
+    added: Notify,
+}
+
+/// The unconfirmed commits of one conversation.
+#[derive(Debug)]
+struct Unconfirmed {
+    first_seq: Seq,
+    last_seq: Seq,
+    joined: BTreeSet<UserId>,
+    /// Place up to which the log's growth was announced.
+    announced: Seq,
+    /// Time of the store's first answer since the last commit was added.
+    checked_since: Option<Instant>,
+}
+
+/// News of a conversation with unconfirmed commits: its log has grown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Grown {
+    /// Users who may have become members.
+    pub(crate) joined: BTreeSet<UserId>,
+}
+
+impl Unconfirmed {
+    fn new(first_seq: Seq, last_seq: Seq) -> Self {
+        Self {
+            first_seq,
+            last_seq,
+            joined: BTreeSet::new(),
+            announced: Seq::ZERO,
+            checked_since: None,
+        }
+    }
+
+    /// Records where the log ends. Returns whether that is news, and whether nothing more can follow.
+    fn check(&mut self, end: Seq) -> (bool, bool) {
+        let since = *self.checked_since.get_or_insert_with(Instant::now);
+        let is_news = end >= self.first_seq && end > self.announced;
+        if is_news {
+            self.announced = end;
+        }
+        // Whichever event has place `last_seq` was committed under the conversation's lock: if it is another one, the
+        // unconfirmed one was rolled back.
+        (is_news, end >= self.last_seq || since.elapsed() > GRACE)
+    }
+}
+
+impl UnconfirmedCommits {
+    /// Adds a commit. Returns `false` if there are too many.
+    pub(crate) fn add(&self, commit: UnconfirmedCommit) -> bool {
+        let mut open = self.inner.open.lock();
+        let has_room = open.len() < MAX_CONVERSATIONS || open.contains_key(&commit.conversation);
+        if has_room {
+            let known = open
+                .entry(commit.conversation)
+                .or_insert_with(|| Unconfirmed::new(commit.first_seq, commit.last_seq));
+            known.first_seq = known.first_seq.min(commit.first_seq);
+            known.last_seq = known.last_seq.max(commit.last_seq);
+            known.joined.extend(commit.joined);
+            known.checked_since = None;
+        }
+        drop(open);
+        self.inner.added.notify_one();
+        has_room
+    }
+
+    /// Waits until there are conversations to check, and returns them. Cancel safe; one task may wait at a time.
+    pub(crate) async fn conversations(&self) -> Vec<ConversationId> {
+        loop {
+            let conversations: Vec<_> = self.inner.open.lock().keys().copied().collect();
+            if !conversations.is_empty() {
+                return conversations;
+            }
+            self.inner.added.notified().await;
+        }
+    }
+
+    /// Records where a conversation's log ends, and forgets the conversation once its commits are decided. Returns news
+    /// that have to be announced.
+    pub(crate) fn check(&self, conversation: ConversationId, end: Seq) -> Option<Grown> {
+        let mut open = self.inner.open.lock();
+        let unconfirmed = open.get_mut(&conversation)?;
+        let (is_news, is_decided) = unconfirmed.check(end);
+        let grown = is_news.then(|| Grown {
+            joined: unconfirmed.joined.clone(),
+        });
+        if is_decided {
+            open.remove(&conversation);
+        }
+        grown
+    }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.inner.open.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn commit(first: u64, last: u64) -> UnconfirmedCommit {
+        UnconfirmedCommit {
+            conversation: ConversationId(1),
+            first_seq: Seq(first),
+            last_seq: Seq(last),
+            joined: vec![UserId(7)],
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commits_are_decided_once_the_log_reaches_them() {
+        let commits = UnconfirmedCommits::default();
+        commits.add(commit(5, 6));
+        assert_eq!(commits.check(ConversationId(1), Seq(4)), None);
+        let joined = BTreeSet::from([UserId(7)]);
+        let grown = Some(Grown { joined });
+        assert_eq!(commits.check(ConversationId(1), Seq(5)), grown);
+        assert_eq!(commits.check(ConversationId(1), Seq(5)), None, "no news");
+        assert_eq!(commits.check(ConversationId(1), Seq(6)), grown);
+        assert_eq!(commits.count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commits_are_forgotten_some_time_after_the_store_answers() {
+        let commits = UnconfirmedCommits::default();
+        commits.add(commit(5, 6));
+        advance(GRACE * 10).await;
+        assert_eq!(commits.check(ConversationId(1), Seq(4)), None);
+        assert_eq!(commits.count(), 1, "the store has answered only now");
+        advance(GRACE + Duration::from_millis(1)).await;
+        assert_eq!(commits.check(ConversationId(1), Seq(4)), None);
+        assert_eq!(commits.count(), 0);
+    }
+}

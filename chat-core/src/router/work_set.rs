@@ -1,0 +1,243 @@
+//! A deduplicating work set, and the loop that drains it with bounded concurrency and a back-off for each item.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
+
+use crate::sync::Mutex;
+
+/// Number of items from which on [`WorkSet::try_add`] refuses more.
+const MAX_UNTRUSTED: usize = 1 << 17;
+
+/// A set of items that one worker drains: an item that is added several times before the worker takes it is worked on
+/// once. Clones share the set.
+#[derive(Debug)]
+pub(crate) struct WorkSet<T> {
+    inner: Arc<Inner<T>>,
+}
+
+#[derive(Debug)]
+struct Inner<T> {
+    items: Mutex<HashSet<T>>,
+    added: Notify,
+}
+
+impl<T> Clone for WorkSet<T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<T> Default for WorkSet<T> {
+    fn default() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                items: Mutex::new(HashSet::new()),
+                added: Notify::new(),
+            }),
+        }
+    }
+}
+
+impl<T: Eq + Hash> WorkSet<T> {
+    /// Adds an item that this node knows to need work. Such items are never refused: their number is bounded by the
+    /// sessions on the node.
+    pub(crate) fn add(&self, item: T) {
+        self.inner.items.lock().insert(item);
+        self.inner.added.notify_one();
+    }
+
+    /// Adds several items at once.
+    pub(crate) fn add_all(&self, items: impl IntoIterator<Item = T>) {
+        self.inner.items.lock().extend(items);
+        self.inner.added.notify_one();
+    }
+
+    /// Adds an item that a peer claims to need work. Returns `false` if the set is full.
+    pub(crate) fn try_add(&self, item: T) -> bool {
+        let mut items = self.inner.items.lock();
+        let has_room = items.len() < MAX_UNTRUSTED || items.contains(&item);
+        if has_room {
+            items.insert(item);
+        }
+        drop(items);
+        self.inner.added.notify_one();
+        has_room
+    }
+
+    /// Waits until there are items and takes all of them.
+    ///
+    /// Cancel safe: a call that is dropped has taken nothing.
+    pub(crate) async fn take(&self) -> HashSet<T> {
+        loop {
+            let items = std::mem::take(&mut *self.inner.items.lock());
+            if !items.is_empty() {
+                return items;
+            }
+            self.inner.added.notified().await;
+        }
+    }
+}
+
+/// How a worker drains a [`WorkSet`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkerOptions {
+    /// Maximum number of items in work at the same time.
+    pub(crate) max_concurrent: usize,
+    /// Delay before a failed item is retried. Doubles with each failure, up to ten times this value. Other items do
+    /// not wait for it.
+    pub(crate) retry_interval: Duration,
+    /// Name of the task in the log: a verb with its object.
+    pub(crate) task: &'static str,
+}
+
+impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
+    /// Calls `work` with every item that is added, for ever. An item is never in work twice at the same time; one that
+    /// is added while it is in work is worked on again afterwards.
+    pub(crate) async fn drain_forever<E, F>(&self, options: WorkerOptions, work: impl Fn(T) -> F)
+    where
+        E: std::error::Error + 'static,
+        F: Future<Output = Result<(), E>>,
+    {
+        let mut queue: VecDeque<T> = VecDeque::new();
+        let mut running = FuturesUnordered::new();
+        let mut in_work: HashSet<T> = HashSet::new();
+        let mut added_in_work: HashSet<T> = HashSet::new();
+        let mut sleeping = FuturesUnordered::new();
+        let mut delays: HashMap<T, Duration> = HashMap::new();
+        loop {
+            while running.len() < options.max_concurrent {
+                let Some(item) = queue.pop_front() else { break };
+                if in_work.insert(item) {
+                    let work = work(item);
+                    running.push(async move { (item, work.await) });
+                } else {
+                    added_in_work.insert(item);
+                }
+            }
+            tokio::select! {
+                // Finished items first: they make room for new ones.
+                biased;
+                Some((item, result)) = running.next() => {
+                    in_work.remove(&item);
+                    let repeat = added_in_work.remove(&item);
+                    match result {
+                        Ok(()) => {
+                            delays.remove(&item);
+                            queue.extend(repeat.then_some(item));
+                        }
+                        Err(error) => {
+                            let max = options.retry_interval * 10;
+                            let last = delays.get(&item);
+                            let delay = last.map_or(options.retry_interval, |delay| (*delay * 2).min(max));
+                            if delays.insert(item, delay).is_none() {
+                                let error = &error as &dyn std::error::Error;
+                                tracing::warn!(?item, error, "cannot {}; retrying", options.task);
+                            }
+                            sleeping.push(async move {
+                                tokio::time::sleep(delay).await;
+                                item
+                            });
+                        }
+                    }
+                }
+                Some(item) = sleeping.next() => queue.push_back(item),
+                items = self.take(), if queue.is_empty() => queue.extend(items),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    const OPTIONS: WorkerOptions = WorkerOptions {
+        max_concurrent: 2,
+        retry_interval: Duration::from_millis(100),
+        task: "test",
+    };
+
+    #[tokio::test]
+    async fn work_set_bounds_claims_of_peers_and_never_drops_own_items() {
+        let set = WorkSet::default();
+        set.add_all(0..300_000_u32);
+        assert_eq!(set.take().await.len(), 300_000);
+        for item in 0..=MAX_UNTRUSTED as u32 {
+            assert_eq!(set.try_add(item), item < MAX_UNTRUSTED as u32);
+        }
+        assert!(set.try_add(7), "item 7 is in the set already");
+        set.add(u32::MAX);
+        assert_eq!(set.take().await.len(), MAX_UNTRUSTED + 1);
+    }
+
+    async fn drain_for<F>(set: &WorkSet<u32>, seconds: u64, work: impl Fn(u32) -> F)
+    where
+        F: Future<Output = Result<(), std::fmt::Error>>,
+    {
+        let _ = tokio::time::timeout(Duration::from_secs(seconds), set.drain_forever(OPTIONS, work)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_retries_failed_items_without_delaying_others() {
+        let set = WorkSet::default();
+        set.add_all(0..100);
+        let (failures, successes) = (AtomicU32::new(0), AtomicU32::new(0));
+        drain_for(&set, 10, |item| {
+            let failed = item < 10 && failures.fetch_add(1, Ordering::Relaxed) < 30;
+            successes.fetch_add(u32::from(!failed), Ordering::Relaxed);
+            async move { if failed { Err(std::fmt::Error) } else { Ok(()) } }
+        })
+        .await;
+        assert_eq!(successes.into_inner(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_goes_on_while_one_item_hangs() {
+        let set = WorkSet::default();
+        set.add_all(0..100);
+        let successes = AtomicU32::new(0);
+        drain_for(&set, 10, |item| {
+            let successes = &successes;
+            async move {
+                if item == 3 {
+                    std::future::pending::<()>().await;
+                }
+                successes.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        })
+        .await;
+        assert_eq!(successes.into_inner(), 99);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_repeats_an_item_added_in_work_and_never_runs_it_twice_at_once() {
+        let set = WorkSet::default();
+        set.add(1);
+        let (running, runs) = (AtomicU32::new(0), AtomicU32::new(0));
+        drain_for(&set, 10, |item| {
+            let (set, running, runs) = (&set, &running, &runs);
+            async move {
+                assert_eq!(running.fetch_add(1, Ordering::Relaxed), 0);
+                if runs.fetch_add(1, Ordering::Relaxed) < 5 {
+                    set.add(item);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                running.fetch_sub(1, Ordering::Relaxed);
+                Ok(())
+            }
+        })
+        .await;
+        assert_eq!(runs.into_inner(), 6);
+    }
+}

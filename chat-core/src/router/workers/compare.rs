@@ -1,0 +1,52 @@
+//! Compares feeds with the ends of their logs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::model::ConversationId;
+use crate::router::envelope::Doorbell;
+use crate::router::event_log::EventLog;
+use crate::router::local_delivery::LocalDelivery;
+use crate::router::work_set::WorkSet;
+
+/// Number of conversations in one query for the ends of logs.
+const QUERY_CONVERSATIONS: usize = 1000;
+
+/// Worker that asks the store for the ends of many logs at once, and rings for those that are longer than their feeds.
+#[derive(Debug)]
+pub(crate) struct Compare {
+    pub(crate) conversations: WorkSet<ConversationId>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) delivery: Arc<LocalDelivery>,
+    pub(crate) retry_interval: Duration,
+}
+
+impl Compare {
+    pub(crate) async fn run(self) {
+        let mut delay = self.retry_interval;
+        loop {
+            let conversations = Vec::from_iter(self.conversations.take().await);
+            for chunk in conversations.chunks(QUERY_CONVERSATIONS) {
+                match self.log.last_seqs(chunk).await {
+                    Ok(ends) => {
+                        delay = self.retry_interval;
+                        for (conversation, last_seq) in ends {
+                            self.delivery.doorbell(Doorbell { conversation, last_seq });
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "cannot compare conversations with the store; retrying"
+                        );
+                        self.conversations.add_all(chunk.iter().copied());
+                        sleep(delay).await;
+                        delay = (delay * 2).min(self.retry_interval * 10);
+                    }
+                }
+            }
+        }
+    }
+}

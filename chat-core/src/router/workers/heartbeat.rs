@@ -1,0 +1,89 @@
+//! Heartbeats on the bus. Each node publishes one a second, which repeats its recent announcements. A node that does not hear the
+//! others falls back to polling the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::bus::Topic;
+use crate::model::ConversationId;
+use crate::router::announcements::RecentAnnouncements;
+use crate::router::envelope::EnvelopeCodec;
+use crate::router::other_nodes::OtherNodes;
+use crate::router::peer_monitor::{BusHealth, PeerMonitor};
+use crate::router::publish_queue::PublishQueue;
+use crate::router::registry::Registry;
+use crate::router::sweep_request::SweepRequest;
+use crate::router::work_set::WorkSet;
+
+/// Worker that publishes heartbeats and judges the bus by those that return. It waits for nothing else, because the other
+/// nodes take a node without heartbeats for dead.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) interval: Duration,
+    pub(crate) others: OtherNodes,
+    /// `None` without a bus.
+    pub(crate) bus: Option<BusHeartbeat>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) compare: WorkSet<ConversationId>,
+    pub(crate) sweep: SweepRequest,
+}
+
+/// The parts of a heartbeat that need a bus.
+#[derive(Debug)]
+pub(crate) struct BusHeartbeat {
+    pub(crate) codec: EnvelopeCodec,
+    pub(crate) recent: RecentAnnouncements,
+    /// A queue for heartbeats alone, so that nothing delays them.
+    pub(crate) queue: PublishQueue,
+    pub(crate) monitor: Arc<PeerMonitor>,
+}
+
+impl Heartbeat {
+    pub(crate) async fn run(self) {
+        let mut ticks = interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = BusHealth::default();
+        for number in 1_u64.. {
+            ticks.tick().await;
+            let health = self.beat(number);
+            if health.own_missing != last.own_missing || health.peer_unseen != last.peer_unseen {
+                self.log(health);
+            }
+            if health.own_missing || health.peer_unseen || health.peer_lost {
+                self.sweep.request();
+            } else if health.peer_late {
+                self.compare.add_all(self.registry.conversations());
+            }
+            last = health;
+        }
+    }
+
+    fn beat(&self, number: u64) -> BusHealth {
+        let others = self.others.ids();
+        match &self.bus {
+            Some(bus) => {
+                for content in bus.recent.heartbeat(number) {
+                    bus.queue.send(Topic::Control, bus.codec.encode(content));
+                }
+                bus.monitor.health(&others)
+            }
+            // No other node can be heard.
+            None => BusHealth {
+                peer_unseen: !others.is_empty(),
+                ..BusHealth::default()
+            },
+        }
+    }
+
+    fn log(&self, health: BusHealth) {
+        match (health.own_missing, health.peer_unseen, &self.bus) {
+            (true, ..) => tracing::warn!("this node does not hear itself on the bus; polling the store"),
+            (_, true, Some(_)) => tracing::warn!("another node is not heard on the bus; polling the store"),
+            (_, true, None) => tracing::warn!("another node uses this store, and there is no bus; polling the store"),
+            (false, false, Some(_)) => tracing::info!("all nodes are heard on the bus again"),
+            (false, false, None) => tracing::info!("no other node uses this store any longer"),
+        }
+    }
+}

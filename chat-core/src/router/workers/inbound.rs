@@ -1,0 +1,94 @@
+//! Handles the announcements of other nodes.
+
+use std::sync::Arc;
+
+use crate::bus::{BusMessage, Subscriber};
+use crate::model::{CloseCode, ConversationId, UserId};
+use crate::router::envelope::{Content, EnvelopeCodec, Received};
+use crate::router::local_delivery::LocalDelivery;
+use crate::router::peer_monitor::PeerMonitor;
+use crate::router::registry::Registry;
+use crate::router::shared_push::SharedPush;
+use crate::router::sweep_request::SweepRequest;
+use crate::router::work_set::WorkSet;
+
+/// Worker that reads the node's bus subscription.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) subscriber: Box<dyn Subscriber>,
+    pub(crate) codec: EnvelopeCodec,
+    pub(crate) monitor: Arc<PeerMonitor>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) delivery: Arc<LocalDelivery>,
+    pub(crate) joins: WorkSet<(UserId, ConversationId)>,
+    pub(crate) logins: WorkSet<(UserId, CloseCode)>,
+    pub(crate) sweep: SweepRequest,
+}
+
+impl Inbound {
+    /// Runs until the bus is closed.
+    pub(crate) async fn run(mut self) {
+        while let Some(message) = self.subscriber.next().await {
+            match message {
+                BusMessage::Envelope(_, bytes) => {
+                    if let Some(received) = self.codec.decode(bytes) {
+                        self.receive(received);
+                    }
+                }
+                BusMessage::Gap => self.sweep.request(),
+            }
+        }
+    }
+
+    fn receive(&self, received: Received) {
+        if received.node == self.codec.node {
+            // Everything else that this node announces was delivered here before.
+            if let Content::Heartbeat { number, .. } = received.content {
+                self.monitor.record_own(number);
+            }
+            return;
+        }
+        match received.content {
+            Content::Doorbell(doorbell) => self.delivery.doorbell(doorbell),
+            Content::Heartbeat {
+                number,
+                doorbells,
+                joins,
+                logins,
+                overflowed,
+            } => {
+                let follows = self.monitor.record_peer(received.node, received.incarnation, number);
+                for doorbell in doorbells {
+                    self.delivery.doorbell(doorbell);
+                }
+                for (user, conversation) in joins {
+                    self.user_joined(user, conversation);
+                }
+                for (user, code) in logins {
+                    self.logins_changed(user, code);
+                }
+                if overflowed || !follows {
+                    self.sweep.request();
+                }
+            }
+            Content::Notice { audience, push, except } => {
+                self.delivery.notify(audience, &SharedPush::new(push), except);
+            }
+            Content::SessionsChanged { user, code } => self.logins_changed(user, code),
+            Content::UserJoined { user, conversation } => self.user_joined(user, conversation),
+        }
+    }
+
+    fn user_joined(&self, user: UserId, conversation: ConversationId) {
+        // A forged announcement can claim anything, so the set is bounded; a sweep finds real joins beyond the bound.
+        if self.registry.has_user(user) && !self.joins.try_add((user, conversation)) {
+            self.sweep.request();
+        }
+    }
+
+    fn logins_changed(&self, user: UserId, code: CloseCode) {
+        if self.registry.has_user(user) {
+            self.logins.add((user, code));
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Adds sessions to the feeds of conversations that their users joined.
+
+use std::sync::Arc;
+
+use crate::model::{ConversationId, UserId};
+use crate::router::event_log::EventLog;
+use crate::router::joiner::{Joiner, is_active};
+use crate::router::registry::{KnownUpTo, Registry};
+use crate::router::work_set::{WorkSet, WorkerOptions};
+use crate::store::StoreError;
+
+/// Worker that adds a user's sessions to a conversation's feed. What the log holds already is then delivered as a gap.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) joins: WorkSet<(UserId, ConversationId)>,
+    pub(crate) options: WorkerOptions,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) joiner: Joiner,
+}
+
+impl Join {
+    pub(crate) async fn run(self) {
+        let join = |(user, conversation)| self.join(user, conversation);
+        self.joins.drain_forever(self.options, join).await;
+    }
+
+    async fn join(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError> {
+        let mut sessions = self.registry.of_user(user);
+        sessions.retain(|session| session.can_join(conversation));
+        let Some(device) = sessions.first().map(|session| session.caller.device) else {
+            return Ok(());
+        };
+        match self.log.membership(user, device, conversation).await? {
+            Some(membership) if is_active(&membership) => {
+                self.joiner.join(&sessions, &membership, KnownUpTo::Nothing).await
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Publishes queued envelopes on the bus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::timeout;
+
+use crate::bus::{BusError, MessageBus};
+use crate::router::envelope::EnvelopeCodec;
+use crate::router::publish_queue::PublishQueue;
+
+/// Maximum number of envelopes that the bus has not yet acknowledged. With an answer after 0.5 ms, a single one would limit the
+/// node to 2 000 envelopes a second.
+const MAX_CONCURRENT: usize = 64;
+
+/// Worker that publishes the envelopes of one queue, beginning each in the order in which it was queued.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) queue: PublishQueue,
+    pub(crate) codec: EnvelopeCodec,
+    pub(crate) bus: Arc<dyn MessageBus>,
+    pub(crate) call_timeout: Duration,
+}
+
+impl Publisher {
+    pub(crate) async fn run(self) {
+        let mut running = FuturesUnordered::new();
+        let mut is_failing = false;
+        loop {
+            while running.len() < MAX_CONCURRENT {
+                let Some((topic, envelope)) = self.queue.next(&self.codec) else {
+                    break;
+                };
+                running.push(timeout(self.call_timeout, self.bus.publish(topic, envelope)));
+            }
+            tokio::select! {
+                // Finished calls first: they make room for new ones.
+                biased;
+                Some(result) = running.next() => {
+                    let result = result.unwrap_or_else(|_| Err(BusError::timed_out(self.call_timeout)));
+                    log_first_failure(&mut is_failing, &result);
+                }
+                () = self.queue.added(), if running.len() < MAX_CONCURRENT => {}
+            }
+        }
+    }
+}
+
+/// Logs the first of a row of failures. None needs a retry: the next heartbeat that gets through makes up for it.
+fn log_first_failure(is_failing: &mut bool, result: &Result<(), BusError>) {
+    if let Err(error) = result
+        && !*is_failing
+    {
+        let error = error as &dyn std::error::Error;
+        tracing::warn!(error, "cannot publish on the bus");
+    }
+    *is_failing = result.is_err();
+}

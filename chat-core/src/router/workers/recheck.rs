@@ -1,0 +1,95 @@
+//! Rechecks users: ends sessions whose login is over, and finds conversations that their users joined.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::model::{CloseCode, ConversationId, UserId};
+use crate::router::event_log::EventLog;
+use crate::router::joiner::is_active;
+use crate::router::local_delivery::LocalDelivery;
+use crate::router::registry::Registry;
+use crate::router::work_set::{WorkSet, WorkerOptions};
+use crate::store::StoreError;
+
+/// Ends the sessions of a user that the store says are over.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionCheck {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) delivery: Arc<LocalDelivery>,
+}
+
+impl SessionCheck {
+    /// Closes the ended sessions with `code`. One whose device is gone was not replaced by a newer login, which would
+    /// have kept the device: it was revoked.
+    async fn close_ended(&self, user: UserId, code: CloseCode) -> Result<(), StoreError> {
+        // Taken before the read, so that a session that begins meanwhile is not judged by an older state.
+        let sessions = self.registry.of_user(user);
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let epochs = self.log.session_epochs(user).await?;
+        for session in sessions {
+            let caller = session.caller;
+            let epoch = epochs.iter().find(|(device, _)| *device == caller.device);
+            match epoch.map(|(_, epoch)| *epoch) {
+                Some(epoch) if epoch == caller.epoch => {}
+                None if code == CloseCode::Replaced => self.delivery.close(&session, CloseCode::Revoked),
+                _ => self.delivery.close(&session, code),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Worker that rechecks the sessions of users whose logins changed, at once.
+#[derive(Debug)]
+pub(crate) struct LoginRecheck {
+    /// Users, each with the close code for sessions that are over.
+    pub(crate) logins: WorkSet<(UserId, CloseCode)>,
+    pub(crate) options: WorkerOptions,
+    pub(crate) check: SessionCheck,
+}
+
+impl LoginRecheck {
+    pub(crate) async fn run(self) {
+        let recheck = |(user, code)| self.check.close_ended(user, code);
+        self.logins.drain_forever(self.options, recheck).await;
+    }
+}
+
+/// Worker that rechecks the logins and memberships of users for whom an announcement may have been lost. It works on one
+/// user after the other, with a pause, so that many of them do not keep the store from its work.
+#[derive(Debug)]
+pub(crate) struct UserRecheck {
+    pub(crate) users: WorkSet<UserId>,
+    pub(crate) options: WorkerOptions,
+    pub(crate) check: SessionCheck,
+    pub(crate) joins: WorkSet<(UserId, ConversationId)>,
+    pub(crate) pause: Duration,
+}
+
+impl UserRecheck {
+    pub(crate) async fn run(self) {
+        let recheck = |user| self.recheck(user);
+        self.users.drain_forever(self.options, recheck).await;
+    }
+
+    async fn recheck(&self, user: UserId) -> Result<(), StoreError> {
+        self.check.close_ended(user, CloseCode::Replaced).await?;
+        let sessions = self.check.registry.of_user(user);
+        if let Some(session) = sessions.first() {
+            let memberships = self.check.log.memberships(user, session.caller.device).await?;
+            for membership in memberships.iter().filter(|membership| is_active(membership)) {
+                let conversation = membership.conversation.id;
+                if sessions.iter().any(|session| session.can_join(conversation)) {
+                    self.joins.add((user, conversation));
+                }
+            }
+        }
+        sleep(self.pause).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! Heartbeats to the store, which answers with the other nodes on it and its own time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock::Clock;
+use crate::model::NodeId;
+use crate::router::clock_skew::{ClockSkew, ClockStatus};
+use crate::router::event_log::EventLog;
+use crate::router::store_peers::StorePeers;
+use crate::router::sweep_request::SweepRequest;
+use crate::store::StoreError;
+
+/// Worker that reports to the store that this node is alive.
+#[derive(Debug)]
+pub(crate) struct StoreHeartbeat {
+    pub(crate) node: NodeId,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) interval: Duration,
+    pub(crate) peers: StorePeers,
+    pub(crate) clock_status: ClockStatus,
+    pub(crate) sweep: SweepRequest,
+}
+
+impl StoreHeartbeat {
+    pub(crate) async fn run(self) {
+        let mut ticks = interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_failing = false;
+        let mut skew = ClockSkew::Synchronised;
+        loop {
+            ticks.tick().await;
+            match self.beat(skew).await {
+                Ok(now) => {
+                    is_failing = false;
+                    skew = now;
+                }
+                Err(error) => {
+                    self.peers.record_no_answer();
+                    if !is_failing {
+                        is_failing = true;
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "cannot ask the store which other nodes use it; retrying");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn beat(&self, last: ClockSkew) -> Result<ClockSkew, StoreError> {
+        let before = self.clock.now();
+        let answer = self.log.heartbeat(self.node).await?;
+        if self.peers.record(&answer.peers, self.interval * 2) {
+            // The new node may have committed before this one knew of it.
+            self.sweep.request();
+        }
+        let Some(time) = answer.time else {
+            return Ok(last);
+        };
+        let (skew, difference) = ClockSkew::between(before, self.clock.now(), time);
+        skew.log_change(last, difference);
+        self.clock_status.set(skew);
+        Ok(skew)
+    }
+}

@@ -1,0 +1,90 @@
+//! Keeps the node's bus subscriptions at what its sessions need. One worker changes them, and asks the registry at that moment,
+//! so that a session that begins cannot be crossed by one that ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::bus::{BusError, Topic, Topics};
+use crate::model::{ConversationId, NodeId, UserId};
+use crate::router::registry::Registry;
+use crate::router::topic_requests::TopicRequests;
+use crate::router::work_set::{WorkSet, WorkerOptions};
+use crate::sync::Mutex;
+
+/// Worker that subscribes to topics and unsubscribes from them.
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    pub(crate) requests: TopicRequests,
+    pub(crate) options: WorkerOptions,
+    pub(crate) topics: Box<dyn Topics>,
+    pub(crate) node: NodeId,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) compare: WorkSet<ConversationId>,
+    pub(crate) users: WorkSet<UserId>,
+    pub(crate) call_timeout: Duration,
+}
+
+/// State of a subscription that was begun and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subscription {
+    Confirmed,
+    /// The bus did not answer the last change.
+    Unconfirmed,
+}
+
+/// The subscriptions that the bus may have.
+type Known = Mutex<HashMap<Topic, Subscription>>;
+
+impl Subscriptions {
+    pub(crate) async fn run(self) {
+        let known = Known::default();
+        let adjust = |topic| self.adjust(&known, topic);
+        self.requests.topics().drain_forever(self.options, adjust).await;
+    }
+
+    async fn adjust(&self, known: &Known, topic: Topic) -> Result<(), BusError> {
+        let state = known.lock().get(&topic).copied();
+        if self.is_needed(topic) {
+            if state != Some(Subscription::Confirmed) {
+                known.lock().insert(topic, Subscription::Unconfirmed);
+                self.within(self.topics.subscribe(topic)).await?;
+                known.lock().insert(topic, Subscription::Confirmed);
+            }
+            self.subscribed(topic);
+        } else if state.is_some() {
+            // If it fails, the subscription may or may not exist: the next session that needs the topic subscribes again.
+            known.lock().insert(topic, Subscription::Unconfirmed);
+            self.within(self.topics.unsubscribe(topic)).await?;
+            known.lock().remove(&topic);
+        }
+        Ok(())
+    }
+
+    fn is_needed(&self, topic: Topic) -> bool {
+        match topic {
+            Topic::Conversation(conversation) => self.registry.follows(conversation),
+            Topic::User(user) => self.registry.has_user(user),
+            Topic::Node(node) => node == self.node,
+            Topic::Control => true,
+        }
+    }
+
+    /// Announcements from before the subscription were missed, so what they were about has to be read.
+    fn subscribed(&self, topic: Topic) {
+        let was_awaited = self.requests.confirm(topic);
+        match topic {
+            Topic::Conversation(conversation) => self.compare.add(conversation),
+            // A session that waited for the subscription reads everything afterwards.
+            Topic::User(user) if !was_awaited => self.users.add(user),
+            _ => {}
+        }
+    }
+
+    async fn within(&self, change: impl Future<Output = Result<(), BusError>>) -> Result<(), BusError> {
+        let result = timeout(self.call_timeout, change).await;
+        result.unwrap_or_else(|_| Err(BusError::timed_out(self.call_timeout)))
+    }
+}

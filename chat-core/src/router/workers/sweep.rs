@@ -1,0 +1,69 @@
+//! Sweeps: compares everything on this node with the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::jitter;
+use crate::model::{ConversationId, DeviceId, UserId};
+use crate::router::registry::Registry;
+use crate::router::store_peers::StorePeers;
+use crate::router::sweep_request::SweepRequest;
+use crate::router::work_set::WorkSet;
+
+/// A node that is alone rechecks its users' logins only in each tenth sweep.
+const RECHECK_ALONE_EVERY: u32 = 10;
+
+/// Worker that starts a sweep when one is requested, and from time to time in any case, also on a node that is alone.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    pub(crate) request: SweepRequest,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) store_peers: StorePeers,
+    pub(crate) has_bus: bool,
+    pub(crate) compare: WorkSet<ConversationId>,
+    pub(crate) users: WorkSet<UserId>,
+    pub(crate) presence: WorkSet<(UserId, DeviceId)>,
+    /// Average interval between sweeps that nothing requested.
+    pub(crate) interval: Duration,
+    /// Minimum interval between two sweeps.
+    pub(crate) min_interval: Duration,
+    /// Number of sweeps that were started.
+    pub(crate) sweeps: Arc<AtomicU64>,
+}
+
+impl Sweep {
+    pub(crate) async fn run(self) {
+        let mut last = Instant::now();
+        for number in 1_u32.. {
+            // Jittered, so that nodes that started together do not sweep together.
+            let next = last + jitter::spread(self.interval, 2.0 / 3.0, 4.0 / 3.0);
+            let was_requested = tokio::select! {
+                // A request comes first: it says that something is known to be lost.
+                biased;
+                () = self.request.requested() => true,
+                () = sleep_until(next) => false,
+            };
+            if was_requested && number > 1 {
+                sleep_until(last + self.min_interval).await;
+            }
+            last = Instant::now();
+            self.sweep(number, was_requested);
+        }
+    }
+
+    fn sweep(&self, number: u32, was_requested: bool) {
+        self.sweeps.fetch_add(1, Ordering::Relaxed);
+        self.compare.add_all(self.registry.conversations());
+        // On a node that is alone, whatever happened to a user happened through this node, unless an operator changed the
+        // store directly.
+        let is_alone = !self.has_bus && self.store_peers.is_empty();
+        if was_requested || !is_alone || number.is_multiple_of(RECHECK_ALONE_EVERY) {
+            self.users.add_all(self.registry.users());
+        }
+        // The presence service may have lost claims as well.
+        self.presence.add_all(self.registry.devices());
+    }
+}

@@ -1,0 +1,62 @@
+//! Finds out whether unconfirmed commits happened. No node announces them, so their logs are checked until it is known.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::model::{ConversationId, Seq, UserId};
+use crate::router::cluster_link::ClusterLink;
+use crate::router::envelope::Doorbell;
+use crate::router::event_log::EventLog;
+use crate::router::local_delivery::LocalDelivery;
+use crate::router::unconfirmed::{QUERY_CONVERSATIONS, UnconfirmedCommits};
+use crate::router::work_set::WorkSet;
+
+/// Worker that checks the logs with unconfirmed commits, and announces what it finds.
+#[derive(Debug)]
+pub(crate) struct ConfirmCommits {
+    pub(crate) commits: UnconfirmedCommits,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) delivery: Arc<LocalDelivery>,
+    pub(crate) joins: WorkSet<(UserId, ConversationId)>,
+    pub(crate) link: ClusterLink,
+    pub(crate) interval: Duration,
+}
+
+impl ConfirmCommits {
+    pub(crate) async fn run(self) {
+        loop {
+            let conversations = self.commits.conversations().await;
+            for chunk in conversations.chunks(QUERY_CONVERSATIONS) {
+                match self.log.last_seqs(chunk).await {
+                    Ok(ends) => {
+                        let ends: HashMap<_, _> = ends.into_iter().collect();
+                        for conversation in chunk {
+                            self.check(*conversation, ends.get(conversation).copied().unwrap_or(Seq::ZERO));
+                        }
+                    }
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::debug!(error, "cannot check unconfirmed commits; retrying");
+                    }
+                }
+            }
+            sleep(self.interval).await;
+        }
+    }
+
+    fn check(&self, conversation: ConversationId, last_seq: Seq) {
+        let Some(grown) = self.commits.check(conversation, last_seq) else {
+            return;
+        };
+        let doorbell = Doorbell { conversation, last_seq };
+        self.delivery.doorbell(doorbell);
+        self.link.ring(doorbell);
+        for user in grown.joined {
+            self.joins.add((user, conversation));
+            self.link.announce_join(user, conversation);
+        }
+    }
+}
