@@ -1,24 +1,25 @@
 //! [`RedisBus`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bb8_redis::redis::{Cmd, RedisError};
 use bytes::Bytes;
 use chat_core::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
+use chat_core::sync::Mutex;
 
 use crate::commands::Commands;
 use crate::listener::{Listener, SubscriptionHandle};
 use crate::mailbox::BusEvent;
 
-/// A [`MessageBus`] over Redis' publish and subscribe: a channel for each topic.
+/// A [`MessageBus`] over Redis' publish and subscribe, with one channel for each topic.
 #[derive(Debug)]
 pub struct RedisBus {
     commands: Arc<Commands>,
     subscriptions: Mutex<Subscriptions>,
 }
 
-/// Those who listen.
+/// The open subscriptions of a bus.
 #[derive(Debug, Default)]
 struct Subscriptions {
     open: Vec<SubscriptionHandle<Topic>>,
@@ -32,10 +33,6 @@ impl RedisBus {
             subscriptions: Mutex::default(),
         }
     }
-
-    fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn unavailable(error: RedisError) -> BusError {
@@ -45,7 +42,7 @@ fn unavailable(error: RedisError) -> BusError {
 #[async_trait]
 impl MessageBus for RedisBus {
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
-        if self.subscriptions().is_closed {
+        if self.subscriptions.lock().is_closed {
             return Err(BusError::Closed);
         }
         let publish = Cmd::new()
@@ -53,17 +50,17 @@ impl MessageBus for RedisBus {
             .arg(self.commands.key(topic))
             .arg(&envelope[..])
             .take();
-        // Answers how many heard it, which may be nobody.
+        // The answer is the number of receivers, which may be zero.
         let _: u64 = self.commands.query(&publish).await.map_err(unavailable)?;
         Ok(())
     }
 
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
-        if self.subscriptions().is_closed {
+        if self.subscriptions.lock().is_closed {
             return Err(BusError::Closed);
         }
         let listener = Listener::start(Arc::clone(&self.commands)).await;
-        let mut subscriptions = self.subscriptions();
+        let mut subscriptions = self.subscriptions.lock();
         if subscriptions.is_closed {
             return Err(BusError::Closed);
         }
@@ -77,7 +74,7 @@ impl MessageBus for RedisBus {
     }
 
     async fn close(&self) {
-        let mut subscriptions = self.subscriptions();
+        let mut subscriptions = self.subscriptions.lock();
         subscriptions.is_closed = true;
         subscriptions.open.drain(..).for_each(|handle| handle.close());
     }

@@ -1,4 +1,4 @@
-//! Commands that have an answer.
+//! Commands to Redis that are answered, over a small pool of connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use bb8_redis::redis::{
 
 use crate::Options;
 
-/// Connections for commands. Each carries many at once, so the second is for the time when the first one dies.
+/// Number of connections for commands. Each carries many commands at once, so the second one serves while the first is replaced.
 const CONNECTIONS: u32 = 2;
 
-/// Sends commands. A connection that broke is replaced by the next command.
+/// Sends commands. The next command replaces a connection that broke.
 pub(crate) struct Commands {
     pub(crate) client: Client,
     pub(crate) options: Options,
@@ -24,7 +24,7 @@ pub(crate) struct Commands {
 
 impl fmt::Debug for Commands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client's address may hold a password.
+        // The client's address may contain a password.
         f.debug_struct("Commands")
             .field("options", &self.options)
             .finish_non_exhaustive()
@@ -45,7 +45,7 @@ impl Commands {
         Self { client, options, pool }
     }
 
-    /// A key or channel of ours.
+    /// Returns the name of a key or channel, with the prefix.
     pub(crate) fn key(&self, name: impl fmt::Display) -> String {
         format!("{}{name}", self.options.prefix)
     }
@@ -57,7 +57,7 @@ impl Commands {
         T::from_redis_value(answer?).map_err(RedisError::from)
     }
 
-    /// All of these in one round trip.
+    /// Sends several commands in one round trip.
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
         let mut connection = self.connection().await?;
         let answer = commands.query_async(&mut connection.inner).await;
@@ -65,7 +65,7 @@ impl Commands {
         answer
     }
 
-    /// A copy: the pool is free for others while the command is on its way.
+    /// Returns a copy of a pooled connection, so that the pool is free while the command is under way.
     async fn connection(&self) -> RedisResult<Pooled> {
         let pooled = self.pool.get().await;
         let pooled = pooled.map_err(|_| RedisError::from((ErrorKind::Io, "no connection to Redis")))?;
@@ -79,7 +79,7 @@ pub(crate) fn config(options: &Options) -> AsyncConnectionConfig {
         .set_response_timeout(Some(options.response_timeout))
 }
 
-/// Makes connections with time limits, and knows which of them broke; the manager that comes with the pool does neither.
+/// Makes connections with timeouts, and knows which of them broke. The manager that comes with the pool does neither.
 struct Manager {
     client: Client,
     config: AsyncConnectionConfig,
@@ -98,7 +98,7 @@ struct Pooled {
 }
 
 impl Pooled {
-    /// A connection that gave no answer is not used again: the answer may come yet.
+    /// Marks a connection that gave no answer as broken: its late answer must not reach the next command.
     fn note<T>(&self, answer: &RedisResult<T>) {
         if let Err(error) = answer
             && (error.is_io_error() || error.is_timeout() || error.is_connection_dropped())

@@ -1,12 +1,13 @@
 //! [`RedisDiscovery`].
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bb8_redis::redis::{Cmd, RedisError, RedisResult};
 use chat_core::cluster::{ClusterError, Discovery, NodeInfo, Nodes};
 use chat_core::model::NodeId;
+use chat_core::sync::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -15,45 +16,45 @@ use crate::commands::Commands;
 use crate::hex;
 use crate::listener::Listener;
 
-/// Nodes of a cluster; what is beyond is not ours.
-const NODES: usize = 1000;
-/// Bytes that a node may tell of itself.
-const TOLD: usize = 64 * 1024;
+/// Maximum number of nodes in the view; a cluster has fewer.
+const MAX_NODES: usize = 1000;
+/// Maximum size of a node's info, in bytes.
+const MAX_INFO: usize = 64 * 1024;
 
-/// Stores what a node tells unless a later life of it was heard of, and rings: KEYS are the node's key, the set of ids and the
-/// channel, ARGV what it tells (beginning with its incarnation in 20 digits), the lease in milliseconds, and the id.
-const TELL: &str = "local held = redis.call('GET', KEYS[1])
+/// Stores a node's info, unless that of a later incarnation is there, and announces a change. KEYS: the node's key, the set of ids,
+/// the channel. ARGV: the info, which begins with the incarnation in 20 digits; the lease in milliseconds; the id.
+const STORE_INFO: &str = "local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[3])
 if held ~= ARGV[1] then redis.call('PUBLISH', KEYS[3], '') end
 return 1";
 
-/// Withdraws a node, and rings: KEYS as above, ARGV the id.
+/// Removes a node and announces it. KEYS: as above. ARGV: the id.
 const LEAVE: &str = "redis.call('SREM', KEYS[2], ARGV[1])
 if redis.call('DEL', KEYS[1]) == 1 then redis.call('PUBLISH', KEYS[3], '') end
 return 1";
 
-/// A [`Discovery`] in Redis. Each node holds a lease on what it tells of itself; a node that dies is out of the view once that has run
-/// out. While Redis is away, the view stays as it was.
+/// A [`Discovery`] in Redis. Each node holds a lease on its info; a node that dies leaves the view once its lease has expired. While
+/// Redis cannot be reached, the view stays as it was.
 #[derive(Debug)]
 pub struct RedisDiscovery {
     shared: Arc<Shared>,
-    /// Begun by the first who joins.
+    /// Renews the leases and the view. Started by the first join.
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     commands: Arc<Commands>,
-    /// Nodes of this process, and what they tell.
+    /// Nodes of this process, with the info of each.
     own: Mutex<BTreeMap<NodeId, NodeInfo>>,
     view: watch::Sender<Nodes>,
 }
 
 impl Drop for RedisDiscovery {
     fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(task) = self.task.get_mut() {
             task.abort();
         }
     }
@@ -72,22 +73,22 @@ impl RedisDiscovery {
         }
     }
 
-    fn keep_up(&self) {
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        task.get_or_insert_with(|| tokio::spawn(keep_up(Arc::downgrade(&self.shared))));
+    fn start_task(&self) {
+        let mut task = self.task.lock();
+        task.get_or_insert_with(|| tokio::spawn(renew(Arc::downgrade(&self.shared))));
     }
 }
 
 #[async_trait]
 impl Discovery for RedisDiscovery {
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError> {
-        self.keep_up();
+        self.start_task();
         self.shared.remember(&me);
-        // A node starts without Redis too; its claim is made as soon as there is one.
-        if let Err(error) = self.shared.tell_and_look(&me).await {
+        // A node starts without Redis too. The task stores its info as soon as Redis can be reached.
+        if let Err(error) = self.shared.store_and_read(&me).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "this node is not known to the others yet"
+                "cannot announce this node in Redis yet; retrying"
             );
             self.shared.show(Vec::new());
         }
@@ -96,13 +97,13 @@ impl Discovery for RedisDiscovery {
 
     async fn update(&self, me: NodeInfo) -> Result<(), ClusterError> {
         self.shared.remember(&me);
-        self.shared.tell_and_look(&me).await.map_err(unavailable)
+        self.shared.store_and_read(&me).await.map_err(unavailable)
     }
 
     async fn leave(&self, id: NodeId) -> Result<(), ClusterError> {
-        self.shared.own().remove(&id);
+        self.shared.own.lock().remove(&id);
         self.shared.leave(id).await.map_err(unavailable)?;
-        self.shared.look().await.map_err(unavailable)
+        self.shared.read_view().await.map_err(unavailable)
     }
 }
 
@@ -111,13 +112,9 @@ fn unavailable(error: RedisError) -> ClusterError {
 }
 
 impl Shared {
-    fn own(&self) -> MutexGuard<'_, BTreeMap<NodeId, NodeInfo>> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Its claim is renewed from now on, unless it is one of an older life than the known one.
+    /// Renews the node's lease from now on, unless the info is of an older incarnation than the known one.
     fn remember(&self, me: &NodeInfo) {
-        let mut own = self.own();
+        let mut own = self.own.lock();
         if own.get(&me.id).is_none_or(|held| held.incarnation <= me.incarnation) {
             own.insert(me.id, me.clone());
         }
@@ -136,11 +133,11 @@ impl Shared {
         Cmd::new().arg("EVAL").arg(text).arg(keys.len()).arg(&keys).take()
     }
 
-    async fn tell(&self, me: &NodeInfo) -> RedisResult<()> {
-        let lease = u64::try_from(self.commands.options.lease.as_millis()).unwrap_or(u64::MAX);
-        let mut tell = self.script(TELL, me.id);
-        tell.arg(write(me)).arg(lease).arg(hex::encode(&me.id.0));
-        let _: u64 = self.commands.query(&tell).await?;
+    async fn store_info(&self, me: &NodeInfo) -> RedisResult<()> {
+        let lease = u64::try_from(self.commands.options.lease_timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut store = self.script(STORE_INFO, me.id);
+        store.arg(write_info(me)).arg(lease).arg(hex::encode(&me.id.0));
+        let _: u64 = self.commands.query(&store).await?;
         Ok(())
     }
 
@@ -151,13 +148,13 @@ impl Shared {
         Ok(())
     }
 
-    async fn tell_and_look(&self, me: &NodeInfo) -> RedisResult<()> {
-        self.tell(me).await?;
-        self.look().await
+    async fn store_and_read(&self, me: &NodeInfo) -> RedisResult<()> {
+        self.store_info(me).await?;
+        self.read_view().await
     }
 
-    /// Reads who there is.
-    async fn look(&self) -> RedisResult<()> {
+    /// Reads the infos of all nodes, and removes the ids of dead ones.
+    async fn read_view(&self) -> RedisResult<()> {
         let ids: Vec<Vec<u8>> = self
             .commands
             .query(Cmd::new().arg("SMEMBERS").arg(self.set_key()))
@@ -165,23 +162,23 @@ impl Shared {
         let ids: Vec<NodeId> = ids
             .iter()
             .filter_map(|id| hex::decode(id).map(NodeId))
-            .take(NODES)
+            .take(MAX_NODES)
             .collect();
         let mut nodes = Vec::new();
         if !ids.is_empty() {
-            let mut told = Cmd::new();
-            told.arg("MGET");
+            let mut read = Cmd::new();
+            read.arg("MGET");
             for id in &ids {
-                told.arg(self.node_key(*id));
+                read.arg(self.node_key(*id));
             }
-            let told: Vec<Option<Vec<u8>>> = self.commands.query(&told).await?;
+            let infos: Vec<Option<Vec<u8>>> = self.commands.query(&read).await?;
             let mut dead = Cmd::new();
             dead.arg("SREM").arg(self.set_key());
             let mut has_dead = false;
-            for (id, told) in ids.into_iter().zip(told) {
-                match told {
-                    Some(text) => nodes.extend(read(id, &text)),
-                    // Whoever lives after all enters itself again with the next renewal.
+            for (id, info) in ids.into_iter().zip(infos) {
+                match info {
+                    Some(text) => nodes.extend(read_info(id, &text)),
+                    // A node that is alive after all adds its id again with the next renewal.
                     None => {
                         dead.arg(hex::encode(&id.0));
                         has_dead = true;
@@ -196,10 +193,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Shows these nodes, and our own, who are there whatever Redis says.
+    /// Publishes a view of these nodes and of those of this process, which are alive whatever Redis says.
     fn show(&self, found: Vec<NodeInfo>) {
         let mut nodes: BTreeMap<NodeId, NodeInfo> = found.into_iter().map(|node| (node.id, node)).collect();
-        for (id, own) in self.own().iter() {
+        for (id, own) in self.own.lock().iter() {
             if nodes.get(id).is_none_or(|node| node.incarnation <= own.incarnation) {
                 nodes.insert(*id, own.clone());
             }
@@ -213,49 +210,49 @@ impl Shared {
     }
 }
 
-/// Renews our claims, and looks whenever somebody rings.
-async fn keep_up(shared: Weak<Shared>) {
+/// Renews the leases of this process's nodes, and reads the view whenever a node announces a change.
+async fn renew(shared: Weak<Shared>) {
     let Some(commands) = shared.upgrade().map(|shared| Arc::clone(&shared.commands)) else {
         return;
     };
     let mut listener: Listener<()> = Listener::start(Arc::clone(&commands)).await;
-    // Without Redis it fails, and is subscribed as soon as there is one.
+    // If this fails, the listener subscribes as soon as Redis can be reached.
     let _ = listener.handle().subscribe(commands.key("nodes"), ()).await;
     let mut renewal = Instant::now();
     loop {
-        let rang = tokio::select! {
+        let was_announced = tokio::select! {
             () = sleep_until(renewal) => false,
-            heard = listener.next() => {
-                if heard.is_none() {
+            event = listener.next() => {
+                if event.is_none() {
                     return;
                 }
                 true
             }
         };
         let Some(shared) = shared.upgrade() else { return };
-        let kept_up = async {
-            if !rang {
-                let own: Vec<NodeInfo> = shared.own().values().cloned().collect();
+        let renewed = async {
+            if !was_announced {
+                let own: Vec<NodeInfo> = shared.own.lock().values().cloned().collect();
                 for me in own {
-                    shared.tell(&me).await?;
+                    shared.store_info(&me).await?;
                 }
             }
-            shared.look().await
+            shared.read_view().await
         };
-        if let Err(error) = kept_up.await {
+        if let Err(error) = renewed.await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "the view of the nodes is not renewed"
+                "cannot renew the view of the nodes"
             );
         }
-        if !rang {
-            renewal = Instant::now() + commands.options.renewal;
+        if !was_announced {
+            renewal = Instant::now() + commands.options.renewal_interval;
         }
     }
 }
 
-/// What a node tells: its incarnation in 20 digits, sessions, whether it drains, and an address a line.
-fn write(me: &NodeInfo) -> String {
+/// Returns a node's info as text, one value a line: incarnation in 20 digits, sessions, draining as 0 or 1, then the addresses.
+fn write_info(me: &NodeInfo) -> String {
     let mut text = format!("{:020}\n{}\n{}", me.incarnation, me.sessions, u8::from(me.draining));
     for address in &me.addresses {
         text.push('\n');
@@ -264,9 +261,9 @@ fn write(me: &NodeInfo) -> String {
     text
 }
 
-fn read(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
-    let text = std::str::from_utf8(text.get(..text.len().min(TOLD + 1))?).ok()?;
-    if text.len() > TOLD {
+fn read_info(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
+    let text = std::str::from_utf8(text.get(..text.len().min(MAX_INFO + 1))?).ok()?;
+    if text.len() > MAX_INFO {
         return None;
     }
     let mut lines = text.split('\n');
@@ -288,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_reads_back_and_nothing_else_does() {
+    fn read_info_accepts_only_written_infos() {
         let me = NodeInfo {
             id: NodeId([1; 16]),
             incarnation: u64::MAX,
@@ -296,16 +293,16 @@ mod tests {
             sessions: u32::MAX,
             draining: true,
         };
-        assert_eq!(read(me.id, write(&me).as_bytes()), Some(me.clone()));
+        assert_eq!(read_info(me.id, write_info(&me).as_bytes()), Some(me.clone()));
         let alone = NodeInfo {
             addresses: Vec::new(),
             ..me
         };
-        assert_eq!(read(alone.id, write(&alone).as_bytes()), Some(alone.clone()));
-        let long = format!("1\n1\n1\n{}", "x".repeat(TOLD));
+        assert_eq!(read_info(alone.id, write_info(&alone).as_bytes()), Some(alone.clone()));
+        let long = format!("1\n1\n1\n{}", "x".repeat(MAX_INFO));
         for text in ["", "1", "1\n1", "1\n1\n2", "x\n1\n1", "1\n-1\n0", &long] {
-            assert_eq!(read(alone.id, text.as_bytes()), None, "{:.20}", text);
+            assert_eq!(read_info(alone.id, text.as_bytes()), None, "{:.20}", text);
         }
-        assert_eq!(read(alone.id, &[0xff; 9]), None);
+        assert_eq!(read_info(alone.id, &[0xff; 9]), None);
     }
 }

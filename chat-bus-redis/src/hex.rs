@@ -1,11 +1,11 @@
-//! Ids in keys and values.
+//! Ids as text in keys and values.
 
-/// 32 lower-case hexadecimal digits.
+/// Returns an id as 32 lower-case hexadecimal digits.
 pub(crate) fn encode(id: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*id))
 }
 
-/// Reads them; nothing else.
+/// Parses the output of [`encode`]; returns `None` for any other text.
 pub(crate) fn decode(text: &[u8]) -> Option<[u8; 16]> {
     let text = std::str::from_utf8(text).ok()?;
     let is_ours = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_written_is_read() {
+    fn decode_accepts_only_encoded_ids() {
         for id in [[0; 16], [0xff; 16], std::array::from_fn(|n| n as u8)] {
             assert_eq!(decode(encode(&id).as_bytes()), Some(id));
         }

@@ -1,4 +1,4 @@
-//! Redis between the nodes of a chat cluster: the bus, presence, and discovery.
+//! Redis as the bus, the presence service and the discovery of a chat cluster.
 //!
 //! ```no_run
 //! # fn example() -> Result<(), chat_bus_redis::UrlError> {
@@ -7,18 +7,20 @@
 //! # drop((bus, presence, discovery)); Ok(()) }
 //! ```
 //!
-//! Nothing durable is in Redis, and nothing has to be: a node that cannot reach it, or is lied to by it, asks the store
-//! instead. So opening does not wait for the server, everything reconnects without end, and whatever may have been missed is told as
-//! a gap.
+//! Nothing durable is in Redis. A node that cannot reach it, or is lied to by it, reads the store instead. So opening does
+//! not wait for the server, connections are retried without end, and whatever may have been lost is reported as a gap.
 //!
-//! **Keys**, all behind one prefix: channels `conversation:…`, `user:…`, `node:…`, `control` and `nodes`; `alive:NODE`, a lease that
-//! says that a node lives; `presence:USER`, a hash of devices to nodes and states, which count only while the node's lease
-//! lives; `node:NODE`, what a node tells of itself, a lease too; `nodes`, the set of their ids. The server's clock decides when
-//! leases end.
+//! **Keys**, all with one prefix:
+//! - channels `conversation:…`, `user:…`, `node:…`, `control` and `nodes`;
+//! - `alive:NODE`, a lease that says that a node is alive;
+//! - `presence:USER`, a hash from devices to nodes and states, which count only while the node's lease lives;
+//! - `node:NODE`, a node's info, also a lease; `nodes`, the set of the node ids.
 //!
-//! **What is read is untrusted**: nothing durable is believed from it, and values that are not ours are left out. Whoever can write to Redis
-//! can still ring false bells, show false presence, typing and read marks, make nodes busy, and name nodes to clients that look for
-//! some (which demand the service's key of them). So give it a password, and a network of its own.
+//! The server's clock decides when leases end.
+//!
+//! **Everything read is untrusted**: nothing durable depends on it, and malformed values are left out. A person who can write
+//! to Redis can still ring false doorbells, show false presence, typing and read marks, make nodes busy, and name nodes to
+//! clients (which demand the service's key of them). So give Redis a password, and a network of its own.
 
 mod bus;
 mod commands;

@@ -1,14 +1,16 @@
-//! A connection that listens, and is made again whenever it ends.
+//! A subscribed connection that reconnects whenever it ends.
 //!
-//! Redis' own resubscription gives up silently after a long outage, and tells nobody what was missed; so this is ours: one
-//! connection, a sign of life every so often, endless jittered attempts, and a gap told after each.
+//! The resubscription of the Redis client gives up silently after a long outage, and does not report what was lost. So this module
+//! has its own: one connection, regular pings, jittered attempts to reconnect without end, and a gap after each outage.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bb8_redis::redis::aio::MultiplexedConnection;
 use bb8_redis::redis::{Cmd, ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value};
+use chat_core::jitter;
+use chat_core::sync::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -16,23 +18,23 @@ use tokio::time::{sleep, timeout};
 use crate::commands::{Commands, config};
 use crate::mailbox::{BusEvent, Mailbox};
 
-/// First pause after a connection ended.
+/// First delay before reconnecting.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-/// Channels subscribed to by one command.
-const CHANNELS_AT_ONCE: usize = 500;
+/// Maximum number of channels in one subscribe command.
+const MAX_CHANNELS: usize = 500;
 
-/// Listens on channels, each of which has a name of type `T` with us. Dropping it ends it.
+/// Receives the messages of channels, each of which has a name of type `T`. Dropping the listener ends its connection.
 #[derive(Debug)]
 pub(crate) struct Listener<T: Clone + Debug + Send + Sync + 'static> {
     handle: SubscriptionHandle<T>,
     task: JoinHandle<()>,
 }
 
-/// Changes what a [`Listener`] listens on.
+/// Changes the channels of a [`Listener`].
 #[derive(Clone, Debug)]
 pub(crate) struct SubscriptionHandle<T> {
     mailbox: Arc<Mailbox<T>>,
-    /// The connection, while there is one.
+    /// `None` while there is no connection.
     connection: Arc<Mutex<Option<Connection>>>,
 }
 
@@ -46,7 +48,8 @@ impl Debug for Connection {
 }
 
 impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
-    /// Begins, and waits for the first attempt to connect, whatever comes of it: if it fails, a gap is told once it succeeded later.
+    /// Starts a listener, and waits until the first attempt to connect has ended. If it failed, a gap follows once a later attempt
+    /// succeeds.
     pub(crate) async fn start(commands: Arc<Commands>) -> Self {
         let handle = SubscriptionHandle {
             mailbox: Arc::new(Mailbox::new()),
@@ -62,7 +65,7 @@ impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
         self.handle.clone()
     }
 
-    /// The next thing heard; `None` once closed. Cancel safe.
+    /// Returns the next event, or `None` once the listener is closed. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<BusEvent<T>> {
         self.handle.mailbox.next().await
     }
@@ -77,26 +80,27 @@ impl<T: Clone + Debug + Send + Sync + 'static> Drop for Listener<T> {
 
 impl<T: Clone> SubscriptionHandle<T> {
     fn connection(&self) -> RedisResult<MultiplexedConnection> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let connection = self.connection.lock().clone();
         connection
             .map(|connection| connection.0)
             .ok_or_else(|| RedisError::from((ErrorKind::Io, "no connection to Redis")))
     }
 
     fn set_connection(&self, connection: Option<MultiplexedConnection>) {
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection.map(Connection);
+        *self.connection.lock() = connection.map(Connection);
     }
 
-    /// Listens on one more channel. After an error too, as soon as there is a connection; a gap is told then.
+    /// Adds a channel. After an error, the channel is subscribed to as soon as there is a connection, and a gap is reported.
     pub(crate) async fn subscribe(&self, channel: String, name: T) -> RedisResult<()> {
-        // Wanted first: whoever connects at this moment subscribes to it, or we find the new connection.
-        self.mailbox.want(channel.clone(), name);
+        // Added first: a connection that is made at this moment either subscribes to the channel itself, or is the one used
+        // below.
+        self.mailbox.add_channel(channel.clone(), name);
         subscribe(self.connection()?, &[channel]).await
     }
 
-    /// No longer listens on it.
+    /// Removes a channel.
     pub(crate) async fn unsubscribe(&self, channel: String) -> RedisResult<()> {
-        self.mailbox.forget(&channel);
+        self.mailbox.remove_channel(&channel);
         let _: Value = Cmd::new()
             .arg("UNSUBSCRIBE")
             .arg(channel)
@@ -116,7 +120,7 @@ impl<T: Clone> SubscriptionHandle<T> {
 }
 
 async fn subscribe(mut connection: MultiplexedConnection, channels: &[String]) -> RedisResult<()> {
-    for channels in channels.chunks(CHANNELS_AT_ONCE) {
+    for channels in channels.chunks(MAX_CHANNELS) {
         connection.subscribe(channels).await?;
     }
     Ok(())
@@ -129,7 +133,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
 ) {
     let mut tried = Some(tried);
     let mut backoff = FIRST_BACKOFF;
-    // Whether those who listen may have missed something.
+    // Messages may have been lost since the last connection.
     let mut has_missed = false;
     while !handle.is_closed() {
         let ended = Arc::new(Notify::new());
@@ -137,21 +141,21 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
             Ok(connection) => {
                 backoff = FIRST_BACKOFF;
                 if has_missed {
-                    tracing::info!("Redis is heard again");
+                    tracing::info!("connected to Redis again");
                     handle.mailbox.gap();
                 }
                 drop(tried.take());
                 let error = listen(&commands, connection, &ended).await;
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the connection to Redis ended; connecting again"
+                    "the connection to Redis ended; reconnecting"
                 );
             }
             Err(error) => {
                 if !has_missed {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "Redis cannot be reached; trying again"
+                        "Redis cannot be reached; retrying"
                     );
                 }
                 drop(tried.take());
@@ -159,18 +163,12 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
         }
         handle.set_connection(None);
         has_missed = true;
-        sleep(jittered(backoff)).await;
+        sleep(jitter::spread(backoff, 0.5, 1.0)).await;
         backoff = (backoff * 2).min(commands.options.max_backoff);
     }
 }
 
-/// Half to all of it.
-fn jittered(pause: Duration) -> Duration {
-    let random = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
-    pause / 2 + pause / 2 * random / 256
-}
-
-/// A connection that listens on everything that is wanted.
+/// Makes a connection and subscribes to all channels.
 async fn connect<T: Clone + Send + Sync + 'static>(
     commands: &Commands,
     handle: &SubscriptionHandle<T>,
@@ -187,10 +185,10 @@ async fn connect<T: Clone + Send + Sync + 'static>(
     };
     let config = config(&commands.options).set_push_sender(heard);
     let connecting = commands.client.get_multiplexed_async_connection_with_config(&config);
-    // The limit in `config` is not that of the handshake after connecting.
+    // The timeout in `config` does not cover the handshake after connecting.
     let connection = timeout(commands.options.connect_timeout * 2, connecting).await;
-    let connection = connection.unwrap_or_else(|_| Err((ErrorKind::Io, "it did not answer in time").into()))?;
-    // From here on `subscribe` uses it; what is wanted before is in the list.
+    let connection = connection.unwrap_or_else(|_| Err((ErrorKind::Io, "Redis did not answer in time").into()))?;
+    // From here on, `subscribe` uses this connection; channels that were added before are in the list.
     handle.set_connection(Some(connection.clone()));
     subscribe(connection.clone(), &handle.mailbox.channels()).await?;
     Ok(connection)
@@ -204,11 +202,11 @@ fn deliver<T: Clone>(mailbox: &Mailbox<T>, data: Vec<Value>) {
     }
 }
 
-/// Waits for the connection's end.
+/// Waits until the connection ends, and returns why.
 async fn listen(commands: &Commands, mut connection: MultiplexedConnection, ended: &Notify) -> RedisError {
     loop {
         tokio::select! {
-            () = ended.notified() => return (ErrorKind::Io, "it was closed").into(),
+            () = ended.notified() => return (ErrorKind::Io, "the connection was closed").into(),
             () = sleep(commands.options.ping_interval) => {}
         }
         let ping: RedisResult<Value> = Cmd::new().arg("PING").query_async(&mut connection).await;

@@ -1,28 +1,28 @@
-//! What was heard and not yet taken, within bounds.
+//! The bounded queue between a Redis connection and the subscriber that reads it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use chat_core::sync::Mutex;
 use tokio::sync::Notify;
 
-/// Messages that wait. Beyond it, they are dropped and a gap says so.
-const QUEUE: usize = 4096;
-/// Bytes in them.
-const QUEUED_BYTES: usize = 16 * 1024 * 1024;
-/// Larger messages than this are not ours.
-const MESSAGE: usize = 4 * 1024 * 1024;
+/// Maximum number of queued events. When more come, all are dropped and replaced by a gap.
+const MAX_QUEUED: usize = 4096;
+/// Maximum size of the queued messages, in bytes.
+const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum size of a message, in bytes; no node publishes a larger one.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
-/// What a listener yields.
+/// What a listener receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BusEvent<T> {
-    /// On the channel that goes by this name with us.
+    /// A message on the channel with this name.
     Message(T, Bytes),
-    /// Something may have been missed.
+    /// Messages may have been lost.
     Gap,
 }
 
-/// Between the connection, which must not wait, and whoever takes.
+/// A queue that the connection fills without waiting, and the channels whose messages it accepts.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T> {
     state: Mutex<State<T>>,
@@ -31,7 +31,7 @@ pub(crate) struct Mailbox<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    /// Channels that are wanted, and what we call them.
+    /// Subscribed channels, with the name of each.
     channels: HashMap<String, T>,
     queue: VecDeque<BusEvent<T>>,
     bytes: usize,
@@ -51,39 +51,35 @@ impl<T: Clone> Mailbox<T> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wants this channel from now on. `false` once closed.
-    pub(crate) fn want(&self, channel: String, name: T) -> bool {
-        let mut state = self.state();
+    /// Accepts messages of a channel. Returns `false` if the mailbox is closed.
+    pub(crate) fn add_channel(&self, channel: String, name: T) -> bool {
+        let mut state = self.state.lock();
         if !state.is_closed {
             state.channels.insert(channel, name);
         }
         !state.is_closed
     }
 
-    /// Wants it no more.
-    pub(crate) fn forget(&self, channel: &str) {
-        self.state().channels.remove(channel);
+    /// Ceases to accept messages of a channel.
+    pub(crate) fn remove_channel(&self, channel: &str) {
+        self.state.lock().channels.remove(channel);
     }
 
-    /// What is wanted.
+    /// Returns the accepted channels.
     pub(crate) fn channels(&self) -> Vec<String> {
-        self.state().channels.keys().cloned().collect()
+        self.state.lock().channels.keys().cloned().collect()
     }
 
-    /// Takes a message in. One of a channel that nobody wants is left out: an unsubscription may be on its way.
+    /// Queues a message. One of a channel that is not accepted is dropped: its unsubscription is under way.
     pub(crate) fn deliver(&self, channel: &str, message: Vec<u8>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let Some(name) = state.channels.get(channel).cloned() else {
             return;
         };
-        if message.len() > MESSAGE || state.is_closed {
+        if message.len() > MAX_MESSAGE || state.is_closed {
             return;
         }
-        if state.queue.len() >= QUEUE || state.bytes.saturating_add(message.len()) > QUEUED_BYTES {
+        if state.queue.len() >= MAX_QUEUED || state.bytes.saturating_add(message.len()) > MAX_QUEUED_BYTES {
             state.queue.clear();
             state.queue.push_back(BusEvent::Gap);
             state.bytes = 0;
@@ -94,9 +90,9 @@ impl<T: Clone> Mailbox<T> {
         self.arrived.notify_one();
     }
 
-    /// Says that something may have been missed.
+    /// Queues a gap.
     pub(crate) fn gap(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if !matches!(state.queue.back(), Some(BusEvent::Gap)) {
             state.queue.push_back(BusEvent::Gap);
         }
@@ -104,16 +100,16 @@ impl<T: Clone> Mailbox<T> {
         self.arrived.notify_one();
     }
 
-    /// The next; `None` once closed and empty. Cancel safe.
+    /// Returns the next event, or `None` once the mailbox is closed and empty. Cancel safe.
     pub(crate) async fn next(&self) -> Option<BusEvent<T>> {
         loop {
             {
-                let mut state = self.state();
-                if let Some(heard) = state.queue.pop_front() {
-                    if let BusEvent::Message(_, message) = &heard {
+                let mut state = self.state.lock();
+                if let Some(event) = state.queue.pop_front() {
+                    if let BusEvent::Message(_, message) = &event {
                         state.bytes -= message.len();
                     }
-                    return Some(heard);
+                    return Some(event);
                 }
                 if state.is_closed {
                     return None;
@@ -124,12 +120,12 @@ impl<T: Clone> Mailbox<T> {
     }
 
     pub(crate) fn close(&self) {
-        self.state().is_closed = true;
+        self.state.lock().is_closed = true;
         self.arrived.notify_one();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state().is_closed
+        self.state.lock().is_closed
     }
 }
 
@@ -138,23 +134,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_waits_is_bounded() {
+    async fn mailbox_is_bounded() {
         let mailbox = Mailbox::new();
-        assert!(mailbox.want("a".into(), 1));
+        assert!(mailbox.add_channel("a".into(), 1));
         mailbox.deliver("b", vec![0]);
-        mailbox.deliver("a", vec![0; MESSAGE + 1]);
+        mailbox.deliver("a", vec![0; MAX_MESSAGE + 1]);
         for _ in 0..100 {
             mailbox.deliver("a", vec![0; 1024 * 1024]);
-            assert!(mailbox.state().bytes <= QUEUED_BYTES);
+            assert!(mailbox.state.lock().bytes <= MAX_QUEUED_BYTES);
         }
         assert_eq!(mailbox.next().await, Some(BusEvent::Gap));
         assert!(matches!(mailbox.next().await, Some(BusEvent::Message(1, _))));
-        mailbox.state().queue.clear();
+        mailbox.state.lock().queue.clear();
         mailbox.gap();
         mailbox.gap();
         mailbox.close();
         assert_eq!(mailbox.next().await, Some(BusEvent::Gap));
         assert_eq!(mailbox.next().await, None);
-        assert!(!mailbox.want("c".into(), 2));
+        assert!(!mailbox.add_channel("c".into(), 2));
     }
 }

@@ -1,4 +1,4 @@
-//! Where Redis is, and how to talk to it.
+//! The address of Redis, and how to use the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use thiserror::Error;
 use crate::commands::Commands;
 use crate::{RedisBus, RedisDiscovery, RedisPresence};
 
-/// How to talk to Redis. Start from `default()` and change fields.
+/// Options of a [`RedisBackend`]. Start from `default()` and change fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Begins every key and channel. Clusters that share a server need different ones. Default `chat:`.
+    /// Prefix of every key and channel. Clusters that share a server need different ones. Default `chat:`.
     pub prefix: String,
-    /// Authorities, in PEM, one of which has to have signed the server's certificate: for `rediss://` URLs, in place of those that the
-    /// system trusts. Needs the feature `tls`. Default none.
+    /// Certificate authorities, in PEM, one of which must have signed the server's certificate: for `rediss://` URLs, in
+    /// place of those that the system trusts. Needs the feature `tls`. Default none.
     pub authorities: Option<Vec<u8>>,
-    /// Longest time to connect. Default 1 s.
+    /// Timeout of connecting. Default 1 s.
     pub connect_timeout: Duration,
-    /// Longest time for an answer. Default 1 s.
+    /// Timeout of an answer. Default 1 s.
     pub response_timeout: Duration,
-    /// Pause between signs of life on the subscriber's connection. Default 2 s; one that stays without an answer ends it.
+    /// Interval between pings on the subscriber's connection; one that is not answered ends the connection. Default 2 s.
     pub ping_interval: Duration,
-    /// Longest pause between attempts to connect again. Default 2 s; they begin at 50 ms.
+    /// Maximum delay between attempts to reconnect. The first delay is 50 ms. Default 2 s.
     pub max_backoff: Duration,
-    /// Time after which what a dead node claimed is void. Default 10 s.
-    pub lease: Duration,
-    /// Pause between renewals. Default 3 s.
-    pub renewal: Duration,
+    /// Time after which the claims of a dead node are void. Default 10 s.
+    pub lease_timeout: Duration,
+    /// Interval between renewals of the node's lease. Default 3 s.
+    pub renewal_interval: Duration,
 }
 
 impl Default for Options {
@@ -41,15 +41,15 @@ impl Default for Options {
             response_timeout: Duration::from_secs(1),
             ping_interval: Duration::from_secs(2),
             max_backoff: Duration::from_secs(2),
-            lease: Duration::from_secs(10),
-            renewal: Duration::from_secs(3),
+            lease_timeout: Duration::from_secs(10),
+            renewal_interval: Duration::from_secs(3),
         }
     }
 }
 
-/// The URL is not one of a Redis server. It is not repeated: it may hold a password.
+/// The URL is not that of a Redis server. The error does not repeat it, because it may contain a password.
 #[derive(Debug, Error)]
-#[error("the URL of Redis is wrong ({0}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")]
+#[error("the Redis URL is invalid ({0}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")]
 pub struct UrlError(String);
 
 /// A Redis server. Clones are cheap and share connections.
@@ -59,10 +59,11 @@ pub struct RedisBackend {
 }
 
 impl RedisBackend {
-    /// Takes note of where the server is; connects when there is something to say. Call it inside the runtime that will use it.
+    /// Creates a backend for the server at `url`. The first command connects to it. Call this inside the tokio runtime that will
+    /// use the backend.
     ///
     /// # Errors
-    /// The URL is wrong, or asks for TLS without the feature `tls`.
+    /// [`UrlError`] if the URL is invalid, or asks for TLS without the feature `tls`.
     pub fn open(url: &str, options: Options) -> Result<Self, UrlError> {
         let wrong = |error: bb8_redis::redis::RedisError| UrlError(error.to_string());
         let info = url.into_connection_info().map_err(wrong)?;
@@ -73,19 +74,19 @@ impl RedisBackend {
         })
     }
 
-    /// The bus between nodes.
+    /// Returns the bus between nodes.
     #[must_use]
     pub fn bus(&self) -> RedisBus {
         RedisBus::new(Arc::clone(&self.commands))
     }
 
-    /// Who is connected, and where.
+    /// Returns the presence service.
     #[must_use]
     pub fn presence(&self) -> RedisPresence {
         RedisPresence::new(Arc::clone(&self.commands))
     }
 
-    /// Which nodes there are.
+    /// Returns the discovery of nodes.
     #[must_use]
     pub fn discovery(&self) -> RedisDiscovery {
         RedisDiscovery::new(Arc::clone(&self.commands))
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_wrong_url_is_refused_without_repeating_it() {
+    async fn open_rejects_an_invalid_url_without_repeating_it() {
         for url in [
             "",
             "http://u:hunter2@h/",

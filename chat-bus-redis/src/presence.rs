@@ -1,13 +1,14 @@
 //! [`RedisPresence`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bb8_redis::redis::{Cmd, Pipeline, RedisError};
 use chat_core::cluster::{ClusterError, Presence};
 use chat_core::model::{DeviceId, NodeId, PresenceState, UserId};
+use chat_core::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -15,20 +16,21 @@ use tokio::time::sleep;
 use crate::commands::Commands;
 use crate::hex;
 
-/// Time after which Redis forgets what was claimed for a user whom nobody claims any more. Nodes claim anew every half minute or so.
-const FORGET: Duration = Duration::from_secs(24 * 3600);
-/// Users asked for by one round trip.
-const USERS_AT_ONCE: usize = 200;
-/// Devices that a user can have here; what is beyond is not ours.
-const DEVICES: usize = 256;
+/// Time after which Redis deletes the claims of a user that no node renews. Nodes renew their claims in every sweep, about twice a
+/// minute.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// Maximum number of users in one round trip.
+const MAX_USERS: usize = 200;
+/// Maximum number of a user's devices that are read; a user has fewer.
+const MAX_DEVICES: usize = 256;
 
-/// Deletes a device's claim if it is this node's: KEYS[1] is the user's hash, ARGV the device and what the claim begins with.
+/// Deletes a device's claim if it is this node's. KEYS: the user's hash. ARGV: the device; the prefix of the node's claims.
 const CLEAR: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1])
 if held and string.sub(held, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
 
-/// A [`Presence`] in Redis. A claim counts while its node's lease lives: when a node dies, all that it claimed is void together, once
-/// the lease has run out.
+/// A [`Presence`] in Redis. A claim counts while its node's lease lives: when a node dies, all its claims become void together, once
+/// the lease has expired.
 #[derive(Debug)]
 pub struct RedisPresence {
     commands: Arc<Commands>,
@@ -41,12 +43,6 @@ pub struct RedisPresence {
 struct Leases {
     nodes: Mutex<BTreeSet<NodeId>>,
     added: Notify,
-}
-
-impl Leases {
-    fn nodes(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl RedisPresence {
@@ -68,7 +64,7 @@ impl Drop for RedisPresence {
 }
 
 fn lease(commands: &Commands, node: NodeId) -> Cmd {
-    let milliseconds = u64::try_from(commands.options.lease.as_millis()).unwrap_or(u64::MAX);
+    let milliseconds = u64::try_from(commands.options.lease_timeout.as_millis()).unwrap_or(u64::MAX);
     let key = alive_key(commands, node);
     Cmd::new().arg("SET").arg(key).arg(1).arg("PX").arg(milliseconds).take()
 }
@@ -80,7 +76,7 @@ fn alive_key(commands: &Commands, node: NodeId) -> String {
 async fn renew(commands: Arc<Commands>, leases: Arc<Leases>) {
     loop {
         let mut renewals = Pipeline::new();
-        for node in leases.nodes().iter() {
+        for node in leases.nodes.lock().iter() {
             renewals.add_command(lease(&commands, *node)).ignore();
         }
         if renewals.cmd_iter().next().is_none() {
@@ -88,9 +84,12 @@ async fn renew(commands: Arc<Commands>, leases: Arc<Leases>) {
             continue;
         }
         if let Err(error) = commands.pipeline::<()>(&renewals).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "leases were not renewed");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "cannot renew the leases of this node"
+            );
         }
-        sleep(commands.options.renewal).await;
+        sleep(commands.options.renewal_interval).await;
     }
 }
 
@@ -102,7 +101,7 @@ const fn state_code(state: PresenceState) -> u8 {
     }
 }
 
-/// `NODE STATE`.
+/// Returns a claim as text: the node's id, a space, the state's code.
 fn claim_text(node: NodeId, state: PresenceState) -> String {
     format!("{} {}", hex::encode(&node.0), state_code(state))
 }
@@ -130,7 +129,7 @@ impl Presence for RedisPresence {
         device: DeviceId,
         state: PresenceState,
     ) -> Result<(), ClusterError> {
-        if self.leases.nodes().insert(node) {
+        if self.leases.nodes.lock().insert(node) {
             self.leases.added.notify_one();
         }
         let key = self.user_key(user);
@@ -142,7 +141,7 @@ impl Presence for RedisPresence {
             .arg(hex::encode(&device.0))
             .arg(claim_text(node, state))
             .ignore();
-        claim.cmd("EXPIRE").arg(&key).arg(FORGET.as_secs()).ignore();
+        claim.cmd("EXPIRE").arg(&key).arg(CLAIM_TIMEOUT.as_secs()).ignore();
         self.commands.pipeline::<()>(&claim).await.map_err(unavailable)
     }
 
@@ -161,14 +160,14 @@ impl Presence for RedisPresence {
 
     async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
         let mut claims = Vec::new();
-        for users in users.chunks(USERS_AT_ONCE) {
+        for users in users.chunks(MAX_USERS) {
             let mut all = Pipeline::new();
             for user in users {
                 all.cmd("HGETALL").arg(self.user_key(*user));
             }
             let found: Vec<BTreeMap<Vec<u8>, Vec<u8>>> = self.commands.pipeline(&all).await.map_err(unavailable)?;
             for (user, devices) in users.iter().zip(found) {
-                let devices = devices.iter().take(DEVICES).filter_map(|(device, claim)| {
+                let devices = devices.iter().take(MAX_DEVICES).filter_map(|(device, claim)| {
                     let (node, state) = read_claim(claim)?;
                     Some((*user, DeviceId(hex::decode(device)?), node, state))
                 });
@@ -182,7 +181,7 @@ impl Presence for RedisPresence {
 }
 
 impl RedisPresence {
-    /// Those of these nodes whose lease lives.
+    /// Returns those of these nodes whose lease lives.
     async fn alive(&self, nodes: BTreeSet<NodeId>) -> Result<BTreeSet<NodeId>, ClusterError> {
         if nodes.is_empty() {
             return Ok(nodes);
@@ -206,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_read_back_and_nothing_else_does() {
+    fn read_claim_accepts_only_written_claims() {
         let node = NodeId([7; 16]);
         for state in [PresenceState::Idle, PresenceState::Online] {
             assert_eq!(read_claim(claim_text(node, state).as_bytes()), Some((node, state)));

@@ -1,4 +1,4 @@
-//! Bus, presence and discovery keep their contracts on a real Redis.
+//! Runs the conformance suites of bus, presence and discovery against a real Redis.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chat_bus_redis::{Options, RedisBackend};
 use chat_harness::services::Redis;
 
-/// One server for all tests, a prefix for each.
+/// One server for all tests; each has a prefix of its own.
 static SERVER: LazyLock<Redis> = LazyLock::new(|| Redis::start(&[]).unwrap());
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

@@ -1,4 +1,4 @@
-//! What Redis does to those who listen to it: dies, freezes, drops them, forgets, lies; and what a dead node leaves behind.
+//! Faults of Redis: it dies, freezes, drops connections, loses its data or returns forged values. Also: claims of a dead node.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -13,105 +13,107 @@ use chat_core::model::{ConversationId, DeviceId, NodeId, PresenceState, UserId};
 use chat_harness::services::Redis;
 use tokio::time::timeout;
 
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-const ROOM: Topic = Topic::Conversation(ConversationId(7));
+/// Timeout of a step that has to succeed.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+const TOPIC: Topic = Topic::Conversation(ConversationId(7));
 
 fn open(redis: &Redis) -> RedisBackend {
     RedisBackend::open(&redis.url(), Options::default()).unwrap()
 }
 
-async fn hears(subscriber: &mut Box<dyn Subscriber>, wanted: &BusMessage) {
+async fn expect_message(subscriber: &mut Box<dyn Subscriber>, wanted: &BusMessage) {
     let waited = async { while subscriber.next().await.expect("the bus is open") != *wanted {} };
-    timeout(PATIENCE, waited)
+    timeout(STEP_TIMEOUT, waited)
         .await
-        .unwrap_or_else(|_| panic!("{wanted:?} is never heard"));
+        .unwrap_or_else(|_| panic!("{wanted:?} never arrives"));
 }
 
-/// Publishes until it is taken.
-async fn insist(bus: &RedisBus, text: &'static str) {
-    let deadline = Instant::now() + PATIENCE;
-    while let Err(error) = bus.publish(ROOM, Bytes::from_static(text.as_bytes())).await {
+/// Publishes until the bus accepts the envelope.
+async fn publish_eventually(bus: &RedisBus, text: &'static str) {
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    while let Err(error) = bus.publish(TOPIC, Bytes::from_static(text.as_bytes())).await {
         assert!(Instant::now() < deadline, "{error}");
         tokio::task::yield_now().await;
     }
 }
 
 fn envelope(text: &'static str) -> BusMessage {
-    BusMessage::Envelope(ROOM, Bytes::from_static(text.as_bytes()))
+    BusMessage::Envelope(TOPIC, Bytes::from_static(text.as_bytes()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_way_to_lose_the_connection_ends_in_a_gap_and_hearing_again() {
+async fn subscriber_gets_a_gap_and_recovers_after_every_loss_of_the_connection() {
     let mut redis = Redis::start(&[]).unwrap();
     let bus = open(&redis).bus();
     let mut subscriber = bus.connect().await.unwrap();
-    subscriber.topics().subscribe(ROOM).await.unwrap();
-    insist(&bus, "before").await;
-    hears(&mut subscriber, &envelope("before")).await;
+    subscriber.topics().subscribe(TOPIC).await.unwrap();
+    publish_eventually(&bus, "before").await;
+    expect_message(&mut subscriber, &envelope("before")).await;
 
     redis.restart().unwrap();
-    hears(&mut subscriber, &BusMessage::Gap).await;
-    insist(&bus, "after a death").await;
-    hears(&mut subscriber, &envelope("after a death")).await;
+    expect_message(&mut subscriber, &BusMessage::Gap).await;
+    publish_eventually(&bus, "after a death").await;
+    expect_message(&mut subscriber, &envelope("after a death")).await;
 
     for _ in 0..5 {
         redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
-        hears(&mut subscriber, &BusMessage::Gap).await;
+        expect_message(&mut subscriber, &BusMessage::Gap).await;
     }
-    insist(&bus, "after being dropped").await;
-    hears(&mut subscriber, &envelope("after being dropped")).await;
+    publish_eventually(&bus, "after being dropped").await;
+    expect_message(&mut subscriber, &envelope("after being dropped")).await;
 
     redis.process().signal("STOP").unwrap();
     let started = Instant::now();
-    assert!(bus.publish(ROOM, Bytes::from_static(b"into the void")).await.is_err());
+    assert!(bus.publish(TOPIC, Bytes::from_static(b"into the void")).await.is_err());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    // Longer than a sign of life may take.
+    // Longer than the interval and the timeout of a ping.
     let silent = timeout(Duration::from_secs(5), subscriber.next()).await;
     assert!(silent.is_err(), "{silent:?}");
     redis.process().signal("CONT").unwrap();
-    hears(&mut subscriber, &BusMessage::Gap).await;
-    insist(&bus, "after a freeze").await;
-    hears(&mut subscriber, &envelope("after a freeze")).await;
+    expect_message(&mut subscriber, &BusMessage::Gap).await;
+    publish_eventually(&bus, "after a freeze").await;
+    expect_message(&mut subscriber, &envelope("after a freeze")).await;
 
     bus.close().await;
     let ended = async { while subscriber.next().await.is_some() {} };
-    timeout(PATIENCE, ended).await.expect("closing ends it");
+    timeout(STEP_TIMEOUT, ended)
+        .await
+        .expect("closing the bus ends its subscriber");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_starts_without_redis_and_finds_it_later() {
+async fn node_starts_without_redis_and_connects_later() {
     let mut redis = Redis::start(&[]).unwrap();
     redis.kill();
     let backend = open(&redis);
     let (bus, discovery, presence) = (backend.bus(), backend.discovery(), backend.presence());
     let mut subscriber = bus.connect().await.unwrap();
-    assert!(subscriber.topics().subscribe(ROOM).await.is_err());
+    assert!(subscriber.topics().subscribe(TOPIC).await.is_err());
     assert!(presence.devices(&[UserId(1)]).await.is_err());
     let me = node(1);
     let view = discovery.join(me.clone()).await.unwrap();
-    assert_eq!(view.borrow()[..], [node(1)], "it knows itself");
+    assert_eq!(view.borrow()[..], [node(1)], "the view contains the node itself");
 
     redis.restart().unwrap();
-    hears(&mut subscriber, &BusMessage::Gap).await;
-    insist(&bus, "found").await;
-    hears(&mut subscriber, &envelope("found")).await;
+    expect_message(&mut subscriber, &BusMessage::Gap).await;
+    publish_eventually(&bus, "found").await;
+    expect_message(&mut subscriber, &envelope("found")).await;
     let elsewhere = open(&redis).discovery();
     let mut other = elsewhere.join(node(2)).await.unwrap();
     let both = other.wait_for(|nodes| nodes.contains(&me));
-    timeout(PATIENCE, both)
+    timeout(STEP_TIMEOUT, both)
         .await
-        .expect("the claim is made by and by")
+        .expect("the node is announced once Redis is back")
         .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_others_write_into_redis_is_left_out() {
+async fn malformed_values_in_redis_are_left_out() {
     let redis = Redis::start(&[]).unwrap();
     let backend = open(&redis);
     let (bus, discovery, presence) = (backend.bus(), backend.discovery(), backend.presence());
     let mut subscriber = bus.connect().await.unwrap();
-    subscriber.topics().subscribe(ROOM).await.unwrap();
+    subscriber.topics().subscribe(TOPIC).await.unwrap();
     let user = UserId(1);
     let (here, device) = (NodeId([1; 16]), DeviceId([2; 16]));
     presence.set(here, user, device, PresenceState::Online).await.unwrap();
@@ -138,19 +140,19 @@ async fn what_others_write_into_redis_is_left_out() {
     let view = discovery.join(node(1)).await.unwrap();
     assert_eq!(view.borrow().to_vec(), [node(1)]);
 
-    // A forged envelope is delivered as it is: whoever gets it does not trust it. One that is too large is not.
+    // A forged envelope is delivered unchanged, because its receiver does not trust it. One that is too large is dropped.
     redis.command(&["PUBLISH", "chat:conversation:7", "forged"]).unwrap();
-    hears(&mut subscriber, &envelope("forged")).await;
-    bus.publish(ROOM, Bytes::from(vec![0; 5 * 1024 * 1024])).await.unwrap();
-    insist(&bus, "after").await;
+    expect_message(&mut subscriber, &envelope("forged")).await;
+    bus.publish(TOPIC, Bytes::from(vec![0; 5 * 1024 * 1024])).await.unwrap();
+    publish_eventually(&bus, "after").await;
     assert_eq!(
-        timeout(PATIENCE, subscriber.next()).await.unwrap(),
+        timeout(STEP_TIMEOUT, subscriber.next()).await.unwrap(),
         Some(envelope("after"))
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_dead_node_claimed_is_void_in_time() {
+async fn claims_of_a_dead_node_become_void_in_time() {
     let redis = Redis::start(&[]).unwrap();
     let (dead, alive) = (open(&redis), open(&redis));
     let (dying, presence) = (dead.presence(), alive.presence());
@@ -177,7 +179,7 @@ async fn what_a_dead_node_claimed_is_void_in_time() {
         (101, 2)
     );
 
-    // Nobody renews any more, as after `kill -9`.
+    // No task renews the lease any longer, as after `kill -9`.
     let died = Instant::now();
     drop((dying, dying_discovery));
     let void = async {
@@ -189,7 +191,7 @@ async fn what_a_dead_node_claimed_is_void_in_time() {
     timeout(Duration::from_secs(15), void).await.expect("within 15 s");
     assert!(
         died.elapsed() > Duration::from_secs(5),
-        "a node that is slow for a moment is not dead"
+        "a short delay does not make a node count as dead"
     );
     let left = presence.devices(&users).await.unwrap();
     assert_eq!(
@@ -199,7 +201,7 @@ async fn what_a_dead_node_claimed_is_void_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flushed_redis_learns_of_the_nodes_again() {
+async fn nodes_are_announced_again_after_redis_lost_its_data() {
     let redis = Redis::start(&[]).unwrap();
     let discovery = open(&redis).discovery();
     discovery.join(node(1)).await.unwrap();
@@ -207,11 +209,14 @@ async fn a_flushed_redis_learns_of_the_nodes_again() {
     let elsewhere = open(&redis).discovery();
     let mut view = elsewhere.join(node(2)).await.unwrap();
     let seen = view.wait_for(|nodes| nodes.contains(&node(1)));
-    timeout(PATIENCE, seen).await.expect("claimed again").unwrap();
+    timeout(STEP_TIMEOUT, seen)
+        .await
+        .expect("the node is announced again")
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn passwords_users_and_databases_come_from_the_url() {
+async fn url_sets_password_user_and_database() {
     let redis = Redis::start(&["--requirepass", "hunter2"]).unwrap();
     let with = |login: &str, database: u8| {
         let url = format!("redis://{login}{}/{database}", redis.address());
@@ -247,12 +252,12 @@ async fn passwords_users_and_databases_come_from_the_url() {
         .unwrap();
     assert!(set(with("chat:secret@", 3)).await);
     let keys = redis.command(&["-a", "hunter2", "-n", "3", "DBSIZE"]).unwrap();
-    assert_eq!(keys, "2\n", "a lease and a claim, in the database that was named");
+    assert_eq!(keys, "2\n", "a lease and a claim, in the database that the URL names");
     let bus = Arc::new(with("chat:secret@", 3).bus());
     let mut subscriber = bus.connect().await.unwrap();
-    subscriber.topics().subscribe(ROOM).await.unwrap();
-    insist(&bus, "allowed").await;
-    hears(&mut subscriber, &envelope("allowed")).await;
+    subscriber.topics().subscribe(TOPIC).await.unwrap();
+    publish_eventually(&bus, "allowed").await;
+    expect_message(&mut subscriber, &envelope("allowed")).await;
 }
 
 fn node(number: u8) -> NodeInfo {

@@ -1,4 +1,4 @@
-//! TLS to a real Redis, with an authority of our own.
+//! TLS to a real Redis, with a certificate authority of its own.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)] // these are tests
@@ -11,7 +11,7 @@ use chat_core::model::{DeviceId, NodeId, PresenceState, UserId};
 use chat_harness::services::Redis;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_a_server_that_our_authority_knows_is_spoken_to() {
+async fn client_accepts_only_a_server_with_a_trusted_certificate() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
@@ -32,6 +32,9 @@ async fn only_a_server_that_our_authority_knows_is_spoken_to() {
     let (encrypted, plain) = (format!("rediss://{}/", redis.address()), redis.url());
     assert!(sets(encrypted.clone(), Some(own.cert.pem())).await);
     assert!(!sets(encrypted.clone(), Some(other.cert.pem())).await);
-    assert!(!sets(encrypted, None).await, "nobody knows it");
-    assert!(!sets(plain, None).await, "it does not speak in the clear");
+    assert!(
+        !sets(encrypted, None).await,
+        "the system does not trust the certificate"
+    );
+    assert!(!sets(plain, None).await, "the server accepts no plain connection");
 }

@@ -70,8 +70,7 @@ impl BusError {
     }
 }
 
-/// Carries envelopes between nodes, each at most once. [`bus_conformance!`](crate::bus_conformance) in the testkit is the
-/// contract as code.
+/// Carries envelopes between nodes, each at most once. The feature `testkit` has the contract as code.
 #[async_trait]
 pub trait MessageBus: Debug + Send + Sync + 'static {
     /// Publishes an envelope. Returns once the bus has accepted it, which does not mean that it arrives.

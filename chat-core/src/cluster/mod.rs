@@ -39,8 +39,7 @@ pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// Finds the other nodes.
 ///
 /// A node is in the view once, with the info that it gave last. An info of one incarnation changes nothing once a later
-/// incarnation of the node was seen. [`discovery_conformance!`](crate::discovery_conformance) in the testkit is the contract as
-/// code.
+/// incarnation of the node was seen. The feature `testkit` has the contract as code.
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
     /// Adds the node and returns the view of all nodes: always the newest whole one, not differences. The backend keeps the
@@ -55,8 +54,7 @@ pub trait Discovery: Debug + Send + Sync + 'static {
 }
 
 /// Keeps which devices of which users are connected, on any node. A claim lives as long as its node's lease. A change is visible
-/// to every call that begins after it returned. [`presence_conformance!`](crate::presence_conformance) in the testkit is the
-/// contract as code.
+/// to every call that begins after it returned. The feature `testkit` has the contract as code.
 #[async_trait]
 pub trait Presence: Debug + Send + Sync + 'static {
     /// Claims that a device is connected to this node, in this state. Replaces an older claim of the same device.

@@ -3,6 +3,7 @@
 
 pub mod bus;
 pub mod cluster;
+pub mod forwarding;
 mod peer;
 mod process;
 pub mod store;

@@ -1,8 +1,8 @@
-//! Several nodes over one store, and a bus that may do anything.
+//! Several nodes on one store, and a bus with faults.
 
 use tokio::sync::watch;
 
-use super::races::{join, leave, replace};
+use super::races::{commit_change, join, leave};
 use super::*;
 use crate::cluster::Presence;
 use crate::cluster::{NodeInfo, Nodes};
@@ -19,21 +19,21 @@ fn lossy(seed: u64, faults: Faults) -> LossyBus {
     LossyBus::with(Arc::new(MemoryBus::new()), seed, faults)
 }
 
-fn sound() -> LossyBus {
+fn faultless() -> LossyBus {
     lossy(0, Faults::default())
 }
 
-/// As with [`Reader::seqs`], and nothing before, between or after.
-async fn exactly(reader: &mut Reader, last: u64) {
+/// Checks that exactly the events `1..=last` arrive, in order.
+async fn expect_exactly(reader: &mut Reader, last: u64) {
     assert_eq!(
         reader.seqs(usize::try_from(last).unwrap()).await,
         (1..=last).collect::<Vec<_>>()
     );
-    reader.nothing().await;
+    reader.expect_nothing().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_loss_doubling_and_disorder_of_bells_disturbs_nothing() {
+async fn events_arrive_once_and_in_order_whatever_the_bus_does() {
     for seed in 0..20 {
         let world = world().await;
         let faults = Faults {
@@ -43,22 +43,22 @@ async fn any_loss_doubling_and_disorder_of_bells_disturbs_nothing() {
         };
         let bus = lossy(seed, faults);
         let (here, there) = pair(&world, &bus).await;
-        let mut bob = Reader::attach(&there, world.bob, 1).await.patiently();
-        let mut carol = Reader::attach(&here, world.carol, 1).await.patiently();
+        let mut bob = Reader::attach(&there, world.bob, 1).await.patient();
+        let mut carol = Reader::attach(&here, world.carol, 1).await.patient();
         for n in 0..100_u32 {
-            say(&world, if n % 3 == 0 { &there } else { &here }, "x").await;
+            send_message(&world, if n % 3 == 0 { &there } else { &here }, "x").await;
             if n % 10 == 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        exactly(&mut bob, 100).await;
-        exactly(&mut carol, 100).await;
+        expect_exactly(&mut bob, 100).await;
+        expect_exactly(&mut carol, 100).await;
         assert!(bus.dropped() > 0 && bus.delayed() > 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_who_come_and_go_get_what_is_theirs_whatever_the_bus_does() {
+async fn members_who_join_and_leave_get_exactly_their_events_whatever_the_bus_does() {
     for seed in 0..20 {
         let world = world().await;
         let faults = Faults {
@@ -69,37 +69,37 @@ async fn members_who_come_and_go_get_what_is_theirs_whatever_the_bus_does() {
         let bus = lossy(seed, faults);
         let (here, there) = pair(&world, &bus).await;
         let user = world.bob;
-        let mut bob = Reader::attach(&there, user, 1).await.patiently();
-        let mut bob_here = Reader::attach(&here, user, 2).await.patiently();
-        let mut theirs = Vec::new();
-        let mut member = true;
+        let mut bob = Reader::attach(&there, user, 1).await.patient();
+        let mut bob_here = Reader::attach(&here, user, 2).await.patient();
+        let mut expected = Vec::new();
+        let mut is_member = true;
         for round in 0..30_u32 {
             let node = if round % 2 == 0 { &here } else { &there };
-            let happened = match (round % 5, member) {
+            let change = match (round % 5, is_member) {
                 (3, true) => EventBody::MemberKicked { user, banned: false },
                 (3, false) => EventBody::MemberJoined { user, by: None },
                 _ => {
-                    let seq = say(&world, node, "x").await[0].seq;
-                    theirs.extend(member.then_some(seq.0));
+                    let seq = send_message(&world, node, "x").await[0].seq;
+                    expected.extend(is_member.then_some(seq.0));
                     continue;
                 }
             };
-            let event = replace(&world, user, happened).await;
-            theirs.push(event.seq.0);
-            member = !member;
+            let event = commit_change(&world, user, change).await;
+            expected.push(event.seq.0);
+            is_member = !is_member;
             node.committed(&[event]);
         }
         for reader in [&mut bob, &mut bob_here] {
-            assert_eq!(reader.seqs(theirs.len()).await, theirs, "seed {seed}");
-            reader.nothing().await;
+            assert_eq!(reader.seqs(expected.len()).await, expected, "seed {seed}");
+            reader.expect_nothing().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creators_other_device_follows_the_new_group_on_another_node() {
+async fn new_group_reaches_its_creators_other_device_on_another_node() {
     let world = world().await;
-    let (here, there) = pair(&world, &sound()).await;
+    let (here, there) = pair(&world, &faultless()).await;
     let mut laptop = Reader::attach(&there, world.alice, 2).await;
     let mut draft = Draft::of(EventKind::GroupCreated, None);
     draft.body = body::encode(&EventBody::GroupCreated { name: "new".to_owned() });
@@ -128,33 +128,33 @@ async fn a_creators_other_device_follows_the_new_group_on_another_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_join_whose_bells_are_all_lost_is_found_once_the_bus_says_so() {
+async fn join_without_any_announcement_is_found_after_a_gap() {
     let world = world().await;
     let user = world.bob;
-    let bus = sound();
+    let bus = faultless();
     let (here, there) = pair(&world, &bus).await;
     leave(&world, &here, user, EventBody::MemberLeft { user }).await;
     let mut bob = Reader::attach(&there, user, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     bus.set_silent(true);
     join(&world, &here, user).await;
-    say(&world, &here, "welcome").await;
-    // Longer than anything is repeated.
+    send_message(&world, &here, "welcome").await;
+    // Longer than announcements are repeated.
     tokio::time::sleep(Duration::from_secs(60)).await;
     bus.set_silent(false);
-    bus.say_gap();
+    bus.send_gap();
     assert_eq!(bob.seqs(2).await, [2, 3]);
-    bob.nothing().await;
+    bob.expect_nothing().await;
 }
 
-/// A newer login of a user's device.
-pub(super) async fn fence(world: &World, user: UserId, device: u8) {
-    let fence = act(&*world.store, move |tx| {
+/// Records a newer login of a user's device.
+pub(super) async fn replace_login(world: &World, user: UserId, device: u8) {
+    let replaced = act(&*world.store, move |tx| {
         Box::pin(async move {
             let device = tx
                 .lock_device(user, DeviceId([device; 16]))
                 .await?
-                .expect("it is there");
+                .expect("the row exists");
             let session_epoch = SessionEpoch(device.session_epoch.0 + 1);
             Ok(tx
                 .put_device(&crate::model::Device {
@@ -164,18 +164,18 @@ pub(super) async fn fence(world: &World, user: UserId, device: u8) {
                 .await?)
         })
     });
-    fence.await.unwrap();
+    replaced.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_over_is_closed_elsewhere_though_the_bell_was_lost() {
+async fn replaced_session_is_closed_on_another_node_after_a_lost_announcement() {
     let world = world().await;
-    let bus = sound();
+    let bus = faultless();
     let (here, there) = pair(&world, &bus).await;
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     let user = world.bob;
-    fence(&world, user, 1).await;
+    replace_login(&world, user, 1).await;
     bus.set_silent(true);
     here.close_sessions(
         user,
@@ -190,12 +190,12 @@ async fn a_session_that_is_over_is_closed_elsewhere_though_the_bell_was_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_is_there_but_was_never_heard_makes_the_others_look() {
+async fn listed_node_that_is_never_heard_makes_peers_poll() {
     let world = world().await;
-    let (mute, bus) = (sound(), sound());
-    // Two buses: neither hears the other.
+    let (other_bus, bus) = (faultless(), faultless());
+    // On two buses, neither node hears the other.
     let ids = [NodeId([1; 16]), NodeId([2; 16])];
-    let here = node_named(&world, ids[0], Arc::new(mute)).await;
+    let here = node_named(&world, ids[0], Arc::new(other_bus)).await;
     let there = node_named(&world, ids[1], Arc::new(bus)).await;
     let known = |id: NodeId| NodeInfo {
         id,
@@ -210,17 +210,17 @@ async fn a_node_that_is_there_but_was_never_heard_makes_the_others_look() {
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     for n in 1..=5 {
-        let said = tokio::time::Instant::now();
-        say(&world, &here, "unheard").await;
+        let sent = tokio::time::Instant::now();
+        send_message(&world, &here, "unheard").await;
         assert_eq!(bob.event().await.seq, Seq(n));
-        assert!(said.elapsed() <= Duration::from_secs(3), "{:?}", said.elapsed());
+        assert!(sent.elapsed() <= Duration::from_secs(3), "{:?}", sent.elapsed());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn beacons_repeat_whatever_was_rung_in_as_many_envelopes_as_it_takes() {
+async fn heartbeat_repeats_all_announcements_in_several_envelopes() {
     let world = world().await;
-    let bus = sound();
+    let bus = faultless();
     let (here, there) = pair(&world, &bus).await;
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -241,14 +241,14 @@ async fn beacons_repeat_whatever_was_rung_in_as_many_envelopes_as_it_takes() {
     assert_eq!(
         there.stats().sweeps,
         sweeps,
-        "the beacon told, nobody had to look at everything"
+        "the heartbeat was enough, without a sweep"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn quiet_nodes_ask_the_store_once_in_thirty_seconds() {
+async fn quiet_node_sweeps_every_thirty_seconds() {
     let world = world().await;
-    let bus = sound();
+    let bus = faultless();
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
     let (store, config) = (Arc::clone(&world.store), RouterConfig::default());
     let there = node_with(&world, store, Some(Arc::new(bus)), config).await;
@@ -263,12 +263,12 @@ async fn quiet_nodes_ask_the_store_once_in_thirty_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_dies_is_noticed_and_what_it_did_not_ring_is_found() {
+async fn dead_node_is_noticed_and_its_last_commit_found() {
     let world = world().await;
-    let (here, there) = pair(&world, &sound()).await;
+    let (here, there) = pair(&world, &faultless()).await;
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    // Committed, and killed before it could ring.
+    // The node commits, and is killed before it rings.
     append(
         &*world.store,
         world.group,
@@ -280,17 +280,17 @@ async fn a_node_that_dies_is_noticed_and_what_it_did_not_ring_is_found() {
     let died = tokio::time::Instant::now();
     drop(here);
     assert_eq!(bob.event().await.seq, Seq(1));
-    assert!(died.elapsed() <= PATIENCE, "{:?}", died.elapsed());
+    assert!(died.elapsed() <= REPAIR_TIMEOUT, "{:?}", died.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_loses_the_claims_gets_them_again() {
+async fn lost_presence_claims_are_published_again() {
     let world = world().await;
     let presence = Arc::new(MemoryPresence::new());
     let parts = RouterParts {
         clock: Arc::new(crate::clock::SystemClock),
         log: log(&world.store),
-        bus: Some(Arc::new(sound())),
+        bus: Some(Arc::new(faultless())),
         presence: presence.clone(),
         node: NodeId::random(),
         incarnation: 1,
@@ -306,7 +306,7 @@ async fn a_bus_that_loses_the_claims_gets_them_again() {
     };
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(claimed().await, [PresenceState::Online]);
-    bob.attachment.set_presence(PresenceState::Idle);
+    bob.guard.set_presence(PresenceState::Idle);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(claimed().await, [PresenceState::Idle]);
     presence.expire(node);
@@ -318,7 +318,7 @@ async fn a_bus_that_loses_the_claims_gets_them_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn routers_that_are_dropped_leave_no_task() {
+async fn dropped_router_leaves_no_task() {
     let world = world().await;
     let bus = MemoryBus::new();
     let router = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -326,5 +326,5 @@ async fn routers_that_are_dropped_leave_no_task() {
     let reader = Reader::attach(&router, world.bob, 1).await;
     drop((router, reader));
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(weak.upgrade().is_none(), "the tasks let go of what they shared");
+    assert!(weak.upgrade().is_none(), "the tasks have ended");
 }

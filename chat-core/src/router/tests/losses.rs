@@ -1,5 +1,5 @@
-//! Whatever is lost is found within [`PATIENCE`]: nodes that hear each other badly or not at all, subscriptions that fail, commits
-//! without an answer.
+//! Losses are made up for within [`REPAIR_TIMEOUT`]: between nodes that hear each other badly or not at all, after failed
+//! subscriptions, after unconfirmed commits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,24 +12,24 @@ use crate::cluster::{NodeInfo, Nodes};
 use crate::model::StoreEpoch;
 use crate::testkit::store::FaultyStore;
 
-/// What a [`Limping`] bus cannot do at the moment.
+/// The calls that a [`FailingBus`] refuses at the moment.
 #[derive(Clone, Debug, Default)]
-struct Limp {
+struct Failures {
     publishing: Arc<AtomicBool>,
     subscribing: Arc<AtomicBool>,
 }
 
-/// A bus that refuses. A change of subscriptions takes effect though it is refused, as one does that is remembered until the bus is
-/// back.
+/// A bus that refuses calls. A refused change of subscriptions takes effect nevertheless, as on a bus that remembers it until it is
+/// reachable again.
 #[derive(Clone, Debug)]
-struct Limping<T>(T, Limp);
+struct FailingBus<T>(T, Failures);
 
 fn down() -> BusError {
     BusError::Unavailable("injected by a test".into())
 }
 
 #[async_trait::async_trait]
-impl MessageBus for Limping<MemoryBus> {
+impl MessageBus for FailingBus<MemoryBus> {
     async fn publish(&self, topic: Topic, envelope: bytes::Bytes) -> Result<(), BusError> {
         if self.1.publishing.load(Ordering::Relaxed) {
             return Err(down());
@@ -38,16 +38,16 @@ impl MessageBus for Limping<MemoryBus> {
     }
 
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
-        Ok(Box::new(Limping(self.0.connect().await?, self.1.clone())))
+        Ok(Box::new(FailingBus(self.0.connect().await?, self.1.clone())))
     }
 
     async fn close(&self) {}
 }
 
 #[async_trait::async_trait]
-impl Subscriber for Limping<Box<dyn Subscriber>> {
+impl Subscriber for FailingBus<Box<dyn Subscriber>> {
     fn topics(&self) -> Box<dyn Topics> {
-        Box::new(Limping(self.0.topics(), self.1.clone()))
+        Box::new(FailingBus(self.0.topics(), self.1.clone()))
     }
 
     async fn next(&mut self) -> Option<crate::bus::BusMessage> {
@@ -55,7 +55,7 @@ impl Subscriber for Limping<Box<dyn Subscriber>> {
     }
 }
 
-impl Limping<Box<dyn Topics>> {
+impl FailingBus<Box<dyn Topics>> {
     fn answer(&self, done: Result<(), BusError>) -> Result<(), BusError> {
         match self.1.subscribing.load(Ordering::Relaxed) {
             true => Err(down()),
@@ -65,7 +65,7 @@ impl Limping<Box<dyn Topics>> {
 }
 
 #[async_trait::async_trait]
-impl Topics for Limping<Box<dyn Topics>> {
+impl Topics for FailingBus<Box<dyn Topics>> {
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError> {
         self.answer(self.0.subscribe(topic).await)
     }
@@ -75,22 +75,22 @@ impl Topics for Limping<Box<dyn Topics>> {
     }
 }
 
-/// Somebody says something, and it arrives in time.
-async fn is_heard(world: &World, from: &Router, by: &mut Reader) {
-    let said = tokio::time::Instant::now();
-    say(world, from, "x").await;
-    by.event().await;
-    assert!(said.elapsed() <= PATIENCE, "{:?}", said.elapsed());
+/// Sends a message at one node, and checks that it reaches the reader in time.
+async fn expect_delivery(world: &World, from: &Router, to: &mut Reader) {
+    let sent = tokio::time::Instant::now();
+    send_message(world, from, "x").await;
+    to.event().await;
+    assert!(sent.elapsed() <= REPAIR_TIMEOUT, "{:?}", sent.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_loses_only_the_bus_is_found_in_the_store() {
+async fn node_cut_off_from_the_bus_is_found_in_the_store() {
     for round in 0..20_u64 {
         let world = world().await;
-        let limp = Limp::default();
+        let failures = Failures::default();
         let hub = MemoryBus::new();
         let ids = [NodeId([1; 16]), NodeId([2; 16])];
-        let here = node_named(&world, ids[0], Arc::new(Limping(hub.clone(), limp.clone()))).await;
+        let here = node_named(&world, ids[0], Arc::new(FailingBus(hub.clone(), failures.clone()))).await;
         let there = node_named(&world, ids[1], Arc::new(hub)).await;
         let info = |id: NodeId| NodeInfo {
             id,
@@ -103,19 +103,19 @@ async fn a_node_that_loses_only_the_bus_is_found_in_the_store() {
         there.watch_nodes(view.subscribe());
         let mut bob = Reader::attach(&there, world.bob, 1).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
-        // Its lease is kept where the bus is, and runs out some time later.
-        limp.publishing.store(true, Ordering::Relaxed);
+        // The node's lease is kept where the bus is, and expires some time later.
+        failures.publishing.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(round * 700)).await;
-        is_heard(&world, &here, &mut bob).await;
+        expect_delivery(&world, &here, &mut bob).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
         view.send_replace(Arc::from([info(ids[1])]));
         tokio::time::sleep(Duration::from_millis(round * 1_700)).await;
         for _ in 0..5 {
-            is_heard(&world, &here, &mut bob).await;
+            expect_delivery(&world, &here, &mut bob).await;
             tokio::time::sleep(Duration::from_millis(1_350)).await;
         }
-        // Once it is heard again nobody asks any more.
-        limp.publishing.store(false, Ordering::Relaxed);
+        // Once the node is heard again, its peer no longer polls.
+        failures.publishing.store(false, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(10)).await;
         let sweeps = there.stats().sweeps;
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -124,7 +124,7 @@ async fn a_node_that_loses_only_the_bus_is_found_in_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_share_nothing_but_the_store_find_each_others_events() {
+async fn nodes_without_a_bus_find_each_others_events() {
     for round in 0..10_u64 {
         let world = world().await;
         let here = node(&world, None).await;
@@ -133,30 +133,30 @@ async fn nodes_that_share_nothing_but_the_store_find_each_others_events() {
         let there = node(&world, None).await;
         let mut bob = Reader::attach(&there, world.bob, 2).await;
         for _ in 0..5 {
-            // Also at once, before they know of each other.
-            is_heard(&world, &there, &mut bob_here).await;
+            // In the first round, the nodes do not know of each other yet.
+            expect_delivery(&world, &there, &mut bob_here).await;
             bob.event().await;
-            is_heard(&world, &here, &mut bob).await;
+            expect_delivery(&world, &here, &mut bob).await;
             bob_here.event().await;
             tokio::time::sleep(Duration::from_millis(1_350)).await;
         }
-        // Whoever came into a conversation there is in it here.
+        // A user who joined a conversation there follows it here.
         let user = world.bob;
         super::races::leave(&world, &here, user, EventBody::MemberLeft { user }).await;
         bob.event().await;
         super::races::join(&world, &here, user).await;
-        say(&world, &here, "welcome").await;
+        send_message(&world, &here, "welcome").await;
         assert_eq!(bob.seqs(2).await, [12, 13]);
         drop((here, bob_here));
         tokio::time::sleep(Duration::from_secs(30)).await;
         let sweeps = there.stats().sweeps;
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(there.stats().sweeps, sweeps, "who is alone asks nobody");
+        assert_eq!(there.stats().sweeps, sweeps, "a node that is alone does not poll");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn neighbours_are_not_forgotten_while_the_store_is_away() {
+async fn store_peers_are_kept_during_an_outage_of_the_store() {
     let world = world().await;
     let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
     let here = node(&world, None).await;
@@ -167,26 +167,26 @@ async fn neighbours_are_not_forgotten_while_the_store_is_away() {
     tokio::time::sleep(Duration::from_secs(100)).await;
     store.set_unavailable(false);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    is_heard(&world, &here, &mut bob).await;
+    expect_delivery(&world, &here, &mut bob).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unsubscription_that_failed_makes_nobody_deaf() {
+async fn failed_unsubscription_does_not_silence_the_next_session() {
     let world = world().await;
-    let limp = Limp::default();
-    let bus: Arc<dyn MessageBus> = Arc::new(Limping(MemoryBus::new(), limp.clone()));
+    let failures = Failures::default();
+    let bus: Arc<dyn MessageBus> = Arc::new(FailingBus(MemoryBus::new(), failures.clone()));
     let here = node(&world, Some(Arc::clone(&bus))).await;
     let there = node(&world, Some(bus)).await;
     let bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    limp.subscribing.store(true, Ordering::Relaxed);
+    failures.subscribing.store(true, Ordering::Relaxed);
     drop(bob);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    limp.subscribing.store(false, Ordering::Relaxed);
+    failures.subscribing.store(false, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    // Nothing repeats these, so they arrive only if the node listens.
+    // Notices are not repeated, so this one arrives only if the node is subscribed.
     let typing = Push::Typing {
         conversation: world.group,
         user: world.alice,
@@ -194,19 +194,19 @@ async fn an_unsubscription_that_failed_makes_nobody_deaf() {
     };
     here.notify_conversation(world.group, &typing, None);
     assert_eq!(bob.next().await, typing);
-    let said = tokio::time::Instant::now();
-    say(&world, &here, "x").await;
+    let sent = tokio::time::Instant::now();
+    send_message(&world, &here, "x").await;
     bob.event().await;
-    assert!(said.elapsed() < Duration::from_millis(100), "{:?}", said.elapsed());
+    assert!(sent.elapsed() < Duration::from_millis(100), "{:?}", sent.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waited_in_vain_for_the_bus_leaves_nothing() {
+async fn timed_out_topic_request_leaves_no_waiter() {
     let world = world().await;
-    let limp = Limp::default();
-    let router = node(&world, Some(Arc::new(Limping(MemoryBus::new(), limp.clone())))).await;
+    let failures = Failures::default();
+    let router = node(&world, Some(Arc::new(FailingBus(MemoryBus::new(), failures.clone())))).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    limp.subscribing.store(true, Ordering::Relaxed);
+    failures.subscribing.store(true, Ordering::Relaxed);
     for device in 0..50 {
         drop(Reader::attach(&router, world.bob, device).await);
     }
@@ -215,7 +215,7 @@ async fn who_waited_in_vain_for_the_bus_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_committed_without_an_answer_is_delivered_everywhere() {
+async fn unconfirmed_commit_is_delivered_on_every_node() {
     for has_bus in [false, true] {
         let world = world().await;
         let hub: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
@@ -230,29 +230,29 @@ async fn what_was_committed_without_an_answer_is_delivered_everywhere() {
             assert_eq!(reader.event().await.seq, Seq(1));
         }
         tokio::time::sleep(Duration::from_secs(20)).await;
-        let doubt = |seq, joined| UnconfirmedCommit {
+        let unconfirmed = |seq, joined| UnconfirmedCommit {
             conversation: world.group,
             first_seq: Seq(seq),
             last_seq: Seq(seq),
             joined,
         };
-        // One that was not committed: somebody else's has its place.
-        here.track_unconfirmed([doubt(2, Vec::new())]);
+        // A commit that did not happen: another event has its place.
+        here.track_unconfirmed([unconfirmed(2, Vec::new())]);
         tokio::time::sleep(Duration::from_secs(20)).await;
         // One that is committed only a while after it was given up.
-        here.track_unconfirmed([doubt(2, vec![user])]);
+        here.track_unconfirmed([unconfirmed(2, vec![user])]);
         tokio::time::sleep(Duration::from_secs(4)).await;
-        super::races::replace(&world, user, EventBody::MemberJoined { user, by: None }).await;
+        super::races::commit_change(&world, user, EventBody::MemberJoined { user, by: None }).await;
         let committed = tokio::time::Instant::now();
         for reader in [&mut bob, &mut bob_there] {
             assert_eq!(reader.event().await.seq, Seq(2));
         }
-        assert!(committed.elapsed() <= PATIENCE, "{:?}", committed.elapsed());
+        assert!(committed.elapsed() <= REPAIR_TIMEOUT, "{:?}", committed.elapsed());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubt_lasts_while_the_store_is_away_and_then_ends() {
+async fn unconfirmed_commit_is_tracked_until_the_store_has_answered() {
     let world = world().await;
     let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
     let here = node_over(&world, store.clone(), None).await;
@@ -260,27 +260,27 @@ async fn a_doubt_lasts_while_the_store_is_away_and_then_ends() {
     store.set_unavailable(true);
     let lost = append(&*world.store, world.group, world.alice, vec![Draft::message("lost")]);
     lost.await.unwrap();
-    let doubt = |seq| UnconfirmedCommit {
+    let unconfirmed = |seq| UnconfirmedCommit {
         conversation: world.group,
         first_seq: Seq(seq),
         last_seq: Seq(seq),
         joined: Vec::new(),
     };
-    here.track_unconfirmed([doubt(1)]);
+    here.track_unconfirmed([unconfirmed(1)]);
     tokio::time::sleep(Duration::from_secs(100)).await;
     store.set_unavailable(false);
     assert_eq!(bob.event().await.seq, Seq(1));
-    here.track_unconfirmed([doubt(2)]);
+    here.track_unconfirmed([unconfirmed(2)]);
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(
         here.unconfirmed.count(),
         0,
-        "it was not committed, and nobody looks for it any more"
+        "the commit did not happen, and is no longer tracked"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn logins_are_read_again_at_every_sweep() {
+async fn sweep_rechecks_logins() {
     let world = world().await;
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 1, 0, 0);
     let parts = || RouterParts {
@@ -309,18 +309,18 @@ async fn logins_are_read_again_at_every_sweep() {
             .0,
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
-    super::cluster::fence(&world, world.bob, 1).await;
-    let outbox = Arc::clone(bob.attachment.outbox());
+    super::cluster::replace_login(&world, world.bob, 1).await;
+    let outbox = Arc::clone(bob.guard.outbox());
     timeout(Duration::from_secs(45), outbox.ready()).await.unwrap();
     assert_eq!(bob.next().await, Push::Closed(CloseCode::Replaced));
     assert_eq!(from_another_history.next().await, Push::Closed(CloseCode::Replaced));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_wrong_is_noticed_and_forgiven() {
+async fn wrong_clock_is_noticed_and_its_correction_too() {
     #[derive(Debug)]
-    struct Still;
-    impl Clock for Still {
+    struct StoppedClock;
+    impl Clock for StoppedClock {
         fn now(&self) -> crate::model::Timestamp {
             crate::model::Timestamp(1_000_000_000)
         }
@@ -328,7 +328,7 @@ async fn a_clock_that_is_wrong_is_noticed_and_forgiven() {
     let world = world().await;
     let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
     let router = Router::start(RouterParts {
-        clock: Arc::new(Still),
+        clock: Arc::new(StoppedClock),
         log: log(&(store.clone() as Arc<dyn Store>)),
         bus: None,
         presence: Arc::new(MemoryPresence::new()),

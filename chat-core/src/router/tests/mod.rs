@@ -1,8 +1,10 @@
 mod cluster;
+mod event_log;
 mod isolation;
 mod losses;
 mod outgoing;
 mod races;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +21,15 @@ use crate::model::{
 };
 use crate::store::{MemoryStore, Store};
 use crate::testkit::LossyBus;
+use crate::testkit::forwarding::ForwardingEventLog;
 use crate::testkit::store::{Draft, World, append};
 
-/// What is lost is found within this; time is paused, and nothing waits for a sweep: see [`without_sweeps`].
-const PATIENCE: Duration = Duration::from_secs(3);
-/// More than anything that is under way takes.
-const QUIET: Duration = Duration::from_secs(60);
+/// Time within which lost events are found. Time is paused, and no sweep helps: see [`without_sweeps`].
+const REPAIR_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time after which everything under way has arrived.
+const SETTLE_TIME: Duration = Duration::from_secs(60);
 
-/// The default, but nothing is looked for that nothing asked for: whatever is found was noticed to be lost.
+/// The default without periodic sweeps: what is found was noticed to be lost.
 fn without_sweeps() -> RouterConfig {
     RouterConfig {
         sweep_interval: Duration::from_secs(1_000_000),
@@ -38,7 +41,7 @@ async fn node(world: &World, bus: Option<Arc<dyn MessageBus>>) -> Router {
     node_over(world, Arc::clone(&world.store), bus).await
 }
 
-/// A node with this id.
+/// Starts a node with this id.
 async fn node_named(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Router {
     let parts = RouterParts {
         node,
@@ -47,11 +50,13 @@ async fn node_named(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Ro
     Router::start(parts).await.unwrap()
 }
 
+/// A log that is behind a channel: nothing else connects the routers of these tests with their store.
 fn log(store: &Arc<dyn Store>) -> Arc<dyn EventLog> {
-    Arc::new(StoreEventLog::new(Arc::clone(store)))
+    let log = StoreEventLog::new(Arc::clone(store));
+    Arc::new(ForwardingEventLog::new(Arc::new(log)))
 }
 
-/// A node that sees the world through another store.
+/// Starts a node that reads `store` instead of the world's.
 async fn node_over(world: &World, store: Arc<dyn Store>, bus: Option<Arc<dyn MessageBus>>) -> Router {
     node_with(world, store, bus, without_sweeps()).await
 }
@@ -96,29 +101,29 @@ fn caller(user: UserId, device: u8) -> Caller {
 }
 
 struct Reader {
-    attachment: SubscriptionGuard,
+    guard: SubscriptionGuard,
     taken: std::collections::VecDeque<SharedPush>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Reader {
     async fn attach(router: &Router, user: UserId, device: u8) -> Self {
         let outbox = Outbox::new(OutboxLimits::default());
-        let (attachment, _) = router.subscribe(caller(user, device), outbox).await.unwrap();
-        Self::of(attachment)
+        let (guard, _) = router.subscribe(caller(user, device), outbox).await.unwrap();
+        Self::of(guard)
     }
 
-    fn of(attachment: SubscriptionGuard) -> Self {
+    fn of(guard: SubscriptionGuard) -> Self {
         Self {
-            attachment,
+            guard,
             taken: std::collections::VecDeque::new(),
-            patience: PATIENCE,
+            timeout: REPAIR_TIMEOUT,
         }
     }
 
-    /// One who waits as long as it takes.
-    fn patiently(mut self) -> Self {
-        self.patience = QUIET;
+    /// Waits longer for events than it may take to find lost ones.
+    fn patient(mut self) -> Self {
+        self.timeout = SETTLE_TIME;
         self
     }
 
@@ -127,10 +132,8 @@ impl Reader {
             if let Some(delivery) = self.taken.pop_front() {
                 return delivery.push().clone();
             }
-            let outbox = Arc::clone(self.attachment.outbox());
-            timeout(self.patience, outbox.ready())
-                .await
-                .expect("something is pushed");
+            let outbox = Arc::clone(self.guard.outbox());
+            timeout(self.timeout, outbox.ready()).await.expect("a push");
             let mut taken = Vec::new();
             outbox.drain(usize::MAX, &mut taken);
             self.taken.extend(taken);
@@ -153,18 +156,18 @@ impl Reader {
         seqs
     }
 
-    /// Nothing waits, and nothing comes while everything that is under way arrives.
-    async fn nothing(&mut self) {
-        let outbox = Arc::clone(self.attachment.outbox());
+    /// Checks that no push is queued, and none arrives until everything under way has.
+    async fn expect_nothing(&mut self) {
+        let outbox = Arc::clone(self.guard.outbox());
         assert!(self.taken.is_empty());
         assert!(
-            timeout(QUIET, outbox.ready()).await.is_err(),
-            "nothing was to be pushed"
+            timeout(SETTLE_TIME, outbox.ready()).await.is_err(),
+            "an unexpected push"
         );
     }
 }
 
-async fn say(world: &World, router: &Router, text: &str) -> Vec<Event> {
+async fn send_message(world: &World, router: &Router, text: &str) -> Vec<Event> {
     let events = append(
         &*world.store,
         world.group,
@@ -177,9 +180,9 @@ async fn say(world: &World, router: &Router, text: &str) -> Vec<Event> {
     events
 }
 
-async fn happen(world: &World, router: &Router, happened: EventBody) {
-    let mut draft = Draft::of(happened.kind(), None);
-    draft.body = body::encode(&happened);
+async fn append_event(world: &World, router: &Router, event: EventBody) {
+    let mut draft = Draft::of(event.kind(), None);
+    draft.body = body::encode(&event);
     let events = append(&*world.store, world.group, world.alice, vec![draft])
         .await
         .unwrap();
@@ -187,7 +190,7 @@ async fn happen(world: &World, router: &Router, happened: EventBody) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_get_events_in_order_and_others_do_not() {
+async fn events_reach_members_in_order_and_no_other_user() {
     let world = world().await;
     let router = node(&world, None).await;
     let mut bob = Reader::attach(&router, world.bob, 1).await;
@@ -195,15 +198,15 @@ async fn members_get_events_in_order_and_others_do_not() {
     let stranger = UserId(999);
     let mut stranger = Reader::attach(&router, stranger, 1).await;
     for n in 0..100 {
-        say(&world, &router, &n.to_string()).await;
+        send_message(&world, &router, &n.to_string()).await;
     }
     assert_eq!(bob.seqs(100).await, (1..=100).collect::<Vec<_>>());
     assert_eq!(bob_too.seqs(100).await, (1..=100).collect::<Vec<_>>());
-    stranger.nothing().await;
+    stranger.expect_nothing().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn commits_told_out_of_order_are_delivered_in_order() {
+async fn commits_out_of_order_are_delivered_in_order() {
     let world = world().await;
     let router = node(&world, None).await;
     let mut bob = Reader::attach(&router, world.bob, 1).await;
@@ -214,31 +217,31 @@ async fn commits_told_out_of_order_are_delivered_in_order() {
     router.committed(&first);
     router.committed(&first);
     assert_eq!(bob.seqs(4).await, [1, 2, 3, 4]);
-    bob.nothing().await;
+    bob.expect_nothing().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_outbox_is_dropped_and_said_so_once() {
+async fn full_outbox_is_dropped_and_reports_behind_once() {
     let world = world().await;
     let router = node(&world, None).await;
     let mut slow = Reader::attach(&router, world.bob, 1).await;
     let mut quick = Reader::attach(&router, world.carol, 1).await;
     for n in 1..=1000 {
-        say(&world, &router, "x").await;
-        assert_eq!(quick.event().await.seq, Seq(n), "nobody waits for the slow one");
+        send_message(&world, &router, "x").await;
+        assert_eq!(quick.event().await.seq, Seq(n), "the slow session delays no other");
     }
     let behind = Push::Behind {
         conversation: world.group,
         last_seq: Seq(1000),
     };
     assert_eq!(slow.next().await, behind);
-    say(&world, &router, "again").await;
+    send_message(&world, &router, "again").await;
     assert_eq!(slow.event().await.seq, Seq(1001));
-    assert_eq!(slow.attachment.outbox().close_code(), None);
+    assert_eq!(slow.guard.outbox().close_code(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_is_encoded_once_for_all() {
+async fn push_is_encoded_once_for_all_recipients() {
     let delivery = SharedPush::new(Push::Behind {
         conversation: ConversationId(1),
         last_seq: Seq(2),
@@ -248,11 +251,11 @@ async fn an_event_is_encoded_once_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leaver_gets_the_leaving_and_nothing_after() {
+async fn leaving_member_gets_the_leave_event_and_nothing_after() {
     let world = world().await;
     let router = node(&world, None).await;
     let mut bob = Reader::attach(&router, world.bob, 1).await;
-    happen(
+    append_event(
         &world,
         &router,
         EventBody::MemberKicked {
@@ -261,10 +264,10 @@ async fn a_leaver_gets_the_leaving_and_nothing_after() {
         },
     )
     .await;
-    say(&world, &router, "he is gone").await;
+    send_message(&world, &router, "he is gone").await;
     assert_eq!(bob.event().await.kind, EventKind::MemberKicked);
-    bob.nothing().await;
-    happen(
+    bob.expect_nothing().await;
+    append_event(
         &world,
         &router,
         EventBody::MemberJoined {
@@ -273,22 +276,22 @@ async fn a_leaver_gets_the_leaving_and_nothing_after() {
         },
     )
     .await;
-    say(&world, &router, "he is back").await;
+    send_message(&world, &router, "he is back").await;
     assert_eq!(bob.seqs(2).await, [3, 4]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_group_is_followed_no_more() {
+async fn deleted_group_loses_its_feed() {
     let world = world().await;
     let router = node(&world, None).await;
     let mut bob = Reader::attach(&router, world.bob, 1).await;
-    happen(&world, &router, EventBody::GroupDeleted).await;
+    append_event(&world, &router, EventBody::GroupDeleted).await;
     assert_eq!(bob.event().await.kind, EventKind::GroupDeleted);
-    assert_eq!(router.stats().conversations, 1, "the direct conversation is left");
+    assert_eq!(router.stats().conversations, 1, "the direct conversation remains");
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_left_of_sessions_that_ended() {
+async fn ended_sessions_leave_nothing_behind() {
     let world = world().await;
     let router = node(&world, Some(Arc::new(MemoryBus::new()))).await;
     for device in 0..50 {
@@ -299,7 +302,7 @@ async fn nothing_is_left_of_sessions_that_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_the_sessions_that_are_meant() {
+async fn close_sessions_ends_only_selected_sessions() {
     let world = world().await;
     let router = node(&world, None).await;
     let one = Reader::attach(&router, world.bob, 1).await;
@@ -309,14 +312,14 @@ async fn closing_ends_the_sessions_that_are_meant() {
         SessionSelector::AllExcept(DeviceId([1; 16])),
         CloseCode::Revoked,
     );
-    assert_eq!(one.attachment.outbox().close_code(), None);
+    assert_eq!(one.guard.outbox().close_code(), None);
     assert_eq!(other.next().await, Push::Closed(CloseCode::Revoked));
-    say(&world, &router, "not for him").await;
-    other.nothing().await;
+    send_message(&world, &router, "not for him").await;
+    other.expect_nothing().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_nodes_are_one() {
+async fn two_nodes_deliver_each_others_events_and_notices() {
     let world = world().await;
     let bus: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
     let (here, there) = (
@@ -325,7 +328,7 @@ async fn two_nodes_are_one() {
     );
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     for n in 1..=50 {
-        say(&world, if n % 2 == 0 { &here } else { &there }, "x").await;
+        send_message(&world, if n % 2 == 0 { &here } else { &there }, "x").await;
     }
     assert_eq!(bob.seqs(50).await, (1..=50).collect::<Vec<_>>());
     let typing = Push::Typing {
@@ -338,31 +341,31 @@ async fn two_nodes_are_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_loses_and_doubles_loses_and_doubles_nothing() {
+async fn events_arrive_once_over_a_lossy_bus() {
     let world = world().await;
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 300);
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
     let there = node(&world, Some(Arc::new(bus.clone()))).await;
-    let mut bob = Reader::attach(&there, world.bob, 1).await.patiently();
+    let mut bob = Reader::attach(&there, world.bob, 1).await.patient();
     for _ in 0..200 {
-        say(&world, &here, "x").await;
-        // Bells that wait together would be one.
+        send_message(&world, &here, "x").await;
+        // Doorbells that are queued together merge.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut seqs = Vec::new();
     while seqs.last() != Some(&200) {
         match bob.next().await {
             Push::Event(event) => seqs.push(event.seq.0),
-            Push::Behind { .. } => panic!("the reader is quick enough"),
+            Push::Behind { .. } => panic!("the reader keeps up"),
             _ => {}
         }
     }
     assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
-    assert!(bus.dropped() > 0, "the bus did lose something");
+    assert!(bus.dropped() > 0, "the bus lost envelopes");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_last_doorbell_is_repaired_within_three_seconds() {
+async fn lost_last_doorbell_is_made_up_for_within_three_seconds() {
     let world = world().await;
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 1, 0, 0);
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -370,7 +373,7 @@ async fn a_lost_last_doorbell_is_repaired_within_three_seconds() {
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     bus.set_silent(true);
-    say(&world, &here, "unheard").await;
+    send_message(&world, &here, "unheard").await;
     tokio::task::yield_now().await;
     bus.set_silent(false);
     let lost = tokio::time::Instant::now();
@@ -379,7 +382,7 @@ async fn a_lost_last_doorbell_is_repaired_within_three_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_bus_is_noticed_and_the_store_is_polled() {
+async fn node_polls_the_store_when_the_bus_is_silent() {
     let world = world().await;
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 1, 0, 0);
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -388,10 +391,10 @@ async fn a_silent_bus_is_noticed_and_the_store_is_polled() {
     bus.set_silent(true);
     tokio::time::sleep(Duration::from_secs(5)).await;
     for n in 1..=5 {
-        let said = tokio::time::Instant::now();
-        say(&world, &here, "unheard").await;
+        let sent = tokio::time::Instant::now();
+        send_message(&world, &here, "unheard").await;
         assert_eq!(bob.event().await.seq, Seq(n));
-        assert!(said.elapsed() <= Duration::from_secs(3), "{:?}", said.elapsed());
+        assert!(sent.elapsed() <= Duration::from_secs(3), "{:?}", sent.elapsed());
     }
 }
 
@@ -406,7 +409,7 @@ async fn forged_envelopes_deliver_nothing() {
         node: NodeId::random(),
         incarnation: 1,
     };
-    let event = say(&world, &router, "real").await.remove(0);
+    let event = send_message(&world, &router, "real").await.remove(0);
     assert_eq!(bob.event().await.seq, Seq(1));
     let forged = Event { seq: Seq(2), ..event };
     for content in [
@@ -435,18 +438,18 @@ async fn forged_envelopes_deliver_nothing() {
     bus.publish(Topic::Control, bytes::Bytes::from_static(b"\xff\xff\xff"))
         .await
         .unwrap();
-    bob.nothing().await;
-    assert_eq!(bob.attachment.outbox().close_code(), None);
-    say(&world, &router, "real too").await;
+    bob.expect_nothing().await;
+    assert_eq!(bob.guard.outbox().close_code(), None);
+    send_message(&world, &router, "real too").await;
     assert_eq!(bob.event().await.seq, Seq(2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_router_stops_and_lets_nobody_wait() {
+async fn stopped_router_does_not_block_subscribe() {
     let world = world().await;
     let router = node(&world, Some(Arc::new(MemoryBus::new()))).await;
     router.shutdown().await;
     let outbox = Outbox::new(OutboxLimits::default());
-    let attached = timeout(PATIENCE, router.subscribe(caller(world.bob, 1), outbox)).await;
-    assert!(attached.is_ok(), "attaching to a router that has stopped does not hang");
+    let attached = timeout(REPAIR_TIMEOUT, router.subscribe(caller(world.bob, 1), outbox)).await;
+    assert!(attached.is_ok(), "subscribe returns on a stopped router");
 }

@@ -1,20 +1,20 @@
-//! What waits to be published.
+//! Publishing: order, merging and priority of queued envelopes.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::bus::{BusError, Subscriber};
 
-/// Takes each envelope after a while, and counts.
+/// A bus that accepts each envelope after a delay, and counts doorbells.
 #[derive(Clone, Debug)]
-struct Slow {
+struct SlowBus {
     bus: MemoryBus,
     latency: Duration,
     doorbells: Arc<AtomicU32>,
 }
 
 #[async_trait::async_trait]
-impl MessageBus for Slow {
+impl MessageBus for SlowBus {
     async fn publish(&self, topic: Topic, envelope: bytes::Bytes) -> Result<(), BusError> {
         tokio::time::sleep(self.latency).await;
         if matches!(topic, Topic::Conversation(_)) {
@@ -30,8 +30,8 @@ impl MessageBus for Slow {
     async fn close(&self) {}
 }
 
-fn slow(latency: Duration) -> Slow {
-    Slow {
+fn slow(latency: Duration) -> SlowBus {
+    SlowBus {
         bus: MemoryBus::new(),
         latency,
         doorbells: Arc::default(),
@@ -45,8 +45,8 @@ fn doorbell(conversation: u64, seq: u64) -> Doorbell {
     }
 }
 
-/// Until the bus has taken so many doorbells.
-async fn taken(bus: &Slow, count: u32) -> Duration {
+/// Waits until the bus has accepted `count` doorbells, and returns how long that took.
+async fn wait_for_doorbells(bus: &SlowBus, count: u32) -> Duration {
     let began = tokio::time::Instant::now();
     while bus.doorbells.load(Ordering::Relaxed) < count {
         tokio::time::sleep(Duration::from_micros(100)).await;
@@ -55,7 +55,7 @@ async fn taken(bus: &Slow, count: u32) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn envelopes_do_not_wait_for_each_other() {
+async fn publisher_overlaps_calls_to_the_bus() {
     let world = world().await;
     let bus = slow(Duration::from_millis(1));
     let router = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -63,18 +63,19 @@ async fn envelopes_do_not_wait_for_each_other() {
     for conversation in 0..4_000 {
         router.link.ring(doorbell(1_000 + conversation, 1));
     }
-    let took = taken(&bus, 4_000).await;
+    let took = wait_for_doorbells(&bus, 4_000).await;
     assert!(took <= Duration::from_millis(150), "4000 in {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn doorbells_of_one_conversation_wait_as_one() {
+async fn queued_doorbells_of_a_conversation_merge() {
     let world = world().await;
     let bus = slow(Duration::from_millis(1));
     let router = node(&world, Some(Arc::new(bus.clone()))).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let mut ear = bus.bus.connect().await.unwrap();
-    ear.topics()
+    let mut subscriber = bus.bus.connect().await.unwrap();
+    subscriber
+        .topics()
         .subscribe(Topic::Conversation(ConversationId(77)))
         .await
         .unwrap();
@@ -83,8 +84,8 @@ async fn doorbells_of_one_conversation_wait_as_one() {
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(bus.doorbells.load(Ordering::Relaxed), 1);
-    let crate::bus::BusMessage::Envelope(_, envelope) = ear.next().await.unwrap() else {
-        panic!("a gap");
+    let crate::bus::BusMessage::Envelope(_, envelope) = subscriber.next().await.unwrap() else {
+        panic!("expected an envelope");
     };
     let codec = EnvelopeCodec {
         epoch: world.store.epoch().await.unwrap(),
@@ -96,9 +97,9 @@ async fn doorbells_of_one_conversation_wait_as_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beacons_do_not_wait_for_what_is_rung() {
+async fn heartbeats_do_not_wait_for_other_envelopes() {
     let world = world().await;
-    // So slow that what is rung takes more than a minute.
+    // So slow that publishing the doorbells takes more than a minute.
     let bus = slow(Duration::from_millis(900));
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
     let there = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -113,6 +114,6 @@ async fn beacons_do_not_wait_for_what_is_rung() {
     assert_eq!(
         (here.stats().sweeps, there.stats().sweeps),
         before,
-        "everybody is heard all the time"
+        "every heartbeat arrives in time"
     );
 }

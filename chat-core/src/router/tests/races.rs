@@ -1,4 +1,4 @@
-//! What happens between two steps of a session that begins.
+//! Changes between two steps of a session that begins.
 
 use super::*;
 use crate::model::{Member, MemberState, Role};
@@ -9,30 +9,31 @@ fn slow_over(world: &World) -> Arc<FaultyStore> {
     Arc::new(FaultyStore::new(Arc::clone(&world.store)))
 }
 
+/// Lets every ready task run.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Changes a user's place the way the engine does: the event, the place and the conversation's row in one unit. Tells nobody.
-pub(super) async fn replace(world: &World, user: UserId, happened: EventBody) -> Event {
+/// Changes a membership as the engine does, with the event, the member and the conversation's row in one unit. Tells no router.
+pub(super) async fn commit_change(world: &World, user: UserId, change: EventBody) -> Event {
     let (group, alice) = (world.group, world.alice);
-    let mut draft = Draft::of(happened.kind(), None);
-    draft.body = body::encode(&happened);
-    let comes = happened.kind() == EventKind::MemberJoined;
+    let mut draft = Draft::of(change.kind(), None);
+    draft.body = body::encode(&change);
+    let joins = change.kind() == EventKind::MemberJoined;
     let unit = act(&*world.store, move |tx| {
         let draft = draft.clone();
         Box::pin(async move {
             let event = append_to(tx, group, alice, &[draft]).await?.remove(0);
             let mut member = Member::active(group, user, Role::Member, event.seq);
-            if !comes {
+            if !joins {
                 member = tx.members_in(group, &[user]).await?.remove(0);
                 member.state = MemberState::Left;
                 member.until_seq = Some(event.seq);
             }
             tx.put_member(&member).await?;
-            let mut row = tx.lock_conversation(group).await?.expect("it is there");
+            let mut row = tx.lock_conversation(group).await?.expect("the row exists");
             row.members_version = event.seq;
             tx.update_conversation(&row).await?;
             Ok(event)
@@ -41,17 +42,17 @@ pub(super) async fn replace(world: &World, user: UserId, happened: EventBody) ->
     unit.await.unwrap()
 }
 
-pub(super) async fn leave(world: &World, router: &Router, user: UserId, happened: EventBody) {
-    router.committed(&[replace(world, user, happened).await]);
+pub(super) async fn leave(world: &World, router: &Router, user: UserId, change: EventBody) {
+    router.committed(&[commit_change(world, user, change).await]);
 }
 
 pub(super) async fn join(world: &World, router: &Router, user: UserId) {
-    let happened = EventBody::MemberJoined { user, by: None };
-    router.committed(&[replace(world, user, happened).await]);
+    let change = EventBody::MemberJoined { user, by: None };
+    router.committed(&[commit_change(world, user, change).await]);
 }
 
-/// Begins a session of Bob, lets `meanwhile` happen once its heads were read, and goes on.
-async fn attach_while<F: Future<Output = ()>>(
+/// Begins a session of Bob, and runs `meanwhile` after its memberships were read, before they are used.
+async fn subscribe_while<F: Future<Output = ()>>(
     world: &World,
     router: &Router,
     slow: &FaultyStore,
@@ -59,7 +60,7 @@ async fn attach_while<F: Future<Output = ()>>(
 ) -> (Reader, Vec<MembershipView>) {
     let held = slow.hold_memberships();
     let outbox = Outbox::new(OutboxLimits::default());
-    let attaching = tokio::spawn({
+    let subscribing = tokio::spawn({
         let router = router.clone();
         let caller = caller(world.bob, 1);
         async move { router.subscribe(caller, outbox).await }
@@ -67,50 +68,50 @@ async fn attach_while<F: Future<Output = ()>>(
     settle().await;
     meanwhile.await;
     drop(held);
-    let (attachment, heads) = attaching.await.unwrap().unwrap();
-    (Reader::of(attachment), heads)
+    let (guard, memberships) = subscribing.await.unwrap().unwrap();
+    (Reader::of(guard), memberships)
 }
 
-fn last_seq(world: &World, heads: &[MembershipView]) -> Seq {
-    let head = heads.iter().find(|head| head.conversation.id == world.group);
-    head.expect("Bob was in the group").conversation.last_seq
+fn last_seq(world: &World, memberships: &[MembershipView]) -> Seq {
+    let group = memberships.iter().find(|view| view.conversation.id == world.group);
+    group.expect("Bob is a member of the group").conversation.last_seq
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_committed_after_the_heads_were_read_is_told_though_others_got_it_already() {
+async fn commit_after_the_memberships_were_read_is_reported_as_behind_to_a_later_session() {
     let world = world().await;
     let slow = slow_over(&world);
     let router = node_over(&world, slow.clone(), None).await;
     let mut carol = Reader::attach(&router, world.carol, 1).await;
-    let (mut bob, heads) = attach_while(&world, &router, &slow, async {
-        say(&world, &router, "between").await;
+    let (mut bob, memberships) = subscribe_while(&world, &router, &slow, async {
+        send_message(&world, &router, "between").await;
     })
     .await;
-    assert_eq!(last_seq(&world, &heads), Seq::ZERO);
+    assert_eq!(last_seq(&world, &memberships), Seq::ZERO);
     assert_eq!(carol.seqs(1).await, [1]);
     let behind = Push::Behind {
         conversation: world.group,
         last_seq: Seq(1),
     };
     assert_eq!(bob.next().await, behind);
-    say(&world, &router, "after").await;
+    send_message(&world, &router, "after").await;
     assert_eq!(bob.seqs(1).await, [2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_committed_after_the_heads_were_read_is_pushed_to_the_first_session() {
+async fn commit_after_the_memberships_were_read_is_pushed_to_the_first_session() {
     let world = world().await;
     let slow = slow_over(&world);
     let router = node_over(&world, slow.clone(), None).await;
-    let (mut bob, _) = attach_while(&world, &router, &slow, async {
-        say(&world, &router, "between").await;
+    let (mut bob, _) = subscribe_while(&world, &router, &slow, async {
+        send_message(&world, &router, "between").await;
     })
     .await;
     assert_eq!(bob.seqs(1).await, [1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_kicked_while_attaching_gets_the_kick_and_nothing_after() {
+async fn member_kicked_during_subscribe_gets_the_kick_and_nothing_after() {
     for others in [false, true] {
         let world = world().await;
         let slow = slow_over(&world);
@@ -119,10 +120,10 @@ async fn who_is_kicked_while_attaching_gets_the_kick_and_nothing_after() {
             true => Some(Reader::attach(&router, world.carol, 1).await),
             false => None,
         };
-        let (mut bob, _) = attach_while(&world, &router, &slow, async {
+        let (mut bob, _) = subscribe_while(&world, &router, &slow, async {
             let user = world.bob;
             leave(&world, &router, user, EventBody::MemberKicked { user, banned: false }).await;
-            say(&world, &router, "he is gone").await;
+            send_message(&world, &router, "he is gone").await;
         })
         .await;
         match bob.next().await {
@@ -135,14 +136,14 @@ async fn who_is_kicked_while_attaching_gets_the_kick_and_nothing_after() {
                 }
             ),
         }
-        say(&world, &router, "long gone").await;
-        bob.nothing().await;
+        send_message(&world, &router, "long gone").await;
+        bob.expect_nothing().await;
         drop(carol);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_joins_while_attaching_gets_the_joining_and_all_after() {
+async fn user_who_joins_during_subscribe_gets_the_join_and_all_after() {
     for others in [false, true] {
         let world = world().await;
         let slow = slow_over(&world);
@@ -153,23 +154,23 @@ async fn who_joins_while_attaching_gets_the_joining_and_all_after() {
             true => Some(Reader::attach(&router, world.carol, 1).await),
             false => None,
         };
-        let (mut bob, _) = attach_while(&world, &router, &slow, async {
+        let (mut bob, _) = subscribe_while(&world, &router, &slow, async {
             join(&world, &router, user).await;
-            say(&world, &router, "welcome").await;
+            send_message(&world, &router, "welcome").await;
         })
         .await;
         assert_eq!(bob.seqs(2).await, [2, 3]);
-        bob.nothing().await;
+        bob.expect_nothing().await;
         drop(carol);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_closed_while_attaching_leaves_nothing_behind() {
+async fn session_closed_during_subscribe_leaves_nothing_behind() {
     let world = world().await;
     let slow = slow_over(&world);
     let router = node_over(&world, slow.clone(), None).await;
-    let (mut bob, _) = attach_while(&world, &router, &slow, async {
+    let (mut bob, _) = subscribe_while(&world, &router, &slow, async {
         router.close_sessions(world.bob, SessionSelector::All, CloseCode::Revoked);
     })
     .await;
@@ -179,16 +180,16 @@ async fn a_session_that_is_closed_while_attaching_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attach_that_is_given_up_takes_nothing_from_others() {
+async fn cancelled_subscribe_takes_nothing_from_others() {
     let world = world().await;
     let bus: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
     let slow = slow_over(&world);
     let here = node(&world, Some(Arc::clone(&bus))).await;
     let there = node_over(&world, slow.clone(), Some(bus)).await;
-    // At every step of it.
+    // Cancelled after every number of steps.
     for steps in 0..40 {
         let outbox = Outbox::new(OutboxLimits::default());
-        let given_up = tokio::spawn({
+        let cancelled = tokio::spawn({
             let there = there.clone();
             let caller = caller(world.carol, 1);
             async move { there.subscribe(caller, outbox).await }
@@ -201,17 +202,17 @@ async fn an_attach_that_is_given_up_takes_nothing_from_others() {
         for _ in 0..steps {
             tokio::task::yield_now().await;
         }
-        given_up.abort();
+        cancelled.abort();
         let mut bob = bob.await.unwrap();
-        let said = tokio::time::Instant::now();
-        let seq = say(&world, &here, "x").await[0].seq;
+        let sent = tokio::time::Instant::now();
+        let seq = send_message(&world, &here, "x").await[0].seq;
         assert_eq!(bob.event().await.seq, seq);
         assert!(
-            said.elapsed() < Duration::from_millis(500),
-            "step {steps}: by bell, not by sweep"
+            sent.elapsed() < Duration::from_millis(500),
+            "step {steps}: found by a sweep, not by the doorbell"
         );
         drop(bob);
-        let _ = given_up.await;
+        let _ = cancelled.await;
         assert_eq!(
             (there.stats().sessions, there.stats().conversations),
             (0, 0),
@@ -221,22 +222,22 @@ async fn an_attach_that_is_given_up_takes_nothing_from_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_into_a_conversation_gets_its_events_in_order() {
+async fn joined_user_gets_the_conversations_events_in_order() {
     let world = world().await;
     let router = node(&world, None).await;
     let user = world.bob;
     leave(&world, &router, user, EventBody::MemberLeft { user }).await;
     let mut bob = Reader::attach(&router, user, 1).await;
-    // Committed by somebody who did not tell; then placed while more is said.
-    let joined = replace(&world, user, EventBody::MemberJoined { user, by: None })
+    // The join is committed without telling the router, which learns of it while more messages follow.
+    let joined = commit_change(&world, user, EventBody::MemberJoined { user, by: None })
         .await
         .seq;
     router.joined(user, world.group);
     for n in 0..20 {
-        say(&world, &router, &n.to_string()).await;
+        send_message(&world, &router, &n.to_string()).await;
         tokio::task::yield_now().await;
     }
     let first = joined.0;
     assert_eq!(bob.seqs(21).await, (first..first + 21).collect::<Vec<_>>());
-    bob.nothing().await;
+    bob.expect_nothing().await;
 }

@@ -1,23 +1,23 @@
-//! What is published arrives, as it was, once.
+//! Delivery of envelopes: complete, unchanged, once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::subscriber::{ROOM, TestSubscriber, number, read};
+use super::subscriber::{TOPIC, TestSubscriber, number, read};
 use crate::bus::{MessageBus, Topic};
 use crate::model::{ConversationId, NodeId, UserId};
 
-pub async fn an_envelope_reaches_its_subscriber(bus: Arc<dyn MessageBus>) {
-    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
-    bus.publish(ROOM, number(1)).await.unwrap();
-    assert_eq!(subscriber.envelope().await, (ROOM, number(1)));
+pub async fn envelope_reaches_its_subscriber(bus: Arc<dyn MessageBus>) {
+    let mut subscriber = TestSubscriber::on(&*bus, &[TOPIC]).await;
+    bus.publish(TOPIC, number(1)).await.unwrap();
+    assert_eq!(subscriber.envelope().await, (TOPIC, number(1)));
     assert_eq!(subscriber.rest(&*bus).await, []);
 }
 
-pub async fn envelopes_keep_every_byte(bus: Arc<dyn MessageBus>) {
-    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
+pub async fn envelopes_arrive_byte_for_byte(bus: Arc<dyn MessageBus>) {
+    let mut subscriber = TestSubscriber::on(&*bus, &[TOPIC]).await;
     let all: Vec<u8> = (0..=255).collect();
     let samples = [
         Vec::new(),
@@ -27,13 +27,13 @@ pub async fn envelopes_keep_every_byte(bus: Arc<dyn MessageBus>) {
         all.iter().copied().cycle().take(64 * 1024).collect(),
     ];
     for sample in samples {
-        bus.publish(ROOM, Bytes::from(sample.clone())).await.unwrap();
+        bus.publish(TOPIC, Bytes::from(sample.clone())).await.unwrap();
         let (_, bytes) = subscriber.envelope().await;
         assert!(bytes == sample, "{} bytes were changed", sample.len());
     }
 }
 
-pub async fn the_topic_comes_with_the_envelope(bus: Arc<dyn MessageBus>) {
+pub async fn envelope_arrives_with_its_topic(bus: Arc<dyn MessageBus>) {
     let topics = [
         Topic::Conversation(ConversationId(u64::MAX)),
         Topic::User(UserId(u64::MAX)),
@@ -48,19 +48,19 @@ pub async fn the_topic_comes_with_the_envelope(bus: Arc<dyn MessageBus>) {
     }
 }
 
-pub async fn every_subscriber_gets_it(bus: Arc<dyn MessageBus>) {
+pub async fn envelope_reaches_every_subscriber(bus: Arc<dyn MessageBus>) {
     let mut subscribers = Vec::new();
     for _ in 0..5 {
-        subscribers.push(TestSubscriber::on(&*bus, &[ROOM]).await);
+        subscribers.push(TestSubscriber::on(&*bus, &[TOPIC]).await);
     }
-    bus.publish(ROOM, number(1)).await.unwrap();
+    bus.publish(TOPIC, number(1)).await.unwrap();
     for subscriber in &mut subscribers {
-        assert_eq!(subscriber.envelope().await, (ROOM, number(1)));
+        assert_eq!(subscriber.envelope().await, (TOPIC, number(1)));
         assert_eq!(subscriber.rest(&*bus).await, []);
     }
 }
 
-pub async fn whoever_publishes_hears_it_too(bus: Arc<dyn MessageBus>) {
+pub async fn envelope_reaches_its_publisher_too(bus: Arc<dyn MessageBus>) {
     let mut subscriber = TestSubscriber::on(&*bus, &[Topic::Control]).await;
     for n in 0..10 {
         bus.publish(Topic::Control, number(n)).await.unwrap();
@@ -68,11 +68,11 @@ pub async fn whoever_publishes_hears_it_too(bus: Arc<dyn MessageBus>) {
     }
 }
 
-pub async fn nobody_gets_it_twice(bus: Arc<dyn MessageBus>) {
+pub async fn envelope_arrives_once(bus: Arc<dyn MessageBus>) {
     let other = Topic::User(UserId(8));
-    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM, other]).await;
+    let mut subscriber = TestSubscriber::on(&*bus, &[TOPIC, other]).await;
     for n in 0..1000 {
-        bus.publish(if n % 2 == 0 { ROOM } else { other }, number(n))
+        bus.publish(if n % 2 == 0 { TOPIC } else { other }, number(n))
             .await
             .unwrap();
     }
@@ -83,13 +83,13 @@ pub async fn nobody_gets_it_twice(bus: Arc<dyn MessageBus>) {
     assert_eq!(subscriber.rest(&*bus).await, []);
 }
 
-pub async fn many_publish_at_once(bus: Arc<dyn MessageBus>) {
-    let mut subscriber = TestSubscriber::on(&*bus, &[ROOM]).await;
+pub async fn concurrent_publishers_lose_nothing(bus: Arc<dyn MessageBus>) {
+    let mut subscriber = TestSubscriber::on(&*bus, &[TOPIC]).await;
     let publish = (0..20).map(|task| {
         let bus = Arc::clone(&bus);
         tokio::spawn(async move {
             for n in 0..50 {
-                bus.publish(ROOM, number(task * 50 + n)).await.unwrap();
+                bus.publish(TOPIC, number(task * 50 + n)).await.unwrap();
             }
         })
     });
@@ -103,8 +103,8 @@ pub async fn many_publish_at_once(bus: Arc<dyn MessageBus>) {
     }
 }
 
-pub async fn nobody_has_to_listen(bus: Arc<dyn MessageBus>) {
+pub async fn publish_succeeds_without_subscribers(bus: Arc<dyn MessageBus>) {
     for n in 0..100 {
-        bus.publish(ROOM, number(n)).await.unwrap();
+        bus.publish(TOPIC, number(n)).await.unwrap();
     }
 }

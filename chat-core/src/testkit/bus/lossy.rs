@@ -1,4 +1,4 @@
-//! Buses that fail the way buses do.
+//! A bus with faults.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use tokio::time::sleep;
 use crate::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::sync::Mutex;
 
-/// How often a [`LossyBus`] does what, of 1000 envelopes each.
+/// Rates of a [`LossyBus`]'s faults: how many of 1000 envelopes each affects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// An envelope is lost, and nobody is told.
+    /// Envelopes that are lost without a gap.
     pub drop: u64,
-    /// It comes twice.
+    /// Envelopes that arrive twice.
     pub double: u64,
-    /// It comes up to [`Faults::MAX_DELAY`] later, and so after others that were published later.
+    /// Envelopes that arrive up to [`Faults::MAX_DELAY`] late, and so after others that were published later.
     pub delay: u64,
 }
 
 impl Faults {
-    /// The longest an envelope is delayed.
+    /// Maximum delay of an envelope.
     pub const MAX_DELAY: Duration = Duration::from_millis(500);
 }
 
-/// Wraps a bus and drops, doubles, delays and reorders envelopes, by a seed; or falls silent, without saying so.
+/// Wraps a bus and drops, doubles, delays and reorders envelopes, decided by a seed; or loses all of them without a gap.
 ///
-/// Delayed envelopes travel in tasks of the current tokio runtime, which end with their delay.
+/// Delayed envelopes wait in tasks of the current tokio runtime, which end with their delay.
 #[derive(Clone, Debug)]
 pub struct LossyBus {
     inner: Arc<dyn MessageBus>,
@@ -48,7 +48,7 @@ struct State {
 }
 
 impl LossyBus {
-    /// Drops and doubles so many of 1000 envelopes.
+    /// Creates a bus that drops and doubles these numbers of 1000 envelopes.
     #[must_use]
     pub fn new(inner: Arc<dyn MessageBus>, seed: u64, drop: u64, double: u64) -> Self {
         let faults = Faults {
@@ -59,7 +59,7 @@ impl LossyBus {
         Self::with(inner, seed, faults)
     }
 
-    /// Has these faults.
+    /// Creates a bus with these faults.
     #[must_use]
     pub fn with(inner: Arc<dyn MessageBus>, seed: u64, faults: Faults) -> Self {
         let state = State {
@@ -76,34 +76,34 @@ impl LossyBus {
         }
     }
 
-    /// Has these faults from now on.
+    /// Replaces the faults.
     pub fn set_faults(&self, faults: Faults) {
         *self.state.faults.lock() = faults;
     }
 
-    /// Takes everything and delivers nothing, from now on or no more.
+    /// Begins or ends to lose every envelope.
     pub fn set_silent(&self, silent: bool) {
         self.state.silent.store(silent, Ordering::SeqCst);
     }
 
-    /// Tells every subscriber that something may have been missed, as a bus does that was reached again.
-    pub fn say_gap(&self) {
+    /// Delivers a gap to every subscriber, as a bus does after an outage.
+    pub fn send_gap(&self) {
         self.state.gap.send_modify(|gaps| *gaps += 1);
     }
 
-    /// How many envelopes it has dropped.
+    /// Returns how many envelopes were dropped.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.state.dropped.load(Ordering::SeqCst)
     }
 
-    /// How many envelopes it has delayed.
+    /// Returns how many envelopes were delayed.
     #[must_use]
     pub fn delayed(&self) -> u64 {
         self.state.delayed.load(Ordering::SeqCst)
     }
 
-    /// A number below 1000 (SplitMix64).
+    /// Returns a pseudo-random number below 1000 (SplitMix64).
     fn random(&self) -> u64 {
         let mut z = self.state.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -120,7 +120,7 @@ impl LossyBus {
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
             sleep(delay).await;
-            // Late or never: both are faults.
+            // A failure is a fault like a delay.
             let _ = inner.publish(topic, envelope).await;
         });
         Ok(())
@@ -169,10 +169,10 @@ impl Subscriber for LossySubscriber {
 
     async fn next(&mut self) -> Option<BusMessage> {
         tokio::select! {
-            // Both are safe to cancel; a gap is told before what follows it.
+            // Both are cancel safe; a gap comes before the envelopes that follow it.
             biased;
             Ok(()) = self.gap.changed() => Some(BusMessage::Gap),
-            delivery = self.inner.next() => delivery,
+            message = self.inner.next() => message,
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The contract of [`MessageBus`](crate::bus::MessageBus) as code: every bus passes all of it.
+//! The contract of [`MessageBus`](crate::bus::MessageBus) as code. Every bus has to pass all of it.
 //!
 //! ```ignore
-//! async fn fresh() -> (MyBus, Server) { /* a bus nobody else uses, and what to drop once it is gone */ }
+//! async fn fresh() -> (MyBus, Server) { /* a bus of its own, and a guard to drop after it */ }
 //! chat_core::bus_conformance!(fresh());
 //! ```
 //!
-//! A bus may lose envelopes, but one that works does not; the cases give it ten seconds to
-//! bring them. What must not come is waited for by sending something after it that must.
+//! A bus may lose envelopes, but one that works does not: the cases give it ten seconds to deliver. To check that an envelope does
+//! not arrive, a case publishes another one after it and waits for that.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -24,29 +24,28 @@ pub mod subscribing;
 pub use lossy::{Faults, LossyBus};
 pub use subscriber::TestSubscriber;
 
-/// Makes a `#[tokio::test]` of every case. The argument is an expression that yields, each time it is evaluated, a
-/// future of a bus that nobody else uses and a guard; the guard is dropped after the bus. The calling crate needs tokio with
-/// `macros` and `rt-multi-thread`.
+/// Makes a `#[tokio::test]` of every case. The argument is an expression that evaluates, each time, to a future of a new bus
+/// and a guard; the guard is dropped after the bus. The calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! bus_conformance {
     ($fresh:expr) => {
         $crate::bus_conformance! { @cases $fresh;
             delivering:
-                an_envelope_reaches_its_subscriber, envelopes_keep_every_byte, the_topic_comes_with_the_envelope,
-                every_subscriber_gets_it, whoever_publishes_hears_it_too, nobody_gets_it_twice,
-                many_publish_at_once, nobody_has_to_listen;
+                envelope_reaches_its_subscriber, envelopes_arrive_byte_for_byte, envelope_arrives_with_its_topic,
+                envelope_reaches_every_subscriber, envelope_reaches_its_publisher_too, envelope_arrives_once,
+                concurrent_publishers_lose_nothing, publish_succeeds_without_subscribers;
             subscribing:
-                it_begins_with_no_topics, other_topics_are_not_delivered, one_number_names_many_topics,
-                twice_is_as_good_as_once, unsubscribing_ends_it, unsubscribing_needs_no_subscription,
-                it_can_be_subscribed_again, what_was_published_before_does_not_come, topics_change_while_somebody_waits,
-                handles_of_one_subscriber_change_the_same, subscribers_have_their_own_topics,
-                hundreds_of_topics_are_one_subscription;
+                subscriber_begins_without_topics, subscriber_gets_no_other_topic, topics_of_one_number_are_distinct,
+                subscribe_is_idempotent, unsubscribe_ends_delivery, unsubscribe_needs_no_subscription,
+                subscribe_works_again_after_unsubscribe, subscriber_gets_no_earlier_envelope, topics_change_while_subscriber_waits,
+                topic_handles_share_one_subscriber, subscribers_have_topics_of_their_own,
+                subscriber_takes_hundreds_of_topics;
             overload:
-                who_falls_behind_is_told_so, who_fell_behind_hears_again, who_does_not_read_holds_up_nobody,
-                a_wait_that_is_given_up_loses_nothing;
+                slow_subscriber_gets_a_gap, slow_subscriber_recovers, stuck_subscriber_delays_no_other,
+                cancelled_next_loses_nothing;
             closing:
-                a_dropped_subscriber_disturbs_nobody, closing_ends_those_who_wait, a_closed_bus_refuses,
-                closing_twice_is_as_good_as_once;
+                dropped_subscriber_affects_no_other, close_ends_waiting_subscribers, closed_bus_refuses_calls,
+                close_is_idempotent;
         }
     };
     (@cases $fresh:expr; $($family:ident: $($case:ident),+;)+) => {

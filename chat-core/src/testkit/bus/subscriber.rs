@@ -1,4 +1,4 @@
-//! What the cases listen with.
+//! The subscriber with which the cases check a bus.
 
 use std::time::Duration;
 
@@ -8,20 +8,21 @@ use tokio::time::timeout;
 use crate::bus::{BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::model::{ConversationId, NodeId};
 
-/// A subscriber that does not wait for ever: ten seconds for what must come.
+/// A subscriber that waits at most ten seconds for a message that has to come.
 #[derive(Debug)]
 pub struct TestSubscriber {
-    /// What it listens to.
+    /// Changes the subscriber's topics.
     pub topics: Box<dyn Topics>,
     subscriber: Box<dyn Subscriber>,
-    /// A topic that nobody else has.
+    /// A topic of this subscriber alone.
     own: Topic,
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of a message that has to come.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl TestSubscriber {
-    /// Connects and subscribes.
+    /// Connects to a bus and subscribes to topics.
     pub async fn on(bus: &dyn MessageBus, topics: &[Topic]) -> Self {
         let subscriber = bus.connect().await.unwrap();
         let test = Self {
@@ -36,40 +37,40 @@ impl TestSubscriber {
         test
     }
 
-    /// The next delivery of any kind; `None` once the bus is closed.
-    pub async fn delivery(&mut self) -> Option<BusMessage> {
-        let next = timeout(PATIENCE, self.subscriber.next()).await;
-        next.expect("something is delivered, or the end is told")
+    /// Returns the next message, or `None` once the bus is closed.
+    pub async fn message(&mut self) -> Option<BusMessage> {
+        let next = timeout(MESSAGE_TIMEOUT, self.subscriber.next()).await;
+        next.expect("a message, or the end of the bus")
     }
 
-    /// The next envelope. A gap is no answer: nothing was lost.
+    /// Returns the next envelope. Panics at a gap, because the bus lost nothing.
     pub async fn envelope(&mut self) -> (Topic, Bytes) {
-        match self.delivery().await {
+        match self.message().await {
             Some(BusMessage::Envelope(topic, bytes)) => (topic, bytes),
-            other => panic!("an envelope was to come, not {other:?}"),
+            other => panic!("expected an envelope, got {other:?}"),
         }
     }
 
-    /// Everything that comes before something that is published now.
+    /// Returns every message that arrives before an envelope that is published now.
     pub async fn rest(&mut self, bus: &dyn MessageBus) -> Vec<BusMessage> {
         bus.publish(self.own, Bytes::from_static(b"the end")).await.unwrap();
         let mut rest = Vec::new();
         loop {
-            match self.delivery().await {
+            match self.message().await {
                 Some(BusMessage::Envelope(topic, _)) if topic == self.own => return rest,
-                Some(delivery) => rest.push(delivery),
+                Some(message) => rest.push(message),
                 None => panic!("the bus was closed"),
             }
         }
     }
 
-    /// Gives the wait for something up, at once or a little later.
-    pub async fn give_up(&mut self, after: Duration) -> Option<BusMessage> {
+    /// Waits for a message for a short time, then cancels the wait.
+    pub async fn next_within(&mut self, after: Duration) -> Option<BusMessage> {
         timeout(after, self.subscriber.next()).await.ok().flatten()
     }
 }
 
-pub(super) const ROOM: Topic = Topic::Conversation(ConversationId(7));
+pub(super) const TOPIC: Topic = Topic::Conversation(ConversationId(7));
 
 pub(super) fn number(n: u32) -> Bytes {
     Bytes::copy_from_slice(&n.to_be_bytes())

@@ -1,8 +1,8 @@
-//! The contracts of [`Discovery`](crate::cluster::Discovery) and [`Presence`](crate::cluster::Presence) as code: every backend
-//! passes all of theirs.
+//! The contracts of [`Discovery`](crate::cluster::Discovery) and [`Presence`](crate::cluster::Presence) as code. Every backend
+//! has to pass all of them.
 //!
 //! ```ignore
-//! async fn fresh() -> (MyDiscovery, Server) { /* one that nobody else uses, and what to drop once it is gone */ }
+//! async fn fresh() -> (MyDiscovery, Server) { /* a discovery of its own, and a guard to drop after it */ }
 //! chat_core::discovery_conformance!(fresh());
 //! ```
 
@@ -14,15 +14,15 @@ pub mod discovery;
 pub mod presence;
 
 /// Makes a `#[tokio::test]` of every case of [`discovery`](crate::testkit::cluster::discovery). The argument is an expression
-/// that yields, each time it is evaluated, a future of a discovery that nobody else uses and a guard.
+/// that evaluates, each time, to a future of a new discovery and a guard.
 #[macro_export]
 macro_rules! discovery_conformance {
     ($fresh:expr) => {
         $crate::discovery_conformance! { @cases $fresh;
-            whoever_joins_is_in_its_own_view, everything_that_is_told_travels, nodes_see_each_other, the_view_is_whole,
-            whoever_leaves_is_gone, leaving_needs_no_joining, updates_replace, joining_again_is_one_node,
-            a_new_life_replaces_the_old, an_old_life_replaces_nothing, whoever_left_may_come_back,
-            a_view_that_is_dropped_withdraws_nobody, many_join_and_leave_at_once,
+            node_sees_itself, node_info_arrives_complete, nodes_see_each_other, view_is_complete,
+            leave_removes_the_node, leave_needs_no_join, update_replaces_the_info, join_is_idempotent,
+            newer_incarnation_replaces_the_older, older_incarnation_changes_nothing, node_rejoins_after_leaving,
+            dropped_view_removes_no_node, concurrent_joins_and_leaves_lose_nothing,
         }
     };
     (@cases $fresh:expr; $($case:ident),+ $(,)?) => {
@@ -36,15 +36,15 @@ macro_rules! discovery_conformance {
 }
 
 /// Makes a `#[tokio::test]` of every case of [`presence`](crate::testkit::cluster::presence). The argument is an expression
-/// that yields, each time it is evaluated, a future of a presence that nobody else uses and a guard.
+/// that evaluates, each time, to a future of a new presence service and a guard.
 #[macro_export]
 macro_rules! presence_conformance {
     ($fresh:expr) => {
         $crate::presence_conformance! { @cases $fresh;
-            a_claim_reads_back, nobody_is_present_at_first, claims_are_by_device, states_change,
-            claiming_again_is_one_claim, another_node_takes_a_device_over, clearing_ends_a_claim,
-            clearing_needs_no_claim, a_node_does_not_clear_what_another_claimed, users_are_apart,
-            many_users_are_one_question, the_greatest_ids_are_ids, many_claim_at_once,
+            claim_reads_back, users_have_no_claims_at_first, claims_belong_to_devices, claim_takes_the_latest_state,
+            set_is_idempotent, newer_claim_of_another_node_wins, clear_ends_the_claim,
+            clear_needs_no_claim, clear_keeps_the_claim_of_another_node, claims_of_users_are_separate,
+            devices_takes_many_users, claims_work_for_extreme_ids, concurrent_claims_lose_nothing,
         }
     };
     (@cases $fresh:expr; $($case:ident),+ $(,)?) => {

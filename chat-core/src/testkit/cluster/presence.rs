@@ -1,4 +1,4 @@
-//! Who is connected where. What was set or cleared is seen by whoever asks afterwards.
+//! The cases of [`Presence`]. A change is visible to every call that begins after it returned.
 
 use std::sync::Arc;
 
@@ -17,103 +17,106 @@ type Claim = (UserId, DeviceId, NodeId, PresenceState);
 const ONLINE: PresenceState = PresenceState::Online;
 const IDLE: PresenceState = PresenceState::Idle;
 
-async fn of(presence: &dyn Presence, users: &[UserId]) -> Vec<Claim> {
+async fn claims_of(presence: &dyn Presence, users: &[UserId]) -> Vec<Claim> {
     let mut claims = presence.devices(users).await.unwrap();
     claims.sort_by_key(|claim| (claim.0, claim.1));
     claims
 }
 
-pub async fn a_claim_reads_back(presence: Arc<dyn Presence>) {
+pub async fn claim_reads_back(presence: Arc<dyn Presence>) {
     presence.set(HERE, ALICE, PHONE, ONLINE).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE]).await, [(ALICE, PHONE, HERE, ONLINE)]);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, [(ALICE, PHONE, HERE, ONLINE)]);
 }
 
-pub async fn nobody_is_present_at_first(presence: Arc<dyn Presence>) {
-    assert_eq!(of(&*presence, &[ALICE, BOB]).await, []);
-    assert_eq!(of(&*presence, &[]).await, []);
+pub async fn users_have_no_claims_at_first(presence: Arc<dyn Presence>) {
+    assert_eq!(claims_of(&*presence, &[ALICE, BOB]).await, []);
+    assert_eq!(claims_of(&*presence, &[]).await, []);
 }
 
-pub async fn claims_are_by_device(presence: Arc<dyn Presence>) {
+pub async fn claims_belong_to_devices(presence: Arc<dyn Presence>) {
     presence.set(HERE, ALICE, PHONE, ONLINE).await.unwrap();
     presence.set(THERE, ALICE, LAPTOP, IDLE).await.unwrap();
     let both = [(ALICE, PHONE, HERE, ONLINE), (ALICE, LAPTOP, THERE, IDLE)];
-    assert_eq!(of(&*presence, &[ALICE]).await, both);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, both);
 }
 
-pub async fn states_change(presence: Arc<dyn Presence>) {
+pub async fn claim_takes_the_latest_state(presence: Arc<dyn Presence>) {
     for state in [ONLINE, IDLE, ONLINE] {
         presence.set(HERE, ALICE, PHONE, state).await.unwrap();
-        assert_eq!(of(&*presence, &[ALICE]).await, [(ALICE, PHONE, HERE, state)]);
+        assert_eq!(claims_of(&*presence, &[ALICE]).await, [(ALICE, PHONE, HERE, state)]);
     }
 }
 
-pub async fn claiming_again_is_one_claim(presence: Arc<dyn Presence>) {
+pub async fn set_is_idempotent(presence: Arc<dyn Presence>) {
     for _ in 0..10 {
         presence.set(HERE, ALICE, PHONE, ONLINE).await.unwrap();
     }
-    assert_eq!(of(&*presence, &[ALICE]).await, [(ALICE, PHONE, HERE, ONLINE)]);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, [(ALICE, PHONE, HERE, ONLINE)]);
     presence.clear(HERE, ALICE, PHONE).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE]).await, []);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, []);
 }
 
-pub async fn another_node_takes_a_device_over(presence: Arc<dyn Presence>) {
+pub async fn newer_claim_of_another_node_wins(presence: Arc<dyn Presence>) {
     presence.set(HERE, ALICE, PHONE, ONLINE).await.unwrap();
     presence.set(THERE, ALICE, PHONE, IDLE).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE]).await, [(ALICE, PHONE, THERE, IDLE)]);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, [(ALICE, PHONE, THERE, IDLE)]);
 }
 
-pub async fn clearing_ends_a_claim(presence: Arc<dyn Presence>) {
+pub async fn clear_ends_the_claim(presence: Arc<dyn Presence>) {
     presence.set(HERE, ALICE, PHONE, ONLINE).await.unwrap();
     presence.set(HERE, ALICE, LAPTOP, ONLINE).await.unwrap();
     presence.clear(HERE, ALICE, PHONE).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE]).await, [(ALICE, LAPTOP, HERE, ONLINE)]);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, [(ALICE, LAPTOP, HERE, ONLINE)]);
     presence.clear(HERE, ALICE, LAPTOP).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE]).await, []);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, []);
 }
 
-pub async fn clearing_needs_no_claim(presence: Arc<dyn Presence>) {
+pub async fn clear_needs_no_claim(presence: Arc<dyn Presence>) {
     presence.clear(HERE, ALICE, PHONE).await.unwrap();
     presence.set(HERE, ALICE, LAPTOP, ONLINE).await.unwrap();
     presence.clear(HERE, ALICE, PHONE).await.unwrap();
     presence.clear(HERE, BOB, LAPTOP).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE, BOB]).await, [(ALICE, LAPTOP, HERE, ONLINE)]);
+    assert_eq!(
+        claims_of(&*presence, &[ALICE, BOB]).await,
+        [(ALICE, LAPTOP, HERE, ONLINE)]
+    );
 }
 
-pub async fn a_node_does_not_clear_what_another_claimed(presence: Arc<dyn Presence>) {
+pub async fn clear_keeps_the_claim_of_another_node(presence: Arc<dyn Presence>) {
     presence.set(HERE, ALICE, PHONE, ONLINE).await.unwrap();
     presence.set(THERE, ALICE, PHONE, ONLINE).await.unwrap();
     presence.clear(HERE, ALICE, PHONE).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE]).await, [(ALICE, PHONE, THERE, ONLINE)]);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, [(ALICE, PHONE, THERE, ONLINE)]);
 }
 
-pub async fn users_are_apart(presence: Arc<dyn Presence>) {
+pub async fn claims_of_users_are_separate(presence: Arc<dyn Presence>) {
     presence.set(HERE, ALICE, PHONE, ONLINE).await.unwrap();
     presence.set(THERE, BOB, PHONE, IDLE).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE]).await, [(ALICE, PHONE, HERE, ONLINE)]);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, [(ALICE, PHONE, HERE, ONLINE)]);
     presence.clear(HERE, ALICE, PHONE).await.unwrap();
-    assert_eq!(of(&*presence, &[ALICE, BOB]).await, [(BOB, PHONE, THERE, IDLE)]);
+    assert_eq!(claims_of(&*presence, &[ALICE, BOB]).await, [(BOB, PHONE, THERE, IDLE)]);
 }
 
-pub async fn many_users_are_one_question(presence: Arc<dyn Presence>) {
+pub async fn devices_takes_many_users(presence: Arc<dyn Presence>) {
     let users: Vec<_> = (1..=500).map(UserId).collect();
     let mut expected = Vec::new();
     for user in users.iter().filter(|user| user.0 % 2 == 0) {
         presence.set(HERE, *user, PHONE, ONLINE).await.unwrap();
         expected.push((*user, PHONE, HERE, ONLINE));
     }
-    assert_eq!(of(&*presence, &users).await, expected);
+    assert_eq!(claims_of(&*presence, &users).await, expected);
 }
 
-pub async fn the_greatest_ids_are_ids(presence: Arc<dyn Presence>) {
+pub async fn claims_work_for_extreme_ids(presence: Arc<dyn Presence>) {
     let (user, device, node) = (UserId(u64::MAX), DeviceId([0xff; 16]), NodeId([0xff; 16]));
     let zero = DeviceId([0; 16]);
     presence.set(node, user, device, ONLINE).await.unwrap();
     presence.set(NodeId([0; 16]), user, zero, IDLE).await.unwrap();
     let both = [(user, zero, NodeId([0; 16]), IDLE), (user, device, node, ONLINE)];
-    assert_eq!(of(&*presence, &[user]).await, both);
+    assert_eq!(claims_of(&*presence, &[user]).await, both);
 }
 
-pub async fn many_claim_at_once(presence: Arc<dyn Presence>) {
+pub async fn concurrent_claims_lose_nothing(presence: Arc<dyn Presence>) {
     let tasks = (0..50_u8).map(|number| {
         let presence = Arc::clone(&presence);
         tokio::spawn(async move {
@@ -133,5 +136,5 @@ pub async fn many_claim_at_once(presence: Arc<dyn Presence>) {
     let expected: Vec<_> = odd
         .map(|number| (ALICE, DeviceId([number; 16]), HERE, ONLINE))
         .collect();
-    assert_eq!(of(&*presence, &[ALICE]).await, expected);
+    assert_eq!(claims_of(&*presence, &[ALICE]).await, expected);
 }

@@ -1,0 +1,122 @@
+//! [`ForwardingEventLog`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{ConversationId, DeviceId, NodeId, Seq, SessionEpoch, UserId};
+use crate::router::{EventLog, LogPage, ReadLimit};
+use crate::store::{Heartbeat, MembershipView, StoreError};
+
+/// Maximum number of calls that wait in the channel.
+const MAX_QUEUED: usize = 1024;
+
+/// An [`EventLog`] that sends each call through a channel to another one, whose answer it receives through a second channel.
+/// Nothing else is shared by the two sides, so a router that works with this one works with a store behind a network.
+///
+/// The far side is a task that ends when the last clone is dropped. It starts a task for each call, so that a slow call does
+/// not delay the others; a call whose future is dropped runs to its end on the far side.
+#[derive(Clone, Debug)]
+pub struct ForwardingEventLog {
+    calls: mpsc::Sender<Call>,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// A call, as the far side receives it, with the channel for its answer.
+#[derive(Debug)]
+enum Call {
+    Memberships(UserId, DeviceId, Reply<Vec<MembershipView>>),
+    Membership(UserId, DeviceId, ConversationId, Reply<Option<MembershipView>>),
+    EventsAfter(ConversationId, Seq, ReadLimit, Reply<LogPage>),
+    LastSeqs(Vec<ConversationId>, Reply<Vec<(ConversationId, Seq)>>),
+    SessionEpochs(UserId, Reply<Vec<(DeviceId, SessionEpoch)>>),
+    Heartbeat(NodeId, Reply<Heartbeat>),
+}
+
+impl ForwardingEventLog {
+    /// Creates an event log that forwards to `inner`, in tasks of the current tokio runtime.
+    #[must_use]
+    pub fn new(inner: Arc<dyn EventLog>) -> Self {
+        let (calls, mut received) = mpsc::channel(MAX_QUEUED);
+        tokio::spawn(async move {
+            while let Some(call) = received.recv().await {
+                tokio::spawn(answer(Arc::clone(&inner), call));
+            }
+        });
+        Self { calls }
+    }
+
+    async fn call<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || StoreError::unavailable("the far side of the channel has ended");
+        self.calls.send(call(reply)).await.map_err(|_| ended())?;
+        answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+/// Makes a call on the far side. The caller may be gone when the answer comes.
+async fn answer(log: Arc<dyn EventLog>, call: Call) {
+    match call {
+        Call::Memberships(user, device, reply) => {
+            let _ = reply.send(log.memberships(user, device).await);
+        }
+        Call::Membership(user, device, conversation, reply) => {
+            let _ = reply.send(log.membership(user, device, conversation).await);
+        }
+        Call::EventsAfter(conversation, after, limit, reply) => {
+            let _ = reply.send(log.events_after(conversation, after, limit).await);
+        }
+        Call::LastSeqs(conversations, reply) => {
+            let _ = reply.send(log.last_seqs(&conversations).await);
+        }
+        Call::SessionEpochs(user, reply) => {
+            let _ = reply.send(log.session_epochs(user).await);
+        }
+        Call::Heartbeat(node, reply) => {
+            let _ = reply.send(log.heartbeat(node).await);
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl EventLog for ForwardingEventLog {
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+        self.call(|reply| Call::Memberships(user, device, reply)).await
+    }
+
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
+        self.call(|reply| Call::Membership(user, device, conversation, reply))
+            .await
+    }
+
+    async fn events_after(
+        &self,
+        conversation: ConversationId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, StoreError> {
+        self.call(|reply| Call::EventsAfter(conversation, after, limit, reply))
+            .await
+    }
+
+    async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
+        let conversations = conversations.to_vec();
+        self.call(|reply| Call::LastSeqs(conversations, reply)).await
+    }
+
+    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
+        self.call(|reply| Call::SessionEpochs(user, reply)).await
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
+        self.call(|reply| Call::Heartbeat(node, reply)).await
+    }
+}
