@@ -12,7 +12,8 @@ use bb8_redis::redis::{
 
 use crate::Options;
 
-/// Number of connections for commands. Each carries many commands at once, so the second one serves while the first is replaced.
+/// Number of connections for commands. Each carries many commands at once, so the second one serves
+/// while the first is replaced.
 const CONNECTIONS: u32 = 2;
 
 /// Sends commands. The next command replaces a connection that broke.
@@ -65,7 +66,8 @@ impl Commands {
         answer
     }
 
-    /// Returns a copy of a pooled connection, so that the pool is free while the command is under way.
+    /// Returns a copy of a pooled connection, so that the pool is free while the command is under
+    /// way.
     async fn connection(&self) -> RedisResult<Pooled> {
         let pooled = self.pool.get().await;
         let pooled = pooled.map_err(|_| RedisError::from((ErrorKind::Io, "no connection to Redis")))?;
@@ -79,7 +81,8 @@ pub(crate) fn config(options: &Options) -> AsyncConnectionConfig {
         .set_response_timeout(Some(options.response_timeout))
 }
 
-/// Makes connections with timeouts, and knows which of them broke. The manager that comes with the pool does neither.
+/// Makes connections with timeouts, and knows which of them broke. The manager that comes with the
+/// pool does neither.
 struct Manager {
     client: Client,
     config: AsyncConnectionConfig,
@@ -98,7 +101,8 @@ struct Pooled {
 }
 
 impl Pooled {
-    /// Marks a connection that gave no answer as broken: its late answer must not reach the next command.
+    /// Marks a connection that gave no answer as broken: its late answer must not reach the next
+    /// command.
     fn note<T>(&self, answer: &RedisResult<T>) {
         if let Err(error) = answer
             && (error.is_io_error() || error.is_timeout() || error.is_connection_dropped())

@@ -21,8 +21,9 @@ const MAX_NODES: usize = 1000;
 /// Maximum size of a node's info, in bytes.
 const MAX_INFO: usize = 64 * 1024;
 
-/// Stores a node's info, unless that of a later incarnation is there, and announces a change. KEYS: the node's key, the set of ids,
-/// the channel. ARGV: the info, which begins with the incarnation in 20 digits; the lease in milliseconds; the id.
+/// Stores a node's info, unless that of a later incarnation is there, and announces a change. KEYS:
+/// the node's key, the set of ids, the channel. ARGV: the info, which begins with the incarnation
+/// in 20 digits; the lease in milliseconds; the id.
 const STORE_INFO: &str = "local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -35,8 +36,8 @@ const LEAVE: &str = "redis.call('SREM', KEYS[2], ARGV[1])
 if redis.call('DEL', KEYS[1]) == 1 then redis.call('PUBLISH', KEYS[3], '') end
 return 1";
 
-/// A [`Discovery`] in Redis. Each node holds a lease on its info; a node that dies leaves the view once its lease has expired. While
-/// Redis cannot be reached, the view stays as it was.
+/// A [`Discovery`] in Redis. Each node holds a lease on its info; a node that dies leaves the view
+/// once its lease has expired. While Redis cannot be reached, the view stays as it was.
 #[derive(Debug)]
 pub struct RedisDiscovery {
     shared: Arc<Shared>,
@@ -84,7 +85,8 @@ impl Discovery for RedisDiscovery {
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError> {
         self.start_task();
         self.shared.remember(&me);
-        // A node starts without Redis too. The task stores its info as soon as Redis can be reached.
+        // A node starts without Redis too. The task stores its info as soon as Redis can be
+        // reached.
         if let Err(error) = self.shared.store_and_read(&me).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -112,7 +114,8 @@ fn unavailable(error: RedisError) -> ClusterError {
 }
 
 impl Shared {
-    /// Renews the node's lease from now on, unless the info is of an older incarnation than the known one.
+    /// Renews the node's lease from now on, unless the info is of an older incarnation than the
+    /// known one.
     fn remember(&self, me: &NodeInfo) {
         let mut own = self.own.lock();
         if own.get(&me.id).is_none_or(|held| held.incarnation <= me.incarnation) {
@@ -193,7 +196,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Publishes a view of these nodes and of those of this process, which are alive whatever Redis says.
+    /// Publishes a view of these nodes and of those of this process, which are alive whatever Redis
+    /// says.
     fn show(&self, found: Vec<NodeInfo>) {
         let mut nodes: BTreeMap<NodeId, NodeInfo> = found.into_iter().map(|node| (node.id, node)).collect();
         for (id, own) in self.own.lock().iter() {
@@ -210,7 +214,8 @@ impl Shared {
     }
 }
 
-/// Renews the leases of this process's nodes, and reads the view whenever a node announces a change.
+/// Renews the leases of this process's nodes, and reads the view whenever a node announces a
+/// change.
 async fn renew(shared: Weak<Shared>) {
     let Some(commands) = shared.upgrade().map(|shared| Arc::clone(&shared.commands)) else {
         return;
@@ -251,7 +256,8 @@ async fn renew(shared: Weak<Shared>) {
     }
 }
 
-/// Returns a node's info as text, one value a line: incarnation in 20 digits, sessions, draining as 0 or 1, then the addresses.
+/// Returns a node's info as text, one value a line: incarnation in 20 digits, sessions, draining as
+/// 0 or 1, then the addresses.
 fn write_info(me: &NodeInfo) -> String {
     let mut text = format!("{:020}\n{}\n{}", me.incarnation, me.sessions, u8::from(me.draining));
     for address in &me.addresses {

@@ -1,7 +1,8 @@
 //! A subscribed connection that reconnects whenever it ends.
 //!
-//! The resubscription of the Redis client gives up silently after a long outage, and does not report what was lost. So this module
-//! has its own: one connection, regular pings, jittered attempts to reconnect without end, and a gap after each outage.
+//! The resubscription of the Redis client gives up silently after a long outage, and does not
+//! report what was lost. So this module has its own: one connection, regular pings, jittered
+//! attempts to reconnect without end, and a gap after each outage.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Maximum number of channels in one subscribe command.
 const MAX_CHANNELS: usize = 500;
 
-/// Receives the messages of channels, each of which has a name of type `T`. Dropping the listener ends its connection.
+/// Receives the messages of channels, each of which has a name of type `T`. Dropping the listener
+/// ends its connection.
 #[derive(Debug)]
 pub(crate) struct Listener<T: Clone + Debug + Send + Sync + 'static> {
     handle: SubscriptionHandle<T>,
@@ -48,8 +50,8 @@ impl Debug for Connection {
 }
 
 impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
-    /// Starts a listener, and waits until the first attempt to connect has ended. If it failed, a gap follows once a later attempt
-    /// succeeds.
+    /// Starts a listener, and waits until the first attempt to connect has ended. If it failed, a
+    /// gap follows once a later attempt succeeds.
     pub(crate) async fn start(commands: Arc<Commands>) -> Self {
         let handle = SubscriptionHandle {
             mailbox: Arc::new(Mailbox::new()),
@@ -90,10 +92,11 @@ impl<T: Clone> SubscriptionHandle<T> {
         *self.connection.lock() = connection.map(Connection);
     }
 
-    /// Adds a channel. After an error, the channel is subscribed to as soon as there is a connection, and a gap is reported.
+    /// Adds a channel. After an error, the channel is subscribed to as soon as there is a
+    /// connection, and a gap is reported.
     pub(crate) async fn subscribe(&self, channel: String, name: T) -> RedisResult<()> {
-        // Added first: a connection that is made at this moment either subscribes to the channel itself, or is the one used
-        // below.
+        // Added first: a connection that is made at this moment either subscribes to the channel
+        // itself, or is the one used below.
         self.mailbox.add_channel(channel.clone(), name);
         subscribe(self.connection()?, &[channel]).await
     }
@@ -188,7 +191,8 @@ async fn connect<T: Clone + Send + Sync + 'static>(
     // The timeout in `config` does not cover the handshake after connecting.
     let connection = timeout(commands.options.connect_timeout * 2, connecting).await;
     let connection = connection.unwrap_or_else(|_| Err((ErrorKind::Io, "Redis did not answer in time").into()))?;
-    // From here on, `subscribe` uses this connection; channels that were added before are in the list.
+    // From here on, `subscribe` uses this connection; channels that were added before are in the
+    // list.
     handle.set_connection(Some(connection.clone()));
     subscribe(connection.clone(), &handle.mailbox.channels()).await?;
     Ok(connection)

@@ -13,7 +13,7 @@ const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 /// Maximum size of a message, in bytes; no node publishes a larger one.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
-/// What a listener receives.
+/// An event that a listener receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BusEvent<T> {
     /// A message on the channel with this name.
@@ -70,7 +70,8 @@ impl<T: Clone> Mailbox<T> {
         self.state.lock().channels.keys().cloned().collect()
     }
 
-    /// Queues a message. One of a channel that is not accepted is dropped: its unsubscription is under way.
+    /// Queues a message. One of a channel that is not accepted is dropped: its unsubscription is
+    /// under way.
     pub(crate) fn deliver(&self, channel: &str, message: Vec<u8>) {
         let mut state = self.state.lock();
         let Some(name) = state.channels.get(channel).cloned() else {

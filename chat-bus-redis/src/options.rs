@@ -13,16 +13,19 @@ use crate::{RedisBus, RedisDiscovery, RedisPresence};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Prefix of every key and channel. Clusters that share a server need different ones. Default `chat:`.
+    /// Prefix of every key and channel. Clusters that share a server need different ones. Default
+    /// `chat:`.
     pub prefix: String,
-    /// Certificate authorities, in PEM, one of which must have signed the server's certificate: for `rediss://` URLs, in
-    /// place of those that the system trusts. Needs the feature `tls`. Default none.
+    /// Certificate authorities, in PEM, one of which must have signed the server's certificate: for
+    /// `rediss://` URLs, in place of those that the system trusts. Needs the feature `tls`. Default
+    /// none.
     pub authorities: Option<Vec<u8>>,
     /// Timeout of connecting. Default 1 s.
     pub connect_timeout: Duration,
     /// Timeout of an answer. Default 1 s.
     pub response_timeout: Duration,
-    /// Interval between pings on the subscriber's connection; one that is not answered ends the connection. Default 2 s.
+    /// Interval between pings on the subscriber's connection; one that is not answered ends the
+    /// connection. Default 2 s.
     pub ping_interval: Duration,
     /// Maximum delay between attempts to reconnect. The first delay is 50 ms. Default 2 s.
     pub max_backoff: Duration,
@@ -47,7 +50,8 @@ impl Default for Options {
     }
 }
 
-/// The URL is not that of a Redis server. The error does not repeat it, because it may contain a password.
+/// The URL is not that of a Redis server. The error does not repeat it, because it may contain a
+/// password.
 #[derive(Debug, Error)]
 #[error("the Redis URL is invalid ({0}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")]
 pub struct UrlError(String);
@@ -59,8 +63,8 @@ pub struct RedisBackend {
 }
 
 impl RedisBackend {
-    /// Creates a backend for the server at `url`. The first command connects to it. Call this inside the tokio runtime that will
-    /// use the backend.
+    /// Creates a backend for the server at `url`. The first command connects to it. Call this
+    /// inside the tokio runtime that will use the backend.
     ///
     /// # Errors
     /// [`UrlError`] if the URL is invalid, or asks for TLS without the feature `tls`.

@@ -16,21 +16,22 @@ use tokio::time::sleep;
 use crate::commands::Commands;
 use crate::hex;
 
-/// Time after which Redis deletes the claims of a user that no node renews. Nodes renew their claims in every sweep, about twice a
-/// minute.
+/// Time after which Redis deletes the claims of a user that no node renews. Nodes renew their
+/// claims in every sweep, about twice a minute.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Maximum number of users in one round trip.
 const MAX_USERS: usize = 200;
 /// Maximum number of a user's devices that are read; a user has fewer.
 const MAX_DEVICES: usize = 256;
 
-/// Deletes a device's claim if it is this node's. KEYS: the user's hash. ARGV: the device; the prefix of the node's claims.
+/// Deletes a device's claim if it is this node's. KEYS: the user's hash. ARGV: the device; the
+/// prefix of the node's claims.
 const CLEAR: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1])
 if held and string.sub(held, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
 
-/// A [`Presence`] in Redis. A claim counts while its node's lease lives: when a node dies, all its claims become void together, once
-/// the lease has expired.
+/// A [`Presence`] in Redis. A claim counts while its node's lease lives: when a node dies, all its
+/// claims become void together, once the lease has expired.
 #[derive(Debug)]
 pub struct RedisPresence {
     commands: Arc<Commands>,

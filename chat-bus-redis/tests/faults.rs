@@ -1,4 +1,5 @@
-//! Faults of Redis: it dies, freezes, drops connections, loses its data or returns forged values. Also: claims of a dead node.
+//! Faults of Redis: it dies, freezes, drops connections, loses its data or returns forged values.
+//! Also: claims of a dead node.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -140,7 +141,8 @@ async fn malformed_values_in_redis_are_left_out() {
     let view = discovery.join(node(1)).await.unwrap();
     assert_eq!(view.borrow().to_vec(), [node(1)]);
 
-    // A forged envelope is delivered unchanged, because its receiver does not trust it. One that is too large is dropped.
+    // A forged envelope is delivered unchanged, because its receiver does not trust it. One that is
+    // too large is dropped.
     redis.command(&["PUBLISH", "chat:conversation:7", "forged"]).unwrap();
     expect_message(&mut subscriber, &envelope("forged")).await;
     bus.publish(TOPIC, Bytes::from(vec![0; 5 * 1024 * 1024])).await.unwrap();

@@ -10,14 +10,16 @@ use tokio::sync::Notify;
 use super::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::sync::Mutex;
 
-/// Maximum number of messages that wait for one subscriber. When more come, all are dropped and replaced by a
+/// Maximum number of messages that wait for one subscriber. When more come, all are dropped and
+/// replaced by a
 /// [`BusMessage::Gap`].
 const MAX_QUEUED: usize = 4096;
-/// Maximum size of the envelopes that wait for one subscriber, in bytes: the memory that a subscriber can cost.
+/// Maximum size of the envelopes that wait for one subscriber, in bytes: the memory that a
+/// subscriber can cost.
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
-/// A bus between engines of one process. Clones are the same bus. It loses nothing, unless a subscriber falls 4096 envelopes
-/// behind.
+/// A bus between engines of one process. Clones are the same bus. It loses nothing, unless a
+/// subscriber falls 4096 envelopes behind.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBus {
     hub: Arc<Mutex<Hub>>,

@@ -1,8 +1,9 @@
 //! The port between nodes: carries hints, and may lose them.
 //!
-//! An envelope reaches each subscriber of its topic at most once. It may be lost, and nothing durable depends on it. A bus that
-//! knows that it may have lost something delivers [`BusMessage::Gap`]; nodes then read the store. Nodes also check by
-//! themselves, with heartbeats and sweeps, because a bus may lose envelopes without noticing.
+//! An envelope reaches each subscriber of its topic at most once. It may be lost, and nothing
+//! durable depends on it. A bus that knows that it may have lost something delivers
+//! [`BusMessage::Gap`]; nodes then read the store. Nodes also check by themselves, with heartbeats
+//! and sweeps, because a bus may lose envelopes without noticing.
 
 mod memory;
 
@@ -17,13 +18,15 @@ pub use memory::MemoryBus;
 
 use crate::model::{ConversationId, NodeId, UserId};
 
-/// What nodes subscribe to.
+/// A subject of envelopes, to which nodes subscribe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Topic {
-    /// The log of a conversation and notices to its members. Nodes with a session in the conversation subscribe.
+    /// The log of a conversation and notices to its members. Nodes with a session in the
+    /// conversation subscribe.
     Conversation(ConversationId),
-    /// Logins and memberships of a user, and notices to the user. Nodes with a session of the user subscribe.
+    /// Logins and memberships of a user, and notices to the user. Nodes with a session of the user
+    /// subscribe.
     User(UserId),
     /// Messages for one node.
     Node(NodeId),
@@ -42,10 +45,11 @@ impl fmt::Display for Topic {
     }
 }
 
-/// What a [`Subscriber`] receives.
+/// A message that a [`Subscriber`] receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusMessage {
-    /// An envelope, whole, with the topic on which it was published. Its content is untrusted input.
+    /// An envelope, whole, with the topic on which it was published. Its content is untrusted
+    /// input.
     Envelope(Topic, Bytes),
     /// Envelopes may have been lost since the last message.
     Gap,
@@ -70,10 +74,12 @@ impl BusError {
     }
 }
 
-/// Carries envelopes between nodes, each at most once. The feature `testkit` has the contract as code.
+/// Carries envelopes between nodes, each at most once. The feature `testkit` has the contract as
+/// code.
 #[async_trait]
 pub trait MessageBus: Debug + Send + Sync + 'static {
-    /// Publishes an envelope. Returns once the bus has accepted it, which does not mean that it arrives.
+    /// Publishes an envelope. Returns once the bus has accepted it, which does not mean that it
+    /// arrives.
     ///
     /// # Errors
     /// [`BusError::Unavailable`]: the envelope may or may not have been published.
@@ -92,8 +98,9 @@ pub trait Subscriber: Debug + Send + 'static {
     /// Returns a handle that changes the topics while another task waits in [`Subscriber::next`].
     fn topics(&self) -> Box<dyn Topics>;
 
-    /// Returns the next message, or `None` once the bus is closed. The queue is bounded: a subscriber that falls behind
-    /// receives a [`BusMessage::Gap`] in place of the envelopes that were dropped.
+    /// Returns the next message, or `None` once the bus is closed. The queue is bounded: a
+    /// subscriber that falls behind receives a [`BusMessage::Gap`] in place of the envelopes that
+    /// were dropped.
     ///
     /// # Cancel safety
     /// Safe: a message that was not returned is returned by the next call.
@@ -106,6 +113,7 @@ pub trait Topics: Debug + Send + Sync + 'static {
     /// Subscribes to a topic: envelopes published after the return are delivered. Idempotent.
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError>;
 
-    /// Unsubscribes from a topic: its envelopes cease to be delivered soon after the return. Idempotent.
+    /// Unsubscribes from a topic: its envelopes cease to be delivered soon after the return.
+    /// Idempotent.
     async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError>;
 }

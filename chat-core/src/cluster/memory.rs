@@ -10,7 +10,8 @@ use super::{ClusterError, Discovery, NodeInfo, Nodes, Presence};
 use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 use crate::sync::Mutex;
 
-/// A [`Discovery`] of the nodes of one process. Clones share one view. A node is in the view until it leaves.
+/// A [`Discovery`] of the nodes of one process. Clones share one view. A node is in the view until
+/// it leaves.
 #[derive(Clone, Debug)]
 pub struct MemoryDiscovery {
     nodes: Arc<watch::Sender<Nodes>>,
@@ -31,8 +32,8 @@ impl MemoryDiscovery {
         Self::default()
     }
 
-    /// Replaces the info of one node; `None` removes the node. An info of an older incarnation than the known one changes
-    /// nothing.
+    /// Replaces the info of one node; `None` removes the node. An info of an older incarnation than
+    /// the known one changes nothing.
     fn replace(&self, id: NodeId, info: Option<NodeInfo>) {
         self.nodes.send_modify(|nodes| {
             let known = nodes.iter().find(|node| node.id == id);

@@ -11,11 +11,11 @@ use super::envelope::{Content, Doorbell, MAX_REPEATED};
 use crate::model::{CloseCode, ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
-/// Maximum number of conversations, of joins and of users with changed logins that are repeated, each. If there are
-/// more, the heartbeat tells the other nodes to compare everything.
+/// Maximum number of conversations, of joins and of users with changed logins that are repeated,
+/// each. If there are more, the heartbeat tells the other nodes to compare everything.
 const MAX_REMEMBERED: usize = 16 * MAX_REPEATED;
 
-/// What this node announced within the last seconds. Clones share the announcements.
+/// This node's announcements of the last seconds. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct RecentAnnouncements {
     inner: Arc<Inner>,
@@ -69,8 +69,8 @@ impl RecentAnnouncements {
         self.inner.announced.lock().note_overflow(true);
     }
 
-    /// Returns the content of heartbeat `number`, in as many envelopes as it takes, and forgets announcements that
-    /// were repeated for long enough.
+    /// Returns the content of heartbeat `number`, in as many envelopes as it takes, and forgets
+    /// announcements that were repeated for long enough.
     pub(crate) fn heartbeat(&self, number: u64) -> Vec<Content> {
         let keep = self.inner.keep;
         let mut announced = self.inner.announced.lock();

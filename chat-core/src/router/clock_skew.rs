@@ -8,10 +8,11 @@ use crate::model::Timestamp;
 
 /// Difference from which on the node logs a warning.
 const MAX_UNREMARKED: Duration = Duration::from_secs(2);
-/// Difference from which on the node's timestamps cannot be relied upon, so that it admits no new session.
+/// Difference from which on the node's timestamps cannot be relied upon, so that it admits no new
+/// session.
 const MAX_TOLERATED: Duration = Duration::from_secs(5 * 60);
 
-/// Whether the node's clock is wrong. Clones share the answer.
+/// The latest finding about the node's clock. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClockStatus {
     is_wrong: Arc<AtomicBool>,
@@ -27,7 +28,7 @@ impl ClockStatus {
     }
 }
 
-/// How far the node's clock and the store's are apart.
+/// Distance between the node's clock and the store's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClockSkew {
     /// At most 2 s.
@@ -39,7 +40,8 @@ pub(crate) enum ClockSkew {
 }
 
 impl ClockSkew {
-    /// Compares the store's time with this node's time `before` it asked and `after` it was answered.
+    /// Compares the store's time with this node's time `before` it asked and `after` it was
+    /// answered.
     pub(crate) fn between(before: Timestamp, after: Timestamp, store: Timestamp) -> (Self, Duration) {
         let difference = difference(before, after, store);
         let skew = match difference {
@@ -68,7 +70,8 @@ impl ClockSkew {
     }
 }
 
-/// Returns by how much the store's time certainly differs from this node's: how far it is outside of `before..=after`.
+/// Returns by how much the store's time certainly differs from this node's: how far it is outside
+/// of `before..=after`.
 fn difference(before: Timestamp, after: Timestamp, store: Timestamp) -> Duration {
     let millis = if store < before {
         before.0.saturating_sub(store.0)

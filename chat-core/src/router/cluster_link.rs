@@ -7,8 +7,8 @@ use super::shared_push::SharedPush;
 use crate::bus::{BusError, MessageBus, Topic};
 use crate::model::{CloseCode, ConversationId, NodeId, StoreEpoch, UserId};
 
-/// Announces what happens on this node to the other nodes. Without a bus it does nothing: the other nodes then find out
-/// from the store. Nothing here waits.
+/// Announces what happens on this node to the other nodes. Without a bus it does nothing: the other
+/// nodes then find out from the store. Nothing here waits.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterLink {
     link: Option<Link>,
@@ -62,7 +62,8 @@ impl ClusterLink {
         }
     }
 
-    /// Sends a notice to the sessions of an audience on other nodes. Best effort: heartbeats do not repeat it.
+    /// Sends a notice to the sessions of an audience on other nodes. Best effort: heartbeats do not
+    /// repeat it.
     pub(crate) fn publish_notice(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) {
         if let Some(link) = &self.link {
             let envelope = link.codec.encode_notice(audience, push, except);
@@ -70,7 +71,8 @@ impl ClusterLink {
         }
     }
 
-    /// Tells the other nodes to compare everything, because this node cannot tell what it should have announced.
+    /// Tells the other nodes to compare everything, because this node cannot tell what it should
+    /// have announced.
     pub(crate) fn announce_unknown(&self) {
         if let Some(link) = &self.link {
             link.recent.overflow();
@@ -78,8 +80,9 @@ impl ClusterLink {
     }
 }
 
-/// Announces to every node that logins of a user ended: for a program that changed them in the store and is no node
-/// itself. Write to the store first. Best effort: a node that does not hear it finds out in its next sweep.
+/// Announces to every node that logins of a user ended: for a program that changed them in the
+/// store and is no node itself. Write to the store first. Best effort: a node that does not hear it
+/// finds out in its next sweep.
 ///
 /// # Errors
 /// [`BusError`] if the bus cannot be reached.

@@ -2,44 +2,46 @@
 
 use std::time::Duration;
 
-/// Intervals and bounds of the router. With the defaults, a node makes up for a lost doorbell within 3 s.
+/// Intervals and bounds of the router. With the defaults, a node makes up for a lost doorbell
+/// within 3 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouterConfig {
-    /// Interval between the heartbeats that this node publishes on the bus. Each repeats the node's recent
-    /// announcements. Default 1 s.
+    /// Interval between the heartbeats that this node publishes on the bus. Each repeats the node's
+    /// recent announcements. Default 1 s.
     pub heartbeat_interval: Duration,
-    /// Time for which announcements are repeated. A peer whose heartbeats stay away for longer counts as lost, as does
-    /// the bus if the node's own heartbeats do not return: the node then polls the store. Default 3 s.
+    /// Time for which announcements are repeated. A peer whose heartbeats stay away for longer
+    /// counts as lost, as does the bus if the node's own heartbeats do not return: the node then
+    /// polls the store. Default 3 s.
     pub peer_timeout: Duration,
-    /// Interval between heartbeats to the store, which answers with the other nodes that use it. While one of them is
-    /// not heard on the bus, this node polls the store. Default 2 s: together with `poll_interval`, what such a node
-    /// commits is found within 3 s.
+    /// Interval between heartbeats to the store, which answers with the other nodes that use it.
+    /// While one of them is not heard on the bus, this node polls the store. Default 2 s: together
+    /// with `poll_interval`, what such a node commits is found within 3 s.
     pub store_heartbeat_interval: Duration,
-    /// Average interval between sweeps, in which the node compares every conversation and user that it serves with the
-    /// store. Jittered by a third. Default 30 s.
+    /// Average interval between sweeps, in which the node compares every conversation and user that
+    /// it serves with the store. Jittered by a third. Default 30 s.
     pub sweep_interval: Duration,
-    /// Interval between sweeps while the bus loses messages; also the minimum interval between any two sweeps.
-    /// Default 1 s.
+    /// Interval between sweeps while the bus loses messages; also the minimum interval between any
+    /// two sweeps. Default 1 s.
     pub poll_interval: Duration,
-    /// Delay before a failed read of the store is retried. Doubles with each failure, up to ten times this value.
-    /// Default 100 ms.
+    /// Delay before a failed read of the store is retried. Doubles with each failure, up to ten
+    /// times this value. Default 100 ms.
     pub retry_interval: Duration,
     /// Timeout of one read of the store; a read that times out is retried. Default 5 s.
     pub read_timeout: Duration,
-    /// Timeout of one call to the bus or to the presence service. A session that begins waits at most this long for the
-    /// node's subscription to the user's topic. Default 1 s.
+    /// Timeout of one call to the bus or to the presence service. A session that begins waits at
+    /// most this long for the node's subscription to the user's topic. Default 1 s.
     pub bus_timeout: Duration,
     /// Maximum number of events in one read that fills a gap. Default 256.
     pub max_catch_up_events: u32,
-    /// Maximum size of the event bodies in one read that fills a gap, in bytes. Default 1 MiB. A larger single event is
-    /// still read.
+    /// Maximum size of the event bodies in one read that fills a gap, in bytes. Default 1 MiB. A
+    /// larger single event is still read.
     pub max_catch_up_bytes: u32,
-    /// Maximum number of users per second whose memberships and logins are read again after the bus may have lost
-    /// something. Each costs the store two reads. Default 100.
+    /// Maximum number of users per second whose memberships and logins are read again after the bus
+    /// may have lost something. Each costs the store two reads. Default 100.
     pub user_rechecks_per_second: u32,
-    /// Maximum number of envelopes that wait to be published. Further ones are dropped, because heartbeats, which have
-    /// a queue of their own, repeat what they announced. Default 4096.
+    /// Maximum number of envelopes that wait to be published. Further ones are dropped, because
+    /// heartbeats, which have a queue of their own, repeat what they announced. Default 4096.
     pub max_queued_envelopes: usize,
 }
 
@@ -63,9 +65,9 @@ impl Default for RouterConfig {
 }
 
 impl RouterConfig {
-    /// Returns how many heartbeats of a peer may be lost in a row without losing an announcement. An announcement made
-    /// right after the last heartbeat that was heard is repeated until `peer_timeout` has passed, so the number is one
-    /// less than the heartbeats that fit into it.
+    /// Returns how many heartbeats of a peer may be lost in a row without losing an announcement.
+    /// An announcement made right after the last heartbeat that was heard is repeated until
+    /// `peer_timeout` has passed, so the number is one less than the heartbeats that fit into it.
     pub(crate) fn max_missed_heartbeats(&self) -> u64 {
         let interval = self.heartbeat_interval.as_millis().max(1);
         u64::try_from(self.peer_timeout.as_millis() / interval)

@@ -1,4 +1,5 @@
-//! The feed of one conversation on this node: the one path on which its events reach the sessions here, in order.
+//! The feed of one conversation on this node: the one path on which its events reach the sessions
+//! here, in order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,8 +68,8 @@ impl ConversationFeed {
         self.subscribers.iter().map(|subscriber| &subscriber.session)
     }
 
-    /// Adds a session, unless it has ended or follows the feed already. If events past `known` were delivered here
-    /// before, the session missed them and is told that it is behind.
+    /// Adds a session, unless it has ended or follows the feed already. If events past `known` were
+    /// delivered here before, the session missed them and is told that it is behind.
     pub(crate) fn subscribe(
         &mut self,
         conversation: ConversationId,
@@ -91,8 +92,9 @@ impl ConversationFeed {
         self.subscribers.retain(|subscriber| subscriber.session.id != session);
     }
 
-    /// Delivers those of these events (of one conversation, ascending) that continue what was delivered. `sessions_of`
-    /// returns a user's sessions on this node, so that a user who joins gets the join event and every later one.
+    /// Delivers those of these events (of one conversation, ascending) that continue what was
+    /// delivered. `sessions_of` returns a user's sessions on this node, so that a user who joins
+    /// gets the join event and every later one.
     pub(crate) fn deliver(
         &mut self,
         events: &[Event],
@@ -138,8 +140,8 @@ impl ConversationFeed {
         }
     }
 
-    /// Pushes a run of consecutive events to every subscriber. A recipient costs a reference count per event, and one
-    /// lock and at most one wake-up per run.
+    /// Pushes a run of consecutive events to every subscriber. A recipient costs a reference count
+    /// per event, and one lock and at most one wake-up per run.
     fn fan_out(&mut self, run: &[Event], now: Instant) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             return;

@@ -1,4 +1,5 @@
-//! The envelopes that nodes send each other, in terms of the model. Everything decoded here is untrusted.
+//! The envelopes that nodes send each other, in terms of the model. Everything decoded here is
+//! untrusted.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -141,7 +142,8 @@ impl EnvelopeCodec {
         envelope.encode_to_vec().into()
     }
 
-    /// Decodes an envelope. Returns `None` if it is damaged, of another version, or from a node on another store.
+    /// Decodes an envelope. Returns `None` if it is damaged, of another version, or from a node on
+    /// another store.
     pub(crate) fn decode(&self, bytes: Bytes) -> Option<Received> {
         use proto::envelope::Content as Wire;
         let envelope = proto::Envelope::decode(bytes).ok()?;

@@ -1,4 +1,5 @@
-//! The router's port to the store: the reads with which a node fills gaps and finds what the bus lost.
+//! The router's port to the store: the reads with which a node fills gaps and finds what the bus
+//! lost.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,19 +11,21 @@ use tokio::time::timeout;
 use crate::model::{ConversationId, DeviceId, Event, NodeId, Seq, SessionEpoch, UserId};
 use crate::store::{Heartbeat, MembershipView, Store, StoreError};
 
-/// Everything that the router reads: memberships, logs, logins and the other nodes. [`StoreEventLog`] implements it over
-/// a [`Store`]; a node without a database could implement it over the network.
+/// Everything that the router reads: memberships, logs, logins and the other nodes.
+/// [`StoreEventLog`] implements it over a [`Store`]; a node without a database could implement it
+/// over the network.
 ///
-/// The router reads when a session begins, and when something may have been lost; it reads nothing to deliver what this
-/// node commits. Every method returns one consistent snapshot of what was committed. Calls are independent of each
-/// other: a slow one must not delay the rest.
+/// The router reads when a session begins, and when something may have been lost; it reads nothing
+/// to deliver what this node commits. Every method returns one consistent snapshot of what was
+/// committed. Calls are independent of each other: a slow one must not delay the rest.
 #[async_trait]
 pub trait EventLog: Debug + Send + Sync + 'static {
-    /// Returns every conversation in which `user` may read something, or will once there is something, closed ones
-    /// too, each as seen from `device`, in any order.
+    /// Returns every conversation in which `user` may read something, or will once there is
+    /// something, closed ones too, each as seen from `device`, in any order.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
-    /// Returns one of the [`memberships`](EventLog::memberships), or `None` if the user has no such conversation.
+    /// Returns one of the [`memberships`](EventLog::memberships), or `None` if the user has no such
+    /// conversation.
     async fn membership(
         &self,
         user: UserId,
@@ -30,8 +33,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
         conversation: ConversationId,
     ) -> Result<Option<MembershipView>, StoreError>;
 
-    /// Returns the events of a conversation that follow `after`, as far as `limit` allows: at least one, unless the log
-    /// ends at `after`.
+    /// Returns the events of a conversation that follow `after`, as far as `limit` allows: at least
+    /// one, unless the log ends at `after`.
     async fn events_after(
         &self,
         conversation: ConversationId,
@@ -42,11 +45,12 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// Returns the last `Seq` of each of these conversations that exists, in any order.
     async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError>;
 
-    /// Returns the devices of a user and the session epoch of each. A session whose device is missing, or has another
-    /// epoch, is over.
+    /// Returns the devices of a user and the session epoch of each. A session whose device is
+    /// missing, or has another epoch, is over.
     async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError>;
 
-    /// Records that `node` is alive and returns which other nodes are. Nodes call this every few seconds.
+    /// Records that `node` is alive and returns which other nodes are. Nodes call this every few
+    /// seconds.
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError>;
 }
 
@@ -74,7 +78,8 @@ pub struct StoreEventLog {
     store: Arc<dyn Store>,
 }
 
-/// Number of events that one query of the store returns: with bodies of 64 KiB each, a query costs 4 MiB whatever
+/// Number of events that one query of the store returns: with bodies of 64 KiB each, a query costs
+/// 4 MiB whatever
 /// [`ReadLimit`] its caller sets.
 const QUERY_EVENTS: u32 = 64;
 
@@ -148,7 +153,8 @@ impl EventLog for StoreEventLog {
 /// Greatest place that every store can represent.
 const LAST_SEQ: Seq = Seq(u64::MAX >> 1);
 
-/// An [`EventLog`] whose calls fail with [`StoreError::Unavailable`] when the inner one takes too long.
+/// An [`EventLog`] whose calls fail with [`StoreError::Unavailable`] when the inner one takes too
+/// long.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeLimited {
     inner: Arc<dyn EventLog>,

@@ -43,8 +43,9 @@ pub struct RouterStats {
     pub sweeps: u64,
 }
 
-/// Delivers events and notices to the sessions on this node, and announces them to the other nodes. Clones share one state. The
-/// router's tasks end with [`Router::shutdown`], or when the last clone and the last [`SubscriptionGuard`] are dropped.
+/// Delivers events and notices to the sessions on this node, and announces them to the other nodes.
+/// Clones share one state. The router's tasks end with [`Router::shutdown`], or when the last clone
+/// and the last [`SubscriptionGuard`] are dropped.
 #[derive(Clone, Debug)]
 pub struct Router {
     pub(crate) registry: Arc<Registry>,
@@ -64,7 +65,7 @@ pub struct Router {
     pub(crate) tasks: Arc<Tasks>,
 }
 
-/// What the router knows of the other nodes, and of its own clock.
+/// The router's view of the other nodes, and of its own clock.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeStatus {
     pub(crate) others: OtherNodes,
@@ -80,16 +81,18 @@ pub(crate) struct Counters {
 }
 
 impl Router {
-    /// Tells the router which nodes the cluster's discovery lists, so that it notices those that it does not hear.
-    /// Otherwise it notices only the nodes that fall silent, and those that the store lists.
+    /// Tells the router which nodes the cluster's discovery lists, so that it notices those that it
+    /// does not hear. Otherwise it notices only the nodes that fall silent, and those that the
+    /// store lists.
     pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
         if self.link.exists() {
             self.nodes.others.watch(nodes);
         }
     }
 
-    /// Begins a session on this node: from now on, `outbox` takes the pushes of the user's conversations. Also returns the
-    /// user's memberships as seen from the device; pushes continue from there, or from before.
+    /// Begins a session on this node: from now on, `outbox` takes the pushes of the user's
+    /// conversations. Also returns the user's memberships as seen from the device; pushes continue
+    /// from there, or from before.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read; no session was begun.
@@ -122,8 +125,9 @@ impl Router {
         Ok((guard, memberships))
     }
 
-    /// Delivers events that were just committed, and announces them to the other nodes. Call it in the order of `Seq` for
-    /// each conversation: events that come out of order cost a read of the store. Never waits.
+    /// Delivers events that were just committed, and announces them to the other nodes. Call it in
+    /// the order of `Seq` for each conversation: events that come out of order cost a read of the
+    /// store. Never waits.
     pub fn committed(&self, events: &[Event]) {
         for events in events.chunk_by(|a, b| a.conversation == b.conversation) {
             let (Some(first), Some(last)) = (events.first(), events.last()) else {
@@ -142,8 +146,8 @@ impl Router {
         }
     }
 
-    /// Takes over commits that the store did not confirm. Their events are delivered, and announced to the other nodes, as
-    /// soon as the store shows them.
+    /// Takes over commits that the store did not confirm. Their events are delivered, and announced
+    /// to the other nodes, as soon as the store shows them.
     pub fn track_unconfirmed(&self, commits: impl IntoIterator<Item = UnconfirmedCommit>) {
         for commit in commits {
             if !self.unconfirmed.add(commit) {
@@ -153,7 +157,8 @@ impl Router {
         }
     }
 
-    /// Returns whether this node's clock and the store's are minutes apart. The node should then admit no new session.
+    /// Returns whether this node's clock and the store's are minutes apart. The node should then
+    /// admit no new session.
     #[must_use]
     pub fn is_clock_wrong(&self) -> bool {
         self.nodes.clock.is_wrong()
@@ -164,7 +169,8 @@ impl Router {
         !self.nodes.store_peers.is_empty()
     }
 
-    /// Makes a user's sessions, here and on other nodes, follow a conversation that the user joined. Not needed for
+    /// Makes a user's sessions, here and on other nodes, follow a conversation that the user
+    /// joined. Not needed for
     /// [`GroupCreated`](crate::model::EventKind::GroupCreated) and
     /// [`MemberJoined`](crate::model::EventKind::MemberJoined), which do that themselves.
     pub fn joined(&self, user: UserId, conversation: ConversationId) {
@@ -172,13 +178,14 @@ impl Router {
         self.link.announce_join(user, conversation);
     }
 
-    /// Pushes a notice to the sessions in a conversation, here and on other nodes, except those of the caller's device. Best
-    /// effort.
+    /// Pushes a notice to the sessions in a conversation, here and on other nodes, except those of
+    /// the caller's device. Best effort.
     pub fn notify_conversation(&self, conversation: ConversationId, push: &Push, except: Option<Caller>) {
         self.notify(Audience::Conversation(conversation), push, except);
     }
 
-    /// Pushes a notice to a user's sessions, here and on other nodes, except those of the caller's device. Best effort.
+    /// Pushes a notice to a user's sessions, here and on other nodes, except those of the caller's
+    /// device. Best effort.
     pub fn notify_user(&self, user: UserId, push: &Push, except: Option<Caller>) {
         self.notify(Audience::User(user), push, except);
     }
@@ -190,8 +197,8 @@ impl Router {
         self.link.publish_notice(audience, &push, except);
     }
 
-    /// Ends sessions of a user: here at once, on another node as soon as that node has read the store. So write to the store
-    /// first.
+    /// Ends sessions of a user: here at once, on another node as soon as that node has read the
+    /// store. So write to the store first.
     pub fn close_sessions(&self, user: UserId, selector: SessionSelector, code: CloseCode) {
         for session in self.registry.of_user(user) {
             if selector.matches(&session.caller) {
@@ -201,8 +208,8 @@ impl Router {
         self.link.announce_logins(user, code);
     }
 
-    /// Compares a user's sessions, here and on other nodes, with the store, and ends those that are over: for a change of
-    /// logins that the store did not confirm.
+    /// Compares a user's sessions, here and on other nodes, with the store, and ends those that are
+    /// over: for a change of logins that the store did not confirm.
     pub fn recheck_sessions(&self, user: UserId, code: CloseCode) {
         self.logins.add((user, code));
         self.link.announce_logins(user, code);
@@ -217,7 +224,8 @@ impl Router {
         sessions
     }
 
-    /// Returns whether a session on this node follows a conversation; `None` if there is no such session.
+    /// Returns whether a session on this node follows a conversation; `None` if there is no such
+    /// session.
     #[must_use]
     pub fn is_subscribed(&self, caller: Caller, conversation: ConversationId) -> Option<bool> {
         let mut is_subscribed = None;
@@ -255,7 +263,8 @@ impl Router {
         self.tasks.stop();
     }
 
-    /// Ends the router's tasks and waits for them. Sessions get no further pushes from other nodes. Idempotent.
+    /// Ends the router's tasks and waits for them. Sessions get no further pushes from other nodes.
+    /// Idempotent.
     pub async fn shutdown(&self) {
         self.tasks.shutdown().await;
     }

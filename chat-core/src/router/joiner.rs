@@ -22,8 +22,9 @@ pub(crate) fn is_active(membership: &MembershipView) -> bool {
 }
 
 impl Joiner {
-    /// Adds sessions of one user to the feed of a conversation of which `membership` says that the user is a member.
-    /// While this node knows of a newer membership change, the membership is read again.
+    /// Adds sessions of one user to the feed of a conversation of which `membership` says that the
+    /// user is a member. While this node knows of a newer membership change, the membership is read
+    /// again.
     pub(crate) async fn join(
         &self,
         sessions: &[Arc<SessionHandle>],

@@ -13,8 +13,8 @@ use crate::bus::Topic;
 use crate::codec::body;
 use crate::model::{CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, UserId};
 
-/// Delivers events and notices to the sessions on this node, and leaves to the workers what an event asks for besides:
-/// a gap to fill, a subscription to change, a conversation to join.
+/// Delivers events and notices to the sessions on this node, and leaves to the workers what an
+/// event asks for besides: a gap to fill, a subscription to change, a conversation to join.
 #[derive(Debug)]
 pub(crate) struct LocalDelivery {
     registry: Arc<Registry>,
@@ -28,7 +28,8 @@ pub(crate) struct LocalDelivery {
 pub(crate) struct DeliveryQueues {
     /// Conversations whose log is longer than what was delivered.
     pub(crate) catch_up: WorkSet<ConversationId>,
-    /// Conversations whose log may be longer: those that the node follows as of now, and all of them in a sweep.
+    /// Conversations whose log may be longer: those that the node follows as of now, and all of
+    /// them in a sweep.
     pub(crate) compare: WorkSet<ConversationId>,
     /// Users who became members of a conversation that their sessions here do not follow yet.
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
@@ -89,8 +90,8 @@ impl LocalDelivery {
         }
     }
 
-    /// Prepares for a feed that is new on this node: the node subscribes to the conversation's topic and then compares the
-    /// feed with the log, because it missed what was announced before.
+    /// Prepares for a feed that is new on this node: the node subscribes to the conversation's
+    /// topic and then compares the feed with the log, because it missed what was announced before.
     pub(crate) fn feed_began(&self, conversation: ConversationId) {
         match &self.topics {
             Some(topics) => topics.recheck(Topic::Conversation(conversation)),

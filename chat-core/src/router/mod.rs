@@ -1,21 +1,23 @@
 //! Routing: which sessions get an event, and on which nodes they are.
 //!
-//! Every event reaches a conversation's sessions on one ordered path, its feed (`conversation_feed`), whether this node
-//! committed it, a doorbell announced it, or a read of the log found it. An event that continues what was delivered is
-//! delivered, an older one is dropped, and any other reveals a gap, which is read from the log. Pushing never waits: the
+//! Every event reaches a conversation's sessions on one ordered path, its
+//! [feed](conversation_feed), whether this node committed it, a doorbell announced it, or a read of
+//! the log found it. An event that continues what was delivered is delivered, an older one is
+//! dropped, and any other reveals a gap, which is read from the log. Pushing never waits: the
 //! [`Outbox`] of a client that does not read overflows, and the client catches up by itself.
 //!
-//! The bus only carries hints. A doorbell that was lost is made up for by the next event, by the heartbeats in which every
-//! node repeats its announcements, or by comparing with the store (anti-entropy, in `workers`).
+//! The bus only carries hints. A doorbell that was lost is made up for by the next event, by the
+//! heartbeats in which every node repeats its announcements, or by comparing with the store
+//! (anti-entropy, in `workers`).
 //!
 //! ```text
-//! handle  start                                   the API · builds everything below and starts the workers
-//!    workers/*                                    the tasks; each owns exactly what it uses
-//!    joiner  cluster_link  local_delivery         session → feed · announcement → other nodes · event → outboxes
-//!    registry ► conversation_feed ► session ► outbox ► shared_push
-//!    work_set  topic_requests  publish_queue  announcements  unconfirmed  sweep_request      queues
-//!    peer_monitor  store_peers  other_nodes  clock_skew                                      what is known of other nodes
-//!    event_log  envelope                                                                     the store · the bus
+//! handle  start                       the API · builds everything below and starts the workers
+//!   workers/*                         the tasks; each owns exactly what it uses
+//!   joiner cluster_link local_delivery    session → feed · announcement → nodes · event → outboxes
+//!   registry ► conversation_feed ► session ► outbox ► shared_push
+//!   work_set topic_requests publish_queue announcements unconfirmed sweep_request    queues
+//!   peer_monitor store_peers other_nodes clock_skew    what is known of other nodes
+//!   event_log envelope                                 the store · the bus
 //! ```
 
 mod announcements;

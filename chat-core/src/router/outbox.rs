@@ -10,7 +10,8 @@ use super::shared_push::SharedPush;
 use crate::model::{CloseCode, ConversationId, Push, Seq};
 use crate::sync::Mutex;
 
-/// Capacity that an empty queue keeps, so that a push to an idle session does not allocate: 64 bytes a session.
+/// Capacity that an empty queue keeps, so that a push to an idle session does not allocate: 64
+/// bytes a session.
 const KEPT_CAPACITY: usize = 8;
 
 /// Bounds of an [`Outbox`].
@@ -19,7 +20,8 @@ const KEPT_CAPACITY: usize = 8;
 pub struct OutboxLimits {
     /// Maximum number of pushes. Default 256.
     pub max_packets: usize,
-    /// Maximum size of the pushes, in bytes, about. Default 256 KiB: the memory that one slow reader can cost.
+    /// Maximum size of the pushes, in bytes, about. Default 256 KiB: the memory that one slow
+    /// reader can cost.
     pub max_bytes: usize,
 }
 
@@ -40,11 +42,12 @@ impl OutboxLimits {
     }
 }
 
-/// The queue of one session's pushes. The router fills it; the task that writes to the client drains it.
+/// The queue of one session's pushes. The router fills it; the task that writes to the client
+/// drains it.
 ///
-/// Filling never waits. A queue that overflows is dropped whole, as is every later push until the queue is drained. The
-/// client is then told, for each conversation concerned, that it is [`Push::Behind`], and reads the log. The session itself
-/// lives on.
+/// Filling never waits. A queue that overflows is dropped whole, as is every later push until the
+/// queue is drained. The client is then told, for each conversation concerned, that it is
+/// [`Push::Behind`], and reads the log. The session itself lives on.
 ///
 /// ```text
 /// open ── push, queue full ──► behind ── drain ──► open
@@ -86,8 +89,8 @@ impl Outbox {
         self.push_all(&[push], Instant::now());
     }
 
-    /// Queues several pushes at once, with one lock and at most one wake-up. `now` is the current time: a fan-out reads
-    /// the clock once for all its recipients.
+    /// Queues several pushes at once, with one lock and at most one wake-up. `now` is the current
+    /// time: a fan-out reads the clock once for all its recipients.
     pub(crate) fn push_all(&self, pushes: &[SharedPush], now: Instant) {
         let mut state = self.state.lock();
         if state.close_code.is_some() {
@@ -106,8 +109,8 @@ impl Outbox {
         }
     }
 
-    /// Moves the oldest pushes into `taken`: about `max_bytes` bytes of them, and at least one if there is one. Returns
-    /// whether more wait.
+    /// Moves the oldest pushes into `taken`: about `max_bytes` bytes of them, and at least one if
+    /// there is one. Returns whether more wait.
     pub fn drain(&self, max_bytes: usize, taken: &mut Vec<SharedPush>) -> bool {
         let mut state = self.state.lock();
         let mut bytes = 0_usize;
@@ -157,7 +160,8 @@ impl Outbox {
         !state.queue.is_empty() || state.overflowed || (state.close_code.is_some() && !state.close_was_drained)
     }
 
-    /// Ends the session: what is queued can still be drained, then [`Push::Closed`]. The code of the first call counts.
+    /// Ends the session: what is queued can still be drained, then [`Push::Closed`]. The code of
+    /// the first call counts.
     pub fn close(&self, code: CloseCode) {
         let mut state = self.state.lock();
         if state.close_code.is_none() {
@@ -173,7 +177,8 @@ impl Outbox {
         self.state.lock().close_code
     }
 
-    /// Returns for how long pushes have waited while the reader took none of them; `None` while none wait.
+    /// Returns for how long pushes have waited while the reader took none of them; `None` while
+    /// none wait.
     #[must_use]
     pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
         let since = self.state.lock().waiting_since;
@@ -200,8 +205,8 @@ impl State {
         }
     }
 
-    /// Drops everything and remembers which logs the client has to read. Pushes that are no events are lost, as they
-    /// may be.
+    /// Drops everything and remembers which logs the client has to read. Pushes that are no events
+    /// are lost, as they may be.
     fn overflow(&mut self, newest: &SharedPush) {
         self.overflowed = true;
         self.bytes = 0;

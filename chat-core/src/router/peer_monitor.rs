@@ -1,4 +1,4 @@
-//! Which nodes this node hears on the bus, and what that says about the bus.
+//! Tracks the nodes that this node hears on the bus, and judges the bus by them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,7 +13,8 @@ const TRUSTED_HEARTBEATS: u32 = 3;
 /// Maximum number of peers that are tracked; a cluster is smaller, so further ones are forged.
 const MAX_PEERS: usize = 4096;
 
-/// Tracks the heartbeats that this node hears: its own, which the bus returns to it, and those of its peers.
+/// Tracks the heartbeats that this node hears: its own, which the bus returns to it, and those of
+/// its peers.
 #[derive(Debug)]
 pub(crate) struct PeerMonitor {
     started: Instant,
@@ -40,7 +41,7 @@ struct Peer {
     at: Instant,
 }
 
-/// What the heartbeats say about the bus.
+/// Health of the bus, as the heartbeats show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BusHealth {
     /// The node's own heartbeats do not return, or not for long yet: it hears nothing.
@@ -54,8 +55,8 @@ pub(crate) struct BusHealth {
 }
 
 impl PeerMonitor {
-    /// Creates a monitor that hears nothing yet. A peer counts as lost after `timeout` without a heartbeat; `max_missed`
-    /// of them may be lost in a row without losing an announcement.
+    /// Creates a monitor that hears nothing yet. A peer counts as lost after `timeout` without a
+    /// heartbeat; `max_missed` of them may be lost in a row without losing an announcement.
     pub(crate) fn new(timeout: Duration, max_missed: u64) -> Self {
         Self {
             started: Instant::now(),
@@ -65,7 +66,8 @@ impl PeerMonitor {
         }
     }
 
-    /// Records that the node's own heartbeat returned. A heartbeat of several envelopes counts once.
+    /// Records that the node's own heartbeat returned. A heartbeat of several envelopes counts
+    /// once.
     pub(crate) fn record_own(&self, number: u64) {
         let mut table = self.table.lock();
         let is_same = table.own.is_some_and(|(last, _)| last == number);
@@ -73,8 +75,9 @@ impl PeerMonitor {
         table.own = Some((number, Instant::now()));
     }
 
-    /// Records a peer's heartbeat. Returns `false` if it does not follow the last one: the peer is new or was restarted, or
-    /// so many heartbeats were lost that announcements may be lost with them.
+    /// Records a peer's heartbeat. Returns `false` if it does not follow the last one: the peer is
+    /// new or was restarted, or more than `max_missed` heartbeats were lost, and announcements may
+    /// be lost with them.
     pub(crate) fn record_peer(&self, node: NodeId, incarnation: u64, number: u64) -> bool {
         let mut table = self.table.lock();
         if table.peers.len() >= MAX_PEERS && !table.peers.contains_key(&node) {
@@ -90,7 +93,8 @@ impl PeerMonitor {
         })
     }
 
-    /// Judges the bus by who is heard. `listed` are the other nodes that the store or the cluster's discovery lists.
+    /// Judges the bus by who is heard. `listed` are the other nodes that the store or the cluster's
+    /// discovery lists.
     pub(crate) fn health(&self, listed: &HashSet<NodeId>) -> BusHealth {
         let now = Instant::now();
         let mut table = self.table.lock();

@@ -12,8 +12,9 @@ use crate::bus::Topic;
 use crate::model::{ConversationId, Seq};
 use crate::sync::Mutex;
 
-/// A bounded queue of envelopes. Nothing waits for room in it: an envelope that finds none is dropped, because
-/// heartbeats repeat what matters. Of a conversation's doorbells, only the newest is queued. Clones share the queue.
+/// A bounded queue of envelopes. Nothing waits for room in it: an envelope that finds none is
+/// dropped, because heartbeats repeat what matters. Of a conversation's doorbells, only the newest
+/// is queued. Clones share the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct PublishQueue {
     inner: Arc<Inner>,
@@ -78,7 +79,8 @@ impl PublishQueue {
         }
     }
 
-    /// Takes the oldest envelope. A doorbell is encoded only now, with the newest place of its conversation.
+    /// Takes the oldest envelope. A doorbell is encoded only now, with the newest place of its
+    /// conversation.
     pub(crate) fn next(&self, codec: &EnvelopeCodec) -> Option<(Topic, Bytes)> {
         let mut state = self.inner.state.lock();
         let conversation = match state.items.pop_front()? {

@@ -1,7 +1,8 @@
 //! The sessions on this node, by user and by conversation.
 //!
-//! Lock order: a conversation's entry, then a user's entry, then a session's state, then an outbox. No guard leaves this file,
-//! so none is held across an await. Closures that a method calls under a guard must not call the registry.
+//! Lock order: a conversation's entry, then a user's entry, then a session's state, then an outbox.
+//! No guard leaves this file, so none is held across an await. Closures that a method calls under a
+//! guard must not call the registry.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,14 +32,15 @@ pub(crate) struct Registry {
 pub(crate) enum JoinResult {
     /// The sessions follow the feed.
     Joined,
-    /// The sessions follow the feed, which is new on this node: the node has to subscribe to the conversation's topic
-    /// and compare the feed with the log.
+    /// The sessions follow the feed, which is new on this node: the node has to subscribe to the
+    /// conversation's topic and compare the feed with the log.
     JoinedNewFeed,
-    /// This node knows of a later membership change than the caller: the caller has to read the membership again.
+    /// This node knows of a later membership change than the caller: the caller has to read the
+    /// membership again.
     OutOfDate,
 }
 
-/// How much of a conversation's log the client of a joining session knows.
+/// The part of a conversation's log that the client of a joining session knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KnownUpTo {
     /// The client knows that the log reaches this place, and reads the log itself.
@@ -68,7 +70,7 @@ pub(crate) struct Delivered {
     pub(crate) ended: bool,
 }
 
-/// What the removal of a session left behind.
+/// Result of the removal of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
     /// Conversations that no session on this node follows any longer.
@@ -77,8 +79,8 @@ pub(crate) struct Removed {
     pub(crate) was_last_of_user: bool,
 }
 
-/// Maximum number of events that a session gets pushed when it joins a conversation that its client does not know. For a
-/// longer log the client is told that it is behind.
+/// Maximum number of events that a session gets pushed when it joins a conversation that its client
+/// does not know. For a longer log the client is told that it is behind.
 const MAX_PUSHED_ON_JOIN: u64 = 32;
 
 impl Registry {
@@ -117,8 +119,8 @@ impl Registry {
         removed
     }
 
-    /// Adds sessions of one user to the feed of a conversation. `membership` was read after the sessions were added to the
-    /// registry, and is active.
+    /// Adds sessions of one user to the feed of a conversation. `membership` was read after the
+    /// sessions were added to the registry, and is active.
     pub(crate) fn join(
         &self,
         sessions: &[Arc<SessionHandle>],
@@ -157,8 +159,8 @@ impl Registry {
         }
     }
 
-    /// Delivers events of one conversation, ascending, to its feed. Returns `None` if no session on this node follows the
-    /// conversation, nor joins it by one of the events.
+    /// Delivers events of one conversation, ascending, to its feed. Returns `None` if no session on
+    /// this node follows the conversation, nor joins it by one of the events.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event], now: Instant) -> Option<Delivered> {
         let sessions_of = |user| self.of_user(user);
         match self.conversations.entry(conversation) {
@@ -193,7 +195,8 @@ impl Registry {
         }
     }
 
-    /// Returns the place up to which a conversation was delivered here, or `None` if no session here follows it.
+    /// Returns the place up to which a conversation was delivered here, or `None` if no session
+    /// here follows it.
     pub(crate) fn head(&self, conversation: ConversationId) -> Option<Seq> {
         self.conversations.get(&conversation).map(|feed| feed.head())
     }

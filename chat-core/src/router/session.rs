@@ -19,7 +19,8 @@ pub(crate) struct SessionHandle {
 
 #[derive(Debug)]
 struct State {
-    /// Conversations whose feeds list the session; `None` once it has ended, so that no feed lists it again.
+    /// Conversations whose feeds list the session; `None` once it has ended, so that no feed lists
+    /// it again.
     conversations: Option<HashSet<ConversationId>>,
     presence: PresenceState,
 }
@@ -38,8 +39,8 @@ impl SessionHandle {
         })
     }
 
-    /// Records that a conversation's feed is about to list the session. Returns `false` if the feed lists it already, or
-    /// the session has ended.
+    /// Records that a conversation's feed is about to list the session. Returns `false` if the feed
+    /// lists it already, or the session has ended.
     pub(crate) fn join(&self, conversation: ConversationId) -> bool {
         let mut state = self.state.lock();
         let conversations = state.conversations.as_mut();

@@ -6,7 +6,7 @@ use crate::model::{Caller, DeviceId, SessionEpoch};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionSelector {
-    /// Every session.
+    /// Every session of the user.
     All,
     /// The sessions of this device.
     Device(DeviceId),

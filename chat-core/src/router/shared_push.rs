@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::codec::server::encode_push;
 use crate::model::Push;
 
-/// One push, shared by every session that gets it: a clone costs a reference count. It is encoded at most once, when the
-/// first connection needs the bytes.
+/// One push, shared by every session that gets it: a clone costs a reference count. It is encoded
+/// at most once, when the first connection needs the bytes.
 #[derive(Clone)]
 pub struct SharedPush(Arc<Inner>);
 

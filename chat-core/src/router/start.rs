@@ -53,8 +53,8 @@ const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
 pub struct RouterParts {
     /// The logs, memberships and logins.
     pub log: Arc<dyn EventLog>,
-    /// Carries announcements between nodes. Without a bus, nodes on the same store find each other's events by polling it
-    /// each second, and notices do not reach other nodes.
+    /// Carries announcements between nodes. Without a bus, nodes on the same store find each
+    /// other's events by polling it each second, and notices do not reach other nodes.
     pub bus: Option<Arc<dyn MessageBus>>,
     /// The service in which this node claims the devices that are connected to it.
     pub presence: Arc<dyn Presence>,
@@ -70,7 +70,7 @@ pub struct RouterParts {
     pub config: RouterConfig,
 }
 
-/// What the tasks of one router are made of, while it is built.
+/// The parts of a router and its workers, while they are built.
 struct Assembly {
     router: Router,
     /// The event log, each read within the configured time.

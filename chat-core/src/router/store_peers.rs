@@ -1,5 +1,6 @@
-//! The other nodes on the same store, as the store lists them. The store is the one place that two nodes are sure to share:
-//! every other connection between them may be down while both still commit.
+//! The other nodes on the same store, as the store lists them. The store is the one place that two
+//! nodes are sure to share: every other connection between them may be down while both still
+//! commit.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ impl StorePeers {
         self.listed.lock().is_empty()
     }
 
-    /// Records the store's answer. Returns whether it lists a new node. A node that is no longer listed is kept for
-    /// `keep`, because after an outage of the store its nodes report one by one.
+    /// Records the store's answer. Returns whether it lists a new node. A node that is no longer
+    /// listed is kept for `keep`, because after an outage of the store its nodes report one by one.
     pub(crate) fn record(&self, nodes: &[NodeId], keep: Duration) -> bool {
         let now = Instant::now();
         let mut listed = self.listed.lock();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// Asks the sweep worker for a sweep, because the node may have missed something and cannot tell what. Requests that
-/// come before the worker starts a sweep count as one. Clones share the request.
+/// Asks the sweep worker for a sweep, because the node may have missed something and cannot tell
+/// what. Requests that come before the worker starts a sweep count as one. Clones share the
+/// request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SweepRequest {
     requested: Arc<Notify>,

@@ -18,7 +18,8 @@ impl Tasks {
         }
     }
 
-    /// Starts a task on the current tokio runtime. When the tasks are stopped, it ends at its next await.
+    /// Starts a task on the current tokio runtime. When the tasks are stopped, it ends at its next
+    /// await.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let task = self.stop.clone().run_until_cancelled_owned(task);
         self.tracker.spawn(task);

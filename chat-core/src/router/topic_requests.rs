@@ -13,7 +13,8 @@ use super::work_set::WorkSet;
 use crate::bus::Topic;
 use crate::sync::Mutex;
 
-/// Topics whose subscription the worker has to check, and the callers that wait for one. Clones share them.
+/// Topics whose subscription the worker has to check, and the callers that wait for one. Clones
+/// share them.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicRequests {
     topics: WorkSet<Topic>,
@@ -43,8 +44,8 @@ impl TopicRequests {
         self.topics.add(topic);
     }
 
-    /// Asks for a subscription to `topic` and waits until it exists: at most for the timeout, because a session works
-    /// without the bus too.
+    /// Asks for a subscription to `topic` and waits until it exists: at most for the timeout,
+    /// because a session works without the bus too.
     pub(crate) async fn subscribe(&self, topic: Topic) {
         let (subscribed, waiting) = oneshot::channel();
         self.waiters.lock().entry(topic).or_default().push(subscribed);

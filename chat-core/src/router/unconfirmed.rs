@@ -10,17 +10,20 @@ use tokio::time::Instant;
 use crate::model::{ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
-/// Time for which a log is checked after the store answers again. By then a transaction whose caller is gone has ended.
+/// Time for which a log is checked after the store answers again. By then a transaction whose
+/// caller is gone has ended.
 const GRACE: Duration = Duration::from_secs(10);
 /// Number of conversations in one query for the ends of logs.
 pub(crate) const QUERY_CONVERSATIONS: usize = 1000;
-/// Maximum number of conversations that are checked. If there are more, everything is compared with the store.
+/// Maximum number of conversations that are checked. If there are more, everything is compared with
+/// the store.
 const MAX_CONVERSATIONS: usize = 16 * QUERY_CONVERSATIONS;
 
-/// Events that may have been committed to a conversation: the store failed before it confirmed them.
+/// Events that may have been committed to a conversation: the store failed before it confirmed
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnconfirmedCommit {
-    /// The conversation.
+    /// Conversation whose log may hold the events.
     pub conversation: ConversationId,
     /// `Seq` of the first event.
     pub first_seq: Seq,
@@ -72,15 +75,16 @@ impl Unconfirmed {
         }
     }
 
-    /// Records where the log ends. Returns whether that is news, and whether nothing more can follow.
+    /// Records where the log ends. Returns whether that is news, and whether nothing more can
+    /// follow.
     fn check(&mut self, end: Seq) -> (bool, bool) {
         let since = *self.checked_since.get_or_insert_with(Instant::now);
         let is_news = end >= self.first_seq && end > self.announced;
         if is_news {
             self.announced = end;
         }
-        // Whichever event has place `last_seq` was committed under the conversation's lock: if it is another one, the
-        // unconfirmed one was rolled back.
+        // Whichever event has place `last_seq` was committed under the conversation's lock: if it
+        // is another one, the unconfirmed one was rolled back.
         (is_news, end >= self.last_seq || since.elapsed() > GRACE)
     }
 }
@@ -104,7 +108,8 @@ impl UnconfirmedCommits {
         has_room
     }
 
-    /// Waits until there are conversations to check, and returns them. Cancel safe; one task may wait at a time.
+    /// Waits until there are conversations to check, and returns them. Cancel safe; one task may
+    /// wait at a time.
     pub(crate) async fn conversations(&self) -> Vec<ConversationId> {
         loop {
             let conversations: Vec<_> = self.inner.open.lock().keys().copied().collect();
@@ -115,8 +120,8 @@ impl UnconfirmedCommits {
         }
     }
 
-    /// Records where a conversation's log ends, and forgets the conversation once its commits are decided. Returns news
-    /// that have to be announced.
+    /// Records where a conversation's log ends, and forgets the conversation once its commits are
+    /// decided. Returns news that have to be announced.
     pub(crate) fn check(&self, conversation: ConversationId, end: Seq) -> Option<Grown> {
         let mut open = self.inner.open.lock();
         let unconfirmed = open.get_mut(&conversation)?;

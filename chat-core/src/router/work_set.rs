@@ -1,4 +1,5 @@
-//! A deduplicating work set, and the loop that drains it with bounded concurrency and a back-off for each item.
+//! A deduplicating work set, and the loop that drains it with bounded concurrency and a back-off
+//! for each item.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
@@ -14,8 +15,8 @@ use crate::sync::Mutex;
 /// Number of items from which on [`WorkSet::try_add`] refuses more.
 const MAX_UNTRUSTED: usize = 1 << 17;
 
-/// A set of items that one worker drains: an item that is added several times before the worker takes it is worked on
-/// once. Clones share the set.
+/// A set of items that one worker drains: an item that is added several times before the worker
+/// takes it is worked on once. Clones share the set.
 #[derive(Debug)]
 pub(crate) struct WorkSet<T> {
     inner: Arc<Inner<T>>,
@@ -47,8 +48,8 @@ impl<T> Default for WorkSet<T> {
 }
 
 impl<T: Eq + Hash> WorkSet<T> {
-    /// Adds an item that this node knows to need work. Such items are never refused: their number is bounded by the
-    /// sessions on the node.
+    /// Adds an item that this node knows to need work. Such items are never refused: their number
+    /// is bounded by the sessions on the node.
     pub(crate) fn add(&self, item: T) {
         self.inner.items.lock().insert(item);
         self.inner.added.notify_one();
@@ -86,21 +87,21 @@ impl<T: Eq + Hash> WorkSet<T> {
     }
 }
 
-/// How a worker drains a [`WorkSet`].
+/// Options of a worker that drains a [`WorkSet`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkerOptions {
     /// Maximum number of items in work at the same time.
     pub(crate) max_concurrent: usize,
-    /// Delay before a failed item is retried. Doubles with each failure, up to ten times this value. Other items do
-    /// not wait for it.
+    /// Delay before a failed item is retried. Doubles with each failure, up to ten times this
+    /// value. Other items do not wait for it.
     pub(crate) retry_interval: Duration,
     /// Name of the task in the log: a verb with its object.
     pub(crate) task: &'static str,
 }
 
 impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
-    /// Calls `work` with every item that is added, for ever. An item is never in work twice at the same time; one that
-    /// is added while it is in work is worked on again afterwards.
+    /// Calls `work` with every item that is added, for ever. An item is never in work twice at the
+    /// same time; one that is added while it is in work is worked on again afterwards.
     pub(crate) async fn drain_forever<E, F>(&self, options: WorkerOptions, work: impl Fn(T) -> F)
     where
         E: std::error::Error + 'static,

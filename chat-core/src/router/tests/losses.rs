@@ -1,5 +1,5 @@
-//! Losses are made up for within [`REPAIR_TIMEOUT`]: between nodes that hear each other badly or not at all, after failed
-//! subscriptions, after unconfirmed commits.
+//! Losses are made up for within [`REPAIR_TIMEOUT`]: between nodes that hear each other badly or
+//! not at all, after failed subscriptions, after unconfirmed commits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,8 +19,8 @@ struct Failures {
     subscribing: Arc<AtomicBool>,
 }
 
-/// A bus that refuses calls. A refused change of subscriptions takes effect nevertheless, as on a bus that remembers it until it is
-/// reachable again.
+/// A bus that refuses calls. A refused change of subscriptions takes effect nevertheless, as on a
+/// bus that remembers it until it is reachable again.
 #[derive(Clone, Debug)]
 struct FailingBus<T>(T, Failures);
 

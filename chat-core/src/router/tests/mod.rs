@@ -24,7 +24,8 @@ use crate::testkit::LossyBus;
 use crate::testkit::forwarding::ForwardingEventLog;
 use crate::testkit::store::{Draft, World, append};
 
-/// Time within which lost events are found. Time is paused, and no sweep helps: see [`without_sweeps`].
+/// Time within which lost events are found. Time is paused, and no sweep helps: see
+/// [`without_sweeps`].
 const REPAIR_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time after which everything under way has arrived.
 const SETTLE_TIME: Duration = Duration::from_secs(60);
@@ -50,7 +51,8 @@ async fn node_named(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Ro
     Router::start(parts).await.unwrap()
 }
 
-/// A log that is behind a channel: nothing else connects the routers of these tests with their store.
+/// A log that is behind a channel: nothing else connects the routers of these tests with their
+/// store.
 fn log(store: &Arc<dyn Store>) -> Arc<dyn EventLog> {
     let log = StoreEventLog::new(Arc::clone(store));
     Arc::new(ForwardingEventLog::new(Arc::new(log)))

@@ -16,7 +16,8 @@ async fn settle() {
     }
 }
 
-/// Changes a membership as the engine does, with the event, the member and the conversation's row in one unit. Tells no router.
+/// Changes a membership as the engine does, with the event, the member and the conversation's row
+/// in one unit. Tells no router.
 pub(super) async fn commit_change(world: &World, user: UserId, change: EventBody) -> Event {
     let (group, alice) = (world.group, world.alice);
     let mut draft = Draft::of(change.kind(), None);
@@ -51,7 +52,8 @@ pub(super) async fn join(world: &World, router: &Router, user: UserId) {
     router.committed(&[commit_change(world, user, change).await]);
 }
 
-/// Begins a session of Bob, and runs `meanwhile` after its memberships were read, before they are used.
+/// Begins a session of Bob, and runs `meanwhile` after its memberships were read, before they are
+/// used.
 async fn subscribe_while<F: Future<Output = ()>>(
     world: &World,
     router: &Router,
@@ -228,7 +230,8 @@ async fn joined_user_gets_the_conversations_events_in_order() {
     let user = world.bob;
     leave(&world, &router, user, EventBody::MemberLeft { user }).await;
     let mut bob = Reader::attach(&router, user, 1).await;
-    // The join is committed without telling the router, which learns of it while more messages follow.
+    // The join is committed without telling the router, which learns of it while more messages
+    // follow.
     let joined = commit_change(&world, user, EventBody::MemberJoined { user, by: None })
         .await
         .seq;

@@ -29,7 +29,8 @@ impl CatchUp {
         self.conversations.drain_forever(self.options, catch_up).await;
     }
 
-    /// Delivers the events that follow the feed's head. Never skips one: a read that fails is retried.
+    /// Delivers the events that follow the feed's head. Never skips one: a read that fails is
+    /// retried.
     async fn catch_up(&self, conversation: ConversationId) -> Result<(), StoreError> {
         while let Some(head) = self.registry.head(conversation) {
             let page = self.log.events_after(conversation, head, self.limit).await?;

@@ -14,7 +14,8 @@ use crate::router::work_set::WorkSet;
 /// Number of conversations in one query for the ends of logs.
 const QUERY_CONVERSATIONS: usize = 1000;
 
-/// Worker that asks the store for the ends of many logs at once, and rings for those that are longer than their feeds.
+/// Worker that asks the store for the ends of many logs at once, and rings for those that are
+/// longer than their feeds.
 #[derive(Debug)]
 pub(crate) struct Compare {
     pub(crate) conversations: WorkSet<ConversationId>,

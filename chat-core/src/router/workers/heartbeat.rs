@@ -1,5 +1,5 @@
-//! Heartbeats on the bus. Each node publishes one a second, which repeats its recent announcements. A node that does not hear the
-//! others falls back to polling the store.
+//! Heartbeats on the bus. Each node publishes one a second, which repeats its recent announcements.
+//! A node that does not hear the others falls back to polling the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::router::registry::Registry;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
-/// Worker that publishes heartbeats and judges the bus by those that return. It waits for nothing else, because the other
-/// nodes take a node without heartbeats for dead.
+/// Worker that publishes heartbeats and judges the bus by those that return. It waits for nothing
+/// else, because the other nodes take a node without heartbeats for dead.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     pub(crate) interval: Duration,

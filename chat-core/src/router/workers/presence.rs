@@ -10,7 +10,8 @@ use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 use crate::router::registry::Registry;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 
-/// Worker that makes a device's claim in the presence service match the device's sessions on this node.
+/// Worker that makes a device's claim in the presence service match the device's sessions on this
+/// node.
 #[derive(Debug)]
 pub(crate) struct PublishPresence {
     pub(crate) devices: WorkSet<(UserId, DeviceId)>,

@@ -1,4 +1,5 @@
-//! Rechecks users: ends sessions whose login is over, and finds conversations that their users joined.
+//! Rechecks users: ends sessions whose login is over, and finds conversations that their users
+//! joined.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +23,11 @@ pub(crate) struct SessionCheck {
 }
 
 impl SessionCheck {
-    /// Closes the ended sessions with `code`. One whose device is gone was not replaced by a newer login, which would
-    /// have kept the device: it was revoked.
+    /// Closes the ended sessions with `code`. One whose device is gone was not replaced by a newer
+    /// login, which would have kept the device: it was revoked.
     async fn close_ended(&self, user: UserId, code: CloseCode) -> Result<(), StoreError> {
-        // Taken before the read, so that a session that begins meanwhile is not judged by an older state.
+        // Taken before the read, so that a session that begins meanwhile is not judged by an older
+        // state.
         let sessions = self.registry.of_user(user);
         if sessions.is_empty() {
             return Ok(());
@@ -60,8 +62,9 @@ impl LoginRecheck {
     }
 }
 
-/// Worker that rechecks the logins and memberships of users for whom an announcement may have been lost. It works on one
-/// user after the other, with a pause, so that many of them do not keep the store from its work.
+/// Worker that rechecks the logins and memberships of users for whom an announcement may have been
+/// lost. It works on one user after the other, with a pause, so that many of them do not keep the
+/// store from its work.
 #[derive(Debug)]
 pub(crate) struct UserRecheck {
     pub(crate) users: WorkSet<UserId>,

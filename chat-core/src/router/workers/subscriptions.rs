@@ -1,5 +1,5 @@
-//! Keeps the node's bus subscriptions at what its sessions need. One worker changes them, and asks the registry at that moment,
-//! so that a session that begins cannot be crossed by one that ends.
+//! Keeps the node's bus subscriptions at what its sessions need. One worker changes them, and asks
+//! the registry at that moment, so that a session that begins cannot be crossed by one that ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,7 +55,8 @@ impl Subscriptions {
             }
             self.subscribed(topic);
         } else if state.is_some() {
-            // If it fails, the subscription may or may not exist: the next session that needs the topic subscribes again.
+            // If it fails, the subscription may or may not exist: the next session that needs the
+            // topic subscribes again.
             known.lock().insert(topic, Subscription::Unconfirmed);
             self.within(self.topics.unsubscribe(topic)).await?;
             known.lock().remove(&topic);
@@ -72,7 +73,8 @@ impl Subscriptions {
         }
     }
 
-    /// Announcements from before the subscription were missed, so what they were about has to be read.
+    /// Announcements from before the subscription were missed, so what they were about has to be
+    /// read.
     fn subscribed(&self, topic: Topic) {
         let was_awaited = self.requests.confirm(topic);
         match topic {

@@ -16,7 +16,8 @@ use crate::router::work_set::WorkSet;
 /// A node that is alone rechecks its users' logins only in each tenth sweep.
 const RECHECK_ALONE_EVERY: u32 = 10;
 
-/// Worker that starts a sweep when one is requested, and from time to time in any case, also on a node that is alone.
+/// Worker that starts a sweep when one is requested, and from time to time in any case, also on a
+/// node that is alone.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     pub(crate) request: SweepRequest,
@@ -57,8 +58,8 @@ impl Sweep {
     fn sweep(&self, number: u32, was_requested: bool) {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         self.compare.add_all(self.registry.conversations());
-        // On a node that is alone, whatever happened to a user happened through this node, unless an operator changed the
-        // store directly.
+        // On a node that is alone, whatever happened to a user happened through this node, unless
+        // an operator changed the store directly.
         let is_alone = !self.has_bus && self.store_peers.is_empty();
         if was_requested || !is_alone || number.is_multiple_of(RECHECK_ALONE_EVERY) {
             self.users.add_all(self.registry.users());

@@ -1,4 +1,5 @@
-//! Finds out whether unconfirmed commits happened. No node announces them, so their logs are checked until it is known.
+//! Finds out whether unconfirmed commits happened. No node announces them, so their logs are
+//! checked until it is known.
 
 use std::collections::HashMap;
 use std::sync::Arc;

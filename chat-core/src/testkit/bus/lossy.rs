@@ -19,7 +19,8 @@ pub struct Faults {
     pub drop: u64,
     /// Envelopes that arrive twice.
     pub double: u64,
-    /// Envelopes that arrive up to [`Faults::MAX_DELAY`] late, and so after others that were published later.
+    /// Envelopes that arrive up to [`Faults::MAX_DELAY`] late, and so after others that were
+    /// published later.
     pub delay: u64,
 }
 
@@ -28,7 +29,8 @@ impl Faults {
     pub const MAX_DELAY: Duration = Duration::from_millis(500);
 }
 
-/// Wraps a bus and drops, doubles, delays and reorders envelopes, decided by a seed; or loses all of them without a gap.
+/// Wraps a bus and drops, doubles, delays and reorders envelopes, decided by a seed; or loses all
+/// of them without a gap.
 ///
 /// Delayed envelopes wait in tasks of the current tokio runtime, which end with their delay.
 #[derive(Clone, Debug)]

@@ -1,12 +1,14 @@
 //! The contract of [`MessageBus`](crate::bus::MessageBus) as code. Every bus has to pass all of it.
 //!
 //! ```ignore
-//! async fn fresh() -> (MyBus, Server) { /* a bus of its own, and a guard to drop after it */ }
+//! /// Returns a new bus, and a guard to drop after it.
+//! async fn fresh() -> (MyBus, Server) { … }
 //! chat_core::bus_conformance!(fresh());
 //! ```
 //!
-//! A bus may lose envelopes, but one that works does not: the cases give it ten seconds to deliver. To check that an envelope does
-//! not arrive, a case publishes another one after it and waits for that.
+//! A bus may lose envelopes, but one that works does not: the cases give it ten seconds to deliver.
+//! To check that an envelope does not arrive, a case publishes another one after it and waits for
+//! that.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -24,8 +26,9 @@ pub mod subscribing;
 pub use lossy::{Faults, LossyBus};
 pub use subscriber::TestSubscriber;
 
-/// Makes a `#[tokio::test]` of every case. The argument is an expression that evaluates, each time, to a future of a new bus
-/// and a guard; the guard is dropped after the bus. The calling crate needs tokio with `macros` and `rt-multi-thread`.
+/// Makes a `#[tokio::test]` of every case. The argument is an expression that evaluates, each time,
+/// to a future of a new bus and a guard; the guard is dropped after the bus. The calling crate
+/// needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! bus_conformance {
     ($fresh:expr) => {

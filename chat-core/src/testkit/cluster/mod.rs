@@ -1,8 +1,9 @@
-//! The contracts of [`Discovery`](crate::cluster::Discovery) and [`Presence`](crate::cluster::Presence) as code. Every backend
-//! has to pass all of them.
+//! The contracts of [`Discovery`](crate::cluster::Discovery) and
+//! [`Presence`](crate::cluster::Presence) as code. Every backend has to pass all of them.
 //!
 //! ```ignore
-//! async fn fresh() -> (MyDiscovery, Server) { /* a discovery of its own, and a guard to drop after it */ }
+//! /// Returns a new discovery, and a guard to drop after it.
+//! async fn fresh() -> (MyDiscovery, Server) { … }
 //! chat_core::discovery_conformance!(fresh());
 //! ```
 
@@ -13,8 +14,8 @@ pub mod discovery;
 #[allow(missing_docs)]
 pub mod presence;
 
-/// Makes a `#[tokio::test]` of every case of [`discovery`](crate::testkit::cluster::discovery). The argument is an expression
-/// that evaluates, each time, to a future of a new discovery and a guard.
+/// Makes a `#[tokio::test]` of every case of [`discovery`](crate::testkit::cluster::discovery). The
+/// argument is an expression that evaluates, each time, to a future of a new discovery and a guard.
 #[macro_export]
 macro_rules! discovery_conformance {
     ($fresh:expr) => {
@@ -35,8 +36,9 @@ macro_rules! discovery_conformance {
     };
 }
 
-/// Makes a `#[tokio::test]` of every case of [`presence`](crate::testkit::cluster::presence). The argument is an expression
-/// that evaluates, each time, to a future of a new presence service and a guard.
+/// Makes a `#[tokio::test]` of every case of [`presence`](crate::testkit::cluster::presence). The
+/// argument is an expression that evaluates, each time, to a future of a new presence service and a
+/// guard.
 #[macro_export]
 macro_rules! presence_conformance {
     ($fresh:expr) => {
