@@ -1,14 +1,16 @@
--- Names, keys and skeletons are bytes (VARBINARY): no collation calls two of them equal, no trailing space is dropped.
--- Times are milliseconds since 1970. What an integer code means stands in src/rows.rs.
--- Every statement may be run again: a server that dies between two of them has done the first.
+-- Names, keys and skeletons are bytes (VARBINARY): no collation equates two of them, and trailing
+-- spaces count. Times are milliseconds since 1970. chat_core::store::sql_support defines the integer
+-- codes. Tables and columns have the same names as in the SQLite store.
+-- Every statement may run again: a server that dies between two statements has executed the first.
 
 CREATE TABLE IF NOT EXISTS meta (
     name  VARBINARY(64)  NOT NULL PRIMARY KEY,
     value VARBINARY(255) NOT NULL
 ) ENGINE = InnoDB;
 
--- Locked, not read: one row for each user whose devices were ever changed, and for each pair of users that ever had a relation.
--- A row that is missing cannot be locked, so these stand for devices and contacts that do not exist yet.
+-- Rows to lock: one for each user whose devices ever changed, and one for each pair of users that ever
+-- had a relation. A missing row cannot be locked, so these rows represent devices and contacts that do
+-- not exist yet.
 CREATE TABLE IF NOT EXISTS user_lock (
     user_id BIGINT NOT NULL PRIMARY KEY
 ) ENGINE = InnoDB;
@@ -52,7 +54,7 @@ CREATE TABLE IF NOT EXISTS contact (
     PRIMARY KEY (owner_id, peer_id)
 ) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
 
--- The row that is locked to append, and the counters that it appends with.
+-- A transaction locks the row to append to the conversation, and takes the next numbers from it.
 CREATE TABLE IF NOT EXISTS conversation (
     id              BIGINT  NOT NULL AUTO_INCREMENT PRIMARY KEY,
     kind            TINYINT NOT NULL,
@@ -67,7 +69,8 @@ CREATE TABLE IF NOT EXISTS conversation (
     UNIQUE KEY conversation_kind (low_id, high_id, kind)
 ) ENGINE = InnoDB;
 
--- open_key and open_skeleton are the key and the skeleton, or NULL once the group is closed: then others may take its name.
+-- open_key and open_skeleton repeat the key and the skeleton while the group is open. They are NULL
+-- once the group is closed, so that another group may take its name.
 CREATE TABLE IF NOT EXISTS group_profile (
     conversation_id BIGINT          NOT NULL PRIMARY KEY,
     name            VARBINARY(256)  NOT NULL, -- as its members write it
@@ -83,18 +86,18 @@ CREATE TABLE IF NOT EXISTS group_profile (
     UNIQUE KEY group_skeleton (open_skeleton)
 ) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
 
-CREATE TABLE IF NOT EXISTS place (
+CREATE TABLE IF NOT EXISTS member (
     conversation_id BIGINT  NOT NULL,
     user_id         BIGINT  NOT NULL,
     state           TINYINT NOT NULL,
-    rank_code       TINYINT NOT NULL, -- the role
+    role            TINYINT NOT NULL,
     first_seq       BIGINT  NOT NULL,
     until_seq       BIGINT,
     muted_until     BIGINT  NOT NULL,
     delivered_seq   BIGINT  NOT NULL,
     read_seq        BIGINT  NOT NULL,
     PRIMARY KEY (conversation_id, user_id),
-    KEY place_user (user_id)
+    KEY member_user (user_id)
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS event (
@@ -117,13 +120,13 @@ CREATE TABLE IF NOT EXISTS event (
     KEY event_target (conversation_id, target)
 ) ENGINE = InnoDB;
 
--- user_id 0 stands for everybody.
+-- A row with user_id 0 mentions every member.
 CREATE TABLE IF NOT EXISTS mention (
     conversation_id BIGINT NOT NULL,
     user_id         BIGINT NOT NULL,
     seq             BIGINT NOT NULL,
     PRIMARY KEY (conversation_id, user_id, seq),
-    KEY mention_place (conversation_id, seq)
+    KEY mention_seq (conversation_id, seq)
 ) ENGINE = InnoDB;
 
 CREATE TABLE IF NOT EXISTS device_cursor (
@@ -132,4 +135,10 @@ CREATE TABLE IF NOT EXISTS device_cursor (
     conversation_id BIGINT     NOT NULL,
     seq             BIGINT     NOT NULL,
     PRIMARY KEY (user_id, device_id, conversation_id)
+) ENGINE = InnoDB;
+
+-- Nodes that use this database. The times are the database's own.
+CREATE TABLE IF NOT EXISTS node (
+    id        BINARY(16) NOT NULL PRIMARY KEY,
+    heartbeat BIGINT     NOT NULL
 ) ENGINE = InnoDB;

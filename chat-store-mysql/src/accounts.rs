@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Account, Device, DeviceId, UserId};
+use chat_core::store::sql_support::{self as sql, ACCOUNT, Code, DEVICE, distinct, int, prefix_end, unknown_account};
 use chat_core::store::{AccountStore, AccountTx, NewAccount, StoreError};
 use mysql_async::Params;
 use mysql_async::prelude::Queryable;
@@ -9,7 +10,7 @@ use mysql_async::prelude::Queryable;
 use crate::MysqlStore;
 use crate::batch::{KEYS_AT_ONCE, hex, integers, joined};
 use crate::error::store_error;
-use crate::rows::{self, ACCOUNT, Code, DEVICE, int};
+use crate::rows;
 use crate::tx::MysqlTx;
 
 const BY_ID: &str = "SELECT id, name, skeleton, display_name, password_hash, direct_policy, disabled, created
@@ -33,7 +34,7 @@ impl AccountStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let row = conn.exec_first(BY_ID, (int(id.0),)).await.map_err(store_error)?;
-            rows::one(row, rows::account)
+            rows::one(row, sql::account)
         };
         self.connections.within(work).await
     }
@@ -45,7 +46,7 @@ impl AccountStore for MysqlStore {
                 .exec_first(by_name(), (name.as_bytes(),))
                 .await
                 .map_err(store_error)?;
-            rows::one(row, rows::account)
+            rows::one(row, sql::account)
         };
         self.connections.within(work).await
     }
@@ -54,10 +55,10 @@ impl AccountStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
-            for ids in rows::distinct(ids).chunks(KEYS_AT_ONCE) {
+            for ids in distinct(ids).chunks(KEYS_AT_ONCE) {
                 let ids = integers(ids.iter().map(|id| int(id.0)));
                 let sql = format!("SELECT {ACCOUNT} FROM account WHERE id IN ({ids})");
-                found.extend(rows::all(conn.query(sql).await.map_err(store_error)?, rows::account)?);
+                found.extend(rows::all(conn.query(sql).await.map_err(store_error)?, sql::account)?);
             }
             Ok(found)
         };
@@ -69,11 +70,11 @@ impl AccountStore for MysqlStore {
             "SELECT {ACCOUNT} FROM account
              WHERE name >= ? AND (? IS NULL OR name < ?) AND NOT disabled ORDER BY name LIMIT ?"
         );
-        let end = rows::prefix_end(prefix);
+        let end = prefix_end(prefix);
         let work = async {
             let mut conn = self.connections.reader().await?;
             let range = (prefix.as_bytes(), end.as_deref(), end.as_deref(), limit);
-            rows::all(conn.exec(sql, range).await.map_err(store_error)?, rows::account)
+            rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::account)
         };
         self.connections.within(work).await
     }
@@ -84,7 +85,7 @@ impl AccountStore for MysqlStore {
             let key = (int(user.0), &id.0[..]);
             rows::one(
                 conn.exec_first(one_device(), key).await.map_err(store_error)?,
-                rows::device,
+                sql::device,
             )
         };
         self.connections.within(work).await
@@ -94,7 +95,7 @@ impl AccountStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let found = conn.exec(devices_of_one(), (int(user.0),)).await.map_err(store_error)?;
-            rows::all(found, rows::device)
+            rows::all(found, sql::device)
         };
         self.connections.within(work).await
     }
@@ -126,11 +127,11 @@ impl AccountTx for MysqlTx<'_> {
     }
 
     async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError> {
-        rows::one(self.first(BY_ID, (int(id.0),)).await?, rows::account)
+        rows::one(self.first(BY_ID, (int(id.0),)).await?, sql::account)
     }
 
     async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
-        rows::one(self.first(&by_name(), (name.as_bytes(),)).await?, rows::account)
+        rows::one(self.first(&by_name(), (name.as_bytes(),)).await?, sql::account)
     }
 
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
@@ -144,10 +145,7 @@ impl AccountTx for MysqlTx<'_> {
             int(account.id.0),
         );
         if self.execute(sql, values).await? == 0 {
-            let id = account.id;
-            return Err(StoreError::Corrupt(format!(
-                "account {id} was to be updated, but does not exist"
-            )));
+            return Err(unknown_account(account.id));
         }
         Ok(())
     }
@@ -155,27 +153,27 @@ impl AccountTx for MysqlTx<'_> {
     async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
         self.lock_user(user).await?;
         let row = self.first(&one_device(), (int(user.0), &id.0[..])).await?;
-        rows::one(row, rows::device)
+        rows::one(row, sql::device)
     }
 
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
         if let [(user, id)] = devices {
             // Of a message alone: worth preparing.
-            return rows::all(self.rows(&one_device(), (int(user.0), &id.0[..])).await?, rows::device);
+            return rows::all(self.rows(&one_device(), (int(user.0), &id.0[..])).await?, sql::device);
         }
         let mut found = Vec::new();
-        for devices in rows::distinct(devices).chunks(KEYS_AT_ONCE) {
+        for devices in distinct(devices).chunks(KEYS_AT_ONCE) {
             let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
             let keys = joined(devices.iter().map(key), " OR ");
             let sql = format!("SELECT {DEVICE} FROM device WHERE {keys}");
-            found.extend(rows::all(self.rows_of_text(sql).await?, rows::device)?);
+            found.extend(rows::all(self.rows_of_text(sql).await?, sql::device)?);
         }
         Ok(found)
     }
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.lock_user(user).await?;
-        rows::all(self.rows(&devices_of_one(), (int(user.0),)).await?, rows::device)
+        rows::all(self.rows(&devices_of_one(), (int(user.0),)).await?, sql::device)
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};
+use chat_core::store::sql_support::{self as sql, CONTACT, Code, ColumnReader, int};
 use chat_core::store::{ContactStore, ContactTx, StoreError};
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
 use crate::MysqlStore;
 use crate::error::store_error;
-use crate::rows::{self, CONTACT, Code, Columns, int};
+use crate::rows;
 use crate::tx::MysqlTx;
 
 fn one_contact() -> String {
@@ -23,7 +24,7 @@ impl ContactStore for MysqlStore {
             let key = (int(owner.0), int(peer.0));
             rows::one(
                 conn.exec_first(one_contact(), key).await.map_err(store_error)?,
-                rows::contact,
+                sql::contact,
             )
         };
         self.connections.within(work).await
@@ -35,7 +36,7 @@ impl ContactStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             rows::all(
                 conn.exec(sql, (int(owner.0),)).await.map_err(store_error)?,
-                rows::contact,
+                sql::contact,
             )
         };
         self.connections.within(work).await
@@ -47,7 +48,7 @@ impl ContactStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             let those = (int(owner.0), ContactState::Friend.code());
             let found: Vec<Row> = conn.exec(sql, those).await.map_err(store_error)?;
-            rows::all(found, Columns::user)
+            rows::all(found, sql::user_id)
         };
         self.connections.within(work).await
     }
@@ -62,7 +63,7 @@ impl ContactTx for MysqlTx<'_> {
         self.execute(sql, (int(a.min(b).0), int(a.max(b).0))).await?;
         let one = self.first(&one_contact(), (int(a.0), int(b.0))).await?;
         let other = self.first(&one_contact(), (int(b.0), int(a.0))).await?;
-        Ok((rows::one(one, rows::contact)?, rows::one(other, rows::contact)?))
+        Ok((rows::one(one, sql::contact)?, rows::one(other, sql::contact)?))
     }
 
     async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
@@ -86,7 +87,7 @@ impl ContactTx for MysqlTx<'_> {
     async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ? AND state = ? AND since >= ?";
         let those = (int(owner.0), ContactState::Requested.code(), since.0);
-        let count = rows::one(self.first(sql, those).await?, Columns::get)?;
+        let count = rows::one(self.first(sql, those).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }
 }

@@ -4,6 +4,9 @@ use async_trait::async_trait;
 use chat_core::model::{
     Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, MemberState, Role, Seq, UserId,
 };
+use chat_core::store::sql_support::{
+    self as sql, CONVERSATION, Code, ColumnReader, MEMBER, distinct, int, kind_columns, prefix_end,
+};
 use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, params};
@@ -12,7 +15,7 @@ use crate::MysqlStore;
 use crate::batch::{KEYS_AT_ONCE, integers, joined};
 use crate::error::store_error;
 use crate::memberships::memberships;
-use crate::rows::{self, CONVERSATION, Code, Columns, MEMBER, int};
+use crate::rows;
 use crate::tx::MysqlTx;
 
 const OF_KIND: &str = "SELECT id FROM conversation WHERE low_id = ? AND high_id = ? AND kind = ?";
@@ -25,16 +28,12 @@ fn one_conversation() -> String {
 }
 
 fn kind_key(kind: &ConversationKind) -> Params {
-    let (kind, low, high) = rows::kind_columns(kind);
+    let (kind, low, high) = kind_columns(kind);
     (low, high, kind).into()
 }
 
-fn id(columns: &mut Columns) -> Result<ConversationId, StoreError> {
-    columns.unsigned().map(ConversationId)
-}
-
 pub(crate) fn one_member() -> String {
-    format!("SELECT {MEMBER} FROM place AS m WHERE m.conversation_id = ? AND m.user_id = ?")
+    format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ? AND m.user_id = ?")
 }
 
 #[async_trait]
@@ -43,7 +42,7 @@ impl ConversationStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let row = conn.exec_first(one_conversation(), (int(id.0),)).await;
-            rows::one(row.map_err(store_error)?, rows::conversation)
+            rows::one(row.map_err(store_error)?, sql::conversation)
         };
         self.connections.within(work).await
     }
@@ -52,7 +51,7 @@ impl ConversationStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let row = conn.exec_first(OF_KIND, kind_key(kind)).await.map_err(store_error)?;
-            rows::one(row, id)
+            rows::one(row, sql::conversation_id)
         };
         self.connections.within(work).await
     }
@@ -61,7 +60,10 @@ impl ConversationStore for MysqlStore {
         let sql = "SELECT conversation_id FROM group_profile WHERE open_key = ?";
         let work = async {
             let mut conn = self.connections.reader().await?;
-            rows::one(conn.exec_first(sql, (key.as_bytes(),)).await.map_err(store_error)?, id)
+            rows::one(
+                conn.exec_first(sql, (key.as_bytes(),)).await.map_err(store_error)?,
+                sql::conversation_id,
+            )
         };
         self.connections.within(work).await
     }
@@ -72,11 +74,11 @@ impl ConversationStore for MysqlStore {
              WHERE NOT g.unlisted AND g.open_key >= ? AND (? IS NULL OR g.open_key < ?)
              ORDER BY g.open_key LIMIT ?"
         );
-        let end = rows::prefix_end(prefix);
+        let end = prefix_end(prefix);
         let work = async {
             let mut conn = self.connections.reader().await?;
             let range = (prefix.as_bytes(), end.as_deref(), end.as_deref(), limit);
-            rows::all(conn.exec(sql, range).await.map_err(store_error)?, rows::conversation)
+            rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::conversation)
         };
         self.connections.within(work).await
     }
@@ -106,20 +108,20 @@ impl ConversationStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let row = conn.exec_first(one_member(), (int(id.0), int(user.0))).await;
-            rows::one(row.map_err(store_error)?, rows::member)
+            rows::one(row.map_err(store_error)?, sql::member)
         };
         self.connections.within(work).await
     }
 
     async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
         let sql = format!(
-            "SELECT {MEMBER} FROM place AS m WHERE m.conversation_id = ? AND m.user_id > ? AND m.state <> ?
+            "SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ? AND m.user_id > ? AND m.state <> ?
              ORDER BY m.user_id LIMIT ?"
         );
         let work = async {
             let mut conn = self.connections.reader().await?;
             let range = (int(id.0), int(after.0), MemberState::Left.code(), limit);
-            rows::all(conn.exec(sql, range).await.map_err(store_error)?, rows::member)
+            rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::member)
         };
         self.connections.within(work).await
     }
@@ -128,13 +130,11 @@ impl ConversationStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
-            for ids in rows::distinct(ids).chunks(KEYS_AT_ONCE) {
+            for ids in distinct(ids).chunks(KEYS_AT_ONCE) {
                 let ids = integers(ids.iter().map(|id| int(id.0)));
                 let sql = format!("SELECT id, last_seq, members_version FROM conversation WHERE id IN ({ids})");
                 let rows: Vec<Row> = conn.query(sql).await.map_err(store_error)?;
-                found.extend(rows::all(rows, |columns| {
-                    Ok((id(columns)?, columns.seq()?, columns.seq()?))
-                })?);
+                found.extend(rows::all(rows, sql::last_seqs)?);
             }
             Ok(found)
         };
@@ -154,7 +154,7 @@ impl ConversationTx for MysqlTx<'_> {
             "INSERT INTO conversation (kind, low_id, high_id, last_seq, message_count, members_version, last_time,
                                              member_count, closed)
                    VALUES (?, ?, ?, 0, 0, 0, ?, 0, FALSE)";
-        let (kind, low, high) = rows::kind_columns(&new.kind);
+        let (kind, low, high) = kind_columns(&new.kind);
         let Some(id) = self.insert(sql, (kind, low, high, new.created.0)).await? else {
             return Ok(None);
         };
@@ -167,24 +167,14 @@ impl ConversationTx for MysqlTx<'_> {
                 .await?;
             return Ok(None);
         }
-        let row = Conversation {
-            id,
-            kind: new.kind,
-            group: new.group,
-            last_seq: Seq::ZERO,
-            message_count: 0,
-            members_version: Seq::ZERO,
-            last_time: new.created,
-            member_count: 0,
-            closed: false,
-        };
+        let row = new.into_row(id);
         self.contract.created(&row);
         self.rows.insert(id, row);
         Ok(Some(id))
     }
 
     async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
-        rows::one(self.first(OF_KIND, kind_key(kind)).await?, id)
+        rows::one(self.first(OF_KIND, kind_key(kind)).await?, sql::conversation_id)
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
@@ -194,7 +184,7 @@ impl ConversationTx for MysqlTx<'_> {
         // The profile changes under the same lock, so one statement may lock and read both.
         let sql = format!("{} FOR UPDATE", one_conversation());
         let row = self.first(&sql, (int(id.0),)).await?;
-        let Some(row) = rows::one(row, rows::conversation)? else {
+        let Some(row) = rows::one(row, sql::conversation)? else {
             return Ok(None);
         };
         self.contract.locked(&row);
@@ -243,33 +233,33 @@ impl ConversationTx for MysqlTx<'_> {
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
         if let [user] = users {
             // Of a message alone: worth preparing.
-            return rows::all(self.rows(&one_member(), (int(id.0), int(user.0))).await?, rows::member);
+            return rows::all(self.rows(&one_member(), (int(id.0), int(user.0))).await?, sql::member);
         }
         let mut found = Vec::new();
-        for users in rows::distinct(users).chunks(KEYS_AT_ONCE) {
+        for users in distinct(users).chunks(KEYS_AT_ONCE) {
             let users = integers(users.iter().map(|user| int(user.0)));
             let id = int(id.0);
             let sql =
-                format!("SELECT {MEMBER} FROM place AS m WHERE m.conversation_id = {id} AND m.user_id IN ({users})");
-            found.extend(rows::all(self.rows_of_text(sql).await?, rows::member)?);
+                format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = {id} AND m.user_id IN ({users})");
+            found.extend(rows::all(self.rows_of_text(sql).await?, sql::member)?);
         }
         Ok(found)
     }
 
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
         let sql = format!(
-            "SELECT {MEMBER} FROM place AS m WHERE m.conversation_id = ? AND m.state = ? AND m.rank_code >= ?
+            "SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ? AND m.state = ? AND m.role >= ?
              ORDER BY m.user_id"
         );
         let wanted = (int(id.0), MemberState::Active.code(), role.code());
-        rows::all(self.rows(&sql, wanted).await?, rows::member)
+        rows::all(self.rows(&sql, wanted).await?, sql::member)
     }
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
-        let sql = "INSERT INTO place (conversation_id, user_id, state, rank_code, first_seq, until_seq, muted_until,
+        let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
                                       delivered_seq, read_seq)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-                   ON DUPLICATE KEY UPDATE state = VALUES(state), rank_code = VALUES(rank_code),
+                   ON DUPLICATE KEY UPDATE state = VALUES(state), role = VALUES(role),
                        first_seq = VALUES(first_seq), until_seq = VALUES(until_seq), muted_until = VALUES(muted_until),
                        delivered_seq = GREATEST(delivered_seq, VALUES(delivered_seq)),
                        read_seq = GREATEST(read_seq, VALUES(read_seq))";
@@ -296,7 +286,7 @@ impl ConversationTx for MysqlTx<'_> {
             let users = integers(last_of_each(reads).map(|(user, _)| int(user.0)));
             let (id, active) = (int(id.0), MemberState::Active.code());
             let sql = format!(
-                "UPDATE place SET read_seq = GREATEST(read_seq, CASE user_id {places} ELSE 0 END)
+                "UPDATE member SET read_seq = GREATEST(read_seq, CASE user_id {places} ELSE 0 END)
                  WHERE conversation_id = {id} AND state = {active} AND user_id IN ({users})"
             );
             self.rows_of_text(sql).await?;
@@ -305,10 +295,10 @@ impl ConversationTx for MysqlTx<'_> {
     }
 
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
-        let sql = "SELECT COUNT(*) FROM place AS m JOIN group_profile AS g USING (conversation_id)
+        let sql = "SELECT COUNT(*) FROM member AS m JOIN group_profile AS g USING (conversation_id)
                    WHERE m.user_id = ? AND m.state = ? AND g.open_key IS NOT NULL";
         let those = (int(user.0), MemberState::Active.code());
-        let count = rows::one(self.first(sql, those).await?, Columns::get)?;
+        let count = rows::one(self.first(sql, those).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }
 }
@@ -325,7 +315,7 @@ impl MysqlTx<'_> {
                        OR EXISTS (SELECT 1 FROM group_profile WHERE open_skeleton = ? AND conversation_id <> ?)";
         let id = int(id.0);
         let those = (group.key.as_bytes(), id, group.skeleton.as_bytes(), id);
-        let taken = rows::one(self.first(sql, those).await?, Columns::get)?;
+        let taken = rows::one(self.first(sql, those).await?, ColumnReader::flag)?;
         Ok(taken.unwrap_or_default())
     }
 

@@ -4,18 +4,14 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
+use chat_core::store::sql_support::{self as sql, ColumnReader, distinct, int};
 use chat_core::store::{CursorStore, StoreError};
 
 use crate::MysqlStore;
 use crate::batch::{KEYS_AT_ONCE, hex, joined};
-use crate::rows::{self, Columns, int};
-use crate::store::Job;
+use crate::job::{Acked, Job, Read};
+use crate::rows;
 use crate::tx::MysqlTx;
-
-/// A device of a user acknowledged a conversation up to here.
-pub(crate) type Acked = (UserId, DeviceId, ConversationId, Seq);
-/// A user read a conversation up to here.
-pub(crate) type Read = (UserId, ConversationId, Seq);
 
 #[async_trait]
 impl CursorStore for MysqlStore {
@@ -41,7 +37,7 @@ fn greatest<K: Ord>(places: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, S
 impl MysqlTx<'_> {
     pub(crate) async fn advance_cursors(&mut self, moves: &[Acked]) -> Result<(), StoreError> {
         // In order, so that two of these do not wait for each other.
-        for moves in rows::distinct(moves).chunks(KEYS_AT_ONCE) {
+        for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
             let moves = self.of_known_devices(moves).await?;
             let places: Vec<Read> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
             let readable = self.readable(&places).await?;
@@ -69,7 +65,7 @@ impl MysqlTx<'_> {
     }
 
     pub(crate) async fn advance_reads(&mut self, moves: &[Read]) -> Result<(), StoreError> {
-        for moves in rows::distinct(moves).chunks(KEYS_AT_ONCE) {
+        for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
             let readable = self.readable(moves).await?;
             let moves = moves.iter().filter(|(user, id, seq)| {
                 let last = readable.get(&(*user, *id));
@@ -89,7 +85,7 @@ impl MysqlTx<'_> {
         let keys = joined(devices.iter().map(key), " OR ");
         let sql = format!("SELECT user_id, id FROM device WHERE {keys} LOCK IN SHARE MODE");
         let known = rows::all(self.rows_of_text(sql).await?, |columns| {
-            Ok((columns.user()?, DeviceId(columns.bytes()?)))
+            Ok((columns.user()?, DeviceId(columns.array()?)))
         })?;
         let known: std::collections::BTreeSet<_> = known.into_iter().collect();
         let moves = moves
@@ -112,11 +108,11 @@ impl MysqlTx<'_> {
         let keys = joined(places.iter().map(key), " OR ");
         let sql = format!(
             "SELECT m.user_id, m.conversation_id, LEAST(c.last_seq, IFNULL(m.until_seq, c.last_seq))
-             FROM place AS m JOIN conversation AS c ON c.id = m.conversation_id
+             FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
              WHERE m.first_seq > 0 AND ({keys})"
         );
-        let found = rows::all(self.rows_of_text(sql).await?, |columns: &mut Columns| {
-            Ok(((columns.user()?, ConversationId(columns.unsigned()?)), columns.seq()?))
+        let found = rows::all(self.rows_of_text(sql).await?, |columns| {
+            Ok(((columns.user()?, sql::conversation_id(columns)?), columns.seq()?))
         })?;
         Ok(found.into_iter().collect())
     }
@@ -136,7 +132,7 @@ impl MysqlTx<'_> {
         };
         let rows = joined(to.iter().map(row), " UNION ALL ");
         self.rows_of_text(format!(
-            "UPDATE place AS m JOIN ({rows}) AS new ON m.conversation_id = new.id AND m.user_id = new.user
+            "UPDATE member AS m JOIN ({rows}) AS new ON m.conversation_id = new.id AND m.user_id = new.user
              SET m.{mark} = new.seq WHERE m.{mark} < new.seq"
         ))
         .await

@@ -31,6 +31,7 @@ mod conversations;
 mod cursors;
 mod error;
 mod heartbeats;
+mod job;
 mod memberships;
 mod messages;
 mod migrate;

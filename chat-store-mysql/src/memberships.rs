@@ -1,21 +1,21 @@
 //! Conversations as a user's device stands to them.
 
 use chat_core::model::{ConversationId, DeviceId, UserId};
+use chat_core::store::sql_support::{self as sql, CONVERSATION, DIRECT, MEMBER, MEMBER_OF_PEER, int};
 use chat_core::store::{MembershipView, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, params};
 
 use crate::error::store_error;
-use crate::rows::{self, CONVERSATION, Columns, DIRECT, MEMBER, MEMBER_COLUMNS, int};
+use crate::rows;
 
 /// Heads of `:user` on `:device`. `more` narrows them down. One statement, hence one snapshot.
 ///
 /// Unread messages are a difference of two counts: up to the last readable event, and up to the last read one. For a
 /// conversation that was read to its end nothing is looked up.
 fn sql(more: &str) -> String {
-    let peer = MEMBER.replace("m.", "p.");
     format!(
-        "SELECT {CONVERSATION}, {MEMBER}, {peer},
+        "SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},
              IFNULL((SELECT seq FROM device_cursor
                      WHERE user_id = :user AND device_id = :device AND conversation_id = c.id), 0),
              CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
@@ -29,32 +29,14 @@ fn sql(more: &str) -> String {
              END
          FROM (SELECT m.*, GREATEST(m.read_seq, m.first_seq - 1) AS last_read,
                       LEAST(c.last_seq, IFNULL(m.until_seq, c.last_seq)) AS last_readable
-               FROM place AS m JOIN conversation AS c ON c.id = m.conversation_id
+               FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
                WHERE m.user_id = :user AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq) {more}
               ) AS m
          JOIN conversation AS c ON c.id = m.conversation_id
          LEFT JOIN group_profile AS g ON g.conversation_id = c.id
-         LEFT JOIN place AS p ON p.conversation_id = c.id AND p.user_id <> :user
+         LEFT JOIN member AS p ON p.conversation_id = c.id AND p.user_id <> :user
               AND p.user_id = CASE WHEN c.kind <> {DIRECT} THEN NULL WHEN c.low_id = :user THEN c.high_id ELSE c.low_id END"
     )
-}
-
-fn membership(columns: &mut Columns) -> Result<MembershipView, StoreError> {
-    let (conversation, member) = (rows::conversation(columns)?, rows::member(columns)?);
-    let peer = if columns.is_null() {
-        columns.skip(MEMBER_COLUMNS);
-        None
-    } else {
-        Some(rows::member(columns)?)
-    };
-    Ok(MembershipView {
-        conversation,
-        member,
-        peer,
-        cursor: columns.seq()?,
-        unread: columns.unsigned()?,
-        mentions: columns.unsigned()?,
-    })
 }
 
 /// All of them, or only that of one conversation.
@@ -72,5 +54,5 @@ pub(crate) async fn memberships(
             (sql("AND m.conversation_id = :only"), params! {user, device, only})
         }
     };
-    rows::all(conn.exec(sql, wanted).await.map_err(store_error)?, membership)
+    rows::all(conn.exec(sql, wanted).await.map_err(store_error)?, sql::membership)
 }

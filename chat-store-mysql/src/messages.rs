@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Page, PageFrom, Seq, UserId};
+use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Page, Seq, UserId};
+use chat_core::store::sql_support::{self as sql, EVENT, EVENT_COLUMNS, LogRange, distinct, int, unknown_event};
 use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{IsolationLevel, Row, TxOpts, Value};
@@ -11,7 +12,7 @@ use crate::MysqlStore;
 use crate::batch::{KEYS_AT_ONCE, chunk, hex, integers, joined, places};
 use crate::conversations::one_member;
 use crate::error::store_error;
-use crate::rows::{self, Columns, EVENT, EVENT_COLUMNS, event_values, int};
+use crate::rows::{self, Columns, event_values};
 use crate::tx::MysqlTx;
 
 /// Events that the first statement of a page reads, while nobody knows how large they are.
@@ -20,7 +21,7 @@ const FIRST: u32 = 64;
 const EVENTS_AT_ONCE: u32 = 500;
 
 /// How many more to read, after so many of so many bytes: about as many as still fit.
-fn at_once(range: &Range, read: usize, bytes: u64) -> u32 {
+fn at_once(range: &LogRange, read: usize, bytes: u64) -> u32 {
     let read = u32::try_from(read).unwrap_or(u32::MAX);
     let left = range.max_events.saturating_sub(read);
     let guess = match bytes / u64::from(read.max(1)) {
@@ -39,7 +40,7 @@ fn sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
 }
 
 fn sent(columns: &mut Columns) -> Result<SentEvent, StoreError> {
-    let event = rows::event(columns)?;
+    let event = sql::event(columns)?;
     let Some(client_message_id) = event.client_message_id else {
         return Err(StoreError::Corrupt(
             "an event was found by an id that it does not have".to_owned(),
@@ -58,18 +59,9 @@ fn at_sql(conversation: ConversationId, seqs: &[Seq]) -> String {
     format!("SELECT {EVENT} FROM event WHERE conversation_id = {id} AND seq IN ({seqs})")
 }
 
-/// What of a conversation may be read, and how.
-struct Range {
-    conversation: ConversationId,
-    first: Seq,
-    last: Seq,
-    max_events: u32,
-    max_bytes: u32,
-}
-
-/// Events of `range` from its beginning, or from its end backwards, as many as fit.
-async fn fitting(conn: &mut impl Queryable, range: &Range, backwards: bool) -> Result<Vec<Event>, StoreError> {
-    let order = if backwards { "DESC" } else { "ASC" };
+/// Reads as many events of `range` as fit its limits, in ascending order.
+async fn events_in(conn: &mut impl Queryable, range: &LogRange) -> Result<Vec<Event>, StoreError> {
+    let order = if range.is_backwards { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT {EVENT} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ? ORDER BY seq {order} LIMIT ?"
     );
@@ -81,12 +73,12 @@ async fn fitting(conn: &mut impl Queryable, range: &Range, backwards: bool) -> R
         let bounds = (int(range.conversation.0), int(first.0), int(last.0), limit);
         let rows: Vec<Row> = conn.exec(sql.as_str(), bounds).await.map_err(store_error)?;
         let is_last = rows.len() < limit as usize;
-        for event in rows::all(rows, rows::event)? {
+        for event in rows::all(rows, sql::event)? {
             bytes += event.body.len() as u64;
             if !events.is_empty() && bytes > u64::from(range.max_bytes) {
-                return Ok(in_order(events, backwards));
+                return Ok(ascending(events, range));
             }
-            if backwards {
+            if range.is_backwards {
                 last = event.seq.previous();
             } else {
                 first = event.seq.next();
@@ -97,11 +89,11 @@ async fn fitting(conn: &mut impl Queryable, range: &Range, backwards: bool) -> R
             break;
         }
     }
-    Ok(in_order(events, backwards))
+    Ok(ascending(events, range))
 }
 
-fn in_order(mut events: Vec<Event>, backwards: bool) -> Vec<Event> {
-    if backwards {
+fn ascending(mut events: Vec<Event>, range: &LogRange) -> Vec<Event> {
+    if range.is_backwards {
         events.reverse();
     }
     events
@@ -118,37 +110,15 @@ async fn events_for(
         .exec_first(one_member(), (id, int(reader.0)))
         .await
         .map_err(store_error)?;
-    let Some(member) = rows::one(row, rows::member)?.filter(|member| member.first_seq > Seq::ZERO) else {
+    let Some(member) = rows::one(row, sql::member)?.filter(|member| member.first_seq > Seq::ZERO) else {
         return Ok(None);
     };
     let sql = "SELECT last_seq FROM conversation WHERE id = ?";
     let row = conn.exec_first(sql, (id,)).await.map_err(store_error)?;
-    let last_seq = rows::one(row, Columns::seq)?.unwrap_or(Seq::ZERO);
-    let mut range = Range {
-        conversation,
-        first: member.first_seq,
-        last: last_seq.min(member.until_seq.unwrap_or(last_seq)),
-        max_events: page.max_events,
-        max_bytes: page.max_bytes,
-    };
-    let backwards = match page.from {
-        PageFrom::After(seq) => {
-            range.first = range.first.max(Seq(seq.0.saturating_add(1)));
-            false
-        }
-        PageFrom::Before(seq) => {
-            range.last = range.last.min(seq.previous());
-            true
-        }
-        PageFrom::Newest => true,
-    };
-    let events = fitting(conn, &range, backwards).await?;
-    // There are no holes, so what is left can be told from the ends.
-    let more = match (events.first(), events.last()) {
-        (Some(first), Some(_)) if backwards => first.seq > range.first,
-        (Some(_), Some(last)) => last.seq < range.last,
-        _ => range.first <= range.last,
-    };
+    let last_seq = rows::one(row, sql::seq)?.unwrap_or(Seq::ZERO);
+    let range = LogRange::of_page(&member, last_seq, page);
+    let events = events_in(conn, &range).await?;
+    let more = range.continues_after(&events);
     Ok(Some(EventPage {
         events,
         more,
@@ -187,16 +157,10 @@ impl MessageStore for MysqlStore {
         last: Seq,
         max_events: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        let range = Range {
-            conversation,
-            first,
-            last,
-            max_events,
-            max_bytes: u32::MAX,
-        };
+        let range = LogRange::new(conversation, first, last, max_events);
         let work = async {
             let mut conn = self.connections.reader().await?;
-            fitting(&mut *conn, &range, false).await
+            events_in(&mut *conn, &range).await
         };
         self.connections.within(work).await
     }
@@ -205,9 +169,9 @@ impl MessageStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
-            for seqs in rows::distinct(seqs).chunks(KEYS_AT_ONCE) {
+            for seqs in distinct(seqs).chunks(KEYS_AT_ONCE) {
                 let rows = conn.query(at_sql(conversation, seqs)).await.map_err(store_error)?;
-                found.extend(rows::all(rows, rows::event)?);
+                found.extend(rows::all(rows, sql::event)?);
             }
             Ok(found)
         };
@@ -215,7 +179,7 @@ impl MessageStore for MysqlStore {
     }
 
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
-        let ids: Vec<_> = rows::distinct(ids).into_iter().map(|id| (sender, id)).collect();
+        let ids: Vec<_> = distinct(ids).into_iter().map(|id| (sender, id)).collect();
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
@@ -233,7 +197,7 @@ impl MessageStore for MysqlStore {
 impl MessageTx for MysqlTx<'_> {
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
         let mut found = Vec::new();
-        for ids in rows::distinct(ids).chunks(KEYS_AT_ONCE) {
+        for ids in distinct(ids).chunks(KEYS_AT_ONCE) {
             found.extend(rows::all(self.rows_of_text(sent_sql(ids)).await?, sent)?);
         }
         Ok(found)
@@ -241,10 +205,10 @@ impl MessageTx for MysqlTx<'_> {
 
     async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
         let mut found = Vec::new();
-        for seqs in rows::distinct(seqs).chunks(KEYS_AT_ONCE) {
+        for seqs in distinct(seqs).chunks(KEYS_AT_ONCE) {
             found.extend(rows::all(
                 self.rows_of_text(at_sql(conversation, seqs)).await?,
-                rows::event,
+                sql::event,
             )?);
         }
         Ok(found)
@@ -268,10 +232,11 @@ impl MessageTx for MysqlTx<'_> {
 
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {
         let sql = "UPDATE event SET edited_seq = ? WHERE conversation_id = ? AND seq = ?";
-        let found = self
-            .execute(sql, (int(edit.0), int(conversation.0), int(target.0)))
-            .await?;
-        exists(found, conversation, target)
+        let key = (int(edit.0), int(conversation.0), int(target.0));
+        match self.execute(sql, key).await? {
+            0 => Err(unknown_event(conversation, target)),
+            _ => Ok(()),
+        }
     }
 
     async fn erase(
@@ -284,8 +249,9 @@ impl MessageTx for MysqlTx<'_> {
     ) -> Result<(), StoreError> {
         let (id, seq) = (int(conversation.0), int(target.0));
         let message = "UPDATE event SET recalled_seq = ?, body = ? WHERE conversation_id = ? AND seq = ?";
-        let found = self.execute(message, (int(recall.0), &tombstone[..], id, seq)).await?;
-        exists(found, conversation, target)?;
+        if self.execute(message, (int(recall.0), &tombstone[..], id, seq)).await? == 0 {
+            return Err(unknown_event(conversation, target));
+        }
         let edits = "UPDATE event SET body = ? WHERE conversation_id = ? AND target = ? AND kind = ?";
         self.execute(edits, (&edit_tombstone[..], id, seq, EventKind::Edit as u8))
             .await?;
@@ -299,7 +265,7 @@ impl MessageTx for MysqlTx<'_> {
         seq: Seq,
         users: &[UserId],
     ) -> Result<(), StoreError> {
-        for users in rows::distinct(users).chunks(KEYS_AT_ONCE) {
+        for users in distinct(users).chunks(KEYS_AT_ONCE) {
             let row = |user: &UserId| format!("({},{},{})", int(conversation.0), int(user.0), int(seq.0));
             let rows = joined(users.iter().map(row), ",");
             let sql = format!(
@@ -309,13 +275,4 @@ impl MessageTx for MysqlTx<'_> {
         }
         Ok(())
     }
-}
-
-fn exists(found: u64, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {
-    if found == 0 {
-        return Err(StoreError::Corrupt(format!(
-            "conversation {conversation} has no event {seq}"
-        )));
-    }
-    Ok(())
 }

@@ -8,10 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// In order, numbered from 1, never edited once released.
-const MIGRATIONS: [(&str, &str); 2] = [
-    ("001_init", include_str!("../migrations/001_init.sql")),
-    ("002_node", include_str!("../migrations/002_node.sql")),
-];
+const MIGRATIONS: [(&str, &str); 1] = [("001_init", include_str!("../migrations/001_init.sql"))];
 
 /// The newest schema that this program knows.
 const KNOWN: u32 = MIGRATIONS.len() as u32;

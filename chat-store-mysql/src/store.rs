@@ -6,14 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::jitter;
 use chat_core::model::{NodeId, StoreEpoch};
-use chat_core::store::{Heartbeat, Store, StoreError, TxError, Unit, run_catching};
+use chat_core::store::{Heartbeat, Store, StoreError, TxError, Unit};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, TxOpts};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connections::Connections;
-use crate::cursors::{Acked, Read};
 use crate::error::{OpenError, closed, is_conflict, late, store_error};
+use crate::job::Job;
 use crate::migrate::{self, Schema};
 use crate::options::{self, Options};
 use crate::settings::Server;
@@ -91,24 +91,6 @@ async fn connect(driver: Opts, patience: Duration) -> Result<Conn, OpenError> {
     }
 }
 
-/// What is done in a transaction.
-#[derive(Debug)]
-pub(crate) enum Job {
-    Unit(Box<dyn Unit>),
-    Cursors(Vec<Acked>),
-    Reads(Vec<Read>),
-}
-
-impl Job {
-    async fn work(&mut self, tx: &mut MysqlTx<'_>) -> Result<(), TxError> {
-        match self {
-            Self::Unit(unit) => run_catching(&mut **unit, tx).await,
-            Self::Cursors(moves) => Ok(tx.advance_cursors(moves).await?),
-            Self::Reads(moves) => Ok(tx.advance_reads(moves).await?),
-        }
-    }
-}
-
 /// How one run of a job ended.
 enum Attempt {
     Ended(Result<(), StoreError>),
@@ -162,7 +144,7 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
         Err(error) => return Attempt::Ended(Err(store_error(error))),
     };
     let mut tx = MysqlTx::new(tx);
-    let worked = job.work(&mut tx).await;
+    let worked = job.run(&mut tx).await;
     *is_read_only = tx.is_read_only;
     let MysqlTx {
         tx,

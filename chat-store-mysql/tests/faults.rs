@@ -98,9 +98,9 @@ async fn what_cannot_be_opened_says_why() {
     assert!(matches!(open(&url).await, OpenError::Connect(_)));
 }
 
-/// As a database that an older release set up.
+/// The server died after some statements of the migration, before it recorded the migration.
 #[tokio::test]
-async fn a_database_of_an_older_release_gets_what_it_lacks() {
+async fn interrupted_migration_completes_and_keeps_the_data() {
     let (server, url) = server(&[]);
     let epoch = {
         let (world, store) = world(&url).await;
@@ -108,9 +108,7 @@ async fn a_database_of_an_older_release_gets_what_it_lacks() {
             .await
             .unwrap();
         store.close().await;
-        server
-            .sql("DROP TABLE chat.node; DELETE FROM chat.migration WHERE version = 2")
-            .unwrap();
+        server.sql("DROP TABLE chat.node; DELETE FROM chat.migration").unwrap();
         server
             .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
             .unwrap()
@@ -119,7 +117,7 @@ async fn a_database_of_an_older_release_gets_what_it_lacks() {
     options.migrate = false;
     let refused = MysqlStore::open(&url, options).await.unwrap_err();
     assert!(
-        matches!(refused, OpenError::OlderSchema { found: 1, known: 2 }),
+        matches!(refused, OpenError::OlderSchema { found: 0, known: 1 }),
         "{refused:?}"
     );
     let store = MysqlStore::open(&url, Options::default()).await.unwrap();

@@ -1,8 +1,9 @@
--- Names and skeletons compare byte by byte (SQLite's default collation, BINARY). Times are milliseconds since 1970.
--- What an integer code means stands in src/rows.rs.
+-- Names and skeletons compare byte by byte (SQLite's default collation, BINARY).
+-- Times are milliseconds since 1970. chat_core::store::sql_support defines the integer codes.
+-- Tables and columns have the same names as in the MySQL store.
 
 CREATE TABLE meta (
-    key   TEXT NOT NULL PRIMARY KEY,
+    name  TEXT NOT NULL PRIMARY KEY,
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -39,7 +40,7 @@ CREATE TABLE contact (
     PRIMARY KEY (owner_id, peer_id)
 ) STRICT, WITHOUT ROWID;
 
--- Rewritten with every append, hence narrow: what only groups have stands in group_profile.
+-- Every append rewrites its row, so the row is narrow: group_profile holds the columns of groups.
 CREATE TABLE conversation (
     id              INTEGER PRIMARY KEY,
     kind            INTEGER NOT NULL,
@@ -54,19 +55,22 @@ CREATE TABLE conversation (
 ) STRICT;
 CREATE UNIQUE INDEX conversation_kind ON conversation (low_id, high_id, kind) WHERE low_id IS NOT NULL;
 
+-- open_key and open_skeleton repeat the key and the skeleton while the group is open. They are NULL
+-- once the group is closed, so that another group may take its name.
 CREATE TABLE group_profile (
     conversation_id INTEGER PRIMARY KEY,
     name            TEXT    NOT NULL, -- as its members write it
-    key             TEXT    NOT NULL, -- canonical spelling
+    name_key        TEXT    NOT NULL, -- canonical spelling
     skeleton        TEXT    NOT NULL,
     description     TEXT    NOT NULL,
     join_policy     INTEGER NOT NULL,
     history_visible INTEGER NOT NULL,
     unlisted        INTEGER NOT NULL,
-    open            INTEGER          -- 1, or NULL once the group is closed: then others may take its name
+    open_key        TEXT,
+    open_skeleton   TEXT
 ) STRICT;
-CREATE UNIQUE INDEX group_profile_key ON group_profile (key) WHERE open IS NOT NULL;
-CREATE UNIQUE INDEX group_profile_skeleton ON group_profile (skeleton) WHERE open IS NOT NULL;
+CREATE UNIQUE INDEX group_key ON group_profile (open_key) WHERE open_key IS NOT NULL;
+CREATE UNIQUE INDEX group_skeleton ON group_profile (open_skeleton) WHERE open_skeleton IS NOT NULL;
 
 CREATE TABLE member (
     conversation_id INTEGER NOT NULL,
@@ -82,8 +86,9 @@ CREATE TABLE member (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX member_user ON member (user_id);
 
--- In order of arrival: an append touches the last page of the table and one page of each index, whichever
--- conversation it belongs to. The client's ids are UUIDv7, so the second index grows at its end too.
+-- Rows are in order of arrival: an append touches the last page of the table and one page of each
+-- index, whichever conversation it belongs to. Client message ids are UUIDv7, so the index event_sent
+-- grows at its end too.
 CREATE TABLE event (
     arrival           INTEGER PRIMARY KEY,
     conversation_id   INTEGER NOT NULL,
@@ -101,20 +106,20 @@ CREATE TABLE event (
     client_message_id BLOB,
     body              BLOB    NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX event_place ON event (conversation_id, seq);
+CREATE UNIQUE INDEX event_seq ON event (conversation_id, seq);
 CREATE UNIQUE INDEX event_sent ON event (client_message_id, sender_id) WHERE client_message_id IS NOT NULL;
-CREATE INDEX event_edit ON event (conversation_id, target) WHERE kind = 17;
+CREATE INDEX event_target ON event (conversation_id, target) WHERE kind = 17;
 
--- user_id 0 stands for everybody.
+-- A row with user_id 0 mentions every member.
 CREATE TABLE mention (
     conversation_id INTEGER NOT NULL,
     user_id         INTEGER NOT NULL,
     seq             INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, user_id, seq)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX mention_place ON mention (conversation_id, seq);
+CREATE INDEX mention_seq ON mention (conversation_id, seq);
 
-CREATE TABLE cursor (
+CREATE TABLE device_cursor (
     user_id         INTEGER NOT NULL,
     device_id       BLOB    NOT NULL,
     conversation_id INTEGER NOT NULL,

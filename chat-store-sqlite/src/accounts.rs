@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Account, Device, DeviceId, UserId};
+use chat_core::store::sql_support::{ACCOUNT, Code, DEVICE, distinct, int, prefix_end, unknown_account};
 use chat_core::store::{AccountStore, AccountTx, NewAccount, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
-use crate::rows::{self, ACCOUNT, Code, DEVICE, int};
+use crate::rows;
 use crate::tx::SqliteTx;
 
 fn account(conn: &Connection, id: UserId) -> rusqlite::Result<Option<Account>> {
@@ -36,7 +37,7 @@ fn search_accounts(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Res
         "SELECT {ACCOUNT} FROM account
          WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) AND NOT disabled ORDER BY name LIMIT ?3"
     );
-    let range = params![prefix, rows::prefix_end(prefix), limit];
+    let range = params![prefix, prefix_end(prefix), limit];
     conn.prepare_cached(&sql)?.query_map(range, rows::account)?.collect()
 }
 
@@ -52,7 +53,7 @@ impl AccountStore for SqliteStore {
     }
 
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
-        let ids = rows::distinct(ids);
+        let ids = distinct(ids);
         let look = move |conn: &Connection| rows::found(ids, |id| account(conn, id));
         self.readers.read(look).await
     }
@@ -113,10 +114,7 @@ impl AccountTx for SqliteTx<'_> {
             account.disabled
         ];
         if self.execute(sql, values)? == 0 {
-            let id = account.id;
-            return Err(StoreError::Corrupt(format!(
-                "account {id} was to be updated, but does not exist"
-            )));
+            return Err(unknown_account(account.id));
         }
         Ok(())
     }
@@ -127,7 +125,7 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
-        self.look(|conn| rows::found(rows::distinct(devices), |(user, id)| device(conn, user, id)))
+        self.look(|conn| rows::found(distinct(devices), |(user, id)| device(conn, user, id)))
     }
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
@@ -153,7 +151,7 @@ impl AccountTx for SqliteTx<'_> {
     async fn delete_device(&mut self, user: UserId, id: DeviceId) -> Result<(), StoreError> {
         let key = params![int(user.0), id.0];
         self.execute("DELETE FROM device WHERE user_id = ?1 AND id = ?2", key)?;
-        self.execute("DELETE FROM cursor WHERE user_id = ?1 AND device_id = ?2", key)
+        self.execute("DELETE FROM device_cursor WHERE user_id = ?1 AND device_id = ?2", key)
             .map(drop)
     }
 }

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};
+use chat_core::store::sql_support::{CONTACT, Code, int};
 use chat_core::store::{ContactStore, ContactTx, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
-use crate::rows::{self, CONTACT, Code, int};
+use crate::rows;
 use crate::tx::SqliteTx;
 
 fn contact(conn: &Connection, owner: UserId, peer: UserId) -> rusqlite::Result<Option<Contact>> {
@@ -28,7 +29,7 @@ fn friends(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<UserId>> {
     let sql = "SELECT peer_id FROM contact WHERE owner_id = ?1 AND state = ?2 ORDER BY peer_id";
     let mut statement = conn.prepare_cached(sql)?;
     let of_owner = params![int(owner.0), ContactState::Friend.code()];
-    let peers = statement.query_map(of_owner, |row| Ok(UserId(rows::Columns::of(row).unsigned()?)))?;
+    let peers = statement.query_map(of_owner, rows::user_id)?;
     peers.collect()
 }
 

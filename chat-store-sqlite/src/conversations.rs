@@ -4,11 +4,14 @@ use async_trait::async_trait;
 use chat_core::model::{
     Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, MemberState, Role, Seq, UserId,
 };
+use chat_core::store::sql_support::{
+    CONVERSATION, Code, DIRECT, MEMBER, MEMBER_OF_PEER, distinct, int, kind_columns, prefix_end,
+};
 use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
-use crate::rows::{self, CONVERSATION, Code, Columns, MEMBER, MEMBER_COLUMNS, int};
+use crate::rows;
 use crate::tx::SqliteTx;
 
 const GROUPED: &str = "conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id";
@@ -16,32 +19,31 @@ const GROUPED: &str = "conversation AS c LEFT JOIN group_profile AS g ON g.conve
 fn conversation(conn: &Connection, id: ConversationId) -> rusqlite::Result<Option<Conversation>> {
     let sql = format!("SELECT {CONVERSATION} FROM {GROUPED} WHERE c.id = ?1");
     let mut statement = conn.prepare_cached(&sql)?;
-    let row = |row: &Row<'_>| rows::conversation(&mut Columns::of(row));
-    statement.query_row([int(id.0)], row).optional()
+    statement.query_row([int(id.0)], rows::conversation).optional()
 }
 
 fn conversation_of_kind(conn: &Connection, kind: &ConversationKind) -> rusqlite::Result<Option<ConversationId>> {
-    let (kind, low, high) = rows::kind_columns(kind);
+    let (kind, low, high) = kind_columns(kind);
     let sql = "SELECT id FROM conversation WHERE low_id = ?1 AND high_id = ?2 AND kind = ?3";
     let mut statement = conn.prepare_cached(sql)?;
-    statement.query_row(params![low, high, kind], id_column).optional()
-}
-
-fn id_column(row: &Row<'_>) -> rusqlite::Result<ConversationId> {
-    Columns::of(row).unsigned().map(ConversationId)
+    statement
+        .query_row(params![low, high, kind], rows::conversation_id)
+        .optional()
 }
 
 fn group_by_key(conn: &Connection, key: &str) -> rusqlite::Result<Option<ConversationId>> {
-    let sql = "SELECT conversation_id FROM group_profile WHERE key = ?1 AND open IS NOT NULL";
-    conn.prepare_cached(sql)?.query_row([key], id_column).optional()
+    let sql = "SELECT conversation_id FROM group_profile WHERE open_key = ?1";
+    conn.prepare_cached(sql)?
+        .query_row([key], rows::conversation_id)
+        .optional()
 }
 
 /// Whether another open group than `id` has this key or skeleton.
 fn group_taken(conn: &Connection, id: ConversationId, group: &GroupProfile) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM group_profile
-                              WHERE key = ?1 AND open IS NOT NULL AND conversation_id <> ?3)
+                              WHERE open_key = ?1 AND conversation_id <> ?3)
                    OR EXISTS (SELECT 1 FROM group_profile
-                              WHERE skeleton = ?2 AND open IS NOT NULL AND conversation_id <> ?3)";
+                              WHERE open_skeleton = ?2 AND conversation_id <> ?3)";
     let mut statement = conn.prepare_cached(sql)?;
     statement.query_row(params![group.key, group.skeleton, int(id.0)], |row| row.get(0))
 }
@@ -49,12 +51,12 @@ fn group_taken(conn: &Connection, id: ConversationId, group: &GroupProfile) -> r
 fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Result<Vec<Conversation>> {
     let sql = format!(
         "SELECT {CONVERSATION} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
-         WHERE g.open IS NOT NULL AND NOT g.unlisted AND g.key >= ?1 AND (?2 IS NULL OR g.key < ?2)
-         ORDER BY g.key LIMIT ?3"
+         WHERE NOT g.unlisted AND g.open_key >= ?1 AND (?2 IS NULL OR g.open_key < ?2)
+         ORDER BY g.open_key LIMIT ?3"
     );
-    let range = params![prefix, rows::prefix_end(prefix), limit];
+    let range = params![prefix, prefix_end(prefix), limit];
     let mut statement = conn.prepare_cached(&sql)?;
-    let found = statement.query_map(range, |row| rows::conversation(&mut Columns::of(row)))?;
+    let found = statement.query_map(range, rows::conversation)?;
     found.collect()
 }
 
@@ -63,16 +65,15 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
 /// Unread messages are a difference of two counts: up to the last readable event, and up to the last read one. For a
 /// conversation that was read to its end nothing is looked up.
 pub(crate) fn memberships_sql(more: &str) -> String {
-    let peer = MEMBER.replace("m.", "p.");
     format!(
-        "WITH place AS MATERIALIZED (
+        "WITH mine AS MATERIALIZED (
              SELECT m.*, MAX(m.read_seq, m.first_seq - 1) AS floor,
                     MIN(c.last_seq, IFNULL(m.until_seq, c.last_seq)) AS end
              FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
              WHERE m.user_id = ?1 AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq) {more}
          )
-         SELECT {CONVERSATION}, {MEMBER}, {peer},
-             IFNULL((SELECT seq FROM cursor
+         SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},
+             IFNULL((SELECT seq FROM device_cursor
                      WHERE user_id = ?1 AND device_id = ?2 AND conversation_id = c.id), 0),
              CASE WHEN m.end <= m.floor THEN 0 ELSE
                  CASE WHEN m.end = c.last_seq THEN c.message_count ELSE
@@ -83,35 +84,16 @@ pub(crate) fn memberships_sql(more: &str) -> String {
                  (SELECT COUNT(DISTINCT seq) FROM mention
                   WHERE conversation_id = c.id AND user_id IN (0, ?1) AND seq > m.floor AND seq <= m.end)
              END
-         FROM place AS m JOIN conversation AS c ON c.id = m.conversation_id
+         FROM mine AS m JOIN conversation AS c ON c.id = m.conversation_id
          LEFT JOIN group_profile AS g ON g.conversation_id = c.id
          LEFT JOIN member AS p ON p.conversation_id = c.id AND p.user_id <> ?1
-              AND p.user_id = CASE WHEN c.kind <> 1 THEN NULL WHEN c.low_id = ?1 THEN c.high_id ELSE c.low_id END"
+              AND p.user_id = CASE WHEN c.kind <> {DIRECT} THEN NULL WHEN c.low_id = ?1 THEN c.high_id ELSE c.low_id END"
     )
-}
-
-fn membership_row(row: &Row<'_>) -> rusqlite::Result<MembershipView> {
-    let columns = &mut Columns::of(row);
-    let (conversation, member) = (rows::conversation(columns)?, rows::member(columns)?);
-    let peer = if columns.is_null()? {
-        columns.skip(MEMBER_COLUMNS);
-        None
-    } else {
-        Some(rows::member(columns)?)
-    };
-    Ok(MembershipView {
-        conversation,
-        member,
-        peer,
-        cursor: columns.seq()?,
-        unread: columns.unsigned()?,
-        mentions: columns.unsigned()?,
-    })
 }
 
 fn memberships(conn: &Connection, user: UserId, device: DeviceId) -> rusqlite::Result<Vec<MembershipView>> {
     let mut statement = conn.prepare_cached(&memberships_sql(""))?;
-    let found = statement.query_map(params![int(user.0), device.0], membership_row)?;
+    let found = statement.query_map(params![int(user.0), device.0], rows::membership)?;
     found.collect()
 }
 
@@ -123,18 +105,14 @@ fn membership(
 ) -> rusqlite::Result<Option<MembershipView>> {
     let mut statement = conn.prepare_cached(&memberships_sql("AND m.conversation_id = ?3"))?;
     statement
-        .query_row(params![int(user.0), device.0, int(id.0)], membership_row)
+        .query_row(params![int(user.0), device.0, int(id.0)], rows::membership)
         .optional()
 }
 
 pub(crate) fn member(conn: &Connection, id: ConversationId, user: UserId) -> rusqlite::Result<Option<Member>> {
     let sql = format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ?1 AND m.user_id = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
-    statement.query_row([int(id.0), int(user.0)], member_row).optional()
-}
-
-fn member_row(row: &Row<'_>) -> rusqlite::Result<Member> {
-    rows::member(&mut Columns::of(row))
+    statement.query_row([int(id.0), int(user.0)], rows::member).optional()
 }
 
 fn members(conn: &Connection, id: ConversationId, after: UserId, limit: u32) -> rusqlite::Result<Vec<Member>> {
@@ -144,19 +122,13 @@ fn members(conn: &Connection, id: ConversationId, after: UserId, limit: u32) -> 
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let range = params![int(id.0), int(after.0), MemberState::Left.code(), limit];
-    let found = statement.query_map(range, member_row)?;
+    let found = statement.query_map(range, rows::member)?;
     found.collect()
 }
 
 fn last_seqs(conn: &Connection, ids: Vec<ConversationId>) -> rusqlite::Result<Vec<(ConversationId, Seq, Seq)>> {
-    let mut statement = conn.prepare_cached("SELECT last_seq, members_version FROM conversation WHERE id = ?1")?;
-    rows::found(ids, |id| {
-        let seqs = |row: &Row<'_>| {
-            let columns = &mut Columns::of(row);
-            Ok((id, columns.seq()?, columns.seq()?))
-        };
-        statement.query_row([int(id.0)], seqs).optional()
-    })
+    let mut statement = conn.prepare_cached("SELECT id, last_seq, members_version FROM conversation WHERE id = ?1")?;
+    rows::found(ids, |id| statement.query_row([int(id.0)], rows::last_seqs).optional())
 }
 
 #[async_trait]
@@ -202,7 +174,7 @@ impl ConversationStore for SqliteStore {
     }
 
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
-        let ids = rows::distinct(ids);
+        let ids = distinct(ids);
         self.readers.read(move |conn| last_seqs(conn, ids)).await
     }
 }
@@ -219,11 +191,11 @@ impl ConversationTx for SqliteTx<'_> {
             "INSERT INTO conversation (kind, low_id, high_id, last_seq, message_count, members_version, last_time,
                                              member_count, closed)
                    VALUES (?1, ?2, ?3, 0, 0, 0, ?4, 0, 0) ON CONFLICT DO NOTHING RETURNING id";
-        let (kind, low, high) = rows::kind_columns(&new.kind);
+        let (kind, low, high) = kind_columns(&new.kind);
         let insert = |conn: &Connection| {
             let mut statement = conn.prepare_cached(sql)?;
             statement
-                .query_row(params![kind, low, high, new.created.0], id_column)
+                .query_row(params![kind, low, high, new.created.0], rows::conversation_id)
                 .optional()
         };
         let Some(id) = self.look(insert)? else {
@@ -232,17 +204,7 @@ impl ConversationTx for SqliteTx<'_> {
         if let Some(group) = &new.group {
             self.put_group(id, group, false)?;
         }
-        let row = Conversation {
-            id,
-            kind: new.kind,
-            group: new.group,
-            last_seq: Seq::ZERO,
-            message_count: 0,
-            members_version: Seq::ZERO,
-            last_time: new.created,
-            member_count: 0,
-            closed: false,
-        };
+        let row = new.into_row(id);
         self.contract.created(&row);
         self.rows.insert(id, row);
         Ok(Some(id))
@@ -301,7 +263,7 @@ impl ConversationTx for SqliteTx<'_> {
     }
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
-        self.look(|conn| rows::found(rows::distinct(users), |user| member(conn, id, user)))
+        self.look(|conn| rows::found(distinct(users), |user| member(conn, id, user)))
     }
 
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
@@ -312,7 +274,7 @@ impl ConversationTx for SqliteTx<'_> {
         let wanted = params![int(id.0), MemberState::Active.code(), role.code()];
         self.look(|conn| {
             let mut statement = conn.prepare_cached(&sql)?;
-            let found = statement.query_map(wanted, member_row)?;
+            let found = statement.query_map(wanted, rows::member)?;
             found.collect()
         })
     }
@@ -351,7 +313,7 @@ impl ConversationTx for SqliteTx<'_> {
 
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM member AS m JOIN group_profile AS g USING (conversation_id)
-                   WHERE m.user_id = ?1 AND m.state = ?2 AND g.open IS NOT NULL";
+                   WHERE m.user_id = ?1 AND m.state = ?2 AND g.open_key IS NOT NULL";
         let those = params![int(user.0), MemberState::Active.code()];
         self.look(|conn| conn.prepare_cached(sql)?.query_row(those, |row| row.get(0)))
     }
@@ -360,9 +322,9 @@ impl ConversationTx for SqliteTx<'_> {
 impl SqliteTx<'_> {
     fn put_group(&self, id: ConversationId, group: &GroupProfile, closed: bool) -> Result<(), StoreError> {
         let sql =
-            "INSERT OR REPLACE INTO group_profile (conversation_id, name, key, skeleton, description, join_policy,
-                                                         history_visible, unlisted, open)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            "INSERT OR REPLACE INTO group_profile (conversation_id, name, name_key, skeleton, description, join_policy,
+                                                         history_visible, unlisted, open_key, open_skeleton)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let values = params![
             int(id.0),
             group.name,
@@ -372,7 +334,8 @@ impl SqliteTx<'_> {
             group.join_policy.code(),
             group.history_visible,
             group.unlisted,
-            (!closed).then_some(1)
+            (!closed).then_some(&group.key),
+            (!closed).then_some(&group.skeleton)
         ];
         self.execute(sql, values).map(drop)
     }

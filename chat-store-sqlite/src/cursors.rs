@@ -1,13 +1,11 @@
-//! How far devices have got and users have read. These writes share the writer's commits.
+//! Cursors of devices and read marks of users. These writes share the commits of the writer thread.
 
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
 use chat_core::store::{CursorStore, StoreError};
-use rusqlite::{CachedStatement, Connection, params};
 
 use crate::SqliteStore;
-use crate::rows::int;
-use crate::writer::Job;
+use crate::job::Job;
 
 #[async_trait]
 impl CursorStore for SqliteStore {
@@ -18,53 +16,4 @@ impl CursorStore for SqliteStore {
     async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError> {
         self.writer.submit(Job::Reads(moves.to_vec())).await
     }
-}
-
-/// User ?1's place in conversation ?2, if they may read up to ?3.
-const READER: &str = "FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
-     WHERE m.conversation_id = ?2 AND m.user_id = ?1 AND m.first_seq > 0
-       AND ?3 <= MIN(c.last_seq, IFNULL(m.until_seq, c.last_seq))";
-
-pub(crate) fn advance_cursors(
-    conn: &Connection,
-    moves: &[(UserId, DeviceId, ConversationId, Seq)],
-) -> rusqlite::Result<()> {
-    let sql = format!(
-        "INSERT INTO cursor (user_id, conversation_id, seq, device_id)
-         SELECT ?1, ?2, ?3, ?4 {READER} AND EXISTS (SELECT 1 FROM device WHERE user_id = ?1 AND id = ?4)
-         ON CONFLICT DO UPDATE SET seq = ?3 WHERE seq < ?3"
-    );
-    let mut cursor = conn.prepare_cached(&sql)?;
-    let mut delivered = conn.prepare_cached(
-        "UPDATE member SET delivered_seq = ?3 WHERE conversation_id = ?2 AND user_id = ?1 AND delivered_seq < ?3",
-    )?;
-    for (user, device, conversation, seq) in moves {
-        let (user, conversation, seq) = (int(user.0), int(conversation.0), int(seq.0));
-        if moved(&mut cursor, user, conversation, seq, *device)? {
-            delivered.execute([user, conversation, seq])?;
-        }
-    }
-    Ok(())
-}
-
-fn moved(
-    statement: &mut CachedStatement<'_>,
-    user: i64,
-    conversation: i64,
-    seq: i64,
-    device: DeviceId,
-) -> rusqlite::Result<bool> {
-    Ok(statement.execute(params![user, conversation, seq, device.0])? > 0)
-}
-
-pub(crate) fn advance_reads(conn: &Connection, moves: &[(UserId, ConversationId, Seq)]) -> rusqlite::Result<()> {
-    let sql = format!(
-        "UPDATE member SET read_seq = ?3
-         WHERE conversation_id = ?2 AND user_id = ?1 AND read_seq < ?3 AND EXISTS (SELECT 1 {READER})"
-    );
-    let mut statement = conn.prepare_cached(&sql)?;
-    for (user, conversation, seq) in moves {
-        statement.execute([int(user.0), int(conversation.0), int(seq.0)])?;
-    }
-    Ok(())
 }

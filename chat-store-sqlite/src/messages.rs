@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chat_core::model::{ClientMessageId, ConversationId, Event, Page, PageFrom, Seq, UserId};
+use chat_core::model::{ClientMessageId, ConversationId, Event, Page, Seq, UserId};
+use chat_core::store::sql_support::{EVENT, LogRange, distinct, int, unknown_event};
 use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
 use crate::conversations::member;
 use crate::error::store_error;
-use crate::rows::{self, Columns, EVENT, int};
+use crate::rows;
 use crate::tx::SqliteTx;
 
 fn find_sent(conn: &Connection, ids: Vec<(UserId, ClientMessageId)>) -> rusqlite::Result<Vec<SentEvent>> {
@@ -35,18 +36,9 @@ fn events_at(conn: &Connection, id: ConversationId, seqs: Vec<Seq>) -> rusqlite:
     })
 }
 
-/// What of a conversation may be read, and how.
-struct Range {
-    conversation: ConversationId,
-    first: Seq,
-    last: Seq,
-    max_events: u32,
-    max_bytes: u32,
-}
-
-/// Events of `range` from its beginning, or from its end backwards, as many as fit.
-fn fitting(conn: &Connection, range: &Range, backwards: bool) -> rusqlite::Result<Vec<Event>> {
-    let order = if backwards { "DESC" } else { "ASC" };
+/// Reads as many events of `range` as fit its limits, in ascending order.
+fn events_in(conn: &Connection, range: &LogRange) -> rusqlite::Result<Vec<Event>> {
+    let order = if range.is_backwards { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq {order} LIMIT ?4"
     );
@@ -67,7 +59,7 @@ fn fitting(conn: &Connection, range: &Range, backwards: bool) -> rusqlite::Resul
         }
         events.push(event);
     }
-    if backwards {
+    if range.is_backwards {
         events.reverse();
     }
     Ok(events)
@@ -83,32 +75,10 @@ fn events_for(
         return Ok(None);
     };
     let mut statement = conn.prepare_cached("SELECT last_seq FROM conversation WHERE id = ?1")?;
-    let last_seq = statement.query_row([int(conversation.0)], |row| Columns::of(row).seq())?;
-    let mut range = Range {
-        conversation,
-        first: member.first_seq,
-        last: last_seq.min(member.until_seq.unwrap_or(last_seq)),
-        max_events: page.max_events,
-        max_bytes: page.max_bytes,
-    };
-    let backwards = match page.from {
-        PageFrom::After(seq) => {
-            range.first = range.first.max(Seq(seq.0.saturating_add(1)));
-            false
-        }
-        PageFrom::Before(seq) => {
-            range.last = range.last.min(seq.previous());
-            true
-        }
-        PageFrom::Newest => true,
-    };
-    let events = fitting(conn, &range, backwards)?;
-    // There are no holes, so what is left can be told from the ends.
-    let more = match (events.first(), events.last()) {
-        (Some(first), Some(_)) if backwards => first.seq > range.first,
-        (Some(_), Some(last)) => last.seq < range.last,
-        _ => range.first <= range.last,
-    };
+    let last_seq = statement.query_row([int(conversation.0)], rows::seq)?;
+    let range = LogRange::of_page(&member, last_seq, page);
+    let events = events_in(conn, &range)?;
+    let more = range.continues_after(&events);
     Ok(Some(EventPage {
         events,
         more,
@@ -137,23 +107,17 @@ impl MessageStore for SqliteStore {
         last: Seq,
         max_events: u32,
     ) -> Result<Vec<Event>, StoreError> {
-        let range = Range {
-            conversation,
-            first,
-            last,
-            max_events,
-            max_bytes: u32::MAX,
-        };
-        self.readers.read(move |conn| fitting(conn, &range, false)).await
+        let range = LogRange::new(conversation, first, last, max_events);
+        self.readers.read(move |conn| events_in(conn, &range)).await
     }
 
     async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
-        let seqs = rows::distinct(seqs);
+        let seqs = distinct(seqs);
         self.readers.read(move |conn| events_at(conn, conversation, seqs)).await
     }
 
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
-        let ids = rows::distinct(ids).into_iter().map(|id| (sender, id)).collect();
+        let ids = distinct(ids).into_iter().map(|id| (sender, id)).collect();
         self.readers.read(move |conn| find_sent(conn, ids)).await
     }
 }
@@ -161,11 +125,11 @@ impl MessageStore for SqliteStore {
 #[async_trait]
 impl MessageTx for SqliteTx<'_> {
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
-        self.look(|conn| find_sent(conn, rows::distinct(ids)))
+        self.look(|conn| find_sent(conn, distinct(ids)))
     }
 
     async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
-        self.look(|conn| events_at(conn, conversation, rows::distinct(seqs)))
+        self.look(|conn| events_at(conn, conversation, distinct(seqs)))
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
@@ -178,8 +142,10 @@ impl MessageTx for SqliteTx<'_> {
 
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {
         let sql = "UPDATE event SET edited_seq = ?3 WHERE conversation_id = ?1 AND seq = ?2";
-        let changed = self.execute(sql, [int(conversation.0), int(target.0), int(edit.0)])?;
-        exists(changed, conversation, target)
+        match self.execute(sql, [int(conversation.0), int(target.0), int(edit.0)])? {
+            0 => Err(unknown_event(conversation, target)),
+            _ => Ok(()),
+        }
     }
 
     async fn erase(
@@ -192,8 +158,9 @@ impl MessageTx for SqliteTx<'_> {
     ) -> Result<(), StoreError> {
         let (id, seq) = (int(conversation.0), int(target.0));
         let message = "UPDATE event SET recalled_seq = ?3, body = ?4 WHERE conversation_id = ?1 AND seq = ?2";
-        let changed = self.execute(message, params![id, seq, int(recall.0), &tombstone[..]])?;
-        exists(changed, conversation, target)?;
+        if self.execute(message, params![id, seq, int(recall.0), &tombstone[..]])? == 0 {
+            return Err(unknown_event(conversation, target));
+        }
         // The kind stands in the text so that the partial index event_edit is used.
         let edits = "UPDATE event SET body = ?3 WHERE conversation_id = ?1 AND target = ?2 AND kind = 17";
         self.execute(edits, params![id, seq, &edit_tombstone[..]])?;
@@ -267,13 +234,4 @@ fn insert_error(error: rusqlite::Error) -> StoreError {
         }
         _ => store_error(error),
     }
-}
-
-fn exists(changed: usize, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {
-    if changed == 0 {
-        return Err(StoreError::Corrupt(format!(
-            "conversation {conversation} has no event {seq}"
-        )));
-    }
-    Ok(())
 }

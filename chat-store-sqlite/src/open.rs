@@ -146,7 +146,7 @@ fn set_up_reader(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
 /// The history's name; given when the database is made.
 fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let stored: Option<[u8; 16]> = conn
-        .query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get(0))
+        .query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0))
         .optional()?;
     match stored {
         Some(epoch) => Ok(StoreEpoch(epoch)),
@@ -158,7 +158,7 @@ fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
 pub(crate) fn renew_epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let epoch = StoreEpoch::random();
     conn.execute(
-        "INSERT OR REPLACE INTO meta (key, value) VALUES ('epoch', ?1)",
+        "INSERT OR REPLACE INTO meta (name, value) VALUES ('epoch', ?1)",
         [epoch.0],
     )?;
     Ok(epoch)

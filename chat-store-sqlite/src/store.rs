@@ -11,10 +11,11 @@ use rusqlite::Connection;
 
 use crate::backup::{self, BackupError};
 use crate::error::OpenError;
+use crate::job::Job;
 use crate::lock::DirectoryLock;
 use crate::open::{self, Opened, Options};
 use crate::readers::Readers;
-use crate::writer::{Job, Writer};
+use crate::writer::Writer;
 
 /// A [`Store`] in one SQLite file. See the [crate] for how it works.
 ///

@@ -12,23 +12,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
-use chat_core::store::{StoreError, TxError, Unit, run_inline};
+use chat_core::store::StoreError;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::cursors;
 use crate::error::{stopped, store_error};
+use crate::job::Job;
 use crate::queue::Queue;
-use crate::tx::SqliteTx;
-
-/// What the writer can be asked.
-#[derive(Debug)]
-pub(crate) enum Job {
-    Unit(Box<dyn Unit>),
-    Cursors(Vec<(UserId, DeviceId, ConversationId, Seq)>),
-    Reads(Vec<(UserId, ConversationId, Seq)>),
-}
 
 type Answer = Result<(), StoreError>;
 type Waiting = (Job, oneshot::Sender<Answer>);
@@ -190,20 +180,7 @@ impl WriterThread {
     }
 
     fn run(&mut self, job: &mut Job) -> Answer {
-        match job {
-            Job::Unit(unit) => {
-                let mut tx = SqliteTx::new(&mut self.conn);
-                let result = match run_inline(&mut **unit, &mut tx) {
-                    Ok(()) => tx.contract.check(),
-                    Err(TxError::Abort) => Err(StoreError::Aborted),
-                    Err(TxError::Store(error)) => Err(error),
-                };
-                self.erased |= tx.erased;
-                result
-            }
-            Job::Cursors(moves) => cursors::advance_cursors(&self.conn, moves).map_err(store_error),
-            Job::Reads(moves) => cursors::advance_reads(&self.conn, moves).map_err(store_error),
-        }
+        job.run(&mut self.conn, &mut self.erased)
     }
 
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {

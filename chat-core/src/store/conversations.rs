@@ -75,6 +75,24 @@ pub struct NewConversation {
     pub created: Timestamp,
 }
 
+impl NewConversation {
+    /// Returns the row of this conversation, still empty, under the id that the store gave it.
+    #[must_use]
+    pub fn into_row(self, id: ConversationId) -> Conversation {
+        Conversation {
+            id,
+            kind: self.kind,
+            group: self.group,
+            last_seq: Seq::ZERO,
+            message_count: 0,
+            members_version: Seq::ZERO,
+            last_time: self.created,
+            member_count: 0,
+            closed: false,
+        }
+    }
+}
+
 /// Writes of conversations.
 #[async_trait]
 pub trait ConversationTx: Send {

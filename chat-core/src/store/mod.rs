@@ -47,6 +47,8 @@ mod heartbeat;
 mod memory;
 mod messages;
 mod run;
+#[doc(hidden)]
+pub mod sql_support;
 mod tx_contract;
 mod unit;
 

@@ -89,7 +89,7 @@ impl Database {
              SELECT conversation_id, seq, HEX(id), sender_id, time, kind, IFNULL(HEX(client_message_id), ''), HEX(body)
              FROM event WHERE {0} ORDER BY conversation_id, seq;
              SELECT id, last_seq FROM conversation WHERE {1};
-             SELECT user_id, conversation_id, first_seq, IFNULL(until_seq, 0) FROM place WHERE first_seq > 0 AND {0};
+             SELECT user_id, conversation_id, first_seq, IFNULL(until_seq, 0) FROM member WHERE first_seq > 0 AND {0};
              COMMIT",
             among("conversation_id"),
             among("id")

@@ -9,6 +9,7 @@ use super::MemoryStore;
 use super::tables::Tables;
 use super::tx::MemoryTx;
 use crate::model::{Account, ConversationId, Device, DeviceId, UserId};
+use crate::store::sql_support::unknown_account;
 use crate::store::{AccountStore, AccountTx, NewAccount, StoreError};
 
 impl Tables {
@@ -118,9 +119,7 @@ impl AccountTx for MemoryTx<'_> {
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
         let id = account.id;
         let Some(stored) = self.tables.accounts.get_mut(&id) else {
-            return Err(StoreError::Corrupt(format!(
-                "account {id} was to be updated, but does not exist"
-            )));
+            return Err(unknown_account(id));
         };
         let new = Account {
             display_name: account.display_name.clone(),

@@ -191,17 +191,7 @@ impl ConversationTx for MemoryTx<'_> {
             return Ok(None);
         }
         self.tables.last_conversation += 1;
-        let row = Conversation {
-            id: ConversationId(self.tables.last_conversation),
-            kind: new.kind,
-            group: new.group,
-            last_seq: Seq::ZERO,
-            message_count: 0,
-            members_version: Seq::ZERO,
-            last_time: new.created,
-            member_count: 0,
-            closed: false,
-        };
+        let row = new.into_row(ConversationId(self.tables.last_conversation));
         let id = row.id;
         self.undo(move |tables| {
             tables.remove_log(id);

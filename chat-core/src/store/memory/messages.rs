@@ -9,6 +9,7 @@ use super::MemoryStore;
 use super::tables::{Log, Tables};
 use super::tx::MemoryTx;
 use crate::model::{ClientMessageId, ConversationId, Event, EventKind, Page, PageFrom, Seq, UserId};
+use crate::store::sql_support::unknown_event;
 use crate::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 
 impl Tables {
@@ -244,7 +245,7 @@ impl MessageTx for MemoryTx<'_> {
 impl MemoryTx<'_> {
     fn event_mut(&mut self, conversation: ConversationId, seq: Seq) -> Result<&mut Event, StoreError> {
         let event = self.tables.event_mut(conversation, seq);
-        event.ok_or_else(|| StoreError::Corrupt(format!("conversation {conversation} has no event {seq}")))
+        event.ok_or_else(|| unknown_event(conversation, seq))
     }
 }
 

@@ -1,0 +1,99 @@
+//! Enumerations as numbers. The numbers are part of every schema: never reuse one.
+
+use super::int;
+use crate::model::{ContactState, ConversationKind, DirectPolicy, JoinPolicy, MemberState, Role, UserId};
+
+/// A type that a column stores as a number.
+pub trait Code: Sized + Copy + PartialEq + 'static {
+    /// Every value with its number.
+    const CODES: &'static [(Self, i64)];
+
+    /// Returns the number of this value.
+    fn code(self) -> i64 {
+        let found = Self::CODES.iter().find(|(value, _)| *value == self);
+        found.expect("every value has a code").1
+    }
+
+    /// Returns the value of a number, or `None` if no value has it.
+    fn from_code(code: i64) -> Option<Self> {
+        let found = Self::CODES.iter().find(|(_, known)| *known == code);
+        found.map(|(value, _)| *value)
+    }
+}
+
+macro_rules! codes {
+    ($type:ident: $($variant:ident = $code:literal),+) => {
+        impl Code for $type {
+            const CODES: &'static [(Self, i64)] = &[$(($type::$variant, $code)),+];
+        }
+    };
+}
+
+codes!(DirectPolicy: Friends = 0, Everyone = 1);
+codes!(ContactState: None = 0, Requested = 1, Pending = 2, Friend = 3);
+codes!(JoinPolicy: Open = 0, Approval = 1, Invite = 2);
+codes!(Role: Member = 0, Admin = 1, Owner = 2);
+codes!(MemberState: Active = 0, Invited = 1, Requested = 2, Left = 3, Banned = 4);
+
+/// Number of direct conversations in the column `conversation.kind`.
+pub const DIRECT: i64 = 1;
+const GROUP: i64 = 2;
+const INBOX: i64 = 3;
+
+/// Returns the columns `kind`, `low_id` and `high_id` of a conversation.
+#[must_use]
+pub fn kind_columns(kind: &ConversationKind) -> (i64, Option<i64>, Option<i64>) {
+    match kind {
+        ConversationKind::Direct { low, high } => (DIRECT, Some(int(low.0)), Some(int(high.0))),
+        ConversationKind::Group => (GROUP, None, None),
+        ConversationKind::Inbox { owner } => (INBOX, Some(int(owner.0)), Some(int(owner.0))),
+    }
+}
+
+/// Returns the kind that [`kind_columns`] stores like this, or `None` if there is none.
+pub(super) fn kind_from_columns(kind: i64, low: Option<UserId>, high: Option<UserId>) -> Option<ConversationKind> {
+    match (kind, low, high) {
+        (DIRECT, Some(low), Some(high)) => Some(ConversationKind::Direct { low, high }),
+        (GROUP, None, None) => Some(ConversationKind::Group),
+        (INBOX, Some(owner), Some(_)) => Some(ConversationKind::Inbox { owner }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_survive_their_columns() {
+        for kind in [
+            ConversationKind::Direct {
+                low: UserId(1),
+                high: UserId(2),
+            },
+            ConversationKind::Group,
+            ConversationKind::Inbox { owner: UserId(3) },
+        ] {
+            let (code, low, high) = kind_columns(&kind);
+            let user = |id: i64| UserId(id.unsigned_abs());
+            assert_eq!(kind_from_columns(code, low.map(user), high.map(user)), Some(kind));
+        }
+        assert_eq!(kind_from_columns(GROUP, Some(UserId(1)), None), None);
+        assert_eq!(kind_from_columns(9, None, None), None);
+    }
+
+    #[test]
+    fn codes_are_distinct() {
+        fn check<T: Code + std::fmt::Debug>() {
+            for (value, code) in T::CODES {
+                assert_eq!(value.code(), *code);
+                assert_eq!(T::from_code(*code), Some(*value));
+            }
+        }
+        check::<DirectPolicy>();
+        check::<ContactState>();
+        check::<JoinPolicy>();
+        check::<Role>();
+        check::<MemberState>();
+    }
+}

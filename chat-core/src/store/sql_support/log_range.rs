@@ -1,0 +1,72 @@
+//! [`LogRange`]: the part of a log that one read covers.
+
+use crate::model::{ConversationId, Event, Member, Page, PageFrom, Seq};
+
+/// Range of a conversation's log, with the limits of one read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogRange {
+    /// Conversation of the log.
+    pub conversation: ConversationId,
+    /// First event of the range.
+    pub first: Seq,
+    /// Last event of the range. Smaller than `first` if the range is empty.
+    pub last: Seq,
+    /// Maximum number of events.
+    pub max_events: u32,
+    /// Maximum size of the bodies, in bytes. The first event is read whatever its size.
+    pub max_bytes: u32,
+    /// Whether the read starts at the end of the range and goes backwards.
+    pub is_backwards: bool,
+}
+
+impl LogRange {
+    /// Returns the range from `first` to `last`, read forwards.
+    #[must_use]
+    pub const fn new(conversation: ConversationId, first: Seq, last: Seq, max_events: u32) -> Self {
+        Self {
+            conversation,
+            first,
+            last,
+            max_events,
+            max_bytes: u32::MAX,
+            is_backwards: false,
+        }
+    }
+
+    /// Returns the range of a page for `reader`, in a conversation that ends at `last_seq`.
+    #[must_use]
+    pub fn of_page(reader: &Member, last_seq: Seq, page: Page) -> Self {
+        let (mut first, mut last) = (reader.first_seq, last_seq.min(reader.until_seq.unwrap_or(last_seq)));
+        let is_backwards = match page.from {
+            PageFrom::After(seq) => {
+                first = first.max(Seq(seq.0.saturating_add(1)));
+                false
+            }
+            PageFrom::Before(seq) => {
+                last = last.min(seq.previous());
+                true
+            }
+            PageFrom::Newest => true,
+        };
+        Self {
+            conversation: reader.conversation,
+            first,
+            last,
+            max_events: page.max_events,
+            max_bytes: page.max_bytes,
+            is_backwards,
+        }
+    }
+
+    /// Returns whether the range continues beyond `events`, the part of it that was read (ascending).
+    /// A log has no gaps, so the ends of the two tell.
+    #[must_use]
+    pub fn continues_after(&self, events: &[Event]) -> bool {
+        match (events.first(), events.last()) {
+            (Some(first), Some(_)) if self.is_backwards => first.seq > self.first,
+            (Some(_), Some(last)) => last.seq < self.last,
+            _ => self.first <= self.last,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Code that SQL stores share: codes, column lists, row decoding, page ranges.
+//!
+//! The schemas of the project's SQL stores use the same names for tables and columns, so these column
+//! lists and decoders fit each of them.
+
+mod codes;
+mod columns;
+mod log_range;
+mod rows;
+
+pub use codes::{Code, DIRECT, kind_columns};
+pub use columns::ColumnReader;
+pub use log_range::LogRange;
+pub use rows::{
+    ACCOUNT, CONTACT, CONVERSATION, DEVICE, EVENT, EVENT_COLUMNS, MEMBER, MEMBER_COLUMNS, MEMBER_OF_PEER, account,
+    contact, conversation, conversation_id, device, event, last_seqs, member, membership, seq, user_id,
+};
+
+use super::StoreError;
+use crate::model::{ConversationId, Seq, UserId};
+
+/// Converts an integer to a signed column. No stored value comes near the limit; a number that a
+/// client made up is cut to it and matches no row.
+#[must_use]
+pub fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Returns `keys` in ascending order without repetitions.
+#[must_use]
+pub fn distinct<K: Copy + Ord>(keys: &[K]) -> Vec<K> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// Returns the smallest string that is greater than every string that begins with `prefix`, or `None`
+/// if there is none. Compares bytes, which in UTF-8 is the order of the characters.
+#[must_use]
+pub fn prefix_end(prefix: &str) -> Option<String> {
+    let mut end: Vec<char> = prefix.chars().collect();
+    while let Some(last) = end.pop() {
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            end.push(next);
+            return Some(end.into_iter().collect());
+        }
+    }
+    None
+}
+
+/// Returns the error of an update of an account that does not exist.
+#[must_use]
+pub fn unknown_account(id: UserId) -> StoreError {
+    StoreError::Corrupt(format!("account {id} does not exist and cannot be updated"))
+}
+
+/// Returns the error of an update of an event that does not exist.
+#[must_use]
+pub fn unknown_event(conversation: ConversationId, seq: Seq) -> StoreError {
+    StoreError::Corrupt(format!("conversation {conversation} has no event {seq}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_end_is_the_next_string_of_the_same_length_or_shorter() {
+        assert_eq!(prefix_end("ab").as_deref(), Some("ac"));
+        assert_eq!(prefix_end("\u{d7ff}").as_deref(), Some("\u{e000}")); // no surrogates between them
+        assert_eq!(prefix_end("a\u{10ffff}").as_deref(), Some("b"));
+        assert_eq!(prefix_end("\u{10ffff}"), None);
+        assert_eq!(prefix_end(""), None);
+    }
+
+    #[test]
+    fn prefix_end_is_greater_than_every_string_with_the_prefix() {
+        for prefix in ["a", "é", "𠮷"] {
+            let end = prefix_end(prefix).unwrap();
+            assert!(end.as_str() > prefix && end > format!("{prefix}\u{10ffff}"));
+        }
+    }
+
+    #[test]
+    fn int_cuts_numbers_that_no_column_holds() {
+        assert_eq!(int(7), 7);
+        assert_eq!(int(u64::MAX), i64::MAX);
+    }
+}

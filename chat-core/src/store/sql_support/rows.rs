@@ -1,0 +1,199 @@
+//! Column lists of the tables, and the decoders that read them.
+
+use bytes::Bytes;
+
+use super::codes::kind_from_columns;
+use super::columns::ColumnReader;
+use crate::model::{
+    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
+    EventId, EventKind, GroupProfile, Member, Seq, SessionEpoch, UserId,
+};
+use crate::store::MembershipView;
+
+/// Columns of the table `account`, as [`account`] reads them.
+pub const ACCOUNT: &str = "id, name, skeleton, display_name, password_hash, direct_policy, disabled, created";
+
+/// Decodes a row of [`ACCOUNT`].
+pub fn account<C: ColumnReader>(columns: &mut C) -> Result<Account, C::Error> {
+    Ok(Account {
+        id: columns.user()?,
+        name: columns.text()?,
+        skeleton: columns.text()?,
+        display_name: columns.text()?,
+        password_hash: columns.nullable(C::text)?,
+        direct_policy: columns.code()?,
+        disabled: columns.flag()?,
+        created: columns.time()?,
+    })
+}
+
+/// Columns of the table `device`, as [`device`] reads them.
+pub const DEVICE: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login";
+
+/// Decodes a row of [`DEVICE`].
+pub fn device<C: ColumnReader>(columns: &mut C) -> Result<Device, C::Error> {
+    Ok(Device {
+        user: columns.user()?,
+        id: DeviceId(columns.array()?),
+        name: columns.text()?,
+        session_epoch: SessionEpoch(columns.unsigned()?),
+        session_token: columns.nullable(C::array)?,
+        device_token: columns.nullable(C::array)?,
+        created: columns.time()?,
+        last_login: columns.time()?,
+    })
+}
+
+/// Columns of the table `contact`, as [`contact`] reads them.
+pub const CONTACT: &str = "owner_id, peer_id, state, blocked, note, since";
+
+/// Decodes a row of [`CONTACT`].
+pub fn contact<C: ColumnReader>(columns: &mut C) -> Result<Contact, C::Error> {
+    Ok(Contact {
+        owner: columns.user()?,
+        peer: columns.user()?,
+        state: columns.code()?,
+        blocked: columns.flag()?,
+        note: columns.text()?,
+        since: columns.time()?,
+    })
+}
+
+/// Columns of `conversation AS c LEFT JOIN group_profile AS g`, as [`conversation`] reads them.
+pub const CONVERSATION: &str = "c.id, c.kind, c.low_id, c.high_id, c.last_seq, c.message_count, \
+     c.members_version, c.last_time, c.member_count, c.closed, \
+     g.name, g.name_key, g.skeleton, g.description, g.join_policy, g.history_visible, g.unlisted";
+const PROFILE_COLUMNS: usize = 7;
+
+/// Decodes a row of [`CONVERSATION`].
+pub fn conversation<C: ColumnReader>(columns: &mut C) -> Result<Conversation, C::Error> {
+    Ok(Conversation {
+        id: conversation_id(columns)?,
+        kind: kind(columns)?,
+        last_seq: columns.seq()?,
+        message_count: columns.unsigned()?,
+        members_version: columns.seq()?,
+        last_time: columns.time()?,
+        member_count: columns.count()?,
+        closed: columns.flag()?,
+        group: profile(columns)?,
+    })
+}
+
+fn kind<C: ColumnReader>(columns: &mut C) -> Result<ConversationKind, C::Error> {
+    let code = columns.integer()?;
+    let (low, high) = (columns.nullable(C::user)?, columns.nullable(C::user)?);
+    kind_from_columns(code, low, high).ok_or_else(|| columns.out_of_range())
+}
+
+fn profile<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupProfile>, C::Error> {
+    if columns.is_null()? {
+        columns.skip(PROFILE_COLUMNS);
+        return Ok(None);
+    }
+    Ok(Some(GroupProfile {
+        name: columns.text()?,
+        key: columns.text()?,
+        skeleton: columns.text()?,
+        description: columns.text()?,
+        join_policy: columns.code()?,
+        history_visible: columns.flag()?,
+        unlisted: columns.flag()?,
+    }))
+}
+
+/// Columns of `member AS m`, as [`member`] reads them.
+pub const MEMBER: &str = "m.conversation_id, m.user_id, m.state, m.role, m.first_seq, m.until_seq, \
+     m.muted_until, m.delivered_seq, m.read_seq";
+/// Columns of `member AS p`: the other member of a direct conversation.
+pub const MEMBER_OF_PEER: &str = "p.conversation_id, p.user_id, p.state, p.role, p.first_seq, p.until_seq, \
+     p.muted_until, p.delivered_seq, p.read_seq";
+/// Number of columns in [`MEMBER`].
+pub const MEMBER_COLUMNS: usize = 9;
+
+/// Decodes a row of [`MEMBER`].
+pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
+    Ok(Member {
+        conversation: conversation_id(columns)?,
+        user: columns.user()?,
+        state: columns.code()?,
+        role: columns.code()?,
+        first_seq: columns.seq()?,
+        until_seq: columns.nullable(C::seq)?,
+        muted_until: columns.time()?,
+        delivered_seq: columns.seq()?,
+        read_seq: columns.seq()?,
+    })
+}
+
+/// Decodes [`CONVERSATION`], [`MEMBER`], [`MEMBER_OF_PEER`] (or NULLs), then cursor, unread messages and
+/// mentions.
+pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C::Error> {
+    let (conversation, member_row) = (conversation(columns)?, member(columns)?);
+    let peer = if columns.is_null()? {
+        columns.skip(MEMBER_COLUMNS);
+        None
+    } else {
+        Some(member(columns)?)
+    };
+    Ok(MembershipView {
+        conversation,
+        member: member_row,
+        peer,
+        cursor: columns.seq()?,
+        unread: columns.unsigned()?,
+        mentions: columns.unsigned()?,
+    })
+}
+
+/// Columns of the table `event`, as [`event`] reads them.
+pub const EVENT: &str = "conversation_id, seq, message_count, kind, target, edited_seq, recalled_seq, \
+     sender_id, time, fingerprint, id, device_id, client_message_id, body";
+/// Number of columns in [`EVENT`].
+pub const EVENT_COLUMNS: usize = 14;
+
+/// Decodes a row of [`EVENT`].
+pub fn event<C: ColumnReader>(columns: &mut C) -> Result<Event, C::Error> {
+    Ok(Event {
+        conversation: conversation_id(columns)?,
+        seq: columns.seq()?,
+        message_count: columns.unsigned()?,
+        kind: event_kind(columns)?,
+        target: columns.nullable(C::seq)?,
+        edited_seq: columns.nullable(C::seq)?,
+        recalled_seq: columns.nullable(C::seq)?,
+        sender: columns.user()?,
+        time: columns.time()?,
+        fingerprint: columns.integer()?.cast_unsigned(),
+        id: EventId(columns.array()?),
+        device: columns.nullable(C::array)?.map(DeviceId),
+        client_message_id: columns.nullable(C::array)?.map(ClientMessageId),
+        body: Bytes::from(columns.bytes()?),
+    })
+}
+
+fn event_kind<C: ColumnReader>(columns: &mut C) -> Result<EventKind, C::Error> {
+    let code = columns.integer()?;
+    let kind = u8::try_from(code).ok().and_then(EventKind::from_number);
+    kind.ok_or_else(|| columns.out_of_range())
+}
+
+/// Decodes a column that holds the id of a conversation.
+pub fn conversation_id<C: ColumnReader>(columns: &mut C) -> Result<ConversationId, C::Error> {
+    columns.unsigned().map(ConversationId)
+}
+
+/// Decodes a column that holds a sequence number.
+pub fn seq<C: ColumnReader>(columns: &mut C) -> Result<Seq, C::Error> {
+    columns.seq()
+}
+
+/// Decodes a column that holds the id of a user.
+pub fn user_id<C: ColumnReader>(columns: &mut C) -> Result<UserId, C::Error> {
+    columns.user()
+}
+
+/// Decodes the columns `id, last_seq, members_version` of a conversation.
+pub fn last_seqs<C: ColumnReader>(columns: &mut C) -> Result<(ConversationId, Seq, Seq), C::Error> {
+    Ok((conversation_id(columns)?, columns.seq()?, columns.seq()?))
+}

@@ -1,0 +1,54 @@
+//! Statements that advance cursors and read marks.
+
+use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
+use chat_core::store::sql_support::int;
+use rusqlite::{CachedStatement, Connection, params};
+
+/// Selects the membership of user ?1 in conversation ?2 if the user may read up to event ?3.
+const READER: &str = "FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
+     WHERE m.conversation_id = ?2 AND m.user_id = ?1 AND m.first_seq > 0
+       AND ?3 <= MIN(c.last_seq, IFNULL(m.until_seq, c.last_seq))";
+
+pub(crate) fn advance_cursors(
+    conn: &Connection,
+    moves: &[(UserId, DeviceId, ConversationId, Seq)],
+) -> rusqlite::Result<()> {
+    let sql = format!(
+        "INSERT INTO device_cursor (user_id, conversation_id, seq, device_id)
+         SELECT ?1, ?2, ?3, ?4 {READER} AND EXISTS (SELECT 1 FROM device WHERE user_id = ?1 AND id = ?4)
+         ON CONFLICT DO UPDATE SET seq = ?3 WHERE seq < ?3"
+    );
+    let mut cursor = conn.prepare_cached(&sql)?;
+    let mut delivered = conn.prepare_cached(
+        "UPDATE member SET delivered_seq = ?3 WHERE conversation_id = ?2 AND user_id = ?1 AND delivered_seq < ?3",
+    )?;
+    for (user, device, conversation, seq) in moves {
+        let (user, conversation, seq) = (int(user.0), int(conversation.0), int(seq.0));
+        if moved(&mut cursor, user, conversation, seq, *device)? {
+            delivered.execute([user, conversation, seq])?;
+        }
+    }
+    Ok(())
+}
+
+fn moved(
+    statement: &mut CachedStatement<'_>,
+    user: i64,
+    conversation: i64,
+    seq: i64,
+    device: DeviceId,
+) -> rusqlite::Result<bool> {
+    Ok(statement.execute(params![user, conversation, seq, device.0])? > 0)
+}
+
+pub(crate) fn advance_reads(conn: &Connection, moves: &[(UserId, ConversationId, Seq)]) -> rusqlite::Result<()> {
+    let sql = format!(
+        "UPDATE member SET read_seq = ?3
+         WHERE conversation_id = ?2 AND user_id = ?1 AND read_seq < ?3 AND EXISTS (SELECT 1 {READER})"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    for (user, conversation, seq) in moves {
+        statement.execute([int(user.0), int(conversation.0), int(seq.0)])?;
+    }
+    Ok(())
+}

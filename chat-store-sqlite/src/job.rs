@@ -1,0 +1,41 @@
+//! Work of the writer thread.
+
+use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
+use chat_core::store::{StoreError, TxError, Unit, run_inline};
+use rusqlite::Connection;
+
+use crate::cursor_sql;
+use crate::error::store_error;
+use crate::tx::SqliteTx;
+
+/// Work of the writer thread, done in a transaction that it may share with other jobs.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// A unit of work of the engine.
+    Unit(Box<dyn Unit>),
+    /// Cursors of devices to advance.
+    Cursors(Vec<(UserId, DeviceId, ConversationId, Seq)>),
+    /// Read marks of users to advance.
+    Reads(Vec<(UserId, ConversationId, Seq)>),
+}
+
+impl Job {
+    /// Does the work in the open transaction of `conn`. Sets `erased` if it erased text. May be called
+    /// again after a rollback.
+    pub(crate) fn run(&mut self, conn: &mut Connection, erased: &mut bool) -> Result<(), StoreError> {
+        match self {
+            Self::Unit(unit) => {
+                let mut tx = SqliteTx::new(conn);
+                let result = match run_inline(&mut **unit, &mut tx) {
+                    Ok(()) => tx.contract.check(),
+                    Err(TxError::Abort) => Err(StoreError::Aborted),
+                    Err(TxError::Store(error)) => Err(error),
+                };
+                *erased |= tx.erased;
+                result
+            }
+            Self::Cursors(moves) => cursor_sql::advance_cursors(conn, moves).map_err(store_error),
+            Self::Reads(moves) => cursor_sql::advance_reads(conn, moves).map_err(store_error),
+        }
+    }
+}
