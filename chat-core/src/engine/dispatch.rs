@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
 
 use super::account::UpdateProfile;
-use super::appender::{Charge, Job, LaneWork, Refused, Work};
+use super::appender::{DeferredDraft, LaneOperation};
 use super::commands::fingerprint_of;
 use super::contact::{AnswerFriend, RemoveFriend, RequestFriend};
 use super::core::{Core, contain, refused};
@@ -25,8 +24,6 @@ use crate::store::Operation;
 
 pub(super) type Answer = BoxFuture<'static, Result<Outcome, CommandError>>;
 
-/// What a job in a lane costs that is not a draft, in bytes.
-const OPERATION_COST: usize = 1024;
 /// A message of a session in this process may wait so long for its user's turn.
 const LOCAL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -244,7 +241,7 @@ pub(super) fn execute_paced(core: &Arc<Core>, caller: Caller, command: Command) 
         }
         Err(wait) => {
             let id = draft.client_message_id;
-            core.appends.push_refused(Refused {
+            core.appends.defer(DeferredDraft {
                 caller,
                 conversation,
                 id,
@@ -264,41 +261,13 @@ fn look(work: impl Future<Output = Result<Outcome, CommandError>> + Send + 'stat
     Box::pin(contain(work))
 }
 
-fn send(core: &Arc<Core>, caller: Caller, conversation: ConversationRef, draft: Draft) -> Answer {
-    let original = core.hooks.is_some().then(|| draft.clone());
+fn send(core: &Core, caller: Caller, conversation: ConversationRef, draft: Draft) -> Answer {
+    let for_hooks = core.hooks.is_some().then(|| draft.clone());
     let prepared = Prepared::new(caller, draft);
-    let cost = prepared.cost();
-    match core.appends.charge(cost) {
-        Ok(charge) => submit(
-            core,
-            caller,
-            conversation,
-            Work::Append(Box::new(prepared), original),
-            charge,
-        ),
-        Err(error) => {
-            let id = prepared.client_message_id;
-            core.appends.push_refused(Refused {
-                caller,
-                conversation,
-                id,
-            });
-            refused(error)
-        }
-    }
-}
-
-fn submit(core: &Arc<Core>, caller: Caller, conversation: ConversationRef, work: Work, charge: Charge) -> Answer {
-    let (reply, answer) = oneshot::channel();
-    core.appends.push(Job {
-        caller,
-        conversation,
-        work,
-        reply,
-        deadline: core.deadline(),
-        charge,
-    });
-    Box::pin(async move { answer.await.unwrap_or_else(|_| Err(CommandError::try_again())) })
+    Box::pin(
+        core.appends
+            .submit_draft(prepared, for_hooks, conversation, core.deadline()),
+    )
 }
 
 /// Runs a change of a group in its turn.
@@ -311,21 +280,19 @@ fn in_lane<F>(
 where
     F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
 {
-    let work: LaneWork = Box::new(move |core, target| {
+    let shared = Arc::clone(core);
+    let operation: LaneOperation = Box::new(move |target| {
         if target.kind != ConversationKind::Group {
             return refused(CommandError::not_found());
         }
         let act = Act {
             caller,
             group: target.id,
-            now: core.now(),
+            now: shared.now(),
         };
-        Box::pin(work(core, act))
+        Box::pin(work(shared, act))
     });
-    match core.appends.charge(OPERATION_COST) {
-        Ok(charge) => submit(core, caller, group, Work::Other(work), charge),
-        Err(error) => refused(error),
-    }
+    Box::pin(core.appends.submit_operation(caller, group, operation, core.deadline()))
 }
 
 /// The same, for a change that concerns a user.

@@ -1,46 +1,85 @@
-//! What waits for one conversation.
+//! Queue of one conversation.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::holds::Refused;
-use super::job::{Charge, Job, LaneWork, Reply, Work};
+use super::resend_order::DeferredDraft;
+use super::submission::{LaneOperation, MemoryPermit, Payload, ReplyTo, Submission};
 use crate::engine::config::EngineConfig;
-use crate::engine::error::CommandError;
 use crate::engine::message::Prepared;
-use crate::model::{Caller, ConversationKind, ConversationRef};
+use crate::model::ConversationKind;
 
-/// A conversation's queue on this node. At most one transaction of it is under way.
+/// Number of batches that look for stored drafts first, after one that contained a retry: retries
+/// come in groups, and each one that is not expected costs a second run of its batch.
+const LOOK_FIRST_BATCHES: u32 = 32;
+
+/// Limits of the lanes, from the engine's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneLimits {
+    /// Maximum number of drafts in one transaction.
+    pub(super) max_batch_drafts: usize,
+    /// Maximum bytes of bodies in one transaction.
+    pub(super) max_batch_bytes: usize,
+    /// Maximum number of submissions that wait in a lane.
+    pub(super) max_lane_drafts: usize,
+    /// Maximum bytes that wait in a lane.
+    pub(super) max_lane_bytes: usize,
+}
+
+impl From<&EngineConfig> for LaneLimits {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            max_batch_drafts: config.max_batch_drafts,
+            max_batch_bytes: config.max_batch_bytes,
+            max_lane_drafts: config.max_lane_drafts,
+            max_lane_bytes: config.max_lane_bytes,
+        }
+    }
+}
+
+/// A conversation's queue on this node. At most one transaction of the conversation is in flight.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) kind: ConversationKind,
-    queue: VecDeque<Job>,
+    queue: VecDeque<Box<Submission>>,
+    /// Bytes of the queued submissions.
     bytes: usize,
-    pub(super) in_flight: bool,
-    /// So many batches more are to look first whether their drafts are stored.
-    looks: u32,
+    in_flight: Option<InFlight>,
+    /// The lane is in the list of lanes that may have something to run.
+    pub(super) is_listed: bool,
+    /// Number of batches that still have to look for stored drafts first.
+    look_first: u32,
 }
 
-/// Batches that look first after one that held a retry: where one comes, more do, and each that comes unlooked for costs a second run.
-const LOOKS: u32 = 32;
-
-/// What a lane does next.
-pub(super) enum Next {
-    /// A batch of appends; whether to look first if they are stored.
-    Batch(Vec<Queued>, bool),
-    /// Something else.
-    Other(LaneWork, Reply, Charge),
-}
-
-/// A draft on its way into the store.
+/// Submissions whose transaction is in flight.
 #[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) draft: Prepared,
-    /// As its sender called it.
-    pub(super) conversation: ConversationRef,
-    pub(super) reply: Reply,
-    pub(super) deadline: Instant,
-    pub(super) charge: Charge,
+pub(super) enum InFlight {
+    /// Drafts of one batch, in their order.
+    Batch(Vec<SentDraft>),
+    Operation {
+        reply_to: ReplyTo,
+        _permit: MemoryPermit,
+    },
+}
+
+/// Draft of a batch that is in flight: what is needed to answer its sender.
+#[derive(Debug)]
+pub(super) struct SentDraft {
+    pub(super) name: DeferredDraft,
+    pub(super) reply_to: ReplyTo,
+    /// Held until the draft is answered.
+    _permit: MemoryPermit,
+}
+
+/// Work that a lane wants to run.
+pub(super) enum Next {
+    Batch {
+        drafts: Arc<[Prepared]>,
+        look_first: bool,
+        deadline: Instant,
+    },
+    Operation(LaneOperation),
 }
 
 impl Lane {
@@ -49,73 +88,92 @@ impl Lane {
             kind,
             queue: VecDeque::new(),
             bytes: 0,
-            in_flight: false,
-            looks: 0,
+            in_flight: None,
+            is_listed: false,
+            look_first: 0,
         }
-    }
-
-    /// A batch held drafts that were stored before.
-    pub(super) fn expect_retries(&mut self) {
-        self.looks = LOOKS;
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && !self.in_flight
+        self.queue.is_empty() && self.in_flight.is_none()
     }
 
-    /// Whether there is room for one more.
-    pub(super) fn has_room(&self, job: &Job, config: &EngineConfig) -> bool {
-        self.queue.len() < config.max_lane_drafts
-            && self.bytes.saturating_add(job.charge.bytes()) <= config.max_lane_bytes
+    /// Returns `true` if the lane may take one more submission.
+    pub(super) fn has_room(&self, submission: &Submission, limits: &LaneLimits) -> bool {
+        let bytes = self.bytes.saturating_add(submission.permit.bytes());
+        self.queue.len() < limits.max_lane_drafts && bytes <= limits.max_lane_bytes
     }
 
-    pub(super) fn push(&mut self, job: Job) {
-        self.bytes += job.charge.bytes();
-        self.queue.push_back(job);
+    pub(super) fn push(&mut self, submission: Box<Submission>) {
+        self.bytes += submission.permit.bytes();
+        self.queue.push_back(submission);
     }
 
-    /// What to begin now, if anything.
-    pub(super) fn next(&mut self, config: &EngineConfig) -> Option<Next> {
-        if self.in_flight {
+    /// Takes what may run now: a batch of drafts or one operation; `None` while something is in
+    /// flight.
+    pub(super) fn next(&mut self, limits: &LaneLimits) -> Option<Next> {
+        if self.in_flight.is_some() {
             return None;
         }
-        // Nothing is taken before it is known how much: a panic leaves it all in the queue.
-        let count = self.batch_len(config);
-        let mut batch = Vec::with_capacity(count);
-        for job in self.queue.drain(..count) {
-            self.bytes -= job.charge.bytes();
-            match job.work {
-                Work::Other(work) => {
-                    self.in_flight = true;
-                    return Some(Next::Other(work, job.reply, job.charge));
+        let count = self.batch_len(limits);
+        let mut drafts = Vec::with_capacity(count);
+        let mut sent = Vec::with_capacity(count);
+        let mut earliest: Option<Instant> = None;
+        for submission in self.queue.drain(..count) {
+            self.bytes -= submission.permit.bytes();
+            let Submission {
+                caller,
+                conversation,
+                payload,
+                reply_to,
+                deadline,
+                permit,
+            } = *submission;
+            match payload {
+                Payload::Operation(operation) => {
+                    self.in_flight = Some(InFlight::Operation {
+                        reply_to,
+                        _permit: permit,
+                    });
+                    return Some(Next::Operation(operation));
                 }
-                Work::Append(draft, _) => batch.push(Queued {
-                    draft: *draft,
-                    conversation: job.conversation,
-                    reply: job.reply,
-                    deadline: job.deadline,
-                    charge: job.charge,
-                }),
+                Payload::Draft { prepared, .. } => {
+                    sent.push(SentDraft {
+                        name: DeferredDraft {
+                            caller,
+                            conversation,
+                            id: prepared.client_message_id,
+                        },
+                        reply_to,
+                        _permit: permit,
+                    });
+                    drafts.push(prepared);
+                    // The draft that has waited longest decides how much time the store has.
+                    earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+                }
             }
         }
-        if batch.is_empty() {
-            return None;
-        }
-        self.in_flight = true;
-        let look_first = self.looks > 0;
-        self.looks = self.looks.saturating_sub(1);
-        Some(Next::Batch(batch, look_first))
+        let deadline = earliest?;
+        self.in_flight = Some(InFlight::Batch(sent));
+        let look_first = self.look_first > 0;
+        self.look_first = self.look_first.saturating_sub(1);
+        Some(Next::Batch {
+            drafts: drafts.into(),
+            look_first,
+            deadline,
+        })
     }
 
-    /// How many of those that wait go together: drafts, or one of anything else.
-    fn batch_len(&self, config: &EngineConfig) -> usize {
+    /// Returns how many of the queued submissions run together: drafts within the limits of a
+    /// batch, or one operation.
+    fn batch_len(&self, limits: &LaneLimits) -> usize {
         let (mut count, mut bytes) = (0, 0);
-        for job in &self.queue {
-            let size = match &job.work {
-                Work::Other(_) => return count.max(1),
-                Work::Append(draft, _) => draft.body.len(),
+        for submission in &self.queue {
+            let Some(draft) = submission.draft() else {
+                return count.max(1);
             };
-            if count >= config.max_batch_drafts || (count > 0 && bytes + size > config.max_batch_bytes) {
+            let size = draft.body.len();
+            if count >= limits.max_batch_drafts || (count > 0 && bytes + size > limits.max_batch_bytes) {
                 break;
             }
             bytes += size;
@@ -124,29 +182,35 @@ impl Lane {
         count
     }
 
-    /// Refuses everything that waits; yields what it was, in its order.
-    pub(super) fn fail(&mut self, error: &CommandError) -> Vec<(Refused, CommandError)> {
-        self.refuse_if(error, |_| true)
+    /// Records that a batch contained drafts that were stored before.
+    pub(super) fn expect_retries(&mut self) {
+        self.look_first = LOOK_FIRST_BATCHES;
     }
 
-    /// Refuses the drafts of these sessions that wait.
-    pub(super) fn fail_sessions(&mut self, error: &CommandError, sessions: &[Caller]) -> Vec<(Refused, CommandError)> {
-        self.refuse_if(error, |job| {
-            matches!(job.work, Work::Append(..)) && sessions.contains(&job.caller)
-        })
+    pub(super) fn in_flight(&self) -> Option<&InFlight> {
+        self.in_flight.as_ref()
     }
 
-    fn refuse_if(&mut self, error: &CommandError, wrong: impl Fn(&Job) -> bool) -> Vec<(Refused, CommandError)> {
-        let mut refused = Vec::new();
-        for job in std::mem::take(&mut self.queue) {
-            if wrong(&job) {
-                self.bytes -= job.charge.bytes();
-                refused.extend(job.as_refused().map(|draft| (draft, error.clone())));
-                job.refuse(error.clone());
+    /// Removes what was in flight, because its transaction has ended or was given up.
+    pub(super) fn take_in_flight(&mut self) -> Option<InFlight> {
+        self.in_flight.take()
+    }
+
+    pub(super) fn queued(&self) -> impl Iterator<Item = &Submission> {
+        self.queue.iter().map(|submission| &**submission)
+    }
+
+    /// Removes the queued submissions that `selected` selects; the others keep their order.
+    pub(super) fn remove_queued(&mut self, selected: impl Fn(&Submission) -> bool) -> Vec<Submission> {
+        let mut removed = Vec::new();
+        for submission in std::mem::take(&mut self.queue) {
+            if selected(&submission) {
+                self.bytes -= submission.permit.bytes();
+                removed.push(*submission);
             } else {
-                self.queue.push_back(job);
+                self.queue.push_back(submission);
             }
         }
-        refused
+        removed
     }
 }

@@ -1,21 +1,44 @@
-//! Group commit: sends of all sessions are collected, sorted by conversation, and committed in batches.
+//! Group commit: drafts of all sessions are collected, sorted by conversation, and committed in
+//! batches.
 //!
 //! ```text
-//! execute ─► queue ─► prepare (names, hooks; only where needed, one at a time for each session)
-//!                        └─► lane of the conversation ─► one transaction at a time ─► router ─► replies
+//! commands ─► queue ─► driver ─► machine ─► prepare (names, hooks; only where needed, one at a time for each session)
+//!                                   └─► lane of the conversation ─► one transaction at a time ─► router ─► replies
 //! ```
 //!
-//! One task does it all; nothing is spawned for a message. A lane collects while its commit is under way, so an idle server
-//! adds no delay and a busy one makes large batches. Whatever else changes a group runs in its lane too, so that what a
-//! session asked for happens in the order it asked. A draft that is refused temporarily holds back what its session sends after it, until
-//! it has come again.
+//! One task does all of it; nothing is spawned for a message. A lane collects while its commit is
+//! in flight, so an idle server adds no delay and a busy one makes large batches. Other changes of
+//! a group run in its lane too, so that a session's commands take effect in the order in which it
+//! sent them. After a draft was refused temporarily, later drafts of its session are refused until
+//! it has been resent.
+//!
+//! [`machine`] decides and does no I/O; [`driver`] is the task around it; [`work`] is what runs against the store.
 
-mod holds;
-mod job;
+mod driver;
 mod lane;
-mod task;
+mod lanes;
+mod machine;
+mod queue;
+mod resend_order;
+mod submission;
+#[cfg(test)]
+mod tests;
 mod work;
 
-pub(super) use holds::Refused;
-pub(super) use job::{AppendQueue, Charge, Job, LaneWork, Work};
-pub(super) use task::run;
+pub(super) use queue::AppendQueue;
+pub(super) use resend_order::DeferredDraft;
+pub(super) use submission::LaneOperation;
+
+use std::sync::Arc;
+
+use super::core::Core;
+
+/// Runs the appender until the engine drains and everything that was queued is answered.
+pub(super) async fn run(core: Arc<Core>) {
+    let ports = work::EnginePorts {
+        core: Arc::clone(&core),
+    };
+    let limits = lane::LaneLimits::from(&core.config);
+    let driver = driver::Driver::new(ports, &core.appends, limits, core.config.resend_window);
+    driver.run(core.draining.clone()).await;
+}

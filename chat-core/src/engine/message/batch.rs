@@ -1,41 +1,36 @@
-//! The unit of work behind every send: a batch of drafts for one conversation.
+//! Unit of work behind every send: appends a batch of drafts to one conversation.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::checks::Scene;
-use super::prepared::Prepared;
+use super::context::BatchContext;
+use super::prepared::{BatchRules, Prepared};
 use super::{appended, conflict};
 use crate::engine::contact::Standing;
 use crate::engine::core::Idempotent;
 use crate::engine::error::{CommandError, Refusal, refusals};
 use crate::engine::fence::live;
-use crate::engine::log::{Author, Logs};
+use crate::engine::log::{Author, Log, Logs};
 use crate::model::{
     Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Seq, Timestamp, UserId,
 };
 use crate::store::{Operation, SentEvent, StoreError, Transaction};
 
-/// What the engine's configuration says about messages.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct BatchRules {
-    pub(in crate::engine) edit_window_ms: u64,
-    pub(in crate::engine) mentions: usize,
-}
-
-/// Appends drafts to one conversation, in their order. Each is accepted or refused by itself; a refused one leaves no hole.
+/// Appends drafts to one conversation, in their order. Each draft is accepted or refused by itself;
+/// a refused draft leaves no gap in the sequence.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Appends {
     pub(in crate::engine) conversation: ConversationId,
-    /// Of the conversation; never changes.
+    /// Kind of the conversation, which never changes.
     pub(in crate::engine) kind: ConversationKind,
     pub(in crate::engine) drafts: Arc<[Prepared]>,
     pub(in crate::engine) rules: BatchRules,
     pub(in crate::engine) now: Timestamp,
-    /// Look for all drafts whether they are stored already. Without it only for those that would be refused: of the others the store says so
-    /// when they are written, and then this is set.
+    /// Looks for every draft among the stored events first. Otherwise only drafts that would be
+    /// refused are looked for: for the others the store reports a used key when they are written,
+    /// and the batch runs again with this set.
     pub(in crate::engine) look_first: bool,
 }
 
@@ -45,21 +40,51 @@ impl Idempotent for Appends {
     }
 }
 
-/// What became of a batch.
+/// Result of a batch.
 #[derive(Debug)]
 pub(in crate::engine) struct Batch {
-    /// One for each draft, in their order.
+    /// One result for each draft, in their order.
     pub(in crate::engine) results: Vec<Result<Appended, CommandError>>,
-    /// What to ring for, ascending: what was appended, and what a retry found appended before.
+    /// Events to publish, ascending: those that were appended, and those that a retry found stored.
     pub(in crate::engine) events: Vec<Event>,
 }
 
-/// What has to be written besides the event itself.
+/// Change that an event makes to other rows.
 #[derive(Debug)]
 enum Effect {
     Edited { target: Seq, edit: Seq },
     Recalled { target: Seq, recall: Seq },
     Mentioned { seq: Seq, users: Vec<UserId> },
+}
+
+/// Earlier use of an idempotency key.
+#[derive(Debug)]
+struct UsedKey {
+    appended: Appended,
+    fingerprint: u64,
+    /// The event, if it was stored before this batch.
+    stored: Option<Event>,
+}
+
+impl From<Event> for UsedKey {
+    fn from(event: Event) -> Self {
+        Self {
+            appended: appended(&event, true),
+            fingerprint: event.fingerprint,
+            stored: Some(event),
+        }
+    }
+}
+
+/// Decisions about the drafts of a batch, collected while it is checked draft by draft.
+#[derive(Debug)]
+struct Decisions {
+    results: Vec<Result<Appended, CommandError>>,
+    effects: Vec<Effect>,
+    /// Stored events that retries asked for.
+    found: Vec<Event>,
+    /// Read marks that follow from sending: each sender's last message.
+    reads: HashMap<UserId, Seq>,
 }
 
 #[async_trait]
@@ -74,33 +99,67 @@ impl Operation for Appends {
             return Ok(self.refuse_all(&CommandError::not_found()));
         };
         let live = live(tx, self.drafts.iter().map(|draft| draft.caller)).await?;
-        let mut sent = if self.look_first {
+        let used = if self.look_first {
             self.find_sent(tx, |_| true).await?
         } else {
             HashMap::new()
         };
-        let mut scene = Scene::look(tx, &log.row, &self.drafts, standings, self.rules, self.now).await?;
+        let context = BatchContext::load(tx, &log.row, &self.drafts, standings, self.rules, self.now).await?;
 
-        let mut results = Vec::with_capacity(self.drafts.len());
-        let mut effects = Vec::new();
-        let mut rung_again = Vec::new();
-        let mut reads: HashMap<UserId, Seq> = HashMap::new();
+        let mut decisions = self.decide(log, &live, used, context);
+        if !self.look_first {
+            self.find_refused(tx, &mut decisions, &live).await?;
+        }
+        let Decisions {
+            results,
+            effects,
+            mut found,
+            reads,
+        } = decisions;
+
+        let (_, mut events) = logs.write(tx).await?;
+        self.write_effects(tx, effects).await?;
+        if !reads.is_empty() {
+            let reads: Vec<(UserId, Seq)> = reads.into_iter().collect();
+            tx.advance_read(self.conversation, &reads).await?;
+        }
+        found.retain(|event| event.conversation == self.conversation);
+        found.sort_by_key(|event| event.seq);
+        found.dedup_by_key(|event| event.seq);
+        events.splice(0..0, found);
+        Ok(Batch { results, events })
+    }
+}
+
+impl Appends {
+    /// Checks the drafts one after the other and appends those that are accepted to `log`.
+    fn decide(
+        &self,
+        log: &mut Log,
+        live: &HashSet<Caller>,
+        mut used: HashMap<Key, UsedKey>,
+        mut context: BatchContext,
+    ) -> Decisions {
+        let mut decisions = Decisions {
+            results: Vec::with_capacity(self.drafts.len()),
+            effects: Vec::new(),
+            found: Vec::new(),
+            reads: HashMap::new(),
+        };
         for draft in self.drafts.iter() {
             let key = key(draft);
             let is_live = live.contains(&draft.caller);
-            if let Some(event) = sent.get(&key) {
-                results.push(self.again(draft, event, is_live));
-                if event.seq <= scene.last_seq_before() {
-                    rung_again.push(event.clone());
-                }
+            if let Some(used) = used.get(&key) {
+                decisions.results.push(self.resent(draft, used, is_live));
+                decisions.found.extend(used.stored.clone());
                 continue;
             }
-            if !is_live {
-                results.push(Err(CommandError::fenced()));
-                continue;
-            }
-            if let Err(refused) = scene.check(draft) {
-                results.push(Err(refused));
+            let accepted = match is_live {
+                true => context.check(draft),
+                false => Err(CommandError::fenced()),
+            };
+            if let Err(error) = accepted {
+                decisions.results.push(Err(error));
                 continue;
             }
             let author = Author {
@@ -109,35 +168,25 @@ impl Operation for Appends {
                 sent: Some((draft.client_message_id, draft.fingerprint)),
             };
             let event = log.append_encoded(self.now, author, draft.kind, draft.target, draft.body.clone());
-            results.push(Ok(appended(event, false)));
-            collect_effects(draft, event.seq, &mut effects);
+            decisions.results.push(Ok(appended(event, false)));
+            collect_effects(draft, event.seq, &mut decisions.effects);
             if event.kind == EventKind::Message {
-                reads.insert(event.sender, event.seq);
+                decisions.reads.insert(event.sender, event.seq);
             }
-            scene.appended(event);
-            sent.insert(key, event.clone());
+            context.appended(event);
+            let sent = UsedKey {
+                appended: appended(event, true),
+                fingerprint: event.fingerprint,
+                stored: None,
+            };
+            used.insert(key, sent);
         }
-
-        if !self.look_first {
-            self.recall_refused(tx, &mut results, &live, &mut rung_again).await?;
-        }
-        let (_, mut events) = logs.write(tx).await?;
-        self.write_effects(tx, effects).await?;
-        if !reads.is_empty() {
-            let reads: Vec<(UserId, Seq)> = reads.into_iter().collect();
-            tx.advance_read(self.conversation, &reads).await?;
-        }
-        rung_again.retain(|event| event.conversation == self.conversation);
-        rung_again.sort_by_key(|event| event.seq);
-        rung_again.dedup_by_key(|event| event.seq);
-        events.splice(0..0, rung_again);
-        Ok(Batch { results, events })
+        decisions
     }
-}
 
-impl Appends {
-    /// What the two users of a direct conversation are to each other, locked before the conversation as the order of locks
-    /// demands.
+    /// Returns what the two users of a direct conversation are to each other, and whether the peer
+    /// takes messages from everyone. Locks their contacts, which come before the conversation in
+    /// the order of locks.
     async fn standings(&self, tx: &mut dyn Transaction) -> Result<HashMap<UserId, (Standing, bool)>, StoreError> {
         let ConversationKind::Direct { low, high } = self.kind else {
             return Ok(HashMap::new());
@@ -158,57 +207,55 @@ impl Appends {
         Ok(standings)
     }
 
-    /// What the keys of these drafts, by their places in the batch, were used for.
+    /// Returns what the keys of the selected drafts were used for; `selected` gets their indexes in
+    /// the batch.
     async fn find_sent(
         &self,
         tx: &mut dyn Transaction,
-        which: impl Fn(usize) -> bool,
-    ) -> Result<HashMap<Key, Event>, StoreError> {
-        let wanted = self.drafts.iter().enumerate().filter(|(index, _)| which(*index));
+        selected: impl Fn(usize) -> bool,
+    ) -> Result<HashMap<Key, UsedKey>, StoreError> {
+        let wanted = self.drafts.iter().enumerate().filter(|(index, _)| selected(*index));
         let keys: HashSet<Key> = wanted.map(|(_, draft)| key(draft)).collect();
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
         let keys: Vec<Key> = keys.into_iter().collect();
         let found = tx.find_sent(&keys).await?;
-        let by_key = |sent: SentEvent| ((sent.sender, sent.client_message_id), sent.event);
+        let by_key = |sent: SentEvent| ((sent.sender, sent.client_message_id), sent.event.into());
         Ok(found.into_iter().map(by_key).collect())
     }
 
-    /// What was refused may have been stored before, when there was no reason to refuse it.
-    async fn recall_refused(
+    /// Looks for the drafts that were refused: they may have been stored before, when there was no
+    /// reason to refuse them.
+    async fn find_refused(
         &self,
         tx: &mut dyn Transaction,
-        results: &mut [Result<Appended, CommandError>],
+        decisions: &mut Decisions,
         live: &HashSet<Caller>,
-        rung_again: &mut Vec<Event>,
     ) -> Result<(), StoreError> {
-        let sent = self.find_sent(tx, |index| results[index].is_err()).await?;
-        for (draft, result) in self.drafts.iter().zip(results) {
+        let used = self.find_sent(tx, |index| decisions.results[index].is_err()).await?;
+        for (draft, result) in self.drafts.iter().zip(&mut decisions.results) {
             if result.is_err()
-                && let Some(event) = sent.get(&key(draft))
+                && let Some(used) = used.get(&key(draft))
             {
-                *result = self.again(draft, event, live.contains(&draft.caller));
-                rung_again.push(event.clone());
+                *result = self.resent(draft, used, live.contains(&draft.caller));
+                decisions.found.extend(used.stored.clone());
             }
         }
         Ok(())
     }
 
-    /// Answers a draft whose key was used. What is stored is stored, also if its session is over by now: nothing else may be said of it.
-    fn again(&self, draft: &Prepared, event: &Event, is_live: bool) -> Result<Appended, CommandError> {
-        if self.is_of(draft, event) {
-            Ok(appended(event, true))
+    /// Answers a draft whose key was used. A stored draft is reported as stored even if its session
+    /// has ended since: no other answer would be true.
+    fn resent(&self, draft: &Prepared, used: &UsedKey, is_live: bool) -> Result<Appended, CommandError> {
+        let is_same = used.appended.conversation == self.conversation && used.fingerprint == draft.fingerprint;
+        if is_same {
+            Ok(used.appended)
         } else if is_live {
             Err(conflict())
         } else {
             Err(CommandError::fenced())
         }
-    }
-
-    /// Whether the event is what became of this draft.
-    fn is_of(&self, draft: &Prepared, event: &Event) -> bool {
-        event.conversation == self.conversation && event.fingerprint == draft.fingerprint
     }
 
     fn refuse_all(&self, error: &CommandError) -> Batch {
@@ -235,8 +282,8 @@ impl Appends {
     }
 }
 
-/// Everybody, in the mentions of a message.
-const EVERYBODY: UserId = UserId(0);
+/// User id that stands for all members in a message's mentions.
+const ALL_MEMBERS: UserId = UserId(0);
 
 fn collect_effects(draft: &Prepared, seq: Seq, effects: &mut Vec<Effect>) {
     match (draft.kind, draft.target) {
@@ -247,24 +294,15 @@ fn collect_effects(draft: &Prepared, seq: Seq, effects: &mut Vec<Effect>) {
     if draft.mention_all || !draft.mentions.is_empty() {
         let mut users = draft.mentions.clone();
         if draft.mention_all {
-            users.push(EVERYBODY);
+            users.push(ALL_MEMBERS);
         }
         effects.push(Effect::Mentioned { seq, users });
     }
 }
 
-/// What a sender calls a draft; used once.
+/// Idempotency key of a draft.
 type Key = (UserId, ClientMessageId);
 
 fn key(draft: &Prepared) -> Key {
     (draft.caller.user, draft.client_message_id)
-}
-
-/// Whose drafts these are.
-pub(super) fn senders(drafts: &[Prepared]) -> HashSet<UserId> {
-    drafts
-        .iter()
-        .map(|draft| draft.caller)
-        .map(|Caller { user, .. }| user)
-        .collect()
 }

@@ -1,26 +1,26 @@
-//! Messages, edits, recalls and reactions: checking drafts and appending them in batches.
+//! Messages, edits, recalls and reactions: checks drafts and appends them in batches.
 
 mod batch;
-mod checks;
+mod context;
 mod open;
 mod prepared;
 
-pub(super) use batch::{Appends, BatchRules};
+pub(super) use batch::Appends;
 pub(super) use open::OpenDirect;
-pub(super) use prepared::{Prepared, fingerprint};
+pub(super) use prepared::{BatchRules, Prepared, fingerprint};
 
 use super::error::CommandError;
 use crate::model::{Appended, Event, ReplyCode};
 
-/// The idempotency key was used for something else.
+/// Error for a draft whose idempotency key was used for another draft.
 pub(super) fn conflict() -> CommandError {
     CommandError::new(
         ReplyCode::Conflict,
-        "this client message id was used for something else",
+        "the client message id was used for another message",
     )
 }
 
-/// Where an event ended up, in an answer.
+/// Returns the answer for a draft that became this event.
 pub(super) fn appended(event: &Event, duplicate: bool) -> Appended {
     Appended {
         conversation: event.conversation,

@@ -1,4 +1,4 @@
-//! Opening a direct conversation, when the first message is to be sent.
+//! Opens a direct conversation, when its first message is sent.
 
 use async_trait::async_trait;
 
@@ -12,7 +12,8 @@ use crate::model::{
 };
 use crate::store::{NewConversation, Operation, StoreError, Transaction};
 
-/// Makes the direct conversation with a user, if the caller may write to them; both are told in their inboxes.
+/// Creates the direct conversation of two users, if the caller may write to the peer. Both users
+/// get an event in their inboxes.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct OpenDirect {
     pub(in crate::engine) caller: Caller,
@@ -53,7 +54,7 @@ impl Operation for OpenDirect {
             created: self.now,
         };
         let Some(id) = tx.create_conversation(new).await? else {
-            // Somebody else opened it just now.
+            // Another transaction has opened it in the meantime.
             let id = tx.conversation_of_kind(&kind).await?;
             return id.map(|id| (id, Vec::new())).ok_or(Refusal::Moved);
         };
@@ -73,7 +74,7 @@ impl Operation for OpenDirect {
     }
 }
 
-/// Whether somebody takes direct messages from users who are nothing to them.
+/// Returns `true` if the user takes direct messages from users who are not their contacts.
 pub(super) async fn takes_from_everyone(tx: &mut dyn Transaction, user: UserId) -> Result<bool, StoreError> {
     let account = tx.account(user).await?;
     Ok(account.is_some_and(|account| account.direct_policy == DirectPolicy::Everyone && !account.disabled))

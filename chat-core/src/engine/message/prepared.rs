@@ -1,4 +1,6 @@
-//! A draft, ready to be appended: encoded, and with its digest.
+//! Drafts ready to be appended: encoded, with their digests.
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -6,12 +8,21 @@ use sha2::{Digest as _, Sha256};
 use crate::codec::body;
 use crate::model::{Caller, ClientMessageId, Draft, DraftContent, EventBody, EventKind, Message, Seq, UserId};
 
+/// Limits of the engine's configuration that apply to messages.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct BatchRules {
+    /// Age, in milliseconds, up to which a message may be edited and recalled.
+    pub(in crate::engine) edit_window_ms: u64,
+    /// Maximum number of users that one message may mention.
+    pub(in crate::engine) max_mentions: usize,
+}
+
 /// A draft as the appender queues it.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Prepared {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) client_message_id: ClientMessageId,
-    /// Of what the sender sent, whatever a hook made of it.
+    /// Digest of the draft as it was sent, also if a hook has rewritten it.
     pub(in crate::engine) fingerprint: u64,
     pub(in crate::engine) kind: EventKind,
     pub(in crate::engine) target: Option<Seq>,
@@ -22,7 +33,7 @@ pub(in crate::engine) struct Prepared {
 }
 
 impl Prepared {
-    /// Takes a draft over.
+    /// Encodes a draft.
     pub(in crate::engine) fn new(caller: Caller, draft: Draft) -> Self {
         let body = encode(draft.content);
         let mut prepared = Self::of(caller, draft.client_message_id, &body, 0);
@@ -30,7 +41,8 @@ impl Prepared {
         prepared
     }
 
-    /// Takes over what a hook made of a draft that had this digest.
+    /// Replaces the content by what a hook made of it. The digest stays that of the draft as it was
+    /// sent.
     pub(in crate::engine) fn rewritten(self, content: DraftContent) -> Self {
         let body = encode(content);
         Self::of(self.caller, self.client_message_id, &body, self.fingerprint)
@@ -56,12 +68,17 @@ impl Prepared {
         }
     }
 
-    /// What it takes of the queues' limits, in bytes.
+    /// Returns the memory that the draft is charged for while it is queued, in bytes.
     pub(in crate::engine) fn cost(&self) -> usize {
-        // The rest of a job: keys, reply channel, places in queues.
+        // The rest of a submission: keys, reply channel, places in queues.
         const OVERHEAD: usize = 512;
         self.body.len() + self.mentions.len() * 8 + OVERHEAD
     }
+}
+
+/// Returns the users who sent these drafts.
+pub(super) fn senders(drafts: &[Prepared]) -> HashSet<UserId> {
+    drafts.iter().map(|draft| draft.caller.user).collect()
 }
 
 fn encode(content: DraftContent) -> EventBody {
@@ -90,7 +107,8 @@ fn encode(content: DraftContent) -> EventBody {
     }
 }
 
-/// Tells a retry from another use of the same key. The same on every node and in every version, since it is stored.
+/// Returns a digest that tells a retry from another use of the same idempotency key. It is stored,
+/// so it is the same on every node and in every version.
 pub(in crate::engine) fn fingerprint(kind: EventKind, body: &[u8]) -> u64 {
     let mut digest = Sha256::new();
     digest.update([kind as u8]);
@@ -98,6 +116,6 @@ pub(in crate::engine) fn fingerprint(kind: EventKind, body: &[u8]) -> u64 {
     let digest: [u8; 32] = digest.finalize().into();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
-    // Stores keep it as a signed integer; none has to think about the top bit.
+    // Stores keep the digest as a signed integer: the top bit is unused.
     u64::from_be_bytes(first) >> 1
 }

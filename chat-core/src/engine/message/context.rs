@@ -1,30 +1,32 @@
-//! Whether a draft may be appended, given everything that was read under the lock.
+//! Decides whether a draft may be appended, from what was read under the conversation's lock.
 
 use std::collections::{HashMap, HashSet};
 
-use super::batch::{BatchRules, senders};
-use super::prepared::Prepared;
+use super::prepared::{BatchRules, Prepared, senders};
 use crate::engine::contact::Standing;
 use crate::engine::error::CommandError;
 use crate::engine::policy::{self, DirectAct, GroupAct, Place};
 use crate::model::{Conversation, ConversationKind, Event, EventKind, Member, ReplyCode, Role, Seq, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// The conversation while a batch is checked: what it was, and what the batch has added so far.
+/// State of a conversation while a batch is checked: as it was before the batch, with what the
+/// batch has appended so far.
 #[derive(Debug)]
-pub(super) struct Scene {
+pub(super) struct BatchContext {
     row: Conversation,
     members: HashMap<UserId, Member>,
-    /// Events that drafts are about.
+    /// Events that drafts refer to.
     targets: HashMap<Seq, Event>,
+    /// Some draft refers to an event that is not stored yet: it may be one that this batch appends.
+    refers_to_new: bool,
     standings: HashMap<UserId, (Standing, bool)>,
     rules: BatchRules,
     now: Timestamp,
 }
 
-impl Scene {
-    /// Reads what the drafts need.
-    pub(super) async fn look(
+impl BatchContext {
+    /// Reads the rows that are needed to check the drafts.
+    pub(super) async fn load(
         tx: &mut dyn Transaction,
         row: &Conversation,
         drafts: &[Prepared],
@@ -36,6 +38,7 @@ impl Scene {
             .iter()
             .flat_map(|draft| draft.target.into_iter().chain(draft.reply_to))
             .collect();
+        let refers_to_new = wanted.iter().any(|seq| *seq > row.last_seq);
         let wanted: Vec<Seq> = wanted
             .into_iter()
             .filter(|seq| *seq > Seq::ZERO && *seq <= row.last_seq)
@@ -48,8 +51,8 @@ impl Scene {
         let targets: HashMap<Seq, Event> = found.into_iter().map(|event| (event.seq, event)).collect();
         let mut users = senders(drafts);
         for draft in drafts {
-            // One draft too many mentions is refused below; it need not be looked up.
-            users.extend(draft.mentions.iter().take(rules.mentions));
+            // A draft with more mentions is refused below: the rest need not be looked up.
+            users.extend(draft.mentions.iter().take(rules.max_mentions));
         }
         if drafts.iter().any(|draft| draft.kind == EventKind::Recall) {
             users.extend(targets.values().map(|event| event.sender));
@@ -60,18 +63,14 @@ impl Scene {
             row: row.clone(),
             members: members.into_iter().map(|member| (member.user, member)).collect(),
             targets,
+            refers_to_new,
             standings,
             rules,
             now,
         })
     }
 
-    /// The last place before this batch.
-    pub(super) fn last_seq_before(&self) -> Seq {
-        self.row.last_seq
-    }
-
-    /// Lets later drafts of the batch be about this event.
+    /// Adds an event that the batch appends, so that later drafts can refer to it.
     pub(super) fn appended(&mut self, event: &Event) {
         match (event.kind, event.target) {
             (EventKind::Edit, Some(target)) => {
@@ -86,23 +85,25 @@ impl Scene {
             }
             _ => {}
         }
-        self.targets.insert(event.seq, event.clone());
+        if self.refers_to_new {
+            self.targets.insert(event.seq, event.clone());
+        }
     }
 
-    /// Whether the draft may be appended now.
+    /// Checks whether the draft may be appended.
     pub(super) fn check(&self, draft: &Prepared) -> Result<(), CommandError> {
-        self.check_place(draft)?;
+        self.check_sender(draft)?;
         match draft.kind {
             EventKind::Message => self.check_message(draft),
             EventKind::Edit => self.check_edit(draft),
             EventKind::Recall => self.check_recall(draft),
             EventKind::Reaction => self.target(draft).and_then(not_recalled),
-            _ => Err(CommandError::invalid("that cannot be sent")),
+            _ => Err(CommandError::invalid("events of this kind cannot be sent by clients")),
         }
     }
 
-    /// Whether the sender may do this kind of thing here at all.
-    fn check_place(&self, draft: &Prepared) -> Result<(), CommandError> {
+    /// Checks whether the sender may send drafts of this kind to the conversation at all.
+    fn check_sender(&self, draft: &Prepared) -> Result<(), CommandError> {
         let sender = draft.caller.user;
         match &self.row.kind {
             ConversationKind::Group => {
@@ -138,12 +139,14 @@ impl Scene {
     }
 
     fn check_message(&self, draft: &Prepared) -> Result<(), CommandError> {
-        if draft.mentions.len() > self.rules.mentions {
-            return Err(CommandError::limit("too many mentions in one message"));
+        if draft.mentions.len() > self.rules.max_mentions {
+            return Err(CommandError::limit("the message mentions too many users"));
         }
         let is_active = |user: &UserId| self.members.get(user).is_some_and(Member::is_active);
         if !draft.mentions.iter().all(is_active) {
-            return Err(CommandError::invalid("only members can be mentioned"));
+            return Err(CommandError::invalid(
+                "a message can mention members of the conversation only",
+            ));
         }
         match draft.reply_to {
             Some(seq) => self.readable(draft, seq).map(drop),
@@ -183,18 +186,18 @@ impl Scene {
         if self.now.millis_since(target.time) > self.rules.edit_window_ms {
             return Err(CommandError::new(
                 ReplyCode::TooLate,
-                "that message is too old to be changed",
+                "the message is too old to be edited or recalled",
             ));
         }
         Ok(())
     }
 
-    /// The message that the draft is about.
+    /// Returns the message that the draft changes or reacts to.
     fn target(&self, draft: &Prepared) -> Result<&Event, CommandError> {
         self.readable(draft, draft.target.unwrap_or(Seq::ZERO))
     }
 
-    /// The message at `seq`, if there is one and the sender may read it.
+    /// Returns the message at `seq`, if it exists and the sender may read it.
     fn readable(&self, draft: &Prepared, seq: Seq) -> Result<&Event, CommandError> {
         let reader = self
             .members
@@ -211,7 +214,7 @@ fn not_recalled(target: &Event) -> Result<(), CommandError> {
     match target.recalled_seq {
         Some(_) => Err(CommandError::new(
             ReplyCode::AlreadyRecalled,
-            "that message was recalled",
+            "the message was recalled",
         )),
         None => Ok(()),
     }

@@ -1,0 +1,217 @@
+//! The lanes of all conversations, and the order of resends that is checked before a submission
+//! enters one.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::lane::{InFlight, Lane, LaneLimits, Next};
+use super::resend_order::{DeferredDraft, ResendOrder, is_temporary};
+use super::submission::{Reply, Submission};
+use crate::engine::directory::Target;
+use crate::engine::error::CommandError;
+use crate::model::{Appended, Caller, ConversationId, Outcome, ReplyCode};
+
+/// Outcome of a batch: one result for each draft, or one failure for all.
+pub(super) type BatchResult = Result<Vec<Result<Appended, CommandError>>, CommandError>;
+
+/// Lanes by conversation. A lane exists while it has something to do.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    limits: LaneLimits,
+    lanes: HashMap<ConversationId, Lane>,
+    /// Lanes that may have something to run.
+    ready: VecDeque<ConversationId>,
+    resend_order: ResendOrder,
+}
+
+impl Lanes {
+    pub(super) fn new(limits: LaneLimits, resend_window: Duration) -> Self {
+        Self {
+            limits,
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            resend_order: ResendOrder::new(resend_window),
+        }
+    }
+
+    /// Decides whether a submission may enter its lane. If it may, it has to be
+    /// [pushed](Self::push) next; if not, its place in the resend order is recorded.
+    pub(super) fn admit(&mut self, submission: &Submission, target: &Target, now: Instant) -> Result<(), CommandError> {
+        if let Some(draft) = submission.draft() {
+            let conversation = (&submission.conversation, target.id);
+            let (caller, id) = (submission.caller, draft.client_message_id);
+            self.resend_order.admit(caller, conversation, id, now)?;
+        }
+        let new_lane = || Lane::new(target.kind.clone());
+        let lane = self.lanes.entry(target.id).or_insert_with(new_lane);
+        if lane.has_room(submission, &self.limits) {
+            return Ok(());
+        }
+        let error = CommandError::busy();
+        let refused = submission.to_deferred().map(|draft| (draft, error.clone()));
+        self.resend_order.requeue_front(Vec::from_iter(refused), target.id, now);
+        self.set_ready(target.id);
+        Err(error)
+    }
+
+    /// Puts a submission that was just [admitted](Self::admit) into its lane.
+    pub(super) fn push(&mut self, id: ConversationId, submission: Box<Submission>) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.push(submission);
+        }
+        self.set_ready(id);
+    }
+
+    /// Records that a draft was refused before it was admitted: it comes after all that has to be
+    /// resent already.
+    pub(super) fn defer(&mut self, draft: &DeferredDraft, error: &CommandError, now: Instant) {
+        self.resend_order.requeue_back(draft, error, now);
+    }
+
+    /// Forgets a draft that was refused for good before it was admitted: it will not be resent.
+    pub(super) fn forget(&mut self, submission: &Submission) {
+        if let Some(draft) = submission.draft() {
+            let id = draft.client_message_id;
+            self.resend_order
+                .forget(submission.caller, &submission.conversation, id);
+        }
+    }
+
+    /// Takes what some lane wants to run, if any does.
+    pub(super) fn next(&mut self) -> Option<(Target, Next)> {
+        while let Some(id) = self.ready.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            lane.is_listed = false;
+            if let Some(next) = lane.next(&self.limits) {
+                let kind = lane.kind.clone();
+                return Some((Target { id, kind }, next));
+            }
+            if lane.is_idle() {
+                self.lanes.remove(&id);
+            }
+        }
+        None
+    }
+
+    /// Takes the result of a conversation's batch.
+    pub(super) fn committed(
+        &mut self,
+        id: ConversationId,
+        result: BatchResult,
+        now: Instant,
+        replies: &mut VecDeque<Reply>,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(InFlight::Batch(sent)) = lane.in_flight() else {
+            return;
+        };
+        let (results, failure) = match result {
+            Ok(results) => (results, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let missing = failure.clone().unwrap_or_else(CommandError::internal);
+        let error_at = |index| match results.get(index) {
+            Some(Ok(_)) => None,
+            Some(Err(error)) => Some(error),
+            None => Some(&missing),
+        };
+        let mut refused = Vec::new();
+        for (index, sent) in sent.iter().enumerate() {
+            if let Some(error) = error_at(index).filter(|error| is_temporary(error)) {
+                refused.push((sent.name.clone(), error.clone()));
+            }
+        }
+        // A defect that one draft causes is no reason to refuse what others sent.
+        let failure = failure.filter(|error| error.code != ReplyCode::Internal);
+        let sessions: Vec<Caller> = refused.iter().map(|(draft, _)| draft.caller).collect();
+        let is_refused = |submission: &Submission| match failure {
+            Some(_) => true,
+            None => submission.draft().is_some() && sessions.contains(&submission.caller),
+        };
+        let waiting_error = failure.clone().unwrap_or_else(CommandError::try_again);
+        let must_refuse_waiting = failure.is_some() || !sessions.is_empty();
+        if must_refuse_waiting {
+            let waiting = lane.queued().filter(|submission| is_refused(submission));
+            let waiting = waiting.filter_map(Submission::to_deferred);
+            refused.extend(waiting.map(|draft| (draft, waiting_error.clone())));
+            self.resend_order.requeue_front(refused, id, now);
+        }
+
+        // The order is recorded: now the drafts may be answered.
+        if results.iter().flatten().any(|appended| appended.duplicate) {
+            lane.expect_retries();
+        }
+        let mut results = results.into_iter();
+        if let Some(InFlight::Batch(sent)) = lane.take_in_flight() {
+            for sent in sent {
+                let result = results.next().unwrap_or_else(|| Err(missing.clone()));
+                replies.push_back((sent.reply_to, result.map(Outcome::Appended)));
+            }
+        }
+        if must_refuse_waiting {
+            for submission in lane.remove_queued(is_refused) {
+                replies.push_back((submission.reply_to, Err(waiting_error.clone())));
+            }
+        }
+        self.set_ready(id);
+    }
+
+    /// Takes the result of a conversation's operation.
+    pub(super) fn ran(
+        &mut self,
+        id: ConversationId,
+        result: Result<Outcome, CommandError>,
+        replies: &mut VecDeque<Reply>,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if let Some(InFlight::Operation { .. }) = lane.in_flight()
+            && let Some(InFlight::Operation { reply_to, .. }) = lane.take_in_flight()
+        {
+            replies.push_back((reply_to, result));
+            self.set_ready(id);
+        }
+    }
+
+    /// Records that all drafts in all lanes are about to be refused.
+    pub(super) fn defer_all(&mut self, error: &CommandError, now: Instant) {
+        for (id, lane) in &self.lanes {
+            let in_flight = match lane.in_flight() {
+                Some(InFlight::Batch(sent)) => sent.as_slice(),
+                Some(InFlight::Operation { .. }) | None => &[],
+            };
+            let in_flight = in_flight.iter().map(|sent| sent.name.clone());
+            let drafts = in_flight.chain(lane.queued().filter_map(Submission::to_deferred));
+            let drafts = drafts.map(|draft| (draft, error.clone())).collect();
+            self.resend_order.requeue_front(drafts, *id, now);
+        }
+    }
+
+    /// Refuses everything in all lanes; [`defer_all`](Self::defer_all) comes first.
+    pub(super) fn refuse_all(&mut self, error: &CommandError, replies: &mut VecDeque<Reply>) {
+        self.ready.clear();
+        for mut lane in std::mem::take(&mut self.lanes).into_values() {
+            match lane.take_in_flight() {
+                Some(InFlight::Batch(sent)) => {
+                    replies.extend(sent.into_iter().map(|sent| (sent.reply_to, Err(error.clone()))));
+                }
+                Some(InFlight::Operation { reply_to, .. }) => replies.push_back((reply_to, Err(error.clone()))),
+                None => {}
+            }
+            let queued = lane.remove_queued(|_| true);
+            replies.extend(
+                queued
+                    .into_iter()
+                    .map(|submission| (submission.reply_to, Err(error.clone()))),
+            );
+        }
+    }
+
+    fn set_ready(&mut self, id: ConversationId) {
+        if let Some(lane) = self.lanes.get_mut(&id)
+            && !lane.is_listed
+        {
+            lane.is_listed = true;
+            self.ready.push_back(id);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Order of resends: after a temporary refusal, later drafts are refused until the refused ones
+//! have been resent in their order.
+//!
+//! A client that has several drafts on the way learns of a refusal late: drafts it sent behind the
+//! refused one would be stored, and the refused one, when it is resent, after them. So those are
+//! refused too, until the refused drafts have arrived again in their order. This matters only for
+//! drafts that were on the way: once a client knows of the refusal, it is free to give the draft up
+//! and send others after `EngineConfig::resend_window`.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::engine::error::CommandError;
+use crate::model::{Caller, ClientMessageId, ConversationId, ConversationRef, ReplyCode};
+
+/// Maximum number of gaps, about 300 bytes each. The order of further ones is not kept.
+const MAX_GAPS: usize = 16_384;
+/// Maximum number of refused drafts remembered in a gap: as many as may wait in a lane by default.
+/// Further ones are refused, and accepted in the order in which they arrive again.
+const MAX_GAP_DRAFTS: usize = 512;
+/// Interval at which expired gaps are removed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Name of a refused draft: what identifies it when it is resent.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct DeferredDraft {
+    pub(in crate::engine) caller: Caller,
+    /// Conversation as the sender named it.
+    pub(in crate::engine) conversation: ConversationRef,
+    pub(in crate::engine) id: ClientMessageId,
+}
+
+/// Returns `true` if a draft refused with this error is to be resent, and later drafts have to wait
+/// for it.
+pub(super) fn is_temporary(error: &CommandError) -> bool {
+    matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain | ReplyCode::Internal)
+}
+
+/// Gaps of all sessions.
+#[derive(Debug)]
+pub(super) struct ResendOrder {
+    sessions: HashMap<Caller, Vec<Gap>>,
+    /// Number of gaps in `sessions`.
+    count: usize,
+    window: Duration,
+    last_sweep: Option<Instant>,
+}
+
+/// Refused drafts of one session in one conversation, which have not been resent.
+#[derive(Debug)]
+struct Gap {
+    conversation: ConversationRef,
+    /// Id of the conversation, once it is known.
+    id: Option<ConversationId>,
+    /// The refused drafts, in the order in which they were sent. Never empty.
+    drafts: VecDeque<ClientMessageId>,
+    /// One of the drafts may have been stored all the same.
+    outcome_unknown: bool,
+    /// Time until which the first of the drafts has to be resent.
+    expires: Instant,
+}
+
+impl Gap {
+    fn is_in(&self, conversation: &ConversationRef, id: Option<ConversationId>) -> bool {
+        (id.is_some() && self.id == id) || self.conversation == *conversation
+    }
+
+    /// Returns the error for a draft that arrives before the gap is closed.
+    fn error(&self) -> CommandError {
+        let (code, text) = if self.outcome_unknown {
+            (
+                ReplyCode::TryAgain,
+                "an earlier message was refused; send it again first. It may or may not have been stored",
+            )
+        } else {
+            (
+                ReplyCode::Busy,
+                "an earlier message was refused; send it again first. Nothing was done",
+            )
+        };
+        CommandError::new(code, text).retry_after(Duration::from_secs(1))
+    }
+
+    fn push_back(&mut self, id: ClientMessageId) {
+        if self.drafts.len() < MAX_GAP_DRAFTS && !self.drafts.contains(&id) {
+            self.drafts.push_back(id);
+        }
+    }
+}
+
+impl ResendOrder {
+    /// Creates an order without gaps. A gap whose first draft is not resent within `window` is
+    /// forgotten.
+    pub(super) fn new(window: Duration) -> Self {
+        Self {
+            sessions: HashMap::new(),
+            count: 0,
+            window,
+            last_sweep: None,
+        }
+    }
+
+    /// Decides about a draft that has arrived.
+    ///
+    /// # Errors
+    /// An earlier draft of the session has to be resent to the conversation first.
+    pub(super) fn admit(
+        &mut self,
+        caller: Caller,
+        (conversation, id): (&ConversationRef, ConversationId),
+        draft: ClientMessageId,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        if self.sessions.is_empty() {
+            return Ok(());
+        }
+        let Some(gaps) = self.sessions.get_mut(&caller) else {
+            return Ok(());
+        };
+        let mut found = gaps.iter_mut().enumerate();
+        let Some((index, gap)) = found.find(|(_, gap)| gap.is_in(conversation, Some(id))) else {
+            return Ok(());
+        };
+        gap.id = Some(id);
+        if now < gap.expires {
+            if gap.drafts.front() != Some(&draft) {
+                gap.push_back(draft);
+                return Err(gap.error());
+            }
+            gap.drafts.pop_front();
+            gap.expires = now + self.window;
+            if !gap.drafts.is_empty() {
+                return Ok(());
+            }
+        }
+        self.remove_gap(caller, index);
+        Ok(())
+    }
+
+    /// Forgets a draft that was refused for good before it was [admitted](Self::admit): it will not be
+    /// resent, so later drafts need not wait for it.
+    pub(super) fn forget(&mut self, caller: Caller, conversation: &ConversationRef, draft: ClientMessageId) {
+        let Some(gaps) = self.sessions.get_mut(&caller) else {
+            return;
+        };
+        let mut found = gaps.iter_mut().enumerate();
+        if let Some((index, gap)) = found.find(|(_, gap)| gap.is_in(conversation, None)) {
+            gap.drafts.retain(|queued| *queued != draft);
+            if gap.drafts.is_empty() {
+                self.remove_gap(caller, index);
+            }
+        }
+    }
+
+    fn remove_gap(&mut self, caller: Caller, index: usize) {
+        if let Some(gaps) = self.sessions.get_mut(&caller) {
+            gaps.swap_remove(index);
+            self.count -= 1;
+            if gaps.is_empty() {
+                self.sessions.remove(&caller);
+            }
+        }
+    }
+
+    /// Records a draft that was refused before it was [admitted](Self::admit): it comes after the
+    /// drafts of its gap.
+    pub(super) fn requeue_back(&mut self, draft: &DeferredDraft, error: &CommandError, now: Instant) {
+        let window = self.window;
+        let Some(gap) = self.gap(draft, None, error, now) else {
+            return;
+        };
+        if gap.drafts.front() == Some(&draft.id) {
+            gap.expires = now + window;
+        } else {
+            gap.push_back(draft.id);
+        }
+    }
+
+    /// Records drafts that were refused, in this order, after they had been admitted: they come
+    /// before the drafts of their gaps. Drafts that were refused for good are left out.
+    pub(super) fn requeue_front(
+        &mut self,
+        drafts: Vec<(DeferredDraft, CommandError)>,
+        id: ConversationId,
+        now: Instant,
+    ) {
+        let window = self.window;
+        for (draft, error) in drafts.into_iter().rev() {
+            if !is_temporary(&error) {
+                continue;
+            }
+            let Some(gap) = self.gap(&draft, Some(id), &error, now) else {
+                continue;
+            };
+            gap.drafts.retain(|queued| *queued != draft.id);
+            gap.drafts.push_front(draft.id);
+            gap.drafts.truncate(MAX_GAP_DRAFTS);
+            gap.expires = now + window;
+        }
+    }
+
+    /// Returns the gap of the draft's session in the conversation; makes one if there is none.
+    /// `None` if there are too many.
+    fn gap(
+        &mut self,
+        draft: &DeferredDraft,
+        id: Option<ConversationId>,
+        error: &CommandError,
+        now: Instant,
+    ) -> Option<&mut Gap> {
+        self.sweep(now);
+        let known = self.sessions.get(&draft.caller);
+        let known = known.and_then(|gaps| gaps.iter().position(|gap| gap.is_in(&draft.conversation, id)));
+        if known.is_none() && self.count >= MAX_GAPS {
+            return None;
+        }
+        let gaps = self.sessions.entry(draft.caller).or_default();
+        let index = known.unwrap_or(gaps.len());
+        if known.is_none() {
+            self.count += 1;
+            gaps.push(Gap {
+                conversation: draft.conversation.clone(),
+                id,
+                drafts: VecDeque::new(),
+                outcome_unknown: false,
+                expires: now + self.window,
+            });
+        }
+        let gap = gaps.get_mut(index)?;
+        gap.id = gap.id.or(id);
+        gap.outcome_unknown |= error.code != ReplyCode::Busy;
+        Some(gap)
+    }
+
+    /// Removes the gaps that have expired.
+    fn sweep(&mut self, now: Instant) {
+        if self.last_sweep.is_some_and(|last| now < last + SWEEP_INTERVAL) {
+            return;
+        }
+        self.last_sweep = Some(now);
+        self.sessions.retain(|_, gaps| {
+            gaps.retain(|gap| now < gap.expires);
+            !gaps.is_empty()
+        });
+        self.count = self.sessions.values().map(Vec::len).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DeviceId, SessionEpoch, UserId};
+
+    const WINDOW: Duration = Duration::from_secs(5);
+    const CONVERSATION: ConversationId = ConversationId(7);
+
+    fn draft(n: u8) -> DeferredDraft {
+        DeferredDraft {
+            caller: Caller {
+                user: UserId(1),
+                device: DeviceId([1; 16]),
+                epoch: SessionEpoch(1),
+            },
+            conversation: ConversationRef::Id(CONVERSATION),
+            id: ClientMessageId([n; 16]),
+        }
+    }
+
+    fn admit(order: &mut ResendOrder, draft: &DeferredDraft, now: Instant) -> Result<(), CommandError> {
+        order.admit(draft.caller, (&draft.conversation, CONVERSATION), draft.id, now)
+    }
+
+    /// Returns those of these drafts that are admitted when they arrive in this order.
+    fn admitted(order: &mut ResendOrder, now: Instant, drafts: &[u8]) -> Vec<u8> {
+        let admitted = |n: &&u8| admit(order, &draft(**n), now).is_ok();
+        drafts.iter().filter(admitted).copied().collect()
+    }
+
+    #[test]
+    fn order_admits_refused_drafts_first_and_as_they_were_sent() {
+        let now = Instant::now();
+        let mut order = ResendOrder::new(WINDOW);
+        assert_eq!(admitted(&mut order, now, &[1, 2]), [1, 2]);
+        let refused = [1, 2].map(|n| (draft(n), CommandError::busy()));
+        order.requeue_front(refused.into(), CONVERSATION, now);
+        assert_eq!(admitted(&mut order, now, &[3, 4]), [0_u8; 0]);
+        assert_eq!(
+            admitted(&mut order, now, &[2, 1, 3, 5, 2, 3, 4, 5, 6]),
+            [1, 2, 3, 4, 5, 6]
+        );
+        assert!(order.sessions.is_empty() && order.count == 0);
+    }
+
+    #[test]
+    fn order_keeps_a_draft_first_that_is_refused_again() {
+        let now = Instant::now();
+        let mut order = ResendOrder::new(WINDOW);
+        order.requeue_back(&draft(1), &CommandError::busy(), now);
+        assert_eq!(admitted(&mut order, now, &[2, 1]), [1]);
+        order.requeue_front(vec![(draft(1), CommandError::try_again())], CONVERSATION, now);
+        assert_eq!(admitted(&mut order, now, &[2, 3, 1, 2, 3]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn order_error_says_whether_a_refused_draft_may_be_stored() {
+        let now = Instant::now();
+        let mut order = ResendOrder::new(WINDOW);
+        order.requeue_back(&draft(1), &CommandError::busy(), now);
+        let code = |order: &mut ResendOrder| admit(order, &draft(2), now).unwrap_err().code;
+        assert_eq!(code(&mut order), ReplyCode::Busy);
+        order.requeue_back(&draft(1), &CommandError::try_again(), now);
+        assert_eq!(code(&mut order), ReplyCode::TryAgain);
+    }
+
+    #[test]
+    fn order_forgets_a_draft_that_is_refused_for_good() {
+        let now = Instant::now();
+        let mut order = ResendOrder::new(WINDOW);
+        let name = draft(1);
+        for n in 1..=2 {
+            order.requeue_back(&draft(n), &CommandError::busy(), now);
+        }
+        order.forget(name.caller, &name.conversation, name.id);
+        assert_eq!(admitted(&mut order, now, &[3, 2]), [2], "2 is still expected");
+        assert_eq!(admitted(&mut order, now, &[3]), [3]);
+        order.requeue_back(&draft(1), &CommandError::busy(), now);
+        order.forget(name.caller, &name.conversation, name.id);
+        assert!(order.sessions.is_empty() && order.count == 0);
+    }
+
+    #[test]
+    fn order_ignores_refusals_that_are_final() {
+        let now = Instant::now();
+        let mut order = ResendOrder::new(WINDOW);
+        order.requeue_front(vec![(draft(1), CommandError::forbidden())], CONVERSATION, now);
+        assert_eq!(admitted(&mut order, now, &[2, 1]), [2, 1]);
+    }
+
+    #[test]
+    fn gap_ends_after_the_window_and_concerns_one_session() {
+        let now = Instant::now();
+        let mut order = ResendOrder::new(WINDOW);
+        let busy = CommandError::busy();
+        order.requeue_back(&draft(1), &busy, now);
+        let end = now + WINDOW;
+        let before = end - Duration::from_millis(1);
+        assert_eq!(admitted(&mut order, before, &[2, 3]), [0_u8; 0]);
+        assert_eq!(admitted(&mut order, end, &[3, 2]), [3, 2]);
+        assert!(order.sessions.is_empty());
+        let mut other = draft(2);
+        other.caller.epoch = SessionEpoch(2);
+        order.requeue_back(&draft(1), &busy, now);
+        assert!(admit(&mut order, &other, now).is_ok(), "another session has no gap");
+    }
+
+    #[test]
+    fn gaps_are_bounded_and_swept() {
+        let now = Instant::now();
+        let mut order = ResendOrder::new(WINDOW);
+        let refuse = |order: &mut ResendOrder, n: u64, now| {
+            let mut draft = draft(1);
+            draft.caller.user = UserId(n);
+            order.requeue_back(&draft, &CommandError::busy(), now);
+        };
+        (0..20_000).for_each(|n| refuse(&mut order, n, now));
+        assert_eq!((order.sessions.len(), order.count), (MAX_GAPS, MAX_GAPS));
+        refuse(&mut order, 1, now + Duration::from_secs(60));
+        assert_eq!((order.sessions.len(), order.count), (1, 1));
+    }
+}
