@@ -4,10 +4,11 @@ use super::account::{ChangePassword, Logout, PasswordRecord, RevokeDevice};
 use super::breaker::Scope;
 use super::contact::SetBlocked;
 use super::core::Core;
-use super::error::{CommandError, Refusal};
+use super::error::CommandError;
 use super::group::{Act, CreateGroup, GroupWish, Limits};
 use super::logins::no_entropy;
 use super::message::fingerprint;
+use super::operation::Operation;
 use super::policy::{self, GroupAct, Place};
 use crate::auth::{DeviceToken, Password, SessionToken};
 use crate::codec::body;
@@ -16,7 +17,6 @@ use crate::model::{
     GroupProfile, Outcome, Page, PageFrom, Push, ReplyCode, Secret, SessionTokens, UserId, UserRef,
 };
 use crate::router::SessionSelector;
-use crate::store::Operation;
 
 /// Tells a retry of making a group from another use of its key.
 pub(super) fn fingerprint_of(profile: &GroupProfile) -> u64 {
@@ -34,7 +34,7 @@ impl Core {
     /// Runs a unit of work that yields nothing but events.
     pub(super) async fn act<O>(&self, about: impl Into<Scope>, operation: O) -> Result<Outcome, CommandError>
     where
-        O: Operation<Output = Vec<Event>, Rejection = Refusal> + Clone,
+        O: Operation<Output = Vec<Event>> + Clone,
     {
         let events = self.run(about, operation).await?;
         self.publish(events);

@@ -20,16 +20,16 @@ use super::doubts::Doubts;
 use super::error::{CommandError, Refusal};
 use super::limits::UserLimits;
 use super::observer::Observer;
+use super::operation::{Operation, Recorded, WriteIntents};
 use super::presence::PresenceQueue;
 use super::readiness;
-use super::written::Written;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::cluster::Presence;
 use crate::hooks::Hooks;
 use crate::model::{Event, ReplyCode, StoreEpoch, Timestamp};
 use crate::router::Router;
-use crate::store::{Operation, Store, StoreError, StoreExt};
+use crate::store::{Store, StoreError, StoreExt};
 
 /// The shared state of an engine: ports, limits, and the queues of its tasks. It knows nothing of the tasks themselves, so that
 /// they can hold it without keeping each other alive.
@@ -72,7 +72,7 @@ const RETRY: Duration = Duration::from_millis(25);
 const MOVES: u32 = 4;
 
 /// A unit of work that may be run again after it was committed: it finds what it wrote.
-pub(super) trait Idempotent: Operation<Rejection = Refusal> + Clone {
+pub(super) trait Idempotent: Operation + Clone {
     /// Something of it may be stored already: the next run is to look before it writes.
     fn look_first(&mut self) {}
 }
@@ -90,7 +90,7 @@ impl Core {
     /// Runs a unit of work once. What it wrote is durable when this returns.
     pub(super) async fn run<O>(&self, about: impl Into<Scope>, operation: O) -> Result<O::Output, CommandError>
     where
-        O: Operation<Rejection = Refusal> + Clone,
+        O: Operation + Clone,
     {
         let about = about.into();
         let deadline = self.deadline();
@@ -146,13 +146,17 @@ impl Core {
 
     async fn attempt<O>(&self, about: Scope, operation: O, deadline: Instant) -> Result<O::Output, Refusal>
     where
-        O: Operation<Rejection = Refusal>,
+        O: Operation,
     {
         if !self.writes.admits(Instant::now()) {
             return Err(CommandError::try_again().into());
         }
-        let written = Written::default();
-        let answer = timeout_at(deadline.into(), self.store.run(written.by(operation))).await;
+        let intents = WriteIntents::default();
+        let recorded = Recorded {
+            operation,
+            intents: intents.clone(),
+        };
+        let answer = timeout_at(deadline.into(), self.store.run(recorded)).await;
         let answer = answer.unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time").into()));
         let error = answer.as_ref().err().and_then(|refusal| match refusal {
             Refusal::Store(error) => Some(error),
@@ -161,7 +165,7 @@ impl Core {
         self.writes.note(about, error);
         if let Some(StoreError::Unavailable(_)) = error {
             // It may have been committed all the same, now or a little later.
-            self.router.track_unconfirmed(written.take());
+            self.router.track_unconfirmed(intents.take());
         }
         if error.is_none() {
             self.reads.note(about, None); // whoever writes can be read

@@ -10,17 +10,17 @@ use super::appender::{DeferredDraft, LaneOperation};
 use super::commands::fingerprint_of;
 use super::contact::{AnswerFriend, RemoveFriend, RequestFriend};
 use super::core::{Core, contain, refused};
-use super::error::{CommandError, Refusal};
+use super::error::CommandError;
 use super::group::{
     Act, AnswerJoin, DeclineInvitation, DeleteGroup, GroupWish, InviteMember, JoinGroup, Joined, KickMember,
     LeaveGroup, MuteMember, SetRole, TransferOwnership, UnbanMember, UpdateGroup,
 };
 use super::message::Prepared;
+use super::operation::Operation;
 use crate::model::{
     Caller, Command, ConversationKind, ConversationRef, Draft, Event, GroupProfile, JoinPolicy, Outcome, PresenceState,
     ReplyCode, UserId, UserRef,
 };
-use crate::store::Operation;
 
 pub(super) type Answer = BoxFuture<'static, Result<Outcome, CommandError>>;
 
@@ -304,7 +304,7 @@ fn on_member<O>(
     operation: impl FnOnce(&Core, Act, UserId) -> O + Send + 'static,
 ) -> Answer
 where
-    O: Operation<Output = Vec<Event>, Rejection = Refusal> + Clone + Sync,
+    O: Operation<Output = Vec<Event>> + Clone + Sync,
 {
     in_lane(core, caller, group, move |core, act| async move {
         let user = core.user_id(&user).await?;

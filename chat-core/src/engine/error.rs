@@ -200,7 +200,7 @@ impl From<CommandError> for Refusal {
 }
 
 impl Refusal {
-    /// What `Operation::store_error` is to answer.
+    /// Returns the store's failure, or the refusal if it is a decision.
     pub(crate) fn into_store_error(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),
@@ -208,15 +208,3 @@ impl Refusal {
         }
     }
 }
-
-/// Implements the two members of `Operation` that are the same for all of ours.
-macro_rules! refusals {
-    () => {
-        type Rejection = $crate::engine::error::Refusal;
-
-        fn store_error(refusal: Self::Rejection) -> Result<$crate::store::StoreError, $crate::engine::error::Refusal> {
-            refusal.into_store_error()
-        }
-    };
-}
-pub(crate) use refusals;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::error::Refusal;
+use super::operation::WriteIntents;
 use crate::codec::body;
 use crate::model::{
     Caller, ClientMessageId, Conversation, ConversationId, DeviceId, Event, EventBody, EventId, EventKind, Seq,
@@ -47,6 +48,7 @@ pub(crate) struct Log {
     /// Its row, as it will be.
     pub(crate) row: Conversation,
     events: Vec<Event>,
+    ids: EventIds,
     changed: bool,
 }
 
@@ -75,7 +77,7 @@ impl Log {
         self.events.push(Event {
             conversation: row.id,
             seq: row.last_seq,
-            id: EventId::random(),
+            id: self.ids.next(),
             sender: author.user,
             device: author.device,
             client_message_id: author.sent.map(|(id, _)| id),
@@ -133,6 +135,7 @@ impl Logs {
         let log = Log {
             row,
             events: Vec::new(),
+            ids: EventIds::default(),
             changed: false,
         };
         self.open.insert(log.row.id, log);
@@ -151,7 +154,11 @@ impl Logs {
     }
 
     /// Writes what was appended and changed. `false` if a group's new name is taken; then the transaction must be given up.
-    pub(crate) async fn write(self, tx: &mut dyn Transaction) -> Result<(bool, Vec<Event>), StoreError> {
+    pub(crate) async fn write(
+        self,
+        tx: &mut dyn Transaction,
+        intents: &WriteIntents,
+    ) -> Result<(bool, Vec<Event>), StoreError> {
         let mut written = Vec::new();
         let mut names_free = true;
         for log in self.open.into_values() {
@@ -159,12 +166,58 @@ impl Logs {
                 continue;
             }
             if !log.events.is_empty() {
-                super::written::note(&log.events);
+                intents.record(&log.events);
                 tx.insert_events(&log.events).await?;
             }
             names_free &= tx.update_conversation(&log.row).await?;
             written.extend(log.events);
         }
         Ok((names_free, written))
+    }
+}
+
+/// Ids for the events that one transaction appends to a log: the first is random, each further one
+/// is its successor (RFC 9562 §6.2, method 2). A batch costs one call for random bytes, and its ids
+/// ascend.
+#[derive(Debug, Default)]
+struct EventIds {
+    last: Option<u128>,
+}
+
+impl EventIds {
+    fn next(&mut self) -> EventId {
+        /// Random part of a UUIDv7 behind the variant bits.
+        const RANDOM: u128 = (1 << 62) - 1;
+        let id = match self.last {
+            None => u128::from_be_bytes(EventId::random().0),
+            Some(last) => (last & !RANDOM) | (last.wrapping_add(1) & RANDOM),
+        };
+        self.last = Some(id);
+        EventId(id.to_be_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn event_ids_are_distinct_and_keep_version_and_variant() {
+        let mut ids = EventIds::default();
+        let first = ids.next();
+        let mut wrapping = EventIds {
+            last: Some(u128::from_be_bytes(first.0) | ((1 << 62) - 1)),
+        };
+        let rest: Vec<EventId> = (0..100)
+            .map(|_| ids.next())
+            .chain((0..100).map(|_| wrapping.next()))
+            .collect();
+        let all: HashSet<EventId> = rest.iter().copied().chain([first]).collect();
+        assert_eq!(all.len(), 201);
+        for id in rest {
+            assert_eq!((id.0[..8] == first.0[..8], id.0[8] >> 6), (true, 0b10));
+        }
     }
 }

@@ -31,6 +31,7 @@ mod logins;
 mod message;
 mod observer;
 mod open;
+mod operation;
 mod policy;
 mod presence;
 mod readiness;
@@ -39,7 +40,6 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod views;
-mod written;
 
 use std::sync::Arc;
 use std::time::Duration;

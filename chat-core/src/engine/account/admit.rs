@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use super::private;
 use crate::auth::{Proof, TokenHash};
 use crate::engine::config::SessionPolicy;
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
 use crate::engine::fence::lock_user;
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Account, Caller, Device, DeviceId, ReplyCode, SessionEpoch, Timestamp, UserId, UserInfo};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Begins a session of a device: checks that it may, and fences off the device's older session.
 #[derive(Clone, Debug)]
@@ -70,9 +71,8 @@ pub(in crate::engine) struct Admitted {
 #[async_trait]
 impl Operation for Admit {
     type Output = Admitted;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Admitted, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Admitted, Refusal> {
         lock_user(tx, self.user).await?;
         let known = tx.lock_device(self.user, self.device).await?;
         let others = tx.devices_of(self.user).await?;

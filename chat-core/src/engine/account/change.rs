@@ -4,10 +4,11 @@ use async_trait::async_trait;
 
 use super::{PasswordRecord, private};
 use crate::auth::TokenHash;
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
 use crate::engine::fence::{fence, lock_user};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, DirectPolicy, DisplayName, SessionEpoch, UserInfo};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Replaces the password and the tokens of the caller's device, and ends every other session of the user.
 #[derive(Clone, Debug)]
@@ -25,9 +26,8 @@ pub(in crate::engine) struct ChangePassword {
 impl Operation for ChangePassword {
     /// Whether the caller's device had tokens, and has others now.
     type Output = bool;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<bool, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<bool, Refusal> {
         lock_user(tx, self.caller.user).await?;
         let devices = tx.devices_of(self.caller.user).await?;
         fence(tx, self.caller).await?;
@@ -67,9 +67,8 @@ pub(in crate::engine) struct UpdateProfile {
 #[async_trait]
 impl Operation for UpdateProfile {
     type Output = UserInfo;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<UserInfo, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<UserInfo, Refusal> {
         lock_user(tx, self.caller.user).await?;
         fence(tx, self.caller).await?;
         let account = tx.account(self.caller.user).await?;

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 
 use super::private;
-use crate::engine::error::{Refusal, name_taken, refusals};
+use crate::engine::error::{Refusal, name_taken};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{
     ConversationKind, DirectPolicy, DisplayName, Member, Role, Seq, Timestamp, UserId, UserInfo, UserName,
 };
-use crate::store::{NewAccount, NewConversation, Operation, StoreError, Transaction};
+use crate::store::{NewAccount, NewConversation, StoreError, Transaction};
 
 /// Makes an account and its inbox.
 #[derive(Clone, Debug)]
@@ -35,9 +36,8 @@ impl std::fmt::Debug for PasswordRecord {
 impl Operation for CreateAccount {
     /// The account, and whether it is new.
     type Output = (UserInfo, bool);
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Self::Output, Refusal> {
         let display_name = self
             .display_name
             .as_ref()

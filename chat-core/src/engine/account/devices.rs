@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
 use crate::engine::fence::{USER_LOCK, fence, lock_user};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, DeviceId, SessionEpoch};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Ends the caller's session and voids its token.
 #[derive(Clone, Debug)]
@@ -16,9 +17,8 @@ pub(in crate::engine) struct Logout {
 #[async_trait]
 impl Operation for Logout {
     type Output = ();
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<(), Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<(), Refusal> {
         let device = tx.lock_device(self.caller.user, self.caller.device).await?;
         fence(tx, self.caller).await?;
         if let Some(mut device) = device {
@@ -40,9 +40,8 @@ pub(in crate::engine) struct RevokeDevice {
 #[async_trait]
 impl Operation for RevokeDevice {
     type Output = ();
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<(), Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<(), Refusal> {
         let user = self.caller.user;
         lock_user(tx, user).await?;
         let device = tx.lock_device(user, self.device).await?;

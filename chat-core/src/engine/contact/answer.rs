@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 
 use super::pair::{Pair, Standing};
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, EventBody, Timestamp, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Accepts or declines the other's request.
 #[derive(Clone, Debug)]
@@ -19,9 +20,8 @@ pub(in crate::engine) struct AnswerFriend {
 #[async_trait]
 impl Operation for AnswerFriend {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
         if pair.standing() == Standing::Friend && self.accept {
             return Ok(Vec::new());
@@ -42,6 +42,6 @@ impl Operation for AnswerFriend {
                 accepted: self.accept,
             },
         );
-        pair.write(tx).await
+        pair.write(tx, intents).await
     }
 }

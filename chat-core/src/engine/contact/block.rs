@@ -4,9 +4,10 @@ use async_trait::async_trait;
 
 use super::pair::Pair;
 use super::remove::part;
-use crate::engine::error::{Refusal, refusals};
+use crate::engine::error::Refusal;
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, Timestamp, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Blocks a user, which ends a friendship and hides their request; or undoes that.
 #[derive(Clone, Debug)]
@@ -20,9 +21,8 @@ pub(in crate::engine) struct SetBlocked {
 #[async_trait]
 impl Operation for SetBlocked {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
         if pair.own.blocked == self.blocked {
             return Ok(Vec::new());
@@ -35,6 +35,6 @@ impl Operation for SetBlocked {
             }
         }
         pair.own.blocked = self.blocked;
-        pair.write(tx).await
+        pair.write(tx, intents).await
     }
 }

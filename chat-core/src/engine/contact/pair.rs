@@ -3,6 +3,7 @@
 use crate::engine::error::{CommandError, Refusal};
 use crate::engine::fence::fence;
 use crate::engine::log::Logs;
+use crate::engine::operation::WriteIntents;
 use crate::model::{
     Caller, Contact, ContactState, ConversationId, ConversationKind, Event, EventBody, Timestamp, UserId,
 };
@@ -101,7 +102,11 @@ impl Pair {
     }
 
     /// Writes both sides and the notices.
-    pub(in crate::engine) async fn write(self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    pub(in crate::engine) async fn write(
+        self,
+        tx: &mut dyn Transaction,
+        intents: &WriteIntents,
+    ) -> Result<Vec<Event>, Refusal> {
         for side in [&self.own, &self.other] {
             if side.state == ContactState::None && !side.blocked {
                 tx.delete_contact(side.owner, side.peer).await?;
@@ -117,7 +122,7 @@ impl Pair {
         for (inbox, (_, body)) in inboxes.iter().zip(&self.notices) {
             logs.append(*inbox, self.caller.into(), body)?;
         }
-        Ok(logs.write(tx).await?.1)
+        Ok(logs.write(tx, intents).await?.1)
     }
 }
 

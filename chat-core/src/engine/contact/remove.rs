@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 
 use super::pair::Pair;
-use crate::engine::error::{Refusal, refusals};
+use crate::engine::error::Refusal;
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, EventBody, Timestamp, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Ends a friendship or takes a request back. Where there is neither, nothing happens.
 #[derive(Clone, Debug)]
@@ -18,12 +19,11 @@ pub(in crate::engine) struct RemoveFriend {
 #[async_trait]
 impl Operation for RemoveFriend {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
         part(&mut pair, self.caller.user, self.peer);
-        pair.write(tx).await
+        pair.write(tx, intents).await
     }
 }
 

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 
 use super::pair::{Pair, Standing};
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, EventBody, Note, ReplyCode, Timestamp, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -26,9 +27,8 @@ pub(in crate::engine) struct RequestFriend {
 impl Operation for RequestFriend {
     /// What was appended, and whether this was a new request as far as the one who asks can tell.
     type Output = (Vec<Event>, bool);
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Refusal> {
         let me = self.caller.user;
         let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
         match pair.standing() {
@@ -65,6 +65,6 @@ impl Operation for RequestFriend {
             let note = self.note.as_str().to_owned();
             pair.notify(self.peer, EventBody::FriendRequested { from: me, note });
         }
-        Ok((pair.write(tx).await?, true))
+        Ok((pair.write(tx, intents).await?, true))
     }
 }

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::{Act, Limits};
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::{GroupAct, Place};
 use crate::model::{Event, EventBody, MemberState, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// An admin lets somebody in who asked, or does not.
 #[derive(Clone, Debug)]
@@ -20,9 +21,8 @@ pub(in crate::engine) struct AnswerJoin {
 #[async_trait]
 impl Operation for AnswerJoin {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let mut room = self.act.enter(tx, &[self.user], &[self.user]).await?;
         room.check(GroupAct::AnswerJoin)?;
         let place = room.place(self.user);
@@ -47,6 +47,6 @@ impl Operation for AnswerJoin {
                 accepted: self.accept,
             },
         )?;
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }

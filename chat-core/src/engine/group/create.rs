@@ -4,14 +4,15 @@ use async_trait::async_trait;
 
 use super::Limits;
 use crate::engine::core::Idempotent;
-use crate::engine::error::{CommandError, Refusal, name_taken, refusals};
+use crate::engine::error::{CommandError, Refusal, name_taken};
 use crate::engine::fence::{fence, lock_user};
 use crate::engine::log::{Author, Logs};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{
     Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventBody, EventKind, GroupProfile, Member, Role,
     Seq, Timestamp,
 };
-use crate::store::{NewConversation, Operation, Transaction};
+use crate::store::{NewConversation, Transaction};
 
 /// What somebody wants to have.
 #[derive(Clone, Debug)]
@@ -36,9 +37,8 @@ impl Idempotent for CreateGroup {}
 impl Operation for CreateGroup {
     /// The group, and what was appended; nothing, if it existed.
     type Output = (ConversationId, Vec<Event>);
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Refusal> {
         let user = self.caller.user;
         lock_user(tx, user).await?;
         let key = (user, self.wish.client_message_id);
@@ -73,6 +73,6 @@ impl Operation for CreateGroup {
             ..self.caller.into()
         };
         logs.append(id, author, &EventBody::GroupCreated { name })?;
-        Ok((id, logs.write(tx).await?.1))
+        Ok((id, logs.write(tx, intents).await?.1))
     }
 }

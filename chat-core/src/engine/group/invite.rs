@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::{Act, Limits};
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::{GroupAct, Place};
 use crate::model::{Event, EventBody, MemberState, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Invites a user; lets in one who has asked, if the caller is an admin. Again: nothing new happens.
 #[derive(Clone, Debug)]
@@ -19,9 +20,8 @@ pub(in crate::engine) struct InviteMember {
 #[async_trait]
 impl Operation for InviteMember {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let me = self.act.caller.user;
         if me == self.user {
             return Err(CommandError::invalid("that is yourself").into());
@@ -68,7 +68,7 @@ impl Operation for InviteMember {
                 )?;
             }
         }
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }
 
@@ -82,9 +82,8 @@ pub(in crate::engine) struct DeclineInvitation {
 #[async_trait]
 impl Operation for DeclineInvitation {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let me = self.act.caller.user;
         let notified: Vec<UserId> = self.inviter.into_iter().collect();
         let mut room = self.act.enter(tx, &[], &notified).await?;
@@ -103,6 +102,6 @@ impl Operation for DeclineInvitation {
                 },
             )?;
         }
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }

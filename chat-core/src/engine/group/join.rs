@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::{Act, Limits};
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::{GroupAct, Place};
 use crate::model::{Event, EventBody, MemberState, Note, Role, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Joins, asks to join, or accepts an invitation, whichever the group's policy and the caller's place ask for.
 #[derive(Clone, Debug)]
@@ -30,9 +31,8 @@ pub(in crate::engine) enum Joined {
 #[async_trait]
 impl Operation for JoinGroup {
     type Output = (Joined, Vec<Event>);
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Refusal> {
         let me = self.act.caller.user;
         let admins = if self.by_approval {
             tx.members_with_role(self.act.group, Role::Admin).await?
@@ -48,7 +48,7 @@ impl Operation for JoinGroup {
         let refused = match room.check(GroupAct::Join) {
             Ok(()) => {
                 room.admit(tx, me, None, self.limits).await?;
-                return Ok((Joined::Member, room.leave(tx).await?));
+                return Ok((Joined::Member, room.leave(tx, intents).await?));
             }
             Err(refused) => refused,
         };
@@ -72,6 +72,6 @@ impl Operation for JoinGroup {
             };
             room.notify(admin.user, &body)?;
         }
-        Ok((Joined::Asked, room.leave(tx).await?))
+        Ok((Joined::Asked, room.leave(tx, intents).await?))
     }
 }

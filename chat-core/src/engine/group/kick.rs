@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::Act;
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::{GroupAct, Place};
 use crate::model::{Event, EventBody, MemberState, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Removes a member, or takes an invitation or request away; with `ban`, for good.
 #[derive(Clone, Debug)]
@@ -19,9 +20,8 @@ pub(in crate::engine) struct KickMember {
 #[async_trait]
 impl Operation for KickMember {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let by = self.act.caller.user;
         if by == self.user {
             return Err(CommandError::invalid("that is yourself; leave the group instead").into());
@@ -59,7 +59,7 @@ impl Operation for KickMember {
         } else if place == Place::Outsider {
             return Err(CommandError::not_found().into());
         }
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }
 
@@ -73,9 +73,8 @@ pub(in crate::engine) struct UnbanMember {
 #[async_trait]
 impl Operation for UnbanMember {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let mut room = self.act.enter(tx, &[self.user], &[]).await?;
         room.check(GroupAct::Discipline)?;
         match room.place(self.user) {
@@ -83,6 +82,6 @@ impl Operation for UnbanMember {
             Place::Outsider => return Err(CommandError::not_found().into()),
             _ => {}
         }
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }

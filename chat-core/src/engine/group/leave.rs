@@ -4,10 +4,11 @@ use async_trait::async_trait;
 
 use super::Act;
 use super::delete::close;
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::{GroupAct, Place};
 use crate::model::{Event, EventBody, MemberState, ReplyCode};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Leaves; takes back a request to join. An owner hands the group over first, unless nobody else is in it: then it is
 /// deleted. Whoever has left already has nothing to do.
@@ -19,16 +20,15 @@ pub(in crate::engine) struct LeaveGroup {
 #[async_trait]
 impl Operation for LeaveGroup {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let me = self.act.caller.user;
         let mut room = self.act.enter(tx, &[], &[]).await?;
         match room.place(me) {
             Place::Former | Place::Banned => return Ok(Vec::new()),
             Place::Requested | Place::Invited => {
                 room.set_outside(tx, me, MemberState::Left).await?;
-                return room.leave(tx).await;
+                return room.leave(tx, intents).await;
             }
             _ => {}
         }
@@ -46,6 +46,6 @@ impl Operation for LeaveGroup {
             let seq = room.append(&EventBody::MemberLeft { user: me })?;
             room.dismiss(tx, me, MemberState::Left, seq).await?;
         }
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }

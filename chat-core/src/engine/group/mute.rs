@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::Act;
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::GroupAct;
 use crate::model::{Event, EventBody, Timestamp, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Keeps a member from writing for a while; a duration of 0 ends it.
 #[derive(Clone, Debug)]
@@ -19,9 +20,8 @@ pub(in crate::engine) struct MuteMember {
 #[async_trait]
 impl Operation for MuteMember {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let mut room = self.act.enter(tx, &[self.user], &[]).await?;
         room.check_rank(GroupAct::Discipline, self.user)?;
         let Some(mut member) = room.member(self.user).filter(|member| member.is_active()).cloned() else {
@@ -37,6 +37,6 @@ impl Operation for MuteMember {
         member.muted_until = until;
         room.put(tx, member).await?;
         room.append(&EventBody::MemberMuted { user: self.user, until })?;
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::Act;
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::GroupAct;
 use crate::model::{Event, EventBody, Role, Timestamp, UserId};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Makes a member an admin, or an admin a member.
 #[derive(Clone, Debug)]
@@ -19,9 +20,8 @@ pub(in crate::engine) struct SetRole {
 #[async_trait]
 impl Operation for SetRole {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let mut room = self.act.enter(tx, &[self.user], &[]).await?;
         room.check(GroupAct::Govern)?;
         if self.role == Role::Owner {
@@ -44,7 +44,7 @@ impl Operation for SetRole {
             user: self.user,
             role: self.role,
         })?;
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }
 
@@ -58,9 +58,8 @@ pub(in crate::engine) struct TransferOwnership {
 #[async_trait]
 impl Operation for TransferOwnership {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let me = self.act.caller.user;
         let mut room = self.act.enter(tx, &[self.user], &[]).await?;
         room.check(GroupAct::Govern)?;
@@ -77,6 +76,6 @@ impl Operation for TransferOwnership {
         room.put(tx, own).await?;
         room.put(tx, next).await?;
         room.append(&EventBody::OwnershipTransferred { to: self.user })?;
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::engine::error::{CommandError, Refusal, name_taken};
 use crate::engine::fence::fence;
 use crate::engine::log::{Author, Log, Logs};
+use crate::engine::operation::WriteIntents;
 use crate::engine::policy::{self, GroupAct, Place};
 use crate::model::{
     Caller, Conversation, ConversationId, ConversationKind, Event, EventBody, GroupProfile, Member, MemberState,
@@ -203,8 +204,8 @@ impl Room {
     }
 
     /// Writes it all.
-    pub(super) async fn leave(self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
-        let (names_free, events) = self.logs.write(tx).await?;
+    pub(super) async fn leave(self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
+        let (names_free, events) = self.logs.write(tx, intents).await?;
         if !names_free {
             return Err(name_taken().into());
         }

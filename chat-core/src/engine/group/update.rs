@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 
 use super::Act;
-use crate::engine::error::{Refusal, refusals};
+use crate::engine::error::Refusal;
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::GroupAct;
 use crate::model::{Event, EventBody, GroupChanges, GroupProfile};
-use crate::store::{Operation, Transaction};
+use crate::store::Transaction;
 
 /// Changes name, description and policies.
 #[derive(Clone, Debug)]
@@ -18,9 +19,8 @@ pub(in crate::engine) struct UpdateGroup {
 #[async_trait]
 impl Operation for UpdateGroup {
     type Output = Vec<Event>;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<Event>, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Refusal> {
         let mut room = self.act.enter(tx, &[], &[]).await?;
         room.check(GroupAct::Update)?;
         let old = room.profile()?;
@@ -37,7 +37,7 @@ impl Operation for UpdateGroup {
             unlisted: new.unlisted,
         })?;
         room.log()?.change().group = Some(new);
-        room.leave(tx).await
+        room.leave(tx, intents).await
     }
 }
 

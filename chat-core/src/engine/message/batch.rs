@@ -10,13 +10,14 @@ use super::prepared::{BatchRules, Prepared};
 use super::{appended, conflict};
 use crate::engine::contact::Standing;
 use crate::engine::core::Idempotent;
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
 use crate::engine::fence::live;
 use crate::engine::log::{Author, Log, Logs};
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{
     Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Seq, Timestamp, UserId,
 };
-use crate::store::{Operation, SentEvent, StoreError, Transaction};
+use crate::store::{SentEvent, StoreError, Transaction};
 
 /// Appends drafts to one conversation, in their order. Each draft is accepted or refused by itself;
 /// a refused draft leaves no gap in the sequence.
@@ -90,9 +91,8 @@ struct Decisions {
 #[async_trait]
 impl Operation for Appends {
     type Output = Batch;
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Batch, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Batch, Refusal> {
         let standings = self.standings(tx).await?;
         let mut logs = Logs::lock(tx, self.now, [self.conversation]).await?;
         let Some(log) = logs.log(self.conversation) else {
@@ -117,7 +117,7 @@ impl Operation for Appends {
             reads,
         } = decisions;
 
-        let (_, mut events) = logs.write(tx).await?;
+        let (_, mut events) = logs.write(tx, intents).await?;
         self.write_effects(tx, effects).await?;
         if !reads.is_empty() {
             let reads: Vec<(UserId, Seq)> = reads.into_iter().collect();

@@ -3,14 +3,15 @@
 use async_trait::async_trait;
 
 use crate::engine::contact::{Standing, inbox_of};
-use crate::engine::error::{CommandError, Refusal, refusals};
+use crate::engine::error::{CommandError, Refusal};
 use crate::engine::fence::fence;
 use crate::engine::log::Logs;
+use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::policy::{self, DirectAct};
 use crate::model::{
     Caller, ConversationId, ConversationKind, DirectPolicy, Event, EventBody, Member, Role, Seq, Timestamp, UserId,
 };
-use crate::store::{NewConversation, Operation, StoreError, Transaction};
+use crate::store::{NewConversation, StoreError, Transaction};
 
 /// Creates the direct conversation of two users, if the caller may write to the peer. Both users
 /// get an event in their inboxes.
@@ -24,9 +25,8 @@ pub(in crate::engine) struct OpenDirect {
 #[async_trait]
 impl Operation for OpenDirect {
     type Output = (ConversationId, Vec<Event>);
-    refusals!();
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Refusal> {
         let me = self.caller.user;
         let standing = if me == self.peer {
             Standing::Oneself
@@ -70,7 +70,7 @@ impl Operation for OpenDirect {
             };
             logs.append(*inbox, self.caller.into(), &body)?;
         }
-        Ok((id, logs.write(tx).await?.1))
+        Ok((id, logs.write(tx, intents).await?.1))
     }
 }
 

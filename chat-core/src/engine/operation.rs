@@ -1,0 +1,75 @@
+//! Units of work of the engine, and the record of what they are about to append.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::error::Refusal;
+use crate::model::Event;
+use crate::router::{UnconfirmedCommit, joined_user};
+use crate::store::{self, StoreError, Transaction};
+use crate::sync::Mutex;
+
+/// A unit of work of the engine. It takes its locks, decides, and writes, all in one transaction.
+#[async_trait]
+pub(crate) trait Operation: Debug + Send + 'static {
+    /// Result once committed.
+    type Output: Send + 'static;
+
+    /// Does the work; starts afresh each time it is called. Whatever is appended to logs is recorded in `intents`, which
+    /// [`Logs::write`](super::log::Logs::write) does.
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Refusal>;
+}
+
+/// What a unit of work is about to append to logs: what may have been committed if the store does not say.
+///
+/// Clones share the record, so that it can be read after the unit of work was dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WriteIntents(Arc<Mutex<Vec<UnconfirmedCommit>>>);
+
+impl WriteIntents {
+    /// Records that these events of one conversation, in ascending order, are about to be written.
+    pub(crate) fn record(&self, events: &[Event]) {
+        if let (Some(first), Some(last)) = (events.first(), events.last()) {
+            self.0.lock().push(UnconfirmedCommit {
+                conversation: first.conversation,
+                first_seq: first.seq,
+                last_seq: last.seq,
+                joined: events.iter().filter_map(joined_user).collect(),
+            });
+        }
+    }
+
+    /// Removes and returns what the last run recorded.
+    pub(super) fn take(&self) -> Vec<UnconfirmedCommit> {
+        std::mem::take(&mut *self.0.lock())
+    }
+
+    fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// An [`Operation`] as the store runs it.
+#[derive(Debug)]
+pub(super) struct Recorded<O> {
+    pub(super) operation: O,
+    pub(super) intents: WriteIntents,
+}
+
+#[async_trait]
+impl<O: Operation> store::Operation for Recorded<O> {
+    type Output = O::Output;
+    type Rejection = Refusal;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<O::Output, Refusal> {
+        // The store may run the work again after a rollback.
+        self.intents.clear();
+        self.operation.apply(tx, &self.intents).await
+    }
+
+    fn store_error(rejection: Refusal) -> Result<StoreError, Refusal> {
+        rejection.into_store_error()
+    }
+}
