@@ -1,4 +1,5 @@
-//! Durable appends, straight at the stores: what a commit costs, and how batches share it.
+//! Benchmark of durable appends on the stores alone: the cost of a commit, and how batches share
+//! it.
 
 use std::sync::Arc;
 

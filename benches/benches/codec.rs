@@ -1,4 +1,4 @@
-//! Packets: what a message costs to read, to acknowledge and to pass on.
+//! Benchmark of the codec: the cost of decoding a message, acknowledging it and encoding its event.
 
 use std::hint::black_box;
 

@@ -1,5 +1,6 @@
-//! One whole message over loopback: from alice's socket through the secure channel, the session, the engine and the store to her
-//! acknowledgement and into bob's hands. Alone, and with 32 under way, which share commits, records and writes.
+//! Benchmark of one whole message over loopback: from Alice's socket through secure channel,
+//! session, engine and store to her acknowledgement and to Bob's client. One at a time, and with 32
+//! in flight, which share commits, records and writes.
 
 use std::sync::Arc;
 

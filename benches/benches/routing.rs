@@ -1,4 +1,5 @@
-//! Fan-out: one committed message to the sessions of a group on one node, until its bytes are in every reader's hands.
+//! Benchmark of the fan-out: one committed message to the sessions of a group on one node, until
+//! every outbox is drained.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ fn fanout(c: &mut Criterion) {
             b.iter(|| {
                 event.seq = event.seq.next();
                 audience.router.committed(std::slice::from_ref(&event));
-                // Draining is part of delivering: no cost escapes into a queue.
+                // Draining is part of the measurement, so that no cost hides in a queue.
                 for outbox in &audience.outboxes {
                     outbox.drain(usize::MAX, &mut taken);
                     for delivery in taken.drain(..) {

@@ -1,4 +1,4 @@
-//! The secure channel: handshakes for each second, bytes for each second.
+//! Benchmark of the secure channel: handshakes per second, bytes per second.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,7 +12,8 @@ fn handshake(c: &mut Criterion) {
     let keys = server_keys();
     let mut group = c.benchmark_group("secure/handshake");
     group.throughput(Throughput::Elements(1));
-    // What one more connection costs the server; the client's half, with its RSA verification, is not in it.
+    // Measures the server's half of a handshake; the client's half, with its RSA verification, is
+    // excluded.
     group.bench_function("server", |b| {
         b.iter_batched(
             || ClientHandshake::new("bench", PinPolicy::exactly(keys.fingerprint())).expect("a valid name"),

@@ -1,4 +1,4 @@
-//! A group of any size, and sessions of its members on one node.
+//! Fixture: a group of any size, and sessions of its members on one node.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use chat_core::router::{Outbox, OutboxLimits, Router, RouterConfig, RouterParts,
 use chat_core::store::{NewConversation, Store, StoreError};
 use chat_core::testkit::store::{act, new_account};
 
-/// Makes a group of `size` members.
+/// Creates a group of `size` members.
 ///
 /// # Errors
-/// The store's.
+/// The store fails.
 pub async fn create(store: &dyn Store, size: usize) -> Result<(ConversationId, Vec<UserId>), StoreError> {
     act(store, move |tx| {
         Box::pin(async move {
@@ -52,9 +52,9 @@ pub async fn create(store: &dyn Store, size: usize) -> Result<(ConversationId, V
 /// Sessions of some members on one node, each with its outbox.
 #[derive(Debug)]
 pub struct Audience {
-    /// Delivers to them.
+    /// Router of the node.
     pub router: Router,
-    /// Their outboxes.
+    /// Outboxes of the sessions.
     pub outboxes: Vec<Arc<Outbox>>,
     _attachments: Vec<SubscriptionGuard>,
 }

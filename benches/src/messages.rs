@@ -1,4 +1,4 @@
-//! Messages of a given size.
+//! Fixture: messages of a given size.
 
 use chat_core::codec::body;
 use chat_core::model::{
@@ -6,16 +6,16 @@ use chat_core::model::{
     MessageText, Seq, Timestamp, UserId,
 };
 
-/// A text of `size` bytes.
+/// Returns a text of `size` bytes.
 ///
 /// # Panics
-/// If the engine would refuse a text of this size.
+/// If the engine refuses a text of this size.
 #[must_use]
 pub fn text(size: usize) -> MessageText {
     MessageText::new("x".repeat(size)).expect("a valid size")
 }
 
-/// A command that sends a text of `size` bytes.
+/// Returns a command that sends a text of `size` bytes.
 #[must_use]
 pub fn send(size: usize) -> Command {
     Command::Send {
@@ -24,7 +24,7 @@ pub fn send(size: usize) -> Command {
     }
 }
 
-/// A committed message of `size` bytes.
+/// Returns the event of a committed message of `size` bytes.
 #[must_use]
 pub fn event(size: usize) -> Event {
     let message = Message {

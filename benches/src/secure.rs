@@ -1,4 +1,4 @@
-//! Keys and established channels.
+//! Fixture: server keys and established channels.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,17 +7,17 @@ use chat_core::secure::{
     Channel, ClientHandshake, ClientProgress, PinPolicy, ServerHandshake, ServerIdentity, ServerKeys,
 };
 
-/// Any time within the credential's validity, in Unix seconds.
+/// A time within the validity of the credential, in Unix seconds.
 const UNIX_NOW: u64 = 1_790_000_000;
 
-/// A server's keys, made afresh.
+/// Generates the keys of a server.
 #[must_use]
 pub fn server_keys() -> Arc<ServerKeys> {
     let identity = ServerIdentity::generate(2048).expect("2048 bits are allowed");
     Arc::new(ServerKeys::new(identity, UNIX_NOW).expect("signing works"))
 }
 
-/// Both ends of an established channel: client, server.
+/// Returns both ends of an established channel: client, server.
 #[must_use]
 pub fn channels() -> (Channel, Channel) {
     let (keys, now) = (server_keys(), Instant::now());
@@ -29,6 +29,6 @@ pub fn channels() -> (Channel, Channel) {
     let accepted = hello.accept(&keys, now).expect("an honest client");
     match client.feed(now, UNIX_NOW, &accepted.reply).expect("an honest server") {
         ClientProgress::Done(connected) => (connected.channel, accepted.channel),
-        other => panic!("the server's answer is whole, got {other:?}"),
+        other => panic!("the reply of the server is complete, got {other:?}"),
     }
 }

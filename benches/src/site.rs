@@ -1,4 +1,4 @@
-//! A server in this process, and two friends who are connected to it over SC1 on loopback.
+//! Fixture: a server in this process, and two friends connected to it over SC1 on loopback.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use chat_core::server::{Server, ServerConfig};
 use chat_core::store::Store;
 use chat_core::testkit::Peer;
 
-/// See the module.
+/// A server and two connected clients, Alice and Bob.
 #[derive(Debug)]
 pub struct Site {
     server: Server,
@@ -25,10 +25,10 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts a server on `store`, and connects the two. Limits of how much one may send are off.
+    /// Starts a server on `store` without rate limits, and connects both clients.
     ///
     /// # Errors
-    /// Anything goes wrong.
+    /// The server cannot be started, or a client cannot connect.
     pub async fn start(store: Arc<dyn Store>) -> Result<Self, Box<dyn Error>> {
         let mut engine = EngineConfig::default();
         engine.passwords.cost = PasswordCost::danger_cheap();
@@ -78,7 +78,8 @@ impl Site {
         Ok(site)
     }
 
-    /// A first message. The news of it may reach bob's session before the conversation does, and then it says only that he is behind.
+    /// Sends a first message, which creates the conversation. Bob's session may receive `Behind`
+    /// instead of the event, if it does not know the conversation yet.
     async fn open_conversation(&mut self) -> Result<(), Box<dyn Error>> {
         let Outcome::Appended(first) = self.alice.run(send(MessageText::new("hello")?)).await? else {
             return Err("no acknowledgement".into());
@@ -92,7 +93,8 @@ impl Site {
         }
     }
 
-    /// Alice sends these texts to bob without waiting in between; returns when she has every acknowledgement and he has every message.
+    /// Sends these texts from Alice to Bob without waiting in between. Returns once Alice has every
+    /// acknowledgement and Bob every message.
     ///
     /// # Panics
     /// If a message is refused, or a connection breaks.

@@ -5,9 +5,9 @@
 //! | 1 | `refused`, `failed` | the server refused the command, or it failed |
 //! | 2 | `usage` | the command line, or a name or text on it, is wrong |
 //! | 69 | `unreachable` | no server can be reached; nothing was done |
-//! | 74 | `storage`, `output` | the profile cannot be read or written, or the output cannot be written |
-//! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the message is in the outbox and is sent by the next run |
-//! | 76 | `wrong_key`, `protocol` | the server has another key than expected, or violates the protocol |
+//! | 74 | `storage`, `output` | the profile or the output cannot be read or written |
+//! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued` messages are sent by the next run |
+//! | 76 | `wrong_key`, `protocol` | unexpected key, or a violation of the protocol |
 //! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere |
 //! | 141 | | the reader of the output has closed it; no message, as after SIGPIPE |
 

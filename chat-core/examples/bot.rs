@@ -1,5 +1,5 @@
-//! A bot that answers every message with its own words, over the network and through every failure of it. Start a server, then
-//! `CHAT_PASSWORD=… cargo run -p chat-core --example bot -- 127.0.0.1:7400 echo-bot`
+//! A bot that echoes every message, over the network and through network failures. Start a server,
+//! then run `CHAT_PASSWORD=… cargo run -p chat-core --example bot -- 127.0.0.1:7400 echo-bot`
 
 use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, FileStore, ServerAddress};
 use chat_core::model::{ConversationRef, EventBody, MessageText, Secret, UserName, UserRef};
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     options.trust = Trust::AcceptNew;
     options.device_name = "bot".into();
 
-    // What it has answered, and what it has yet to say, survives a restart in this directory.
+    // This directory keeps the cursors and the outbox over restarts.
     let client = Client::connect(options, FileStore::open(format!("{name}-profile"), "known_hosts")?).await?;
     let mut events = client.events().ok_or("the events were taken already")?;
     loop {

@@ -1,5 +1,5 @@
-//! An application with accounts of its own: its tokens log in, and an account is made at the first login.
-//! `cargo run -p chat-core --example custom_auth`
+//! An application with accounts of its own: its tokens log users in, and the first login creates
+//! the account. `cargo run -p chat-core --example custom_auth`
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use chat_core::engine::{Engine, Service};
 use chat_core::model::{DeviceId, DisplayName, Login, Secret, Source, UserName, UserRef};
 use chat_core::store::MemoryStore;
 
-/// Stands for the application's own table of tokens; a real one compares in constant time and limits attempts.
+/// Stands for the token table of the application. A real one compares in constant time and limits
+/// attempts.
 #[derive(Debug)]
 struct ShopTokens {
     customers: HashMap<Vec<u8>, (&'static str, &'static str)>,
@@ -22,7 +23,7 @@ impl Authenticator for ShopTokens {
         let Some((name, shown)) = self.customers.get(login.secret.expose()) else {
             return Ok(AuthVerdict::Denied);
         };
-        // The token says who it is. Whoever claims to be somebody else is not let in.
+        // The token identifies the user; a login that claims another account is denied.
         let name = UserName::parse(name).expect("the shop's names are good names");
         if login.account != UserRef::Name(name.clone()) {
             return Ok(AuthVerdict::Denied);

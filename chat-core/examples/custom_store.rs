@@ -1,5 +1,6 @@
-//! A store of one's own, here one that wraps another and counts commits. It passes the conformance suite, as every store has to.
-//! `cargo run -p chat-core --example custom_store`; its test runs with `cargo test -p chat-core --example custom_store`.
+//! A custom store, here a wrapper around another store that counts commits. It passes the
+//! conformance suite, as every store has to. `cargo run -p chat-core --example custom_store`; its
+//! test runs with `cargo test -p chat-core --example custom_store`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,14 +16,14 @@ use chat_core::store::{
     MessageStore, SentEvent, Store, StoreError, Unit,
 };
 
-/// Counts what is committed.
+/// Counts the units of work that the inner store executes.
 #[derive(Debug)]
 struct CountingStore<S> {
     inner: S,
     commits: AtomicU64,
 }
 
-// A wrapper that forgets to pass on a method with a default would change what the store does.
+// A wrapper that does not forward a method with a default would change the behaviour of the store.
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: Store> Store for CountingStore<S> {
@@ -49,7 +50,7 @@ impl<S: Store> Store for CountingStore<S> {
     }
 }
 
-/// Passes reads on as they are.
+/// Forwards read methods unchanged.
 macro_rules! forward {
     ($($trait:ident { $(fn $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)* })*) => {
         $(#[async_trait]

@@ -1,7 +1,8 @@
-//! A chat server inside a program of your own: `cargo run -p chat-core --example embed_minimal`, then
+//! A chat server inside your own program: `cargo run -p chat-core --example embed_minimal`, then
 //! `chat-client --plain --server 127.0.0.1:7400 --user alice register`.
 //!
-//! The memory store forgets everything; with `chat_store_sqlite::SqliteStore` in its place nothing acknowledged is ever lost.
+//! The memory store keeps nothing over a restart; use `chat_store_sqlite::SqliteStore` for durable
+//! messages.
 
 use std::sync::Arc;
 use std::time::Duration;

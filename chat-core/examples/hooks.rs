@@ -1,5 +1,6 @@
-//! Rules of an application: a message with a forbidden word is refused before it is stored, a shouted one is lowered, and what was
-//! committed is counted. `cargo run -p chat-core --example hooks`
+//! Rules of an application: a message with a forbidden word is refused before it is stored, a
+//! message in capitals is changed to lower case, and committed events are counted. `cargo run -p
+//! chat-core --example hooks`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! Two nodes in one process: one store, one bus, two engines. `cargo run -p chat-core --example two_nodes`
+//! Two nodes in one process: one store, one bus, two engines.
+//! `cargo run -p chat-core --example two_nodes`
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The engine through its public interface alone, as an application uses it.
+//! The engine through its public API alone, as an application uses it.
 
 #![allow(clippy::unwrap_used)] // tests
 
@@ -50,9 +50,10 @@ async fn next_message(session: &LocalSession) -> Seq {
         .expect("no message came")
 }
 
-/// Two nodes whose bus loses a third of everything: every session gets every message once, in order.
+/// Two nodes whose bus loses a third of all envelopes: every session receives every message once,
+/// in order.
 #[tokio::test]
-async fn two_nodes_over_a_lossy_bus() {
+async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let bus = Arc::new(LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 100));
     let presence = Arc::new(MemoryPresence::new());
@@ -114,7 +115,7 @@ impl Authenticator for Tokens {
 }
 
 #[tokio::test]
-async fn an_application_brings_its_own_logins() {
+async fn authenticator_of_the_application_decides_logins() {
     let engine = Engine::builder(Arc::new(MemoryStore::new()))
         .authenticator(Arc::new(Tokens))
         .build()

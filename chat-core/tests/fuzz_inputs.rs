@@ -1,4 +1,4 @@
-//! The fuzz targets on stable: the same functions, fed by proptest.
+//! The fuzz targets on stable Rust: the same functions, with inputs from proptest.
 
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
@@ -10,7 +10,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn records_change_nothing_unnoticed(data in vec(any::<u8>(), 0..2048)) {
+    fn records_reject_every_modification(data in vec(any::<u8>(), 0..2048)) {
         targets::record(&data);
     }
 
@@ -24,7 +24,7 @@ proptest! {
         targets::packet(&data);
     }
 
-    /// Random bytes rarely are a packet: these begin as one.
+    /// Random bytes are rarely a packet; these begin like one.
     #[test]
     fn packets_survive_any_command(id in 1_u8..128, field in 2_u32..90, body in vec(any::<u8>(), 0..100)) {
         let mut packet = vec![0x08, id];
@@ -44,7 +44,7 @@ proptest! {
         targets::session_script(&data);
     }
 
-    /// Begins logged in, with ids that stay small.
+    /// Starts after login, with small ids.
     #[test]
     fn sessions_survive_any_script_after_login(data in vec(0_u8..40, 0..1000)) {
         targets::session_script(&[&[1, 1, 2, 2][..], &data].concat());

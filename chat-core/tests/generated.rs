@@ -1,10 +1,10 @@
-//! The checked-in protobuf code is what the `.proto` files generate. `UPDATE_GENERATED=1 cargo test -p chat-core --test
-//! generated` writes it anew.
+//! Checks that the checked-in protobuf code matches the `.proto` files.
+//! `UPDATE_GENERATED=1 cargo test -p chat-core --test generated` regenerates it.
 
 use std::path::Path;
 
 #[test]
-fn generated_code_is_fresh() {
+fn generated_code_matches_the_proto_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = tempfile::tempdir().unwrap();
     let files = ["chat/v1/client.proto", "chat/v1/node.proto"];

@@ -1,4 +1,4 @@
-//! The memory bus, discovery and presence keep their contracts, and so does a bus that could fail but does not.
+//! Conformance of the memory bus, discovery and presence, and of a lossy bus that loses nothing.
 
 mod bus {
     use chat_core::bus::MemoryBus;

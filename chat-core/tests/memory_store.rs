@@ -1,4 +1,4 @@
-//! The memory store keeps the contract of stores, and so does one that could fail but does not.
+//! Conformance of the memory store, and of a faulty store without faults.
 
 mod memory {
     use chat_core::store::MemoryStore;

@@ -105,7 +105,7 @@ impl Options {
     }
 }
 
-/// Subcommands.
+/// Subcommands of `chat-server`.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     /// Runs the server (the default)

@@ -280,8 +280,8 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config
 }
 
-/// Returns the rate limit of messages per user. A configuration that raises `limits.message_rate` and
-/// leaves `message_rate_per_user` at its default raises both.
+/// Returns the rate limit of messages per user. A configuration that raises
+/// `limits.message_rate` and leaves `message_rate_per_user` at its default raises both.
 fn message_rate(limits: &LimitsSection) -> Rate {
     let default = LimitsSection::default();
     let is_faster = limits.message_rate.0.is_faster_than(default.message_rate.0);

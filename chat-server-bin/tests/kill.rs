@@ -1,4 +1,5 @@
-//! A server that is killed with -9 under load: every acknowledged message is there once, in one order for everybody.
+//! A server that is killed with `kill -9` under load: every acknowledged message is stored once, in
+//! the same order for all members.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -21,10 +22,10 @@ use tokio::sync::watch;
 const SENDERS: usize = 20;
 const MESSAGES_EACH: usize = 500;
 const KILLS: usize = 10;
-/// Logins and drafts are not what is tested.
+/// Settings that lift the login limits, which are not under test.
 const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s")];
 
-/// What a sender was told of one message.
+/// Acknowledgement of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Acked {
     seq: Seq,
@@ -35,7 +36,7 @@ fn group() -> ConversationRef {
     ConversationRef::Group(GroupName::parse("crowd").unwrap())
 }
 
-/// Keeps asking until the server, which may be dead at the moment, has answered.
+/// Retries until the server, which may be down at the moment, accepts the login.
 async fn until_logged_in(server: SocketAddr, fingerprint: Fingerprint, name: &str) -> Peer {
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     loop {
@@ -51,7 +52,7 @@ async fn until_logged_in(server: SocketAddr, fingerprint: Fingerprint, name: &st
     }
 }
 
-/// Sends every message until it is acknowledged, under the same id each time.
+/// Sends each message until it is acknowledged, with the same id each time.
 async fn send_all(
     server: SocketAddr,
     fingerprint: Fingerprint,
@@ -155,7 +156,7 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
         .collect();
     let total = SENDERS * MESSAGES_EACH;
     for kill in 1..=KILLS {
-        // Spread over the load, so that each kill hits messages under way.
+        // The kills are spread over the load, so that each hits messages in flight.
         let enough = total * kill / (KILLS + 1);
         progress.subscribe().wait_for(|acked| *acked >= enough).await.unwrap();
         tokio::task::block_in_place(|| server.kill_and_restart()).unwrap();
@@ -176,7 +177,7 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
     assert_eq!(
         seqs,
         (1..=log.len() as u64).collect::<Vec<_>>(),
-        "numbered from 1 without holes"
+        "numbered from 1 without gaps"
     );
     let mut found = HashMap::new();
     for event in log {
@@ -187,11 +188,11 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
                 seq: event.seq,
                 event_id: event.id,
             };
-            assert_eq!(found.insert(id, place), None, "a message is there once");
+            assert_eq!(found.insert(id, place), None, "each message is stored once");
         }
     }
-    assert_eq!(found, acked, "every acknowledged message is where it was acknowledged");
-    // The group's creation, the others' joining, and the messages: nothing was stored that nobody sent.
+    assert_eq!(found, acked, "every acknowledged message has its acknowledged position");
+    // The creation of the group, the joins and the messages: nothing else was stored.
     assert_eq!(log.len(), SENDERS + total);
-    assert!(logs.iter().all(|other| other == log), "everybody's log is the same");
+    assert!(logs.iter().all(|other| other == log), "all members have the same log");
 }

@@ -1,4 +1,5 @@
-//! Nodes of the real program that are cut off: from Redis, from MariaDB, from both. `PARTITIONS` says how often.
+//! Partitions of nodes of the real program from Redis, MariaDB, or both. `PARTITIONS` sets their
+//! number.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -18,16 +19,16 @@ use chat_harness::{Cluster, Far};
 use tokio::time::timeout;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time to wait for anything.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How often, if nobody says otherwise.
+/// Number of rounds: `PARTITIONS`, or `usual` without it.
 fn rounds(usual: usize) -> usize {
     std::env::var("PARTITIONS").map_or(usual, |text| text.parse().unwrap())
 }
 
-/// Ways to be cut off: what becomes of what the node says, and of what it is told.
+/// Kinds of partitions: the fate of the data that the node sends, and of the data it receives.
 fn ways() -> [(&'static str, Wire, Wire); 7] {
     let (clear, hole, waits) = (Wire::clear(), Wire::hole(), Wire::waiting());
     [
@@ -45,7 +46,7 @@ fn room() -> ConversationRef {
     ConversationRef::Group(GroupName::parse("room").unwrap())
 }
 
-/// A group of these; the first one makes it.
+/// Creates a group of these users; the first one owns it.
 async fn gather(people: &mut [&mut Peer]) {
     let create = Command::CreateGroup(NewGroup::new(GroupName::parse("room").unwrap()).history_visible(true));
     people[0].run(create).await.unwrap();
@@ -62,15 +63,18 @@ fn draft(text: &str) -> Draft {
     Draft::text(MessageText::new(text).unwrap())
 }
 
-/// Tries once: what it was acknowledged as, or that it may be tried again. Anything else, and an answer that takes too long, is a failure.
+/// Sends once: returns the acknowledgement, or `None` for TRY_AGAIN. Any other reply, and a late
+/// one, fails the test.
 async fn say(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
     let send = Command::Send {
         conversation: room(),
         draft: draft.clone(),
     };
     let started = Instant::now();
-    let answer = timeout(PATIENCE, peer.ask(RequestKind::Command(send))).await.unwrap();
-    // Five seconds, and what a busy machine needs.
+    let answer = timeout(WAIT_TIMEOUT, peer.ask(RequestKind::Command(send)))
+        .await
+        .unwrap();
+    // The promised 5 s, and a margin for a busy machine.
     assert!(started.elapsed() < 8 * SECOND, "{:?}", started.elapsed());
     match answer.expect("connections stay") {
         Ok(Answer::Outcome(Outcome::Appended(appended))) => Some(appended),
@@ -85,7 +89,7 @@ async fn say(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
     }
 }
 
-/// Tries until it is acknowledged.
+/// Sends until the message is acknowledged.
 async fn insist(peer: &mut Peer, draft: &Draft) -> Appended {
     let insisting = async {
         loop {
@@ -94,10 +98,10 @@ async fn insist(peer: &mut Peer, draft: &Draft) -> Appended {
             }
         }
     };
-    timeout(PATIENCE, insisting).await.expect("acknowledged in the end")
+    timeout(WAIT_TIMEOUT, insisting).await.expect("acknowledged in the end")
 }
 
-/// Waits for messages of these texts, in any order, each once.
+/// Waits for messages with these texts, in any order, each once.
 async fn hears(peer: &mut Peer, texts: &[String]) {
     let mut missing: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
     let waited = async {
@@ -109,11 +113,11 @@ async fn hears(peer: &mut Peer, texts: &[String]) {
             }
         }
     };
-    let waited = timeout(PATIENCE, waited).await;
-    assert!(waited.is_ok(), "{missing:?} is never heard");
+    let waited = timeout(WAIT_TIMEOUT, waited).await;
+    assert!(waited.is_ok(), "{missing:?} never arrives");
 }
 
-/// Each says something; the longer of the times from an acknowledgement to the delivery to the other.
+/// Sends a message in each direction; returns the longer time from acknowledgement to delivery.
 async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
     let mut slowest = Duration::ZERO;
     let (mut from, mut to) = (one, other);
@@ -128,7 +132,7 @@ async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
     slowest
 }
 
-/// T06. Without Redis, messages are late by as much as a node looks for itself, no more, and quick again soon after.
+/// Without Redis, messages are delayed by the polling interval at most, and fast again soon after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_partition_loses_nothing_and_delays_little() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
@@ -141,7 +145,7 @@ async fn redis_partition_loses_nothing_and_delays_little() {
     let mut late = Vec::new();
     for round in 0..rounds(3) {
         let (name, up, down) = ways()[round % ways().len()];
-        // Every other time through all of them, it is all nodes.
+        // Every second pass partitions all nodes.
         let nodes = 1 + round / ways().len() % 2;
         let links: Vec<&Proxy> = cluster.links[..nodes].iter().map(|links| &links.redis).collect();
         links.iter().for_each(|link| link.set(up, down));
@@ -153,7 +157,7 @@ async fn redis_partition_loses_nothing_and_delays_little() {
         links.iter().for_each(|link| link.clear());
         let healed = Instant::now();
         while exchange(&mut alice, &mut bob, &format!("{round} healed")).await > SECOND / 4 {
-            assert!(healed.elapsed() < PATIENCE, "it stays slow");
+            assert!(healed.elapsed() < WAIT_TIMEOUT, "delivery stays slow");
         }
         let (worst, healed) = (delays.iter().max().copied().unwrap(), healed.elapsed());
         println!(
@@ -173,8 +177,9 @@ async fn redis_partition_loses_nothing_and_delays_little() {
     );
 }
 
-/// T07. Without the database a node acknowledges nothing, keeps its connections, says so in time, asks for no new sessions, and holds up
-/// nobody on other nodes for long; afterwards everything that was tried again is there once.
+/// Without the database a node acknowledges nothing, answers TRY_AGAIN in time, keeps its
+/// connections and announces that it accepts no sessions. Other nodes are hardly delayed, and
+/// afterwards every retried message is stored once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn database_partition_acknowledges_nothing_unstored() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
@@ -195,7 +200,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
     let is_listed = async |expected: bool| {
         let started = Instant::now();
         let listed = async { while discover(&options, &store).await.unwrap().contains(&addresses[0]) != expected {} };
-        timeout(PATIENCE, listed).await.expect("the list of nodes says so");
+        timeout(WAIT_TIMEOUT, listed).await.expect("the list of nodes says so");
         started.elapsed()
     };
     is_listed(true).await;
@@ -216,7 +221,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
         };
         let tries = async {
             let (mine, started) = (draft(&hers), Instant::now());
-            // What may be acknowledged after all is one whose loss was repaired.
+            // A message may still be acknowledged if TCP repaired the loss.
             let at_once = say(&mut alice, &mine).await;
             assert!(!is_shut || at_once.is_none(), "{name}: acknowledged {at_once:?}");
             (mine, started.elapsed())
@@ -232,7 +237,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
         let appended = insist(&mut alice, &mine).await;
         let acknowledged = healed.elapsed();
         hears(&mut bob, &[hers, others]).await;
-        // Whoever only listens is taken for gone after some rounds.
+        // A silent client would time out after some rounds.
         bob.send(RequestKind::Ping).await.unwrap();
         let listed = is_listed(true).await;
         println!(
@@ -244,7 +249,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
         assert!(acknowledged < 8 * SECOND, "{name}: {acknowledged:?}");
         assert!(
             seqs.insert(appended.seq) && seqs.insert(theirs.seq),
-            "each a place of its own"
+            "each has a seq of its own"
         );
         said += 2;
     }
@@ -255,7 +260,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
     assert_eq!(stored.unwrap(), format!("{said}\t{said}\n"), "each once");
 }
 
-/// T07. Clients that know several nodes get in while one is cut off from everything, and at that node soon after.
+/// Clients that know several nodes log in while one node is isolated, and on that node soon after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn isolated_node_locks_no_user_out() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 3, &[]).unwrap();
@@ -281,23 +286,23 @@ async fn isolated_node_locks_no_user_out() {
             clients.push(Client::start(options, MemoryStore::new()).await.unwrap());
         }
         for client in &clients {
-            timeout(PATIENCE, client.ready()).await.expect("in").unwrap();
+            timeout(WAIT_TIMEOUT, client.ready()).await.expect("in").unwrap();
         }
         let all_in = started.elapsed();
         links.to(Far::Both).iter().for_each(|link| link.clear());
         let healed = Instant::now();
         let node = cluster.addresses()[round % 3];
         loop {
-            // It may have been apart for so long that it does not listen.
+            // The node may have closed its listeners.
             if let Ok(mut peer) = Peer::connect(node, cluster.fingerprint()).await
                 && peer.login("alice").await.is_ok()
             {
                 break;
             }
-            assert!(healed.elapsed() < PATIENCE, "it lets nobody in");
+            assert!(healed.elapsed() < WAIT_TIMEOUT, "no login succeeds");
         }
         println!(
-            "node apart: six clients in after {all_in:.1?}; it lets them in {:.1?} after it was over",
+            "node isolated: six clients logged in after {all_in:.1?}; the node accepts logins {:.1?} after the end",
             healed.elapsed()
         );
         assert!(all_in < 20 * SECOND, "{all_in:?}");

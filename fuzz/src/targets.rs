@@ -1,5 +1,5 @@
-//! What is fuzzed. Each function takes any bytes, and fails by panicking; `chat-core/tests/fuzz_inputs.rs` runs the same
-//! functions on stable.
+//! Fuzz targets. Each function takes arbitrary bytes and fails by panicking.
+//! `chat-core/tests/fuzz_inputs.rs` runs the same functions on stable Rust.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -37,11 +37,12 @@ fn channels() -> (Channel, Channel) {
     let accepted = hello.accept(&keys, now).expect("an honest client");
     match client.feed(now, UNIX_NOW, &accepted.reply).expect("an honest server") {
         ClientProgress::Done(connected) => (connected.channel, accepted.channel),
-        other => panic!("the server's answer is whole, got {other:?}"),
+        other => panic!("the reply of the server is complete, got {other:?}"),
     }
 }
 
-/// Records: sealed honestly, then changed as the input says. Whatever is opened was sent, in order.
+/// Fuzzes records: sealed correctly, then modified as the input says. Every record that opens must
+/// have been sent, in order.
 pub(crate) fn record(data: &[u8]) {
     let Some((&[position, flip, split], content)) = data.split_first_chunk::<3>() else {
         return;
@@ -61,10 +62,10 @@ pub(crate) fn record(data: &[u8]) {
             opened.extend_from_slice(&plain);
         }
     }
-    assert!(content.starts_with(&opened), "only what was sent is opened");
+    assert!(content.starts_with(&opened), "only sent content opens");
 }
 
-/// Handshakes: any bytes at the server, any bytes at the client.
+/// Fuzzes handshakes: arbitrary bytes at the server and at the client.
 pub(crate) fn handshake(data: &[u8]) {
     let now = Instant::now();
     if let Ok(Some(hello)) = ServerHandshake::new().feed(data) {
@@ -72,11 +73,11 @@ pub(crate) fn handshake(data: &[u8]) {
     }
     let mut client = ClientHandshake::new("fuzz", PinPolicy::exactly(keys().fingerprint())).expect("a valid name");
     if let Ok(ClientProgress::Done(_)) = client.feed(now, UNIX_NOW, data) {
-        panic!("a stranger passed for the server");
+        panic!("arbitrary bytes were accepted as the server");
     }
 }
 
-/// Packets: any bytes at either end, as a stream and as stored bodies.
+/// Fuzzes packets: arbitrary bytes at both ends, as a stream and as stored bodies.
 pub(crate) fn packet(data: &[u8]) {
     let mut decoder = FrameDecoder::new(SESSION_LIMIT);
     decoder.feed(BytesMut::from(data));
@@ -91,7 +92,7 @@ pub(crate) fn packet(data: &[u8]) {
 
 fn both_ends(packet: Bytes) {
     if let Ok(request) = server::decode_request(packet.clone(), MAX_TEXT) {
-        // What was understood can be said again, and is understood the same way.
+        // A decoded request encodes again, and decodes to the same request.
         let mut again = BytesMut::new();
         client::encode_request(&request, &mut again);
         let mut decoder = FrameDecoder::new(usize::MAX);
@@ -103,8 +104,9 @@ fn both_ends(packet: Bytes) {
     let _ = client::decode(packet);
 }
 
-/// Sessions: a script of packets, sensible and not, of time passing and of commands ending. Nothing is done after the end,
-/// and no more is under way than allowed.
+/// Fuzzes sessions: a script of valid and invalid packets, of passing time and of completed
+/// commands. After the end no command starts, and the number of commands in flight stays within its
+/// limit.
 pub(crate) fn session_script(data: &[u8]) {
     let config = Arc::new(SessionConfig::default());
     let start = Instant::now();
@@ -143,8 +145,8 @@ pub(crate) fn session_script(data: &[u8]) {
 enum Peer {
     Guest(Box<Guest>),
     Session(Box<Session>),
-    /// Between the two.
-    Nobody,
+    /// Placeholder while the guest turns into a session.
+    Replaced,
 }
 
 struct Script {
@@ -179,7 +181,7 @@ impl Script {
         match &mut self.peer {
             Peer::Guest(guest) => guest.handle_timeout(self.now.instant),
             Peer::Session(session) => session.handle_timeout(self.now.instant),
-            Peer::Nobody => {}
+            Peer::Replaced => {}
         }
     }
 
@@ -197,19 +199,19 @@ impl Script {
     }
 
     fn drain(&mut self) {
-        match std::mem::replace(&mut self.peer, Peer::Nobody) {
+        match std::mem::replace(&mut self.peer, Peer::Replaced) {
             Peer::Guest(guest) => self.peer = self.drain_guest(guest),
             Peer::Session(mut session) => {
                 self.drain_session(&mut session);
                 self.peer = Peer::Session(session);
             }
-            Peer::Nobody => {}
+            Peer::Replaced => {}
         }
     }
 
     fn drain_guest(&mut self, mut guest: Box<Guest>) -> Peer {
         while let Some(action) = guest.poll_action() {
-            assert!(!self.ended, "nothing is done after the end");
+            assert!(!self.ended, "no action follows the end");
             match action {
                 GuestAction::Send(_) => {}
                 GuestAction::ListNodes(ticket) => guest.handle_nodes(self.now.instant, ticket, Vec::new()),
@@ -227,7 +229,7 @@ impl Script {
 
     fn drain_session(&mut self, session: &mut Session) {
         while let Some(action) = session.poll_action() {
-            assert!(!self.ended, "nothing is done after the end");
+            assert!(!self.ended, "no action follows the end");
             match action {
                 Action::Run(id, _) => self.running.push(id),
                 Action::Send(_) => {}

@@ -1,4 +1,5 @@
-//! Measures a real `chat-server` process over SC1 on loopback: memory of idle sessions, CPU and latency of durable direct messages.
+//! Measures a real `chat-server` process over SC1 on loopback: memory of idle sessions, CPU and
+//! latency of durable direct messages.
 //!
 //! `cargo run --release -p chat-benches --bin measure -- target/release/chat-server idle 5000`
 //! `cargo run --release -p chat-benches --bin measure -- target/release/chat-server direct 10000`
@@ -12,7 +13,7 @@ use chat_core::model::{Command, ContactState, ConversationRef, Draft, Outcome, P
 use chat_core::testkit::{Peer, ServerProcess};
 use tokio::time::Instant;
 
-/// The limits of logins and of messages are not what is measured.
+/// Settings that lift the rate limits, which are not part of the measurement.
 const UNLIMITED: &[(&str, &str)] = &[
     ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
     ("CHAT_LIMITS__MESSAGE_RATE", "1000000/1s"),
@@ -34,13 +35,14 @@ async fn main() -> Result<()> {
     match what.as_str() {
         "idle" => idle(&server, count).await,
         "direct" => direct(&server, count).await,
-        other => Err(format!("nothing to measure is called {other}").into()),
+        other => Err(format!("unknown measurement {other}; write idle or direct").into()),
     }
 }
 
-/// Resident memory of a session that has nothing to do: the growth of the process, divided.
+/// Measures the resident memory of an idle session: the growth of the process, divided by the
+/// sessions.
 async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
-    // As many devices as a user may have.
+    // The maximum number of devices of a user.
     const DEVICES: usize = 20;
     let users = sessions.div_ceil(DEVICES);
     for user in 0..users {
@@ -56,7 +58,7 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
         peers.push(peer);
     }
     let logins = started.elapsed();
-    // Let what logging in took be given back: one round trip on each session ends all of it.
+    // One round trip on each session ends the logins, so that their memory is freed.
     for peer in &mut peers {
         peer.ask(RequestKind::Ping)
             .await?
@@ -74,7 +76,7 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
     Ok(())
 }
 
-/// One sender, one reader, one durable message under way at a time.
+/// Measures one sender and one reader, with one durable message in flight.
 async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     let mut alice = Peer::connect(server.address(), server.fingerprint()).await?;
     let mut bob = Peer::connect(server.address(), server.fingerprint()).await?;
@@ -91,7 +93,7 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     })
     .await?;
     let Outcome::Contacts(contacts) = alice.run(Command::ListContacts).await? else {
-        return Err("not a list of contacts".into());
+        return Err("the reply is not a list of contacts".into());
     };
     assert!(
         contacts.iter().any(|contact| contact.state == ContactState::Friend),
@@ -114,12 +116,13 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
             .await?;
         acked.push(sent.elapsed());
         let Outcome::Appended(appended) = outcome else {
-            return Err("not an acknowledgement".into());
+            return Err("the reply is not an acknowledgement".into());
         };
         loop {
             match bob.push().await? {
                 Push::Event(event) if event.id == appended.event_id => break,
-                // The first message opens the conversation: whoever is told of that at the same time may be told to read it.
+                // The first message creates the conversation, so the reader may receive `Behind`
+                // instead of the event.
                 Push::Behind { conversation, last_seq }
                     if conversation == appended.conversation && last_seq >= appended.seq =>
                 {
@@ -132,7 +135,7 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     }
     let wall = started.elapsed();
     let cpu = server.cpu()? - cpu_before;
-    println!("messages             {messages}, 256 B, one under way");
+    println!("messages             {messages}, 256 B, one in flight");
     println!("rate                 {:.0} /s", messages as f64 / wall.as_secs_f64());
     println!(
         "server CPU           {:.1} us each",

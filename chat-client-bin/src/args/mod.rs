@@ -105,7 +105,7 @@ pub(crate) enum Command {
         /// Display name that other users see beside the user name
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
-        /// Who may send direct messages
+        /// Set of users who may send you direct messages
         #[arg(long, value_name = "WHO")]
         direct: Option<messages::DirectArg>,
     },

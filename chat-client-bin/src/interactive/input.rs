@@ -24,7 +24,7 @@ pub(super) enum InputEvent {
     /// Ctrl-C: discards the typed line; twice in a row it quits.
     Interrupt,
     End,
-    /// Reading failed.
+    /// The input cannot be read.
     Failed(Failure),
 }
 

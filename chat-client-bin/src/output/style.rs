@@ -43,7 +43,7 @@ impl Style {
         self.paint(2, text)
     }
 
-    /// Emphasizes text.
+    /// Prints important text in bold.
     pub(crate) fn bold(self, text: &str) -> String {
         self.paint(1, text)
     }

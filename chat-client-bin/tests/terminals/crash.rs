@@ -1,29 +1,29 @@
-//! Processes that die at the worst moment.
+//! Servers, clients and agents that die at critical moments.
 
 use std::process::Stdio;
 
 use chat_core::testkit::{Reach, signal};
 
-use super::support::{Person, Running, Wire, World, eventually, texts};
+use super::support::{DroppingProxy, Running, TestDevice, TestServer, eventually, texts};
 
 #[test]
 fn message_is_stored_once_when_server_dies_before_ack() {
-    let mut world = World::new();
+    let mut world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let wire = Wire::to(world.server.address());
-    let mut far = alice.clone();
-    far.server = wire.address;
+    let proxy = DroppingProxy::to(world.server.address());
+    let mut via_proxy = alice.clone();
+    via_proxy.server = proxy.address;
 
-    let mut sender = far.start(&["send", "bob", "-", "--timeout", "60"]);
+    let mut sender = via_proxy.start(&["send", "bob", "-", "--timeout", "60"]);
     sender.type_line("before");
     assert_eq!(sender.next_line(), "1");
-    wire.swallow_answers(true);
+    proxy.drop_replies(true);
     sender.type_line("in between");
     eventually("it is committed", || bob.texts(&["alice"]).len() == 2);
     world.server.kill_and_restart().unwrap();
-    wire.swallow_answers(false);
-    wire.cut();
-    assert_eq!(sender.next_line(), "2", "the same place, not another one");
+    proxy.drop_replies(false);
+    proxy.cut();
+    assert_eq!(sender.next_line(), "2", "the same seq as the stored message");
     sender.type_line("after");
     assert_eq!(sender.next_line(), "3");
     assert_eq!(sender.finish().0, Some(0));
@@ -32,33 +32,37 @@ fn message_is_stored_once_when_server_dies_before_ack() {
 
 #[test]
 fn message_is_stored_once_when_client_dies_before_ack() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let wire = Wire::to(world.server.address());
-    let mut far = alice.clone();
-    far.server = wire.address;
+    let proxy = DroppingProxy::to(world.server.address());
+    let mut via_proxy = alice.clone();
+    via_proxy.server = proxy.address;
 
-    let mut sender = far.start(&["send", "bob", "-", "--timeout", "60"]);
+    let mut sender = via_proxy.start(&["send", "bob", "-", "--timeout", "60"]);
     sender.type_line("before");
     assert_eq!(sender.next_line(), "1");
-    wire.swallow_answers(true);
+    proxy.drop_replies(true);
     sender.type_line("unacknowledged");
     eventually("it is committed", || bob.texts(&["alice"]).len() == 2);
     sender.kill();
-    wire.swallow_answers(false);
+    proxy.drop_replies(false);
     alice.ok(&["send", "bob", "after"]);
     assert_eq!(bob.texts(&["alice"]), ["before", "unacknowledged", "after"]);
 }
 
 #[test]
 fn listener_receives_unprinted_events_again() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "one"]);
     alice.ok(&["send", "bob", "two"]);
-    // Nobody reads its output: the pipe is closed, so the line cannot be written.
-    let mut deaf = bob.command(&["listen", "--count", "2", "--timeout", "20"]);
-    let mut child = deaf.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // The pipe of its output is closed, so the line cannot be written.
+    let mut drop_replies = bob.command(&["listen", "--count", "2", "--timeout", "20"]);
+    let mut child = drop_replies
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     assert!(!child.wait().unwrap().success());
     assert_eq!(
@@ -67,8 +71,9 @@ fn listener_receives_unprinted_events_again() {
     );
 }
 
-/// One that stands still; what is sent through it is kept.
-fn frozen_listener(person: &Person) -> Running {
+/// Starts a listener, stops it with SIGSTOP, and sends a message through it, which stays in the
+/// outbox.
+fn frozen_listener(person: &TestDevice) -> Running {
     let listener = person.start(&["listen", "--json", "--own"]);
     person.ok(&["send", "bob", "before"]);
     listener.until("before");
@@ -80,11 +85,11 @@ fn frozen_listener(person: &Person) -> Running {
 
 #[test]
 fn outbox_survives_death_of_the_agent() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let listener = frozen_listener(&alice);
     listener.kill();
-    // Any command takes it along.
+    // Any command sends the outbox.
     alice.ok(&["devices"]);
     assert_eq!(bob.texts(&["alice"]), ["before", "kept"]);
     assert_eq!(
@@ -97,7 +102,7 @@ fn outbox_survives_death_of_the_agent() {
 
 #[test]
 fn message_is_stored_once_when_a_stopped_agent_continues() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let listener = frozen_listener(&alice);
     signal(listener.id(), "CONT", Reach::Process).unwrap();
@@ -110,7 +115,7 @@ fn message_is_stored_once_when_a_stopped_agent_continues() {
 
 #[test]
 fn send_survives_repeated_server_kills() {
-    let mut world = World::new();
+    let mut world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut sender = alice.start(&["send", "bob", "-", "--timeout", "60"]);
     let mut said = Vec::new();

@@ -1,4 +1,4 @@
-//! What goes wrong is said, on stderr, with an exit code that scripts can tell apart.
+//! Failures: messages on stderr, and exit codes that scripts can tell apart.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::support::{PASSWORD, Person, Running, World, parse};
+use super::support::{PASSWORD, Running, TestDevice, TestServer, parse};
 
 #[test]
 fn exit_codes_tell_failures_apart() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, _bob] = world.friends(["alice", "bob"]);
     alice.fails(2, &["send"]);
     alice.fails(2, &["friend", "add", "not a name"]);
@@ -41,7 +41,7 @@ fn exit_codes_tell_failures_apart() {
 
 #[test]
 fn login_reads_a_password_file() {
-    let world = World::new();
+    let world = TestServer::new();
     world.person("alice");
     let path = world.path("password");
     fs::write(&path, format!("{PASSWORD}\n")).unwrap();
@@ -57,7 +57,7 @@ fn login_reads_a_password_file() {
 
 #[test]
 fn server_key_is_pinned_and_a_changed_one_refused() {
-    let world = World::new();
+    let world = TestServer::new();
     let alice = world.device("alice", "alice");
     let registered = alice.run(&["register"]);
     let told = String::from_utf8(registered.stderr).unwrap();
@@ -75,10 +75,10 @@ fn server_key_is_pinned_and_a_changed_one_refused() {
     alice.ok(&["--pin", &key, "whoami"]);
 }
 
-/// A wrong `--server` must not give the session, or the password, to somebody else.
+/// A wrong `--server` must not disclose the session or the password to another service.
 #[test]
 fn profile_refuses_a_second_service() {
-    let (world, elsewhere) = (World::new(), World::new());
+    let (world, elsewhere) = (TestServer::new(), TestServer::new());
     let alice = world.person("alice");
     let mut lost = alice.clone();
     lost.server = elsewhere.server.address();
@@ -92,7 +92,7 @@ fn profile_refuses_a_second_service() {
 
 #[test]
 fn outbox_keeps_messages_until_the_server_returns() {
-    let mut world = World::new();
+    let mut world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "one"]);
     world.server.kill().unwrap();
@@ -108,27 +108,27 @@ fn outbox_keeps_messages_until_the_server_returns() {
 
 #[test]
 fn client_tries_every_address_it_has() {
-    let world = World::new();
+    let world = TestServer::new();
     let alice = world.person("alice");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut nowhere = alice.clone();
     nowhere.server = silent.local_addr().unwrap();
     drop(silent);
     nowhere.fails(69, &["whoami"]);
-    // With two addresses the one that answers is found.
+    // Of two addresses, the client uses the one that answers.
     let both = format!("{},{}", nowhere.server, alice.server);
     assert!(alice.ok(&["--server", &both, "whoami"]).contains("alice"));
-    // A server that is alone is the one to use.
+    // A server without other nodes is used itself.
     assert!(alice.ok(&["--server", &both, "--discover", "whoami"]).contains("alice"));
     nowhere.fails(69, &["--discover", "whoami"]);
 }
 
 #[test]
 fn listener_serves_commands_of_its_profile() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, _bob] = world.friends(["alice", "bob"]);
     let listener: Running = alice.start(&["listen", "--json", "--own"]);
-    // The listener has the profile; what is sent beside it goes through it.
+    // The listener has the profile open, so the message is sent through it.
     alice.ok(&["send", "bob", "beside the listener"]);
     assert!(listener.until("beside the listener").contains(r#""from":"alice""#));
     let errors = alice.fails(75, &["listen", "--count", "1"]);
@@ -139,7 +139,7 @@ fn listener_serves_commands_of_its_profile() {
 
 #[test]
 fn closed_output_pipe_is_not_an_error() {
-    let world = World::new();
+    let world = TestServer::new();
     let alice = world.person("alice");
     for json in [&["whoami"][..], &["--json", "whoami"]] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -149,8 +149,8 @@ fn closed_output_pipe_is_not_an_error() {
     }
 }
 
-/// Runs a command with this input; its code and what it said.
-fn fed(person: &Person, arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
+/// Runs a command with this input; returns its exit code, output and errors.
+fn fed(person: &TestDevice, arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
     let mut command = person.command(arguments);
     command
         .stdin(Stdio::piped())
@@ -165,7 +165,7 @@ fn fed(person: &Person, arguments: &[&str], input: &[u8]) -> (Option<i32>, Strin
 
 #[test]
 fn invalid_line_does_not_stop_the_others() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let input = b"one\n\xff\n\ntwo\na\0b\nthree\n";
     let (code, sent, errors) = fed(&alice, &["send", "bob", "-"], input);
@@ -180,7 +180,7 @@ fn invalid_line_does_not_stop_the_others() {
     assert_eq!((code, parse(&sent).len()), (Some(1), 3));
     assert_eq!(kinds, ["usage", "usage", "failed"]);
 
-    // A line that the server refuses is told in the same way.
+    // A line that the server refuses is reported in the same way.
     let (code, sent, errors) = fed(&alice, &["send", "nobody", "-"], b"one\ntwo\n");
     assert_eq!((code, sent.as_str()), (Some(1), ""));
     assert!(errors.contains("line 2: ") && errors.contains("2 lines"), "{errors}");
@@ -196,7 +196,7 @@ fn invalid_line_does_not_stop_the_others() {
 
 #[test]
 fn impossible_message_number_is_refused_and_not_queued() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "mine"]);
     for number in [
@@ -220,7 +220,7 @@ fn impossible_message_number_is_refused_and_not_queued() {
 
 #[test]
 fn json_option_covers_command_line_errors() {
-    let world = World::new();
+    let world = TestServer::new();
     let alice = world.person("alice");
     for wrong in [
         &["send"][..],
@@ -245,14 +245,14 @@ fn json_option_covers_command_line_errors() {
     }
     assert!(
         alice.fails(2, &["send"]).contains("Usage:"),
-        "people see how it is written"
+        "the terminal output shows the usage"
     );
     assert!(alice.ok(&["--json", "--help"]).contains("Usage:"));
 }
 
 #[test]
 fn damaged_profile_is_not_treated_as_empty() {
-    let world = World::new();
+    let world = TestServer::new();
     let alice = world.person("alice");
     let account = alice.profile.join("accounts/alice");
     let anybody = || {
@@ -285,7 +285,7 @@ fn damaged_profile_is_not_treated_as_empty() {
 #[cfg(target_os = "linux")]
 #[test]
 fn unwritable_output_is_reported() {
-    let world = World::new();
+    let world = TestServer::new();
     let alice = world.person("alice");
     for command in [
         &["--help"][..],

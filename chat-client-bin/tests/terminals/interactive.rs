@@ -1,22 +1,22 @@
 //! The interactive client without a terminal: a script supplies its lines.
 
-use super::support::{World, eventually};
+use super::support::{TestServer, eventually};
 
 #[test]
 fn interactive_client_sends_receives_and_runs_commands() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     bob.ok(&["send", "alice", "are you there?"]);
-    let mut here = alice.start(&[]);
-    here.until("New: bob (1)");
-    here.type_line("/dm bob");
-    here.until("-- new --");
-    here.until("bob: are you there?");
-    here.type_line("yes");
-    here.until("✓ #2 bob");
+    let mut client = alice.start(&[]);
+    client.until("New: bob (1)");
+    client.type_line("/dm bob");
+    client.until("-- new --");
+    client.until("bob: are you there?");
+    client.type_line("yes");
+    client.until("✓ #2 bob");
     bob.ok(&["send", "alice", "good\u{1b}[31m"]);
     assert!(
-        here.until("bob: good").ends_with("\\u{1b}[31m"),
+        client.until("bob: good").ends_with("\\u{1b}[31m"),
         "control characters are escaped"
     );
     eventually("it is marked as read", || {
@@ -26,19 +26,19 @@ fn interactive_client_sends_receives_and_runs_commands() {
             .all(|one| one["unread"] == 0 || one["conversation"]["inbox"] == true)
     });
 
-    here.type_line("/edit yes!");
-    here.until("✓ #2 is changed");
-    here.type_line("//not a command");
-    here.until("✓ #5 bob");
-    here.type_line("/hepl");
-    here.until("is not a command");
-    here.type_line("/create club");
-    here.until("-- #club --");
-    here.type_line("/invite bob");
-    here.until("bob is invited");
-    here.type_line("/list");
-    here.until("#club");
-    let (code, _) = here.finish();
+    client.type_line("/edit yes!");
+    client.until("✓ #2 is changed");
+    client.type_line("//not a command");
+    client.until("✓ #5 bob");
+    client.type_line("/hepl");
+    client.until("is not a command");
+    client.type_line("/create club");
+    client.until("-- #club --");
+    client.type_line("/invite bob");
+    client.until("bob is invited");
+    client.type_line("/list");
+    client.until("#club");
+    let (code, _) = client.finish();
     assert_eq!(code, Some(0));
     assert_eq!(
         bob.texts(&["alice"]),
@@ -48,44 +48,44 @@ fn interactive_client_sends_receives_and_runs_commands() {
 
 #[test]
 fn interactive_client_reports_a_reconnection() {
-    let mut world = World::new();
+    let mut world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = alice.start(&[]);
-    here.until("You are");
-    here.type_line("/dm bob");
-    here.until("no messages yet");
+    let mut client = alice.start(&[]);
+    client.until("You are");
+    client.type_line("/dm bob");
+    client.until("no messages yet");
     world.server.kill_and_restart().unwrap();
-    here.until("trying again in");
-    here.until("reconnected to");
-    here.type_line("still here");
-    here.until("✓ #1 bob");
-    assert_eq!(here.finish().0, Some(0));
+    client.until("trying again in");
+    client.until("reconnected to");
+    client.type_line("still here");
+    client.until("✓ #1 bob");
+    assert_eq!(client.finish().0, Some(0));
     assert_eq!(bob.texts(&["alice"]), ["still here"]);
 }
 
 #[test]
 fn script_lines_after_a_failed_open_are_not_sent() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = alice.start(&[]);
-    here.type_line("/dm bob");
-    here.until("no messages yet");
-    here.type_line("for bob");
-    here.until("✓ #1 bob");
-    here.type_line("/dm nobody");
-    here.until("nobody was not found");
-    here.type_line("for nobody");
-    here.until("no conversation is open");
-    here.type_line("/group nogroup");
-    here.until("#nogroup was not found");
-    here.type_line("/create club");
-    here.until("-- #club --");
-    here.type_line("/create club");
-    here.until("taken");
-    here.type_line("/group club");
-    here.until("-- #club --");
-    here.type_line("for the club");
-    here.until("✓ #2 #club");
-    assert_eq!(here.finish().0, Some(0));
+    let mut client = alice.start(&[]);
+    client.type_line("/dm bob");
+    client.until("no messages yet");
+    client.type_line("for bob");
+    client.until("✓ #1 bob");
+    client.type_line("/dm nobody");
+    client.until("nobody was not found");
+    client.type_line("for nobody");
+    client.until("no conversation is open");
+    client.type_line("/group nogroup");
+    client.until("#nogroup was not found");
+    client.type_line("/create club");
+    client.until("-- #club --");
+    client.type_line("/create club");
+    client.until("taken");
+    client.type_line("/group club");
+    client.until("-- #club --");
+    client.type_line("for the club");
+    client.until("✓ #2 #club");
+    assert_eq!(client.finish().0, Some(0));
     assert_eq!(bob.texts(&["alice"]), ["for bob"]);
 }

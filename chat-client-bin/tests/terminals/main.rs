@@ -1,11 +1,11 @@
-//! The real client against the real server: what people at terminals, and scripts, see.
+//! The real client against the real server, from terminals and scripts.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 mod crash;
 mod errors;
 mod interactive;
-mod people;
+mod pty;
+mod scenarios;
 mod schemes;
 mod support;
-mod typing;

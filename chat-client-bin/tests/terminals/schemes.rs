@@ -1,13 +1,14 @@
-//! TLS and plain text, spoken by the real programs.
+//! TLS and plain text with the real programs.
 
 use std::process::Command;
 
-use super::support::{Person, Running, server_program};
+use super::support::{Running, TestDevice, server_program};
 
 const WRONG: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// A server that listens with this scheme: the process, somebody who may come, and its fingerprint.
-fn serve(scheme: &str, directory: &std::path::Path) -> (Running, Person, String) {
+/// Starts a server with this scheme; returns the process, a client profile for it, and its
+/// fingerprint.
+fn serve(scheme: &str, directory: &std::path::Path) -> (Running, TestDevice, String) {
     let mut command = Command::new(server_program());
     command
         .args(["--listen", &format!("{scheme}://127.0.0.1:0"), "--data-dir"])
@@ -17,7 +18,7 @@ fn serve(scheme: &str, directory: &std::path::Path) -> (Running, Person, String)
     let listening = server.until(&format!("listening {scheme} "));
     let address = listening.rsplit(' ').next().unwrap().parse().unwrap();
     let fingerprint = server.until("fingerprint ").split_off("fingerprint ".len());
-    let person = Person {
+    let person = TestDevice {
         name: "alice".to_owned(),
         profile: directory.join("profile"),
         server: address,
@@ -34,13 +35,13 @@ fn tls_with_identity_key_is_pinned_like_sc1() {
         told.contains(&fingerprint) && told.contains("given with --pin"),
         "{told}"
     );
-    assert!(!told.contains("known_hosts"), "there is nothing in it yet: {told}");
+    assert!(!told.contains("known_hosts"), "no key is pinned yet: {told}");
     alice.ok(&["--tls", "--pin", &fingerprint, "register"]);
     assert!(alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"));
     alice.fails(76, &["--tls", "--pin", WRONG, "whoami"]);
     assert!(
         alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"),
-        "the server lives"
+        "the server still runs"
     );
 }
 
@@ -72,6 +73,6 @@ fn wrong_scheme_error_names_the_right_one() {
             }
         }
         let pins = std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap_or_default();
-        assert_eq!(pins, "", "nothing was trusted on the way");
+        assert_eq!(pins, "", "no key was pinned on the way");
     }
 }

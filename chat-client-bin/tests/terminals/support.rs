@@ -1,4 +1,4 @@
-//! A server, people with profiles of their own, and a network that can be cut.
+//! A server, clients with profiles, and a proxy that can drop and cut.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,40 +15,40 @@ use tempfile::TempDir;
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
 pub(crate) const PASSWORD: &str = "correct horse battery";
-/// Nothing takes so long; a test that waits longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time to wait for anything.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server on a free port, and where everybody keeps their things.
-pub(crate) struct World {
+/// A server on a free port, and the directory of all profiles.
+pub(crate) struct TestServer {
     pub(crate) server: ServerProcess,
     directory: TempDir,
 }
 
-impl World {
+impl TestServer {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let server = ServerProcess::start(&server_program(), &directory.path().join("data"), &[]).unwrap();
         Self { server, directory }
     }
 
-    /// A person with a profile of their own, registered.
-    pub(crate) fn person(&self, name: &str) -> Person {
+    /// Registers a user with a profile of their own.
+    pub(crate) fn person(&self, name: &str) -> TestDevice {
         let person = self.device(name, name);
         person.ok(&["register"]);
         person
     }
 
-    /// Another device of a user; not logged in yet.
-    pub(crate) fn device(&self, name: &str, profile: &str) -> Person {
-        Person {
+    /// Returns another device of a user, not logged in yet.
+    pub(crate) fn device(&self, name: &str, profile: &str) -> TestDevice {
+        TestDevice {
             name: name.to_owned(),
             profile: self.directory.path().join("profiles").join(profile),
             server: self.server.address(),
         }
     }
 
-    /// People who are each other's friends.
-    pub(crate) fn friends<const N: usize>(&self, names: [&str; N]) -> [Person; N] {
+    /// Registers users and makes all of them friends.
+    pub(crate) fn friends<const N: usize>(&self, names: [&str; N]) -> [TestDevice; N] {
         let people = names.map(|name| self.person(name));
         for (at, one) in people.iter().enumerate() {
             for other in &people[at + 1..] {
@@ -76,13 +76,13 @@ pub(crate) fn server_program() -> PathBuf {
 
 /// One device of one user.
 #[derive(Clone)]
-pub(crate) struct Person {
+pub(crate) struct TestDevice {
     pub(crate) name: String,
     pub(crate) profile: PathBuf,
     pub(crate) server: SocketAddr,
 }
 
-impl Person {
+impl TestDevice {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(CLIENT);
         command
@@ -99,7 +99,7 @@ impl Person {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs a command that has to succeed; its output.
+    /// Runs a command that has to succeed; returns its output.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -113,7 +113,7 @@ impl Person {
         parse(&self.ok(&arguments))
     }
 
-    /// Runs a command that has to fail with this code; what it said on stderr.
+    /// Runs a command that has to fail with this code; returns its stderr.
     pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -126,19 +126,19 @@ impl Person {
         errors
     }
 
-    /// The texts of all messages of a conversation, in order.
+    /// Returns the texts of all messages of a conversation, in order.
     pub(crate) fn texts(&self, conversation: &[&str]) -> Vec<String> {
         let mut arguments = vec!["history", "--after", "0"];
         arguments.extend(conversation);
         texts(&self.json(&arguments))
     }
 
-    /// The texts of everything that this device has not seen.
+    /// Returns the texts of all messages that this device has not seen.
     pub(crate) fn missed(&self) -> Vec<String> {
         texts(&self.json(&["listen", "--timeout", "1.5"]))
     }
 
-    /// Starts a command that runs on.
+    /// Starts a command and leaves it running.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         Running::start(self.command(arguments))
     }
@@ -155,7 +155,7 @@ pub(crate) fn texts(events: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// A client that runs, read line by line.
+/// A running client whose output is read line by line.
 pub(crate) struct Running {
     child: Child,
     input: Option<ChildStdin>,
@@ -192,15 +192,15 @@ impl Running {
     }
 
     pub(crate) fn next_line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("another line")
+        self.lines.recv_timeout(WAIT_TIMEOUT).expect("another line")
     }
 
-    /// Reads up to a line that has `part`.
+    /// Reads lines until one contains `part`; returns it.
     pub(crate) fn until(&self, part: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         let mut seen = Vec::new();
         while Instant::now() < deadline {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+            let Ok(line) = self.lines.recv_timeout(WAIT_TIMEOUT) else {
                 break;
             };
             if line.contains(part) {
@@ -211,7 +211,7 @@ impl Running {
         panic!("no {part:?} in {seen:#?}");
     }
 
-    /// Ends the input, and waits for the rest.
+    /// Closes the input and waits for the end; returns the exit code and the remaining output.
     pub(crate) fn finish(mut self) -> (Option<i32>, Vec<String>) {
         drop(self.input.take());
         let lines = self.lines.iter().collect();
@@ -222,7 +222,7 @@ impl Running {
         self.child.id()
     }
 
-    /// As `kill -9` does.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(self) {
         drop(self);
     }
@@ -235,31 +235,31 @@ impl Drop for Running {
     }
 }
 
-/// Tries until it is so.
+/// Polls until the condition holds.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "never happened: {what}");
         thread::yield_now();
     }
 }
 
-/// A wire to the server that can swallow what the server says, and be cut.
-pub(crate) struct Wire {
+/// A proxy to the server that can drop the bytes of the server, and cut connections.
+pub(crate) struct DroppingProxy {
     pub(crate) address: SocketAddr,
-    deaf: Arc<AtomicBool>,
+    drop_replies: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
-impl Wire {
+impl DroppingProxy {
     pub(crate) fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Self {
+        let proxy = Self {
             address: listener.local_addr().unwrap(),
-            deaf: Arc::default(),
+            drop_replies: Arc::default(),
             streams: Arc::default(),
         };
-        let (deaf, streams) = (Arc::clone(&wire.deaf), Arc::clone(&wire.streams));
+        let (drop_replies, streams) = (Arc::clone(&proxy.drop_replies), Arc::clone(&proxy.streams));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(server) else {
@@ -272,16 +272,16 @@ impl Wire {
                     (server, client),
                 );
                 thread::spawn(move || carry(up.0, up.1, &AtomicBool::new(false)));
-                let deaf = Arc::clone(&deaf);
-                thread::spawn(move || carry(down.0, down.1, &deaf));
+                let drop_replies = Arc::clone(&drop_replies);
+                thread::spawn(move || carry(down.0, down.1, &drop_replies));
             }
         });
-        wire
+        proxy
     }
 
-    /// From here on nothing that the server says arrives.
-    pub(crate) fn swallow_answers(&self, yes: bool) {
-        self.deaf.store(yes, Ordering::SeqCst);
+    /// Drops all bytes of the server from now on, or stops doing so.
+    pub(crate) fn drop_replies(&self, yes: bool) {
+        self.drop_replies.store(yes, Ordering::SeqCst);
     }
 
     /// Ends every connection.
@@ -292,12 +292,12 @@ impl Wire {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, deaf: &AtomicBool) {
+fn carry(mut from: TcpStream, mut to: TcpStream, drop_replies: &AtomicBool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(read) = from.read(&mut buffer)
         && read > 0
     {
-        if !deaf.load(Ordering::SeqCst) && to.write_all(&buffer[..read]).is_err() {
+        if !drop_replies.load(Ordering::SeqCst) && to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }

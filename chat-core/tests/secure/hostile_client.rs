@@ -1,4 +1,4 @@
-//! Clients that misbehave before there are keys, and what the server says to each.
+//! Clients that misbehave during the handshake, and the reaction of the server to each.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use chat_core::secure::{HandshakeError as E, RejectCode, ServerHandshake, reject
 
 use crate::peer::{Client, KEYS};
 
-/// A hello with a true length field and whatever is given between that and the ephemeral key.
+/// Returns a hello with a correct length field, `body`, and an ephemeral key.
 fn hello(body: &[u8]) -> Vec<u8> {
     let mut hello = ((body.len() + 32) as u16).to_be_bytes().to_vec();
     hello.extend_from_slice(body);
@@ -24,7 +24,7 @@ fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     hello
 }
 
-/// Reads `bytes` and accepts if it can.
+/// Feeds `bytes` to a server; returns its reaction.
 fn reaction(bytes: &[u8]) -> Result<(), Option<E>> {
     match ServerHandshake::new().feed(bytes) {
         Ok(None) => Err(None),
@@ -34,7 +34,7 @@ fn reaction(bytes: &[u8]) -> Result<(), Option<E>> {
 }
 
 #[test]
-fn every_wrong_hello_has_its_reaction() {
+fn invalid_hellos_have_their_documented_reaction() {
     let with_key = |key: [u8; 32]| changed(|h| h[22..].copy_from_slice(&key));
     let mut one = [0; 32];
     one[0] = 1;
@@ -159,7 +159,7 @@ fn well_formed_hellos_at_the_limits_are_accepted() {
 }
 
 #[test]
-fn unfinished_hellos_wait_and_finished_handshakes_take_no_more() {
+fn incomplete_hellos_wait_and_bytes_after_a_hello_are_refused() {
     let hello = honest();
     for length in 0..hello.len() {
         assert_eq!(reaction(&hello[..length]), Err(None), "{length}");

@@ -1,4 +1,4 @@
-//! Peers that have the keys and misuse them, in both directions.
+//! Peers that have valid keys and send invalid records, in both directions.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,13 @@ use snow::TransportState;
 
 use crate::peer::{framed, hear, our_client, our_server, record, sealed};
 
-/// What the peer sends, as bytes; it may have heard `echo`, a record of ours.
+/// Produces the bytes that the peer sends, given a record of ours to reflect.
 type Script = fn(&mut TransportState, echo: &[u8]) -> Vec<u8>;
 
 struct Row {
     name: &'static str,
     script: Script,
-    /// Contents that come through before the violation.
+    /// Contents that are delivered before the violation.
     before: &'static [&'static str],
     expected: E,
 }
@@ -135,7 +135,7 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// After CLOSE, whose event comes through.
+/// Violations after a CLOSE, which itself is delivered.
 fn rows_after_close() -> Vec<Row> {
     vec![
         row("data after CLOSE", E::DataAfterClose, |t, _| record(t, 0, b"more")),
@@ -151,7 +151,7 @@ fn changed(mut bytes: Vec<u8>, position: usize) -> Vec<u8> {
     bytes
 }
 
-/// Both roles of ours, each with its scripted peer.
+/// Returns our channel in both roles, each with its scripted peer.
 fn ends(now: Instant) -> [(Channel, TransportState, &'static str); 2] {
     let (server, client_peer) = our_server(now);
     let (client, server_peer) = our_client(now);
@@ -159,7 +159,7 @@ fn ends(now: Instant) -> [(Channel, TransportState, &'static str); 2] {
 }
 
 #[test]
-fn every_wrong_record_has_its_reaction() {
+fn invalid_records_have_their_documented_reaction() {
     let now = Instant::now();
     for row in rows() {
         for (mut ours, mut peer, role) in ends(now) {
@@ -175,7 +175,7 @@ fn every_wrong_record_has_its_reaction() {
 }
 
 #[test]
-fn everything_after_close_is_wrong() {
+fn records_after_close_are_refused() {
     let now = Instant::now();
     for row in rows_after_close() {
         for (mut ours, mut peer, role) in ends(now) {
@@ -190,7 +190,7 @@ fn everything_after_close_is_wrong() {
 }
 
 #[test]
-fn bytes_after_close_are_refused_as_they_come() {
+fn bytes_after_close_are_refused_immediately() {
     let now = Instant::now();
     for (mut ours, mut peer, role) in ends(now) {
         let mut input = BytesMut::from(&record(&mut peer, 2, &[0, 0])[..]);
@@ -201,7 +201,7 @@ fn bytes_after_close_are_refused_as_they_come() {
     }
 }
 
-/// Not even an honest record revives a channel.
+/// Checks that even a valid record does not revive a failed channel.
 fn stays_dead(ours: &mut Channel, peer: &mut TransportState, now: Instant) {
     let mut good = BytesMut::from(&record(peer, 0, b"good")[..]);
     assert_eq!(ours.opener().feed(now, &mut good), Err(E::Dead));
@@ -210,7 +210,7 @@ fn stays_dead(ours: &mut Channel, peer: &mut TransportState, now: Instant) {
 }
 
 #[test]
-fn rekey_that_is_announced_and_not_done_is_detected() {
+fn announced_rekey_that_is_not_performed_is_detected() {
     let start = Instant::now();
     let later = start + Duration::from_secs(10);
     for (mut ours, mut peer, role) in ends(start) {
@@ -234,7 +234,7 @@ fn second_rekey_within_ten_seconds_is_refused() {
 }
 
 #[test]
-fn limits_themselves_are_allowed() {
+fn values_at_the_limits_are_accepted() {
     let now = Instant::now();
     for (mut ours, mut peer, role) in ends(now) {
         let largest = vec![5; MAX_CONTENT];

@@ -1,4 +1,4 @@
-//! Servers that misbehave in their answer, and what the client makes of each.
+//! Servers that misbehave in their reply to a hello, and the reaction of the client to each.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::peer::{
 
 const DAY: u64 = 86_400;
 
-/// The answer to a hello.
+/// Produces the reply to a hello.
 type Script = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
 struct Row {
@@ -40,7 +40,7 @@ fn row(name: &'static str, expected: E, answer: impl Fn(&[u8]) -> Vec<u8> + 'sta
     }
 }
 
-/// An honest answer that something happens to.
+/// A valid reply that `change` then modifies.
 fn changed(name: &'static str, expected: E, change: fn(&mut Vec<u8>)) -> Row {
     row(name, expected, move |hello| {
         let mut bytes = honest_answer(hello).bytes;
@@ -49,7 +49,7 @@ fn changed(name: &'static str, expected: E, change: fn(&mut Vec<u8>)) -> Row {
     })
 }
 
-/// An answer that authenticates, with a credential that something happened to before it was signed.
+/// A reply that authenticates, whose credential `change` modified before it was signed.
 fn credential(name: &'static str, expected: E, change: fn(&mut Credential)) -> Row {
     row(name, expected, move |hello| {
         let mut credential = Credential::honest();
@@ -58,7 +58,7 @@ fn credential(name: &'static str, expected: E, change: fn(&mut Credential)) -> R
     })
 }
 
-/// The client pins whatever key the credential shows, so that later checks are reached.
+/// Lets the client pin the key of the credential, so that later checks are reached.
 fn trusted(mut row: Row) -> Row {
     row.pin = PinPolicy::FirstContact;
     row
@@ -379,7 +379,7 @@ fn validity() -> Vec<Row> {
     ]
 }
 
-/// Two faults each: the first in the specified order is the one that counts.
+/// Replies with two faults: the first in the specified order determines the error.
 fn order() -> Vec<Row> {
     let other = Fingerprint::of_spki(&spki_of(&OTHER_RSA));
     vec![
@@ -418,7 +418,7 @@ fn order() -> Vec<Row> {
 }
 
 #[test]
-fn every_wrong_answer_has_its_reaction() {
+fn invalid_replies_have_their_documented_reaction() {
     let now = Instant::now();
     let rows = rows();
     assert!(rows.len() >= 60, "{}", rows.len());
@@ -449,7 +449,7 @@ fn credential_cut_anywhere_is_malformed() {
 }
 
 #[test]
-fn clocks_may_differ_by_a_day() {
+fn credential_validity_allows_clocks_to_differ_by_a_day() {
     let now = Instant::now();
     let Credential {
         not_before, not_after, ..
@@ -477,7 +477,10 @@ fn client_keeps_several_pins_and_reports_the_one_used() {
     let mut client = ClientHandshake::new("", PinPolicy::AnyOf(Vec::new())).unwrap();
     let answer = honest_answer(client.hello());
     let refused = client.feed(now, UNIX_NOW, &answer.bytes);
-    assert!(matches!(refused, Err(E::PinMismatch { .. })), "no pins allow nothing");
+    assert!(
+        matches!(refused, Err(E::PinMismatch { .. })),
+        "an empty pin list accepts no key"
+    );
 }
 
 #[test]
@@ -502,7 +505,7 @@ fn rejects_are_advice_within_bounds() {
 }
 
 #[test]
-fn server_that_goes_away_is_a_truncated_handshake() {
+fn closed_connection_is_a_truncated_handshake() {
     let client = ClientHandshake::new("", pin()).unwrap();
     assert_eq!(client.end_of_stream(), E::Truncated);
     let refused = ClientHandshake::new(&"x".repeat(65), pin());

@@ -1,4 +1,4 @@
-//! Honest sessions with `snow` at the other end.
+//! Valid sessions with `snow` as the peer.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use snow::TransportState;
 
 use crate::peer::{self, KEYS, UNIX_NOW, hear, our_client, our_server, record};
 
-/// The content of every record in `wire`, as snow opens them; a REKEY changes snow's key too.
+/// Opens every record in `wire` with snow; a REKEY changes snow's key too.
 fn open_with_snow(transport: &mut TransportState, wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut records = Vec::new();
     let mut rest = wire;
@@ -60,21 +60,21 @@ fn converses(mut ours: chat_core::secure::Channel, mut theirs: TransportState, s
 }
 
 #[test]
-fn our_server_talks_with_snow() {
+fn server_interoperates_with_snow() {
     let now = Instant::now();
     let (channel, transport) = our_server(now);
     converses(channel, transport, now);
 }
 
 #[test]
-fn our_client_talks_with_snow() {
+fn client_interoperates_with_snow() {
     let now = Instant::now();
     let (channel, transport) = our_client(now);
     converses(channel, transport, now);
 }
 
 #[test]
-fn both_ends_export_the_same_binding_and_no_two_channels_the_same() {
+fn channel_binding_is_equal_at_both_ends_and_unique() {
     let now = Instant::now();
     let client = peer::Client::new("名.example");
     let hello = ServerHandshake::new().feed(&client.hello).unwrap().unwrap();
@@ -127,7 +127,7 @@ fn handshakes_make_no_rsa_signature() {
 }
 
 #[test]
-fn rotation_changes_the_static_key_and_nothing_that_is_pinned() {
+fn rotation_changes_the_static_key_but_not_the_pinned_key() {
     let now = Instant::now();
     let identity = ServerIdentity::from_pem(&KEYS.identity().to_pem().unwrap()).unwrap();
     let keys = ServerKeys::new(identity, UNIX_NOW).unwrap();
@@ -141,7 +141,7 @@ fn rotation_changes_the_static_key_and_nothing_that_is_pinned() {
         let hello = ServerHandshake::new().feed(&client.hello).unwrap().unwrap();
         client.finish(&hello.accept(keys, now).unwrap().reply).0
     };
-    // A hello read before the rotation and answered after it gets the new key.
+    // A hello that is read before the rotation and answered after it gets the new key.
     let mut client = ClientHandshake::new("", peer::pin()).unwrap();
     let hello = ServerHandshake::new().feed(client.hello()).unwrap().unwrap();
     let before = credential(&keys);

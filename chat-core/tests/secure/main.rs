@@ -1,4 +1,5 @@
-//! The secure channel from outside: against `snow`, an independent Noise implementation, and against peers that misbehave.
+//! Black-box tests of the secure channel: against `snow`, an independent Noise implementation, and
+//! against misbehaving peers.
 
 #![allow(clippy::unwrap_used, reason = "clippy does not count the helpers here as tests")]
 

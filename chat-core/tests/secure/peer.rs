@@ -1,4 +1,5 @@
-//! A scripted peer made of `snow` and `rsa`: it shares no code with what it tests.
+//! A scripted peer built on `snow` and `rsa`, which shares no code with the implementation under
+//! test.
 
 use std::{sync::LazyLock, time::Instant};
 
@@ -37,7 +38,7 @@ pub(crate) fn pin() -> PinPolicy {
     PinPolicy::exactly(KEYS.fingerprint())
 }
 
-/// A credential in the making. `sign` sees the finished fields; what it returns is used as it is.
+/// Builder of a credential. `sign` receives the encoded fields; its result is used unchanged.
 #[derive(Clone)]
 pub(crate) struct Credential {
     pub(crate) version: u8,
@@ -66,7 +67,7 @@ impl Credential {
         }
     }
 
-    /// What an honest server signs.
+    /// Returns the bytes that a correct server signs.
     pub(crate) fn message(&self, static_key: &[u8; 32]) -> Vec<u8> {
         let mut message = vec![b' '; 64];
         message.extend_from_slice(LABEL);
@@ -104,14 +105,14 @@ pub(crate) fn pss(key: &RsaPrivateKey, salt: usize, message: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
-/// A scripted server's answer, and the transport it would go on with.
+/// Reply of a scripted server, and the transport it continues with.
 pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
     pub(crate) transport: TransportState,
     pub(crate) binding: Vec<u8>,
 }
 
-/// Answers `hello` with the credential bytes that `credential` makes for the static key.
+/// Replies to `hello` with the credential that `credential` returns for the static key.
 pub(crate) fn answer_with(protocol: &str, hello: &[u8], credential: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Answer {
     let (prologue, ephemeral) = hello.split_at(hello.len() - 32);
     let pair = Builder::new(protocol.parse().unwrap()).generate_keypair().unwrap();
@@ -139,7 +140,7 @@ pub(crate) fn honest_answer(hello: &[u8]) -> Answer {
     answer_with(NX, hello, |static_key| Credential::honest().encode(static_key))
 }
 
-/// A scripted client: its hello, and what it makes of an honest server's answer.
+/// A scripted client: its hello, and its handling of the reply of a correct server.
 pub(crate) struct Client {
     pub(crate) hello: Vec<u8>,
     noise: snow::HandshakeState,
@@ -160,7 +161,7 @@ impl Client {
         Self { hello, noise }
     }
 
-    /// The credential in the answer, the channel binding, and the transport.
+    /// Returns the credential of the reply, the channel binding, and the transport.
     pub(crate) fn finish(mut self, answer: &[u8]) -> (Vec<u8>, Vec<u8>, TransportState) {
         assert_eq!(
             usize::from(u16::from_be_bytes([answer[0], answer[1]])),
@@ -175,7 +176,7 @@ impl Client {
     }
 }
 
-/// Our server's channel and a scripted client's transport.
+/// Returns the channel of our server and the transport of a scripted client.
 pub(crate) fn our_server(now: Instant) -> (Channel, TransportState) {
     let client = Client::new("chat.example");
     let hello = ServerHandshake::new().feed(&client.hello).unwrap().unwrap();
@@ -184,7 +185,7 @@ pub(crate) fn our_server(now: Instant) -> (Channel, TransportState) {
     (accepted.channel, transport)
 }
 
-/// Our client's channel and a scripted server's transport.
+/// Returns the channel of our client and the transport of a scripted server.
 pub(crate) fn our_client(now: Instant) -> (Channel, TransportState) {
     let mut client = ClientHandshake::new("chat.example", pin()).unwrap();
     let answer = honest_answer(client.hello());
@@ -200,7 +201,7 @@ pub(crate) fn framed(body: &[u8]) -> Vec<u8> {
     record
 }
 
-/// One record as `transport` seals it.
+/// Returns one record, sealed by `transport`.
 pub(crate) fn record(transport: &mut TransportState, kind: u8, content: &[u8]) -> Vec<u8> {
     sealed(transport, &[&[kind], content].concat())
 }
@@ -211,7 +212,7 @@ pub(crate) fn sealed(transport: &mut TransportState, plaintext: &[u8]) -> Vec<u8
     framed(&body[..length])
 }
 
-/// Everything `channel` makes of `bytes` and the end of the stream after them.
+/// Feeds `bytes` and the end of the stream to `channel`; returns its events and its result.
 pub(crate) fn hear(channel: &mut Channel, now: Instant, bytes: &[u8]) -> (Vec<Opened>, Result<(), OpenError>) {
     let mut input = BytesMut::from(bytes);
     let mut heard = Vec::new();

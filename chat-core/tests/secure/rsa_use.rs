@@ -1,5 +1,5 @@
-//! RUSTSEC-2023-0071: no released `rsa` has a private-key operation whose time says nothing. We sign, rarely and never because a peer
-//! asks; nothing of ours may decrypt.
+//! RUSTSEC-2023-0071: private-key operations of every released `rsa` leak timing. The product signs
+//! rarely, and never on behalf of a peer; this test checks that it never decrypts.
 
 use std::{
     fs,
@@ -7,9 +7,9 @@ use std::{
 };
 
 #[test]
-fn no_crate_of_ours_decrypts_with_rsa() {
+fn workspace_crates_never_decrypt_with_rsa() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    // In pieces, so that this file does not find itself.
+    // The pattern is split, so that this file does not match itself.
     let forbidden: Vec<String> = [
         ["Pkcs1v15", "Encrypt"],
         ["Oa", "ep"],
@@ -44,7 +44,7 @@ fn no_crate_of_ours_decrypts_with_rsa() {
     assert_eq!(found, Vec::<String>::new());
 }
 
-/// Every Rust source of the workspace's own crates.
+/// Returns every Rust source file of the workspace crates.
 fn sources(workspace: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = fs::read_dir(workspace)

@@ -45,7 +45,7 @@ pub(crate) enum Unknown {
     Key(String),
     /// Every key of a section, because one of its keys may be misspelt.
     Section(String),
-    /// Every key.
+    /// Every key of every section.
     Everything,
 }
 

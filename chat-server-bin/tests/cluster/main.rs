@@ -1,7 +1,7 @@
-//! Nodes of the real program on a real MariaDB and a real Redis.
+//! Clusters of the real program with MariaDB and Redis.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
-mod crowd;
-mod people;
+mod groups;
+mod scenarios;
 mod support;

@@ -1,4 +1,4 @@
-//! What these tests share.
+//! Helpers of these tests.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use chat_core::testkit::Peer;
 use tokio::time::timeout;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
-/// Nothing takes so long; what waits longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time to wait for anything.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn named(name: &str) -> UserRef {
     UserRef::Name(UserName::parse(name).unwrap())
 }
 
-/// An open group, whose past members may read.
+/// Creates an open group with visible history.
 pub(crate) async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
     let create = Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()).history_visible(true));
     let Outcome::Conversation(group) = peer.run(create).await.unwrap() else {
@@ -32,7 +32,7 @@ pub(crate) async fn join(peer: &mut Peer, group: ConversationRef) {
     peer.run(Command::JoinGroup { group, note }).await.unwrap();
 }
 
-/// Waits for a message of this text; its place.
+/// Waits for a message with this text; returns its seq.
 pub(crate) async fn hears(peer: &mut Peer, text: &str) -> Seq {
     let waited = async {
         loop {
@@ -44,7 +44,7 @@ pub(crate) async fn hears(peer: &mut Peer, text: &str) -> Seq {
             }
         }
     };
-    timeout(PATIENCE, waited)
+    timeout(WAIT_TIMEOUT, waited)
         .await
         .unwrap_or_else(|_| panic!("{text:?} is never heard"))
 }

@@ -1,8 +1,8 @@
-//! The program as operators and scripts meet it: what it prints, how it ends, and what it says when something is wrong.
+//! The program as operators and scripts use it: output, exit codes and error messages.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
-mod adversity;
+mod faults;
 mod restored;
 mod support;
 mod warnings;
@@ -18,7 +18,7 @@ use support::{PROGRAM, finish, program, rest, signal, start, stderr, stdout};
 #[test]
 fn server_starts_without_configuration_and_drains_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
-    // Only the port is chosen, because others may test at the same time.
+    // Only the port is set, because other tests run at the same time.
     let (child, lines) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
     let [listening, ready, fingerprint] = &lines[..] else {
         panic!("{lines:?}")
@@ -74,10 +74,10 @@ fn data_files_are_private_in_a_shared_directory() {
         let (code, log) = rest(child);
         assert_eq!(code, Some(0), "{log}");
         assert_eq!(log.contains("it is private now"), round == 2, "{log}");
-        // As an earlier release left it.
+        // A mode that an earlier version may have left.
         widen(&data.join("chat.db"), 0o644);
     }
-    assert_eq!(mode(&data), 0o755, "what was there is left alone");
+    assert_eq!(mode(&data), 0o755, "the mode of an existing directory is unchanged");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn second_server_on_the_same_data_is_refused() {
     assert_eq!(second.status.code(), Some(69), "{}", stderr(&second));
     assert!(stderr(&second).contains("chat-data"), "{}", stderr(&second));
     signal(&child, "TERM");
-    assert_eq!(rest(child).0, Some(0), "the first one is not disturbed");
+    assert_eq!(rest(child).0, Some(0), "the first server is not disturbed");
 }
 
 #[test]
@@ -164,7 +164,7 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
     let file = ["--password-file", password.to_str().unwrap()];
 
     let added = user(&[&["add", "alice"], &file[..]].concat());
-    assert_eq!(stdout(&added), "user alice has the id 1\n", "{}", stderr(&added));
+    assert_eq!(stdout(&added), "created user alice with id 1\n", "{}", stderr(&added));
     let again = user(&[&["add", "alice"], &file[..]].concat());
     assert_eq!(again.status.code(), Some(1));
 
@@ -207,12 +207,12 @@ async fn backup_of_a_running_server_is_usable() {
     assert_eq!(
         renewed.status.code(),
         Some(69),
-        "not while it runs: {}",
+        "refused while the server runs: {}",
         stderr(&renewed)
     );
     let before = peer.login("alice").await.unwrap().store_epoch;
     drop(server);
-    // As after a copy was restored that was made otherwise.
+    // As an operator does after restoring a copy that was not made by `backup`.
     let renewed = finish(directory.path(), &["new-epoch"]);
     assert!(renewed.status.success(), "{}", stderr(&renewed));
     let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();

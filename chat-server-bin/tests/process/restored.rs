@@ -1,4 +1,5 @@
-//! A copy that was put back without `new-epoch`: clients find out by themselves, and at no cost while nothing of the kind happens.
+//! A copy restored without `new-epoch`: clients notice it themselves, and pay nothing while no copy
+//! was restored.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,9 +22,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::support::PROGRAM;
 
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// More than a packet.
+/// Maximum time to wait for anything.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Read buffer, larger than a packet.
 const LARGEST: usize = 1 << 20;
 
 fn alice() -> UserName {
@@ -51,7 +52,7 @@ fn server(data: &Path) -> ServerProcess {
     ServerProcess::start_on("plain", Path::new(PROGRAM), data, &[]).unwrap()
 }
 
-/// Says these from another device, one after the other.
+/// Sends these texts in sequence from another device.
 async fn say(server: &ServerProcess, texts: &[&str]) {
     let client = Client::connect(options(server.address(), password()), MemoryStore::new());
     let client = client.await.unwrap();
@@ -63,7 +64,7 @@ async fn say(server: &ServerProcess, texts: &[&str]) {
     client.close().await;
 }
 
-/// What is asked of a server on the way through here.
+/// A proxy that records the requests of a client.
 #[derive(Debug)]
 struct Tap {
     address: SocketAddr,
@@ -85,10 +86,10 @@ impl Tap {
         Self { address, asked }
     }
 
-    /// What the client read, once it was logged in. How far it has got it may say at any time.
+    /// Returns the requests after the login, without acknowledgements.
     fn readings(&self) -> Vec<RequestKind> {
         let asked = self.asked.lock().unwrap();
-        assert!(!asked.is_empty(), "nothing came this way");
+        assert!(!asked.is_empty(), "no request passed the proxy");
         let readings = asked.iter().filter(|kind| match kind {
             RequestKind::Command(command) => !matches!(command, Command::Acknowledge { .. }),
             _ => false,
@@ -122,7 +123,7 @@ async fn pass_on(client: TcpStream, server: TcpStream, asked: Arc<Mutex<Vec<Requ
     }
 }
 
-/// What a run of a client heard.
+/// Events that a run of a client received.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {
     rewound_to: Vec<u64>,
@@ -130,11 +131,14 @@ struct Heard {
 }
 
 impl Heard {
-    /// Takes everything up to the moment at which the client has caught up, and acknowledges it.
+    /// Receives and acknowledges all events until the client has caught up.
     async fn all(events: &mut Events) -> Self {
         let mut heard = Self::default();
         loop {
-            let received = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+            let received = tokio::time::timeout(WAIT_TIMEOUT, events.next())
+                .await
+                .unwrap()
+                .unwrap();
             match &received.event {
                 ClientEvent::Rewound { to: Seq(to), .. } => heard.rewound_to.push(*to),
                 ClientEvent::Event(delivery) => {
@@ -150,7 +154,7 @@ impl Heard {
         }
     }
 
-    /// What a run of the client hears that begins where the last one ended.
+    /// Runs the client from where the last run ended, and returns its events.
     async fn by(server: SocketAddr, profile: &Arc<MemoryStore>) -> Self {
         let client = Client::connect(options(server, password()), Arc::clone(profile))
             .await
@@ -207,7 +211,7 @@ async fn rewound_store_is_noticed_and_read_once() {
     assert_eq!(heard.texts, said(&[(4, "four"), (5, "five")]));
     drained(second).await;
 
-    // The copy is put back, and others write before this device comes again.
+    // The copy is restored, and other devices write before this one returns.
     copied(copy.path(), data.path());
     let third = server(data.path());
     say(&third, &["another four", "another five", "another six"]).await;
@@ -219,7 +223,7 @@ async fn rewound_store_is_noticed_and_read_once() {
     };
     assert_eq!(heard, expected);
 
-    // From here on it is the same log.
+    // From here on the log is the same.
     assert_eq!(Heard::by(third.address(), &profile).await, Heard::default());
     say(&third, &["seven"]).await;
     let heard = Heard::by(third.address(), &profile).await;
@@ -229,7 +233,7 @@ async fn rewound_store_is_noticed_and_read_once() {
     };
     assert_eq!(heard, expected);
 
-    // And again, with a log that ends where the device stands.
+    // Once more, with a log that ends at the cursor of the device.
     drained(third).await;
     copied(copy.path(), data.path());
     let fourth = server(data.path());
@@ -262,12 +266,12 @@ async fn unchanged_log_is_not_read_again() {
     say(&server, &["one", "two"]).await;
     Heard::by(server.address(), &profile).await;
 
-    // Nothing new: nothing is asked.
+    // Without new events there is no request.
     let tap = Tap::before(server.address()).await;
     assert_eq!(Heard::by(tap.address, &profile).await, Heard::default());
     assert!(tap.readings().is_empty(), "{tap:?}");
 
-    // Something new: one page is.
+    // With new events there is one page.
     say(&server, &["three"]).await;
     let tap = Tap::before(server.address()).await;
     assert_eq!(Heard::by(tap.address, &profile).await.texts, said(&[(3, "three")]));

@@ -1,4 +1,4 @@
-//! Starting the program, and looking at how it ends.
+//! Starts the program and waits for its end.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,7 +8,8 @@ use chat_core::testkit::Reach;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
 
-/// The program in a directory of its own, with nothing in its environment that concerns it.
+/// Returns a command that runs the program in this directory, without CHAT_ variables in its
+/// environment.
 pub(crate) fn program(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.current_dir(directory).args(arguments).stdin(Stdio::null());
@@ -32,7 +33,7 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A server that is ready, and what it printed until then.
+/// Starts a server; returns it once it is ready, with its output until then.
 pub(crate) fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>) {
     let mut child = program(directory, arguments)
         .stdout(Stdio::piped())
@@ -43,7 +44,7 @@ pub(crate) fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>
     (child, lines)
 }
 
-/// What a server prints until it is ready.
+/// Reads the output of a server until it is ready.
 pub(crate) fn until_ready(child: &mut Child) -> Vec<String> {
     let mut lines = Vec::new();
     let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -52,18 +53,21 @@ pub(crate) fn until_ready(child: &mut Child) -> Vec<String> {
         .is_some_and(|line: &String| line.starts_with("fingerprint "))
     {
         let mut line = String::new();
-        assert!(output.read_line(&mut line).unwrap() > 0, "it ended after {lines:?}");
+        assert!(
+            output.read_line(&mut line).unwrap() > 0,
+            "the server ended after {lines:?}"
+        );
         lines.push(line.trim_end().to_owned());
     }
     child.stdout = Some(output.into_inner());
     lines
 }
 
-/// Waits until a line with `text` is logged; everything up to there.
+/// Waits until a line with `text` is logged; returns the log up to there.
 pub(crate) fn until_logged(child: &mut Child, text: &str) -> String {
     let mut log = Vec::new();
     let mut byte = [0];
-    // Byte by byte: what follows is for whoever reads next.
+    // Reads byte by byte, so that the rest stays for the next reader.
     while !log.ends_with(b"\n") || !String::from_utf8_lossy(&log).contains(text) {
         let stderr = child.stderr.as_mut().unwrap();
         assert_eq!(

@@ -1,4 +1,5 @@
-//! What operators are told before they would wonder: few files, a full server, a lost key, a closed terminal.
+//! Warnings for operators: few file descriptors, a full server, a lost identity key, a closed
+//! terminal.
 
 use std::fs;
 use std::io::Read as _;
@@ -10,7 +11,7 @@ use chat_core::model::Push;
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 
-use super::adversity::limited;
+use super::faults::limited;
 use super::support::{finish, program, rest, signal, start, stderr, until_logged, until_ready};
 
 const LISTEN: [&str; 2] = ["--listen", "sc1://127.0.0.1:0"];
@@ -27,7 +28,7 @@ fn place(lines: &[String]) -> (SocketAddr, Fingerprint) {
     (address, value("fingerprint ").parse().unwrap())
 }
 
-/// The server in `directory`, with at most this many files.
+/// Returns a command that starts the server in `directory` with this limit of open files.
 fn with_files(directory: &Path, files: u32) -> Command {
     let mut command = Command::new(limited(directory, &format!("ulimit -n {files}")));
     command.current_dir(directory).args(LISTEN).stdin(Stdio::null());
@@ -58,7 +59,7 @@ fn too_low_open_file_limit_refuses_to_start() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = with_files(directory.path(), 48);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The end of the output, or the first word of a server that has started.
+    // End of output, or the first line of a server that has started.
     if child.stdout.as_mut().unwrap().read(&mut [0]).unwrap() > 0 {
         child.kill().unwrap();
     }
@@ -66,12 +67,12 @@ fn too_low_open_file_limit_refuses_to_start() {
     assert_eq!(code, Some(69), "{said}");
     let last = said.lines().last().unwrap();
     assert!(
-        last.starts_with("chat-server: only 48 files") && last.contains("ulimit -n"),
+        last.starts_with("chat-server: the limit of 48 open files") && last.contains("ulimit -n"),
         "{said}"
     );
     assert!(
         !directory.path().join("chat-data/chat.db").exists(),
-        "nothing was begun"
+        "nothing was created"
     );
 }
 
@@ -84,7 +85,7 @@ async fn full_server_logs_refusals_at_intervals() {
     let within = Peer::connect(address, fingerprint).await.unwrap();
     for _ in 0..50 {
         let mut refused = TcpStream::connect(address).unwrap();
-        assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0, "it is closed");
+        assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0, "the connection is closed");
     }
     drop(within);
     signal(&child, "TERM");
@@ -122,7 +123,7 @@ async fn lost_identity_key_warns_once_clients_have_logged_in() {
         .unwrap();
     signal(&child, "TERM");
     let (_, log) = rest(child);
-    assert!(!log.contains(WARNING), "nobody knew a key before: {log}");
+    assert!(!log.contains(WARNING), "no client had pinned a key before: {log}");
 
     fs::remove_file(directory.path().join("chat-data/identity.pem")).unwrap();
     for is_new in [true, false] {
@@ -148,11 +149,11 @@ async fn sighup_does_not_stop_the_server() {
     peer.login("alice").await.unwrap();
     signal(&child, "TERM");
     while !matches!(peer.push().await.unwrap(), Push::GoAway { .. }) {}
-    // It is no second signal either.
+    // SIGHUP does not count as a second signal either.
     signal(&child, "HUP");
     until_logged(&mut child, "SIGHUP");
     drop(peer);
     let (code, log) = rest(child);
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("stopped") && !log.contains("at once"), "{log}");
+    assert!(log.contains("stopped") && !log.contains("without draining"), "{log}");
 }

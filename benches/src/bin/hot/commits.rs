@@ -1,4 +1,4 @@
-//! What the database alone takes: engines without a network, for members who are not there, so that nobody reads what they said.
+//! Throughput of the database alone: engines without a network and without receivers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 
 use crate::{Result, draft};
 
-/// Messages of one member under way: as many as a lane takes from all members of one engine.
+/// Messages of one member in flight: as many as a lane accepts from all members of one engine.
 const WINDOW: usize = 16;
 
-/// The rate of engines in this process that write up to `batch` messages in a transaction to this database, for all members at once.
+/// Measures the rate of engines in this process that write up to `batch` messages per transaction
+/// to this database, for all members at once.
 pub(crate) async fn rate(
     url: &str,
     engines: usize,
@@ -34,7 +35,7 @@ pub(crate) async fn rate(
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
     for (number, member) in members.iter().enumerate() {
         let node = &nodes[number % engines];
-        // A login that is not over, of a session that is gone.
+        // The login is still valid; its session has ended.
         let caller = node.session(*member, DeviceId::random()).await?.caller();
         for _ in 0..WINDOW {
             let node = node.clone();
@@ -44,7 +45,7 @@ pub(crate) async fn rate(
                     let conversation = ConversationRef::Id(group);
                     let draft = draft()?;
                     let sent = node.execute(caller, Command::Send { conversation, draft });
-                    // Busy, or try again: the measurement asks for as much as there is.
+                    // BUSY or TRY_AGAIN: the measurement saturates the engine on purpose.
                     acknowledged += u32::from(sent.await.is_ok());
                 }
                 Result::Ok(acknowledged)

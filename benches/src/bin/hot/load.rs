@@ -1,4 +1,4 @@
-//! Members who send over the network.
+//! Members that send over the network.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use crate::{Result, draft};
 
-/// What as much load as there can be saw.
+/// Result of a saturating load.
 #[derive(Debug)]
 pub(crate) struct Full {
-    /// Acknowledgements a second.
+    /// Acknowledgements per second.
     pub(crate) rate: f64,
-    /// Deliveries a second, to all members together.
+    /// Deliveries per second, to all members together.
     pub(crate) deliveries: f64,
 }
 
-/// Lets everybody send for a while with so many messages under way each.
+/// Lets all members send for a while, each with this number of messages in flight.
 pub(crate) async fn full(
     peers: Vec<Peer>,
     group: ConversationId,
@@ -38,7 +38,7 @@ pub(crate) async fn full(
             let mut under_way = 0;
             loop {
                 if under_way < window && !is_over.load(Ordering::Relaxed) {
-                    // All that the last read made room for, at once.
+                    // Sends as many messages as the last read has acknowledged, in one write.
                     let messages: Vec<RequestKind> =
                         (under_way..window).map(|_| message(group)).collect::<Result<_>>()?;
                     peer.send_all(messages).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn full(
                     if let Incoming::Push(Push::Event(_)) = incoming {
                         delivered += 1;
                     } else if let Some((_, is_acked)) = answer(incoming) {
-                        // Busy, or try again: the measurement asks for as much as there is.
+                        // BUSY or TRY_AGAIN: the measurement saturates the servers on purpose.
                         under_way -= 1;
                         acknowledged += u64::from(is_acked);
                     }
@@ -85,17 +85,18 @@ struct Seen {
     delivered: AtomicU64,
 }
 
-/// What a steady load saw.
+/// Result of a steady load.
 #[derive(Debug)]
 pub(crate) struct Paced {
-    /// Acknowledgements a second.
+    /// Acknowledgements per second.
     pub(crate) rate: f64,
-    /// Half of them came within this time of their message, and 99 %.
+    /// Time from message to acknowledgement, p50 and p99.
     pub(crate) half: Duration,
     pub(crate) p99: Duration,
 }
 
-/// Lets everybody send for a while, `rate` messages a second in all, whether or not they are acknowledged.
+/// Lets all members send for a while, `rate` messages per second in total, whether or not they are
+/// acknowledged.
 pub(crate) async fn paced(peers: Vec<Peer>, group: ConversationId, rate: f64, time: Duration) -> Result<Paced> {
     let pause = Duration::from_secs_f64(peers.len() as f64 / rate);
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
@@ -143,7 +144,7 @@ fn message(group: ConversationId) -> Result<RequestKind> {
     Ok(RequestKind::Command(Command::Send { conversation, draft }))
 }
 
-/// Which message this answers, and whether it is an acknowledgement.
+/// Returns the number of the message that a reply is for, and `true` if it acknowledges it.
 fn answer(incoming: Incoming) -> Option<(RequestId, bool)> {
     match incoming {
         Incoming::Reply { request_id, result } => {

@@ -1,8 +1,10 @@
-//! How fast one group can be: `hot CHAT_SERVER [SENDERS]`. Three nodes, one group, 64 members who all send and all receive.
+//! Throughput of one hot group: `hot CHAT_SERVER [SENDERS]`. Three nodes, one group, 64 members who
+//! all send and receive.
 //!
-//! Prints what one sender gets through who waits for each acknowledgement; what all senders together get through with 32 messages
-//! under way each; how long acknowledgements take at half that rate; and what the database alone takes, message by message and in
-//! batches. Then it checks that the log has no hole.
+//! Prints the rate of one sender that waits for each acknowledgement, the rate of all senders with
+//! 32 messages in flight each, the latency of acknowledgements at half that rate, and the rate of
+//! the database alone, message by message and in batches. Finally it checks that the log has no
+//! gap.
 
 mod commits;
 mod load;
@@ -21,11 +23,11 @@ use chat_harness::Cluster;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Messages of one sender under way.
+/// Messages of one sender in flight.
 const WINDOW: usize = 32;
-/// Messages in one transaction, at most, of an engine as it is configured by default.
+/// Maximum number of messages in a transaction of an engine with the default configuration.
 const BATCH: usize = 128;
-/// How long each rate is measured.
+/// Duration of each measurement.
 const TIME: Duration = Duration::from_secs(10);
 
 #[tokio::main]
@@ -44,7 +46,7 @@ async fn main() -> Result<()> {
     let others = peers.split_off(1);
     let (slow, mut peers) = load::full(peers, group, 1, TIME).await?;
     println!(
-        "one sender, one message under way:        {:>8.0} messages a second",
+        "one sender, one message in flight:        {:>8.0} messages a second",
         slow.rate
     );
     peers.extend(others);
@@ -56,14 +58,14 @@ async fn main() -> Result<()> {
         fast.rate / slow.rate
     );
     println!(
-        "delivered meanwhile:                      {:>8.0} a second, {:.1} % of them; the others have to be read",
+        "delivered meanwhile:                      {:>8.0} a second, {:.1} % of all; the rest is read from the log",
         fast.deliveries,
         100.0 * fast.deliveries / fast.rate / senders as f64
     );
 
     let paced = load::paced(peers, group, fast.rate / 2.0, TIME).await?;
     println!(
-        "acknowledged at {:.0} messages a second: within {:.0} ms (half), {:.0} ms (99 %)",
+        "acknowledged at {:.0} messages a second: p50 {:.0} ms, p99 {:.0} ms",
         paced.rate,
         paced.half.as_secs_f64() * 1e3,
         paced.p99.as_secs_f64() * 1e3
@@ -71,25 +73,22 @@ async fn main() -> Result<()> {
 
     let url = format!("mysql://root@{}/chat", cluster.database.address());
     let single = commits::rate(&url, nodes.len(), &members, group, 1, TIME).await?;
-    println!("delivered to nobody, one in a transaction:  {single:>6.0} messages a second");
+    println!("without receivers, one per transaction:     {single:>6.0} messages a second");
     let batched = commits::rate(&url, nodes.len(), &members, group, BATCH, TIME).await?;
     println!(
-        "delivered to nobody, up to {BATCH} in one:     {batched:>6.0} messages a second, {:.0} times as many",
+        "without receivers, up to {BATCH} in one:       {batched:>6.0} messages a second, {:.0} times as many",
         batched / single
     );
-    println!(
-        "the log has {} events, numbered without holes",
-        events(&cluster, group)?
-    );
+    println!("the log has {} events, numbered without gaps", events(&cluster, group)?);
     Ok(())
 }
 
-/// What is said here.
+/// Text of the messages.
 fn draft() -> Result<Draft> {
     Ok(Draft::text(MessageText::new("x".repeat(256))?))
 }
 
-/// The group, and those who are in it.
+/// The group and its members.
 struct Room {
     group: ConversationId,
     members: Vec<UserId>,
@@ -97,7 +96,7 @@ struct Room {
 }
 
 impl Room {
-    /// So many members, on all nodes in turn.
+    /// Registers this number of members, distributed over all nodes.
     async fn fill(nodes: &[SocketAddr], fingerprint: Fingerprint, count: usize) -> Result<Self> {
         let (mut peers, mut members, mut group) = (Vec::new(), Vec::new(), None);
         for number in 0..count {
@@ -115,7 +114,7 @@ impl Room {
             peers.push(peer);
         }
         Ok(Self {
-            group: group.ok_or("there is no sender")?,
+            group: group.ok_or("the number of senders is 0")?,
             members,
             peers,
         })
@@ -126,11 +125,11 @@ async fn create(owner: &mut Peer) -> Result<ConversationId> {
     let create = Command::CreateGroup(NewGroup::new(GroupName::parse("hot")?));
     match owner.run(create).await? {
         Outcome::Conversation(made) => Ok(made.id),
-        other => Err(format!("no group was made: {other:?}").into()),
+        other => Err(format!("the group was not created: {other:?}").into()),
     }
 }
 
-/// How many events the group has.
+/// Returns the number of events in the group.
 fn events(cluster: &Cluster, group: ConversationId) -> Result<u64> {
     let sql = format!(
         "SELECT COUNT(*), MIN(seq), MAX(seq) FROM chat.event WHERE conversation_id = {}",
@@ -141,6 +140,6 @@ fn events(cluster: &Cluster, group: ConversationId) -> Result<u64> {
     let numbers: Vec<u64> = numbers.collect::<std::result::Result<_, _>>()?;
     match numbers[..] {
         [count, 1, last] if count == last => Ok(count),
-        _ => Err(format!("the log has holes: {log}").into()),
+        _ => Err(format!("the log has gaps: {log}").into()),
     }
 }

@@ -1,4 +1,4 @@
-//! The interactive client at a terminal: somebody types.
+//! The interactive client on a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -8,9 +8,9 @@ use std::thread;
 
 use nix::pty::{Winsize, openpty};
 
-use super::support::{PATIENCE, Person, World};
+use super::support::{TestDevice, TestServer, WAIT_TIMEOUT};
 
-/// A person at a terminal.
+/// A pseudo-terminal with a running client.
 struct Terminal {
     keyboard: File,
     shown: mpsc::Receiver<Vec<u8>>,
@@ -19,7 +19,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn of(person: &Person, kind: &str) -> Self {
+    fn of(person: &TestDevice, kind: &str) -> Self {
         let size = Winsize {
             ws_row: 50,
             ws_col: 200,
@@ -43,7 +43,7 @@ impl Terminal {
         let (sender, shown) = mpsc::channel();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // It ends when the client has closed its side.
+            // The loop ends when the client has closed its side.
             while let Ok(read @ 1..) = screen.read(&mut buffer)
                 && sender.send(buffer[..read].to_vec()).is_ok()
             {}
@@ -56,16 +56,16 @@ impl Terminal {
         }
     }
 
-    /// One that is at the prompt of the conversation with bob.
-    fn with_bob(person: &Person) -> Self {
-        let mut here = Self::of(person, "xterm");
-        here.until("> ");
-        here.press("/dm bob\r");
-        here.until("bob> ");
-        here
+    /// Starts a client and opens the conversation with Bob.
+    fn with_bob(person: &TestDevice) -> Self {
+        let mut client = Self::of(person, "xterm");
+        client.until("> ");
+        client.press("/dm bob\r");
+        client.until("bob> ");
+        client
     }
 
-    /// Says the first thing that is said to bob, and leaves.
+    /// Sends the first message to Bob and quits.
     fn says(mut self, text: &str) {
         self.press(&format!("{text}\r"));
         self.until("✓ #1 bob");
@@ -76,10 +76,10 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `part` is on the screen, after everything that was waited for before.
+    /// Waits until `part` appears on the screen, after the previous match.
     fn until(&mut self, part: &str) {
         while !self.seen.contains(part) {
-            match self.shown.recv_timeout(PATIENCE) {
+            match self.shown.recv_timeout(WAIT_TIMEOUT) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(_) => panic!("no {part:?} in {:?}", self.seen),
             }
@@ -103,55 +103,55 @@ impl Drop for Terminal {
 
 #[test]
 fn terminal_keeps_lines_typed_ahead() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = Terminal::of(&alice, "xterm");
-    here.until("> ");
+    let mut client = Terminal::of(&alice, "xterm");
+    client.until("> ");
     let lines: Vec<_> = (1..=60).map(|number| format!("line {number}")).collect();
-    here.press(&format!("/dm bob\r{}\r", lines.join("\r")));
-    here.until("✓ #60 bob");
-    here.leave();
+    client.press(&format!("/dm bob\r{}\r", lines.join("\r")));
+    client.until("✓ #60 bob");
+    client.leave();
     assert_eq!(bob.texts(&["alice"]), lines);
 }
 
 #[test]
 fn terminal_stays_in_conversation_when_open_fails() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = Terminal::with_bob(&alice);
+    let mut client = Terminal::with_bob(&alice);
     for (command, answer) in [
         ("/dm nobody\r", "nobody was not found"),
         ("/group nogroup\r", "#nogroup was not found"),
         ("/join nogroup\r", "there is no such thing"),
     ] {
-        here.press(command);
-        here.until(answer);
-        here.until("bob> ");
+        client.press(command);
+        client.until(answer);
+        client.until("bob> ");
     }
-    here.says("still here");
+    client.says("still here");
     assert_eq!(bob.texts(&["alice"]), ["still here"]);
 }
 
 #[test]
 fn dumb_terminal_works_without_the_editor() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = Terminal::of(&alice, "dumb");
-    here.until("You are alice");
-    here.press("/dm bob\r");
-    here.until("no messages yet");
-    here.says("hello");
+    let mut client = Terminal::of(&alice, "dumb");
+    client.until("You are alice");
+    client.press("/dm bob\r");
+    client.until("no messages yet");
+    client.says("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }
 
 #[test]
 fn terminal_reports_invalid_text_and_continues() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
-    let mut here = Terminal::with_bob(&alice);
-    here.keyboard.write_all(b"\xff").unwrap();
-    here.until("the line is not valid UTF-8");
-    here.until("bob> ");
-    here.says("hello");
+    let mut client = Terminal::with_bob(&alice);
+    client.keyboard.write_all(b"\xff").unwrap();
+    client.until("the line is not valid UTF-8");
+    client.until("bob> ");
+    client.says("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }

@@ -1,4 +1,5 @@
-//! Nodes that share a database and cannot hear each other: one has lost Redis, or there is none.
+//! Nodes on one database that cannot reach each other over the bus: one has lost Redis, or there is
+//! none.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -12,16 +13,16 @@ use chat_harness::Cluster;
 use tokio::time::timeout;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// What is promised, and some for a busy machine.
+/// Maximum time to wait for anything.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The promised 3 s, and a margin for a busy machine.
 const PROMISE: Duration = Duration::from_millis(3_500);
 
 fn named(name: &str) -> UserRef {
     UserRef::Name(UserName::parse(name).unwrap())
 }
 
-/// Alice on the first node and Bob on the second, who have talked with each other.
+/// Connects Alice to the first node and Bob to the second, and makes them friends.
 async fn friends(cluster: &Cluster) -> (Peer, Peer) {
     let mut alice = cluster.person(0, "alice").await.unwrap();
     let mut bob = cluster.person(1, "bob").await.unwrap();
@@ -38,7 +39,7 @@ async fn friends(cluster: &Cluster) -> (Peer, Peer) {
     (alice, bob)
 }
 
-/// How long it takes from Alice's acknowledgement until Bob hears her, each time.
+/// Measures the time from Alice's acknowledgement to Bob's delivery, several times.
 async fn delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
     let mut delays = Vec::new();
     for n in 0..times {
@@ -57,7 +58,7 @@ async fn delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
                 }
             }
         };
-        delays.push(timeout(PATIENCE, heard).await.expect("it is never heard"));
+        delays.push(timeout(WAIT_TIMEOUT, heard).await.expect("the message is delivered"));
         tokio::time::sleep(Duration::from_millis(730)).await;
     }
     delays
@@ -79,7 +80,7 @@ async fn node_without_redis_is_reached_after_its_lease_expires() {
     let before = delays(&mut alice, &mut bob, 3).await;
     cluster.links[0].redis.refuse().unwrap();
     cluster.links[0].redis.reset();
-    // Its lease runs out after 10 s.
+    // The lease of the node expires after 10 s.
     let after = delays(&mut alice, &mut bob, 40).await;
     println!("with Redis: {before:?}\nwithout it, for 30 s and more: {after:?}");
     assert!(after.iter().all(|delay| *delay < PROMISE), "{after:?}");

@@ -1,12 +1,12 @@
-//! The story: friends, both ways, a group, somebody who was away, a second device.
+//! Scenarios of users: direct and group messages, absence, devices, contacts, accounts.
 
 use serde_json::json;
 
-use super::support::{World, eventually, texts};
+use super::support::{TestServer, eventually, texts};
 
 #[test]
 fn friends_group_absent_member_and_second_device() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
 
     assert_eq!(alice.ok(&["send", "bob", "hello", "bob"]), "1\n");
@@ -23,14 +23,14 @@ fn friends_group_absent_member_and_second_device() {
         (&json!("sent"), &json!(2), &json!({"direct": "alice"}))
     );
     let heard = alice.json(&["listen", "--count", "1", "--timeout", "20"]);
-    assert_eq!(texts(&heard), ["你好"], "her own message is not news to her");
+    assert_eq!(texts(&heard), ["你好"], "her own message is not printed");
 
     alice.ok(&["group", "create", "rust 学习"]);
     bob.ok(&["group", "join", "RUST 学习"]);
     carol.ok(&["group", "join", "rust 学习"]);
     assert!(carol.missed().is_empty());
 
-    // Carol is away.
+    // Carol is offline.
     let mut said = Vec::new();
     for round in 0..5 {
         for (person, name) in [(&alice, "alice"), (&bob, "bob")] {
@@ -48,10 +48,10 @@ fn friends_group_absent_member_and_second_device() {
     );
     let seqs: Vec<_> = listened.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
-    assert!(carol.missed().is_empty(), "once");
+    assert!(carol.missed().is_empty(), "delivered once");
     assert_eq!(carol.texts(&["--group", "rust 学习"]), said);
 
-    // A second device of Bob has seen nothing yet, and is told what he sent from the first one.
+    // A second device of Bob has seen nothing yet, and receives what he sent from the first one.
     let second = world.device("bob", "bob-2");
     second.ok(&["login"]);
     let mut everything = second.missed();
@@ -68,7 +68,7 @@ fn friends_group_absent_member_and_second_device() {
 
 #[test]
 fn listener_prints_messages_edits_reactions_and_recalls() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let listener = bob.start(&["listen", "--json", "--count", "4"]);
     assert_eq!(alice.ok(&["send", "bob", "one"]), "1\n");
@@ -80,12 +80,12 @@ fn listener_prints_messages_edits_reactions_and_recalls() {
     alice.ok(&["recall", "bob", "1"]);
     assert!(listener.next_line().contains(r#""event":"recall""#));
     assert_eq!(listener.finish().0, Some(0));
-    assert_eq!(bob.json(&["history", "alice"])[0]["text"], "", "taken back");
+    assert_eq!(bob.json(&["history", "alice"])[0]["text"], "", "recalled");
 }
 
 #[test]
 fn send_keeps_the_order_of_input_lines() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut sender = alice.start(&["send", "bob", "-"]);
     let lines: Vec<_> = (0..50).map(|number| format!("line {number}")).collect();
@@ -105,7 +105,7 @@ fn send_keeps_the_order_of_input_lines() {
 
 #[test]
 fn group_commands_cover_the_life_of_a_group() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
     let made = alice.json(&[
         "group",
@@ -157,7 +157,7 @@ fn group_commands_cover_the_life_of_a_group() {
 
 #[test]
 fn account_contact_and_device_commands() {
-    let world = World::new();
+    let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     assert_eq!(alice.json(&["whoami"])[0]["user"]["name"], "alice");
     alice.ok(&["account", "--display-name", "Alice L.", "--direct", "everyone"]);

@@ -1,4 +1,5 @@
-//! A disk that is full, files that run out, directories that cannot be written, impatient operators, curious logs.
+//! A full disk, exhausted file descriptors, unwritable directories, a second signal, and secrets in
+//! logs.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -17,10 +18,10 @@ use chat_core::testkit::{Peer, ServerProcess};
 
 use super::support::{PROGRAM, finish, program, rest, signal, start, stderr};
 
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time to wait for anything.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The server under limits that a shell sets before it becomes the server.
+/// Returns a shell command that sets resource limits and then runs the server.
 pub(super) fn limited(directory: &Path, limits: &str) -> PathBuf {
     let script = directory.join("limited-server");
     fs::write(&script, format!("#!/bin/sh\n{limits}\nexec '{PROGRAM}' \"$@\"\n")).unwrap();
@@ -45,7 +46,7 @@ async fn alice(server: &ServerProcess) -> Peer {
     peer
 }
 
-/// Everything that is stored of alice's notes.
+/// Reads all of Alice's notes.
 async fn notes(peer: &mut Peer) -> Vec<String> {
     let mut texts = Vec::new();
     let mut after = Seq::ZERO;
@@ -77,7 +78,7 @@ async fn notes(peer: &mut Peer) -> Vec<String> {
 async fn full_disk_refuses_messages_and_loses_none() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    // No file may grow beyond some 2 MiB: writing more fails as it does on a full disk.
+    // No file may grow beyond about 2 MiB: further writes fail as on a full disk.
     let program = limited(directory.path(), "trap '' XFSZ\nulimit -f 4096");
     let server = ServerProcess::start(&program, &data, &[]).unwrap();
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
@@ -96,7 +97,7 @@ async fn full_disk_refuses_messages_and_loses_none() {
     };
     assert_eq!(refusal.code(), Some(ReplyCode::TryAgain), "{refusal:?}");
     assert!(acked.len() > 10, "{}", acked.len());
-    assert_eq!(notes(&mut peer).await, acked, "reading goes on");
+    assert_eq!(notes(&mut peer).await, acked, "reading continues");
     drop((peer, server));
 
     let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
@@ -118,7 +119,7 @@ async fn file_descriptor_exhaustion_keeps_sessions_alive() {
         &program,
         &data,
         &[
-            ("CHAT_LIMITS__MAX_CONNECTIONS", "1000"), // more than there are files for
+            ("CHAT_LIMITS__MAX_CONNECTIONS", "1000"), // more than the limit of open files allows
             ("CHAT_LIMITS__MAX_UNAUTHENTICATED_PER_SOURCE", "1000"),
             ("CHAT_LIMITS__CONNECTION_RATE_PER_SOURCE", "10000/1s"),
         ],
@@ -136,11 +137,11 @@ async fn file_descriptor_exhaustion_keeps_sessions_alive() {
         assert!(answer.is_ok(), "{answer:?}");
     }
     drop(crowd);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     let mut second = loop {
         match Peer::connect(server.address(), server.fingerprint()).await {
             Ok(peer) => break peer,
-            Err(error) => assert!(Instant::now() < deadline, "nobody gets in any more: {error}"),
+            Err(error) => assert!(Instant::now() < deadline, "no login succeeds: {error}"),
         }
     };
     second.login("alice").await.unwrap();
@@ -150,7 +151,7 @@ async fn file_descriptor_exhaustion_keeps_sessions_alive() {
 #[test]
 fn unwritable_data_directory_is_named_in_the_error() {
     let directory = tempfile::tempdir().unwrap();
-    // Not even root may write there.
+    // Even root cannot write there.
     for place in ["/proc/chat-data", "/sys/kernel"] {
         let output = finish(
             directory.path(),
@@ -181,7 +182,7 @@ async fn second_signal_ends_the_drain() {
         peer.register("alice").await.unwrap();
         peer.login("alice").await.unwrap();
         signal(&child, name);
-        // It tells its clients, and waits for them; this one stays.
+        // The drain waits for clients to disconnect; this one stays.
         while !matches!(peer.push().await.unwrap(), Push::GoAway { .. }) {}
         signal(&child, name);
         let ended = tokio::task::spawn_blocking(move || rest(child));

@@ -1,4 +1,4 @@
-//! Nodes behind real load balancers, which are set up as the examples show.
+//! Nodes behind real load balancers with the configurations of `deploy/`.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
 const NGINX: &str = include_str!("../../deploy/nginx/chat.conf");
 const HAPROXY: &str = include_str!("../../deploy/haproxy/haproxy.cfg");
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time to wait for anything.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn three(addresses: Vec<SocketAddr>) -> [SocketAddr; 3] {
     addresses.try_into().unwrap()
@@ -31,7 +31,7 @@ async fn logged_in(cluster: &Cluster, at: SocketAddr, name: &str) -> std::io::Re
     Ok(peer)
 }
 
-/// Everybody gets in, over all nodes, and again elsewhere when a node dies.
+/// Checks that clients log in on all nodes, and on another node when theirs dies.
 async fn balances(cluster: &mut Cluster, balancer: &Balancer) {
     let at = balancer.address();
     let mut first = Peer::connect(at, cluster.fingerprint()).await.unwrap();
@@ -51,7 +51,7 @@ async fn balances(cluster: &mut Cluster, balancer: &Balancer) {
         loop {
             match logged_in(cluster, at, "alice").await {
                 Ok(_) => break,
-                Err(error) => assert!(started.elapsed() < PATIENCE, "nobody gets in: {error}"),
+                Err(error) => assert!(started.elapsed() < WAIT_TIMEOUT, "no login succeeds: {error}"),
             }
         }
     }
@@ -64,7 +64,7 @@ async fn nginx_example_balances() {
     let mut cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
     let balancer = Balancer::nginx(NGINX, three(cluster.addresses())).unwrap();
     balances(&mut cluster, &balancer).await;
-    // A reload leaves those who are in alone.
+    // A reload keeps existing sessions.
     let mut peer = logged_in(&cluster, balancer.address(), "alice").await.unwrap();
     balancer.process().signal("HUP").unwrap();
     for _ in 0..20 {
@@ -80,12 +80,12 @@ async fn haproxy_example_balances() {
     balances(&mut cluster, &balancer).await;
 }
 
-/// The nodes themselves, whatever there is between them and others.
+/// Addresses of the nodes themselves, without proxies in between.
 fn nodes(cluster: &Cluster) -> [SocketAddr; 3] {
     three(cluster.nodes.iter().map(Node::address).collect())
 }
 
-/// Waits until a node listens, or until it does so no more.
+/// Waits until a node listens, or until it no longer does.
 async fn listens(node: SocketAddr, expected: bool) -> Duration {
     let started = Instant::now();
     let listens = async {
@@ -93,14 +93,14 @@ async fn listens(node: SocketAddr, expected: bool) -> Duration {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    let in_time = timeout(PATIENCE, listens).await;
+    let in_time = timeout(WAIT_TIMEOUT, listens).await;
     assert!(in_time.is_ok(), "the node listens: {}", !expected);
     started.elapsed()
 }
 
-/// Whether the store answers for this session. Its connection has to be there.
+/// Returns `true` if the store answers for this session. The connection must be open.
 async fn is_served(peer: &mut Peer) -> bool {
-    let asked = timeout(PATIENCE, peer.ask(RequestKind::Command(Command::ListDevices)));
+    let asked = timeout(WAIT_TIMEOUT, peer.ask(RequestKind::Command(Command::ListDevices)));
     match asked.await.unwrap().expect("connections stay") {
         Ok(_) => true,
         Err(failure) => {
@@ -110,7 +110,7 @@ async fn is_served(peer: &mut Peer) -> bool {
     }
 }
 
-/// How many of these sessions are served.
+/// Returns the number of sessions that are served.
 async fn served(peers: &mut [Peer]) -> usize {
     let mut served = 0;
     for peer in peers {
@@ -119,11 +119,12 @@ async fn served(peers: &mut [Peer]) -> usize {
     served
 }
 
-/// A node that is cut off from the database keeps its sessions, and nobody is sent to it until it is back.
+/// Checks that a node without the database keeps its sessions, and gets no new ones until it has
+/// recovered.
 async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
     let at = balancer.address();
     let node = nodes(cluster)[0];
-    // A user has twenty devices at most.
+    // A user has at most twenty devices.
     let names = ["alice", "bob", "carol", "dave"];
     let mut first = Peer::connect(at, cluster.fingerprint()).await.unwrap();
     for name in names {
@@ -137,7 +138,7 @@ async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
 
     cluster.links[0].database.both(Wire::hole());
     let closed = listens(node, false).await;
-    // HAProxy has to have found it out.
+    // HAProxy needs time to notice.
     sleep(Duration::from_secs(5)).await;
     let mut new = Vec::new();
     let mut slowest = Duration::ZERO;
@@ -156,10 +157,11 @@ async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
     let open = listens(node, true).await;
     let started = Instant::now();
     while served(&mut there).await < 9 {
-        assert!(started.elapsed() < PATIENCE, "its sessions are served again");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "its sessions are served again");
     }
     println!("healed: open after {open:.1?}");
-    // It has the fewest sessions, so it gets the next, once the load balancer has looked.
+    // The node has the fewest sessions, so it gets the next one once the load balancer has checked
+    // it.
     sleep(Duration::from_secs(6)).await;
     let mut latest = Vec::new();
     for name in names.iter().cycle().take(9) {
@@ -171,7 +173,7 @@ async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
     for peer in &mut latest {
         on_it += usize::from(peer.ask(RequestKind::Ping).await.is_ok());
     }
-    assert!(on_it > 0, "nobody was sent to the node that is back");
+    assert!(on_it > 0, "no client was sent to the recovered node");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,7 +190,7 @@ async fn haproxy_avoids_a_node_without_database() {
     leaves_out(&mut cluster, &balancer).await;
 }
 
-/// If the database itself is away, no node refuses: clients are told to try again, and nobody is sent from node to node.
+/// If the database itself is down, no node refuses connections: clients receive TRY_AGAIN and stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_answer_try_again_when_the_database_is_down() {
     let cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
@@ -217,18 +219,21 @@ async fn nodes_answer_try_again_when_the_database_is_down() {
     println!("the database was away for 20 s: {told} were told to try again");
     let started = Instant::now();
     while served(&mut there).await < 6 {
-        assert!(started.elapsed() < PATIENCE, "connections stay, and are served again");
+        assert!(
+            started.elapsed() < WAIT_TIMEOUT,
+            "connections stay and are served again"
+        );
     }
     while logged_in(&cluster, balancer.address(), "alice").await.is_err() {
-        assert!(started.elapsed() < PATIENCE, "nobody gets in");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "no login succeeds");
     }
 }
 
-/// What a port behind a proxy answers to somebody who begins with `bytes`, and says nothing more.
+/// Returns the answer of a proxy port to a connection that sends only `bytes`.
 fn answer(at: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(at).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // It may be closed before all is written.
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+    // The server may close before everything is written.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -244,9 +249,10 @@ async fn proxy_port_requires_a_proxy_header() {
         assert_eq!(answer(node, b"GET / HTTP/1.1\r\n\r\n"), b"");
         assert_eq!(answer(node, b"PROXY TCP4 x"), b"");
         let started = Instant::now();
-        assert_eq!(answer(node, b""), b"", "silence is not waited for");
+        assert_eq!(answer(node, b""), b"", "the server does not wait for a silent peer");
         assert!(started.elapsed() < Duration::from_secs(5));
-        // Strangers behind the proxy have their own limits: one source may not hold all places of guests.
+        // Clients behind the proxy are limited by their own source, so that one source cannot take
+        // all guest slots.
         let silent: Vec<TcpStream> = (0..40)
             .map(|_| {
                 let mut stream = TcpStream::connect(node).unwrap();
@@ -260,6 +266,6 @@ async fn proxy_port_requires_a_proxy_header() {
             stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
             matches!((&mut &**stream).read(&mut [0]), Ok(0))
         });
-        assert!(closed.count() >= 20, "20 of one source at a time");
+        assert!(closed.count() >= 20, "at most 20 of one source at a time");
     });
 }

@@ -1,4 +1,4 @@
-//! What people see of nodes: messages, logins, discovery, the ends of nodes and of sessions.
+//! Clusters as users see them: messages, logins, discovery, and the end of nodes and sessions.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -14,7 +14,7 @@ use chat_core::testkit::Peer;
 use chat_harness::Cluster;
 use tokio::time::timeout;
 
-use super::support::{PATIENCE, PROGRAM, create_group, hears, join, named};
+use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, hears, join, named};
 
 async fn befriend(one: &mut Peer, one_name: &str, other: &mut Peer, other_name: &str) {
     let request = Command::RequestFriend {
@@ -48,7 +48,8 @@ async fn users_on_different_nodes_chat_as_on_one() {
     for peer in [&mut bob, &mut carol] {
         join(peer, group()).await;
     }
-    // A first message opens each conversation; whoever is told of that too late reads it from the history.
+    // A first message creates each conversation; a session that learns of it late reads it from the
+    // history.
     alice
         .run(say(ConversationRef::Direct(named("bob")), "opening"))
         .await
@@ -106,7 +107,11 @@ async fn users_on_different_nodes_chat_as_on_one() {
     monitor.kill().unwrap();
     monitor.wait().unwrap();
     assert!(!published.is_empty());
-    assert!(published.len() <= 60, "once, not for each member: {}", published.len());
+    assert!(
+        published.len() <= 60,
+        "once per message, not per member: {}",
+        published.len()
+    );
     assert!(
         !published
             .iter()
@@ -134,30 +139,31 @@ async fn client_discovers_the_least_loaded_node() {
     let store = MemoryStore::new();
     let settles = async |expected: &[ServerAddress]| {
         let found = async { while discover(&options, &store).await.unwrap() != expected {} };
-        timeout(PATIENCE, found)
+        timeout(WAIT_TIMEOUT, found)
             .await
             .unwrap_or_else(|_| panic!("{expected:?} is never found"));
     };
     settles(&[addresses[2].clone(), addresses[1].clone(), addresses[0].clone()]).await;
-    // One that ends in peace withdraws; one that dies is forgotten once its lease has run out.
+    // A node that drains leaves the list; a node that dies leaves it when its lease expires.
     cluster.nodes[2].signal("TERM").unwrap();
     settles(&[addresses[1].clone(), addresses[0].clone()]).await;
     cluster.nodes[1].kill();
     settles(&[addresses[0].clone()]).await;
-    // Another one joins; nobody has to be started again for it.
+    // A new node joins without a restart of the others.
     cluster.add_node().unwrap();
     let joined = cluster.nodes[3].address().to_string().parse().unwrap();
     settles(&[joined, addresses[0].clone()]).await;
 }
 
-/// Whether this session may still write something: what nodes decide under the lock, whatever the bus has told them.
+/// Returns `true` if this session may still write. Nodes decide this in the transaction, whatever
+/// the bus has reported.
 async fn lives(peer: &mut Peer, name: &str) -> bool {
     let note = say(ConversationRef::Direct(named(name)), "still here");
     matches!(peer.ask(RequestKind::Command(note)).await, Ok(Ok(_)))
 }
 
-/// Two logins of one user at the same moment, on two nodes, where a user may have one session: one wins, each time. `LOGINS` says how
-/// often.
+/// Simultaneous logins of one user on two nodes, where a user may have one session: exactly one
+/// wins. `LOGINS` sets the number of rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn simultaneous_logins_on_two_nodes_have_one_winner() {
     let rounds: u32 = std::env::var("LOGINS").map_or(40, |text| text.parse().unwrap());
@@ -183,7 +189,8 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
                 other
             }
             (Ok(_), Ok(_)) => {
-                // Both were let in, and one of them has been taken over from: it is obeyed no more.
+                // Both logins succeeded, and one session has replaced the other, which may no
+                // longer write.
                 replaced += 1;
                 match (lives(&mut one, "alice").await, lives(&mut other, "alice").await) {
                     (true, false) => one,
@@ -194,7 +201,7 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
             (Err(one), Err(other)) => panic!("round {round}: nobody got in: {one}, {other}"),
         };
         assert!(lives(&mut winner, "alice").await, "round {round}");
-        // The end may come before the answer.
+        // The close may arrive before the reply.
         if winner.run(Command::Logout).await.is_ok() {
             while !matches!(winner.push().await, Err(_) | Ok(Push::Closed(_))) {}
         }
@@ -204,7 +211,8 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
     );
 }
 
-/// Whoever can write to Redis can ring false bells; nothing is delivered for them, nothing twice, and nobody is disturbed.
+/// An attacker who can write to Redis can forge doorbells. They deliver nothing, duplicate nothing
+/// and disturb no session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_doorbells_deliver_nothing() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
@@ -225,17 +233,17 @@ async fn forged_doorbells_deliver_nothing() {
     for topic in topics {
         ear.topics().subscribe(topic).await.unwrap();
     }
-    // What is really rung.
+    // Record real doorbells.
     let mut heard = Vec::new();
     for n in 0..5 {
         alice.run(say(to_bob(), &format!("real {n}"))).await.unwrap();
     }
     while heard.len() < 8 {
-        if let Some(BusMessage::Envelope(_, envelope)) = timeout(PATIENCE, ear.next()).await.unwrap() {
+        if let Some(BusMessage::Envelope(_, envelope)) = timeout(WAIT_TIMEOUT, ear.next()).await.unwrap() {
             heard.push(envelope);
         }
     }
-    // The same again, everywhere, cut, with flipped bits, and as noise.
+    // Replay them on every channel, truncated, with flipped bits, and as random bytes.
     for envelope in &heard {
         for topic in topics {
             let mut flipped = envelope.to_vec();
@@ -269,7 +277,7 @@ async fn forged_doorbells_deliver_nothing() {
             }
         }
     };
-    timeout(PATIENCE, waited).await.expect("the last one comes");
+    timeout(WAIT_TIMEOUT, waited).await.expect("the last one comes");
     assert!(
         seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
         "each once, in order: {seqs:?}"
@@ -279,11 +287,11 @@ async fn forged_doorbells_deliver_nothing() {
         "SELECT COUNT(*) FROM chat.event WHERE conversation_id = {}",
         first.conversation.0
     ));
-    assert_eq!(stored.unwrap(), "7\n", "nothing was stored for them");
+    assert_eq!(stored.unwrap(), "7\n", "the forged doorbells stored nothing");
 }
 
-/// A killed node's users get in elsewhere within seconds, even where one session is all they may have; a stopped node's users are the only
-/// ones it disturbs.
+/// Users of a killed node log in on another one within seconds, even if a user may have one session
+/// only. The end of a node disturbs its own users only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_node_frees_its_own_users_only() {
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
@@ -314,10 +322,13 @@ async fn ended_node_frees_its_own_users_only() {
     let took = gets_in("carol").await;
     println!("in again after Ctrl-C: {took:?}");
     drop(carol);
-    assert!(lives(&mut bob, "bob").await, "another node's end is not bob's");
+    assert!(
+        lives(&mut bob, "bob").await,
+        "the end of another node does not disturb Bob"
+    );
 }
 
-/// An operator who disables an account or gives it a new password ends its sessions on every node that runs.
+/// Disabling an account or changing its password ends its sessions on every running node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operator_ends_sessions_on_running_nodes() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
