@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chat_core::async_trait;
 use chat_core::auth::{AuthError, AuthVerdict, Authenticator};
-use chat_core::engine::{Engine, Service};
+use chat_core::engine::Engine;
 use chat_core::model::{DeviceId, DisplayName, Login, Secret, Source, UserName, UserRef};
 use chat_core::store::MemoryStore;
 

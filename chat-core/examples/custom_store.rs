@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chat_core::async_trait;
-use chat_core::engine::{Engine, Service};
+use chat_core::engine::Engine;
 use chat_core::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, ConversationRef, Device,
     DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName, UserRef,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chat_core::async_trait;
-use chat_core::engine::{Engine, Service};
+use chat_core::engine::Engine;
 use chat_core::hooks::{Hooks, Verdict};
 use chat_core::model::{
     Caller, ConversationId, ConversationRef, DeviceId, Draft, DraftContent, Event, MessageText, Registration, Secret,

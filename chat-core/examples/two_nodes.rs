@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chat_core::bus::MemoryBus;
 use chat_core::codec::body;
-use chat_core::engine::{Engine, Service};
+use chat_core::engine::Engine;
 use chat_core::model::{
     Command, ConversationRef, DeviceId, EventBody, Note, Push, Registration, Secret, Source, UserName, UserRef,
 };

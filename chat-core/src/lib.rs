@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use chat_core::engine::{Engine, Service};
+//! use chat_core::engine::Engine;
 //! use chat_core::model::{ConversationRef, DeviceId, Registration, Secret, Source, UserName, UserRef};
 //! use chat_core::server::Server;
 //! use chat_core::store::MemoryStore; // chat_store_sqlite::SqliteStore, for messages that last
@@ -33,7 +33,7 @@
 //! ```
 //!
 //! # The way of a message
-//! [`transport`] (bytes) → [`secure`] (records) → [`codec`] (packets) → [`session`] (a state machine) → [`engine`] (commands) →
+//! [`transport`] (bytes) → [`secure`] (records) → [`codec`] (packets) → `session` (a state machine) → [`engine`] (commands) →
 //! [`store`] (commit) → [`router`] (who gets it) → outboxes. [`server`] drives it with tokio's tasks; [`client`] is the
 //! other side. What is pushed is a faster way to what a device would read from the log after its cursor.
 //!
@@ -45,35 +45,59 @@
 //! # Features
 //! | feature | adds |
 //! |---|---|
+//! | `client` | the client (default) |
+//! | `server` | the engine, the server and the ports (default) |
 //! | `tls` | TLS 1.3 listeners and clients; the caller names the crypto provider |
 //! | `testkit` | conformance suites for backends, stores and buses that fail on demand, a raw protocol peer |
+//! | `unstable` | the parts below [`server`] and [`client`]: packets, session state machines, SC1 channels; they may change in any release |
 //!
 //! There is no global state: no logger, signal handler, runtime or crypto provider is installed, and several engines and
 //! servers live in one process.
 
+// Without `unstable`, items that only tests and tools use are unreachable or unused.
+#![cfg_attr(not(feature = "unstable"), allow(dead_code, unreachable_pub, unused_imports))]
+
+#[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
 pub mod bus;
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod clock;
+#[cfg(feature = "server")]
 pub mod cluster;
 pub mod codec;
+#[cfg(feature = "server")]
 pub mod engine;
+#[cfg(feature = "server")]
 pub mod hooks;
 #[doc(hidden)]
 pub mod jitter;
 pub mod model;
 pub mod rate;
+#[cfg(feature = "server")]
 pub mod router;
 pub mod secure;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+pub mod service;
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod session;
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod session;
+#[cfg(feature = "server")]
 pub mod store;
 #[doc(hidden)]
 pub mod sync;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+#[cfg(feature = "runtime")]
 mod time;
+#[cfg(feature = "runtime")]
 pub mod transport;
 
+#[cfg(feature = "runtime")]
 pub use async_trait::async_trait;
 pub use bytes::Bytes;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chat_core::auth::{AuthError, AuthVerdict, Authenticator, PasswordCost, ThrottleOptions};
 use chat_core::bus::MemoryBus;
 use chat_core::cluster::MemoryPresence;
-use chat_core::engine::{Engine, EngineConfig, LocalSession, Service};
+use chat_core::engine::{Engine, EngineConfig, LocalSession};
 use chat_core::model::{
     Command, ConversationRef, DeviceId, DirectPolicy, EventKind, Login, ProfileChanges, Push, Registration, Secret,
     Seq, Source, UserId, UserName, UserRef,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chat_core::async_trait;
 use chat_core::auth::{Password, PasswordHasherPool, PasswordPoolOptions};
-use chat_core::engine::Service as _;
 use chat_core::model::{CloseCode, DisplayName, Registration, Secret, SessionEpoch, Source, UserId, UserName};
 use chat_core::router::announce_ended_logins;
 use chat_core::secure::ServerIdentity;

@@ -19,7 +19,7 @@ pub(super) fn check(conversation: &ConversationRef, draft: &Draft) -> Result<(),
     packet.advance(PREFIX);
     match decode_request(packet.freeze(), MessageText::MAX_BYTES) {
         Ok(_) => Ok(()),
-        Err(DecodeError::Refused { failure, .. }) => Err(ClientError::Refused(failure)),
+        Err(DecodeError::Invalid { failure, .. }) => Err(ClientError::Refused(failure)),
         Err(error) => Err(ClientError::Refused(Failure::new(
             ReplyCode::BadRequest,
             error.to_string(),

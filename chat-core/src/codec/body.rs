@@ -1,7 +1,8 @@
-//! Bodies of events: encoded once, when an event is made; stored so; sent so.
+//! Event bodies. A body is encoded once, when its event is created, and is stored and sent in that
+//! form.
 //!
-//! The bytes are the `body` field of `chat.v1.Event`, key and length included, so that a whole event is its header followed by
-//! them (protobuf messages may be concatenated).
+//! The bytes are the `body` field of `chat.v1.Event`, key and length included. An event is its
+//! header followed by these bytes, because protobuf messages can be concatenated.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
@@ -12,7 +13,7 @@ use super::proto::{self, event::Body};
 use super::wire::{Encode, Fields, message_len};
 use crate::model::{ConversationId, EventBody, EventKind, Message, Seq, Timestamp, UserId};
 
-/// The bytes to store.
+/// Encodes a body for storage.
 #[must_use]
 pub fn encode(body: &EventBody) -> Bytes {
     let kind = body.kind();
@@ -26,10 +27,10 @@ pub fn encode(body: &EventBody) -> Bytes {
     out.freeze()
 }
 
-/// What stored bytes say.
+/// Decodes the stored body of an event of this kind.
 ///
 /// # Errors
-/// They are no body of this kind: the store was damaged, or is from a later version.
+/// The bytes are not a body of this kind: the store is damaged, or was written by a later version.
 pub fn decode(kind: EventKind, bytes: &Bytes) -> Result<EventBody, BodyError> {
     if kind == EventKind::Unknown {
         return Ok(EventBody::Unknown);
@@ -39,13 +40,13 @@ pub fn decode(kind: EventKind, bytes: &Bytes) -> Result<EventBody, BodyError> {
     body.ok_or(BodyError { kind })
 }
 
-/// What stands in the place of a message that was recalled.
+/// Returns the body that replaces a recalled message.
 #[must_use]
 pub fn tombstone() -> Bytes {
     encode(&EventBody::Message(Message::default()))
 }
 
-/// What stands in the place of each edit of a message that was recalled.
+/// Returns the body that replaces each edit of a recalled message.
 #[must_use]
 pub fn edit_tombstone(target: Seq) -> Bytes {
     encode(&EventBody::Edit {
@@ -187,7 +188,8 @@ fn group_named(group: ConversationId, name: &str, out: &mut impl Fields) {
     out.text(2, name.as_bytes());
 }
 
-/// A body in words of the model; `None` if it has a value that this version does not know.
+/// Translates a body to the model. Returns `None` if it has a value that this version does not
+/// know.
 pub(super) fn from_proto(body: Body) -> Option<EventBody> {
     Some(match body {
         Body::Message(message) => EventBody::Message(Message {

@@ -1,4 +1,4 @@
-//! The client's side: requests out, replies and pushes in.
+//! The client's side: encodes requests, decodes replies and pushes.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
@@ -41,10 +41,10 @@ fn put(id: RequestId, command: Wire, out: &mut BytesMut) {
     packet.encode_raw(out);
 }
 
-/// Reads what a server sent. Texts are as the server says: clean them before they reach a terminal.
+/// Decodes a packet of a server. Texts are not sanitised: do so before printing them to a terminal.
 ///
 /// # Errors
-/// The server broke the protocol: close.
+/// The server violated the protocol: close the connection.
 pub fn decode(packet: Bytes) -> Result<Incoming, Malformed> {
     let packet = proto::ServerPacket::decode(packet)?;
     let push = match packet.packet {
@@ -98,7 +98,8 @@ fn to_reply(reply: proto::Reply) -> Result<Incoming, Malformed> {
     })
 }
 
-/// A code of a later version means what `GoingAway` means: come back.
+/// Decodes a close code. A code of a later version is treated as `GoingAway`: the client
+/// reconnects.
 fn to_close_code(number: u32) -> CloseCode {
     u16::try_from(number)
         .ok()

@@ -1,51 +1,51 @@
-//! What can be wrong with what a peer, or a store, hands us.
+//! Errors of decoding the bytes of a peer or a store.
 
 use crate::model::ReplyCode;
 
 use super::{Failure, RequestId};
 
-/// Bytes that cannot be cut into packets. The connection is closed with `PacketTooLarge`.
+/// The bytes cannot be split into packets. The connection is closed with `PacketTooLarge`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A packet claims to be larger than allowed now.
-    #[error("a packet of {length} bytes, more than the {limit} allowed")]
+    /// The length of a packet exceeds the limit.
+    #[error("packet of {length} bytes exceeds the limit of {limit} bytes")]
     TooLarge {
-        /// Claimed.
+        /// Length that the packet announces.
         length: usize,
-        /// Allowed.
+        /// Largest length that is allowed now.
         limit: usize,
     },
 }
 
-/// Why a packet is no request.
+/// Error of decoding a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// It does not follow the protocol: close.
+    /// The packet violates the protocol: close the connection.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// It is a request, of which something is not acceptable: reply so, and go on.
-    #[error("request {request_id} is refused: {failure}")]
-    Refused {
-        /// Which; 0: it wants no reply.
+    /// The packet is a request with an invalid argument: send the failure as a reply, and continue.
+    #[error("request {request_id} is invalid: {failure}")]
+    Invalid {
+        /// Id of the request; 0 if it wants no reply.
         request_id: RequestId,
-        /// Why.
+        /// Failure to reply with.
         failure: Failure,
     },
 }
 
-/// A packet that does not follow the protocol. Says nothing of its content.
+/// The packet violates the protocol. The text does not contain its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// No protobuf of the message expected, broken UTF-8 included.
+    /// The packet is not a protobuf encoding of the expected message, or has invalid UTF-8.
     #[error("the packet is not a valid message of the protocol")]
     NotProtobuf,
-    /// A request without an id that needs one.
+    /// The request needs an id and has none.
     #[error("the request needs a request_id other than 0")]
     NoRequestId,
-    /// A field that has to be there is missing, or has a value it cannot have.
+    /// A required field is missing, or has a value that is out of range.
     #[error("{0} is missing or out of range")]
     Field(&'static str),
 }
@@ -56,21 +56,21 @@ impl From<prost::DecodeError> for Malformed {
     }
 }
 
-/// Stored bytes that are no body of the kind they should be of.
+/// The stored bytes are not a body of the expected kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the bytes are no body of a {kind:?} event")]
+#[error("the bytes are not the body of a {kind:?} event")]
 pub struct BodyError {
     pub(super) kind: crate::model::EventKind,
 }
 
-/// Why a well-formed request is not acceptable, before it is known which request it was.
+/// Error in the arguments of a well-formed request, without the request's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct InvalidRequest {
     pub(super) code: ReplyCode,
     pub(super) text: String,
 }
 
-impl Refusal {
+impl InvalidRequest {
     pub(super) fn argument(text: impl Into<String>) -> Self {
         Self {
             code: ReplyCode::InvalidArgument,
@@ -79,7 +79,7 @@ impl Refusal {
     }
 }
 
-impl From<crate::model::NameError> for Refusal {
+impl From<crate::model::NameError> for InvalidRequest {
     fn from(error: crate::model::NameError) -> Self {
         Self {
             code: ReplyCode::InvalidName,
@@ -88,7 +88,7 @@ impl From<crate::model::NameError> for Refusal {
     }
 }
 
-impl From<crate::model::TextError> for Refusal {
+impl From<crate::model::TextError> for InvalidRequest {
     fn from(error: crate::model::TextError) -> Self {
         Self {
             code: ReplyCode::InvalidText,
@@ -97,8 +97,8 @@ impl From<crate::model::TextError> for Refusal {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.code, refusal.text)
+impl From<InvalidRequest> for Failure {
+    fn from(invalid: InvalidRequest) -> Self {
+        Self::new(invalid.code, invalid.text)
     }
 }

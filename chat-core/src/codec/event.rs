@@ -1,4 +1,4 @@
-//! `chat.v1.Event`: a header in front of body bytes that are never encoded again.
+//! `chat.v1.Event`: a header in front of body bytes, which are encoded only once.
 
 use super::error::Malformed;
 use super::proto;
@@ -7,14 +7,14 @@ use crate::model::{ClientMessageId, ConversationId, Event, EventId, EventKind, H
 
 use super::body;
 
-/// An event as it is written.
+/// Event, ready to be encoded.
 pub(super) struct EventFields<'a> {
     pub(super) event: &'a Event,
     pub(super) edited_text: Option<&'a str>,
 }
 
 impl<'a> EventFields<'a> {
-    /// A live event: its edits are events of their own.
+    /// Wraps a live event. Its edits are events of their own.
     pub(super) fn live(event: &'a Event) -> Self {
         Self {
             event,
@@ -22,7 +22,7 @@ impl<'a> EventFields<'a> {
         }
     }
 
-    /// An event of a page, with what became of it.
+    /// Wraps an event of a page, with its latest edit or recall.
     pub(super) fn past(event: &'a HistoryEvent) -> Self {
         Self {
             event: &event.event,
@@ -49,7 +49,8 @@ impl Encode for EventFields<'_> {
     }
 }
 
-/// Reads an event. What does not travel (device, fingerprint, message count) is empty.
+/// Decodes an event. Fields that are not transmitted (device, fingerprint, message count) are
+/// empty.
 pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
     let (kind, target, body) = match event.body {
         Some(body) => {

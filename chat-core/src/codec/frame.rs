@@ -1,25 +1,27 @@
-//! Packets on a stream of bytes: a 4-byte big-endian length, then that many bytes.
+//! Framing of packets on a byte stream: a 4-byte big-endian length, then that many bytes.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::FrameError;
 
-/// Bytes of the length in front of each packet.
+/// Number of bytes of the length in front of each packet.
 pub const PREFIX: usize = 4;
 
-/// Largest packet a server takes from a guest.
+/// Largest packet that a server accepts before login.
 pub const GUEST_LIMIT: usize = 4 * 1024;
-/// Largest packet a server takes after login, unless configured otherwise.
+/// Largest packet that a server accepts after login, by default.
 pub const SESSION_LIMIT: usize = 64 * 1024;
-/// Largest packet a client has to take: a list of conversations can be long.
+/// Largest packet that a client has to accept, because a list of conversations can be long.
 pub const CLIENT_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Most bytes to reserve for a packet ahead of their arrival: memory follows what came, not what was claimed.
+/// Maximum number of bytes reserved for a packet before they arrive. Memory grows with the bytes
+/// that have arrived, not with the announced length.
 const RESERVE_AHEAD: usize = 16 * 1024;
 
-/// Cuts a stream of bytes into packets.
+/// Splits a byte stream into packets.
 ///
-/// A claimed length above the limit is refused before anything is reserved for it. Packets share the memory they arrived in.
+/// A length above the limit is rejected before memory is reserved for it. Packets share the memory
+/// they arrived in.
 #[derive(Debug)]
 pub struct FrameDecoder {
     input: BytesMut,
@@ -27,7 +29,7 @@ pub struct FrameDecoder {
 }
 
 impl FrameDecoder {
-    /// A decoder that refuses packets of more than `limit` bytes.
+    /// Creates a decoder that rejects packets of more than `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -36,12 +38,13 @@ impl FrameDecoder {
         }
     }
 
-    /// Refuses packets of more than `limit` bytes from now on, those among them that have arrived but were not taken.
+    /// Rejects packets of more than `limit` bytes from now on, including those that have arrived
+    /// and were not taken yet.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// Takes bytes that arrived. Costs no copy while no packet is cut in two.
+    /// Adds bytes that have arrived. They are not copied unless they continue an incomplete packet.
     pub fn feed(&mut self, bytes: BytesMut) {
         if self.input.is_empty() {
             self.input = bytes;
@@ -50,15 +53,16 @@ impl FrameDecoder {
         }
     }
 
-    /// Where bytes may be read into directly.
+    /// Returns the buffer, so that a caller can read into it directly.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.input
     }
 
-    /// The next whole packet, if there is one.
+    /// Returns the next complete packet, if there is one.
     ///
     /// # Errors
-    /// [`FrameError::TooLarge`]: a packet claims more than the limit. Close: what follows cannot be told apart.
+    /// [`FrameError::TooLarge`]: the length of a packet exceeds the limit. Close the connection: the bytes
+    /// after it cannot be split into packets.
     pub fn next_packet(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(prefix) = self.input.first_chunk::<PREFIX>() else {
             return Ok(None);
@@ -80,19 +84,20 @@ impl FrameDecoder {
         Ok(Some(self.input.split_to(length).freeze()))
     }
 
-    /// Bytes that arrived and were not taken yet.
+    /// Returns the number of bytes that have arrived and were not taken yet.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.input.len()
     }
 
-    /// Whether bytes of a packet are waiting, so that an end of the stream would cut it off.
+    /// Returns whether no part of a packet is buffered. Otherwise an end of the stream would cut it
+    /// off.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()
     }
 
-    /// Gives the memory back while nothing is buffered, for sessions that are silent for long.
+    /// Releases the memory if nothing is buffered, for sessions that are silent for a long time.
     pub fn shrink(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();

@@ -1,17 +1,31 @@
-//! Plaintext to packets and back, without I/O.
+//! Encoding and decoding of packets, without I/O.
 //!
-//! Bytes are cut into packets by [`frame`]; [`server`] and [`client`] give packets their meaning in terms of the
-//! [`model`](crate::model), each from its own side. Whatever a peer sends is checked on the way: what comes out is valid by
-//! construction, what does not fit becomes a [`DecodeError`] that says whether the session can go on. Events are encoded once:
-//! [`body`] makes the bytes that are stored, and a delivery is a header in front of them.
+//! `frame` splits bytes into packets. `server` and `client` translate packets to and from the
+//! [`model`](crate::model), each for its own side. All input of a peer is validated: decoded values are
+//! valid by construction, and a packet that is not becomes a `DecodeError`, which tells whether
+//! the session can continue. Events are encoded once: [`body`] makes the bytes that are stored, and
+//! a push puts a header in front of them.
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 pub mod body;
+
+#[cfg(not(feature = "unstable"))]
+pub(crate) mod client;
+#[cfg(feature = "unstable")]
 pub mod client;
+#[cfg(not(feature = "unstable"))]
+pub(crate) mod frame;
+#[cfg(feature = "unstable")]
 pub mod frame;
+#[cfg(not(feature = "unstable"))]
+pub(crate) mod server;
+#[cfg(feature = "unstable")]
 pub mod server;
+#[cfg(not(feature = "unstable"))]
+pub(crate) mod version;
+#[cfg(feature = "unstable")]
 pub mod version;
 
 mod convert;
@@ -24,11 +38,26 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-/// The messages of `chat.v1`, generated from `proto/chat/v1/client.proto`; `tests/generated.rs` keeps them fresh.
+/// Messages of `chat.v1`, generated from `proto/chat/v1/client.proto`; `tests/generated.rs` checks
+/// that they are up to date.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::arithmetic_side_effects, rustdoc::all)]
 #[rustfmt::skip]
-#[path = "generated/chat.v1.rs"]
-pub mod proto;
+#[path = "generated"]
+mod generated {
+    #[path = "chat.v1.rs"]
+    pub mod proto;
+}
 
-pub use error::{BodyError, DecodeError, FrameError, Malformed};
-pub use packet::{Answer, Failure, Hello, Incoming, LoggedIn, NodeEntry, Request, RequestId, RequestKind, Welcome};
+/// Items that only servers, clients and tools of the protocol need.
+mod internals {
+    pub use super::error::{DecodeError, FrameError, Malformed};
+    pub use super::generated::proto;
+    pub use super::packet::{Answer, Hello, Incoming, LoggedIn, NodeEntry, Request, RequestId, RequestKind, Welcome};
+}
+
+pub use error::BodyError;
+#[cfg(not(feature = "unstable"))]
+pub(crate) use internals::*;
+#[cfg(feature = "unstable")]
+pub use internals::*;
+pub use packet::Failure;

@@ -1,4 +1,4 @@
-//! Packets in words of the model.
+//! Packets, expressed in types of the model.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use crate::model::{
     UserInfo,
 };
 
-/// A client's name for one of its requests. 0: no reply is wanted.
+/// Id that a client gives to one of its requests. 0 means that the request wants no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
 impl RequestId {
-    /// The id of requests that want no reply.
+    /// Id of requests that want no reply.
     pub const NONE: Self = Self(0);
 
-    /// Whether a reply is wanted.
+    /// Returns whether the request wants a reply.
     #[must_use]
     pub const fn wants_reply(self) -> bool {
         self.0 != 0
@@ -28,123 +28,123 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// What a client sends: a question with its id.
+/// Packet of a client: a request with its id.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its id.
+    /// Id of the request.
     pub id: RequestId,
-    /// The question.
+    /// Kind and arguments of the request.
     pub kind: RequestKind,
 }
 
-/// What can be asked.
+/// Kinds of requests.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RequestKind {
-    /// The first packet of a connection.
+    /// Introduces the client. It is the first packet of a connection.
     Hello(Hello),
-    /// Before login.
+    /// Creates an account. Allowed before login.
     Register(Registration),
-    /// Before login.
+    /// Begins a session with a password or a token of the application. Allowed before login.
     Login(Login),
-    /// Before login.
+    /// Begins a session with the token of an earlier login. Allowed before login.
     Resume(Resume),
-    /// Before login: which nodes there are.
+    /// Asks for the nodes of the cluster. Allowed before login.
     ListNodes,
-    /// Any time.
+    /// Checks the connection. Allowed after Hello.
     Ping,
-    /// After login.
+    /// Executes a command. Allowed after login.
     Command(Command),
 }
 
-/// What a client says of itself.
+/// A client's introduction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Lowest version it speaks.
+    /// Lowest protocol version that the client supports.
     pub min_version: u32,
-    /// Highest version it speaks.
+    /// Highest protocol version that the client supports.
     pub max_version: u32,
-    /// Name and version of the program, for logs; at most 64 bytes.
+    /// Name and version of the client program, for logs; at most 64 bytes.
     pub client: String,
 }
 
-/// What a server says of itself.
+/// A server's introduction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
-    /// The version spoken from here on.
+    /// Protocol version of all further packets.
     pub version: u32,
-    /// Name and version of the program.
+    /// Name and version of the server program.
     pub server: String,
-    /// The server's clock.
+    /// The server's wall-clock time.
     pub server_time: Timestamp,
-    /// Largest packet it takes after login.
+    /// Largest packet that the server accepts after login.
     pub max_packet_bytes: u32,
-    /// Largest text it takes.
+    /// Largest message text that the server accepts.
     pub max_text_bytes: u32,
-    /// The client pings after so long a silence of its own.
+    /// A client that has sent nothing for this many milliseconds sends a ping.
     pub heartbeat_ms: u32,
-    /// Names the history.
+    /// Name of the history that the server's store holds.
     pub store_epoch: StoreEpoch,
 }
 
-/// What a session begins with.
+/// Reply to a successful login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedIn {
-    /// Who logged in.
+    /// The user who logged in.
     pub user: UserInfo,
-    /// For the next resume; absent if the one presented stays valid.
+    /// Token for the next resume; `None` if the presented token stays valid.
     pub session_token: Option<Secret>,
-    /// For the login throttle; absent if the one presented stays valid.
+    /// Token for the login throttle; `None` if the presented token stays valid.
     pub device_token: Option<Secret>,
-    /// Names the history.
+    /// Name of the history that the server's store holds.
     pub store_epoch: StoreEpoch,
-    /// Everything the user is in.
+    /// All conversations of the user.
     pub conversations: Vec<ConversationInfo>,
-    /// The server's clock.
+    /// The server's wall-clock time.
     pub server_time: Timestamp,
 }
 
-/// A node of the service, as clients are told of it.
+/// Node of the cluster, as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeEntry {
-    /// Where clients reach it, as `sc1://host:port` and the like.
+    /// Addresses at which clients reach the node, in the form `sc1://host:port`.
     pub addresses: Vec<String>,
-    /// Live sessions, as of some seconds ago.
+    /// Number of live sessions some seconds ago.
     pub sessions: u32,
-    /// It asks for no new sessions: it is about to end, or cannot reach its store.
+    /// The node takes no new sessions: it is about to stop, or cannot reach its store.
     pub draining: bool,
 }
 
-/// The good answer to a request.
+/// Successful answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// To Hello.
+    /// Answers Hello.
     Welcome(Welcome),
-    /// To Register. Only id and name travel; the display name is not set on the client's side.
+    /// Answers Register. Only id and name are transmitted; the client's display name stays empty.
     Registered(UserInfo),
-    /// To Login and Resume.
+    /// Answers Login and Resume.
     LoggedIn(Box<LoggedIn>),
-    /// To ListNodes.
+    /// Answers ListNodes.
     Nodes(Vec<NodeEntry>),
-    /// To Ping.
+    /// Answers Ping.
     Pong(Timestamp),
-    /// To a command.
+    /// Answers a command.
     Outcome(Outcome),
 }
 
-/// The bad answer to a request.
+/// Error answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     number: u32,
-    /// For people, in English.
+    /// English text for people.
     pub text: String,
-    /// Not again before so many milliseconds; 0: not said.
+    /// Minimum delay before the next attempt, in milliseconds; 0 if the server gives none.
     pub retry_after_ms: u32,
 }
 
 impl Failure {
-    /// A failure of this code.
+    /// Creates a failure without a retry delay.
     pub fn new(code: ReplyCode, text: impl Into<String>) -> Self {
         Self {
             number: code.number(),
@@ -153,14 +153,14 @@ impl Failure {
         }
     }
 
-    /// A failure that may be gone after so many milliseconds.
+    /// Sets the minimum delay before the next attempt.
     #[must_use]
     pub fn retry_after(mut self, milliseconds: u32) -> Self {
         self.retry_after_ms = milliseconds;
         self
     }
 
-    /// As a newer server may have meant it.
+    /// Creates the failure of a received reply, whose code may be one of a later version.
     pub(super) fn from_wire(number: u32, text: String, retry_after_ms: u32) -> Self {
         Self {
             number,
@@ -169,13 +169,13 @@ impl Failure {
         }
     }
 
-    /// The code, if this version knows it.
+    /// Returns the code if this version knows it.
     #[must_use]
     pub fn code(&self) -> Option<ReplyCode> {
         ReplyCode::from_number(self.number)
     }
 
-    /// The code on the wire.
+    /// Returns the number of the code.
     #[must_use]
     pub const fn number(&self) -> u32 {
         self.number
@@ -191,19 +191,19 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What a server sends.
+/// Packet of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incoming {
-    /// The answer to a request.
+    /// Answer to a request.
     Reply {
-        /// Which.
+        /// Id of the request.
         request_id: RequestId,
-        /// How it ended.
+        /// Result of the request.
         result: Result<Answer, Failure>,
     },
-    /// Something that was not asked for.
+    /// Push, which is not an answer to a request.
     Push(Push),
-    /// Something of a later version of the protocol: ignore it.
+    /// Packet of a later protocol version. Ignore it.
     Unknown,
 }

@@ -1,24 +1,25 @@
-//! `SendMessage` read by hand, straight from the packet: of all requests the one that comes most, and the one whose text would
-//! otherwise be copied twice.
+//! Hand-written decoder of `SendMessage`, which is the most frequent request, and whose text the
+//! generated decoder would copy twice.
 //!
-//! Only the plain shape that clients write is read here. Whatever is unusual (a field twice, an unknown one, mentions, broken
-//! UTF-8) is left to the generated code, which has the last word on what is well-formed.
+//! It decodes only the usual form. Packets with repeated or unknown fields, mentions or invalid
+//! UTF-8 are left to the generated code, which decides whether they are well-formed.
 
 use prost::Message as _;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use super::convert::SendFields;
-use super::error::Refusal;
+use super::error::InvalidRequest;
 use super::packet::RequestId;
 use super::proto;
 use crate::model::Command;
 
-/// Fields of `chat.v1.ClientPacket`.
+/// Tags of the fields of `chat.v1.ClientPacket`.
 const REQUEST_ID: u32 = 1;
 const SEND_MESSAGE: u32 = 60;
 
-/// Reads a packet that is nothing but a plain `SendMessage` with a request id; `None`: it is something else.
-pub(super) fn decode(packet: &[u8], max_text: usize) -> Option<(RequestId, Result<Command, Refusal>)> {
+/// Decodes a packet that contains exactly a plain `SendMessage` with a request id; otherwise
+/// returns `None`.
+pub(super) fn decode(packet: &[u8], max_text: usize) -> Option<(RequestId, Result<Command, InvalidRequest>)> {
     let mut rest = packet;
     let (REQUEST_ID, WireType::Varint) = decode_key(&mut rest).ok()? else {
         return None;

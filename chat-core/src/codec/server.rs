@@ -1,10 +1,10 @@
-//! The server's side: requests in, replies and pushes out.
+//! The server's side: decodes requests, encodes replies and pushes.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
 use super::convert::{enums, requests, results};
-use super::error::{DecodeError, Malformed, Refusal};
+use super::error::{DecodeError, InvalidRequest, Malformed};
 use super::event::EventFields;
 use super::frame::{PREFIX, put_prefix};
 use super::packet::{Answer, Failure, Request, RequestId, RequestKind};
@@ -13,7 +13,7 @@ use super::send;
 use super::wire::{Encode, Fields, message_len};
 use crate::model::{CloseCode, Event, HistoryPage, Outcome, PageFrom, Push, ReplyCode};
 
-/// Fields of `chat.v1.ServerPacket` and `chat.v1.Reply` that are written by hand.
+/// Tags of the fields of `chat.v1.ServerPacket` and `chat.v1.Reply` that are written by hand.
 mod tag {
     pub(super) const REPLY: u32 = 1;
     pub(super) const EVENT: u32 = 2;
@@ -22,10 +22,11 @@ mod tag {
     pub(super) const HISTORY: u32 = 22;
 }
 
-/// Reads what a client sent. Texts of more than `max_text` bytes are refused.
+/// Decodes a packet of a client. Message texts of more than `max_text` bytes are rejected.
 ///
 /// # Errors
-/// [`DecodeError::Malformed`]: close. [`DecodeError::Refused`]: reply, and go on.
+/// [`DecodeError::Malformed`]: close the connection. [`DecodeError::Invalid`]: send the failure as a reply,
+/// and continue.
 pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeError> {
     if let Some((id, command)) = send::decode(&packet, max_text) {
         return request(id, command.map(RequestKind::Command));
@@ -35,7 +36,7 @@ pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeE
     let Some(command) = packet.command else {
         return if id.wants_reply() {
             let failure = Failure::new(ReplyCode::UnknownCommand, "this server does not know the command");
-            Err(DecodeError::Refused {
+            Err(DecodeError::Invalid {
                 request_id: id,
                 failure,
             })
@@ -49,12 +50,12 @@ pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeE
     request(id, requests::to_request(command, max_text))
 }
 
-fn request(id: RequestId, kind: Result<RequestKind, Refusal>) -> Result<Request, DecodeError> {
+fn request(id: RequestId, kind: Result<RequestKind, InvalidRequest>) -> Result<Request, DecodeError> {
     match kind {
         Ok(kind) => Ok(Request { id, kind }),
-        Err(refusal) => Err(DecodeError::Refused {
+        Err(invalid) => Err(DecodeError::Invalid {
             request_id: id,
-            failure: refusal.into(),
+            failure: invalid.into(),
         }),
     }
 }
@@ -94,7 +95,7 @@ pub fn encode_reply(request_id: RequestId, result: &Result<Answer, Failure>, out
     }
 }
 
-/// A push as one frame.
+/// Encodes a push as one frame.
 #[must_use]
 pub fn encode_push(push: &Push) -> Bytes {
     let mut out = BytesMut::new();
@@ -102,8 +103,9 @@ pub fn encode_push(push: &Push) -> Bytes {
     out.freeze()
 }
 
-/// Shortens a page to what may be sent at once, counting headers and edited texts too: at the end that is farther from where
-/// it began, and never to nothing.
+/// Shortens a page of history to at most `max_bytes` encoded bytes, headers and edited texts
+/// included, but not to less than one event. Events are removed from the end that is farther from
+/// `from`.
 pub fn fit_page(page: &mut HistoryPage, from: PageFrom, max_bytes: usize) {
     let size = |event| {
         let fields = EventFields::past(event);
@@ -131,29 +133,29 @@ pub fn fit_page(page: &mut HistoryPage, from: PageFrom, max_bytes: usize) {
     page.more |= page.events.len() < all;
 }
 
-/// What a close code means, for people.
+/// Returns the text of a close code, for people.
 #[must_use]
 pub const fn close_text(code: CloseCode) -> &'static str {
     match code {
         CloseCode::Normal => "closed",
         CloseCode::GoingAway => "the server is going away; connect again",
-        CloseCode::Replaced => "a newer login took this session's place",
+        CloseCode::Replaced => "the device has logged in again",
         CloseCode::Revoked => "this device was revoked or the password changed; log in again",
-        CloseCode::ProtocolError => "the client broke the protocol",
-        CloseCode::Timeout => "nothing was heard for too long",
+        CloseCode::ProtocolError => "the client violated the protocol",
+        CloseCode::Timeout => "the client sent nothing for too long",
         CloseCode::SlowConsumer => "the client read nothing for too long",
         CloseCode::Overloaded => "the server has too many connections",
         CloseCode::LoggedOut => "logged out",
-        CloseCode::Internal => "the server has a defect; it was logged",
+        CloseCode::Internal => "internal error; the server's log has the details",
         CloseCode::AccountDisabled => "the account was disabled",
-        CloseCode::PacketTooLarge => "a packet was larger than allowed",
+        CloseCode::PacketTooLarge => "a packet exceeds the size limit",
         CloseCode::UnsupportedVersion => {
             "the client and the server have no version of the protocol in common; update the older one"
         }
     }
 }
 
-/// A reply whose result is written by hand: field `tag` of the reply.
+/// Appends a reply whose result, field `tag` of the reply, is written by hand.
 fn put_reply(request_id: RequestId, tag: u32, result: &impl Encode, out: &mut BytesMut) {
     let result_len = result.len();
     let id = SmallField(tag::REQUEST_ID, request_id.0);
@@ -170,7 +172,8 @@ fn put_event(event: &Event, out: &mut BytesMut) {
     event.fields(out);
 }
 
-/// The frame's length and the key of the packet's one field, with room for all of it.
+/// Appends the frame's length and the key of the packet's only field, and reserves memory for all
+/// of it.
 fn put_message_prefix(tag: u32, length: usize, out: &mut BytesMut) {
     let packet_len = message_len(tag, length);
     out.reserve(packet_len.saturating_add(PREFIX));

@@ -1,18 +1,18 @@
-//! Versions of the protocol.
+//! Protocol versions and their negotiation.
 
-/// Lowest version this code speaks.
+/// Lowest version that this code supports.
 pub const MIN: u32 = 1;
-/// Highest version this code speaks.
+/// Highest version that this code supports.
 pub const MAX: u32 = 1;
 
-/// The highest version that both sides speak, if there is one.
+/// Returns the highest version that both sides support, if there is one.
 #[must_use]
 pub fn negotiate(peer_min: u32, peer_max: u32) -> Option<u32> {
     let common = peer_max.min(MAX);
     (peer_min >= 1 && common >= peer_min.max(MIN)).then_some(common)
 }
 
-/// Why there is none, for people.
+/// Returns the text that explains to people why the sides have no common version.
 #[must_use]
 pub fn mismatch(peer_min: u32, peer_max: u32) -> String {
     let range = |min: u32, max: u32| match min == max {
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mismatch_says_who_is_behind() {
+    fn mismatch_names_the_side_that_is_behind() {
         assert_eq!(negotiate(2, 9), None);
         assert_eq!(
             mismatch(2, 9),

@@ -1,44 +1,45 @@
-//! Protobuf fields written by hand, where building a message first would cost copies: the hot path.
+//! Hand-written protobuf encoding for the hot path, where building a generated message would cost
+//! copies.
 //!
-//! One listing of fields serves two passes: measuring, then writing into memory of exactly that size. The functions of
-//! `prost::encoding` are the ones that prost's generated code calls.
+//! One listing of fields serves two passes: the first measures, the second writes into memory of
+//! exactly that size. The generated code calls the same functions of `prost::encoding`.
 
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-/// Where fields go.
+/// Receiver of fields.
 pub(super) trait Fields {
-    /// An integer; left out when 0, as proto3 does.
+    /// Adds an integer. Omits 0, as proto3 does.
     fn integer(&mut self, tag: u32, value: u64);
-    /// Bytes, also when there are none.
+    /// Adds bytes, even if they are empty.
     fn bytes(&mut self, tag: u32, value: &[u8]);
-    /// The key and length of a message whose fields follow.
+    /// Adds the key and length of a message whose fields follow.
     fn message(&mut self, tag: u32, length: usize);
-    /// Fields that are encoded already.
+    /// Adds fields that are already encoded.
     fn encoded(&mut self, fields: &[u8]);
 
-    /// Integers of any value, packed; left out when there are none.
+    /// Adds packed integers of any value. Omits an empty list.
     fn packed(&mut self, tag: u32, values: impl Iterator<Item = u64> + Clone);
 
-    /// A flag; left out when false.
+    /// Adds a flag. Omits `false`.
     fn flag(&mut self, tag: u32, value: bool) {
         self.integer(tag, u64::from(value));
     }
 
-    /// Bytes; left out when there are none.
+    /// Adds bytes. Omits empty bytes.
     fn text(&mut self, tag: u32, value: &[u8]) {
         if !value.is_empty() {
             self.bytes(tag, value);
         }
     }
 
-    /// A number that may be negative.
+    /// Adds an integer that may be negative.
     fn signed(&mut self, tag: u32, value: i64) {
         self.integer(tag, value.cast_unsigned());
     }
 }
 
-/// Counts.
+/// Pass that counts bytes.
 #[derive(Debug, Default)]
 struct Measure(usize);
 
@@ -114,12 +115,12 @@ fn packed_len(values: impl Iterator<Item = u64>) -> usize {
     values.map(encoded_len_varint).fold(0, usize::saturating_add)
 }
 
-/// A message whose fields are written by hand.
+/// Message whose fields are written by hand.
 pub(super) trait Encode {
-    /// Its fields, in order of their tags.
+    /// Passes the fields to `fields`, in order of their tags.
     fn fields(&self, out: &mut impl Fields);
 
-    /// Bytes they take.
+    /// Returns the encoded length of the fields.
     fn len(&self) -> usize {
         let mut size = Measure::default();
         self.fields(&mut size);
@@ -127,7 +128,7 @@ pub(super) trait Encode {
     }
 }
 
-/// Bytes that a message of `length` bytes takes as field `tag`.
+/// Returns the number of bytes that a message of `length` bytes takes as field `tag`.
 pub(super) fn message_len(tag: u32, length: usize) -> usize {
     key_len(tag)
         .saturating_add(encoded_len_varint(length as u64))

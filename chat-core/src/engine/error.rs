@@ -1,43 +1,13 @@
 //! Why a command failed, and how a unit of work refuses.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
 use crate::auth::{AuthError, PasswordError, PasswordPoolError, Throttled};
-use crate::codec::Failure;
 use crate::model::ReplyCode;
+pub(super) use crate::service::CommandError;
 use crate::store::StoreError;
 
-/// The bad answer to a command: a documented code, a sentence for people, and when to come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CommandError {
-    /// What programs go by.
-    pub code: ReplyCode,
-    /// What people read, in English. Says nothing that the caller may not know.
-    pub text: Cow<'static, str>,
-    /// Not again before so long.
-    pub retry_after: Option<Duration>,
-}
-
 impl CommandError {
-    /// An error of this code.
-    pub fn new(code: ReplyCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-            retry_after: None,
-        }
-    }
-
-    /// The same error, with the time after which it may be gone.
-    #[must_use]
-    pub fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
-        self
-    }
-
     /// It does not exist, or not for the caller: the same words for both.
     pub(crate) fn not_found() -> Self {
         Self::new(ReplyCode::NotFound, "there is no such thing, or it is not for you")
@@ -105,14 +75,6 @@ impl CommandError {
     }
 }
 
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({}): {}", self.code, self.code.number(), self.text)
-    }
-}
-
-impl std::error::Error for CommandError {}
-
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -156,15 +118,6 @@ impl From<AuthError> for CommandError {
             AuthError::Unavailable(_) => Self::new(ReplyCode::TryAgain, "logins cannot be checked at the moment")
                 .retry_after(Duration::from_secs(5)),
         }
-    }
-}
-
-impl From<CommandError> for Failure {
-    fn from(error: CommandError) -> Self {
-        let wait = error
-            .retry_after
-            .map_or(0, |wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
-        Self::new(error.code, error.text).retry_after(wait)
     }
 }
 

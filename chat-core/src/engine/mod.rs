@@ -1,6 +1,6 @@
 //! The chat engine: commands in, outcomes and pushes out. It knows no sockets; a program may use it without any.
 //!
-//! A command comes in through [`Service::execute`]. Sends and changes of groups go to the `appender`, which commits them in
+//! A command comes in through [`Engine::execute`]. Sends and changes of groups go to the `appender`, which commits them in
 //! batches, in one lane for each conversation; other changes run as a unit of work in a task of their own; reads go straight to the
 //! store. Every unit of work checks, after its locks, that the caller's login is still the latest of its device (`fence`) and that
 //! the caller may do it (`policy`), appends through one helper (`log`), and is told to the [`router`](crate::router) once it is
@@ -10,6 +10,7 @@
 
 mod account;
 mod appender;
+mod attach;
 mod breaker;
 mod builder;
 mod commands;
@@ -26,11 +27,11 @@ mod fence;
 mod group;
 mod history;
 mod limits;
+mod local_session;
 mod log;
 mod logins;
 mod message;
 mod observer;
-mod open;
 mod operation;
 mod policy;
 mod presence;
@@ -44,24 +45,21 @@ mod views;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
+pub use crate::service::{CommandError, Readiness};
 pub use builder::{BuildError, EngineBuilder};
 pub use config::{EngineConfig, HookPolicy, SessionPolicy};
-pub use error::CommandError;
-pub use open::{Attachment, LocalSession};
-pub use readiness::Readiness;
-pub use service::Service;
+pub use local_session::LocalSession;
 
 use self::core::Core;
 use self::register::Registration;
 use crate::cluster::Nodes;
 use crate::model::{
-    Admission, Caller, Command, ConversationInfo, DeviceId, Login, Outcome, Resume, Source, StoreEpoch, Timestamp,
-    UserId, UserInfo,
+    Admission, Caller, Command, DeviceId, Login, Outcome, Resume, Source, StoreEpoch, Timestamp, UserId, UserInfo,
 };
 use crate::router::{Outbox, OutboxLimits, Router, RouterStats};
+use crate::service::{AttachedSession, CommandFuture};
 use crate::store::Store;
 
 /// A chat engine. Clones are handles to the same one; dropping the last of them stops its tasks, [`Engine::shutdown`] lets
@@ -70,7 +68,7 @@ use crate::store::Store;
 /// # Examples
 /// ```
 /// use std::sync::Arc;
-/// use chat_core::engine::{Engine, Service};
+/// use chat_core::engine::Engine;
 /// use chat_core::model::{ConversationRef, DeviceId, Registration, Secret, Source, UserName, UserRef};
 /// use chat_core::store::MemoryStore;
 ///
@@ -161,38 +159,90 @@ impl Engine {
         &self.handle.core
     }
 
-    /// Lets a session that was admitted get what happens: pushes go to `outbox` from now on. Also tells where its conversations
-    /// stand; a conversation's pushes continue from its `last_seq`, or from before it. The session ends when the attachment is
-    /// dropped.
+    /// Creates an account.
     ///
     /// # Errors
-    /// [`CommandError`]: nothing was begun. `Fenced`: a newer login of the device came first.
-    pub async fn open(
+    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have been.
+    pub async fn register(
+        &self,
+        source: Source,
+        registration: crate::model::Registration,
+    ) -> Result<UserInfo, CommandError> {
+        self.ready()?;
+        let core = Arc::clone(self.core());
+        self.core()
+            .begin(async move { core.register(source, registration).await })
+            .await
+    }
+
+    /// Begins a session with a password, or with a token that the application's authenticator accepts.
+    /// Ends the device's older session. [`attach`](Self::attach) the session to receive its events.
+    ///
+    /// # Errors
+    /// [`CommandError`]. An unknown account and a wrong password yield the same error.
+    pub async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
+        self.ready()?;
+        let core = Arc::clone(self.core());
+        self.core().begin(async move { core.login(source, login).await }).await
+    }
+
+    /// Begins a session with the token of an earlier login. Ends the device's older session.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `SessionExpired`: the client has to log in again.
+    pub async fn resume(&self, _source: Source, resume: Resume) -> Result<Admission, CommandError> {
+        self.ready()?;
+        let core = Arc::clone(self.core());
+        self.core().begin(async move { core.resume(resume).await }).await
+    }
+
+    /// Connects a session that has just logged in to its events; see [`ChatService::attach`].
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing was begun. `Fenced`: the device has logged in again meanwhile.
+    pub async fn attach(
         &self,
         caller: Caller,
         source: Source,
         outbox: Arc<Outbox>,
-    ) -> Result<(Attachment, Vec<ConversationInfo>), CommandError> {
-        self.core().open(caller, source, outbox).await
+    ) -> Result<AttachedSession, CommandError> {
+        self.core().attach(caller, source, outbox).await
     }
 
-    /// Begins a session in this process, in the name of this user; nobody asks for a password. It counts as a login of the
-    /// device.
+    /// Executes a command of a session.
+    ///
+    /// # Order
+    /// The *call* fixes the order. Messages that several calls of one session append to one
+    /// conversation are appended in the order of the calls, no matter when their futures are polled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses the outcome. Reads may stop; changes that were begun go on.
+    pub fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
+        dispatch::execute(self.core(), caller, command).into()
+    }
+
+    /// Begins a session of `user` in this process, without credentials. It counts as a login of
+    /// `device`.
     ///
     /// # Errors
-    /// [`CommandError`]: no such user, or what any login may meet.
+    /// [`CommandError`]: the user does not exist, or an error of a login.
     pub async fn session(&self, user: UserId, device: DeviceId) -> Result<LocalSession, CommandError> {
         let core = Arc::clone(self.core());
         let admitted = self.core().begin(async move { core.trust(user, device).await }).await?;
         let outbox = Outbox::new(OutboxLimits::default());
-        let (attachment, conversations) = self.open(admitted.caller, Source::Local, Arc::clone(&outbox)).await?;
+        let attached = self.attach(admitted.caller, Source::Local, Arc::clone(&outbox)).await?;
         Ok(LocalSession::new(
             self.clone(),
-            attachment,
-            outbox,
+            admitted.caller,
             admitted.user,
-            conversations,
+            attached,
+            outbox,
         ))
+    }
+
+    /// Waits until the engine stops.
+    async fn stopped(&self) {
+        self.core().stop.cancelled().await;
     }
 
     /// Charges what a command costs its user, over all their sessions on this node, and says for how long the connection it came
@@ -205,7 +255,7 @@ impl Engine {
         }
     }
 
-    /// As [`Service::execute`], for a session that no server paces.
+    /// As [`Engine::execute`], for a session that no server paces.
     fn execute_paced(&self, caller: Caller, command: Command) -> BoxFuture<'static, Result<Outcome, CommandError>> {
         dispatch::execute_paced(self.core(), caller, command)
     }
@@ -250,13 +300,13 @@ impl Engine {
         self.core().readiness(self.handle.registration.as_deref())
     }
 
-    /// A listener before this engine is closed until it can serve: those who choose a node are told.
+    /// Tells the engine that a listener of this node has closed until the node is ready again.
     pub(crate) fn listener_closed(&self) {
         self.core().readiness.listener_closed();
         self.tell_again();
     }
 
-    /// It is open again.
+    /// Tells the engine that a listener which had closed is open again.
     pub(crate) fn listener_opened(&self) {
         self.core().readiness.listener_opened();
         self.tell_again();
@@ -307,36 +357,5 @@ impl Engine {
         core.appends.close();
         core.router.shutdown().await;
         core.authenticator.close().await;
-    }
-}
-
-#[async_trait]
-impl Service for Engine {
-    async fn register(
-        &self,
-        source: Source,
-        registration: crate::model::Registration,
-    ) -> Result<UserInfo, CommandError> {
-        self.ready()?;
-        let core = Arc::clone(self.core());
-        self.core()
-            .begin(async move { core.register(source, registration).await })
-            .await
-    }
-
-    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
-        self.ready()?;
-        let core = Arc::clone(self.core());
-        self.core().begin(async move { core.login(source, login).await }).await
-    }
-
-    async fn resume(&self, _source: Source, resume: Resume) -> Result<Admission, CommandError> {
-        self.ready()?;
-        let core = Arc::clone(self.core());
-        self.core().begin(async move { core.resume(resume).await }).await
-    }
-
-    fn execute(&self, caller: Caller, command: Command) -> BoxFuture<'static, Result<Outcome, CommandError>> {
-        dispatch::execute(self.core(), caller, command)
     }
 }

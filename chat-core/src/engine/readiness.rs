@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::core::Core;
 use super::register::Registration;
+use crate::service::Readiness;
 
 /// How often the store is asked for a sign of life, and how long it has for that. A node without a store keeps its sessions, and is of no use
 /// to new ones: within twice this the others know.
@@ -16,27 +17,6 @@ const PROBE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(500);
 /// Answers in a row that end a silence.
 const ANSWERS: u32 = 2;
-
-/// Whether a node can serve those who come anew, and whether others can in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Readiness {
-    /// The store answers. It is asked every two seconds, and has two seconds for its answer.
-    pub store_answers: bool,
-    /// This machine's clock and the store's are not minutes apart; else nobody is let in.
-    pub clock_is_right: bool,
-    /// There are other nodes, and as far as is known one of them takes sessions. A node that hears of the others no more, because it is cut
-    /// off from all of them, goes by what it heard last.
-    pub others_serve: bool,
-}
-
-impl Readiness {
-    /// Whether this node can serve.
-    #[must_use]
-    pub const fn is_ready(self) -> bool {
-        self.store_answers && self.clock_is_right
-    }
-}
 
 /// What an engine knows of its own state.
 #[derive(Debug, Default)]

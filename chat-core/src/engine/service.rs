@@ -1,41 +1,84 @@
-//! The service boundary: what sessions, on whatever transport, may ask of an engine.
+//! [`Engine`] as a [`ChatService`]: for servers.
 
-use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
 
-use super::error::CommandError;
-use crate::model::{Admission, Caller, Command, Login, Outcome, Registration, Resume, Source, UserInfo};
+use super::Engine;
+use crate::cluster::Nodes;
+use crate::model::{Admission, Caller, Command, Login, Registration, Resume, Source, StoreEpoch, Timestamp, UserInfo};
+use crate::router::Outbox;
+use crate::service::{AttachedSession, ChatService, CommandError, CommandFuture, Readiness};
 
-/// Takes commands, yields outcomes. Sessions know nothing else of the engine, so that a network may come in between.
+/// Each method forwards to the engine's own method of the same name, so that embedders need not import
+/// the trait.
 #[async_trait]
-pub trait Service: Debug + Send + Sync + 'static {
-    /// Makes an account.
-    ///
-    /// # Errors
-    /// [`CommandError`]; no account was made, unless the code is `TryAgain`.
-    async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError>;
+impl ChatService for Engine {
+    async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError> {
+        self.register(source, registration).await
+    }
 
-    /// Begins a session with a password or what the application takes for one. An older session of the device is over.
-    ///
-    /// # Errors
-    /// [`CommandError`]; an unknown account and a wrong password are told in the same words.
-    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError>;
+    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
+        self.login(source, login).await
+    }
 
-    /// Begins a session with the token of an earlier login. An older session of the device is over.
-    ///
-    /// # Errors
-    /// [`CommandError`]; `SessionExpired`: log in again.
-    async fn resume(&self, source: Source, resume: Resume) -> Result<Admission, CommandError>;
+    async fn resume(&self, source: Source, resume: Resume) -> Result<Admission, CommandError> {
+        self.resume(source, resume).await
+    }
 
-    /// Does what a session asks.
-    ///
-    /// # Order
-    /// The *call* fixes the order: what two calls of one session append to one conversation is appended in the order of the calls,
-    /// whenever their futures are polled.
-    ///
-    /// # Cancel safety
-    /// Dropping the future loses the answer. What was begun goes on.
-    fn execute(&self, caller: Caller, command: Command) -> BoxFuture<'static, Result<Outcome, CommandError>>;
+    async fn attach(
+        &self,
+        caller: Caller,
+        source: Source,
+        outbox: Arc<Outbox>,
+    ) -> Result<AttachedSession, CommandError> {
+        self.attach(caller, source, outbox).await
+    }
+
+    fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
+        self.execute(caller, command)
+    }
+
+    fn pace(&self, caller: Caller, command: &Command) -> Duration {
+        self.pace(caller, command)
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.readiness()
+    }
+
+    fn listener_closed(&self) {
+        self.listener_closed();
+    }
+
+    fn listener_opened(&self) {
+        self.listener_opened();
+    }
+
+    fn nodes(&self) -> Nodes {
+        self.nodes()
+    }
+
+    fn advertise(&self, addresses: Vec<String>) {
+        self.advertise(addresses);
+    }
+
+    fn announce_drain(&self) {
+        self.announce_drain();
+    }
+
+    fn store_epoch(&self) -> StoreEpoch {
+        self.store_epoch()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now()
+    }
+}
+
+impl From<Engine> for Arc<dyn ChatService> {
+    fn from(engine: Engine) -> Self {
+        Arc::new(engine)
+    }
 }

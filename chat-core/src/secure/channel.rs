@@ -1,10 +1,10 @@
-//! An established channel: two halves and the name both sides know it by.
+//! [`Channel`]: both halves of an established channel.
 
 use std::{fmt, time::Instant};
 
 use super::{cipher::Cipher, opener::Opener, sealer::Sealer};
 
-/// What a handshake ends in. Split it to read and write from different places.
+/// Result of a successful handshake. Split it to read and write from different places.
 pub struct Channel {
     sealer: Sealer,
     opener: Opener,
@@ -20,24 +20,24 @@ impl Channel {
         }
     }
 
-    /// The sending half.
+    /// Returns the sending half.
     pub const fn sealer(&mut self) -> &mut Sealer {
         &mut self.sealer
     }
 
-    /// The receiving half.
+    /// Returns the receiving half.
     pub const fn opener(&mut self) -> &mut Opener {
         &mut self.opener
     }
 
-    /// 32 bytes that are the same at both ends of this channel and different for every other (Noise's handshake hash, §11.2).
-    /// Not secret.
+    /// Returns 32 bytes that are the same at both ends of this channel, and different for every
+    /// other channel (Noise's handshake hash, §11.2). They are not secret.
     #[must_use]
     pub const fn binding(&self) -> &[u8; 32] {
         &self.binding
     }
 
-    /// The two halves, each with its own key.
+    /// Splits the channel into its halves, each of which has its own key.
     #[must_use]
     pub fn split(self) -> (Sealer, Opener) {
         (self.sealer, self.opener)

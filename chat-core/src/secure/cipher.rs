@@ -1,19 +1,19 @@
-//! AES-256-GCM under a counter: Noise's `CipherState`.
+//! AES-256-GCM with a counter as nonce: Noise's `CipherState`.
 
 use aes_gcm::{Aes256Gcm, Key, KeyInit, Nonce, Tag, aead::AeadInOut};
 use zeroize::Zeroize;
 
 use super::keys::SecretBytes;
 
-/// Bytes that authentication adds.
+/// Number of bytes of the authentication tag.
 pub(super) const TAG_LEN: usize = 16;
-/// The first counter value that is never used: there is no way back to an earlier nonce.
+/// First counter value that is not used. The limit guarantees that no nonce repeats.
 const COUNTER_END: u64 = 1 << 63;
 
-/// One direction's key and the number of the next record.
+/// Key of one direction, and the number of its next record.
 ///
-/// The expanded key (round keys and GHASH key) is about a kilobyte, so it lives in a box: moving a cipher moves a pointer and leaves
-/// no copy of the key behind, and a connection's state stays small where it is stored.
+/// The expanded key (round keys and GHASH key) takes about a kilobyte. It is boxed, so that moving
+/// a cipher leaves no copy of the key behind, and the state of a connection stays small.
 pub(super) struct Cipher {
     aead: Box<Aes256Gcm>,
     counter: u64,
@@ -33,7 +33,7 @@ impl Cipher {
         }
     }
 
-    /// Encrypts in place and returns the tag; moves the counter.
+    /// Encrypts in place, advances the counter and returns the tag.
     pub(super) fn encrypt(&mut self, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG_LEN], CipherError> {
         let nonce = self.nonce()?;
         let tag = self
@@ -44,7 +44,7 @@ impl Cipher {
         Ok(tag.into())
     }
 
-    /// Decrypts in place. On a wrong tag neither the buffer nor the counter changes.
+    /// Decrypts in place and advances the counter. A wrong tag changes neither buffer nor counter.
     pub(super) fn decrypt(&mut self, ad: &[u8], buffer: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CipherError> {
         let nonce = self.nonce()?;
         self.aead
@@ -54,7 +54,8 @@ impl Cipher {
         Ok(())
     }
 
-    /// Noise `REKEY`: the next key is the encryption of zeros under the highest nonce. The counter goes on.
+    /// Switches to the next key, which is the encryption of zeros with the highest nonce (Noise's
+    /// `REKEY`). The counter continues.
     pub(super) fn rekey(&mut self) {
         let mut key = SecretBytes::default();
         let mut tag = self

@@ -1,4 +1,5 @@
-//! The credential: a server's RSA key vouching for its X25519 static key for some days.
+//! Server credential: the signature of a server's RSA key for its X25519 static key, valid for some
+//! days.
 
 use std::time::Duration;
 
@@ -13,27 +14,27 @@ use rsa::{
 
 use super::{error::HandshakeError, fingerprint::Fingerprint, handshake::PinPolicy};
 
-/// How long a credential is valid.
+/// Lifetime of a credential.
 pub const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The difference between two clocks that a client forgives.
+/// Difference between the clocks of client and server that a client tolerates.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
-/// RSA modulus sizes in bits that are used and accepted.
+/// Allowed sizes of an RSA modulus, in bits.
 pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 const VERSION: u8 = 1;
 const LABEL: &[u8] = b"SC1 server credential v1\0";
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-/// 65537 as the shortest big-endian bytes.
+/// The exponent 65537, in the fewest big-endian bytes.
 pub(super) const RSA_EXPONENT: &[u8] = &[1, 0, 1];
 
-/// From when to when a credential is valid, in unix seconds, both ends included.
+/// Validity of a credential, in Unix seconds, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) not_before: u64,
     pub(super) not_after: u64,
 }
 
-/// A credential as it stands in a server's hello, borrowed from it.
+/// Decoded credential, borrowed from a server's hello.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Credential<'a> {
     profile: u16,
@@ -84,7 +85,8 @@ impl<'a> Credential<'a> {
         Ok(Self::new(profile, validity, spki, signature))
     }
 
-    /// Everything a client checks, in the order that the specification gives. Returns whose key it is.
+    /// Verifies the credential, in the order of the specification. Returns the fingerprint of its
+    /// key.
     pub(super) fn verify(
         &self,
         static_key: &[u8; 32],
@@ -128,7 +130,8 @@ impl Validity {
     }
 }
 
-/// What the RSA key signs. The 64 spaces and the label keep it apart from TLS 1.3's `CertificateVerify`, should one key serve both.
+/// Returns the message that the RSA key signs. The 64 spaces and the label distinguish it from TLS
+/// 1.3's `CertificateVerify`, in case one key is used for both.
 pub(super) fn signed_message(static_key: &[u8; 32], validity: Validity, key: &Fingerprint) -> Vec<u8> {
     let mut message = vec![b' '; 64];
     message.extend_from_slice(LABEL);
@@ -139,7 +142,7 @@ pub(super) fn signed_message(static_key: &[u8; 32], validity: Validity, key: &Fi
     message
 }
 
-/// Reads an RSA key and judges its size and exponent before any arithmetic with it.
+/// Parses an RSA key, and checks its size and exponent before any arithmetic with it.
 fn parse_rsa_key(spki: &[u8]) -> Result<RsaPublicKey, HandshakeError> {
     let malformed = HandshakeError::MalformedKey;
     let info = SubjectPublicKeyInfoRef::try_from(spki).map_err(|_| malformed.clone())?;

@@ -1,24 +1,26 @@
-//! What can go wrong in the secure channel, one variant per cause.
+//! Errors of the secure channel, with one variant for each cause.
 //!
-//! Every one of these ends the connection without a word to the peer (a [`HandshakeError::NoCommonProfile`] is answered
-//! with a reject first); the variants exist for the one log line and for tests.
+//! Each of them ends the connection, and the peer is not told why; only
+//! [`HandshakeError::NoCommonProfile`] is answered with a reject first. The variants are for logs and
+//! tests.
 
 use super::fingerprint::Fingerprint;
 
-/// Why a handshake failed. The connection must be closed; nothing of it may be used.
+/// Error of a handshake. Close the connection, and do not use any data of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The length field of the first message is outside what the message may have.
-    #[error("handshake message announces {0} bytes")]
+    /// The length field of the first message is out of range.
+    #[error("handshake message announces {0} bytes, which is out of range")]
     LengthOutOfRange(u16),
     /// The peer does not speak this protocol.
     #[error("not an SC1 hello")]
     BadMagic,
-    /// A hello must offer 1 to 8 profiles.
+    /// The hello does not offer 1 to 8 profiles.
     #[error("hello offers {0} profiles")]
     ProfileCount(u8),
-    /// Nothing the client offers is known here; answer with [`HandshakeError::reject`] and close.
+    /// The server supports no profile that the client offers. Answer with
+    /// [`HandshakeError::reject`] and close.
     #[error("no common profile")]
     NoCommonProfile,
     /// The server name is longer than 64 bytes.
@@ -33,7 +35,7 @@ pub enum HandshakeError {
     /// Bytes follow the message although its sender has to wait for an answer.
     #[error("unexpected bytes after the handshake message")]
     UnexpectedData,
-    /// The key agreement gave the all-zero secret: the peer sent a point of low order.
+    /// The key agreement yielded the all-zero secret: the peer sent a point of low order.
     #[error("key agreement without contribution of the peer")]
     WeakPublicKey,
     /// A reject message has the wrong length.
@@ -42,28 +44,29 @@ pub enum HandshakeError {
     /// The server chose a profile that was not offered.
     #[error("server chose profile {0:#06x}, which was not offered")]
     ProfileNotOffered(u16),
-    /// Authentication of the server's message failed: changed on the way, or made for another hello.
+    /// The server's message does not authenticate: it was changed on the way, or belongs to another
+    /// hello.
     #[error("server hello does not authenticate")]
     BadTag,
     /// The credential has another version.
     #[error("credential of version {0}")]
     CredentialVersion(u8),
-    /// The credential is cut short, has bytes left over, or an impossible field.
+    /// The credential is truncated, has surplus bytes, or has a field with an impossible value.
     #[error("malformed credential")]
     MalformedCredential,
     /// The server's key is not an RSA key in SubjectPublicKeyInfo form.
     #[error("server key is not a well-formed RSA key")]
     MalformedKey,
-    /// The server's RSA modulus is not of 2048 to 4096 bits.
-    #[error("server key of {0} bits")]
+    /// The server's RSA modulus does not have 2048 to 4096 bits.
+    #[error("server key of {0} bits, allowed are 2048 to 4096")]
     KeySize(usize),
     /// The server's RSA exponent is not 65537.
     #[error("server key has an exponent other than 65537")]
     KeyExponent,
-    /// The server's key is not the expected one.
-    #[error("server key {presented} is not the pinned one")]
+    /// The server's key is not a pinned one.
+    #[error("server key {presented} is not the pinned key")]
     PinMismatch {
-        /// The key the server showed.
+        /// Fingerprint of the key that the server presented.
         presented: Fingerprint,
     },
     /// The RSA signature over the server's static key is wrong.
@@ -85,18 +88,19 @@ pub enum HandshakeError {
         /// The client's time, unix seconds.
         now: u64,
     },
-    /// The credential repeats another profile than the one in clear: somebody steered the choice.
+    /// The profile in the credential differs from the unencrypted one: an attacker changed the
+    /// choice.
     #[error("credential is for profile {0:#06x}")]
     ProfileEcho(u16),
     /// The stream ended inside the handshake.
     #[error("stream ended during the handshake")]
     Truncated,
-    /// The handshake is over, well or badly, and was fed again.
+    /// The handshake is over, with or without success, and was fed again.
     #[error("handshake is already over")]
     Over,
 }
 
-/// Why nothing more can be sent on a channel.
+/// Error of the sending half of a channel, which can send no further record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -108,79 +112,79 @@ pub enum SealError {
     Exhausted,
 }
 
-/// Why the receiving half of a channel ended. It never opens another record.
+/// Error of the receiving half of a channel, which opens no further record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// A record shorter than a type and a tag.
+    /// The record is shorter than a type and a tag.
     #[error("record of {0} bytes is too short")]
     TooShort(u16),
-    /// A record longer than 16 KiB of content can make it.
+    /// The record is longer than one with 16 KiB of content.
     #[error("record of {0} bytes is too long")]
     TooLong(u16),
-    /// Forged, changed, repeated, dropped or reordered.
+    /// The record was forged, changed or repeated, or an earlier record was dropped or reordered.
     #[error("record does not authenticate")]
     BadTag,
-    /// A record type this profile does not have.
+    /// The record has a type that this profile does not have.
     #[error("record of unknown type {0}")]
     UnknownType(u8),
-    /// A REKEY record with content.
+    /// A REKEY record has content.
     #[error("malformed rekey record")]
     MalformedRekey,
-    /// A CLOSE record whose content is not a 16-bit code.
+    /// The content of a CLOSE record is not a 16-bit code.
     #[error("malformed close record")]
     MalformedClose,
-    /// REKEY again before 1,024 records and before 10 s.
+    /// The peer changed keys again within 1024 records and 10 s.
     #[error("peer changes keys too often")]
     RekeyTooSoon,
-    /// 2^24 records under one key.
+    /// The peer sent 2^24 records under one key.
     #[error("peer does not change keys")]
     RekeyOverdue,
     /// The record counter reached its end.
     #[error("record counter exhausted")]
     Exhausted,
-    /// Bytes after a CLOSE record.
+    /// Bytes followed a CLOSE record.
     #[error("data after close")]
     DataAfterClose,
-    /// The stream ended without a CLOSE record: something may be missing.
+    /// The stream ended without a CLOSE record: data may be missing.
     #[error("stream was cut off")]
     Truncated,
-    /// An earlier error ended this half.
+    /// An earlier error ended the receiving half.
     #[error("channel failed before")]
     Dead,
 }
 
-/// Why an identity key could not be made, read or written.
+/// Error of generating, reading, writing or using an identity key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// Only RSA keys of 2048 to 4096 bits are used.
+    /// The RSA key does not have 2048 to 4096 bits.
     #[error("RSA key of {0} bits, allowed are 2048 to 4096")]
     KeySize(usize),
-    /// Only keys with the exponent 65537 are used.
+    /// The RSA key has an exponent other than 65537.
     #[error("RSA key with an exponent other than 65537")]
     KeyExponent,
-    /// Not a PKCS#8 RSA private key in PEM.
+    /// The text is not a PKCS#8 RSA private key in PEM.
     #[error("not an RSA private key in PKCS#8 PEM")]
     Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Others than the owner may read the key file.
+    /// Users other than the owner can access the key file.
     #[error("key file {path} is accessible by others (mode {mode:03o}); set its mode to 600")]
     Permissions {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// Its permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// The file could not be read or written.
-    #[error("key file {path}")]
+    /// The key file cannot be read or written.
+    #[error("cannot access the key file {path}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// Making a key or a signature failed.
+    /// Generating a key or a signature failed.
     #[error("RSA operation failed")]
     Rsa(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

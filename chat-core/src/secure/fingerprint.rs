@@ -1,4 +1,4 @@
-//! The name of a server's key: SHA-256 over its SubjectPublicKeyInfo.
+//! [`Fingerprint`] of a server's key.
 
 use std::{fmt, str::FromStr};
 
@@ -8,18 +8,18 @@ use subtle::ConstantTimeEq;
 
 /// SHA-256 over the DER SubjectPublicKeyInfo of a server's identity key; the same for SC1 and TLS.
 ///
-/// Written `sha256:BASE64` without padding, which is also accepted with padding.
+/// The text form is `sha256:BASE64` without padding. Text with padding is accepted too.
 #[derive(Clone, Copy)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of a key given as DER SubjectPublicKeyInfo.
+    /// Computes the fingerprint of a key given as DER SubjectPublicKeyInfo.
     #[must_use]
     pub fn of_spki(spki: &[u8]) -> Self {
         Self(Sha256::digest(spki).into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -54,7 +54,7 @@ impl fmt::Debug for Fingerprint {
 
 /// The text is not `sha256:` and 32 bytes in base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint is written sha256: and 43 base64 characters")]
+#[error("a fingerprint has the form sha256: and 43 base64 characters")]
 pub struct InvalidFingerprint;
 
 impl FromStr for Fingerprint {

@@ -1,11 +1,11 @@
-//! X25519 secrets and what comes out of them. Wiped when dropped, and without `Debug`.
+//! X25519 secrets and shared secrets. They are wiped when dropped, and have no `Debug`.
 
 use std::ops::{Deref, DerefMut};
 
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// 32 secret bytes that are wiped when dropped. Not `Zeroizing`, which prints what it holds.
+/// 32 secret bytes that are wiped when dropped. `Zeroizing` would print its content in `Debug`.
 #[derive(Default, Zeroize, ZeroizeOnDrop)]
 pub(super) struct SecretBytes([u8; 32]);
 
@@ -29,7 +29,7 @@ impl DerefMut for SecretBytes {
     }
 }
 
-/// One side's X25519 secret: ephemeral (one handshake) or static (one credential).
+/// X25519 secret of one side: ephemeral (one handshake) or static (one credential).
 pub(super) struct DhSecret {
     secret: StaticSecret,
     public: [u8; 32],
@@ -40,14 +40,14 @@ pub(super) struct DhSecret {
 pub(super) struct WeakPublicKey;
 
 impl DhSecret {
-    /// A fresh secret from the operating system's random numbers.
+    /// Generates a secret from the operating system's random numbers.
     pub(super) fn generate() -> Self {
         let mut bytes = SecretBytes::default();
         getrandom::fill(bytes.as_mut_slice()).expect("the operating system provides random bytes");
         Self::from_bytes(&bytes)
     }
 
-    /// A given secret; only test vectors fix one.
+    /// Uses a given secret. Outside of `generate`, only test vectors do.
     pub(super) fn from_bytes(bytes: &SecretBytes) -> Self {
         let secret = StaticSecret::from(**bytes);
         let public = PublicKey::from(&secret).to_bytes();
@@ -58,14 +58,14 @@ impl DhSecret {
         &self.public
     }
 
-    /// A secret that claims another public key, for a peer that lies.
+    /// Makes the secret claim another public key, for tests of a dishonest peer.
     #[cfg(test)]
     pub(super) const fn claim(mut self, public: [u8; 32]) -> Self {
         self.public = public;
         self
     }
 
-    /// The shared secret with `peer`, refused when `peer` forced it to zero (RFC 7748 §6.1).
+    /// Computes the shared secret with `peer`. Fails if `peer` forced it to zero (RFC 7748 §6.1).
     pub(super) fn agree(&self, peer: &[u8; 32]) -> Result<SecretBytes, WeakPublicKey> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*peer));
         if shared.was_contributory() {
@@ -80,7 +80,7 @@ impl DhSecret {
 mod tests {
     use super::*;
 
-    /// Does not compile for a type with `Debug`: then both traits apply and the call is ambiguous.
+    /// Fails to compile for a type with `Debug`: then both impls apply and the call is ambiguous.
     macro_rules! assert_not_debug {
         ($($secret:ty),+ $(,)?) => { $({
             trait Hidden<Marker> { fn check() {} }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn low_order_points_are_refused() {
+    fn agreement_rejects_low_order_points() {
         let secret = DhSecret::generate();
         let mut one = [0; 32];
         one[0] = 1;

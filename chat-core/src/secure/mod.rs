@@ -1,11 +1,15 @@
-//! The secure channel SC1: bytes to plaintext records and back, without I/O, tasks or a clock.
+//! The secure channel SC1: it turns bytes into plaintext records and back, without I/O, tasks or a
+//! clock.
 //!
-//! A server proves who it is with an RSA key that signs, once a day, the X25519 key of its Noise NX handshakes; every record after the
-//! handshake is AES-256-GCM. `docs/sc1.md` has every byte and the reasons.
+//! A server authenticates by an RSA key, which signs, once a day, the X25519 key of its Noise NX
+//! handshakes. Every record after the handshake is encrypted with AES-256-GCM. `docs/sc1.md`
+//! specifies every byte and gives the reasons.
 //!
-//! The driver's part, on a server: read at most [`MAX_HELLO1`] bytes into [`ServerHandshake::feed`]; [`ClientHello::accept`] and send the
-//! reply, or send [`reject`]; then give everything read to the channel's [`Opener`] and send everything through its [`Sealer`].
-//! Deadlines, budgets and the age of a session (24 h) are the driver's: nothing here knows the time but by its arguments.
+//! A driver on the server's side reads at most [`MAX_HELLO1`] bytes into [`ServerHandshake::feed`],
+//! then calls [`ClientHello::accept`] and sends the reply, or sends [`reject`]. After that it gives
+//! all received bytes to the channel's [`Opener`] and sends all bytes through its [`Sealer`]. The
+//! driver also keeps deadlines, rates and the maximum age of a connection (24 h): this module
+//! learns the time only from its arguments.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -19,10 +23,10 @@
 //! let keys = Arc::new(ServerKeys::new(ServerIdentity::generate(2048)?, unix_now)?);
 //!
 //! let mut client = ClientHandshake::new("chat.example", PinPolicy::exactly(keys.fingerprint()))?;
-//! let hello = ServerHandshake::new().feed(client.hello())?.expect("the hello is whole");
+//! let hello = ServerHandshake::new().feed(client.hello())?.expect("the hello is complete");
 //! let mut accepted = hello.accept(&keys, now)?;
 //! let ClientProgress::Done(mut connected) = client.feed(now, unix_now, &accepted.reply)? else {
-//!     unreachable!("the answer is whole");
+//!     unreachable!("the answer is complete");
 //! };
 //! assert_eq!(connected.channel.binding(), accepted.channel.binding());
 //!
@@ -42,9 +46,14 @@ mod error;
 mod fingerprint;
 
 mod credential;
+#[cfg(feature = "server")]
 mod identity;
+#[cfg(feature = "server")]
 mod server_keys;
 
+#[cfg(not(feature = "unstable"))]
+pub(crate) mod handshake;
+#[cfg(feature = "unstable")]
 pub mod handshake;
 
 pub mod known_hosts;
@@ -54,20 +63,33 @@ mod opener;
 mod record;
 mod sealer;
 
-pub use channel::Channel;
-pub use credential::{CLOCK_TOLERANCE, CREDENTIAL_LIFETIME, RSA_BITS};
-pub use error::{HandshakeError, IdentityError, OpenError, SealError};
+/// Items that only servers, clients and tools of the protocol need.
+mod internals {
+    pub use super::channel::Channel;
+    pub use super::credential::{CLOCK_TOLERANCE, CREDENTIAL_LIFETIME, RSA_BITS};
+    pub use super::error::{OpenError, SealError};
+    #[cfg(feature = "server")]
+    pub use super::handshake::{Accepted, ClientHello, ServerHandshake, reject};
+    pub use super::handshake::{ClientHandshake, ClientProgress, Connected, MAX_HELLO1, RejectCode};
+    pub use super::opener::{Opened, Opener, REKEY_MIN_AGE, REKEY_MIN_RECORDS, REKEY_REQUIRED_RECORDS};
+    pub use super::record::{MAX_CONTENT, RECORD_OVERHEAD};
+    pub use super::sealer::{REKEY_AFTER, REKEY_AFTER_RECORDS, Sealer};
+    #[cfg(feature = "server")]
+    pub use super::server_keys::ROTATE_EVERY;
+}
+
+pub use error::{HandshakeError, IdentityError};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
-pub use handshake::{
-    Accepted, ClientHandshake, ClientHello, ClientProgress, Connected, MAX_HELLO1, PinPolicy, RejectCode,
-    ServerHandshake, reject,
-};
+pub use handshake::PinPolicy;
+#[cfg(feature = "server")]
 pub use identity::ServerIdentity;
+#[cfg(not(feature = "unstable"))]
+pub(crate) use internals::*;
+#[cfg(feature = "unstable")]
+pub use internals::*;
 pub use known_hosts::{KnownHosts, KnownHostsError, KnownHostsFile, Trust};
-pub use opener::{Opened, Opener, REKEY_MIN_AGE, REKEY_MIN_RECORDS, REKEY_REQUIRED_RECORDS};
-pub use record::{MAX_CONTENT, RECORD_OVERHEAD};
-pub use sealer::{REKEY_AFTER, REKEY_AFTER_RECORDS, Sealer};
-pub use server_keys::{ROTATE_EVERY, ServerKeys};
+#[cfg(feature = "server")]
+pub use server_keys::ServerKeys;
 
 #[cfg(test)]
 mod tests;

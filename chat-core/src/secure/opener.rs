@@ -1,4 +1,4 @@
-//! The receiving half of a channel.
+//! [`Opener`]: the receiving half of a channel.
 //!
 //! ```text
 //!            CLOSE                     any byte
@@ -16,27 +16,29 @@ use super::{
     record::{LENGTH_LEN, MAX_BODY, MIN_BODY, RecordType, TYPE_LEN},
 };
 
-/// Records under one key after which the receiver gives up on a sender that does not change it.
+/// Number of records under one key after which the receiver closes the channel.
 pub const REKEY_REQUIRED_RECORDS: u32 = 1 << 24;
-/// A sender may change keys again after this many records …
+/// Number of records after which a sender may change keys again.
 pub const REKEY_MIN_RECORDS: u32 = 1024;
-/// … or after this time.
+/// Time after which a sender may change keys again, whatever the number of records.
 pub const REKEY_MIN_AGE: Duration = Duration::from_secs(10);
 
-/// What [`Opener::feed`] found at the front of the input.
+/// Result of [`Opener::feed`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// Application bytes, decrypted where they lay. They may be empty, and records need not end where packets end.
+    /// Application bytes, which were decrypted in place. They may be empty. Records need not end
+    /// where packets end.
     Data(BytesMut),
-    /// The peer's last record, with its code. Nothing may follow but the end of the stream.
+    /// The code of the peer's last record. Only the end of the stream may follow.
     Close(u16),
-    /// The input holds no whole record: read more.
+    /// The input holds no complete record: read more.
     NeedMore,
 }
 
 /// Turns records back into application bytes.
 ///
-/// The first violation ends it for good: the key is wiped and every further call fails. Keeps no buffer of its own.
+/// After the first violation the key is wiped and every further call fails. The opener keeps no
+/// buffer of its own.
 pub struct Opener {
     state: State,
     keyed_at: Instant,
@@ -58,10 +60,13 @@ impl Opener {
         }
     }
 
-    /// Takes the next record off the front of `input`. Call again until it says [`Opened::NeedMore`].
+    /// Removes the next record from the front of `input` and opens it. Call it again until it
+    /// returns
+    /// [`Opened::NeedMore`].
     ///
     /// # Errors
-    /// The peer broke the protocol or somebody tampered: close the connection. Nothing of the offending record is handed out.
+    /// The peer violated the protocol, or an attacker changed bytes: close the connection. No byte
+    /// of the record is returned.
     pub fn feed(&mut self, now: Instant, input: &mut BytesMut) -> Result<Opened, OpenError> {
         let result = self.open_next(now, input);
         if result.is_err() {
@@ -70,10 +75,10 @@ impl Opener {
         result
     }
 
-    /// The stream has ended; `input` is what was read and not consumed.
+    /// Reports the end of the stream. `input` holds the bytes that were read and not consumed.
     ///
     /// # Errors
-    /// [`OpenError::Truncated`] unless a close record came: the application may not take what it has for everything.
+    /// [`OpenError::Truncated`] if no close record was received: data may be missing.
     pub fn end_of_stream(&mut self, input: &BytesMut) -> Result<(), OpenError> {
         let result = match self.state {
             State::Closed if input.is_empty() => Ok(()),
@@ -87,7 +92,7 @@ impl Opener {
         result
     }
 
-    /// Whether the peer's close record came.
+    /// Returns whether the peer's close record was received.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
@@ -121,7 +126,7 @@ impl Opener {
         if !content.is_empty() {
             return Err(OpenError::MalformedRekey);
         }
-        // The REKEY itself is not among the records that earn one.
+        // The REKEY record itself does not count.
         let too_few = self.records <= REKEY_MIN_RECORDS;
         let too_young = now.saturating_duration_since(self.keyed_at) < REKEY_MIN_AGE;
         if too_few && too_young {
@@ -169,7 +174,8 @@ impl fmt::Debug for Opener {
     }
 }
 
-/// Splits the body of the first whole record off `input`. The length is judged before the rest arrives.
+/// Splits the body of the first complete record off `input`. The length is checked before the body
+/// has arrived.
 fn take_record(input: &mut BytesMut) -> Result<Option<BytesMut>, OpenError> {
     let Some(length) = input.first_chunk::<LENGTH_LEN>() else {
         return Ok(None);

@@ -1,28 +1,28 @@
-//! The transport record: `u16 length ‖ AES-256-GCM(u8 type ‖ content)`, and its limits.
+//! Format and limits of a transport record: `u16 length ‖ AES-256-GCM(u8 type ‖ content)`.
 
 use super::cipher::TAG_LEN;
 
-/// The most content one record carries, in bytes.
+/// Maximum number of content bytes in one record.
 pub const MAX_CONTENT: usize = 16 * 1024;
 
-/// Bytes a record adds to its content: length, type, tag.
+/// Number of bytes that a record adds to its content: length, type and tag.
 pub const RECORD_OVERHEAD: usize = LENGTH_LEN + TYPE_LEN + TAG_LEN;
 
 pub(super) const LENGTH_LEN: usize = 2;
 pub(super) const TYPE_LEN: usize = 1;
-/// Smallest and greatest value of the length field.
+/// Smallest value of the length field; `MAX_BODY` is the greatest.
 pub(super) const MIN_BODY: usize = TYPE_LEN + TAG_LEN;
 pub(super) const MAX_BODY: usize = TYPE_LEN + MAX_CONTENT + TAG_LEN;
 
-/// What a record is for. The type travels encrypted.
+/// Type of a record. It is encrypted together with the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum RecordType {
     /// Bytes of the application's stream.
     Data = 0,
-    /// The sender's next record is under the next key.
+    /// The sender's next record is encrypted with the next key.
     Rekey = 1,
-    /// The sender's last record, with a code.
+    /// The sender's last record, which contains a code.
     Close = 2,
 }
 

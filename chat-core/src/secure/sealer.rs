@@ -1,4 +1,4 @@
-//! The sending half of a channel.
+//! [`Sealer`]: the sending half of a channel.
 
 use std::{fmt, time::Duration, time::Instant};
 
@@ -10,17 +10,18 @@ use super::{
     record::{LENGTH_LEN, MAX_CONTENT, RecordType, TYPE_LEN},
 };
 
-/// Records under one key before the sender changes it.
+/// Number of records after which the sender changes its key.
 pub const REKEY_AFTER_RECORDS: u32 = 1 << 20;
 /// Age of a key at which the sender changes it.
 pub const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Turns application bytes into records, appended to the caller's output buffer.
+/// Turns application bytes into records, which it appends to the caller's output buffer.
 ///
-/// One call makes one record for up to 16 KiB, so that what is sent together costs one tag and one write. Keys change by
-/// themselves after [`REKEY_AFTER_RECORDS`] or [`REKEY_AFTER`]. Keeps no buffer of its own.
+/// One call makes one record of up to 16 KiB, so that bytes which are sent together cost one tag
+/// and one write. The sealer changes its key after [`REKEY_AFTER_RECORDS`] or [`REKEY_AFTER`]. It
+/// keeps no buffer of its own.
 pub struct Sealer {
-    /// Gone once closed or exhausted.
+    /// `None` once the channel is closed or exhausted.
     cipher: Option<Cipher>,
     keyed_at: Instant,
     records: u32,
@@ -37,10 +38,11 @@ impl Sealer {
         }
     }
 
-    /// Appends `content` to `out` as records of at most [`MAX_CONTENT`] bytes; empty content makes one empty record.
+    /// Appends `content` to `out` as records of at most [`MAX_CONTENT`] bytes. Empty content makes
+    /// one empty record.
     ///
     /// # Errors
-    /// The channel is closed or exhausted; `out` then holds only whole records.
+    /// The channel is closed or exhausted; `out` then holds only complete records.
     pub fn seal(&mut self, now: Instant, content: &[u8], out: &mut BytesMut) -> Result<(), SealError> {
         let mut rest = content;
         loop {
@@ -54,15 +56,17 @@ impl Sealer {
         }
     }
 
-    /// Seals what `write` appends to the buffer it is given, in place: no copy for up to [`MAX_CONTENT`] bytes.
+    /// Seals the bytes that `write` appends to the buffer, in place: up to [`MAX_CONTENT`] bytes
+    /// are not copied.
     ///
-    /// `write` may only append. If it appends nothing, no record is made. Content beyond one record's limit goes into further records.
+    /// `write` may only append. If it appends nothing, no record is made. Content beyond the limit
+    /// of one record goes into further records.
     ///
     /// # Errors
-    /// The channel is closed or exhausted; `out` then holds only whole records.
+    /// The channel is closed or exhausted; `out` then holds only complete records.
     ///
     /// # Panics
-    /// If `write` shortens the buffer below what it was given.
+    /// If `write` shortens the buffer below its initial length.
     pub fn seal_with<R>(
         &mut self,
         now: Instant,
@@ -87,7 +91,7 @@ impl Sealer {
         Ok(result)
     }
 
-    /// Appends the last record: after it the peer expects the end of the stream. Wipes the key.
+    /// Appends the last record, after which the peer expects the end of the stream. Wipes the key.
     ///
     /// # Errors
     /// The channel was already closed or is exhausted.
@@ -98,7 +102,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// Changes the key now. Happens by itself when due; a receiver closes when it happens again within both 1,024 records and 10 s.
+    /// Changes the key now. The sealer does so by itself when it is due. A receiver closes the
+    /// channel if the key changes again within both 1024 records and 10 s.
     ///
     /// # Errors
     /// The channel is closed or exhausted.
@@ -112,7 +117,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Whether the close record was written.
+    /// Returns whether the close record was written.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         self.closed
@@ -130,7 +135,7 @@ impl Sealer {
         self.finish(start, out)
     }
 
-    /// Encrypts the record that begins at `start`, or takes it back out of `out`.
+    /// Encrypts the record that begins at `start`. On an error, removes it from `out`.
     fn finish(&mut self, start: usize, out: &mut BytesMut) -> Result<(), SealError> {
         match self.encrypt(&mut out[start + LENGTH_LEN..]) {
             Ok(tag) => {
@@ -184,7 +189,7 @@ impl fmt::Debug for Sealer {
     }
 }
 
-/// Appends room for the length, and the type; returns where the record begins.
+/// Appends a placeholder for the length, and the type. Returns the index where the record begins.
 fn begin(out: &mut BytesMut, kind: RecordType) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_LEN]);

@@ -1,4 +1,4 @@
-//! What a server needs at each handshake: its X25519 static key and the credential for it.
+//! [`ServerKeys`]: a server's static key and the credential for it, which each handshake uses.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,18 +12,19 @@ use super::{
 };
 use crate::sync::RwLock;
 
-/// How often a server should take a new static key.
+/// Interval at which a server replaces its static key.
 pub const ROTATE_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// A server's identity and its current static key, which lives in memory only.
+/// A server's identity and its current static key, which is never written to disk.
 ///
-/// Share it in an [`Arc`]. The RSA key signs once at the start and once at each rotation; handshakes only read.
+/// Share it in an [`Arc`]. The RSA key signs once at the start and once at each rotation;
+/// handshakes only read.
 pub struct ServerKeys {
     identity: ServerIdentity,
     current: RwLock<Arc<CertifiedKey>>,
 }
 
-/// A static key and the encoded credential for it.
+/// Static key, and the encoded credential for it.
 pub(super) struct CertifiedKey {
     pub(super) secret: DhSecret,
     pub(super) credential: Vec<u8>,
@@ -31,10 +32,10 @@ pub(super) struct CertifiedKey {
 }
 
 impl ServerKeys {
-    /// Takes a first static key, valid from `unix_now` (seconds).
+    /// Generates the first static key, valid from `unix_now` (in seconds).
     ///
     /// # Errors
-    /// Signing failed.
+    /// The signature failed.
     pub fn new(identity: ServerIdentity, unix_now: u64) -> Result<Self, IdentityError> {
         let first = CertifiedKey::issue(&identity, DhSecret::generate(), unix_now)?;
         Ok(Self::with_key(identity, first))
@@ -47,32 +48,34 @@ impl ServerKeys {
         }
     }
 
-    /// Replaces the static key; handshakes under way keep the old one. The old secret is wiped when the last of them ends.
+    /// Replaces the static key. Handshakes in progress keep the old one, whose secret is wiped when
+    /// the last of them ends.
     ///
-    /// One RSA signature: some milliseconds, so call it on a blocking thread.
+    /// This makes one RSA signature, which takes some milliseconds: call it on a blocking thread.
     ///
     /// # Errors
-    /// Signing failed; the old key stays.
+    /// The signature failed; the old key stays in use.
     pub fn rotate(&self, unix_now: u64) -> Result<(), IdentityError> {
         let next = CertifiedKey::issue(&self.identity, DhSecret::generate(), unix_now)?;
         *self.current.write() = Arc::new(next);
         Ok(())
     }
 
-    /// Whether [`ROTATE_EVERY`] has passed since the last rotation, or the clock was set back behind it.
+    /// Returns whether [`ROTATE_EVERY`] has passed since the last rotation, or the clock was set
+    /// back to before it.
     #[must_use]
     pub fn rotation_due(&self, unix_now: u64) -> bool {
         let issued = self.current().validity.not_before;
         unix_now >= issued.saturating_add(ROTATE_EVERY.as_secs()) || unix_now < issued
     }
 
-    /// The key that clients pin.
+    /// Returns the fingerprint that clients pin.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.identity.fingerprint()
     }
 
-    /// The RSA key behind the credentials.
+    /// Returns the identity that signs the credentials.
     #[must_use]
     pub const fn identity(&self) -> &ServerIdentity {
         &self.identity

@@ -9,10 +9,10 @@ use super::{
     keys::SecretBytes,
 };
 
-/// 28 bytes; shorter than a hash, so it is padded with zeros instead of hashed.
+/// Its 28 bytes are shorter than a hash, so they are padded with zeros instead of hashed.
 const PROTOCOL_NAME: &[u8] = b"Noise_NX_25519_AESGCM_SHA256";
 
-/// The running hash and keys of one handshake.
+/// Running hash and keys of one handshake.
 pub(super) struct Symmetric {
     hash: [u8; 32],
     chaining_key: SecretBytes,
@@ -54,7 +54,8 @@ impl Symmetric {
         Ok(())
     }
 
-    /// Decrypts `message` in place once there is a key, and returns the part of it that is plaintext.
+    /// Decrypts `message` in place once there is a key, and returns the part of it that is
+    /// plaintext.
     pub(super) fn decrypt_and_hash<'a>(&mut self, message: &'a mut [u8]) -> Result<&'a mut [u8], CipherError> {
         let next_hash = self.hash_with(message);
         let plaintext = match &mut self.cipher {
@@ -69,7 +70,8 @@ impl Symmetric {
         Ok(plaintext)
     }
 
-    /// The keys for both directions, initiator's first, and the hash of the whole handshake.
+    /// Returns the ciphers of both directions, the initiator's first, and the hash of the
+    /// handshake.
     pub(super) fn split(self) -> (Cipher, Cipher, [u8; 32]) {
         let (initiator, responder) = hkdf2(&self.chaining_key, &[]);
         (Cipher::new(&initiator), Cipher::new(&responder), self.hash)
@@ -84,7 +86,7 @@ impl Symmetric {
     }
 }
 
-/// HKDF with two outputs, as Noise writes it (§4.3).
+/// HKDF with two outputs, as Noise defines it (§4.3).
 fn hkdf2(chaining_key: &SecretBytes, input: &[u8]) -> (SecretBytes, SecretBytes) {
     let temporary = hmac(chaining_key, &[input]);
     let first = hmac(&temporary, &[&[1]]);

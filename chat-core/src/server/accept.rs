@@ -1,4 +1,4 @@
-//! Takes connections in, as many as there may be.
+//! Accepts connections, within the server's limits.
 
 use std::fs::File;
 use std::io;
@@ -14,24 +14,26 @@ use tokio::time::timeout;
 use super::connections::ConnectionGuard;
 use super::handshake::Protocol;
 use super::readiness_gate::{self, GateWatch};
-use super::{Shared, connection, now};
+use super::{Server, Shared, connection, now};
 use crate::auth::{ConnectionPermit, Refusal};
 use crate::model::Source;
+use crate::server::stream::OwnedStream;
 use crate::transport::memory::MemoryListener;
 use crate::transport::proxy::read_header;
 use crate::transport::tcp::TcpListener;
 use crate::transport::{PeerAddr, Transport};
 
-/// Wait after the operating system refused to hand out a connection, most often for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Waiting connections that are looked at in one go.
-const AT_ONCE: usize = 256;
+/// Delay after the operating system refused to hand out a connection, most often because no file
+/// descriptor was left.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Maximum number of waiting connections that are taken at once.
+const MAX_WAITING: usize = 256;
 
-/// Where connections come from.
+/// Source of new connections.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    /// Behind a load balancer.
+    /// A listener behind a load balancer.
     Proxied(TcpListener),
     Memory(MemoryListener),
 }
@@ -51,12 +53,13 @@ impl Listener {
         }
     }
 
-    /// Whoever is waiting to be accepted now, also if they are more than tokio lets a task have in one go.
+    /// Takes the connections that wait to be accepted now. They may be more than tokio lets a task
+    /// take before it has to yield.
     fn waiting(&self) -> impl Iterator<Item = Box<dyn Transport>> + '_ {
         std::iter::from_fn(|| unconstrained(self.accept()).now_or_never().and_then(Result::ok))
     }
 
-    /// Closes it until the doors are open.
+    /// Closes the listener until the readiness gate opens.
     async fn close(self, gate: &mut GateWatch, protocol: &Protocol, shared: &Arc<Shared>) -> Self {
         match self {
             Self::Tcp(listener) => Self::Tcp(readiness_gate::keep_closed(listener, gate, protocol, shared).await),
@@ -68,37 +71,38 @@ impl Listener {
     }
 }
 
-/// Accepts connections until the server drains. Meanwhile its TCP listeners are closed while its doors are.
+/// Accepts connections until the server drains. TCP listeners are closed while the readiness gate
+/// is.
 pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<Shared>) {
     let mut gate = shared.readiness_gate.watch();
     loop {
         tokio::select! {
-            // Whoever still comes is better off elsewhere.
+            // The gate comes first: clients that still connect are better off at another node.
             biased;
             () = gate.closed(), if !matches!(listener, Listener::Memory(_)) => {}
             () = accept(&listener, &protocol, &shared) => return,
         }
-        // For them it is too late to be refused: they would be cut off.
-        for stream in listener.waiting().take(AT_ONCE) {
+        // Closing the listener would cut off the connections that wait in its backlog.
+        for stream in listener.waiting().take(MAX_WAITING) {
             listener.admit(stream, &protocol, &shared);
         }
         listener = listener.close(&mut gate, &protocol, &shared).await;
     }
 }
 
-/// Accepts connections for as long as there can be any.
+/// Accepts connections until the listener can yield no more.
 async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) {
-    let mut reserve = Reserve::take();
+    let mut reserve = ReservedFile::open();
     loop {
         match listener.accept().await {
             Ok(stream) => listener.admit(stream, protocol, shared),
             Err(error) if matches!(listener, Listener::Memory(_)) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "nobody can connect any more");
+                tracing::debug!(error = &error as &dyn std::error::Error, "the connector was dropped");
                 return;
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                if let Some(times) = shared.rejections.not_accepted.hit(now()) {
+                if let Some(times) = shared.throttled.accept_failed.hit(now()) {
                     let error = &error as &dyn std::error::Error;
                     let protocol = protocol.name();
                     tracing::warn!(protocol, times, error, "cannot accept connections; trying again");
@@ -106,14 +110,15 @@ async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) 
                 if is_out_of_files(&error) {
                     reserve.turn_away(listener);
                 }
-                // Nothing is gained by asking again at once; connections that end make room.
-                tokio::time::sleep(PAUSE).await;
+                // An immediate retry would fail too; connections that end free their descriptors.
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// The connection failed before it was handed out; the listener is fine.
+/// Returns whether the error concerns one connection, which failed before it was handed out. The
+/// listener still works.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -121,43 +126,89 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// The process (`EMFILE`) or the machine (`ENFILE`) has no file descriptor left. The numbers are those of every Unix.
+/// Returns whether the process (`EMFILE`) or the machine (`ENFILE`) has no file descriptor left.
+/// The numbers are the same on every Unix.
 fn is_out_of_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// A file descriptor kept for the time when there is no other: with it, those who wait to be accepted are told that there is no
-/// room (their connection closes), and go elsewhere instead of waiting for nothing.
+/// A file descriptor in reserve for when no other is left. It is used to accept waiting connections
+/// and close them, so that their clients go to another node instead of waiting for an answer.
 #[derive(Debug)]
-struct Reserve(Option<File>);
+struct ReservedFile(Option<File>);
 
-impl Reserve {
-    fn take() -> Self {
+impl ReservedFile {
+    fn open() -> Self {
         Self(File::open("/dev/null").ok())
     }
 
     fn turn_away(&mut self, listener: &Listener) {
         self.0 = None;
-        let turned_away = listener.waiting().take(AT_ONCE).count();
-        *self = Self::take();
-        tracing::debug!(turned_away, "no file descriptors: closed whoever waited");
+        let turned_away = listener.waiting().take(MAX_WAITING).count();
+        *self = Self::open();
+        tracing::debug!(
+            turned_away,
+            "no file descriptor left; the waiting connections were closed"
+        );
     }
 }
 
-pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
-    let source = source_of(&*stream);
-    let Some(guard) = register(source, shared) else { return };
-    let Some(permit) = permit(source, shared) else { return };
-    let serving = connection::serve(stream, source, protocol.clone(), permit, guard, Arc::clone(shared));
-    spawn_contained(serving, source, shared);
+impl Server {
+    /// Serves a stream that the application accepted, like a connection of a listener.
+    pub(super) fn serve<S>(
+        &self,
+        stream: S,
+        peer: PeerAddr,
+        protocol: Protocol,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
+    {
+        let stream = Box::new(OwnedStream::new(stream, peer));
+        let (source, shared) = (source_of(peer), Arc::clone(&self.shared));
+        let serving = serving(stream, source, &protocol, &shared);
+        let tasks = shared.tasks.clone();
+        tasks.track_future(async move {
+            if let Some(serving) = serving {
+                contained(serving, source, shared).await;
+            }
+        })
+    }
 }
 
-/// Lets the proxy say whom it speaks for, then admits that one.
+/// Serves a connection of a listener in a task of its own.
+pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
+    let source = source_of(stream.peer());
+    if let Some(serving) = serving(stream, source, protocol, shared) {
+        shared.tasks.spawn(contained(serving, source, Arc::clone(shared)));
+    }
+}
+
+/// Admits a connection and returns the future that serves it; `None` if a limit is reached.
+fn serving(
+    stream: Box<dyn Transport>,
+    source: Source,
+    protocol: &Protocol,
+    shared: &Arc<Shared>,
+) -> Option<impl Future<Output = ()> + Send + use<>> {
+    let guard = register(source, shared)?;
+    let permit = permit(source, shared)?;
+    Some(connection::serve(
+        stream,
+        source,
+        protocol.clone(),
+        permit,
+        guard,
+        Arc::clone(shared),
+    ))
+}
+
+/// Reads the PROXY header of a connection from a load balancer, then admits the client it names.
 fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
-    let proxy = source_of(&*stream);
+    let proxy = source_of(stream.peer());
     let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));
     if !matches!(proxy, Source::Ip(ip) if is_trusted(ip)) {
-        tracing::debug!(source = ?proxy, "connection refused: not one of the proxies");
+        tracing::debug!(source = ?proxy, "connection refused: its source is not a trusted proxy");
         return;
     }
     let Some(guard) = register(proxy, shared) else { return };
@@ -168,7 +219,11 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
             Some(Ok(Ok(peer))) => peer.map_or(proxy, |peer| Source::Ip(peer.ip())),
             Some(Ok(Err(error))) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(source = ?proxy, error, "a proxy does not say whom it speaks for; is PROXY switched on there?");
+                tracing::warn!(
+                    source = ?proxy,
+                    error,
+                    "a connection from a trusted proxy has no valid PROXY header; enable the PROXY protocol at the proxy"
+                );
                 return;
             }
             Some(Err(_)) | None => return,
@@ -177,57 +232,58 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
             connection::serve(stream, source, protocol, permit, guard, shared_too).await;
         }
     };
-    spawn_contained(serving, proxy, shared);
+    shared.tasks.spawn(contained(serving, proxy, Arc::clone(shared)));
 }
 
-fn source_of(stream: &dyn Transport) -> Source {
-    match stream.peer() {
-        PeerAddr::Memory(_) => Source::Local,
-        peer => peer.ip().map_or(Source::Local, Source::Ip),
-    }
+fn source_of(peer: PeerAddr) -> Source {
+    peer.ip().map_or(Source::Local, Source::Ip)
 }
 
-/// A place among the connections, if there is one.
+/// Registers a connection, unless the server has as many as it may have.
 fn register(source: Source, shared: &Shared) -> Option<ConnectionGuard> {
     let max_connections = shared.config.max_connections;
     let guard = shared.connections.register(max_connections);
     if guard.is_none() {
         tracing::debug!(?source, "connection refused: the server is full");
-        if let Some(refused) = shared.rejections.full.hit(now()) {
-            let text = "connections refused: the server has as many as it may have";
-            tracing::warn!(refused, max_connections, "{text}");
+        if let Some(refused) = shared.throttled.server_full.hit(now()) {
+            tracing::warn!(
+                refused,
+                max_connections,
+                "connections refused: the server has the maximum number of connections"
+            );
         }
     }
     guard
 }
 
-/// Leave to connect, if this source has it.
+/// Asks the gate whether the source may have another connection.
 fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
     match shared.gate.admit(now(), source) {
         Ok(permit) => Some(permit),
         Err(refusal) => {
             tracing::debug!(?source, %refusal, "connection refused");
-            // Of the others a source has itself to blame.
+            // The other refusals are caused by the source itself, so the operator is not warned.
             if matches!(refusal, Refusal::NodeFull | Refusal::EarlyDrop)
-                && let Some(refused) = shared.rejections.crowded.hit(now())
+                && let Some(refused) = shared.throttled.guests_full.hit(now())
             {
-                let most = shared.config.connection_limits.unauthenticated;
-                tracing::warn!(refused, most, "connections refused: too many that have not logged in");
+                let max_unauthenticated = shared.config.connection_limits.unauthenticated;
+                tracing::warn!(
+                    refused,
+                    max_unauthenticated,
+                    "connections refused: too many connections have not logged in"
+                );
             }
             None
         }
     }
 }
 
-/// Runs a connection. Its defect is not the others' end.
-fn spawn_contained(serving: impl Future<Output = ()> + Send + 'static, source: Source, shared: &Arc<Shared>) {
-    let shared_too = Arc::clone(shared);
-    shared.tasks.spawn(async move {
-        if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
-            shared_too.panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(?source, "a connection's task panicked; the connection was closed");
-        }
-    });
+/// Serves a connection. A panic ends this connection only.
+async fn contained(serving: impl Future<Output = ()> + Send, source: Source, shared: Arc<Shared>) {
+    if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
+        shared.panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(?source, "the task of a connection panicked; the connection was closed");
+    }
 }
 
 #[cfg(test)]
@@ -236,12 +292,12 @@ mod tests {
     use crate::transport::tcp::TcpOptions;
 
     #[tokio::test]
-    async fn everybody_who_waits_is_found_at_once() {
+    async fn listener_yields_all_waiting_connections_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), TcpOptions::default()).unwrap();
         let connect = || std::net::TcpStream::connect(listener.local_addr()).unwrap();
-        let clients: Vec<_> = std::iter::repeat_with(connect).take(AT_ONCE - 1).collect();
+        let clients: Vec<_> = std::iter::repeat_with(connect).take(MAX_WAITING - 1).collect();
         let listener = Listener::Tcp(listener);
         let _first = listener.accept().await.unwrap();
-        assert_eq!(listener.waiting().take(AT_ONCE).count(), clients.len() - 1);
+        assert_eq!(listener.waiting().take(MAX_WAITING).count(), clients.len() - 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Assembling a server.
+//! [`ServerBuilder`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,22 +12,22 @@ use super::accept::{self, Listener};
 use super::connections::Connections;
 use super::handshake::Protocol;
 use super::readiness_gate::{self, ReadinessGate};
-use super::{RejectionLogs, Server, ServerConfig, Shared, keys};
+use super::{Server, ServerConfig, Shared, ThrottledLogs};
 use crate::auth::ConnectionGate;
-use crate::engine::Engine;
 use crate::secure::ServerKeys;
+use crate::service::ChatService;
 use crate::sync::Mutex;
 use crate::transport::memory::{self, MemoryConnector};
 use crate::transport::tcp::{TcpListener, TcpOptions};
 #[cfg(feature = "tls")]
 use crate::transport::tls::TlsAcceptor;
 
-/// Connections that may wait to be accepted by a memory listener.
+/// Maximum number of connections that wait to be accepted by a memory listener.
 const MEMORY_BACKLOG: usize = 64;
 
-/// A port to listen on.
+/// A TCP address to listen on.
 #[derive(Debug)]
-pub(super) struct Tcp {
+pub(super) struct TcpAddress {
     address: SocketAddr,
     protocol: Protocol,
     is_behind_proxy: bool,
@@ -36,48 +36,46 @@ pub(super) struct Tcp {
 /// Assembles a [`Server`].
 #[derive(Debug)]
 pub struct ServerBuilder {
-    pub(super) engine: Engine,
+    pub(super) service: Arc<dyn ChatService>,
     pub(super) config: ServerConfig,
-    pub(super) tcp: Vec<Tcp>,
+    pub(super) tcp: Vec<TcpAddress>,
     pub(super) memory: Vec<(Listener, Protocol)>,
 }
 
-/// Why a server could not be started.
+/// Error of [`ServerBuilder::bind`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// An address cannot be listened on.
+    /// The server cannot listen on an address.
     #[error("cannot listen on {protocol}://{address}")]
     Address {
-        /// What was to be spoken there.
+        /// Protocol of the listener: `sc1`, `tls` or `plain`.
         protocol: &'static str,
-        /// Where.
+        /// Address of the listener.
         address: SocketAddr,
-        /// Why not.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// There is nothing to listen on.
-    #[error("a server needs at least one listener")]
-    NoListener,
 }
 
 impl ServerBuilder {
-    /// Replaces the tunables.
+    /// Sets the limits and deadlines. Default: [`ServerConfig::default`].
     #[must_use]
     pub fn config(mut self, config: ServerConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Listens for SC1 under these keys. Port 0 takes a free one.
+    /// Adds a listener for SC1. Port 0 takes any free port. The server renews the static key of
+    /// `keys` each day.
     #[must_use]
     pub fn sc1(self, address: SocketAddr, keys: Arc<ServerKeys>) -> Self {
         self.listen(address, Protocol::Sc1(keys))
     }
 
     fn listen(mut self, address: SocketAddr, protocol: Protocol) -> Self {
-        self.tcp.push(Tcp {
+        self.tcp.push(TcpAddress {
             address,
             protocol,
             is_behind_proxy: false,
@@ -85,8 +83,9 @@ impl ServerBuilder {
         self
     }
 
-    /// The port that was named last is behind a load balancer: each connection has to come from one of
-    /// [`ServerConfig::proxies`], and to begin with a [PROXY header](crate::transport::proxy), whose word on where it comes from is taken.
+    /// Declares that the listener added last is behind a load balancer. Each connection to it must
+    /// come from one of [`ServerConfig::trusted_proxies`] and begin with a
+    /// [PROXY header](crate::transport::proxy), which names the client's address.
     #[must_use]
     pub fn behind_proxy(mut self) -> Self {
         if let Some(last) = self.tcp.last_mut() {
@@ -95,20 +94,22 @@ impl ServerBuilder {
         self
     }
 
-    /// Listens for TLS 1.3.
+    /// Adds a listener for TLS 1.3. Port 0 takes any free port.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(self, address: SocketAddr, acceptor: Arc<TlsAcceptor>) -> Self {
         self.listen(address, Protocol::Tls(acceptor))
     }
 
-    /// Listens without encryption. For loopback and tests: whoever is on the way reads passwords.
+    /// Adds a listener without encryption, for loopback addresses and tests: on any other network,
+    /// passwords can be read on the way. Port 0 takes any free port.
     #[must_use]
     pub fn plain(self, address: SocketAddr) -> Self {
         self.listen(address, Protocol::Plain)
     }
 
-    /// Listens inside the process, without encryption; the connector makes connections.
+    /// Adds a listener within this process, without encryption. Clients connect through the
+    /// returned connector.
     #[must_use]
     pub fn memory(mut self) -> (Self, MemoryConnector) {
         let (connector, listener) = memory::listener(MEMORY_BACKLOG);
@@ -116,14 +117,15 @@ impl ServerBuilder {
         (self, connector)
     }
 
-    /// Binds every listener, then begins to accept, on the current tokio runtime.
+    /// Binds every listener, then starts to accept connections on the current tokio runtime. A
+    /// server without listeners serves the streams that it is given, see [`Server::serve_stream`].
     ///
     /// # Errors
-    /// [`BindError`]; nothing listens then.
+    /// [`BindError`]; no listener stays bound.
     pub async fn bind(self) -> Result<Server, BindError> {
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
-        for Tcp {
+        for TcpAddress {
             address,
             protocol,
             is_behind_proxy,
@@ -143,50 +145,33 @@ impl ServerBuilder {
             listeners.push((listener, protocol));
         }
         listeners.extend(self.memory);
-        if listeners.is_empty() {
-            return Err(BindError::NoListener);
-        }
-        let seed = u64::from_ne_bytes(
-            uuid::Uuid::new_v4().into_bytes()[..8]
-                .try_into()
-                .expect("8 of 16 bytes"),
-        );
         let shared = Arc::new(Shared {
-            session: Arc::new(self.config.session.clone()),
-            gate: ConnectionGate::new(self.config.connection_limits.clone(), seed),
+            session_config: Arc::new(self.config.session.clone()),
+            gate: ConnectionGate::new(self.config.connection_limits.clone(), random_seed()),
             handshakes: Mutex::default(),
             config: self.config,
-            engine: self.engine,
+            service: self.service,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             readiness_gate: ReadinessGate::new(),
             connections: Arc::new(Connections::new()),
+            renewed_keys: Mutex::default(),
             panics: AtomicU64::new(0),
-            rejections: RejectionLogs::default(),
+            throttled: ThrottledLogs::default(),
         });
         if !addresses.is_empty() && !shared.config.unready_timeout.is_zero() {
-            let watching = readiness_gate::run(Arc::clone(&shared));
-            shared
-                .tasks
-                .spawn(shared.draining.clone().run_until_cancelled_owned(watching));
+            shared.spawn_until_drain(readiness_gate::run(Arc::clone(&shared)));
         }
-        let mut renewed: Vec<Arc<ServerKeys>> = Vec::new();
         for (listener, protocol) in listeners {
-            if let Protocol::Sc1(own) = &protocol
-                && !renewed.iter().any(|known| Arc::ptr_eq(known, own))
-            {
-                renewed.push(Arc::clone(own));
+            if let Protocol::Sc1(keys) = &protocol {
+                shared.keep_renewed(keys);
             }
-            let accepting = accept::run(listener, protocol, Arc::clone(&shared));
-            shared
-                .tasks
-                .spawn(shared.draining.clone().run_until_cancelled_owned(accepting));
-        }
-        for own in renewed {
-            shared
-                .tasks
-                .spawn(shared.draining.clone().run_until_cancelled_owned(keys::renew(own)));
+            shared.spawn_until_drain(accept::run(listener, protocol, Arc::clone(&shared)));
         }
         Ok(Server { shared, addresses })
     }
+}
+
+fn random_seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
 }

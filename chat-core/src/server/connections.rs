@@ -1,6 +1,7 @@
-//! Who is connected, and how those who are learn that the server ends.
+//! Registry of open connections, and how shutdown is signalled to them.
 //!
-//! Not a token that every connection waits on: each turn of each connection would take that token's one lock.
+//! The signal is one atomic and a waker for each connection. A cancellation token would do the
+//! same, but each poll of each connection would take the token's one lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,17 +13,17 @@ use futures_util::task::AtomicWaker;
 use crate::model::ConnectionId;
 use crate::sync::{Mutex, MutexGuard};
 
-/// How far a server is on the way to its end. Only grows.
+/// Phase of a server's life. It only advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Serving,
-    /// Nobody new is let in; who is there is told to leave.
+    /// New connections are not accepted, and open ones are asked to leave.
     Draining,
-    /// Everything ends where it stands.
+    /// All connections end at once.
     Killed,
 }
 
-/// The open connections of a server.
+/// Registry of a server's open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     phase: AtomicU8,
@@ -31,7 +32,7 @@ pub(super) struct Connections {
 
 #[derive(Debug, Default)]
 struct Entries {
-    last: u64,
+    last_id: u64,
     wakers: HashMap<ConnectionId, Arc<AtomicWaker>>,
 }
 
@@ -43,14 +44,14 @@ impl Connections {
         }
     }
 
-    /// Takes a connection in; `None` if there are `most` already.
-    pub(super) fn register(self: &Arc<Self>, most: u32) -> Option<ConnectionGuard> {
+    /// Registers a connection, or returns `None` if there are `max_connections` already.
+    pub(super) fn register(self: &Arc<Self>, max_connections: u32) -> Option<ConnectionGuard> {
         let mut entries = self.entries();
-        if entries.wakers.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        if entries.wakers.len() >= usize::try_from(max_connections).unwrap_or(usize::MAX) {
             return None;
         }
-        entries.last += 1;
-        let id = ConnectionId(entries.last);
+        entries.last_id += 1;
+        let id = ConnectionId(entries.last_id);
         let waker = Arc::new(AtomicWaker::new());
         entries.wakers.insert(id, Arc::clone(&waker));
         Some(ConnectionGuard {
@@ -72,10 +73,11 @@ impl Connections {
         }
     }
 
-    /// Goes on to `phase`, if it is not there yet, and wakes every connection.
+    /// Advances to `phase`, unless the server is there or beyond, and wakes every connection.
     pub(super) fn advance(&self, phase: Phase) {
         if self.phase.fetch_max(phase as u8, Ordering::SeqCst) < phase as u8 {
-            // Woken without the lock: a waker may run its task here and now, which may leave the connections.
+            // The lock is released first: a waker may run its task at once, and the task may end
+            // and leave the registry.
             let wakers: Vec<_> = self.entries().wakers.values().map(Arc::clone).collect();
             wakers.iter().for_each(|waker| waker.wake());
         }
@@ -86,7 +88,7 @@ impl Connections {
     }
 }
 
-/// A connection's entry in the connections, from accept to close. For one task.
+/// A connection's entry in the registry, from accept to close. One task uses it.
 #[derive(Debug)]
 pub(super) struct ConnectionGuard {
     connections: Arc<Connections>,
@@ -99,7 +101,7 @@ impl ConnectionGuard {
         self.id
     }
 
-    /// The phase; the task is woken when it changes.
+    /// Returns the server's phase, and wakes the task when it advances.
     pub(super) fn poll_phase(&self, cx: &mut Context<'_>) -> Phase {
         self.waker.register(cx.waker());
         self.connections.phase()
@@ -110,7 +112,7 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let mut entries = self.connections.entries();
         entries.wakers.remove(&self.id);
-        // After a crowd has gone, what it took is given back.
+        // Releases memory after a peak in the number of connections.
         if entries.wakers.capacity() > 1024 && entries.wakers.len() < entries.wakers.capacity() / 4 {
             let half = entries.wakers.capacity() / 2;
             entries.wakers.shrink_to(half);
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn those_on_the_roll_learn_of_every_phase_and_ids_are_new() {
+    async fn registry_gives_new_ids_and_signals_every_phase() {
         let connections = Arc::new(Connections::new());
         let first = connections.register(2).unwrap();
         let second = connections.register(2).unwrap();
@@ -136,7 +138,7 @@ mod tests {
         assert!(third.id() != first_id && third.id() != second.id());
         assert_eq!(connections.len(), 2);
 
-        let waiting = tokio::spawn(std::future::poll_fn(move |cx| match third.poll_phase(cx) {
+        let killed = tokio::spawn(std::future::poll_fn(move |cx| match third.poll_phase(cx) {
             Phase::Killed => Poll::Ready(()),
             Phase::Serving | Phase::Draining => Poll::Pending,
         }));
@@ -144,9 +146,9 @@ mod tests {
         connections.advance(Phase::Draining);
         tokio::task::yield_now().await;
         connections.advance(Phase::Killed);
-        waiting.await.unwrap();
+        killed.await.unwrap();
         assert_eq!(connections.len(), 1);
         connections.advance(Phase::Draining);
-        assert_eq!(connections.phase(), Phase::Killed, "it only grows");
+        assert_eq!(connections.phase(), Phase::Killed, "phases only advance");
     }
 }

@@ -1,4 +1,4 @@
-//! From an accepted stream to one that carries packets.
+//! Handshakes: an accepted stream becomes one that carries packets.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::transport::Transport;
 #[cfg(feature = "tls")]
 use crate::transport::tls::TlsAcceptor;
 
-/// What a listener speaks.
+/// Protocol of a listener.
 #[derive(Clone, Debug)]
 pub(super) enum Protocol {
     Sc1(Arc<ServerKeys>),
@@ -33,13 +33,14 @@ impl Protocol {
         }
     }
 
-    /// Agrees on keys with the peer, if that is what the listener is for.
+    /// Agrees on keys with the peer, if the protocol encrypts.
     pub(super) async fn establish(&self, mut stream: Box<dyn Transport>, shared: &Shared) -> io::Result<Wire> {
         match self {
             Self::Plain => Ok(Wire::new(stream, Protection::Stream, GUEST_LIMIT)),
             #[cfg(feature = "tls")]
             Self::Tls(acceptor) => {
-                // There is no word for "busy" before TLS is agreed on, and agreeing is what costs.
+                // TLS has no answer for "busy" before the key agreement, which is the expensive
+                // part.
                 shared
                     .admit_handshake(now())
                     .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"))?;
@@ -73,7 +74,7 @@ async fn agree(stream: &mut Box<dyn Transport>, keys: &ServerKeys, shared: &Shar
             }
         }
     };
-    // Turned away before any key agreement: that is what costs.
+    // Rejected before the key agreement, which is the expensive part.
     if let Err(wait) = shared.admit_handshake(now()) {
         stream
             .write_all(&reject(RejectCode::Busy, wait.max(Duration::from_millis(100))))

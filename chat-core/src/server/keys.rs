@@ -1,17 +1,17 @@
-//! The static key of SC1, which lives for a day.
+//! Daily renewal of the static SC1 key.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::secure::ServerKeys;
 
-/// How often a server looks whether its SC1 key is due for renewal.
-const LOOK_AT_KEYS: Duration = Duration::from_secs(600);
+/// Interval between checks whether the key is due for renewal.
+const CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Gives the channel a new static key each day.
+/// Replaces the static key of SC1 once a day.
 pub(super) async fn renew(keys: Arc<ServerKeys>) {
     loop {
-        tokio::time::sleep(LOOK_AT_KEYS).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let unix_now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -24,12 +24,12 @@ pub(super) async fn renew(keys: Arc<ServerKeys>) {
             move || keys.rotate(unix_now)
         });
         match rotated.await {
-            Ok(Ok(())) => tracing::info!("the key of sc1:// was renewed"),
+            Ok(Ok(())) => tracing::info!("the static SC1 key was renewed"),
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(
                     error,
-                    "cannot renew the key of sc1://; the present one is used until it expires"
+                    "cannot renew the static SC1 key; the present key stays in use until it expires"
                 );
             }
             Err(_) => {}

@@ -1,13 +1,14 @@
-//! Warnings about what may happen to many connections at once.
+//! Throttled log lines, for warnings that many connections can cause at once.
 
 use std::time::{Duration, Instant};
 
 use crate::sync::Mutex;
 
-/// Time between two warnings of one kind.
-const PAUSE: Duration = Duration::from_secs(10);
+/// Minimum time between two log lines of one throttle.
+const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Says how often something has happened: at once the first time, then every ten seconds at most, with all that came meanwhile.
+/// Limits a log line to one every ten seconds. The first occurrence is logged at once; each later
+/// line carries the number of occurrences since the line before.
 #[derive(Debug, Default)]
 pub(super) struct LogThrottle {
     state: Mutex<State>,
@@ -15,23 +16,22 @@ pub(super) struct LogThrottle {
 
 #[derive(Debug, Default)]
 struct State {
-    said: Option<Instant>,
-    times: u64,
+    last_logged: Option<Instant>,
+    occurrences: u64,
 }
 
 impl LogThrottle {
-    /// It has happened. Yields how often since the last time it was said, if it is time to say it.
+    /// Counts one occurrence. If it is time for a log line, returns the number of occurrences since
+    /// the last one.
     pub(super) fn hit(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
-        state.times = state.times.saturating_add(1);
-        if state
-            .said
-            .is_some_and(|said| now.saturating_duration_since(said) < PAUSE)
-        {
+        state.occurrences = state.occurrences.saturating_add(1);
+        let logged_lately = |logged| now.saturating_duration_since(logged) < INTERVAL;
+        if state.last_logged.is_some_and(logged_lately) {
             return None;
         }
-        state.said = Some(now);
-        Some(std::mem::take(&mut state.times))
+        state.last_logged = Some(now);
+        Some(std::mem::take(&mut state.occurrences))
     }
 }
 
@@ -40,15 +40,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happens_often_is_said_now_and_then_and_counted_whole() {
+    fn log_throttle_counts_every_occurrence_and_logs_one_in_ten_seconds() {
         let throttle = LogThrottle::default();
         let start = Instant::now();
         assert_eq!(throttle.hit(start), Some(1));
         for millis in 0..1000 {
             assert_eq!(throttle.hit(start + Duration::from_millis(millis)), None);
         }
-        assert_eq!(throttle.hit(start + PAUSE), Some(1001));
-        assert_eq!(throttle.hit(start + PAUSE + PAUSE / 2), None);
-        assert_eq!(throttle.hit(start + PAUSE * 3), Some(2));
+        assert_eq!(throttle.hit(start + INTERVAL), Some(1001));
+        assert_eq!(throttle.hit(start + INTERVAL + INTERVAL / 2), None);
+        assert_eq!(throttle.hit(start + INTERVAL * 3), Some(2));
     }
 }

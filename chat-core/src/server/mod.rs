@@ -1,7 +1,11 @@
-//! The driver: where transports, the secure channel, sessions and the engine meet tokio's tasks.
+//! The network side of an engine: listeners, connections and their tasks.
 //!
-//! A [`Server`] accepts connections for an [`Engine`] and serves each in one task. Several servers run in one process, each with
-//! its own listeners, limits and keys; nothing is global. The engine is not the server's: shut it down after the server.
+//! A [`Server`] accepts connections for a [`ChatService`] and serves each in one task. A process
+//! can have several servers, each with its own listeners, limits and keys; nothing is global. A
+//! server does not own its engine: shut the engine down after the server.
+//!
+//! Connections come from the server's own listeners, or from the application, which hands over
+//! streams that it accepted itself: see [`Server::serve_stream`].
 
 mod accept;
 mod builder;
@@ -12,6 +16,7 @@ mod handshake;
 mod keys;
 mod log_throttle;
 mod readiness_gate;
+mod stream;
 mod wire;
 
 #[cfg(test)]
@@ -23,68 +28,75 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use crate::session::SessionConfig;
 pub use builder::{BindError, ServerBuilder};
 pub use config::ServerConfig;
 
 use self::connections::{Connections, Phase};
+use self::handshake::Protocol;
 use self::log_throttle::LogThrottle;
 use self::readiness_gate::ReadinessGate;
 use crate::auth::ConnectionGate;
-use crate::engine::Engine;
 use crate::rate::Bucket;
-use crate::session::SessionConfig;
+use crate::secure::ServerKeys;
+use crate::service::ChatService;
 use crate::sync::Mutex;
 use crate::time::now;
+use crate::transport::PeerAddr;
 
-/// What a server is doing.
+/// Counts of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
     /// Open connections, guests included.
     pub connections: u32,
-    /// Connections that ended by a panic since the start: a defect each.
+    /// Connections that ended by a panic since the start. Each of them is a defect.
     pub panics: u64,
-    /// TCP listeners that are closed until this node can serve again.
+    /// TCP listeners that are closed until the node can serve again.
     pub closed_listeners: u32,
 }
 
-/// What the tasks of a server share.
+/// State that the tasks of a server share.
 #[derive(Debug)]
 struct Shared {
-    engine: Engine,
+    service: Arc<dyn ChatService>,
     config: ServerConfig,
-    session: Arc<SessionConfig>,
+    session_config: Arc<SessionConfig>,
     gate: ConnectionGate,
     handshakes: Mutex<Bucket>,
     tasks: TaskTracker,
-    /// Ends the tasks that are no connections.
+    /// Ends the tasks that serve no connection.
     draining: CancellationToken,
     readiness_gate: ReadinessGate,
     connections: Arc<Connections>,
+    /// SC1 keys that a task renews.
+    renewed_keys: Mutex<Vec<Arc<ServerKeys>>>,
     panics: AtomicU64,
-    rejections: RejectionLogs,
+    throttled: ThrottledLogs,
 }
 
-/// What kept connections out, by what operators can do about it.
+/// Throttles of the warnings about connections that were not served, by what an operator can do
+/// about it.
 #[derive(Debug, Default)]
-struct RejectionLogs {
-    /// As many as there may be.
-    full: LogThrottle,
-    /// As many as there may be before login, or close to it.
-    crowded: LogThrottle,
-    /// Logged in, and one too many of its source.
-    one_source: LogThrottle,
-    /// The operating system hands out no more.
-    not_accepted: LogThrottle,
+struct ThrottledLogs {
+    /// The server has [`ServerConfig::max_connections`] connections.
+    server_full: LogThrottle,
+    /// Too many connections have not logged in.
+    guests_full: LogThrottle,
+    /// One source has too many sessions.
+    source_full: LogThrottle,
+    /// The operating system does not hand out connections.
+    accept_failed: LogThrottle,
     /// An address cannot be listened on again.
-    not_opened: LogThrottle,
+    listen_failed: LogThrottle,
 }
 
 impl Shared {
-    /// Whether there is time for one more key agreement; otherwise when there is.
+    /// Counts one key agreement. If the rate is exceeded, returns how long to wait instead.
     fn admit_handshake(&self, now: Instant) -> Result<(), Duration> {
         let mut bucket = self.handshakes.lock();
         bucket.check(now, &self.config.handshake_rate)?;
@@ -95,9 +107,25 @@ impl Shared {
     fn retry_after_ms(&self) -> u32 {
         u32::try_from(self.config.retry_after.as_millis()).unwrap_or(u32::MAX)
     }
+
+    /// Runs a task until the server drains.
+    fn spawn_until_drain(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.draining.clone().run_until_cancelled_owned(task));
+    }
+
+    /// Renews the static key of `keys` each day, from the first call on.
+    fn keep_renewed(&self, keys: &Arc<ServerKeys>) {
+        let mut renewed = self.renewed_keys.lock();
+        if !renewed.iter().any(|known| Arc::ptr_eq(known, keys)) {
+            renewed.push(Arc::clone(keys));
+            self.spawn_until_drain(keys::renew(Arc::clone(keys)));
+        }
+    }
 }
 
-/// Serves an [`Engine`] to the network. Dropping it ends every connection where it stands; [`Server::drain`] is the kind way.
+/// Serves a [`ChatService`], such as an [`Engine`](crate::engine::Engine), to the network.
+///
+/// Dropping the server ends every connection at once; [`Server::drain`] lets clients finish.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
@@ -105,24 +133,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server for this engine, without listeners as yet.
+    /// Starts to assemble a server for `service`: an [`Engine`](crate::engine::Engine) or any
+    /// `Arc<dyn ChatService>`.
     #[must_use]
-    pub fn builder(engine: Engine) -> ServerBuilder {
+    pub fn builder(service: impl Into<Arc<dyn ChatService>>) -> ServerBuilder {
         ServerBuilder {
-            engine,
+            service: service.into(),
             config: ServerConfig::default(),
             tcp: Vec::new(),
             memory: Vec::new(),
         }
     }
 
-    /// What is spoken where, with the ports that were really taken.
+    /// Returns the protocol and the address of each TCP listener, with the ports that were bound.
     #[must_use]
     pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
         &self.addresses
     }
 
-    /// What it is doing.
+    /// Returns the server's counts.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         ServerStats {
@@ -132,22 +161,85 @@ impl Server {
         }
     }
 
-    /// Serves until `signal` is ready, then drains for at most `patience`.
-    pub async fn serve_until(self, signal: impl Future<Output = ()>, patience: Duration) {
-        signal.await;
-        self.drain(patience).await;
+    /// Serves a connection that the application accepted itself, until it ends: a WebSocket, a Unix
+    /// socket, a QUIC stream. The stream carries packets as they are, so whatever is below it has
+    /// to encrypt and authenticate, as TLS does; [`serve_sc1_stream`](Self::serve_sc1_stream) is
+    /// for streams that do not.
+    ///
+    /// `peer` is where the connection comes from. Limits per source address, login throttling and
+    /// logs use it, so pass the client's address and not that of a proxy. With
+    /// [`PeerAddr::Local`] the connection is exempt from limits per source.
+    ///
+    /// The connection is subject to all limits, deadlines and drain of this server, like one from a
+    /// listener. If a limit is reached, the stream is closed at once. The returned future is
+    /// independent of `self`.
+    ///
+    /// # Message-oriented streams
+    /// The packets of the protocol are framed by length, so a message of a WebSocket may hold any
+    /// part of the byte stream. [`MessageStream`](crate::transport::MessageStream) makes a byte
+    /// stream of a stream of binary messages.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection at once. Commands that were begun go on.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use chat_core::{engine::Engine, server::Server, store::MemoryStore, transport::PeerAddr};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
+    /// let server = Server::builder(engine.clone()).bind().await?; // no listener of its own
+    /// let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    /// let serving = tokio::spawn(server.serve_stream(ours, PeerAddr::Local));
+    /// drop(theirs); // the client goes away
+    /// serving.await?;
+    /// # engine.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve_stream<S>(&self, stream: S, peer: PeerAddr) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        self.serve(stream, peer, Protocol::Plain)
     }
 
-    /// Accepts nobody any more, tells the clients to come back (to any node), answers what they have asked, and closes; after
-    /// `patience`, whoever is left is cut off.
-    pub async fn drain(self, patience: Duration) {
+    /// As [`serve_stream`](Self::serve_stream), for a stream that is not encrypted: client and
+    /// server protect it by SC1. The server renews the static key of `keys` each day.
+    ///
+    /// # Cancel safety
+    /// As that of [`serve_stream`](Self::serve_stream).
+    pub fn serve_sc1_stream<S>(
+        &self,
+        stream: S,
+        peer: PeerAddr,
+        keys: &Arc<ServerKeys>,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        self.shared.keep_renewed(keys);
+        self.serve(stream, peer, Protocol::Sc1(Arc::clone(keys)))
+    }
+
+    /// Serves until `signal` completes, then drains for at most `grace`.
+    pub async fn serve_until(&self, signal: impl Future<Output = ()>, grace: Duration) {
+        signal.await;
+        self.drain(grace).await;
+    }
+
+    /// Stops accepting connections, tells the clients to reconnect (to any node), answers the
+    /// requests that are in flight, and closes the connections. Connections that are still open
+    /// after `grace` are cut off. Idempotent.
+    pub async fn drain(&self, grace: Duration) {
         self.shared.draining.cancel();
         self.shared.connections.advance(Phase::Draining);
         self.shared.tasks.close();
-        if tokio::time::timeout(patience, self.shared.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!(
                 connections = self.stats().connections,
-                "cut off whoever had not left in time"
+                "the grace period of the drain is over; the remaining connections were cut off"
             );
             self.shared.connections.advance(Phase::Killed);
             self.shared.tasks.wait().await;

@@ -1,8 +1,10 @@
-//! Whether a server's TCP listeners are open.
+//! Closes a server's TCP listeners while its node cannot serve.
 //!
-//! A node that cannot serve keeps its connections, but whoever comes anew is better off elsewhere. Clients choose another node by
-//! themselves; a load balancer that knows nothing but TCP chooses another one if this one refuses. So the listeners are closed, after
-//! a while, and only while others may be able to serve: if nobody is, an answer that says so is better than none.
+//! A node that cannot serve keeps its connections, but new clients are better off elsewhere. Chat
+//! clients choose another node by themselves. A load balancer that knows only TCP chooses another
+//! node if this one refuses connections. So the listeners close after a while, but only while other
+//! nodes may be able to serve: if no node is, a connection that reports the failure is better than
+//! none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,23 +17,24 @@ use super::handshake::Protocol;
 use super::{Shared, now};
 use crate::transport::tcp::{TcpListener, TcpPort};
 
-/// How often it is looked whether the node can serve.
-const LOOK: Duration = Duration::from_millis(500);
-/// How long there has to be a reason to open before the listeners are opened.
+/// Interval between readiness checks.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the node must have been ready before the listeners open again.
 const OPEN_AFTER: Duration = Duration::from_secs(1);
-/// Wait before an address is tried again that somebody else has taken meanwhile; doubles from one attempt to the next.
-const RETRY: Duration = Duration::from_millis(100);
-/// The longest such wait.
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// First delay before an address is bound again that another program has taken meanwhile. The delay
+/// doubles with each attempt.
+const MIN_REBIND_DELAY: Duration = Duration::from_millis(100);
+/// Longest such delay.
+const MAX_REBIND_DELAY: Duration = Duration::from_secs(5);
 
-/// What is wanted of the listeners of a server, and how many of them are closed.
+/// Tells the listeners of a server whether they should be open, and counts those that are closed.
 #[derive(Debug)]
 pub(super) struct ReadinessGate {
     open: watch::Sender<bool>,
     closed: AtomicU32,
 }
 
-/// How one listener learns what is wanted.
+/// One listener's view of the gate.
 #[derive(Debug)]
 pub(super) struct GateWatch(watch::Receiver<bool>);
 
@@ -47,65 +50,68 @@ impl ReadinessGate {
         GateWatch(self.open.subscribe())
     }
 
-    /// Listeners that are closed now.
+    /// Returns the number of listeners that are closed now.
     pub(super) fn closed(&self) -> u32 {
         self.closed.load(Ordering::Relaxed)
     }
 }
 
 impl GateWatch {
-    /// Waits until the listener is to be closed. Cancel safe.
+    /// Waits until the gate is closed. Cancel safe.
     pub(super) async fn closed(&mut self) {
-        self.become_open(false).await;
+        self.until(false).await;
     }
 
     async fn opened(&mut self) {
-        self.become_open(true).await;
+        self.until(true).await;
     }
 
-    async fn become_open(&mut self, wanted: bool) {
+    async fn until(&mut self, wanted: bool) {
         if self.0.wait_for(|open| *open == wanted).await.is_err() {
-            // The server is gone, and with it this task in a moment.
+            // The server was dropped, and this task is about to be.
             std::future::pending().await
         }
     }
 }
 
-/// Opens and closes the doors as the engine is able to serve.
+/// Opens and closes the gate as the readiness of the service changes.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut debounce = Debounce::new(shared.config.unready_timeout);
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut checks = interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
-        let readiness = shared.engine.readiness();
-        let is_wanted = readiness.is_ready() || !readiness.others_serve;
-        let (was_open, is_open) = (debounce.is_open, debounce.update(now(), is_wanted));
+        checks.tick().await;
+        let readiness = shared.service.readiness();
+        let should_open = readiness.is_ready() || !readiness.others_serve;
+        let (was_open, is_open) = (debounce.is_open, debounce.update(now(), should_open));
         match (was_open, is_open) {
             (true, false) => tracing::warn!(
                 store_answers = readiness.store_answers,
                 clock_is_right = readiness.clock_is_right,
-                "this node cannot serve, and others may: it listens no more until it can; who is connected stays"
+                "this node cannot serve and others may: its listeners are closed until it can; open connections stay"
             ),
-            (false, true) => tracing::info!(is_ready = readiness.is_ready(), "this node listens again"),
+            (false, true) => tracing::info!(
+                is_ready = readiness.is_ready(),
+                "the listeners of this node are open again"
+            ),
             _ => continue,
         }
         shared.readiness_gate.open.send_replace(is_open);
     }
 }
 
-/// Judges when to open and when to close.
+/// Decides when the gate opens and closes.
 ///
 /// ```text
-/// open ──── not wanted for `close_after` ───► closed
-///   ▲                                             │
-///   └────────── wanted for `OPEN_AFTER` ─────────┘
+/// open ──── should be closed for `close_after` ───► closed
+///   ▲                                                  │
+///   └────────── should be open for `OPEN_AFTER` ───────┘
 /// ```
 #[derive(Debug)]
 struct Debounce {
     close_after: Duration,
     is_open: bool,
-    /// Since when the other has been wanted without a break.
+    /// Since when the gate should have been in the other state without a break.
     since: Option<Instant>,
 }
 
@@ -118,30 +124,30 @@ impl Debounce {
         }
     }
 
-    /// Whether the doors are open from now on, if it is `wanted` now that they are.
-    fn update(&mut self, now: Instant, wanted: bool) -> bool {
-        if wanted == self.is_open {
+    /// Takes in whether the gate should be open now, and returns whether it is.
+    fn update(&mut self, now: Instant, should_open: bool) -> bool {
+        if should_open == self.is_open {
             self.since = None;
             return self.is_open;
         }
         let since = *self.since.get_or_insert(now);
-        let patience = if self.is_open { self.close_after } else { OPEN_AFTER };
-        if now.saturating_duration_since(since) >= patience {
-            self.is_open = wanted;
+        let delay = if self.is_open { self.close_after } else { OPEN_AFTER };
+        if now.saturating_duration_since(since) >= delay {
+            self.is_open = should_open;
             self.since = None;
         }
         self.is_open
     }
 }
 
-/// A listener that is closed: while there is one, others are told that this node takes nobody.
+/// Counts a closed listener, and keeps the service informed that there is one.
 #[derive(Debug)]
 struct ClosedListener<'a>(&'a Shared);
 
 impl<'a> ClosedListener<'a> {
     fn register(shared: &'a Shared) -> Self {
         shared.readiness_gate.closed.fetch_add(1, Ordering::Relaxed);
-        shared.engine.listener_closed();
+        shared.service.listener_closed();
         Self(shared)
     }
 }
@@ -149,12 +155,12 @@ impl<'a> ClosedListener<'a> {
 impl Drop for ClosedListener<'_> {
     fn drop(&mut self) {
         self.0.readiness_gate.closed.fetch_sub(1, Ordering::Relaxed);
-        self.0.engine.listener_opened();
+        self.0.service.listener_opened();
     }
 }
 
-/// Closes a listener, and opens it again, at the same address, once the doors are open. Keeps the port meanwhile, as far as that is
-/// possible.
+/// Closes a listener and opens it again, at the same address, once the gate is open. Keeps the port
+/// bound meanwhile, as far as the operating system allows it.
 pub(super) async fn keep_closed(
     listener: TcpListener,
     gate: &mut GateWatch,
@@ -164,22 +170,22 @@ pub(super) async fn keep_closed(
     let _closed = ClosedListener::register(shared);
     let (address, options) = (listener.local_addr(), listener.options());
     drop(listener);
-    let mut port = TcpPort::take(address, options);
+    let mut port = TcpPort::bind(address, options);
     gate.opened().await;
-    let mut wait = RETRY;
+    let mut delay = MIN_REBIND_DELAY;
     loop {
         match port.and_then(TcpPort::listen) {
             Ok(listener) => return listener,
             Err(error) => {
-                if let Some(times) = shared.rejections.not_opened.hit(now()) {
+                if let Some(attempts) = shared.throttled.listen_failed.hit(now()) {
                     let (protocol, error) = (protocol.name(), &error as &dyn std::error::Error);
-                    tracing::error!(protocol, %address, times, error, "cannot listen again; trying on");
+                    tracing::error!(protocol, %address, attempts, error, "cannot listen again; retrying");
                 }
             }
         }
-        sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_RETRY);
-        port = TcpPort::take(address, options);
+        sleep(delay).await;
+        delay = (delay * 2).min(MAX_REBIND_DELAY);
+        port = TcpPort::bind(address, options);
     }
 }
 
@@ -189,29 +195,30 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What the debounce makes of these, for so many seconds each, looked at twice a second.
-    fn turns(debounce: &mut Debounce, from: &mut Instant, phases: &[(bool, f32)]) -> Vec<bool> {
-        let mut turns = vec![debounce.is_open];
-        for (wanted, seconds) in phases {
+    /// Returns the states of the gate while it should be open or closed for these seconds each,
+    /// with two updates a second.
+    fn states(debounce: &mut Debounce, now: &mut Instant, phases: &[(bool, f32)]) -> Vec<bool> {
+        let mut states = vec![debounce.is_open];
+        for (should_open, seconds) in phases {
             for _ in 0..(seconds * 2.0) as u32 {
-                let is_open = debounce.update(*from, *wanted);
-                *from += SECOND / 2;
-                if turns.last() != Some(&is_open) {
-                    turns.push(is_open);
+                let is_open = debounce.update(*now, *should_open);
+                *now += SECOND / 2;
+                if states.last() != Some(&is_open) {
+                    states.push(is_open);
                 }
             }
         }
-        turns
+        states
     }
 
     #[test]
-    fn what_comes_and_goes_changes_nothing() {
+    fn debounce_ignores_short_changes() {
         let (mut debounce, mut now) = (Debounce::new(5 * SECOND), Instant::now());
         let flapping = [(false, 4.5), (true, 0.5)].repeat(20);
-        assert_eq!(turns(&mut debounce, &mut now, &flapping), [true]);
-        assert_eq!(turns(&mut debounce, &mut now, &[(false, 6.0)]), [true, false]);
+        assert_eq!(states(&mut debounce, &mut now, &flapping), [true]);
+        assert_eq!(states(&mut debounce, &mut now, &[(false, 6.0)]), [true, false]);
         let flapping = [(true, 1.0), (false, 0.5)].repeat(20);
-        assert_eq!(turns(&mut debounce, &mut now, &flapping), [false]);
-        assert_eq!(turns(&mut debounce, &mut now, &[(true, 1.5)]), [false, true]);
+        assert_eq!(states(&mut debounce, &mut now, &flapping), [false]);
+        assert_eq!(states(&mut debounce, &mut now, &[(true, 1.5)]), [false, true]);
     }
 }

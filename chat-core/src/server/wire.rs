@@ -1,4 +1,5 @@
-//! A connection's bytes: read and decrypted into packets, gathered, encrypted and written.
+//! Bytes of a connection: input is read and decrypted into packets, output is encrypted and
+//! written.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,81 +16,83 @@ use crate::model::CloseCode;
 use crate::secure::{OpenError, Opened, Opener, Sealer};
 use crate::transport::Transport;
 
-/// Read at once. Lives on the stack while the socket is read, so that an idle connection owns no buffer.
-const READ_AT_ONCE: usize = 16 * 1024;
+/// Size of one read. The buffer is on the stack while the stream is read, so that an idle
+/// connection owns no buffer.
+const READ_SIZE: usize = 16 * 1024;
 
-/// Output that waits for the peer beyond which nothing more is asked of it, or answered.
-const FULL: usize = 64 * 1024;
+/// Amount of waiting output from which on the connection reads no packet and sends no reply.
+const MAX_OUTPUT: usize = 64 * 1024;
 
-/// How a connection fails.
+/// Failure of a connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    #[error("the stream broke")]
+    #[error("the stream failed")]
     Io(#[from] io::Error),
-    #[error("the peer broke the channel")]
+    #[error("the peer violated the channel")]
     Channel(#[from] OpenError),
-    #[error("the peer left without closing the channel")]
+    #[error("the stream ended before the channel was closed")]
     Truncated,
     #[error("the peer closed the channel")]
     Closed,
-    #[error("a packet is too large")]
+    #[error("a packet exceeds the size limit")]
     TooLarge,
-    #[error("the channel is spent")]
+    #[error("the channel has reached its limit of records")]
     Spent,
 }
 
-/// The protection of a stream: SC1, or what is under it (TLS, or nothing) does it.
+/// Protection of the bytes on a stream: SC1, or whatever the stream itself provides (TLS or
+/// nothing).
 #[derive(Debug)]
 pub(super) enum Protection {
     Sc1(Box<(Sealer, Opener)>),
     Stream,
 }
 
-/// A connection's bytes.
+/// A stream, its protection and its buffers.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: Box<dyn Transport>,
     protection: Protection,
-    /// Read, not yet decrypted.
+    /// Input that was read and not yet decrypted.
     sealed: BytesMut,
     frames: FrameDecoder,
-    /// Encrypted, not yet written.
+    /// Output that was encrypted and not yet written.
     output: BytesMut,
-    /// The output is in part written: its buffer is larger than it says.
-    begun: bool,
-    /// Of the output, from the connection's beginning.
+    /// A part of the output was written, so its buffer is larger than its capacity says.
+    is_partly_written: bool,
+    /// Bytes written since the start of the connection.
     written: u64,
-    /// The peer has shown that it has the keys: before that nothing is sent over a channel.
-    proven: bool,
-    shut: bool,
+    /// The peer has proved that it has the keys. Nothing is sent over a channel before that.
+    is_peer_proven: bool,
+    is_shut: bool,
 }
 
 impl Wire {
-    /// Takes over a stream, and what was read of it beyond the handshake.
+    /// Takes over a stream after its handshake. Packets may have at most `limit` bytes.
     pub(super) fn new(stream: Box<dyn Transport>, protection: Protection, limit: usize) -> Self {
         Self {
             stream,
             sealed: BytesMut::new(),
             frames: FrameDecoder::new(limit),
             output: BytesMut::new(),
-            begun: false,
+            is_partly_written: false,
             written: 0,
-            proven: matches!(protection, Protection::Stream),
-            shut: false,
+            is_peer_proven: matches!(protection, Protection::Stream),
+            is_shut: false,
             protection,
         }
     }
 
-    /// Whether the peer may be told anything.
+    /// Returns whether output may be sent to the peer.
     pub(super) const fn may_send(&self) -> bool {
-        self.proven
+        self.is_peer_proven
     }
 
     pub(super) fn set_limit(&mut self, limit: usize) {
         self.frames.set_limit(limit);
     }
 
-    /// The next packet that has arrived whole.
+    /// Returns the next packet that has arrived completely.
     pub(super) fn next_packet(&mut self, now: Instant) -> Result<Option<Bytes>, WireError> {
         loop {
             if let Some(packet) = self.frames.next_packet().map_err(|_| WireError::TooLarge)? {
@@ -100,7 +103,7 @@ impl Wire {
             };
             match channel.1.feed(now, &mut self.sealed)? {
                 Opened::Data(plain) => {
-                    self.proven = true;
+                    self.is_peer_proven = true;
                     self.frames.feed(plain);
                 }
                 Opened::Close(_) => return Err(WireError::Closed),
@@ -114,9 +117,9 @@ impl Wire {
         Ok(None)
     }
 
-    /// Reads what there is; an error at the end of the stream.
+    /// Reads the input that is available. The end of the stream is an error.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
-        let mut stack = [MaybeUninit::<u8>::uninit(); READ_AT_ONCE];
+        let mut stack = [MaybeUninit::<u8>::uninit(); READ_SIZE];
         let mut read = ReadBuf::uninit(&mut stack);
         match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
             Poll::Pending => Poll::Pending,
@@ -143,7 +146,7 @@ impl Wire {
         }
     }
 
-    /// Makes these frames, in one record if they fit, ready to be written.
+    /// Encrypts these frames, in one record if they fit, and adds them to the output.
     pub(super) fn send(&mut self, now: Instant, frames: &mut Vec<Bytes>) -> Result<(), WireError> {
         match &mut self.protection {
             Protection::Sc1(channel) => {
@@ -164,10 +167,11 @@ impl Wire {
         Ok(())
     }
 
-    /// Says in the channel that nothing follows.
+    /// Adds the record that closes the channel to the output.
     pub(super) fn send_close(&mut self, code: CloseCode) {
         if let Protection::Sc1(channel) = &mut self.protection {
-            // A channel that is spent cannot say so; the end of the stream does.
+            // A channel that has reached its limits cannot send this; the end of the stream says
+            // it.
             let _ = channel.0.seal_close(code.number(), &mut self.output);
         }
     }
@@ -176,27 +180,27 @@ impl Wire {
         !self.output.is_empty()
     }
 
-    /// Whether so much waits to be written that nothing should be added.
+    /// Returns whether so much output waits that none should be added.
     pub(super) fn is_full(&self) -> bool {
-        self.output.len() >= FULL
+        self.output.len() >= MAX_OUTPUT
     }
 
-    /// Bytes that wait to be written.
+    /// Returns the number of bytes that wait to be written.
     pub(super) fn waiting(&self) -> usize {
         self.output.len()
     }
 
-    /// Bytes that were written since the connection began.
+    /// Returns the number of bytes written since the start of the connection.
     pub(super) const fn written(&self) -> u64 {
         self.written
     }
 
-    /// Bytes that were to be written since the connection began.
+    /// Returns the number of bytes handed over for writing since the start of the connection.
     pub(super) fn handed_over(&self) -> u64 {
         self.written.saturating_add(length(self.output.len()))
     }
 
-    /// Writes what can be written now; ready once everything is.
+    /// Writes as much as the stream takes. Ready once all output is written.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.output) {
@@ -207,7 +211,7 @@ impl Wire {
                     self.written = self.written.saturating_add(length(written));
                     if written < self.output.len() {
                         self.output.advance(written);
-                        self.begun = true;
+                        self.is_partly_written = true;
                     } else {
                         self.output.clear();
                     }
@@ -215,35 +219,35 @@ impl Wire {
             }
         }
         let output = std::mem::take(&mut self.output);
-        // What no channel protects is somebody's text: it does not lie about.
-        if !std::mem::take(&mut self.begun) && matches!(self.protection, Protection::Sc1(_)) {
+        // A buffer of a stream without SC1 has held plaintext, so no other connection gets it.
+        if !std::mem::take(&mut self.is_partly_written) && matches!(self.protection, Protection::Sc1(_)) {
             spare::give_back(output);
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Writes what is left, ends the stream, and waits until the peer has ended it too: a socket closed with something unread
-    /// takes back what the peer has not read yet.
+    /// Writes the remaining output, ends the stream, and waits until the peer has ended it too. A
+    /// socket that is closed with unread input would discard output that the peer has not read yet.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         poll_fn(|cx| {
-            if !self.shut {
+            if !self.is_shut {
                 ready!(self.poll_flush(cx))?;
-                self.shut = true;
+                self.is_shut = true;
             }
             Pin::new(&mut self.stream).poll_shutdown(cx)
         })
         .await?;
         self.sealed = BytesMut::new();
-        let mut unread = UNREAD;
-        while unread > 0 {
-            unread = unread.saturating_sub(poll_fn(|cx| self.poll_discard(cx)).await?);
+        let mut allowance = MAX_DISCARDED;
+        while allowance > 0 {
+            allowance = allowance.saturating_sub(poll_fn(|cx| self.poll_discard(cx)).await?);
         }
         Ok(())
     }
 
-    /// Reads and forgets. An error at the end of the stream.
+    /// Reads input and discards it. The end of the stream is an error.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut stack = [MaybeUninit::<u8>::uninit(); READ_AT_ONCE];
+        let mut stack = [MaybeUninit::<u8>::uninit(); READ_SIZE];
         let mut read = ReadBuf::uninit(&mut stack);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
         match read.filled().len() {
@@ -253,25 +257,27 @@ impl Wire {
     }
 }
 
-/// How much of what a peer still sends is read before it is cut off.
-const UNREAD: usize = 256 * 1024;
+/// Maximum number of bytes read from a peer that still sends while the connection closes.
+const MAX_DISCARDED: usize = 256 * 1024;
 
 fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Length, type and tag of a record, rounded up.
+/// Size of a record's length, type and tag, rounded up.
 const RECORD_OVERHEAD: usize = 32;
 
-/// A buffer for output that the connections of a thread take in turns. Most write at once what they have, so that one buffer serves all
-/// of them and stays in the cache; one that waits for its peer keeps it, and the next one gets another. Holds records, no text.
+/// Output buffer that the connections of a thread share. Most connections write their output at
+/// once, so that one buffer serves all of them and stays in the processor's cache. A connection
+/// that waits for its peer keeps the buffer, and the next one allocates another. It only ever holds
+/// encrypted records.
 mod spare {
     use std::cell::Cell;
 
     use bytes::BytesMut;
 
-    /// Smaller ones are made as needed; larger ones are not kept.
-    const KEPT: std::ops::RangeInclusive<usize> = 4 * 1024..=2 * super::FULL;
+    /// Capacities of the buffers that are kept for the next connection.
+    const KEPT: std::ops::RangeInclusive<usize> = 4 * 1024..=2 * super::MAX_OUTPUT;
 
     thread_local! {
         static SPARE: Cell<BytesMut> = Cell::default();
@@ -292,12 +298,12 @@ mod spare {
         use super::*;
 
         #[test]
-        fn one_of_a_middling_size_is_kept() {
+        fn spare_buffer_of_medium_size_is_kept() {
             for (size, kept) in [(64, 0), (1024 * 1024, 0), (48 * 1024, 48 * 1024)] {
                 give_back(BytesMut::with_capacity(size));
                 assert_eq!(take().capacity(), kept);
             }
-            assert_eq!(take().capacity(), 0, "nobody else gets it meanwhile");
+            assert_eq!(take().capacity(), 0, "a buffer is handed out once");
         }
     }
 }

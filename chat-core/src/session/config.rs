@@ -17,8 +17,8 @@ pub struct SessionConfig {
     /// Longest time from accept to a login request. Time the server takes to answer requests does
     /// not count. Default 10 s.
     pub login_timeout: Duration,
-    /// A client that has sent nothing for this long sends a ping. The session closes after 2.5 times
-    /// this long without a packet. Default 30 s.
+    /// A client that has sent nothing for this long sends a ping. The session closes after 2.5
+    /// times this long without a packet. Default 30 s.
     pub heartbeat_interval: Duration,
     /// Maximum number of packets before login, Hello included. Default 32.
     pub max_guest_packets: u32,

@@ -105,8 +105,9 @@ impl Guest {
         match server::decode_request(packet, self.config.max_text_bytes) {
             Ok(request) => self.handle_request(now, request.id, request.kind),
             Err(DecodeError::Malformed(_)) => self.output.close(CloseCode::ProtocolError),
-            Err(DecodeError::Refused { request_id, failure }) => {
-                // Before Hello, a rejected request also closes: the peer may not speak this protocol.
+            Err(DecodeError::Invalid { request_id, failure }) => {
+                // Before Hello, a rejected request also closes: the peer may not speak this
+                // protocol.
                 self.output.reply(request_id, &Err(failure));
                 if self.stage == Stage::AwaitingHello {
                     self.output.close(CloseCode::ProtocolError);

@@ -12,11 +12,12 @@ use crate::codec::{Answer, DecodeError, Failure, RequestId, RequestKind, server}
 use crate::model::{Caller, CloseCode, Command, Outcome, PageFrom, Push, ReplyCode};
 use crate::rate::Bucket;
 
-/// State machine of a connection after login. The peer sends requests, each of which gets one reply.
+/// State machine of a connection after login. The peer sends requests, each of which gets one
+/// reply.
 ///
-/// Commands are handed out in the order of their arrival. Sends, acknowledgements, read marks, typing
-/// and status updates may overlap with the commands after them. Any other command finishes before a
-/// later one starts, and a logout waits for all commands before it.
+/// Commands are handed out in the order of their arrival. Sends, acknowledgements, read marks,
+/// typing and status updates may overlap with the commands after them. Any other command finishes
+/// before a later one starts, and a logout waits for all commands before it.
 ///
 /// A peer that exceeds its rates is read more slowly. No request is rejected for that: a rejected
 /// draft would be sent again, and then follow drafts that were written after it.
@@ -93,7 +94,7 @@ impl Session {
         match server::decode_request(packet, self.config.max_text_bytes) {
             Ok(request) => self.handle_request(now, request.id, request.kind),
             Err(DecodeError::Malformed(_)) => self.output.close(CloseCode::ProtocolError),
-            Err(DecodeError::Refused { request_id, failure }) => {
+            Err(DecodeError::Invalid { request_id, failure }) => {
                 self.charge(now.instant, false);
                 self.output.reply(request_id, &Err(failure));
             }
@@ -163,8 +164,9 @@ impl Session {
         outcome
     }
 
-    /// Tells the machine whether the driver reads from the peer at all. The driver does not while too
-    /// much output waits for the peer, or while it closes; the peer does not count as silent then.
+    /// Tells the machine whether the driver reads from the peer at all. The driver does not while
+    /// too much output waits for the peer, or while it closes; the peer does not count as silent
+    /// then.
     pub fn set_reading(&mut self, now: Instant, reading: bool) {
         if reading && !self.is_reading {
             self.last_heard = now;
@@ -184,8 +186,8 @@ impl Session {
         }
     }
 
-    /// Closes the session for a reason of the driver's or the engine's, such as an oversized frame, a
-    /// newer login or a drain.
+    /// Closes the session for a reason of the driver's or the engine's, such as an oversized frame,
+    /// a newer login or a drain.
     pub fn close(&mut self, code: CloseCode) {
         self.output.close(code);
     }
@@ -259,9 +261,9 @@ impl Session {
         self.waiting.len().saturating_add(self.running.len())
     }
 
-    /// Returns whether the peer itself asked for the end of the session (by a logout, or by revoking
-    /// its own device) and has no reply yet. The driver then sends that reply before it acts on the
-    /// end of the session.
+    /// Returns whether the peer itself asked for the end of the session (by a logout, or by
+    /// revoking its own device) and has no reply yet. The driver then sends that reply before it
+    /// acts on the end of the session.
     #[must_use]
     pub fn awaits_last_answer(&self) -> bool {
         self.output.is_open() && self.running.iter().any(|running| running.is_last)
@@ -282,8 +284,8 @@ fn is_append(command: &Command) -> bool {
     matches!(command, Command::Send { .. })
 }
 
-/// Returns whether later commands may start before `command` ends. All requests without an id are of
-/// this kind.
+/// Returns whether later commands may start before `command` ends. All requests without an id are
+/// of this kind.
 fn may_overlap(command: &Command) -> bool {
     matches!(
         command,

@@ -1,7 +1,9 @@
-//! A raw protocol client over SC1: no outbox, no reconnecting, nothing between a test and the wire.
+//! [`Peer`]: a client of the raw protocol, without outbox and reconnection.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec::frame::{CLIENT_LIMIT, FrameDecoder};
@@ -9,49 +11,93 @@ use crate::codec::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestI
 use crate::model::{Command, DeviceId, Login, Outcome, Push, Registration, Secret, UserName, UserRef};
 use crate::secure::{ClientHandshake, ClientProgress, Fingerprint, Opened, Opener, PinPolicy, Sealer};
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The password of every account that a [`Peer`] makes.
+/// Password of every account that a [`Peer`] registers.
 pub const PASSWORD: &str = "of every test account";
 
-/// Bytes to read at once, at least: a whole record.
-const READ: usize = 16 * 1024;
+/// Minimum number of bytes of one read: a whole record.
+const READ_SIZE: usize = 16 * 1024;
 
-/// A connection, after the handshake.
-#[derive(Debug)]
+/// Client of the raw protocol, over SC1 or over a stream that needs no protection.
 pub struct Peer {
-    stream: TcpStream,
-    sealer: Sealer,
-    opener: Opener,
+    stream: Pin<Box<dyn ByteStream>>,
+    /// `None` over a stream that needs no protection.
+    channel: Option<(Sealer, Opener)>,
+    /// Bytes that were received and not yet decrypted.
     wire: BytesMut,
     frames: FrameDecoder,
     next_id: u64,
 }
 
+trait ByteStream: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> ByteStream for T {}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("channel", &self.channel)
+            .field("next_id", &self.next_id)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Peer {
-    /// Connects, shakes hands and says hello.
+    /// Connects to a server over TCP and SC1, and says hello.
     ///
     /// # Errors
-    /// The server is not there, is not who it should be, or refuses.
+    /// The server cannot be reached, has another key, or rejects the connection.
     pub async fn connect(server: SocketAddr, fingerprint: Fingerprint) -> io::Result<Self> {
-        let (peer, _) = Self::with(server, PinPolicy::exactly(fingerprint)).await?;
+        let (peer, _) = Self::connect_with(server, PinPolicy::exactly(fingerprint)).await?;
         Ok(peer)
     }
 
-    /// The same with a server of which nothing is known yet; its key's fingerprint.
+    /// As [`Peer::connect`], for a server whose key is not known yet. Returns the key's
+    /// fingerprint.
     ///
     /// # Errors
     /// As [`Peer::connect`].
     pub async fn meet(server: SocketAddr) -> io::Result<(Self, Fingerprint)> {
-        Self::with(server, PinPolicy::FirstContact).await
+        Self::connect_with(server, PinPolicy::FirstContact).await
     }
 
-    async fn with(server: SocketAddr, pins: PinPolicy) -> io::Result<(Self, Fingerprint)> {
-        let mut stream = TcpStream::connect(server).await?;
+    async fn connect_with(server: SocketAddr, pins: PinPolicy) -> io::Result<(Self, Fingerprint)> {
+        let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
-        let mut handshake = ClientHandshake::new(&server.to_string(), pins).map_err(io::Error::other)?;
+        Self::handshake(Box::pin(stream), &server.to_string(), pins).await
+    }
+
+    /// Agrees on SC1 over `stream`, and says hello.
+    ///
+    /// # Errors
+    /// As [`Peer::connect`].
+    pub async fn sc1(
+        stream: impl AsyncRead + AsyncWrite + Send + 'static,
+        fingerprint: Fingerprint,
+    ) -> io::Result<Self> {
+        let pins = PinPolicy::exactly(fingerprint);
+        let (peer, _) = Self::handshake(Box::pin(stream), "", pins).await?;
+        Ok(peer)
+    }
+
+    /// Says hello over `stream`, which needs no protection.
+    ///
+    /// # Errors
+    /// The stream broke, or the server rejects the connection.
+    pub async fn plain(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> io::Result<Self> {
+        Self::greet(Box::pin(stream), None).await
+    }
+
+    async fn handshake(
+        mut stream: Pin<Box<dyn ByteStream>>,
+        server_name: &str,
+        pins: PinPolicy,
+    ) -> io::Result<(Self, Fingerprint)> {
+        let mut handshake = ClientHandshake::new(server_name, pins).map_err(io::Error::other)?;
         stream.write_all(handshake.hello()).await?;
+        stream.flush().await?;
         let mut wire = BytesMut::with_capacity(2048);
         let connected = loop {
             wire.clear();
@@ -68,17 +114,19 @@ impl Peer {
             {
                 ClientProgress::Done(connected) => break connected,
                 ClientProgress::NeedMore => {}
-                other => return Err(io::Error::other(format!("the server refuses: {other:?}"))),
+                other => return Err(io::Error::other(format!("the server rejects the handshake: {other:?}"))),
             }
         };
-        let (sealer, opener) = connected.channel.split();
-        let frames = FrameDecoder::new(CLIENT_LIMIT);
+        let peer = Self::greet(stream, Some(connected.channel.split())).await?;
+        Ok((peer, connected.fingerprint))
+    }
+
+    async fn greet(stream: Pin<Box<dyn ByteStream>>, channel: Option<(Sealer, Opener)>) -> io::Result<Self> {
         let mut peer = Self {
             stream,
-            sealer,
-            opener,
+            channel,
             wire: BytesMut::new(),
-            frames,
+            frames: FrameDecoder::new(CLIENT_LIMIT),
             next_id: 1,
         };
         let hello = Hello {
@@ -86,11 +134,11 @@ impl Peer {
             max_version: 1,
             client: "peer".into(),
         };
-        peer.ask(RequestKind::Hello(hello)).await?.map_err(refused)?;
-        Ok((peer, connected.fingerprint))
+        peer.ask(RequestKind::Hello(hello)).await?.map_err(failed)?;
+        Ok(peer)
     }
 
-    /// Makes an account of this name; that there is one already is fine.
+    /// Registers an account of this name, unless there is one already.
     ///
     /// # Errors
     /// The connection broke.
@@ -107,7 +155,7 @@ impl Peer {
     /// Logs in as this user, on a new device.
     ///
     /// # Errors
-    /// The connection broke, or the server refuses.
+    /// The connection broke, or the server returned an error.
     pub async fn login(&mut self, name: &str) -> io::Result<LoggedIn> {
         let login = Login {
             account: UserRef::Name(user(name)?),
@@ -116,24 +164,24 @@ impl Peer {
             device_name: "peer".into(),
             device_token: None,
         };
-        match self.ask(RequestKind::Login(login)).await?.map_err(refused)? {
+        match self.ask(RequestKind::Login(login)).await?.map_err(failed)? {
             Answer::LoggedIn(logged_in) => Ok(*logged_in),
             other => Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
         }
     }
 
-    /// Runs a command and waits for its outcome.
+    /// Executes a command and waits for its outcome.
     ///
     /// # Errors
-    /// The connection broke, or the server refuses.
+    /// The connection broke, or the server returned an error.
     pub async fn run(&mut self, command: Command) -> io::Result<Outcome> {
-        match self.ask(RequestKind::Command(command)).await?.map_err(refused)? {
+        match self.ask(RequestKind::Command(command)).await?.map_err(failed)? {
             Answer::Outcome(outcome) => Ok(outcome),
             other => Err(io::Error::other(format!("not an outcome: {other:?}"))),
         }
     }
 
-    /// Asks, and waits for the answer; pushes in between are dropped.
+    /// Sends a request and waits for the reply. Drops the pushes that arrive before it.
     ///
     /// # Errors
     /// The connection broke.
@@ -158,7 +206,8 @@ impl Peer {
         Ok(id)
     }
 
-    /// Sends requests at once: in one record, if they fit into one, and with one write. Their ids follow one another.
+    /// Sends requests with one write, in one record if they fit into one. Their ids are
+    /// consecutive.
     ///
     /// # Errors
     /// The connection broke.
@@ -172,19 +221,23 @@ impl Peer {
                 client::encode_request(&Request { id, kind }, out);
             }
         };
-        self.sealer
-            .seal_with(Instant::now(), &mut out, write)
-            .map_err(io::Error::other)?;
-        self.stream.write_all(&out).await
+        match &mut self.channel {
+            Some((sealer, _)) => sealer
+                .seal_with(Instant::now(), &mut out, write)
+                .map_err(io::Error::other)?,
+            None => write(&mut out),
+        }
+        self.stream.write_all(&out).await?;
+        self.stream.flush().await
     }
 
-    /// The id that a request gets which is sent after so many others.
+    /// Returns the id of the request that follows the next `others` requests.
     #[must_use]
     pub const fn id_after(&self, others: u64) -> RequestId {
         RequestId(self.next_id + others)
     }
 
-    /// The next push; answers in between are dropped.
+    /// Waits for the next push. Drops the replies that arrive before it.
     ///
     /// # Errors
     /// The connection broke.
@@ -196,26 +249,26 @@ impl Peer {
         }
     }
 
-    /// The next packet.
+    /// Waits for the next packet.
     ///
     /// # Errors
     /// The connection broke.
     ///
     /// # Cancel safety
-    /// What was read stays for the next call.
+    /// Safe: bytes that were read are kept for the next call.
     pub async fn next(&mut self) -> io::Result<Incoming> {
         loop {
             if let Some(incoming) = self.received()? {
                 return Ok(incoming);
             }
-            self.wire.reserve(READ);
+            self.wire.reserve(READ_SIZE);
             if self.stream.read_buf(&mut self.wire).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
     }
 
-    /// The next packet of those that were read already.
+    /// Returns the next packet if it has been read already.
     ///
     /// # Errors
     /// The connection broke.
@@ -224,11 +277,14 @@ impl Peer {
             if let Some(packet) = self.frames.next_packet().map_err(io::Error::other)? {
                 return client::decode(packet).map(Some).map_err(io::Error::other);
             }
-            match self
-                .opener
-                .feed(Instant::now(), &mut self.wire)
-                .map_err(io::Error::other)?
-            {
+            let Some((_, opener)) = &mut self.channel else {
+                if self.wire.is_empty() {
+                    return Ok(None);
+                }
+                self.frames.feed(self.wire.split());
+                continue;
+            };
+            match opener.feed(Instant::now(), &mut self.wire).map_err(io::Error::other)? {
                 Opened::Data(plain) => self.frames.feed(plain),
                 Opened::Close(code) => return Err(io::Error::other(format!("closed by the server: {code}"))),
                 Opened::NeedMore => return Ok(None),
@@ -241,6 +297,6 @@ fn user(name: &str) -> io::Result<UserName> {
     UserName::parse_any(name).map_err(io::Error::other)
 }
 
-fn refused(failure: Failure) -> io::Error {
+fn failed(failure: Failure) -> io::Error {
     io::Error::other(failure.to_string())
 }

@@ -1,4 +1,5 @@
-//! Pipes within one process: a server and its clients without a socket, for tests and embedding.
+//! Pipes within one process: they connect a server and its clients without a socket, for tests and
+//! embedding.
 
 use std::{
     io,
@@ -18,16 +19,17 @@ use super::{PeerAddr, Stream};
 /// One end of a pipe.
 pub type MemoryTransport = Stream<DuplexStream>;
 
-/// Bytes that each direction of a pipe holds before its writer waits.
+/// Number of bytes that each direction of a pipe holds before its writer waits.
 pub const PIPE_CAPACITY: usize = 64 * 1024;
 
-/// Two ends of a pipe without a listener.
+/// Creates the two ends of a pipe without a listener.
 #[must_use]
 pub fn pipe() -> (MemoryTransport, MemoryTransport) {
     numbered(0)
 }
 
-/// A listener and what connects to it. `backlog` connections may wait to be accepted; after that, connecting waits.
+/// Creates a listener and the connector for it. At most `backlog` connections wait to be accepted;
+/// further calls of `connect` wait.
 ///
 /// # Panics
 /// If `backlog` is 0.
@@ -44,7 +46,7 @@ pub fn listener(backlog: usize) -> (MemoryConnector, MemoryListener) {
     (connector, listener)
 }
 
-/// Connects to the listener it was made with. Clones connect to the same one.
+/// Connects to the listener that was created with it. Clones connect to the same listener.
 #[derive(Debug, Clone)]
 pub struct MemoryConnector {
     sender: mpsc::Sender<MemoryTransport>,
@@ -55,7 +57,7 @@ impl MemoryConnector {
     /// Opens a pipe to the listener.
     ///
     /// # Errors
-    /// [`io::ErrorKind::ConnectionRefused`]: the listener is gone.
+    /// [`io::ErrorKind::ConnectionRefused`]: the listener was dropped.
     pub async fn connect(&self) -> io::Result<MemoryTransport> {
         let (ours, theirs) = numbered(self.next.fetch_add(1, Ordering::Relaxed));
         self.sender
@@ -66,7 +68,7 @@ impl MemoryConnector {
     }
 }
 
-/// Accepts what a [`MemoryConnector`] opens.
+/// Accepts the pipes that a [`MemoryConnector`] opens.
 #[derive(Debug)]
 pub struct MemoryListener {
     receiver: Mutex<mpsc::Receiver<MemoryTransport>>,
@@ -76,7 +78,7 @@ impl MemoryListener {
     /// Waits for the next pipe.
     ///
     /// # Errors
-    /// [`io::ErrorKind::BrokenPipe`]: every connector is gone, so none will come.
+    /// [`io::ErrorKind::BrokenPipe`]: all connectors were dropped, so no pipe can follow.
     ///
     /// # Cancel safety
     /// Dropping the future loses no pipe.
@@ -100,7 +102,7 @@ mod tests {
     use crate::transport::Transport;
 
     #[tokio::test]
-    async fn connects_and_carries_bytes() {
+    async fn pipe_carries_bytes() {
         let (connector, listener) = listener(1);
         let (client, server) = tokio::join!(connector.connect(), listener.accept());
         let mut client: Box<dyn Transport> = Box::new(client.unwrap());
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn either_side_gone_is_an_error() {
+    async fn pipe_reports_a_dropped_listener_or_connector() {
         let (connector, gone) = listener(1);
         drop(gone);
         let refused = connector.connect().await.unwrap_err();

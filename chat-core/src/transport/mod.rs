@@ -1,12 +1,14 @@
-//! Sockets and in-process pipes, as streams of bytes with a peer's address.
+//! Byte streams with the address of their peer: sockets, pipes within the process, and TLS.
 //!
-//! Nothing here knows what the bytes mean: the secure channel ([`crate::secure`]) or TLS comes on top. One protocol per port; no stream is
-//! ever inspected to guess what the peer speaks.
+//! This module does not interpret the bytes: the secure channel ([`crate::secure`]) or TLS comes on
+//! top. Each port has one protocol; no stream is inspected to guess which protocol the peer uses.
 
+mod message;
 mod peer;
 mod stream;
 
 pub mod memory;
+#[cfg(feature = "server")]
 pub mod proxy;
 pub mod tcp;
 #[cfg(feature = "tls")]
@@ -16,14 +18,16 @@ use std::fmt;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use message::MessageStream;
 pub use peer::PeerAddr;
 pub use stream::Stream;
 
-/// A stream of bytes to and from one peer, made to be read and written by one task (or split by [`tokio::io::split`]).
+/// Byte stream to and from one peer. One task reads and writes it, or [`tokio::io::split`] divides
+/// it.
 ///
-/// Dropping it closes it; shutting down the writing side flushes first.
+/// Dropping the stream closes it. Shutting down the writing side flushes it first.
 pub trait Transport: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static {
-    /// Who is at the other end, for limits and logs; never an identity.
+    /// Returns the address of the peer, for limits and logs. An address is no proof of identity.
     fn peer(&self) -> PeerAddr;
 }
 

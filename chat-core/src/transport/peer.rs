@@ -1,31 +1,35 @@
-//! Where a peer connects from.
+//! [`PeerAddr`].
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-/// The far end of a transport.
+/// Address of the peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PeerAddr {
-    /// A socket address.
+    /// A network address.
     Ip(SocketAddr),
-    /// An in-process pipe, numbered per listener.
+    /// A pipe within this process, with its number at its listener.
     Memory(u64),
+    /// A peer on this machine without a network address, as at the other end of a Unix socket.
+    Local,
 }
 
 impl PeerAddr {
-    /// The address, with IPv4 inside IPv6 written as IPv4; `None` for a pipe.
+    /// Returns the IP address, or `None` for a local peer. IPv4-mapped IPv6 addresses are returned
+    /// as IPv4 addresses.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(address.ip().to_canonical()),
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Local => None,
         }
     }
 
-    /// What limits per source count by: the address of an IPv4 peer, the /64 network of an IPv6 peer. Pipes share one source.
+    /// Returns the address by which limits per source count: that of an IPv4 peer, or the /64
+    /// network of an IPv6 peer. All local peers share one source.
     #[must_use]
     pub fn source(&self) -> IpAddr {
         match self.ip() {
@@ -38,7 +42,7 @@ impl PeerAddr {
         }
     }
 
-    /// Whether the peer is on this machine.
+    /// Returns whether the peer is on this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.ip().is_none_or(|address| address.is_loopback())
@@ -50,6 +54,7 @@ impl fmt::Display for PeerAddr {
         match self {
             Self::Ip(address) => write!(f, "{address}"),
             Self::Memory(number) => write!(f, "memory:{number}"),
+            Self::Local => f.write_str("local"),
         }
     }
 }
@@ -74,7 +79,7 @@ mod tests {
             let peer = PeerAddr::Ip(address.parse().unwrap());
             assert_eq!(peer.source(), source.parse::<IpAddr>().unwrap());
         }
-        assert!(PeerAddr::Memory(3).is_local());
+        assert!(PeerAddr::Memory(3).is_local() && PeerAddr::Local.is_local());
         assert!(PeerAddr::Ip("[::ffff:127.0.0.1]:9".parse().unwrap()).is_local());
         assert_eq!(PeerAddr::Memory(3).to_string(), "memory:3");
     }

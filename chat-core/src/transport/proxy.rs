@@ -1,8 +1,9 @@
-//! What a load balancer says of whom it speaks for: the [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt),
-//! version 1 (a line of text) and 2 (binary).
+//! The [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), by which a
+//! load balancer reports the address of the client: version 1 (a line of text) and version 2
+//! (binary).
 //!
-//! Whoever can reach the port can say anything, so a header is read only from networks that are trusted, and where it is expected it is
-//! demanded.
+//! Any peer that can reach the port can claim any address. A header is therefore read only from
+//! trusted networks; on a port that expects headers, each connection must have one.
 
 use std::fmt;
 use std::io;
@@ -11,27 +12,28 @@ use std::str::FromStr;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Begins a header of version 2.
+/// First bytes of a header of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// Longest line of version 1, its end included.
-const LINE: usize = 107;
-/// Longest rest of a header of version 2: addresses of UNIX sockets, and some extensions.
-const REST: usize = 1024;
+/// Longest header of version 1, including the end of the line.
+const MAX_LINE: usize = 107;
+/// Longest variable part of a header of version 2. It has room for the addresses of Unix sockets
+/// and some extensions.
+const MAX_REST: usize = 1024;
 
-/// Networks whose word on addresses is taken.
+/// IP network in CIDR notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
     prefix: u8,
 }
 
-/// Not a network.
+/// The text is not a network in CIDR notation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no network; write one like \"10.0.0.0/8\" or \"::1\"")]
+#[error("{0:?} is not a network; write it like \"10.0.0.0/8\" or \"::1\"")]
 pub struct InvalidNetwork(String);
 
 impl Network {
-    /// Whether `address` is in it. An IPv4 address written as an IPv6 one is the same address.
+    /// Returns whether the network contains `address`. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address.to_canonical(), address.to_canonical()) {
@@ -81,20 +83,21 @@ impl fmt::Display for Network {
     }
 }
 
-/// Reads a header and nothing after it. `None`: the proxy speaks for itself (a health check), or does not know.
+/// Reads a PROXY header and no byte beyond it. Returns the client's address, or `None` if the proxy
+/// itself connects (a health check) or does not know the address.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] for anything but a header.
+/// [`io::ErrorKind::InvalidData`] if the stream does not begin with a valid header.
 ///
 /// # Cancel safety
-/// None: what was read is lost.
+/// Not cancel safe: the bytes that were read are lost.
 pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut first = [0];
     stream.read_exact(&mut first).await?;
     match first[0] {
         b'P' => read_line(stream).await,
         b'\r' => read_binary(stream).await,
-        _ => Err(invalid("no PROXY header")),
+        _ => Err(invalid("the connection does not begin with a PROXY header")),
     }
 }
 
@@ -102,16 +105,17 @@ fn invalid(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// The rest of a line of version 1. Byte by byte: what follows is not ours to read.
+/// Reads the rest of a header of version 1, byte by byte, because the bytes after it belong to the
+/// next protocol.
 async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut line = vec![b'P'];
     while !line.ends_with(b"\r\n") {
-        if line.len() == LINE {
-            return Err(invalid("a PROXY line is too long"));
+        if line.len() == MAX_LINE {
+            return Err(invalid("the PROXY line is too long"));
         }
         line.push(stream.read_u8().await?);
     }
-    let line = std::str::from_utf8(&line).map_err(|_| invalid("a PROXY line is no text"))?;
+    let line = std::str::from_utf8(&line).map_err(|_| invalid("the PROXY line is not UTF-8"))?;
     let words: Vec<&str> = line.trim_end_matches("\r\n").split(' ').collect();
     match words[..] {
         ["PROXY", "UNKNOWN", ..] => Ok(None),
@@ -123,35 +127,39 @@ async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<S
             port,
             other_port,
         ] => {
-            let source: IpAddr = source.parse().map_err(|_| invalid("a PROXY line has no source"))?;
+            let source: IpAddr = source
+                .parse()
+                .map_err(|_| invalid("the PROXY line has no valid source address"))?;
             let destination: IpAddr = destination
                 .parse()
-                .map_err(|_| invalid("a PROXY line has no destination"))?;
-            let port = port.parse().map_err(|_| invalid("a PROXY line has no port"))?;
-            let _: u16 = other_port.parse().map_err(|_| invalid("a PROXY line has no port"))?;
+                .map_err(|_| invalid("the PROXY line has no valid destination address"))?;
+            let port = port.parse().map_err(|_| invalid("the PROXY line has no valid port"))?;
+            let _: u16 = other_port
+                .parse()
+                .map_err(|_| invalid("the PROXY line has no valid port"))?;
             if source.is_ipv4() != (family == "TCP4") || destination.is_ipv4() != source.is_ipv4() {
-                return Err(invalid("a PROXY line has addresses of another family"));
+                return Err(invalid("the addresses in the PROXY line are not of its family"));
             }
             Ok(Some(SocketAddr::new(source, port)))
         }
-        _ => Err(invalid("no PROXY line")),
+        _ => Err(invalid("the PROXY line has an unknown form")),
     }
 }
 
-/// The rest of a header of version 2.
+/// Reads the rest of a header of version 2.
 async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut head = [0; 15];
     stream.read_exact(&mut head).await?;
     let (signature, fields) = head.split_at(SIGNATURE.len() - 1);
     let [command, family, high, low] = *fields else {
-        return Err(invalid("no PROXY header"));
+        return Err(invalid("the connection does not begin with a PROXY header"));
     };
     if *signature != SIGNATURE[1..] || command >> 4 != 2 {
-        return Err(invalid("no PROXY header of version 2"));
+        return Err(invalid("the PROXY header has an unknown signature or version"));
     }
     let length = usize::from(u16::from_be_bytes([high, low]));
-    if length > REST {
-        return Err(invalid("a PROXY header is too long"));
+    if length > MAX_REST {
+        return Err(invalid("the PROXY header is too long"));
     }
     let mut rest = vec![0; length];
     stream.read_exact(&mut rest).await?;
@@ -164,27 +172,29 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
         }
         (1, 0x21) => {
             let addresses: &[u8; 36] = first(&rest)?;
-            let source: [u8; 16] = *addresses.first_chunk().ok_or_else(|| invalid("no address"))?;
+            let source: [u8; 16] = *addresses
+                .first_chunk()
+                .ok_or_else(|| invalid("the PROXY header has no address"))?;
             let port = u16::from_be_bytes([addresses[32], addresses[33]]);
             Ok(Some((Ipv6Addr::from(source), port).into()))
         }
-        // Other families, of which there is nothing to say for limits.
+        // Other address families do not matter for limits.
         (1, _) => Ok(None),
-        _ => Err(invalid("a PROXY header with an unknown command")),
+        _ => Err(invalid("the PROXY header has an unknown command")),
     }
 }
 
 fn first<const N: usize>(bytes: &[u8]) -> io::Result<&[u8; N]> {
     bytes
         .first_chunk()
-        .ok_or_else(|| invalid("a PROXY header is too short for its addresses"))
+        .ok_or_else(|| invalid("the PROXY header is too short for its addresses"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What is read, and how many bytes are left.
+    /// Returns the result, and the number of bytes that were left unread.
     async fn read(bytes: &[u8]) -> (Result<Option<SocketAddr>, io::ErrorKind>, usize) {
         let mut stream = bytes;
         let header = read_header(&mut stream).await.map_err(|error| error.kind());
@@ -200,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn headers_are_read_and_nothing_after_them() {
+    async fn read_header_takes_the_header_and_no_byte_after_it() {
         let v4: SocketAddr = "192.0.2.7:5000".parse().unwrap();
         let v6: SocketAddr = "[2001:db8::7]:5000".parse().unwrap();
         let mut six = [0; 36];
@@ -231,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn anything_else_is_refused() {
+    async fn read_header_rejects_other_bytes() {
         let long = format!("PROXY {}\r\n", "x".repeat(200));
         let mut version = binary(1, 0x11, &[0; 12]);
         version[12] = 0x31;
@@ -251,14 +261,14 @@ mod tests {
             binary(2, 0x11, &[0; 12]),
             binary(1, 0x11, &[0; 11]),
             binary(1, 0x21, &[0; 35]),
-            binary(1, 0x11, &[0; REST + 1]),
+            binary(1, 0x11, &[0; MAX_REST + 1]),
         ] {
             assert_eq!(read(&bytes).await.0, Err(io::ErrorKind::InvalidData), "{bytes:?}");
         }
     }
 
     #[test]
-    fn networks() {
+    fn network_contains_its_addresses_and_parses_cidr() {
         let contains =
             |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
         assert!(contains("10.0.0.0/8", "10.255.0.1") && !contains("10.0.0.0/8", "11.0.0.1"));

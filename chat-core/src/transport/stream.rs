@@ -1,4 +1,4 @@
-//! A byte stream that knows its peer.
+//! [`Stream`].
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{PeerAddr, Transport};
 
-/// Any byte stream together with the address of its peer.
+/// Byte stream together with the address of its peer.
 #[derive(Debug)]
 pub struct Stream<S> {
     inner: S,
@@ -18,19 +18,19 @@ pub struct Stream<S> {
 }
 
 impl<S> Stream<S> {
-    /// Joins a stream and its peer's address, which may be one that a proxy reported.
+    /// Joins a stream and the address of its peer, which a proxy may have reported.
     #[must_use]
     pub const fn new(inner: S, peer: PeerAddr) -> Self {
         Self { inner, peer }
     }
 
-    /// The stream itself.
+    /// Returns the inner stream.
     #[must_use]
     pub const fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// Gives the stream back.
+    /// Takes the inner stream out.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner

@@ -1,4 +1,4 @@
-//! TCP, set up for small packets and for noticing that a peer is gone.
+//! TCP, tuned for small packets and for detecting peers that vanished.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -10,20 +10,22 @@ use super::{PeerAddr, Stream};
 /// A TCP connection.
 pub type TcpTransport = Stream<TcpStream>;
 
-/// How a TCP connection notices a peer that vanished without a word.
+/// Options by which a TCP connection detects a peer that vanished without closing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpOptions {
-    /// Silence before the first keep-alive probe. Default 30 s.
+    /// Idle time before the first keep-alive probe. Default 30 s.
     pub keepalive_idle: Duration,
-    /// Time between probes. Default 10 s.
+    /// Interval between keep-alive probes. Default 10 s.
     pub keepalive_interval: Duration,
-    /// Probes without an answer that end the connection. Default 3.
+    /// Number of unanswered probes that end the connection. Default 3.
     pub keepalive_probes: u32,
-    /// How long written bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, Linux only). Default 60 s.
+    /// Longest time that written bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, only on Linux).
+    /// Default 60 s.
     pub user_timeout: Duration,
-    /// Connections that wait to be accepted (the system may lower it). Default 1024.
-    pub backlog: u32,
+    /// Maximum number of connections that wait to be accepted. The system may lower it. Default
+    /// 1024.
+    pub max_backlog: u32,
 }
 
 impl Default for TcpOptions {
@@ -33,13 +35,13 @@ impl Default for TcpOptions {
             keepalive_interval: Duration::from_secs(10),
             keepalive_probes: 3,
             user_timeout: Duration::from_secs(60),
-            backlog: 1024,
+            max_backlog: 1024,
         }
     }
 }
 
-/// An address that is taken but not listened on: the operating system refuses whoever connects, and gives the port to nobody who
-/// asks for any free one.
+/// Address that is bound but not listened on. The operating system refuses connections to it, and
+/// does not assign its port to programs that ask for any free port.
 #[derive(Debug)]
 pub struct TcpPort {
     socket: TcpSocket,
@@ -47,11 +49,12 @@ pub struct TcpPort {
 }
 
 impl TcpPort {
-    /// Takes `address`; port 0 takes a free one. The port may be reused right after a restart, and while connections to it are open.
+    /// Binds `address`; port 0 takes any free port. The port can be bound again right after a
+    /// restart, and while connections to it are open.
     ///
     /// # Errors
     /// The address is in use, not of this machine, or not allowed.
-    pub fn take(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
         } else {
@@ -63,13 +66,14 @@ impl TcpPort {
         Ok(Self { socket, options })
     }
 
-    /// Listens on it.
+    /// Starts to listen on the address.
     ///
     /// # Errors
-    /// That of the system call. Another program that insists may have begun to listen there; the address is not taken any more then.
+    /// The error of the system call. Another program may have bound the address with `SO_REUSEADDR`
+    /// and listen there. The address is no longer bound after an error.
     pub fn listen(self) -> io::Result<TcpListener> {
         let Self { socket, options } = self;
-        let inner = socket.listen(options.backlog)?;
+        let inner = socket.listen(options.max_backlog)?;
         let address = inner.local_addr()?;
         Ok(TcpListener {
             inner,
@@ -88,21 +92,22 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens on `address`; port 0 takes a free one. The port may be reused right after a restart.
+    /// Listens on `address`; port 0 takes any free port. The port can be bound again right after a
+    /// restart.
     ///
     /// # Errors
     /// The address is in use, not of this machine, or not allowed.
     pub fn bind(address: SocketAddr, options: TcpOptions) -> io::Result<Self> {
-        TcpPort::take(address, options)?.listen()
+        TcpPort::bind(address, options)?.listen()
     }
 
-    /// The address it listens on, with the real port.
+    /// Returns the address of the listener, with the port that was bound.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// How it was set up.
+    /// Returns the options of the listener.
     #[must_use]
     pub const fn options(&self) -> TcpOptions {
         self.options
@@ -111,8 +116,8 @@ impl TcpListener {
     /// Waits for the next connection.
     ///
     /// # Errors
-    /// That of the system call. Some are the fault of one peer, and some (no file descriptors left) pass only with time: try again, not in a
-    /// tight loop.
+    /// The error of the system call. Some errors concern one peer only, and others (no file
+    /// descriptor left) pass with time: try again, but not in a tight loop.
     ///
     /// # Cancel safety
     /// Dropping the future loses no connection.
@@ -122,19 +127,20 @@ impl TcpListener {
     }
 }
 
-/// Connects to `address`. Takes as long as the operating system tries: give it a deadline.
+/// Connects to `address`. This takes as long as the operating system tries, so set a deadline.
 ///
 /// # Errors
-/// Nobody listens there, or there is no way to it.
+/// The error of the system call: no program listens there, or the address cannot be reached.
 pub async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpTransport> {
     let stream = TcpStream::connect(address).await?;
     Ok(tuned(stream, address, options))
 }
 
-/// A connection on which an option cannot be set is either dead, which the next read tells, or still good enough.
+/// Sets the options of a connection. If one cannot be set, the connection is either dead, which the
+/// next read reports, or usable without it.
 fn tuned(stream: TcpStream, peer: SocketAddr, options: &TcpOptions) -> TcpTransport {
     if let Err(error) = tune(&stream, options) {
-        tracing::debug!(%peer, %error, "could not set TCP options");
+        tracing::debug!(%peer, %error, "cannot set TCP options");
     }
     Stream::new(stream, PeerAddr::Ip(peer))
 }
@@ -161,7 +167,7 @@ mod tests {
     use crate::transport::Transport as _;
 
     #[tokio::test]
-    async fn carries_bytes_both_ways_and_is_tuned() {
+    async fn connection_carries_bytes_both_ways_and_has_its_options() {
         let options = TcpOptions::default();
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr();
@@ -192,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_in_use_is_an_error() {
+    async fn listener_reports_a_port_in_use() {
         let options = TcpOptions::default();
         let first = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let taken = first.local_addr();
@@ -201,20 +207,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_is_taken_refuses_until_it_listens_again() {
+    async fn bound_port_refuses_connections_until_it_listens_again() {
         let options = TcpOptions::default();
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr();
         let (client, server) = tokio::join!(connect(address, &options), listener.accept());
         let (mut client, mut server) = (client.unwrap(), server.unwrap());
         drop(listener);
-        let taken = TcpPort::take(address, options).unwrap();
+        let taken = TcpPort::bind(address, options).unwrap();
         let error = connect(address, &options).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        // Nobody is given it by chance, and nobody who asks for it without insisting gets it.
+        // A program that does not set SO_REUSEADDR cannot bind the address.
         let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         assert!(other.bind(&address.into()).is_err());
-        // Who was connected still is.
+        // The open connection still works.
         client.write_all(b"ping").await.unwrap();
         let mut received = [0; 4];
         server.read_exact(&mut received).await.unwrap();

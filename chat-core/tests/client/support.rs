@@ -6,17 +6,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chat_core::bus::MemoryBus;
 use chat_core::client::{ClientEvent, ClientOptions, Credentials, Events, Scheme, ServerAddress};
-use chat_core::engine::{Engine, Service as _};
+use chat_core::engine::Engine;
 use chat_core::model::{
     Command, ConversationRef, DeviceId, MessageText, Note, Registration, Secret, Source, UserId, UserName, UserRef,
 };
 use chat_core::rate::Rate;
 use chat_core::secure::{Fingerprint, ServerIdentity, ServerKeys, Trust};
 use chat_core::server::{Server, ServerConfig};
+use chat_core::service::ChatService;
 use chat_core::store::MemoryStore;
+use chat_core::testkit::forwarding::ForwardingService;
 
 /// Nothing takes so long; a test that waits longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The servers reach their engines through a channel: `tests/client_forwarded.rs` runs the same
+/// tests in that way.
+const IS_FORWARDED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"client_forwarded");
 const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Service {
@@ -61,7 +66,11 @@ impl Service {
         let mut config = ServerConfig::default();
         config.session.message_rate = Rate::UNLIMITED;
         config.session.packet_rate = Rate::UNLIMITED;
-        let server = Server::builder(engine.clone())
+        let mut service: Arc<dyn ChatService> = engine.clone().into();
+        if IS_FORWARDED {
+            service = Arc::new(ForwardingService::new(service));
+        }
+        let server = Server::builder(service)
             .config(config)
             .sc1(address, self.keys.clone())
             .bind()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chat_core::engine::{Engine, EngineConfig, Service};
+use chat_core::engine::{Engine, EngineConfig};
 use chat_core::model::{Command, ConversationId, ConversationRef, DeviceId, UserId};
 use chat_core::rate::Rate;
 use chat_store_mysql::{MysqlStore, Options};

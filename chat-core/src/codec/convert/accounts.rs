@@ -1,23 +1,23 @@
-//! The user's own account and devices.
+//! Own account and devices.
 
 use super::{enums, parts};
-use crate::codec::error::{Malformed, Refusal};
+use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::proto;
 use crate::model::{
     Command, DeviceId, DeviceInfo, DisplayName, PresenceState, ProfileChanges, Timestamp, UserId, UserInfo,
 };
 
-pub(super) fn to_update_profile(update: proto::UpdateProfile) -> Result<Command, Refusal> {
+pub(super) fn to_update_profile(update: proto::UpdateProfile) -> Result<Command, InvalidRequest> {
     Ok(Command::UpdateProfile(ProfileChanges {
         display_name: update.display_name.as_deref().map(DisplayName::parse).transpose()?,
         direct_policy: parts::to_enum(update.direct_policy, "direct_policy", enums::to_direct_policy)?,
     }))
 }
 
-pub(super) fn to_set_status(status: &proto::SetStatus) -> Result<Command, Refusal> {
+pub(super) fn to_set_status(status: &proto::SetStatus) -> Result<Command, InvalidRequest> {
     match enums::to_presence(status.presence) {
         Some(state @ (PresenceState::Online | PresenceState::Idle)) => Ok(Command::SetStatus(state)),
-        Some(PresenceState::Offline) | None => Err(Refusal::argument("presence is ONLINE or IDLE")),
+        Some(PresenceState::Offline) | None => Err(InvalidRequest::argument("presence must be ONLINE or IDLE")),
     }
 }
 

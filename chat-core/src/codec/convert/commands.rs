@@ -1,4 +1,4 @@
-//! Every command, from the model to the wire.
+//! Encoding of all commands.
 
 use super::{conversations, enums, login, messages, parts};
 use crate::codec::proto::{self, client_packet::Command as Wire};

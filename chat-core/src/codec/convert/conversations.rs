@@ -3,7 +3,7 @@
 use super::accounts::{to_user_info, user_info};
 use super::groups::{group_info, to_group_info};
 use super::{enums, parts};
-use crate::codec::error::{Malformed, Refusal};
+use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::event::{self, EventFields};
 use crate::codec::proto;
 use crate::codec::wire::{Encode, Fields};
@@ -11,15 +11,19 @@ use crate::model::{
     Command, ConversationId, ConversationInfo, ConversationView, HistoryPage, Page, PageFrom, Seq, Timestamp,
 };
 
-/// Body bytes at which a page ends.
+/// Number of body bytes at which a page ends.
 pub(in crate::codec) const MAX_PAGE_BYTES: u32 = 256 * 1024;
 
-pub(super) fn to_read_history(read: proto::ReadHistory) -> Result<Command, Refusal> {
+pub(super) fn to_read_history(read: proto::ReadHistory) -> Result<Command, InvalidRequest> {
     let from = match (read.after, read.before) {
         (Some(after), None) => PageFrom::After(parts::to_seq_or_zero(after, "after")?),
         (None, Some(0)) => PageFrom::Newest,
         (None, Some(before)) => PageFrom::Before(parts::to_seq(before, "before")?),
-        _ => return Err(Refusal::argument("exactly one of after and before has to be given")),
+        _ => {
+            return Err(InvalidRequest::argument(
+                "exactly one of after and before must be given",
+            ));
+        }
     };
     Ok(Command::ReadHistory {
         conversation: parts::to_conversation_ref(read.conversation)?,
@@ -71,7 +75,7 @@ pub(super) fn conversation_info(info: &ConversationInfo) -> proto::ConversationI
     }
 }
 
-/// The members' version, which only nodes need, is left at zero.
+/// Decodes a conversation. The members' version, which only nodes need, is zero.
 pub(super) fn to_conversation_info(info: proto::ConversationInfo) -> Result<ConversationInfo, Malformed> {
     use proto::ConversationKind as Kind;
     if info.id == 0 {

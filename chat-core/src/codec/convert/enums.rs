@@ -1,4 +1,5 @@
-//! Enumerations and their numbers. Numbers that this version does not know become `None`, never a default.
+//! Enumerations and their numbers. A number that this version does not know becomes `None`, not a
+//! default.
 
 use crate::codec::proto;
 use crate::model::{ContactState, DirectPolicy, JoinPolicy, MemberState, PresenceState, Role};

@@ -2,17 +2,17 @@
 
 use super::accounts::{to_user_info, user_info};
 use super::{enums, parts, people};
-use crate::codec::error::{Malformed, Refusal};
+use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::proto;
 use crate::model::{
     Command, ConversationId, Description, GroupChanges, GroupInfo, GroupName, GroupProfile, MemberInfo, NewGroup, Note,
     Role, Seq, Timestamp, UserId,
 };
 
-/// Longest mute: ten years. Longer is a ban.
+/// Longest mute: ten years.
 const MAX_MUTE_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1000;
 
-pub(super) fn to_create(create: proto::CreateGroup) -> Result<Command, Refusal> {
+pub(super) fn to_create(create: proto::CreateGroup) -> Result<Command, InvalidRequest> {
     Ok(Command::CreateGroup(NewGroup {
         client_message_id: parts::to_client_message_id(&create.client_message_id)?,
         name: GroupName::parse(&create.name)?,
@@ -23,7 +23,7 @@ pub(super) fn to_create(create: proto::CreateGroup) -> Result<Command, Refusal> 
     }))
 }
 
-pub(super) fn to_search(search: proto::SearchGroups) -> Result<Command, Refusal> {
+pub(super) fn to_search(search: proto::SearchGroups) -> Result<Command, InvalidRequest> {
     let canonical = |query: &str| GroupName::parse_any(query).map(|name| name.key());
     Ok(Command::SearchGroups {
         query: people::to_query(&search.query, canonical)?,
@@ -31,16 +31,16 @@ pub(super) fn to_search(search: proto::SearchGroups) -> Result<Command, Refusal>
     })
 }
 
-pub(super) fn to_join(join: proto::JoinGroup) -> Result<Command, Refusal> {
+pub(super) fn to_join(join: proto::JoinGroup) -> Result<Command, InvalidRequest> {
     Ok(Command::JoinGroup {
         group: parts::to_conversation_ref(join.group)?,
         note: Note::new(join.note)?,
     })
 }
 
-pub(super) fn to_mute(mute: proto::MuteMember) -> Result<Command, Refusal> {
+pub(super) fn to_mute(mute: proto::MuteMember) -> Result<Command, InvalidRequest> {
     if mute.duration_ms > MAX_MUTE_MS {
-        return Err(Refusal::argument("duration_ms is more than ten years"));
+        return Err(InvalidRequest::argument("duration_ms must be at most ten years"));
     }
     Ok(Command::MuteMember {
         group: parts::to_conversation_ref(mute.group)?,
@@ -49,10 +49,10 @@ pub(super) fn to_mute(mute: proto::MuteMember) -> Result<Command, Refusal> {
     })
 }
 
-pub(super) fn to_set_role(set: proto::SetRole) -> Result<Command, Refusal> {
+pub(super) fn to_set_role(set: proto::SetRole) -> Result<Command, InvalidRequest> {
     let role = match enums::to_role(set.role) {
         Some(role @ (Role::Member | Role::Admin)) => role,
-        Some(Role::Owner) | None => return Err(Refusal::argument("role is MEMBER or ADMIN")),
+        Some(Role::Owner) | None => return Err(InvalidRequest::argument("role must be MEMBER or ADMIN")),
     };
     Ok(Command::SetRole {
         group: parts::to_conversation_ref(set.group)?,
@@ -61,7 +61,7 @@ pub(super) fn to_set_role(set: proto::SetRole) -> Result<Command, Refusal> {
     })
 }
 
-pub(super) fn to_update(update: proto::UpdateGroup) -> Result<Command, Refusal> {
+pub(super) fn to_update(update: proto::UpdateGroup) -> Result<Command, InvalidRequest> {
     Ok(Command::UpdateGroup {
         group: parts::to_conversation_ref(update.group)?,
         changes: GroupChanges {
@@ -74,7 +74,7 @@ pub(super) fn to_update(update: proto::UpdateGroup) -> Result<Command, Refusal> 
     })
 }
 
-pub(super) fn to_list_members(list: proto::ListMembers) -> Result<Command, Refusal> {
+pub(super) fn to_list_members(list: proto::ListMembers) -> Result<Command, InvalidRequest> {
     Ok(Command::ListMembers {
         group: parts::to_conversation_ref(list.group)?,
         after: match list.after_user {
@@ -98,7 +98,7 @@ pub(super) fn group_info(group: &GroupInfo) -> proto::GroupInfo {
     }
 }
 
-/// Key and skeleton, which only stores need, are left empty.
+/// Decodes a group. Key and skeleton, which only stores need, are empty.
 pub(super) fn to_group_info(group: proto::GroupInfo) -> Result<GroupInfo, Malformed> {
     if group.id == 0 {
         return Err(Malformed::Field("group id"));

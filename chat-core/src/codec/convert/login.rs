@@ -1,27 +1,28 @@
-//! Before login: hello, register, login, resume.
+//! Requests before login: hello, register, login, resume.
 
 use bytes::Bytes;
 
 use super::accounts::{to_user_info, user_info};
 use super::conversations::{conversation_info, to_conversation_info};
 use super::parts;
-use crate::codec::error::{Malformed, Refusal};
+use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::packet::{Hello, LoggedIn, Welcome};
 use crate::codec::proto;
 use crate::model::{
     DisplayName, Login, Registration, ReplyCode, Resume, Secret, Timestamp, UserInfo, UserName, UserRef,
 };
 
-/// Most bytes of what a program or device calls itself.
+/// Maximum length of the name of a program or device, in bytes.
 const MAX_LABEL: usize = 64;
-/// Bytes a new password has.
+/// Allowed lengths of a new password, in bytes.
 const PASSWORD: std::ops::RangeInclusive<usize> = 8..=1024;
-/// Most bytes of what is presented at login: applications' own tokens may be longer than passwords.
+/// Maximum length of the secret of a login, in bytes. Tokens of applications may be longer than
+/// passwords.
 const MAX_SECRET: usize = 3 * 1024;
-/// Most bytes of a token of ours.
+/// Maximum length of a token that the server issues, in bytes.
 const MAX_TOKEN: usize = 128;
 
-pub(in crate::codec) fn to_hello(hello: proto::Hello) -> Result<Hello, Refusal> {
+pub(in crate::codec) fn to_hello(hello: proto::Hello) -> Result<Hello, InvalidRequest> {
     Ok(Hello {
         min_version: hello.min_version,
         max_version: hello.max_version,
@@ -37,7 +38,7 @@ pub(in crate::codec) fn hello(hello: &Hello) -> proto::Hello {
     }
 }
 
-pub(in crate::codec) fn to_registration(register: proto::Register) -> Result<Registration, Refusal> {
+pub(in crate::codec) fn to_registration(register: proto::Register) -> Result<Registration, InvalidRequest> {
     let password = to_new_password(register.password)?;
     Ok(Registration {
         name: UserName::parse(&register.name)?,
@@ -60,7 +61,7 @@ pub(in crate::codec) fn register(registration: &Registration) -> proto::Register
     }
 }
 
-pub(in crate::codec) fn to_login(login: proto::Login) -> Result<Login, Refusal> {
+pub(in crate::codec) fn to_login(login: proto::Login) -> Result<Login, InvalidRequest> {
     use proto::login::Account;
     let secret = to_password(login.password)?;
     let device_token = match login.device_token {
@@ -71,7 +72,7 @@ pub(in crate::codec) fn to_login(login: proto::Login) -> Result<Login, Refusal> 
         account: match login.account {
             Some(Account::Name(name)) => UserRef::Name(UserName::parse_any(&name)?),
             Some(Account::User(id)) => UserRef::Id(parts::to_user_id(id)?),
-            None => return Err(Refusal::argument("account is missing")),
+            None => return Err(InvalidRequest::argument("account is missing")),
         },
         secret,
         device: parts::to_device(&login.device)?,
@@ -94,7 +95,7 @@ pub(in crate::codec) fn login(login: &Login) -> proto::Login {
     }
 }
 
-pub(in crate::codec) fn to_resume(resume: proto::Resume) -> Result<Resume, Refusal> {
+pub(in crate::codec) fn to_resume(resume: proto::Resume) -> Result<Resume, InvalidRequest> {
     Ok(Resume {
         user: parts::to_user_id(resume.user)?,
         device: parts::to_device(&resume.device)?,
@@ -110,48 +111,49 @@ pub(in crate::codec) fn resume(resume: &Resume) -> proto::Resume {
     }
 }
 
-/// A password somebody wants to have.
-pub(in crate::codec) fn to_new_password(password: String) -> Result<Secret, Refusal> {
+/// Decodes a new password.
+pub(in crate::codec) fn to_new_password(password: String) -> Result<Secret, InvalidRequest> {
     let secret = Secret::new(password);
     if PASSWORD.contains(&secret.expose().len()) {
         return Ok(secret);
     }
-    Err(Refusal {
+    Err(InvalidRequest {
         code: ReplyCode::InvalidPassword,
         text: format!(
-            "a password has {} to {} bytes of UTF-8",
+            "a password must have {} to {} bytes of UTF-8",
             PASSWORD.start(),
             PASSWORD.end()
         ),
     })
 }
 
-/// A password somebody claims to have.
-pub(in crate::codec) fn to_password(password: String) -> Result<Secret, Refusal> {
+/// Decodes the password of a login.
+pub(in crate::codec) fn to_password(password: String) -> Result<Secret, InvalidRequest> {
     let secret = Secret::new(password);
     if (1..=MAX_SECRET).contains(&secret.expose().len()) {
         return Ok(secret);
     }
-    Err(Refusal {
+    Err(InvalidRequest {
         code: ReplyCode::InvalidPassword,
         text: format!("the password is missing or longer than {MAX_SECRET} bytes"),
     })
 }
 
-/// A secret as protobuf text. Bytes that are no UTF-8 cannot travel; they would be replaced and refused by the server.
+/// Encodes a secret as protobuf text. Bytes that are not UTF-8 cannot be transmitted: they are
+/// replaced, and the server rejects the result.
 pub(in crate::codec) fn password(secret: &Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
 }
 
-fn to_token(bytes: &[u8], what: &'static str) -> Result<Secret, Refusal> {
+fn to_token(bytes: &[u8], what: &'static str) -> Result<Secret, InvalidRequest> {
     if (1..=MAX_TOKEN).contains(&bytes.len()) {
         Ok(Secret::new(bytes))
     } else {
-        Err(Refusal::argument(format!("{what} is missing or too long")))
+        Err(InvalidRequest::argument(format!("{what} is missing or too long")))
     }
 }
 
-/// A token that the server has made.
+/// Decodes a token that the server has issued.
 pub(super) fn to_new_token(bytes: &[u8], what: &'static str) -> Result<Secret, Malformed> {
     to_token(bytes, what).map_err(|_| Malformed::Field(what))
 }
@@ -160,9 +162,11 @@ pub(super) fn token(secret: Option<&Secret>) -> Bytes {
     secret.map_or_else(Bytes::new, |secret| Bytes::copy_from_slice(secret.expose()))
 }
 
-fn to_label(label: String, what: &'static str) -> Result<String, Refusal> {
+fn to_label(label: String, what: &'static str) -> Result<String, InvalidRequest> {
     if label.len() > MAX_LABEL {
-        return Err(Refusal::argument(format!("{what} is longer than {MAX_LABEL} bytes")));
+        return Err(InvalidRequest::argument(format!(
+            "{what} is longer than {MAX_LABEL} bytes"
+        )));
     }
     Ok(label)
 }

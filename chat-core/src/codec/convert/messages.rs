@@ -1,21 +1,21 @@
-//! Drafts and where they end up.
+//! Drafts and appended messages.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::parts;
-use crate::codec::error::{Malformed, Refusal};
+use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::proto;
 use crate::codec::wire::{Encode, Fields};
 use crate::model::{
     Appended, Command, ConversationId, Draft, DraftContent, Emoji, MessageText, Seq, Timestamp, UserId,
 };
 
-/// Most members that one message calls on.
+/// Maximum number of members that one message mentions.
 const MAX_MENTIONS: usize = 50;
 
-/// A `SendMessage`, with its text still where it arrived or in a string of its own.
+/// Decoded `SendMessage`, whose text is borrowed from the packet or owned.
 #[derive(Default)]
 pub(in crate::codec) struct SendFields<'a, T> {
     pub(in crate::codec) conversation: Option<proto::ConversationRef>,
@@ -26,7 +26,7 @@ pub(in crate::codec) struct SendFields<'a, T> {
     pub(in crate::codec) mention_all: bool,
 }
 
-pub(super) fn to_send(send: proto::SendMessage, max_text: usize) -> Result<Command, Refusal> {
+pub(super) fn to_send(send: proto::SendMessage, max_text: usize) -> Result<Command, InvalidRequest> {
     let fields = SendFields {
         conversation: send.conversation,
         client_message_id: &send.client_message_id,
@@ -39,9 +39,11 @@ pub(super) fn to_send(send: proto::SendMessage, max_text: usize) -> Result<Comma
 }
 
 impl<T: Into<Arc<str>> + AsRef<str>> SendFields<'_, T> {
-    pub(in crate::codec) fn into_command(self, max_text: usize) -> Result<Command, Refusal> {
+    pub(in crate::codec) fn into_command(self, max_text: usize) -> Result<Command, InvalidRequest> {
         if self.mentions.len() > MAX_MENTIONS {
-            return Err(Refusal::argument(format!("at most {MAX_MENTIONS} mentions")));
+            return Err(InvalidRequest::argument(format!(
+                "a message has at most {MAX_MENTIONS} mentions"
+            )));
         }
         let mentions = self.mentions.into_iter().map(parts::to_user_id);
         let content = DraftContent::Message {
@@ -57,7 +59,7 @@ impl<T: Into<Arc<str>> + AsRef<str>> SendFields<'_, T> {
     }
 }
 
-pub(super) fn to_edit(edit: proto::EditMessage, max_text: usize) -> Result<Command, Refusal> {
+pub(super) fn to_edit(edit: proto::EditMessage, max_text: usize) -> Result<Command, InvalidRequest> {
     let content = DraftContent::Edit {
         target: parts::to_seq(edit.target, "target")?,
         text: MessageText::with_limit(edit.text, max_text)?,
@@ -65,14 +67,14 @@ pub(super) fn to_edit(edit: proto::EditMessage, max_text: usize) -> Result<Comma
     to_draft(edit.conversation, &edit.client_message_id, content)
 }
 
-pub(super) fn to_recall(recall: proto::RecallMessage) -> Result<Command, Refusal> {
+pub(super) fn to_recall(recall: proto::RecallMessage) -> Result<Command, InvalidRequest> {
     let content = DraftContent::Recall {
         target: parts::to_seq(recall.target, "target")?,
     };
     to_draft(recall.conversation, &recall.client_message_id, content)
 }
 
-pub(super) fn to_react(react: proto::React) -> Result<Command, Refusal> {
+pub(super) fn to_react(react: proto::React) -> Result<Command, InvalidRequest> {
     let content = DraftContent::React {
         target: parts::to_seq(react.target, "target")?,
         emoji: Emoji::new(&react.emoji)?,
@@ -85,7 +87,7 @@ fn to_draft(
     conversation: Option<proto::ConversationRef>,
     client_message_id: &[u8],
     content: DraftContent,
-) -> Result<Command, Refusal> {
+) -> Result<Command, InvalidRequest> {
     Ok(Command::Send {
         conversation: parts::to_conversation_ref(conversation)?,
         draft: Draft {

@@ -1,5 +1,6 @@
-//! Between the model and the generated messages. `requests` and `commands` list every request once per direction, `results`
-//! every answer; the rest is what these are made of, one file per family.
+//! Conversion between the model and the generated messages. `requests` and `commands` list every
+//! request, once for each direction, and `results` lists every answer. The other files convert
+//! their parts, one file for each family.
 
 pub(super) mod commands;
 pub(super) mod enums;

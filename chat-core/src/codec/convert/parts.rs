@@ -1,30 +1,30 @@
-//! What many requests are made of: ids, references, names, limits.
+//! Parts of many requests: ids, references, names, limits.
 
-use crate::codec::error::{Malformed, Refusal};
+use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::proto;
 use crate::model::{
     ClientMessageId, ConversationId, ConversationRef, DeviceId, EventId, GroupName, Seq, StoreEpoch, UserId, UserName,
     UserRef,
 };
 
-/// Numbers above this are no ids and no places: stores keep them as signed integers.
+/// Largest id and largest sequence number: stores keep them as signed integers.
 const MAX_NUMBER: u64 = i64::MAX.cast_unsigned();
 
-pub(in crate::codec) fn to_user_id(number: u64) -> Result<UserId, Refusal> {
+pub(in crate::codec) fn to_user_id(number: u64) -> Result<UserId, InvalidRequest> {
     to_number(number, "user").map(UserId)
 }
 
-pub(in crate::codec) fn to_conversation_id(number: u64) -> Result<ConversationId, Refusal> {
+pub(in crate::codec) fn to_conversation_id(number: u64) -> Result<ConversationId, InvalidRequest> {
     to_number(number, "conversation").map(ConversationId)
 }
 
-/// A place that has to be one: not 0.
-pub(in crate::codec) fn to_seq(number: u64, what: &'static str) -> Result<Seq, Refusal> {
+/// Decodes a sequence number that must not be 0.
+pub(in crate::codec) fn to_seq(number: u64, what: &'static str) -> Result<Seq, InvalidRequest> {
     to_number(number, what).map(Seq)
 }
 
-/// A place or the one before the first.
-pub(in crate::codec) fn to_seq_or_zero(number: u64, what: &'static str) -> Result<Seq, Refusal> {
+/// Decodes a sequence number, or 0 for the position before the first message.
+pub(in crate::codec) fn to_seq_or_zero(number: u64, what: &'static str) -> Result<Seq, InvalidRequest> {
     if number == 0 {
         Ok(Seq::ZERO)
     } else {
@@ -32,20 +32,20 @@ pub(in crate::codec) fn to_seq_or_zero(number: u64, what: &'static str) -> Resul
     }
 }
 
-fn to_number(number: u64, what: &'static str) -> Result<u64, Refusal> {
+fn to_number(number: u64, what: &'static str) -> Result<u64, InvalidRequest> {
     if (1..=MAX_NUMBER).contains(&number) {
         Ok(number)
     } else {
-        Err(Refusal::argument(format!("{what} is missing or out of range")))
+        Err(InvalidRequest::argument(format!("{what} is missing or out of range")))
     }
 }
 
-pub(in crate::codec) fn to_device(bytes: &[u8]) -> Result<DeviceId, Refusal> {
-    DeviceId::from_slice(bytes).ok_or_else(|| Refusal::argument("device has to be 16 bytes"))
+pub(in crate::codec) fn to_device(bytes: &[u8]) -> Result<DeviceId, InvalidRequest> {
+    DeviceId::from_slice(bytes).ok_or_else(|| InvalidRequest::argument("device must have 16 bytes"))
 }
 
-pub(in crate::codec) fn to_client_message_id(bytes: &[u8]) -> Result<ClientMessageId, Refusal> {
-    ClientMessageId::from_slice(bytes).ok_or_else(|| Refusal::argument("client_message_id has to be 16 bytes"))
+pub(in crate::codec) fn to_client_message_id(bytes: &[u8]) -> Result<ClientMessageId, InvalidRequest> {
+    ClientMessageId::from_slice(bytes).ok_or_else(|| InvalidRequest::argument("client_message_id must have 16 bytes"))
 }
 
 pub(in crate::codec) fn to_event_id(bytes: &[u8]) -> Result<EventId, Malformed> {
@@ -60,21 +60,21 @@ pub(in crate::codec) fn id(bytes: [u8; 16]) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(&bytes)
 }
 
-/// How many to return: `default` for 0, else 1 to `max`.
-pub(in crate::codec) fn to_limit(limit: u32, default: u32, max: u32) -> Result<u32, Refusal> {
+/// Decodes the number of entries to return: `default` for 0, else 1 to `max`.
+pub(in crate::codec) fn to_limit(limit: u32, default: u32, max: u32) -> Result<u32, InvalidRequest> {
     match limit {
         0 => Ok(default),
         limit if limit <= max => Ok(limit),
-        _ => Err(Refusal::argument(format!("limit is at most {max}"))),
+        _ => Err(InvalidRequest::argument(format!("limit must be at most {max}"))),
     }
 }
 
-pub(in crate::codec) fn to_user_ref(user: Option<proto::UserRef>) -> Result<UserRef, Refusal> {
+pub(in crate::codec) fn to_user_ref(user: Option<proto::UserRef>) -> Result<UserRef, InvalidRequest> {
     use proto::user_ref::Ref;
     match user.and_then(|user| user.r#ref) {
         Some(Ref::Id(id)) => to_user_id(id).map(UserRef::Id),
         Some(Ref::Name(name)) => Ok(UserRef::Name(UserName::parse_any(&name)?)),
-        None => Err(Refusal::argument("user is missing")),
+        None => Err(InvalidRequest::argument("user is missing")),
     }
 }
 
@@ -90,13 +90,13 @@ pub(in crate::codec) fn user_ref(user: &UserRef) -> proto::UserRef {
 
 pub(in crate::codec) fn to_conversation_ref(
     conversation: Option<proto::ConversationRef>,
-) -> Result<ConversationRef, Refusal> {
+) -> Result<ConversationRef, InvalidRequest> {
     use proto::conversation_ref::Ref;
     match conversation.and_then(|conversation| conversation.r#ref) {
         Some(Ref::Id(id)) => to_conversation_id(id).map(ConversationRef::Id),
         Some(Ref::Direct(user)) => to_user_ref(Some(user)).map(ConversationRef::Direct),
         Some(Ref::Group(name)) => Ok(ConversationRef::Group(GroupName::parse_any(&name)?)),
-        None => Err(Refusal::argument("conversation is missing")),
+        None => Err(InvalidRequest::argument("conversation is missing")),
     }
 }
 
@@ -111,27 +111,27 @@ pub(in crate::codec) fn conversation_ref(conversation: &ConversationRef) -> prot
     }
 }
 
-/// An optional field of an update that is present but may say "unchanged".
+/// Decodes a field of an update that may be present and mean "unchanged".
 pub(in crate::codec) fn to_enum<T>(
     number: i32,
     what: &'static str,
     read: impl Fn(i32) -> Option<T>,
-) -> Result<Option<T>, Refusal> {
+) -> Result<Option<T>, InvalidRequest> {
     if number == 0 {
         return Ok(None);
     }
     match read(number) {
         Some(value) => Ok(Some(value)),
-        None => Err(Refusal::argument(format!("{what} has an unknown value"))),
+        None => Err(InvalidRequest::argument(format!("{what} has an unknown value"))),
     }
 }
 
-/// Reads a list that the server sends, all or nothing.
+/// Decodes a list of the server. One invalid entry makes the whole list invalid.
 pub(in crate::codec) fn all<A, B>(list: Vec<A>, read: impl Fn(A) -> Result<B, Malformed>) -> Result<Vec<B>, Malformed> {
     list.into_iter().map(read).collect()
 }
 
-/// A sub-message that the server always sends.
+/// Decodes a sub-message that the server always sends.
 pub(in crate::codec) fn required<T>(part: Option<T>, what: &'static str) -> Result<T, Malformed> {
     part.ok_or(Malformed::Field(what))
 }

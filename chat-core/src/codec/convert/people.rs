@@ -1,17 +1,17 @@
-//! Other users and the relations with them.
+//! Other users and contacts.
 
 use super::accounts::{to_user_info, user_info};
 use super::{enums, parts};
-use crate::codec::error::{Malformed, Refusal};
+use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::proto;
 use crate::model::{Command, ContactInfo, Note, Timestamp, UserName};
 
-/// Most users of one `GetUsers`.
+/// Maximum number of users in one `GetUsers`.
 const MAX_USERS: usize = 200;
-/// Most bytes of something to search for.
+/// Maximum length of a search query, in bytes.
 const MAX_QUERY: usize = 256;
 
-pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, Refusal> {
+pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, InvalidRequest> {
     let canonical = |query: &str| UserName::parse_any(query).map(|name| name.as_str().to_owned());
     Ok(Command::SearchUsers {
         query: to_query(&search.query, canonical)?,
@@ -19,8 +19,12 @@ pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, Ref
     })
 }
 
-/// What to search for: in canonical form if it is a name; the beginning of one need not be.
-pub(super) fn to_query<E>(query: &str, canonical: impl Fn(&str) -> Result<String, E>) -> Result<String, Refusal> {
+/// Decodes a search query. A query that is a name is converted to its canonical form; the beginning
+/// of a name need not be one.
+pub(super) fn to_query<E>(
+    query: &str,
+    canonical: impl Fn(&str) -> Result<String, E>,
+) -> Result<String, InvalidRequest> {
     let fits = |query: &str| (1..=MAX_QUERY).contains(&query.len());
     let query = query.trim();
     let folded = match fits(query) {
@@ -30,19 +34,23 @@ pub(super) fn to_query<E>(query: &str, canonical: impl Fn(&str) -> Result<String
     if fits(&folded) {
         Ok(folded)
     } else {
-        Err(Refusal::argument(format!("query has 1 to {MAX_QUERY} bytes")))
+        Err(InvalidRequest::argument(format!(
+            "query must have 1 to {MAX_QUERY} bytes"
+        )))
     }
 }
 
-pub(super) fn to_get_users(get: proto::GetUsers) -> Result<Command, Refusal> {
+pub(super) fn to_get_users(get: proto::GetUsers) -> Result<Command, InvalidRequest> {
     if get.users.len() > MAX_USERS {
-        return Err(Refusal::argument(format!("at most {MAX_USERS} users at once")));
+        return Err(InvalidRequest::argument(format!(
+            "users must have at most {MAX_USERS} entries"
+        )));
     }
     let users = get.users.into_iter().map(|user| parts::to_user_ref(Some(user)));
     users.collect::<Result<_, _>>().map(Command::GetUsers)
 }
 
-pub(super) fn to_request_friend(request: proto::RequestFriend) -> Result<Command, Refusal> {
+pub(super) fn to_request_friend(request: proto::RequestFriend) -> Result<Command, InvalidRequest> {
     Ok(Command::RequestFriend {
         user: parts::to_user_ref(request.user)?,
         note: Note::new(request.note)?,

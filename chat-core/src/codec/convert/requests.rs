@@ -1,13 +1,13 @@
-//! Every request, from the wire to the model.
+//! Decoding of all requests.
 
 use super::{accounts, conversations, groups, login, messages, parts, people};
-use crate::codec::error::Refusal;
+use crate::codec::error::InvalidRequest;
 use crate::codec::packet::RequestKind;
 use crate::codec::proto::{self, client_packet::Command as Wire};
 use crate::model::Command;
 
-/// What a client asks. `max_text` is the largest text taken, in bytes.
-pub(in crate::codec) fn to_request(wire: Wire, max_text: usize) -> Result<RequestKind, Refusal> {
+/// Decodes a request. `max_text` is the largest accepted message text, in bytes.
+pub(in crate::codec) fn to_request(wire: Wire, max_text: usize) -> Result<RequestKind, InvalidRequest> {
     Ok(match wire {
         Wire::Hello(hello) => RequestKind::Hello(login::to_hello(hello)?),
         Wire::Register(register) => RequestKind::Register(login::to_registration(register)?),
@@ -19,12 +19,12 @@ pub(in crate::codec) fn to_request(wire: Wire, max_text: usize) -> Result<Reques
     })
 }
 
-fn to_command(wire: Wire, max_text: usize) -> Result<Command, Refusal> {
+fn to_command(wire: Wire, max_text: usize) -> Result<Command, InvalidRequest> {
     use Command::*;
     Ok(match wire {
-        // The session's own requests were taken out by `to_request`.
+        // `to_request` has handled the requests that are not commands.
         Wire::Hello(_) | Wire::Register(_) | Wire::Login(_) | Wire::Resume(_) | Wire::ListNodes(_) | Wire::Ping(_) => {
-            return Err(Refusal::argument("not a command"));
+            return Err(InvalidRequest::argument("not a command"));
         }
 
         Wire::Logout(proto::Logout {}) => Logout,

@@ -1,4 +1,4 @@
-//! Every answer, both directions.
+//! Encoding and decoding of all answers.
 
 use super::accounts::{device_info, to_device_info, to_user_info, user_info};
 use super::conversations::{conversation_info, to_conversation_info, to_history_page};
@@ -10,8 +10,8 @@ use crate::codec::packet::{Answer, NodeEntry};
 use crate::codec::proto::{self, reply::Result as Wire};
 use crate::model::{MemberPage, Outcome, SessionTokens, Timestamp};
 
-/// The result of a reply; `None` where there is nothing to tell but success, and for what is written by hand
-/// (`Outcome::Appended`, `Outcome::History`).
+/// Encodes the result of a reply. Returns `None` for a plain success, and for results that are
+/// written by hand (`Outcome::Appended`, `Outcome::History`).
 pub(in crate::codec) fn result(answer: &Answer) -> Option<Wire> {
     match answer {
         Answer::Welcome(welcome) => Some(Wire::Welcome(login::welcome(welcome))),
@@ -72,7 +72,7 @@ fn outcome_result(outcome: &Outcome) -> Option<Wire> {
     })
 }
 
-/// What the result of a reply says; no result: just done.
+/// Decodes the result of a reply. No result means a plain success.
 pub(in crate::codec) fn to_answer(result: Option<Wire>) -> Result<Answer, Malformed> {
     let outcome = match result {
         None => Outcome::Done,

@@ -19,7 +19,7 @@ fn drain(decoder: &mut FrameDecoder, into: &mut Vec<Vec<u8>>) {
 }
 
 #[test]
-fn a_split_at_any_byte_changes_nothing() {
+fn decoder_yields_same_packets_for_every_split() {
     let packets: Vec<Vec<u8>> = vec![vec![], vec![1], vec![2; 127], vec![3; 300], vec![], vec![4; 5]];
     let bytes = stream(&packets);
     for cut in 0..=bytes.len() {
@@ -35,7 +35,7 @@ fn a_split_at_any_byte_changes_nothing() {
 }
 
 #[test]
-fn ten_thousand_packets_in_one_write_arrive_in_order() {
+fn decoder_yields_ten_thousand_packets_in_order() {
     let packets: Vec<Vec<u8>> = (0..10_000u32).map(|n| n.to_be_bytes().to_vec()).collect();
     let mut decoder = FrameDecoder::new(1000);
     decoder.feed(stream(&packets));
@@ -45,7 +45,7 @@ fn ten_thousand_packets_in_one_write_arrive_in_order() {
 }
 
 #[test]
-fn a_claimed_length_reserves_nothing() {
+fn decoder_reserves_no_memory_for_an_announced_length() {
     let mut decoder = FrameDecoder::new(1000);
     decoder.feed(BytesMut::from(&1001u32.to_be_bytes()[..]));
     let refused = FrameError::TooLarge {
@@ -62,7 +62,7 @@ fn a_claimed_length_reserves_nothing() {
 }
 
 #[test]
-fn a_raised_limit_takes_what_had_arrived() {
+fn decoder_accepts_buffered_packet_after_limit_is_raised() {
     let mut decoder = FrameDecoder::new(10);
     decoder.feed(stream(&[vec![7; 11]]));
     assert!(decoder.next_packet().is_err());
@@ -72,7 +72,7 @@ fn a_raised_limit_takes_what_had_arrived() {
 
 proptest! {
     #[test]
-    fn any_cuts_give_the_same_packets(
+    fn decoder_yields_same_packets_for_any_splits(
         packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..20),
         cuts in prop::collection::vec(1usize..200, 1..20),
     ) {
@@ -91,7 +91,7 @@ proptest! {
     }
 
     #[test]
-    fn random_streams_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), limit in 0usize..500) {
+    fn decoder_survives_random_streams(bytes in prop::collection::vec(any::<u8>(), 0..400), limit in 0usize..500) {
         let mut decoder = FrameDecoder::new(limit);
         decoder.feed(BytesMut::from(&bytes[..]));
         while let Ok(Some(packet)) = decoder.next_packet() {

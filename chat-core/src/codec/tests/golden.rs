@@ -1,5 +1,5 @@
-//! Bytes of every packet and body, as they are written to wires and stores. Changing one is a decision: `UPDATE_GOLDEN=1`
-//! writes the files anew.
+//! Golden files: the encoded bytes of every packet and body. Changing them changes the protocol or
+//! the stored format, so it is a decision; `UPDATE_GOLDEN=1` writes the files.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What a hostile or broken client may send, and exactly what becomes of it.
+//! Requests of a hostile or broken client, and the exact result of each.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
@@ -19,11 +19,11 @@ fn packet(request_id: u64, command: Wire) -> Vec<u8> {
     proto::ClientPacket { request_id, command }.encode_to_vec()
 }
 
-/// The code with which this command is refused.
-fn refusal(command: Wire) -> Option<ReplyCode> {
+/// Returns the code with which the command is rejected.
+fn error_code(command: Wire) -> Option<ReplyCode> {
     match decode(packet(ID, command)) {
         Ok(()) => None,
-        Err(DecodeError::Refused { request_id, failure }) => {
+        Err(DecodeError::Invalid { request_id, failure }) => {
             assert_eq!(request_id, RequestId(ID));
             assert!(!failure.text.is_empty());
             Some(failure.code().expect("a known code"))
@@ -108,7 +108,7 @@ fn history() -> proto::ReadHistory {
 }
 
 #[test]
-fn the_templates_are_acceptable() {
+fn hostile_test_templates_are_valid_requests() {
     for good in [
         Wire::SendMessage(send()),
         Wire::Register(register()),
@@ -117,12 +117,12 @@ fn the_templates_are_acceptable() {
         Wire::CreateGroup(create()),
         Wire::ReadHistory(history()),
     ] {
-        assert_eq!(refusal(good), None);
+        assert_eq!(error_code(good), None);
     }
 }
 
 #[test]
-fn what_is_no_packet_closes() {
+fn decode_request_reports_malformed_packets() {
     let broken_text = {
         let mut bytes = packet(ID, Wire::SendMessage(send()));
         let at = bytes.windows(2).position(|two| two == b"hi").unwrap();
@@ -159,7 +159,7 @@ fn what_is_no_packet_closes() {
     for (what, bytes) in cases {
         assert_eq!(decode(bytes), Err(Malformed::NotProtobuf.into()), "{what}");
     }
-    // An unknown field is opaque: however deep it looks, nobody descends into it.
+    // An unknown field is opaque: however deep it looks, the decoder does not descend into it.
     assert!(matches!(
         decode(deep),
         Err(DecodeError::Malformed(Malformed::NoRequestId))
@@ -167,7 +167,7 @@ fn what_is_no_packet_closes() {
 }
 
 #[test]
-fn requests_need_an_id() {
+fn decode_request_requires_an_id() {
     let no_id = Err(Malformed::NoRequestId.into());
     assert_eq!(decode(Bytes::new()), no_id, "an empty packet");
     for command in [
@@ -193,9 +193,9 @@ fn requests_need_an_id() {
 }
 
 #[test]
-fn unknown_commands_are_refused() {
+fn decode_request_rejects_unknown_commands() {
     for bytes in [&b"\x08\x05"[..], b"\x08\x05\xfa\x3e\x00", b"\xfa\x3e\x03abc\x08\x05"] {
-        let Err(DecodeError::Refused { request_id, failure }) = decode(Bytes::copy_from_slice(bytes)) else {
+        let Err(DecodeError::Invalid { request_id, failure }) = decode(Bytes::copy_from_slice(bytes)) else {
             panic!("accepted or closed");
         };
         assert_eq!(request_id, RequestId(ID));
@@ -204,7 +204,7 @@ fn unknown_commands_are_refused() {
 }
 
 #[test]
-fn ids_have_sixteen_bytes() {
+fn decode_request_requires_ids_of_sixteen_bytes() {
     for length in [0, 1, 15, 17, 32, 4096] {
         let wrong = Bytes::from(vec![1; length]);
         let commands = [
@@ -232,13 +232,13 @@ fn ids_have_sixteen_bytes() {
             }),
         ];
         for command in commands {
-            assert_eq!(refusal(command), Some(ReplyCode::InvalidArgument), "{length} bytes");
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidArgument), "{length} bytes");
         }
     }
 }
 
 #[test]
-fn numbers_are_ids_and_places() {
+fn decode_request_validates_ids_and_sequence_numbers() {
     for number in [0, i64::MAX as u64 + 1, u64::MAX] {
         let in_group = proto::KickMember {
             group: conversation(9),
@@ -273,13 +273,13 @@ fn numbers_are_ids_and_places() {
         ];
         for command in commands {
             let what = format!("{command:?}");
-            assert_eq!(refusal(command), Some(ReplyCode::InvalidArgument), "{what}");
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidArgument), "{what}");
         }
     }
 }
 
 #[test]
-fn what_is_missing_is_asked_for() {
+fn decode_request_rejects_missing_fields() {
     let nobody = proto::UserRef { r#ref: None };
     let nowhere = Some(proto::ConversationRef { r#ref: None });
     let commands = [
@@ -319,12 +319,12 @@ fn what_is_missing_is_asked_for() {
     ];
     for command in commands {
         let what = format!("{command:?}");
-        assert_eq!(refusal(command), Some(ReplyCode::InvalidArgument), "{what}");
+        assert_eq!(error_code(command), Some(ReplyCode::InvalidArgument), "{what}");
     }
 }
 
 #[test]
-fn lists_and_limits_are_bounded() {
+fn decode_request_bounds_lists_and_limits() {
     let commands = [
         Wire::SendMessage(proto::SendMessage {
             mentions: (1..=51).collect(),
@@ -374,12 +374,12 @@ fn lists_and_limits_are_bounded() {
         }),
     ];
     for command in commands {
-        assert_eq!(refusal(command), Some(ReplyCode::InvalidArgument));
+        assert_eq!(error_code(command), Some(ReplyCode::InvalidArgument));
     }
 }
 
 #[test]
-fn unknown_numbers_of_enumerations_are_refused() {
+fn decode_request_rejects_unknown_enum_values() {
     for number in [-1, 99, i32::MIN, i32::MAX] {
         let commands = [
             Wire::SetStatus(proto::SetStatus { presence: number }),
@@ -398,7 +398,7 @@ fn unknown_numbers_of_enumerations_are_refused() {
             }),
         ];
         for command in commands {
-            assert_eq!(refusal(command), Some(ReplyCode::InvalidArgument), "{number}");
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidArgument), "{number}");
         }
     }
     let owner = proto::Role::Owner as i32;
@@ -408,21 +408,21 @@ fn unknown_numbers_of_enumerations_are_refused() {
         role: owner,
     };
     assert_eq!(
-        refusal(Wire::SetRole(set_role)),
+        error_code(Wire::SetRole(set_role)),
         Some(ReplyCode::InvalidArgument),
         "owners are made by transfer"
     );
     let offline = proto::Presence::Offline as i32;
     let set_status = Wire::SetStatus(proto::SetStatus { presence: offline });
     assert_eq!(
-        refusal(set_status),
+        error_code(set_status),
         Some(ReplyCode::InvalidArgument),
         "who is here is not offline"
     );
 }
 
 #[test]
-fn names_are_names() {
+fn decode_request_validates_names() {
     let zalgo = "e\u{301}".repeat(32 * 1024 / 3); // 64 KiB of combining marks, nearly
     let marks = format!("a{}", "\u{301}".repeat(32 * 1024));
     for name in [
@@ -442,7 +442,7 @@ fn names_are_names() {
             ..register()
         };
         assert_eq!(
-            refusal(Wire::Register(register)),
+            error_code(Wire::Register(register)),
             Some(ReplyCode::InvalidName),
             "{name:.20?}"
         );
@@ -465,13 +465,13 @@ fn names_are_names() {
             }),
         ];
         for command in named {
-            assert_eq!(refusal(command), Some(ReplyCode::InvalidName), "{name:.20?}");
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidName), "{name:.20?}");
         }
     }
 }
 
 #[test]
-fn texts_are_texts() {
+fn decode_request_validates_texts() {
     let combining = "\u{301}".repeat(32 * 1024);
     assert_eq!(combining.len(), 64 * 1024);
     for text in ["", "a\0b", &"x".repeat(16 * 1024 + 1), &combining] {
@@ -494,7 +494,7 @@ fn texts_are_texts() {
             Wire::SendMessage(with_mentions),
             Wire::EditMessage(edit),
         ] {
-            assert_eq!(refusal(command), Some(ReplyCode::InvalidText), "{text:.20?}");
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidText), "{text:.20?}");
         }
     }
     for note in ["\u{1b}[2J", &"x".repeat(201), &combining] {
@@ -502,7 +502,7 @@ fn texts_are_texts() {
             user: by_id(2),
             note: note.into(),
         };
-        assert_eq!(refusal(Wire::RequestFriend(request)), Some(ReplyCode::InvalidText));
+        assert_eq!(error_code(Wire::RequestFriend(request)), Some(ReplyCode::InvalidText));
     }
     for emoji in ["", " ", "\u{202e}", &"👍".repeat(9), &combining] {
         let react = proto::React {
@@ -512,13 +512,14 @@ fn texts_are_texts() {
             emoji: emoji.into(),
             remove: false,
         };
-        assert_eq!(refusal(Wire::React(react)), Some(ReplyCode::InvalidText));
+        assert_eq!(error_code(Wire::React(react)), Some(ReplyCode::InvalidText));
     }
 }
 
 #[test]
-fn texts_are_kept_byte_for_byte() {
-    // Not normalised, not trimmed: decomposed letters, Han extension B, ZWJ sequences, marks up to the limit.
+fn message_texts_round_trip_byte_for_byte() {
+    // Not normalised, not trimmed: decomposed letters, Han extension B, ZWJ sequences, marks up to
+    // the limit.
     let marks = "\u{301}".repeat(8 * 1024);
     for text in [" e\u{301} \r\n", "𠮷野家", "👩‍👩‍👧‍👦", "\u{feff}x\u{200b}", &marks] {
         let send = Wire::SendMessage(proto::SendMessage {
@@ -537,17 +538,17 @@ fn texts_are_kept_byte_for_byte() {
 }
 
 #[test]
-fn a_lower_limit_for_texts_holds() {
+fn decode_request_enforces_a_lower_text_limit() {
     let bytes = Bytes::from(packet(ID, Wire::SendMessage(send())));
     assert!(server::decode_request(bytes.clone(), 2).is_ok());
     assert!(matches!(
         server::decode_request(bytes, 1),
-        Err(DecodeError::Refused { .. })
+        Err(DecodeError::Invalid { .. })
     ));
 }
 
 #[test]
-fn passwords_have_a_length() {
+fn decode_request_bounds_passwords() {
     for password in ["", "1234567", &"x".repeat(1025)] {
         let register = proto::Register {
             password: password.into(),
@@ -558,7 +559,7 @@ fn passwords_have_a_length() {
             new_password: password.into(),
         };
         for command in [Wire::Register(register), Wire::ChangePassword(change)] {
-            assert_eq!(refusal(command), Some(ReplyCode::InvalidPassword));
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidPassword));
         }
     }
     for password in ["", &"x".repeat(3073)] {
@@ -566,12 +567,12 @@ fn passwords_have_a_length() {
             password: password.into(),
             ..login()
         };
-        assert_eq!(refusal(Wire::Login(login)), Some(ReplyCode::InvalidPassword));
+        assert_eq!(error_code(Wire::Login(login)), Some(ReplyCode::InvalidPassword));
     }
 }
 
 #[test]
-fn secrets_are_hidden() {
+fn debug_hides_secrets() {
     for command in [Wire::Register(register()), Wire::Login(login())] {
         let request = server::decode_request(packet(ID, command).into(), 100).unwrap();
         assert!(!format!("{request:?}").contains("correct horse"));

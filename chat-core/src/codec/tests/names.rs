@@ -72,7 +72,7 @@ fn event_kinds_are_those_of_the_proto() {
 }
 
 #[test]
-fn the_document_tells_of_everything() {
+fn protocol_document_mentions_every_name() {
     let document = document();
     let codes = numbers("enum ReplyCode {")
         .into_iter()
@@ -98,7 +98,7 @@ fn the_document_tells_of_everything() {
 }
 
 #[test]
-fn the_documents_examples_are_what_the_code_writes() {
+fn protocol_document_examples_match_the_encoder() {
     use prost::Message as _;
 
     use super::samples;

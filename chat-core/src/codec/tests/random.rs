@@ -188,7 +188,7 @@ fn event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn decode_survives_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let bytes = Bytes::from(bytes);
         let _ = server::decode_request(bytes.clone(), MAX);
         let _ = client::decode(bytes.clone());
@@ -198,17 +198,17 @@ proptest! {
     }
 
     #[test]
-    fn bent_requests_never_panic(packet in bent_request()) {
+    fn decode_request_survives_mutated_requests(packet in bent_request()) {
         let _ = server::decode_request(packet, MAX);
     }
 
     #[test]
-    fn bent_replies_never_panic(packet in bent_reply()) {
+    fn client_decode_survives_mutated_replies(packet in bent_reply()) {
         let _ = client::decode(packet);
     }
 
     #[test]
-    fn what_is_accepted_is_written_again_as_it_is_meant(packet in bent_request()) {
+    fn accepted_requests_are_encoded_to_the_same_meaning(packet in bent_request()) {
         if let Ok(request) = server::decode_request(packet, MAX) {
             let mut frame = BytesMut::new();
             client::encode_request(&request, &mut frame);
@@ -218,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn sends_are_read_alike_by_hand_and_by_prost(
+    fn hand_written_decoder_agrees_with_prost_on_sends(
         message in send_message(),
         request_id in 0u64..300,
         max in prop_oneof![Just(MAX), 0usize..30],
@@ -237,7 +237,7 @@ proptest! {
     }
 
     #[test]
-    fn bent_sends_are_read_alike_by_hand_and_by_prost(
+    fn hand_written_decoder_agrees_with_prost_on_mutated_sends(
         packet in send_message().prop_flat_map(|message| {
             let command = Some(Wire::SendMessage(message));
             bent(proto::ClientPacket { request_id: 7, command }.encode_to_vec())
@@ -256,13 +256,13 @@ proptest! {
     }
 
     #[test]
-    fn any_body_comes_back(sample in body()) {
+    fn body_round_trips(sample in body()) {
         let bytes = body::encode(&sample);
         prop_assert_eq!(body::decode(sample.kind(), &bytes), Ok(sample));
     }
 
     #[test]
-    fn any_event_comes_back_live_and_in_pages(event in event(), edit in text()) {
+    fn event_round_trips_live_and_in_pages(event in event(), edit in text()) {
         let push = Push::Event(event.clone());
         let back = client::decode(unframe(&server::encode_push(&push)));
         prop_assert_eq!(back, Ok(Incoming::Push(push)));

@@ -10,7 +10,7 @@ use crate::model::{EventKind, MessageText};
 const ID: RequestId = RequestId(77);
 
 #[test]
-fn every_body_comes_back() {
+fn every_sample_body_round_trips() {
     let samples = samples::bodies();
     for kind in EventKind::ALL {
         assert!(
@@ -30,7 +30,7 @@ fn every_body_comes_back() {
 }
 
 #[test]
-fn every_push_comes_back() {
+fn every_sample_push_round_trips() {
     for (name, push) in samples::pushes() {
         let frame = server::encode_push(&push);
         assert_eq!(client::decode(unframe(&frame)), Ok(Incoming::Push(push)), "{name}");
@@ -38,7 +38,7 @@ fn every_push_comes_back() {
 }
 
 #[test]
-fn every_result_comes_back() {
+fn every_sample_result_round_trips() {
     for (name, result) in samples::results() {
         let mut frame = BytesMut::new();
         server::encode_reply(ID, &result, &mut frame);
@@ -50,7 +50,7 @@ fn every_result_comes_back() {
 }
 
 #[test]
-fn every_request_comes_back() {
+fn every_sample_request_round_trips() {
     for (name, kind) in samples::requests() {
         let request = Request { id: ID, kind };
         let mut frame = BytesMut::new();

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::support::*;
 use crate::auth::{AuthError, AuthVerdict, Authenticator, Proof};
-use crate::engine::{Engine, Service, SessionPolicy};
+use crate::engine::{Engine, SessionPolicy};
 use crate::model::*;
 
 async fn try_login(engine: &Engine, user: UserId, device: DeviceId) -> Result<Admission, crate::engine::CommandError> {

@@ -1,7 +1,6 @@
 //! Registering, logging in, writing, reading.
 
 use super::support::*;
-use crate::engine::Service;
 use crate::model::*;
 
 #[tokio::test]

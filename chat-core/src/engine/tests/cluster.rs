@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::support::*;
 use crate::bus::MemoryBus;
 use crate::cluster::MemoryPresence;
-use crate::engine::{Engine, Service};
+use crate::engine::Engine;
 use crate::model::*;
 use crate::store::{MemoryStore, Store};
 

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::support::*;
-use crate::engine::{Service, SessionPolicy};
+use crate::engine::SessionPolicy;
 use crate::model::*;
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_session_opened_too_late_is_refused() {
     let older = engine.login(Source::Local, login(alice, device)).await.unwrap();
     let _newer = engine.session(alice, device).await.unwrap();
     let outbox = crate::router::Outbox::new(crate::router::OutboxLimits::default());
-    let opened = engine.open(older.caller, Source::Local, outbox).await;
+    let opened = engine.attach(older.caller, Source::Local, outbox).await;
     assert_eq!(code(opened), ReplyCode::Fenced);
     assert_eq!(engine.router().local_sessions(alice).len(), 1);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::cluster::{Discovery, MemoryDiscovery, NodeInfo};
-use crate::engine::{BuildError, Engine, Service};
+use crate::engine::{BuildError, Engine};
 use crate::model::*;
 use crate::store::{MemoryStore, Store};
 use crate::testkit::store::FaultyStore;

@@ -2,7 +2,7 @@
 
 use super::outages::faulty;
 use super::support::*;
-use crate::engine::{LocalSession, Service};
+use crate::engine::LocalSession;
 use crate::model::*;
 
 fn read(conversation: ConversationId, seq: Seq) -> Command {

@@ -652,7 +652,6 @@ async fn every_change_is_fenced() {
 }
 
 async fn fenced_off(engine: &Engine, caller: Caller, command: Command, revoked: bool) -> Option<Kind> {
-    use crate::engine::Service;
     let kind = kind(&command);
     if !is_fenced(kind) {
         return None;

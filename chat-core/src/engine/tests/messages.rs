@@ -6,7 +6,6 @@ use futures_util::future::join_all;
 
 use super::support::*;
 use crate::clock::Clock;
-use crate::engine::Service;
 use crate::model::*;
 
 fn edit(target: Seq, new: &str) -> Draft {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::support::*;
-use crate::engine::{Engine, Service};
+use crate::engine::Engine;
 use crate::model::*;
 use crate::store::{MemoryStore, Store};
 use crate::testkit::store::FaultyStore;

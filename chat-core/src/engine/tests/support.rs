@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{PasswordCost, ThrottleOptions};
-use crate::engine::{CommandError, Engine, EngineBuilder, EngineConfig, LocalSession, Service};
+use crate::engine::{CommandError, Engine, EngineBuilder, EngineConfig, LocalSession};
 use crate::model::*;
 use crate::rate::Rate;
 use crate::store::MemoryStore;

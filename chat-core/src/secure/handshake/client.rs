@@ -1,4 +1,4 @@
-//! The client's side: send one hello, then judge the answer.
+//! The client's side of the handshake: it sends one hello, then verifies the answer.
 
 use std::{fmt, time::Duration, time::Instant};
 
@@ -10,25 +10,26 @@ use crate::secure::{
     Channel, Fingerprint, HandshakeError, credential::Credential, keys::DhSecret, symmetric::Symmetric,
 };
 
-/// Which server keys a client takes.
+/// Server keys that a client accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PinPolicy {
-    /// Only these; what a client uses whenever it knows the server.
+    /// Only these keys. A client uses this whenever it knows the server.
     AnyOf(Vec<Fingerprint>),
-    /// Any, because nothing is known of the server yet. The caller must store [`Connected::fingerprint`] before it sends anything:
-    /// whoever stands in the way at this first contact stays there.
+    /// Any key, because the server is not known yet. The caller must store
+    /// [`Connected::fingerprint`] before it sends anything. An attacker who intercepts this first
+    /// contact is trusted from then on.
     FirstContact,
 }
 
 impl PinPolicy {
-    /// Only this key.
+    /// Accepts only this key.
     #[must_use]
     pub fn exactly(fingerprint: Fingerprint) -> Self {
         Self::AnyOf(vec![fingerprint])
     }
 
-    /// Whether a server with this key may be talked to.
+    /// Returns whether the policy accepts a server with this key.
     #[must_use]
     pub fn accepts(&self, presented: &Fingerprint) -> bool {
         match self {
@@ -43,32 +44,34 @@ pub struct ClientHandshake {
     hello: Vec<u8>,
     pin: PinPolicy,
     received: Vec<u8>,
-    /// Gone once the handshake is over.
+    /// `None` once the handshake is over.
     pending: Option<(Symmetric, DhSecret)>,
 }
 
-/// What a client's handshake came to.
+/// Progress of a client's handshake.
 #[derive(Debug)]
 pub enum ClientProgress {
-    /// Read more.
+    /// More bytes are needed.
     NeedMore,
-    /// The server is who it should be, and the channel stands.
+    /// The server is authenticated, and the channel is established.
     Done(Connected),
-    /// The server declined. Nobody authenticated this, so it is advice only: try again later with the same profile and transport.
+    /// The server rejected the handshake. The message is not authenticated, so it is only advice:
+    /// try again later with the same profile and transport.
     Rejected {
-        /// Why.
+        /// Reason of the server.
         code: RejectCode,
-        /// When to try again; at most [`MAX_RETRY_AFTER`](super::MAX_RETRY_AFTER).
+        /// Delay before the next attempt, at most [`MAX_RETRY_AFTER`](super::MAX_RETRY_AFTER).
         retry_after: Duration,
     },
 }
 
-/// A finished handshake.
+/// Successful handshake.
 #[derive(Debug)]
 pub struct Connected {
-    /// The channel; the client speaks first.
+    /// The channel. The client sends first.
     pub channel: Channel,
-    /// The server's key, which signed for this channel and which the policy accepted.
+    /// Fingerprint of the server's key, which signed for this channel and which the policy
+    /// accepted.
     pub fingerprint: Fingerprint,
 }
 
@@ -81,7 +84,7 @@ impl ClientHandshake {
         Self::with_ephemeral(server_name, pin, DhSecret::generate())
     }
 
-    /// As [`ClientHandshake::new`] with a given ephemeral key; only test vectors fix it.
+    /// As [`ClientHandshake::new`] with a given ephemeral key, for test vectors.
     pub(in crate::secure) fn with_ephemeral(
         server_name: &str,
         pin: PinPolicy,
@@ -100,23 +103,24 @@ impl ClientHandshake {
         })
     }
 
-    /// The bytes to send first.
+    /// Returns the bytes to send first.
     #[must_use]
     pub fn hello(&self) -> &[u8] {
         &self.hello
     }
 
-    /// Takes what was read. `unix_now` (seconds) is held against the credential's validity.
+    /// Takes the bytes that were read. `unix_now` (in seconds) is compared with the credential's
+    /// validity.
     ///
     /// A server has to wait for the client's first record, so bytes after its answer are an error.
     ///
     /// # Errors
-    /// The server is not who it should be, or the answer is damaged: close, and send nothing.
+    /// The server cannot be authenticated, or its answer is malformed: close, and send nothing.
     pub fn feed(&mut self, now: Instant, unix_now: u64, bytes: &[u8]) -> Result<ClientProgress, HandshakeError> {
         if self.pending.is_none() {
             return Err(HandshakeError::Over);
         }
-        // One byte more than a message may have shows that there is more.
+        // One byte beyond the longest message is enough to detect surplus bytes.
         let taken = bytes.len().min(MAX_HELLO2 + 1 - self.received.len());
         self.received.extend_from_slice(&bytes[..taken]);
         let result = self.read(now, unix_now);
@@ -126,7 +130,7 @@ impl ClientHandshake {
         result
     }
 
-    /// The stream ended before the handshake did.
+    /// Returns the error for a stream that ended before the handshake did.
     #[must_use]
     pub fn end_of_stream(self) -> HandshakeError {
         HandshakeError::Truncated
@@ -145,7 +149,7 @@ impl ClientHandshake {
         }
     }
 
-    /// Authenticates the message first, then the key that vouches for it.
+    /// Authenticates the message first, then the credential of its static key.
     fn finish(&mut self, now: Instant, unix_now: u64) -> Result<Connected, HandshakeError> {
         let (mut noise, ephemeral) = self.pending.take().ok_or(HandshakeError::Over)?;
         let message = &mut self.received[LENGTH_LEN + 2..];

@@ -1,17 +1,17 @@
-//! The bytes of the handshake's messages. All integers are big-endian.
+//! Encoding of the handshake's messages. All integers are big-endian.
 
 use std::{fmt, time::Duration};
 
 use super::PROFILE_X25519_AESGCM_SHA256;
 use crate::secure::error::HandshakeError;
 
-/// The longest first message of a client, and so all that a server reads before it knows more.
+/// Size of the longest hello of a client, and so the most that a server reads before it has one.
 pub const MAX_HELLO1: usize = 120;
-/// The longest answer of a server.
+/// Size of the longest answer of a server.
 pub const MAX_HELLO2: usize = 1280;
-/// The longest server name in a hello, in bytes.
+/// Maximum length of the server name in a hello, in bytes.
 pub const MAX_SERVER_NAME: usize = 64;
-/// The longest pause that a client believes from a reject, which nobody has authenticated.
+/// Longest delay that a client accepts from a reject, which is not authenticated.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) const LENGTH_LEN: usize = 2;
@@ -25,17 +25,17 @@ const REJECT_LEN: usize = 9;
 /// Profile, ephemeral key, encrypted static key, tag of the credential.
 const MIN_HELLO2_BODY: usize = 2 + KEY_LEN + KEY_LEN + 16 + 16;
 
-/// Why a server declines to talk now.
+/// Reason for which a server rejects a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectCode {
-    /// None of the offered profiles is known here.
+    /// The server supports none of the offered profiles.
     NoProfile,
-    /// Too much to do.
+    /// The server is overloaded.
     Busy,
-    /// The server is going away.
+    /// The server is shutting down.
     ShuttingDown,
-    /// A code of a later version.
+    /// A code that this version does not know.
     Other(u8),
 }
 
@@ -70,7 +70,8 @@ impl fmt::Display for RejectCode {
     }
 }
 
-/// The message that declines a handshake: `code`, and when to try again (whole milliseconds, at most [`MAX_RETRY_AFTER`]).
+/// Encodes the message that rejects a handshake: `code`, and the delay before the next attempt (in
+/// whole milliseconds, at most [`MAX_RETRY_AFTER`]).
 #[must_use]
 pub fn reject(code: RejectCode, retry_after: Duration) -> [u8; REJECT_LEN] {
     let millis = u32::try_from(retry_after.min(MAX_RETRY_AFTER).as_millis()).expect("a minute of milliseconds fits");
@@ -81,7 +82,7 @@ pub fn reject(code: RejectCode, retry_after: Duration) -> [u8; REJECT_LEN] {
     message
 }
 
-/// A client's hello: everything before `e` is the prologue of the handshake.
+/// A client's hello. All bytes before the ephemeral key are the prologue of the handshake.
 pub(super) struct Hello1<'a> {
     pub(super) offers_our_profile: bool,
     pub(super) name: &'a str,
@@ -89,7 +90,7 @@ pub(super) struct Hello1<'a> {
     pub(super) ephemeral: &'a [u8; KEY_LEN],
 }
 
-/// The prologue of a client's hello, to which the ephemeral key is appended.
+/// Encodes the prologue of a client's hello, to which the ephemeral key is appended.
 pub(super) fn write_prologue(name: &str) -> Result<Vec<u8>, HandshakeError> {
     if name.len() > MAX_SERVER_NAME {
         return Err(HandshakeError::NameTooLong(name.len()));
@@ -106,7 +107,7 @@ pub(super) fn write_prologue(name: &str) -> Result<Vec<u8>, HandshakeError> {
     Ok(out)
 }
 
-/// Judges as much of a hello as is there; its whole length once that much has arrived.
+/// Checks the part of a hello that has arrived. Returns its length once it is complete.
 pub(super) fn hello1_length(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
     let Some(body) = length_field(received) else {
         return Ok(None);
@@ -122,7 +123,7 @@ pub(super) fn hello1_length(received: &[u8]) -> Result<Option<usize>, HandshakeE
     Ok((received.len() >= total).then_some(total))
 }
 
-/// Reads a whole hello, of which [`hello1_length`] approved.
+/// Parses a complete hello, which [`hello1_length`] has checked.
 pub(super) fn parse_hello1(message: &[u8]) -> Result<Hello1<'_>, HandshakeError> {
     let mismatch = HandshakeError::LengthMismatch;
     let (prologue, ephemeral) = message.split_last_chunk::<KEY_LEN>().ok_or(mismatch.clone())?;
@@ -151,13 +152,13 @@ pub(super) fn parse_hello1(message: &[u8]) -> Result<Hello1<'_>, HandshakeError>
     })
 }
 
-/// What a server answers: a hello whose parts are still encrypted, or a reject.
+/// Answer of a server: a hello whose parts are still encrypted, or a reject.
 pub(super) enum Answer {
     Hello2,
     Reject { code: RejectCode, retry_after: Duration },
 }
 
-/// Judges as much of a server's answer as is there; its whole length once that much has arrived.
+/// Checks the part of a server's answer that has arrived. Returns its length once it is complete.
 pub(super) fn answer_length(received: &[u8]) -> Result<Option<usize>, HandshakeError> {
     let Some(body) = length_field(received) else {
         return Ok(None);
@@ -179,7 +180,7 @@ pub(super) fn answer_length(received: &[u8]) -> Result<Option<usize>, HandshakeE
     Ok((received.len() >= total).then_some(total))
 }
 
-/// Reads a whole answer, of which [`answer_length`] approved.
+/// Parses a complete answer, which [`answer_length`] has checked.
 pub(super) fn parse_answer(message: &[u8]) -> Answer {
     match message {
         [_, _, _, _, code, a, b, c, d] => Answer::Reject {

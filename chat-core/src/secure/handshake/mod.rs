@@ -1,4 +1,4 @@
-//! The handshake: one message each way (Noise NX), then a [`Channel`](super::Channel) at both ends.
+//! Handshake: one message each way (Noise NX), then a [`Channel`](super::Channel) at both ends.
 //!
 //! ```text
 //! client                                        server
@@ -8,16 +8,34 @@
 //!     └► Connected{channel}                              └► Accepted{channel} │
 //!   feed ◄───────────────── Reject ───────────────────────────────────────────┘
 //! ```
-//! The server's first proof that the client holds the keys is the client's first record: until it opens, the server sends nothing more and
-//! keeps no session.
+//! The client's first record is the server's first proof that the client holds the keys. Until that
+//! record opens, the server sends nothing more and keeps no session.
 
 mod client;
 mod messages;
+#[cfg(feature = "server")]
 mod server;
+
+use super::cipher::CipherError;
+use super::error::HandshakeError;
+use super::keys::WeakPublicKey;
 
 pub use client::{ClientHandshake, ClientProgress, Connected, PinPolicy};
 pub use messages::{MAX_HELLO1, MAX_HELLO2, MAX_RETRY_AFTER, MAX_SERVER_NAME, RejectCode, reject};
+#[cfg(feature = "server")]
 pub use server::{Accepted, ClientHello, ServerHandshake};
 
-/// `Noise_NX_25519_AESGCM_SHA256` with an RSASSA-PSS credential: the one profile there is.
+/// The only profile: `Noise_NX_25519_AESGCM_SHA256` with an RSASSA-PSS credential.
 pub const PROFILE_X25519_AESGCM_SHA256: u16 = 0x0001;
+
+impl From<WeakPublicKey> for HandshakeError {
+    fn from(_: WeakPublicKey) -> Self {
+        Self::WeakPublicKey
+    }
+}
+
+impl From<CipherError> for HandshakeError {
+    fn from(_: CipherError) -> Self {
+        Self::BadTag
+    }
+}

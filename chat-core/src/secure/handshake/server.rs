@@ -1,4 +1,4 @@
-//! The server's side: read one hello, then accept or reject it.
+//! The server's side of the handshake: it reads one hello, then accepts or rejects it.
 
 use std::{fmt, time::Duration, time::Instant};
 
@@ -8,11 +8,9 @@ use super::{
     PROFILE_X25519_AESGCM_SHA256, RejectCode,
     messages::{Hello1, LENGTH_LEN, MAX_HELLO1, MAX_HELLO2, hello1_length, parse_hello1, reject},
 };
-use crate::secure::{
-    Channel, HandshakeError, ServerKeys, cipher::CipherError, keys::DhSecret, keys::WeakPublicKey, symmetric::Symmetric,
-};
+use crate::secure::{Channel, HandshakeError, ServerKeys, keys::DhSecret, symmetric::Symmetric};
 
-/// Reads a client's hello. Holds at most [`MAX_HELLO1`] bytes, without the heap.
+/// Reads a client's hello. Holds at most [`MAX_HELLO1`] bytes, and does not allocate.
 pub struct ServerHandshake {
     buffer: [u8; MAX_HELLO1],
     filled: usize,
@@ -20,7 +18,7 @@ pub struct ServerHandshake {
 }
 
 impl ServerHandshake {
-    /// Waits for a hello.
+    /// Creates a handshake that waits for a hello.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -30,12 +28,16 @@ impl ServerHandshake {
         }
     }
 
-    /// Takes what was read. `None`: read more. A client has to wait for the answer, so bytes after the hello are an error.
+    /// Takes the bytes that were read, and returns `None` if more are needed. A client has to wait
+    /// for the answer, so bytes after the hello are an error.
     ///
-    /// Costs no arithmetic: decide by load whether to [`ClientHello::accept`] or to send a [`reject`].
+    /// This does no public-key arithmetic. Decide by load whether to [`ClientHello::accept`] or to
+    /// send a
+    /// [`reject`].
     ///
     /// # Errors
-    /// Not a hello, or one that nobody can accept. If [`HandshakeError::reject`] gives bytes send them; close.
+    /// The bytes are not a hello, or a hello that cannot be accepted. If [`HandshakeError::reject`]
+    /// returns bytes, send them; then close.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<ClientHello>, HandshakeError> {
         if self.over {
             return Err(HandshakeError::Over);
@@ -48,7 +50,8 @@ impl ServerHandshake {
         result
     }
 
-    /// Whether nothing has arrived yet, which tells a port scan from a broken client.
+    /// Returns whether no byte has arrived yet. This distinguishes a port scan from a broken
+    /// client.
     #[must_use]
     pub const fn is_untouched(&self) -> bool {
         self.filled == 0
@@ -86,7 +89,8 @@ impl fmt::Debug for ServerHandshake {
 }
 
 impl HandshakeError {
-    /// What a server sends before it closes, for the one error that the client should hear of.
+    /// Returns the message that a server sends before it closes, for the one error that the client
+    /// is told of.
     #[must_use]
     pub fn reject(&self) -> Option<[u8; 9]> {
         match self {
@@ -96,7 +100,7 @@ impl HandshakeError {
     }
 }
 
-/// A well-formed hello, not yet answered. Nothing in it is proven.
+/// Well-formed hello that was not answered yet. Nothing in it is authenticated.
 #[derive(Debug)]
 pub struct ClientHello {
     server_name: String,
@@ -104,14 +108,16 @@ pub struct ClientHello {
     ephemeral: [u8; 32],
 }
 
-/// An accepted handshake: send `reply`, then wait for the client's first record.
+/// Accepted handshake: send `reply`, then wait for the client's first record.
 #[derive(Debug)]
 pub struct Accepted {
     /// The server's hello, to be sent as it is.
     pub reply: Bytes,
-    /// The channel. Send nothing over it before its opener has opened the client's first record: only that proves a live client.
+    /// The channel. Send nothing over it before its opener has opened the client's first record,
+    /// which proves that the client is alive and holds the keys.
     pub channel: Channel,
-    /// The server name the client asked for; may be empty. Chosen by the client, so escape it in logs.
+    /// Server name that the client asked for; it may be empty. The client chooses it, so escape it
+    /// in logs.
     pub server_name: String,
 }
 
@@ -124,7 +130,7 @@ impl ClientHello {
         }
     }
 
-    /// The server name the client asked for; may be empty.
+    /// Returns the server name that the client asked for; it may be empty.
     #[must_use]
     pub fn server_name(&self) -> &str {
         &self.server_name
@@ -169,17 +175,5 @@ impl ClientHello {
             channel: Channel::new(to_client, from_client, binding, now),
             server_name: self.server_name,
         })
-    }
-}
-
-impl From<WeakPublicKey> for HandshakeError {
-    fn from(_: WeakPublicKey) -> Self {
-        Self::WeakPublicKey
-    }
-}
-
-impl From<CipherError> for HandshakeError {
-    fn from(_: CipherError) -> Self {
-        Self::BadTag
     }
 }

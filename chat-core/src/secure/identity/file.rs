@@ -1,4 +1,4 @@
-//! The identity key on disk: PKCS#8 PEM that only its owner can read.
+//! Identity key file: PKCS#8 PEM that only its owner can read.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,7 +15,8 @@ impl ServerIdentity {
     /// Reads the key from `path`.
     ///
     /// # Errors
-    /// The file cannot be read, others than its owner can read it, or it holds something else.
+    /// The file cannot be read, users other than its owner can access it, or it does not hold a
+    /// key.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let failed = |source| file_error(path, source);
         let mut file = File::open(path).map_err(failed)?;
@@ -25,16 +26,19 @@ impl ServerIdentity {
         Self::from_pem(&pem)
     }
 
-    /// Writes the key to the new file `path`, mode 0600, and makes it durable. A crash leaves the whole file or none.
+    /// Writes the key to the new file `path`, with mode 0600, and makes it durable. After a crash,
+    /// the file is complete or does not exist.
     ///
     /// # Errors
-    /// The file exists already (nothing is overwritten) or cannot be written.
+    /// The file exists already (it is not overwritten) or cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
         let pem = self.to_pem()?;
         save_new(path, pem.as_bytes()).map_err(|source| file_error(path, source))
     }
 
-    /// Reads the key from `path`, or makes one of [`ServerIdentity::DEFAULT_BITS`] there first. Processes that start together agree on one key.
+    /// Reads the key from `path`. If there is no file, generates a key of
+    /// [`ServerIdentity::DEFAULT_BITS`] and writes it. Processes that start at the same time use the same
+    /// key.
     ///
     /// # Errors
     /// As for [`ServerIdentity::load`], [`ServerIdentity::generate`] and [`ServerIdentity::save`].
@@ -58,7 +62,7 @@ impl ServerIdentity {
 fn save_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
     let result = write_private(&temporary, content).and_then(|()| fs::hard_link(&temporary, path));
-    // What is left of a failed attempt holds a key nobody will use.
+    // After a failed attempt the temporary file holds a key that is never used.
     let removed = match fs::remove_file(&temporary) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -1,4 +1,4 @@
-//! A server's identity: its RSA key.
+//! [`ServerIdentity`]: a server's RSA key.
 
 mod file;
 #[cfg(test)]
@@ -26,9 +26,10 @@ use super::{
     fingerprint::Fingerprint,
 };
 
-/// A server's RSA key. It signs, and never decrypts; the network cannot make it do either.
+/// A server's RSA key. It only signs, never decrypts, and no peer can cause a signature.
 ///
-/// Wiped when dropped; `Debug` shows the fingerprint only. [`ServerIdentity::signatures`] counts every use of the private key.
+/// The key is wiped when dropped, and `Debug` shows only its fingerprint.
+/// [`ServerIdentity::signatures`] counts every use of the private key.
 pub struct ServerIdentity {
     key: BlindedSigningKey<RsaSha256>,
     spki: Vec<u8>,
@@ -40,7 +41,7 @@ impl ServerIdentity {
     /// Size of new keys, in bits.
     pub const DEFAULT_BITS: usize = 3072;
 
-    /// Makes a key of `bits` bits, 2048 to 4096. Takes up to some seconds.
+    /// Generates a key of `bits` bits, 2048 to 4096. This can take some seconds.
     ///
     /// # Errors
     /// The size is out of range, or the operating system has no random numbers.
@@ -55,21 +56,22 @@ impl ServerIdentity {
     /// Reads a key from PKCS#8 PEM (`-----BEGIN PRIVATE KEY-----`).
     ///
     /// # Errors
-    /// The text is something else, or the key is too small, too large, or has an unusual exponent.
+    /// The text is not such a PEM, or the key is too small, too large, or has an unusual exponent.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
         let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|error| IdentityError::Malformed(Box::new(error)))?;
         Self::from_key(key)
     }
 
-    /// The key as PKCS#8 PEM, in a string that is wiped when dropped.
+    /// Returns the key as PKCS#8 PEM, in a string that is wiped when dropped.
     ///
     /// # Errors
-    /// The key cannot be encoded; does not happen with a key that was made or read here.
+    /// The key cannot be encoded, which does not happen with a key that this type generated or
+    /// read.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, IdentityError> {
         self.key.as_ref().to_pkcs8_pem(LineEnding::LF).map_err(rsa_error)
     }
 
-    /// The key as PKCS#8 DER, wiped when dropped: what a TLS library takes.
+    /// Returns the key as PKCS#8 DER, for TLS libraries. The bytes are wiped when dropped.
     ///
     /// # Errors
     /// As for [`ServerIdentity::to_pem`].
@@ -78,37 +80,38 @@ impl ServerIdentity {
         Ok(document.to_bytes())
     }
 
-    /// The public half as DER SubjectPublicKeyInfo.
+    /// Returns the public key as DER SubjectPublicKeyInfo.
     #[must_use]
     pub fn spki(&self) -> &[u8] {
         &self.spki
     }
 
-    /// The name clients pin.
+    /// Returns the fingerprint that clients pin.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// How many signatures the private key has made since it was loaded.
+    /// Returns the number of signatures that the private key has made since it was loaded.
     #[must_use]
     pub fn signatures(&self) -> u64 {
         self.signatures.load(Ordering::Relaxed)
     }
 
-    /// RSASSA-PSS with SHA-256, 32 bytes of salt, blinded.
+    /// Signs by RSASSA-PSS with SHA-256 and 32 bytes of salt, blinded.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
         self.sign_with(message, &mut OsRng)
     }
 
-    /// As [`ServerIdentity::sign`] with given randomness, of which the first 32 bytes are the salt; only test vectors fix it.
+    /// As [`ServerIdentity::sign`] with given randomness, whose first 32 bytes are the salt, for
+    /// test vectors.
     pub(super) fn sign_with(&self, message: &[u8], mut rng: &mut dyn CryptoRngCore) -> Result<Vec<u8>, IdentityError> {
         self.signatures.fetch_add(1, Ordering::Relaxed);
         let signature = self.key.try_sign_with_rng(&mut rng, message).map_err(rsa_error)?;
         Ok(signature.to_vec())
     }
 
-    /// RSASSA-PKCS1-v1_5 with SHA-256, blinded: what a self-signed certificate carries.
+    /// Signs by RSASSA-PKCS1-v1_5 with SHA-256, blinded, for a self-signed certificate.
     #[cfg(feature = "tls")]
     pub(crate) fn sign_certificate(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
         self.signatures.fetch_add(1, Ordering::Relaxed);

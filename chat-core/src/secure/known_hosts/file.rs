@@ -1,4 +1,4 @@
-//! `known_hosts` on disk.
+//! [`KnownHostsFile`].
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,23 +9,23 @@ use std::{
 use super::{KnownHosts, KnownHostsError, Verdict, format_line};
 use crate::secure::Fingerprint;
 
-/// A file of pins. Several processes may use it at once.
+/// File of pinned keys. Several processes can use it at the same time.
 #[derive(Debug, Clone)]
 pub struct KnownHostsFile {
     path: PathBuf,
 }
 
 impl KnownHostsFile {
-    /// The file at `path`, which need not exist yet.
+    /// Uses the file at `path`, which need not exist yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Reads the pins; none if there is no file.
+    /// Reads the pins. Returns no pins if there is no file.
     ///
     /// # Errors
-    /// The file cannot be read, or a line of it.
+    /// The file cannot be read, or a line cannot be parsed.
     pub fn load(&self) -> Result<KnownHosts, KnownHostsError> {
         match File::open(&self.path) {
             Ok(mut file) => KnownHosts::parse(&self.read(&mut file)?),
@@ -34,10 +34,12 @@ impl KnownHostsFile {
         }
     }
 
-    /// Pins `key` for `host` and makes it durable, unless it is pinned already. Call it after a first contact and before anything is sent.
+    /// Pins `key` for `host` and makes the pin durable, unless the key is pinned already. Call this
+    /// after a first contact, before sending anything.
     ///
     /// # Errors
-    /// [`KnownHostsError::KeyChanged`]: meanwhile another process pinned another key. Nothing was written.
+    /// [`KnownHostsError::KeyChanged`]: another process has pinned another key meanwhile. Nothing was
+    /// written.
     pub fn remember(&self, host: &str, key: &Fingerprint, comment: &str) -> Result<(), KnownHostsError> {
         let line = format_line(host, key, comment)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
@@ -53,7 +55,7 @@ impl KnownHostsFile {
         }
     }
 
-    /// The lock ends with the file handle.
+    /// Opens and locks the file. The lock ends when the file is closed.
     fn open_locked(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -78,7 +80,8 @@ impl KnownHostsFile {
     }
 }
 
-/// One write, so that a reader sees the whole line or nothing; a last line without an end is ended first.
+/// Appends a line with one write, so that a reader sees the complete line or nothing. If the last
+/// line has no end, it is ended first.
 fn append(file: &mut File, text: &str, line: &str) -> io::Result<()> {
     let separator = if text.is_empty() || text.ends_with('\n') {
         ""

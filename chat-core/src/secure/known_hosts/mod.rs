@@ -1,12 +1,13 @@
-//! Which server has which key: `known_hosts`, one line per pin.
+//! Pinned server keys: the `known_hosts` file, with one line for each pin.
 //!
 //! ```text
 //! # name:port              key                                                    comment
 //! chat.example:7400        sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ     first seen 2026-11-20
 //! [2001:db8::1]:7400       sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ
 //! ```
-//! Several lines for one host allow each of their keys. A line that cannot be read makes the whole file unusable: were it skipped, a
-//! damaged pin would look like a server never met before.
+//! Several lines for one host allow each of their keys. A line that cannot be parsed makes the
+//! whole file unusable: if it were skipped, a server with a damaged pin would look like an unknown
+//! server.
 
 mod file;
 #[cfg(test)]
@@ -16,87 +17,90 @@ use super::{Fingerprint, PinPolicy};
 
 pub use file::KnownHostsFile;
 
-/// The pins of one client.
+/// Pinned keys of one client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownHosts {
     pins: Vec<(String, Fingerprint)>,
 }
 
-/// What to do about a server without a pin. A server with another key than its pin is always refused.
+/// How a client treats a server without a pin. A server whose key differs from its pin is always
+/// refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Trust {
-    /// Refuse it.
+    /// The client refuses the server.
     #[default]
     Strict,
-    /// Take its key and remember it. Whoever stands in the way at this first contact is the one remembered, and gets the password.
+    /// The client accepts the server's key and pins it. An attacker who intercepts this first
+    /// contact is pinned instead, and receives the password.
     AcceptNew,
-    /// As [`AcceptNew`](Self::AcceptNew), as long as nothing at all is pinned. Later a server under a new name must show one of the keys
-    /// that are pinned: for a client of one service, whose nodes share a key.
+    /// As [`AcceptNew`](Self::AcceptNew) while no key is pinned at all. After that, a server under
+    /// a new name must present one of the pinned keys. This suits a client of one service whose
+    /// nodes share a key.
     AcceptFirst,
 }
 
-/// What the pins say about a key.
+/// Result of comparing a key with the pins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It is pinned for this host.
+    /// The key is pinned for this host.
     Known,
-    /// Nothing is pinned for this host.
+    /// No key is pinned for this host.
     Unknown,
-    /// Others are pinned for this host.
+    /// Only other keys are pinned for this host.
     Changed {
         /// The pinned keys.
         expected: Vec<Fingerprint>,
     },
 }
 
-/// Why the pins cannot be used, or forbid a connection.
+/// Error of reading or writing the pins, or a connection that the pins forbid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KnownHostsError {
     /// A line is not `name:port sha256:BASE64 comment`.
     #[error("line {line} is not `name:port sha256:BASE64 comment`")]
     Line {
-        /// Number of the line, from 1.
+        /// Number of the line, counted from 1.
         line: usize,
     },
-    /// A name that could not be read back from a line.
+    /// The name cannot be written to a line and read back.
     #[error("{0:?} is not a host and port")]
     InvalidHost(String),
-    /// The policy is strict and nothing is pinned.
+    /// No key is pinned for the host, and the policy is strict.
     #[error("no key is pinned for {0}")]
     NotPinned(String),
-    /// The server has another key than the pinned one. Nothing was sent to it.
+    /// The server's key is not a pinned one. No application data was sent.
     #[error(
         "the key of {host} has changed: it showed {presented}, pinned is {}; \
-         unless its operator announced a new key, somebody may be in between",
+         unless its operator announced a new key, an attacker may be in between",
         list(.expected)
     )]
     KeyChanged {
-        /// The server, `name:port`.
+        /// The server, as `name:port`.
         host: String,
-        /// The key it showed.
+        /// Fingerprint of the key that the server presented.
         presented: Fingerprint,
         /// The pinned keys.
         expected: Vec<Fingerprint>,
     },
-    /// The file could not be read or written.
+    /// The file cannot be read or written.
     #[error("{path}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl KnownHosts {
-    /// Reads the lines of a file. Empty lines and those that begin with `#` say nothing.
+    /// Parses the text of a file. Empty lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
-    /// [`KnownHostsError::Line`] for the first line that says something else than a pin.
+    /// [`KnownHostsError::Line`] for the first line that is not a pin.
     pub fn parse(text: &str) -> Result<Self, KnownHostsError> {
         let mut pins = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -110,7 +114,7 @@ impl KnownHosts {
         Ok(Self { pins })
     }
 
-    /// What the pins say about `presented` as the key of `host` (see [`host_and_port`]).
+    /// Compares `presented` with the pins of `host` (see [`host_and_port`]).
     #[must_use]
     pub fn check(&self, host: &str, presented: &Fingerprint) -> Verdict {
         let expected = self.pins_of(host);
@@ -123,10 +127,10 @@ impl KnownHosts {
         }
     }
 
-    /// The policy for a handshake with `host`.
+    /// Returns the policy for a handshake with `host`.
     ///
     /// # Errors
-    /// [`KnownHostsError::NotPinned`]: nothing is pinned and `trust` is [`Trust::Strict`].
+    /// [`KnownHostsError::NotPinned`]: no key is pinned for `host`, and `trust` is [`Trust::Strict`].
     pub fn policy(&self, host: &str, trust: Trust) -> Result<PinPolicy, KnownHostsError> {
         let pins = self.pins_of(host);
         match trust {
@@ -148,7 +152,7 @@ impl KnownHosts {
     }
 }
 
-/// How a host stands in the file: `name:port`, with brackets around an IPv6 address.
+/// Returns the name of a host in the file: `name:port`, with brackets around an IPv6 address.
 #[must_use]
 pub fn host_and_port(name: &str, port: u16) -> String {
     let name = name.to_ascii_lowercase();
@@ -159,7 +163,8 @@ pub fn host_and_port(name: &str, port: u16) -> String {
     }
 }
 
-/// The line, without a line end, that pins `key` for `host`. Control characters in the comment become spaces.
+/// Returns the line, without a line end, that pins `key` for `host`. Control characters in the
+/// comment are replaced by spaces.
 ///
 /// # Errors
 /// [`KnownHostsError::InvalidHost`]: `host` is not one word ending in a port.

@@ -7,7 +7,7 @@ fn key(byte: u8) -> Fingerprint {
 }
 
 #[test]
-fn lines_are_read_and_checked() {
+fn known_hosts_parses_and_checks_lines() {
     let text = format!(
         "# pins\n\n  chat.example:7400 {}  first seen today # really\n[::1]:7400\t{}\nchat.example:7400 {}=\n",
         key(1),
@@ -36,7 +36,7 @@ fn lines_are_read_and_checked() {
 }
 
 #[test]
-fn unreadable_lines_are_refused_with_their_number() {
+fn known_hosts_reports_the_number_of_an_invalid_line() {
     let good = format!("a:1 {}", key(1));
     for bad in [
         "chat.example:7400".to_owned(),
@@ -78,7 +78,7 @@ fn policy_follows_trust_only_where_nothing_is_pinned() {
 }
 
 #[test]
-fn hosts_are_written_so_that_they_can_be_read() {
+fn host_and_port_round_trips() {
     assert_eq!(host_and_port("Chat.Example", 7400), "chat.example:7400");
     assert_eq!(host_and_port("2001:DB8::1", 1), "[2001:db8::1]:1");
     assert_eq!(host_and_port("[::1]", 1), "[::1]:1");
@@ -95,7 +95,7 @@ fn hosts_are_written_so_that_they_can_be_read() {
 }
 
 #[test]
-fn file_remembers_once_and_refuses_a_changed_key() {
+fn known_hosts_file_pins_once_and_rejects_a_changed_key() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("known_hosts");
     let file = KnownHostsFile::new(&path);
@@ -125,7 +125,7 @@ fn file_remembers_once_and_refuses_a_changed_key() {
 }
 
 #[test]
-fn file_without_a_last_line_end_is_continued_on_a_new_line() {
+fn known_hosts_file_without_final_newline_gets_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("known_hosts");
     fs::write(&path, format!("a:1 {}", key(1))).unwrap();
@@ -137,7 +137,7 @@ fn file_without_a_last_line_end_is_continued_on_a_new_line() {
 }
 
 #[test]
-fn damaged_file_is_neither_used_nor_touched() {
+fn damaged_known_hosts_file_is_rejected_and_left_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("known_hosts");
     fs::write(&path, "a:1 sha256:short\n").unwrap();

@@ -12,7 +12,7 @@ use crate::secure::{
 const EMPTY_RECORD: usize = RECORD_OVERHEAD;
 
 #[test]
-fn counter_ends_at_2_63_for_the_sender() {
+fn sealer_is_exhausted_at_2_63_records() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
     client.sealer().cipher_mut().unwrap().set_counter((1 << 63) - 1);
@@ -32,7 +32,7 @@ fn counter_ends_at_2_63_for_the_sender() {
 }
 
 #[test]
-fn counter_ends_at_2_63_for_the_receiver() {
+fn opener_is_exhausted_at_2_63_records() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
     server.opener().cipher_mut().unwrap().set_counter(1 << 63);
@@ -43,7 +43,7 @@ fn counter_ends_at_2_63_for_the_receiver() {
 }
 
 #[test]
-fn failed_tag_does_not_move_the_counter_and_kills() {
+fn opener_fails_for_good_after_a_bad_tag_without_advancing_its_counter() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
     let mut wire = BytesMut::new();
@@ -63,7 +63,7 @@ fn failed_tag_does_not_move_the_counter_and_kills() {
 }
 
 #[test]
-fn sender_changes_keys_after_2_20_records() {
+fn sealer_changes_keys_after_2_20_records() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
     client.sealer().set_records((1 << 20) - 1);
@@ -80,7 +80,7 @@ fn sender_changes_keys_after_2_20_records() {
 }
 
 #[test]
-fn sender_changes_keys_after_an_hour() {
+fn sealer_changes_keys_after_an_hour() {
     let start = Instant::now();
     let (mut client, mut server) = pair(start);
     let mut wire = BytesMut::new();
@@ -100,7 +100,7 @@ fn sender_changes_keys_after_an_hour() {
         })
         .unwrap();
     assert_eq!(written, 4 * EMPTY_RECORD + 3);
-    // The receiver goes by its own clock.
+    // The receiver uses its own clock.
     for (at, expected) in [(before, ""), (after, ""), (again, "in place")] {
         let opened = server.opener().feed(at, &mut wire);
         assert_eq!(opened, Ok(Opened::Data(BytesMut::from(expected))));
@@ -108,7 +108,7 @@ fn sender_changes_keys_after_an_hour() {
 }
 
 #[test]
-fn receiver_demands_new_keys_within_2_24_records() {
+fn opener_fails_after_2_24_records_without_rekey() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
     server.opener().set_records(REKEY_REQUIRED_RECORDS - 1);
@@ -120,7 +120,7 @@ fn receiver_demands_new_keys_within_2_24_records() {
 }
 
 #[test]
-fn last_record_before_the_bound_may_be_the_rekey() {
+fn opener_accepts_rekey_as_last_record_before_the_limit() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
     server.opener().set_records(REKEY_REQUIRED_RECORDS - 1);
@@ -134,7 +134,7 @@ fn last_record_before_the_bound_may_be_the_rekey() {
 }
 
 #[test]
-fn rekey_is_refused_only_if_too_few_and_too_young() {
+fn opener_rejects_rekey_only_if_both_too_few_records_and_too_soon() {
     let start = Instant::now();
     let young = start + Duration::from_millis(9_999);
     let old = start + Duration::from_secs(10);
@@ -153,7 +153,7 @@ fn rekey_is_refused_only_if_too_few_and_too_young() {
 }
 
 #[test]
-fn authenticated_nonsense_has_its_own_errors() {
+fn opener_reports_malformed_but_authentic_records() {
     let now = Instant::now();
     let close = RecordType::Close as u8;
     let rekey = RecordType::Rekey as u8;
@@ -210,7 +210,7 @@ fn seal_with_nothing_writes_nothing() {
 }
 
 #[test]
-fn nothing_is_sent_after_close() {
+fn session_sends_nothing_after_close() {
     let now = Instant::now();
     let (mut client, _) = pair(now);
     let mut wire = BytesMut::new();

@@ -1,4 +1,5 @@
-//! Tests that need the inside of the channel: fixed secrets, counters, sizes. The rest is in `tests/secure/`.
+//! Tests that need the inside of the channel: fixed secrets, counters, sizes. The rest is in
+//! `tests/secure/`.
 
 mod limits;
 mod noise;
@@ -19,7 +20,8 @@ use super::{
 
 pub(super) const UNIX_NOW: u64 = 1_790_000_000;
 
-/// The published vectors, whose RSA key also serves as the key of the other tests: making one takes seconds.
+/// The published vectors, whose RSA key also serves as the key of the other tests: making one takes
+/// seconds.
 pub(in crate::secure) static VECTORS: LazyLock<serde_json::Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../tests/data/sc1_vectors.json")).unwrap());
 

@@ -1,4 +1,4 @@
-//! What a connection costs while nothing happens on it.
+//! Memory of an idle channel.
 
 use aes_gcm::Aes256Gcm;
 

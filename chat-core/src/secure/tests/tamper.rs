@@ -18,7 +18,7 @@ fn opener(now: Instant) -> Opener {
     Opener::new(Cipher::new(&SecretBytes::new([7; 32])), now)
 }
 
-/// What the other half sent: 18 data records of many lengths, one REKEY, one CLOSE.
+/// Returns the bytes of the other half: 18 data records of many lengths, one REKEY, one CLOSE.
 fn recorded(now: Instant) -> (Vec<Vec<u8>>, BytesMut) {
     let mut sealer = Sealer::new(Cipher::new(&SecretBytes::new([7; 32])), now);
     let mut wire = BytesMut::new();
@@ -102,7 +102,7 @@ fn records_cut_anywhere_are_the_same_records() {
 }
 
 #[test]
-fn stream_that_ends_early_is_truncated_wherever_it_ends() {
+fn stream_that_ends_early_is_reported_as_truncated() {
     let now = Instant::now();
     let (contents, wire) = recorded(now);
     for end in 0..wire.len() {
@@ -112,7 +112,8 @@ fn stream_that_ends_early_is_truncated_wherever_it_ends() {
     }
 }
 
-/// One handshake with fixed secrets in which the wire changes bytes; what each side makes of it, the client's first record included.
+/// One handshake with fixed secrets in which the wire changes bytes; what each side makes of it,
+/// the client's first record included.
 fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Vec<u8>)) -> Result<(), String> {
     let now = Instant::now();
     let fixed = |byte| DhSecret::from_bytes(&SecretBytes::new([byte; 32]));
@@ -191,7 +192,7 @@ fn handshake_cut_anywhere_is_the_same_handshake() {
 }
 
 #[test]
-fn static_key_of_low_order_is_refused() {
+fn client_rejects_static_key_of_low_order() {
     let now = Instant::now();
     let mut client = ClientHandshake::new("", PinPolicy::FirstContact).unwrap();
     let read = ServerHandshake::new().feed(client.hello()).unwrap();

@@ -1,4 +1,5 @@
-//! `tests/data/sc1_vectors.json`, made by an independent implementation: every byte of both sides is reproduced.
+//! `tests/data/sc1_vectors.json`, made by an independent implementation: every byte of both sides
+//! is reproduced.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,8 @@ use crate::secure::{
     server_keys::CertifiedKey,
 };
 
-/// Gives the vector's salt first, and then real randomness for blinding, which leaves no trace in a signature.
+/// Gives the vector's salt first, and then real randomness for blinding, which leaves no trace in a
+/// signature.
 struct SaltThenOs(Option<Vec<u8>>);
 
 impl RngCore for SaltThenOs {

@@ -1,4 +1,4 @@
-//! A connection before login.
+//! The guest stage of a connection: before login.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,54 +8,55 @@ use super::{Connection, End, unless_killed};
 use crate::auth::{ConnectionPermit, Offence};
 use crate::cluster::NodeInfo;
 use crate::codec::{Failure, LoggedIn, NodeEntry};
-use crate::engine::{Attachment, CommandError, Service};
-use crate::model::{Admission, CloseCode, ConversationInfo, ReplyCode, Source};
+use crate::model::{Admission, CloseCode, ReplyCode, Source};
 use crate::router::Outbox;
 use crate::server::wire::WireError;
 use crate::server::{Shared, now};
+use crate::service::{AttachedSession, CommandError, SessionGuard};
 use crate::session::{Authenticating, Credentials, Guest, GuestAction, Session};
 
-/// Nodes that a client is told of: enough to choose from.
-const NODES_TOLD: usize = 100;
+/// Maximum number of nodes that a client is told of. It needs enough to choose from.
+const MAX_LISTED_NODES: usize = 100;
 
-/// A guest that has become a session.
-pub(super) struct Admitted {
+/// A session whose login has succeeded and which receives events.
+pub(super) struct EstablishedSession {
     pub(super) session: Session,
-    pub(super) attachment: Attachment,
+    pub(super) guard: SessionGuard,
     pub(super) outbox: Arc<Outbox>,
 }
 
 impl Connection<'_> {
     /// Serves a guest until it has logged in.
-    pub(super) async fn greet(&mut self, accepted: Instant, permit: &mut ConnectionPermit) -> Result<Admitted, End> {
-        let mut guest = Guest::new(
-            Arc::clone(&self.shared.session),
-            self.shared.engine.store_epoch(),
-            accepted,
-            now(),
-        );
+    pub(super) async fn greet(
+        &mut self,
+        accepted: Instant,
+        permit: &mut ConnectionPermit,
+    ) -> Result<EstablishedSession, End> {
+        let config = Arc::clone(&self.shared.session_config);
+        let mut guest = Guest::new(config, self.shared.service.store_epoch(), accepted, now());
         loop {
-            self.hear_guest(&mut guest, permit)?;
+            self.feed_guest(&mut guest, permit)?;
             while let Some(action) = guest.poll_action() {
                 match action {
                     GuestAction::Send(frames) => self.frames.push(frames),
                     GuestAction::Close(code) => {
-                        punish(permit, code);
+                        penalise(permit, code);
                         return Err(End::Close(code));
                     }
                     GuestAction::ListNodes(ticket) => guest.handle_nodes(now(), ticket, nodes(self.shared)),
                     GuestAction::Register(ticket, registration) => {
-                        let registering = self.shared.engine.register(self.source, registration);
+                        let registering = self.shared.service.register(self.source, registration);
                         let result = unless_killed(&self.guard, registering).await?;
                         guest.handle_registered(now(), ticket, result.map_err(Failure::from));
                     }
                     GuestAction::Authenticate(ticket, credentials) => {
-                        // Before the login: it ends the device's older session, which had better go on if this one cannot begin.
-                        self.count(permit)?;
-                        // In a box: most of a guest's life is waiting.
+                        // Checked before the login, because a login ends the older session of the
+                        // device, which should live on if the new one cannot begin.
+                        self.count_session(permit)?;
+                        // Boxed, because a guest spends most of its life waiting.
                         let authenticating = Box::pin(authenticate(self.shared, self.source, credentials));
                         match unless_killed(&self.guard, authenticating).await? {
-                            Ok(begun) => return Ok(self.admit(guest, ticket, begun)),
+                            Ok(login) => return Ok(self.admit(guest, ticket, login)),
                             Err(error) => {
                                 if error.code == ReplyCode::BadCredentials {
                                     permit.penalise(now(), Offence::AuthFailed);
@@ -87,15 +88,15 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands over what has arrived.
-    fn hear_guest(&mut self, guest: &mut Guest, permit: &ConnectionPermit) -> Result<(), End> {
+    /// Hands the packets that have arrived to the guest.
+    fn feed_guest(&mut self, guest: &mut Guest, permit: &ConnectionPermit) -> Result<(), End> {
         while guest.wants_input() {
             self.wire.set_limit(guest.max_packet_bytes());
             match self.wire.next_packet(now()).map_err(End::from) {
-                Ok(Some(packet)) => guest.handle_packet(self.moment(), packet),
+                Ok(Some(packet)) => guest.handle_packet(self.time(), packet),
                 Ok(None) => break,
                 Err(End::Close(code)) => {
-                    punish(permit, code);
+                    penalise(permit, code);
                     guest.close(code);
                 }
                 Err(end) => return Err(end),
@@ -104,62 +105,61 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Counts the guest among its source's sessions, if there is room for one more.
-    fn count(&self, permit: &mut ConnectionPermit) -> Result<(), End> {
+    /// Counts the guest among the sessions of its source, unless the source has too many.
+    fn count_session(&self, permit: &mut ConnectionPermit) -> Result<(), End> {
         if permit.authenticate().is_ok() {
             return Ok(());
         }
-        if let Some(refused) = self.shared.rejections.one_source.hit(now()) {
-            let most = self.shared.config.connection_limits.authenticated_per_source;
+        if let Some(refused) = self.shared.throttled.source_full.hit(now()) {
+            let max_authenticated_per_source = self.shared.config.connection_limits.authenticated_per_source;
             let source = &self.source;
             tracing::warn!(
                 refused,
-                most,
+                max_authenticated_per_source,
                 ?source,
-                "logins refused: their source has as many connections as it may have"
+                "logins refused: their source has the maximum number of sessions"
             );
         }
         Err(End::Close(CloseCode::Overloaded))
     }
 
-    fn admit(&self, guest: Guest, ticket: Authenticating, begun: Begun) -> Admitted {
-        let Begun {
+    fn admit(&self, guest: Guest, ticket: Authenticating, login: SuccessfulLogin) -> EstablishedSession {
+        let SuccessfulLogin {
             admission,
             outbox,
-            attachment,
-            conversations,
-        } = begun;
+            attached,
+        } = login;
         let caller = admission.caller;
         tracing::info!(connection = self.guard.id().0, source = ?self.source, user = caller.user.0, "logged in");
         let logged_in = LoggedIn {
             user: admission.user,
             session_token: admission.session_token,
             device_token: admission.device_token,
-            store_epoch: self.shared.engine.store_epoch(),
-            conversations,
-            server_time: self.shared.engine.now(),
+            store_epoch: self.shared.service.store_epoch(),
+            conversations: attached.conversations,
+            server_time: self.shared.service.now(),
         };
-        Admitted {
-            session: guest.admit(self.moment(), ticket, caller, logged_in),
-            attachment,
+        EstablishedSession {
+            session: guest.admit(self.time(), ticket, caller, logged_in),
+            guard: attached.guard,
             outbox,
         }
     }
 }
 
-/// The nodes there are, as clients are told of them.
+/// Returns the nodes of the cluster, as clients see them.
 fn nodes(shared: &Shared) -> Vec<NodeEntry> {
-    let nodes = shared.engine.nodes();
+    let nodes = shared.service.nodes();
     let entry = |node: &NodeInfo| NodeEntry {
         addresses: node.addresses.clone(),
         sessions: node.sessions,
         draining: node.draining,
     };
-    nodes.iter().take(NODES_TOLD).map(entry).collect()
+    nodes.iter().take(MAX_LISTED_NODES).map(entry).collect()
 }
 
-/// What a source is remembered for.
-fn punish(permit: &ConnectionPermit, code: CloseCode) {
+/// Penalises the source of a connection for the reason it was closed, if that was an offence.
+fn penalise(permit: &ConnectionPermit, code: CloseCode) {
     let offence = match code {
         CloseCode::ProtocolError | CloseCode::PacketTooLarge => Offence::Malformed,
         CloseCode::Timeout => Offence::TimedOut,
@@ -168,28 +168,27 @@ fn punish(permit: &ConnectionPermit, code: CloseCode) {
     permit.penalise(now(), offence);
 }
 
-/// A login that succeeded.
-struct Begun {
+struct SuccessfulLogin {
     admission: Admission,
     outbox: Arc<Outbox>,
-    attachment: Attachment,
-    conversations: Vec<ConversationInfo>,
+    attached: AttachedSession,
 }
 
-async fn authenticate(shared: &Shared, source: Source, credentials: Credentials) -> Result<Begun, CommandError> {
+async fn authenticate(
+    shared: &Shared,
+    source: Source,
+    credentials: Credentials,
+) -> Result<SuccessfulLogin, CommandError> {
+    let service = &shared.service;
     let admission = match credentials {
-        Credentials::Login(login) => shared.engine.login(source, login).await?,
-        Credentials::Resume(resume) => shared.engine.resume(source, resume).await?,
+        Credentials::Login(login) => service.login(source, login).await?,
+        Credentials::Resume(resume) => service.resume(source, resume).await?,
     };
     let outbox = Outbox::new(shared.config.outbox_limits);
-    let (attachment, conversations) = shared
-        .engine
-        .open(admission.caller, source, Arc::clone(&outbox))
-        .await?;
-    Ok(Begun {
+    let attached = service.attach(admission.caller, source, Arc::clone(&outbox)).await?;
+    Ok(SuccessfulLogin {
         admission,
         outbox,
-        attachment,
-        conversations,
+        attached,
     })
 }

@@ -1,12 +1,12 @@
-//! One connection, in one task, from accept to close: the only place where sockets, the session's state machine, the engine and
-//! the outbox meet.
+//! One connection, in one task, from accept to close. Here the stream, the session's state machine,
+//! the service and the outbox meet.
 //!
 //! ```text
 //! establish (handshake) ──► greet (guest) ──► run (session) ──► end (last words)
 //!         └─ no handshake        └─ refused, late ────────────────▲
 //! ```
-//! Each part feeds what has arrived to its state machine, does what that asks for, seals what there is to send into few
-//! records, and [waits](poll) for whatever comes first.
+//! Each stage feeds what has arrived to its state machine, does what that asks for, gathers the
+//! output into few records, and [waits](poll) for the next event.
 
 mod guest;
 mod poll;
@@ -19,11 +19,10 @@ mod tests;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Sleep, sleep_until, timeout, timeout_at};
 
@@ -33,18 +32,18 @@ use super::wire::{Wire, WireError};
 use super::{Shared, now};
 use crate::auth::{ConnectionPermit, Offence};
 use crate::codec::RequestId;
-use crate::engine::CommandError;
-use crate::model::{CloseCode, Outcome, Source};
+use crate::model::{CloseCode, Source};
 use crate::router::SharedPush;
+use crate::service::{CommandFuture, CommandResult};
 use crate::session::Now;
 use crate::transport::Transport;
 
 use self::write_stall::StallDetector;
 
-/// How long a peer may take to read why it is closed, and to close its side.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Places that an idle connection keeps in a list it fills again and again.
-const KEPT_PLACES: usize = 16;
+/// How long a peer has to read why the connection closes, and to close its side.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Capacity that an idle connection keeps in each list it fills repeatedly.
+const KEPT_CAPACITY: usize = 16;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
@@ -57,7 +56,8 @@ pub(super) async fn serve(
 ) {
     let accepted = now();
     let deadline = accepted + shared.config.handshake_timeout;
-    // In boxes, each part by itself: what a connection needs for its handshake or its login it does not keep for its life.
+    // Each stage has a box of its own, so that a connection does not keep the memory of its
+    // handshake and its login for the rest of its life.
     let establish = Box::pin(timeout_at(deadline.into(), protocol.establish(stream, &shared)));
     let Ok(established) = unless_killed(&guard, establish).await else {
         return;
@@ -69,25 +69,25 @@ pub(super) async fn serve(
                 permit.penalise(now(), Offence::Malformed);
             }
             let error = &error as &dyn std::error::Error;
-            tracing::debug!(connection = guard.id().0, ?source, error, "no handshake");
+            tracing::debug!(connection = guard.id().0, ?source, error, "handshake failed");
             return;
         }
         Err(_) => {
             permit.penalise(now(), Offence::TimedOut);
-            tracing::debug!(connection = guard.id().0, ?source, "no handshake in time");
+            tracing::debug!(connection = guard.id().0, ?source, "handshake timed out");
             return;
         }
     };
     let mut connection = Connection::new(wire, source, guard, &shared);
     let greeted = Box::pin(connection.greet(accepted, &mut permit)).await;
     let end = match greeted {
-        Ok(admitted) => Box::pin(connection.run(admitted)).await,
+        Ok(established) => Box::pin(connection.run(established)).await,
         Err(end) => end,
     };
     Box::pin(connection.end(end, &permit)).await;
 }
 
-/// The result of `work`, unless the server is dropped meanwhile.
+/// Returns the result of `work`, unless the server is dropped meanwhile.
 async fn unless_killed<T>(guard: &ConnectionGuard, work: impl Future<Output = T>) -> Result<T, End> {
     let mut work = pin!(work);
     poll_fn(|cx| match guard.poll_phase(cx) {
@@ -100,11 +100,11 @@ async fn unless_killed<T>(guard: &ConnectionGuard, work: impl Future<Output = T>
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// We say so, with a code.
+    /// The server closes it, and tells the peer this code.
     Close(CloseCode),
-    /// The peer went, or broke the stream or the channel.
+    /// The peer went away, or broke the stream or the channel.
     Wire(WireError),
-    /// The server is dropped: at once.
+    /// The server was dropped: the connection ends at once.
     Killed,
 }
 
@@ -117,10 +117,23 @@ impl From<WireError> for End {
     }
 }
 
-/// Commands under way in the engine.
-type Running = FuturesUnordered<BoxFuture<'static, (RequestId, Result<Outcome, CommandError>)>>;
+/// A command that the service executes, and the request it answers.
+struct RunningCommand {
+    id: RequestId,
+    outcome: CommandFuture,
+}
 
-/// What a guest and a session have in common. Keeps no buffer while there is nothing to read or write.
+impl Future for RunningCommand {
+    type Output = (RequestId, CommandResult);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(Pin::new(&mut self.outcome).poll(cx));
+        Poll::Ready((self.id, result))
+    }
+}
+
+/// State that the guest stage and the session stage share. Holds no buffer while there is nothing
+/// to read or write.
 struct Connection<'a> {
     wire: Wire,
     source: Source,
@@ -128,10 +141,11 @@ struct Connection<'a> {
     shared: &'a Arc<Shared>,
     /// Whole frames that leave at the next turn.
     frames: Vec<Bytes>,
-    taken: Vec<SharedPush>,
-    running: Running,
+    /// Pushes that were drained from the outbox and not yet encoded.
+    drained: Vec<SharedPush>,
+    running: FuturesUnordered<RunningCommand>,
     stall: StallDetector,
-    /// The phase of the server that was acted upon.
+    /// Latest phase of the server that the connection has acted upon.
     seen: Phase,
     timer: Pin<Box<Sleep>>,
 }
@@ -144,23 +158,23 @@ impl<'a> Connection<'a> {
             guard,
             shared,
             frames: Vec::new(),
-            taken: Vec::new(),
-            running: Running::new(),
+            drained: Vec::new(),
+            running: FuturesUnordered::new(),
             stall: StallDetector::new(shared.config.write_timeout),
             seen: Phase::Serving,
             timer: Box::pin(sleep_until((now() + shared.config.write_timeout).into())),
         }
     }
 
-    /// For a state machine.
-    fn moment(&self) -> Now {
+    /// Returns the current time, for a state machine.
+    fn time(&self) -> Now {
         Now {
             instant: now(),
-            time: self.shared.engine.now(),
+            time: self.shared.service.now(),
         }
     }
 
-    /// Makes one record of everything there is to send.
+    /// Makes one record of the gathered frames, if there are any.
     fn seal(&mut self) -> Result<(), End> {
         if !self.frames.is_empty() {
             self.wire.send(now(), &mut self.frames)?;
@@ -168,7 +182,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Says why, as far as the peer reads it, and closes.
+    /// Tells the peer why the connection ends, as far as it still reads, and closes.
     async fn end(&mut self, end: End, permit: &ConnectionPermit) {
         let code = match &end {
             End::Close(code) => Some(*code),
@@ -186,7 +200,7 @@ impl<'a> Connection<'a> {
             }
             self.wire.send_close(code);
         }
-        // However it goes: it was the last that is done for this peer.
-        let _ = unless_killed(&self.guard, timeout(LAST_WORDS, self.wire.finish())).await;
+        // The connection is over whether or not the peer reads this, so the result does not matter.
+        let _ = unless_killed(&self.guard, timeout(CLOSE_TIMEOUT, self.wire.finish())).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for whatever comes first.
+//! Waiting for the next event of a connection.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
@@ -9,27 +9,26 @@ use futures_util::stream::Stream;
 
 use super::Connection;
 use crate::codec::RequestId;
-use crate::engine::CommandError;
-use crate::model::Outcome;
 use crate::router::Outbox;
 use crate::server::connections::Phase;
 use crate::server::wire::WireError;
+use crate::service::CommandResult;
 
-/// What is worth waiting for, beside answers and an end of the server.
+/// The events to wait for. Outcomes of commands, writability and the end of the server always wake.
 pub(super) struct Interest<'o> {
-    /// Whether more may be read.
+    /// More input may be read.
     pub(super) input: bool,
-    /// When the state machine interest to be told that time has passed.
+    /// When the state machine's timeout is due.
     pub(super) timeout: Option<Instant>,
-    /// Where pushes come from, if they may be taken.
+    /// The session's outbox, if pushes may be taken from it.
     pub(super) outbox: Option<&'o Outbox>,
 }
 
-/// What has come.
+/// The event that ended a wait.
 pub(super) enum Wake {
     Filled(Result<(), WireError>),
     Flushed(std::io::Result<()>),
-    Answered(RequestId, Result<Outcome, CommandError>),
+    Answered(RequestId, CommandResult),
     Pushed,
     Timer,
     Draining,
@@ -50,8 +49,9 @@ impl Connection<'_> {
         let deadline = interest.timeout.into_iter().chain(self.stall.deadline()).min();
         self.set_timer(deadline);
         poll_fn(|cx| {
-            // The end of the server before all. Then writing, which makes room; then answers, then pushes, so that a flood of
-            // pushes delays no answer. Reading comes after what it would add to; the timer last: what is ready is not late.
+            // The order: the end of the server before all else; writing, which makes room; outcomes
+            // before pushes, so that a flood of pushes delays no reply; reading after the outputs
+            // it would add to; the timer last, because an event that is ready is not late.
             match self.guard.poll_phase(cx) {
                 Phase::Killed => return Poll::Ready(Wake::Killed),
                 phase if phase > self.seen => {
@@ -82,7 +82,7 @@ impl Connection<'_> {
         .await
     }
 
-    /// Pending also while there is nothing to write.
+    /// Writes output. Pending also while there is nothing to write.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if !self.wire.has_output() {
             return Poll::Pending;
@@ -98,12 +98,13 @@ impl Connection<'_> {
         flushed
     }
 
-    /// Moves the timer, if it would ring too late or has rung. One that rings too early does no harm.
-    fn set_timer(&mut self, at: Option<Instant>) {
-        if let Some(at) = at
-            && (self.timer.deadline() > at.into() || self.timer.is_elapsed())
+    /// Moves the timer if it would fire too late or has fired. One that fires too early does no
+    /// harm.
+    fn set_timer(&mut self, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline
+            && (self.timer.deadline() > deadline.into() || self.timer.is_elapsed())
         {
-            self.timer.as_mut().reset(at.into());
+            self.timer.as_mut().reset(deadline.into());
         }
     }
 }

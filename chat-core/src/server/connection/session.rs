@@ -1,33 +1,33 @@
-//! A connection after login.
+//! The session stage of a connection: after login.
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
-use super::guest::Admitted;
+use super::guest::EstablishedSession;
 use super::poll::{Interest, Wake};
-use super::{Connection, End, KEPT_PLACES};
+use super::{Connection, End, KEPT_CAPACITY, RunningCommand};
 use crate::codec::{Failure, RequestId};
-use crate::engine::{CommandError, Service};
 use crate::model::{Caller, CloseCode, Outcome};
 use crate::router::Outbox;
 use crate::server::now;
+use crate::service::CommandResult;
 use crate::session::{Action, Session};
 
-/// What leaves in one record, about.
+/// Approximate number of bytes that leave in one record.
 const RECORD_BYTES: usize = 16 * 1024 - 512;
-/// Records that leave in one turn, with one write, are no more than this.
+/// Maximum number of bytes of pushes that leave in one turn, with one write.
 const TURN_BYTES: usize = 48 * 1024;
 
 impl Connection<'_> {
     /// Serves a session to its end.
-    pub(super) async fn run(&mut self, admitted: Admitted) -> End {
-        let Admitted {
+    pub(super) async fn run(&mut self, established: EstablishedSession) -> End {
+        let EstablishedSession {
             mut session,
-            attachment,
+            guard,
             outbox,
-        } = admitted;
+        } = established;
         let end = self.turns(&mut session, &outbox).await;
-        // What was begun goes on in the engine; only its answers have nobody to go to.
+        // Commands that were begun go on in the service; their outcomes are dropped.
         self.running.clear();
         let code = match &end {
             End::Close(code) => *code,
@@ -35,7 +35,7 @@ impl Connection<'_> {
             End::Killed => CloseCode::GoingAway,
         };
         outbox.close(code);
-        drop(attachment);
+        drop(guard);
         let user = session.caller().user.0;
         tracing::info!(connection = self.guard.id().0, source = ?self.source, user, ?code, "session ended");
         end
@@ -56,13 +56,15 @@ impl Connection<'_> {
             }
             let stays = matches!(leaving, Leaving::No);
             let leave_at = leave_at.filter(|_| stays);
-            // Nothing is read that could not be answered: what a peer leaves unread is bounded.
+            // Reading stops while the output is full, which bounds the replies that a peer leaves
+            // unread.
             let reading = stays && !self.wire.is_full();
             session.set_reading(now(), reading);
             let interest = Interest {
                 input: reading && session.wants_input(),
                 timeout: session.poll_timeout().into_iter().chain(leave_at).min(),
-                // Nothing is taken while something waits to be written: the outbox is what bounds a slow reader.
+                // Pushes stay in the outbox while output waits: the outbox is what bounds a slow
+                // reader.
                 outbox: (!self.wire.has_output() && !session.awaits_last_answer()).then_some(outbox),
             };
             match self.wait(interest).await {
@@ -71,15 +73,15 @@ impl Connection<'_> {
                 Wake::Filled(Ok(())) | Wake::Flushed(Ok(())) | Wake::Pushed => {}
                 Wake::Answered(id, result) => self.answer(session, id, result),
                 Wake::Timer => {
-                    let at = now();
-                    if self.stall.is_over(at) {
+                    let now = now();
+                    if self.stall.is_stalled(now) {
                         return End::Close(CloseCode::SlowConsumer);
                     }
-                    if leave_at.is_some_and(|leave_at| at >= leave_at) {
+                    if leave_at.is_some_and(|leave_at| now >= leave_at) {
                         leaving = Leaving::Soon;
                         session.go_away(0);
                     } else {
-                        session.handle_timeout(at);
+                        session.handle_timeout(now);
                     }
                 }
                 Wake::Draining => {
@@ -93,13 +95,14 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands over an answer. Small ones that came together, as those of one batch do, leave together; large ones, one by one.
-    fn answer(&mut self, session: &mut Session, id: RequestId, result: Result<Outcome, CommandError>) {
+    /// Hands an outcome to the session. Small outcomes that are ready together, as those of one
+    /// batch are, leave together; large ones leave one by one.
+    fn answer(&mut self, session: &mut Session, id: RequestId, result: CommandResult) {
         let mut next = Some((id, result));
         while let Some((id, result)) = next {
             let is_small = matches!(result, Ok(Outcome::Appended(_) | Outcome::Done) | Err(_));
             session.handle_outcome(now(), id, result.map_err(Failure::from));
-            // Whoever is not ready yet is asked again before this task sleeps.
+            // A command that is not ready yet is polled again before this task sleeps.
             next = if is_small {
                 self.running.next().now_or_never().flatten()
             } else {
@@ -108,45 +111,48 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands over what has arrived, starts what was asked for, and gathers what is to be sent.
+    /// Hands over what has arrived, starts the commands that were asked for, and gathers the
+    /// output.
     fn turn(&mut self, session: &mut Session, caller: Caller, outbox: &Outbox, leaving: &Leaving) -> Result<(), End> {
         self.wire.set_limit(session.max_packet_bytes());
         loop {
-            let heard = matches!(leaving, Leaving::No) && self.hear(session)?;
-            if !self.act(session, caller, leaving)? && !heard {
+            let fed = matches!(leaving, Leaving::No) && self.feed_session(session)?;
+            if !self.act(session, caller, leaving)? && !fed {
                 break;
             }
         }
         if session.awaits_last_answer() {
-            // The engine closes the outbox before it answers; the answer comes first all the same.
+            // The service closes the outbox before it answers. The reply is sent first all the
+            // same.
             return self.seal();
         }
         let mut more = !self.wire.has_output();
         while more {
-            let answers: usize = self.frames.iter().map(Bytes::len).sum();
-            more = outbox.drain(RECORD_BYTES.saturating_sub(answers), &mut self.taken);
-            let frames = self.taken.drain(..).map(|delivery| delivery.frame());
+            let replies: usize = self.frames.iter().map(Bytes::len).sum();
+            more = outbox.drain(RECORD_BYTES.saturating_sub(replies), &mut self.drained);
+            let frames = self.drained.drain(..).map(|push| push.frame());
             self.frames.extend(frames);
             self.seal()?;
             more &= self.wire.waiting() + RECORD_BYTES <= TURN_BYTES;
         }
         self.seal()?;
-        self.taken.shrink_to(KEPT_PLACES);
-        self.frames.shrink_to(KEPT_PLACES);
+        self.drained.shrink_to(KEPT_CAPACITY);
+        self.frames.shrink_to(KEPT_CAPACITY);
         match outbox.close_code() {
             Some(code) if !outbox.is_ready() => Err(End::Close(code)),
             _ => Ok(()),
         }
     }
 
-    /// Hands over the next packet that has arrived, if there is one: what it asks for may be a reason not to read more.
-    fn hear(&mut self, session: &mut Session) -> Result<bool, End> {
+    /// Hands the next packet that has arrived to the session, and returns whether there was one.
+    /// Only one, because the requests in it may be a reason to read no more.
+    fn feed_session(&mut self, session: &mut Session) -> Result<bool, End> {
         if !session.wants_input() || self.wire.is_full() {
             return Ok(false);
         }
         match self.wire.next_packet(now()).map_err(End::from) {
             Ok(Some(packet)) => {
-                session.handle_packet(self.moment(), packet);
+                session.handle_packet(self.time(), packet);
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -158,20 +164,21 @@ impl Connection<'_> {
         }
     }
 
-    /// Does what the session interest to have done. Whether a command was started, which makes room for another.
+    /// Does what the session asks for. Returns whether a command was started, which makes room for
+    /// another packet.
     fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
         let mut started = false;
-        // A peer that reads nothing is answered nothing more, until it does or its time is over.
+        // A peer that does not read gets no more replies, until it reads or its time is over.
         while !self.wire.is_full() || matches!(leaving, Leaving::Now) {
             match session.poll_action() {
                 Some(Action::Send(frames)) => self.frames.push(frames),
                 Some(Action::Close(code)) => return Err(End::Close(code)),
                 Some(Action::Run(id, command)) => {
                     started = true;
-                    session.pause(now(), self.shared.engine.pace(caller, &command));
+                    session.pause(now(), self.shared.service.pace(caller, &command));
                     // The call fixes the order in which commands take effect.
-                    let outcome = self.shared.engine.execute(caller, command);
-                    self.running.push(Box::pin(async move { (id, outcome.await) }));
+                    let outcome = self.shared.service.execute(caller, command);
+                    self.running.push(RunningCommand { id, outcome });
                 }
                 None => break,
             }
@@ -180,10 +187,10 @@ impl Connection<'_> {
     }
 }
 
-/// Whether the session is on its way out because the server or its keys are.
+/// Progress of a session that ends because the server drains or the connection is too old.
 enum Leaving {
     No,
-    /// Once what it asked for is answered; it is not listened to any more.
+    /// It ends once its requests are answered. No further packet is read.
     Soon,
     /// It is being closed.
     Now,

@@ -14,7 +14,9 @@ use crate::codec::{Answer, Hello, Incoming, Request, RequestKind, client};
 use crate::model::{
     Command, ConversationRef, DeviceId, Login, Outcome, Page, PageFrom, Push, Registration, Secret, Seq, UserName,
 };
-use crate::server::tests::{ANY_PORT, PATIENCE, closed_with, engine, keys, named, rest, say};
+use crate::server::tests::{
+    ANY_PORT, Boundary, PATIENCE, closed_with, engine, keys, named, on_each_boundary, rest, say,
+};
 use crate::server::{Server, ServerConfig, accept};
 use crate::transport::PeerAddr;
 use crate::transport::memory::{self, MemoryTransport};
@@ -45,7 +47,7 @@ impl Raw {
             password: secret.clone(),
             display_name: None,
         };
-        // Whoever comes a second time has an account already.
+        // A user who connects a second time has an account already.
         let _ = raw.ask(RequestKind::Register(registration)).await;
         let login = Login {
             account: named(name),
@@ -94,8 +96,10 @@ impl Raw {
     }
 }
 
-async fn server(config: ServerConfig) -> (Server, memory::MemoryConnector) {
-    let (builder, connector) = Server::builder(engine().await).config(config).memory();
+async fn server(boundary: Boundary, config: ServerConfig) -> (Server, memory::MemoryConnector) {
+    let (builder, connector) = Server::builder(boundary.service(&engine().await))
+        .config(config)
+        .memory();
     (builder.bind().await.unwrap(), connector)
 }
 
@@ -104,7 +108,8 @@ async fn server(config: ServerConfig) -> (Server, memory::MemoryConnector) {
 struct Writes {
     /// Number of writes that the stream took bytes of.
     count: AtomicUsize,
-    /// Most bytes that the server ever offered in one write: all its pending output of the connection.
+    /// Most bytes that the server ever offered in one write: all its pending output of the
+    /// connection.
     largest: AtomicUsize,
 }
 
@@ -196,9 +201,8 @@ async fn with_large_history(stream: MemoryTransport) -> Raw {
     alice
 }
 
-#[tokio::test]
-async fn what_a_peer_asks_for_and_does_not_read_is_bounded() {
-    let (server, connector) = server(ServerConfig::default()).await;
+async fn unread_output_is_bounded(boundary: Boundary) {
+    let (server, connector) = server(boundary, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = with_large_history(stream).await;
     const PAGES: u64 = 300;
@@ -206,7 +210,7 @@ async fn what_a_peer_asks_for_and_does_not_read_is_bounded() {
     for _ in 0..PAGES {
         alice.encode(RequestKind::Command(large_page()), &mut bytes);
     }
-    // All of it fits into the pipe: only the server keeps it from being answered at once.
+    // All requests fit into the pipe, so only the server delays its replies.
     alice.stream.write_all(&bytes).await.unwrap();
     let mut bystander = Raw::log_in(connector.connect().await.unwrap(), "bystander").await;
     for _ in 0..200 {
@@ -227,10 +231,10 @@ async fn what_a_peer_asks_for_and_does_not_read_is_bounded() {
     assert!(largest < 1024 * 1024, "{largest} bytes waited for one peer");
 }
 
-/// What a batch answers to one session leaves at once, and the last answer too, though nothing else happens then.
-#[tokio::test]
-async fn answers_that_come_together_leave_together() {
-    let (server, _connector) = server(ServerConfig::default()).await;
+/// The replies of one batch to one session leave at once, and so does the last reply, although no
+/// other event follows it.
+async fn replies_of_one_batch_leave_in_few_writes(boundary: Boundary) {
+    let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = Raw::log_in(stream, "alice").await;
     alice.ask(RequestKind::Command(say("alice", "first"))).await.unwrap();
@@ -242,10 +246,10 @@ async fn answers_that_come_together_leave_together() {
     }
     alice.stream.write_all(&bytes).await.unwrap();
     let (mut answered, mut pushed) = (0, 0);
-    while answered < SENT || pushed <= SENT {
+    while answered < SENT || pushed < SENT {
         match timeout(PATIENCE, alice.next()).await.unwrap().unwrap() {
             Incoming::Reply { result, .. } => answered += usize::from(result.is_ok()),
-            Incoming::Push(Push::Event(_)) => pushed += 1,
+            Incoming::Push(Push::Event(event)) => pushed += usize::from(event.seq > Seq(1)),
             _ => {}
         }
     }
@@ -256,10 +260,10 @@ async fn answers_that_come_together_leave_together() {
     );
 }
 
-/// Pushes are taken from the outbox as the peer reads, a few records at a time: the outbox is what bounds them.
-#[tokio::test]
-async fn few_pushes_wait_outside_of_the_outbox() {
-    let (server, _connector) = server(ServerConfig::default()).await;
+/// Pushes are drained from the outbox as the peer reads, a few records at a time, so the outbox
+/// bounds them.
+async fn pushes_wait_in_the_outbox_until_the_peer_reads(boundary: Boundary) {
+    let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let (other, writes_to_other) = connect_counted(&server);
     let mut alice = Raw::log_in(stream, "alice").await;
@@ -277,9 +281,8 @@ async fn few_pushes_wait_outside_of_the_outbox() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_nothing_is_closed_in_time() {
-    let (server, connector) = server(ServerConfig::default()).await;
+async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(boundary: Boundary) {
+    let (server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = with_large_history(connector.connect().await.unwrap()).await;
     alice.send(RequestKind::Command(large_page())).await;
     let stuck = tokio::time::Instant::now();
@@ -296,9 +299,8 @@ async fn a_peer_that_reads_nothing_is_closed_in_time() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_slowly_gets_everything() {
-    let (_server, connector) = server(ServerConfig::default()).await;
+async fn peer_that_reads_slowly_gets_everything(boundary: Boundary) {
+    let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = with_large_history(connector.connect().await.unwrap()).await;
     let id = alice.send(RequestKind::Command(large_page())).await;
     let mut pace = tokio::time::interval(Duration::from_secs(5));
@@ -318,9 +320,8 @@ async fn a_peer_that_reads_slowly_gets_everything() {
     assert!(matches!(result, Ok(Answer::Outcome(Outcome::History(_)))));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_silent_session_is_closed_and_one_that_pings_is_not() {
-    let (_server, connector) = server(ServerConfig::default()).await;
+async fn silent_session_is_closed_and_pinging_session_is_not(boundary: Boundary) {
+    let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut silent = Raw::log_in(connector.connect().await.unwrap(), "silent").await;
     let mut pinging = Raw::log_in(connector.connect().await.unwrap(), "pinging").await;
     let began = tokio::time::Instant::now();
@@ -333,11 +334,10 @@ async fn a_silent_session_is_closed_and_one_that_pings_is_not() {
     pinging.ask(RequestKind::Ping).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_old_connection_is_asked_to_come_back_after_its_answers() {
+async fn old_connection_is_asked_to_reconnect_after_its_replies(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.max_connection_age = Duration::from_secs(60);
-    let (_server, connector) = server(config).await;
+    let (_server, connector) = server(boundary, config).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     tokio::time::sleep(Duration::from_secs(59)).await;
     alice.ask(RequestKind::Command(say("alice", "still"))).await.unwrap();
@@ -356,12 +356,15 @@ async fn an_old_connection_is_asked_to_come_back_after_its_answers() {
     );
 }
 
-#[tokio::test]
-async fn a_peer_that_still_sends_reads_why_it_was_closed() {
-    let server = Server::builder(engine().await).plain(ANY_PORT).bind().await.unwrap();
+async fn peer_that_still_sends_receives_the_close_code(boundary: Boundary) {
+    let server = Server::builder(boundary.service(&engine().await))
+        .plain(ANY_PORT)
+        .bind()
+        .await
+        .unwrap();
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.addresses()[0].1).await.unwrap();
-        // The length alone closes it; the rest is in the server's socket, unread, when that happens.
+        // The length alone closes the connection, while the rest is unread in the server's socket.
         let mut bytes = 5000_u32.to_be_bytes().to_vec();
         bytes.resize(100 * 1024, 0);
         stream.write_all(&bytes).await.unwrap();
@@ -374,7 +377,7 @@ async fn a_peer_that_still_sends_reads_why_it_was_closed() {
     }
 }
 
-/// A stream whose reader has a defect.
+/// Stream whose reader panics.
 #[derive(Debug)]
 struct Defective;
 
@@ -404,9 +407,8 @@ impl Transport for Defective {
     }
 }
 
-#[tokio::test]
-async fn a_panic_ends_one_connection_and_is_counted() {
-    let (server, connector) = server(ServerConfig::default()).await;
+async fn panic_ends_one_connection_and_is_counted(boundary: Boundary) {
+    let (server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     accept::admit(Box::new(Defective), &Protocol::Plain, &server.shared);
     let counted = async {
@@ -418,9 +420,8 @@ async fn a_panic_ends_one_connection_and_is_counted() {
     alice.ask(RequestKind::Ping).await.unwrap();
 }
 
-#[tokio::test]
-async fn revoking_a_device_closes_its_connection() {
-    let (_server, connector) = server(ServerConfig::default()).await;
+async fn revoked_device_is_disconnected(boundary: Boundary) {
+    let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut first = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     let mut second = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     let Ok(Answer::Outcome(Outcome::Devices(devices))) = second.ask(RequestKind::Command(Command::ListDevices)).await
@@ -440,18 +441,18 @@ async fn revoking_a_device_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_small() {
-    let (server, _connector) = server(ServerConfig::default()).await;
+async fn idle_connection_is_small() {
+    let (server, _connector) = server(Boundary::Direct, ServerConfig::default()).await;
     let (ours, _theirs) = memory::pipe();
     let permit = server.shared.gate.admit(now(), Source::Local).unwrap();
-    let place = server.shared.connections.register(u32::MAX).unwrap();
+    let guard = server.shared.connections.register(u32::MAX).unwrap();
     let protocol = Protocol::Sc1(keys());
     let whole = serve(
         Box::new(ours),
         Source::Local,
         protocol,
         permit,
-        place,
+        guard,
         Arc::clone(&server.shared),
     );
     assert!(size_of_val(&whole) <= 1152, "the task: {} bytes", size_of_val(&whole));
@@ -459,8 +460,8 @@ async fn an_idle_connection_is_small() {
 
     let (ours, _theirs) = memory::pipe();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
-    let place = server.shared.connections.register(u32::MAX).unwrap();
-    let mut connection = Connection::new(wire, Source::Local, place, &server.shared);
+    let guard = server.shared.connections.register(u32::MAX).unwrap();
+    let mut connection = Connection::new(wire, Source::Local, guard, &server.shared);
     let mut permit = server.shared.gate.admit(now(), Source::Local).unwrap();
     let greet = connection.greet(now(), &mut permit);
     assert!(
@@ -472,9 +473,8 @@ async fn an_idle_connection_is_small() {
     assert!(size_of::<Connection<'_>>() <= 512, "{}", size_of::<Connection<'_>>());
 }
 
-#[tokio::test]
-async fn a_session_survives_messages_of_every_size() {
-    let (_server, connector) = server(ServerConfig::default()).await;
+async fn session_accepts_messages_of_every_size(boundary: Boundary) {
+    let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     for (index, size) in [1, 100, 1000, 16 * 1024].into_iter().enumerate() {
         let Ok(Answer::Outcome(Outcome::Appended(appended))) =
@@ -486,13 +486,14 @@ async fn a_session_survives_messages_of_every_size() {
     }
 }
 
-/// What a client hears that asks for what ends its session, when the end is known before the answer.
-async fn last_words(end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -> Vec<Incoming> {
-    let (server, _connector) = server(ServerConfig::default()).await;
+/// Returns what a client receives that sends the command which ends its session, if the server
+/// learns of the end before the outcome.
+async fn last_words(boundary: Boundary, end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -> Vec<Incoming> {
+    let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let (ours, theirs) = memory::pipe();
-    let place = server.shared.connections.register(u32::MAX).unwrap();
+    let guard = server.shared.connections.register(u32::MAX).unwrap();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
-    let mut connection = Connection::new(wire, Source::Local, place, &server.shared);
+    let mut connection = Connection::new(wire, Source::Local, guard, &server.shared);
     let mut permit = server.shared.gate.admit(now(), Source::Local).unwrap();
     let begun = std::cell::OnceCell::new();
     let serving = async {
@@ -506,7 +507,7 @@ async fn last_words(end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -
         let mut alice = Raw::log_in(theirs, "alice").await;
         let (outbox, device) = begun.get().unwrap();
         alice.send(RequestKind::Command(command(*device))).await;
-        tokio::task::yield_now().await; // to the connection, which begins the command
+        tokio::task::yield_now().await; // the connection starts the command
         outbox.close(end);
         let mut heard = Vec::new();
         while let Some(incoming) = timeout(PATIENCE, alice.next()).await.unwrap() {
@@ -516,7 +517,7 @@ async fn last_words(end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -
     };
     let (mut serving, mut asking) = (pin!(serving.fuse()), pin!(asking));
     poll_fn(|cx| {
-        // By turns, several times: all of it before the engine's own task runs and can answer.
+        // Both are polled in turns before the engine's own task runs and can answer.
         for _ in 0..3 {
             let _ = serving.as_mut().poll(cx);
             if let Poll::Ready(heard) = asking.as_mut().poll(cx) {
@@ -528,11 +529,10 @@ async fn last_words(end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -
     .await
 }
 
-#[tokio::test]
-async fn the_answer_to_what_ends_a_session_comes_before_the_end() {
+async fn reply_to_the_command_that_ends_a_session_is_sent_first(boundary: Boundary) {
     let heard = [
-        last_words(CloseCode::LoggedOut, |_| Command::Logout).await,
-        last_words(CloseCode::Revoked, Command::RevokeDevice).await,
+        last_words(boundary, CloseCode::LoggedOut, |_| Command::Logout).await,
+        last_words(boundary, CloseCode::Revoked, Command::RevokeDevice).await,
     ];
     for (heard, code) in heard.iter().zip([CloseCode::LoggedOut, CloseCode::Revoked]) {
         let [.., Incoming::Reply { result, .. }, Incoming::Push(Push::Closed(told))] = &heard[..] else {
@@ -543,9 +543,8 @@ async fn the_answer_to_what_ends_a_session_comes_before_the_end() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_logout_is_answered_first_however_threads_race() {
-    let (_server, connector) = server(ServerConfig::default()).await;
+async fn logout_is_answered_before_the_close_on_many_threads(boundary: Boundary) {
+    let (_server, connector) = server(boundary, ServerConfig::default()).await;
     for round in 0..100 {
         let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
         let logout = alice.send(RequestKind::Command(Command::Logout)).await;
@@ -558,4 +557,33 @@ async fn a_logout_is_answered_first_however_threads_race() {
         assert!(heard.iter().any(answered), "round {round}: {heard:?}");
         assert_eq!(heard.last(), Some(&Incoming::Push(Push::Closed(CloseCode::LoggedOut))));
     }
+}
+
+on_each_boundary! {
+    #[tokio::test]
+    unread_output_is_bounded,
+    #[tokio::test]
+    replies_of_one_batch_leave_in_few_writes,
+    #[tokio::test]
+    pushes_wait_in_the_outbox_until_the_peer_reads,
+    #[tokio::test(start_paused = true)]
+    peer_that_reads_nothing_is_closed_after_the_write_timeout,
+    #[tokio::test(start_paused = true)]
+    peer_that_reads_slowly_gets_everything,
+    #[tokio::test(start_paused = true)]
+    silent_session_is_closed_and_pinging_session_is_not,
+    #[tokio::test(start_paused = true)]
+    old_connection_is_asked_to_reconnect_after_its_replies,
+    #[tokio::test]
+    peer_that_still_sends_receives_the_close_code,
+    #[tokio::test]
+    panic_ends_one_connection_and_is_counted,
+    #[tokio::test]
+    revoked_device_is_disconnected,
+    #[tokio::test]
+    session_accepts_messages_of_every_size,
+    #[tokio::test]
+    reply_to_the_command_that_ends_a_session_is_sent_first,
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    logout_is_answered_before_the_close_on_many_threads,
 }

@@ -1,26 +1,28 @@
-//! How long a peer may leave unread what is written to it.
+//! Detection of peers that do not read what is written to them.
 
 use std::time::{Duration, Instant};
 
 use crate::server::now;
 
-/// A peer that takes a byte now and then is no reader: what waited has to be gone within so many times the detector.
-const TRICKLE: u32 = 10;
+/// A peer that reads a byte now and then is no reader either: output has to be read within this
+/// many times the limit.
+const TRICKLE_FACTOR: u32 = 10;
 
-/// Notices a peer that takes nothing, or next to nothing, of what waits to be written.
+/// Detects a peer that reads nothing, or next to nothing, of the output that waits for it.
 #[derive(Debug)]
 pub(super) struct StallDetector {
     limit: Duration,
     waiting: Option<Waiting>,
 }
 
+/// Output that waits for the peer.
 #[derive(Debug)]
 struct Waiting {
-    /// When the peer last took something.
+    /// When the peer last read something.
     progress: Instant,
-    /// When what waits up to `mark` began to.
+    /// When the output up to `mark` began to wait.
     since: Instant,
-    /// Bytes of this connection, from its beginning, that were handed over for writing at `since`.
+    /// Bytes, counted from the start of the connection, that had been handed over at `since`.
     mark: u64,
 }
 
@@ -29,19 +31,20 @@ impl StallDetector {
         Self { limit, waiting: None }
     }
 
-    /// Something waits: `handed_over` bytes were to be written since the connection began. May be called again and again.
+    /// Notes that output waits; `handed_over` bytes were handed over since the start of the
+    /// connection. May be called repeatedly while output waits.
     pub(super) fn begin(&mut self, handed_over: u64) {
         if self.waiting.is_none() {
-            let begun = now();
+            let now = now();
             self.waiting = Some(Waiting {
-                progress: begun,
-                since: begun,
+                progress: now,
+                since: now,
                 mark: handed_over,
             });
         }
     }
 
-    /// The peer took something, and has `written` of `handed_over` now.
+    /// Notes that the peer has read something: `written` of `handed_over` bytes so far.
     pub(super) fn progress(&mut self, written: u64, handed_over: u64) {
         if let Some(waiting) = &mut self.waiting {
             waiting.progress = now();
@@ -52,20 +55,20 @@ impl StallDetector {
         }
     }
 
-    /// Nothing waits any more.
+    /// Notes that all output was written.
     pub(super) const fn end(&mut self) {
         self.waiting = None;
     }
 
-    /// When it is over; `None` while nothing waits.
+    /// Returns when the peer counts as stalled unless it reads; `None` while no output waits.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref()?;
-        let still = waiting.progress.checked_add(self.limit)?;
-        let trickling = waiting.since.checked_add(self.limit.saturating_mul(TRICKLE))?;
-        Some(still.min(trickling))
+        let silent = waiting.progress.checked_add(self.limit)?;
+        let trickling = waiting.since.checked_add(self.limit.saturating_mul(TRICKLE_FACTOR))?;
+        Some(silent.min(trickling))
     }
 
-    pub(super) fn is_over(&self, now: Instant) -> bool {
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|deadline| now >= deadline)
     }
 }
@@ -77,22 +80,23 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     #[test]
-    fn silence_ends_it_and_so_does_a_trickle() {
+    fn stall_detector_fires_on_silence_and_on_a_trickle() {
         let mut detector = StallDetector::new(LIMIT);
         let start = Instant::now();
         assert_eq!(detector.deadline(), None);
         detector.begin(1000);
-        assert!(!detector.is_over(start + LIMIT / 2));
-        assert!(detector.is_over(start + LIMIT * 2));
+        assert!(!detector.is_stalled(start + LIMIT / 2));
+        assert!(detector.is_stalled(start + LIMIT * 2));
 
-        // A byte moves the deadline, but not for ever: 1,000 bytes have to go in ten times the limit.
+        // A byte moves the deadline, but only so far: 1000 bytes have to be read in ten times the
+        // limit.
         let waiting = detector.waiting.as_mut().unwrap();
         waiting.since -= LIMIT * 9;
         detector.progress(1, 5000);
-        assert!(!detector.is_over(start + LIMIT / 2));
-        assert!(detector.is_over(start + LIMIT + LIMIT / 2));
+        assert!(!detector.is_stalled(start + LIMIT / 2));
+        assert!(detector.is_stalled(start + LIMIT + LIMIT / 2));
 
-        // Once they are gone, what came since has its own time.
+        // Once they are read, the output behind them has its own deadline.
         detector.progress(1000, 5000);
         assert!(detector.deadline().unwrap() > start + LIMIT - Duration::from_secs(1));
         detector.begin(7000);

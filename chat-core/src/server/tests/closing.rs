@@ -1,4 +1,5 @@
-//! A node that cannot serve refuses those who come anew, if others may serve them.
+//! The readiness gate: a node that cannot serve closes its listeners if other nodes may be able to
+//! serve.
 
 use super::*;
 use crate::cluster::{Discovery, MemoryDiscovery, NodeInfo};
@@ -6,12 +7,14 @@ use crate::model::NodeId;
 use crate::testkit::store::FaultyStore;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Two seconds until the store is asked, two for its answer, five that are waited for its return, and the time between two looks.
+/// Longest time until the listeners close: two seconds until the store is probed, two for its
+/// answer, five of unready timeout, and the interval of the checks.
 const CLOSED: Duration = Duration::from_secs(10);
-/// Two seconds that an answer is waited for in vain, two answers half a second apart, a second that is waited, and the time between two looks.
+/// Longest time until the listeners open: two seconds for a probe that times out, two answers half
+/// a second apart, one second of delay, and the interval of the checks.
 const OPEN: Duration = Duration::from_secs(6);
 
-/// A node that is one of two, before a store that fails when it is told to.
+/// One of two nodes, on a store that fails on demand.
 struct Node {
     store: Arc<FaultyStore>,
     discovery: MemoryDiscovery,
@@ -20,7 +23,7 @@ struct Node {
 }
 
 impl Node {
-    async fn start(config: ServerConfig) -> Self {
+    async fn start(boundary: Boundary, config: ServerConfig) -> Self {
         let discovery = MemoryDiscovery::new();
         let other = NodeInfo {
             id: NodeId::random(),
@@ -37,7 +40,7 @@ impl Node {
             .config(tunables)
             .discovery(Arc::new(discovery.clone()));
         let (engine, keys) = (engine.build().await.unwrap(), keys());
-        let server = Server::builder(engine.clone())
+        let server = Server::builder(boundary.service(&engine))
             .config(config)
             .sc1(ANY_PORT, Arc::clone(&keys))
             .plain(ANY_PORT)
@@ -53,13 +56,13 @@ impl Node {
         }
     }
 
-    /// The other node says of itself whether it takes sessions.
+    /// Makes the other node announce whether it takes sessions.
     async fn other_serves(&mut self, serves: bool) {
         self.other.draining = !serves;
         self.discovery.update(self.other.clone()).await.unwrap();
     }
 
-    /// Whether clients get in, which is the same at every port.
+    /// Returns whether clients can connect, which is the same at every port.
     fn is_open(&self) -> bool {
         let connect = |(_, at): &(_, SocketAddr)| std::net::TcpStream::connect(at);
         let connected: Vec<_> = self.site.server.addresses().iter().map(connect).collect();
@@ -76,7 +79,7 @@ impl Node {
         closed == 0
     }
 
-    /// Whether the others are told that this node takes sessions.
+    /// Returns whether the other nodes see that this node takes sessions.
     fn is_listed(&self) -> bool {
         let nodes = self.site.engine.nodes();
         nodes.iter().any(|node| node.id != self.other.id && !node.draining)
@@ -88,7 +91,7 @@ impl Node {
             tokio::time::sleep(SECOND / 4).await;
             assert!(started.elapsed() <= within, "open: {}", !open);
         }
-        // Whoever chooses by the list is told the same.
+        // The list of nodes says the same.
         tokio::time::sleep(SECOND / 4).await;
         assert_eq!(self.is_listed(), open);
     }
@@ -102,9 +105,8 @@ impl Node {
     }
 }
 
-#[tokio::test]
-async fn a_node_without_its_store_refuses_until_it_has_it_again() {
-    let node = Node::start(ServerConfig::default()).await;
+async fn listeners_close_while_the_store_is_unavailable(boundary: Boundary) {
+    let node = Node::start(boundary, ServerConfig::default()).await;
     let mut alice = node.site.user("alice").await;
     tokio::time::pause();
     for _ in 0..3 {
@@ -114,7 +116,7 @@ async fn a_node_without_its_store_refuses_until_it_has_it_again() {
         assert!(answer.to_string().contains("TryAgain"), "{answer}");
         node.store.set_unavailable(false);
         node.becomes(true, OPEN).await;
-        // Its silence is as good as its failure.
+        // A store that does not answer counts like one that fails.
         let held = node.store.hold();
         node.becomes(false, CLOSED).await;
         drop(held);
@@ -122,16 +124,15 @@ async fn a_node_without_its_store_refuses_until_it_has_it_again() {
     }
     assert!(
         alice.ask(RequestKind::Ping).await.unwrap().is_ok(),
-        "who is in stays in"
+        "open connections stay"
     );
     tokio::time::resume();
     alice.run(Command::ListDevices).await.unwrap();
     node.site.peer().await.login("alice").await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_store_that_comes_and_goes_closes_nothing_and_opens_nothing() {
-    let node = Node::start(ServerConfig::default()).await;
+async fn listeners_ignore_a_flapping_store(boundary: Boundary) {
+    let node = Node::start(boundary, ServerConfig::default()).await;
     for _ in 0..20 {
         node.store.set_unavailable(true);
         node.stays_open(2 * SECOND).await;
@@ -149,18 +150,17 @@ async fn a_store_that_comes_and_goes_closes_nothing_and_opens_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn where_nobody_can_serve_everybody_is_told_so() {
-    let mut node = Node::start(ServerConfig::default()).await;
+async fn listeners_stay_open_while_no_node_can_serve(boundary: Boundary) {
+    let mut node = Node::start(boundary, ServerConfig::default()).await;
     node.store.set_unavailable(true);
-    // The other one finds out a little later.
+    // The other node notices a little later.
     node.stays_open(4 * SECOND).await;
     node.other_serves(false).await;
     node.stays_open(60 * SECOND).await;
     assert!(!node.is_listed());
     node.other_serves(true).await;
     node.becomes(false, CLOSED).await;
-    // What could serve before is gone as well: an answer is better than none.
+    // No node can serve any more: an answer that says so is better than none.
     node.other_serves(false).await;
     while !node.is_open() {
         tokio::time::sleep(SECOND / 4).await;
@@ -170,9 +170,8 @@ async fn where_nobody_can_serve_everybody_is_told_so() {
     node.stays_open(60 * SECOND).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_wrong_clock_closes_too() {
-    let node = Node::start(ServerConfig::default()).await;
+async fn listeners_close_while_the_clock_is_wrong(boundary: Boundary) {
+    let node = Node::start(boundary, ServerConfig::default()).await;
     let now = node.site.engine.now();
     node.store.set_time(Some(Timestamp(now.0 - 10 * 60 * 1000)));
     node.becomes(false, CLOSED).await;
@@ -182,12 +181,15 @@ async fn a_wrong_clock_closes_too() {
     node.stays_open(30 * SECOND).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn without_a_discovery_the_store_has_told_of_the_others() {
+async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(boundary: Boundary) {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let engine = Engine::builder(store.clone()).build().await.unwrap();
-    let server = Server::builder(engine).plain(ANY_PORT).bind().await.unwrap();
+    let server = Server::builder(boundary.service(&engine))
+        .plain(ANY_PORT)
+        .bind()
+        .await
+        .unwrap();
     let is_open = || std::net::TcpStream::connect(server.addresses()[0].1).is_ok();
     for alone in [true, false] {
         let other = match alone {
@@ -205,22 +207,20 @@ async fn without_a_discovery_the_store_has_told_of_the_others() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_does_not_want_it_stays_open() {
+async fn listeners_stay_open_with_a_zero_unready_timeout(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.unready_timeout = Duration::ZERO;
-    let node = Node::start(config).await;
+    let node = Node::start(boundary, config).await;
     node.store.set_unavailable(true);
     node.stays_open(60 * SECOND).await;
     assert!(!node.is_listed());
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_address_that_somebody_has_taken_is_tried_until_it_is_free() {
-    let node = Node::start(ServerConfig::default()).await;
+async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: Boundary) {
+    let node = Node::start(boundary, ServerConfig::default()).await;
     node.store.set_unavailable(true);
     node.becomes(false, CLOSED).await;
-    // It insists, and listens.
+    // The thief binds the port with SO_REUSEADDR, and listens.
     let thief = std::net::TcpListener::bind(node.site.server.addresses()[0].1).unwrap();
     node.store.set_unavailable(false);
     tokio::time::sleep(60 * SECOND).await;
@@ -234,4 +234,21 @@ async fn an_address_that_somebody_has_taken_is_tried_until_it_is_free() {
     node.store.set_unavailable(true);
     node.becomes(false, CLOSED).await;
     timeout(PATIENCE, node.site.server.drain(SECOND)).await.unwrap();
+}
+
+on_each_boundary! {
+    #[tokio::test]
+    listeners_close_while_the_store_is_unavailable,
+    #[tokio::test(start_paused = true)]
+    listeners_ignore_a_flapping_store,
+    #[tokio::test(start_paused = true)]
+    listeners_stay_open_while_no_node_can_serve,
+    #[tokio::test(start_paused = true)]
+    listeners_close_while_the_clock_is_wrong,
+    #[tokio::test(start_paused = true)]
+    listeners_close_without_discovery_if_the_store_knows_other_nodes,
+    #[tokio::test(start_paused = true)]
+    listeners_stay_open_with_a_zero_unready_timeout,
+    #[tokio::test(start_paused = true)]
+    listener_rebinds_a_taken_address_once_it_is_free,
 }

@@ -1,7 +1,8 @@
-#![allow(clippy::field_reassign_with_default)] // the structs are non-exhaustive: this is how users fill them too
+#![allow(clippy::field_reassign_with_default)] // embedders fill the non-exhaustive structs in the same way
 
 mod closing;
-mod seeds;
+mod regressions;
+mod streams;
 
 use std::net::Ipv4Addr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::auth::{ConnectionLimits, PasswordCost, ThrottleOptions};
 use crate::codec::{Incoming, RequestKind, client};
+use crate::engine::Engine;
 use crate::engine::EngineConfig;
 use crate::model::{
     CloseCode, Command, ConversationKind, ConversationRef, Draft, Member, MessageText, Note, Outcome, Push, ReplyCode,
@@ -20,8 +22,46 @@ use crate::model::{
 use crate::secure::{ServerIdentity, ServerKeys};
 use crate::store::{MemoryStore, NewConversation};
 use crate::testkit::Peer;
+use crate::testkit::forwarding::ForwardingService;
 use crate::testkit::store::{act, new_account};
 use crate::transport::memory::MemoryTransport;
+
+/// Way from a server to its engine. Each test of this folder runs once for each boundary.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Boundary {
+    /// The server holds the engine itself.
+    Direct,
+    /// All calls, outcomes and events cross a channel.
+    Forwarded,
+}
+
+impl Boundary {
+    pub(super) fn service(self, engine: &Engine) -> Arc<dyn ChatService> {
+        let service = engine.clone().into();
+        match self {
+            Self::Direct => service,
+            Self::Forwarded => Arc::new(ForwardingService::new(service)),
+        }
+    }
+}
+
+/// Runs each of the listed tests once for each [`Boundary`].
+macro_rules! on_each_boundary {
+    ($($(#[$attribute:meta])+ $test:ident,)+) => {
+        mod direct {
+            $($(#[$attribute])+ async fn $test() {
+                super::$test($crate::server::tests::Boundary::Direct).await;
+            })+
+        }
+
+        mod forwarded {
+            $($(#[$attribute])+ async fn $test() {
+                super::$test($crate::server::tests::Boundary::Forwarded).await;
+            })+
+        }
+    };
+}
+pub(super) use on_each_boundary;
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -52,17 +92,17 @@ struct Site {
 }
 
 impl Site {
-    async fn new(config: ServerConfig) -> Self {
-        Self::on(Arc::new(MemoryStore::new()), config).await
+    async fn new(boundary: Boundary, config: ServerConfig) -> Self {
+        Self::on(boundary, Arc::new(MemoryStore::new()), config).await
     }
 
-    async fn on(store: Arc<MemoryStore>, config: ServerConfig) -> Self {
-        Self::before(engine_on(store).await, config).await
+    async fn on(boundary: Boundary, store: Arc<MemoryStore>, config: ServerConfig) -> Self {
+        Self::before(boundary, engine_on(store).await, config).await
     }
 
-    async fn before(engine: Engine, config: ServerConfig) -> Self {
+    async fn before(boundary: Boundary, engine: Engine, config: ServerConfig) -> Self {
         let keys = keys();
-        let builder = Server::builder(engine.clone())
+        let builder = Server::builder(boundary.service(&engine))
             .config(config)
             .sc1(ANY_PORT, Arc::clone(&keys));
         let server = builder.bind().await.unwrap();
@@ -123,9 +163,8 @@ async fn messages(peer: &mut Peer, count: usize) -> Vec<Seq> {
     seqs
 }
 
-#[tokio::test]
-async fn two_people_talk_over_an_encrypted_connection() {
-    let site = Site::new(ServerConfig::default()).await;
+async fn sc1_connection_carries_a_conversation(boundary: Boundary) {
+    let site = Site::new(boundary, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
     for n in 1..=20 {
@@ -137,15 +176,15 @@ async fn two_people_talk_over_an_encrypted_connection() {
     assert_eq!(messages(&mut bob, 20).await, (1..=20).map(Seq).collect::<Vec<_>>());
 }
 
-/// One user with many devices sends no faster than one with few; nothing is refused, and others are not delayed.
-#[tokio::test]
-async fn a_user_with_many_devices_is_read_at_one_users_rate() {
+/// A user with many devices sends no faster than one with few. No message is rejected, and other
+/// users are not delayed.
+async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: Boundary) {
     const DEVICES: usize = 4;
     const EACH: usize = 15;
     let mut config = EngineConfig::default();
     config.message_rate = crate::rate::Rate::new(40, Duration::from_secs(1)).with_burst(20);
     let engine = engine_with(Arc::new(MemoryStore::new()), config).await;
-    let site = Site::before(engine, ServerConfig::default()).await;
+    let site = Site::before(boundary, engine, ServerConfig::default()).await;
     let mut bob = site.user("bob").await;
     let _ = site.user("alice").await;
     let mut devices = Vec::new();
@@ -169,17 +208,17 @@ async fn a_user_with_many_devices_is_read_at_one_users_rate() {
     });
     timeout(PATIENCE, futures_util::future::join_all(sends)).await.unwrap();
     let took = started.elapsed();
-    // 60 with 20 at once; a few that were read before the limit was known are not waited for.
+    // 60 messages with a burst of 20; a few were read before the rate was exceeded.
     assert!(took > Duration::from_millis(700), "{took:?}");
     timeout(PATIENCE, bob.run(say("bob", "x"))).await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn what_is_sent_at_once_keeps_its_order() {
-    let site = Site::new(ServerConfig::default()).await;
+async fn pipelined_messages_keep_their_order(boundary: Boundary) {
+    let site = Site::new(boundary, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
-    // Now bob's session follows the conversation; of what was said before, it might be told that it is behind.
+    // Bob's session follows the conversation from here on. Before, it might be told that it is
+    // behind.
     alice.run(say("bob", "first")).await.unwrap();
     messages(&mut bob, 1).await;
     let mut ids = Vec::new();
@@ -210,9 +249,8 @@ async fn what_is_sent_at_once_keeps_its_order() {
     assert_eq!(messages(&mut bob, 200).await.len(), 200);
 }
 
-#[tokio::test]
-async fn nothing_but_registering_and_logging_in_comes_before_login() {
-    let site = Site::new(ServerConfig::default()).await;
+async fn commands_before_login_are_rejected(boundary: Boundary) {
+    let site = Site::new(boundary, ServerConfig::default()).await;
     let mut peer = site.peer().await;
     for command in [Command::ListDevices, Command::Logout, say("bob", "hello")] {
         let failure = peer.ask(RequestKind::Command(command)).await.unwrap().unwrap_err();
@@ -220,11 +258,10 @@ async fn nothing_but_registering_and_logging_in_comes_before_login() {
     }
 }
 
-#[tokio::test]
-async fn a_drain_tells_the_clients_and_ends() {
-    let site = Site::new(ServerConfig::default()).await;
+async fn drain_tells_clients_to_reconnect_and_ends(boundary: Boundary) {
+    let site = Site::new(boundary, ServerConfig::default()).await;
     let mut alice = site.user("alice").await;
-    let drained = tokio::spawn(site.server.drain(PATIENCE));
+    let drained = tokio::spawn(async move { site.server.drain(PATIENCE).await });
     let mut pushes = Vec::new();
     while let Ok(push) = timeout(PATIENCE, alice.push()).await.unwrap() {
         pushes.push(push);
@@ -240,9 +277,8 @@ async fn a_drain_tells_the_clients_and_ends() {
     timeout(PATIENCE, site.engine.shutdown()).await.unwrap();
 }
 
-#[tokio::test]
-async fn dropping_a_server_ends_every_task() {
-    let site = Site::new(ServerConfig::default()).await;
+async fn dropped_server_ends_every_task(boundary: Boundary) {
+    let site = Site::new(boundary, ServerConfig::default()).await;
     let _idle = site.user("alice").await;
     let _silent = tokio::net::TcpStream::connect(site.server.addresses()[0].1)
         .await
@@ -255,11 +291,10 @@ async fn dropping_a_server_ends_every_task() {
         .expect("every task ends within 2 s");
 }
 
-#[tokio::test]
-async fn two_servers_in_one_process_do_not_know_each_other() {
+async fn two_servers_in_one_process_are_independent(boundary: Boundary) {
     let (one, other) = (
-        Site::new(ServerConfig::default()).await,
-        Site::new(ServerConfig::default()).await,
+        Site::new(boundary, ServerConfig::default()).await,
+        Site::new(boundary, ServerConfig::default()).await,
     );
     let _alice = one.user("alice").await;
     let mut stranger = other.peer().await;
@@ -269,11 +304,10 @@ async fn two_servers_in_one_process_do_not_know_each_other() {
     stranger.login("alice").await.unwrap();
 }
 
-#[tokio::test]
-async fn connections_beyond_the_limit_are_closed() {
+async fn connections_beyond_max_connections_are_closed(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.max_connections = 2;
-    let site = Site::new(config).await;
+    let site = Site::new(boundary, config).await;
     let (_one, _other) = (site.peer().await, site.peer().await);
     assert!(
         Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
@@ -282,11 +316,10 @@ async fn connections_beyond_the_limit_are_closed() {
     );
 }
 
-#[tokio::test]
-async fn a_flood_of_handshakes_is_turned_away_before_it_costs() {
+async fn handshakes_beyond_the_rate_are_rejected_as_busy(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.handshake_rate = crate::rate::Rate::new(1, Duration::from_secs(3600));
-    let site = Site::new(config).await;
+    let site = Site::new(boundary, config).await;
     let _first = site.peer().await;
     let refused = Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
         .await
@@ -294,9 +327,11 @@ async fn a_flood_of_handshakes_is_turned_away_before_it_costs() {
     assert!(refused.to_string().contains("Busy"), "{refused}");
 }
 
-/// A raw stream to a server that speaks plain text inside the process.
-async fn raw(config: ServerConfig) -> (Server, MemoryTransport) {
-    let (builder, connector) = Server::builder(engine().await).config(config).memory();
+/// Returns a server, and a raw stream to its unencrypted listener within the process.
+async fn raw(boundary: Boundary, config: ServerConfig) -> (Server, MemoryTransport) {
+    let (builder, connector) = Server::builder(boundary.service(&engine().await))
+        .config(config)
+        .memory();
     let server = builder.bind().await.unwrap();
     let stream = connector.connect().await.unwrap();
     (server, stream)
@@ -324,11 +359,10 @@ pub(super) fn closed_with(bytes: &[u8]) -> Option<CloseCode> {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_dawdles_is_closed_in_time() {
+async fn slow_guest_is_closed_at_its_deadline(boundary: Boundary) {
     let started = tokio::time::Instant::now();
-    let (_server, mut stream) = raw(ServerConfig::default()).await;
-    // Byte after byte, each in time: the deadline is for the whole step.
+    let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
+    // One byte a second: the deadline is for the whole step, so this does not extend it.
     let mut slow = tokio::time::interval(Duration::from_secs(1));
     for byte in 4000_u32.to_be_bytes().into_iter().chain([0; 100]) {
         slow.tick().await;
@@ -338,7 +372,7 @@ async fn a_peer_that_dawdles_is_closed_in_time() {
     }
     rest(&mut stream).await;
     assert!(started.elapsed() < Duration::from_secs(120));
-    let (_server, mut stream) = raw(ServerConfig::default()).await;
+    let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
     let connected = tokio::time::Instant::now();
     rest(&mut stream).await;
     assert!(
@@ -348,9 +382,8 @@ async fn a_peer_that_dawdles_is_closed_in_time() {
     );
 }
 
-#[tokio::test]
-async fn a_client_without_a_common_version_is_told_so_and_not_blamed() {
-    let (server, mut stream) = raw(ServerConfig::default()).await;
+async fn version_mismatch_is_reported_without_a_penalty(boundary: Boundary) {
+    let (server, mut stream) = raw(boundary, ServerConfig::default()).await;
     let hello = crate::codec::Hello {
         min_version: 2,
         max_version: 3,
@@ -382,13 +415,12 @@ async fn a_client_without_a_common_version_is_told_so_and_not_blamed() {
     assert_eq!(server.shared.gate.stats().penalties, 0);
 }
 
-#[tokio::test]
-async fn a_source_has_so_many_connections_and_no_more() {
+async fn connections_per_source_are_limited(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
     config.connection_limits.unauthenticated_per_source = 3;
-    let site = Site::new(config).await;
+    let site = Site::new(boundary, config).await;
     let mut peers = Vec::new();
     for _ in 0..3 {
         peers.push(site.peer().await);
@@ -410,22 +442,25 @@ async fn a_source_has_so_many_connections_and_no_more() {
     timeout(PATIENCE, again).await.expect("room is made");
 }
 
-#[tokio::test]
-async fn a_login_beyond_what_its_source_may_have_ends_no_older_session() {
+async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
     config.connection_limits.authenticated_per_source = 1;
-    let site = Site::new(config).await;
+    let site = Site::new(boundary, config).await;
     let mut first = site.user("alice").await;
     let mut second = site.peer().await;
     assert!(second.login("alice").await.is_err());
     let Outcome::Devices(devices) = first.run(Command::ListDevices).await.unwrap() else {
         panic!("no list");
     };
-    assert_eq!(devices.len(), 1, "the second was refused before it began anything");
+    assert_eq!(
+        devices.len(),
+        1,
+        "the second login was rejected before it changed anything"
+    );
 
-    // A login that fails takes no place.
+    // A login that fails does not count.
     drop(first);
     let mut third = site.peer().await;
     while site.server.shared.gate.stats().authenticated > 0 {
@@ -435,11 +470,10 @@ async fn a_login_beyond_what_its_source_may_have_ends_no_older_session() {
     third.login("alice").await.unwrap();
 }
 
-#[tokio::test]
-async fn a_login_tells_of_thousands_of_conversations() {
+async fn login_reports_thousands_of_conversations(boundary: Boundary) {
     const MANY: u64 = 5000;
     let store = Arc::new(MemoryStore::new());
-    let site = Site::on(Arc::clone(&store), ServerConfig::default()).await;
+    let site = Site::on(boundary, Arc::clone(&store), ServerConfig::default()).await;
     drop(site.user("alice").await);
     act(&*store, |tx| {
         Box::pin(async move {
@@ -464,4 +498,35 @@ async fn a_login_tells_of_thousands_of_conversations() {
     let mut peer = site.peer().await;
     let logged_in = timeout(PATIENCE, peer.login("alice")).await.unwrap().unwrap();
     assert_eq!(logged_in.conversations.len() as u64, MANY + 1, "and the inbox");
+}
+
+on_each_boundary! {
+    #[tokio::test]
+    sc1_connection_carries_a_conversation,
+    #[tokio::test]
+    message_rate_is_shared_by_all_devices_of_a_user,
+    #[tokio::test]
+    pipelined_messages_keep_their_order,
+    #[tokio::test]
+    commands_before_login_are_rejected,
+    #[tokio::test]
+    drain_tells_clients_to_reconnect_and_ends,
+    #[tokio::test]
+    dropped_server_ends_every_task,
+    #[tokio::test]
+    two_servers_in_one_process_are_independent,
+    #[tokio::test]
+    connections_beyond_max_connections_are_closed,
+    #[tokio::test]
+    handshakes_beyond_the_rate_are_rejected_as_busy,
+    #[tokio::test(start_paused = true)]
+    slow_guest_is_closed_at_its_deadline,
+    #[tokio::test]
+    version_mismatch_is_reported_without_a_penalty,
+    #[tokio::test]
+    connections_per_source_are_limited,
+    #[tokio::test]
+    login_beyond_the_source_limit_ends_no_older_session,
+    #[tokio::test]
+    login_reports_thousands_of_conversations,
 }

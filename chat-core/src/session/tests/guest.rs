@@ -4,7 +4,7 @@ fn guest(time: &Time) -> Guest {
     Guest::new(Arc::new(config()), EPOCH, time.now().instant, time.now().instant)
 }
 
-/// What the guest says and how it ends, after all these packets.
+/// Returns the output of the guest and how it ends, after all these packets.
 fn say(guest: &mut Guest, time: &Time, packets: &[Bytes]) -> (Vec<(u64, u32)>, Option<CloseCode>) {
     for packet in packets {
         guest.handle_packet(time.now(), packet.clone());
@@ -22,7 +22,7 @@ fn say(guest: &mut Guest, time: &Time, packets: &[Bytes]) -> (Vec<(u64, u32)>, O
 }
 
 #[test]
-fn hello_is_answered_with_the_terms() {
+fn guest_answers_hello_with_its_limits() {
     let time = Time::new();
     let mut guest = guest(&time);
     guest.handle_packet(time.now(), packet(1, hello()));
@@ -45,7 +45,7 @@ fn hello_is_answered_with_the_terms() {
 }
 
 #[test]
-fn the_first_packet_is_hello() {
+fn guest_closes_unless_the_first_packet_is_hello() {
     let time = Time::new();
     for first in [login(), RequestKind::Ping, RequestKind::Command(Command::ListDevices)] {
         let (said, end) = say(&mut guest(&time), &time, &[packet(5, first)]);
@@ -58,7 +58,7 @@ fn the_first_packet_is_hello() {
 }
 
 #[test]
-fn hello_twice_is_a_protocol_error() {
+fn guest_closes_on_second_hello() {
     let time = Time::new();
     let packets = [packet(1, hello()), packet(2, hello()), packet(3, RequestKind::Ping)];
     let (said, end) = say(&mut guest(&time), &time, &packets);
@@ -72,7 +72,7 @@ fn hello_twice_is_a_protocol_error() {
 }
 
 #[test]
-fn versions_without_common_ground_are_turned_away() {
+fn guest_closes_without_a_common_version() {
     let time = Time::new();
     for (min_version, max_version) in [(2, 9), (0, 1), (0, 0), (1, 0), (u32::MAX, u32::MAX)] {
         let hello = RequestKind::Hello(Hello {
@@ -92,7 +92,7 @@ fn versions_without_common_ground_are_turned_away() {
 }
 
 #[test]
-fn commands_before_login_are_refused() {
+fn guest_rejects_commands_before_login() {
     let time = Time::new();
     let packets = [
         packet(1, hello()),
@@ -107,7 +107,7 @@ fn commands_before_login_are_refused() {
 }
 
 #[test]
-fn malformed_packets_close() {
+fn session_closes_on_malformed_packets() {
     let time = Time::new();
     for malformed in [&b"\xff"[..], b"", b"\x12\x05\x1a\x03\xff\xff\xff"] {
         let (said, end) = say(&mut guest(&time), &time, &[Bytes::from_static(malformed)]);
@@ -117,7 +117,7 @@ fn malformed_packets_close() {
 }
 
 #[test]
-fn registers_then_logs_in() {
+fn guest_registers_then_logs_in() {
     let time = Time::new();
     let mut guest = greeted(config(), &time);
     let register = RequestKind::Register(Registration {
@@ -156,7 +156,7 @@ fn registers_then_logs_in() {
 }
 
 #[test]
-fn nothing_is_read_while_a_login_is_under_way() {
+fn guest_reads_no_packet_during_a_login() {
     let time = Time::new();
     let mut guest = greeted(config(), &time);
     guest.handle_packet(time.now(), packet(2, login()));
@@ -173,7 +173,7 @@ fn nothing_is_read_while_a_login_is_under_way() {
 }
 
 #[test]
-fn a_silent_guest_is_closed() {
+fn guest_without_hello_is_closed() {
     let mut time = Time::new();
     let mut guest = guest(&time);
     let deadline = time.now().instant + Duration::from_secs(5);
@@ -190,7 +190,7 @@ fn a_silent_guest_is_closed() {
 }
 
 #[test]
-fn login_has_a_deadline_in_total_that_chatter_does_not_move() {
+fn guest_login_deadline_is_not_moved_by_other_packets() {
     let mut time = Time::new();
     let mut guest = greeted(config(), &time);
     for id in 0..9 {
@@ -203,7 +203,7 @@ fn login_has_a_deadline_in_total_that_chatter_does_not_move() {
 }
 
 #[test]
-fn what_the_server_takes_to_answer_is_not_the_guests_time() {
+fn guest_deadline_excludes_the_servers_time() {
     let mut time = Time::new();
     let mut guest = greeted(config(), &time);
     time.pass(4.0);
@@ -219,14 +219,14 @@ fn what_the_server_takes_to_answer_is_not_the_guests_time() {
         let (said, end) = say(&mut guest, &time, &[]);
         assert_eq!((said, end), (vec![(id, code(ReplyCode::TryAgain))], None));
     }
-    // What is left is what the guest had not used.
+    // The remaining time is the time that the guest had not used.
     assert_eq!(guest.poll_timeout(), Some(time.now().instant + Duration::from_secs(6)));
     guest.handle_timeout(time.pass(6.0).instant);
     assert_eq!(say(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
 }
 
 #[test]
-fn a_slow_handshake_leaves_less_time_for_hello() {
+fn guest_has_less_time_for_hello_after_a_slow_handshake() {
     let mut time = Time::new();
     let accepted = time.now().instant;
     let now = time.pass(7.0).instant;
@@ -235,7 +235,7 @@ fn a_slow_handshake_leaves_less_time_for_hello() {
 }
 
 #[test]
-fn a_guest_says_only_so_much() {
+fn guest_is_closed_after_too_many_packets() {
     let time = Time::new();
     let mut guest = greeted(config(), &time);
     let pings: Vec<_> = (0..32).map(|id| packet(10 + id, RequestKind::Ping)).collect();

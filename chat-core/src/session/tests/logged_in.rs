@@ -32,7 +32,7 @@ fn done() -> Result<Outcome, Failure> {
 }
 
 #[test]
-fn sends_overlap_and_other_commands_are_barriers() {
+fn session_overlaps_sends_and_serialises_other_commands() {
     let time = Time::new();
     let now = time.now();
     let mut session = admitted(config(), &time);
@@ -57,7 +57,7 @@ fn sends_overlap_and_other_commands_are_barriers() {
 }
 
 #[test]
-fn requests_in_flight_are_bounded() {
+fn session_bounds_requests_in_flight() {
     let time = Time::new();
     let now = time.now();
     let mut config = config();
@@ -73,7 +73,7 @@ fn requests_in_flight_are_bounded() {
 }
 
 #[test]
-fn ten_thousand_sends_at_once_are_all_taken_in_order() {
+fn session_takes_ten_thousand_sends_in_order_at_its_rate() {
     let mut time = Time::new();
     let mut session = admitted(config(), &time);
     let packets: Vec<_> = (0..10_000).map(|n| command(100 + n, send(n as u8))).collect();
@@ -104,7 +104,7 @@ fn ten_thousand_sends_at_once_are_all_taken_in_order() {
 }
 
 #[test]
-fn a_silent_session_is_closed_after_two_and_a_half_heartbeats() {
+fn session_is_closed_after_two_and_a_half_silent_heartbeats() {
     let mut time = Time::new();
     let mut session = admitted(config(), &time);
     session.handle_timeout(time.pass(74.0).instant);
@@ -121,7 +121,7 @@ fn a_silent_session_is_closed_after_two_and_a_half_heartbeats() {
 }
 
 #[test]
-fn time_the_server_takes_is_no_silence() {
+fn session_does_not_count_the_servers_time_as_silence() {
     let mut time = Time::new();
     let mut config = config();
     config.max_requests_in_flight = 1;
@@ -137,7 +137,7 @@ fn time_the_server_takes_is_no_silence() {
 }
 
 #[test]
-fn a_peer_that_is_not_read_is_not_silent() {
+fn session_that_is_not_read_is_not_silent() {
     let mut time = Time::new();
     let mut session = admitted(config(), &time);
     time.pass(70.0);
@@ -161,7 +161,7 @@ fn a_peer_that_is_not_read_is_not_silent() {
 }
 
 #[test]
-fn logout_waits_for_what_was_sent_before_and_ends_the_session() {
+fn logout_waits_for_earlier_commands_and_ends_the_session() {
     let time = Time::new();
     let now = time.now();
     let mut session = admitted(config(), &time);
@@ -179,7 +179,7 @@ fn logout_waits_for_what_was_sent_before_and_ends_the_session() {
 }
 
 #[test]
-fn a_refused_logout_ends_nothing() {
+fn session_continues_after_a_failed_logout() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
     feed(&mut session, time.now(), &[command(11, Command::Logout)]);
@@ -193,7 +193,7 @@ fn a_refused_logout_ends_nothing() {
 }
 
 #[test]
-fn a_fenced_command_ends_the_session() {
+fn session_ends_after_a_fenced_command() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
     feed(&mut session, time.now(), &[command(10, send(1))]);
@@ -206,7 +206,7 @@ fn a_fenced_command_ends_the_session() {
 }
 
 #[test]
-fn login_and_hello_are_over() {
+fn session_rejects_login_and_hello() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
     feed(&mut session, time.now(), &[packet(5, login())]);
@@ -221,7 +221,7 @@ fn login_and_hello_are_over() {
 }
 
 #[test]
-fn an_id_is_used_once_at_a_time() {
+fn session_closes_on_a_request_id_in_use() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
     feed(&mut session, time.now(), &[command(5, send(1))]);
@@ -234,7 +234,7 @@ fn an_id_is_used_once_at_a_time() {
 }
 
 #[test]
-fn commands_without_an_id_get_no_reply() {
+fn session_sends_no_reply_without_a_request_id() {
     let time = Time::new();
     let now = time.now();
     let mut session = admitted(config(), &time);
@@ -251,7 +251,7 @@ fn commands_without_an_id_get_no_reply() {
     let packets = [
         acknowledge(9),
         acknowledge(9),
-        acknowledge(0), // refused, and nobody to tell
+        acknowledge(0), // invalid, and it wants no reply
         command(0, Command::SetStatus(PresenceState::Idle)),
     ];
     assert_eq!(feed(&mut session, now, &packets), 4);
@@ -267,7 +267,7 @@ fn commands_without_an_id_get_no_reply() {
 }
 
 #[test]
-fn what_is_not_acceptable_is_refused_and_the_session_goes_on() {
+fn session_continues_after_an_invalid_request() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
     let packets = [
@@ -281,7 +281,7 @@ fn what_is_not_acceptable_is_refused_and_the_session_goes_on() {
 }
 
 #[test]
-fn the_driver_may_end_it() {
+fn guest_closes_on_the_drivers_request() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
     feed(
@@ -310,7 +310,7 @@ fn the_driver_may_end_it() {
 }
 
 #[test]
-fn pages_are_cut_to_size() {
+fn fit_page_limits_the_encoded_size() {
     let time = Time::new();
     let mut config = config();
     config.max_page_bytes = 300;

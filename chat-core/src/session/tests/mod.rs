@@ -1,4 +1,4 @@
-//! Scripts: a peer that says anything, a driver that does what it is told, and a clock that stands still.
+//! Scripted tests of the state machines, with a driver and a clock that the test controls.
 
 mod guest;
 mod logged_in;
@@ -23,7 +23,7 @@ fn config() -> SessionConfig {
     config
 }
 
-/// A clock that moves when told.
+/// Clock that only the test moves.
 struct Time {
     start: Instant,
     passed: Duration,
@@ -114,7 +114,7 @@ fn send(number: u8) -> Command {
     }
 }
 
-/// What the peer reads in these frames.
+/// Decodes the packets in these frames.
 fn read(frames: Bytes) -> Vec<Incoming> {
     let mut decoder = FrameDecoder::new(CLIENT_LIMIT);
     decoder.feed(BytesMut::from(&frames[..]));
@@ -123,7 +123,7 @@ fn read(frames: Bytes) -> Vec<Incoming> {
         .collect()
 }
 
-/// A code, or 0 for success, per reply; the code of a close.
+/// Returns the request id and the code (0 for success) of each reply, and the code of a close.
 fn codes(frames: Bytes) -> Vec<(u64, u32)> {
     read(frames)
         .into_iter()
@@ -135,7 +135,7 @@ fn codes(frames: Bytes) -> Vec<(u64, u32)> {
         .collect()
 }
 
-/// How a peer sees being closed with this code.
+/// Returns how `codes` shows a close with this code.
 fn closed(code: CloseCode) -> (u64, u32) {
     (u64::MAX, u32::from(code.number()))
 }

@@ -1,4 +1,4 @@
-//! Whatever a peer says, in whatever order: no panic, no action after the end, no more in flight than allowed.
+//! Random scripts: no input makes a state machine panic, act after its end, or exceed its limits.
 
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn packets() -> impl Strategy<Value = Bytes> {
 
 proptest! {
     #[test]
-    fn guests_survive_anything(packets in prop::collection::vec((packets(), 0.0..3.0), 0..40)) {
+    fn guest_survives_random_scripts(packets in prop::collection::vec((packets(), 0.0..3.0), 0..40)) {
         let mut time = Time::new();
         let mut guest = Guest::new(Arc::new(config()), EPOCH, time.now().instant, time.now().instant);
         let mut ended = false;
@@ -56,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn sessions_survive_anything(packets in prop::collection::vec((packets(), any::<bool>()), 0..80)) {
+    fn session_survives_random_scripts(packets in prop::collection::vec((packets(), any::<bool>()), 0..80)) {
         let time = Time::new();
         let mut session = admitted(config(), &time);
         let mut running = Vec::new();

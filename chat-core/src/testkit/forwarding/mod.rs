@@ -2,5 +2,7 @@
 //! and a router work with an engine and a store that are elsewhere.
 
 mod event_log;
+mod service;
 
 pub use event_log::ForwardingEventLog;
+pub use service::ForwardingService;

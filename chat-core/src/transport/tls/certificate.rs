@@ -1,8 +1,9 @@
-//! A certificate that an identity key signs for itself.
+//! Certificate that an identity key signs for itself.
 //!
-//! Clients trust it by its key alone, so it holds the least that a verifier parses (RFC 5280): no name anyone checks, and no end of
-//! validity. Written here because the usual generator signs through a crypto provider and this key lives in `rsa`; the bytes are the
-//! same at every start, since RSASSA-PKCS1-v1_5 has no randomness in its result.
+//! Clients trust it by its key alone, so it holds the minimum that a verifier parses (RFC 5280): a
+//! name that no client checks, and no end of validity. It is encoded here because the usual
+//! generator signs through a crypto provider, while this key belongs to the `rsa` crate. The bytes
+//! are the same at every start, since RSASSA-PKCS1-v1_5 signatures contain no randomness.
 
 use crate::secure::{IdentityError, ServerIdentity};
 
@@ -28,10 +29,11 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x13];
 const KEY_USAGE: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x0f];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x25];
 const SERVER_AUTH: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
-/// One bit string of one bit: `digitalSignature`.
+/// Bit string with the one bit `digitalSignature`.
 const DIGITAL_SIGNATURE: &[u8] = &[BIT_STRING, 0x02, 0x07, 0x80];
 
-/// The DER certificate of `identity`: X.509 version 3, subject and issuer `CN=chat-server`. One RSA signature.
+/// Returns the DER certificate of `identity`: X.509 version 3, with subject and issuer
+/// `CN=chat-server`. Costs one RSA signature.
 pub(super) fn self_signed(identity: &ServerIdentity) -> Result<Vec<u8>, IdentityError> {
     let to_be_signed = tbs_certificate(identity);
     let signature = identity.sign_certificate(&to_be_signed)?;
@@ -63,7 +65,7 @@ fn tbs_certificate(identity: &ServerIdentity) -> Vec<u8> {
     )
 }
 
-/// 16 bytes of the key's fingerprint, made a positive number in its shortest form.
+/// Returns 16 bytes of the key's fingerprint, as a positive number in its shortest form.
 fn serial(identity: &ServerIdentity) -> [u8; 16] {
     let mut serial = [0; 16];
     serial.copy_from_slice(&identity.fingerprint().as_bytes()[..16]);
@@ -71,7 +73,7 @@ fn serial(identity: &ServerIdentity) -> [u8; 16] {
     serial
 }
 
-/// From 2020, without end (RFC 5280 §4.1.2.5).
+/// Returns a validity from 2020 without end (RFC 5280 §4.1.2.5).
 fn validity() -> Vec<u8> {
     der(
         SEQUENCE,
@@ -97,7 +99,7 @@ fn extensions() -> Vec<u8> {
     )
 }
 
-/// One DER element: tag, length, the concatenated parts.
+/// Encodes one DER element: tag, length, and the concatenated parts.
 fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut out = Vec::with_capacity(length + 5);

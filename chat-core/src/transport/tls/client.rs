@@ -1,4 +1,4 @@
-//! The client's side of TLS.
+//! [`TlsConnector`]: the client's side of TLS.
 
 use std::{io, sync::Arc};
 
@@ -20,36 +20,37 @@ use crate::{
     transport::{Stream, Transport},
 };
 
-/// How a client knows that it talks to the right server.
+/// How a client authenticates a server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum TlsTrust {
-    /// By the key itself, as with SC1; names and dates in the certificate do not matter.
+    /// By the server's key, as with SC1. Names and dates in the certificate do not matter.
     Pin(PinPolicy),
-    /// By a chain from one of these roots to a certificate for the server's name.
+    /// By a certificate for the server's name that chains to one of these roots.
     Roots(Arc<RootCertStore>),
 }
 
-/// Makes TLS of streams to servers. Cheap to clone.
+/// Performs TLS handshakes on streams to servers. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsConnector {
     inner: tokio_rustls::TlsConnector,
 }
 
-/// An agreed TLS connection.
+/// Established TLS connection.
 #[derive(Debug)]
 pub struct TlsConnected<T> {
-    /// The connection; shut it down to tell the server that nothing is missing.
+    /// The connection. Shut it down at the end, which tells the server that the stream is complete.
     pub stream: Stream<TlsStream<T>>,
-    /// The server's key. After [`PinPolicy::FirstContact`], store it before anything is sent.
+    /// Fingerprint of the server's key. After [`PinPolicy::FirstContact`], store it before sending
+    /// anything.
     pub fingerprint: Fingerprint,
 }
 
 impl TlsConnector {
-    /// Prepares connections to servers that `trust` allows.
+    /// Prepares connections to the servers that `trust` accepts.
     ///
     /// # Errors
-    /// The provider cannot do TLS 1.3, or `trust` has no roots.
+    /// The provider does not support TLS 1.3, or `trust` has no roots.
     pub fn new(provider: Arc<CryptoProvider>, trust: TlsTrust) -> Result<Self, TlsError> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])
@@ -60,30 +61,30 @@ impl TlsConnector {
                 .with_custom_certificate_verifier(Arc::new(PinVerifier { pin, provider })),
             TlsTrust::Roots(roots) if roots.is_empty() => {
                 return Err(TlsError::Config(rustls::Error::General(
-                    "no root certificates".to_owned(),
+                    "there are no root certificates".to_owned(),
                 )));
             }
             TlsTrust::Roots(roots) => builder.with_root_certificates(roots),
         };
         let mut config = builder.with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // Each connection checks the key anew.
+        // Each connection checks the server's key.
         config.resumption = Resumption::disabled();
         Ok(Self {
             inner: Arc::new(config).into(),
         })
     }
 
-    /// Does the client's part of the handshake with the server called `server_name` (a host name or an address, without a port). A server may
-    /// take for ever: give it a deadline.
+    /// Performs the client's part of the handshake with the server called `server_name` (a host
+    /// name or an address, without a port). A server can delay it without end, so set a deadline.
     ///
     /// # Errors
-    /// The server is not who it should be, speaks something else, or went away.
+    /// The server cannot be authenticated, uses another protocol, or went away.
     pub async fn connect<T: Transport>(&self, server_name: &str, transport: T) -> Result<TlsConnected<T>, TlsError> {
         let peer = transport.peer();
         let name =
             ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::ServerName(server_name.to_owned()))?;
-        let stream = self.inner.connect(name, transport).await.map_err(explain)?;
+        let stream = self.inner.connect(name, transport).await.map_err(unwrap_pin_mismatch)?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate = certificate.ok_or(TlsError::Config(rustls::Error::NoCertificatesPresented))?;
         let fingerprint = fingerprint_of(certificate).map_err(TlsError::Config)?;
@@ -100,8 +101,8 @@ impl std::fmt::Debug for TlsConnector {
     }
 }
 
-/// Finds a refused pin again in what the TLS library made of it.
-fn explain(error: io::Error) -> TlsError {
+/// Finds the pin mismatch inside the error into which the TLS library wrapped it.
+fn unwrap_pin_mismatch(error: io::Error) -> TlsError {
     let refused = error.get_ref().and_then(|inner| match inner.downcast_ref()? {
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
         _ => None,
@@ -112,7 +113,7 @@ fn explain(error: io::Error) -> TlsError {
     }
 }
 
-/// Accepts a certificate for its key, and the handshake for its signature by that key.
+/// Verifier that accepts a certificate by its key, and a handshake by its signature with that key.
 #[derive(Debug)]
 struct PinVerifier {
     pin: PinPolicy,
@@ -142,7 +143,7 @@ impl ServerCertVerifier for PinVerifier {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not offered".to_owned()))
+        Err(rustls::Error::General("the client does not offer TLS 1.2".to_owned()))
     }
 
     fn verify_tls13_signature(

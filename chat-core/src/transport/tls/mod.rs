@@ -1,14 +1,18 @@
-//! TLS 1.3 beside SC1: for the public internet, for proxies that end TLS, for those who want reviewed standard tools.
+//! TLS 1.3, as an alternative to SC1: for the public internet, for proxies that terminate TLS, and
+//! for deployments that require a standard protocol.
 //!
-//! A server uses a certificate it was given, or one that its identity key signs for itself, so that SC1 and TLS show the same
-//! [`Fingerprint`]. A client checks that fingerprint against its pins, or a certificate chain against the roots it was given.
-//! The cryptography comes from the caller as a [`CryptoProvider`]: nothing here installs or reads a process-wide one.
+//! A server uses a given certificate, or one that its identity key signs for itself, so that SC1
+//! and TLS show the same [`Fingerprint`]. A client checks that fingerprint against its pins, or a
+//! certificate chain against given roots. The caller passes in a [`CryptoProvider`]; this module
+//! neither installs nor reads a process-wide provider.
 //!
-//! What SC1 does and TLS need not: rekeying is TLS's own, and a stream without `close_notify` ends in
-//! [`std::io::ErrorKind::UnexpectedEof`], which is SC1's `Truncated`.
+//! TLS changes keys by itself. A stream that ends without `close_notify` fails with
+//! [`std::io::ErrorKind::UnexpectedEof`], which corresponds to `Truncated` in SC1.
 
+#[cfg(feature = "server")]
 mod certificate;
 mod client;
+#[cfg(feature = "server")]
 mod server;
 #[cfg(test)]
 mod tests;
@@ -19,39 +23,42 @@ use crate::secure::{Fingerprint, IdentityError};
 
 pub use client::{TlsConnected, TlsConnector, TlsTrust};
 pub use rustls::crypto::CryptoProvider;
+#[cfg(feature = "server")]
 pub use server::TlsAcceptor;
 
-/// The application protocol both sides name (ALPN), so that a server of something else is noticed.
+/// Application protocol that both sides name (ALPN), so that a client detects a server of another
+/// protocol.
 pub const ALPN: &[u8] = b"chat/1";
 
-/// Why TLS could not be set up or agreed on.
+/// Error of TLS configuration or of a TLS handshake.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The certificate chain or private key file is not PEM of the right kind.
-    #[error("certificate or key is not usable PEM: {0}")]
+    /// The certificate chain or the private key is not PEM of the right kind.
+    #[error("the certificate or key is not usable PEM: {0}")]
     Pem(String),
-    /// The library refuses the configuration: the key does not belong to the certificate, the provider lacks TLS 1.3, …
-    #[error("TLS configuration")]
+    /// The TLS library rejects the configuration: the key does not belong to the certificate, or
+    /// the provider lacks TLS 1.3.
+    #[error("the TLS configuration is invalid")]
     Config(#[source] rustls::Error),
-    /// The identity key could not sign or be exported.
-    #[error("certificate for the identity key")]
+    /// The identity key cannot sign its certificate or be exported.
+    #[error("cannot make a certificate for the identity key")]
     Identity(#[from] IdentityError),
     /// The name to connect to is neither a host name nor an address.
-    #[error("{0:?} is not a server name")]
+    #[error("{0:?} is not a valid server name")]
     ServerName(String),
-    /// The server's key is not the expected one. Nothing was sent to it.
-    #[error("server key {presented} is not the pinned one")]
+    /// The server's key is not a pinned one. No application data was sent.
+    #[error("the server's key {presented} is not the pinned key")]
     PinMismatch {
-        /// The key the server showed.
+        /// Fingerprint of the key that the server presented.
         presented: Fingerprint,
     },
-    /// The handshake failed, or the stream under it.
-    #[error("TLS handshake")]
+    /// The handshake or the stream below it failed.
+    #[error("the TLS handshake failed")]
     Handshake(#[source] std::io::Error),
 }
 
-/// The fingerprint of a certificate's key.
+/// Returns the fingerprint of a certificate's key.
 fn fingerprint_of(certificate: &CertificateDer<'_>) -> Result<Fingerprint, rustls::Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     Ok(Fingerprint::of_spki(&parsed.subject_public_key_info()))

@@ -1,4 +1,4 @@
-//! The server's side of TLS.
+//! [`TlsAcceptor`]: the server's side of TLS.
 
 use std::{io, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     transport::{Stream, Transport},
 };
 
-/// Makes TLS of accepted streams. Cheap to clone.
+/// Performs TLS handshakes on accepted streams. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsAcceptor {
     inner: tokio_rustls::TlsAcceptor,
@@ -24,10 +24,10 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// Uses a certificate chain (leaf first) and its private key, both PEM.
+    /// Uses a certificate chain (leaf first) and its private key, both in PEM.
     ///
     /// # Errors
-    /// Not PEM, or the key does not fit the certificate or the provider.
+    /// The texts are not PEM, or the key does not fit the certificate or the provider.
     pub fn from_pem(provider: Arc<CryptoProvider>, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<_, _>>()
@@ -36,28 +36,30 @@ impl TlsAcceptor {
         Self::new(provider, chain, key)
     }
 
-    /// Uses the identity key of SC1 with a certificate that it signs for itself: for clients that pin the key.
+    /// Uses the identity key of SC1 with a certificate that it signs for itself, for clients that
+    /// pin the key.
     ///
-    /// The private operations of handshakes are the provider's, not those of the `rsa` crate.
+    /// The provider performs the private-key operations of handshakes, not the `rsa` crate.
     ///
     /// # Errors
-    /// The key cannot sign, or the provider does not take it.
+    /// The key cannot sign, or the provider does not accept it.
     pub fn self_signed(provider: Arc<CryptoProvider>, identity: &ServerIdentity) -> Result<Self, TlsError> {
         let certificate = certificate::self_signed(identity)?;
         let key = PrivatePkcs8KeyDer::from(identity.to_pkcs8_der()?.to_vec());
         Self::new(provider, vec![certificate.into()], key.into())
     }
 
-    /// The fingerprint of the certificate's key, for clients that pin it.
+    /// Returns the fingerprint of the certificate's key, for clients that pin it.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Does the server's part of the handshake. A peer may take for ever: give it a deadline.
+    /// Performs the server's part of the handshake. A peer can delay it without end, so set a
+    /// deadline.
     ///
     /// # Errors
-    /// The peer speaks something else, an older TLS, or went away.
+    /// The peer uses another protocol or an older version of TLS, or went away.
     pub async fn accept<T: Transport>(&self, transport: T) -> io::Result<Stream<TlsStream<T>>> {
         let peer = transport.peer();
         let stream = self.inner.accept(transport).await?;
@@ -70,7 +72,7 @@ impl TlsAcceptor {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
         let leaf = chain.first();
-        let leaf = leaf.ok_or_else(|| TlsError::Pem("no certificate in the chain".to_owned()))?;
+        let leaf = leaf.ok_or_else(|| TlsError::Pem("the chain has no certificate".to_owned()))?;
         let fingerprint = fingerprint_of(leaf).map_err(TlsError::Config)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
@@ -79,7 +81,8 @@ impl TlsAcceptor {
             .with_single_cert(chain, key)
             .map_err(TlsError::Config)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // A session token and cursors resume a session here; tickets would only cost memory, and 0-RTT can be replayed.
+        // Sessions are resumed by token and cursors, so tickets would only cost memory. 0-RTT data
+        // can be replayed.
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         Ok(Self {

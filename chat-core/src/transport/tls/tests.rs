@@ -19,7 +19,7 @@ fn identity() -> ServerIdentity {
     ServerIdentity::from_pem(vectors["rsa_private_pkcs8_pem"].as_str().unwrap()).unwrap()
 }
 
-/// An authority and a certificate of it for `chat.example`: the root, the chain, the key.
+/// Returns a root certificate, and a chain and key that it issued for `chat.example`.
 fn issued() -> (CertificateDer<'static>, String, String) {
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -32,7 +32,7 @@ fn issued() -> (CertificateDer<'static>, String, String) {
     (root.der().clone(), leaf.pem(), key.serialize_pem())
 }
 
-/// What a client makes of a server; if they agree, bytes go both ways and the stream is closed properly.
+/// Connects a client to a server. If the handshake succeeds, sends bytes both ways and closes.
 async fn converse(acceptor: &TlsAcceptor, trust: TlsTrust, name: &str) -> Result<Fingerprint, TlsError> {
     let (ours, theirs) = memory::pipe();
     let connector = TlsConnector::new(provider(), trust)?;
@@ -75,7 +75,7 @@ async fn identity_key_serves_tls_under_the_same_fingerprint() {
 }
 
 #[tokio::test]
-async fn another_key_than_the_pinned_is_refused_by_name() {
+async fn pin_mismatch_is_reported_with_the_presented_key() {
     let identity = identity();
     let acceptor = TlsAcceptor::self_signed(provider(), &identity).unwrap();
     let pin = PinPolicy::exactly(Fingerprint::from([3; 32]));
@@ -87,8 +87,8 @@ async fn another_key_than_the_pinned_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn certificate_without_its_key_is_refused() {
-    // The pinned certificate is public: a server that shows it and signs with another key gets nowhere.
+async fn client_rejects_certificate_without_its_private_key() {
+    // The pinned certificate is public, so an attacker can present it but cannot sign with its key.
     let certificate = certificate::self_signed(&identity()).unwrap();
     let other = rcgen::KeyPair::generate().unwrap();
     let key = aws_lc_rs::default_provider()
@@ -111,7 +111,7 @@ async fn certificate_without_its_key_is_refused() {
 }
 
 #[tokio::test]
-async fn given_chain_is_checked_against_roots_or_pin() {
+async fn client_checks_given_chain_against_roots_or_pin() {
     let (root, chain, key) = issued();
     let acceptor = TlsAcceptor::from_pem(provider(), chain.as_bytes(), key.as_bytes()).unwrap();
     let mut roots = RootCertStore::empty();
@@ -130,7 +130,7 @@ async fn given_chain_is_checked_against_roots_or_pin() {
 }
 
 #[tokio::test]
-async fn only_tls_1_3_of_this_protocol_is_spoken() {
+async fn server_accepts_only_tls_1_3_with_its_alpn() {
     let acceptor = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
     let client = |versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[u8]| {
         let mut config = rustls::ClientConfig::builder_with_provider(provider())
@@ -157,7 +157,7 @@ async fn only_tls_1_3_of_this_protocol_is_spoken() {
 }
 
 #[tokio::test]
-async fn stream_without_close_notify_is_truncated() {
+async fn stream_without_close_notify_ends_in_unexpected_eof() {
     let identity = identity();
     let acceptor = TlsAcceptor::self_signed(provider(), &identity).unwrap();
     let trust = TlsTrust::Pin(PinPolicy::exactly(identity.fingerprint()));
@@ -176,7 +176,7 @@ async fn stream_without_close_notify_is_truncated() {
 }
 
 #[tokio::test]
-async fn noise_is_not_tls() {
+async fn server_rejects_bytes_that_are_not_tls() {
     let acceptor = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
     let (mut ours, theirs) = memory::pipe();
     ours.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -184,7 +184,7 @@ async fn noise_is_not_tls() {
 }
 
 #[test]
-fn unusable_configuration_is_refused() {
+fn acceptor_rejects_unusable_configuration() {
     let (_, chain, key) = issued();
     let (_, other_chain, _) = issued();
     let from_pem = |chain: &str, key: &str| TlsAcceptor::from_pem(provider(), chain.as_bytes(), key.as_bytes());
@@ -197,7 +197,7 @@ fn unusable_configuration_is_refused() {
 }
 
 #[test]
-fn certificate_is_signed_by_its_own_key_and_always_the_same() {
+fn self_signed_certificate_is_deterministic() {
     use rsa::{
         pkcs1v15::{Signature, VerifyingKey},
         pkcs8::DecodePublicKey as _,
@@ -211,7 +211,8 @@ fn certificate_is_signed_by_its_own_key_and_always_the_same() {
         identity.fingerprint()
     );
 
-    // SEQUENCE { tbs SEQUENCE { … }, algorithm (15 bytes), BIT STRING (4 bytes, 0 unused bits, signature) }, lengths in two bytes.
+    // SEQUENCE { tbs SEQUENCE { … }, algorithm (15 bytes), BIT STRING (4 bytes, 0 unused bits,
+    // signature) }, lengths in two bytes.
     let length = usize::from(u16::from_be_bytes([certificate[6], certificate[7]]));
     let (to_be_signed, rest) = certificate[4..].split_at(4 + length);
     let signature = Signature::try_from(&rest[15 + 5..]).unwrap();

@@ -1,4 +1,4 @@
-//! What servers say.
+//! Sample packets of servers.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What clients ask.
+//! Sample packets of clients.
 
 use super::*;
 

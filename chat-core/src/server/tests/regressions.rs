@@ -1,10 +1,9 @@
-//! What brought older systems down.
+//! Regressions: inputs and loads that brought older systems down.
 
 use super::*;
 use crate::codec::client;
 
-#[tokio::test(start_paused = true)]
-async fn seed_check_02_garbage_closes_the_connection_and_nothing_else() {
+async fn garbage_closes_its_connection_only(boundary: Boundary) {
     let whole = |length: u32, body: &[u8]| [&length.to_be_bytes()[..], body].concat();
     for (bytes, code) in [
         (whole(u32::MAX, b""), Some(CloseCode::PacketTooLarge)),
@@ -13,18 +12,17 @@ async fn seed_check_02_garbage_closes_the_connection_and_nothing_else() {
         (whole(0, b""), Some(CloseCode::ProtocolError)),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), Some(CloseCode::PacketTooLarge)),
     ] {
-        let (server, mut stream) = raw(ServerConfig::default()).await;
+        let (server, mut stream) = raw(boundary, ServerConfig::default()).await;
         stream.write_all(&bytes).await.unwrap();
         assert_eq!(closed_with(&rest(&mut stream).await), code, "{bytes:?}");
         assert_eq!(server.stats().panics, 0);
     }
 }
 
-#[tokio::test]
-async fn seed_check_05_a_slow_reader_is_told_that_it_is_behind_and_delays_nobody() {
+async fn slow_reader_is_told_that_it_is_behind_and_delays_no_sender(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.outbox_limits = crate::router::OutboxLimits::new(64, 64 * 1024);
-    let site = Site::new(config).await;
+    let site = Site::new(boundary, config).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
     let text = "x".repeat(16 * 1024);
@@ -43,7 +41,7 @@ async fn seed_check_05_a_slow_reader_is_told_that_it_is_behind_and_delays_nobody
     assert!(behind.is_some(), "more was sent than sockets and outbox hold");
 }
 
-/// Everything that a guest has to say to be answered three times.
+/// Returns the bytes of three requests of a guest, each of which is answered.
 fn script() -> Vec<u8> {
     let mut bytes = bytes::BytesMut::new();
     let hello = crate::codec::Hello {
@@ -67,9 +65,9 @@ fn script() -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// What a server answers to these chunks, as request ids and codes.
-async fn answers(chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
-    let (_server, mut stream) = raw(ServerConfig::default()).await;
+/// Returns the request ids and codes of the replies to these chunks.
+async fn answers(boundary: Boundary, chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
+    let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
     for chunk in chunks {
         stream.write_all(chunk).await.unwrap();
         tokio::task::yield_now().await;
@@ -94,21 +92,19 @@ async fn answers(chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
     answers
 }
 
-#[tokio::test(start_paused = true)]
-async fn seed_check_01_any_split_of_the_bytes_gives_the_same_answers() {
+async fn replies_do_not_depend_on_how_the_bytes_are_split(boundary: Boundary) {
     let script = script();
     let expected = vec![(1, None), (2, None), (3, Some(ReplyCode::NotLoggedIn))];
-    assert_eq!(answers(vec![&script]).await, expected);
-    assert_eq!(answers(script.chunks(1).collect()).await, expected);
+    assert_eq!(answers(boundary, vec![&script]).await, expected);
+    assert_eq!(answers(boundary, script.chunks(1).collect()).await, expected);
     for cut in 1..script.len() {
         let (one, other) = script.split_at(cut);
-        assert_eq!(answers(vec![one, other]).await, expected, "cut at {cut}");
+        assert_eq!(answers(boundary, vec![one, other]).await, expected, "cut at {cut}");
     }
 }
 
-#[tokio::test]
-async fn seed_check_04_packets_as_large_as_buffers_arrive_even_from_a_peer_that_leaves() {
-    let site = Site::new(ServerConfig::default()).await;
+async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: Boundary) {
+    let site = Site::new(boundary, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
     let mut sent = 0;
@@ -123,7 +119,7 @@ async fn seed_check_04_packets_as_large_as_buffers_arrive_even_from_a_peer_that_
             }
         }
     }
-    // The last one is sent by a peer that leaves at once, without waiting for its answer.
+    // The last message is sent by a peer that leaves at once, without waiting for the reply.
     alice
         .send(RequestKind::Command(say("bob", &"y".repeat(16 * 1024))))
         .await
@@ -145,14 +141,13 @@ async fn seed_check_04_packets_as_large_as_buffers_arrive_even_from_a_peer_that_
         .expect("what was sent before leaving is stored");
 }
 
-#[tokio::test]
-async fn seed_check_22_many_come_and_go_at_once() {
+async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
     const MANY: usize = 300;
     const USERS: usize = MANY / 15; // a user has at most 20 devices
     let mut config = ServerConfig::default();
     // On a busy machine the last logins take longer than the default timeout allows.
     config.session.login_timeout = PATIENCE;
-    let site = Arc::new(Site::new(config).await);
+    let site = Arc::new(Site::new(boundary, config).await);
     for name in 0..USERS {
         drop(site.user(&format!("user-{name}")).await);
     }
@@ -161,8 +156,9 @@ async fn seed_check_22_many_come_and_go_at_once() {
         let site = Arc::clone(&site);
         coming.push(tokio::spawn(async move {
             let mut peer = site.peer().await;
-            // Passwords take time: who comes while 64 wait already is told to come again, but not often: only so many requests are
-            // taken before a login.
+            // Password checks take time: a login is rejected as busy while 64 others wait. The
+            // client retries at a moderate pace, because the number of requests before login is
+            // limited.
             let mut pace = tokio::time::interval(Duration::from_millis(250));
             loop {
                 pace.tick().await;
@@ -190,4 +186,17 @@ async fn seed_check_22_many_come_and_go_at_once() {
     assert_eq!(site.server.stats().panics, 0);
     let mut late = site.peer().await;
     late.login("user-0").await.unwrap();
+}
+
+on_each_boundary! {
+    #[tokio::test(start_paused = true)]
+    garbage_closes_its_connection_only,
+    #[tokio::test]
+    slow_reader_is_told_that_it_is_behind_and_delays_no_sender,
+    #[tokio::test(start_paused = true)]
+    replies_do_not_depend_on_how_the_bytes_are_split,
+    #[tokio::test]
+    packets_of_buffer_size_arrive_even_from_a_peer_that_leaves,
+    #[tokio::test]
+    hundreds_of_clients_connect_and_leave_at_once,
 }

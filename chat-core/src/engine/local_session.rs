@@ -1,0 +1,137 @@
+//! Sessions without a network.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Engine;
+use crate::model::{
+    Appended, Caller, Command, ConversationInfo, ConversationRef, Draft, MessageText, Outcome, Push, ReplyCode,
+    UserInfo,
+};
+use crate::router::{Outbox, SharedPush};
+use crate::service::{AttachedSession, CommandError, SessionGuard};
+use crate::sync::Mutex;
+
+/// A session in this process, with the commands and the pushes of a remote client: for bots, tests
+/// and desktop applications. It ends when it is dropped.
+#[derive(Debug)]
+pub struct LocalSession {
+    engine: Engine,
+    caller: Caller,
+    user: UserInfo,
+    conversations: Vec<ConversationInfo>,
+    outbox: Arc<Outbox>,
+    /// Pushes that were drained from the outbox and not yet returned.
+    drained: Mutex<VecDeque<SharedPush>>,
+    /// Ends the session.
+    _guard: SessionGuard,
+}
+
+/// Bytes of pushes drained from the outbox at once.
+const DRAIN_BYTES: usize = 64 * 1024;
+
+impl LocalSession {
+    pub(super) fn new(
+        engine: Engine,
+        caller: Caller,
+        user: UserInfo,
+        attached: AttachedSession,
+        outbox: Arc<Outbox>,
+    ) -> Self {
+        Self {
+            engine,
+            caller,
+            user,
+            conversations: attached.conversations,
+            outbox,
+            drained: Mutex::default(),
+            _guard: attached.guard,
+        }
+    }
+
+    /// Returns the identity that the session acts as.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    /// Returns the user's profile, as the user sees it.
+    #[must_use]
+    pub fn user(&self) -> &UserInfo {
+        &self.user
+    }
+
+    /// Returns the state of the user's conversations when the session began. Pushes continue from
+    /// there, or from an earlier message.
+    #[must_use]
+    pub fn conversations(&self) -> &[ConversationInfo] {
+        &self.conversations
+    }
+
+    /// Executes a command; see [`Engine::execute`]. Messages are held to their user's rate, see
+    /// [`EngineConfig::message_rate`](super::EngineConfig::message_rate).
+    ///
+    /// # Errors
+    /// [`CommandError`], as for a remote client.
+    pub fn execute(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + 'static + use<> {
+        self.engine.execute_paced(self.caller, command)
+    }
+
+    /// Appends a draft. The message is durable when this returns.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `TryAgain`: send the same draft again; it is stored at most once.
+    pub async fn send(&self, conversation: ConversationRef, draft: Draft) -> Result<Appended, CommandError> {
+        match self.execute(Command::Send { conversation, draft }).await? {
+            Outcome::Appended(appended) => Ok(appended),
+            _ => Err(CommandError::internal()),
+        }
+    }
+
+    /// Sends a text message.
+    ///
+    /// # Errors
+    /// As [`LocalSession::send`]; `InvalidText` if `text` is empty, too long or not allowed.
+    pub async fn send_text(&self, conversation: ConversationRef, text: &str) -> Result<Appended, CommandError> {
+        let text =
+            MessageText::new(text).map_err(|error| CommandError::new(ReplyCode::InvalidText, error.to_string()))?;
+        self.send(conversation, Draft::text(text)).await
+    }
+
+    /// Returns the next push, or `None` once the session is over. The last push is [`Push::Closed`]
+    /// if the session was ended by the engine.
+    ///
+    /// # Cancel safety
+    /// Safe: a push that was not returned is returned by the next call.
+    pub async fn next_push(&self) -> Option<Push> {
+        loop {
+            if let Some(push) = self.try_next_push() {
+                return Some(push);
+            }
+            if self.outbox.close_code().is_some() {
+                return None;
+            }
+            tokio::select! {
+                // Pushes that are queued come before the end.
+                biased;
+                () = self.outbox.ready() => {}
+                () = self.engine.stopped() => return None,
+            }
+        }
+    }
+
+    /// Returns the next push if one is queued.
+    #[must_use]
+    pub fn try_next_push(&self) -> Option<Push> {
+        let mut queue = self.drained.lock();
+        if queue.is_empty() {
+            let mut drained = Vec::new();
+            self.outbox.drain(DRAIN_BYTES, &mut drained);
+            queue.extend(drained);
+        }
+        queue.pop_front().map(|push| push.push().clone())
+    }
+}

@@ -1,0 +1,59 @@
+//! Connections that the application accepted itself.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::transport::{PeerAddr, Transport};
+
+/// Any byte stream, together with the address of its peer.
+pub(super) struct OwnedStream<S> {
+    inner: Pin<Box<S>>,
+    peer: PeerAddr,
+}
+
+impl<S> OwnedStream<S> {
+    pub(super) fn new(inner: S, peer: PeerAddr) -> Self {
+        Self {
+            inner: Box::pin(inner),
+            peer,
+        }
+    }
+}
+
+impl<S> fmt::Debug for OwnedStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedStream")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + 'static> Transport for OwnedStream<S> {
+    fn peer(&self) -> PeerAddr {
+        self.peer
+    }
+}
+
+impl<S: AsyncRead> AsyncRead for OwnedStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.inner.as_mut().poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite> AsyncWrite for OwnedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.inner.as_mut().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.as_mut().poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,370 @@
+//! The service boundary: everything that a server needs from an engine, as one object-safe trait.
+//!
+//! [`Server`](crate::server::Server) knows its engine only as `Arc<dyn ChatService>`. The engine of
+//! this process is one implementation; another can forward each call to an engine elsewhere.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::cluster::Nodes;
+use crate::codec::Failure;
+use crate::model::{
+    Admission, Caller, Command, ConversationInfo, Login, Outcome, Registration, ReplyCode, Resume, SessionId, Source,
+    StoreEpoch, Timestamp, UserInfo,
+};
+use crate::router::Outbox;
+
+/// An engine, as servers see it: accounts and logins, sessions and their events, commands, and the
+/// state of the node.
+///
+/// All methods may be called from any task, at the same time. Methods that are not `async` return
+/// at once: a remote implementation answers them from what it knows.
+#[async_trait]
+pub trait ChatService: fmt::Debug + Send + Sync + 'static {
+    /// Creates an account.
+    ///
+    /// # Errors
+    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have been.
+    async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError>;
+
+    /// Begins a session with a password, or with a token that the application's authenticator
+    /// accepts. Ends the device's older session.
+    ///
+    /// # Errors
+    /// [`CommandError`]. An unknown account and a wrong password yield the same error.
+    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError>;
+
+    /// Begins a session with the token of an earlier login. Ends the device's older session.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `SessionExpired`: the client has to log in again.
+    async fn resume(&self, source: Source, resume: Resume) -> Result<Admission, CommandError>;
+
+    /// Connects a session that has just logged in to its events: from now on they are pushed to
+    /// `outbox`. The session ends when the returned guard is dropped. The code with which `outbox`
+    /// was closed until then is the reason that hooks see.
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing was begun. `Fenced`: the device has logged in again meanwhile.
+    ///
+    /// # Cancel safety
+    /// Dropping the future attaches nothing.
+    async fn attach(
+        &self,
+        caller: Caller,
+        source: Source,
+        outbox: Arc<Outbox>,
+    ) -> Result<AttachedSession, CommandError>;
+
+    /// Executes a command of a session.
+    ///
+    /// # Order
+    /// The *call* fixes the order. Messages that several calls of one session append to one
+    /// conversation are appended in the order of the calls, no matter when their futures are
+    /// polled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses the outcome. Reads may stop; changes that were begun go on.
+    fn execute(&self, caller: Caller, command: Command) -> CommandFuture;
+
+    /// Charges `command` against its user's rates, which all sessions of the user on this node
+    /// share. Returns how long the server should stop reading from the session's connection.
+    fn pace(&self, caller: Caller, command: &Command) -> Duration;
+
+    /// Returns whether this node can serve new sessions, and whether other nodes can.
+    fn readiness(&self) -> Readiness;
+
+    /// Tells the service that a listener of this node has closed until the node is ready again. The
+    /// cluster then sends new clients elsewhere.
+    fn listener_closed(&self);
+
+    /// Tells the service that a listener which had closed is open again.
+    fn listener_opened(&self);
+
+    /// Returns the newest view of the nodes of the cluster; empty without a discovery.
+    fn nodes(&self) -> Nodes;
+
+    /// Tells the cluster at which addresses clients reach this node.
+    fn advertise(&self, addresses: Vec<String>);
+
+    /// Tells the cluster that this node takes no new sessions because it is about to stop.
+    fn announce_drain(&self);
+
+    /// Returns the name of the history that the store holds.
+    fn store_epoch(&self) -> StoreEpoch;
+
+    /// Returns the service's wall-clock time.
+    fn now(&self) -> Timestamp;
+}
+
+/// A session that receives its events.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AttachedSession {
+    /// Ends the session when it is dropped.
+    pub guard: SessionGuard,
+    /// State of the user's conversations at the time of the attach. The events of a conversation
+    /// that are pushed continue from its `last_seq`, or from an earlier message.
+    pub conversations: Vec<ConversationInfo>,
+}
+
+impl AttachedSession {
+    /// Joins the two parts.
+    #[must_use]
+    pub fn new(guard: SessionGuard, conversations: Vec<ConversationInfo>) -> Self {
+        Self { guard, conversations }
+    }
+}
+
+/// Ends a session when it is dropped.
+pub struct SessionGuard {
+    id: SessionId,
+    end: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl SessionGuard {
+    /// Creates a guard that calls `end` once, when it is dropped.
+    #[must_use]
+    pub fn new(id: SessionId, end: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self {
+            id,
+            end: Some(Box::new(end)),
+        }
+    }
+
+    /// Returns the id of the session, which is unique on its node.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end();
+        }
+    }
+}
+
+impl fmt::Debug for SessionGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionGuard")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ability of a node, and of the nodes beside it, to serve new sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Readiness {
+    /// The store answers. It is probed every two seconds and has two seconds to answer.
+    pub store_answers: bool,
+    /// The clocks of this machine and of the store differ by less than some minutes. Nobody can log
+    /// in while they do not.
+    pub clock_is_right: bool,
+    /// There are other nodes, and at least one of them takes sessions as far as this node knows. A
+    /// node that is cut off from all others keeps the last value it learned.
+    pub others_serve: bool,
+}
+
+impl Readiness {
+    /// Describes a node that can serve, and that has no other node beside it.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            store_answers: true,
+            clock_is_right: true,
+            others_serve: false,
+        }
+    }
+
+    /// Returns whether this node can serve.
+    #[must_use]
+    pub const fn is_ready(self) -> bool {
+        self.store_answers && self.clock_is_right
+    }
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Error of a command: a documented code, a sentence for people, and when to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandError {
+    /// Code for programs.
+    pub code: ReplyCode,
+    /// English sentence for people. It contains nothing that the caller may not know.
+    pub text: Cow<'static, str>,
+    /// Minimum delay before the client should try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl CommandError {
+    /// Creates an error without a retry delay.
+    pub fn new(code: ReplyCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+            retry_after: None,
+        }
+    }
+
+    /// Sets the minimum delay before the client should try again.
+    #[must_use]
+    pub fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({}): {}", self.code, self.code.number(), self.text)
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        let delay = error.retry_after.unwrap_or_default();
+        let delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        Self::new(error.code, error.text).retry_after(delay)
+    }
+}
+
+/// Result of a command.
+pub type CommandResult = Result<Outcome, CommandError>;
+
+/// Future of a command's outcome. It is independent of the service that returned it, and allocates
+/// nothing unless it was made of another future.
+pub struct CommandFuture(State);
+
+enum State {
+    /// `None` once the result was taken.
+    Ready(Option<CommandResult>),
+    Waiting(oneshot::Receiver<CommandResult>),
+    Running(BoxFuture<'static, CommandResult>),
+}
+
+/// Completes a [`CommandFuture`]. If it is dropped instead, the future fails with `TryAgain`: it is
+/// unknown whether the command took effect.
+#[derive(Debug)]
+pub struct CommandReply(oneshot::Sender<CommandResult>);
+
+impl CommandFuture {
+    /// Creates a future that is complete.
+    #[must_use]
+    pub fn ready(result: CommandResult) -> Self {
+        Self(State::Ready(Some(result)))
+    }
+
+    /// Creates a future that runs `work` when it is polled.
+    #[must_use]
+    pub fn run(work: impl Future<Output = CommandResult> + Send + 'static) -> Self {
+        Self(State::Running(Box::pin(work)))
+    }
+
+    /// Creates a future that the returned handle completes.
+    #[must_use]
+    pub fn channel() -> (CommandReply, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (CommandReply(sender), Self(State::Waiting(receiver)))
+    }
+}
+
+impl CommandReply {
+    /// Completes the future with `result`.
+    pub fn send(self, result: CommandResult) {
+        // If the future was dropped, its caller does not want the outcome.
+        let _ = self.0.send(result);
+    }
+
+    /// Returns whether the future was dropped.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+impl Future for CommandFuture {
+    type Output = CommandResult;
+
+    /// # Panics
+    /// If it is polled again after it has returned an outcome.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CommandResult> {
+        match &mut self.0 {
+            State::Ready(result) => Poll::Ready(result.take().expect("polled after completion")),
+            State::Waiting(receiver) => Pin::new(receiver)
+                .poll(cx)
+                .map(|result| result.unwrap_or_else(|_| Err(CommandError::try_again()))),
+            State::Running(work) => work.as_mut().poll(cx),
+        }
+    }
+}
+
+impl From<BoxFuture<'static, CommandResult>> for CommandFuture {
+    fn from(work: BoxFuture<'static, CommandResult>) -> Self {
+        Self(State::Running(work))
+    }
+}
+
+impl fmt::Debug for CommandFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.0 {
+            State::Ready(Some(result)) => return f.debug_tuple("CommandFuture").field(result).finish(),
+            State::Ready(None) => "taken",
+            State::Waiting(_) => "waiting",
+            State::Running(_) => "running",
+        };
+        f.debug_tuple("CommandFuture").field(&state).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn session_guard_ends_the_session_once_when_dropped() {
+        let ends = Arc::new(AtomicU32::new(0));
+        let guard = SessionGuard::new(SessionId(7), {
+            let ends = Arc::clone(&ends);
+            move || {
+                ends.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert_eq!((guard.id(), ends.load(Ordering::Relaxed)), (SessionId(7), 0));
+        drop(guard);
+        assert_eq!(ends.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn command_future_yields_its_result_however_it_was_made() {
+        assert_eq!(CommandFuture::ready(Ok(Outcome::Done)).await, Ok(Outcome::Done));
+        assert_eq!(CommandFuture::run(async { Ok(Outcome::Done) }).await, Ok(Outcome::Done));
+        let (reply, future) = CommandFuture::channel();
+        reply.send(Ok(Outcome::Done));
+        assert_eq!(future.await, Ok(Outcome::Done));
+        let (reply, future) = CommandFuture::channel();
+        drop(reply);
+        assert_eq!(future.await.unwrap_err().code, ReplyCode::TryAgain);
+    }
+}

@@ -1,0 +1,328 @@
+//! [`ForwardingService`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cluster::Nodes;
+use crate::model::{
+    Admission, Caller, CloseCode, Command, ConversationInfo, Login, Push, Registration, Resume, SessionId, Source,
+    StoreEpoch, Timestamp, UserInfo,
+};
+use crate::router::{Outbox, OutboxLimits, SharedPush};
+use crate::service::{
+    AttachedSession, ChatService, CommandError, CommandFuture, CommandReply, Readiness, SessionGuard,
+};
+use crate::sync::Mutex;
+
+/// Maximum number of requests, and of pushes of one session, that wait in a channel.
+const QUEUE: usize = 1024;
+/// Bytes of pushes taken from an outbox at once.
+const DRAIN_BYTES: usize = 64 * 1024;
+
+/// A [`ChatService`] that sends each call through a channel to another one, and receives its
+/// answers and the events of its sessions through channels. Nothing else is shared by the two
+/// sides, so a server that works with this one works with an engine behind a network.
+///
+/// The far side runs in a thread that handles the requests in their order. Each call waits until
+/// the far side has accepted its request, which it does at once, so that a runtime with paused time
+/// does not advance it meanwhile.
+#[derive(Debug)]
+pub struct ForwardingService {
+    requests: SyncSender<Request>,
+}
+
+type Answer<T> = oneshot::Receiver<Result<T, CommandError>>;
+
+/// A call, as the far side gets it, with the channel for what the call returns.
+#[derive(Debug)]
+enum Request {
+    Register(Source, Registration, SyncSender<Answer<UserInfo>>),
+    Login(Source, Login, SyncSender<Answer<Admission>>),
+    Resume(Source, Resume, SyncSender<Answer<Admission>>),
+    Attach(Caller, Source, SyncSender<Answer<FarSession>>),
+    End(SessionId, CloseCode, SyncSender<()>),
+    Execute(Caller, Command, CommandReply, SyncSender<()>),
+    Pace(Caller, Command, SyncSender<Duration>),
+    Readiness(SyncSender<Readiness>),
+    ListenerClosed(SyncSender<()>),
+    ListenerOpened(SyncSender<()>),
+    Nodes(SyncSender<Nodes>),
+    Advertise(Vec<String>, SyncSender<()>),
+    AnnounceDrain(SyncSender<()>),
+    StoreEpoch(SyncSender<StoreEpoch>),
+    Now(SyncSender<Timestamp>),
+}
+
+/// A session that was attached on the far side.
+#[derive(Debug)]
+struct FarSession {
+    id: SessionId,
+    conversations: Vec<ConversationInfo>,
+    pushes: mpsc::Receiver<Push>,
+}
+
+impl ForwardingService {
+    /// Forwards to `service`, whose futures run on the current tokio runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, or if no thread can be started.
+    #[must_use]
+    pub fn new(service: Arc<dyn ChatService>) -> Self {
+        let (requests, received) = sync_channel(QUEUE);
+        let far = FarSide {
+            service,
+            runtime: Handle::current(),
+            sessions: Arc::default(),
+        };
+        std::thread::Builder::new()
+            .name("forwarding-service".to_owned())
+            .spawn(move || far.run(&received))
+            .expect("the thread of the far side starts");
+        Self { requests }
+    }
+
+    /// Sends a request, and waits for what the far side returns at once.
+    fn call<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> T {
+        call(&self.requests, request)
+    }
+}
+
+fn call<T>(requests: &SyncSender<Request>, request: impl FnOnce(SyncSender<T>) -> Request) -> T {
+    let (reply, returned) = sync_channel(1);
+    requests
+        .send(request(reply))
+        .expect("the far side lives as long as a near side");
+    returned.recv().expect("the far side returns something")
+}
+
+async fn answered<T>(answer: Answer<T>) -> Result<T, CommandError> {
+    answer.await.unwrap_or_else(|_| Err(CommandError::try_again()))
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl ChatService for ForwardingService {
+    async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError> {
+        answered(self.call(|reply| Request::Register(source, registration, reply))).await
+    }
+
+    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
+        answered(self.call(|reply| Request::Login(source, login, reply))).await
+    }
+
+    async fn resume(&self, source: Source, resume: Resume) -> Result<Admission, CommandError> {
+        answered(self.call(|reply| Request::Resume(source, resume, reply))).await
+    }
+
+    async fn attach(
+        &self,
+        caller: Caller,
+        source: Source,
+        outbox: Arc<Outbox>,
+    ) -> Result<AttachedSession, CommandError> {
+        let session = answered(self.call(|reply| Request::Attach(caller, source, reply))).await?;
+        tokio::spawn(receive_pushes(session.pushes, Arc::clone(&outbox)));
+        let (id, requests) = (session.id, self.requests.clone());
+        let guard = SessionGuard::new(id, move || {
+            let reason = outbox.close_code().unwrap_or(CloseCode::Normal);
+            call(&requests, |reply| Request::End(id, reason, reply));
+        });
+        Ok(AttachedSession::new(guard, session.conversations))
+    }
+
+    fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
+        let (reply, outcome) = CommandFuture::channel();
+        self.call(|accepted| Request::Execute(caller, command, reply, accepted));
+        outcome
+    }
+
+    fn pace(&self, caller: Caller, command: &Command) -> Duration {
+        self.call(|reply| Request::Pace(caller, command.clone(), reply))
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.call(Request::Readiness)
+    }
+
+    fn listener_closed(&self) {
+        self.call(Request::ListenerClosed);
+    }
+
+    fn listener_opened(&self) {
+        self.call(Request::ListenerOpened);
+    }
+
+    fn nodes(&self) -> Nodes {
+        self.call(Request::Nodes)
+    }
+
+    fn advertise(&self, addresses: Vec<String>) {
+        self.call(|reply| Request::Advertise(addresses, reply));
+    }
+
+    fn announce_drain(&self) {
+        self.call(Request::AnnounceDrain);
+    }
+
+    fn store_epoch(&self) -> StoreEpoch {
+        self.call(Request::StoreEpoch)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.call(Request::Now)
+    }
+}
+
+/// Puts the pushes of a far session into the outbox of the near one, until the session ends.
+async fn receive_pushes(mut pushes: mpsc::Receiver<Push>, outbox: Arc<Outbox>) {
+    while let Some(push) = pushes.recv().await {
+        match push {
+            Push::Closed(code) => outbox.close(code),
+            push => outbox.push(SharedPush::new(push)),
+        }
+    }
+}
+
+/// The other side of the channel.
+struct FarSide {
+    service: Arc<dyn ChatService>,
+    runtime: Handle,
+    sessions: Arc<Sessions>,
+}
+
+/// The sessions that are attached, with their outboxes on the far side.
+type Sessions = Mutex<HashMap<SessionId, (SessionGuard, Arc<Outbox>)>>;
+
+impl FarSide {
+    /// Handles requests until the near side and its sessions are gone.
+    fn run(self, requests: &Receiver<Request>) {
+        let _context = self.runtime.enter();
+        for request in requests {
+            self.handle(request);
+        }
+    }
+
+    fn handle(&self, request: Request) {
+        let service = Arc::clone(&self.service);
+        // A reply fails if the near side was dropped, and then needs no answer.
+        match request {
+            Request::Register(source, registration, reply) => {
+                let _ = reply.send(self.spawn(async move { service.register(source, registration).await }));
+            }
+            Request::Login(source, login, reply) => {
+                let _ = reply.send(self.spawn(async move { service.login(source, login).await }));
+            }
+            Request::Resume(source, resume, reply) => {
+                let _ = reply.send(self.spawn(async move { service.resume(source, resume).await }));
+            }
+            Request::Attach(caller, source, reply) => {
+                let _ = reply.send(self.attach(caller, source));
+            }
+            Request::End(id, reason, reply) => {
+                let session = self.sessions.lock().remove(&id);
+                if let Some((guard, outbox)) = session {
+                    outbox.close(reason);
+                    drop(guard);
+                }
+                let _ = reply.send(());
+            }
+            Request::Execute(caller, command, reply, accepted) => {
+                let outcome = service.execute(caller, command);
+                self.runtime.spawn(async move { reply.send(outcome.await) });
+                let _ = accepted.send(());
+            }
+            Request::Pace(caller, command, reply) => {
+                let _ = reply.send(service.pace(caller, &command));
+            }
+            Request::Readiness(reply) => {
+                let _ = reply.send(service.readiness());
+            }
+            Request::ListenerClosed(reply) => {
+                service.listener_closed();
+                let _ = reply.send(());
+            }
+            Request::ListenerOpened(reply) => {
+                service.listener_opened();
+                let _ = reply.send(());
+            }
+            Request::Nodes(reply) => {
+                let _ = reply.send(service.nodes());
+            }
+            Request::Advertise(addresses, reply) => {
+                service.advertise(addresses);
+                let _ = reply.send(());
+            }
+            Request::AnnounceDrain(reply) => {
+                service.announce_drain();
+                let _ = reply.send(());
+            }
+            Request::StoreEpoch(reply) => {
+                let _ = reply.send(service.store_epoch());
+            }
+            Request::Now(reply) => {
+                let _ = reply.send(service.now());
+            }
+        }
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, CommandError>> + Send + 'static,
+    ) -> Answer<T> {
+        let (answer, answered) = oneshot::channel();
+        self.runtime.spawn(async move { answer.send(work.await) });
+        answered
+    }
+
+    /// Attaches a session whose outbox is on this side, and forwards what is pushed to it.
+    fn attach(&self, caller: Caller, source: Source) -> Answer<FarSession> {
+        let (service, sessions) = (Arc::clone(&self.service), Arc::clone(&self.sessions));
+        let (answer, answered) = oneshot::channel();
+        self.runtime.spawn(async move {
+            let outbox = Outbox::new(OutboxLimits::default());
+            let attached = match service.attach(caller, source, Arc::clone(&outbox)).await {
+                Ok(attached) => attached,
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                    return;
+                }
+            };
+            let id = attached.guard.id();
+            let (sender, pushes) = mpsc::channel(QUEUE);
+            tokio::spawn(send_pushes(Arc::clone(&outbox), sender));
+            sessions.lock().insert(id, (attached.guard, outbox));
+            let session = FarSession {
+                id,
+                conversations: attached.conversations,
+                pushes,
+            };
+            if answer.send(Ok(session)).is_err() {
+                // The near side dropped its future: the session ends.
+                let session = sessions.lock().remove(&id);
+                drop(session);
+            }
+        });
+        answered
+    }
+}
+
+/// Sends the pushes of a far session to the near side, until the session is closed.
+async fn send_pushes(outbox: Arc<Outbox>, pushes: mpsc::Sender<Push>) {
+    let mut drained = Vec::new();
+    loop {
+        outbox.ready().await;
+        outbox.drain(DRAIN_BYTES, &mut drained);
+        for push in drained.drain(..) {
+            let is_last = matches!(push.push(), Push::Closed(_));
+            if pushes.send(push.push().clone()).await.is_err() || is_last {
+                return;
+            }
+        }
+    }
+}

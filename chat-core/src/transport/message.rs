@@ -1,0 +1,136 @@
+//! Byte streams over messages, such as those of a WebSocket.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Largest message that a [`MessageStream`] sends.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// A byte stream made of a stream and a sink of binary messages: the bytes of all messages, one
+/// after the other. Where one message ends and the next begins means nothing, so each side may
+/// split its bytes as it likes.
+///
+/// This is how the protocol is spoken over a WebSocket. The adapter takes the payloads of binary
+/// messages; the application drops text messages and answers pings, as most libraries do by
+/// themselves. See [`Server::serve_stream`](crate::server::Server::serve_stream).
+///
+/// # Examples
+/// A WebSocket of the `axum` crate:
+///
+/// ```ignore
+/// let socket = socket
+///     .filter_map(|message| std::future::ready(match message {
+///         Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
+///         Ok(_) => None,
+///         Err(error) => Some(Err(std::io::Error::other(error))),
+///     }))
+///     .with(|bytes| std::future::ready(Ok(Message::Binary(bytes))))
+///     .sink_map_err(|error: axum::Error| std::io::Error::other(error));
+/// server.serve_stream(MessageStream::new(socket), client_address).await;
+/// ```
+pub struct MessageStream<M> {
+    messages: M,
+    /// Rest of the message that was received last.
+    unread: Bytes,
+}
+
+impl<M> MessageStream<M> {
+    /// Wraps a stream and sink of message payloads.
+    #[must_use]
+    pub const fn new(messages: M) -> Self {
+        Self {
+            messages,
+            unread: Bytes::new(),
+        }
+    }
+}
+
+impl<M> fmt::Debug for MessageStream<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageStream")
+            .field("unread", &self.unread.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Stream<Item = io::Result<Bytes>> + Unpin> AsyncRead for MessageStream<M> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.unread.is_empty() {
+            match ready!(Pin::new(&mut self.messages).poll_next(cx)) {
+                Some(message) => self.unread = message?,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let length = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<M: Sink<Bytes, Error = io::Error> + Unpin> AsyncWrite for MessageStream<M> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(Pin::new(&mut self.messages).poll_ready(cx))?;
+        let message = bytes.get(..MAX_MESSAGE_BYTES).unwrap_or(bytes);
+        Pin::new(&mut self.messages).start_send(Bytes::copy_from_slice(message))?;
+        Poll::Ready(Ok(message.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.messages).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.messages).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// One end of a pipe that carries messages.
+    fn pipe_end(sender: mpsc::Sender<Bytes>, receiver: mpsc::Receiver<Bytes>) -> impl AsyncRead + AsyncWrite {
+        let received = futures_util::stream::unfold(receiver, async |mut receiver| {
+            let message = receiver.recv().await?;
+            Some((Ok(message), receiver))
+        });
+        let sent = futures_util::sink::unfold(sender, async |sender: mpsc::Sender<_>, message| {
+            let sent = sender.send(message).await;
+            sent.map(|()| sender).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        });
+        tokio::io::join(MessageStream::new(received.boxed()), MessageStream::new(Box::pin(sent)))
+    }
+
+    #[tokio::test]
+    async fn message_stream_carries_bytes_across_message_boundaries() {
+        let (to_b, from_a) = mpsc::channel(4);
+        let (to_a, from_b) = mpsc::channel(4);
+        let (mut a, mut b) = (pipe_end(to_b, from_b), pipe_end(to_a, from_a));
+        let bytes: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
+        let sent = bytes.clone();
+        let sending = tokio::spawn(async move {
+            a.write_all(&sent).await.unwrap();
+            a.flush().await.unwrap();
+            let mut answer = Vec::new();
+            a.read_to_end(&mut answer).await.unwrap();
+            answer
+        });
+        let mut received = vec![0; bytes.len()];
+        b.read_exact(&mut received).await.unwrap();
+        assert!(received == bytes);
+        b.write_all(b"end").await.unwrap();
+        b.flush().await.unwrap();
+        drop(b);
+        assert_eq!(sending.await.unwrap(), b"end");
+    }
+}
