@@ -24,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Discovery, MemoryPresence, NodeInfo, Presence};
 use crate::hooks::Hooks;
 use crate::model::NodeId;
-use crate::router::{Router, RouterConfig, RouterParts, StoreEventLog};
+use crate::router::{EventLog, Router, RouterConfig, RouterParts, StoreEventLog};
 use crate::store::{Store, StoreError};
 
 /// Why an engine could not be built.
@@ -60,6 +60,7 @@ pub enum BuildError {
 #[derive(Debug)]
 pub struct EngineBuilder {
     store: Arc<dyn Store>,
+    event_log: Option<Arc<dyn EventLog>>,
     bus: Option<Arc<dyn MessageBus>>,
     discovery: Option<Arc<dyn Discovery>>,
     presence: Option<Arc<dyn Presence>>,
@@ -76,6 +77,7 @@ impl EngineBuilder {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
+            event_log: None,
             bus: None,
             discovery: None,
             presence: None,
@@ -160,6 +162,15 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets the log from which deliveries are read. It has to show everything that the store commits.
+    /// Default: the store.
+    #[cfg(feature = "unstable")]
+    #[must_use]
+    pub fn event_log(mut self, event_log: Arc<dyn EventLog>) -> Self {
+        self.event_log = Some(event_log);
+        self
+    }
+
     /// Checks the parts and starts the engine's tasks on the current tokio runtime.
     ///
     /// # Errors
@@ -184,8 +195,12 @@ impl EngineBuilder {
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new()));
         let started = self.clock.now();
         let incarnation = u64::try_from(started.0).unwrap_or(0);
+        let event_log = match self.event_log {
+            Some(event_log) => event_log,
+            None => Arc::new(StoreEventLog::new(Arc::clone(&self.store))),
+        };
         let router = Router::start(RouterParts {
-            log: Arc::new(StoreEventLog::new(Arc::clone(&self.store))),
+            log: event_log,
             bus: self.bus,
             presence: Arc::clone(&presence),
             clock: Arc::clone(&self.clock),

@@ -11,11 +11,12 @@ use chat_core::model::{
     Command, ConversationRef, DeviceId, MessageText, Note, Registration, Secret, Source, UserId, UserName, UserRef,
 };
 use chat_core::rate::Rate;
+use chat_core::router::StoreEventLog;
 use chat_core::secure::{Fingerprint, ServerIdentity, ServerKeys, Trust};
 use chat_core::server::{Server, ServerConfig};
 use chat_core::service::ChatService;
 use chat_core::store::MemoryStore;
-use chat_core::testkit::forwarding::ForwardingService;
+use chat_core::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 
 /// Nothing takes so long; a test that waits longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,11 +58,12 @@ impl Service {
     }
 
     pub(crate) async fn node_at(&self, port: u16) -> Node {
-        let engine = Engine::builder(self.store.clone())
-            .bus(self.bus.clone())
-            .build()
-            .await
-            .unwrap();
+        let mut builder = Engine::builder(self.store.clone()).bus(self.bus.clone());
+        if IS_FORWARDED {
+            let log = Arc::new(StoreEventLog::new(self.store.clone()));
+            builder = builder.event_log(Arc::new(ForwardingEventLog::new(log)));
+        }
+        let engine = builder.build().await.unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut config = ServerConfig::default();
         config.session.message_rate = Rate::UNLIMITED;

@@ -97,7 +97,7 @@ impl Raw {
 }
 
 async fn server(boundary: Boundary, config: ServerConfig) -> (Server, memory::MemoryConnector) {
-    let (builder, connector) = Server::builder(boundary.service(&engine().await))
+    let (builder, connector) = Server::builder(boundary.service(&engine(boundary).await))
         .config(config)
         .memory();
     (builder.bind().await.unwrap(), connector)
@@ -357,7 +357,7 @@ async fn old_connection_is_asked_to_reconnect_after_its_replies(boundary: Bounda
 }
 
 async fn peer_that_still_sends_receives_the_close_code(boundary: Boundary) {
-    let server = Server::builder(boundary.service(&engine().await))
+    let server = Server::builder(boundary.service(&engine(boundary).await))
         .plain(ANY_PORT)
         .bind()
         .await

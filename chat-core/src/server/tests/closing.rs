@@ -36,7 +36,8 @@ impl Node {
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
         let mut tunables = EngineConfig::default();
         tunables.passwords.cost = PasswordCost::danger_cheap();
-        let engine = Engine::builder(store.clone())
+        let engine = boundary
+            .builder(store.clone())
             .config(tunables)
             .discovery(Arc::new(discovery.clone()));
         let (engine, keys) = (engine.build().await.unwrap(), keys());
@@ -184,7 +185,7 @@ async fn listeners_close_while_the_clock_is_wrong(boundary: Boundary) {
 async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(boundary: Boundary) {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
-    let engine = Engine::builder(store.clone()).build().await.unwrap();
+    let engine = boundary.builder(store.clone()).build().await.unwrap();
     let server = Server::builder(boundary.service(&engine))
         .plain(ANY_PORT)
         .bind()
@@ -194,7 +195,7 @@ async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(bounda
     for alone in [true, false] {
         let other = match alone {
             true => None,
-            false => Some(engine_on(memory.clone()).await),
+            false => Some(engine_on(boundary, memory.clone()).await),
         };
         tokio::time::sleep(5 * SECOND).await;
         store.set_unavailable(true);

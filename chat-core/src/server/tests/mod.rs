@@ -13,16 +13,17 @@ use tokio::time::timeout;
 use super::*;
 use crate::auth::{ConnectionLimits, PasswordCost, ThrottleOptions};
 use crate::codec::{Incoming, RequestKind, client};
-use crate::engine::Engine;
 use crate::engine::EngineConfig;
+use crate::engine::{Engine, EngineBuilder};
 use crate::model::{
     CloseCode, Command, ConversationKind, ConversationRef, Draft, Member, MessageText, Note, Outcome, Push, ReplyCode,
     Role, Seq, Timestamp, UserId, UserName, UserRef,
 };
+use crate::router::StoreEventLog;
 use crate::secure::{ServerIdentity, ServerKeys};
-use crate::store::{MemoryStore, NewConversation};
+use crate::store::{MemoryStore, NewConversation, Store};
 use crate::testkit::Peer;
-use crate::testkit::forwarding::ForwardingService;
+use crate::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 use crate::testkit::store::{act, new_account};
 use crate::transport::memory::MemoryTransport;
 
@@ -31,11 +32,23 @@ use crate::transport::memory::MemoryTransport;
 pub(super) enum Boundary {
     /// The server holds the engine itself.
     Direct,
-    /// All calls, outcomes and events cross a channel.
+    /// All calls, outcomes and events cross a channel, and so do the reads of the router.
     Forwarded,
 }
 
 impl Boundary {
+    /// Starts to build an engine, whose router reads its log in the way of this boundary.
+    fn builder(self, store: Arc<dyn Store>) -> EngineBuilder {
+        let builder = Engine::builder(Arc::clone(&store));
+        match self {
+            Self::Direct => builder,
+            Self::Forwarded => {
+                let log = Arc::new(StoreEventLog::new(store));
+                builder.event_log(Arc::new(ForwardingEventLog::new(log)))
+            }
+        }
+    }
+
     pub(super) fn service(self, engine: &Engine) -> Arc<dyn ChatService> {
         let service = engine.clone().into();
         match self {
@@ -66,18 +79,18 @@ pub(super) use on_each_boundary;
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-pub(super) async fn engine() -> Engine {
-    engine_on(Arc::new(MemoryStore::new())).await
+pub(super) async fn engine(boundary: Boundary) -> Engine {
+    engine_on(boundary, Arc::new(MemoryStore::new())).await
 }
 
-async fn engine_on(store: Arc<MemoryStore>) -> Engine {
-    engine_with(store, EngineConfig::default()).await
+async fn engine_on(boundary: Boundary, store: Arc<MemoryStore>) -> Engine {
+    engine_with(boundary, store, EngineConfig::default()).await
 }
 
-async fn engine_with(store: Arc<MemoryStore>, mut config: EngineConfig) -> Engine {
+async fn engine_with(boundary: Boundary, store: Arc<MemoryStore>, mut config: EngineConfig) -> Engine {
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
-    Engine::builder(store).config(config).build().await.unwrap()
+    boundary.builder(store).config(config).build().await.unwrap()
 }
 
 pub(super) fn keys() -> Arc<ServerKeys> {
@@ -97,7 +110,7 @@ impl Site {
     }
 
     async fn on(boundary: Boundary, store: Arc<MemoryStore>, config: ServerConfig) -> Self {
-        Self::before(boundary, engine_on(store).await, config).await
+        Self::before(boundary, engine_on(boundary, store).await, config).await
     }
 
     async fn before(boundary: Boundary, engine: Engine, config: ServerConfig) -> Self {
@@ -183,7 +196,7 @@ async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: Boundary) {
     const EACH: usize = 15;
     let mut config = EngineConfig::default();
     config.message_rate = crate::rate::Rate::new(40, Duration::from_secs(1)).with_burst(20);
-    let engine = engine_with(Arc::new(MemoryStore::new()), config).await;
+    let engine = engine_with(boundary, Arc::new(MemoryStore::new()), config).await;
     let site = Site::before(boundary, engine, ServerConfig::default()).await;
     let mut bob = site.user("bob").await;
     let _ = site.user("alice").await;
@@ -329,7 +342,7 @@ async fn handshakes_beyond_the_rate_are_rejected_as_busy(boundary: Boundary) {
 
 /// Returns a server, and a raw stream to its unencrypted listener within the process.
 async fn raw(boundary: Boundary, config: ServerConfig) -> (Server, MemoryTransport) {
-    let (builder, connector) = Server::builder(boundary.service(&engine().await))
+    let (builder, connector) = Server::builder(boundary.service(&engine(boundary).await))
         .config(config)
         .memory();
     let server = builder.bind().await.unwrap();

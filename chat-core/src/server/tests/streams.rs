@@ -10,7 +10,7 @@ use crate::transport::{MessageStream, PeerAddr};
 
 /// A server without listeners.
 async fn streams_only(boundary: Boundary, config: ServerConfig) -> Server {
-    let builder = Server::builder(boundary.service(&engine().await)).config(config);
+    let builder = Server::builder(boundary.service(&engine(boundary).await)).config(config);
     builder.bind().await.unwrap()
 }
 
