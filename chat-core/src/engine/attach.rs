@@ -8,8 +8,8 @@ use crate::router::Outbox;
 use crate::service::{AttachedSession, CommandError, SessionGuard};
 
 impl Core {
-    /// See [`Engine::attach`](super::Engine::attach). The session is attached before the state of its
-    /// conversations is read, so that no event falls in between.
+    /// See [`Engine::attach`](super::Engine::attach). The session is attached before the state of
+    /// its conversations is read, so that no event falls in between.
     pub(super) async fn attach(
         self: &Arc<Self>,
         caller: Caller,
@@ -20,7 +20,8 @@ impl Core {
             return Err(CommandError::shutting_down());
         }
         let (subscription, heads) = self.read(self.router.subscribe(caller, outbox)).await?;
-        // A newer login may have closed the older sessions of the device before this one was attached.
+        // A newer login may have closed the older sessions of the device before this one was
+        // attached.
         let device = self.read(self.store.device(caller.user, caller.device)).await?;
         if device.is_none_or(|device| device.session_epoch != caller.epoch) {
             return Err(CommandError::fenced());

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::model::{Caller, ConversationId, UserId};
 use crate::store::StoreError;
 use crate::sync::Mutex;
+use crate::time::now;
 
 /// What a request to the store was about: what it may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,7 +91,7 @@ impl Breaker {
     /// What came of a request that was let through. Refusals are answers.
     pub(crate) fn note(&self, scope: Scope, error: Option<&StoreError>) {
         match error {
-            Some(StoreError::Unavailable(_)) => self.failed(scope, Instant::now()),
+            Some(StoreError::Unavailable(_)) => self.failed(scope, now()),
             _ => self.succeeded(),
         }
     }

@@ -30,6 +30,7 @@ use crate::hooks::Hooks;
 use crate::model::{Event, ReplyCode, StoreEpoch, Timestamp};
 use crate::router::Router;
 use crate::store::{Store, StoreError, StoreExt};
+use crate::time::now;
 
 /// The shared state of an engine: ports, limits, and the queues of its tasks. It knows nothing of the tasks themselves, so that
 /// they can hold it without keeping each other alive.
@@ -84,7 +85,7 @@ impl Core {
 
     /// When a request that came in now is given up.
     pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.config.request_timeout
+        now() + self.config.request_timeout
     }
 
     /// Runs a unit of work once. What it wrote is durable when this returns.
@@ -128,14 +129,14 @@ impl Core {
                 // A retry: the next run sees it, at once. Or others use its keys at the same time: then in a while.
                 Refusal::Store(StoreError::AlreadySent) => {
                     operation.look_first();
-                    if !surprised && Instant::now() + wait < deadline {
+                    if !surprised && now() + wait < deadline {
                         surprised = true;
                         continue;
                     }
                 }
                 _ => return Err(explain_in_doubt(refusal, *doubt)),
             }
-            if Instant::now() + wait >= deadline {
+            if now() + wait >= deadline {
                 return Err(explain_in_doubt(refusal, *doubt));
             }
             operation.look_first();
@@ -148,7 +149,7 @@ impl Core {
     where
         O: Operation,
     {
-        if !self.writes.admits(Instant::now()) {
+        if !self.writes.admits(now()) {
             return Err(CommandError::try_again().into());
         }
         let intents = WriteIntents::default();
@@ -175,7 +176,7 @@ impl Core {
 
     /// Reads from the store, within the deadline.
     pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
-        if !self.reads.admits(Instant::now()) {
+        if !self.reads.admits(now()) {
             return Err(CommandError::try_again());
         }
         let answer = timeout_at(self.deadline().into(), read).await;

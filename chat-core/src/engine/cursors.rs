@@ -234,7 +234,7 @@ async fn flush(core: &Core, group: &mut usize) -> bool {
     // What comes meanwhile has its turn later.
     let mut left = core.cursors.len();
     while left > 0 {
-        if !core.writes.admits(Instant::now()) {
+        if !core.writes.admits(crate::time::now()) {
             return false;
         }
         let taken = core.cursors.take(*group);

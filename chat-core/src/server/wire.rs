@@ -62,6 +62,8 @@ pub(super) struct Wire {
     is_partly_written: bool,
     /// Bytes written since the start of the connection.
     written: u64,
+    /// The stream has written all bytes that it took: streams such as TLS and WebSockets buffer them.
+    is_flushed: bool,
     /// The peer has proved that it has the keys. Nothing is sent over a channel before that.
     is_peer_proven: bool,
     is_shut: bool,
@@ -77,6 +79,7 @@ impl Wire {
             output: BytesMut::new(),
             is_partly_written: false,
             written: 0,
+            is_flushed: true,
             is_peer_proven: matches!(protection, Protection::Stream),
             is_shut: false,
             protection,
@@ -176,8 +179,9 @@ impl Wire {
         }
     }
 
+    /// Returns whether output waits to be written or flushed.
     pub(super) fn has_output(&self) -> bool {
-        !self.output.is_empty()
+        !self.output.is_empty() || !self.is_flushed
     }
 
     /// Returns whether so much output waits that none should be added.
@@ -200,7 +204,7 @@ impl Wire {
         self.written.saturating_add(length(self.output.len()))
     }
 
-    /// Writes as much as the stream takes. Ready once all output is written.
+    /// Writes as much as the stream takes. Ready once all output is written and flushed.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.output) {
@@ -208,6 +212,7 @@ impl Wire {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
+                    self.is_flushed = false;
                     self.written = self.written.saturating_add(length(written));
                     if written < self.output.len() {
                         self.output.advance(written);
@@ -223,7 +228,9 @@ impl Wire {
         if !std::mem::take(&mut self.is_partly_written) && matches!(self.protection, Protection::Sc1(_)) {
             spare::give_back(output);
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.is_flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     /// Writes the remaining output, ends the stream, and waits until the peer has ended it too. A

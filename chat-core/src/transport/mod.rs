@@ -10,6 +10,9 @@ mod stream;
 pub mod memory;
 #[cfg(feature = "server")]
 pub mod proxy;
+#[cfg(not(feature = "unstable"))]
+pub(crate) mod tcp;
+#[cfg(feature = "unstable")]
 pub mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -1,4 +1,4 @@
-//! A service of several nodes in one process, and people who use it.
+//! A service of several nodes in one process, and its users.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use chat_core::service::ChatService;
 use chat_core::store::MemoryStore;
 use chat_core::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 
-/// Nothing takes so long; a test that waits longer has failed.
+/// Longest wait of a test. A test that waits longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The servers reach their engines through a channel: `tests/client_forwarded.rs` runs the same
 /// tests in that way.

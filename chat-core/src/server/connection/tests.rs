@@ -233,8 +233,9 @@ async fn unread_output_is_bounded(boundary: Boundary) {
 
 /// The replies of one batch to one session leave at once, and so does the last reply, although no
 /// other event follows it.
-async fn replies_of_one_batch_leave_in_few_writes(boundary: Boundary) {
-    let (server, _connector) = server(boundary, ServerConfig::default()).await;
+#[tokio::test]
+async fn replies_of_one_batch_leave_in_few_writes() {
+    let (server, _connector) = server(Boundary::Direct, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = Raw::log_in(stream, "alice").await;
     alice.ask(RequestKind::Command(say("alice", "first"))).await.unwrap();
@@ -562,8 +563,6 @@ async fn logout_is_answered_before_the_close_on_many_threads(boundary: Boundary)
 on_each_boundary! {
     #[tokio::test]
     unread_output_is_bounded,
-    #[tokio::test]
-    replies_of_one_batch_leave_in_few_writes,
     #[tokio::test]
     pushes_wait_in_the_outbox_until_the_peer_reads,
     #[tokio::test(start_paused = true)]
