@@ -1,7 +1,7 @@
 //! Routing: which sessions get an event, and on which nodes they are.
 //!
-//! Every event reaches a conversation's sessions on one ordered path, its
-//! [feed](conversation_feed), whether this node committed it, a doorbell announced it, or a read of
+//! Every event reaches a conversation's sessions on one ordered path, its feed
+//! (`conversation_feed`), whether this node committed it, a doorbell announced it, or a read of
 //! the log found it. An event that continues what was delivered is delivered, an older one is
 //! dropped, and any other reveals a gap, which is read from the log. Pushing never waits: the
 //! [`Outbox`] of a client that does not read overflows, and the client catches up by itself.
