@@ -41,7 +41,7 @@ impl CatchUp {
             self.delivery.deliver(conversation, &page.events);
             if self.registry.head(conversation) == Some(head) {
                 let text = format!("the log of conversation {conversation} has a hole after {head}");
-                return Err(StoreError::Corrupt(text.into()));
+                return Err(StoreError::Corrupt(text));
             }
             // Events that were committed since are announced by doorbells of their own.
             if page.is_end {
