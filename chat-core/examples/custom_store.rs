@@ -12,8 +12,9 @@ use chat_core::model::{
     DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName, UserRef,
 };
 use chat_core::store::{
-    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Heartbeat, MembershipView, MemoryStore,
-    MessageStore, SentEvent, Store, StoreError, Unit,
+    AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MemoryStore, MessageStore,
+    OperatorStore, SentEvent, Store, StoreError, StoreStats, Unit,
 };
 
 /// Counts the units of work that the inner store executes.
@@ -66,6 +67,7 @@ forward! {
     AccountStore {
         fn account(id: UserId) -> Option<Account>;
         fn account_by_name(name: &str) -> Option<Account>;
+        fn account_by_subject(subject: &str) -> Option<Account>;
         fn accounts(ids: &[UserId]) -> Vec<Account>;
         fn search_accounts(prefix: &str, limit: u32) -> Vec<Account>;
         fn device(user: UserId, device: DeviceId) -> Option<Device>;
@@ -75,6 +77,7 @@ forward! {
         fn contact(owner: UserId, peer: UserId) -> Option<Contact>;
         fn contacts(owner: UserId) -> Vec<Contact>;
         fn friends(owner: UserId) -> Vec<UserId>;
+        fn related_users(user: UserId, after: UserId, limit: u32) -> Vec<UserId>;
     }
     ConversationStore {
         fn conversation(id: ConversationId) -> Option<Conversation>;
@@ -85,17 +88,30 @@ forward! {
         fn membership(user: UserId, device: DeviceId, id: ConversationId) -> Option<MembershipView>;
         fn member(id: ConversationId, user: UserId) -> Option<Member>;
         fn members(id: ConversationId, after: UserId, limit: u32) -> Vec<Member>;
+        fn members_of_user(user: UserId, after: ConversationId, limit: u32) -> Vec<Member>;
         fn last_seqs(ids: &[ConversationId]) -> Vec<(ConversationId, Seq, Seq)>;
     }
     MessageStore {
         fn events_for(reader: UserId, conversation: ConversationId, page: Page) -> Option<EventPage>;
         fn events(conversation: ConversationId, first: Seq, last: Seq, max_events: u32) -> Vec<Event>;
         fn events_at(conversation: ConversationId, seqs: &[Seq]) -> Vec<Event>;
+        fn events_by_sender(conversation: ConversationId, sender: UserId, first: Seq, last: Seq) -> Vec<Event>;
         fn find_sent(sender: UserId, ids: &[ClientMessageId]) -> Vec<SentEvent>;
     }
     CursorStore {
         fn advance_cursors(moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> ();
         fn advance_reads(moves: &[(UserId, ConversationId, Seq)]) -> ();
+    }
+    FeedStore {
+        fn feed_positions(feed: &str, conversations: &[ConversationId]) -> Vec<FeedPosition>;
+        fn feed_backlog(feed: &str, shards: &[FeedShard], after: ConversationId, limit: u32) -> FeedBacklog;
+        fn feed_leases(feed: &str) -> Vec<FeedLease>;
+    }
+    OperatorStore {
+        fn list_accounts(prefix: &str, after: &str, limit: u32) -> Vec<Account>;
+        fn list_groups(after: ConversationId, limit: u32) -> Vec<ListedGroup>;
+        fn stats() -> StoreStats;
+        fn audit_log(page: AuditPage, limit: u32) -> Vec<AuditRecord>;
     }
 }
 

@@ -29,18 +29,21 @@ CREATE TABLE IF NOT EXISTS account (
     password_hash TEXT,
     direct_policy TINYINT        NOT NULL,
     disabled      BOOLEAN        NOT NULL,
-    created       BIGINT         NOT NULL
+    created       BIGINT         NOT NULL,
+    subject       VARBINARY(255) UNIQUE, -- identifier by which the application knows the user
+    deleted       BIGINT                 -- time of deletion
 ) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS device (
-    user_id       BIGINT     NOT NULL,
-    id            BINARY(16) NOT NULL,
-    name          TEXT       NOT NULL,
-    session_epoch BIGINT     NOT NULL,
-    session_token BINARY(32),
-    device_token  BINARY(32),
-    created       BIGINT     NOT NULL,
-    last_login    BIGINT     NOT NULL,
+    user_id         BIGINT     NOT NULL,
+    id              BINARY(16) NOT NULL,
+    name            TEXT       NOT NULL,
+    session_epoch   BIGINT     NOT NULL,
+    session_token   BINARY(32),
+    device_token    BINARY(32),
+    created         BIGINT     NOT NULL,
+    last_login      BIGINT     NOT NULL,
+    session_expires BIGINT, -- time after which the session cannot be resumed
     PRIMARY KEY (user_id, id)
 ) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
 
@@ -51,7 +54,8 @@ CREATE TABLE IF NOT EXISTS contact (
     blocked  BOOLEAN NOT NULL,
     note     TEXT    NOT NULL,
     since    BIGINT  NOT NULL,
-    PRIMARY KEY (owner_id, peer_id)
+    PRIMARY KEY (owner_id, peer_id),
+    KEY contact_peer (peer_id)
 ) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;
 
 -- A transaction locks the row to append to the conversation, and takes the next numbers from it.
@@ -142,3 +146,30 @@ CREATE TABLE IF NOT EXISTS node (
     id        BINARY(16) NOT NULL PRIMARY KEY,
     heartbeat BIGINT     NOT NULL
 ) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS feed_cursor (
+    feed            VARBINARY(255) NOT NULL,
+    conversation_id BIGINT         NOT NULL,
+    seq             BIGINT         NOT NULL,
+    PRIMARY KEY (feed, conversation_id)
+) ENGINE = InnoDB;
+
+-- A row outlives its lease, because it holds the latest term. The times are the database's own.
+CREATE TABLE IF NOT EXISTS feed_lease (
+    feed    VARBINARY(255) NOT NULL,
+    shard   INT            NOT NULL,
+    node_id BINARY(16)     NOT NULL,
+    term    BIGINT         NOT NULL,
+    expires BIGINT         NOT NULL,
+    PRIMARY KEY (feed, shard)
+) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS audit (
+    id       BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    time     BIGINT         NOT NULL,
+    operator VARBINARY(255) NOT NULL,
+    action   VARBINARY(255) NOT NULL,
+    target   VARBINARY(255) NOT NULL,
+    detail   TEXT           NOT NULL,
+    source   VARBINARY(255) NOT NULL
+) ENGINE = InnoDB, CHARACTER SET utf8mb4, COLLATE utf8mb4_bin;

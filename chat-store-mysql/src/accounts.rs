@@ -13,8 +13,13 @@ use crate::error::store_error;
 use crate::rows;
 use crate::tx::MysqlTx;
 
-const BY_ID: &str = "SELECT id, name, skeleton, display_name, password_hash, direct_policy, disabled, created
-     FROM account WHERE id = ?";
+fn by_id() -> String {
+    format!("SELECT {ACCOUNT} FROM account WHERE id = ?")
+}
+
+fn by_subject() -> String {
+    format!("SELECT {ACCOUNT} FROM account WHERE subject = ?")
+}
 
 fn by_name() -> String {
     format!("SELECT {ACCOUNT} FROM account WHERE name = ?")
@@ -33,7 +38,7 @@ impl AccountStore for MysqlStore {
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let row = conn.exec_first(BY_ID, (int(id.0),)).await.map_err(store_error)?;
+            let row = conn.exec_first(by_id(), (int(id.0),)).await.map_err(store_error)?;
             rows::one(row, sql::account)
         };
         self.connections.within(work).await
@@ -47,6 +52,15 @@ impl AccountStore for MysqlStore {
                 .await
                 .map_err(store_error)?;
             rows::one(row, sql::account)
+        };
+        self.connections.within(work).await
+    }
+
+    async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let row = conn.exec_first(by_subject(), (subject.as_bytes(),)).await;
+            rows::one(row.map_err(store_error)?, sql::account)
         };
         self.connections.within(work).await
     }
@@ -102,7 +116,21 @@ impl AccountStore for MysqlStore {
 }
 
 impl MysqlTx<'_> {
-    /// Locks whatever devices the user has or will have.
+    /// Updates an account. Returns `false` if another account has a unique value of it.
+    async fn update_unique(
+        &mut self,
+        id: UserId,
+        sql: &str,
+        values: impl Into<Params> + Send,
+    ) -> Result<bool, StoreError> {
+        match self.execute_unique(sql, values).await? {
+            Some(0) => Err(unknown_account(id)),
+            Some(_) => Ok(true),
+            None => Ok(false),
+        }
+    }
+
+    /// Locks the devices that the user has or will have.
     async fn lock_user(&mut self, user: UserId) -> Result<(), StoreError> {
         self.contract.lock_devices()?;
         let sql = "INSERT INTO user_lock (user_id) VALUES (?) ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)";
@@ -113,8 +141,9 @@ impl MysqlTx<'_> {
 #[async_trait]
 impl AccountTx for MysqlTx<'_> {
     async fn create_account(&mut self, new: NewAccount) -> Result<Option<UserId>, StoreError> {
-        let sql = "INSERT INTO account (name, skeleton, display_name, password_hash, direct_policy, disabled, created)
-                   VALUES (?, ?, ?, ?, ?, FALSE, ?)";
+        let sql = "INSERT INTO account (name, skeleton, display_name, password_hash, direct_policy, disabled, created,
+                                        subject)
+                   VALUES (?, ?, ?, ?, ?, FALSE, ?, ?)";
         let values = (
             new.name.into_bytes(),
             new.skeleton.into_bytes(),
@@ -122,32 +151,50 @@ impl AccountTx for MysqlTx<'_> {
             new.password_hash,
             new.direct_policy.code(),
             new.created.0,
+            new.subject.map(String::into_bytes),
         );
         Ok(self.insert(sql, values).await?.map(UserId))
     }
 
     async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError> {
-        rows::one(self.first(BY_ID, (int(id.0),)).await?, sql::account)
+        rows::one(self.first(&by_id(), (int(id.0),)).await?, sql::account)
     }
 
     async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
         rows::one(self.first(&by_name(), (name.as_bytes(),)).await?, sql::account)
     }
 
+    async fn account_by_subject(&mut self, subject: &str) -> Result<Option<Account>, StoreError> {
+        rows::one(self.first(&by_subject(), (subject.as_bytes(),)).await?, sql::account)
+    }
+
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
-        let sql =
-            "UPDATE account SET display_name = ?, password_hash = ?, direct_policy = ?, disabled = ? WHERE id = ?";
+        let sql = "UPDATE account SET display_name = ?, password_hash = ?, direct_policy = ?, disabled = ?, deleted = ?
+                   WHERE id = ?";
         let values = (
             &account.display_name,
             account.password_hash.as_ref(),
             account.direct_policy.code(),
             account.disabled,
+            account.deleted.map(|time| time.0),
             int(account.id.0),
         );
         if self.execute(sql, values).await? == 0 {
             return Err(unknown_account(account.id));
         }
         Ok(())
+    }
+
+    async fn rename_account(&mut self, id: UserId, name: &str, skeleton: &str) -> Result<bool, StoreError> {
+        let sql = "UPDATE account SET name = ?, skeleton = ? WHERE id = ?";
+        let values = (name.as_bytes(), skeleton.as_bytes(), int(id.0));
+        self.update_unique(id, sql, values).await
+    }
+
+    async fn set_subject(&mut self, id: UserId, subject: Option<&str>) -> Result<bool, StoreError> {
+        let sql = "UPDATE account SET subject = ? WHERE id = ?";
+        self.update_unique(id, sql, (subject.map(str::as_bytes), int(id.0)))
+            .await
     }
 
     async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
@@ -158,7 +205,7 @@ impl AccountTx for MysqlTx<'_> {
 
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
         if let [(user, id)] = devices {
-            // Of a message alone: worth preparing.
+            // The case of a single message: worth a prepared statement.
             return rows::all(self.rows(&one_device(), (int(user.0), &id.0[..])).await?, sql::device);
         }
         let mut found = Vec::new();
@@ -177,7 +224,7 @@ impl AccountTx for MysqlTx<'_> {
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
-        let sql = format!("REPLACE INTO device ({DEVICE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+        let sql = format!("REPLACE INTO device ({DEVICE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
         let values = (
             int(device.user.0),
             &device.id.0[..],
@@ -187,6 +234,7 @@ impl AccountTx for MysqlTx<'_> {
             device.device_token.as_ref().map(|token| &token[..]),
             device.created.0,
             device.last_login.0,
+            device.session_expires.map(|time| time.0),
         );
         self.execute(&sql, values).await.map(drop)
     }

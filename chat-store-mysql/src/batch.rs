@@ -1,21 +1,22 @@
-//! Many values in one statement. Only numbers and bytes that we wrote ourselves are put into a statement's text.
+//! Statements with many values. The text of a statement contains only numbers and hexadecimal bytes
+//! that this crate formats itself.
 
 use std::fmt::Write;
 
-/// Keys looked up by one statement.
+/// Maximum number of keys in one statement.
 pub(crate) const KEYS_AT_ONCE: usize = 500;
 
-/// `1,2,3`.
+/// Formats numbers as `1,2,3`.
 pub(crate) fn integers(values: impl IntoIterator<Item = i64>) -> String {
     let mut text = String::new();
     for value in values {
         let comma = if text.is_empty() { "" } else { "," };
-        write!(text, "{comma}{value}").expect("a string takes everything");
+        write!(text, "{comma}{value}").expect("writing to a string cannot fail");
     }
     text
 }
 
-/// `x'00ff'`: a string of these bytes.
+/// Formats bytes as the literal `x'00ff'`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len() + 3);
     text.push_str("x'");
@@ -28,18 +29,19 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The parts, joined: ` OR `, `,`, ` UNION ALL `.
+/// Joins the parts with a separator such as ` OR `, `,` or ` UNION ALL `.
 pub(crate) fn joined(parts: impl IntoIterator<Item = String>, between: &str) -> String {
     parts.into_iter().collect::<Vec<_>>().join(between)
 }
 
-/// `(?,?),(?,?)`: places for this many rows of so many values.
-pub(crate) fn places(rows: usize, values: usize) -> String {
+/// Returns the placeholders of `rows` rows with `values` values each, such as `(?,?),(?,?)`.
+pub(crate) fn placeholders(rows: usize, values: usize) -> String {
     let row = format!("({})", vec!["?"; values].join(","));
     vec![row; rows].join(",")
 }
 
-/// How many of `left` rows to insert by one statement: few sizes, so that their texts stay prepared.
+/// Returns the number of rows, of `left`, to insert by one statement. It takes few different
+/// values, so that the statements stay prepared.
 pub(crate) fn chunk(left: usize) -> usize {
     [128, 32, 8, 2].into_iter().find(|size| *size <= left).unwrap_or(1)
 }
@@ -49,11 +51,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts() {
+    fn texts_are_formatted_as_sql() {
         assert_eq!(integers([1, -2, 3]), "1,-2,3");
         assert_eq!(integers([]), "");
         assert_eq!(hex(&[0, 255, b'\'']), "x'00ff27'");
-        assert_eq!(places(2, 3), "(?,?,?),(?,?,?)");
+        assert_eq!(placeholders(2, 3), "(?,?,?),(?,?,?)");
         assert_eq!(
             [0, 1, 2, 7, 8, 127, 128, 1000].map(chunk),
             [1, 1, 2, 2, 8, 32, 128, 128]

@@ -52,6 +52,21 @@ impl ContactStore for MysqlStore {
         };
         self.connections.within(work).await
     }
+
+    async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
+        let sql = "SELECT peer_id AS id FROM contact WHERE owner_id = ? AND peer_id > ?
+                   UNION SELECT owner_id FROM contact WHERE peer_id = ? AND owner_id > ? ORDER BY id LIMIT ?";
+        let (user, after) = (int(user.0), int(after.0));
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let found: Vec<Row> = conn
+                .exec(sql, (user, after, user, after, limit))
+                .await
+                .map_err(store_error)?;
+            rows::all(found, sql::user_id)
+        };
+        self.connections.within(work).await
+    }
 }
 
 #[async_trait]

@@ -126,6 +126,24 @@ impl ConversationStore for MysqlStore {
         self.connections.within(work).await
     }
 
+    async fn members_of_user(
+        &self,
+        user: UserId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<Member>, StoreError> {
+        let sql = format!(
+            "SELECT {MEMBER} FROM member AS m WHERE m.user_id = ? AND m.conversation_id > ?
+             ORDER BY m.conversation_id LIMIT ?"
+        );
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let range = (int(user.0), int(after.0), limit);
+            rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::member)
+        };
+        self.connections.within(work).await
+    }
+
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
@@ -162,7 +180,7 @@ impl ConversationTx for MysqlTx<'_> {
         if let Some(group) = &new.group
             && !self.put_group(id, group, false).await?
         {
-            // Another transaction took the name since we looked.
+            // Another transaction took the name after the check.
             self.execute("DELETE FROM conversation WHERE id = ?", (int(id.0),))
                 .await?;
             return Ok(None);
@@ -181,7 +199,7 @@ impl ConversationTx for MysqlTx<'_> {
         if self.contract.lock_conversation(id)? {
             return Ok(self.rows.get(&id).cloned());
         }
-        // The profile changes under the same lock, so one statement may lock and read both.
+        // The profile changes under the same lock, so one statement can lock and read both.
         let sql = format!("{} FOR UPDATE", one_conversation());
         let row = self.first(&sql, (int(id.0),)).await?;
         let Some(row) = rows::one(row, sql::conversation)? else {
@@ -232,7 +250,7 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
         if let [user] = users {
-            // Of a message alone: worth preparing.
+            // The case of a single message: worth a prepared statement.
             return rows::all(self.rows(&one_member(), (int(id.0), int(user.0))).await?, sql::member);
         }
         let mut found = Vec::new();
@@ -281,12 +299,12 @@ impl ConversationTx for MysqlTx<'_> {
         let mut reads = reads.to_vec();
         reads.sort_unstable();
         for reads in reads.chunks(KEYS_AT_ONCE) {
-            let place = |(user, seq): &(UserId, Seq)| format!("WHEN {} THEN {}", int(user.0), int(seq.0));
-            let places = joined(last_of_each(reads).map(place), " ");
+            let case = |(user, seq): &(UserId, Seq)| format!("WHEN {} THEN {}", int(user.0), int(seq.0));
+            let cases = joined(last_of_each(reads).map(case), " ");
             let users = integers(last_of_each(reads).map(|(user, _)| int(user.0)));
             let (id, active) = (int(id.0), MemberState::Active.code());
             let sql = format!(
-                "UPDATE member SET read_seq = GREATEST(read_seq, CASE user_id {places} ELSE 0 END)
+                "UPDATE member SET read_seq = GREATEST(read_seq, CASE user_id {cases} ELSE 0 END)
                  WHERE conversation_id = {id} AND state = {active} AND user_id IN ({users})"
             );
             self.rows_of_text(sql).await?;
@@ -303,13 +321,13 @@ impl ConversationTx for MysqlTx<'_> {
     }
 }
 
-/// Of each user the greatest place, of places in ascending order.
+/// Returns the last entry of each user, from entries in ascending order.
 fn last_of_each(reads: &[(UserId, Seq)]) -> impl Iterator<Item = &(UserId, Seq)> {
     reads.chunk_by(|a, b| a.0 == b.0).filter_map(<[_]>::last)
 }
 
 impl MysqlTx<'_> {
-    /// Whether another open group than `id` has this key or skeleton.
+    /// Returns whether an open group other than `id` has this key or skeleton.
     async fn group_taken(&mut self, id: ConversationId, group: &GroupProfile) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM group_profile WHERE open_key = ? AND conversation_id <> ?)
                        OR EXISTS (SELECT 1 FROM group_profile WHERE open_skeleton = ? AND conversation_id <> ?)";
@@ -319,7 +337,7 @@ impl MysqlTx<'_> {
         Ok(taken.unwrap_or_default())
     }
 
-    /// Writes a profile; `false` if its key or skeleton is taken.
+    /// Writes a profile. Returns `false` if its key or skeleton is taken.
     async fn put_group(&mut self, id: ConversationId, group: &GroupProfile, closed: bool) -> Result<bool, StoreError> {
         let sql = "INSERT INTO group_profile (conversation_id, name, name_key, skeleton, description, join_policy,
                                               history_visible, unlisted, open_key, open_skeleton)

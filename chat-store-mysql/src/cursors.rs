@@ -1,4 +1,4 @@
-//! How far devices have got and users have read.
+//! Cursors of devices and read marks of users.
 
 use std::collections::BTreeMap;
 
@@ -24,10 +24,10 @@ impl CursorStore for MysqlStore {
     }
 }
 
-/// Of each key the greatest place.
-fn greatest<K: Ord>(places: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, Seq> {
+/// Returns the greatest sequence number of each key.
+fn greatest<K: Ord>(moves: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, Seq> {
     let mut greatest = BTreeMap::new();
-    for (key, seq) in places {
+    for (key, seq) in moves {
         let held = greatest.entry(key).or_insert(seq);
         *held = seq.max(*held);
     }
@@ -36,11 +36,11 @@ fn greatest<K: Ord>(places: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, S
 
 impl MysqlTx<'_> {
     pub(crate) async fn advance_cursors(&mut self, moves: &[Acked]) -> Result<(), StoreError> {
-        // In order, so that two of these do not wait for each other.
+        // In ascending order, so that two such transactions do not deadlock.
         for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
             let moves = self.of_known_devices(moves).await?;
-            let places: Vec<Read> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
-            let readable = self.readable(&places).await?;
+            let reads: Vec<Read> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
+            let readable = self.readable(&reads).await?;
             let moves = moves.into_iter().filter(|(user, _, id, seq)| {
                 let last = readable.get(&(*user, *id));
                 last.is_some_and(|last| seq <= last)
@@ -77,7 +77,8 @@ impl MysqlTx<'_> {
         Ok(())
     }
 
-    /// Those of devices that exist; they stay until this transaction ends.
+    /// Returns the moves of devices that exist. Share-locks the devices, so that they exist until
+    /// this transaction ends.
     async fn of_known_devices(&mut self, moves: &[Acked]) -> Result<Vec<Acked>, StoreError> {
         let mut devices: Vec<(UserId, DeviceId)> = moves.iter().map(|(user, device, ..)| (*user, *device)).collect();
         devices.dedup();
@@ -94,18 +95,19 @@ impl MysqlTx<'_> {
         Ok(moves.copied().collect())
     }
 
-    /// Up to where each user may read each conversation, of those who may.
+    /// Returns the last event that each user may read of each conversation, without the users who
+    /// may read nothing.
     async fn readable(&mut self, moves: &[Read]) -> Result<BTreeMap<(UserId, ConversationId), Seq>, StoreError> {
-        let mut places: Vec<(ConversationId, UserId)> = moves.iter().map(|(user, id, _)| (*id, *user)).collect();
-        places.sort_unstable();
-        places.dedup();
-        if places.is_empty() {
+        let mut keys: Vec<(ConversationId, UserId)> = moves.iter().map(|(user, id, _)| (*id, *user)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
             return Ok(BTreeMap::new());
         }
         let key = |(id, user): &(ConversationId, UserId)| {
             format!("(m.conversation_id = {} AND m.user_id = {})", int(id.0), int(user.0))
         };
-        let keys = joined(places.iter().map(key), " OR ");
+        let keys = joined(keys.iter().map(key), " OR ");
         let sql = format!(
             "SELECT m.user_id, m.conversation_id, LEAST(c.last_seq, IFNULL(m.until_seq, c.last_seq))
              FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
@@ -117,7 +119,7 @@ impl MysqlTx<'_> {
         Ok(found.into_iter().collect())
     }
 
-    /// Moves a mark of these places up, never down.
+    /// Advances a mark of these memberships; never lowers it.
     async fn raise(&mut self, mark: &str, to: &BTreeMap<(ConversationId, UserId), Seq>) -> Result<(), StoreError> {
         if to.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The database's errors in the port's words.
+//! Errors of opening a database, and of the driver as errors of the store port.
 
 use std::path::PathBuf;
 
@@ -6,60 +6,62 @@ use chat_core::store::StoreError;
 use mysql_async::Error;
 use thiserror::Error;
 
-/// Why a store could not be opened.
+/// Reason why a store could not be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The URL is not one of a database. The URL itself is not repeated: it may hold a password.
+    /// The URL does not name a database. The error does not repeat the URL, which may contain a
+    /// password.
     #[error("the database's URL is wrong ({0}); write mysql://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url(String),
-    /// The certificates of authorities cannot be read.
+    /// The file of CA certificates cannot be read.
     #[error("cannot read the certificates in {}", .file.display())]
     Authorities {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why not.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// The database cannot be reached, or refuses us.
+    /// The database cannot be reached, or rejects the connection.
     #[error("cannot connect to the database; check that it runs, its address, and the user's password and rights")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The database would lose what it acknowledged, or show what it may still lose.
+    /// With its settings, the database may lose what it acknowledged, or show what it may still
+    /// lose.
     #[error(
         "the database is not set up to keep what it acknowledges: {}; change its settings, or allow it with \
          allow_unsafe_durability if messages may be lost",
         .0.join("; ")
     )]
     UnsafeSettings(Vec<String>),
-    /// A later release of this program wrote it.
+    /// A later release of this program wrote the database.
     #[error(
         "the database was written by a newer release (schema {found}, this program knows {known}); run that release"
     )]
     NewerSchema {
-        /// The database's schema.
+        /// Schema of the database.
         found: u32,
-        /// The newest that this program knows.
+        /// Newest schema that this program knows.
         known: u32,
     },
-    /// It lacks tables, and this was not to make them.
+    /// The database lacks migrations, and [`Options::migrate`](crate::Options::migrate) is not set.
     #[error("the database has schema {found}, this program needs {known}; run the migration first")]
     OlderSchema {
-        /// The database's schema.
+        /// Schema of the database.
         found: u32,
-        /// What this program needs.
+        /// Schema that this program needs.
         known: u32,
     },
-    /// A migration that was applied is not the one that this program has.
+    /// The text of an applied migration differs from that of this program.
     #[error("migration {version} in the database is not the one of this program")]
     ChangedMigration {
-        /// The migration's number.
+        /// Number of the migration.
         version: u32,
     },
-    /// Another process migrates, and does not end.
-    #[error("another process has been migrating the database for too long; look what it waits for")]
+    /// Another process has been migrating the database for too long.
+    #[error("another process has been migrating the database for too long; check what that process waits for")]
     MigrationLocked,
-    /// Anything else.
+    /// Another error occurred.
     #[error("the database cannot be prepared")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -73,24 +75,26 @@ impl OpenError {
     }
 }
 
-/// A number that the server gives an error. MySQL and MariaDB agree on those named here.
+/// Error number of a repeated unique key. MySQL and MariaDB agree on the numbers in this file.
 pub(crate) const DUPLICATE: u16 = 1062;
 
-/// Deadlock, lock wait timeout, changed record: the transaction is to be rolled back and run again. After a lock wait timeout
-/// the server by default undoes only the statement; going on would commit the rest.
+/// Deadlock, lock wait timeout, changed record: the store rolls the transaction back and runs it
+/// again. After a lock wait timeout, the server by default undoes only the statement; continuing
+/// would commit the rest.
 const CONFLICTS: [u16; 3] = [1213, 1205, 1020];
 
-/// The database is not what this program made, or this program asks for nonsense: unknown column, syntax, columns that do not match,
-/// unknown table, NULL, duplicate, out of range, wrong value, too long, no default. Asking again does not help.
+/// The schema differs from that of this program, or a statement is wrong: unknown column, syntax,
+/// column count, unknown table, NULL, duplicate, out of range, wrong value, too long, no default. A
+/// repetition does not help.
 const BROKEN: [u16; 10] = [1054, 1064, 1136, 1146, 1048, DUPLICATE, 1264, 1366, 1406, 1364];
 
-/// Read-only, by option or as a whole. What was the primary may have become a replica.
+/// The server is read-only, by option or as a whole. A former primary may have become a replica.
 const READ_ONLY: [u16; 2] = [1290, 1836];
 
-/// Disk, table or temporary files full.
+/// The disk, a table or a temporary file is full.
 const FULL: [u16; 4] = [1021, 1026, 1114, 3675];
 
-/// Whether running the unit again may help.
+/// Returns whether running the unit again may help.
 pub(crate) fn is_conflict(error: &Error) -> bool {
     matches!(error, Error::Server(server) if CONFLICTS.contains(&server.code))
 }
@@ -99,18 +103,20 @@ pub(crate) fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::Server(server) if server.code == DUPLICATE)
 }
 
-/// Whether a client message id was used already. Servers say only in their text, and each in its language, which index was in the way; it
-/// also holds the values, but of another index they are numbers.
+/// Returns whether the error means that a client message id was used already. Only the text of the
+/// error, in the language of the server, names the violated index. The text also contains the
+/// values, but those of the other index are numbers.
 pub(crate) fn is_sent(error: &Error) -> bool {
     is_duplicate(error) && matches!(error, Error::Server(server) if server.message.contains("event_sent'"))
 }
 
-/// Whether the server takes no writes. Another connection may lead to one that does.
+/// Returns whether the server accepts no writes. Another connection may reach a server that does.
 pub(crate) fn is_read_only(error: &Error) -> bool {
     matches!(error, Error::Server(server) if READ_ONLY.contains(&server.code))
 }
 
-/// Sorts by what the caller can do about it. What is not known to be broken may pass: servers have many words for "not now".
+/// Maps an error of the driver to what the caller can do about it. An unknown error counts as
+/// temporary, because servers have many errors for temporary conditions.
 pub(crate) fn store_error(error: Error) -> StoreError {
     match &error {
         Error::Server(server) if FULL.contains(&server.code) => StoreError::Full(error.into()),
@@ -122,12 +128,12 @@ pub(crate) fn store_error(error: Error) -> StoreError {
     }
 }
 
-/// The answer of a store that was closed.
+/// Returns the error of a request to a closed store.
 pub(crate) fn closed() -> StoreError {
     StoreError::unavailable("the store was closed")
 }
 
-/// The answer when time is up.
+/// Returns the error of a request that reached its deadline.
 pub(crate) fn late() -> StoreError {
     StoreError::unavailable("the database did not answer in time")
 }
@@ -147,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_told_from_what_is_broken() {
+    fn repeated_client_message_id_is_distinguished_from_corruption() {
         let duplicate = |message: &str| {
             Error::Server(ServerError {
                 code: DUPLICATE,
@@ -172,8 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_not_taken_for_broken() {
-        // Too many connections, access changed, not the primary any more, out of memory, limits, silence, statements' time.
+    fn temporary_errors_are_not_corruption() {
+        // Too many connections, changed access rights, a former primary, out of memory, limits,
+        // timeouts.
         for code in [
             1040, 1045, 1047, 1053, 1130, 1135, 1037, 1041, 1030, 1205, 1213, 1226, 1290, 1461, 1836, 1969, 3024, 4031,
         ] {

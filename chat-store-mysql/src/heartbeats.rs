@@ -1,4 +1,4 @@
-//! Nodes that say here that they live.
+//! Heartbeats of the nodes that use the database.
 
 use chat_core::model::{NodeId, Timestamp};
 use chat_core::store::{Heartbeat, StoreError};
@@ -6,16 +6,15 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::MysqlStore;
+use crate::clock::NOW;
 use crate::error::store_error;
 
-/// The database's time, whatever its time zone: milliseconds since 1970.
-const NOW: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000";
-
-/// Rows of nodes that have been silent for so long are deleted, in milliseconds.
-const GONE: u64 = 60 * 60 * 1000;
+/// Age of a heartbeat at which the row of its node is deleted, in milliseconds.
+const EXPIRED: u64 = 60 * 60 * 1000;
 
 impl MysqlStore {
-    /// Takes the place of a read: a conversation that is locked must not silence a node.
+    /// Records a heartbeat and returns the other live nodes. Uses a connection for reads, because
+    /// locked conversations may occupy those for writes.
     pub(crate) async fn record_heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let connections = &self.connections;
         let work = async {
@@ -36,19 +35,19 @@ async fn heartbeat(conn: &mut Conn, node: NodeId) -> mysql_async::Result<Heartbe
     .await?;
     let rows: Vec<(Vec<u8>, i64, i64)> = conn.exec(format!("SELECT id, heartbeat, {NOW} FROM node"), ()).await?;
     let mut heartbeat = Heartbeat::default();
-    let mut some_are_gone = false;
+    let mut some_expired = false;
     for (id, at, now) in rows {
         heartbeat.time = Some(Timestamp(now));
-        // Not a signed difference: the database's clock may have been set back.
+        // An absolute difference, because the clock of the database may have been set back.
         let silence = u128::from(now.abs_diff(at));
-        some_are_gone |= silence > u128::from(GONE);
+        some_expired |= silence > u128::from(EXPIRED);
         let other = NodeId::from_slice(&id).filter(|id| *id != node);
         if silence <= Heartbeat::PEER_TIMEOUT.as_millis() {
             heartbeat.peers.extend(other);
         }
     }
-    if some_are_gone {
-        let delete = format!("DELETE FROM node WHERE ABS({NOW} - heartbeat) > {GONE}");
+    if some_expired {
+        let delete = format!("DELETE FROM node WHERE ABS({NOW} - heartbeat) > {EXPIRED}");
         conn.query_drop(delete).await?;
     }
     Ok(heartbeat)

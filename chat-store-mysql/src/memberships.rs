@@ -1,4 +1,4 @@
-//! Conversations as a user's device stands to them.
+//! Memberships of a user as one of the user's devices sees them.
 
 use chat_core::model::{ConversationId, DeviceId, UserId};
 use chat_core::store::sql_support::{self as sql, CONVERSATION, DIRECT, MEMBER, MEMBER_OF_PEER, int};
@@ -9,10 +9,11 @@ use mysql_async::{Conn, Params, params};
 use crate::error::store_error;
 use crate::rows;
 
-/// Heads of `:user` on `:device`. `more` narrows them down. One statement, hence one snapshot.
+/// Query of the memberships of `:user` as `:device` sees them. `more` adds a condition. One
+/// statement reads one snapshot.
 ///
-/// Unread messages are a difference of two counts: up to the last readable event, and up to the last read one. For a
-/// conversation that was read to its end nothing is looked up.
+/// The number of unread messages is a difference of two counts: up to the last readable event and
+/// up to the last read event. A conversation that was read to its end needs no lookup.
 fn sql(more: &str) -> String {
     format!(
         "SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},
@@ -39,7 +40,7 @@ fn sql(more: &str) -> String {
     )
 }
 
-/// All of them, or only that of one conversation.
+/// Reads all memberships, or only that of one conversation.
 pub(crate) async fn memberships(
     conn: &mut Conn,
     user: UserId,

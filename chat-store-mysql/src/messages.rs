@@ -1,4 +1,4 @@
-//! The logs.
+//! Logs of conversations.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,18 +9,19 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{IsolationLevel, Row, TxOpts, Value};
 
 use crate::MysqlStore;
-use crate::batch::{KEYS_AT_ONCE, chunk, hex, integers, joined, places};
+use crate::batch::{KEYS_AT_ONCE, chunk, hex, integers, joined, placeholders};
 use crate::conversations::one_member;
 use crate::error::store_error;
 use crate::rows::{self, Columns, event_values};
 use crate::tx::MysqlTx;
 
-/// Events that the first statement of a page reads, while nobody knows how large they are.
+/// Maximum number of events that the first statement of a page reads, before their size is known.
 const FIRST: u32 = 64;
-/// Events that one statement reads at most.
+/// Maximum number of events that one statement reads.
 const EVENTS_AT_ONCE: u32 = 500;
 
-/// How many more to read, after so many of so many bytes: about as many as still fit.
+/// Returns how many events the next statement reads, after `read` events with `bytes` bytes: about
+/// as many as still fit.
 fn at_once(range: &LogRange, read: usize, bytes: u64) -> u32 {
     let read = u32::try_from(read).unwrap_or(u32::MAX);
     let left = range.max_events.saturating_sub(read);
@@ -178,6 +179,25 @@ impl MessageStore for MysqlStore {
         self.connections.within(work).await
     }
 
+    async fn events_by_sender(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, StoreError> {
+        let sql = format!(
+            "SELECT {EVENT} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ? AND sender_id = ?
+             ORDER BY seq"
+        );
+        let range = (int(conversation.0), int(first.0), int(last.0), int(sender.0));
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::event)
+        };
+        self.connections.within(work).await
+    }
+
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
         let ids: Vec<_> = distinct(ids).into_iter().map(|id| (sender, id)).collect();
         let work = async {
@@ -221,7 +241,7 @@ impl MessageTx for MysqlTx<'_> {
             let (now, later) = left.split_at(chunk(left.len()));
             let sql = format!(
                 "INSERT INTO event ({EVENT}) VALUES {}",
-                places(now.len(), EVENT_COLUMNS)
+                placeholders(now.len(), EVENT_COLUMNS)
             );
             let values: Vec<Value> = now.iter().flat_map(event_values).collect();
             self.insert_new(&sql, values).await?;

@@ -1,4 +1,4 @@
-//! Brings a database to this program's schema.
+//! Migrations of a database to the schema of this program.
 
 use chat_core::model::StoreEpoch;
 use mysql_async::Conn;
@@ -7,30 +7,31 @@ use sha2::{Digest, Sha256};
 
 use crate::OpenError;
 
-/// In order, numbered from 1, never edited once released.
+/// Migrations in order, numbered from 1. A released migration never changes.
 const MIGRATIONS: [(&str, &str); 1] = [("001_init", include_str!("../migrations/001_init.sql"))];
 
-/// The newest schema that this program knows.
+/// Newest schema that this program knows.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-/// Longest wait for another process that migrates, in seconds.
+/// Maximum wait for another process that migrates, in seconds.
 const LOCK_WAIT: u32 = 60;
 
-/// What a prepared database tells.
+/// State of a database whose schema is up to date.
 #[derive(Debug)]
 pub(crate) struct Schema {
     pub(crate) epoch: StoreEpoch,
 }
 
-/// Applies what is missing, or refuses if `migrate` is not set. One process at a time: the others wait.
+/// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
+/// migrates at a time; the others wait.
 pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, OpenError> {
-    // The name of the lock is the server's, not the database's.
+    // Names of locks are global to the server, so the name includes that of the database.
     let lock = "SELECT GET_LOCK(CONCAT('chat.migrate.', DATABASE()), ?)";
     let got: Option<Option<i64>> = conn.exec_first(lock, (LOCK_WAIT,)).await.map_err(OpenError::other)?;
     if got.flatten() != Some(1) {
         return Err(OpenError::MigrationLocked);
     }
-    // The lock ends with the connection, should something fail here.
+    // After an error, the lock ends with the connection.
     let found = applied(conn).await?;
     if found < KNOWN && !migrate {
         return Err(OpenError::OlderSchema { found, known: KNOWN });
@@ -48,7 +49,7 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, Op
     Ok(Schema { epoch })
 }
 
-/// How many migrations the database has.
+/// Returns the number of migrations that the database has.
 async fn applied(conn: &mut Conn) -> Result<u32, OpenError> {
     conn.query_drop(
         "CREATE TABLE IF NOT EXISTS migration (
@@ -81,7 +82,8 @@ async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError
     }
 }
 
-/// There are no transactions around changes of a schema, so the statements of a migration can be run again.
+/// Applies one migration. Schema changes are not transactional, so the statements of a migration
+/// can run again.
 async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
     for statement in statements(sql) {
         conn.query_drop(statement).await.map_err(OpenError::other)?;
@@ -94,7 +96,8 @@ async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(
     Ok(())
 }
 
-/// The statements of a file, without its comments. Ours hold no semicolons and no dashes within strings.
+/// Splits a file into statements without comments. The migrations contain no semicolons or dashes
+/// within strings.
 fn statements(sql: &str) -> Vec<String> {
     let code = |line: &str| line.split("--").next().unwrap_or_default().to_owned();
     let text = sql.lines().map(code).collect::<Vec<_>>().join("\n");
@@ -102,7 +105,7 @@ fn statements(sql: &str) -> Vec<String> {
     statements.map(str::to_owned).collect()
 }
 
-/// Names the history; made once.
+/// Returns the identity of the history, which it creates once.
 async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     let fresh = StoreEpoch::random();
     conn.exec_drop(
@@ -119,7 +122,7 @@ async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
         .ok_or_else(|| OpenError::Other("the store's epoch is unreadable".into()))
 }
 
-/// Gives the history another name.
+/// Gives the history a new identity.
 pub(crate) async fn renew_epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     let fresh = StoreEpoch::random();
     conn.exec_drop("REPLACE INTO meta (name, value) VALUES ('epoch', ?)", (&fresh.0[..],))
@@ -133,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statements_are_cut_apart() {
+    fn statements_are_split_and_can_run_again() {
         let found = statements("-- a; b\nCREATE x ( -- c;\n  y\n);\n\nDROP z;\n");
         assert_eq!(found, ["CREATE x ( \n  y\n)", "DROP z"]);
         assert!(MIGRATIONS.iter().all(|(_, sql)| {

@@ -1,4 +1,4 @@
-//! [`Options`], and what becomes of the URL.
+//! [`Options`], and the options of the driver that follow from them and the URL.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,24 +7,27 @@ use mysql_async::{Opts, OptsBuilder, PoolConstraints, PoolOpts};
 
 use crate::OpenError;
 
-/// How a [`MysqlStore`](crate::MysqlStore) behaves. Start from `default()` and change fields.
+/// Options of a [`MysqlStore`](crate::MysqlStore). Start from `default()` and change fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Connections for units of work. Default 16.
+    /// Maximum number of connections for units of work. Default 16.
     pub write_connections: u32,
-    /// Connections for reads. Default 16.
+    /// Maximum number of connections for reads. Default 16.
     pub read_connections: u32,
-    /// Requests that wait for a connection, of each kind; one more is refused as overloaded. Default 4 096.
+    /// Maximum number of requests of each kind that wait for a connection; the store rejects
+    /// further ones as overloaded. Default 4096.
     pub max_waiting: u32,
-    /// Longest time for one request, waits included. Default 5 s.
+    /// Maximum duration of one request, waits included. Default 5 s.
     pub deadline: Duration,
-    /// Serve from a server that may lose or take back what it acknowledged; it is warned about. Default false.
+    /// Accepts a server that may lose or take back what it acknowledged, with a warning in the log.
+    /// Default false.
     pub allow_unsafe_durability: bool,
-    /// Demand TLS, with a certificate of the authorities in this PEM file and no others. Needs the feature `tls`. Default none: the URL
-    /// decides.
+    /// PEM file of CA certificates. If set, connections require TLS with a certificate of one of
+    /// these authorities. Needs the feature `tls`. Default none: the URL decides.
     pub ca_file: Option<PathBuf>,
-    /// Bring the schema up to date when opening. Otherwise an old one is refused. Default true.
+    /// Brings the schema up to date when opening; otherwise opening an old schema fails. Default
+    /// true.
     pub migrate: bool,
 }
 
@@ -42,58 +45,61 @@ impl Default for Options {
     }
 }
 
-/// How long connections may be silent.
-struct Silence {
-    /// Unused connections are closed after so long: before the server does it, and before firewalls forget them.
+/// Maximum idle times of connections.
+struct IdleTimeouts {
+    /// Time after which the pool closes an unused connection: before the server does, and before a
+    /// firewall drops it.
     unused: Duration,
-    /// The server ends sessions that were silent for so many seconds; those of a frozen node too, with the locks that they hold.
+    /// Time in seconds after which the server ends an idle session and releases its locks, for
+    /// example that of a frozen node.
     session: u32,
 }
 
-const MARIADB: Silence = Silence {
+const MARIADB: IdleTimeouts = IdleTimeouts {
     unused: Duration::from_secs(30),
     session: 60,
 };
-/// It cannot end a silent transaction alone.
-const MYSQL: Silence = Silence {
+/// MySQL cannot end an idle transaction without its session.
+const MYSQL: IdleTimeouts = IdleTimeouts {
     unused: Duration::from_secs(5),
     session: 10,
 };
-/// Longest wait for another transaction's lock, in seconds; less than the deadline.
-const LOCK_WAIT: u32 = 3;
-/// Seconds after which MariaDB ends a transaction whose node says nothing, whether it has written yet or only locked, so that a
-/// frozen node frees its locks.
-const IDLE_TRANSACTION: u32 = 3;
-/// Prepared statements kept for each connection: more than there are texts.
+/// Maximum wait for a lock of another transaction, in seconds; less than the deadline.
+const LOCK_WAIT_TIMEOUT: u32 = 3;
+/// Time in seconds after which MariaDB ends an idle transaction, whether it has written or only
+/// locked, so that a frozen node releases its locks.
+const IDLE_TRANSACTION_TIMEOUT: u32 = 3;
+/// Number of prepared statements kept for each connection; more than this crate has.
 const STATEMENTS: usize = 128;
 
-/// What the driver is told. `is_mariadb`: what the server turned out to be.
+/// Returns the options of the driver. `is_mariadb`: whether the server is known to be MariaDB.
 pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<Opts, OpenError> {
     let opts = Opts::from_url(url).map_err(|error| OpenError::Url(error.to_string()))?;
     if opts.db_name().is_none_or(str::is_empty) {
-        return Err(OpenError::Url("it names no database".to_owned()));
+        return Err(OpenError::Url("the URL names no database".to_owned()));
     }
-    let silence = if is_mariadb { MARIADB } else { MYSQL };
+    let timeouts = if is_mariadb { MARIADB } else { MYSQL };
     let mut setup = vec![
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
         format!(
-            "SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT}, wait_timeout = {}",
-            silence.session
+            "SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_TIMEOUT}, wait_timeout = {}",
+            timeouts.session
         ),
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'".to_owned(),
     ];
     if is_mariadb {
         setup.push(format!(
-            "SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION}, idle_write_transaction_timeout = {IDLE_TRANSACTION}"
+            "SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT}, idle_write_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT}"
         ));
     }
     let most = options.write_connections.saturating_add(options.read_connections) as usize;
     let constraints = PoolConstraints::new(0, most.max(1)).expect("0 is not more than the most");
     let pool = PoolOpts::default()
         .with_constraints(constraints)
-        .with_inactive_connection_ttl(silence.unused)
-        .with_ttl_check_interval(silence.unused)
-        // Would forget prepared statements and the session's settings. Connections that were cut short are closed instead.
+        .with_inactive_connection_ttl(timeouts.unused)
+        .with_ttl_check_interval(timeouts.unused)
+        // A reset would lose the prepared statements and the settings of the session. The store
+        // closes interrupted connections instead.
         .with_reset_connection(false);
     let builder = OptsBuilder::from_opts(opts)
         .pool_opts(pool)
@@ -135,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_url_is_refused_without_repeating_it() {
+    fn invalid_url_is_rejected_without_repeating_it() {
         for url in [
             "",
             "postgres://u:hunter2@h/db",

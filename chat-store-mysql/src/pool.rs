@@ -1,4 +1,4 @@
-//! The driver's pool, given up as a whole when its connections lead nowhere.
+//! Pool of the driver, replaced as a whole when its connections are dead.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,19 +10,21 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::store_error;
 
-/// If nothing was heard of the database for so long, a connection is asked for a sign of life before it is used.
-const QUIET: Duration = Duration::from_secs(1);
-/// Longest wait for that sign.
-const SIGN: Duration = Duration::from_secs(1);
-/// Longest wait for a connection: it is made, as those who ask are no more than the pool may have. Made anew after that: the network may
-/// have lost the attempt, or the driver may wait for a connection that never ends.
-const CONNECT: Duration = Duration::from_secs(2);
+/// Time without an answer from the database after which the pool pings a connection before its use.
+const TRUST_PERIOD: Duration = Duration::from_secs(1);
+/// Maximum wait for the answer to that ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum wait for a connection. The number of callers is within the size of the pool, so the pool
+/// can always open one. After this time it is replaced, because the network may have lost the
+/// attempt, or the driver may wait for a connection that never ends.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connections to one database.
 ///
-/// A firewall or a router that is started anew forgets connections and tells nobody: what is sent on them is lost, each time until
-/// the caller's time is up. Were each connection of a pool found out by a request that fails, dozens would fail, one after the other. So the first
-/// that is found out dooms all that were made before.
+/// A firewall or a router that restarts forgets connections without an error: a request on such a
+/// connection is lost, and its caller waits until the deadline. If each dead connection of a pool
+/// were detected by a failing request, dozens of requests would fail one after the other. The first
+/// detected one therefore retires all connections of its generation.
 #[derive(Debug)]
 pub(crate) struct Pool {
     driver: Opts,
@@ -32,9 +34,9 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct State {
     current: mysql_async::Pool,
-    /// How many there were before.
+    /// Number of pools before this one.
     generation: u64,
-    heard: Option<Instant>,
+    answered: Option<Instant>,
 }
 
 impl Pool {
@@ -45,7 +47,7 @@ impl Pool {
             state: Mutex::new(State {
                 current,
                 generation: 0,
-                heard: None,
+                answered: None,
             }),
         }
     }
@@ -54,51 +56,53 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The database has answered: for a while its connections are trusted.
-    pub(crate) fn heard(&self) {
-        self.state().heard = Some(Instant::now());
+    /// Records that the database has answered, so that its connections need no ping for a while.
+    pub(crate) fn answered(&self) {
+        self.state().answered = Some(Instant::now());
     }
 
-    /// A connection that leads somewhere, as far as can be known. Waits as long as it takes: put a limit around all that it is used for.
+    /// Returns a connection that is alive as far as can be known. Waits without a limit; the caller
+    /// limits the whole request.
     pub(crate) async fn connection(&self) -> Result<Conn, StoreError> {
         loop {
             let (pool, generation, is_trusted) = {
                 let state = self.state();
-                let is_trusted = state.heard.is_some_and(|at| at.elapsed() < QUIET);
+                let is_trusted = state.answered.is_some_and(|at| at.elapsed() < TRUST_PERIOD);
                 (state.current.clone(), state.generation, is_trusted)
             };
-            if let Ok(conn) = timeout(CONNECT, pool.get_conn()).await {
+            if let Ok(conn) = timeout(CONNECT_TIMEOUT, pool.get_conn()).await {
                 let mut conn = conn.map_err(store_error)?;
                 if is_trusted {
                     return Ok(conn);
                 }
-                // One that the server has ended says so at once; then the driver has closed it, and the others are asked.
-                match timeout(SIGN, conn.ping()).await {
+                // A connection that the server has closed fails at once. The driver then drops it,
+                // and the next caller pings another one.
+                match timeout(PING_TIMEOUT, conn.ping()).await {
                     Ok(Ok(())) => {
-                        self.heard();
+                        self.answered();
                         return Ok(conn);
                     }
                     Ok(Err(error)) => return Err(store_error(error)),
-                    // Dropped in the middle of an answer, and so closed.
+                    // Dropping the connection in the middle of an answer closes it.
                     Err(_) => {}
                 }
             }
-            self.give_up(generation);
+            self.retire(generation);
         }
     }
 
-    /// Leaves all connections of this generation to those who use them now.
-    fn give_up(&self, generation: u64) {
+    /// Retires all connections of this generation. Requests that use one now keep it.
+    fn retire(&self, generation: u64) {
         let mut state = self.state();
         if state.generation == generation {
-            tracing::info!("the database is silent; its connections are given up");
+            tracing::info!("the database does not answer; retiring its connections");
             state.current = mysql_async::Pool::new(self.driver.clone());
             state.generation += 1;
-            state.heard = None;
+            state.answered = None;
         }
     }
 
-    /// Closes the connections once they are back.
+    /// Closes the connections once they are returned.
     pub(crate) async fn disconnect(&self) -> mysql_async::Result<()> {
         let pool = self.state().current.clone();
         pool.disconnect().await

@@ -28,8 +28,8 @@ impl Columns {
         }
     }
 
-    /// Returns an error that names the column read last, without its value: the value may be a user's
-    /// text.
+    /// Returns an error that names the column read last, without its value: the value may be a
+    /// user's text.
     fn unexpected(&self, what: &str) -> StoreError {
         let columns = self.row.columns_ref();
         let name = columns

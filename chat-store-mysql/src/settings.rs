@@ -1,15 +1,15 @@
-//! What a server must be set up to do.
+//! Settings that a server must have.
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::OpenError;
 
-/// What a server says of itself.
+/// Product and settings of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) is_mariadb: bool,
-    /// Settings with which it may lose or take back what it acknowledged.
+    /// Settings with which the server may lose or take back what it acknowledged.
     pub(crate) unsafe_settings: Vec<String>,
 }
 
@@ -18,7 +18,7 @@ impl Server {
         let asked = "SELECT CONCAT(@@version, ' ', @@version_comment), @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog";
         let row: Option<(String, u64, u64, u64)> = conn.query_first(asked).await.map_err(OpenError::other)?;
         let Some((version, flush, binlog, sync)) = row else {
-            return Err(OpenError::Other("the server does not tell its settings".into()));
+            return Err(OpenError::Other("the server does not report its settings".into()));
         };
         let wrong = [
             (

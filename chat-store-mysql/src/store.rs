@@ -1,4 +1,4 @@
-//! The store, and how it runs units of work.
+//! [`MysqlStore`], and how it runs units of work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,11 @@ use crate::options::{self, Options};
 use crate::settings::Server;
 use crate::tx::MysqlTx;
 
-/// Pauses before a unit that another transaction was in the way of runs again: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// First and maximum delay before a unit runs again after a conflict with another transaction.
+const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// A [`Store`] in a MySQL or MariaDB database. See the [crate] for how it works. Any number of processes may use one database.
+/// A [`Store`] in a MySQL or MariaDB database. See the [crate] for how it works. Any number of
+/// processes may use one database.
 #[derive(Debug)]
 pub struct MysqlStore {
     pub(crate) connections: Arc<Connections>,
@@ -32,8 +33,10 @@ pub struct MysqlStore {
 impl MysqlStore {
     /// Connects, checks the server's settings and the schema, and brings the schema up to date.
     ///
-    /// The URL is `mysql://user:password@host:port/database`; the database must exist. With the feature `tls`,
-    /// `?require_ssl=true` demands TLS with a certificate of a public authority, [`Options::ca_file`] one of the operator's own.
+    /// The URL is `mysql://user:password@host:port/database`; the database must exist. With the
+    /// feature `tls`, `?require_ssl=true` requires TLS with a certificate of a public authority,
+    /// and
+    /// [`Options::ca_file`] TLS with a certificate of one of the operator's authorities.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -59,8 +62,9 @@ impl MysqlStore {
         })
     }
 
-    /// Gives the history another name, so that clients drop what they know of it. To be done after a copy was restored that is older than what
-    /// clients have seen, while no node runs: nodes read the name when they open.
+    /// Gives the history a new identity, so that clients discard what they know of it. Call this
+    /// after restoring a copy that is older than what clients have seen, while no node runs,
+    /// because nodes read the identity when they open the store.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -75,7 +79,8 @@ impl MysqlStore {
 }
 
 impl MysqlStore {
-    /// Runs a job in a task of its own: whoever stops waiting does not cut off a commit.
+    /// Runs a job in a task of its own, so that a caller that stops waiting does not interrupt a
+    /// commit.
     pub(crate) async fn run(&self, job: Job) -> Result<(), StoreError> {
         let connections = Arc::clone(&self.connections);
         let task = tokio::spawn(async move { connections.run(job).await });
@@ -84,31 +89,31 @@ impl MysqlStore {
     }
 }
 
-async fn connect(driver: Opts, patience: Duration) -> Result<Conn, OpenError> {
-    match tokio::time::timeout(patience, Conn::new(driver)).await {
+async fn connect(driver: Opts, limit: Duration) -> Result<Conn, OpenError> {
+    match tokio::time::timeout(limit, Conn::new(driver)).await {
         Ok(connected) => connected.map_err(|error| OpenError::Connect(error.into())),
-        Err(_) => Err(OpenError::Connect("it does not answer".into())),
+        Err(_) => Err(OpenError::Connect("the server does not answer".into())),
     }
 }
 
-/// How one run of a job ended.
+/// Result of one run of a job.
 enum Attempt {
     Ended(Result<(), StoreError>),
-    /// Nothing was written; another transaction was in the way.
+    /// The run conflicted with another transaction; nothing was written.
     Conflict(StoreError),
 }
 
 impl Connections {
-    /// Runs a job, again if another transaction is in its way, until its time is up.
+    /// Runs a job, and again after a conflict, until its deadline.
     async fn run(&self, mut job: Job) -> Result<(), StoreError> {
         let deadline = self.deadline();
-        let mut pause = PAUSES.0;
+        let mut pause = RETRY_DELAYS.0;
         loop {
             let conflict = match timeout_at(deadline, self.attempt(&mut job)).await {
                 Err(_) => return Err(late()),
                 Ok(Attempt::Ended(result)) => {
                     if result.is_ok() {
-                        self.heard();
+                        self.answered();
                     }
                     return result;
                 }
@@ -118,8 +123,8 @@ impl Connections {
                 return Err(conflict);
             }
             // Jittered, so that two conflicting transactions do not retry in step.
-            sleep(PAUSES.0 + jitter::spread(pause, 0.0, 1.0)).await;
-            pause = (pause * 2).min(PAUSES.1);
+            sleep(RETRY_DELAYS.0 + jitter::spread(pause, 0.0, 1.0)).await;
+            pause = (pause * 2).min(RETRY_DELAYS.1);
         }
     }
 
@@ -137,7 +142,7 @@ impl Connections {
     }
 }
 
-/// Runs a job in a transaction, and says whether the server takes no writes.
+/// Runs a job in a transaction. Sets `is_read_only` if the server accepts no writes.
 async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> Attempt {
     let tx = match conn.start_transaction(TxOpts::default()).await {
         Ok(tx) => tx,
@@ -161,7 +166,7 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
         Err(TxError::Store(error)) => error,
     };
     if let Err(failed) = tx.rollback().await {
-        // The connection is closed then, and with it the transaction ends.
+        // The driver then closes the connection, which ends the transaction.
         tracing::debug!(error = &failed as &dyn std::error::Error, "could not roll back");
     }
     if is_in_conflict {
@@ -171,7 +176,8 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
     }
 }
 
-/// A commit that was refused did not happen; one without an answer may have.
+/// Maps the answer to a commit. A rejected commit did not happen; a commit without an answer may
+/// have.
 fn committed(result: mysql_async::Result<()>) -> Attempt {
     match result {
         Ok(()) => Attempt::Ended(Ok(())),

@@ -1,4 +1,4 @@
-//! A unit of work's view of the database.
+//! [`MysqlTx`]: the database as a unit of work sees it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -14,11 +14,12 @@ use crate::error::{is_conflict, is_read_only, store_error};
 pub(crate) struct MysqlTx<'a> {
     pub(crate) tx: Transaction<'a>,
     pub(crate) contract: TxContract,
-    /// Rows of locked conversations, as they are stored now.
+    /// Current rows of the locked conversations.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
-    /// Another transaction was in the way: this one is to be rolled back and run again.
+    /// Set after a conflict with another transaction: the store rolls this one back and runs it
+    /// again.
     pub(crate) is_in_conflict: bool,
-    /// The server takes no writes: the connection is to be given up.
+    /// Set if the server accepts no writes: the store closes the connection.
     pub(crate) is_read_only: bool,
 }
 
@@ -33,14 +34,14 @@ impl<'a> MysqlTx<'a> {
         }
     }
 
-    /// Remembers what has to be done about it.
+    /// Maps an error and records how the store has to react.
     pub(crate) fn failed(&mut self, error: Error) -> StoreError {
         self.is_in_conflict |= is_conflict(&error);
         self.is_read_only |= is_read_only(&error);
         store_error(error)
     }
 
-    /// Runs one statement; says how many rows it found.
+    /// Runs one statement and returns the number of rows that it found.
     pub(crate) async fn execute(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<u64, StoreError> {
         let done = match self.tx.exec_iter(sql, params).await {
             Ok(result) => {
@@ -52,7 +53,26 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.failed(error))
     }
 
-    /// As [`execute`](Self::execute), for events: some of them may have been sent before.
+    /// Runs one statement and returns the number of rows that it found, or `None` if it would have
+    /// repeated a unique value. Then the statement did nothing, and the transaction goes on.
+    pub(crate) async fn execute_unique(
+        &mut self,
+        sql: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<Option<u64>, StoreError> {
+        let done = match self.tx.exec_iter(sql, params).await {
+            Ok(result) => {
+                let rows = result.affected_rows();
+                result.drop_result().await.map(|()| Some(rows))
+            }
+            Err(error) if crate::error::is_duplicate(&error) => Ok(None),
+            Err(error) => Err(error),
+        };
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// As [`execute`](Self::execute), for inserting events, some of which may have been sent
+    /// before.
     pub(crate) async fn insert_new(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<(), StoreError> {
         let done = match self.tx.exec_drop(sql, params).await {
             Err(error) if crate::error::is_sent(&error) => return Err(StoreError::AlreadySent),
@@ -61,8 +81,8 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.failed(error))
     }
 
-    /// As [`execute`](Self::execute), for an INSERT: the id it made, or `None` if something of it was taken. Then the statement did
-    /// nothing, and the transaction goes on.
+    /// Runs an INSERT and returns the generated id, or `None` if it would have repeated a unique
+    /// value. Then the statement did nothing, and the transaction goes on.
     pub(crate) async fn insert(
         &mut self,
         sql: &str,
@@ -95,7 +115,7 @@ impl<'a> MysqlTx<'a> {
         found.map_err(|error| self.failed(error))
     }
 
-    /// Rows of a statement whose text differs each time, and is not worth preparing.
+    /// Returns the rows of a statement whose text differs each time and is not worth preparing.
     pub(crate) async fn rows_of_text(&mut self, sql: String) -> Result<Vec<Row>, StoreError> {
         let found = self.tx.query(sql).await;
         found.map_err(|error| self.failed(error))

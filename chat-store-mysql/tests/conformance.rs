@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, Options};
 
-/// One server for all tests, a database for each.
+/// One server for all tests, with a database for each test.
 static SERVER: LazyLock<Arc<MariaDb>> = LazyLock::new(|| Arc::new(MariaDb::start(&[]).unwrap()));
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

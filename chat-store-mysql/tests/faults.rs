@@ -1,5 +1,5 @@
-//! What a database does to those who depend on it: settings that lose data, locks that are not let go, deaths, freezes; and what
-//! callers do who stop waiting.
+//! Faults of the database: settings that lose data, locks that are held, crashes, freezes. Also
+//! callers that stop waiting.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -14,10 +14,10 @@ use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, OpenError, Options};
 use mysql_async::prelude::Queryable;
 
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Deadline of a test step. No step takes this long unless it fails.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server with an empty database.
+/// Starts a server with an empty database.
 fn server(options: &[&str]) -> (MariaDb, String) {
     let server = MariaDb::start(options).unwrap();
     server.sql("CREATE DATABASE chat").unwrap();
@@ -30,7 +30,7 @@ async fn world(url: &str) -> (World, Arc<MysqlStore>) {
     (World::new(store.clone()).await, store)
 }
 
-/// A transaction of somebody else's, who says nothing more. It ends with its connection.
+/// Locks a conversation in an idle transaction of another client. It ends with the connection.
 async fn lock(url: &str, conversation: ConversationId) -> mysql_async::Conn {
     let opts = mysql_async::Opts::from_url(url).unwrap();
     let mut holder = mysql_async::Conn::new(opts).await.unwrap();
@@ -41,7 +41,7 @@ async fn lock(url: &str, conversation: ConversationId) -> mysql_async::Conn {
 }
 
 #[tokio::test]
-async fn unsafe_settings_are_refused_or_allowed_expressly() {
+async fn unsafe_settings_are_rejected_unless_allowed() {
     let (server, url) = server(&["--skip-log-bin", "--innodb-flush-log-at-trx-commit=2"]);
     let refused = MysqlStore::open(&url, Options::default()).await.unwrap_err();
     let said = refused.to_string();
@@ -56,7 +56,7 @@ async fn unsafe_settings_are_refused_or_allowed_expressly() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_says_why() {
+async fn failed_open_states_the_reason() {
     let (server, url) = server(&[]);
     let open = async |url: &str| MysqlStore::open(url, Options::default()).await.unwrap_err();
     let stranger = url.replace("root@", "nobody:hunter2@");
@@ -70,7 +70,7 @@ async fn what_cannot_be_opened_says_why() {
     options.migrate = false;
     let error = MysqlStore::open(&url, options.clone()).await.unwrap_err();
     assert!(matches!(error, OpenError::OlderSchema { found: 0, .. }), "{error:?}");
-    // Two at the same time: one migrates, the other waits.
+    // Of two simultaneous openers, one migrates and the other waits.
     let (one, other) = tokio::join!(
         MysqlStore::open(&url, Options::default()),
         MysqlStore::open(&url, Options::default())
@@ -80,7 +80,7 @@ async fn what_cannot_be_opened_says_why() {
         other.unwrap().epoch().await.unwrap()
     );
     let named = MysqlStore::open(&url, options.clone()).await.unwrap();
-    // After a restore.
+    // As after a restore.
     let renamed = MysqlStore::renew_epoch(&url, options.clone()).await.unwrap();
     assert_ne!(named.epoch().await.unwrap(), renamed);
     let named = MysqlStore::open(&url, options).await.unwrap();
@@ -136,7 +136,7 @@ async fn interrupted_migration_completes_and_keeps_the_data() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
+async fn heartbeats_expire_by_the_clock_of_the_database() {
     let (server, url) = server(&["--default-time-zone=+05:45"]);
     let open = async || MysqlStore::open(&url, Options::default()).await.unwrap();
     let (here, there) = (open().await, open().await);
@@ -153,7 +153,7 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
         server.sql(&update).unwrap();
     };
     set(gone, -10_500);
-    // As after the database's clock was set back.
+    // As after the clock of the database was set back.
     set(ahead, 60_000);
     assert_eq!(others().await, [b]);
     let rows = || server.sql("SELECT COUNT(*) FROM chat.node").unwrap().trim().to_owned();
@@ -169,7 +169,8 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
     let now = i64::try_from(now.as_millis()).unwrap();
     assert!((now - time).abs() < 2_000, "{time} at {now}");
 
-    // Every connection for units of work is stuck on somebody else's lock: a node is alive all the same.
+    // Another transaction's lock blocks every connection for units of work. A heartbeat succeeds
+    // all the same.
     let world = World::new(Arc::new(open().await)).await;
     let _holder = lock(&url, world.group).await;
     let here = Arc::new(here);
@@ -178,7 +179,7 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
         tokio::spawn(async move { append(&*here, group, alice, vec![Draft::message("stuck")]).await });
     }
     let waiting = || server.sql("SHOW STATUS LIKE 'Innodb_row_lock_current_waits'").unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + STEP_TIMEOUT;
     while !waiting().trim().ends_with("\t16") {
         assert!(Instant::now() < deadline, "they never get stuck: {}", waiting());
     }
@@ -188,7 +189,7 @@ async fn nodes_are_told_of_each_other_by_the_clock_of_the_database() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_conversation_holds_up_nobody_else() {
+async fn locked_conversation_does_not_block_other_conversations() {
     let (_server, url) = server(&[]);
     let (world, store) = world(&url).await;
     let holder = lock(&url, world.group).await;
@@ -213,7 +214,7 @@ async fn a_locked_conversation_holds_up_nobody_else() {
         assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     }
     drop(holder);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + STEP_TIMEOUT;
     while append(&*store, world.group, world.alice, vec![Draft::message("again")])
         .await
         .is_err()
@@ -222,7 +223,7 @@ async fn a_locked_conversation_holds_up_nobody_else() {
     }
 }
 
-/// Locks a conversation and reads, as every append begins, and then does nothing more: its node is frozen.
+/// Locks a conversation and reads, as every append begins, and then stops, as on a frozen node.
 #[derive(Debug)]
 struct Frozen {
     conversation: ConversationId,
@@ -238,9 +239,10 @@ impl Unit for Frozen {
     }
 }
 
-/// A node that stands still in the middle of a transaction, before it has written anything, holds up the others for seconds only.
+/// A node that freezes in the middle of a transaction, before its first write, blocks other nodes
+/// for seconds only.
 #[test]
-fn a_frozen_node_lets_go_of_its_locks() {
+fn frozen_node_loses_its_locks() {
     let (_server, url) = server(&[]);
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
@@ -251,7 +253,7 @@ fn a_frozen_node_lets_go_of_its_locks() {
     let (living, frozen) = (runtime(), runtime());
     let (world, store) = living.block_on(world(&url));
     let (holds, held) = tokio::sync::oneshot::channel();
-    // From here on nobody drives this runtime: its connection stays, and says nothing.
+    // From here on no thread drives this runtime, so its connection stays open and idle.
     let still = frozen.block_on(async {
         let still = MysqlStore::open(&url, Options::default()).await.unwrap();
         let unit = Frozen {
@@ -270,7 +272,7 @@ fn a_frozen_node_lets_go_of_its_locks() {
             .await
             .is_err()
         {
-            assert!(started.elapsed() < PATIENCE, "the lock is never let go");
+            assert!(started.elapsed() < STEP_TIMEOUT, "the lock is never let go");
         }
     });
     println!("let go after {:?}", started.elapsed());
@@ -279,7 +281,7 @@ fn a_frozen_node_lets_go_of_its_locks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_dies_or_freezes_is_overcome() {
+async fn store_recovers_from_a_database_crash_or_freeze() {
     let (mut server, url) = server(&[]);
     let (world, store) = world(&url).await;
     let say = async |text: String| append(&*store, world.group, world.alice, vec![Draft::message(text)]).await;
@@ -307,7 +309,7 @@ async fn a_database_that_dies_or_freezes_is_overcome() {
         } else {
             server.restart().unwrap();
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STEP_TIMEOUT;
         while say("back".to_owned()).await.is_err() {
             assert!(Instant::now() < deadline, "it does not come back");
         }
@@ -316,7 +318,7 @@ async fn a_database_that_dies_or_freezes_is_overcome() {
     let events = store.events(world.group, Seq(1), Seq(1000), 1000).await.unwrap();
     let seqs: Vec<u64> = events.iter().map(|event| event.seq.0).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "no holes");
-    // At most one of doubt for each outage.
+    // At most one message of unknown outcome for each outage.
     assert!(
         (acknowledged..=acknowledged + 3).contains(&seqs.len()),
         "{acknowledged} {}",
@@ -324,8 +326,8 @@ async fn a_database_that_dies_or_freezes_is_overcome() {
     );
 }
 
-/// Reads, writes and cursor moves that are dropped at random moments never give their answers to others. `CANCELLATIONS` says how
-/// many; the slow suite asks for more.
+/// Reads, writes and cursor moves that are dropped at random moments never deliver their answers to
+/// other requests. `CANCELLATIONS` sets their number; the slow suite uses more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_requests_never_mix_answers() {
     let many: u32 = std::env::var("CANCELLATIONS").map_or(4000, |text| text.parse().unwrap());
@@ -352,7 +354,7 @@ async fn cancelled_requests_never_mix_answers() {
                 let (mut answers, mut cancelled) = (0, 0);
                 let mut dice = u64::from(task) + 1;
                 for _ in 0..many / TASKS {
-                    // xorshift: no two tasks do the same
+                    // xorshift, with another seed for each task
                     dice ^= dice << 13;
                     dice ^= dice >> 7;
                     dice ^= dice << 17;

@@ -1,4 +1,4 @@
-//! What the network between a node and its database does to those who depend on it.
+//! Faults of the network between a node and its database.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -13,20 +13,20 @@ use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, Options};
 use tokio::sync::Notify;
 
-/// Nothing takes so long; what waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// In which every request has an answer, whatever happens.
+/// Deadline of a test step. No step takes this long unless it fails.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time within which every request has an answer, whatever happens.
 const ANSWER: Duration = Duration::from_secs(6);
 
-/// A database, and one node's way to it.
-struct Place {
+/// A database, and the proxied connection of one node to it.
+struct Setup {
     link: Arc<Proxy>,
     world: World,
     store: Arc<MysqlStore>,
     database: MariaDb,
 }
 
-impl Place {
+impl Setup {
     async fn new() -> Self {
         let database = MariaDb::start(&[]).unwrap();
         database.sql("CREATE DATABASE chat").unwrap();
@@ -49,16 +49,16 @@ impl Place {
         answer.map(drop)
     }
 
-    /// How long it takes until something is stored.
+    /// Returns the time until an append succeeds again.
     async fn recovers(&self) -> Duration {
         let started = Instant::now();
         while self.say(&self.store, "back").await.is_err() {
-            assert!(started.elapsed() < PATIENCE, "it does not come back");
+            assert!(started.elapsed() < STEP_TIMEOUT, "the store does not recover");
         }
         started.elapsed()
     }
 
-    /// So many connections in use at once, then all of them idle.
+    /// Uses many connections at once, then leaves all of them idle.
     async fn fill_the_pool(&self) {
         let asked: Vec<_> = (0..64)
             .map(|_| {
@@ -72,15 +72,15 @@ impl Place {
     }
 }
 
-/// A node that locked a conversation and is not heard of again holds up nobody for long.
+/// A node that vanishes with a locked conversation blocks other nodes for seconds only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_vanishes_frees_what_it_locked() {
-    let place = Place::new().await;
-    let elsewhere = MysqlStore::open(&place.database.url("chat"), Options::default())
+async fn vanished_node_loses_its_locks() {
+    let setup = Setup::new().await;
+    let elsewhere = MysqlStore::open(&setup.database.url("chat"), Options::default())
         .await
         .unwrap();
-    let (locked, group) = (Arc::new(Notify::new()), place.world.group);
-    let (store, link, is_locked) = (Arc::clone(&place.store), Arc::clone(&place.link), Arc::clone(&locked));
+    let (locked, group) = (Arc::new(Notify::new()), setup.world.group);
+    let (store, link, is_locked) = (Arc::clone(&setup.store), Arc::clone(&setup.link), Arc::clone(&locked));
     let vanishes = tokio::spawn(async move {
         act::<(), _>(&*store, move |tx| {
             let (link, is_locked) = (Arc::clone(&link), Arc::clone(&is_locked));
@@ -95,64 +95,68 @@ async fn a_node_that_vanishes_frees_what_it_locked() {
     });
     locked.notified().await;
     let started = Instant::now();
-    while place.say(&elsewhere, "at last").await.is_err() {
-        assert!(started.elapsed() < PATIENCE, "it holds its lock for ever");
+    while setup.say(&elsewhere, "at last").await.is_err() {
+        assert!(
+            started.elapsed() < STEP_TIMEOUT,
+            "the vanished node still holds its lock"
+        );
     }
     println!("a vanished node's lock is free after {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert!(matches!(vanishes.await.unwrap(), Err(StoreError::Unavailable(_))));
 }
 
-/// Connections that lead nowhere any more, though nobody says so, are not tried one after the other.
+/// Connections that a firewall dropped without an error are not tried one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_a_firewall_forgot_are_given_up_together() {
-    let place = Place::new().await;
+async fn dead_connections_are_retired_together() {
+    let setup = Setup::new().await;
     for _ in 0..2 {
-        place.fill_the_pool().await;
-        place.link.forget();
-        let took = place.recovers().await;
-        println!("{} connections, back after {took:?}", place.link.connections());
+        setup.fill_the_pool().await;
+        setup.link.forget();
+        let took = setup.recovers().await;
+        println!("{} connections, back after {took:?}", setup.link.connections());
         assert!(took < Duration::from_secs(11), "{took:?}");
     }
 }
 
-/// Each kind of partition: answers in time while it lasts, soon over when it ends, and nothing stored that is not whole.
+/// During each kind of partition, requests are answered in time. After it, the store recovers soon,
+/// and the log is whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn partitions_are_answered_in_time_and_overcome() {
-    let place = Place::new().await;
+async fn requests_are_answered_during_partitions_and_succeed_afterwards() {
+    let setup = Setup::new().await;
     let clear = Wire::clear();
     let (waits, hole) = (Wire::waiting(), Wire::hole());
     for (up, down) in [(waits, waits), (clear, waits), (hole, clear)] {
-        place.fill_the_pool().await;
-        place.link.set(up, down);
-        let refused = place.say(&place.store, "lost, or not").await;
+        setup.fill_the_pool().await;
+        setup.link.set(up, down);
+        let refused = setup.say(&setup.store, "lost, or not").await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        place.link.clear();
-        let took = place.recovers().await;
+        setup.link.clear();
+        let took = setup.recovers().await;
         println!("back after {took:?}: {:?}, {:?}", up.flow, down.flow);
         assert!(took < Duration::from_secs(11), "{took:?}");
     }
-    place.link.refuse().unwrap();
-    place.link.reset();
-    assert!(place.say(&place.store, "refused").await.is_err());
-    place.link.accept().unwrap();
-    assert!(place.recovers().await < Duration::from_secs(5));
-    // Ends in the middle of a packet, the server's or ours, anywhere.
+    setup.link.refuse().unwrap();
+    setup.link.reset();
+    assert!(setup.say(&setup.store, "refused").await.is_err());
+    setup.link.accept().unwrap();
+    assert!(setup.recovers().await < Duration::from_secs(5));
+    // Cuts in the middle of a packet of either side, at every position.
     for after in 1..60 {
-        let _ = place.recovers().await;
+        let _ = setup.recovers().await;
         let cut = Wire::cut(after * 7);
-        place.link.set(
+        setup.link.set(
             if after % 2 == 0 { cut } else { clear },
             if after % 2 == 0 { clear } else { cut },
         );
-        // Which of them are acknowledged depends on where the cut is.
-        let _ = place.say(&place.store, "cut").await;
-        place.link.clear();
+        // The position of the cut decides which appends are acknowledged.
+        let _ = setup.say(&setup.store, "cut").await;
+        setup.link.clear();
     }
-    place.recovers().await;
-    let events = place
+    setup.recovers().await;
+    let events = setup
         .store
-        .events(place.world.group, Seq(1), Seq(1000), 1000)
+        .events(setup.world.group, Seq(1), Seq(1000), 1000)
         .await
         .unwrap();
     let seqs: Vec<u64> = events.iter().map(|event| event.seq.0).collect();

@@ -1,4 +1,4 @@
-//! TLS to a real MariaDB, with an authority of our own.
+//! TLS to a real MariaDB, with a test certificate authority.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)] // these are tests
@@ -10,7 +10,7 @@ use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, OpenError, Options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_a_server_that_our_authority_knows_is_spoken_to() {
+async fn store_connects_only_to_a_server_with_a_certificate_of_the_authority() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
@@ -28,7 +28,7 @@ async fn only_a_server_that_our_authority_knows_is_spoken_to() {
         "--require-secure-transport=ON",
     ])
     .unwrap();
-    // The administrator's tool trusts whom it is told to.
+    // The administrator's tool does not verify the certificate.
     let created = server.sql_over_tls(&certificate, "CREATE DATABASE chat");
     created.unwrap();
     let url = server.url("chat");

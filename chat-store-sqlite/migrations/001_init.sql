@@ -15,18 +15,21 @@ CREATE TABLE account (
     password_hash TEXT,
     direct_policy INTEGER NOT NULL,
     disabled      INTEGER NOT NULL,
-    created       INTEGER NOT NULL
+    created       INTEGER NOT NULL,
+    subject       TEXT UNIQUE, -- identifier by which the application knows the user
+    deleted       INTEGER      -- time of deletion
 ) STRICT;
 
 CREATE TABLE device (
-    user_id       INTEGER NOT NULL,
-    id            BLOB    NOT NULL,
-    name          TEXT    NOT NULL,
-    session_epoch INTEGER NOT NULL,
-    session_token BLOB,
-    device_token  BLOB,
-    created       INTEGER NOT NULL,
-    last_login    INTEGER NOT NULL,
+    user_id         INTEGER NOT NULL,
+    id              BLOB    NOT NULL,
+    name            TEXT    NOT NULL,
+    session_epoch   INTEGER NOT NULL,
+    session_token   BLOB,
+    device_token    BLOB,
+    created         INTEGER NOT NULL,
+    last_login      INTEGER NOT NULL,
+    session_expires INTEGER, -- time after which the session cannot be resumed
     PRIMARY KEY (user_id, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -39,6 +42,7 @@ CREATE TABLE contact (
     since    INTEGER NOT NULL,
     PRIMARY KEY (owner_id, peer_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX contact_peer ON contact (peer_id);
 
 -- Every append rewrites its row, so the row is narrow: group_profile holds the columns of groups.
 CREATE TABLE conversation (
@@ -126,3 +130,30 @@ CREATE TABLE device_cursor (
     seq             INTEGER NOT NULL,
     PRIMARY KEY (user_id, device_id, conversation_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE feed_cursor (
+    feed            TEXT    NOT NULL,
+    conversation_id INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    PRIMARY KEY (feed, conversation_id)
+) STRICT, WITHOUT ROWID;
+
+-- A row outlives its lease, because it holds the latest term.
+CREATE TABLE feed_lease (
+    feed    TEXT    NOT NULL,
+    shard   INTEGER NOT NULL,
+    node_id BLOB    NOT NULL,
+    term    INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (feed, shard)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    time     INTEGER NOT NULL,
+    operator TEXT    NOT NULL,
+    action   TEXT    NOT NULL,
+    target   TEXT    NOT NULL,
+    detail   TEXT    NOT NULL,
+    source   TEXT    NOT NULL
+) STRICT;

@@ -20,6 +20,11 @@ fn account_by_name(conn: &Connection, name: &str) -> rusqlite::Result<Option<Acc
     statement.query_row([name], rows::account).optional()
 }
 
+fn account_by_subject(conn: &Connection, subject: &str) -> rusqlite::Result<Option<Account>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {ACCOUNT} FROM account WHERE subject = ?1"))?;
+    statement.query_row([subject], rows::account).optional()
+}
+
 fn device(conn: &Connection, user: UserId, id: DeviceId) -> rusqlite::Result<Option<Device>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {DEVICE} FROM device WHERE user_id = ?1 AND id = ?2"))?;
     statement.query_row(params![int(user.0), id.0], rows::device).optional()
@@ -52,6 +57,11 @@ impl AccountStore for SqliteStore {
         self.readers.read(move |conn| account_by_name(conn, &name)).await
     }
 
+    async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+        let subject = subject.to_owned();
+        self.readers.read(move |conn| account_by_subject(conn, &subject)).await
+    }
+
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
         let ids = distinct(ids);
         let look = move |conn: &Connection| rows::found(ids, |id| account(conn, id));
@@ -77,15 +87,17 @@ impl AccountStore for SqliteStore {
 #[async_trait]
 impl AccountTx for SqliteTx<'_> {
     async fn create_account(&mut self, new: NewAccount) -> Result<Option<UserId>, StoreError> {
-        let sql = "INSERT INTO account (name, skeleton, display_name, password_hash, direct_policy, disabled, created)
-                   VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6) ON CONFLICT DO NOTHING RETURNING id";
+        let sql = "INSERT INTO account (name, skeleton, display_name, password_hash, direct_policy, disabled, created,
+                                        subject)
+                   VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7) ON CONFLICT DO NOTHING RETURNING id";
         let values = params![
             new.name,
             new.skeleton,
             new.display_name,
             new.password_hash,
             new.direct_policy.code(),
-            new.created.0
+            new.created.0,
+            new.subject
         ];
         let id = |conn: &Connection| {
             let mut statement = conn.prepare_cached(sql)?;
@@ -103,20 +115,55 @@ impl AccountTx for SqliteTx<'_> {
         self.look(|conn| account_by_name(conn, name))
     }
 
+    async fn account_by_subject(&mut self, subject: &str) -> Result<Option<Account>, StoreError> {
+        self.look(|conn| account_by_subject(conn, subject))
+    }
+
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
-        let sql = "UPDATE account SET display_name = ?2, password_hash = ?3, direct_policy = ?4, disabled = ?5
+        let sql = "UPDATE account SET display_name = ?2, password_hash = ?3, direct_policy = ?4, disabled = ?5,
+                       deleted = ?6
                    WHERE id = ?1";
         let values = params![
             int(account.id.0),
             account.display_name,
             account.password_hash,
             account.direct_policy.code(),
-            account.disabled
+            account.disabled,
+            account.deleted.map(|time| time.0)
         ];
         if self.execute(sql, values)? == 0 {
             return Err(unknown_account(account.id));
         }
         Ok(())
+    }
+
+    async fn rename_account(&mut self, id: UserId, name: &str, skeleton: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM account WHERE name = ?2 AND id <> ?1)
+                       OR EXISTS (SELECT 1 FROM account WHERE skeleton = ?3 AND id <> ?1)";
+        let values = params![int(id.0), name, skeleton];
+        if self.look(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))? {
+            return Ok(false);
+        }
+        let sql = "UPDATE account SET name = ?2, skeleton = ?3 WHERE id = ?1";
+        match self.execute(sql, values)? {
+            0 => Err(unknown_account(id)),
+            _ => Ok(true),
+        }
+    }
+
+    async fn set_subject(&mut self, id: UserId, subject: Option<&str>) -> Result<bool, StoreError> {
+        let holder = match subject {
+            Some(subject) => self.look(|conn| account_by_subject(conn, subject))?,
+            None => None,
+        };
+        if holder.is_some_and(|holder| holder.id != id) {
+            return Ok(false);
+        }
+        let sql = "UPDATE account SET subject = ?2 WHERE id = ?1";
+        match self.execute(sql, params![int(id.0), subject])? {
+            0 => Err(unknown_account(id)),
+            _ => Ok(true),
+        }
     }
 
     async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
@@ -134,7 +181,7 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
-        let sql = format!("INSERT OR REPLACE INTO device ({DEVICE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+        let sql = format!("INSERT OR REPLACE INTO device ({DEVICE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
         let values = params![
             int(device.user.0),
             device.id.0,
@@ -143,7 +190,8 @@ impl AccountTx for SqliteTx<'_> {
             device.session_token,
             device.device_token,
             device.created.0,
-            device.last_login.0
+            device.last_login.0,
+            device.session_expires.map(|time| time.0)
         ];
         self.execute(&sql, values).map(drop)
     }

@@ -14,16 +14,16 @@ use thiserror::Error;
 use crate::open::{self, DATABASE_FILE};
 use crate::{OpenError, migrate, private};
 
-/// What the name of a file ends with that is not yet a backup.
+/// Suffix of the name of an unfinished backup.
 const PARTIAL: &str = ".partial";
-/// Nobody works at a backup for so long without writing to it.
+/// Age after which an unfinished backup counts as abandoned. A running backup writes more often.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why there is no backup.
+/// Reason why no backup was made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// Nothing is overwritten.
+    /// The target exists. A backup never overwrites a file.
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
     /// The database to copy cannot be opened.
@@ -35,19 +35,20 @@ pub enum BackupError {
     /// The copy cannot be written.
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
-    /// The copy is damaged, and so, most likely, is the database.
+    /// The copy is damaged, and so most likely is the database.
     #[error("the copy is damaged: {0}")]
     Damaged(String),
 }
 
 /// Writes a copy of the database in `directory` to `target`, whether or not a server is using it.
 ///
-/// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and on the disk before it gets its name.
-/// Only its owner can read it (mode 0600). It has a store epoch of its own, because whoever starts from it has gone back in history. To restore it, put it as
+/// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and synced to the
+/// disk before it gets its name. Only its owner can read it (mode 0600). It has a store epoch of
+/// its own, because a server that starts from it goes back in history. To restore it, put it as
 /// [`DATABASE_FILE`] into an empty data directory.
 ///
 /// # Errors
-/// See [`BackupError`]; `target` was not touched then.
+/// See [`BackupError`]. After an error, `target` is untouched.
 pub async fn backup(directory: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<(), BackupError> {
     copy(directory.as_ref().join(DATABASE_FILE), target.as_ref().to_owned()).await
 }
@@ -71,7 +72,7 @@ fn copy_blocking(source: &Path, target: &Path) -> Result<(), BackupError> {
     partial.finish(target)
 }
 
-/// All in one step: that takes one snapshot, and writers need not wait for it.
+/// Copies all pages in one step, which takes one snapshot and does not delay writers.
 fn fill(from: &Connection, path: &Path) -> rusqlite::Result<()> {
     let mut to = Connection::open(path)?;
     let step = Backup::new(from, &mut to)?.step(-1)?;
@@ -82,7 +83,7 @@ fn fill(from: &Connection, path: &Path) -> rusqlite::Result<()> {
             Some("the database is busy".into()),
         ));
     }
-    // One file, without a log beside it.
+    // Leaves one file, without a write-ahead log beside it.
     to.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
     open::renew_epoch(&to)?;
     to.close().map_err(|(_, error)| error)
@@ -102,11 +103,12 @@ fn check(path: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// A file that is not yet a backup; removed unless it becomes one.
+/// An unfinished backup. Dropping it removes the file unless it was finished.
 struct Partial(PathBuf);
 
 impl Partial {
-    /// Its name is nobody else's: a backup that was cut off, or runs at the same time, is in nobody's way.
+    /// Creates the file under a name of its own, so that interrupted and simultaneous backups do
+    /// not collide.
     fn create(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         remove_stale(target, name);
@@ -121,14 +123,14 @@ impl Partial {
         let write = |error| BackupError::Write(target.to_owned(), error);
         let synced = File::open(&self.0).and_then(|file| file.sync_all());
         synced.map_err(write)?;
-        // A second name, unlike another name, takes the place of nothing that was made meanwhile.
+        // A hard link, unlike a rename, does not replace a file that was created meanwhile.
         match std::fs::hard_link(&self.0, target) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(BackupError::Exists(target.to_owned()));
             }
             Err(_) if target.exists() => return Err(BackupError::Exists(target.to_owned())),
-            // Not every file system has second names.
+            // Not every file system supports hard links.
             Err(_) => std::fs::rename(&self.0, target).map_err(write)?,
         }
         drop(self);
@@ -137,14 +139,14 @@ impl Partial {
     }
 }
 
-/// Removes what backups to `target` left that were cut off.
+/// Removes the files that interrupted backups to `target` left behind.
 fn remove_stale(target: &Path, name: &OsStr) {
     let is_partial = |found: &OsStr| {
         let (found, name) = (found.to_string_lossy(), name.to_string_lossy());
         let rest = found.strip_prefix(&*name).and_then(|rest| rest.strip_prefix('.'));
         rest.is_some_and(|rest| rest.ends_with(PARTIAL))
     };
-    // Whatever fails here fails again, and is told, when the backup is written.
+    // An error here occurs again, and is reported, when the backup is written.
     let Ok(entries) = std::fs::read_dir(directory_of(target)) else {
         return;
     };
@@ -166,7 +168,7 @@ fn directory_of(target: &Path) -> &Path {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Gone already if it became a backup.
+        // The file is gone already if it became a backup.
         let _ = std::fs::remove_file(&self.0);
     }
 }

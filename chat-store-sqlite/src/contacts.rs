@@ -33,6 +33,14 @@ fn friends(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<UserId>> {
     peers.collect()
 }
 
+fn related_users(conn: &Connection, user: UserId, after: UserId, limit: u32) -> rusqlite::Result<Vec<UserId>> {
+    let sql = "SELECT peer_id AS id FROM contact WHERE owner_id = ?1 AND peer_id > ?2
+               UNION SELECT owner_id FROM contact WHERE peer_id = ?1 AND owner_id > ?2 ORDER BY id LIMIT ?3";
+    let mut statement = conn.prepare_cached(sql)?;
+    let related = statement.query_map(params![int(user.0), int(after.0), limit], rows::user_id)?;
+    related.collect()
+}
+
 #[async_trait]
 impl ContactStore for SqliteStore {
     async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError> {
@@ -45,6 +53,12 @@ impl ContactStore for SqliteStore {
 
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
         self.readers.read(move |conn| friends(conn, owner)).await
+    }
+
+    async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
+        self.readers
+            .read(move |conn| related_users(conn, user, after, limit))
+            .await
     }
 }
 

@@ -38,7 +38,7 @@ fn group_by_key(conn: &Connection, key: &str) -> rusqlite::Result<Option<Convers
         .optional()
 }
 
-/// Whether another open group than `id` has this key or skeleton.
+/// Returns whether an open group other than `id` has this key or skeleton.
 fn group_taken(conn: &Connection, id: ConversationId, group: &GroupProfile) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM group_profile
                               WHERE open_key = ?1 AND conversation_id <> ?3)
@@ -60,10 +60,10 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
     found.collect()
 }
 
-/// Heads of user ?1 on device ?2. `more` narrows them down.
+/// Query of the memberships of user ?1 as device ?2 sees them. `more` adds a condition.
 ///
-/// Unread messages are a difference of two counts: up to the last readable event, and up to the last read one. For a
-/// conversation that was read to its end nothing is looked up.
+/// The number of unread messages is a difference of two counts: up to the last readable event and
+/// up to the last read event. A conversation that was read to its end needs no lookup.
 pub(crate) fn memberships_sql(more: &str) -> String {
     format!(
         "WITH mine AS MATERIALIZED (
@@ -126,6 +126,21 @@ fn members(conn: &Connection, id: ConversationId, after: UserId, limit: u32) -> 
     found.collect()
 }
 
+fn members_of_user(
+    conn: &Connection,
+    user: UserId,
+    after: ConversationId,
+    limit: u32,
+) -> rusqlite::Result<Vec<Member>> {
+    let sql = format!(
+        "SELECT {MEMBER} FROM member AS m WHERE m.user_id = ?1 AND m.conversation_id > ?2
+         ORDER BY m.conversation_id LIMIT ?3"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let found = statement.query_map(params![int(user.0), int(after.0), limit], rows::member)?;
+    found.collect()
+}
+
 fn last_seqs(conn: &Connection, ids: Vec<ConversationId>) -> rusqlite::Result<Vec<(ConversationId, Seq, Seq)>> {
     let mut statement = conn.prepare_cached("SELECT id, last_seq, members_version FROM conversation WHERE id = ?1")?;
     rows::found(ids, |id| statement.query_row([int(id.0)], rows::last_seqs).optional())
@@ -171,6 +186,17 @@ impl ConversationStore for SqliteStore {
 
     async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
         self.readers.read(move |conn| members(conn, id, after, limit)).await
+    }
+
+    async fn members_of_user(
+        &self,
+        user: UserId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<Member>, StoreError> {
+        self.readers
+            .read(move |conn| members_of_user(conn, user, after, limit))
+            .await
     }
 
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {

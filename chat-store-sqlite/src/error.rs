@@ -1,4 +1,4 @@
-//! SQLite's errors in the port's words.
+//! Errors of opening a data directory, and of SQLite as errors of the store port.
 
 use std::path::PathBuf;
 
@@ -6,70 +6,70 @@ use chat_core::store::StoreError;
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
-/// Why a data directory could not be opened.
+/// Reason why a data directory could not be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process, or another store in this one, has it open.
+    /// Another process, or another store in this process, has the directory open.
     #[error(
         "the data directory {} is in use by another process; stop that one first, or choose another directory",
         .directory.display()
     )]
     InUse {
-        /// The data directory.
+        /// Path of the data directory.
         directory: PathBuf,
     },
-    /// The directory cannot be made, or written to.
+    /// The directory cannot be created or written to.
     #[error("cannot write to the data directory {}; check that it exists, its owner and its permissions", .directory.display())]
     NotWritable {
-        /// The data directory.
+        /// Path of the data directory.
         directory: PathBuf,
-        /// What the operating system says.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// There is no room for the database.
+    /// The disk has no space for the database.
     #[error("the disk that holds {} is full", .path.display())]
     Full {
-        /// The database file.
+        /// Path of the database file.
         path: PathBuf,
     },
-    /// The file is damaged, or was not made by this program.
+    /// The file is damaged, or this program did not create it.
     #[error("{} is damaged or not a database of this program; restore it from a backup, or move it away", .path.display())]
     NotADatabase {
-        /// The database file.
+        /// Path of the database file.
         path: PathBuf,
-        /// What was found.
+        /// Difference from a database of this program.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A later release of this program wrote it.
+    /// A later release of this program wrote the database.
     #[error(
         "{} was written by a newer release (schema {found}, this program knows {known}); run that release, or restore an older backup",
         .path.display()
     )]
     NewerSchema {
-        /// The database file.
+        /// Path of the database file.
         path: PathBuf,
-        /// Its schema's number.
+        /// Number of the schema in the file.
         found: u32,
-        /// The newest number that this program knows.
+        /// Newest schema that this program knows.
         known: u32,
     },
-    /// A migration that was applied is not the one that this program has.
+    /// The text of an applied migration differs from that of this program.
     #[error("migration {version} in {} is not the one of this program", .path.display())]
     ChangedMigration {
-        /// The database file.
+        /// Path of the database file.
         path: PathBuf,
-        /// The migration's number.
+        /// Number of the migration.
         version: u32,
     },
-    /// Anything else.
+    /// Another error occurred.
     #[error("cannot open {}", .path.display())]
     Other {
-        /// The database file.
+        /// Path of the database file.
         path: PathBuf,
-        /// What was wrong.
+        /// Cause of the error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -96,7 +96,7 @@ impl OpenError {
     }
 }
 
-/// Sorts by what the caller can do about it.
+/// Maps an error of SQLite to what the caller can do about it.
 pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full(error.into()),
@@ -115,7 +115,7 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// The answer of a thread that is gone.
+/// Returns the error of a request whose thread ended before it answered.
 pub(crate) fn stopped() -> StoreError {
     StoreError::unavailable("the store's thread stopped before it answered")
 }

@@ -20,8 +20,8 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// Does the work in the open transaction of `conn`. Sets `erased` if it erased text. May be called
-    /// again after a rollback.
+    /// Does the work in the open transaction of `conn`. Sets `erased` if it erased text. The writer
+    /// may call this again after a rollback.
     pub(crate) fn run(&mut self, conn: &mut Connection, erased: &mut bool) -> Result<(), StoreError> {
         match self {
             Self::Unit(unit) => {

@@ -1,15 +1,18 @@
-//! The embedded store of the chat engine: one SQLite file, durable before it answers.
+//! Embedded store of the chat engine: one SQLite file, durable before it answers.
 //!
 //! ```no_run
+//! use chat_store_sqlite::{Options, SqliteStore};
+//!
 //! # async fn example() -> Result<(), chat_store_sqlite::OpenError> {
-//! let store = chat_store_sqlite::SqliteStore::open("chat-data", chat_store_sqlite::Options::default()).await?;
+//! let store = SqliteStore::open("chat-data", Options::default()).await?;
 //! # drop(store); Ok(()) }
 //! ```
 //!
-//! All writes go through one thread, which takes every unit of work that has come in since its last commit and commits
-//! them together (group commit), in write-ahead-log mode with `synchronous=FULL`: a unit is answered when what it wrote
-//! is on the disk. Reads run on their own threads and connections, each on one snapshot, and wait for no writer. A data
-//! directory belongs to one process at a time; [`backup`] may run beside it.
+//! One thread does all writes. It commits the units of work that arrived since its last commit
+//! together (group commit), in write-ahead-log mode with `synchronous=FULL`, and answers a unit
+//! when its writes are on the disk. Reads run on threads and connections of their own, each on one
+//! snapshot, and do not wait for the writer. A data directory belongs to one process at a time;
+//! [`backup`] may run beside that process.
 
 mod accounts;
 mod backup;
@@ -18,11 +21,13 @@ mod conversations;
 mod cursor_sql;
 mod cursors;
 mod error;
+mod feeds;
 mod job;
 mod lock;
 mod messages;
 mod migrate;
 mod open;
+mod operators;
 #[cfg(test)]
 mod plans;
 mod private;
@@ -38,7 +43,7 @@ pub use error::OpenError;
 pub use open::{DATABASE_FILE, Options};
 pub use store::SqliteStore;
 
-/// The READMEs' programs, compiled.
+/// Compiles the programs in the READMEs.
 #[cfg(doctest)]
 mod readme {
     #[doc = include_str!("../../README.md")]

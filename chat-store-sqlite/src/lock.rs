@@ -1,4 +1,4 @@
-//! One process to a data directory.
+//! Lock that reserves a data directory for one process.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -7,7 +7,8 @@ use crate::{OpenError, private};
 
 const LOCK_FILE: &str = "lock";
 
-/// Held while a store is open. The operating system frees it when the process dies, however it dies.
+/// Lock on a data directory, held while a store is open. The operating system frees it when the
+/// process ends, for any reason.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock(#[allow(dead_code, reason = "closing the file frees the lock")] File);
 

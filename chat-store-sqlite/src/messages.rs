@@ -1,4 +1,4 @@
-//! The logs.
+//! Logs of conversations.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -65,6 +65,21 @@ fn events_in(conn: &Connection, range: &LogRange) -> rusqlite::Result<Vec<Event>
     Ok(events)
 }
 
+fn events_by_sender(
+    conn: &Connection,
+    conversation: ConversationId,
+    sender: UserId,
+    first: Seq,
+    last: Seq,
+) -> rusqlite::Result<Vec<Event>> {
+    let sql = format!(
+        "SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 AND sender_id = ?4
+         ORDER BY seq"
+    );
+    let range = [int(conversation.0), int(first.0), int(last.0), int(sender.0)];
+    conn.prepare_cached(&sql)?.query_map(range, rows::event)?.collect()
+}
+
 fn events_for(
     conn: &Connection,
     reader: UserId,
@@ -116,6 +131,18 @@ impl MessageStore for SqliteStore {
         self.readers.read(move |conn| events_at(conn, conversation, seqs)).await
     }
 
+    async fn events_by_sender(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.readers
+            .read(move |conn| events_by_sender(conn, conversation, sender, first, last))
+            .await
+    }
+
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
         let ids = distinct(ids).into_iter().map(|id| (sender, id)).collect();
         self.readers.read(move |conn| find_sent(conn, ids)).await
@@ -161,7 +188,7 @@ impl MessageTx for SqliteTx<'_> {
         if self.execute(message, params![id, seq, int(recall.0), &tombstone[..]])? == 0 {
             return Err(unknown_event(conversation, target));
         }
-        // The kind stands in the text so that the partial index event_edit is used.
+        // The literal kind lets SQLite use the partial index event_target.
         let edits = "UPDATE event SET body = ?3 WHERE conversation_id = ?1 AND target = ?2 AND kind = 17";
         self.execute(edits, params![id, seq, &edit_tombstone[..]])?;
         self.execute("DELETE FROM mention WHERE conversation_id = ?1 AND seq = ?2", [id, seq])?;
@@ -211,7 +238,8 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether any of these was sent before. Asked before anything is written: a unit that fails then costs those that share its commit nothing.
+/// Returns whether any of these events was sent before. Runs before the first write, so that a unit
+/// that fails here costs the units that share its commit nothing.
 fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare_cached("SELECT 1 FROM event WHERE client_message_id = ?1 AND sender_id = ?2")?;
     for event in events {
@@ -224,7 +252,8 @@ fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     Ok(false)
 }
 
-/// What a failed insert means: of these events two may have one id. SQLite says only in its text which index was in the way.
+/// Maps the error of a failed insert: two of the events may have the same client message id. Only
+/// the text of the error tells which index was violated.
 fn insert_error(error: rusqlite::Error) -> StoreError {
     match &error {
         rusqlite::Error::SqliteFailure(code, Some(text))

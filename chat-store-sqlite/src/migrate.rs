@@ -1,4 +1,4 @@
-//! Brings a database to this program's schema.
+//! Migrations of a database to the schema of this program.
 
 use std::path::Path;
 
@@ -7,16 +7,16 @@ use sha2::{Digest, Sha256};
 
 use crate::OpenError;
 
-/// In order, numbered from 1, never edited once released.
+/// Migrations in order, numbered from 1. A released migration never changes.
 const MIGRATIONS: [(&str, &str); 1] = [("001_init", include_str!("../migrations/001_init.sql"))];
 
-/// Marks the file as this program's ("chat" in ASCII).
+/// SQLite application id of the files of this program ("chat" in ASCII).
 const APPLICATION_ID: i32 = 0x6368_6174;
 
-/// The newest schema that this program knows.
+/// Newest schema that this program knows.
 pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-/// Applies what is missing, all of it or nothing.
+/// Applies the missing migrations, all or none of them.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     check_ours(conn, path)?;
@@ -40,7 +40,7 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
     tx.commit().map_err(sqlite)
 }
 
-/// Refuses files of other programs and of later releases, and writes nothing.
+/// Rejects files of other programs and of later releases. Writes nothing.
 pub(crate) fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     check_ours(conn, path)?;
     refuse_newer(conn, path)

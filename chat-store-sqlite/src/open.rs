@@ -1,4 +1,4 @@
-//! Options and connections.
+//! Options of the store, and how it opens a data directory.
 
 use std::fs::File;
 use std::io;
@@ -10,32 +10,34 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::lock::DirectoryLock;
-use crate::{OpenError, migrate, private};
+use crate::{OpenError, feeds, migrate, private};
 
-/// The database's name in its data directory.
+/// Name of the database file in its data directory.
 pub const DATABASE_FILE: &str = "chat.db";
 
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 128;
 
-/// What a [`crate::SqliteStore`] may use.
+/// Options of a [`crate::SqliteStore`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Threads that read, each with a connection of its own. Default 2.
+    /// Number of reader threads, each with its own connection. Default 2.
     pub reader_threads: usize,
-    /// Units of work that may wait for the writer; more are refused as overloaded. Default 4096.
+    /// Maximum number of units of work that wait for the writer; the store rejects further ones as
+    /// overloaded. Default 4096.
     pub max_waiting_units: usize,
-    /// Reads that may wait for a reader; more are refused as overloaded. Default 4096.
+    /// Maximum number of reads that wait for a reader; the store rejects further ones as
+    /// overloaded. Default 4096.
     pub max_waiting_reads: usize,
-    /// Units of work that one commit takes together. Default 256.
+    /// Maximum number of units of work in one commit. Default 256.
     pub max_units_per_commit: usize,
-    /// Page cache of the writer, in KiB. Default 65,536 (64 MiB, used as the database grows).
+    /// Page cache of the writer, in KiB. Default 65 536 (64 MiB, used as the database grows).
     pub writer_cache_kib: u32,
-    /// Page cache of each reader, in KiB. Default 16,384.
+    /// Page cache of each reader, in KiB. Default 16 384.
     pub reader_cache_kib: u32,
-    /// Size that the database file may not exceed, in pages of 4 KiB; what would make it larger is refused as full.
-    /// Default: as SQLite (16 TiB).
+    /// Maximum size of the database file, in pages of 4 KiB; the store rejects a write beyond it as
+    /// full. Default: the limit of SQLite (16 TiB).
     pub max_pages: Option<u32>,
 }
 
@@ -53,7 +55,7 @@ impl Default for Options {
     }
 }
 
-/// An open data directory, before its threads run.
+/// An open data directory whose threads do not run yet.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) path: PathBuf,
@@ -63,7 +65,7 @@ pub(crate) struct Opened {
     pub(crate) readers: Vec<Connection>,
 }
 
-/// Opens `directory`, making what is missing. Blocks.
+/// Opens `directory` and creates what is missing. Blocks.
 pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenError> {
     let not_writable = |source| OpenError::NotWritable {
         directory: directory.to_owned(),
@@ -77,7 +79,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
     set_up_writer(&writer, options).map_err(sqlite)?;
     migrate::migrate(&mut writer, &path)?;
-    // Not before it is known to be ours.
+    // Only now is the file known to belong to this program.
     private::tighten_all(&path);
     if let Some(pages) = options.max_pages {
         writer
@@ -85,6 +87,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
             .map_err(sqlite)?;
     }
     let epoch = epoch(&writer).map_err(sqlite)?;
+    feeds::expire_leases(&writer).map_err(sqlite)?;
     let mut readers = Vec::new();
     for _ in 0..options.reader_threads.max(1) {
         let reader = connect(&path, OpenFlags::empty()).map_err(sqlite)?;
@@ -100,8 +103,8 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     })
 }
 
-/// Makes the directory, for its owner alone, if it is missing, and sees to it that it stays: a power cut must not take the directory with
-/// everything that was synced inside it.
+/// Creates a missing directory with access for its owner only, and syncs its parents, so that a
+/// power cut cannot remove the directory with everything that was synced inside.
 fn make_directory(directory: &Path) -> io::Result<()> {
     let directory = std::path::absolute(directory)?;
     let missing = directory.ancestors().take_while(|path| !path.is_dir()).count();
@@ -110,14 +113,15 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     parents.try_for_each(|parent| File::open(parent)?.sync_all())
 }
 
-/// A connection that belongs to one thread.
+/// Opens a connection for use by one thread.
 pub(crate) fn connect(path: &Path, more: OpenFlags) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.pragma_update(None, "trusted_schema", false)?;
-    // Otherwise a statement may be compiled again for each value bound to it: half of an append's cost.
+    // Otherwise SQLite may recompile a statement for each value bound to it: half the cost of an
+    // append.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(conn)
 }
@@ -129,9 +133,9 @@ fn set_up_writer(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
         let text = format!("the file system does not carry a write-ahead log (journal mode {mode})");
         return Err(rusqlite::Error::SqliteFailure(why, Some(text)));
     }
-    // FULL: COMMIT returns when the log is on the disk.
+    // With FULL, COMMIT returns when the log is on the disk.
     conn.pragma_update(None, "synchronous", "full")?;
-    // What was erased is overwritten, not only forgotten.
+    // SQLite overwrites erased content with zeros.
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "cache_size", -i64::from(options.writer_cache_kib))?;
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
@@ -143,7 +147,7 @@ fn set_up_reader(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_size", -i64::from(options.reader_cache_kib))
 }
 
-/// The history's name; given when the database is made.
+/// Returns the identity of the history, which it creates with the database.
 fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let stored: Option<[u8; 16]> = conn
         .query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0))
@@ -154,7 +158,7 @@ fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     }
 }
 
-/// Gives the history a new name.
+/// Gives the history a new identity.
 pub(crate) fn renew_epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let epoch = StoreEpoch::random();
     conn.execute(

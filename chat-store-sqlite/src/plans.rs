@@ -1,4 +1,4 @@
-//! Which index answers what: a statement that scans a table would pass every other test.
+//! Tests of the query plans: a statement that scans a table would pass every other test.
 
 use rusqlite::Connection;
 
@@ -18,7 +18,7 @@ fn migrated() -> (tempfile::TempDir, Connection) {
 }
 
 #[test]
-fn indexes_are_used() {
+fn statements_use_their_indexes() {
     let (_directory, conn) = migrated();
     for (sql, index) in [
         (
@@ -53,12 +53,12 @@ fn indexes_are_used() {
 }
 
 #[test]
-fn heads_scan_nothing_but_their_own_places() {
+fn memberships_query_scans_only_the_memberships_of_the_user() {
     let (_directory, conn) = migrated();
     for more in ["", "AND m.conversation_id = ?3"] {
         let plan = plan(&conn, &crate::conversations::memberships_sql(more));
         let scans: Vec<_> = plan.lines().filter(|line| line.starts_with("SCAN")).collect();
-        assert_eq!(scans, ["SCAN m"], "{plan}"); // the user's places, already selected
+        assert_eq!(scans, ["SCAN m"], "{plan}"); // the user's memberships, already selected
     }
 }
 

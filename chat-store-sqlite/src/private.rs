@@ -1,14 +1,16 @@
-//! Files for their owner alone: they hold everybody's messages.
+//! File permissions: only the owner may read the files, which hold the messages of all users.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What SQLite keeps beside a database; it gives these the database's mode when it makes them.
+/// Suffixes of the files that SQLite keeps beside a database. SQLite creates them with the mode of
+/// the database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Makes `directory` and what is missing above it, each for its owner alone. Leaves alone what is there.
+/// Creates `directory` and its missing parents with access for their owner only. Does not change
+/// existing directories.
 pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -17,7 +19,8 @@ pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     builder.create(directory)
 }
 
-/// Writes, and makes a missing file for its owner alone.
+/// Returns options that open a file for writing and create a missing file with access for its owner
+/// only.
 pub(crate) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
@@ -26,13 +29,14 @@ pub(crate) fn options() -> OpenOptions {
     options
 }
 
-/// Makes the empty file `path`; fails if it exists.
+/// Creates the empty file `path`; fails if it exists.
 pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     options().create_new(true).open(path)
 }
 
-/// Makes `database` if it is missing, before SQLite would make it for everybody. Opens no file that exists: closing it would
-/// take away the locks that this process has on it.
+/// Creates `database` if it is missing, because SQLite would create it with access for every user.
+/// Does not open an existing file, because closing it would release the locks of this process on
+/// it.
 pub(crate) fn make(database: &Path) -> io::Result<()> {
     match create_new(database) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -40,7 +44,7 @@ pub(crate) fn make(database: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes others' rights to a database and what is beside it away.
+/// Removes the access of other users to a database and to the files beside it.
 pub(crate) fn tighten_all(database: &Path) {
     tighten(database);
     for suffix in BESIDE {
@@ -54,7 +58,8 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Takes others' rights to a file away, and says so: until now they could read it. A missing file is fine.
+/// Removes the access of other users to a file and logs a warning, because they could read it until
+/// now. Ignores a missing file.
 #[cfg(unix)]
 pub(crate) fn tighten(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -68,12 +73,12 @@ pub(crate) fn tighten(path: &Path) {
     permissions.set_mode(mode & 0o700);
     match std::fs::set_permissions(path, permissions) {
         Ok(()) => {
-            tracing::warn!(file = %path.display(), was, "others had access to a file of the store; it is private now");
+            tracing::warn!(file = %path.display(), was, "other users had access to a file of the store; the store removed that access");
         }
         Err(error) => {
             let error = &error as &dyn std::error::Error;
-            let text = "others have access to a file of the store, and it cannot be made private";
-            tracing::warn!(file = %path.display(), mode = was, error, "{text}; see to it that its owner runs the server");
+            let text = "other users have access to a file of the store, and the store cannot remove that access";
+            tracing::warn!(file = %path.display(), mode = was, error, "{text}; run the server as the owner of the file");
         }
     }
 }

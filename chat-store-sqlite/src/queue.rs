@@ -1,4 +1,4 @@
-//! A bounded queue from tasks, which never wait, to threads, which do.
+//! A bounded queue from tasks, which never wait, to threads, which wait for items.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use chat_core::store::StoreError;
 
-/// When it is full, [`Queue::push`] refuses.
+/// Bounded queue. [`Queue::push`] fails when it is full.
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
@@ -48,7 +48,7 @@ impl<T> Queue<T> {
     }
 
     /// # Errors
-    /// [`StoreError::Overloaded`] if full, [`StoreError::Unavailable`] once closed.
+    /// [`StoreError::Overloaded`]: the queue is full. [`StoreError::Unavailable`]: it was closed.
     pub(crate) fn push(&self, item: T) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.closed {
@@ -64,12 +64,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for an item. `None` once closed and empty.
+    /// Waits for an item. Returns `None` once the queue is closed and empty.
     pub(crate) fn pop(&self) -> Option<T> {
         self.wait().items.pop_front()
     }
 
-    /// Waits for items and takes up to `max` of them; none once closed and empty.
+    /// Waits for items and returns up to `max` of them; none once the queue is closed and empty.
     pub(crate) fn pop_many(&self, max: usize) -> Vec<T> {
         let mut state = self.wait();
         let count = state.items.len().min(max);
@@ -80,7 +80,7 @@ impl<T> Queue<T> {
         self.lock().items.is_empty()
     }
 
-    /// Refuses new items. Those that wait are still handed out.
+    /// Rejects new items. Threads still receive the queued ones.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();
@@ -90,7 +90,7 @@ impl<T> Queue<T> {
         self.lock().closed
     }
 
-    /// Waits until there is something, or never will be.
+    /// Waits until the queue has an item or is closed.
     fn wait(&self) -> MutexGuard<'_, State<T>> {
         let mut state = self.lock();
         while state.items.is_empty() && !state.closed {

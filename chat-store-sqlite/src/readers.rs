@@ -1,4 +1,4 @@
-//! The threads that read.
+//! Threads that read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::queue::Queue;
 
 type Look = Box<dyn FnOnce(&Connection) + Send>;
 
-/// A bounded pool of connections that read, each on its own thread, so that a slow read never holds up a task.
+/// Pool of reader connections, each on its own thread, so that a slow read never blocks a task.
 #[derive(Debug)]
 pub(crate) struct Readers {
     queue: Arc<Queue<Look>>,
@@ -40,7 +40,7 @@ impl Readers {
         Ok((readers, threads))
     }
 
-    /// Runs `look` on one snapshot of what is committed.
+    /// Runs `look` on one snapshot of the committed state.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -48,7 +48,7 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         self.queue.push(Box::new(move |conn| {
             if !reply.is_closed() {
-                // The asker may have gone meanwhile.
+                // The caller may have stopped waiting.
                 let _ = reply.send(on_snapshot(conn, look));
             }
         }))?;
@@ -67,7 +67,7 @@ impl Readers {
 fn serve(conn: &Connection, queue: &Queue<Look>) {
     while let Some(look) = queue.pop() {
         if catch_unwind(AssertUnwindSafe(|| look(conn))).is_err() {
-            tracing::error!("a read panicked");
+            tracing::error!("a read of the store panicked");
         }
     }
 }
@@ -79,7 +79,7 @@ fn on_snapshot<T>(conn: &Connection, look: impl FnOnce(&Connection) -> rusqlite:
     found
 }
 
-/// An open read transaction; ends however the read ends.
+/// An open read transaction. It ends when dropped, whether or not the read succeeded.
 struct Snapshot<'a>(&'a Connection);
 
 impl<'a> Snapshot<'a> {

@@ -1,8 +1,8 @@
 //! Rows of SQLite, read by the decoders that SQL stores share.
 
 use chat_core::model::{Account, Contact, Conversation, ConversationId, Device, Event, Member, Seq, UserId};
-use chat_core::store::MembershipView;
 use chat_core::store::sql_support::{self as sql, ColumnReader};
+use chat_core::store::{AuditRecord, FeedLease, FeedPosition, ListedGroup, MembershipView, StoreStats};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, Type};
 
@@ -68,15 +68,20 @@ macro_rules! decoders {
 
 decoders! {
     account -> Account,
+    audit_record -> AuditRecord,
     contact -> Contact,
     conversation -> Conversation,
     conversation_id -> ConversationId,
     device -> Device,
     event -> Event,
+    feed_lease -> FeedLease,
+    feed_position -> FeedPosition,
     last_seqs -> (ConversationId, Seq, Seq),
+    listed_group -> ListedGroup,
     member -> Member,
     membership -> MembershipView,
     seq -> Seq,
+    stats -> StoreStats,
     user_id -> UserId,
 }
 

@@ -1,4 +1,4 @@
-//! The store and its threads.
+//! [`SqliteStore`] and its threads.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,8 @@ use crate::writer::Writer;
 
 /// A [`Store`] in one SQLite file. See the [crate] for how it works.
 ///
-/// Dropping it finishes what was begun and waits for that; [`Store::close`] does the same without blocking a task.
+/// Dropping it completes the running requests and waits for them; [`Store::close`] does the same
+/// without blocking a task.
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(crate) writer: Writer,
@@ -29,7 +30,7 @@ pub struct SqliteStore {
     running: Mutex<Option<Running>>,
 }
 
-/// What ends with the store; the lock last.
+/// Threads and lock of an open store. The lock ends last.
 #[derive(Debug)]
 struct Running {
     threads: Vec<JoinHandle<()>>,
@@ -37,11 +38,12 @@ struct Running {
 }
 
 impl SqliteStore {
-    /// Opens the data directory, and makes it and the database in it if they are missing: for their owner alone (0700, 0600).
-    /// A file of the store that others have access to is made private, with a warning in the log.
+    /// Opens the data directory. Creates the directory and the database if they are missing, with
+    /// access for their owner only (0700, 0600). Removes the access of other users to existing
+    /// files of the store, with a warning in the log.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing is running then.
+    /// See [`OpenError`]. After an error, no thread is running.
     pub async fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let directory = directory.as_ref().to_owned();
         let path = directory.join(open::DATABASE_FILE);
@@ -54,11 +56,12 @@ impl SqliteStore {
         })
     }
 
-    /// Gives the history of the store in `directory` another name, so that clients drop what they know of it. To be done after a copy of the
-    /// files was restored that is older than what clients have seen. [`backup`](crate::backup) does it to its copies by itself.
+    /// Gives the history of the store in `directory` a new identity, so that clients discard what
+    /// they know of it. Call this after restoring a copy of the files that is older than what
+    /// clients have seen. [`backup`](crate::backup) does this for its copies.
     ///
     /// # Errors
-    /// See [`OpenError`]; [`OpenError::InUse`] while a server runs on it.
+    /// See [`OpenError`]; [`OpenError::InUse`] while a server uses the directory.
     pub async fn renew_epoch(directory: impl AsRef<Path>) -> Result<StoreEpoch, OpenError> {
         let directory = directory.as_ref().to_owned();
         let path = directory.join(open::DATABASE_FILE);
@@ -92,7 +95,7 @@ impl SqliteStore {
             readers.close();
             no_thread(error)
         })?;
-        // Joined last: the writer clears the log once nobody reads.
+        // Joined last, because the writer clears the log once no reader uses it.
         threads.push(thread);
         Ok(Self {
             writer,
@@ -103,15 +106,16 @@ impl SqliteStore {
         })
     }
 
-    /// Writes a copy of the database as it is now to `target`, while the store goes on working. See [`backup`](crate::backup).
+    /// Writes a copy of the current database to `target` while the store continues to work. See
+    /// [`backup`](crate::backup).
     ///
     /// # Errors
-    /// See [`BackupError`]; `target` was not touched then.
+    /// See [`BackupError`]. After an error, `target` is untouched.
     pub async fn backup_to(&self, target: impl AsRef<Path>) -> Result<(), BackupError> {
         backup::copy(self.path.clone(), target.as_ref().to_owned()).await
     }
 
-    /// Takes no more work; hands out what still has to end.
+    /// Stops accepting work. Returns the threads and the lock that have yet to end.
     fn stop(&self) -> Option<Running> {
         self.readers.close();
         self.writer.close();
@@ -159,7 +163,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         let Some(running) = self.stop() else { return };
         if let Err(error) = tokio::task::spawn_blocking(move || running.finish()).await {
-            tracing::error!(%error, "the store did not close well");
+            tracing::error!(%error, "the store did not close cleanly");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A unit of work's view of the database.
+//! [`SqliteTx`]: the database as a unit of work sees it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -9,14 +9,14 @@ use rusqlite::{Connection, Params};
 
 use crate::error::store_error;
 
-/// An open transaction. Everything in it happens at once on the writer's thread: its futures are always ready.
+/// An open transaction on the writer thread. Its futures are always ready.
 pub(crate) struct SqliteTx<'a> {
-    /// Exclusive, because shared connections cannot move between threads and a transaction must be able to.
+    /// Exclusive reference, because a transaction must be `Send` and a shared connection is not.
     conn: &'a mut Connection,
     pub(crate) contract: TxContract,
-    /// Rows of locked conversations, as they are stored now.
+    /// Current rows of the locked conversations.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
-    /// Whether text was erased: then the write-ahead log is to be cleared too.
+    /// Set if the transaction erased text, so that the writer clears the write-ahead log too.
     pub(crate) erased: bool,
 }
 
@@ -30,25 +30,26 @@ impl<'a> SqliteTx<'a> {
         }
     }
 
-    /// Looks something up.
+    /// Runs a read.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         self.look_as(look, store_error)
     }
 
-    /// As [`look`](Self::look), with other words for what fails.
+    /// As [`look`](Self::look), with its own mapping of errors.
     pub(crate) fn look_as<T>(
         &self,
         look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
         failed: impl FnOnce(rusqlite::Error) -> StoreError,
     ) -> Result<T, StoreError> {
         if self.conn.is_autocommit() {
-            // SQLite rolled it back by itself, and would now commit every statement alone.
+            // SQLite rolled the transaction back by itself, and would commit every further
+            // statement on its own.
             return Err(StoreError::unavailable("the transaction is over"));
         }
         look(self.conn).map_err(failed)
     }
 
-    /// Runs one statement; says how many rows it changed.
+    /// Runs one statement and returns the number of rows that it changed.
     pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         self.look(|conn| conn.prepare_cached(sql)?.execute(params))
     }

@@ -1,12 +1,12 @@
-//! The thread that writes.
+//! Thread that writes.
 //!
 //! ```text
-//! take all that waits ─► BEGIN IMMEDIATE ─► each job in turn ─► COMMIT ─► answer all
-//!                              ▲                  │ a job failed after it had written
-//!                              └── ROLLBACK ◄─────┘ once more, each job in a savepoint of its own;
-//!                                                   if even that was lost (a full disk), each job alone
+//! take all waiting jobs ─► BEGIN IMMEDIATE ─► each job in turn ─► COMMIT ─► answer all
+//!                                ▲                  │ a job failed after it had written
+//!                                └── ROLLBACK ◄─────┘ again, each job in a savepoint of its own; if the
+//!                                                     database loses even that (a full disk), each job alone
 //! ```
-//! A job that fails before it wrote anything, as refusals do, costs the others nothing.
+//! A job that fails before its first write, as a rejection does, costs the other jobs nothing.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -23,7 +23,7 @@ use crate::queue::Queue;
 type Answer = Result<(), StoreError>;
 type Waiting = (Job, oneshot::Sender<Answer>);
 
-/// The way to the thread.
+/// Handle of the writer thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: Arc<Queue<Waiting>>,
@@ -47,7 +47,8 @@ impl Writer {
         Ok((Self { queue }, thread))
     }
 
-    /// Has `job` done and waits until it is durable. Once this was polled, dropping it stops nothing.
+    /// Submits `job` and waits until it is durable. Once polled, dropping the future does not stop
+    /// the job.
     pub(crate) async fn submit(&self, job: Job) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.queue.push((job, reply))?;
@@ -63,14 +64,15 @@ struct WriterThread {
     conn: Connection,
     queue: Arc<Queue<Waiting>>,
     max_group: usize,
-    /// Text was erased that the write-ahead log may still hold.
+    /// Set while the write-ahead log may hold text that was erased.
     erased: bool,
 }
 
-/// Why a group was not committed.
+/// Reason why a group was not committed.
 enum GroupError {
-    /// A job failed, and what others had written cannot be told from what it had.
-    Spoilt,
+    /// A job failed after it had written, and its writes cannot be separated from those of other
+    /// jobs.
+    Inseparable,
     /// The database failed.
     Store(rusqlite::Error),
 }
@@ -96,7 +98,7 @@ impl WriterThread {
         self.clear_log();
     }
 
-    /// Commits a group and answers it.
+    /// Commits a group and answers its callers.
     fn commit(&mut self, group: Vec<Waiting>) {
         let (mut jobs, replies): (Vec<Job>, Vec<_>) = group.into_iter().unzip();
         let answers = match &mut jobs[..] {
@@ -104,7 +106,7 @@ impl WriterThread {
             jobs => self.run_together(jobs),
         };
         for (reply, answer) in replies.into_iter().zip(answers) {
-            // The asker may have gone meanwhile.
+            // The caller may have stopped waiting.
             let _ = reply.send(answer);
         }
     }
@@ -120,17 +122,18 @@ impl WriterThread {
 
     fn run_together(&mut self, jobs: &mut [Job]) -> Vec<Answer> {
         let answers = match self.attempt(jobs, Self::run_bare) {
-            Err(GroupError::Spoilt) => self.attempt(jobs, Self::run_guarded),
+            Err(GroupError::Inseparable) => self.attempt(jobs, Self::run_guarded),
             settled => settled,
         };
         match answers {
             Ok(answers) => answers,
-            Err(GroupError::Spoilt) => jobs.iter_mut().map(|job| self.run_alone(job)).collect(),
+            Err(GroupError::Inseparable) => jobs.iter_mut().map(|job| self.run_alone(job)).collect(),
             Err(GroupError::Store(error)) => jobs.iter().map(|_| Err(copy(&error))).collect(),
         }
     }
 
-    /// Runs all jobs in one transaction and commits it. After an error nothing of it is left.
+    /// Runs all jobs in one transaction and commits it. After an error, none of their writes
+    /// remain.
     fn attempt(
         &mut self,
         jobs: &mut [Job],
@@ -151,9 +154,9 @@ impl WriterThread {
     fn run_bare(&mut self, job: &mut Job) -> Result<Answer, GroupError> {
         let before = self.conn.total_changes();
         let answer = self.run(job);
-        // SQLite rolls back everything by itself when the disk is full, for one.
+        // SQLite rolls back the whole transaction by itself, for example when the disk is full.
         if self.conn.is_autocommit() || (answer.is_err() && self.conn.total_changes() != before) {
-            return Err(GroupError::Spoilt);
+            return Err(GroupError::Inseparable);
         }
         Ok(answer)
     }
@@ -162,7 +165,7 @@ impl WriterThread {
         self.execute("SAVEPOINT job")?;
         let answer = self.run(job);
         if self.conn.is_autocommit() {
-            return Err(GroupError::Spoilt);
+            return Err(GroupError::Inseparable);
         }
         if answer.is_err() {
             self.execute("ROLLBACK TO job")?;
@@ -187,7 +190,8 @@ impl WriterThread {
         self.conn.prepare_cached(sql)?.execute([]).map(drop)
     }
 
-    /// Moves the write-ahead log into the database and cuts it off. `false` if a reader still needs it.
+    /// Moves the write-ahead log into the database and truncates it. Returns `false` if a reader
+    /// still needs the log.
     fn clear_log(&self) -> bool {
         let cleared = self
             .without_waiting(|conn| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
@@ -200,7 +204,7 @@ impl WriterThread {
         }
     }
 
-    /// Writes must not stand still because somebody reads.
+    /// Runs `run` without waiting for readers, so that they cannot delay writes.
     fn without_waiting<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         self.conn.busy_timeout(Duration::ZERO)?;
         let result = run(&self.conn);
@@ -209,7 +213,7 @@ impl WriterThread {
     }
 }
 
-/// The same for each of the group.
+/// Returns the same error again, for another job of the group.
 fn copy(error: &rusqlite::Error) -> StoreError {
     match error {
         rusqlite::Error::SqliteFailure(code, text) => store_error(rusqlite::Error::SqliteFailure(*code, text.clone())),

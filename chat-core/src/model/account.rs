@@ -27,10 +27,21 @@ pub struct Account {
     pub password_hash: Option<String>,
     /// Who may write to them.
     pub direct_policy: DirectPolicy,
-    /// May not log in.
+    /// Whether the account may not log in.
     pub disabled: bool,
-    /// When it was made.
+    /// Time of creation.
     pub created: Timestamp,
+    /// Identifier by which the application knows the user, in any form (`auth0|…`, a UUID, an e-mail
+    /// address); unique, compared byte by byte.
+    pub subject: Option<String>,
+    /// Time of deletion. A deleted account is disabled and has no personal data; its row stays for the
+    /// conversations of other users.
+    pub deleted: Option<Timestamp>,
+}
+
+impl Account {
+    /// Maximum size of a subject, in bytes.
+    pub const MAX_SUBJECT_BYTES: usize = 255;
 }
 
 impl std::fmt::Debug for Account {
@@ -74,6 +85,8 @@ pub struct Device {
     pub created: Timestamp,
     /// Latest login or resume.
     pub last_login: Timestamp,
+    /// Time after which the session can no longer be resumed, as the authenticator set it at login.
+    pub session_expires: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Device {

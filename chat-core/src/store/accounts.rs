@@ -10,66 +10,92 @@ use crate::model::{Account, Device, DeviceId, DirectPolicy, Timestamp, UserId};
 /// Reads of accounts and devices.
 #[async_trait]
 pub trait AccountStore: Debug + Send + Sync + 'static {
-    /// The account of this id.
+    /// Returns the account with this id.
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError>;
 
-    /// The account of exactly this canonical name, compared byte by byte.
+    /// Returns the account with exactly this canonical name, compared byte by byte.
     async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError>;
 
-    /// Those of these accounts that exist, in any order.
+    /// Returns the account that is bound to exactly this external subject, compared byte by byte.
+    async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError>;
+
+    /// Returns those of these accounts that exist, in any order.
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError>;
 
-    /// Up to `limit` accounts that are not disabled and whose name begins with `prefix` (byte by byte; no character in
-    /// it is special), by name.
+    /// Returns up to `limit` accounts that are not disabled and whose name begins with `prefix`,
+    /// ordered by name. Compares bytes; no character of `prefix` is special.
     async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError>;
 
-    /// One device.
+    /// Returns one device.
     async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
 
-    /// A user's devices, oldest first (by `created`, then by id).
+    /// Returns the devices of a user, oldest first (by `created`, then by id).
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError>;
 }
 
-/// An account to be made.
+/// An account to create.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
-    /// Canonical, unique.
+    /// Canonical name; unique.
     pub name: String,
-    /// Unique too.
+    /// Skeleton of the name; unique.
     pub skeleton: String,
-    /// What people see.
+    /// External subject that the account belongs to; unique, at most
+    /// [`Account::MAX_SUBJECT_BYTES`].
+    pub subject: Option<String>,
+    /// Name that other users see.
     pub display_name: String,
-    /// PHC string.
+    /// Password hash as a PHC string.
     pub password_hash: Option<String>,
-    /// Who may write.
+    /// Users who may send direct messages.
     pub direct_policy: DirectPolicy,
-    /// Now.
+    /// Current time.
     pub created: Timestamp,
 }
 
-/// Writes of accounts and devices. Whatever a transaction wrote, it also reads.
+/// Writes of accounts and devices. A transaction reads its own writes.
 #[async_trait]
 pub trait AccountTx: Send {
-    /// Makes an account; `None` if its name or skeleton is taken (then nothing was written and the transaction goes on).
+    /// Creates an account. Returns `None` if another account has its name, skeleton or subject:
+    /// then nothing was written and the transaction goes on.
     async fn create_account(&mut self, account: NewAccount) -> Result<Option<UserId>, StoreError>;
 
-    /// The account of this id.
+    /// Returns the account with this id.
     async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError>;
 
-    /// The account of exactly this canonical name.
+    /// Returns the account with exactly this canonical name.
     async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError>;
 
-    /// Replaces everything but `id`, `name`, `skeleton` and `created` of an existing account; [`StoreError::Corrupt`] if
-    /// there is none.
+    /// Returns the account that is bound to exactly this external subject.
+    async fn account_by_subject(&mut self, subject: &str) -> Result<Option<Account>, StoreError>;
+
+    /// Replaces all fields of an account except `id`, `name`, `skeleton`, `subject` and `created`.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the account does not exist.
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError>;
 
-    /// Locks a device, whether or not it exists yet, and reads it.
+    /// Gives an account another name and skeleton. Returns `false` if another account has one of
+    /// them: then nothing was written and the transaction goes on.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the account does not exist.
+    async fn rename_account(&mut self, id: UserId, name: &str, skeleton: &str) -> Result<bool, StoreError>;
+
+    /// Binds an account to an external subject, or removes the binding. Returns `false` if another
+    /// account is bound to the subject: then nothing was written and the transaction goes on.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the account does not exist.
+    async fn set_subject(&mut self, id: UserId, subject: Option<&str>) -> Result<bool, StoreError>;
+
+    /// Locks a device, whether or not it exists, and returns it.
     async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
 
-    /// Those of these devices that exist, in any order: the fence of a batch.
+    /// Returns those of these devices that exist, in any order. Used as the fence of a batch.
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError>;
 
-    /// Locks and reads all devices of a user, oldest first (by `created`, then by id).
+    /// Locks and returns all devices of a user, oldest first (by `created`, then by id).
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError>;
 
     /// Inserts or replaces a device.

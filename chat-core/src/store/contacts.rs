@@ -5,25 +5,29 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::model::{Contact, UserId};
+use crate::model::{Contact, Timestamp, UserId};
 
-/// Reads of relations.
+/// Reads of relations. A relation has two rows, one for each side.
 #[async_trait]
 pub trait ContactStore: Debug + Send + Sync + 'static {
-    /// `owner`'s side of the relation to `peer`.
+    /// Returns `owner`'s side of the relation to `peer`.
     async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError>;
 
-    /// Everything on `owner`'s side, by peer.
+    /// Returns `owner`'s side of every relation, ordered by peer.
     async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError>;
 
-    /// Ids of `owner`'s friends, ascending.
+    /// Returns the ids of `owner`'s friends, ascending.
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError>;
+
+    /// Returns up to `limit` users with a greater id than `after` who have a relation to `user` on
+    /// either side, ascending.
+    async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError>;
 }
 
 /// Writes of relations.
 #[async_trait]
 pub trait ContactTx: Send {
-    /// Locks the pair, whether or not either row exists, and reads (`a`'s side, `b`'s side).
+    /// Locks the pair, whether or not either row exists, and returns `a`'s side and `b`'s side.
     async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError>;
 
     /// Inserts or replaces one side.
@@ -32,6 +36,7 @@ pub trait ContactTx: Send {
     /// Deletes one side, if it exists.
     async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError>;
 
-    /// How many rows `owner` has in the states `Requested` with `since` at or after this time: for rate limits.
-    async fn requests_since(&mut self, owner: UserId, since: crate::model::Timestamp) -> Result<u32, StoreError>;
+    /// Returns the number of `owner`'s rows in the state `Requested` with `since` at or after this
+    /// time. Rate limits use it.
+    async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError>;
 }

@@ -6,47 +6,51 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::model::{
-    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, Seq, Timestamp, UserId,
+    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, Role, Seq, Timestamp, UserId,
 };
 
-/// A conversation as one user's device stands to it.
+/// A user's membership of a conversation, as one device of the user sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MembershipView {
-    /// The conversation's row.
+    /// Row of the conversation.
     pub conversation: Conversation,
-    /// The user's place in it.
+    /// Membership of the user.
     pub member: Member,
-    /// Highest Seq that the device acknowledged; [`Seq::ZERO`] if none.
+    /// Highest sequence number that the device acknowledged; [`Seq::ZERO`] if none.
     pub cursor: Seq,
-    /// Messages in `(max(member.read_seq, member.first_seq - 1), min(last_seq, member.until_seq)]`. A recalled message counts
-    /// until it is read: its tombstone is in the timeline. Exact: a difference of two `message_count`s.
+    /// Number of unread messages: those in `(max(member.read_seq, member.first_seq - 1),
+    /// min(last_seq, member.until_seq)]`. A recalled message counts until it is read, because its
+    /// tombstone is in the timeline. Exact: a difference of two `message_count`s.
     pub unread: u64,
-    /// Messages in the same range that mention the user, or everybody; recalled ones excepted.
+    /// Number of messages in the same range that mention the user or every member, without recalled
+    /// ones.
     pub mentions: u64,
-    /// Direct conversations of two users: the other's place.
+    /// Membership of the other user, in direct conversations of two users.
     pub peer: Option<Member>,
 }
 
 /// Reads of conversations.
 #[async_trait]
 pub trait ConversationStore: Debug + Send + Sync + 'static {
-    /// One conversation's row.
+    /// Returns the row of a conversation.
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
-    /// The direct conversation or inbox of this kind; for [`ConversationKind::Group`], always `None`.
+    /// Returns the direct conversation or inbox of this kind; always `None` for
+    /// [`ConversationKind::Group`].
     async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError>;
 
-    /// The open group of exactly this key (the canonical spelling of a name).
+    /// Returns the open group with exactly this key (the canonical spelling of its name).
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Up to `limit` open, listed groups whose key begins with `prefix`, by key.
+    /// Returns up to `limit` open, listed groups whose key begins with `prefix`, ordered by key.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
-    /// Every conversation in which `user` may read something or will as soon as there is something (`first_seq` is set
-    /// and not beyond `until_seq`), closed ones too, each seen from `device`, in any order. All of one snapshot.
+    /// Returns every conversation in which `user` may read an event or will as soon as there is one
+    /// (`first_seq` is set and not beyond `until_seq`), closed conversations included, each as
+    /// `device` sees it, in any order and from one snapshot.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
-    /// One of them.
+    /// Returns one of the [`memberships`](Self::memberships).
     async fn membership(
         &self,
         user: UserId,
@@ -54,24 +58,31 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
         id: ConversationId,
     ) -> Result<Option<MembershipView>, StoreError>;
 
-    /// A user's place in a conversation.
+    /// Returns the membership of a user in a conversation, in any state.
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError>;
 
-    /// Up to `limit` members (of every state but `Left`) with a greater user id than `after`, by user id.
+    /// Returns up to `limit` members with a greater user id than `after`, ordered by user id, in
+    /// every state but `Left`.
     async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError>;
 
-    /// `(last_seq, members_version)` of those of these conversations that exist: what a node compares after a gap.
+    /// Returns up to `limit` memberships of a user in conversations with a greater id than `after`,
+    /// ordered by conversation id, in every state.
+    async fn members_of_user(&self, user: UserId, after: ConversationId, limit: u32)
+    -> Result<Vec<Member>, StoreError>;
+
+    /// Returns `(id, last_seq, members_version)` of those of these conversations that exist. Nodes
+    /// compare these numbers after a gap.
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError>;
 }
 
-/// A conversation to be made.
+/// A conversation to create.
 #[derive(Clone, Debug)]
 pub struct NewConversation {
-    /// What it is.
+    /// Kind of the conversation.
     pub kind: ConversationKind,
-    /// Of a group.
+    /// Profile of a group.
     pub group: Option<GroupProfile>,
-    /// Now.
+    /// Current time.
     pub created: Timestamp,
 }
 
@@ -96,37 +107,35 @@ impl NewConversation {
 /// Writes of conversations.
 #[async_trait]
 pub trait ConversationTx: Send {
-    /// Makes an empty conversation, locked by this transaction. `None` if one of the same direct or inbox kind
-    /// exists, or an open group of the same key or skeleton (then nothing was written and the transaction goes on).
+    /// Creates an empty conversation, locked by this transaction. Returns `None` if there is one of
+    /// the same direct or inbox kind, or an open group with the same key or skeleton: then nothing
+    /// was written and the transaction goes on.
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError>;
 
-    /// The direct conversation or inbox of this kind. Does not lock it.
+    /// Returns the direct conversation or inbox of this kind, without locking it.
     async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Locks a conversation until the transaction ends, and reads its row as last committed.
+    /// Locks a conversation until the transaction ends, and returns its row as last committed.
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
-    /// Replaces everything but `id` and `kind` of a locked conversation. `false` if the group's new key or skeleton is
-    /// taken by another open group (then nothing was written and the transaction goes on). Closing frees both.
+    /// Replaces all fields of a locked conversation except `id` and `kind`. Returns `false` if
+    /// another open group has the new key or skeleton: then nothing was written and the transaction
+    /// goes on. Closing a group frees both.
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError>;
 
-    /// Places of those of these users who have one, in any order.
+    /// Returns the memberships of those of these users who have one, in any state and any order.
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError>;
 
-    /// Active members with at least this role, by user id.
-    async fn members_with_role(
-        &mut self,
-        id: ConversationId,
-        role: crate::model::Role,
-    ) -> Result<Vec<Member>, StoreError>;
+    /// Returns the active members with at least this role, ordered by user id.
+    async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError>;
 
-    /// Inserts or replaces a place. `delivered_seq` and `read_seq` only grow: of the stored and the given one the greater
-    /// stays.
+    /// Inserts or replaces a membership. `delivered_seq` and `read_seq` only grow: the greater of
+    /// the stored and the given value stays.
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError>;
 
-    /// Moves `read_seq` of these active members up to the given places; never down.
+    /// Advances `read_seq` of these active members to the given values; never lowers it.
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError>;
 
-    /// In how many open groups this user is active: for limits.
+    /// Returns the number of open groups in which this user is active. Limits use it.
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError>;
 }

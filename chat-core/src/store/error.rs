@@ -6,7 +6,8 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store cannot be reached, or did not answer in time. A write may or may not have happened.
+    /// The store cannot be reached, or did not answer in time. A write may or may not have
+    /// happened.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store has no space left for the write; nothing was written.
@@ -18,8 +19,8 @@ pub enum StoreError {
     /// The unit of work ended with [`TxError::Abort`]; nothing was written.
     #[error("the unit of work rejected the request")]
     Aborted,
-    /// The store already holds an event with a sender and client message id of this unit; nothing was
-    /// written. A caller that runs the unit again finds the event with
+    /// The store already holds an event with a sender and client message id of this unit; nothing
+    /// was written. A caller that runs the unit again finds the event with
     /// [`find_sent`](super::MessageTx::find_sent).
     #[error("a client message id is used already")]
     AlreadySent,

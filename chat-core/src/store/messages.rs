@@ -1,8 +1,9 @@
-//! The logs.
+//! Logs of conversations.
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::StoreError;
 use crate::model::{ClientMessageId, ConversationId, Event, Member, Page, Seq, UserId};
@@ -10,31 +11,32 @@ use crate::model::{ClientMessageId, ConversationId, Event, Member, Page, Seq, Us
 /// A page of events that one user may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPage {
-    /// Ascending, without holes.
+    /// Events in ascending order, without gaps.
     pub events: Vec<Event>,
-    /// More follow in the direction asked.
+    /// Whether more events follow in the direction of the page.
     pub more: bool,
-    /// The reader's place, of the same snapshot.
+    /// Membership of the reader, from the same snapshot.
     pub member: Member,
-    /// The conversation's last place, of the same snapshot.
+    /// Last sequence number of the conversation, from the same snapshot.
     pub last_seq: Seq,
 }
 
-/// Where a client message id ended up.
+/// The event that a client message id became.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentEvent {
-    /// Who used it.
+    /// User who sent it.
     pub sender: UserId,
-    /// The id.
+    /// Client message id that the sender gave it.
     pub client_message_id: ClientMessageId,
-    /// The event it became.
+    /// Stored event.
     pub event: Event,
 }
 
 /// Reads of logs.
 #[async_trait]
 pub trait MessageStore: Debug + Send + Sync + 'static {
-    /// A page of what `reader` may read: membership and events are of one snapshot. `None` if they never were a member.
+    /// Returns a page of the events that `reader` may read; membership and events come from one
+    /// snapshot. Returns `None` if the user was never a member.
     async fn events_for(
         &self,
         reader: UserId,
@@ -42,7 +44,8 @@ pub trait MessageStore: Debug + Send + Sync + 'static {
         page: Page,
     ) -> Result<Option<EventPage>, StoreError>;
 
-    /// Events `first..=last`, as far as they exist, up to `max_events`: for nodes, which check the readers themselves.
+    /// Returns up to `max_events` existing events of `first..=last`. For nodes, which check the
+    /// readers themselves.
     async fn events(
         &self,
         conversation: ConversationId,
@@ -51,44 +54,68 @@ pub trait MessageStore: Debug + Send + Sync + 'static {
         max_events: u32,
     ) -> Result<Vec<Event>, StoreError>;
 
-    /// Those of these events that exist, in any order.
+    /// Returns those of these events that exist, in any order.
     async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError>;
 
-    /// Those of these ids that this sender used, in any order.
+    /// Returns the events of `first..=last` that `sender` sent, in ascending order.
+    ///
+    /// No index leads from a user to the user's events, because it would slow down every append. A
+    /// store reads the whole range instead, so callers pass ranges of some thousand events and
+    /// visit the conversations of [`members_of_user`](super::ConversationStore::members_of_user)
+    /// one by one.
+    async fn events_by_sender(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, StoreError>;
+
+    /// Returns the events of those of these ids that this sender used, in any order.
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError>;
 }
 
 /// Writes of logs.
 #[async_trait]
 pub trait MessageTx: Send {
-    /// Those of these (sender, id) pairs that were used, in any order.
+    /// Returns the events of those of these (sender, id) pairs that were used, in any order.
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError>;
 
-    /// Those of these events of a locked conversation that exist, in any order.
+    /// Returns those of these events of a locked conversation that exist, in any order.
     async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError>;
 
-    /// Adds events to a locked conversation. They continue its log without a gap; the caller updates its row.
+    /// Inserts events into a locked conversation. The events continue its log without a gap; the
+    /// caller updates its row.
     ///
     /// # Errors
-    /// [`StoreError::AlreadySent`] if a (sender, client message id) is taken: the transaction is to be given up.
-    /// [`StoreError::Corrupt`] if the conversation is not locked, or a place or `message_count` is not the next.
+    /// - [`StoreError::AlreadySent`]: a (sender, client message id) is taken. The unit gives up the
+    ///   transaction.
+    /// - [`StoreError::Corrupt`]: the conversation is not locked, or a sequence number or
+    ///   `message_count` is not the next.
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
 
-    /// Says of `target` that `edit` is its latest edit. [`StoreError::Corrupt`] if there is no such event.
+    /// Records `edit` as the latest edit of `target`.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the event does not exist.
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError>;
 
-    /// Says of `target` that `recall` took it back; replaces its body with `tombstone`, that of each of its edits with
-    /// `edit_tombstone`, and forgets its mentions. No trace of the text stays readable through the store.
+    /// Records that `recall` recalled `target`. Replaces the body of `target` with `tombstone` and
+    /// that of each of its edits with `edit_tombstone`, and deletes its mentions. The store keeps
+    /// no readable trace of the text.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the event does not exist.
     async fn erase(
         &mut self,
         conversation: ConversationId,
         target: Seq,
         recall: Seq,
-        tombstone: bytes::Bytes,
-        edit_tombstone: bytes::Bytes,
+        tombstone: Bytes,
+        edit_tombstone: Bytes,
     ) -> Result<(), StoreError>;
 
-    /// Records that the message at `seq` mentions these users; `UserId(0)` stands for everybody.
+    /// Records that the message at `seq` mentions these users; `UserId(0)` mentions every member.
     async fn put_mentions(
         &mut self,
         conversation: ConversationId,

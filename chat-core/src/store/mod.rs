@@ -1,37 +1,38 @@
 //! Port to the persistent state: what survives a restart.
 //!
 //! A [`Store`] has two faces. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`],
-//! [`ConversationStore`], [`MessageStore`] and [`CursorStore`]; each method reads one consistent
-//! snapshot of the committed state. **Writes** are units of work: [`Store::transact`] runs a [`Unit`]
-//! against a [`Transaction`], a set of primitives over the same tables, and commits all of it or
-//! nothing. The engine decides who may send, which number is next and whether a request is a retry;
-//! a store supplies locks, uniqueness and durability.
+//! [`ConversationStore`], [`MessageStore`], [`CursorStore`], [`FeedStore`] and [`OperatorStore`]; each
+//! method reads one consistent snapshot of the committed state. **Writes** are units of work:
+//! [`Store::transact`] runs a [`Unit`] against a [`Transaction`], a set of primitives over the same
+//! tables, and commits all of it or nothing. The engine decides who may send, which number is next
+//! and whether a request is a retry; a store supplies locks, uniqueness and durability.
 //!
 //! # Contract
 //! - When `transact` returns `Ok`, everything that the unit wrote is durable: it survives the death
-//!   of the process and a power cut. When it returns [`StoreError::Unavailable`], the unit may or may
-//!   not have been written.
+//!   of the process and a power cut. When it returns [`StoreError::Unavailable`], the unit may or
+//!   may not have been written.
 //! - [`ConversationTx::lock_conversation`] excludes every other transaction that locks the same
 //!   conversation, on all nodes, until this transaction ends. Later reads of that conversation in
 //!   this transaction return the latest committed state.
-//! - [`AccountTx::lock_device`] does the same for a device, [`ContactTx::lock_contacts`] for a pair of
-//!   users.
+//! - [`AccountTx::lock_device`] does the same for a device, [`ContactTx::lock_contacts`] for a pair
+//!   of users.
 //! - A store may run a unit more than once (after a deadlock, for example), so a unit must not keep
 //!   state from one run to the next.
 //! - A unit takes locks in this order, so that units do not deadlock: devices, contacts,
-//!   conversations by ascending id. A transaction may lock a conversation that it created itself at
-//!   any time.
+//!   conversations by ascending id, feeds. A transaction may lock a conversation that it created
+//!   itself at any time.
 //! - A unit awaits only its transaction. If a unit panics, the store rolls it back and the caller
 //!   receives [`StoreError::Corrupt`].
-//! - When a transaction commits, the row of every conversation it locked states where the log of that
-//!   conversation ends (`last_seq` and `message_count`).
+//! - When a transaction commits, the row of every conversation it locked states where the log of
+//!   that conversation ends (`last_seq` and `message_count`).
 //! - Names and texts are compared and stored byte by byte. Maximum sizes: names and keys 256 bytes,
 //!   skeletons 3 000 bytes, texts 64 KiB less one byte.
 //! - A store that several nodes may share tells each node which other nodes use it
-//!   ([`Store::heartbeat`]), so that a node finds what its peers commit even if no bus connects them.
+//!   ([`Store::heartbeat`]), so that a node finds what its peers commit even if no bus connects
+//!   them.
 //!
-//! The engine does not look up whether a message is stored already before it writes the message. The
-//! store detects a repetition by its unique key of sender and client message id and returns
+//! The engine does not look up whether a message is stored already before it writes the message.
+//! The store detects a repetition by its unique key of sender and client message id and returns
 //! [`StoreError::AlreadySent`] from [`MessageTx::insert_events`].
 //!
 //! [`TxContract`] enforces the rules about locks and logs for every store: it turns a violation into
@@ -43,9 +44,11 @@ mod contacts;
 mod conversations;
 mod cursors;
 mod error;
+mod feeds;
 mod heartbeat;
 mod memory;
 mod messages;
+mod operators;
 mod run;
 #[doc(hidden)]
 pub mod sql_support;
@@ -61,9 +64,11 @@ pub use contacts::{ContactStore, ContactTx};
 pub use conversations::{ConversationStore, ConversationTx, MembershipView, NewConversation};
 pub use cursors::CursorStore;
 pub use error::{StoreError, TxError};
+pub use feeds::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx};
 pub use heartbeat::Heartbeat;
 pub use memory::MemoryStore;
 pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
+pub use operators::{AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreStats};
 pub use run::{run_catching, run_inline};
 pub use tx_contract::TxContract;
 pub use unit::{Operation, StoreExt, Unit};
@@ -72,7 +77,9 @@ use crate::model::{NodeId, StoreEpoch};
 
 /// Persistent state of the engine. See the [module documentation](self) for the contract.
 #[async_trait]
-pub trait Store: AccountStore + ContactStore + ConversationStore + MessageStore + CursorStore {
+pub trait Store:
+    AccountStore + ContactStore + ConversationStore + MessageStore + CursorStore + FeedStore + OperatorStore
+{
     /// Runs `unit` in one transaction and commits it. [`StoreExt::run`] is the typed form.
     ///
     /// # Errors
@@ -81,8 +88,8 @@ pub trait Store: AccountStore + ContactStore + ConversationStore + MessageStore 
     /// - [`StoreError::Unavailable`]: the unit may or may not have been written.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the same uncertainty as [`StoreError::Unavailable`]: the transaction
-    /// runs to its end in the background.
+    /// Dropping the future leaves the same uncertainty as [`StoreError::Unavailable`]: the
+    /// transaction runs to its end in the background.
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError>;
 
     /// Returns the identity of the history that this store holds.
@@ -93,8 +100,8 @@ pub trait Store: AccountStore + ContactStore + ConversationStore + MessageStore 
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Records that `node` is alive and returns the other live nodes. Nodes call this every few
-    /// seconds; a node without a heartbeat for [`Heartbeat::PEER_TIMEOUT`], by the store's own clock,
-    /// is left out.
+    /// seconds; a node without a heartbeat for [`Heartbeat::PEER_TIMEOUT`], by the store's own
+    /// clock, is left out.
     ///
     /// The default suits a store of one process, which has no peers.
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
@@ -103,12 +110,12 @@ pub trait Store: AccountStore + ContactStore + ConversationStore + MessageStore 
         Ok(Heartbeat::default())
     }
 
-    /// Completes the running requests, then releases files, connections and threads. Every later call
-    /// returns [`StoreError::Unavailable`]. Idempotent.
+    /// Completes the running requests, then releases files, connections and threads. Every later
+    /// call returns [`StoreError::Unavailable`]. Idempotent.
     async fn close(&self);
 }
 
 /// Primitives of a unit of work, over one open transaction.
-pub trait Transaction: AccountTx + ContactTx + ConversationTx + MessageTx + Debug + Send {}
+pub trait Transaction: AccountTx + ContactTx + ConversationTx + MessageTx + FeedTx + AuditTx + Debug + Send {}
 
-impl<T: AccountTx + ContactTx + ConversationTx + MessageTx + Debug + Send> Transaction for T {}
+impl<T: AccountTx + ContactTx + ConversationTx + MessageTx + FeedTx + AuditTx + Debug + Send> Transaction for T {}

@@ -11,7 +11,8 @@ use super::{StoreError, Transaction, TxError, Unit};
 /// Runs `unit` to its end on the current thread, against a transaction whose futures are ready at
 /// once. Catches a panic.
 ///
-/// A unit awaits only its transaction, so one poll completes it and no caller can cancel it halfway.
+/// A unit awaits only its transaction, so one poll completes it and no caller can cancel it
+/// halfway.
 ///
 /// # Errors
 /// Returns the unit's error, or [`StoreError::Corrupt`] if the unit awaited something else or

@@ -1,5 +1,5 @@
-//! Checks of the transaction contract that are the same for every store: lock order, and logs without
-//! gaps.
+//! Checks of the transaction contract that are the same for every store: lock order, and logs
+//! without gaps.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,15 @@ enum LockStage {
     Devices,
     Contacts,
     Conversations,
+    Feeds,
 }
 
 /// Tracks what one transaction locked and appended, and rejects units that violate the
 /// [contract](super): locks out of order, appends to a conversation that is not locked, gaps, or a row
 /// that disagrees with its log.
 ///
-/// Each transaction of a store owns one, so a defect in a unit shows up in the same way on every store
-/// and never reaches the disk.
+/// Each transaction of a store owns one, so a defect in a unit shows up in the same way on every
+/// store and never reaches the disk.
 #[derive(Debug, Default)]
 pub struct TxContract {
     stage: LockStage,
@@ -82,8 +83,17 @@ impl TxContract {
         if let Some(highest) = self.highest_locked.filter(|highest| *highest >= id) {
             return Err(violation(format!("it locks conversation {id} after {highest}")));
         }
-        self.stage = LockStage::Conversations;
+        self.enter(LockStage::Conversations)?;
         Ok(false)
+    }
+
+    /// Records that the transaction is about to lock a shard of a feed. It may lock several, in the
+    /// order of their numbers.
+    ///
+    /// # Errors
+    /// Never: this is the last kind of lock.
+    pub fn lock_feeds(&mut self) -> Result<(), StoreError> {
+        self.enter(LockStage::Feeds)
     }
 
     /// Records the row of a conversation that the transaction has just locked.
@@ -94,7 +104,7 @@ impl TxContract {
 
     /// Records the row of a conversation that the transaction has just created.
     pub fn created(&mut self, row: &Conversation) {
-        self.stage = LockStage::Conversations;
+        self.stage = self.stage.max(LockStage::Conversations);
         self.track(row);
     }
 

@@ -110,7 +110,8 @@ pub(crate) fn group(number: u64) -> NewConversation {
     }
 }
 
-/// Checks that the store in `directory` is whole and holds every event of `acks`. Returns how many events it holds.
+/// Checks that the store in `directory` is whole and holds every event of `acks`. Returns how many
+/// events it holds.
 pub(crate) async fn verify(directory: &Path, acks: &[Ack]) -> u64 {
     let store = SqliteStore::open(directory, Options::default()).await.unwrap();
     let mut logs: BTreeMap<ConversationId, Vec<Event>> = BTreeMap::new();

@@ -11,8 +11,9 @@ use chat_core::model::{
     EventBody, Member, Message, NodeId, Page, Seq, SessionEpoch, StoreEpoch, UserId,
 };
 use chat_core::store::{
-    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Heartbeat, MembershipView, MessageStore,
-    SentEvent, Store, StoreError, Transaction, TxError, Unit,
+    AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, OperatorStore,
+    SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
 };
 
 use crate::fault::{Chosen, Fault};
@@ -214,6 +215,10 @@ impl AccountStore for FaultyStore {
         self.inner.account_by_name(name).await
     }
 
+    async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+        self.inner.account_by_subject(subject).await
+    }
+
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
         self.inner.accounts(ids).await
     }
@@ -242,6 +247,10 @@ impl ContactStore for FaultyStore {
 
     async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
         self.inner.contacts(owner).await
+    }
+
+    async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
+        self.inner.related_users(user, after, limit).await
     }
 
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
@@ -289,6 +298,15 @@ impl ConversationStore for FaultyStore {
         self.inner.members(id, after, limit).await
     }
 
+    async fn members_of_user(
+        &self,
+        user: UserId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<Member>, StoreError> {
+        self.inner.members_of_user(user, after, limit).await
+    }
+
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
         self.inner.last_seqs(ids).await
     }
@@ -326,6 +344,16 @@ impl MessageStore for FaultyStore {
         self.inner.events_at(conversation, seqs).await
     }
 
+    async fn events_by_sender(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.inner.events_by_sender(conversation, sender, first, last).await
+    }
+
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
         self.inner.find_sent(sender, ids).await
     }
@@ -340,5 +368,51 @@ impl CursorStore for FaultyStore {
 
     async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError> {
         self.inner.advance_reads(moves).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl FeedStore for FaultyStore {
+    async fn feed_positions(
+        &self,
+        feed: &str,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<FeedPosition>, StoreError> {
+        self.inner.feed_positions(feed, conversations).await
+    }
+
+    async fn feed_backlog(
+        &self,
+        feed: &str,
+        shards: &[FeedShard],
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<FeedBacklog, StoreError> {
+        self.inner.feed_backlog(feed, shards, after, limit).await
+    }
+
+    async fn feed_leases(&self, feed: &str) -> Result<Vec<FeedLease>, StoreError> {
+        self.inner.feed_leases(feed).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl OperatorStore for FaultyStore {
+    async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.inner.list_accounts(prefix, after, limit).await
+    }
+
+    async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError> {
+        self.inner.list_groups(after, limit).await
+    }
+
+    async fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.inner.stats().await
+    }
+
+    async fn audit_log(&self, page: AuditPage, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.inner.audit_log(page, limit).await
     }
 }

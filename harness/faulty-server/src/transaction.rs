@@ -1,15 +1,17 @@
 //! [`FaultyTransaction`]: writes that go wrong.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
-    EventId, EventKind, Member, MemberState, Role, Seq, Timestamp, UserId,
+    EventId, EventKind, Member, MemberState, NodeId, Role, Seq, Timestamp, UserId,
 };
 use chat_core::store::{
-    AccountTx, ContactTx, ConversationTx, MessageTx, NewAccount, NewConversation, SentEvent, StoreError, Transaction,
+    AccountTx, AuditId, AuditTx, ContactTx, ConversationTx, FeedLease, FeedShard, FeedTx, MessageTx, NewAccount,
+    NewAuditRecord, NewConversation, SentEvent, StoreError, Transaction,
 };
 
 use crate::fault::Fault;
@@ -95,8 +97,20 @@ impl AccountTx for FaultyTransaction<'_> {
         self.inner.account_by_name(name).await
     }
 
+    async fn account_by_subject(&mut self, subject: &str) -> Result<Option<Account>, StoreError> {
+        self.inner.account_by_subject(subject).await
+    }
+
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
         self.inner.update_account(account).await
+    }
+
+    async fn rename_account(&mut self, id: UserId, name: &str, skeleton: &str) -> Result<bool, StoreError> {
+        self.inner.rename_account(id, name, skeleton).await
+    }
+
+    async fn set_subject(&mut self, id: UserId, subject: Option<&str>) -> Result<bool, StoreError> {
+        self.inner.set_subject(id, subject).await
     }
 
     async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
@@ -247,5 +261,43 @@ impl MessageTx for FaultyTransaction<'_> {
         users: &[UserId],
     ) -> Result<(), StoreError> {
         self.inner.put_mentions(conversation, seq, users).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl FeedTx for FaultyTransaction<'_> {
+    async fn claim_feed(
+        &mut self,
+        feed: &str,
+        shard: FeedShard,
+        node: NodeId,
+        ttl: Duration,
+    ) -> Result<Option<FeedLease>, StoreError> {
+        self.inner.claim_feed(feed, shard, node, ttl).await
+    }
+
+    async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
+        self.inner.renew_feed(lease, ttl).await
+    }
+
+    async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
+        self.inner.release_feed(lease).await
+    }
+
+    async fn advance_feed(&mut self, lease: &FeedLease, moves: &[(ConversationId, Seq)]) -> Result<bool, StoreError> {
+        self.inner.advance_feed(lease, moves).await
+    }
+
+    async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError> {
+        self.inner.delete_feed(feed).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl AuditTx for FaultyTransaction<'_> {
+    async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
+        self.inner.append_audit(record).await
     }
 }

@@ -213,6 +213,7 @@ impl Admit {
             device_token: None,
             created: self.now,
             last_login: self.now,
+            session_expires: None,
         });
         device.session_epoch = match device.session_epoch {
             SessionEpoch(0) => self.first_epoch,

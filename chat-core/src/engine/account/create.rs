@@ -43,6 +43,7 @@ impl Operation for CreateAccount {
             .as_ref()
             .map_or(self.name.as_str(), DisplayName::as_str);
         let new = NewAccount {
+            subject: None,
             name: self.name.as_str().to_owned(),
             skeleton: self.name.skeleton().as_str().to_owned(),
             display_name: display_name.to_owned(),

@@ -17,6 +17,36 @@ impl Tables {
         self.accounts.get(self.account_names.get(name)?)
     }
 
+    fn account_of(&self, subject: &str) -> Option<&Account> {
+        self.accounts.get(self.account_subjects.get(subject)?)
+    }
+
+    fn existing_account(&self, id: UserId) -> Result<Account, StoreError> {
+        self.accounts.get(&id).cloned().ok_or_else(|| unknown_account(id))
+    }
+
+    /// Inserts or replaces an account and its index entries.
+    fn put_account(&mut self, account: Account) {
+        let id = account.id;
+        self.remove_account(id);
+        self.account_names.insert(account.name.clone(), id);
+        self.account_skeletons.insert(account.skeleton.clone(), id);
+        if let Some(subject) = &account.subject {
+            self.account_subjects.insert(subject.clone(), id);
+        }
+        self.accounts.insert(id, account);
+    }
+
+    fn remove_account(&mut self, id: UserId) {
+        if let Some(account) = self.accounts.remove(&id) {
+            self.account_names.remove(&account.name);
+            self.account_skeletons.remove(&account.skeleton);
+            if let Some(subject) = &account.subject {
+                self.account_subjects.remove(subject);
+            }
+        }
+    }
+
     fn devices_of(&self, user: UserId) -> Vec<Device> {
         let all = (user, DeviceId([0; 16]))..=(user, DeviceId([u8::MAX; 16]));
         let mut devices: Vec<Device> = self.devices.range(all).map(|(_, device)| device.clone()).collect();
@@ -33,6 +63,10 @@ impl AccountStore for MemoryStore {
 
     async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
         self.read(|tables| tables.account_named(name).cloned())
+    }
+
+    async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+        self.read(|tables| tables.account_of(subject).cloned())
     }
 
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
@@ -64,7 +98,7 @@ impl AccountStore for MemoryStore {
     }
 }
 
-/// What the names that begin with `prefix` name, by name.
+/// Returns the values of the names that begin with `prefix`, ordered by name.
 pub(super) fn with_prefix<'a, T: Copy>(
     names: &'a BTreeMap<String, T>,
     prefix: &'a str,
@@ -75,26 +109,32 @@ pub(super) fn with_prefix<'a, T: Copy>(
         .map(|(_, named)| *named)
 }
 
+impl MemoryTx<'_> {
+    fn replace_account(&mut self, account: Account) {
+        if let Some(old) = self.tables.accounts.get(&account.id).cloned() {
+            self.undo(move |tables| tables.put_account(old));
+        }
+        self.tables.put_account(account);
+    }
+}
+
 #[async_trait]
 impl AccountTx for MemoryTx<'_> {
     async fn create_account(&mut self, new: NewAccount) -> Result<Option<UserId>, StoreError> {
+        let subject_taken = |subject: &String| self.tables.account_subjects.contains_key(subject);
         if self.tables.account_names.contains_key(&new.name)
             || self.tables.account_skeletons.contains_key(&new.skeleton)
+            || new.subject.as_ref().is_some_and(subject_taken)
         {
             return Ok(None);
         }
         self.tables.last_user += 1;
         let id = UserId(self.tables.last_user);
-        let (name, skeleton) = (new.name.clone(), new.skeleton.clone());
         self.undo(move |tables| {
-            tables.accounts.remove(&id);
-            tables.account_names.remove(&name);
-            tables.account_skeletons.remove(&skeleton);
+            tables.remove_account(id);
             tables.last_user -= 1;
         });
-        self.tables.account_names.insert(new.name.clone(), id);
-        self.tables.account_skeletons.insert(new.skeleton.clone(), id);
-        let account = Account {
+        self.tables.put_account(Account {
             id,
             name: new.name,
             skeleton: new.skeleton,
@@ -103,8 +143,9 @@ impl AccountTx for MemoryTx<'_> {
             direct_policy: new.direct_policy,
             disabled: false,
             created: new.created,
-        };
-        self.tables.accounts.insert(id, account);
+            subject: new.subject,
+            deleted: None,
+        });
         Ok(Some(id))
     }
 
@@ -116,23 +157,51 @@ impl AccountTx for MemoryTx<'_> {
         Ok(self.tables.account_named(name).cloned())
     }
 
+    async fn account_by_subject(&mut self, subject: &str) -> Result<Option<Account>, StoreError> {
+        Ok(self.tables.account_of(subject).cloned())
+    }
+
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
-        let id = account.id;
-        let Some(stored) = self.tables.accounts.get_mut(&id) else {
-            return Err(unknown_account(id));
-        };
-        let new = Account {
+        let stored = self.tables.existing_account(account.id)?;
+        self.replace_account(Account {
             display_name: account.display_name.clone(),
             password_hash: account.password_hash.clone(),
             direct_policy: account.direct_policy,
             disabled: account.disabled,
-            ..stored.clone()
-        };
-        let old = std::mem::replace(stored, new);
-        self.undo(move |tables| {
-            tables.accounts.insert(id, old);
+            deleted: account.deleted,
+            ..stored
         });
         Ok(())
+    }
+
+    async fn rename_account(&mut self, id: UserId, name: &str, skeleton: &str) -> Result<bool, StoreError> {
+        let stored = self.tables.existing_account(id)?;
+        let holders = [
+            self.tables.account_names.get(name),
+            self.tables.account_skeletons.get(skeleton),
+        ];
+        if holders.into_iter().flatten().any(|holder| *holder != id) {
+            return Ok(false);
+        }
+        self.replace_account(Account {
+            name: name.to_owned(),
+            skeleton: skeleton.to_owned(),
+            ..stored
+        });
+        Ok(true)
+    }
+
+    async fn set_subject(&mut self, id: UserId, subject: Option<&str>) -> Result<bool, StoreError> {
+        let stored = self.tables.existing_account(id)?;
+        let holder = subject.and_then(|subject| self.tables.account_subjects.get(subject));
+        if holder.is_some_and(|holder| *holder != id) {
+            return Ok(false);
+        }
+        self.replace_account(Account {
+            subject: subject.map(str::to_owned),
+            ..stored
+        });
+        Ok(true)
     }
 
     async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {

@@ -1,5 +1,7 @@
 //! Relations between users.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use super::MemoryStore;
@@ -31,6 +33,18 @@ impl ContactStore for MemoryStore {
                 .contacts_of(owner)
                 .filter(|contact| contact.state == ContactState::Friend);
             friends.map(|contact| contact.peer).collect()
+        })
+    }
+
+    async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
+        self.read(|tables| {
+            let related = tables.contacts.keys().filter_map(|(owner, peer)| match user {
+                user if user == *owner => Some(*peer),
+                user if user == *peer => Some(*owner),
+                _ => None,
+            });
+            let later: BTreeSet<UserId> = related.filter(|other| *other > after).collect();
+            later.into_iter().take(limit as usize).collect()
         })
     }
 }

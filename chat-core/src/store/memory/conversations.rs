@@ -142,8 +142,8 @@ impl ConversationStore for MemoryStore {
 
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
         self.read(|tables| {
-            let places = tables.places.get(&user).into_iter().flatten();
-            places.filter_map(|id| tables.membership(user, device, *id)).collect()
+            let ids = tables.memberships.get(&user).into_iter().flatten();
+            ids.filter_map(|id| tables.membership(user, device, *id)).collect()
         })
     }
 
@@ -169,6 +169,22 @@ impl ConversationStore for MemoryStore {
             let here = log.members.range(after).map(|(_, member)| member);
             let here = here.filter(|member| member.state != MemberState::Left);
             here.take(limit as usize).cloned().collect()
+        })
+    }
+
+    async fn members_of_user(
+        &self,
+        user: UserId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<Member>, StoreError> {
+        self.read(|tables| {
+            let Some(ids) = tables.memberships.get(&user) else {
+                return Vec::new();
+            };
+            let later = ids.range((Bound::Excluded(after), Bound::Unbounded));
+            let members = later.filter_map(|id| tables.logs.get(id)?.members.get(&user));
+            members.take(limit as usize).cloned().collect()
         })
     }
 
@@ -277,7 +293,7 @@ impl ConversationTx for MemoryTx<'_> {
         }
         log.members.insert(user, new);
         if old.is_none() {
-            self.tables.places.entry(user).or_default().insert(id);
+            self.tables.memberships.entry(user).or_default().insert(id);
         }
         self.undo(move |tables| {
             let Some(log) = tables.logs.get_mut(&id) else { return };
@@ -285,7 +301,7 @@ impl ConversationTx for MemoryTx<'_> {
                 log.members.insert(user, old);
             } else {
                 log.members.remove(&user);
-                if let Some(places) = tables.places.get_mut(&user) {
+                if let Some(places) = tables.memberships.get_mut(&user) {
                     places.remove(&id);
                 }
             }
@@ -317,8 +333,8 @@ impl ConversationTx for MemoryTx<'_> {
     }
 
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
-        let places = self.tables.places.get(&user).into_iter().flatten();
-        let logs = places.filter_map(|id| self.tables.logs.get(id));
+        let ids = self.tables.memberships.get(&user).into_iter().flatten();
+        let logs = ids.filter_map(|id| self.tables.logs.get(id));
         let groups = logs.filter(|log| log.row.kind == ConversationKind::Group && !log.row.closed);
         let active = groups.filter(|log| log.members.get(&user).is_some_and(Member::is_active));
         Ok(u32::try_from(active.count()).unwrap_or(u32::MAX))

@@ -99,6 +99,20 @@ impl MessageStore for MemoryStore {
         self.read(|tables| tables.events_at(conversation, seqs))
     }
 
+    async fn events_by_sender(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.read(|tables| {
+            let log = tables.logs.get(&conversation);
+            let events = log.into_iter().flat_map(|log| log.range(first, last));
+            events.filter(|event| event.sender == sender).cloned().collect()
+        })
+    }
+
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
         self.read(|tables| {
             let ids: HashSet<_> = ids.iter().copied().collect();

@@ -1,13 +1,16 @@
-//! A store that lasts as long as its process: for tests, trials, and applications that keep nothing.
+//! A store that lives as long as its process: for tests, trials, and applications that keep
+//! nothing.
 //!
-//! One lock: any number of readers, or one unit of work. A unit writes straight into the tables and leaves in a journal
-//! how to take each write back.
+//! One lock admits any number of readers or one unit of work. A unit writes directly into the
+//! tables and records in a journal how to take each write back.
 
 mod accounts;
 mod contacts;
 mod conversations;
 mod cursors;
+mod feeds;
 mod messages;
+mod operators;
 mod tables;
 mod tx;
 
@@ -18,43 +21,51 @@ use tokio::time::Instant;
 
 use self::tables::Tables;
 use self::tx::MemoryTx;
-use super::{Heartbeat, Store, StoreError, TxError, Unit, run_inline};
-use crate::model::{NodeId, StoreEpoch};
+use super::{Heartbeat, Store, StoreError, TxError, Unit, run_inline, sql_support};
+use crate::model::{NodeId, StoreEpoch, Timestamp};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// The [`Store`] of what need not survive a restart.
+/// A [`Store`] in memory, whose content does not survive a restart.
 #[derive(Debug)]
 pub struct MemoryStore {
     epoch: StoreEpoch,
+    /// Origin of the store's own clock.
+    created: Instant,
     state: RwLock<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     tables: Tables,
-    /// When each node of this process said that it lives.
+    /// Time of the latest heartbeat of each node of this process.
     nodes: HashMap<NodeId, Instant>,
     closed: bool,
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self {
             epoch: StoreEpoch::random(),
+            created: Instant::now(),
             state: RwLock::default(),
         }
     }
 
-    /// What was committed.
+    /// Returns the time of the store's own clock.
+    fn now(&self) -> Timestamp {
+        Timestamp(0).plus_millis(sql_support::millis(self.created.elapsed()))
+    }
+
+    /// Reads the committed state.
     fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
         let state: RwLockReadGuard<'_, State> = self.state.read();
         state.open()?;
         Ok(look(&state.tables))
     }
 
-    /// The same, alone.
+    /// Locks the state for one writer.
     fn write(&self) -> Result<RwLockWriteGuard<'_, State>, StoreError> {
         let state = self.state.write();
         state.open()?;
@@ -80,8 +91,9 @@ impl State {
 #[async_trait]
 impl Store for MemoryStore {
     async fn transact(&self, mut unit: Box<dyn Unit>) -> Result<(), StoreError> {
+        let now = self.now();
         let mut state = self.write()?;
-        let mut tx = MemoryTx::new(&mut state.tables);
+        let mut tx = MemoryTx::new(&mut state.tables, now);
         match run_inline(&mut *unit, &mut tx) {
             Ok(()) => tx.commit(),
             Err(TxError::Abort) => Err(StoreError::Aborted),

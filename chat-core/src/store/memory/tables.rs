@@ -6,35 +6,43 @@ use crate::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event, Member,
     Seq, UserId,
 };
+use crate::store::{FeedLease, FeedShard, NewAuditRecord};
 
-/// Everything.
+/// All rows, and the indexes that find them.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) accounts: BTreeMap<UserId, Account>,
     pub(super) account_names: BTreeMap<String, UserId>,
     pub(super) account_skeletons: HashMap<String, UserId>,
+    pub(super) account_subjects: HashMap<String, UserId>,
     pub(super) devices: BTreeMap<(UserId, DeviceId), Device>,
     pub(super) contacts: BTreeMap<(UserId, UserId), Contact>,
-    pub(super) logs: HashMap<ConversationId, Log>,
-    /// Directs and inboxes.
+    pub(super) logs: BTreeMap<ConversationId, Log>,
+    /// Direct conversations and inboxes.
     pub(super) kinds: HashMap<ConversationKind, ConversationId>,
-    /// Open groups.
+    /// Open groups by key.
     pub(super) group_names: BTreeMap<String, ConversationId>,
-    /// Open groups.
+    /// Open groups by skeleton.
     pub(super) group_skeletons: HashMap<String, ConversationId>,
-    /// Where each user has a place.
-    pub(super) places: HashMap<UserId, BTreeSet<ConversationId>>,
+    /// Conversations in which a user has a membership, in any state.
+    pub(super) memberships: HashMap<UserId, BTreeSet<ConversationId>>,
     pub(super) cursors: BTreeMap<(UserId, DeviceId, ConversationId), Seq>,
     pub(super) sent: HashMap<(UserId, ClientMessageId), (ConversationId, Seq)>,
+    /// Cursors of feeds.
+    pub(super) feed_cursors: BTreeMap<String, BTreeMap<ConversationId, Seq>>,
+    /// Leases of feeds, expired ones included: they hold the latest term.
+    pub(super) feed_leases: BTreeMap<(String, FeedShard), FeedLease>,
+    /// Record `n` of the audit log at `n - 1`.
+    pub(super) audit: Vec<NewAuditRecord>,
     pub(super) last_user: u64,
     pub(super) last_conversation: u64,
 }
 
-/// A conversation with all that belongs to it.
+/// A conversation with its events, members and mentions.
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) row: Conversation,
-    /// The event of place `n` at `n - 1`.
+    /// Event `n` at `n - 1`.
     pub(super) events: Vec<Event>,
     pub(super) members: BTreeMap<UserId, Member>,
     pub(super) mentions: BTreeSet<(UserId, Seq)>,
@@ -58,7 +66,7 @@ impl Log {
         self.events.get_mut(index(seq)?)
     }
 
-    /// Events `first..=last`, as far as they exist.
+    /// Returns the existing events of `first..=last`.
     pub(super) fn range(&self, first: Seq, last: Seq) -> &[Event] {
         let end = usize::try_from(last.0).unwrap_or(usize::MAX).min(self.events.len());
         let start = usize::try_from(first.0.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -69,7 +77,7 @@ impl Log {
         self.event(seq).map_or(0, |event| event.message_count)
     }
 
-    /// The last place that `member` may read.
+    /// Returns the last event that `member` may read.
     pub(super) fn readable_end(&self, member: &Member) -> Seq {
         member.until_seq.unwrap_or(self.row.last_seq).min(self.row.last_seq)
     }

@@ -1,34 +1,39 @@
-//! A unit of work's view of the tables, and how to take its writes back.
+//! [`MemoryTx`]: the tables as a unit of work sees them, and the journal that takes its writes back.
 
 use std::fmt::{self, Debug};
 
 use super::tables::Tables;
+use crate::model::Timestamp;
 use crate::store::{StoreError, TxContract};
 
 type Undo = Box<dyn FnOnce(&mut Tables) + Send>;
 
-/// An open transaction. Dropping it without [`MemoryTx::commit`] takes back all that it wrote.
+/// An open transaction. Dropping it without [`MemoryTx::commit`] takes back everything that it
+/// wrote.
 pub(super) struct MemoryTx<'a> {
     pub(super) tables: &'a mut Tables,
     pub(super) contract: TxContract,
+    /// Time of the store's own clock.
+    pub(super) now: Timestamp,
     journal: Vec<Undo>,
 }
 
 impl<'a> MemoryTx<'a> {
-    pub(super) fn new(tables: &'a mut Tables) -> Self {
+    pub(super) fn new(tables: &'a mut Tables, now: Timestamp) -> Self {
         Self {
             tables,
             contract: TxContract::default(),
+            now,
             journal: Vec::new(),
         }
     }
 
-    /// Says how to take back a write that was just made.
+    /// Records how to take back a write that the transaction has just made.
     pub(super) fn undo(&mut self, undo: impl FnOnce(&mut Tables) + Send + 'static) {
         self.journal.push(Box::new(undo));
     }
 
-    /// Keeps what was written, if the contract is in order.
+    /// Keeps the writes, if the transaction kept its contract.
     pub(super) fn commit(mut self) -> Result<(), StoreError> {
         self.contract.check()?;
         self.journal.clear();

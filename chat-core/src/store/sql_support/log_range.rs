@@ -59,8 +59,8 @@ impl LogRange {
         }
     }
 
-    /// Returns whether the range continues beyond `events`, the part of it that was read (ascending).
-    /// A log has no gaps, so the ends of the two tell.
+    /// Returns whether the range continues beyond `events`, the part of it that was read
+    /// (ascending). A log has no gaps, so the ends of the two tell.
     #[must_use]
     pub fn continues_after(&self, events: &[Event]) -> bool {
         match (events.first(), events.last()) {

@@ -1,7 +1,7 @@
 //! Code that SQL stores share: codes, column lists, row decoding, page ranges.
 //!
-//! The schemas of the project's SQL stores use the same names for tables and columns, so these column
-//! lists and decoders fit each of them.
+//! The schemas of the project's SQL stores use the same names for tables and columns, so these
+//! column lists and decoders fit each of them.
 
 mod codes;
 mod columns;
@@ -12,9 +12,12 @@ pub use codes::{Code, DIRECT, kind_columns};
 pub use columns::ColumnReader;
 pub use log_range::LogRange;
 pub use rows::{
-    ACCOUNT, CONTACT, CONVERSATION, DEVICE, EVENT, EVENT_COLUMNS, MEMBER, MEMBER_COLUMNS, MEMBER_OF_PEER, account,
-    contact, conversation, conversation_id, device, event, last_seqs, member, membership, seq, user_id,
+    ACCOUNT, AUDIT, CONTACT, CONVERSATION, DEVICE, EVENT, EVENT_COLUMNS, FEED_LEASE, MEMBER, MEMBER_COLUMNS,
+    MEMBER_OF_PEER, STATS, account, audit_record, contact, conversation, conversation_id, device, event, feed_lease,
+    feed_position, last_seqs, listed_group, member, membership, seq, stats, user_id,
 };
+
+use std::time::Duration;
 
 use super::StoreError;
 use crate::model::{ConversationId, Seq, UserId};
@@ -26,6 +29,12 @@ pub fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// Returns the milliseconds of a duration.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Returns `keys` in ascending order without repetitions.
 #[must_use]
 pub fn distinct<K: Copy + Ord>(keys: &[K]) -> Vec<K> {
@@ -35,8 +44,8 @@ pub fn distinct<K: Copy + Ord>(keys: &[K]) -> Vec<K> {
     keys
 }
 
-/// Returns the smallest string that is greater than every string that begins with `prefix`, or `None`
-/// if there is none. Compares bytes, which in UTF-8 is the order of the characters.
+/// Returns the smallest string that is greater than every string that begins with `prefix`, or
+/// `None` if there is none. Compares bytes, which in UTF-8 is the order of the characters.
 #[must_use]
 pub fn prefix_end(prefix: &str) -> Option<String> {
     let mut end: Vec<char> = prefix.chars().collect();

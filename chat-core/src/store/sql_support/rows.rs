@@ -6,12 +6,15 @@ use super::codes::kind_from_columns;
 use super::columns::ColumnReader;
 use crate::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
-    EventId, EventKind, GroupProfile, Member, Seq, SessionEpoch, UserId,
+    EventId, EventKind, GroupProfile, Member, NodeId, Seq, SessionEpoch, UserId,
 };
-use crate::store::MembershipView;
+use crate::store::{
+    AuditId, AuditRecord, FeedLease, FeedPosition, FeedShard, ListedGroup, MembershipView, NewAuditRecord, StoreStats,
+};
 
 /// Columns of the table `account`, as [`account`] reads them.
-pub const ACCOUNT: &str = "id, name, skeleton, display_name, password_hash, direct_policy, disabled, created";
+pub const ACCOUNT: &str = "id, name, skeleton, display_name, password_hash, direct_policy, disabled, created, \
+     subject, deleted";
 
 /// Decodes a row of [`ACCOUNT`].
 pub fn account<C: ColumnReader>(columns: &mut C) -> Result<Account, C::Error> {
@@ -24,11 +27,14 @@ pub fn account<C: ColumnReader>(columns: &mut C) -> Result<Account, C::Error> {
         direct_policy: columns.code()?,
         disabled: columns.flag()?,
         created: columns.time()?,
+        subject: columns.nullable(C::text)?,
+        deleted: columns.nullable(C::time)?,
     })
 }
 
 /// Columns of the table `device`, as [`device`] reads them.
-pub const DEVICE: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login";
+pub const DEVICE: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login, \
+     session_expires";
 
 /// Decodes a row of [`DEVICE`].
 pub fn device<C: ColumnReader>(columns: &mut C) -> Result<Device, C::Error> {
@@ -41,6 +47,7 @@ pub fn device<C: ColumnReader>(columns: &mut C) -> Result<Device, C::Error> {
         device_token: columns.nullable(C::array)?,
         created: columns.time()?,
         last_login: columns.time()?,
+        session_expires: columns.nullable(C::time)?,
     })
 }
 
@@ -126,8 +133,8 @@ pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
     })
 }
 
-/// Decodes [`CONVERSATION`], [`MEMBER`], [`MEMBER_OF_PEER`] (or NULLs), then cursor, unread messages and
-/// mentions.
+/// Decodes [`CONVERSATION`], [`MEMBER`], [`MEMBER_OF_PEER`] (or NULLs), then cursor, unread
+/// messages and mentions.
 pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C::Error> {
     let (conversation, member_row) = (conversation(columns)?, member(columns)?);
     let peer = if columns.is_null()? {
@@ -196,4 +203,71 @@ pub fn user_id<C: ColumnReader>(columns: &mut C) -> Result<UserId, C::Error> {
 /// Decodes the columns `id, last_seq, members_version` of a conversation.
 pub fn last_seqs<C: ColumnReader>(columns: &mut C) -> Result<(ConversationId, Seq, Seq), C::Error> {
     Ok((conversation_id(columns)?, columns.seq()?, columns.seq()?))
+}
+
+/// Decodes [`CONVERSATION`] and a flag that is set if the group has an active owner.
+pub fn listed_group<C: ColumnReader>(columns: &mut C) -> Result<ListedGroup, C::Error> {
+    Ok(ListedGroup::new(conversation(columns)?, columns.flag()?))
+}
+
+/// Decodes the id of a conversation, the cursor of a feed in it, and its last sequence number.
+pub fn feed_position<C: ColumnReader>(columns: &mut C) -> Result<FeedPosition, C::Error> {
+    Ok(FeedPosition::new(
+        conversation_id(columns)?,
+        columns.seq()?,
+        columns.seq()?,
+    ))
+}
+
+/// Columns of the table `feed_lease`, as [`feed_lease`] reads them.
+pub const FEED_LEASE: &str = "feed, shard, node_id, term, expires";
+
+/// Decodes a row of [`FEED_LEASE`].
+pub fn feed_lease<C: ColumnReader>(columns: &mut C) -> Result<FeedLease, C::Error> {
+    let feed = columns.text()?;
+    let shard = u16::try_from(columns.unsigned()?).ok().and_then(FeedShard::new);
+    let shard = shard.ok_or_else(|| columns.out_of_range())?;
+    let node = NodeId(columns.array()?);
+    Ok(FeedLease::new(feed, shard, node, columns.unsigned()?, columns.time()?))
+}
+
+/// Columns of the table `audit`, as [`audit_record`] reads them.
+pub const AUDIT: &str = "id, time, operator, action, target, detail, source";
+
+/// Decodes a row of [`AUDIT`].
+pub fn audit_record<C: ColumnReader>(columns: &mut C) -> Result<AuditRecord, C::Error> {
+    let id = AuditId(columns.unsigned()?);
+    let record = NewAuditRecord {
+        time: columns.time()?,
+        operator: columns.text()?,
+        action: columns.text()?,
+        target: columns.text()?,
+        detail: columns.text()?,
+        source: columns.text()?,
+    };
+    Ok(AuditRecord::new(id, record))
+}
+
+/// Query of one row: the numbers that [`stats`] reads.
+pub const STATS: &str = "SELECT (SELECT COUNT(*) FROM account), \
+         (SELECT COUNT(*) FROM account WHERE disabled <> 0), \
+         (SELECT COUNT(*) FROM account WHERE deleted IS NOT NULL), \
+         (SELECT COUNT(*) FROM device), \
+         (SELECT COUNT(*) FROM conversation), \
+         (SELECT COUNT(*) FROM group_profile WHERE open_key IS NOT NULL), \
+         (SELECT COALESCE(SUM(last_seq), 0) FROM conversation), \
+         (SELECT COALESCE(SUM(message_count), 0) FROM conversation)";
+
+/// Decodes the row of [`STATS`].
+pub fn stats<C: ColumnReader>(columns: &mut C) -> Result<StoreStats, C::Error> {
+    Ok(StoreStats {
+        accounts: columns.unsigned()?,
+        disabled_accounts: columns.unsigned()?,
+        deleted_accounts: columns.unsigned()?,
+        devices: columns.unsigned()?,
+        conversations: columns.unsigned()?,
+        open_groups: columns.unsigned()?,
+        events: columns.unsigned()?,
+        messages: columns.unsigned()?,
+    })
 }

@@ -22,6 +22,7 @@ async fn names_found(store: &dyn Store, prefix: &str, limit: u32) -> Vec<String>
 pub async fn created_account_reads_back(store: Arc<dyn Store>) {
     let new = NewAccount {
         password_hash: Some("$argon2id$…".into()),
+        subject: Some("auth0|alice".into()),
         direct_policy: DirectPolicy::Everyone,
         ..new_account("alice")
     };
@@ -35,6 +36,8 @@ pub async fn created_account_reads_back(store: Arc<dyn Store>) {
         direct_policy: new.direct_policy,
         disabled: false,
         created: new.created,
+        subject: new.subject,
+        deleted: None,
     };
     assert_eq!(store.account(id).await.unwrap().as_ref(), Some(&expected));
     assert_eq!(store.account_by_name("alice").await.unwrap(), Some(expected));
@@ -120,6 +123,8 @@ pub async fn update_replaces_all_but_the_name(store: Arc<dyn Store>) {
         direct_policy: DirectPolicy::Everyone,
         disabled: true,
         created: Timestamp(1),
+        subject: Some("mallory".into()),
+        deleted: Some(Timestamp(2)),
     };
     let update = given.clone();
     let work = act(&*store, move |tx| {
@@ -131,10 +136,101 @@ pub async fn update_replaces_all_but_the_name(store: Arc<dyn Store>) {
         name: before.name,
         skeleton: before.skeleton,
         created: before.created,
+        subject: before.subject,
         ..given
     };
     assert_eq!(store.account(id).await.unwrap(), Some(expected));
     assert_eq!(store.account_by_name("mallory").await.unwrap(), None);
+}
+
+async fn rename(store: &dyn Store, id: UserId, name: &'static str, skeleton: &'static str) -> Result<bool, StoreError> {
+    let work = act(store, move |tx| {
+        Box::pin(async move { Ok(tx.rename_account(id, name, skeleton).await?) })
+    });
+    work.await
+}
+
+async fn bind(store: &dyn Store, id: UserId, subject: Option<&'static str>) -> Result<bool, StoreError> {
+    let work = act(store, move |tx| {
+        Box::pin(async move { Ok(tx.set_subject(id, subject).await?) })
+    });
+    work.await
+}
+
+pub async fn renaming_frees_the_old_name_of_an_account(store: Arc<dyn Store>) {
+    let id = account(&*store, "alice").await;
+    assert!(rename(&*store, id, "alicia", "skeleton of alice").await.unwrap());
+    assert_eq!(store.account_by_name("alice").await.unwrap(), None);
+    let renamed = store.account_by_name("alicia").await.unwrap().unwrap();
+    assert_eq!((renamed.id, renamed.skeleton.as_str()), (id, "skeleton of alice"));
+    assert!(rename(&*store, id, "#1", "#1").await.unwrap());
+    assert_ne!(account(&*store, "alice").await, id);
+}
+
+pub async fn renaming_an_account_to_a_taken_name_is_refused(store: Arc<dyn Store>) {
+    let (alice, _bob) = (account(&*store, "alice").await, account(&*store, "bob").await);
+    assert!(!rename(&*store, alice, "bob", "new").await.unwrap());
+    assert!(!rename(&*store, alice, "new", "skeleton of bob").await.unwrap());
+    let unchanged = store.account(alice).await.unwrap().unwrap();
+    assert_eq!(
+        (unchanged.name.as_str(), unchanged.skeleton.as_str()),
+        ("alice", "skeleton of alice")
+    );
+    let unknown = rename(&*store, UserId(77), "new", "new").await;
+    assert!(matches!(unknown, Err(StoreError::Corrupt(_))), "{unknown:?}");
+}
+
+pub async fn subjects_compare_byte_by_byte(store: Arc<dyn Store>) {
+    let longest = "ü".repeat(Account::MAX_SUBJECT_BYTES / 2);
+    let subjects = [
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+        "0191d2c4-7b3e-7c60-8000-3f2504e04f89",
+        "Alice@Example.org",
+        "alice@example.org",
+        "alice@example.org ",
+        "%",
+        "é",
+        "e\u{301}",
+        &longest,
+    ];
+    for (number, subject) in subjects.into_iter().enumerate() {
+        let new = NewAccount {
+            subject: Some(subject.to_owned()),
+            ..new_account(&format!("user{number}"))
+        };
+        let id = try_create(&*store, new).await.unwrap();
+        let found = store.account_by_subject(subject).await.unwrap().unwrap();
+        assert_eq!((found.id, found.subject.as_deref()), (id, Some(subject)));
+    }
+    for unknown in ["", "auth0", "ALICE@EXAMPLE.ORG", "user1"] {
+        assert_eq!(store.account_by_subject(unknown).await.unwrap(), None);
+    }
+}
+
+pub async fn taken_subject_is_refused(store: Arc<dyn Store>) {
+    let bound = |name| NewAccount {
+        subject: Some("subject".into()),
+        ..new_account(name)
+    };
+    let alice = try_create(&*store, bound("alice")).await.unwrap();
+    assert_eq!(try_create(&*store, bound("bob")).await, None);
+    assert_eq!(store.account_by_name("bob").await.unwrap(), None);
+    let carol = account(&*store, "carol").await;
+    assert!(!bind(&*store, carol, Some("subject")).await.unwrap());
+    assert!(bind(&*store, alice, Some("subject")).await.unwrap(), "its own");
+    assert!(bind(&*store, alice, None).await.unwrap());
+    assert!(bind(&*store, carol, Some("subject")).await.unwrap());
+    let found = store.account_by_subject("subject").await.unwrap().unwrap();
+    assert_eq!(found.id, carol);
+    assert_eq!(store.account(alice).await.unwrap().unwrap().subject, None);
+    let unknown = bind(&*store, UserId(77), Some("new")).await;
+    assert!(matches!(unknown, Err(StoreError::Corrupt(_))), "{unknown:?}");
+}
+
+pub async fn accounts_without_a_subject_do_not_collide(store: Arc<dyn Store>) {
+    account(&*store, "alice").await;
+    account(&*store, "bob").await;
+    assert_eq!(store.account_by_subject("").await.unwrap(), None);
 }
 
 pub async fn update_of_an_unknown_account_is_an_error(store: Arc<dyn Store>) {
@@ -218,6 +314,7 @@ pub async fn device_reads_back(store: Arc<dyn Store>) {
         device.device_token = token.map(|_| [9; 32]);
         device.name = format!("手机 {epoch}");
         device.last_login = Timestamp(-5);
+        device.session_expires = token.map(|_| Timestamp(1_900_000_000_000));
         put_device(&*store, device.clone()).await;
         assert_eq!(store.device(user, device.id).await.unwrap().as_ref(), Some(&device));
     }

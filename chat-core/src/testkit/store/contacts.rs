@@ -121,3 +121,32 @@ pub async fn requests_since_counts_requests_from_then_on(store: Arc<dyn Store>) 
         assert_eq!(work.await.unwrap(), count);
     }
 }
+
+pub async fn related_users_have_a_relation_on_either_side(store: Arc<dyn Store>) {
+    let pairs = [(1, 2), (2, 1), (1, 5), (4, 1), (2, 4), (1, 9)].map(|(owner, peer)| (UserId(owner), UserId(peer)));
+    let work = act(&*store, move |tx| {
+        Box::pin(async move {
+            for (owner, peer) in pairs {
+                let contact = Contact {
+                    owner,
+                    peer,
+                    state: ContactState::None,
+                    blocked: true,
+                    note: String::new(),
+                    since: Timestamp(1),
+                };
+                tx.put_contact(&contact).await?;
+            }
+            Ok(())
+        })
+    });
+    work.await.unwrap();
+    let related = async |user, after, limit| {
+        let found = store.related_users(UserId(user), UserId(after), limit).await.unwrap();
+        found.into_iter().map(|user| user.0).collect::<Vec<_>>()
+    };
+    assert_eq!(related(1, 0, 10).await, [2, 4, 5, 9]);
+    assert_eq!(related(1, 2, 2).await, [4, 5]);
+    assert_eq!(related(4, 0, 10).await, [1, 2]);
+    assert_eq!(related(3, 0, 10).await, [0; 0]);
+}

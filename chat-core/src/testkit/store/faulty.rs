@@ -11,8 +11,9 @@ use crate::model::{
     NodeId, Page, Seq, StoreEpoch, Timestamp, UserId,
 };
 use crate::store::{
-    AccountStore, ContactStore, ConversationStore, CursorStore, EventPage, Heartbeat, MembershipView, MessageStore,
-    SentEvent, Store, StoreError, Transaction, TxError, Unit,
+    AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, OperatorStore,
+    SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
 };
 use crate::sync::Mutex;
 
@@ -84,7 +85,8 @@ impl FaultyStore {
         &self.inner
     }
 
-    /// The next commit that has no fault yet is not made: its unit runs, is rolled back, and is answered
+    /// The next commit that has no fault yet is not made: its unit runs, is rolled back, and is
+    /// answered
     /// [`StoreError::Unavailable`].
     pub fn fail_before_commit(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Before));
@@ -120,7 +122,8 @@ impl FaultyStore {
         self.plan(|plan| plan.unreadable = conversation);
     }
 
-    /// The next commit that has no fault yet is not made and never answered, as that of a unit that waits for a lock.
+    /// The next commit that has no fault yet is not made and never answered, as that of a unit that
+    /// waits for a lock.
     pub fn fail_hanging(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Hang));
     }
@@ -130,7 +133,8 @@ impl FaultyStore {
         self.plan(|plan| plan.commits.push_back(Fault::Panic));
     }
 
-    /// From now on whoever writes cursors or read marks of this conversation waits for ever, or of none.
+    /// From now on whoever writes cursors or read marks of this conversation waits for ever, or of
+    /// none.
     pub fn set_marks_stuck(&self, conversation: Option<ConversationId>) {
         self.plan(|plan| plan.stuck = conversation);
     }
@@ -151,7 +155,8 @@ impl FaultyStore {
         self.plan(|plan| plan.commits.clear());
     }
 
-    /// From now on the store's own clock says this, and stands still; or what the store inside says.
+    /// From now on the store's own clock says this, and stands still; or what the store inside
+    /// says.
     pub fn set_time(&self, time: Option<Timestamp>) {
         self.plan(|plan| plan.time = time);
     }
@@ -162,8 +167,8 @@ impl FaultyStore {
         Held(self.held.clone())
     }
 
-    /// Heads are read at once, but whoever asked for all of a user's is answered when the guard is dropped: what was read is old
-    /// by then.
+    /// Heads are read at once, but whoever asked for all of a user's is answered when the guard is
+    /// dropped: what was read is old by then.
     pub fn hold_memberships(&self) -> Held {
         self.memberships_held.send_replace(true);
         Held(self.memberships_held.clone())
@@ -278,6 +283,10 @@ impl AccountStore for FaultyStore {
         self.enter().await?.account_by_name(name).await
     }
 
+    async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+        self.enter().await?.account_by_subject(subject).await
+    }
+
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
         self.enter().await?.accounts(ids).await
     }
@@ -304,6 +313,10 @@ impl ContactStore for FaultyStore {
 
     async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
         self.enter().await?.contacts(owner).await
+    }
+
+    async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
+        self.enter().await?.related_users(user, after, limit).await
     }
 
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
@@ -354,6 +367,15 @@ impl ConversationStore for FaultyStore {
         self.enter().await?.members(id, after, limit).await
     }
 
+    async fn members_of_user(
+        &self,
+        user: UserId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<Member>, StoreError> {
+        self.enter().await?.members_of_user(user, after, limit).await
+    }
+
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
         self.enter().await?.last_seqs(ids).await
     }
@@ -391,6 +413,19 @@ impl MessageStore for FaultyStore {
         self.enter_log(conversation).await?.events_at(conversation, seqs).await
     }
 
+    async fn events_by_sender(
+        &self,
+        conversation: ConversationId,
+        sender: UserId,
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.enter_log(conversation)
+            .await?
+            .events_by_sender(conversation, sender, first, last)
+            .await
+    }
+
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
         self.enter().await?.find_sent(sender, ids).await
     }
@@ -413,5 +448,51 @@ impl CursorStore for FaultyStore {
             .await?
             .advance_reads(moves)
             .await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl FeedStore for FaultyStore {
+    async fn feed_positions(
+        &self,
+        feed: &str,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<FeedPosition>, StoreError> {
+        self.enter().await?.feed_positions(feed, conversations).await
+    }
+
+    async fn feed_backlog(
+        &self,
+        feed: &str,
+        shards: &[FeedShard],
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<FeedBacklog, StoreError> {
+        self.enter().await?.feed_backlog(feed, shards, after, limit).await
+    }
+
+    async fn feed_leases(&self, feed: &str) -> Result<Vec<FeedLease>, StoreError> {
+        self.enter().await?.feed_leases(feed).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl OperatorStore for FaultyStore {
+    async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.enter().await?.list_accounts(prefix, after, limit).await
+    }
+
+    async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError> {
+        self.enter().await?.list_groups(after, limit).await
+    }
+
+    async fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.enter().await?.stats().await
+    }
+
+    async fn audit_log(&self, page: AuditPage, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.enter().await?.audit_log(page, limit).await
     }
 }

@@ -11,7 +11,7 @@ use crate::model::{
     ClientMessageId, ConversationId, ConversationKind, Device, DeviceId, DirectPolicy, Event, EventId, EventKind,
     GroupProfile, JoinPolicy, Member, Page, PageFrom, Role, Seq, SessionEpoch, Timestamp, UserId,
 };
-use crate::store::{NewAccount, NewConversation, Store, StoreError, Transaction, TxError, Unit};
+use crate::store::{AuditPage, NewAccount, NewConversation, Store, StoreError, Transaction, TxError, Unit};
 use crate::sync::Mutex;
 
 /// The time of everything that has no better one.
@@ -66,6 +66,7 @@ pub fn new_account(name: &str) -> NewAccount {
     NewAccount {
         name: name.to_owned(),
         skeleton: format!("skeleton of {name}"),
+        subject: None,
         display_name: format!("{name} displayed"),
         password_hash: None,
         direct_policy: DirectPolicy::Friends,
@@ -92,6 +93,7 @@ pub(super) fn new_device(user: UserId, number: u8) -> Device {
         device_token: None,
         created: NOW,
         last_login: NOW,
+        session_expires: None,
     }
 }
 
@@ -196,7 +198,8 @@ impl Draft {
     }
 }
 
-/// Appends `drafts` to a conversation inside a transaction, as the engine does: lock, number, insert, update the row.
+/// Appends `drafts` to a conversation inside a transaction, as the engine does: lock, number,
+/// insert, update the row.
 ///
 /// # Errors
 /// As the transaction's.
@@ -271,7 +274,8 @@ pub(super) fn page(from: PageFrom) -> Page {
     }
 }
 
-/// Three users with two devices each, a direct conversation of the first two, and a group of all three.
+/// Three users with two devices each, a direct conversation of the first two, and a group of all
+/// three.
 #[derive(Debug)]
 pub struct World {
     /// The store under test.
@@ -341,6 +345,8 @@ impl World {
         accounts.sort_by_key(|account| account.id);
         for account in accounts {
             let secret = (&account.password_hash, account.direct_policy, account.disabled);
+            let more = (&account.subject, account.deleted, &account.skeleton);
+            writeln!(text, "{more:?}").unwrap();
             writeln!(text, "{account:?} {} {secret:?}", account.display_name).unwrap();
             writeln!(text, "{:?}", store.account_by_name(&account.name).await.unwrap()).unwrap();
         }
@@ -361,6 +367,14 @@ impl World {
             writeln!(text, "{:?}", store.contacts(user).await.unwrap()).unwrap();
         }
         writeln!(text, "{:?}", store.search_groups("", 100).await.unwrap()).unwrap();
+        writeln!(text, "{:?}", store.stats().await.unwrap()).unwrap();
+        writeln!(text, "{:?}", store.audit_log(AuditPage::Newest, 100).await.unwrap()).unwrap();
+        for feed in ["feed", "new feed"] {
+            let mut positions = store.feed_positions(feed, &conversations).await.unwrap();
+            positions.sort_by_key(|position| position.conversation);
+            let leases = store.feed_leases(feed).await.unwrap();
+            writeln!(text, "{positions:?} {leases:?}").unwrap();
+        }
         for id in conversations {
             let row = store.conversation(id).await.unwrap();
             let found = match &row {

@@ -24,6 +24,8 @@ pub mod counts;
 #[allow(missing_docs)]
 pub mod cursors;
 mod faulty;
+#[allow(missing_docs)]
+pub mod feeds;
 mod fixture;
 #[allow(missing_docs)]
 pub mod heartbeats;
@@ -31,6 +33,8 @@ pub mod heartbeats;
 pub mod members;
 #[allow(missing_docs)]
 pub mod messages;
+#[allow(missing_docs)]
+pub mod operators;
 #[allow(missing_docs)]
 pub mod pages;
 #[allow(missing_docs)]
@@ -41,9 +45,9 @@ pub mod units;
 pub use faulty::{FaultyStore, Held};
 pub use fixture::{Draft, World, act, append, append_to, new_account};
 
-/// Makes a `#[tokio::test]` of every case. The argument is an expression that yields, each time it is evaluated, a
-/// future of an empty store and a guard; the guard is dropped after the store. The calling crate needs tokio with
-/// `macros` and `rt-multi-thread`.
+/// Makes a `#[tokio::test]` of every case. The argument is an expression that yields, each time it
+/// is evaluated, a future of an empty store and a guard; the guard is dropped after the store. The
+/// calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! store_conformance {
     ($fresh:expr) => {
@@ -52,13 +56,16 @@ macro_rules! store_conformance {
                 created_account_reads_back, unknown_account_is_none, taken_name_is_refused_and_the_transaction_goes_on,
                 taken_skeleton_is_refused, ids_grow_from_one, names_compare_byte_by_byte,
                 update_replaces_all_but_the_name, update_of_an_unknown_account_is_an_error,
+                renaming_frees_the_old_name_of_an_account, renaming_an_account_to_a_taken_name_is_refused,
+                subjects_compare_byte_by_byte, taken_subject_is_refused, accounts_without_a_subject_do_not_collide,
                 accounts_finds_those_that_exist, search_finds_a_prefix_by_name, search_takes_no_character_as_special,
                 search_leaves_out_the_disabled_and_stops_at_its_limit, device_reads_back, devices_come_oldest_first,
                 devices_in_finds_those_that_exist, deleting_a_device_deletes_its_cursors,
                 a_transaction_reads_its_own_writes;
             contacts:
                 the_sides_of_a_relation_are_two_rows, contacts_come_by_peer, friends_are_friends_only,
-                a_side_is_replaced_and_deleted, requests_since_counts_requests_from_then_on;
+                a_side_is_replaced_and_deleted, requests_since_counts_requests_from_then_on,
+                related_users_have_a_relation_on_either_side;
             conversations:
                 a_direct_conversation_is_made_once, notes_to_self_are_not_the_inbox, an_inbox_is_made_once,
                 a_group_name_is_unique, a_group_skeleton_is_unique, a_refused_creation_lets_the_transaction_go_on,
@@ -102,6 +109,16 @@ macro_rules! store_conformance {
                 what_is_not_committed_is_not_seen, run_hands_out_the_result, run_hands_out_the_refusal,
                 locks_out_of_order_are_refused, own_conversations_may_be_locked_at_any_time,
                 the_epoch_stays, ping_succeeds_on_an_open_store, a_closed_store_is_unavailable, closing_finishes_what_was_begun;
+            feeds:
+                feed_cursor_only_grows, backlog_finds_conversations_beyond_the_cursors,
+                lease_excludes_other_nodes_until_released, expired_lease_goes_to_another_node,
+                second_claim_of_a_node_fences_off_the_first, feed_leases_lists_live_leases,
+                deleting_a_feed_deletes_cursors_and_leases, shard_is_claimed_by_one_of_many,
+                conversations_lock_before_feeds;
+            operators:
+                accounts_are_listed_in_pages_by_name, groups_are_listed_with_whether_they_have_an_owner,
+                stats_count_rows, audit_log_is_read_in_both_directions, rolled_back_actions_leave_no_audit_record,
+                members_of_user_come_in_pages_in_every_state, events_by_sender_are_those_of_one_user;
             heartbeats:
                 nodes_see_each_other_or_nobody_does, beating_again_changes_nothing, a_clock_of_its_own_goes_forward;
             concurrency:

@@ -1,6 +1,7 @@
 //! Units of work: all or nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::model::{
     Contact, ContactState, ConversationId, ConversationKind, EventKind, Member, MemberState, NodeId, PageFrom, Role,
     Seq, Timestamp, UserId,
 };
-use crate::store::{Operation, Store, StoreError, StoreExt, Transaction, TxError};
+use crate::store::{FeedShard, NewAuditRecord, Operation, Store, StoreError, StoreExt, Transaction, TxError};
 
 #[derive(Clone, Copy)]
 struct Ids {
@@ -61,6 +62,17 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
         tx.put_contact(&contact).await?;
     }
     tx.delete_contact(ids.bob, ids.alice).await?;
+    tx.rename_account(ids.bob, "robert", "skeleton of robert").await?;
+    tx.set_subject(ids.bob, Some("auth0|bob")).await?;
+    let record = NewAuditRecord {
+        time: NOW,
+        operator: "operator".into(),
+        action: "test".into(),
+        target: "everything".into(),
+        detail: String::new(),
+        source: "here".into(),
+    };
+    tx.append_audit(&record).await?;
     append_to(tx, ids.direct, ids.alice, &messages(3)).await?;
     let mut row = tx.lock_conversation(ids.group).await?.ok_or(TxError::Abort)?;
     row.group = Some(profile("renamed"));
@@ -94,10 +106,18 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
     tx.create_conversation(without_group(notes))
         .await?
         .ok_or(TxError::Abort)?;
-    // Closes what was made.
     let mut row = tx.lock_conversation(made).await?.ok_or(TxError::Abort)?;
     row.closed = true;
     tx.update_conversation(&row).await?;
+    for feed in ["feed", "new feed"] {
+        let shard = FeedShard::of(ids.group);
+        let lease = tx.claim_feed(feed, shard, NodeId([7; 16]), Duration::MAX).await?;
+        let lease = lease.ok_or(TxError::Abort)?;
+        tx.advance_feed(&lease, &[(ids.group, Seq(4)), (ids.direct, Seq(1))])
+            .await?;
+        tx.release_feed(&lease).await?;
+    }
+    tx.delete_feed("feed").await?;
     Ok(())
 }
 
@@ -377,6 +397,8 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         store.memberships(user, device_id(1)).await.err(),
         store.members(id, UserId(0), 1).await.err(),
         store.last_seqs(&[id]).await.err(),
+        store.stats().await.err(),
+        store.feed_leases("feed").await.err(),
         store.events_for(user, id, one_page).await.err(),
         store.events(id, Seq(1), Seq(1), 1).await.err(),
         store.find_sent(user, &[]).await.err(),

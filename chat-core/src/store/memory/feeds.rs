@@ -1,0 +1,168 @@
+//! Cursors and leases of feeds.
+
+use std::ops::Bound;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use super::tables::Tables;
+use super::tx::MemoryTx;
+use crate::model::{ConversationId, NodeId, Seq};
+use crate::store::sql_support::{distinct, millis};
+use crate::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx, StoreError};
+
+impl Tables {
+    fn feed_position(&self, feed: &str, conversation: ConversationId) -> Option<FeedPosition> {
+        let last_seq = self.logs.get(&conversation)?.row.last_seq;
+        let cursors = self.feed_cursors.get(feed);
+        let cursor = cursors.and_then(|cursors| cursors.get(&conversation)).copied();
+        Some(FeedPosition::new(conversation, cursor.unwrap_or(Seq::ZERO), last_seq))
+    }
+}
+
+#[async_trait]
+impl FeedStore for MemoryStore {
+    async fn feed_positions(
+        &self,
+        feed: &str,
+        conversations: &[ConversationId],
+    ) -> Result<Vec<FeedPosition>, StoreError> {
+        let conversations = distinct(conversations);
+        self.read(|tables| {
+            let positions = conversations.iter().map(|id| tables.feed_position(feed, *id));
+            positions.flatten().collect()
+        })
+    }
+
+    async fn feed_backlog(
+        &self,
+        feed: &str,
+        shards: &[FeedShard],
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<FeedBacklog, StoreError> {
+        self.read(|tables| {
+            let later = tables.logs.range((Bound::Excluded(after), Bound::Unbounded));
+            let scanned = later
+                .take(limit as usize)
+                .filter_map(|(id, _)| tables.feed_position(feed, *id));
+            FeedBacklog::of_scan(scanned.collect(), shards, limit)
+        })
+    }
+
+    async fn feed_leases(&self, feed: &str) -> Result<Vec<FeedLease>, StoreError> {
+        let now = self.now();
+        self.read(|tables| {
+            let leases = tables.feed_leases.values();
+            let live = leases.filter(|lease| lease.feed == feed && lease.expires > now);
+            live.cloned().collect()
+        })
+    }
+}
+
+impl MemoryTx<'_> {
+    fn put_lease(&mut self, lease: FeedLease) {
+        let key = (lease.feed.clone(), lease.shard);
+        let old = self.tables.feed_leases.insert(key.clone(), lease);
+        self.undo(move |tables| match old {
+            Some(old) => drop(tables.feed_leases.insert(key, old)),
+            None => drop(tables.feed_leases.remove(&key)),
+        });
+    }
+
+    /// Returns whether `lease` is the latest claim of its shard.
+    fn holds(&self, lease: &FeedLease) -> bool {
+        let latest = self.tables.feed_leases.get(&(lease.feed.clone(), lease.shard));
+        latest.is_some_and(|latest| latest.node == lease.node && latest.term == lease.term)
+    }
+}
+
+#[async_trait]
+impl FeedTx for MemoryTx<'_> {
+    async fn claim_feed(
+        &mut self,
+        feed: &str,
+        shard: FeedShard,
+        node: NodeId,
+        ttl: Duration,
+    ) -> Result<Option<FeedLease>, StoreError> {
+        self.contract.lock_feeds()?;
+        let latest = self.tables.feed_leases.get(&(feed.to_owned(), shard));
+        if latest.is_some_and(|latest| latest.node != node && latest.expires > self.now) {
+            return Ok(None);
+        }
+        let term = latest.map_or(0, |latest| latest.term) + 1;
+        let expires = self.now.plus_millis(millis(ttl));
+        let lease = FeedLease::new(feed.to_owned(), shard, node, term, expires);
+        self.put_lease(lease.clone());
+        Ok(Some(lease))
+    }
+
+    async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
+        self.contract.lock_feeds()?;
+        if !self.holds(lease) {
+            return Ok(None);
+        }
+        let renewed = FeedLease {
+            expires: self.now.plus_millis(millis(ttl)),
+            ..lease.clone()
+        };
+        self.put_lease(renewed.clone());
+        Ok(Some(renewed))
+    }
+
+    async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
+        self.contract.lock_feeds()?;
+        if self.holds(lease) {
+            self.put_lease(FeedLease {
+                expires: self.now,
+                ..lease.clone()
+            });
+        }
+        Ok(())
+    }
+
+    async fn advance_feed(&mut self, lease: &FeedLease, moves: &[(ConversationId, Seq)]) -> Result<bool, StoreError> {
+        self.contract.lock_feeds()?;
+        if !self.holds(lease) {
+            return Ok(false);
+        }
+        for (conversation, seq) in moves.iter().copied() {
+            let cursors = self.tables.feed_cursors.entry(lease.feed.clone()).or_default();
+            let old = cursors.get(&conversation).copied();
+            if old.is_some_and(|old| old >= seq) {
+                continue;
+            }
+            cursors.insert(conversation, seq);
+            let feed = lease.feed.clone();
+            self.undo(move |tables| {
+                let Some(cursors) = tables.feed_cursors.get_mut(&feed) else {
+                    return;
+                };
+                match old {
+                    Some(old) => drop(cursors.insert(conversation, old)),
+                    None => drop(cursors.remove(&conversation)),
+                }
+            });
+        }
+        Ok(true)
+    }
+
+    async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError> {
+        self.contract.lock_feeds()?;
+        let cursors = self.tables.feed_cursors.remove(feed);
+        let keys = FeedShard::all().map(|shard| (feed.to_owned(), shard));
+        let leases: Vec<FeedLease> = keys.filter_map(|key| self.tables.feed_leases.remove(&key)).collect();
+        let feed = feed.to_owned();
+        self.undo(move |tables| {
+            for lease in leases {
+                tables.feed_leases.insert((lease.feed.clone(), lease.shard), lease);
+            }
+            if let Some(cursors) = cursors {
+                tables.feed_cursors.insert(feed, cursors);
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Listings, statistics, and the audit log.
+
+use std::ops::Bound;
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use super::tables::{Log, Tables};
+use super::tx::MemoryTx;
+use crate::model::{Account, ConversationId, ConversationKind, Role};
+use crate::store::{
+    AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreError, StoreStats,
+};
+
+impl Log {
+    fn has_owner(&self) -> bool {
+        let mut members = self.members.values();
+        members.any(|member| member.is_active() && member.role == Role::Owner)
+    }
+}
+
+impl Tables {
+    fn stats(&self) -> StoreStats {
+        let accounts = |wanted: fn(&&Account) -> bool| self.accounts.values().filter(wanted).count() as u64;
+        StoreStats {
+            accounts: self.accounts.len() as u64,
+            disabled_accounts: accounts(|account| account.disabled),
+            deleted_accounts: accounts(|account| account.deleted.is_some()),
+            devices: self.devices.len() as u64,
+            conversations: self.logs.len() as u64,
+            open_groups: self.group_names.len() as u64,
+            events: self.logs.values().map(|log| log.row.last_seq.0).sum(),
+            messages: self.logs.values().map(|log| log.row.message_count).sum(),
+        }
+    }
+
+    fn audit_record(&self, id: u64) -> Option<AuditRecord> {
+        let index = usize::try_from(id.checked_sub(1)?).ok()?;
+        Some(AuditRecord::new(AuditId(id), self.audit.get(index)?.clone()))
+    }
+}
+
+#[async_trait]
+impl OperatorStore for MemoryStore {
+    async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let start = if after < prefix {
+            Bound::Included(prefix)
+        } else {
+            Bound::Excluded(after)
+        };
+        self.read(|tables| {
+            let names = tables.account_names.range::<str, _>((start, Bound::Unbounded));
+            let matching = names.take_while(|(name, _)| name.starts_with(prefix));
+            let accounts = matching.filter_map(|(_, id)| tables.accounts.get(id));
+            accounts.take(limit as usize).cloned().collect()
+        })
+    }
+
+    async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError> {
+        self.read(|tables| {
+            let later = tables.logs.range((Bound::Excluded(after), Bound::Unbounded));
+            let groups = later
+                .map(|(_, log)| log)
+                .filter(|log| log.row.kind == ConversationKind::Group);
+            let listed = groups.map(|log| ListedGroup::new(log.row.clone(), log.has_owner()));
+            listed.take(limit as usize).collect()
+        })
+    }
+
+    async fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.read(Tables::stats)
+    }
+
+    async fn audit_log(&self, page: AuditPage, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.read(|tables| {
+            let last = tables.audit.len() as u64;
+            let ids: Box<dyn Iterator<Item = u64>> = match page {
+                AuditPage::Newest => Box::new((1..=last).rev()),
+                AuditPage::Before(id) => Box::new((1..id.0.min(last + 1)).rev()),
+                AuditPage::After(id) => Box::new(id.0.saturating_add(1)..=last),
+            };
+            let records = ids.take(limit as usize).filter_map(|id| tables.audit_record(id));
+            records.collect()
+        })
+    }
+}
+
+#[async_trait]
+impl AuditTx for MemoryTx<'_> {
+    async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
+        self.tables.audit.push(record.clone());
+        self.undo(|tables| drop(tables.audit.pop()));
+        Ok(AuditId(self.tables.audit.len() as u64))
+    }
+}

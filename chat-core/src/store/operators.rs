@@ -1,0 +1,129 @@
+//! Reads and records for operators: listings, statistics, and the audit log.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::model::{Account, Conversation, ConversationId, Timestamp};
+
+/// A group in a listing for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedGroup {
+    /// Row of the group.
+    pub conversation: Conversation,
+    /// Whether the group has an active owner. An open group without one is orphaned.
+    pub has_owner: bool,
+}
+
+impl ListedGroup {
+    /// Returns the listing of a group.
+    #[must_use]
+    pub const fn new(conversation: Conversation, has_owner: bool) -> Self {
+        Self {
+            conversation,
+            has_owner,
+        }
+    }
+}
+
+/// Numbers of rows in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// Accounts, disabled and deleted ones included.
+    pub accounts: u64,
+    /// Disabled accounts, deleted ones included.
+    pub disabled_accounts: u64,
+    /// Deleted accounts.
+    pub deleted_accounts: u64,
+    /// Devices.
+    pub devices: u64,
+    /// Conversations of every kind.
+    pub conversations: u64,
+    /// Open groups.
+    pub open_groups: u64,
+    /// Events in all logs.
+    pub events: u64,
+    /// Messages in all logs.
+    pub messages: u64,
+}
+
+/// Position of a record in the audit log. Grows with each record, with gaps. Of two actions at the
+/// same time, the later id may become visible first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuditId(pub u64);
+
+/// An action of an operator, to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAuditRecord {
+    /// Time of the action.
+    pub time: Timestamp,
+    /// Name of the operator who acted.
+    pub operator: String,
+    /// Kind of action, such as `account.disable`.
+    pub action: String,
+    /// Object of the action, such as `user:17`.
+    pub target: String,
+    /// Parameters of the action in words. Must not contain secrets.
+    pub detail: String,
+    /// Place that the request came from: an address, a host name, a program.
+    pub source: String,
+}
+
+/// A recorded action of an operator. Records are never changed or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditRecord {
+    /// Position in the log.
+    pub id: AuditId,
+    /// Recorded action.
+    pub record: NewAuditRecord,
+}
+
+impl AuditRecord {
+    /// Returns the record at this position.
+    #[must_use]
+    pub const fn new(id: AuditId, record: NewAuditRecord) -> Self {
+        Self { id, record }
+    }
+}
+
+/// Start and direction of a page of the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditPage {
+    /// Newest records, newest first.
+    Newest,
+    /// Records before this one, newest first.
+    Before(AuditId),
+    /// Records after this one, oldest first. `AuditId(0)` starts at the oldest record.
+    After(AuditId),
+}
+
+/// Reads for operators.
+#[async_trait]
+pub trait OperatorStore: Debug + Send + Sync + 'static {
+    /// Returns up to `limit` accounts whose name begins with `prefix` and is greater than `after`,
+    /// ordered by name, disabled and deleted accounts included. Costs `limit` rows of an index.
+    async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<Account>, StoreError>;
+
+    /// Returns up to `limit` groups with a greater id than `after`, ordered by id, closed groups
+    /// included. Callers select orphaned groups themselves, so that each page costs `limit` groups
+    /// and the members that each of them has before its first owner.
+    async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError>;
+
+    /// Counts rows. Costs a pass over the indexes of accounts and devices and over all
+    /// conversations: for an operator's request, not for a probe.
+    async fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// Returns up to `limit` records of the audit log.
+    async fn audit_log(&self, page: AuditPage, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+}
+
+/// Writes of the audit log, in the transaction of the action that they record.
+#[async_trait]
+pub trait AuditTx: Send {
+    /// Appends a record. The strings may have at most 255 bytes, `detail` 64 KiB less one byte.
+    async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError>;
+}
