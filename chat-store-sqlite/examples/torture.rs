@@ -1,4 +1,5 @@
-//! The store under conditions that a test cannot make by itself; `scripts/slow-store` does.
+//! Runs the store under conditions that a test cannot create by itself; `scripts/slow-store`
+//! creates them.
 //!
 //! ```text
 //! torture append DIR            appends until it is killed; prints acknowledgements

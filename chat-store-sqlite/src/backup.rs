@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_meanwhile_stays() {
+    fn file_created_meanwhile_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("backup.db");
         let [first, second] = [(); 2].map(|()| Partial::create(&target).unwrap());
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_off_is_in_nobodys_way() {
+    fn abandoned_partial_files_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("backup.db");
         let left = |name: &str, age| {

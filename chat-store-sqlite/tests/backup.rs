@@ -28,7 +28,7 @@ fn files(directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backup_is_one_snapshot_of_a_store_at_work() {
+async fn backup_is_one_snapshot_of_a_busy_store() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, world) = world(source.path()).await;
     let writer = {
@@ -66,12 +66,12 @@ async fn a_backup_is_one_snapshot_of_a_store_at_work() {
         "what was acknowledged before the backup began"
     );
     assert!(restored.account_by_name("alice").await.unwrap().is_some());
-    // Whoever starts from a backup has gone back in history.
+    // A server that starts from a backup goes back in history.
     assert_ne!(restored.epoch().await.unwrap(), store.epoch().await.unwrap());
 }
 
 #[tokio::test]
-async fn a_backup_runs_beside_the_process_that_has_the_store() {
+async fn backup_runs_beside_the_process_that_uses_the_store() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, world) = world(source.path()).await;
     let copy = target.path().join("backup.db");
@@ -83,7 +83,7 @@ async fn a_backup_runs_beside_the_process_that_has_the_store() {
 }
 
 #[tokio::test]
-async fn a_backup_overwrites_nothing() {
+async fn backup_overwrites_nothing() {
     let source = tempfile::tempdir().unwrap();
     let (store, _world) = world(source.path()).await;
     let live = source.path().join(DATABASE_FILE);
@@ -93,7 +93,7 @@ async fn a_backup_overwrites_nothing() {
 }
 
 #[tokio::test]
-async fn a_backup_that_fails_leaves_no_file() {
+async fn failed_backup_leaves_no_file() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, _world) = world(source.path()).await;
     let nowhere = target.path().join("missing").join("backup.db");

@@ -1,4 +1,4 @@
-//! Killed with SIGKILL at any moment, the store loses nothing that it acknowledged.
+//! A store whose process is killed with SIGKILL at any moment loses nothing that it acknowledged.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use common::Ack;
 
-/// Set for the process that is to be killed: its data directory.
+/// Environment variable with the data directory of the process to kill.
 const CHILD: &str = "CHAT_STORE_CHILD";
-/// How often to kill; the slow suite asks for more.
+/// Number of kills; the slow suite uses more.
 const ROUNDS: &str = "CHAT_STORE_KILL_ROUNDS";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,7 +21,7 @@ async fn acknowledged_events_survive_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     let mut acks = Vec::new();
     for round in 0..rounds {
-        // Different moments: set-up, the first commits, in the middle of many.
+        // Different moments: the setup, the first commits, the middle of many commits.
         let acks_until_kill = (round * 7919) % 2000;
         let path = directory.path().to_owned();
         let more = tokio::task::spawn_blocking(move || run_and_kill(&path, acks_until_kill))
@@ -35,7 +35,7 @@ async fn acknowledged_events_survive_kill_9() {
     println!("{rounds} kills, {} acknowledged events, none lost", acks.len());
 }
 
-/// Starts a process that appends, and kills it after so many acknowledgements.
+/// Starts a process that appends, and kills it after `acks_until_kill` acknowledgements.
 fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_process_to_kill", "--nocapture", "--test-threads=1"])
@@ -60,7 +60,7 @@ fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
     acks
 }
 
-/// Does nothing but in the process that the test above starts.
+/// Does nothing except in the process that the test above starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_to_kill() {
     if let Some(directory) = std::env::var_os(CHILD) {

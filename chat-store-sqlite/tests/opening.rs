@@ -36,7 +36,7 @@ fn messages(count: usize, bytes: usize) -> Vec<Draft> {
         .collect()
 }
 
-/// Message and causes, as a log shows them.
+/// Returns the message of an error and its causes, as a log shows them.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -49,7 +49,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 #[tokio::test]
-async fn everything_is_there_after_reopening() {
+async fn reopened_store_has_everything() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
@@ -76,7 +76,7 @@ async fn everything_is_there_after_reopening() {
 }
 
 #[tokio::test]
-async fn dropping_finishes_what_was_begun_and_frees_the_directory() {
+async fn dropping_completes_running_units_and_releases_the_directory() {
     let directory = tempfile::tempdir().unwrap();
     for round in 0..5_u64 {
         let store = open(directory.path()).await;
@@ -94,7 +94,7 @@ async fn dropping_finishes_what_was_begun_and_frees_the_directory() {
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_made_with_its_parents() {
+async fn missing_directory_is_created_with_its_parents() {
     let directory = tempfile::tempdir().unwrap();
     let nested = directory.path().join("a/b/c");
     open(&nested).await.close().await;
@@ -102,7 +102,7 @@ async fn a_missing_directory_is_made_with_its_parents() {
 }
 
 #[tokio::test]
-async fn a_second_opener_is_refused_and_told_what_to_do() {
+async fn second_open_fails_and_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let error = open_error(directory.path()).await;
@@ -117,7 +117,7 @@ async fn a_second_opener_is_refused_and_told_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_left_alone() {
+async fn newer_schema_is_rejected_and_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     open(directory.path()).await.close().await;
     let conn = raw(directory.path());
@@ -136,7 +136,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_changed_migration_is_refused() {
+async fn changed_migration_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     open(directory.path()).await.close().await;
     raw(directory.path())
@@ -150,7 +150,7 @@ async fn a_changed_migration_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_program_is_refused_and_left_alone() {
+async fn file_of_another_program_is_rejected_and_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     raw(directory.path())
         .execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
@@ -166,7 +166,7 @@ async fn a_file_of_another_program_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_damaged_header_is_a_clear_error() {
+async fn damaged_header_is_a_clear_error() {
     let directory = tempfile::tempdir().unwrap();
     open(directory.path()).await.close().await;
     let path = directory.path().join(DATABASE_FILE);
@@ -190,7 +190,7 @@ async fn damaged_pages_are_an_error_and_never_an_answer() {
     drop((store, world.store));
     let path = directory.path().join(DATABASE_FILE);
     let mut bytes = std::fs::read(&path).unwrap();
-    // All but the schema, which stands on the first page.
+    // All pages except the first, which holds the schema.
     bytes[4096..].iter_mut().step_by(3).for_each(|byte| *byte ^= 0xa5);
     std::fs::write(&path, bytes).unwrap();
     match SqliteStore::open(directory.path(), Options::default()).await {
@@ -203,11 +203,11 @@ async fn damaged_pages_are_an_error_and_never_an_answer() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_written_is_a_clear_error() {
+async fn unwritable_directory_is_a_clear_error() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
-    // Nobody, not even root, can make files in these.
+    // No user, not even root, can create files in these.
     for path in [file.join("data"), file, "/proc/self".into()] {
         let error = open_error(&path).await;
         assert!(matches!(error, OpenError::NotWritable { .. }), "{error:?}");
@@ -216,7 +216,7 @@ async fn a_directory_that_cannot_be_written_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn a_full_store_refuses_keeps_what_it_has_and_recovers() {
+async fn full_store_rejects_writes_keeps_its_data_and_recovers() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = Options::default();
     options.max_pages = Some(100);
@@ -234,7 +234,7 @@ async fn a_full_store_refuses_keeps_what_it_has_and_recovers() {
         "{error:?}"
     );
     assert!(!acked.is_empty());
-    // Many at once: none is acknowledged by mistake, and what needs no room still works.
+    // Of many simultaneous writes, none is acknowledged by mistake, and reads still work.
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (store, group, alice) = (Arc::clone(&store), world.group, world.alice);
@@ -264,7 +264,7 @@ async fn a_full_store_refuses_keeps_what_it_has_and_recovers() {
 }
 
 #[tokio::test]
-async fn what_was_erased_is_in_no_file() {
+async fn erased_text_is_in_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
@@ -300,7 +300,7 @@ async fn what_was_erased_is_in_no_file() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_overloaded() {
+async fn full_queue_is_overloaded() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = Options::default();
     options.max_waiting_units = 2;
@@ -325,7 +325,7 @@ async fn a_full_queue_is_overloaded() {
     assert_eq!(row.last_seq, Seq(acked));
 }
 
-/// Writes, then waits for something that is not its transaction.
+/// Unit that writes, then waits for something other than its transaction.
 #[derive(Debug)]
 struct Dawdler;
 
@@ -339,7 +339,7 @@ impl Unit for Dawdler {
 }
 
 #[tokio::test]
-async fn a_unit_that_waits_for_something_else_is_refused() {
+async fn unit_that_awaits_something_else_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let answer = store.transact(Box::new(Dawdler)).await;
@@ -348,7 +348,7 @@ async fn a_unit_that_waits_for_something_else_is_refused() {
 }
 
 #[tokio::test]
-async fn heads_of_two_thousand_conversations_are_one_quick_read() {
+async fn memberships_of_two_thousand_conversations_are_one_quick_read() {
     const COUNT: u64 = 2000;
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
@@ -392,7 +392,7 @@ async fn heads_of_two_thousand_conversations_are_one_quick_read() {
     );
 }
 
-/// The files' modes, by name.
+/// Returns the modes of the files, by name.
 #[cfg(unix)]
 fn modes(directory: &Path) -> Vec<(String, u32)> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -416,7 +416,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn files_are_private_in_a_directory_that_is_not() {
+async fn files_are_private_in_a_shared_directory() {
     let directory = tempfile::tempdir().unwrap();
     set_mode(directory.path(), 0o755);
     let store = open(directory.path()).await;
@@ -429,7 +429,7 @@ async fn files_are_private_in_a_directory_that_is_not() {
     assert_eq!(modes(target.path()), [("copy.db".to_owned(), 0o600)]);
     drop(store);
 
-    // As an earlier release left them, and as a process that was killed leaves its log.
+    // As an earlier release created them, and as a killed process leaves its log.
     for (name, _) in modes(directory.path()) {
         set_mode(&directory.path().join(name), 0o644);
     }
@@ -443,7 +443,7 @@ async fn files_are_private_in_a_directory_that_is_not() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn directories_that_it_makes_are_private() {
+async fn created_directories_are_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     set_mode(directory.path(), 0o755);

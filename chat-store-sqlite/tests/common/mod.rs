@@ -1,4 +1,4 @@
-//! A process that appends until it is killed, and the check of what it left.
+//! A process that appends until it is killed, and the check of the data that it leaves.
 
 #![allow(dead_code)] // each test uses some of it
 
@@ -19,7 +19,7 @@ use chat_store_sqlite::{Options, SqliteStore};
 const WRITERS: u64 = 8;
 const CONVERSATIONS: u64 = 5;
 
-/// An event that somebody was told is durable.
+/// An event that was acknowledged as durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ack {
     pub(crate) conversation: ConversationId,
@@ -40,7 +40,7 @@ impl Ack {
         format!("ack {} {} {}\n", self.conversation, self.seq, self.id)
     }
 
-    /// `None` for lines of others, and for one that was cut off.
+    /// Returns `None` for other lines and for a truncated one.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut words = line.strip_suffix('\n')?.strip_prefix("ack ")?.split(' ');
         Some(Self {
@@ -51,7 +51,8 @@ impl Ack {
     }
 }
 
-/// Appends to the store in `directory` for as long as it lives, and prints what was acknowledged.
+/// Appends to the store in `directory` until the process is killed, and prints the
+/// acknowledgements.
 pub(crate) async fn append_forever(directory: &Path) {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory, Options::default()).await.unwrap());
     let user = set_up(&*store).await;
@@ -75,7 +76,7 @@ pub(crate) async fn append_forever(directory: &Path) {
     writers.join_all().await;
 }
 
-/// Makes what is missing.
+/// Creates the account and the groups that are missing.
 async fn set_up(store: &dyn Store) -> UserId {
     let work = act(store, |tx| {
         Box::pin(async move {
@@ -110,8 +111,8 @@ pub(crate) fn group(number: u64) -> NewConversation {
     }
 }
 
-/// Checks that the store in `directory` is whole and holds every event of `acks`. Returns how many
-/// events it holds.
+/// Checks that the store in `directory` is intact and holds every event of `acks`. Returns the
+/// number of its events.
 pub(crate) async fn verify(directory: &Path, acks: &[Ack]) -> u64 {
     let store = SqliteStore::open(directory, Options::default()).await.unwrap();
     let mut logs: BTreeMap<ConversationId, Vec<Event>> = BTreeMap::new();
@@ -147,7 +148,7 @@ pub(crate) async fn verify(directory: &Path, acks: &[Ack]) -> u64 {
     logs.values().map(|events| events.len() as u64).sum()
 }
 
-/// What SQLite says of the file itself.
+/// Returns the result of an integrity check by SQLite.
 pub(crate) fn integrity(directory: &Path) -> String {
     let conn = rusqlite::Connection::open(directory.join(chat_store_sqlite::DATABASE_FILE)).unwrap();
     conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()

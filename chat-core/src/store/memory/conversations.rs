@@ -38,7 +38,7 @@ impl Tables {
         })
     }
 
-    /// Whether another group than `id` has this key or skeleton.
+    /// Returns whether a group other than `id` has this key or skeleton.
     fn group_taken(&self, id: Option<ConversationId>, key: &str, skeleton: &str) -> bool {
         let by_name = self.group_names.get(key).copied();
         let by_skeleton = self.group_skeletons.get(skeleton).copied();
@@ -48,7 +48,7 @@ impl Tables {
             .any(|holder| Some(holder) != id)
     }
 
-    /// Enters what makes `row` unique.
+    /// Inserts the unique keys of `row` into the indexes.
     fn claim(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
             (ConversationKind::Group, Some(group)) if !row.closed => {
@@ -60,7 +60,7 @@ impl Tables {
         }
     }
 
-    /// Frees what makes `row` unique.
+    /// Removes the unique keys of `row` from the indexes.
     fn release(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
             (ConversationKind::Group, Some(group)) if !row.closed => {
@@ -106,7 +106,7 @@ fn may_read_something(member: &Member) -> bool {
     member.first_seq > Seq::ZERO && member.until_seq.is_none_or(|until| until >= member.first_seq)
 }
 
-/// What an open group keeps others from being called.
+/// Returns the key and the skeleton that an open group reserves.
 fn open_group(row: &Conversation) -> Option<(&str, &str)> {
     let group = row
         .group

@@ -1,4 +1,4 @@
-//! How far devices have got and users have read.
+//! Cursors of devices and read marks of users.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::model::{ConversationId, DeviceId, Member, Seq, UserId};
 use crate::store::{CursorStore, StoreError};
 
 impl Tables {
-    /// The place of `user`, if they may read up to `seq`.
+    /// Returns the membership of `user` if the user may read up to `seq`.
     fn reader_mut(&mut self, user: UserId, conversation: ConversationId, seq: Seq) -> Option<&mut Member> {
         let log = self.logs.get_mut(&conversation)?;
         let last_seq = log.row.last_seq;

@@ -1,4 +1,4 @@
-//! The logs.
+//! Logs of conversations.
 
 use std::collections::HashSet;
 
@@ -54,7 +54,7 @@ impl Log {
     }
 }
 
-/// How many of `events` a page holds.
+/// Returns how many of `events` fit a page.
 fn fitting<'a>(events: impl Iterator<Item = &'a Event>, page: Page) -> usize {
     let mut bytes = 0;
     let mut taken = 0;
@@ -130,7 +130,7 @@ impl Tables {
         seqs.into_iter().filter_map(|seq| log.event(seq)).cloned().collect()
     }
 
-    /// Takes back the last events of a log.
+    /// Removes the last events of a log.
     fn remove_events(&mut self, conversation: ConversationId, count: usize) {
         let Some(log) = self.logs.get_mut(&conversation) else {
             return;

@@ -6,12 +6,12 @@ use super::*;
 use crate::store::{AccountStore, Transaction};
 use crate::testkit::store::{FaultyStore, World, act, append, new_account};
 
-/// Writes, then waits for something that is not its transaction.
+/// Unit that writes, then waits for something other than its transaction.
 #[derive(Debug)]
-struct Dawdler;
+struct StallingUnit;
 
 #[async_trait]
-impl Unit for Dawdler {
+impl Unit for StallingUnit {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
         tx.create_account(new_account("alice")).await?;
         std::future::pending().await
@@ -19,9 +19,9 @@ impl Unit for Dawdler {
 }
 
 #[tokio::test]
-async fn a_unit_that_waits_for_something_else_is_refused() {
+async fn unit_that_awaits_something_else_is_rejected() {
     let store = MemoryStore::new();
-    let answer = store.transact(Box::new(Dawdler)).await;
+    let answer = store.transact(Box::new(StallingUnit)).await;
     assert!(matches!(answer, Err(StoreError::Corrupt(_))));
     assert_eq!(store.account_by_name("alice").await.unwrap(), None);
 }
@@ -38,7 +38,7 @@ async fn create(store: &dyn Store, name: &'static str) -> Result<bool, StoreErro
 }
 
 #[tokio::test]
-async fn a_fault_before_the_commit_leaves_nothing() {
+async fn fault_before_the_commit_leaves_nothing() {
     let store = faulty();
     store.fail_before_commit();
     store.fail_full();
@@ -50,7 +50,7 @@ async fn a_fault_before_the_commit_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_fault_after_the_commit_leaves_everything() {
+async fn fault_after_the_commit_leaves_everything() {
     let store = faulty();
     store.fail_after_commit();
     assert!(matches!(create(&store, "a").await, Err(StoreError::Unavailable(_))));
@@ -58,7 +58,7 @@ async fn a_fault_after_the_commit_leaves_everything() {
 }
 
 #[tokio::test]
-async fn an_unavailable_store_does_nothing_until_it_is_back() {
+async fn unavailable_store_does_nothing() {
     let store = faulty();
     store.set_unavailable(true);
     assert!(matches!(create(&store, "a").await, Err(StoreError::Unavailable(_))));
@@ -71,7 +71,7 @@ async fn an_unavailable_store_does_nothing_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_held_store_answers_once_it_is_let_go() {
+async fn held_store_answers_once_released() {
     let store = Arc::new(faulty());
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
     let held = store.hold();

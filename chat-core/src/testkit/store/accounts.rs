@@ -53,7 +53,7 @@ pub async fn unknown_account_is_none(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn taken_name_is_refused_and_the_transaction_goes_on(store: Arc<dyn Store>) {
+pub async fn taken_name_is_rejected_and_the_transaction_goes_on(store: Arc<dyn Store>) {
     account(&*store, "alice").await;
     let work = act(&*store, |tx| {
         Box::pin(async move {
@@ -74,7 +74,7 @@ pub async fn taken_name_is_refused_and_the_transaction_goes_on(store: Arc<dyn St
     );
 }
 
-pub async fn taken_skeleton_is_refused(store: Arc<dyn Store>) {
+pub async fn taken_skeleton_is_rejected(store: Arc<dyn Store>) {
     account(&*store, "alice").await;
     let look_alike = NewAccount {
         skeleton: new_account("alice").skeleton,
@@ -167,7 +167,7 @@ pub async fn renaming_frees_the_old_name_of_an_account(store: Arc<dyn Store>) {
     assert_ne!(account(&*store, "alice").await, id);
 }
 
-pub async fn renaming_an_account_to_a_taken_name_is_refused(store: Arc<dyn Store>) {
+pub async fn renaming_an_account_to_a_taken_name_is_rejected(store: Arc<dyn Store>) {
     let (alice, _bob) = (account(&*store, "alice").await, account(&*store, "bob").await);
     assert!(!rename(&*store, alice, "bob", "new").await.unwrap());
     assert!(!rename(&*store, alice, "new", "skeleton of bob").await.unwrap());
@@ -207,7 +207,7 @@ pub async fn subjects_compare_byte_by_byte(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn taken_subject_is_refused(store: Arc<dyn Store>) {
+pub async fn taken_subject_is_rejected(store: Arc<dyn Store>) {
     let bound = |name| NewAccount {
         subject: Some("subject".into()),
         ..new_account(name)
@@ -378,7 +378,7 @@ pub async fn deleting_a_device_deletes_its_cursors(store: Arc<dyn Store>) {
     assert_eq!(kept.cursor, Seq(3));
 }
 
-pub async fn a_transaction_reads_its_own_writes(store: Arc<dyn Store>) {
+pub async fn transaction_reads_its_own_writes(store: Arc<dyn Store>) {
     let work = act(&*store, |tx| {
         Box::pin(async move {
             let id = tx.create_account(new_account("alice")).await?.unwrap();

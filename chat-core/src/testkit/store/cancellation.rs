@@ -1,4 +1,4 @@
-//! Futures that are dropped half-way.
+//! Futures that are dropped halfway.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,7 +10,7 @@ use super::fixture::{Dice, Draft, World, account, append, device_id, messages};
 use crate::model::{ClientMessageId, Seq};
 use crate::store::Store;
 
-/// Polls a future so many times, letting others run in between, and drops it.
+/// Polls a future `polls` times, lets other tasks run in between, and drops it.
 async fn poll_and_drop(future: impl Future, polls: u64) {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -21,7 +21,7 @@ async fn poll_and_drop(future: impl Future, polls: u64) {
     }
 }
 
-pub async fn dropped_units_happen_wholly_or_not_at_all(store: Arc<dyn Store>) {
+pub async fn dropped_units_commit_completely_or_not_at_all(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let mut batches: BTreeMap<ClientMessageId, usize> = BTreeMap::new();
     for round in 0..60 {
@@ -73,7 +73,7 @@ pub async fn dropped_reads_never_mix_answers(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn dropped_cursor_moves_do_no_harm(store: Arc<dyn Store>) {
+pub async fn dropped_cursor_moves_leave_a_valid_cursor(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(50)).await;
     for seq in 1..=50 {
@@ -91,7 +91,7 @@ pub async fn dropped_cursor_moves_do_no_harm(store: Arc<dyn Store>) {
     assert_eq!(world.membership(world.bob).await.cursor, Seq(50));
 }
 
-pub async fn a_dropped_unit_does_not_block_the_next(store: Arc<dyn Store>) {
+pub async fn dropped_unit_does_not_block_the_next(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     for round in 0..20 {
         poll_and_drop(append(&*world.store, world.group, world.alice, messages(1)), 1).await;

@@ -1,4 +1,4 @@
-//! Many at once.
+//! Many simultaneous units of work and reads.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError, TxError};
 
 const MANY: u64 = 64;
 
-pub async fn many_appenders_leave_no_hole(store: Arc<dyn Store>) {
+pub async fn concurrent_appends_leave_no_gap(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let mut tasks = JoinSet::new();
     for task in 0..MANY {
@@ -47,7 +47,7 @@ pub async fn many_appenders_leave_no_hole(store: Arc<dyn Store>) {
     assert!(stored.is_sorted_by_key(|event| event.time));
 }
 
-pub async fn readers_never_see_a_hole(store: Arc<dyn Store>) {
+pub async fn readers_never_see_a_gap(store: Arc<dyn Store>) {
     const TOTAL: u64 = 400;
     let world = World::new(store).await;
     let mut writers = JoinSet::new();
@@ -83,7 +83,7 @@ pub async fn readers_never_see_a_hole(store: Arc<dyn Store>) {
     readers.join_all().await;
 }
 
-pub async fn a_name_is_given_once(store: Arc<dyn Store>) {
+pub async fn name_is_given_once(store: Arc<dyn Store>) {
     let mut tasks = JoinSet::new();
     for _ in 0..MANY / 2 {
         let store = Arc::clone(&store);
@@ -99,7 +99,7 @@ pub async fn a_name_is_given_once(store: Arc<dyn Store>) {
     assert_eq!(store.account_by_name("alice").await.unwrap().unwrap().id, given[0]);
 }
 
-pub async fn a_direct_conversation_is_made_once_by_many(store: Arc<dyn Store>) {
+pub async fn direct_conversation_is_created_once_by_many(store: Arc<dyn Store>) {
     let mut tasks = JoinSet::new();
     for task in 0..MANY / 2 {
         let store = Arc::clone(&store);
@@ -114,7 +114,7 @@ pub async fn a_direct_conversation_is_made_once_by_many(store: Arc<dyn Store>) {
     assert_eq!(made.len(), 1);
 }
 
-pub async fn device_locks_exclude(store: Arc<dyn Store>) {
+pub async fn device_locks_exclude_each_other(store: Arc<dyn Store>) {
     let user = account(&*store, "alice").await;
     put_device(&*store, new_device(user, 1)).await;
     let mut tasks = JoinSet::new();
@@ -136,7 +136,7 @@ pub async fn device_locks_exclude(store: Arc<dyn Store>) {
     assert!(epochs.into_iter().eq(1..=MANY), "every login has an epoch of its own");
 }
 
-pub async fn contact_locks_exclude(store: Arc<dyn Store>) {
+pub async fn contact_locks_exclude_each_other(store: Arc<dyn Store>) {
     let mut tasks = JoinSet::new();
     for task in 0..MANY {
         let store = Arc::clone(&store);
@@ -168,7 +168,7 @@ pub async fn contact_locks_exclude(store: Arc<dyn Store>) {
     assert_eq!(contact.since, Timestamp(MANY as i64));
 }
 
-pub async fn a_retry_race_stores_one_event(store: Arc<dyn Store>) {
+pub async fn concurrent_retries_store_one_event(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let draft = Draft::message("once");
     let id = draft.client_message_id.unwrap();
@@ -199,7 +199,7 @@ pub async fn a_retry_race_stores_one_event(store: Arc<dyn Store>) {
     );
 }
 
-pub async fn failing_units_do_not_harm_others(store: Arc<dyn Store>) {
+pub async fn failing_units_do_not_affect_others(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let mut tasks = JoinSet::new();
     for task in 0..MANY * 2 {
@@ -247,7 +247,7 @@ pub async fn failing_units_do_not_harm_others(store: Arc<dyn Store>) {
     assert_eq!(world.store.account_by_name("ghost").await.unwrap(), None);
 }
 
-pub async fn cursors_of_many_tasks_end_at_the_greatest(store: Arc<dyn Store>) {
+pub async fn concurrent_cursors_end_at_the_greatest(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(MANY as usize)).await;
     let mut tasks = JoinSet::new();
@@ -267,7 +267,7 @@ pub async fn cursors_of_many_tasks_end_at_the_greatest(store: Arc<dyn Store>) {
     );
 }
 
-pub async fn a_page_and_its_member_are_of_one_snapshot(store: Arc<dyn Store>) {
+pub async fn page_and_member_are_of_one_snapshot(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, carol, group) = (world.alice, world.carol, world.group);
     let writer = {
@@ -303,7 +303,7 @@ pub async fn a_page_and_its_member_are_of_one_snapshot(store: Arc<dyn Store>) {
     writer.await.unwrap();
 }
 
-pub async fn heads_are_of_one_snapshot(store: Arc<dyn Store>) {
+pub async fn memberships_are_of_one_snapshot(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, bob, direct, group) = (world.alice, world.bob, world.direct, world.group);
     let writer = {

@@ -28,7 +28,7 @@ async fn put(store: &dyn Store, contact: Contact) {
     work.await.unwrap();
 }
 
-pub async fn the_sides_of_a_relation_are_two_rows(store: Arc<dyn Store>) {
+pub async fn relation_has_a_row_for_each_side(store: Arc<dyn Store>) {
     let mine = Contact {
         note: "你好，我是 Bob's \"朋友\"".into(),
         ..contact(A, B, ContactState::Requested)
@@ -85,7 +85,7 @@ pub async fn friends_are_friends_only(store: Arc<dyn Store>) {
     assert_eq!(store.friends(A).await.unwrap(), [UserId(4), UserId(10)]);
 }
 
-pub async fn a_side_is_replaced_and_deleted(store: Arc<dyn Store>) {
+pub async fn contact_is_replaced_and_deleted(store: Arc<dyn Store>) {
     put(&*store, contact(A, B, ContactState::Requested)).await;
     put(&*store, contact(B, A, ContactState::Pending)).await;
     let replaced = Contact {
@@ -104,7 +104,7 @@ pub async fn a_side_is_replaced_and_deleted(store: Arc<dyn Store>) {
     assert!(store.contact(B, A).await.unwrap().is_some());
 }
 
-pub async fn requests_since_counts_requests_from_then_on(store: Arc<dyn Store>) {
+pub async fn requests_since_counts_requests_at_or_after_the_time(store: Arc<dyn Store>) {
     for (peer, since) in [(2, 99), (3, 100), (4, 101)] {
         let request = Contact {
             since: Timestamp(since),

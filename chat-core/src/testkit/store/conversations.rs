@@ -1,4 +1,4 @@
-//! Conversations.
+//! Rows of conversations: uniqueness, updates, searches.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ async fn row(store: &dyn Store, id: ConversationId) -> Conversation {
     store.conversation(id).await.unwrap().expect("a conversation")
 }
 
-/// Locks a conversation, changes its row, and says what the store said.
+/// Locks a conversation, changes its row, and returns the answer of the store.
 async fn update(
     store: &dyn Store,
     id: ConversationId,
@@ -36,7 +36,7 @@ fn rename(to: &'static str) -> impl Fn(&mut Conversation) + Clone + Send + Sync 
     move |row| row.group = Some(profile(to))
 }
 
-pub async fn a_direct_conversation_is_made_once(store: Arc<dyn Store>) {
+pub async fn direct_conversation_is_created_once(store: Arc<dyn Store>) {
     let kind = ConversationKind::direct(B, A);
     assert_eq!(store.conversation_of_kind(&kind).await.unwrap(), None);
     let id = create(&*store, without_group(kind.clone())).await.unwrap();
@@ -81,7 +81,7 @@ pub async fn notes_to_self_are_not_the_inbox(store: Arc<dyn Store>) {
     assert_eq!(row(&*store, inbox_id).await.kind, inbox);
 }
 
-pub async fn an_inbox_is_made_once(store: Arc<dyn Store>) {
+pub async fn inbox_is_created_once(store: Arc<dyn Store>) {
     let kind = ConversationKind::Inbox { owner: A };
     assert!(create(&*store, without_group(kind.clone())).await.is_some());
     assert_eq!(create(&*store, without_group(kind)).await, None);
@@ -89,7 +89,7 @@ pub async fn an_inbox_is_made_once(store: Arc<dyn Store>) {
     assert!(create(&*store, without_group(other)).await.is_some());
 }
 
-pub async fn a_group_name_is_unique(store: Arc<dyn Store>) {
+pub async fn group_name_is_unique(store: Arc<dyn Store>) {
     let id = create(&*store, new_group("rust")).await.unwrap();
     let mut same = new_group("rust");
     same.group.as_mut().unwrap().skeleton = "another".into();
@@ -101,7 +101,7 @@ pub async fn a_group_name_is_unique(store: Arc<dyn Store>) {
     );
 }
 
-pub async fn a_group_skeleton_is_unique(store: Arc<dyn Store>) {
+pub async fn group_skeleton_is_unique(store: Arc<dyn Store>) {
     create(&*store, new_group("rust")).await.unwrap();
     let mut look_alike = new_group("ru5t");
     look_alike.group.as_mut().unwrap().skeleton = profile("rust").skeleton;
@@ -109,7 +109,7 @@ pub async fn a_group_skeleton_is_unique(store: Arc<dyn Store>) {
     assert_eq!(store.group_by_key("ru5t").await.unwrap(), None);
 }
 
-pub async fn a_refused_creation_lets_the_transaction_go_on(store: Arc<dyn Store>) {
+pub async fn transaction_goes_on_after_a_rejected_creation(store: Arc<dyn Store>) {
     create(&*store, new_group("rust")).await.unwrap();
     create(&*store, without_group(ConversationKind::direct(A, B)))
         .await
@@ -126,7 +126,7 @@ pub async fn a_refused_creation_lets_the_transaction_go_on(store: Arc<dyn Store>
     assert_eq!(work.await.unwrap(), store.group_by_key("c").await.unwrap());
 }
 
-pub async fn a_profile_reads_back(store: Arc<dyn Store>) {
+pub async fn profile_reads_back(store: Arc<dyn Store>) {
     let policies = [JoinPolicy::Open, JoinPolicy::Approval, JoinPolicy::Invite];
     for (number, join_policy) in (0..).zip(policies) {
         let group = GroupProfile {
@@ -154,12 +154,12 @@ pub async fn closing_frees_name_and_skeleton(store: Arc<dyn Store>) {
     let closed = row(&*store, old).await;
     assert!(closed.closed);
     assert_eq!(closed.group, Some(profile("rust")));
-    // It may be changed while it is closed.
+    // A closed group can change.
     assert!(update(&*store, old, |row| row.member_count = 3).await);
     assert_eq!(store.group_by_key("rust").await.unwrap(), Some(new));
 }
 
-pub async fn reopening_under_a_taken_name_is_refused(store: Arc<dyn Store>) {
+pub async fn reopening_under_a_taken_name_is_rejected(store: Arc<dyn Store>) {
     let old = create(&*store, new_group("rust")).await.unwrap();
     assert!(update(&*store, old, |row| row.closed = true).await);
     let new = create(&*store, new_group("rust")).await.unwrap();
@@ -170,7 +170,7 @@ pub async fn reopening_under_a_taken_name_is_refused(store: Arc<dyn Store>) {
     assert_eq!(store.group_by_key("rust").await.unwrap(), Some(old));
 }
 
-pub async fn renaming_to_a_taken_name_is_refused(store: Arc<dyn Store>) {
+pub async fn renaming_to_a_taken_name_is_rejected(store: Arc<dyn Store>) {
     create(&*store, new_group("rust")).await.unwrap();
     let other = create(&*store, new_group("go")).await.unwrap();
     let before = row(&*store, other).await;
@@ -192,7 +192,7 @@ pub async fn renaming_frees_the_old_name(store: Arc<dyn Store>) {
     assert_eq!(store.group_by_key("rust").await.unwrap(), None);
     assert_eq!(store.group_by_key("ferrous").await.unwrap(), Some(id));
     assert!(create(&*store, new_group("rust")).await.is_some());
-    // Its own name and skeleton are not in its way.
+    // Its own name and skeleton do not conflict with it.
     let describe = |row: &mut Conversation| row.group.as_mut().unwrap().description = "new".into();
     assert!(update(&*store, id, describe).await);
     assert_eq!(row(&*store, id).await.group.unwrap().description, "new");
@@ -221,7 +221,7 @@ pub async fn update_keeps_the_kind(store: Arc<dyn Store>) {
         closed: true,
     };
     assert_eq!(row(&*store, id).await, expected);
-    // A direct conversation has no name to free.
+    // A direct conversation has no name to release.
     assert_eq!(create(&*store, without_group(kind)).await, None);
 }
 
@@ -263,7 +263,7 @@ pub async fn search_finds_open_listed_groups(store: Arc<dyn Store>) {
     assert_eq!(keys("x", 10).await, Vec::<String>::new());
 }
 
-pub async fn last_seqs_tells_of_those_that_exist(store: Arc<dyn Store>) {
+pub async fn last_seqs_returns_those_that_exist(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(3)).await;
     let version = |row: &mut Conversation| row.members_version = Seq(2);
@@ -276,7 +276,7 @@ pub async fn last_seqs_tells_of_those_that_exist(store: Arc<dyn Store>) {
     assert_eq!(found, expected);
 }
 
-pub async fn an_unknown_conversation_is_nowhere(store: Arc<dyn Store>) {
+pub async fn unknown_conversation_is_not_found(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     for id in [ConversationId(0), ConversationId(99), ConversationId(u64::MAX)] {
         let store = &world.store;

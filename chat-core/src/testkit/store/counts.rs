@@ -65,7 +65,7 @@ pub async fn read_marks_end_the_count(store: Arc<dyn Store>) {
     assert_eq!(counts(&world, world.carol).await, (4, 0));
 }
 
-pub async fn who_left_counts_up_to_where_they_left(store: Arc<dyn Store>) {
+pub async fn counts_of_a_former_member_end_at_until_seq(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(5)).await;
     read_to(&world, world.carol, Seq(1)).await;
@@ -78,7 +78,7 @@ pub async fn who_left_counts_up_to_where_they_left(store: Arc<dyn Store>) {
     assert_eq!(counts(&world, world.carol).await, (0, 0));
 }
 
-pub async fn a_recalled_message_stays_unread_but_mentions_nobody(store: Arc<dyn Store>) {
+pub async fn recalled_message_stays_unread_without_mentions(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world
         .say(vec![
@@ -91,7 +91,7 @@ pub async fn a_recalled_message_stays_unread_but_mentions_nobody(store: Arc<dyn 
     assert_eq!(counts(&world, world.bob).await, (2, 0));
 }
 
-pub async fn a_mention_counts_once(store: Arc<dyn Store>) {
+pub async fn mention_counts_once(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let everybody = UserId(0);
     world
@@ -106,7 +106,7 @@ pub async fn a_mention_counts_once(store: Arc<dyn Store>) {
     assert_eq!(counts(&world, world.bob).await, (1, 1));
 }
 
-pub async fn mentions_of_everybody_count(store: Arc<dyn Store>) {
+pub async fn mentions_of_all_members_count(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(1)).await;
     world.say(vec![Draft::message("@all").mentioning(&[UserId(0)])]).await;
@@ -117,7 +117,7 @@ pub async fn mentions_of_everybody_count(store: Arc<dyn Store>) {
     .await;
     assert_eq!(counts(&world, world.carol).await, (2, 1));
     assert_eq!(counts(&world, UserId(50)).await, (0, 0));
-    // Other conversations' mentions are theirs.
+    // Mentions in other conversations do not count.
     append(
         &*world.store,
         world.direct,
@@ -129,7 +129,7 @@ pub async fn mentions_of_everybody_count(store: Arc<dyn Store>) {
     assert_eq!(counts(&world, world.bob).await, (2, 1));
 }
 
-pub async fn heads_name_the_peer_of_a_direct_conversation(store: Arc<dyn Store>) {
+pub async fn memberships_name_the_peer_of_a_direct_conversation(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     append(&*world.store, world.direct, world.alice, messages(2))
         .await
@@ -152,7 +152,7 @@ pub async fn heads_name_the_peer_of_a_direct_conversation(store: Arc<dyn Store>)
     assert_eq!(bob.peer.as_ref(), Some(&alice.member));
     assert_eq!(bob.member.delivered_seq, Seq(2));
     assert_eq!(world.membership(world.alice).await.peer, None);
-    // Notes to self have none.
+    // A conversation with oneself has no peer.
     let notes = super::fixture::without_group(crate::model::ConversationKind::direct(world.alice, world.alice));
     let notes = super::fixture::create(&*world.store, notes).await.unwrap();
     put_member(&*world.store, Member::active(notes, world.alice, Role::Member, Seq(1))).await;
@@ -171,7 +171,7 @@ async fn memberships(world: &World, user: UserId) -> Vec<MembershipView> {
     memberships
 }
 
-pub async fn heads_hold_what_may_be_read(store: Arc<dyn Store>) {
+pub async fn memberships_contain_readable_conversations(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(4)).await;
     let found = memberships(&world, world.bob).await;
@@ -200,7 +200,7 @@ pub async fn heads_hold_what_may_be_read(store: Arc<dyn Store>) {
             .unwrap(),
         None
     );
-    // Joined and left before anything was said: nothing to read, ever.
+    // The user joined and left before the first event: there is never anything to read.
     let mut member = Member::active(world.group, UserId(51), Role::Member, Seq(5));
     member.state = MemberState::Left;
     member.until_seq = Some(Seq(4));
@@ -209,7 +209,7 @@ pub async fn heads_hold_what_may_be_read(store: Arc<dyn Store>) {
     assert_eq!(memberships(&world, UserId(99)).await, []);
 }
 
-pub async fn an_empty_conversation_has_a_head(store: Arc<dyn Store>) {
+pub async fn empty_conversation_has_a_membership(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     for membership in memberships(&world, world.alice).await {
         assert_eq!(
@@ -221,10 +221,10 @@ pub async fn an_empty_conversation_has_a_head(store: Arc<dyn Store>) {
     assert_eq!(memberships(&world, world.alice).await.len(), 2);
 }
 
-/// What the counts are checked against: every message of the log with those it calls on.
+/// Model that the counts are checked against: every message of the log with the users it mentions.
 #[derive(Default)]
 struct Model {
-    /// For each place: whether it is a message, and whom it mentions.
+    /// For each event: whether it is a message, and the users that it mentions.
     log: Vec<(bool, BTreeSet<UserId>)>,
 }
 

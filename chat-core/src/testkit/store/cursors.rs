@@ -1,4 +1,4 @@
-//! How far devices have got and users have read.
+//! Cursors of devices and read marks of users.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn read_to(world: &World, user: UserId, seq: u64) {
         .unwrap();
 }
 
-pub async fn a_cursor_only_grows(store: Arc<dyn Store>) {
+pub async fn cursor_only_grows(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     for (to, expected) in [(0, 0), (3, 3), (2, 3), (3, 3), (5, 5), (1, 5)] {
         move_to(&world, world.bob, 1, to).await;
@@ -42,7 +42,7 @@ pub async fn a_cursor_only_grows(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn a_cursor_moves_the_delivered_mark(store: Arc<dyn Store>) {
+pub async fn cursor_advances_the_delivered_mark(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     move_to(&world, world.bob, 1, 3).await;
     move_to(&world, world.bob, 2, 2).await;
@@ -53,7 +53,7 @@ pub async fn a_cursor_moves_the_delivered_mark(store: Arc<dyn Store>) {
     assert_eq!(world.member(world.carol).await.delivered_seq, Seq::ZERO);
 }
 
-pub async fn each_device_has_its_own(store: Arc<dyn Store>) {
+pub async fn devices_have_separate_cursors(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     append(&*world.store, world.direct, world.alice, messages(2))
         .await
@@ -76,7 +76,7 @@ pub async fn each_device_has_its_own(store: Arc<dyn Store>) {
     assert_eq!(direct.cursor, Seq(1));
 }
 
-pub async fn places_beyond_the_log_are_ignored(store: Arc<dyn Store>) {
+pub async fn cursor_beyond_the_log_is_ignored(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     for seq in [6, 1 << 40, u64::MAX] {
         move_to(&world, world.bob, 1, seq).await;
@@ -87,7 +87,7 @@ pub async fn places_beyond_the_log_are_ignored(store: Arc<dyn Store>) {
     world.store.advance_cursors(&nowhere).await.unwrap();
 }
 
-pub async fn strangers_are_ignored(store: Arc<dyn Store>) {
+pub async fn cursors_of_strangers_are_ignored(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     let stranger = account(&*world.store, "stranger").await;
     super::fixture::put_device(&*world.store, super::fixture::new_device(stranger, 1)).await;
@@ -102,7 +102,7 @@ pub async fn strangers_are_ignored(store: Arc<dyn Store>) {
     assert_eq!(world.member(stranger).await, invited);
 }
 
-pub async fn unknown_devices_are_ignored(store: Arc<dyn Store>) {
+pub async fn cursors_of_unknown_devices_are_ignored(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     let unknown: DeviceId = device_id(99);
     world
@@ -120,7 +120,7 @@ pub async fn unknown_devices_are_ignored(store: Arc<dyn Store>) {
     assert_eq!(membership.cursor, Seq::ZERO);
 }
 
-pub async fn who_left_moves_up_to_where_they_left(store: Arc<dyn Store>) {
+pub async fn cursor_of_a_former_member_ends_at_until_seq(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     let mut member = world.member(world.carol).await;
     member.state = MemberState::Left;
@@ -135,7 +135,7 @@ pub async fn who_left_moves_up_to_where_they_left(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn reads_only_grow(store: Arc<dyn Store>) {
+pub async fn read_marks_only_grow(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     for (to, expected) in [(3, 3), (1, 3), (5, 5), (4, 5)] {
         read_to(&world, world.bob, to).await;
@@ -144,7 +144,7 @@ pub async fn reads_only_grow(store: Arc<dyn Store>) {
     assert_eq!(cursor(&world, world.bob, 1).await, Seq::ZERO);
 }
 
-pub async fn reads_beyond_the_log_are_ignored(store: Arc<dyn Store>) {
+pub async fn read_marks_beyond_the_log_are_ignored(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     for seq in [6, u64::MAX] {
         read_to(&world, world.bob, seq).await;
@@ -154,7 +154,7 @@ pub async fn reads_beyond_the_log_are_ignored(store: Arc<dyn Store>) {
     world.store.advance_reads(&nowhere).await.unwrap();
 }
 
-pub async fn many_moves_are_one_call(store: Arc<dyn Store>) {
+pub async fn one_call_takes_many_moves(store: Arc<dyn Store>) {
     let world = world_of(store).await;
     let users = [world.alice, world.bob, world.carol];
     let cursors: Vec<_> = (1..=5)

@@ -1,4 +1,4 @@
-//! A store that fails when told to.
+//! [`FaultyStore`]: a store that fails on demand.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,26 +37,26 @@ struct Plan {
     commits: VecDeque<Fault>,
 }
 
-/// What happens to a commit.
+/// Fault of one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// It does not happen: unavailable.
+    /// The commit does not happen; the answer is unavailable.
     Before,
-    /// It happens, but nobody is told: unavailable.
+    /// The commit happens, but the answer is unavailable.
     After,
-    /// It does not happen: full.
+    /// The commit does not happen; the answer is full.
     Full,
-    /// It does not happen: overloaded.
+    /// The commit does not happen; the answer is overloaded.
     Overloaded,
-    /// It does not happen: something of it is said to be stored.
+    /// The commit does not happen; the answer is that an event is stored already.
     AlreadySent,
-    /// It does not happen, and there is no answer.
+    /// The commit does not happen, and no answer arrives.
     Hang,
-    /// It does not happen, and the store breaks over it.
+    /// The commit does not happen, and the store panics.
     Panic,
 }
 
-/// While it lives, calls to the store wait.
+/// Guard that makes calls to the store wait until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Held(watch::Sender<bool>);
@@ -68,7 +68,7 @@ impl Drop for Held {
 }
 
 impl FaultyStore {
-    /// Behaves as `inner` until told otherwise.
+    /// Wraps `inner`, without faults at first.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>) -> Self {
         Self {
@@ -79,96 +79,93 @@ impl FaultyStore {
         }
     }
 
-    /// The store inside, which never fails on purpose.
+    /// Returns the wrapped store, which has no injected faults.
     #[must_use]
     pub fn inner(&self) -> &Arc<dyn Store> {
         &self.inner
     }
 
-    /// The next commit that has no fault yet is not made: its unit runs, is rolled back, and is
-    /// answered
-    /// [`StoreError::Unavailable`].
+    /// Makes the next commit without a fault fail: its unit runs and is rolled back, and the answer
+    /// is [`StoreError::Unavailable`].
     pub fn fail_before_commit(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Before));
     }
 
-    /// The next commit that has no fault yet is made, but answered [`StoreError::Unavailable`].
+    /// Makes the next commit without a fault succeed with the answer [`StoreError::Unavailable`].
     pub fn fail_after_commit(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::After));
     }
 
-    /// The next commit that has no fault yet is not made, and answered [`StoreError::Full`].
+    /// Makes the next commit without a fault fail with [`StoreError::Full`].
     pub fn fail_full(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Full));
     }
 
-    /// The next commit that has no fault yet is not made, and answered [`StoreError::Overloaded`].
+    /// Makes the next commit without a fault fail with [`StoreError::Overloaded`].
     pub fn fail_overloaded(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Overloaded));
     }
 
-    /// The next commit that has no fault yet is not made, and answered [`StoreError::AlreadySent`].
+    /// Makes the next commit without a fault fail with [`StoreError::AlreadySent`].
     pub fn fail_already_sent(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::AlreadySent));
     }
 
-    /// From now on every call is [`StoreError::Unavailable`] and does nothing, or no longer.
+    /// Sets whether every call fails with [`StoreError::Unavailable`] and does nothing.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.plan(|plan| plan.unavailable = unavailable);
     }
 
-    /// From now on the log of this conversation cannot be read, or every log can.
+    /// Sets the conversation whose log cannot be read, if any.
     pub fn set_unreadable(&self, conversation: Option<ConversationId>) {
         self.plan(|plan| plan.unreadable = conversation);
     }
 
-    /// The next commit that has no fault yet is not made and never answered, as that of a unit that
-    /// waits for a lock.
+    /// Makes the next commit without a fault wait for ever, as a unit that waits for a lock.
     pub fn fail_hanging(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Hang));
     }
 
-    /// The next commit that has no fault yet is not made: the store panics, as one with a defect.
+    /// Makes the store panic at the next commit without a fault, as a store with a defect.
     pub fn fail_panicking(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Panic));
     }
 
-    /// From now on whoever writes cursors or read marks of this conversation waits for ever, or of
-    /// none.
+    /// Sets the conversation whose cursors and read marks are never written, if any: the calls wait
+    /// for ever.
     pub fn set_marks_stuck(&self, conversation: Option<ConversationId>) {
         self.plan(|plan| plan.stuck = conversation);
     }
 
-    /// From now on cursors and read marks cannot be written, or they can.
+    /// Sets whether writes of cursors and read marks fail.
     pub fn set_marks_failing(&self, failing: bool) {
         self.plan(|plan| plan.marks_fail = failing);
     }
 
-    /// The most cursors or read marks that were to be written at once.
+    /// Returns the largest number of cursors or read marks in one call so far.
     #[must_use]
     pub fn largest_marks(&self) -> usize {
         self.plan(|plan| plan.largest_marks)
     }
 
-    /// Commits go well again: those that were to fail and have not yet will not.
+    /// Removes the faults of future commits.
     pub fn set_faultless(&self) {
         self.plan(|plan| plan.commits.clear());
     }
 
-    /// From now on the store's own clock says this, and stands still; or what the store inside
-    /// says.
+    /// Stops the clock of the store at this time, or uses the clock of the wrapped store again.
     pub fn set_time(&self, time: Option<Timestamp>) {
         self.plan(|plan| plan.time = time);
     }
 
-    /// Every call waits until the guard is dropped.
+    /// Makes every call wait until the guard is dropped.
     pub fn hold(&self) -> Held {
         self.held.send_replace(true);
         Held(self.held.clone())
     }
 
-    /// Heads are read at once, but whoever asked for all of a user's is answered when the guard is
-    /// dropped: what was read is old by then.
+    /// Makes calls for all memberships of a user read at once, but return when the guard is
+    /// dropped, with outdated results.
     pub fn hold_memberships(&self) -> Held {
         self.memberships_held.send_replace(true);
         Held(self.memberships_held.clone())
@@ -178,7 +175,7 @@ impl FaultyStore {
         change(&mut self.plan.lock())
     }
 
-    /// What every call goes through.
+    /// Applies the faults that every call is subject to.
     async fn enter(&self) -> Result<&dyn Store, StoreError> {
         let mut held = self.held.subscribe();
         // Cannot fail: the sender is in `self`.
@@ -214,7 +211,7 @@ fn injected() -> StoreError {
     StoreError::unavailable("injected by a test")
 }
 
-/// Runs to its end, then is rolled back.
+/// Unit that runs to its end and is then rolled back.
 #[derive(Debug)]
 struct Doomed {
     unit: Box<dyn Unit>,

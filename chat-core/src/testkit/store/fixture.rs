@@ -1,4 +1,4 @@
-//! What the cases are told with.
+//! Helpers of the test cases.
 
 use std::fmt::{self, Debug, Write};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::model::{
 use crate::store::{AuditPage, NewAccount, NewConversation, Store, StoreError, Transaction, TxError, Unit};
 use crate::sync::Mutex;
 
-/// The time of everything that has no better one.
+/// Time used wherever a case does not need a particular one.
 pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
-/// Runs a closure as a unit of work, and hands its result out once it is committed.
+/// Runs a closure as a unit of work and returns its result once it is committed.
 ///
 /// # Errors
 /// As [`Store::transact`].
@@ -60,7 +60,7 @@ where
     }
 }
 
-/// An account to be made, of this name.
+/// Returns an account to create under this name.
 #[must_use]
 pub fn new_account(name: &str) -> NewAccount {
     NewAccount {
@@ -153,23 +153,23 @@ pub(super) async fn put_member(store: &dyn Store, member: Member) {
     put.await.unwrap();
 }
 
-/// An event that has no place yet.
+/// An event that has no sequence number yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// What kind of event it is.
+    /// Kind of the event.
     pub kind: EventKind,
-    /// What it is about.
+    /// Event that this event refers to.
     pub target: Option<Seq>,
-    /// The sender's key.
+    /// Client message id of the sender.
     pub client_message_id: Option<ClientMessageId>,
-    /// Whom it mentions; `UserId(0)`: everybody.
+    /// Mentioned users; `UserId(0)` mentions every member.
     pub mentions: Vec<UserId>,
-    /// Its encoded body.
+    /// Encoded body.
     pub body: Bytes,
 }
 
 impl Draft {
-    /// A message of this text.
+    /// Returns a message with this text.
     pub fn message(text: impl Into<Bytes>) -> Self {
         Self {
             kind: EventKind::Message,
@@ -180,7 +180,7 @@ impl Draft {
         }
     }
 
-    /// An event of another kind.
+    /// Returns an event of another kind.
     #[must_use]
     pub fn of(kind: EventKind, target: Option<Seq>) -> Self {
         Self {
@@ -190,7 +190,7 @@ impl Draft {
         }
     }
 
-    /// The same, calling on these users.
+    /// Returns the same event, mentioning these users.
     #[must_use]
     pub fn mentioning(mut self, users: &[UserId]) -> Self {
         self.mentions = users.to_vec();
@@ -202,7 +202,7 @@ impl Draft {
 /// insert, update the row.
 ///
 /// # Errors
-/// As the transaction's.
+/// Returns the error of the transaction.
 pub async fn append_to(
     tx: &mut dyn Transaction,
     conversation: ConversationId,
@@ -265,7 +265,7 @@ pub(super) fn messages(count: usize) -> Vec<Draft> {
         .collect()
 }
 
-/// Everything, as a page that ends nowhere.
+/// Returns a page without limits.
 pub(super) fn page(from: PageFrom) -> Page {
     Page {
         from,
@@ -282,18 +282,18 @@ pub struct World {
     pub store: Arc<dyn Store>,
     /// Owner of the group.
     pub alice: UserId,
-    /// Member of both.
+    /// Member of both conversations.
     pub bob: UserId,
     /// Member of the group only.
     pub carol: UserId,
-    /// Of Alice and Bob.
+    /// Direct conversation of Alice and Bob.
     pub direct: ConversationId,
-    /// Of all three.
+    /// Group of all three users.
     pub group: ConversationId,
 }
 
 impl World {
-    /// Made in an empty store.
+    /// Creates the world in an empty store.
     pub async fn new(store: Arc<dyn Store>) -> Self {
         let alice = account(&*store, "alice").await;
         let bob = account(&*store, "bob").await;
@@ -335,7 +335,7 @@ impl World {
         membership.expect("a membership")
     }
 
-    /// All that can be read of this world, as text.
+    /// Returns everything that can be read of this world, as text.
     pub(super) async fn dump(&self) -> String {
         let store = &self.store;
         let mut text = String::new();
@@ -397,7 +397,7 @@ impl World {
     }
 }
 
-/// Numbers that look random and are the same in every run.
+/// Deterministic random numbers.
 pub(super) struct Dice(u64);
 
 impl Dice {
@@ -405,7 +405,7 @@ impl Dice {
         Self(seed | 1)
     }
 
-    /// One of `0..sides`.
+    /// Returns a number of `0..sides`.
     pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

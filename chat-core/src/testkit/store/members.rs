@@ -1,4 +1,4 @@
-//! Places of users in conversations.
+//! Memberships of users in conversations.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::fixture::{World, act, create, messages, new_group, page, put_member, 
 use crate::model::{ConversationKind, Member, MemberState, PageFrom, Role, Seq, Timestamp, UserId};
 use crate::store::Store;
 
-pub async fn a_place_reads_back(store: Arc<dyn Store>) {
+pub async fn member_reads_back(store: Arc<dyn Store>) {
     let id = create(&*store, new_group("g")).await.unwrap();
     let states = [
         MemberState::Active,
@@ -83,7 +83,7 @@ pub async fn members_come_in_pages(store: Arc<dyn Store>) {
     assert_eq!(users(u64::MAX, 3).await, Vec::<u64>::new());
 }
 
-pub async fn members_in_finds_those_who_have_a_place(store: Arc<dyn Store>) {
+pub async fn members_in_finds_existing_members(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, carol, direct, group) = (world.alice, world.carol, world.direct, world.group);
     let work = act(&*world.store, move |tx| {
@@ -118,7 +118,7 @@ pub async fn members_with_role_are_active_and_ranked(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn advance_read_moves_active_members_up(store: Arc<dyn Store>) {
+pub async fn advance_read_advances_active_members(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(5)).await;
     let mut left = world.member(world.carol).await;
@@ -142,7 +142,7 @@ pub async fn advance_read_moves_active_members_up(store: Arc<dyn Store>) {
     assert_eq!(world.store.member(group, UserId(99)).await.unwrap(), None);
 }
 
-pub async fn group_count_counts_open_groups_one_is_active_in(store: Arc<dyn Store>) {
+pub async fn group_count_counts_open_groups_of_active_members(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let bob = world.bob;
     let inbox = ConversationKind::Inbox { owner: bob };

@@ -1,4 +1,4 @@
-//! The logs.
+//! Logs of conversations.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn event(world: &World, seq: u64) -> Event {
     }
 }
 
-/// Inserts events as they are and lets the row say what `change` makes of it.
+/// Inserts events as they are, and stores the row that `change` returns.
 async fn insert(
     world: &World,
     events: Vec<Event>,
@@ -67,7 +67,7 @@ fn assert_corrupt<T: std::fmt::Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
 }
 
-pub async fn an_event_reads_back_whole(store: Arc<dyn Store>) {
+pub async fn event_reads_back(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let whole = Event {
         device: Some(super::fixture::device_id(1)),
@@ -99,7 +99,7 @@ pub async fn an_event_reads_back_whole(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn a_hole_is_refused(store: Arc<dyn Store>) {
+pub async fn gap_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     assert_corrupt(insert(&world, vec![event(&world, 2)], ends_at(2)).await);
     assert_corrupt(insert(&world, vec![event(&world, 1), event(&world, 3)], ends_at(3)).await);
@@ -110,7 +110,7 @@ pub async fn a_hole_is_refused(store: Arc<dyn Store>) {
     assert_eq!(log(&world).await.len(), 2);
 }
 
-pub async fn a_wrong_message_count_is_refused(store: Arc<dyn Store>) {
+pub async fn wrong_message_count_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let wrong = Event {
         message_count: 2,
@@ -125,7 +125,7 @@ pub async fn a_wrong_message_count_is_refused(store: Arc<dyn Store>) {
     assert_eq!(log(&world).await, []);
 }
 
-pub async fn appending_without_the_lock_is_refused(store: Arc<dyn Store>) {
+pub async fn appending_without_the_lock_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let events = vec![event(&world, 1)];
     let work = act(&*world.store, move |tx| {
@@ -136,7 +136,7 @@ pub async fn appending_without_the_lock_is_refused(store: Arc<dyn Store>) {
     assert_eq!(log(&world).await, []);
 }
 
-pub async fn a_row_that_disagrees_with_its_log_is_refused(store: Arc<dyn Store>) {
+pub async fn row_that_disagrees_with_its_log_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     assert_corrupt(insert(&world, vec![event(&world, 1)], ends_at(0)).await);
     assert_corrupt(insert(&world, vec![event(&world, 1)], ends_at(2)).await);
@@ -147,7 +147,7 @@ pub async fn a_row_that_disagrees_with_its_log_is_refused(store: Arc<dyn Store>)
     insert(&world, vec![event(&world, 1)], ends_at(1)).await.unwrap();
 }
 
-pub async fn find_sent_finds_what_was_sent(store: Arc<dyn Store>) {
+pub async fn find_sent_finds_sent_events(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let drafts = messages(3);
     let ids: Vec<_> = drafts.iter().filter_map(|draft| draft.client_message_id).collect();
@@ -173,7 +173,7 @@ pub async fn find_sent_finds_what_was_sent(store: Arc<dyn Store>) {
     assert_eq!(found, expected);
 }
 
-pub async fn a_client_message_id_belongs_to_its_sender(store: Arc<dyn Store>) {
+pub async fn client_message_id_belongs_to_its_sender(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let draft = Draft::message("hello");
     let id = draft.client_message_id.unwrap();
@@ -191,7 +191,7 @@ pub async fn a_client_message_id_belongs_to_its_sender(store: Arc<dyn Store>) {
     assert!(world.store.find_sent(world.carol, &[id]).await.unwrap().is_empty());
 }
 
-pub async fn a_used_client_message_id_is_refused(store: Arc<dyn Store>) {
+pub async fn used_client_message_id_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let draft = Draft::message("hello");
     world.say(vec![draft.clone()]).await;
@@ -209,13 +209,13 @@ pub async fn a_used_client_message_id_is_refused(store: Arc<dyn Store>) {
     assert_eq!(log(&world).await.len(), 1);
     let direct = world.store.conversation(world.direct).await.unwrap().unwrap();
     assert_eq!(direct.last_seq, Seq::ZERO);
-    // Events without an id never collide.
+    // Events without a client message id never collide.
     let mut anonymous = messages(3);
     anonymous.iter_mut().for_each(|draft| draft.client_message_id = None);
     world.say(anonymous).await;
 }
 
-pub async fn events_are_ranges(store: Arc<dyn Store>) {
+pub async fn events_returns_ranges(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let all = world.say(messages(5)).await;
     let range = async |first, last, max| {
@@ -263,7 +263,7 @@ async fn edit(
     Ok(events[0].seq)
 }
 
-pub async fn an_edit_is_marked(store: Arc<dyn Store>) {
+pub async fn edit_is_marked(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let before = world.say(messages(2)).await;
     let of = (world.group, world.alice);
@@ -370,11 +370,11 @@ pub async fn erasing_leaves_no_text_anywhere(store: Arc<dyn Store>) {
     assert_eq!(world.membership(world.bob).await.mentions, 0);
 }
 
-pub async fn a_batch_is_one_unit(store: Arc<dyn Store>) {
+pub async fn batch_is_one_unit(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let events = world.say(messages(128)).await;
     assert_eq!(log(&world).await, events);
-    // Its 128th event was sent before: none is kept.
+    // The 128th event was sent before, so none of them is stored.
     let mut drafts = messages(127);
     drafts.push(Draft {
         client_message_id: events[5].client_message_id,
@@ -384,7 +384,7 @@ pub async fn a_batch_is_one_unit(store: Arc<dyn Store>) {
     assert_eq!(log(&world).await, events);
 }
 
-pub async fn a_unit_spans_conversations(store: Arc<dyn Store>) {
+pub async fn unit_spans_conversations(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, direct, group) = (world.alice, world.direct, world.group);
     for refuse in [true, false] {

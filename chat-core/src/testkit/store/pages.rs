@@ -1,4 +1,4 @@
-//! What a reader may read, page by page.
+//! Pages of events that a reader may read.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn world_of(store: Arc<dyn Store>, count: usize) -> World {
     world
 }
 
-pub async fn after_goes_up(store: Arc<dyn Store>) {
+pub async fn after_pages_forwards(store: Arc<dyn Store>) {
     let world = world_of(store, 5).await;
     let got = read(&world, world.bob, limited(PageFrom::After(Seq(1)), 3)).await;
     assert_eq!((seqs(&got), got.more), (vec![2, 3, 4], true));
@@ -44,7 +44,7 @@ pub async fn after_goes_up(store: Arc<dyn Store>) {
     assert_eq!((seqs(&got), got.more), (vec![3, 4, 5], false));
 }
 
-pub async fn before_goes_down(store: Arc<dyn Store>) {
+pub async fn before_pages_backwards(store: Arc<dyn Store>) {
     let world = world_of(store, 5).await;
     let got = read(&world, world.bob, limited(PageFrom::Before(Seq(5)), 3)).await;
     assert_eq!((seqs(&got), got.more), (vec![2, 3, 4], true));
@@ -54,7 +54,7 @@ pub async fn before_goes_down(store: Arc<dyn Store>) {
     assert_eq!((seqs(&got), got.more), (vec![], false));
 }
 
-pub async fn newest_is_the_end(store: Arc<dyn Store>) {
+pub async fn newest_pages_from_the_end(store: Arc<dyn Store>) {
     let world = world_of(store, 5).await;
     let got = read(&world, world.bob, limited(PageFrom::Newest, 2)).await;
     assert_eq!((seqs(&got), got.more), (vec![4, 5], true));
@@ -62,7 +62,7 @@ pub async fn newest_is_the_end(store: Arc<dyn Store>) {
     assert_eq!((seqs(&got), got.more), (vec![1, 2, 3, 4, 5], false));
 }
 
-pub async fn an_empty_log_has_an_empty_page(store: Arc<dyn Store>) {
+pub async fn empty_log_has_an_empty_page(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     for from in [PageFrom::After(Seq::ZERO), PageFrom::Before(Seq(9)), PageFrom::Newest] {
         let got = read(&world, world.bob, page(from)).await;
@@ -101,7 +101,7 @@ pub async fn max_bytes_ends_a_page(store: Arc<dyn Store>) {
     assert_eq!((got.events.len(), got.more), (4, false));
 }
 
-pub async fn an_event_too_large_comes_alone(store: Arc<dyn Store>) {
+pub async fn oversized_event_comes_alone(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world
         .say(vec![
@@ -116,7 +116,7 @@ pub async fn an_event_too_large_comes_alone(store: Arc<dyn Store>) {
     assert_eq!((seqs(&got), got.more), (vec![2], true));
 }
 
-pub async fn walking_up_meets_every_event_once(store: Arc<dyn Store>) {
+pub async fn forward_pages_contain_every_event_once(store: Arc<dyn Store>) {
     let world = world_of(store, 57).await;
     for max in [1, 7, 57, 100] {
         let mut met = Vec::new();
@@ -133,7 +133,7 @@ pub async fn walking_up_meets_every_event_once(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn walking_down_meets_every_event_once(store: Arc<dyn Store>) {
+pub async fn backward_pages_contain_every_event_once(store: Arc<dyn Store>) {
     let world = world_of(store, 57).await;
     for max in [1, 7, 57, 100] {
         let mut met = Vec::new();
@@ -150,7 +150,7 @@ pub async fn walking_down_meets_every_event_once(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn nothing_before_first_seq(store: Arc<dyn Store>) {
+pub async fn page_contains_nothing_before_first_seq(store: Arc<dyn Store>) {
     let world = world_of(store, 6).await;
     let late = UserId(50);
     put_member(&*world.store, Member::active(world.group, late, Role::Member, Seq(4))).await;
@@ -162,7 +162,7 @@ pub async fn nothing_before_first_seq(store: Arc<dyn Store>) {
     assert_eq!((seqs(&got), got.more), (vec![], false));
 }
 
-pub async fn nothing_after_until_seq(store: Arc<dyn Store>) {
+pub async fn page_contains_nothing_after_until_seq(store: Arc<dyn Store>) {
     let world = world_of(store, 6).await;
     for state in [
         MemberState::Left,
@@ -183,7 +183,7 @@ pub async fn nothing_after_until_seq(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn never_a_member_is_none(store: Arc<dyn Store>) {
+pub async fn page_of_a_stranger_is_none(store: Arc<dyn Store>) {
     let world = world_of(store, 2).await;
     let invited = UserId(50);
     let member = Member {
@@ -197,7 +197,7 @@ pub async fn never_a_member_is_none(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn places_beyond_every_end_are_empty(store: Arc<dyn Store>) {
+pub async fn pages_beyond_the_ends_are_empty(store: Arc<dyn Store>) {
     let world = world_of(store, 2).await;
     for seq in [Seq(2), Seq(3), Seq(u64::MAX >> 1), Seq(u64::MAX)] {
         let got = read(&world, world.bob, page(PageFrom::After(seq))).await;

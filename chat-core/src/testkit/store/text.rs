@@ -1,4 +1,4 @@
-//! Every byte as it was given.
+//! Texts are stored byte for byte.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::fixture::{Draft, World, act, create, new_account, new_device, new_gro
 use crate::model::{Contact, ContactState, GroupName, Seq, Timestamp};
 use crate::store::Store;
 
-/// What has been mangled by some store somewhere.
+/// Texts that databases are known to change.
 fn samples() -> Vec<String> {
     let mut samples: Vec<String> = [
         "",
@@ -31,7 +31,7 @@ fn samples() -> Vec<String> {
     samples
 }
 
-/// As a name: those that are longer than names can be are called otherwise.
+/// Returns the text as a name, or a short substitute for a text that is longer than a name can be.
 fn name_of(text: &str, number: usize) -> String {
     if text.len() <= GroupName::MAX_BYTES {
         text.to_owned()

@@ -1,4 +1,4 @@
-//! Units of work: all or nothing.
+//! Units of work commit completely or not at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl World {
     }
 }
 
-/// Every kind of write, over rows that exist and rows that do not.
+/// Makes every kind of write, to rows that exist and to rows that do not.
 async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxError> {
     let mut account = tx.account(ids.alice).await?.ok_or(TxError::Abort)?;
     account.display_name = "changed".into();
@@ -121,7 +121,7 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
     Ok(())
 }
 
-/// A world in which every table has rows.
+/// Creates a world in which every table has rows.
 async fn full_world(store: Arc<dyn Store>) -> World {
     let world = World::new(store).await;
     let ids = world.ids();
@@ -160,7 +160,7 @@ async fn full_world(store: Arc<dyn Store>) -> World {
     world
 }
 
-/// Runs everything and then `end`; says what came of it and that nothing was left behind.
+/// Makes every kind of write, then runs `end`. Returns the error, and checks that no write remains.
 async fn nothing_is_left(
     store: Arc<dyn Store>,
     end: impl Fn() -> Result<(), TxError> + Copy + Send + Sync + 'static,
@@ -175,7 +175,7 @@ async fn nothing_is_left(
     });
     let error = work.await.unwrap_err();
     assert_eq!(world.dump().await, before);
-    // What was taken back is free again.
+    // The names that were taken back are free again.
     let work = act(&*world.store, move |tx| {
         Box::pin(async move { write_everything(tx, ids).await })
     });
@@ -184,25 +184,25 @@ async fn nothing_is_left(
     error
 }
 
-pub async fn a_refusal_leaves_nothing(store: Arc<dyn Store>) {
+pub async fn rejection_leaves_nothing(store: Arc<dyn Store>) {
     let error = nothing_is_left(store, || Err(TxError::Abort)).await;
     assert!(matches!(error, StoreError::Aborted));
 }
 
-pub async fn a_store_error_leaves_nothing(store: Arc<dyn Store>) {
+pub async fn store_error_leaves_nothing(store: Arc<dyn Store>) {
     let error = nothing_is_left(store, || Err(StoreError::Corrupt("made up".into()).into())).await;
     assert!(matches!(error, StoreError::Corrupt(text) if text == "made up"));
 }
 
-pub async fn a_panic_leaves_nothing_and_is_contained(store: Arc<dyn Store>) {
+pub async fn panic_leaves_nothing_and_is_caught(store: Arc<dyn Store>) {
     let error = nothing_is_left(store, || panic!("a panic on purpose")).await;
     assert!(matches!(error, StoreError::Corrupt(text) if text.contains("a panic on purpose")));
 }
 
-pub async fn every_kind_of_write_is_taken_back(store: Arc<dyn Store>) {
+pub async fn every_kind_of_write_is_rolled_back(store: Arc<dyn Store>) {
     let world = full_world(store).await;
     let (ids, before) = (world.ids(), world.dump().await);
-    // After each of them the unit is broken by a rule of the store's own.
+    // A violation of the contract ends the unit after each of the writes.
     let work = act(&*world.store, move |tx| {
         Box::pin(async move {
             write_everything(tx, ids).await?;
@@ -216,7 +216,7 @@ pub async fn every_kind_of_write_is_taken_back(store: Arc<dyn Store>) {
     assert_eq!(world.dump().await, before);
 }
 
-pub async fn what_is_not_committed_is_not_seen(store: Arc<dyn Store>) {
+pub async fn uncommitted_writes_are_invisible(store: Arc<dyn Store>) {
     let (a, b) = (account(&*store, "a").await, account(&*store, "b").await);
     let writer = {
         let store = Arc::clone(&store);
@@ -250,7 +250,7 @@ pub async fn what_is_not_committed_is_not_seen(store: Arc<dyn Store>) {
     writer.await.unwrap();
 }
 
-/// Makes an account, or says why not.
+/// Creates an account, or rejects its name.
 #[derive(Clone, Debug)]
 struct Register(&'static str);
 
@@ -287,13 +287,13 @@ impl Operation for Register {
     }
 }
 
-pub async fn run_hands_out_the_result(store: Arc<dyn Store>) {
+pub async fn run_returns_the_result(store: Arc<dyn Store>) {
     let id = store.run(Register("alice")).await.unwrap();
     assert_eq!(store.account_by_name("alice").await.unwrap().unwrap().id, id);
     assert!(store.account_by_name("also").await.unwrap().is_some());
 }
 
-pub async fn run_hands_out_the_refusal(store: Arc<dyn Store>) {
+pub async fn run_returns_the_rejection(store: Arc<dyn Store>) {
     account(&*store, "alice").await;
     let refused = store.run(Register("alice")).await;
     assert!(matches!(refused, Err(Rejection::Taken("alice"))), "{refused:?}");
@@ -306,7 +306,7 @@ pub async fn run_hands_out_the_refusal(store: Arc<dyn Store>) {
     );
 }
 
-pub async fn locks_out_of_order_are_refused(store: Arc<dyn Store>) {
+pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let ids = world.ids();
     let (first, second) = (ids.direct.min(ids.group), ids.direct.max(ids.group));
@@ -355,7 +355,7 @@ pub async fn locks_out_of_order_are_refused(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn own_conversations_may_be_locked_at_any_time(store: Arc<dyn Store>) {
+pub async fn created_conversations_may_be_locked_at_any_time(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let ids = world.ids();
     let work = act(&*world.store, move |tx| {
@@ -373,7 +373,7 @@ pub async fn own_conversations_may_be_locked_at_any_time(store: Arc<dyn Store>) 
     assert_eq!((row.last_seq, row.message_count), (Seq(3), 3));
 }
 
-pub async fn the_epoch_stays(store: Arc<dyn Store>) {
+pub async fn epoch_is_stable(store: Arc<dyn Store>) {
     let epoch = store.epoch().await.unwrap();
     create(&*store, new_group("g")).await.unwrap();
     assert_eq!(store.epoch().await.unwrap(), epoch);
@@ -383,7 +383,7 @@ pub async fn ping_succeeds_on_an_open_store(store: Arc<dyn Store>) {
     store.ping().await.unwrap();
 }
 
-pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
+pub async fn closed_store_is_unavailable(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.store.close().await;
     world.store.close().await;
@@ -417,7 +417,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn closing_finishes_what_was_begun(store: Arc<dyn Store>) {
+pub async fn closing_completes_running_units(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let mut begun = tokio::task::JoinSet::new();
     for _ in 0..20 {
