@@ -1,4 +1,4 @@
-//! [`Authenticator`]: who somebody is, by the application's own rules or by password.
+//! [`Authenticator`]: the port that decides who may log in.
 
 use std::fmt::Debug;
 
@@ -8,78 +8,85 @@ use super::{PasswordAuthenticator, PasswordPoolError, Throttled};
 use crate::model::{DisplayName, Login, Source, UserId, UserName};
 use crate::store::StoreError;
 
-/// What an authenticator says. "No" is an answer, not an error.
+/// Verdict of an authenticator. A denial is a verdict, not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthVerdict {
-    /// It is this account, and whatever was compared is still what the store holds at commit, see [`Proof`].
+    /// The login belongs to this account. At commit, the store must still hold what the
+    /// authenticator compared, see [`Proof`].
     Account(UserId, Proof),
-    /// It is somebody whom the application knows: the account of this name, made if it is their first login.
+    /// The login belongs to a user of the application: the account with this name, which the engine
+    /// creates at the first login.
     Provision {
-        /// The account's unique name.
+        /// Unique name of the account.
         name: UserName,
-        /// What people see; absent: the name. Only for a new account.
+        /// Display name of a new account; the name if absent.
         display_name: Option<DisplayName>,
     },
-    /// It is not. Whether the account exists is not told.
+    /// The login is denied. The verdict does not reveal whether the account exists.
     Denied,
 }
 
-/// What a verdict rests on. A login is committed only if that has not changed in the meantime.
+/// Basis of a verdict. The engine commits a login only if the basis has not changed in the
+/// meantime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Proof {
-    /// On nothing that the store holds.
+    /// The verdict does not depend on the store.
     #[default]
     External,
-    /// On the account's stored password.
+    /// The verdict depends on the stored password of the account.
     Password {
-        /// The record that was compared.
+        /// Record that the authenticator compared.
         compared: String,
-        /// A stronger record of the same password, to be stored in its place.
+        /// Stronger record of the same password, which replaces it.
         stronger: Option<String>,
     },
 }
 
-/// Why there is no verdict.
+/// Reason why there is no verdict.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// Too many attempts.
+    /// The login exceeds a limit on attempts.
     #[error(transparent)]
     Throttled(#[from] Throttled),
-    /// Passwords cannot be compared now.
+    /// The password pool gave no answer.
     #[error(transparent)]
     Pool(#[from] PasswordPoolError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Whatever the application asks does not answer. The login fails: nobody is let in on an error.
+    /// The service behind the authenticator does not answer. The login fails: an error never admits
+    /// a client.
     #[error("the authenticator is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Decides who may log in.
 ///
-/// The default is [`PasswordAuthenticator`]. An application with accounts of its own takes its tokens here: the `secret` of
-/// a [`Login`] is whatever its clients present.
+/// The default is [`PasswordAuthenticator`]. An application with its own accounts checks its own
+/// tokens: the `secret` of a [`Login`] is what its clients present.
 ///
 /// # Contract
-/// - An answer does not tell an unknown account from a wrong secret, in content or in time.
-/// - It limits attempts itself. It should answer within 5 s; the engine gives up after `EngineConfig::request_timeout`.
+/// - A verdict does not distinguish an unknown account from a wrong secret, in content or in time.
+/// - The authenticator limits attempts itself. It should answer within 5 s; the engine stops
+///   waiting after `EngineConfig::request_timeout`.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
-    /// Whose login this is.
+    /// Returns the account that a login belongs to.
     ///
     /// # Errors
-    /// [`AuthError`]: no verdict; the login is refused and may be tried again.
+    /// [`AuthError`]: there is no verdict. The engine rejects the login, which the client may
+    /// repeat.
     async fn authenticate(&self, source: Source, login: &Login) -> Result<AuthVerdict, AuthError>;
 
-    /// The passwords behind this authenticator, if people may register and change passwords through the engine.
+    /// Returns the passwords behind this authenticator, if users may register and change passwords
+    /// through the engine.
     fn passwords(&self) -> Option<&PasswordAuthenticator> {
         None
     }
 
-    /// Finishes what was begun. Called once, when the engine has stopped.
+    /// Completes the running requests. The engine calls this once, after it has stopped.
     async fn close(&self) {}
 }

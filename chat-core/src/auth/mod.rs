@@ -1,4 +1,5 @@
-//! Who may log in: passwords, tokens, throttles, and the port for an application's own accounts.
+//! Authentication: passwords, tokens, throttles, connection limits, and the port for the accounts
+//! of an application.
 
 mod authenticator;
 mod password;
@@ -14,6 +15,8 @@ pub use password::{
     PasswordPoolError, PasswordPoolOptions, PasswordPoolStats,
 };
 pub use passwords::PasswordAuthenticator;
-pub use penalty::{ConnectionGate, ConnectionLimits, ConnectionPermit, GateStats, Offence, PenaltyOptions, Refusal};
+pub use penalty::{
+    ConnectionGate, ConnectionLimits, ConnectionPermit, ConnectionRefused, GateStats, Offence, PenaltyOptions,
+};
 pub use throttle::{LoginAttempt, LoginThrottle, ThrottleLimit, ThrottleOptions, Throttled};
 pub use token::{DeviceToken, SessionToken, TokenError, TokenHash};

@@ -1,7 +1,7 @@
-//! Passwords: the typed one, the stored one, and the small pool that compares them.
+//! Passwords as typed and as stored, and the pool of threads that compares them.
 //!
-//! Argon2id with 19 MiB costs about 20 ms of a core on purpose, so it never runs on a runtime worker and never without a
-//! limit: see [`PasswordHasherPool`].
+//! Argon2id with 19 MiB deliberately costs about 20 ms of a core, so it never runs on a runtime
+//! worker and never without a limit: see [`PasswordHasherPool`].
 
 mod pool;
 #[cfg(test)]
@@ -17,21 +17,24 @@ use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version, password_hash::phc::PasswordHash as Phc};
 
-/// A password as somebody typed it: 8 to 1024 bytes, whatever they are. Wiped when dropped; `Debug` shows `***`.
+/// A password as a user typed it: 8 to 1024 arbitrary bytes. Zeroed when dropped; `Debug` shows
+/// `***`.
 #[derive(Clone)]
 pub struct Password(Secret);
 
 impl Password {
-    /// Fewest bytes.
+    /// Minimum size in bytes.
     pub const MIN_BYTES: usize = 8;
-    /// Most bytes.
+    /// Maximum size in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Takes a password as it was presented.
+    /// Accepts a password as a client presented it.
     ///
-    /// At login a refusal is an ordinary wrong password: it says nothing about the account.
+    /// At login, the caller treats an error as an ordinary wrong password, which reveals nothing
+    /// about the account.
+    ///
     /// # Errors
-    /// [`PasswordError`]: too short or too long.
+    /// [`PasswordError`]: the password is too short or too long.
     pub fn new(presented: Secret) -> Result<Self, PasswordError> {
         match presented.expose().len() {
             0..Self::MIN_BYTES => Err(PasswordError::TooShort { min: Self::MIN_BYTES }),
@@ -47,33 +50,35 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Why a password cannot be used.
+/// Reason why a password cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordError {
-    /// Easily guessed by its length alone.
+    /// The password is shorter than the minimum.
     #[error("the password is too short; use at least {min} bytes, a few words for example")]
     TooShort {
-        /// Fewest bytes.
+        /// Minimum size in bytes.
         min: usize,
     },
-    /// Longer than the server hashes.
+    /// The password is longer than the maximum.
     #[error("the password is too long; use at most {max} bytes")]
     TooLong {
-        /// Most bytes.
+        /// Maximum size in bytes.
         max: usize,
     },
 }
 
-/// What one hash costs. Raising it takes effect at each user's next login, see [`PasswordHash::needs_rehash`].
+/// Cost of one hash. An increase takes effect at the next login of each user, see
+/// [`PasswordHash::needs_rehash`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PasswordCost {
-    /// Memory in KiB, taken by each worker while it hashes. Default 19 456 (19 MiB), OWASP's first choice.
+    /// Memory in KiB that each worker uses while it hashes. Default 19 456 (19 MiB), the first
+    /// choice of OWASP.
     pub memory_kib: u32,
-    /// Passes over the memory. Default 2.
+    /// Number of passes over the memory. Default 2.
     pub iterations: u32,
-    /// Lanes. Default 1; they are not computed in parallel here.
+    /// Number of lanes, which are not computed in parallel. Default 1.
     pub parallelism: u32,
 }
 
@@ -88,14 +93,16 @@ impl Default for PasswordCost {
 }
 
 impl PasswordCost {
-    /// Most of each, so that a damaged or hostile record cannot exhaust the node: 1 GiB, 64 passes, 16 lanes.
+    /// Maximum of each parameter, so that a damaged or hostile record cannot exhaust the node: 1
+    /// GiB, 64 passes, 16 lanes.
     const CEILING: Self = Self {
         memory_kib: 1024 * 1024,
         iterations: 64,
         parallelism: 16,
     };
 
-    /// As cheap as Argon2 goes, for tests and benchmarks of other things. Worthless as protection.
+    /// Lowest cost that Argon2 allows, for tests and benchmarks of other code. Offers no
+    /// protection.
     #[must_use]
     pub fn danger_cheap() -> Self {
         Self {
@@ -119,7 +126,8 @@ impl PasswordCost {
     }
 }
 
-/// A stored password: Argon2id in PHC string form, `$argon2id$v=19$m=…`. `Debug` shows its cost only. Cheap to clone.
+/// A stored password: Argon2id as a PHC string, `$argon2id$v=19$m=…`. `Debug` shows only its cost.
+/// Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
     phc: Arc<str>,
@@ -127,10 +135,11 @@ pub struct PasswordHash {
 }
 
 impl PasswordHash {
-    /// Reads a record of the store.
+    /// Parses a record of the store.
     ///
     /// # Errors
-    /// [`PasswordHashError`]: not a complete Argon2id record, or one of absurd cost.
+    /// [`PasswordHashError`]: the record is not a complete Argon2id record, or its cost is out of
+    /// range.
     pub fn parse(phc: impl Into<Arc<str>>) -> Result<Self, PasswordHashError> {
         let phc = phc.into();
         let parsed = Phc::new(&phc).map_err(|_| PasswordHashError::Malformed)?;
@@ -148,13 +157,14 @@ impl PasswordHash {
         Ok(Self { phc, cost })
     }
 
-    /// The PHC string, for the store.
+    /// Returns the PHC string for the store.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.phc
     }
 
-    /// Whether this record is weaker than `cost` asks for, so that the password should be hashed again while it is at hand.
+    /// Returns whether this record is weaker than `cost`, so that the caller should hash the
+    /// password again while it has it.
     #[must_use]
     pub fn needs_rehash(&self, cost: &PasswordCost) -> bool {
         self.cost.memory_kib < cost.memory_kib
@@ -162,7 +172,7 @@ impl PasswordHash {
             || self.cost.parallelism < cost.parallelism
     }
 
-    /// Hashes with a fresh salt. Takes a core for as long as the cost says.
+    /// Hashes a password with a fresh salt. Occupies a core for a time that depends on the cost.
     fn compute(password: &Password, cost: PasswordCost) -> Result<Self, PasswordHashError> {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost.params()?);
         let phc = argon2
@@ -174,7 +184,8 @@ impl PasswordHash {
         })
     }
 
-    /// A record that no password opens and that takes as long to find out as a real one of this cost.
+    /// Returns a record that no password matches, and whose comparison takes as long as that of a
+    /// real record of this cost.
     fn dummy(cost: PasswordCost) -> Result<Self, PasswordHashError> {
         let mut random = [0; 48];
         getrandom::fill(&mut random).map_err(|_| PasswordHashError::Entropy)?;
@@ -193,7 +204,8 @@ impl PasswordHash {
         })
     }
 
-    /// Compares in the same time whether right or wrong. Takes a core for as long as the record's cost says.
+    /// Compares a password with the record; takes the same time whether it matches or not. Occupies
+    /// a core for a time that depends on the cost of the record.
     fn opens_with(&self, password: &Password) -> Result<bool, PasswordHashError> {
         let parsed = Phc::new(&self.phc).map_err(|_| PasswordHashError::Malformed)?;
         match Argon2::default().verify_password(password.0.expose(), &parsed) {
@@ -212,22 +224,22 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// Why a hash could not be made, read or compared. Never says anything about the password.
+/// Reason why a hash could not be computed, parsed or compared. Reveals nothing about the password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordHashError {
-    /// The record is not Argon2id in PHC form.
+    /// The record is not an Argon2id PHC string.
     #[error("the stored password is not an argon2id record")]
     Malformed,
-    /// Memory, passes or lanes out of range.
+    /// Memory, passes or lanes are out of range.
     #[error(
         "password cost out of range: memory 8 KiB to 1 GiB and at least 8 KiB per lane, 1 to 64 iterations, 1 to 16 lanes"
     )]
     Cost,
-    /// The operating system gave no random bytes for a salt.
+    /// The operating system provided no random bytes for a salt.
     #[error("no random bytes from the operating system")]
     Entropy,
-    /// There was no memory for the computation, or a fault inside of it.
+    /// The computation had no memory, or failed internally.
     #[error("password hashing failed: {0}")]
     Failed(&'static str),
 }

@@ -1,4 +1,4 @@
-//! [`PasswordAuthenticator`]: accounts with passwords, kept in the store.
+//! [`PasswordAuthenticator`]: accounts with passwords in the store.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,9 +13,11 @@ use super::{
 use crate::model::{Account, DeviceId, Login, Secret, Source, UserRef};
 use crate::store::{Store, StoreError};
 
-/// Checks passwords against the store: Argon2id on a small pool, behind a throttle that knows a user's own devices.
+/// Checks passwords against the store: Argon2id on a small pool, behind a throttle that recognises
+/// a user's own devices.
 ///
-/// An account that does not exist, one without a password and a wrong password take the same way and the same time.
+/// An unknown account, an account without a password and a wrong password take the same code path
+/// and the same time.
 #[derive(Debug)]
 pub struct PasswordAuthenticator {
     store: Arc<dyn Store>,
@@ -24,10 +26,10 @@ pub struct PasswordAuthenticator {
 }
 
 impl PasswordAuthenticator {
-    /// Over the accounts of this store.
+    /// Creates an authenticator for the accounts of this store.
     ///
     /// # Errors
-    /// [`PasswordHashError`]: the cost is out of range, or there are no random bytes.
+    /// [`PasswordHashError`]: the cost is out of range, or the system provides no random bytes.
     pub fn new(
         store: Arc<dyn Store>,
         pool: PasswordPoolOptions,
@@ -40,13 +42,13 @@ impl PasswordAuthenticator {
         })
     }
 
-    /// The pool, for figures.
+    /// Returns the hasher pool, for its statistics.
     #[must_use]
     pub fn pool(&self) -> &PasswordHasherPool {
         &self.pool
     }
 
-    /// Charges the making of one account to its source and hashes its password.
+    /// Charges the creation of one account to its source, and hashes the password.
     pub(crate) async fn begin_registration(&self, source: Source, password: Password) -> Result<String, AuthError> {
         self.throttle.begin_registration(Instant::now(), source)?;
         match self.pool.hash(password).await {
@@ -58,7 +60,7 @@ impl PasswordAuthenticator {
         }
     }
 
-    /// No account was made after all.
+    /// Takes the charge back, because no account was created.
     pub(crate) fn take_back_registration(&self, source: Source) {
         self.throttle.take_back_registration(Instant::now(), source);
     }
@@ -68,8 +70,8 @@ impl PasswordAuthenticator {
         Ok(self.pool.hash(password).await?.as_str().to_owned())
     }
 
-    /// Compares the password of somebody who is logged in on `device`, with the throttle of a login. The record it was
-    /// compared with if it was right.
+    /// Compares the password of a user who is logged in on `device`, under the throttle of logins.
+    /// Returns the record that it matched, or `None`.
     pub(crate) async fn confirm(
         &self,
         account: &Account,
@@ -99,10 +101,11 @@ impl PasswordAuthenticator {
         record: Option<&str>,
     ) -> Result<PasswordCheck, AuthError> {
         self.throttle.begin(Instant::now(), attempt)?;
-        // One that is too short or too long cannot be right; it costs what any wrong one costs.
+        // A password of invalid length cannot be right. Its comparison costs as much as that of any
+        // wrong password.
         let (password, fits) = match Password::new(secret) {
             Ok(password) => (password, true),
-            Err(_) => (stand_in(), false),
+            Err(_) => (dummy_password(), false),
         };
         let record = record.and_then(|phc| match PasswordHash::parse(phc) {
             Ok(record) => Some(record),
@@ -131,7 +134,8 @@ impl PasswordAuthenticator {
         }
     }
 
-    /// The hash of the device token that came with a login, if the store knows it for this account and device.
+    /// Returns the hash of the device token of a login, if the store has it for this account and
+    /// device.
     async fn known_device(&self, account: &Account, login: &Login) -> Result<Option<TokenHash>, StoreError> {
         let presented = login.device_token.as_ref().map(DeviceToken::from_secret);
         let Some(Ok(presented)) = presented else {
@@ -143,9 +147,9 @@ impl PasswordAuthenticator {
     }
 }
 
-/// A password that is compared where the one presented cannot be one.
-fn stand_in() -> Password {
-    Password::new(Secret::new(vec![0; Password::MIN_BYTES])).expect("it is long enough")
+/// Returns the password to compare in place of a presented one of invalid length.
+fn dummy_password() -> Password {
+    Password::new(Secret::new(vec![0; Password::MIN_BYTES])).expect("it has the minimum size")
 }
 
 #[async_trait]
@@ -172,7 +176,7 @@ impl Authenticator for PasswordAuthenticator {
             return Ok(AuthVerdict::Denied);
         };
         let stronger = if needs_rehash {
-            // Losing it costs nothing: the next login tries again.
+            // A failure costs nothing, because the next login tries again.
             match Password::new(login.secret.clone()) {
                 Ok(password) => self.hash(password).await.ok(),
                 Err(_) => None,

@@ -1,40 +1,44 @@
-//! [`ConnectionGate`]: who may connect at all, before a byte has been read.
+//! [`ConnectionGate`]: admission of connections, before their first byte is read.
 
 mod gate;
 mod penalties;
 #[cfg(test)]
 mod tests;
 
-pub use gate::{ConnectionGate, ConnectionPermit, GateStats, Refusal};
+pub use gate::{ConnectionGate, ConnectionPermit, ConnectionRefused, GateStats};
 pub use penalties::{Offence, PenaltyOptions};
 
 use std::time::Duration;
 
 use crate::rate::Rate;
 
-/// How many connections a node takes from strangers.
+/// Limits on connections, most of them for connections before login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// Connections before login, on the node; up to 4 KiB each. Default 1000.
+    /// Maximum number of connections before login on the node; up to 4 KiB each. Default 1000.
     pub unauthenticated: u32,
-    /// Connections before login, of one source. Default 20.
+    /// Maximum number of connections before login from one source. Default 20.
     pub unauthenticated_per_source: u32,
-    /// From this share of [`unauthenticated`](Self::unauthenticated) on, new connections are refused at random, so that a
-    /// flood hits itself more often than others. Percent, default 50.
+    /// Share of the maximum before login, in percent, from which the gate rejects new connections
+    /// at random, so that a flood affects itself more than other clients. Default 50.
     pub early_drop_from: u8,
-    /// Chance of being refused at that point; it grows to 100 at the limit. Percent, default 30.
+    /// Probability of a rejection at that share, in percent; it grows to 100 at the maximum.
+    /// Default 30.
     pub early_drop_chance: u8,
-    /// Connections after login, of one source. Default 500: whole offices share an address.
+    /// Maximum number of connections after login from one source. Default 500, because the users of
+    /// an office share an address.
     pub authenticated_per_source: u32,
-    /// New connections of one source. Default 30 per 10 s, burst 60.
+    /// Rate of new connections from one source. Default 30 per 10 s, burst 60.
     pub new_per_source: Rate,
-    /// Connections from this machine are not limited by source: whoever is on it has better ways to disturb the server, and people
-    /// try things out there. Set it to false behind a proxy on the same machine that hides where clients come from. Default true.
+    /// Exempts connections from this machine from the limits per source, because local programs
+    /// have other ways to disturb the server. Set it to false behind a proxy on the same machine
+    /// that hides the addresses of clients. Default true.
     pub exempt_loopback: bool,
-    /// How misbehaviour keeps a source out.
+    /// Penalties for misbehaviour of a source.
     pub penalties: PenaltyOptions,
-    /// Sources remembered for rate and penalties, each by itself; about 60 bytes each. Default 65 536.
+    /// Maximum number of sources remembered, separately for rates and for penalties; about 60 bytes
+    /// each. Default 65 536.
     pub table_entries: usize,
 }
 
@@ -55,7 +59,7 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// No limits, for tests and benchmarks of other things.
+    /// Returns limits that never apply, for tests and benchmarks of other code.
     #[must_use]
     pub fn danger_unlimited() -> Self {
         Self {

@@ -1,27 +1,29 @@
-//! [`SourceKey`]: whom a limit is counted against before anybody has logged in.
+//! [`SourceKey`]: the origin that a limit before login is counted against.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::Source;
 
-/// A [`Source`], as coarse as one customer of a provider: an IPv4 address, or an IPv6 network of 64 bits.
+/// A [`Source`] with the precision of one customer of a provider: an IPv4 address, or an IPv6
+/// network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SourceKey {
-    /// The same program: in-process connections.
+    /// This program: in-process connections.
     Local,
-    /// An IPv4 address; also one that arrived as `::ffff:a.b.c.d`.
+    /// An IPv4 address, also if it arrived as `::ffff:a.b.c.d`.
     V4(Ipv4Addr),
     /// The first 64 bits of an IPv6 address.
     V6([u16; 4]),
 }
 
 impl SourceKey {
-    /// Whether it is this machine: whoever is on it has better ways to disturb the server than its limits.
+    /// Returns whether the source is this machine, whose programs have other ways to disturb the
+    /// server.
     pub(super) fn is_loopback(&self) -> bool {
         match self {
             Self::Local => true,
             Self::V4(address) => address.is_loopback(),
-            // One address of the network 0::/64 reaches a server, `::1`.
+            // Of the network 0::/64, only the address `::1` reaches a server.
             Self::V6(network) => *network == [0; 4],
         }
     }
@@ -62,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_told_from_others() {
+    fn loopback_addresses_are_recognised() {
         let key = |text: &str| SourceKey::from(Source::Ip(text.parse().unwrap()));
         assert!(SourceKey::from(Source::Local).is_loopback());
         for (text, loopback) in [

@@ -1,41 +1,47 @@
-//! [`LoginThrottle`]: how often passwords may be tried and accounts be made.
+//! [`LoginThrottle`]: limits on login attempts and registrations.
 
-mod lane;
+mod attempt_history;
 #[cfg(test)]
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use self::lane::Lane;
+use self::attempt_history::AttemptHistory;
 use super::TokenHash;
 use super::source::SourceKey;
 use crate::model::Source;
 use crate::rate::{Bucket, Rate, Table};
 use crate::sync::{Mutex, MutexGuard};
 
-/// How many login attempts a node lets through.
+/// Limits on login attempts and registrations of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {
-    /// Attempts on one account that cost nothing but time, in [`account_window`](Self::account_window). Default 5.
+    /// Number of attempts on one account within [`account_window`](Self::account_window) that cause
+    /// no wait. Default 5.
     pub account_attempts: u32,
-    /// Time after which a few attempts are forgotten, and the first wait once they are used up. Default 60 s.
+    /// Time after which these attempts are forgotten, and the first wait after they are used up.
+    /// Default 60 s.
     pub account_window: Duration,
-    /// Longest wait between attempts; each one more doubles the wait until then. Default 15 min.
+    /// Maximum wait between attempts; each further attempt doubles the wait up to it. Default 15
+    /// min.
     pub account_max_wait: Duration,
-    /// Attempts from one source. Default 20 per minute.
+    /// Rate of attempts from one source. Default 20 per minute.
     pub source: Rate,
-    /// Attempts on the whole node, to leave cores for the work of those who are in. Default 30 per second.
+    /// Rate of attempts on the node, which leaves cores for the sessions. Default 30 per second.
     pub node: Rate,
-    /// Attempts by known devices on the whole node; nobody else's attempts take from it. Default 30 per second.
+    /// Rate of attempts by known devices on the node; other attempts do not count against it.
+    /// Default 30 per second.
     pub known_devices: Rate,
-    /// Accounts made from one source. Default 3 per hour.
+    /// Rate of registrations from one source. Default 3 per hour.
     pub registrations: Rate,
-    /// Attempts from this machine are not limited by source: whoever is on it has better ways to disturb the server, and people
-    /// try things out there. Set it to false behind a proxy on the same machine that hides where clients come from. Default true.
+    /// Exempts attempts from this machine from the limits per source, because local programs have
+    /// other ways to disturb the server. Set it to false behind a proxy on the same machine that
+    /// hides the addresses of clients. Default true.
     pub exempt_loopback: bool,
-    /// Accounts, devices and sources remembered, each kind by itself; about 100 bytes each. Default 65 536.
+    /// Maximum number of accounts, of devices and of sources remembered; about 100 bytes each.
+    /// Default 65 536.
     pub table_entries: usize,
 }
 
@@ -57,7 +63,7 @@ impl Default for ThrottleOptions {
 }
 
 impl ThrottleOptions {
-    /// No limits, for tests and benchmarks of other things.
+    /// Returns limits that never apply, for tests and benchmarks of other code.
     #[must_use]
     pub fn danger_unlimited() -> Self {
         Self {
@@ -71,51 +77,53 @@ impl ThrottleOptions {
     }
 }
 
-/// Somebody wants to have a password compared.
+/// A request to compare a password.
 #[derive(Debug, Clone, Copy)]
 pub struct LoginAttempt<'a> {
-    /// Where from.
+    /// Source of the request.
     pub source: Source,
-    /// The account, always in the same words for the same account (its id where it exists, so that name and number share a
-    /// lane), and for accounts that do not exist too, so that throttling does not tell them apart.
+    /// Account, always with the same string for the same account: its id if it exists, so that name
+    /// and number share one history. Accounts that do not exist have a history too, so that the
+    /// throttle does not reveal which exist.
     pub account: &'a str,
-    /// The hash of the device token that came with it, **if** the store knows it for this very account. Such an attempt has
-    /// a lane of its own: strangers who guess cannot lock the owner out.
+    /// Hash of the device token of the request, **if** the store has it for this account. Such an
+    /// attempt has a history of its own, so that strangers who guess passwords cannot lock the
+    /// owner out.
     pub known_device: Option<&'a TokenHash>,
 }
 
-/// Too many attempts.
+/// Error of an attempt beyond a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many attempts; try again in {} s", .retry_after.as_millis().div_ceil(1000))]
 #[non_exhaustive]
 pub struct Throttled {
-    /// Which limit it was, for logs and metrics. Not for the peer.
+    /// Limit that the attempt exceeded, for logs and metrics. Not for the peer.
     pub limit: ThrottleLimit,
-    /// When the next attempt can pass this limit.
+    /// Time until an attempt can pass this limit.
     pub retry_after: Duration,
 }
 
-/// The limits of a [`LoginThrottle`].
+/// Limits of a [`LoginThrottle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ThrottleLimit {
-    /// Attempts on the account by unknown devices.
+    /// Limit on attempts on the account by unknown devices.
     Account,
-    /// Attempts by this known device.
+    /// Limit on attempts by this known device.
     Device,
-    /// Attempts from the source.
+    /// Limit on attempts from the source.
     Source,
-    /// Attempts on the node.
+    /// Limit on attempts on the node.
     Node,
-    /// Accounts made from the source.
+    /// Limit on registrations from the source.
     Registration,
 }
 
-/// Counts login attempts and registrations. Time comes as an argument; memory is bounded, see
+/// Counts login attempts and registrations. Time is an argument; memory is bounded, see
 /// [`ThrottleOptions::table_entries`].
 ///
-/// An attempt is charged before the password is compared, so that attempts at the same time cannot all pass; one that turns
-/// out right clears its lane. A refused attempt charges nothing.
+/// The throttle charges an attempt before the password is compared, so that simultaneous attempts
+/// cannot all pass. A right password clears the history. A rejected attempt charges nothing.
 ///
 /// # Examples
 /// ```
@@ -134,15 +142,16 @@ pub enum ThrottleLimit {
 #[derive(Debug)]
 pub struct LoginThrottle {
     options: ThrottleOptions,
-    /// Accounts are kept as keyed 64-bit hashes: of one size, and nobody can choose names that collide.
+    /// Hashes accounts to keyed 64-bit values, which have one size and for which no client can
+    /// choose colliding names.
     hasher: RandomState,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    accounts: Table<u64, Lane>,
-    devices: Table<u64, Lane>,
+    accounts: Table<u64, AttemptHistory>,
+    devices: Table<u64, AttemptHistory>,
     sources: Table<SourceKey, Bucket>,
     registrations: Table<SourceKey, Bucket>,
     node: Bucket,
@@ -150,7 +159,7 @@ struct State {
 }
 
 impl LoginThrottle {
-    /// A throttle that has seen nobody yet.
+    /// Creates a throttle without any history.
     #[must_use]
     pub fn new(options: ThrottleOptions) -> Self {
         let entries = options.table_entries;
@@ -168,10 +177,11 @@ impl LoginThrottle {
         }
     }
 
-    /// Charges one attempt, if it may be made.
+    /// Charges one attempt, if it is within the limits.
     ///
     /// # Errors
-    /// [`Throttled`]: it may not; nothing was charged, and the password must not be compared.
+    /// [`Throttled`]: the attempt exceeds a limit. Nothing was charged, and the caller must not
+    /// compare the password.
     pub fn begin(&self, now: Instant, attempt: &LoginAttempt<'_>) -> Result<(), Throttled> {
         let options = &self.options;
         let refused = |limit| move |retry_after| Throttled { limit, retry_after };
@@ -179,8 +189,8 @@ impl LoginThrottle {
         let state = &mut *state;
         if let Some(device) = attempt.known_device {
             let key = self.device_key(attempt.account, device);
-            let lane = state.devices.get(&key).copied().unwrap_or_default();
-            lane.check(now).map_err(refused(ThrottleLimit::Device))?;
+            let history = state.devices.get(&key).copied().unwrap_or_default();
+            history.check(now).map_err(refused(ThrottleLimit::Device))?;
             state
                 .known_devices
                 .check(now, &options.known_devices)
@@ -189,8 +199,8 @@ impl LoginThrottle {
             state.devices.entry(now, key).add(now, options);
         } else {
             let key = self.account_key(attempt.account);
-            let lane = state.accounts.get(&key).copied().unwrap_or_default();
-            lane.check(now).map_err(refused(ThrottleLimit::Account))?;
+            let history = state.accounts.get(&key).copied().unwrap_or_default();
+            history.check(now).map_err(refused(ThrottleLimit::Account))?;
             let source = SourceKey::from(attempt.source);
             let attempts = state.sources.get(&source).copied().unwrap_or_default();
             attempts
@@ -207,22 +217,24 @@ impl LoginThrottle {
         Ok(())
     }
 
-    /// The password was right: its lane is clear again, and the source has its charge back, since many people may share it.
+    /// Records that the password was right: clears the history, and takes back the charge of the
+    /// source, which many users may share.
     pub fn succeeded(&self, now: Instant, attempt: &LoginAttempt<'_>) {
-        self.settle(now, attempt, Lane::clear);
+        self.settle(now, attempt, AttemptHistory::clear);
     }
 
-    /// The password was not compared after all, because the pool was busy or the store away: the charge is taken back.
+    /// Takes the charge back, because the password was not compared: the pool was busy or the store
+    /// unavailable.
     pub fn take_back(&self, now: Instant, attempt: &LoginAttempt<'_>) {
         let options = &self.options;
-        self.settle(now, attempt, |lane| lane.take_back(options));
+        self.settle(now, attempt, |history| history.take_back(options));
     }
 
-    /// Charges the making of one account, if it may be made. It counts as a login attempt of the source as well, which
-    /// stays charged, so that nobody asks for names without end.
+    /// Charges one registration, if it is within the limits. It also counts as a login attempt of
+    /// the source. That charge stays, so that a client cannot probe names without a limit.
     ///
     /// # Errors
-    /// [`Throttled`]: it may not; nothing was charged.
+    /// [`Throttled`]: the registration exceeds a limit; nothing was charged.
     pub fn begin_registration(&self, now: Instant, source: Source) -> Result<(), Throttled> {
         let options = &self.options;
         let source = SourceKey::from(source);
@@ -246,7 +258,7 @@ impl LoginThrottle {
         Ok(())
     }
 
-    /// No account was made: the name was taken, or the pool busy.
+    /// Takes the charge back, because no account was created: the name was taken, or the pool busy.
     pub fn take_back_registration(&self, now: Instant, source: Source) {
         let source = SourceKey::from(source);
         if let Some(made) = self.state().registrations.get_mut(&source) {
@@ -254,13 +266,13 @@ impl LoginThrottle {
         }
     }
 
-    fn settle(&self, now: Instant, attempt: &LoginAttempt<'_>, lane: impl FnOnce(&mut Lane)) {
+    fn settle(&self, now: Instant, attempt: &LoginAttempt<'_>, history: impl FnOnce(&mut AttemptHistory)) {
         let mut state = self.state();
         if let Some(device) = attempt.known_device {
             let key = self.device_key(attempt.account, device);
-            state.devices.get_mut(&key).map(lane);
+            state.devices.get_mut(&key).map(history);
         } else {
-            state.accounts.get_mut(&self.account_key(attempt.account)).map(lane);
+            state.accounts.get_mut(&self.account_key(attempt.account)).map(history);
             let source = SourceKey::from(attempt.source);
             if let Some(attempts) = state.sources.get_mut(&source) {
                 attempts.take_back(now, self.source_limit(source));

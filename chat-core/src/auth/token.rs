@@ -1,4 +1,5 @@
-//! Bearer tokens: what a client presents instead of its password, and the hash the store keeps.
+//! Bearer tokens that a client presents instead of its password, and the hashes that the store
+//! keeps.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -12,20 +13,20 @@ use zeroize::Zeroizing;
 
 use crate::model::Secret;
 
-/// Bytes of a token: 256 bits, nothing to guess.
+/// Size of a token in bytes: 256 bits cannot be guessed.
 const TOKEN_BYTES: usize = 32;
 
-/// Characters of 32 bytes in base64url without padding.
+/// Number of characters of 32 bytes in base64url without padding.
 const TOKEN_CHARS: usize = 43;
 
-/// Why there is no token.
+/// Reason why a token could not be created or parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Not 32 bytes, or not 43 characters of base64url.
+    /// The input is not 32 bytes, or not 43 characters of base64url.
     #[error("not a token: 32 bytes, or 43 characters of base64url, expected")]
     Malformed,
-    /// The operating system gave no random bytes.
+    /// The operating system provided no random bytes.
     #[error("no random bytes from the operating system")]
     Entropy,
 }
@@ -34,13 +35,14 @@ macro_rules! token {
     ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
         ///
-        /// 256 random bits, wiped when dropped; `Debug` hides them and there is no `Display`. In packets it is 32 bytes, as text
-        /// 43 characters of base64url ([`expose`](Self::expose), `parse`). Compared in constant time.
+        /// 256 random bits, zeroed when dropped; `Debug` hides them and there is no `Display`. In
+        /// packets a token has 32 bytes, as text 43 characters of base64url
+        /// ([`expose`](Self::expose), `parse`). Comparison takes constant time.
         #[derive(Clone)]
         pub struct $name(Zeroizing<[u8; TOKEN_BYTES]>);
 
         impl $name {
-            /// Makes a new token from the operating system's random numbers.
+            /// Creates a token from random bytes of the operating system.
             ///
             /// # Errors
             /// [`TokenError::Entropy`].
@@ -50,10 +52,10 @@ macro_rules! token {
                 Ok(Self(bytes))
             }
 
-            /// Reads a token as a client presented it: its 32 bytes.
+            /// Reads the 32 bytes of a token as a client presented them.
             ///
             /// # Errors
-            /// [`TokenError::Malformed`]: not 32 bytes.
+            /// [`TokenError::Malformed`]: the input is not 32 bytes.
             pub fn from_secret(presented: &Secret) -> Result<Self, TokenError> {
                 let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
                 if presented.expose().len() != TOKEN_BYTES {
@@ -63,13 +65,13 @@ macro_rules! token {
                 Ok(Self(bytes))
             }
 
-            /// The token's 32 bytes, for its owner through an encrypted channel.
+            /// Returns the 32 bytes of the token, for its owner through an encrypted channel.
             #[must_use]
             pub fn to_secret(&self) -> Secret {
                 Secret::new(self.0.as_slice())
             }
 
-            /// The token as text, for its owner; wiped when dropped.
+            /// Returns the token as text, for its owner; zeroed when dropped.
             #[must_use]
             pub fn expose(&self) -> Zeroizing<String> {
                 let mut text = Zeroizing::new(String::with_capacity(TOKEN_CHARS));
@@ -77,7 +79,7 @@ macro_rules! token {
                 text
             }
 
-            /// What the store keeps of this token.
+            /// Returns the hash of this token that the store keeps.
             #[must_use]
             pub fn hash(&self) -> TokenHash {
                 TokenHash(Sha256::digest(self.0.as_slice()).into())
@@ -109,13 +111,15 @@ macro_rules! token {
 }
 
 token! {
-    /// Resumes a session of one device without its password. Ends with logout, revocation or a change of password.
+    /// Token that resumes the session of one device without a password. Logout, revocation and a
+    /// change of password invalidate it.
     SessionToken
 }
 
 token! {
-    /// Shows that a device has logged in to this account before, which gives it a login lane of its own: see
-    /// [`LoginThrottle`](super::LoginThrottle). It opens nothing by itself.
+    /// Token that proves that a device has logged in to this account before, which gives it an
+    /// attempt history of its own: see [`LoginThrottle`](super::LoginThrottle). It grants no access
+    /// by itself.
     DeviceToken
 }
 
@@ -123,7 +127,7 @@ fn decode(text: &str) -> Result<Zeroizing<[u8; TOKEN_BYTES]>, TokenError> {
     if text.len() != TOKEN_CHARS {
         return Err(TokenError::Malformed);
     }
-    // The decoder wants room for a whole last group.
+    // The decoder needs space for a complete last group.
     let mut buffer = Zeroizing::new([0; TOKEN_BYTES + 1]);
     let length = URL_SAFE_NO_PAD
         .decode_slice(text, buffer.as_mut_slice())
@@ -136,19 +140,19 @@ fn decode(text: &str) -> Result<Zeroizing<[u8; TOKEN_BYTES]>, TokenError> {
     Ok(bytes)
 }
 
-/// SHA-256 of a token: what the store keeps and looks sessions up by. A stolen one opens nothing. Compared in constant
-/// time; `Debug` hides it.
+/// SHA-256 of a token, which the store keeps to recognise the token. A stolen hash grants no
+/// access. Comparison takes constant time; `Debug` hides the hash.
 #[derive(Clone, Copy)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// Takes a hash back from the store.
+    /// Restores a hash from the store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The hash, for the store.
+    /// Returns the hash for the store.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -218,7 +222,7 @@ mod tests {
     #[test]
     fn malformed_texts_are_refused() {
         let long = "A".repeat(1 << 20);
-        // The last character has bits that belong to no byte; they have to be zero, so that a token has one spelling.
+        // The last character has unused bits; they must be zero, so that a token has one spelling.
         let second_spelling = format!("{}B", "A".repeat(42));
         let short = "A".repeat(42);
         let wrong_alphabet = format!("{}+", "A".repeat(42));

@@ -15,7 +15,7 @@ use super::connections::ConnectionGuard;
 use super::handshake::Protocol;
 use super::readiness_gate::{self, GateWatch};
 use super::{Server, Shared, connection, now};
-use crate::auth::{ConnectionPermit, Refusal};
+use crate::auth::{ConnectionPermit, ConnectionRefused};
 use crate::model::Source;
 use crate::server::stream::OwnedStream;
 use crate::transport::memory::MemoryListener;
@@ -263,7 +263,7 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
         Err(refusal) => {
             tracing::debug!(?source, %refusal, "connection refused");
             // The other refusals are caused by the source itself, so the operator is not warned.
-            if matches!(refusal, Refusal::NodeFull | Refusal::EarlyDrop)
+            if matches!(refusal, ConnectionRefused::NodeFull | ConnectionRefused::EarlyDrop)
                 && let Some(refused) = shared.throttled.guests_full.hit(now())
             {
                 let max_unauthenticated = shared.config.connection_limits.unauthenticated;

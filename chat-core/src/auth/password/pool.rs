@@ -1,4 +1,4 @@
-//! [`PasswordHasherPool`]: Argon2 on few threads, behind a short queue.
+//! [`PasswordHasherPool`]: Argon2 on a few threads, behind a short queue.
 
 #[cfg(test)]
 mod tests;
@@ -13,17 +13,19 @@ use tokio_util::task::TaskTracker;
 
 use super::{Password, PasswordCost, PasswordHash, PasswordHashError};
 
-/// How much password hashing a node does at a time.
+/// Limits on the password hashing of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PasswordPoolOptions {
-    /// What one hash costs.
+    /// Cost of one hash.
     pub cost: PasswordCost,
-    /// Hashes at a time; each takes a core and [`PasswordCost::memory_kib`]. Default: half the cores, at least 1.
+    /// Maximum number of simultaneous hashes; each occupies a core and
+    /// [`PasswordCost::memory_kib`]. Default: half the cores, at least 1.
     pub workers: usize,
-    /// Requests that may wait for a worker; one more is refused at once. Default 64, a few hundred bytes each.
+    /// Maximum number of requests that wait for a worker; the pool rejects further ones at once.
+    /// Default 64, a few hundred bytes each.
     pub queue: usize,
-    /// Longest wait for a worker. Default 2 s.
+    /// Maximum wait for a worker. Default 2 s.
     pub max_wait: Duration,
 }
 
@@ -39,56 +41,58 @@ impl Default for PasswordPoolOptions {
     }
 }
 
-/// Whether a password was right.
+/// Result of the comparison of a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordCheck {
-    /// It opens the record.
+    /// The password matches the record.
     Right {
-        /// The record is weaker than the pool's cost: [`hash`](PasswordHasherPool::hash) the password again and store that.
+        /// Whether the record is weaker than the cost of the pool. Then the caller should
+        /// [`hash`](PasswordHasherPool::hash) the password again and store the result.
         needs_rehash: bool,
     },
-    /// It does not, or there is no such user.
+    /// The password does not match, or the user does not exist.
     Wrong,
 }
 
-/// Why the pool gave no answer.
+/// Reason why the pool gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordPoolError {
-    /// The queue is full or the wait was too long; nothing was computed. Try again later.
+    /// The queue is full or the wait was too long; nothing was computed. A later attempt may
+    /// succeed.
     #[error("too many logins at once")]
     Busy,
-    /// The pool has been closed: the server is shutting down.
+    /// The pool is closed, because the server is shutting down.
     #[error("password hashing has stopped")]
     Closed,
-    /// The record is unusable, or memory or random bytes were missing.
+    /// The record is unusable, or the system lacks memory or random bytes.
     #[error("cannot hash passwords")]
     Hash(#[from] PasswordHashError),
 }
 
-/// What a pool has done and is doing.
+/// Counters of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PasswordPoolStats {
-    /// Hashes computed, for new passwords and for comparisons alike.
+    /// Number of hashes computed, for new passwords and for comparisons.
     pub computed: u64,
-    /// Requests refused as [`PasswordPoolError::Busy`].
+    /// Number of requests rejected as [`PasswordPoolError::Busy`].
     pub refused: u64,
-    /// Requests waiting or being computed.
+    /// Number of requests that wait or are being computed.
     pub pending: usize,
 }
 
 /// Hashes and compares passwords on a bounded number of blocking threads.
 ///
-/// An attempt on a user that does not exist takes the same way through the same code as one on a user that does, see
-/// [`verify`](Self::verify). Dropping the pool leaves at most `workers` hashes to finish, some 20 ms;
-/// [`shutdown`](Self::shutdown) waits for them.
+/// An attempt on an unknown user takes the same path through the same code as one on a known user,
+/// see [`verify`](Self::verify). After the pool is dropped, at most `workers` hashes still run, for
+/// about 20 ms; [`shutdown`](Self::shutdown) waits for them.
 #[derive(Debug)]
 pub struct PasswordHasherPool {
     options: PasswordPoolOptions,
-    /// Opened by nothing; stands in for users that do not exist.
+    /// Record that no password matches, compared for users that do not exist.
     dummy: PasswordHash,
-    /// A place in the queue or at a worker.
+    /// Permits for waiting or running requests.
     places: Arc<Semaphore>,
     workers: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -102,10 +106,10 @@ struct Counters {
 }
 
 impl PasswordHasherPool {
-    /// Sets a pool up; no thread runs until there is something to hash.
+    /// Creates a pool. No thread runs until the first request.
     ///
     /// # Errors
-    /// [`PasswordHashError`]: the cost is out of range, or there are no random bytes.
+    /// [`PasswordHashError`]: the cost is out of range, or the system provides no random bytes.
     pub fn new(options: PasswordPoolOptions) -> Result<Self, PasswordHashError> {
         let workers = options.workers.clamp(1, 1024);
         let places = workers + options.queue.min(1 << 20);
@@ -119,7 +123,7 @@ impl PasswordHasherPool {
         })
     }
 
-    /// What a new hash costs.
+    /// Returns the cost of a new hash.
     #[must_use]
     pub fn cost(&self) -> &PasswordCost {
         &self.options.cost
@@ -130,14 +134,15 @@ impl PasswordHasherPool {
     /// # Errors
     /// [`PasswordPoolError`].
     /// # Cancel safety
-    /// Dropping the future gives the place up; a hash that has begun is finished and thrown away.
+    /// Dropping the future releases its place in the queue; a running hash is completed and
+    /// discarded.
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, PasswordPoolError> {
         let cost = self.options.cost;
         self.run(move || PasswordHash::compute(&password, cost)).await
     }
 
-    /// Compares a password with a user's record. `None`, for a user that does not exist, costs the same as a record of the
-    /// pool's cost and is always [`PasswordCheck::Wrong`].
+    /// Compares a password with the record of a user. `None`, for an unknown user, takes as long as
+    /// a record of the cost of the pool and is always [`PasswordCheck::Wrong`].
     ///
     /// # Errors
     /// [`PasswordPoolError`].
@@ -159,7 +164,7 @@ impl PasswordHasherPool {
         })
     }
 
-    /// What the pool has done and is doing.
+    /// Counters of the pool.
     #[must_use]
     pub fn stats(&self) -> PasswordPoolStats {
         PasswordPoolStats {
@@ -169,7 +174,7 @@ impl PasswordHasherPool {
         }
     }
 
-    /// Refuses everything from now on, waiting requests included.
+    /// Rejects all further requests, including those that wait.
     pub fn close(&self) {
         self.places.close();
         self.workers.close();
@@ -182,7 +187,8 @@ impl PasswordHasherPool {
         self.tasks.wait().await;
     }
 
-    /// The only way to Argon2: waits for a worker, then runs `work` on a blocking thread.
+    /// Waits for a worker, then runs `work` on a blocking thread. All uses of Argon2 go through
+    /// this.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, PasswordHashError> + Send + 'static,
@@ -196,7 +202,8 @@ impl PasswordHasherPool {
             .map_err(|_| self.refuse())?
             .map_err(|_| PasswordPoolError::Closed)?;
         let counters = Arc::clone(&self.counters);
-        // The permits go with the work, so that a caller who leaves does not let another hash begin beside it.
+        // The permits move with the work, so that a caller that stops waiting does not free a
+        // worker early.
         let computed = tokio::task::spawn_blocking(move || {
             let (_pending, _place, _worker) = (pending, place, worker);
             counters.computed.fetch_add(1, Ordering::Relaxed);
@@ -204,7 +211,7 @@ impl PasswordHasherPool {
         });
         match computed.await {
             Ok(result) => Ok(result?),
-            // The runtime is going down, or Argon2 panicked, which concerns this request only.
+            // The runtime is shutting down, or Argon2 panicked, which affects only this request.
             Err(error) if error.is_panic() => Err(PasswordHashError::Failed("panicked").into()),
             Err(_) => Err(PasswordPoolError::Closed),
         }

@@ -39,7 +39,8 @@ fn default_cost_is_the_recommended_one() {
 
 #[test]
 fn reads_records_of_others() {
-    // Made by the reference implementation: echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1
+    // Output of the reference implementation: echo -n password | argon2 somesalt -id -t 2 -m 16 -p
+    // 1
     let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
     let hash = PasswordHash::parse(phc).unwrap();
     assert!(hash.opens_with(&password("password")).unwrap());

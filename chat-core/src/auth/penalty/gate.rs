@@ -1,4 +1,4 @@
-//! [`ConnectionGate`] and the [`ConnectionPermit`] it hands out.
+//! [`ConnectionGate`] and the [`ConnectionPermit`]s that it issues.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,49 +12,51 @@ use crate::model::Source;
 use crate::rate::{Bucket, Table};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Why a connection is closed as soon as it is accepted.
+/// Reason why a connection is closed as soon as it is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
-    /// The source misbehaved; it may come back after this time.
+pub enum ConnectionRefused {
+    /// The source has a penalty for this time.
     #[error("source is penalised for another {} s", .0.as_secs())]
     Penalised(Duration),
-    /// The source connects too often; it may come back after this time.
+    /// The source exceeds its rate of connections for this time.
     #[error("source connects too often")]
     TooFast(Duration),
-    /// The source has as many connections as it may have.
+    /// The source has its maximum number of connections.
     #[error("too many connections of this source")]
     SourceFull,
-    /// The node has as many connections before login as it may have.
+    /// The node has its maximum number of connections before login.
     #[error("too many connections before login")]
     NodeFull,
-    /// The node has many connections before login, and chance hit this one.
+    /// The node has many connections before login and rejected this one at random.
     #[error("dropped early: many connections before login")]
     EarlyDrop,
 }
 
-/// How full a gate is.
+/// Numbers of connections and sources of a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GateStats {
-    /// Connections before login.
+    /// Number of connections before login.
     pub unauthenticated: u32,
-    /// Connections after login.
+    /// Number of connections after login.
     pub authenticated: u32,
-    /// Sources with a connection.
+    /// Number of sources with a connection.
     pub sources: usize,
-    /// Sources with a penalty, enforced or not, some of them over already.
+    /// Number of sources with a penalty, including penalties below the minimum and expired ones.
     pub penalties: usize,
 }
 
-/// Decides about each new connection, counts those that are admitted, and remembers who misbehaved.
+/// Admits or rejects each new connection, counts the admitted ones, and remembers sources that
+/// misbehaved.
 ///
-/// Clones share one state. Memory is bounded: counters exist only for sources with open connections, rates and penalties are
-/// in tables of fixed capacity. Time and the seed of its chance come as arguments.
+/// Clones share one state. Memory is bounded: counters exist only for sources with open
+/// connections, and rates and penalties are in tables of fixed capacity. Time and the random seed
+/// are arguments.
 ///
 /// ```text
-/// admit ──► permit, before login ── authenticate ──► permit, after login ── drop ──► not counted any more
-///   └─► Refusal              └──────────────────── drop ────────────────────────┘
+/// admit ──► permit, before login ── authenticate ──► permit, after login ── drop ──► not counted
+///   └─► ConnectionRefused  └────────────────────── drop ──────────────────────┘
 /// ```
 #[derive(Debug, Clone)]
 pub struct ConnectionGate {
@@ -71,7 +73,7 @@ struct Shared {
 struct State {
     chance: SplitMix64,
     total: Counts,
-    /// Sources with at least one connection.
+    /// Counters of the sources with at least one connection.
     sources: HashMap<SourceKey, Counts>,
     rates: Table<SourceKey, Bucket>,
     penalties: Penalties,
@@ -84,7 +86,7 @@ struct Counts {
 }
 
 impl ConnectionGate {
-    /// An empty gate. `seed` should be unpredictable outside of tests.
+    /// Creates an empty gate. Outside of tests, `seed` should be unpredictable.
     #[must_use]
     pub fn new(limits: ConnectionLimits, seed: u64) -> Self {
         let state = State {
@@ -102,11 +104,13 @@ impl ConnectionGate {
         }
     }
 
-    /// Lets a new connection in, which counts as not logged in until [`ConnectionPermit::authenticate`].
+    /// Admits a new connection, which counts as before login until
+    /// [`ConnectionPermit::authenticate`].
     ///
     /// # Errors
-    /// [`Refusal`]: close it without a word; nothing was counted.
-    pub fn admit(&self, now: Instant, source: Source) -> Result<ConnectionPermit, Refusal> {
+    /// [`ConnectionRefused`]: nothing was counted; the caller closes the connection without an
+    /// answer.
+    pub fn admit(&self, now: Instant, source: Source) -> Result<ConnectionPermit, ConnectionRefused> {
         let limits = &self.shared.limits;
         let source = SourceKey::from(source);
         let exempt = self.shared.exempts(source);
@@ -116,10 +120,10 @@ impl ConnectionGate {
         }
         let open = state.total.unauthenticated;
         if open >= limits.unauthenticated {
-            return Err(Refusal::NodeFull);
+            return Err(ConnectionRefused::NodeFull);
         }
         if state.chance.percent() < early_drop_chance(limits, open) {
-            return Err(Refusal::EarlyDrop);
+            return Err(ConnectionRefused::EarlyDrop);
         }
         if !exempt {
             state.rates.entry(now, source).add(now, &limits.new_per_source);
@@ -134,12 +138,12 @@ impl ConnectionGate {
         })
     }
 
-    /// Remembers that a source misbehaved.
+    /// Records that a source misbehaved.
     pub fn penalise(&self, now: Instant, source: Source, offence: Offence) {
         self.shared.state().penalties.add(now, source.into(), offence);
     }
 
-    /// How full the gate is.
+    /// Returns the numbers of connections and sources.
     #[must_use]
     pub fn stats(&self) -> GateStats {
         let state = self.shared.state();
@@ -153,14 +157,22 @@ impl ConnectionGate {
 }
 
 impl State {
-    /// What a source is held to, as far as it is known before its connection counts.
-    fn check_source(&mut self, now: Instant, source: SourceKey, limits: &ConnectionLimits) -> Result<(), Refusal> {
-        self.penalties.check(now, source).map_err(Refusal::Penalised)?;
+    /// Checks the penalty and the rate of a source, before its connection counts.
+    fn check_source(
+        &mut self,
+        now: Instant,
+        source: SourceKey,
+        limits: &ConnectionLimits,
+    ) -> Result<(), ConnectionRefused> {
+        self.penalties
+            .check(now, source)
+            .map_err(ConnectionRefused::Penalised)?;
         let rate = self.rates.get(&source).copied().unwrap_or_default();
-        rate.check(now, &limits.new_per_source).map_err(Refusal::TooFast)?;
+        rate.check(now, &limits.new_per_source)
+            .map_err(ConnectionRefused::TooFast)?;
         let here = self.sources.get(&source).copied().unwrap_or_default();
         if here.unauthenticated >= limits.unauthenticated_per_source {
-            return Err(Refusal::SourceFull);
+            return Err(ConnectionRefused::SourceFull);
         }
         Ok(())
     }
@@ -176,7 +188,7 @@ impl Shared {
     }
 }
 
-/// A counted connection, owned by its task; dropping it ends the count.
+/// A counted connection, owned by its task. Dropping the permit ends the count.
 #[derive(Debug)]
 #[must_use = "dropping a permit ends its count"]
 pub struct ConnectionPermit {
@@ -186,11 +198,12 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// The connection logs in: it counts among those that have from now on. Once is enough.
+    /// Counts the connection as after login. Idempotent.
     ///
     /// # Errors
-    /// [`Refusal::SourceFull`]: the source has as many as it may have; the connection still counts as not logged in.
-    pub fn authenticate(&mut self) -> Result<(), Refusal> {
+    /// [`ConnectionRefused::SourceFull`]: the source has its maximum number of connections; this
+    /// one still counts as before login.
+    pub fn authenticate(&mut self) -> Result<(), ConnectionRefused> {
         if self.authenticated {
             return Ok(());
         }
@@ -198,7 +211,7 @@ impl ConnectionPermit {
         let State { sources, total, .. } = &mut *state;
         let here = sources.entry(self.source).or_default();
         if here.authenticated >= self.shared.limits.authenticated_per_source && !self.shared.exempts(self.source) {
-            return Err(Refusal::SourceFull);
+            return Err(ConnectionRefused::SourceFull);
         }
         for counts in [here, total] {
             counts.unauthenticated = counts.unauthenticated.saturating_sub(1);
@@ -208,7 +221,7 @@ impl ConnectionPermit {
         Ok(())
     }
 
-    /// The login failed: the connection counts among those that have not logged in again.
+    /// Counts the connection as before login again, because the login failed.
     pub fn unauthenticate(&mut self) {
         if !std::mem::take(&mut self.authenticated) {
             return;
@@ -222,7 +235,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// Remembers that this connection's source misbehaved.
+    /// Records that the source of this connection misbehaved.
     pub fn penalise(&self, now: Instant, offence: Offence) {
         self.shared.state().penalties.add(now, self.source, offence);
     }
@@ -251,7 +264,8 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// The chance in percent that one more connection is refused when `open` are open: OpenSSH's `MaxStartups` start:rate:full.
+/// Returns the probability, in percent, that the gate rejects a connection while `open` are open:
+/// start:rate:full of `MaxStartups` in OpenSSH.
 fn early_drop_chance(limits: &ConnectionLimits, open: u32) -> u64 {
     let full = u64::from(limits.unauthenticated);
     let start = full * u64::from(limits.early_drop_from.min(100)) / 100;
@@ -263,12 +277,12 @@ fn early_drop_chance(limits: &ConnectionLimits, open: u32) -> u64 {
     chance + (100 - chance) * (open - start) / (full - start)
 }
 
-/// Steele, Lea and Flood's generator: not for secrets, enough for a die.
+/// SplitMix64 generator of Steele, Lea and Flood. Not for secrets.
 #[derive(Debug)]
 struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// 0 to 99.
+    /// Returns a number from 0 to 99.
     fn percent(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

@@ -1,36 +1,37 @@
-//! Penalties: time a source has to stay away for what it did.
+//! Penalties: times for which the gate rejects sources that misbehaved.
 
 use std::time::{Duration, Instant};
 
 use crate::auth::source::SourceKey;
 use crate::rate::{Decaying, Table};
 
-/// What a connection did wrong before it had logged in.
+/// Misbehaviour of a connection before login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Offence {
-    /// A wrong password, token or invitation.
+    /// The client presented a wrong password or token.
     AuthFailed,
-    /// Bytes that are not the protocol.
+    /// The client violated the protocol.
     Malformed,
-    /// No handshake or login within its deadline.
+    /// The client did not complete the handshake or the login within the deadline.
     TimedOut,
 }
 
-/// What offences cost. They add up; as in OpenSSH's `PerSourcePenalties`, nothing happens until the sum reaches `min`, then
-/// the source is refused until all of it has passed.
+/// Penalties for offences. They add up; as with `PerSourcePenalties` in OpenSSH, they have no
+/// effect until the sum reaches `min`. Then the gate rejects the source until the whole sum has
+/// passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {
-    /// For [`Offence::AuthFailed`]. Default 5 s.
+    /// Penalty for [`Offence::AuthFailed`]. Default 5 s.
     pub auth_failed: Duration,
-    /// For [`Offence::Malformed`]. Default 10 s.
+    /// Penalty for [`Offence::Malformed`]. Default 10 s.
     pub malformed: Duration,
-    /// For [`Offence::TimedOut`]. Default 10 s.
+    /// Penalty for [`Offence::TimedOut`]. Default 10 s.
     pub timed_out: Duration,
-    /// Sum from which on the source is refused. Default 15 s.
+    /// Sum from which the gate rejects the source. Default 15 s.
     pub min: Duration,
-    /// Most that adds up. Default 600 s.
+    /// Maximum of the sum. Default 600 s.
     pub max: Duration,
 }
 
@@ -47,7 +48,7 @@ impl Default for PenaltyOptions {
 }
 
 impl PenaltyOptions {
-    /// No penalties, for tests and benchmarks of other things.
+    /// Returns penalties of zero, for tests and benchmarks of other code.
     #[must_use]
     pub fn danger_none() -> Self {
         Self {
@@ -65,7 +66,7 @@ impl PenaltyOptions {
     }
 }
 
-/// The penalties of all sources.
+/// Penalties of all sources.
 #[derive(Debug)]
 pub(super) struct Penalties {
     options: PenaltyOptions,
@@ -75,7 +76,7 @@ pub(super) struct Penalties {
 #[derive(Debug, Clone, Copy, Default)]
 struct Penalty {
     until: Option<Instant>,
-    /// The sum has reached the minimum.
+    /// Set once the sum has reached the minimum.
     enforced: bool,
 }
 
@@ -94,7 +95,7 @@ impl Penalties {
         }
     }
 
-    /// How long the source has to stay away yet.
+    /// Returns the remaining time for which the gate rejects the source.
     pub(super) fn check(&self, now: Instant, source: SourceKey) -> Result<(), Duration> {
         match self.table.get(&source) {
             Some(penalty) if penalty.enforced && !penalty.remaining(now).is_zero() => Err(penalty.remaining(now)),

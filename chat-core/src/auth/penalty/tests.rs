@@ -11,7 +11,7 @@ fn source(n: u32) -> Source {
     Source::Ip(n.to_be_bytes().into())
 }
 
-/// No limits but those that `set` sets.
+/// Returns limits that never apply, changed by `set`.
 fn gate(set: impl FnOnce(&mut ConnectionLimits)) -> ConnectionGate {
     let mut limits = ConnectionLimits::danger_unlimited();
     set(&mut limits);
@@ -22,7 +22,7 @@ fn gate(set: impl FnOnce(&mut ConnectionLimits)) -> ConnectionGate {
 fn penalties_add_up() {
     use Offence::{AuthFailed, Malformed, TimedOut};
 
-    // (second, offence), then the seconds refused as seen at a second
+    // (second, offence), then the remaining seconds of rejection at a given second
     type Case = (&'static [(u32, Offence)], u32, Option<u64>);
     let cases: &[Case] = &[
         (&[], 0, None),
@@ -34,7 +34,7 @@ fn penalties_add_up() {
         (&[(0, Malformed), (0, TimedOut)], 0, Some(20)),
         (&[(0, Malformed), (0, TimedOut)], 19, Some(1)), // still refused below the minimum
         (&[(0, Malformed), (0, TimedOut)], 20, None),
-        (&[(0, Malformed), (0, TimedOut), (20, AuthFailed)], 20, None), // served, starts anew
+        (&[(0, Malformed), (0, TimedOut), (20, AuthFailed)], 20, None), // served; a new sum starts
         (&[(0, Malformed), (0, TimedOut), (19, AuthFailed)], 19, Some(6)),
         (&[(0, Malformed), (11, TimedOut)], 11, None),
     ];
@@ -47,7 +47,7 @@ fn penalties_add_up() {
         let seen = gate.admit(start + *at * SECOND, source(1)).err();
         assert_eq!(
             seen,
-            refused.map(|s| Refusal::Penalised(Duration::from_secs(s))),
+            refused.map(|s| ConnectionRefused::Penalised(Duration::from_secs(s))),
             "{offences:?} at {at}"
         );
         assert!(
@@ -66,7 +66,7 @@ fn penalties_end_at_the_maximum() {
     }
     assert_eq!(
         gate.admit(start, source(1)).unwrap_err(),
-        Refusal::Penalised(600 * SECOND)
+        ConnectionRefused::Penalised(600 * SECOND)
     );
     assert!(gate.admit(start + 600 * SECOND, source(1)).is_ok());
 }
@@ -93,7 +93,7 @@ fn twenty_before_login_per_source() {
     let gate = gate(|limits| limits.unauthenticated_per_source = 20);
     let now = Instant::now();
     let mut open: Vec<ConnectionPermit> = (0..20).map(|_| gate.admit(now, source(1)).unwrap()).collect();
-    assert_eq!(gate.admit(now, source(1)).unwrap_err(), Refusal::SourceFull);
+    assert_eq!(gate.admit(now, source(1)).unwrap_err(), ConnectionRefused::SourceFull);
     assert!(gate.admit(now, source(2)).is_ok());
     open.pop();
     assert!(gate.admit(now, source(1)).is_ok(), "a closed one makes room");
@@ -123,7 +123,7 @@ fn networks_of_64_bits_are_one_source() {
         ))
     };
     let open: Vec<ConnectionPermit> = (1..=20).map(|host| gate.admit(now, address(host)).unwrap()).collect();
-    assert_eq!(gate.admit(now, address(21)).unwrap_err(), Refusal::SourceFull);
+    assert_eq!(gate.admit(now, address(21)).unwrap_err(), ConnectionRefused::SourceFull);
     assert!(gate.admit(now, address(1 << 64)).is_ok());
     drop(open);
 }
@@ -134,19 +134,19 @@ fn authenticated_per_source() {
     let now = Instant::now();
     let mut open: Vec<ConnectionPermit> = (0..3).map(|_| gate.admit(now, source(1)).unwrap()).collect();
     let results: Vec<_> = open.iter_mut().map(ConnectionPermit::authenticate).collect();
-    assert_eq!(results, [Ok(()), Ok(()), Err(Refusal::SourceFull)]);
+    assert_eq!(results, [Ok(()), Ok(()), Err(ConnectionRefused::SourceFull)]);
     assert_eq!(open[0].authenticate(), Ok(()), "once is enough");
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (1, 2));
     drop(open.remove(0));
     assert_eq!(open[1].authenticate(), Ok(()));
-    // A login that failed after all makes room again.
+    // A failed login frees the place again.
     for _ in 0..2 {
         open[1].unauthenticate();
     }
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (1, 1));
     open.push(gate.admit(now, source(1)).unwrap());
     assert_eq!(open[2].authenticate(), Ok(()));
-    assert_eq!(open[1].authenticate(), Err(Refusal::SourceFull));
+    assert_eq!(open[1].authenticate(), Err(ConnectionRefused::SourceFull));
     open.clear();
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (0, 0));
 }
@@ -158,7 +158,7 @@ fn new_connections_per_source() {
     for _ in 0..60 {
         drop(gate.admit(now, source(1)).unwrap());
     }
-    assert!(matches!(gate.admit(now, source(1)).unwrap_err(), Refusal::TooFast(wait) if wait <= SECOND));
+    assert!(matches!(gate.admit(now, source(1)).unwrap_err(), ConnectionRefused::TooFast(wait) if wait <= SECOND));
     assert!(gate.admit(now, source(2)).is_ok());
     let later = now + 10 * SECOND;
     let again = (0..100).filter(|_| gate.admit(later, source(1)).is_ok()).count();
@@ -180,17 +180,17 @@ fn early_drop_grows_from_half() {
         tried += 1;
     }
     let dropped = (0..2000)
-        .filter(|_| gate.admit(now, source(1)).map(drop) == Err(Refusal::EarlyDrop))
+        .filter(|_| gate.admit(now, source(1)).map(drop) == Err(ConnectionRefused::EarlyDrop))
         .count();
     assert!((500..700).contains(&dropped), "{dropped} of 2000, expected 600");
     while open.len() < 1000 {
         match gate.admit(now, source(tried)) {
             Ok(permit) => open.push(permit),
-            Err(refusal) => assert_eq!(refusal, Refusal::EarlyDrop),
+            Err(refusal) => assert_eq!(refusal, ConnectionRefused::EarlyDrop),
         }
         tried += 1;
     }
-    assert_eq!(gate.admit(now, source(1)).unwrap_err(), Refusal::NodeFull);
+    assert_eq!(gate.admit(now, source(1)).unwrap_err(), ConnectionRefused::NodeFull);
     drop(open);
     assert!(gate.admit(now, source(1)).is_ok());
 }

@@ -15,7 +15,7 @@ fn attempt(account: &str) -> LoginAttempt<'_> {
     }
 }
 
-/// The default limits on accounts alone.
+/// Returns the default limits on accounts, without the other limits.
 fn accounts_only() -> LoginThrottle {
     LoginThrottle::new(ThrottleOptions {
         account_attempts: 5,
@@ -80,7 +80,7 @@ fn a_few_attempts_are_forgotten_after_the_window() {
 }
 
 #[test]
-fn right_password_clears_the_lane() {
+fn right_password_clears_the_history() {
     let throttle = accounts_only();
     let now = Instant::now();
     for _ in 0..100 {
@@ -108,7 +108,8 @@ fn attackers_cannot_lock_a_known_device_out() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let device = TokenHash::from_bytes([7; 32]);
     let mut now = Instant::now();
-    // From many sources, at the node's limit and behind the owner's own address, for ten minutes.
+    // From many sources, at the limit of the node and from the owner's own address, for ten
+    // minutes.
     for step in 0..18_000_u32 {
         now += SECOND / 30;
         let guess = LoginAttempt {
@@ -134,7 +135,7 @@ fn attackers_cannot_lock_a_known_device_out() {
     };
     assert_eq!(limit(throttle.begin(now, &owner)), None, "the owner does not");
 
-    // A known device has limits as well, and they are its own.
+    // A known device has limits of its own.
     for _ in 0..4 {
         assert_eq!(limit(throttle.begin(now, &owner)), None);
     }
@@ -214,7 +215,7 @@ fn registrations() {
     assert_eq!(limit(throttle.begin_registration(now, source(1))), None);
     assert_eq!(limit(throttle.begin_registration(now + 20 * MINUTE, source(1))), None);
 
-    // Asking whether names are taken is not free.
+    // A probe for a taken name is not free.
     let (mut asked, later) = (0, now + 20 * MINUTE);
     while throttle.begin_registration(later, source(3)).is_ok() {
         throttle.take_back_registration(later, source(3));

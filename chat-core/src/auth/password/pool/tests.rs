@@ -61,7 +61,7 @@ async fn unknown_user_costs_a_hash_of_the_same_cost() {
     assert_eq!(pool.stats().computed, before + 2, "one computation each");
 }
 
-/// Keeps the pool's only worker until dropped.
+/// Occupies the only worker of the pool until dropped.
 struct Occupied {
     _release: std::sync::mpsc::Sender<()>,
 }

@@ -1,22 +1,22 @@
-//! [`Lane`]: the attempts on one account, or by one device.
+//! [`AttemptHistory`]: the attempts on one account, or by one device.
 
 use std::time::{Duration, Instant};
 
 use super::ThrottleOptions;
 use crate::rate::Decaying;
 
-/// A few attempts are free; then each one doubles the wait before the next.
+/// Recent attempts. A few are free; after that, each attempt doubles the wait before the next.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Lane {
+pub(super) struct AttemptHistory {
     attempts: u32,
-    /// The next attempt is refused until then.
+    /// Time until which the next attempt is rejected.
     blocked_until: Option<Instant>,
-    /// Everything is forgotten then.
+    /// Time at which the history is forgotten.
     forgotten_at: Option<Instant>,
 }
 
-impl Lane {
-    /// Whether an attempt may be made, or how long to wait.
+impl AttemptHistory {
+    /// Returns whether an attempt is allowed, or else the time to wait.
     pub(super) fn check(&self, now: Instant) -> Result<(), Duration> {
         match self.blocked_until {
             Some(until) if until > now => Err(until.saturating_duration_since(now)),
@@ -43,7 +43,7 @@ impl Lane {
         }
     }
 
-    /// Forgets an attempt that did not take place.
+    /// Removes an attempt that did not take place.
     pub(super) fn take_back(&mut self, options: &ThrottleOptions) {
         self.attempts = self.attempts.saturating_sub(1);
         if self.attempts < options.account_attempts {
@@ -51,13 +51,13 @@ impl Lane {
         }
     }
 
-    /// Forgets everything.
+    /// Clears the history.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 }
 
-impl Decaying for Lane {
+impl Decaying for AttemptHistory {
     fn remaining(&self, now: Instant) -> Duration {
         self.forgotten_at
             .map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
