@@ -170,8 +170,8 @@ impl fmt::Debug for SessionGuard {
 pub struct Readiness {
     /// The store answers. It is probed every two seconds and has two seconds to answer.
     pub store_answers: bool,
-    /// The clocks of this machine and of the store differ by less than some minutes. Nobody can log
-    /// in while they do not.
+    /// The clocks of this machine and of the store differ by less than some minutes. Otherwise, all
+    /// logins are rejected.
     pub clock_is_right: bool,
     /// There are other nodes, and at least one of them takes sessions as far as this node knows. A
     /// node that is cut off from all others keeps the last value it learned.
