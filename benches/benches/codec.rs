@@ -38,13 +38,7 @@ fn write(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
 
     let event = messages::event(256);
-    let appended = Appended {
-        conversation: event.conversation,
-        seq: event.seq,
-        event_id: event.id,
-        time: event.time,
-        duplicate: false,
-    };
+    let appended = Appended::new(event.conversation, event.seq, event.id, event.time);
     let answer = Ok(Answer::Outcome(Outcome::Appended(appended)));
     let mut out = BytesMut::with_capacity(4096);
     group.bench_function("write_ack", |b| {

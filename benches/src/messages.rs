@@ -27,25 +27,16 @@ pub fn send(size: usize) -> Command {
 /// Returns the event of a committed message of `size` bytes.
 #[must_use]
 pub fn event(size: usize) -> Event {
-    let message = Message {
-        text: text(size).as_str().to_owned(),
-        ..Message::default()
-    };
-    let content = EventBody::Message(message);
-    Event {
-        conversation: ConversationId(7),
-        seq: Seq(1),
-        id: EventId::random(),
-        sender: UserId(1),
-        device: Some(DeviceId::random()),
-        client_message_id: Some(ClientMessageId::random()),
-        fingerprint: 0,
-        time: Timestamp(1_790_000_000_000),
-        kind: content.kind(),
-        target: None,
-        message_count: 1,
-        edited_seq: None,
-        recalled_seq: None,
-        body: body::encode(&content),
-    }
+    let content = EventBody::Message(Message::new(text(size).as_str()));
+    let mut event = Event::new(
+        ConversationId(7),
+        Seq(1),
+        EventId::random(),
+        UserId(1),
+        Timestamp(1_790_000_000_000),
+        content.kind(),
+        body::encode(&content),
+    );
+    (event.device, event.client_message_id) = (Some(DeviceId::random()), Some(ClientMessageId::random()));
+    event
 }

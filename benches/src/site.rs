@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chat_core::auth::{PasswordCost, ThrottleOptions};
 use chat_core::codec::{Answer, Incoming, RequestKind};
+use chat_core::commands::Commands;
 use chat_core::engine::{Engine, EngineConfig};
 use chat_core::model::{Command, ConversationRef, Draft, EventId, MessageText, Note, Outcome, Push, UserName, UserRef};
 use chat_core::rate::Rate;
@@ -58,16 +59,8 @@ impl Site {
             peer.login(name).await?;
         }
         let note = Note::new("")?;
-        let request = Command::RequestFriend {
-            user: user("bob"),
-            note,
-        };
-        alice.run(request).await?;
-        let accept = Command::AnswerFriend {
-            user: user("alice"),
-            accept: true,
-        };
-        bob.run(accept).await?;
+        alice.commands().request_friend(user("bob"), note).await?;
+        bob.commands().answer_friend(user("alice"), true).await?;
         let mut site = Self {
             server,
             engine,
@@ -81,9 +74,7 @@ impl Site {
     /// Sends a first message, which creates the conversation. Bob's session may receive `Behind`
     /// instead of the event, if it does not know the conversation yet.
     async fn open_conversation(&mut self) -> Result<(), Box<dyn Error>> {
-        let Outcome::Appended(first) = self.alice.run(send(MessageText::new("hello")?)).await? else {
-            return Err("no acknowledgement".into());
-        };
+        let first = self.alice.commands().send_text(user("bob"), "hello").await?;
         loop {
             match self.bob.push().await? {
                 Push::Event(event) if event.id == first.event_id => return Ok(()),

@@ -75,7 +75,7 @@ pub(crate) fn options(path: &Path) -> ClientOptions {
     let endpoint = Endpoint::new(address, Socket { path: path.to_owned() });
     let mut options = ClientOptions::new([endpoint], Credentials::Stored);
     options.receive = Receive::Nothing;
-    options.attempts = Some(1);
+    options.max_attempts = Some(1);
     options
 }
 
@@ -166,7 +166,7 @@ async fn start(request: DecodedRequest, client: &Client, replies: &mpsc::Sender<
     };
     match kind {
         RequestKind::Command(Command::Send { conversation, draft }) => {
-            let queued = client.send_draft(conversation, draft, None).await;
+            let queued = client.enqueue_draft(conversation, draft, None).await;
             jobs.spawn(async move { reply(&replies, id, sent(queued).await).await });
         }
         kind => {
@@ -204,7 +204,11 @@ async fn perform(client: &Client, kind: RequestKind) -> Result<Answer, Failure> 
                 session_token: None,
                 device_token: None,
                 store_epoch: StoreEpoch([0; 16]),
-                conversations: client.conversations().iter().map(|info| (**info).clone()).collect(),
+                conversations: client
+                    .known_conversations()
+                    .iter()
+                    .map(|info| (**info).clone())
+                    .collect(),
                 server_time: now(),
             }))),
             None => Err(Failure::new(

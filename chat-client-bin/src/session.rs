@@ -6,10 +6,10 @@ use std::{sync::Arc, time::Duration};
 use chat_core::client::{
     Client, ClientError, ClientOptions, ClientStore as _, Credentials, Receive, Scheme, ServerAddress,
 };
-use chat_core::codec::body;
+use chat_core::commands::Commands;
 use chat_core::model::{
-    Command, ConversationInfo, ConversationRef, DisplayName, EventBody, HistoryEvent, Outcome, Page, PageFrom,
-    Registration, Secret, UserInfo, UserName, UserRef,
+    ConversationInfo, DisplayName, EventBody, HistoryEvent, Page, PageFrom, Registration, Secret, UserInfo, UserName,
+    UserRef,
 };
 use chat_core::secure::Trust;
 
@@ -46,8 +46,6 @@ pub(crate) struct Session {
     spool: Option<Spool>,
 }
 
-/// Maximum bytes of a page of history.
-const MAX_PAGE_BYTES: u32 = 256 * 1024;
 /// Number of attempts to connect before a command fails.
 const MAX_ATTEMPTS: u32 = 3;
 /// Time at the end of a command to send what an earlier run left in the outbox.
@@ -88,9 +86,9 @@ impl Session {
         options.trust = Trust::AcceptFirst;
         options.first_contact = Some(output.first_contact());
         options.receive = receive;
-        options.client = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
+        options.client_name = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
         options.device_name = device_name();
-        options.attempts = Some(MAX_ATTEMPTS);
+        options.max_attempts = Some(MAX_ATTEMPTS);
         options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         let servers = if global.discover {
             let nodes = chat_core::client::discover(&options, &store).await;
@@ -237,11 +235,9 @@ fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayNa
         return Err(Failure::usage("a new account needs a user name, not an id"));
     };
     let name = UserName::parse(name.as_str()).map_err(Failure::usage)?;
-    Ok(Registration {
-        name,
-        password,
-        display_name,
-    })
+    let mut registration = Registration::new(name, password);
+    registration.display_name = display_name;
+    Ok(registration)
 }
 
 /// Returns the name of this device in the user's list of devices.
@@ -269,25 +265,15 @@ pub(crate) async fn read_history(
     from: PageFrom,
     max_events: u32,
 ) -> Result<HistoryPage, Failure> {
-    let page = Page {
-        from,
-        max_events,
-        max_bytes: MAX_PAGE_BYTES,
+    let page = client.history(info.id, Page::new(from, max_events)).await?;
+    let decode = |found: HistoryEvent| {
+        let body = found.event.body().unwrap_or(EventBody::Unknown);
+        (found, body)
     };
-    let conversation = ConversationRef::Id(info.id);
-    match client.execute(Command::ReadHistory { conversation, page }).await? {
-        Outcome::History(page) => {
-            let decode = |event: HistoryEvent| {
-                let body = body::decode(event.event.kind, &event.event.body).unwrap_or(EventBody::Unknown);
-                (event, body)
-            };
-            Ok(HistoryPage {
-                events: page.events.into_iter().map(decode).collect(),
-                more: page.more,
-            })
-        }
-        other => Err(unexpected(&other)),
-    }
+    Ok(HistoryPage {
+        events: page.events.into_iter().map(decode).collect(),
+        more: page.more,
+    })
 }
 
 /// Builds the line of an event, with the names of its users. A user whose name cannot be looked up
@@ -304,10 +290,4 @@ pub(crate) async fn event_line(
         Err(_) => client.known_names(users),
     };
     EventLine::new(info, found, body, &names)
-}
-
-/// Creates the failure of a reply that does not fit the request.
-pub(crate) fn unexpected(outcome: &Outcome) -> Failure {
-    let text = format!("the reply of the server does not fit the request: {outcome:.40?}");
-    Failure::new(Kind::Protocol, text)
 }

@@ -2,7 +2,8 @@
 //! then run `CHAT_PASSWORD=… cargo run -p chat-core --example bot -- 127.0.0.1:7400 echo-bot`
 
 use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, FileStore, ServerAddress};
-use chat_core::model::{ConversationRef, EventBody, MessageText, Secret, UserName, UserRef};
+use chat_core::commands::Commands;
+use chat_core::model::{ConversationRef, EventBody, Secret, UserName, UserRef};
 use chat_core::secure::Trust;
 
 #[tokio::main]
@@ -36,9 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             && !delivery.own
         {
             let there = ConversationRef::Id(delivery.conversation.id);
-            client
-                .send_text(there, MessageText::new(format!("you said: {}", message.text))?)
-                .await?;
+            client.send_text(there, &format!("you said: {}", message.text)).await?;
         }
         received.done();
     }

@@ -44,13 +44,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
 
     let login = |secret: &str| -> Result<Login, Box<dyn std::error::Error>> {
-        Ok(Login {
-            account: UserRef::Name(UserName::parse("alice")?),
-            secret: Secret::new(secret),
-            device: DeviceId::random(),
-            device_name: "example".into(),
-            device_token: None,
-        })
+        Ok(Login::new(
+            UserRef::Name(UserName::parse("alice")?),
+            Secret::new(secret),
+            DeviceId::random(),
+        )
+        .device_name("example"))
     };
     let admitted = engine.login(Source::Local, login("token of alice")?).await?;
     println!(

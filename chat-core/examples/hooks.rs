@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chat_core::async_trait;
+use chat_core::commands::Commands;
 use chat_core::engine::Engine;
 use chat_core::hooks::{Hooks, Verdict};
 use chat_core::model::{
@@ -51,11 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()
         .await?;
     let name = UserName::parse("alice")?;
-    let registration = Registration {
-        name,
-        password: Secret::new("correct horse"),
-        display_name: None,
-    };
+    let registration = Registration::new(name, Secret::new("correct horse"));
     let alice = engine.register(Source::Local, registration).await?.id;
     let session = engine.session(alice, DeviceId::random()).await?;
     let notes = ConversationRef::Direct(UserRef::Id(alice));

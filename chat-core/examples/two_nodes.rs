@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use chat_core::bus::MemoryBus;
 use chat_core::codec::body;
+use chat_core::commands::Commands;
 use chat_core::engine::Engine;
-use chat_core::model::{
-    Command, ConversationRef, DeviceId, EventBody, Note, Push, Registration, Secret, Source, UserName, UserRef,
-};
+use chat_core::model::{DeviceId, EventBody, Note, Push, Registration, Secret, Source, UserName, UserRef};
 use chat_core::store::MemoryStore;
 
 #[tokio::main]
@@ -21,32 +20,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ids = Vec::new();
     for name in ["alice", "bob"] {
         let name = UserName::parse(name)?;
-        let registration = Registration {
-            name,
-            password: Secret::new("correct horse"),
-            display_name: None,
-        };
+        let registration = Registration::new(name, Secret::new("correct horse"));
         ids.push(here.register(Source::Local, registration).await?.id);
     }
     let (alice, bob) = (UserRef::Id(ids[0]), UserRef::Id(ids[1]));
     let at_here = here.session(ids[0], DeviceId::random()).await?;
     let at_there = there.session(ids[1], DeviceId::random()).await?;
 
-    at_here
-        .execute(Command::RequestFriend {
-            user: bob.clone(),
-            note: Note::new("hello")?,
-        })
-        .await?;
-    at_there
-        .execute(Command::AnswerFriend {
-            user: alice,
-            accept: true,
-        })
-        .await?;
-    at_here
-        .send_text(ConversationRef::Direct(bob), "across the bus")
-        .await?;
+    at_here.request_friend(bob.clone(), Note::new("hello")?).await?;
+    at_there.answer_friend(alice, true).await?;
+    at_here.send_text(bob, "across the bus").await?;
 
     while let Some(push) = at_there.next_push().await {
         if let Push::Event(event) = push

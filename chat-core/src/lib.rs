@@ -5,9 +5,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use chat_core::engine::Engine;
-//! use chat_core::model::{ConversationRef, DeviceId, Registration, Secret, Source, UserName, UserRef};
-//! use chat_core::server::Server;
+//! use chat_core::prelude::*;
 //! use chat_core::store::MemoryStore; // chat_store_sqlite::SqliteStore, for messages that last
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -16,10 +14,10 @@
 //!
 //! // A session in this process, with the commands and events of a remote client: for bots, tests, desktop applications.
 //! let name = UserName::parse("alice")?;
-//! let wish = Registration { name, password: Secret::new("correct horse"), display_name: None };
-//! let alice = engine.register(Source::Local, wish).await?;
+//! let registration = Registration::new(name, Secret::new("correct horse"));
+//! let alice = engine.register(Source::Local, registration).await?;
 //! let session = engine.session(alice.id, DeviceId::random()).await?;
-//! let sent = session.send_text(ConversationRef::Direct(UserRef::Id(alice.id)), "milk, bread").await?;
+//! let sent = session.send_text(ConversationRef::direct(alice.id), "milk, bread").await?;
 //! assert_eq!(sent.seq.0, 1); // it is durable: an acknowledgement means that the store has committed
 //!
 //! // And the same engine for others, on a port. `sc1` and `tls` are the encrypted kinds.
@@ -68,6 +66,7 @@ pub mod clock;
 #[cfg(feature = "server")]
 pub mod cluster;
 pub mod codec;
+pub mod commands;
 #[cfg(feature = "server")]
 pub mod engine;
 #[cfg(feature = "server")]
@@ -75,10 +74,12 @@ pub mod hooks;
 #[doc(hidden)]
 pub mod jitter;
 pub mod model;
+pub mod prelude;
 pub mod rate;
 #[cfg(feature = "server")]
 pub mod router;
 pub mod secure;
+mod sequencer;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]

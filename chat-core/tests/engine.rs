@@ -8,10 +8,11 @@ use std::time::Duration;
 use chat_core::auth::{AuthError, AuthVerdict, Authenticator, PasswordCost, ThrottleOptions};
 use chat_core::bus::MemoryBus;
 use chat_core::cluster::MemoryPresence;
+use chat_core::commands::Commands;
 use chat_core::engine::{Engine, EngineConfig, LocalSession};
 use chat_core::model::{
-    Command, ConversationRef, DeviceId, DirectPolicy, EventKind, Login, ProfileChanges, Push, Registration, Secret,
-    Seq, Source, UserId, UserName, UserRef,
+    ConversationRef, DeviceId, DirectPolicy, EventKind, Login, ProfileChanges, Push, Registration, Secret, Seq, Source,
+    UserId, UserName, UserRef,
 };
 use chat_core::store::{MemoryStore, Store};
 use chat_core::testkit::LossyBus;
@@ -24,11 +25,7 @@ fn config() -> EngineConfig {
 }
 
 async fn register(engine: &Engine, name: &str) -> UserId {
-    let wish = Registration {
-        name: UserName::parse(name).unwrap(),
-        password: Secret::new("correct horse"),
-        display_name: None,
-    };
+    let wish = Registration::new(UserName::parse(name).unwrap(), Secret::new("correct horse"));
     engine.register(Source::Local, wish).await.unwrap().id
 }
 
@@ -76,8 +73,8 @@ async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
         .await
         .unwrap();
     for session in [&alice, &bob] {
-        let open = Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone));
-        session.execute(open).await.unwrap();
+        let open = ProfileChanges::new().direct_policy(DirectPolicy::Everyone);
+        session.update_profile(open).await.unwrap();
     }
     alice.send_text(direct(&bob), "opens it").await.unwrap();
     for session in [&alice, &bob] {
@@ -121,13 +118,8 @@ async fn authenticator_of_the_application_decides_logins() {
         .build()
         .await
         .unwrap();
-    let login = |secret: &str| Login {
-        account: UserRef::Id(UserId(0)),
-        secret: Secret::new(secret),
-        device: DeviceId::random(),
-        device_name: "phone".to_owned(),
-        device_token: None,
-    };
+    let login =
+        |secret: &str| Login::new(UserRef::Id(UserId(0)), Secret::new(secret), DeviceId::random()).device_name("phone");
     let admission = engine.login(Source::Local, login("user:alice")).await.unwrap();
     assert_eq!(admission.user.name, "alice");
     assert!(engine.login(Source::Local, login("nonsense")).await.is_err());

@@ -98,16 +98,9 @@ async fn on_store(
                 store,
             )
             .await?;
-            let made = engine
-                .register(
-                    Source::Local,
-                    Registration {
-                        name,
-                        password: secret,
-                        display_name,
-                    },
-                )
-                .await;
+            let mut registration = Registration::new(name, secret);
+            registration.display_name = display_name;
+            let made = engine.register(Source::Local, registration).await;
             engine.shutdown().await;
             let made = made.map_err(refused)?;
             Ok(format!("created user {} with id {}", made.name, made.id))

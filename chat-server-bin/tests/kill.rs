@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chat_core::codec::RequestKind;
+use chat_core::commands::Commands;
 use chat_core::model::{
     ClientMessageId, Command, ConversationRef, Draft, Event, EventId, GroupName, MessageText, NewGroup, Note, Outcome,
-    Page, PageFrom, ReplyCode, Seq,
+    Page, ReplyCode, Seq,
 };
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{Peer, ServerProcess};
@@ -95,21 +96,8 @@ async fn read_all(peer: &mut Peer) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     loop {
         let after = events.last().map_or(Seq::ZERO, |event| event.seq);
-        let page = Page {
-            from: PageFrom::After(after),
-            max_events: 500,
-            max_bytes: 64 * 1024,
-        };
-        let outcome = peer
-            .run(Command::ReadHistory {
-                conversation: group(),
-                page,
-            })
-            .await
-            .unwrap();
-        let Outcome::History(page) = outcome else {
-            panic!("{outcome:?}")
-        };
+        let page = Page::after(after, 500).max_bytes(64 * 1024);
+        let page = peer.commands().history(group(), page).await.unwrap();
         events.extend(page.events.into_iter().map(|event| event.event));
         if !page.more {
             return events;

@@ -248,22 +248,15 @@ fn hello() -> RequestKind {
 }
 
 fn login() -> RequestKind {
-    RequestKind::Login(Login {
-        account: UserRef::Id(UserId(1)),
-        secret: Secret::new("correct horse"),
-        device: DeviceId([1; 16]),
-        device_name: String::new(),
-        device_token: None,
-    })
+    RequestKind::Login(Login::new(
+        UserRef::Id(UserId(1)),
+        Secret::new("correct horse"),
+        DeviceId([1; 16]),
+    ))
 }
 
 fn user() -> UserInfo {
-    UserInfo {
-        id: UserId(1),
-        name: "alice".into(),
-        display_name: String::new(),
-        direct_policy: None,
-    }
+    UserInfo::new(UserId(1), "alice")
 }
 
 fn caller() -> Caller {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use chat_benches::messages;
 use chat_core::codec::RequestKind;
-use chat_core::model::{Command, ContactState, ConversationRef, Draft, Outcome, Push, UserName, UserRef};
+use chat_core::commands::Commands;
+use chat_core::model::{ContactState, Draft, Push, UserName, UserRef};
 use chat_core::testkit::{Peer, ServerProcess};
 use tokio::time::Instant;
 
@@ -86,15 +87,9 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     }
     let to = |name| Ok::<_, Box<dyn Error>>(UserRef::Name(UserName::parse_any(name)?));
     let note = chat_core::model::Note::new("")?;
-    alice.run(Command::RequestFriend { user: to("bob")?, note }).await?;
-    bob.run(Command::AnswerFriend {
-        user: to("alice")?,
-        accept: true,
-    })
-    .await?;
-    let Outcome::Contacts(contacts) = alice.run(Command::ListContacts).await? else {
-        return Err("the reply is not a list of contacts".into());
-    };
+    alice.commands().request_friend(to("bob")?, note).await?;
+    bob.commands().answer_friend(to("alice")?, true).await?;
+    let contacts = alice.commands().contacts().await?;
     assert!(
         contacts.iter().any(|contact| contact.state == ContactState::Friend),
         "alice and bob are friends"
@@ -107,17 +102,8 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     let started = Instant::now();
     for _ in 0..messages {
         let sent = Instant::now();
-        let conversation = ConversationRef::Direct(to("bob")?);
-        let outcome = alice
-            .run(Command::Send {
-                conversation,
-                draft: Draft::text(text.clone()),
-            })
-            .await?;
+        let appended = alice.commands().send(to("bob")?, Draft::text(text.clone())).await?;
         acked.push(sent.elapsed());
-        let Outcome::Appended(appended) = outcome else {
-            return Err("the reply is not an acknowledgement".into());
-        };
         loop {
             match bob.push().await? {
                 Push::Event(event) if event.id == appended.event_id => break,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use chat_core::client::{Client, ClientError, Receive};
-use chat_core::model::{CloseCode, Command, DisplayName, ProfileChanges};
+use chat_core::commands::Commands;
+use chat_core::model::{CloseCode, DisplayName, ProfileChanges};
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -40,7 +41,7 @@ pub(super) fn whoami(session: &Session, output: &mut Output) -> Result<(), Failu
 }
 
 pub(super) async fn logout(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    match client.execute(Command::Logout).await {
+    match client.logout().await {
         // The server may close the session before its reply arrives.
         Ok(_) | Err(ClientError::Ended(CloseCode::LoggedOut) | ClientError::Interrupted) => {}
         Err(error) => return Err(error.into()),
@@ -62,7 +63,7 @@ pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut 
     let new = secrets::given(file.as_deref(), "CHAT_NEW_PASSWORD")?;
     let new = new.map_or_else(|| secrets::ask("New password", true), Ok)?;
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let changed = session.client.execute(Command::ChangePassword { old, new }).await;
+    let changed = session.client.change_password(old, new).await;
     session.finish().await;
     changed?;
     output.print(&DoneLine::new(
@@ -80,7 +81,7 @@ pub(super) async fn update(
     let mut changes = ProfileChanges::new();
     changes.display_name = parse_display_name(display_name)?;
     changes.direct_policy = direct.map(Into::into);
-    client.execute(Command::UpdateProfile(changes)).await?;
+    client.update_profile(changes).await?;
     output.print(&DoneLine::new("account", "account updated"))
 }
 

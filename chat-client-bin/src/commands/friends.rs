@@ -1,13 +1,12 @@
 //! The commands `friend …`.
 
 use chat_core::client::Client;
-use chat_core::model::{Command, Note, Outcome};
+use chat_core::commands::Commands;
+use chat_core::model::{Command, Note};
 
 use crate::args::{FriendCommand, user_ref};
 use crate::failure::Failure;
 use crate::output::{ContactLine, DoneLine, Output};
-
-use crate::session::unexpected;
 
 pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut Output) -> Result<(), Failure> {
     let (done, text, command) = match command {
@@ -58,10 +57,8 @@ pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut
 }
 
 async fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    match client.execute(Command::ListContacts).await? {
-        Outcome::Contacts(contacts) => contacts
-            .iter()
-            .try_for_each(|contact| output.print(&ContactLine::from(contact))),
-        other => Err(unexpected(&other)),
-    }
+    let contacts = client.contacts().await?;
+    contacts
+        .iter()
+        .try_for_each(|contact| output.print(&ContactLine::from(contact)))
 }

@@ -1,15 +1,15 @@
 //! The commands `group …`.
 
 use chat_core::client::Client;
+use chat_core::commands::Commands;
+use chat_core::commands::JoinOutcome;
 use chat_core::model::{
-    Command, ConversationView, Description, GroupChanges, GroupName, NewGroup, Note, Outcome, UserId,
+    Command, ConversationInfo, ConversationView, Description, GroupChanges, GroupName, NewGroup, Note, UserId,
 };
 
 use crate::args::{Group, GroupCommand, GroupUser, group_ref, user_ref};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::output::{DoneLine, GroupLine, MemberLine, Output};
-
-use crate::session::unexpected;
 
 /// Number of members in a page.
 const PAGE_MEMBERS: u32 = 500;
@@ -18,22 +18,6 @@ pub(super) async fn group(client: &Client, command: GroupCommand, output: &mut O
     match command {
         GroupCommand::List => list(client, output),
         GroupCommand::Members(Group { group }) => members(client, &group, output).await,
-        command => {
-            let (done, text, command) = translate(command)?;
-            match client.execute(command).await? {
-                Outcome::Conversation(info) => match &info.view {
-                    ConversationView::Group(group) => output.print(&GroupLine::new(group, Some(info.role))),
-                    _ => output.print(&DoneLine::new(done, text)),
-                },
-                _ => output.print(&DoneLine::new(done, text)),
-            }
-        }
-    }
-}
-
-/// Returns the command for the server, with the name and text of its confirmation.
-fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
-    Ok(match command {
         GroupCommand::Create {
             name,
             description,
@@ -41,21 +25,41 @@ fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), F
             history_visible,
             unlisted,
         } => {
-            let new = NewGroup::new(GroupName::parse(&name).map_err(Failure::usage)?)
+            let group = NewGroup::new(GroupName::parse(&name).map_err(Failure::usage)?)
                 .description(Description::new(description).map_err(Failure::usage)?)
                 .join_policy(join_policy.into())
                 .history_visible(history_visible)
                 .unlisted(unlisted);
-            ("create", format!("created {name}"), Command::CreateGroup(new))
+            print_group(&client.create_group(group).await?, output)
         }
         GroupCommand::Join { group, note } => {
             let note = Note::new(note).map_err(Failure::usage)?;
-            let command = Command::JoinGroup {
-                group: group_ref(&group)?,
-                note,
-            };
-            ("join", format!("joined {group}, or requested to join it"), command)
+            match client.join_group(group_ref(&group)?, note).await? {
+                JoinOutcome::Member(info) => print_group(&info, output),
+                JoinOutcome::Requested => output.print(&DoneLine::new("join", format!("asked to join {group}"))),
+            }
         }
+        command => {
+            let (done, text, command) = translate(command)?;
+            client.execute(command).await?;
+            output.print(&DoneLine::new(done, text))
+        }
+    }
+}
+
+fn print_group(info: &ConversationInfo, output: &mut Output) -> Result<(), Failure> {
+    match &info.view {
+        ConversationView::Group(group) => output.print(&GroupLine::new(group, Some(info.role))),
+        _ => Err(Failure::new(
+            Kind::Protocol,
+            "the server answered with a conversation that is not a group",
+        )),
+    }
+}
+
+/// Returns the command for the server, with the name and text of its confirmation.
+fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
+    Ok(match command {
         GroupCommand::Leave(at) => (
             "leave",
             format!("left {}", at.group),
@@ -183,7 +187,7 @@ fn member_command(command: GroupCommand) -> Result<(&'static str, String, Comman
 }
 
 fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    for info in client.conversations() {
+    for info in client.known_conversations() {
         if let ConversationView::Group(group) = &info.view
             && info.active
         {
@@ -197,24 +201,13 @@ async fn members(client: &Client, group: &str, output: &mut Output) -> Result<()
     let mut after = UserId(0);
     loop {
         let group = group_ref(group)?;
-        match client
-            .execute(Command::ListMembers {
-                group,
-                after,
-                limit: PAGE_MEMBERS,
-            })
-            .await?
-        {
-            Outcome::Members(page) => {
-                page.members
-                    .iter()
-                    .try_for_each(|member| output.print(&MemberLine::from(member)))?;
-                match page.members.last() {
-                    Some(last) if page.more => after = last.user.id,
-                    _ => return Ok(()),
-                }
-            }
-            other => return Err(unexpected(&other)),
+        let page = client.members(group, after, PAGE_MEMBERS).await?;
+        page.members
+            .iter()
+            .try_for_each(|member| output.print(&MemberLine::from(member)))?;
+        match page.members.last() {
+            Some(last) if page.more => after = last.user.id,
+            _ => return Ok(()),
         }
     }
 }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use chat_core::client::Client;
-use chat_core::model::{
-    Command, ConversationInfo, ConversationRef, ConversationView, EventBody, HistoryEvent, Outcome, PageFrom, Seq,
-};
+use chat_core::commands::Commands;
+use chat_core::model::{ConversationInfo, ConversationRef, ConversationView, EventBody, HistoryEvent, PageFrom, Seq};
 
 use crate::args;
 use crate::failure::Failure;
 use crate::output::{DoneLine, EventLine, Output, users_in};
 
-use crate::session::{read_history, unexpected};
+use crate::session::read_history;
 
 /// Maximum number of events in a page.
 const MAX_PAGE_EVENTS: u32 = 200;
@@ -96,7 +95,7 @@ async fn print(
 }
 
 pub(super) async fn inbox(client: &Client, limit: u32, output: &mut Output) -> Result<(), Failure> {
-    let all = client.conversations();
+    let all = client.known_conversations();
     let Some(inbox) = all.iter().find(|info| info.view == ConversationView::Inbox) else {
         return Ok(()); // the inbox exists once an event was sent to it
     };
@@ -110,19 +109,11 @@ pub(super) async fn read(client: &Client, args: &args::Read, output: &mut Output
     }
     let info = describe(client, conversation).await?;
     let seq = args.up_to.map_or(info.last_seq, Seq);
-    client
-        .execute(Command::MarkRead {
-            conversation: info.id,
-            seq,
-        })
-        .await?;
+    client.mark_read(info.id, seq).await?;
     output.print(&DoneLine::new("read", format!("read up to #{seq}")))
 }
 
 /// Asks the server for a conversation.
 pub(super) async fn describe(client: &Client, conversation: ConversationRef) -> Result<Arc<ConversationInfo>, Failure> {
-    match client.execute(Command::GetConversation(conversation)).await? {
-        Outcome::Conversation(info) => Ok(Arc::from(info)),
-        other => Err(unexpected(&other)),
-    }
+    Ok(Arc::new(client.conversation(conversation).await?))
 }

@@ -9,14 +9,14 @@ mod listen;
 mod send;
 
 use chat_core::client::{Client, Receive};
-use chat_core::model::Outcome;
+use chat_core::commands::Commands;
 use clap::CommandFactory as _;
 
 use crate::args::{Args, Command, Global, SearchCommand};
 use crate::failure::{Failure, Kind};
 use crate::interactive;
 use crate::output::{ConversationLine, GroupLine, Output, UserLine};
-use crate::session::{LoginMode, Session, unexpected};
+use crate::session::{LoginMode, Session};
 
 /// Runs the command of the command line, or the interactive client if there is none.
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
@@ -79,7 +79,7 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
 }
 
 fn conversations(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    let mut all = client.conversations();
+    let mut all = client.known_conversations();
     all.sort_by_key(|info| std::cmp::Reverse(info.last_time));
     for info in all {
         output.print(&ConversationLine::from(&*info))?;
@@ -88,23 +88,16 @@ fn conversations(client: &Client, output: &mut Output) -> Result<(), Failure> {
 }
 
 async fn find(client: &Client, search: SearchCommand, output: &mut Output) -> Result<(), Failure> {
-    use chat_core::model::Command;
-
-    let command = match search {
-        SearchCommand::Users(search) => Command::SearchUsers {
-            query: search.text,
-            limit: search.limit,
-        },
-        SearchCommand::Groups(search) => Command::SearchGroups {
-            query: search.text,
-            limit: search.limit,
-        },
-    };
-    match client.execute(command).await? {
-        Outcome::Users(users) => users.iter().try_for_each(|user| output.print(&UserLine::from(user))),
-        Outcome::Groups(groups) => groups
-            .iter()
-            .try_for_each(|group| output.print(&GroupLine::new(group, None))),
-        other => Err(unexpected(&other)),
+    match search {
+        SearchCommand::Users(search) => {
+            let users = client.search_users(search.text, search.limit).await?;
+            users.iter().try_for_each(|user| output.print(&UserLine::from(user)))
+        }
+        SearchCommand::Groups(search) => {
+            let groups = client.search_groups(search.text, search.limit).await?;
+            groups
+                .iter()
+                .try_for_each(|group| output.print(&GroupLine::new(group, None)))
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use chat_core::client::{Client, ClientError, Receive, SendHandle, SendOutcome};
+use chat_core::commands::Commands;
 use chat_core::model::{
     Appended, ClientMessageId, ConversationRef, DraftContent, Emoji, MessageText, Seq, UserId, UserRef,
 };
@@ -78,15 +79,13 @@ async fn message(session: &Session, text: MessageText, args: &Send) -> Result<Dr
 }
 
 async fn user_id(session: &Session, user: UserRef) -> Result<UserId, Failure> {
-    use chat_core::model::{Command, Outcome};
-
     if let UserRef::Id(id) = user {
         return Ok(id);
     }
     session.ready().await?;
-    match session.client.execute(Command::GetUsers(vec![user])).await? {
-        Outcome::Users(users) if !users.is_empty() => Ok(users[0].id),
-        _ => Err(Failure::new(
+    match session.client.users([user]).await?.first() {
+        Some(user) => Ok(user.id),
+        None => Err(Failure::new(
             Kind::Refused,
             "the user to mention does not exist, or is not visible to you",
         )),
@@ -151,7 +150,7 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     async fn send_one(&self, content: DraftContent, output: &mut Output) -> Result<(), Failure> {
-        let mut handle = self.session.client.send(self.conversation.clone(), content).await?;
+        let mut handle = self.session.client.enqueue(self.conversation.clone(), content).await?;
         match self.outcome(&mut handle, Instant::now() + self.timeout).await? {
             Ok(appended) => self.print(handle.id(), &appended, output).await,
             Err(refused) => Err(refused),
@@ -189,7 +188,7 @@ impl Sender<'_> {
                         }
                         match text_of(line.text) {
                             Ok(None) => {}
-                            Ok(Some(text)) => match self.session.client.send_text(self.conversation.clone(), text).await {
+                            Ok(Some(text)) => match self.session.client.enqueue(self.conversation.clone(), DraftContent::text(text)).await {
                                 Ok(handle) => under_way.push_back((line.number, handle)),
                                 // Further lines would fail too; those under way may still succeed.
                                 Err(error) => (reading, ended) = (false, Err(Failure::from(error).at_line(line.number))),
@@ -246,7 +245,7 @@ impl Sender<'_> {
 
     async fn name_of_conversation(&self, appended: &Appended) -> Result<ConversationName, Failure> {
         let client = &self.session.client;
-        if let Some(info) = client.conversation(appended.conversation) {
+        if let Some(info) = client.known_conversation(appended.conversation) {
             return Ok(ConversationName::of(&info));
         }
         Ok(match &self.conversation {

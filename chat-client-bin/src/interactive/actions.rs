@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::client::Client;
+use chat_core::commands::Commands;
 use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, GroupName, Seq, UserRef, sanitize_for_terminal,
+    ConversationId, ConversationInfo, ConversationRef, GroupName, Seq, UserRef, sanitize_for_terminal,
 };
 
 use crate::args::user_ref;
@@ -151,14 +152,14 @@ fn current(state: &State) -> Result<(ConversationRef, String), Failure> {
 /// Returns what the client knows about the current conversation.
 fn current_info(state: &State) -> Result<Arc<ConversationInfo>, Failure> {
     let id = state.conversations.current.as_ref().and_then(|current| current.id);
-    id.and_then(|id| state.client.conversation(id))
+    id.and_then(|id| state.client.known_conversation(id))
         .ok_or_else(|| Failure::usage("this conversation has no messages yet"))
 }
 
 /// Marks a conversation as read up to `seq`.
 pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq: Seq) -> Result<JobResult, Failure> {
     if seq > Seq::ZERO {
-        client.execute(Command::MarkRead { conversation, seq }).await?;
+        client.mark_read(conversation, seq).await?;
     }
     Ok(JobResult::Done)
 }

@@ -71,7 +71,7 @@ impl App {
 
     /// Runs until the user quits, the input ends or the session ends.
     pub(super) async fn run(mut self, mut events: Events) -> Result<(), Failure> {
-        for info in self.state.client.conversations() {
+        for info in self.state.client.known_conversations() {
             self.state.add_to_completion(&info);
         }
         self.state.jobs.spawn(actions::add_contacts_to_completion(
@@ -179,8 +179,11 @@ impl App {
 
     fn prompt(&self) {
         if !self.quitting && !self.state.opening {
-            self.input
-                .prompt(self.state.conversations.prompt(&self.state.client.conversations()));
+            self.input.prompt(
+                self.state
+                    .conversations
+                    .prompt(&self.state.client.known_conversations()),
+            );
         }
     }
 

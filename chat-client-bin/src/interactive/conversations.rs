@@ -108,32 +108,15 @@ impl Conversations {
 
 #[cfg(test)]
 mod tests {
-    use chat_core::model::{ConversationView, Role, Timestamp, UserId, UserInfo, UserName, UserRef};
+    use chat_core::model::{ConversationView, UserId, UserInfo, UserName, UserRef};
 
     use super::*;
 
     fn with(id: u64, name: &str, unread: u32, mentions: u32) -> Arc<ConversationInfo> {
-        Arc::new(ConversationInfo {
-            id: ConversationId(id),
-            view: ConversationView::Direct(UserInfo {
-                id: UserId(id),
-                name: name.into(),
-                display_name: name.into(),
-                direct_policy: None,
-            }),
-            role: Role::Member,
-            first_seq: Seq(1),
-            last_seq: Seq(1),
-            cursor: Seq(0),
-            read_seq: Seq(0),
-            unread,
-            mentions,
-            peer_delivered_seq: Seq(0),
-            peer_read_seq: Seq(0),
-            last_time: Timestamp(0),
-            members_version: Seq(0),
-            active: true,
-        })
+        let peer = UserInfo::new(UserId(id), name);
+        let mut info = ConversationInfo::new(ConversationId(id), ConversationView::Direct(peer));
+        (info.last_seq, info.unread, info.mentions) = (Seq(1), unread, mentions);
+        Arc::new(info)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where a server is, and what is spoken there.
+//! Addresses of servers and how to reach them.
 
 use std::{fmt, io, str::FromStr, sync::Arc};
 
@@ -7,19 +7,19 @@ use async_trait::async_trait;
 use crate::secure::known_hosts::host_and_port;
 use crate::transport::{Transport, memory::MemoryConnector, tcp};
 
-/// The port of a server that names none.
+/// Port of an address that names none.
 pub const DEFAULT_PORT: u16 = 7400;
 
-/// What is spoken on a connection. One per port; nothing is guessed.
+/// Protocol of a connection. Each port of a server speaks one; nothing is negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// The secure channel SC1.
+    /// SC1, the project's secure channel.
     #[default]
     Sc1,
     /// TLS 1.3.
     Tls,
-    /// Nothing is protected: for this machine, and for tests.
+    /// Unencrypted: for connections within one machine, and for tests.
     Plain,
 }
 
@@ -38,27 +38,27 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The address of a server.
+/// Address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
-    /// What is spoken there.
+    /// Protocol of the port.
     pub scheme: Scheme,
-    /// Name or address, without brackets.
+    /// Host name or IP address, without brackets.
     pub host: String,
-    /// Port.
+    /// TCP port.
     pub port: u16,
 }
 
-/// Why a text is no address of a server.
+/// Error: a text is not the address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no server; write HOST:PORT, with an IPv6 address in brackets, or sc1://…, tls://…, plain://…")]
 pub struct InvalidAddress(String);
 
 impl ServerAddress {
-    /// Reads `HOST[:PORT]`, spoken to in `default`, or a whole `scheme://HOST[:PORT]`.
+    /// Parses `HOST[:PORT]`, which gets the scheme `default`, or `scheme://HOST[:PORT]`.
     ///
     /// # Errors
-    /// It is neither.
+    /// The text has neither form.
     pub fn parse(text: &str, default: Scheme) -> Result<Self, InvalidAddress> {
         let invalid = || InvalidAddress(text.to_owned());
         let (scheme, rest) = match text.split_once("://") {
@@ -80,14 +80,14 @@ impl ServerAddress {
         })
     }
 
-    /// As it stands in `known_hosts`.
+    /// Returns the address as `known_hosts` spells it.
     #[must_use]
     pub fn host_and_port(&self) -> String {
         host_and_port(&self.host, self.port)
     }
 }
 
-/// Host and port; an IPv6 address needs its brackets, or no port.
+/// Splits a text into host and port. An IPv6 address with a port needs brackets.
 fn split_port(text: &str) -> Option<(&str, u16)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']')?;
@@ -118,25 +118,25 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// Opens streams to a server: over TCP, or however an application reaches its server.
+/// Opens streams to a server: over TCP, or in a way of the application's own.
 #[async_trait]
 pub trait Dial: fmt::Debug + Send + Sync + 'static {
-    /// Opens a stream. Takes as long as it takes: the caller has a deadline.
+    /// Opens a stream. Needs no timeout of its own: the caller limits the time.
     async fn dial(&self) -> io::Result<Box<dyn Transport>>;
 }
 
-/// A server: the way to it, and how to speak there.
+/// Server that a client connects to: its address and how to open a stream to it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// What is spoken there, and the name its key is pinned under.
+    /// Protocol, and the name under which the server's key is pinned.
     pub address: ServerAddress,
     dial: Arc<dyn Dial>,
-    /// It is reached at that address, and not in a way of its own.
+    /// True if the stream is opened at `address`, not in a way of the application's own.
     is_address: bool,
 }
 
 impl Endpoint {
-    /// A server that is reached in a way of its own, and known as `address`.
+    /// Returns a server that `dial` opens streams to. Its key is pinned under `address`.
     pub fn new(address: ServerAddress, dial: impl Dial) -> Self {
         Self {
             address,
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_addresses() {
+    fn addresses_are_parsed() {
         let parse = |text| ServerAddress::parse(text, Scheme::Plain).map(|address| address.to_string());
         assert_eq!(parse("localhost:7").as_deref(), Ok("plain://localhost:7"));
         assert_eq!(parse("Chat.Example").as_deref(), Ok("plain://chat.example:7400"));

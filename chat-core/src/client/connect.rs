@@ -1,9 +1,6 @@
-//! From an address to a connection whose other end is the right server.
+//! Connecting to a server and checking its key.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -19,22 +16,23 @@ use crate::transport::Transport;
 use super::{
     ClientError, ClientStore,
     address::{Endpoint, Scheme},
-    link::{Reader, Writer, link},
+    connection::{Reader, Writer, split},
     options::ClientOptions,
+    time::unix_seconds,
 };
 
-/// A stream has to stand within so long …
+/// Maximum time for opening a stream.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// … and its handshake within so long after that.
+/// Maximum time for the handshake on an open stream.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no connection.
+/// Error of an attempt to connect.
 #[derive(Debug)]
 pub(super) struct ConnectError {
     pub(super) reason: ClientError,
-    /// What the server asked for.
+    /// Delay that the server asked for before the next attempt.
     pub(super) retry_after: Option<Duration>,
-    /// Trying again would be wrong.
+    /// True if the client must not try again.
     pub(super) last: bool,
 }
 
@@ -56,7 +54,8 @@ impl ConnectError {
     }
 }
 
-/// Connects to `endpoint`. A key that is met for the first time is pinned before anything is sent to it.
+/// Connects to `endpoint`. A key that is seen for the first time is pinned before anything else is
+/// sent to the server.
 pub(super) async fn connect(
     endpoint: Endpoint,
     options: Arc<ClientOptions>,
@@ -65,7 +64,7 @@ pub(super) async fn connect(
     connect_to(&endpoint, &options, &*store).await
 }
 
-/// The same, of what is borrowed.
+/// Connects like [`connect`], with borrowed arguments.
 pub(super) async fn connect_to(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -82,7 +81,7 @@ pub(super) async fn connect_to(
     if let (Some(PinPolicy::FirstContact), Some(key)) = (&policy, &secured.key) {
         first_contact(endpoint, options, store, key).await?;
     }
-    Ok(link(secured.stream, secured.channel))
+    Ok(split(secured.stream, secured.channel))
 }
 
 struct Secured {
@@ -91,7 +90,7 @@ struct Secured {
     key: Option<Fingerprint>,
 }
 
-/// Which keys are good; none for a plain connection.
+/// Returns which keys are accepted; `None` for an unencrypted connection.
 async fn policy(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -147,7 +146,8 @@ async fn secure(
 }
 
 async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transport>) -> Result<Secured, ConnectError> {
-    // The name helps a server that answers to several; a longer one than it may have helps nobody.
+    // The name helps a server that has several keys. A name that is too long for the handshake is
+    // left out.
     let name = if endpoint.address.host.len() <= 64 {
         &endpoint.address.host
     } else {
@@ -164,7 +164,7 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
         if read == 0 {
             return Err(ConnectError::passing(endpoint, handshake.end_of_stream()));
         }
-        match handshake.feed(now(), unix_now(), &buffer[..read]).map_err(wrong)? {
+        match handshake.feed(now(), unix_seconds(), &buffer[..read]).map_err(wrong)? {
             ClientProgress::NeedMore => {}
             ClientProgress::Done(Connected { channel, fingerprint }) => {
                 return Ok(Secured {
@@ -182,7 +182,7 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
     }
 }
 
-/// A wrong key ends everything: whoever shows it must not be asked again and again.
+/// A wrong key is final: the client must not connect again to a server that shows one.
 fn judge(endpoint: &Endpoint, error: HandshakeError) -> ConnectError {
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),
@@ -229,10 +229,4 @@ async fn tls(_: &Endpoint, _: &ClientOptions, _: PinPolicy, _: Box<dyn Transport
     Err(ConnectError::last(ClientError::Trust(
         "this program was built without TLS".to_owned(),
     )))
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

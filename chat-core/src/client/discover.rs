@@ -1,4 +1,4 @@
-//! Asking a service for its nodes.
+//! Discovery of the nodes of a service.
 
 use std::time::{Duration, Instant};
 
@@ -8,18 +8,19 @@ use crate::codec::{Answer, Hello, Incoming, NodeEntry, Request, RequestId, Reque
 
 use super::address::{Endpoint, ServerAddress};
 use super::connect::connect_to;
-use super::link::{Reader, Writer};
-use super::{ClientError, ClientOptions, ClientStore, scheme};
+use super::connection::{Reader, Writer};
+use super::{ClientError, ClientOptions, ClientStore, scheme_probe};
 
-/// Longest wait for the answers of one server.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Maximum time for one server's answers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks the servers of `options`, one after the other until one answers, which nodes their service has. Yields those that take sessions,
-/// the least loaded first, by their first address of the kind that the answering server was reached by; that server's own address if the
-/// service does not say. Use them as [`ClientOptions::servers`].
+/// Returns the nodes of a service that accept sessions, the least loaded first. Asks the servers of
+/// `options`, one after another, until one answers. Each node is given by its first address of the
+/// scheme under which the answering server was reached. If the service lists no such node, the
+/// result is that server's own address. Use the result as [`ClientOptions::servers`].
 ///
 /// # Errors
-/// No server answers; the last one's reason.
+/// No server answered. The error is that of the last server.
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing.
@@ -32,7 +33,7 @@ pub async fn discover(options: &ClientOptions, store: &dyn ClientStore) -> Resul
         }
     }
     match options.servers.last() {
-        Some(last) => Err(scheme::explain(reason, last, options).await),
+        Some(last) => Err(scheme_probe::explain(reason, last, options).await),
         None => Err(reason),
     }
 }
@@ -45,7 +46,7 @@ async fn ask(
     let (mut reader, mut writer) = connect_to(endpoint, options, store)
         .await
         .map_err(|error| error.reason)?;
-    let asked = timeout(PATIENCE, nodes(&mut reader, &mut writer, &options.client)).await;
+    let asked = timeout(ANSWER_TIMEOUT, nodes(&mut reader, &mut writer, &options.client_name)).await;
     asked.unwrap_or_else(|_| Err(ClientError::Unreachable(format!("{}: no answer", endpoint.address))))
 }
 
@@ -72,7 +73,7 @@ async fn nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -> Result
                     result: Ok(Answer::Nodes(nodes)),
                     ..
                 } => return Ok(nodes),
-                // A server of an earlier version knows no such question.
+                // Servers of earlier versions do not know this request.
                 Incoming::Reply {
                     result: Err(failure), ..
                 } => return Err(ClientError::Refused(failure)),
@@ -83,7 +84,7 @@ async fn nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -> Result
     }
 }
 
-/// Those that can be used, best first.
+/// Returns the addresses of usable nodes, best first.
 fn choose(mut nodes: Vec<NodeEntry>, asked: &ServerAddress) -> Vec<ServerAddress> {
     nodes.sort_by_key(|node| node.sessions);
     let usable = nodes.iter().filter(|node| !node.draining);
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_loaded_node_that_can_be_reached_comes_first() {
+    fn choice_begins_with_the_least_loaded_reachable_node() {
         let node = |sessions, draining, addresses: &[&str]| NodeEntry {
             addresses: addresses.iter().map(|&address| address.to_owned()).collect(),
             sessions,

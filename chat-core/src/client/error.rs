@@ -1,4 +1,4 @@
-//! What can go wrong for an application that talks to a server.
+//! Errors of a client.
 
 use std::sync::Arc;
 
@@ -8,48 +8,51 @@ use crate::secure::Fingerprint;
 
 use super::ClientStoreError;
 
-/// Why something did not come about. Cheap to clone: one cause may end many requests.
+/// Error of a client. Cheap to clone, because one cause may fail many requests.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// No server could be reached, or none completed the handshake. Says what the last one did.
+    /// No server could be reached, or none completed the handshake. Contains the last server's
+    /// failure.
     #[error("no server can be reached: {0}")]
     Unreachable(String),
-    /// The server's key is not the pinned one. Nothing was sent to it, and it will not be tried again.
+    /// The server's key differs from the pinned one. The client sent nothing to the server and will
+    /// not connect to it again.
     #[error(
         "the key of {host} is not the expected one: it showed {presented}; unless its operator announced a new key, somebody may be in between"
     )]
     WrongKey {
-        /// The server, `name:port`.
+        /// The server, as `name:port`.
         host: String,
-        /// The key it showed.
+        /// Key that the server showed.
         presented: Fingerprint,
     },
-    /// The server may not be trusted without a pin, or its pin could not be kept.
+    /// The server has no pinned key and must not be trusted without one, or its key could not be
+    /// pinned.
     #[error("{0}")]
     Trust(String),
-    /// The server refused it.
+    /// The server refused the request.
     #[error("{}", describe(.0))]
     Refused(Failure),
-    /// Nobody is logged in on this device, and there is no password to do it with.
+    /// The device has no session, and no password was given.
     #[error("not logged in, and no password was given")]
     NoCredentials,
     /// The server ended the session for good.
     #[error("the session is over: {}", describe_close(*.0))]
     Ended(CloseCode),
-    /// The connection broke while the request was under way: it may or may not have been done.
+    /// The connection broke before the reply: the command may or may not have taken effect.
     #[error("the connection broke; whether the server did it is unknown")]
     Interrupted,
-    /// The server does not follow the protocol.
+    /// The server violated the protocol.
     #[error("the server does not follow the protocol: {0}")]
     Protocol(String),
-    /// The outbox has as many messages as it may.
+    /// The outbox holds its maximum number of messages.
     #[error("the outbox is full: {0} messages wait for the server")]
     OutboxFull(usize),
-    /// What the device keeps could not be read or written.
+    /// The client's saved state could not be read or written.
     #[error("{0}")]
     Store(Arc<ClientStoreError>),
-    /// It took longer than the caller allowed.
+    /// The server did not answer in time.
     #[error("the server did not answer in time")]
     Timeout,
     /// The client was closed.
@@ -58,7 +61,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The code of a refusal, if it is one that this version knows.
+    /// Returns the code of a refusal, if this version knows it.
     #[must_use]
     pub fn code(&self) -> Option<ReplyCode> {
         match self {
@@ -102,16 +105,16 @@ fn describe_close(code: CloseCode) -> &'static str {
     }
 }
 
-/// What to do about a refused login.
+/// Treatment of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Asking again will not change the answer.
+    /// Another attempt would get the same answer.
     Final,
-    /// Later it may go.
+    /// Another attempt may succeed later.
     Later,
 }
 
-/// Whether a refusal is one that time may change.
+/// Returns whether a refusal is final.
 pub(super) fn judge(failure: &Failure) -> Verdict {
     match failure.code() {
         Some(

@@ -1,4 +1,4 @@
-//! What a client hands to its application.
+//! Events that a client delivers to its application.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,135 +7,133 @@ use crate::model::{
     PresenceState, Seq, UserId,
 };
 
-use super::{ClientError, Cursor, Mark};
+use super::{ClientError, Cursor, EventMark};
 
-/// One entry of a conversation's log. Every place comes once per process life, in order, without holes.
+/// One event of a conversation's log. Every event is delivered once per run, in order and without
+/// gaps.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The conversation as it stood just after this event.
+    /// The conversation as it was just after this event.
     pub conversation: Arc<ConversationInfo>,
-    /// The event, with its latest edit beside it when it was read from the log.
+    /// The event. If it was read from the log, with the text of its latest edit.
     pub event: HistoryEvent,
-    /// What happened, decoded; [`EventBody::Unknown`] for what only a later version understands.
+    /// Decoded body; [`EventBody::Unknown`] for an event of a later version of the protocol.
     pub body: EventBody,
-    /// Sent from this device.
+    /// True if this device sent the event.
     pub own: bool,
 }
 
 impl Delivery {
-    /// Its place.
+    /// Position of the event in its conversation.
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.event.event.seq
     }
 
-    /// Its place, and what stands there: to acknowledge it.
+    /// Returns the cursor that acknowledges this event.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         Cursor {
             seq: self.seq(),
-            mark: Some(Mark::from(&self.event.event)),
+            mark: Some(EventMark::from(&self.event.event)),
         }
     }
 
-    /// Who did it.
+    /// User who caused the event.
     #[must_use]
     pub fn sender(&self) -> UserId {
         self.event.event.sender
     }
 }
 
-/// Something the application should know.
+/// Event at a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the variant describes its fields")]
 pub enum ClientEvent {
-    /// An entry of a log. Acknowledge it when it is dealt with.
+    /// An event of a conversation's log. Acknowledge it when it has been processed.
     Event(Box<Delivery>),
-    /// These places will never come: this user may not read them, or the server does not have them any more.
+    /// These events will not be delivered: the user may not read them, or the server no longer has
+    /// them.
     Truncated {
-        /// Where.
         conversation: Arc<ConversationInfo>,
-        /// The first that is missing.
+        /// First missing event.
         from: Seq,
-        /// The last that is missing.
+        /// Last missing event.
         to: Seq,
     },
-    /// The server's history is another one than before (a backup was restored): what was handed out of all conversations is void. Each comes anew
-    /// from where the server knows this device to be.
+    /// The server's history was replaced, because its operator restored a backup. Everything that
+    /// was delivered is void; each conversation is delivered again from the position where the
+    /// server knows this device to be.
     HistoryReset,
-    /// A conversation's log is another one than before, from some place on (a copy was restored without saying so): what was handed out after
-    /// `to` is void, and comes anew as it is now. To be acknowledged, or the next run is told again.
+    /// A conversation's log differs from what was delivered, because the server's operator restored
+    /// a copy of its data. Everything that was delivered after `to` is void; the present events
+    /// follow. Acknowledge this event, or the next run reports it again.
     Rewound {
-        /// Which.
         conversation: Arc<ConversationInfo>,
-        /// Up to here both logs are the same.
+        /// Last event that both logs have in common.
         to: Seq,
     },
-    /// Another member has got or read so far. Best effort.
+    /// Another member has received or read more. Best effort.
     Receipt {
-        /// Where.
         conversation: ConversationId,
-        /// Who.
         user: UserId,
-        /// Got up to.
+        /// Last event that the member's devices have received.
         delivered_seq: Seq,
-        /// Read up to.
+        /// Last event that the member has read.
         read_seq: Seq,
     },
     /// The user's own read marker moved, on this or another device.
     Read(Arc<ConversationInfo>),
-    /// Another member writes, or stopped. Best effort.
+    /// Another member is typing, or stopped. Best effort.
     Typing {
-        /// Where.
         conversation: ConversationId,
-        /// Who.
         user: UserId,
-        /// Stopped.
+        /// True if the member stopped typing.
         stopped: bool,
     },
-    /// A friend came or went. Best effort.
+    /// A friend's presence changed. Best effort.
     Presence {
-        /// Who.
         user: UserId,
-        /// What they are now.
+        /// The friend's present state.
         state: PresenceState,
     },
-    /// A message of the outbox came to its end, and nobody waits for it: its handle was dropped, or an earlier run had queued it.
+    /// A message of the outbox has its outcome, and no [`SendHandle`](super::SendHandle) waits for
+    /// it: the handle was dropped, or an earlier run queued the message.
     Settled {
-        /// Its idempotency key.
+        /// Idempotency key of the message.
         id: ClientMessageId,
-        /// Where it was to go.
+        /// Conversation that the message was sent to.
         conversation: ConversationRef,
-        /// How it ended.
+        /// Outcome of the message.
         outcome: SendOutcome,
     },
-    /// A session begins.
+    /// A session began.
     Connected {
-        /// With which server.
+        /// Address of the server.
         server: String,
     },
-    /// Everything that was in the logs when the session began has been handed out.
+    /// Everything that the logs contained when the session began has been delivered.
     CaughtUp,
-    /// The connection is gone; the next attempt follows after so long.
+    /// The connection was lost, or could not be made.
     Disconnected {
-        /// Why.
         reason: ClientError,
-        /// Until then nothing is tried.
+        /// Time until the next attempt.
         retry_in: Duration,
     },
-    /// Nothing more will come.
+    /// The client ended. No event follows.
     Ended(ClientError),
 }
 
-/// How a message of the outbox ended.
+/// Outcome of a message.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SendOutcome {
-    /// It is durable, at this place.
+    /// The server stored the message.
     Acked(Appended),
-    /// It was not stored and will not be.
+    /// The message was not stored and will not be.
     Rejected(ClientError),
-    /// Its deadline passed before the server answered: it is there once or not at all.
+    /// The deadline passed before the server answered. The message is stored once or not at all.
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! The stream of what happens.
+//! The stream of a client's events.
 
 use std::{
     pin::Pin,
@@ -16,12 +16,13 @@ use super::{
     shared::{Acked, Shared},
 };
 
-/// What happens, in order. An application that does not read it is not read for either.
+/// Stream of a client's events, in order. While it is not read, the client reads no logs from the
+/// server.
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::Receiver<ClientEvent>,
     shared: Arc<Shared>,
-    /// Resets that were handed out.
+    /// Number of resets that were delivered.
     resets: u64,
 }
 
@@ -34,7 +35,7 @@ impl Events {
         }
     }
 
-    /// Waits for the next event; `None` once the client has ended.
+    /// Returns the next event, or `None` once the client has ended.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -64,19 +65,19 @@ impl Stream for Events {
     }
 }
 
-/// An event that the application has been handed, and has to deal with.
+/// An event that was delivered to the application.
 #[derive(Debug)]
 pub struct Received {
-    /// The event.
+    /// The event itself.
     pub event: ClientEvent,
     shared: Arc<Shared>,
-    /// Those up to and with this one.
+    /// Number of resets that were delivered up to this event.
     resets: u64,
 }
 
 impl Received {
-    /// The application has dealt with this entry of the log, and with everything before it: it will not come again after a restart.
-    /// Other events need no acknowledgement.
+    /// Acknowledges this event and all before it in its conversation: after a restart they are not
+    /// delivered again. Does nothing for events that are not part of a log.
     pub fn done(&self) {
         if let Some((conversation, cursor)) = self.place() {
             let resets = self.resets;

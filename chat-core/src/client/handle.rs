@@ -1,4 +1,4 @@
-//! The application's side of a client.
+//! The handle by which an application uses a client.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,32 +12,37 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::commands::Commands as _;
 use crate::model::{
     ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Draft, DraftContent,
-    MessageText, Outcome, UserId, UserInfo, UserRef,
+    Outcome, UserId, UserInfo, UserRef,
 };
 use crate::sync::Mutex;
 
 use super::{
     ClientError, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
-    driver::{self, Course, Driver, Input, Queued, Waits},
+    driver::{self, Driver, Input, PendingReplies, Progress, Queued},
     events::Events,
     machine::{Machine, MachineConfig},
+    message_id,
     options::ClientOptions,
-    own, sendable,
     shared::{Acked, Shared},
+    time, validate,
 };
 
-/// Requests that wait for the driver. When it is full, whoever asks for more waits.
+/// Maximum number of requests that wait for the driver. Callers wait while the queue is full.
 const INPUTS: usize = 256;
-/// Events that wait for the application, besides those in the machine. When it is full, nothing more is read from the logs.
+/// Maximum number of events that wait for the application, besides those in the machine. While the
+/// queue is full, the client reads no more from the logs.
 const EVENTS: usize = 64;
-/// Users asked for at once.
+/// Maximum number of users in one request.
 const USERS: usize = 200;
 
-/// A client of a chat service: one device of one user. Cheap to clone; when the last clone is dropped, its task stops.
+/// A client of a chat service: one device of one user. Cheap to clone. Its task stops when the last
+/// clone is dropped.
 ///
-/// See the [module](super) for an example.
+/// See the [module](super) for an example, and [`Commands`](crate::commands::Commands) for what a
+/// client can do besides.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -52,7 +57,7 @@ struct Inner {
     _stop: DropGuard,
 }
 
-/// A message on its way. Dropping it changes nothing: the message is in the outbox.
+/// A message in the outbox. Dropping the handle does not affect the message.
 #[derive(Debug)]
 pub struct SendHandle {
     id: ClientMessageId,
@@ -60,16 +65,17 @@ pub struct SendHandle {
 }
 
 impl SendHandle {
-    /// The message's idempotency key.
+    /// Idempotency key of the message.
     #[must_use]
     pub fn id(&self) -> ClientMessageId {
         self.id
     }
 
-    /// Waits for the outcome, which comes once.
+    /// Waits for the outcome of the message. Each message has one outcome; the next call fails.
     ///
     /// # Errors
-    /// [`ClientError::Closed`]: the client ended before. The message is still in the outbox, for another run.
+    /// [`ClientError::Closed`]: the client ended first. The message stays in the outbox for the
+    /// next run.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -82,20 +88,20 @@ impl Client {
     /// Starts a client and waits until it is logged in.
     ///
     /// # Errors
-    /// As [`start`](Self::start) and [`ready`](Self::ready).
+    /// Those of [`start`](Self::start) and [`ready`](Self::ready).
     pub async fn connect(options: ClientOptions, store: impl ClientStore) -> Result<Self, ClientError> {
         let client = Self::start(options, store).await?;
         client.ready().await?;
         Ok(client)
     }
 
-    /// Starts a client, which connects in the background. Messages can be given to it at once.
+    /// Starts a client that connects in the background. It accepts messages at once.
     ///
     /// # Errors
     /// The store cannot be read.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub async fn start(options: ClientOptions, store: impl ClientStore) -> Result<Self, ClientError> {
         let kept = store.load().await?;
         let user = kept.account.user.clone();
@@ -104,7 +110,7 @@ impl Client {
             .map(|user| user.id)
             .zip(kept.account.session_token.clone());
         let mut machine = Machine::new(MachineConfig {
-            client: options.client.clone(),
+            client_name: options.client_name.clone(),
             device: kept.account.device,
             device_name: options.device_name.clone(),
             credentials: options.credentials.clone(),
@@ -113,7 +119,7 @@ impl Client {
             epoch: kept.account.epoch,
             cursors: kept.cursors.clone(),
             receive: options.receive,
-            window: options.window,
+            max_in_flight: options.max_in_flight,
         });
         for entry in kept.outbox {
             machine.send(crate::time::now(), driver::outgoing(entry));
@@ -133,8 +139,8 @@ impl Client {
             inputs: input_receiver,
             events: event_sender,
             stop: stop.clone(),
-            waits: Waits::default(),
-            course: Course::default(),
+            replies: PendingReplies::default(),
+            progress: Progress::default(),
         };
         let events = Events::new(events, Arc::clone(&shared));
         let task = tokio::spawn(driver.run());
@@ -149,10 +155,11 @@ impl Client {
         })
     }
 
-    /// Waits until a session stands.
+    /// Waits until the client has a session.
     ///
     /// # Errors
-    /// The client ended, because trying on makes no sense or because of [`ClientOptions::attempts`].
+    /// The client ended, because its credentials or the server's key were refused, or after
+    /// [`ClientOptions::max_attempts`].
     pub async fn ready(&self) -> Result<(), ClientError> {
         let mut status = self.inner.shared.status.subscribe();
         let decided = |status: &Status| !matches!(status, Status::Connecting(_));
@@ -163,13 +170,13 @@ impl Client {
         }
     }
 
-    /// Where the client stands.
+    /// Current state of the client.
     #[must_use]
     pub fn status(&self) -> Status {
         self.inner.shared.status.borrow().clone()
     }
 
-    /// This device.
+    /// Id of this device.
     #[must_use]
     pub fn device(&self) -> DeviceId {
         self.inner.shared.device
@@ -181,66 +188,78 @@ impl Client {
         self.inner.shared.me()
     }
 
-    /// What happens, once for each client: later calls find nothing. Until it is read, nothing is read from the logs either.
+    /// Takes the stream of events. Returns `None` after the first call. Until the stream is read,
+    /// the client reads no logs from the server.
     #[must_use]
     pub fn events(&self) -> Option<Events> {
         self.inner.events.lock().take()
     }
 
-    /// Does a command. Without a connection it waits for one.
+    /// Runs a command. Without a connection, waits for one. [`Commands`](crate::commands::Commands)
+    /// has a typed method for each command.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] by the server; [`ClientError::Interrupted`]: whether it was done is unknown (commands that may be done twice
-    /// are repeated instead).
+    /// [`ClientError::Refused`]: the server refused the command. [`ClientError::Interrupted`]: the
+    /// command may or may not have taken effect; commands that are safe to repeat are repeated
+    /// instead.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves it open whether the command is done.
+    /// Dropping the future leaves open whether the command takes effect.
     pub async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
         let (reply, result) = oneshot::channel();
         self.ask(Input::Execute { command, reply }).await?;
         result.await.map_err(|_| self.ended())?
     }
 
-    /// Puts a message into the outbox. It is durable there, as far as the store is, once this returns, and is sent until it has its outcome.
+    /// Puts a message into the outbox and returns once the store has it. The message is sent until
+    /// it has an outcome, by later runs too.
     ///
     /// # Errors
-    /// It is not in the outbox: that is full or cannot be written, or no server would take such a message ([`ClientError::Refused`]).
-    pub async fn send(&self, conversation: ConversationRef, content: DraftContent) -> Result<SendHandle, ClientError> {
-        self.send_until(conversation, content, None).await
+    /// The message is not in the outbox: the outbox is full or cannot be written, or every server
+    /// would refuse the message's form ([`ClientError::Refused`]).
+    pub async fn enqueue(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        content: DraftContent,
+    ) -> Result<SendHandle, ClientError> {
+        self.enqueue_until(conversation, content, None).await
     }
 
-    /// As [`send`](Self::send), with a time after which it is not tried any more: the outcome is then unknown.
+    /// Puts a message into the outbox that is not sent after `deadline`: its outcome is then
+    /// [`SendOutcome::Unknown`].
     ///
     /// # Errors
-    /// As [`send`](Self::send).
-    pub async fn send_until(
+    /// Those of [`enqueue`](Self::enqueue).
+    pub async fn enqueue_until(
         &self,
-        conversation: ConversationRef,
+        conversation: impl Into<ConversationRef>,
         content: DraftContent,
         deadline: Option<Duration>,
     ) -> Result<SendHandle, ClientError> {
-        let draft = Draft {
-            client_message_id: own::new_id(self.device()),
-            content,
-        };
-        self.send_draft(conversation, draft, deadline).await
+        let draft = Draft::from(content).with_id(message_id::new_id(self.device()));
+        self.enqueue_draft(conversation, draft, deadline).await
     }
 
-    /// As [`send_until`](Self::send_until), under an idempotency key of the caller's: the same one again is the same message. This device does not
-    /// recognise such a message as its own ([`Delivery::own`](super::Delivery::own)), unless the key is from [`send`](Self::send) of this device.
-    /// Given again before it has its outcome, a message keeps its first deadline, and every handle hears the one outcome.
+    /// Puts a message into the outbox under an idempotency key of the caller's. The same key again
+    /// is the same message: while it has no outcome, the message keeps its first deadline, and
+    /// every handle gets the one outcome.
+    ///
+    /// This device recognises the message as its own ([`Delivery::own`](super::Delivery::own)) only
+    /// if the key is from [`Commands::new_message_id`](crate::commands::Commands::new_message_id).
     ///
     /// # Errors
-    /// As [`send`](Self::send); [`ClientError::Refused`] also if another message waits under this key.
-    pub async fn send_draft(
+    /// Those of [`enqueue`](Self::enqueue). [`ClientError::Refused`] also if another message has
+    /// this key.
+    pub async fn enqueue_draft(
         &self,
-        conversation: ConversationRef,
+        conversation: impl Into<ConversationRef>,
         draft: Draft,
         deadline: Option<Duration>,
     ) -> Result<SendHandle, ClientError> {
-        sendable::check(&conversation, &draft)?;
+        let conversation = conversation.into();
+        validate::check(&conversation, &draft)?;
         let id = draft.client_message_id;
-        let time = driver::wall_clock();
+        let time = time::wall_clock();
         let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         let entry = OutboxEntry {
             id,
@@ -261,24 +280,11 @@ impl Client {
         Ok(SendHandle { id, outcome: awaited })
     }
 
-    /// Sends a text.
+    /// Acknowledges every event of a conversation up to `cursor`: after a restart they are not
+    /// delivered again.
     ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub async fn send_text(&self, conversation: ConversationRef, text: MessageText) -> Result<SendHandle, ClientError> {
-        let content = DraftContent::Message {
-            text,
-            reply_to: None,
-            mentions: Vec::new(),
-            mention_all: false,
-        };
-        self.send(conversation, content).await
-    }
-
-    /// The application has dealt with everything of this conversation up to `cursor`: it will not be handed out again after a restart.
-    ///
-    /// [`Delivery::cursor`](super::Delivery::cursor) says best how far that is. A bare [`Seq`](crate::model::Seq) will do, but then a later run cannot tell whether
-    /// the log is still the same one.
+    /// Pass [`Delivery::cursor`](super::Delivery::cursor). With a plain [`Seq`](crate::model::Seq),
+    /// a later run cannot notice that the server restored a backup.
     pub fn acknowledge(&self, conversation: ConversationId, cursor: impl Into<Cursor>) {
         let shared = &self.inner.shared;
         let (cursor, resets) = (cursor.into(), shared.resets());
@@ -288,39 +294,40 @@ impl Client {
     /// Waits until every message of the outbox has its outcome.
     ///
     /// # Errors
-    /// The client ended before.
+    /// The client ended first.
     pub async fn flush(&self) -> Result<(), ClientError> {
         let mut unsettled = self.inner.shared.unsettled.subscribe();
         let mut status = self.inner.shared.status.subscribe();
         tokio::select! {
-            biased; // a finished outbox counts, even if the client ended right after
+            biased; // an empty outbox counts, even if the client ended right afterwards
             _ = unsettled.wait_for(|left| *left == 0) => Ok(()),
             _ = status.wait_for(|status| matches!(status, Status::Ended(_))) => Err(self.ended()),
         }
     }
 
-    /// Messages of the outbox that have no outcome yet.
+    /// Number of messages in the outbox that have no outcome yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         *self.inner.shared.unsettled.borrow()
     }
 
-    /// The conversations as last heard of.
+    /// Conversations as the client last heard of them. Asks no server.
     #[must_use]
-    pub fn conversations(&self) -> Vec<Arc<ConversationInfo>> {
+    pub fn known_conversations(&self) -> Vec<Arc<ConversationInfo>> {
         self.inner.shared.conversations()
     }
 
-    /// A conversation as last heard of.
+    /// A conversation as the client last heard of it. Asks no server.
     #[must_use]
-    pub fn conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
+    pub fn known_conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
         self.inner.shared.conversation(id)
     }
 
-    /// Names of users: as far as they are known, else the server is asked.
+    /// Returns the names of users. Asks the server for those that are not known. Users that do not
+    /// exist are left out.
     ///
     /// # Errors
-    /// As [`execute`](Self::execute). Users that do not exist are left out.
+    /// Those of [`execute`](Self::execute).
     pub async fn names(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashMap<UserId, String>, ClientError> {
         let mut names = HashMap::new();
         let mut unknown = Vec::new();
@@ -335,30 +342,29 @@ impl Client {
         unknown.sort_unstable();
         unknown.dedup();
         for some in unknown.chunks(USERS) {
-            let wanted = some.iter().copied().map(UserRef::Id).collect();
-            if let Outcome::Users(found) = self.execute(Command::GetUsers(wanted)).await? {
-                let found: BTreeMap<_, _> = found.into_iter().map(|user| (user.id, user.name)).collect();
-                if let Some(all) = self.inner.shared.learn_names(found.clone()) {
-                    self.ask(Input::SaveNames(all)).await?;
-                }
-                names.extend(found);
+            let found = self.users(some.iter().copied().map(UserRef::Id)).await?;
+            let found: BTreeMap<_, _> = found.into_iter().map(|user| (user.id, user.name)).collect();
+            if let Some(all) = self.inner.shared.learn_names(found.clone()) {
+                self.ask(Input::SaveNames(all)).await?;
             }
+            names.extend(found);
         }
         Ok(names)
     }
 
-    /// Names of users as far as they are known here; nobody is asked.
+    /// Returns the names of those users whose names are known. Asks no server.
     #[must_use]
     pub fn known_names(&self, users: impl IntoIterator<Item = UserId>) -> HashMap<UserId, String> {
         let known = |user| Some((user, self.inner.shared.name(user)?));
         users.into_iter().filter_map(known).collect()
     }
 
-    /// Reports what was acknowledged, says goodbye, and waits for the end of the task. Messages without an outcome stay in the outbox.
+    /// Reports acknowledgements to the server, closes the connection and waits until the client's
+    /// task has ended. Messages without an outcome stay in the outbox.
     pub async fn close(&self) {
-        let _ = self.ask(Input::Close).await; // it may have ended by itself
+        let _ = self.ask(Input::Close).await; // the client may have ended by itself
         if let Some(task) = self.inner.task.lock().await.take() {
-            let _ = task.await; // a panic was reported by its own hook
+            let _ = task.await; // a panic was reported by the panic hook
         }
     }
 

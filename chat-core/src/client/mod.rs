@@ -1,15 +1,17 @@
-//! A client of a chat service: the protocol from the other side, with everything that makes it reliable.
+//! A client of a chat service: the protocol's other side, with everything that makes it reliable.
 //!
-//! [`Machine`](machine::Machine) is the protocol without I/O; a driver connects, reconnects and feeds it; a [`ClientStore`] keeps what has to
-//! survive a run. What comes out:
-//! - each entry of each log once per process life, in order, without holes, however pushes were lost, doubled or reordered;
-//! - after a restart, everything after what the application has acknowledged;
-//! - messages that are durable in the outbox before they are sent, and are sent until they are acked or refused: each is stored once or
-//!   not at all, in the order they were written in.
+//! [`Machine`](machine::Machine) is the protocol without I/O. A driver connects, reconnects and
+//! feeds it; a [`ClientStore`] keeps what must survive a restart. The client guarantees:
+//! - It delivers every event of every log once per run, in order and without gaps, although pushes
+//!   may be lost, duplicated or reordered.
+//! - After a restart it delivers everything that the application has not acknowledged.
+//! - A message is durable in the outbox before it is sent, and is sent until the server stores or
+//!   refuses it. It is stored once or not at all; messages of one conversation keep their order.
 //!
 //! ```no_run
 //! use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, FileStore};
-//! use chat_core::model::{ConversationRef, EventBody, MessageText, Secret, UserName, UserRef};
+//! use chat_core::commands::Commands;
+//! use chat_core::model::{EventBody, Secret, UserName, UserRef};
 //! use chat_core::secure::Trust;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,14 +22,13 @@
 //! options.trust = Trust::AcceptNew;
 //! let client = Client::connect(options, FileStore::open("echo-bot", "known_hosts")?).await?;
 //!
-//! let mut events = client.events().expect("nobody else took them");
+//! let mut events = client.events().expect("the first call");
 //! while let Some(received) = events.next().await {
 //!     if let ClientEvent::Event(delivery) = &received.event
 //!         && let EventBody::Message(message) = &delivery.body
 //!         && !delivery.own
 //!     {
-//!         let there = ConversationRef::Id(delivery.conversation.id);
-//!         client.send_text(there, MessageText::new(message.text.as_str())?).await?;
+//!         client.send_text(delivery.conversation.id, &message.text).await?;
 //!     }
 //!     received.done();
 //! }
@@ -38,25 +39,26 @@
 pub mod machine;
 
 mod address;
+mod commands;
 mod connect;
-mod cursor;
+mod connection;
 mod discover;
 mod driver;
 mod error;
 mod event;
 mod events;
 mod handle;
-mod link;
+mod message_id;
 mod options;
-mod own;
 mod reconnect;
-mod scheme;
-mod sendable;
+mod scheme_probe;
 mod shared;
 mod store;
+mod time;
+mod validate;
 
+pub use crate::model::{Cursor, EventMark};
 pub use address::{DEFAULT_PORT, Dial, Endpoint, InvalidAddress, Scheme, ServerAddress};
-pub use cursor::{Cursor, Mark};
 pub use discover::discover;
 pub use error::ClientError;
 pub use event::{ClientEvent, Delivery, SendOutcome};
@@ -65,4 +67,4 @@ pub use handle::{Client, SendHandle};
 pub use machine::{Credentials, Receive};
 pub use options::{ClientOptions, FirstContact};
 pub use shared::Status;
-pub use store::{AccountState, ClientStore, ClientStoreError, FileStore, Kept, MemoryStore, OutboxEntry};
+pub use store::{AccountState, ClientStore, ClientStoreError, FileStore, MemoryStore, OutboxEntry, SavedState};

@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! Options of a client.
 
 use std::{fmt, sync::Arc};
 
@@ -7,43 +7,45 @@ use crate::secure::{Fingerprint, Trust};
 use super::address::Endpoint;
 use super::machine::{Credentials, Receive};
 
-/// Called with the server and its key when a server is met for the first time.
+/// Callback that gets the address and key of a server whose key was pinned on first contact.
 pub type FirstContact = Arc<dyn Fn(&str, &Fingerprint) + Send + Sync>;
 
-/// How a client finds its servers, logs in, and behaves.
+/// Options of a client: servers, credentials, trust and limits.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// Nodes of one service, all equal; tried in this order, and again from the front.
+    /// Nodes of one service, all equivalent. The client tries them in this order, repeatedly.
     pub servers: Vec<Endpoint>,
-    /// How to log in.
+    /// Credentials to log in with.
     pub credentials: Credentials,
-    /// Only these keys are accepted; empty: what the store has pinned.
+    /// Keys that are accepted. Empty: the keys that the store has pinned.
     pub pins: Vec<Fingerprint>,
-    /// What to do about a server without a pin. Default: refuse it.
+    /// Treatment of a server whose key is not pinned. Default: refuse the server.
     pub trust: Trust,
-    /// Told of each first contact.
+    /// Called after each first contact.
     pub first_contact: Option<FirstContact>,
-    /// What to hand out. Default: what was not acknowledged.
+    /// Events to deliver. Default: those that were not acknowledged.
     pub receive: Receive,
-    /// Name and version of the program, at most 64 bytes.
-    pub client: String,
-    /// What the user's list of devices calls this one, at most 64 bytes.
+    /// Name and version of the program; at most 64 bytes.
+    pub client_name: String,
+    /// Name of this device in the user's list of devices; at most 64 bytes.
     pub device_name: String,
-    /// Times the list of servers is gone through before a client that never had a session gives up. Default: for ever.
-    pub attempts: Option<u32>,
-    /// Messages of one conversation under way at once. Default 1, which alone keeps their order when the server cannot take one of them
-    /// for a moment; more makes one busy conversation faster.
-    pub window: usize,
-    /// Messages that may wait for the server; each costs its text in memory. Default 10 000.
-    pub outbox: usize,
-    /// The cryptography for `tls://` servers.
+    /// Maximum number of passes through the list of servers before a client that never had a
+    /// session ends. Default: unlimited.
+    pub max_attempts: Option<u32>,
+    /// Maximum number of messages of one conversation that wait for the server's reply. Default 1:
+    /// only then does their order survive a temporary refusal. A higher value speeds up a busy
+    /// conversation.
+    pub max_in_flight: usize,
+    /// Maximum number of messages in the outbox. Each keeps its text in memory. Default 10 000.
+    pub max_outbox: usize,
+    /// Crypto provider for `tls://` servers.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<crate::transport::tls::CryptoProvider>>,
 }
 
 impl ClientOptions {
-    /// Options for a client of `servers`.
+    /// Returns options with defaults for everything but `servers` and `credentials`.
     pub fn new(servers: impl IntoIterator<Item = impl Into<Endpoint>>, credentials: Credentials) -> Self {
         Self {
             servers: servers.into_iter().map(Into::into).collect(),
@@ -52,11 +54,11 @@ impl ClientOptions {
             trust: Trust::default(),
             first_contact: None,
             receive: Receive::default(),
-            client: concat!("chat-core/", env!("CARGO_PKG_VERSION")).to_owned(),
+            client_name: concat!("chat-core/", env!("CARGO_PKG_VERSION")).to_owned(),
             device_name: String::new(),
-            attempts: None,
-            window: 1,
-            outbox: 10_000,
+            max_attempts: None,
+            max_in_flight: 1,
+            max_outbox: 10_000,
             #[cfg(feature = "tls")]
             tls: None,
         }

@@ -1,15 +1,16 @@
-//! When to try again: full jitter, so that clients which lost one server together do not return together.
+//! Delays between attempts to connect, with full jitter, so that clients that lost a server
+//! together do not return together.
 
 use std::time::{Duration, Instant};
 
-/// The longest first pause.
+/// Upper bound of the first delay.
 pub(super) const BASE: Duration = Duration::from_millis(500);
-/// The longest pause.
+/// Upper bound of every delay.
 pub(super) const CAP: Duration = Duration::from_secs(30);
-/// A connection that lived so long was healthy: the next failure counts as the first.
+/// Minimum life of a healthy connection. The failure after it counts as the first.
 pub(super) const HEALTHY: Duration = Duration::from_secs(60);
 
-/// Pauses between attempts. Knows no clock and no chance but those it is given.
+/// Delays between attempts. Gets the time and random numbers as arguments.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -17,13 +18,14 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// A session began.
+    /// Notes that a session began.
     pub(super) fn connected(&mut self, now: Instant) {
         self.connected_at = Some(now);
     }
 
-    /// The pause after another failure, at least what the server asked for. `chance` is a random number: the pause is spread over 0 to a bound
-    /// that doubles from [`BASE`] to [`CAP`].
+    /// Returns the delay after another failure, at least the `asked` one of the server. `chance` is
+    /// a random number that spreads the delay between 0 and a bound that doubles from [`BASE`] to
+    /// [`CAP`].
     pub(super) fn failed(&mut self, now: Instant, asked: Option<Duration>, chance: u32) -> Duration {
         let healthy = self
             .connected_at
@@ -44,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_to_the_cap_and_starts_anew_after_health() {
+    fn delay_doubles_to_the_cap_and_restarts_after_a_healthy_connection() {
         let now = Instant::now();
         let mut backoff = Backoff::default();
         let most: Vec<_> = (0..9)
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_at_least_as_long_as_asked() {
+    fn delay_is_at_least_what_the_server_asked() {
         let mut backoff = Backoff::default();
         let asked = Duration::from_secs(7);
         assert_eq!(backoff.failed(Instant::now(), Some(asked), 0), asked);

@@ -1,4 +1,4 @@
-//! What the handle and the driver both see.
+//! State that the handle and the driver share.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,33 +15,35 @@ use crate::sync::{Mutex, MutexGuard};
 
 use super::{ClientError, Cursor};
 
-/// Where a client stands.
+/// State of a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Status {
-    /// No session yet, or none any more; says what the last attempt came to.
+    /// The client has no session. Contains the failure of the last attempt.
     Connecting(Option<ClientError>),
-    /// A session stands, with this server.
+    /// The client has a session with the server of this address.
     Online(String),
-    /// Nothing will go on.
+    /// The client has ended.
     Ended(ClientError),
 }
 
-/// The common ground. Every lock is held for a few instructions only, and never two at once.
+/// Shared state of a client. Every lock is held for a few instructions; no two locks are held at
+/// once.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) device: DeviceId,
     pub(super) status: watch::Sender<Status>,
-    /// Messages without an outcome.
+    /// Number of messages without an outcome.
     pub(super) unsettled: watch::Sender<usize>,
     directory: Mutex<Directory>,
     acks: Mutex<HashMap<ConversationId, Acked>>,
     pub(super) acked: Notify,
-    /// How often the application was told that something was void.
+    /// Number of resets that were delivered to the application.
     resets: AtomicU64,
 }
 
-/// What the application has acknowledged of a conversation, and how many resets it had been handed before that.
+/// Acknowledgement of a conversation, and the number of resets that the application had received
+/// before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Acked {
     pub(super) cursor: Cursor,
@@ -49,7 +51,8 @@ pub(super) struct Acked {
 }
 
 impl Acked {
-    /// After a reset smaller places count more than the void ones of before.
+    /// Orders acknowledgements: one made after a reset wins over a higher position from before the
+    /// reset.
     fn rank(&self) -> (u64, Seq) {
         (self.resets, self.cursor.seq)
     }
@@ -98,7 +101,7 @@ impl Shared {
         self.directory().conversations.get(&id).cloned()
     }
 
-    /// Keeps what is known of a conversation, and the names in it.
+    /// Stores a conversation and the name of its other user.
     pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) {
         let mut directory = self.directory();
         if let ConversationView::Direct(peer) = &info.view {
@@ -111,7 +114,7 @@ impl Shared {
         self.directory().names.get(&user).cloned()
     }
 
-    /// Keeps names; all of them come back if one was new.
+    /// Stores names. Returns all known names if one was new or changed.
     pub(super) fn learn_names(
         &self,
         names: impl IntoIterator<Item = (UserId, String)>,
@@ -125,7 +128,7 @@ impl Shared {
         changed.then(|| directory.names.clone())
     }
 
-    /// The application is told that something is void; yields how often it was.
+    /// Counts a reset that is delivered to the application. Returns the number of resets so far.
     pub(super) fn reset(&self) -> u64 {
         self.resets.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -134,7 +137,7 @@ impl Shared {
         self.resets.load(Ordering::Relaxed)
     }
 
-    /// The application has dealt with everything up to there. Never waits; what the driver has not fetched yet is merged.
+    /// Stores an acknowledgement for the driver, merged with earlier ones. Never waits.
     pub(super) fn acknowledge(&self, conversation: ConversationId, acked: Acked) {
         let mut acks = self.acks.lock();
         let known = acks.entry(conversation).or_insert(acked);

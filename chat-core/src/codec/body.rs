@@ -11,7 +11,7 @@ use super::convert::enums;
 use super::error::BodyError;
 use super::proto::{self, event::Body};
 use super::wire::{Encode, Fields, message_len};
-use crate::model::{ConversationId, EventBody, EventKind, Message, Seq, Timestamp, UserId};
+use crate::model::{ConversationId, Event, EventBody, EventKind, Message, Seq, Timestamp, UserId};
 
 /// Encodes a body for storage.
 #[must_use]
@@ -38,6 +38,16 @@ pub fn decode(kind: EventKind, bytes: &Bytes) -> Result<EventBody, BodyError> {
     let event = proto::Event::decode(bytes.clone()).map_err(|_| BodyError { kind })?;
     let body = event.body.and_then(from_proto).filter(|body| body.kind() == kind);
     body.ok_or(BodyError { kind })
+}
+
+impl Event {
+    /// Decodes [`body`](Self::body). Returns [`EventBody::Unknown`] for an event of a later version of the protocol.
+    ///
+    /// # Errors
+    /// The bytes are no body of this kind: the store is damaged.
+    pub fn body(&self) -> Result<EventBody, BodyError> {
+        decode(self.kind, &self.body)
+    }
 }
 
 /// Returns the body that replaces a recalled message.

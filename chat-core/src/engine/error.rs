@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::auth::{AuthError, PasswordError, PasswordPoolError, Throttled};
-use crate::model::ReplyCode;
+use crate::commands::UnexpectedOutcome;
+use crate::model::{ReplyCode, TextError};
 pub(super) use crate::service::CommandError;
 use crate::store::StoreError;
 
@@ -84,6 +85,18 @@ impl From<StoreError> for CommandError {
             StoreError::Overloaded | StoreError::AlreadySent => Self::busy(),
             StoreError::Aborted | StoreError::Corrupt(_) => Self::internal(),
         }
+    }
+}
+
+impl From<UnexpectedOutcome> for CommandError {
+    fn from(_: UnexpectedOutcome) -> Self {
+        Self::internal()
+    }
+}
+
+impl From<TextError> for CommandError {
+    fn from(error: TextError) -> Self {
+        Self::new(ReplyCode::InvalidText, error.to_string())
     }
 }
 

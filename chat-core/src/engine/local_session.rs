@@ -4,10 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::model::{
-    Appended, Caller, Command, ConversationInfo, ConversationRef, Draft, MessageText, Outcome, Push, ReplyCode,
-    UserInfo,
-};
+use crate::commands::Commands;
+use crate::model::{Caller, Command, ConversationInfo, Outcome, Push, UserInfo};
 use crate::router::{Outbox, SharedPush};
 use crate::service::{AttachedSession, CommandError, SessionGuard};
 use crate::sync::Mutex;
@@ -25,6 +23,16 @@ pub struct LocalSession {
     drained: Mutex<VecDeque<SharedPush>>,
     /// Ends the session.
     _guard: SessionGuard,
+}
+
+/// The *call* fixes the order: what two calls append to one conversation is appended in the order of
+/// the calls, whenever their futures are polled.
+impl Commands for LocalSession {
+    type Error = CommandError;
+
+    fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, CommandError>> + Send {
+        Self::execute(self, command)
+    }
 }
 
 /// Bytes of pushes drained from the outbox at once.
@@ -64,7 +72,7 @@ impl LocalSession {
     /// Returns the state of the user's conversations when the session began. Pushes continue from
     /// there, or from an earlier message.
     #[must_use]
-    pub fn conversations(&self) -> &[ConversationInfo] {
+    pub fn initial_conversations(&self) -> &[ConversationInfo] {
         &self.conversations
     }
 
@@ -78,27 +86,6 @@ impl LocalSession {
         command: Command,
     ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + 'static + use<> {
         self.engine.execute_paced(self.caller, command)
-    }
-
-    /// Appends a draft. The message is durable when this returns.
-    ///
-    /// # Errors
-    /// [`CommandError`]. `TryAgain`: send the same draft again; it is stored at most once.
-    pub async fn send(&self, conversation: ConversationRef, draft: Draft) -> Result<Appended, CommandError> {
-        match self.execute(Command::Send { conversation, draft }).await? {
-            Outcome::Appended(appended) => Ok(appended),
-            _ => Err(CommandError::internal()),
-        }
-    }
-
-    /// Sends a text message.
-    ///
-    /// # Errors
-    /// As [`LocalSession::send`]; `InvalidText` if `text` is empty, too long or not allowed.
-    pub async fn send_text(&self, conversation: ConversationRef, text: &str) -> Result<Appended, CommandError> {
-        let text =
-            MessageText::new(text).map_err(|error| CommandError::new(ReplyCode::InvalidText, error.to_string()))?;
-        self.send(conversation, Draft::text(text)).await
     }
 
     /// Returns the next push, or `None` once the session is over. The last push is [`Push::Closed`]

@@ -68,8 +68,7 @@ use crate::store::Store;
 /// # Examples
 /// ```
 /// use std::sync::Arc;
-/// use chat_core::engine::Engine;
-/// use chat_core::model::{ConversationRef, DeviceId, Registration, Secret, Source, UserName, UserRef};
+/// use chat_core::prelude::*;
 /// use chat_core::store::MemoryStore;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -78,15 +77,11 @@ use crate::store::Store;
 /// let alice = engine
 ///     .register(
 ///         Source::Local,
-///         Registration {
-///             name: UserName::parse("alice")?,
-///             password: Secret::new("correct horse"),
-///             display_name: None,
-///         },
+///         Registration::new(UserName::parse("alice")?, Secret::new("correct horse")),
 ///     )
 ///     .await?;
 /// let session = engine.session(alice.id, DeviceId::random()).await?;
-/// let notes = ConversationRef::Direct(UserRef::Id(alice.id));
+/// let notes = ConversationRef::direct(alice.id);
 /// let sent = session.send_text(notes, "milk, bread").await?;
 /// assert_eq!(sent.seq.0, 1);
 /// engine.shutdown().await;

@@ -1,35 +1,40 @@
-//! Users, their devices and their relations.
+//! Users, their devices and their contacts.
 
 use super::{DeviceId, SessionEpoch, Timestamp, UserId};
 
-/// Who may send direct messages to a user.
+/// Users who may send direct messages to a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum DirectPolicy {
-    /// Friends.
+    /// Friends of the user only.
     #[default]
     Friends,
     /// Everyone they have not blocked.
     Everyone,
 }
 
-/// A user's row.
+/// Stored account of a user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Its id.
+    /// Id of the user.
     pub id: UserId,
-    /// Unique, canonical.
+    /// Unique canonical name.
     pub name: String,
-    /// Form of `name` under which look-alikes collide; unique.
+    /// Form of `name` that is equal for names that look alike; unique.
     pub skeleton: String,
-    /// What people see beside the name.
+    /// Name that is shown beside the unique name.
     pub display_name: String,
-    /// PHC string; absent where the application authenticates.
+    /// Password hash as a PHC string; absent if the application authenticates its users.
     pub password_hash: Option<String>,
-    /// Who may write to them.
+    /// Users who may send direct messages to the user.
     pub direct_policy: DirectPolicy,
-    /// Whether the account may not log in.
+    /// True if the user may not log in.
     pub disabled: bool,
-    /// Time of creation.
+    /// Time when the account was created.
     pub created: Timestamp,
     /// Identifier by which the application knows the user, in any form (`auth0|…`, a UUID, an e-mail
     /// address); unique, compared byte by byte.
@@ -55,35 +60,52 @@ impl std::fmt::Debug for Account {
 
 /// A user as others see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct UserInfo {
-    /// Id.
+    /// Id of the user.
     pub id: UserId,
-    /// Unique name.
+    /// Unique name of the user.
     pub name: String,
-    /// What people see beside the name.
+    /// Name that is shown beside the unique name.
     pub display_name: String,
-    /// Only in what a user is told of themselves.
+    /// Users who may send direct messages to the user. Only users themselves see this.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub direct_policy: Option<DirectPolicy>,
 }
 
-/// A device's row. It outlives its sessions; revoking deletes it.
+impl UserInfo {
+    /// Returns a user whose display name is their name.
+    #[must_use]
+    pub fn new(id: UserId, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            id,
+            display_name: name.clone(),
+            name,
+            direct_policy: None,
+        }
+    }
+}
+
+/// Stored device of a user. It outlives its sessions and is deleted when it is revoked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Device {
-    /// Whose.
+    /// User of the device.
     pub user: UserId,
-    /// Which.
+    /// Id of the device.
     pub id: DeviceId,
-    /// For the user's list.
+    /// Name in the user's list of devices.
     pub name: String,
-    /// The login that is live; a session with another is fenced off.
+    /// Epoch of the latest login. Sessions of other epochs are fenced off.
     pub session_epoch: SessionEpoch,
-    /// SHA-256 of the token that resumes; absent after logout.
+    /// SHA-256 of the token that resumes the session; absent after logout.
     pub session_token: Option<[u8; 32]>,
-    /// SHA-256 of the token that shows the login throttle a known device.
+    /// SHA-256 of the token by which the login throttle recognises the device.
     pub device_token: Option<[u8; 32]>,
-    /// First login.
+    /// Time of the first login.
     pub created: Timestamp,
-    /// Latest login or resume.
+    /// Time of the latest login or resume.
     pub last_login: Timestamp,
     /// Time after which the session can no longer be resumed, as the authenticator set it at login.
     pub session_expires: Option<Timestamp>,
@@ -99,45 +121,55 @@ impl std::fmt::Debug for Device {
     }
 }
 
-/// What one user is to another, seen from one side.
+/// State of a contact, as one of the two users sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum ContactState {
-    /// Nothing.
+    /// Neither friends nor asked.
     #[default]
     None,
-    /// `owner` asked `peer`.
+    /// `owner` sent a friend request to `peer`.
     Requested,
-    /// `peer` asked `owner`.
+    /// `peer` sent a friend request to `owner`.
     Pending,
-    /// Friends; then the other side's row says so too.
+    /// Friends. The other user's contact has this state too.
     Friend,
 }
 
-/// One side of a relation. The two sides are two rows.
+/// Stored contact: how `owner` relates to `peer`. The other direction is a contact of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
-    /// Whose side.
+    /// User whose contact this is.
     pub owner: UserId,
-    /// The other.
+    /// The other user.
     pub peer: UserId,
-    /// What they are to each other.
+    /// State of the contact.
     pub state: ContactState,
-    /// `owner` blocked `peer`.
+    /// True if `owner` blocked `peer`.
     pub blocked: bool,
-    /// Of the request.
+    /// Text of the friend request.
     pub note: String,
-    /// Since when.
+    /// Time of the last change.
     pub since: Timestamp,
 }
 
-/// Whether a user can be reached now. Ordered: the most present of a user's sessions counts.
+/// Presence of a user. Ordered: the greatest state among a user's sessions is the user's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum PresenceState {
-    /// No session.
+    /// The user has no session.
     #[default]
     Offline,
-    /// Sessions, all idle.
+    /// The user has sessions, all of them idle.
     Idle,
-    /// At least one session in use.
+    /// The user has a session in use.
     Online,
 }

@@ -1,4 +1,4 @@
-//! What a user asks for when creating a group or changing a group or profile.
+//! Groups to create, and changes of groups and profiles.
 
 use super::{ClientMessageId, Description, DirectPolicy, DisplayName, GroupName, JoinPolicy};
 
@@ -22,11 +22,11 @@ pub struct NewGroup {
     pub name: GroupName,
     /// Description; default: empty.
     pub description: Description,
-    /// How users become members; default: they join.
+    /// Rule by which users become members; default: open.
     pub join_policy: JoinPolicy,
-    /// Whether new members may read what was written before they joined; default: no.
+    /// True if new members may read what was written before they joined; default: no.
     pub history_visible: bool,
-    /// Whether the group is hidden from search and from users who are not in it; default: no.
+    /// True if the group is hidden from search and from users who are not in it; default: no.
     pub unlisted: bool,
 }
 
@@ -84,15 +84,15 @@ impl NewGroup {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupChanges {
-    /// New name.
+    /// New name, if it changes.
     pub name: Option<GroupName>,
-    /// New description.
+    /// New description, if it changes.
     pub description: Option<Description>,
-    /// How users become members.
+    /// Rule by which users become members.
     pub join_policy: Option<JoinPolicy>,
-    /// Whether new members may read what was written before they joined.
+    /// True if new members may read what was written before they joined.
     pub history_visible: Option<bool>,
-    /// Whether the group is hidden from search and from users who are not in it.
+    /// True if the group is hidden from search and from users who are not in it.
     pub unlisted: Option<bool>,
 }
 
@@ -145,7 +145,7 @@ impl GroupChanges {
 pub struct ProfileChanges {
     /// New display name.
     pub display_name: Option<DisplayName>,
-    /// Who may send direct messages to the user.
+    /// Users who may send direct messages to the user.
     pub direct_policy: Option<DirectPolicy>,
 }
 

@@ -1,4 +1,4 @@
-//! Documented numbers: why a command failed, why a connection ends. Never reused.
+//! Documented numbers of reply codes and close codes. A number is never reused.
 
 macro_rules! codes {
     ($(#[$doc:meta])* $name:ident: $repr:ty { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
@@ -9,16 +9,16 @@ macro_rules! codes {
         pub enum $name { $($(#[$variant_doc])* $variant = $number,)* }
 
         impl $name {
-            /// Every code.
+            /// All codes of this version.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The number on the wire.
+            /// Returns the number that the protocol uses.
             #[must_use]
             pub const fn number(self) -> $repr {
                 self as $repr
             }
 
-            /// The code of this number, if this version knows it.
+            /// Returns the code of a number, if this version knows it.
             #[must_use]
             pub fn from_number(number: $repr) -> Option<Self> {
                 match number {
@@ -31,106 +31,159 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Why a command failed. 1xx: the peer broke the protocol; 2xx: who you are; 3xx: what you wrote; 4xx: what you may;
-    /// 5xx: not your fault, try later.
+    /// Reason why a command failed. 1xx: the protocol was violated; 2xx: identity; 3xx: content;
+    /// 4xx: rights and state; 5xx: the server cannot do it now.
     ReplyCode: u32 {
         /// The packet is malformed.
         BadRequest = 100,
-        /// No common protocol version.
+        /// Client and server have no protocol version in common.
         UnsupportedVersion = 101,
-        /// Log in first.
+        /// The request needs a login.
         NotLoggedIn = 102,
-        /// Only before login.
+        /// The request is valid only before login.
         AlreadyLoggedIn = 103,
         /// The server does not know this command.
         UnknownCommand = 104,
-        /// Unknown account or wrong password.
+        /// The account is unknown or the password is wrong.
         BadCredentials = 200,
-        /// Too many attempts; see the retry time.
+        /// Too many attempts. The reply contains the time to wait.
         Throttled = 201,
-        /// The session token is void: log in with the password.
+        /// The session token is void. The client must log in with the password.
         SessionExpired = 202,
         /// An operator disabled the account.
         AccountDisabled = 203,
-        /// The policy allows one session, and there is one.
+        /// The session policy allows one session, and the user has one.
         LoggedInElsewhere = 204,
-        /// Revoke one first.
+        /// The user has the maximum number of devices and must revoke one first.
         TooManyDevices = 205,
-        /// A newer login of this device took over.
+        /// A newer login of the device replaced this session.
         Fenced = 206,
-        /// This server takes no registrations.
+        /// The server accepts no registrations.
         RegistrationClosed = 207,
-        /// Not a name one can have.
+        /// The text is not a valid name.
         InvalidName = 300,
-        /// The name, or one that looks like it, is taken.
+        /// The name is taken, or looks like a taken one.
         NameTaken = 301,
-        /// Too short or too long.
+        /// The password is too short or too long.
         InvalidPassword = 302,
-        /// Empty, too long, or with characters that are refused.
+        /// The text is empty, too long, or contains characters that are not allowed.
         InvalidText = 303,
-        /// A field is out of range.
+        /// A value is out of range.
         InvalidArgument = 304,
-        /// It does not exist, or not for you.
+        /// The object does not exist, or is not visible to the user.
         NotFound = 400,
-        /// Your role does not allow it.
+        /// The user's role does not allow the command.
         Forbidden = 401,
-        /// They take messages from friends only.
+        /// The recipient accepts messages from friends only.
         NotFriends = 402,
-        /// An admin muted you.
+        /// The user is muted in the group.
         Muted = 403,
-        /// The same client message id was used for something else.
+        /// The client message id was used for something else.
         Conflict = 405,
-        /// A limit of this server.
+        /// A limit of the server is reached.
         LimitExceeded = 406,
-        /// Messages can be edited and recalled for 24 hours.
+        /// The message is too old to be edited or recalled.
         TooLate = 407,
-        /// The message was recalled.
+        /// The message is recalled.
         AlreadyRecalled = 408,
-        /// An owner transfers the group before leaving.
+        /// The owner must transfer the group before leaving it.
         OwnerMustTransfer = 409,
-        /// The group was deleted.
+        /// The group is deleted.
         GroupDeleted = 410,
-        /// The application refused it.
+        /// A rule of the application refused the command.
         RefusedByPolicy = 411,
-        /// A defect of the server; logged.
+        /// The server has a defect, which it logged.
         Internal = 500,
-        /// The store is not available; it may or may not have happened: retry with the same client message id.
+        /// The store is not available. The command may or may not have taken effect; retry with the
+        /// same client message id.
         TryAgain = 501,
-        /// Overloaded: nothing was done.
+        /// The server is overloaded. The command had no effect.
         Busy = 502,
-        /// The node drains: nothing was done, ask another.
+        /// The node is shutting down. The command had no effect; use another node.
         ShuttingDown = 503,
     }
 }
 
+impl ReplyCode {
+    /// Returns the HTTP status that means the same, for applications that answer HTTP requests.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::BadRequest
+            | Self::UnsupportedVersion
+            | Self::AlreadyLoggedIn
+            | Self::InvalidName
+            | Self::InvalidPassword
+            | Self::InvalidText
+            | Self::InvalidArgument => 400,
+            Self::NotLoggedIn | Self::BadCredentials | Self::SessionExpired | Self::Fenced => 401,
+            Self::AccountDisabled
+            | Self::RegistrationClosed
+            | Self::Forbidden
+            | Self::NotFriends
+            | Self::Muted
+            | Self::RefusedByPolicy => 403,
+            Self::NotFound => 404,
+            Self::LoggedInElsewhere
+            | Self::TooManyDevices
+            | Self::NameTaken
+            | Self::Conflict
+            | Self::LimitExceeded
+            | Self::TooLate
+            | Self::AlreadyRecalled
+            | Self::OwnerMustTransfer => 409,
+            Self::GroupDeleted => 410,
+            Self::Throttled => 429,
+            Self::Internal => 500,
+            Self::UnknownCommand => 501,
+            Self::TryAgain | Self::Busy | Self::ShuttingDown => 503,
+        }
+    }
+}
+
 codes! {
-    /// Why a session or connection ends.
+    /// Reason why a session or connection ended.
     CloseCode: u16 {
-        /// By agreement.
+        /// The peer closed the connection.
         Normal = 0,
-        /// The node drains; come back.
+        /// The node is shutting down. Reconnect.
         GoingAway = 1,
-        /// A newer login of this device, or another one under the `reject` and `max_devices` policies' rules.
+        /// A newer login replaced the session: of this device, or of another one if the session
+        /// policy allows only one.
         Replaced = 2,
-        /// The device was revoked or the password changed.
+        /// The device was revoked, or the password was changed.
         Revoked = 3,
-        /// The peer broke the protocol.
+        /// The peer violated the protocol.
         ProtocolError = 4,
-        /// Nothing was heard for too long.
+        /// The peer sent nothing for too long.
         Timeout = 5,
-        /// It read nothing for too long.
+        /// The peer read too slowly.
         SlowConsumer = 6,
-        /// Too many connections, or too much from a guest.
+        /// There are too many connections, or a guest sent too much.
         Overloaded = 7,
         /// The user logged out.
         LoggedOut = 8,
-        /// A defect of the server; logged.
+        /// The server has a defect, which it logged.
         Internal = 9,
         /// An operator disabled the account.
         AccountDisabled = 10,
-        /// A packet was larger than allowed.
+        /// A packet exceeded the size limit.
         PacketTooLarge = 11,
-        /// No common protocol version.
+        /// Client and server have no protocol version in common.
         UnsupportedVersion = 12,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ReplyCode;
+
+    #[test]
+    fn http_status_separates_client_errors_from_server_errors() {
+        for &code in ReplyCode::ALL {
+            let server = code.number() >= 500 || code == ReplyCode::UnknownCommand;
+            let expected = if server { 500..600 } else { 400..500 };
+            assert!(expected.contains(&code.http_status()), "{code:?}");
+        }
     }
 }

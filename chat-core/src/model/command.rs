@@ -1,199 +1,164 @@
-//! What a session may ask for. Commands are valid by construction: sizes and forms were checked when they were made
-//! (`codec`, or the constructors of their parts); rights are checked by the engine.
+//! Commands of a session. Sizes and forms are checked when a command is built, by `codec` or by the
+//! constructors of its parts; the engine checks rights.
 
 use super::{
     ConversationId, ConversationRef, DeviceId, Draft, GroupChanges, NewGroup, Note, Page, PresenceState,
     ProfileChanges, Role, Secret, Seq, UserId, UserRef,
 };
 
-/// What a valid session may ask for.
+/// Command of a session. [`Commands`](crate::commands::Commands) has a typed method for each.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the variant describes its fields")]
 pub enum Command {
-    /// Ends the session, voids its token.
+    /// Ends the session and voids its token.
     Logout,
     /// Changes the password and ends the user's other sessions.
-    ChangePassword {
-        /// The present one.
-        old: Secret,
-        /// The next one.
-        new: Secret,
-    },
-    /// The user's devices.
+    ChangePassword { old: Secret, new: Secret },
+    /// Lists the user's devices.
     ListDevices,
-    /// Ends a device's session and forgets the device.
+    /// Ends the session of a device and forgets the device.
     RevokeDevice(DeviceId),
-    /// Changes what is given.
+    /// Changes the user's profile.
     UpdateProfile(ProfileChanges),
-    /// Online or idle.
+    /// Declares the session online or idle.
     SetStatus(PresenceState),
 
-    /// Users by id or beginning of name.
+    /// Searches users by id or by the beginning of their name.
     SearchUsers {
-        /// Id or beginning of a name; already folded to canonical form where it can be.
+        /// Id or beginning of a name, in canonical form if it has one.
         query: String,
-        /// At most so many.
+        /// Maximum number of results.
         limit: u32,
     },
-    /// These users.
+    /// Describes these users.
     GetUsers(Vec<UserRef>),
-    /// Asks for friendship, or accepts the other's request.
+    /// Asks a user for friendship, or accepts the user's request.
     RequestFriend {
-        /// Whom.
+        /// The other user.
         user: UserRef,
-        /// Words.
+        /// Text for the other user.
         note: Note,
     },
-    /// Answers a request.
+    /// Answers a friend request.
     AnswerFriend {
-        /// Whose.
+        /// User who sent the request.
         user: UserRef,
-        /// How.
+        /// True to accept, false to decline.
         accept: bool,
     },
-    /// Ends a friendship or takes a request back.
+    /// Ends a friendship, or withdraws a friend request.
     RemoveFriend(UserRef),
-    /// Ends friendship, hides requests, refuses messages.
+    /// Blocks a user: ends a friendship, hides requests and refuses messages.
     Block(UserRef),
-    /// Undoes a block.
+    /// Unblocks a user.
     Unblock(UserRef),
-    /// Friends, requests, blocked, with presence.
+    /// Lists friends, friend requests and blocked users, with the presence of friends.
     ListContacts,
 
-    /// Makes a group, with this user as its owner.
+    /// Creates a group that the user owns.
     CreateGroup(NewGroup),
-    /// Listed groups by beginning of name, or id.
+    /// Searches listed groups by id or by the beginning of their name.
     SearchGroups {
-        /// Id or beginning of a name.
+        /// Id or beginning of a name, in canonical form if it has one.
         query: String,
-        /// At most so many.
+        /// Maximum number of results.
         limit: u32,
     },
-    /// Joins, asks to join, or accepts an invitation.
+    /// Joins a group, accepts an invitation to it, or asks to join it.
     JoinGroup {
-        /// Which.
         group: ConversationRef,
-        /// For the admins.
+        /// Text for the admins.
         note: Note,
     },
-    /// An admin answers somebody who asked to join.
+    /// Answers a request to join a group.
     AnswerJoin {
-        /// Which group.
         group: ConversationRef,
-        /// Who asked.
+        /// User who asked to join.
         user: UserRef,
-        /// How.
+        /// True to accept, false to decline.
         accept: bool,
     },
-    /// Invites.
-    InviteMember {
-        /// Where.
-        group: ConversationRef,
-        /// Whom.
-        user: UserRef,
-    },
-    /// Declines an invitation.
+    /// Invites a user to a group.
+    InviteMember { group: ConversationRef, user: UserRef },
+    /// Declines an invitation to a group.
     DeclineInvitation(ConversationRef),
-    /// Leaves.
+    /// Leaves a group.
     LeaveGroup(ConversationRef),
-    /// Deletes, for everybody.
+    /// Deletes a group for all its members.
     DeleteGroup(ConversationRef),
-    /// Removes a member.
+    /// Removes a member from a group.
     KickMember {
-        /// Where.
         group: ConversationRef,
-        /// Whom.
         user: UserRef,
-        /// For good.
+        /// True if the user cannot come back until unbanned.
         ban: bool,
     },
     /// Lets a banned user come back.
-    UnbanMember {
-        /// Where.
-        group: ConversationRef,
-        /// Whom.
-        user: UserRef,
-    },
-    /// Silences a member.
+    UnbanMember { group: ConversationRef, user: UserRef },
+    /// Mutes a member of a group.
     MuteMember {
-        /// Where.
         group: ConversationRef,
-        /// Whom.
         user: UserRef,
-        /// From now, in milliseconds; 0 ends it.
+        /// Duration from now in milliseconds; 0 unmutes.
         duration_ms: u64,
     },
     /// Makes a member an admin, or an admin a member.
     SetRole {
-        /// Where.
         group: ConversationRef,
-        /// Whom.
         user: UserRef,
-        /// Member or Admin.
+        /// `Member` or `Admin`.
         role: Role,
     },
-    /// Gives the group away.
+    /// Makes another member the owner of a group.
     TransferOwnership {
-        /// Which.
         group: ConversationRef,
-        /// To whom.
+        /// The new owner.
         user: UserRef,
     },
-    /// Changes what is given.
+    /// Changes a group.
     UpdateGroup {
-        /// Which.
         group: ConversationRef,
         /// New values of what changes.
         changes: GroupChanges,
     },
-    /// Members in order of user id.
+    /// Lists members of a group, in order of user id.
     ListMembers {
-        /// Where.
         group: ConversationRef,
-        /// With a greater id; `UserId(0)`: from the beginning.
+        /// Lists members with a greater id; `UserId(0)` begins with the first.
         after: UserId,
-        /// At most so many.
+        /// Maximum number of members.
         limit: u32,
     },
 
-    /// Writes to a conversation.
+    /// Appends a draft to a conversation.
     Send {
-        /// Where.
         conversation: ConversationRef,
-        /// What.
         draft: Draft,
     },
 
-    /// Everything the user is in.
+    /// Lists the user's conversations.
     ListConversations,
-    /// One of them.
+    /// Describes one of the user's conversations.
     GetConversation(ConversationRef),
-    /// A page of the log.
-    ReadHistory {
-        /// Where.
-        conversation: ConversationRef,
-        /// Which part.
-        page: Page,
-    },
-    /// This device's application has everything up to there.
+    /// Reads a page of a conversation's log.
+    ReadHistory { conversation: ConversationRef, page: Page },
+    /// Moves the device's cursor: its application has processed every event up to `seq`.
     Acknowledge {
-        /// Where.
         conversation: ConversationId,
-        /// Up to.
+        /// Last processed event.
         seq: Seq,
     },
-    /// The user has read everything up to there.
+    /// Moves the user's read marker: the user has read every event up to `seq`.
     MarkRead {
-        /// Where.
         conversation: ConversationId,
-        /// Up to.
+        /// Last read event.
         seq: Seq,
     },
-    /// Tells the others that the user is writing, or stopped.
+    /// Tells the other members that the user is typing, or stopped.
     Typing {
-        /// Where.
         conversation: ConversationId,
-        /// Stopped.
+        /// True if the user stopped typing.
         stopped: bool,
     },
 }

@@ -1,28 +1,28 @@
-//! Where messages are ordered, and a user's place in it.
+//! Conversations, in which messages are ordered, and their members.
 
 use super::{ConversationId, Seq, Timestamp, UserId};
 
-/// What a conversation is.
+/// Kind of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConversationKind {
-    /// Between two users, `low <= high`; equal for notes to self.
+    /// Between two users, `low <= high`; equal for a user's own notes.
     Direct {
         /// The smaller user id.
         low: UserId,
         /// The greater user id.
         high: UserId,
     },
-    /// Named, with members and roles.
+    /// Group with a name, members and roles.
     Group,
-    /// A user's own log of requests, invitations and notices.
+    /// A user's log of requests, invitations and notices.
     Inbox {
-        /// Whose.
+        /// User whose inbox this is.
         owner: UserId,
     },
 }
 
 impl ConversationKind {
-    /// The direct conversation of two users, in whichever order.
+    /// Returns the kind of the direct conversation of two users, in any order.
     #[must_use]
     pub fn direct(a: UserId, b: UserId) -> Self {
         Self::Direct {
@@ -32,112 +32,132 @@ impl ConversationKind {
     }
 }
 
-/// How strangers become members of a group.
+/// Rule by which users become members of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum JoinPolicy {
-    /// They join.
+    /// Users join by themselves.
     #[default]
     Open,
-    /// They ask, an admin answers.
+    /// They ask to join and an admin answers.
     Approval,
     /// A member invites them.
     Invite,
 }
 
-/// What a group is called and how it behaves.
+/// Name, description and policies of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GroupProfile {
-    /// As its members write it.
+    /// Name as its members write it.
+    #[cfg_attr(feature = "serde", serde(rename = "group"))]
     pub name: String,
-    /// Canonical spelling of `name` ([`GroupName::key`](super::GroupName::key)): what it is found by, unique among groups.
+    /// Canonical spelling of `name` ([`GroupName::key`](super::GroupName::key)), by which the group
+    /// is found; unique among groups.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub key: String,
-    /// Form of `name` under which look-alikes collide; unique too.
+    /// Form of `name` that is equal for names that look alike; unique among groups.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub skeleton: String,
-    /// Free text; may be empty.
+    /// Description; may be empty.
     pub description: String,
-    /// How strangers become members.
+    /// Rule by which users become members.
     pub join_policy: JoinPolicy,
-    /// Newcomers may read from the first event, not only from their own joining.
+    /// True if new members may read what was written before they joined.
     pub history_visible: bool,
-    /// Not found by searching; to strangers it does not exist.
+    /// True if the group is hidden from search and from users who are not in it.
     pub unlisted: bool,
 }
 
-/// A conversation's row: the counter that orders it, and what it is.
+/// Stored conversation, with the counters that order its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
-    /// Its id.
+    /// Id of the conversation.
     pub id: ConversationId,
-    /// What it is.
+    /// Kind of the conversation.
     pub kind: ConversationKind,
-    /// Of a group.
+    /// Profile, if this is a group.
     pub group: Option<GroupProfile>,
-    /// The last event's place; [`Seq::ZERO`] while empty.
+    /// Last event; [`Seq::ZERO`] if there is none.
     pub last_seq: Seq,
-    /// How many of its events are messages: unread counts are differences of this.
+    /// Number of events that are messages. Unread counts are differences of it.
     pub message_count: u64,
-    /// Place of the last event that changed who is a member.
+    /// Last event that changed who is a member.
     pub members_version: Seq,
-    /// Time of the last event; the next is later.
+    /// Time of the last event. Later events have later times.
     pub last_time: Timestamp,
-    /// Active members.
+    /// Number of active members.
     pub member_count: u32,
-    /// Deleted: nothing is appended any more.
+    /// True if the group is deleted, so that nothing can be appended.
     pub closed: bool,
 }
 
-/// What a member may do in a group. Ordered: a greater role may do more.
+/// Role of a member in a group. Ordered: a greater role includes the rights of the smaller ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Role {
     /// Reads and writes.
     #[default]
     Member,
-    /// Also invites, kicks, mutes, renames.
+    /// Also invites, removes and mutes members and changes the group.
     Admin,
-    /// Also gives roles and deletes the group; exactly one.
+    /// Also assigns roles and deletes the group. Each group has one owner.
     Owner,
 }
 
-/// Whether a user is in a conversation.
+/// State of a user in a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum MemberState {
-    /// In it.
+    /// The user is a member.
     Active,
-    /// Invited, has not answered.
+    /// The user is invited and has not answered.
     Invited,
-    /// Asked to join, was not answered.
+    /// The user asked to join and has no answer yet.
     Requested,
-    /// Was in it, or asked or was invited in vain.
+    /// The user left, was removed or turned down, or declined.
     Left,
-    /// May not come back until unbanned.
+    /// The user cannot come back until unbanned.
     Banned,
 }
 
-/// A user's place in a conversation.
+/// Stored membership of a user in a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Where.
+    /// Conversation of the membership.
     pub conversation: ConversationId,
-    /// Who.
+    /// User who acts.
     pub user: UserId,
-    /// Whether they are in it.
+    /// State of the user in the conversation.
     pub state: MemberState,
-    /// What they may do there.
+    /// Role of the user.
     pub role: Role,
-    /// Lowest Seq they may read; [`Seq::ZERO`] if they never were a member.
+    /// First event that the user may read; [`Seq::ZERO`] if the user was never a member.
     pub first_seq: Seq,
-    /// Highest Seq they may read, once they have left.
+    /// Last event that the user may read, after leaving.
     pub until_seq: Option<Seq>,
-    /// May not send before; 0: not muted.
+    /// Time until which the user may not send; 0 if not muted.
     pub muted_until: Timestamp,
-    /// Highest Seq that any device of theirs has acknowledged.
+    /// Last event that a device of the user has acknowledged.
     pub delivered_seq: Seq,
-    /// Highest Seq that they have read, on any device, or sent.
+    /// Last event that the user has read, on any device, or sent.
     pub read_seq: Seq,
 }
 
 impl Member {
-    /// An active member who may read from `first_seq` on.
+    /// Returns an active member who may read from `first_seq` on.
     #[must_use]
     pub fn active(conversation: ConversationId, user: UserId, role: Role, first_seq: Seq) -> Self {
         Self {
@@ -153,13 +173,13 @@ impl Member {
         }
     }
 
-    /// Whether they are in the conversation now.
+    /// Returns whether the user is a member now.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.state == MemberState::Active
     }
 
-    /// Whether they may read the event at `seq`.
+    /// Returns whether the user may read the event at `seq`.
     #[must_use]
     pub fn may_read(&self, seq: Seq) -> bool {
         self.first_seq > Seq::ZERO && seq >= self.first_seq && self.until_seq.is_none_or(|until| seq <= until)

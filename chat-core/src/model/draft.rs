@@ -8,15 +8,16 @@ use super::{ClientMessageId, Emoji, MessageText, Seq, UserId};
 pub struct Draft {
     /// Idempotency key of the sender. The same key again is the same message.
     pub client_message_id: ClientMessageId,
-    /// What is appended.
+    /// Content to append.
     pub content: DraftContent,
 }
 
 /// Content of a [`Draft`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the variant describes its fields")]
 pub enum DraftContent {
-    /// A message.
+    /// A text message.
     Message {
         /// Text, stored byte for byte.
         text: MessageText,
@@ -29,21 +30,15 @@ pub enum DraftContent {
     },
     /// New text for a message of the sender.
     Edit {
-        /// The message.
         target: Seq,
         /// Its new text.
         text: MessageText,
     },
     /// Recall of a message: its text is erased.
-    Recall {
-        /// The message.
-        target: Seq,
-    },
+    Recall { target: Seq },
     /// Adds a reaction to a message, or removes it.
     React {
-        /// The message.
         target: Seq,
-        /// The reaction.
         emoji: Emoji,
         /// Removes the reaction.
         remove: bool,
@@ -51,7 +46,7 @@ pub enum DraftContent {
 }
 
 impl DraftContent {
-    /// Returns a message that answers and mentions nobody.
+    /// Returns a message without reply and mentions.
     #[must_use]
     pub const fn text(text: MessageText) -> Self {
         Self::Message {
@@ -106,7 +101,8 @@ impl Draft {
         DraftContent::React { target, emoji, remove }.into()
     }
 
-    /// Makes the message an answer to the one at `target`. Has no effect on a draft that is not a message.
+    /// Makes the message an answer to the one at `target`. Has no effect on a draft that is not a
+    /// message.
     #[must_use]
     pub fn reply_to(mut self, target: Seq) -> Self {
         if let DraftContent::Message { reply_to, .. } = &mut self.content {

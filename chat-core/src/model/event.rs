@@ -1,50 +1,85 @@
-//! Entries of a conversation's log.
+//! Events: the entries of a conversation's log.
 
 use bytes::Bytes;
 
 use super::{ClientMessageId, ConversationId, DeviceId, EventId, JoinPolicy, Role, Seq, Timestamp, UserId};
 
-/// One entry of a conversation's log, as it is stored and delivered. Its body stays encoded (the `body` fields of
-/// `chat.v1.Event`), so that a message is encoded once however many read it; `codec::body` decodes it.
+/// One entry of a conversation's log, as it is stored and delivered. Its body stays encoded (the
+/// `body` fields of `chat.v1.Event`), so that a message is encoded once for all its readers.
+/// [`body()`](Self::body()) decodes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
-    /// Where.
+    /// Conversation of the event.
     pub conversation: ConversationId,
-    /// Its place.
+    /// Position in the conversation.
     pub seq: Seq,
-    /// Its global name.
+    /// Globally unique id.
     pub id: EventId,
-    /// Who did it.
+    /// User who caused the event.
     pub sender: UserId,
-    /// On which device; absent for what the server or an operator does in a user's name.
+    /// Device of the sender; absent if the server or an operator acted for the user.
     pub device: Option<DeviceId>,
-    /// The sender's idempotency key.
+    /// Idempotency key of the sender.
     pub client_message_id: Option<ClientMessageId>,
-    /// Digest of what the sender sent, to tell a retry from another use of the same key.
+    /// Digest of the sent content, which distinguishes a retry from another use of the same key.
     pub fingerprint: u64,
-    /// When it was committed, by the committing node's clock, later than its predecessor's.
+    /// Time of the commit by the committing node's clock; later than that of the previous event.
     pub time: Timestamp,
-    /// What kind of body it has.
+    /// Kind of the body.
     pub kind: EventKind,
-    /// The event that an edit, recall or reaction is about.
+    /// Event that an edit, recall or reaction refers to.
     pub target: Option<Seq>,
-    /// How many messages the conversation holds up to and including this event.
+    /// Number of messages in the conversation up to and including this event.
     pub message_count: u64,
-    /// The latest edit of this message.
+    /// Latest edit of this message.
     pub edited_seq: Option<Seq>,
-    /// The recall of this message; the body is erased.
+    /// Recall of this message. The body is then erased.
     pub recalled_seq: Option<Seq>,
     /// Encoded [`EventBody`].
     pub body: Bytes,
 }
 
-/// The kind of an event, as stored. Numbers are those of the body's field in `chat.v1.Event`; never reused.
+impl Event {
+    /// Returns an event without device, idempotency key, target, edit and recall; the `seq`-th
+    /// message of its conversation.
+    #[must_use]
+    pub const fn new(
+        conversation: ConversationId,
+        seq: Seq,
+        id: EventId,
+        sender: UserId,
+        time: Timestamp,
+        kind: EventKind,
+        body: Bytes,
+    ) -> Self {
+        Self {
+            conversation,
+            seq,
+            id,
+            sender,
+            device: None,
+            client_message_id: None,
+            fingerprint: 0,
+            time,
+            kind,
+            target: None,
+            message_count: seq.0,
+            edited_seq: None,
+            recalled_seq: None,
+            body,
+        }
+    }
+}
+
+/// Kind of an event. The numbers are stored; they are those of the body's field in `chat.v1.Event`
+/// and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
-#[allow(missing_docs)] // each is the EventBody variant of its name
+#[allow(missing_docs)] // each is the `EventBody` variant of this name
 pub enum EventKind {
-    /// Of a later version of the protocol: a client keeps its place and shows nothing. Never stored.
+    /// Kind of a later version of the protocol. Clients skip such events. Never stored.
     Unknown = 0,
     Message = 16,
     Edit = 17,
@@ -71,7 +106,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Every kind that is stored.
+    /// All kinds that are stored.
     pub const ALL: [Self; 22] = [
         Self::Message,
         Self::Edit,
@@ -97,13 +132,13 @@ impl EventKind {
         Self::ConversationOpened,
     ];
 
-    /// The kind of this number, if there is one.
+    /// Returns the kind of a number, if there is one.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 
-    /// Whether this changes who is a member.
+    /// Returns whether such an event changes who is a member.
     #[must_use]
     pub const fn changes_members(self) -> bool {
         matches!(
@@ -113,170 +148,139 @@ impl EventKind {
     }
 }
 
-/// What happened.
+/// Content of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the variant describes its fields")]
 pub enum EventBody {
-    /// What only a later version of the protocol knows; met by clients alone.
+    /// Content of a later version of the protocol. Only clients see it.
     Unknown,
-    /// Somebody wrote.
+    /// A text message.
     Message(Message),
-    /// The sender of `target` changed its text.
+    /// The sender of `target` replaced its text.
     Edit {
-        /// The message.
         target: Seq,
-        /// Its new text; empty once the target was recalled.
+        /// New text; empty if the target was recalled later.
         text: String,
     },
-    /// `target` was taken back; its text is erased.
-    Recall {
-        /// The message.
-        target: Seq,
-    },
+    /// `target` was recalled; its text is erased.
+    Recall { target: Seq },
     /// A reaction to `target` was added or removed.
     Reaction {
-        /// The message.
         target: Seq,
-        /// One emoji.
         emoji: String,
-        /// Taken back.
+        /// True if the reaction was removed.
         removed: bool,
     },
-    /// The first event of a group; its sender is the owner.
-    GroupCreated {
-        /// The group's name.
-        name: String,
-    },
+    /// The first event of a group. Its sender is the owner.
+    GroupCreated { name: String },
     /// A user became a member.
     MemberJoined {
-        /// Who.
         user: UserId,
-        /// Who let them in, if somebody had to.
+        /// Admin or inviter who let the user in, if the group is not open.
         by: Option<UserId>,
     },
     /// A member left.
-    MemberLeft {
-        /// Who.
-        user: UserId,
-    },
-    /// A member was removed by the sender.
+    MemberLeft { user: UserId },
+    /// The sender removed a member.
     MemberKicked {
-        /// Who.
         user: UserId,
-        /// And may not come back.
+        /// True if the user cannot come back until unbanned.
         banned: bool,
     },
-    /// A member got another role.
-    RoleChanged {
-        /// Who.
-        user: UserId,
-        /// Which.
-        role: Role,
-    },
-    /// The owner made another member the owner, and became an admin.
+    /// The role of a member changed.
+    RoleChanged { user: UserId, role: Role },
+    /// The owner made another member the owner and became an admin.
     OwnershipTransferred {
-        /// To whom.
+        /// The new owner.
         to: UserId,
     },
-    /// A member may not send until then.
+    /// A member was muted or unmuted.
     MemberMuted {
-        /// Who.
         user: UserId,
-        /// 0: they may send again.
+        /// Time until which the member may not send; 0 if unmuted.
         until: Timestamp,
     },
-    /// What the group is from here on.
+    /// The group changed. Contains its new state.
     GroupUpdated {
-        /// Its name.
         name: String,
-        /// Its description.
         description: String,
-        /// How strangers join.
+        /// Rule by which users become members.
         join_policy: JoinPolicy,
-        /// Newcomers may read all.
+        /// True if new members may read what was written before they joined.
         history_visible: bool,
-        /// Not found by searching.
+        /// True if the group is hidden from search.
         unlisted: bool,
     },
-    /// The last event of a group.
+    /// The group was deleted. No event follows.
     GroupDeleted,
-    /// In the inbox: somebody wants to be a friend.
+    /// In the inbox: a user asks for friendship.
     FriendRequested {
-        /// Who.
+        /// The user who asks.
         from: UserId,
-        /// Their words.
+        /// Text of the request.
         note: String,
     },
-    /// In the inbox: a request of this user's was answered.
+    /// In the inbox: a friend request of this user was answered.
     FriendAnswered {
-        /// By whom.
+        /// The user who answered.
         by: UserId,
-        /// How.
+        /// True if the request was accepted.
         accepted: bool,
     },
     /// In the inbox: a friend ended the friendship.
     FriendRemoved {
-        /// Who.
+        /// The former friend.
         by: UserId,
     },
     /// In the inbox: an invitation to a group.
     GroupInvited {
-        /// Which.
         group: ConversationId,
-        /// Its name.
         group_name: String,
-        /// Who invites.
+        /// The user who invites.
         by: UserId,
     },
-    /// In the inbox of a group's admins: somebody wants to join.
+    /// In the inbox of a group's admins: a user asks to join.
     JoinRequested {
-        /// Which group.
         group: ConversationId,
-        /// Its name.
         group_name: String,
-        /// Who.
+        /// The user who asks.
         user: UserId,
-        /// Their words.
+        /// Text of the request.
         note: String,
     },
-    /// In the inbox: the request to join was answered.
+    /// In the inbox: this user's request to join a group was answered.
     JoinAnswered {
-        /// Which group.
         group: ConversationId,
-        /// Its name.
         group_name: String,
-        /// How.
+        /// True if the request was accepted.
         accepted: bool,
     },
-    /// In the inbox: this user was removed from a group. Of a deletion its own log tells.
+    /// In the inbox: this user was removed from a group. A deletion is reported in the group's own
+    /// log.
     RemovedFromGroup {
-        /// Which.
         group: ConversationId,
-        /// Its name.
         group_name: String,
-        /// By whom.
+        /// The admin who removed the user.
         by: UserId,
     },
-    /// In the inbox: an invitation of this user's was declined.
+    /// In the inbox: an invitation by this user was declined.
     InvitationDeclined {
-        /// To which group.
         group: ConversationId,
-        /// Its name.
         group_name: String,
-        /// Who declined.
+        /// The user who declined.
         user: UserId,
     },
-    /// In the inbox: this user is now in a direct conversation.
+    /// In the inbox: a direct conversation with this user began.
     ConversationOpened {
-        /// Which.
         conversation: ConversationId,
-        /// With whom.
+        /// The other user.
         peer: UserId,
     },
 }
 
 impl EventBody {
-    /// The kind of this body.
+    /// Returns the kind of this body.
     #[must_use]
     pub const fn kind(&self) -> EventKind {
         match self {
@@ -306,7 +310,7 @@ impl EventBody {
         }
     }
 
-    /// The event that this one is about, for edits, recalls and reactions.
+    /// Returns the event that an edit, recall or reaction refers to.
     #[must_use]
     pub const fn target(&self) -> Option<Seq> {
         match self {
@@ -316,15 +320,27 @@ impl EventBody {
     }
 }
 
-/// What somebody wrote.
+/// A message of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Message {
-    /// Byte for byte as sent; empty once recalled.
+    /// Text, byte for byte as sent; empty if recalled.
     pub text: String,
     /// The message that this one answers, in the same conversation.
     pub reply_to: Option<Seq>,
-    /// Members who are called on.
+    /// Members who are mentioned.
     pub mentions: Vec<UserId>,
-    /// Everybody is called on.
+    /// True if all members are mentioned.
     pub mention_all: bool,
+}
+
+impl Message {
+    /// Returns a message without reply and mentions.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
+    }
 }

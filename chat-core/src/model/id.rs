@@ -1,6 +1,8 @@
-//! Names of things: users, devices, conversations, events.
+//! Ids of users, devices, conversations, events and nodes.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 use uuid::Uuid;
 
@@ -8,11 +10,20 @@ macro_rules! integer_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
         pub struct $name(pub u64);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
             }
         }
     };
@@ -25,7 +36,7 @@ macro_rules! wide_id {
         pub struct $name(pub [u8; 16]);
 
         impl $name {
-            /// Reads an id from exactly 16 bytes.
+            /// Returns an id of exactly 16 bytes.
             pub fn from_slice(bytes: &[u8]) -> Option<Self> {
                 bytes.try_into().ok().map(Self)
             }
@@ -43,73 +54,89 @@ macro_rules! wide_id {
             }
         }
 
-        impl std::str::FromStr for $name {
+        impl FromStr for $name {
             type Err = uuid::Error;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Ok(Self(Uuid::parse_str(text)?.into_bytes()))
             }
         }
+
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
     };
 }
 
 integer_id! {
-    /// An account. Given by the store, from 1, never reused.
+    /// Id of an account. Assigned by the store, from 1; never reused.
     UserId
 }
 integer_id! {
-    /// A conversation: direct, group, or a user's inbox. Given by the store, from 1, never reused.
+    /// Id of a conversation: direct, group, or a user's inbox. Assigned by the store, from 1; never
+    /// reused.
     ConversationId
 }
 integer_id! {
-    /// A session on this node. Never reused while the node runs.
+    /// Id of a session on this node. Not reused while the node runs.
     SessionId
 }
 integer_id! {
-    /// A connection on this node, from accept to close. Never reused while the node runs.
+    /// Id of a connection on this node. Not reused while the node runs.
     ConnectionId
 }
 integer_id! {
-    /// Place of an event in its conversation: from 1, without gaps. 0 is "before the first".
+    /// Position of an event in its conversation: from 1, without gaps. 0 is before the first event.
     Seq
 }
 integer_id! {
-    /// Which login of a device a session belongs to. Grows with every login, so that an older session is told
-    /// from the live one (fencing).
+    /// Number of a login of a device. Grows with every login, so that the sessions of earlier
+    /// logins can be fenced off.
     SessionEpoch
 }
 wide_id! {
-    /// One installation of a user's client, chosen at random by it.
+    /// Id of one installation of a user's client, which chose it at random.
     DeviceId
 }
 wide_id! {
-    /// Global name of an event, given by the server (UUIDv7).
+    /// Globally unique id of an event, assigned by the server (UUIDv7).
     EventId
 }
 wide_id! {
-    /// The sender's idempotency key of one logical send, unique per user. A UUIDv7 keeps the store's index local.
+    /// Idempotency key of a message, chosen by its sender and unique per user. A UUIDv7 keeps the
+    /// store's index local.
     ClientMessageId
 }
 wide_id! {
-    /// One server process of a cluster.
+    /// Id of one server process in a cluster.
     NodeId
 }
 wide_id! {
-    /// Names the store's history; changes when history may have gone backwards, as after a restore.
+    /// Id of the store's history. Changes if history may have gone back, as after a restore.
     StoreEpoch
 }
 
 impl Seq {
-    /// Before the first event.
+    /// Position before the first event.
     pub const ZERO: Self = Self(0);
 
-    /// The place after this one.
+    /// Returns the next position.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
-    /// The place before this one; stays at [`Seq::ZERO`].
+    /// Returns the previous position, or [`Seq::ZERO`] if there is none.
     #[must_use]
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
@@ -117,7 +144,7 @@ impl Seq {
 }
 
 impl DeviceId {
-    /// A new random device id.
+    /// Returns a random device id.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4().into_bytes())
@@ -125,7 +152,7 @@ impl DeviceId {
 }
 
 impl ClientMessageId {
-    /// A new id for one logical send.
+    /// Returns the key of a new message.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::now_v7().into_bytes())
@@ -133,7 +160,7 @@ impl ClientMessageId {
 }
 
 impl EventId {
-    /// A new event id.
+    /// Returns a new event id.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::now_v7().into_bytes())
@@ -141,7 +168,7 @@ impl EventId {
 }
 
 impl NodeId {
-    /// A new random node id.
+    /// Returns a random node id.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4().into_bytes())
@@ -149,7 +176,7 @@ impl NodeId {
 }
 
 impl StoreEpoch {
-    /// A new random epoch.
+    /// Returns a random epoch.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4().into_bytes())
@@ -158,17 +185,18 @@ impl StoreEpoch {
 
 /// Wall time in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Milliseconds from `earlier` to `self`; 0 if `earlier` is later.
+    /// Returns the milliseconds from `earlier` to `self`; 0 if `earlier` is later.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> u64 {
         let difference = self.0.saturating_sub(earlier.0);
         if difference > 0 { difference as u64 } else { 0 }
     }
 
-    /// `self` moved by `millis` into the future, saturating.
+    /// Returns the time `millis` later, saturating.
     #[must_use]
     pub const fn plus_millis(self, millis: u64) -> Self {
         let millis = if millis > i64::MAX as u64 {

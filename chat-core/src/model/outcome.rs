@@ -1,192 +1,358 @@
-//! What a command leads to, and what is pushed without being asked for.
+//! Outcomes of commands, and pushes.
 
 use super::{
     CloseCode, ContactState, ConversationId, DeviceId, Event, EventId, GroupProfile, MemberState, PresenceState, Role,
     Seq, SessionTokens, Timestamp, UserId, UserInfo,
 };
 
-/// The answer to a command that succeeded.
+/// Outcome of a command that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Nothing to tell.
+    /// The command has no result.
     Done,
-    /// The user's devices.
+    /// Devices of the user.
     Devices(Vec<DeviceInfo>),
-    /// One user.
+    /// Description of a user.
     User(UserInfo),
-    /// Users.
+    /// Descriptions of users.
     Users(Vec<UserInfo>),
-    /// The user's relations.
+    /// Contacts of the user.
     Contacts(Vec<ContactInfo>),
-    /// Everything the user is in.
+    /// Conversations of the user.
     Conversations(Vec<ConversationInfo>),
-    /// One conversation.
+    /// Description of a conversation.
     Conversation(Box<ConversationInfo>),
-    /// Groups found.
+    /// Descriptions of groups.
     Groups(Vec<GroupInfo>),
     /// Members of a group.
     Members(MemberPage),
-    /// A draft became an event.
+    /// The position of an event that was stored.
     Appended(Appended),
-    /// The password is another one, and so are this device's tokens: the former are void.
+    /// New tokens after a change of the password.
     PasswordChanged(SessionTokens),
     /// A page of history.
     History(HistoryPage),
 }
 
-/// Where a draft ended up. It is durable.
+/// Position of a stored event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Appended {
-    /// In which conversation.
+    /// Conversation of the event.
     pub conversation: ConversationId,
-    /// At which place.
+    /// Position in the conversation.
     pub seq: Seq,
-    /// Under which name.
+    /// Globally unique id of the event.
+    #[cfg_attr(feature = "serde", serde(rename = "id"))]
     pub event_id: EventId,
-    /// When.
+    /// Time of the commit.
+    #[cfg_attr(feature = "serde", serde(rename = "time_ms"))]
     pub time: Timestamp,
-    /// It had been stored before; this is where.
+    /// True if an earlier request had stored it.
     pub duplicate: bool,
 }
 
-/// An event as a reader sees it: with its latest edit beside it.
+impl Appended {
+    /// Returns the position of an event that was stored just now.
+    #[must_use]
+    pub const fn new(conversation: ConversationId, seq: Seq, event_id: EventId, time: Timestamp) -> Self {
+        Self {
+            conversation,
+            seq,
+            event_id,
+            time,
+            duplicate: false,
+        }
+    }
+}
+
+/// An event as a reader sees it, with its latest edit.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HistoryEvent {
-    /// The event.
+    /// The event itself.
     pub event: Event,
-    /// Text of its latest edit.
+    /// Text of the latest edit.
     pub edited_text: Option<String>,
 }
 
-/// A page of a conversation's log, ascending.
+impl HistoryEvent {
+    /// Returns an event that was not edited.
+    #[must_use]
+    pub const fn new(event: Event) -> Self {
+        Self {
+            event,
+            edited_text: None,
+        }
+    }
+}
+
+impl From<Event> for HistoryEvent {
+    fn from(event: Event) -> Self {
+        Self::new(event)
+    }
+}
+
+/// Page of a conversation's log, in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HistoryPage {
-    /// Of which conversation.
+    /// Conversation that was read.
     pub conversation: ConversationId,
-    /// The events.
+    /// Events of the page.
     pub events: Vec<HistoryEvent>,
-    /// More follow in the direction asked.
+    /// True if more events follow in the requested direction.
     pub more: bool,
-    /// Lowest Seq that this user may read.
+    /// First event that the user may read.
     pub first_seq: Seq,
-    /// Highest Seq that this user may read.
+    /// Last event that the user may read.
     pub last_seq: Seq,
 }
 
-/// A device in the user's list.
+impl HistoryPage {
+    /// Returns a page after which nothing follows, of a log that the user may read from the first
+    /// event to the page's last.
+    #[must_use]
+    pub fn new(conversation: ConversationId, events: Vec<HistoryEvent>) -> Self {
+        Self {
+            conversation,
+            first_seq: Seq(1),
+            last_seq: events.last().map_or(Seq::ZERO, |last| last.event.seq),
+            events,
+            more: false,
+        }
+    }
+}
+
+/// A device in the user's list of devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct DeviceInfo {
-    /// Which.
+    /// Id of the device.
+    #[cfg_attr(feature = "serde", serde(rename = "device"))]
     pub id: DeviceId,
-    /// Its name.
+    /// Name of the device.
     pub name: String,
-    /// First login.
+    /// Time of the first login.
+    #[cfg_attr(feature = "serde", serde(rename = "created_ms"))]
     pub created: Timestamp,
-    /// Latest login or resume.
+    /// Time of the latest login or resume.
+    #[cfg_attr(feature = "serde", serde(rename = "last_login_ms"))]
     pub last_login: Timestamp,
-    /// Has a live session.
+    /// True if the device has a session.
     pub online: bool,
-    /// The one that asks.
+    /// True if the request came from this device.
     pub current: bool,
 }
 
-/// A relation in the user's list.
+impl DeviceInfo {
+    /// Returns a device that is offline and not the one that asks.
+    #[must_use]
+    pub fn new(id: DeviceId, name: impl Into<String>) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            created: Timestamp(0),
+            last_login: Timestamp(0),
+            online: false,
+            current: false,
+        }
+    }
+}
+
+/// A user in the list of contacts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct ContactInfo {
-    /// With whom.
+    /// The other user.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub user: UserInfo,
-    /// What they are.
+    /// State of the contact.
     pub state: ContactState,
-    /// Blocked by the one who asks.
+    /// True if the user blocked the other.
     pub blocked: bool,
-    /// Of the request.
+    /// Text of the friend request.
     pub note: String,
-    /// Since when.
+    /// Time of the last change.
+    #[cfg_attr(feature = "serde", serde(rename = "since_ms"))]
     pub since: Timestamp,
-    /// Of friends.
+    /// Presence of a friend.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub presence: Option<PresenceState>,
 }
 
-/// A group as a member, or a searcher, sees it.
+impl ContactInfo {
+    /// Returns a contact without note, block and presence.
+    #[must_use]
+    pub const fn new(user: UserInfo, state: ContactState) -> Self {
+        Self {
+            user,
+            state,
+            blocked: false,
+            note: String::new(),
+            since: Timestamp(0),
+            presence: None,
+        }
+    }
+}
+
+/// A group as users see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct GroupInfo {
-    /// Its id.
+    /// Id of the group.
     pub id: ConversationId,
-    /// What it is.
+    /// Name, description and policies.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub profile: GroupProfile,
-    /// How many are in it.
+    /// Number of members.
+    #[cfg_attr(feature = "serde", serde(rename = "members"))]
     pub member_count: u32,
 }
 
-/// What a conversation is, as one of its users sees it.
+impl GroupInfo {
+    /// Returns a group with one member.
+    #[must_use]
+    pub const fn new(id: ConversationId, profile: GroupProfile) -> Self {
+        Self {
+            id,
+            profile,
+            member_count: 1,
+        }
+    }
+}
+
+/// Kind of a conversation, as one of its users sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum ConversationView {
-    /// With this user; oneself for notes.
+    /// Direct conversation with this user; with oneself for notes.
     Direct(UserInfo),
-    /// A group.
+    /// Group with members.
     Group(GroupInfo),
     /// The user's own inbox.
     Inbox,
 }
 
-/// A conversation as one user, on one device, sees it.
+/// A conversation as one user sees it on one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct ConversationInfo {
-    /// Its id.
+    /// Id of the conversation.
     pub id: ConversationId,
-    /// What it is.
+    /// Kind of the conversation, as the user sees it.
+    #[cfg_attr(feature = "serde", serde(rename = "conversation"))]
     pub view: ConversationView,
-    /// The user's role.
+    /// Role of the user.
     pub role: Role,
-    /// Lowest Seq that the user may read.
+    /// First event that the user may read.
     pub first_seq: Seq,
-    /// Highest Seq that the user may read.
+    /// Last event that the user may read.
     pub last_seq: Seq,
-    /// Highest Seq that the device has acknowledged; at least one before `first_seq`.
+    /// Last event that the device has acknowledged; at least the position before `first_seq`.
     pub cursor: Seq,
-    /// Highest Seq that the user has read.
+    /// Last event that the user has read.
     pub read_seq: Seq,
-    /// Messages after `read_seq` (see `ConversationStore::head`).
+    /// Number of messages of others after `read_seq`.
     pub unread: u32,
-    /// Of those, the ones that mention the user.
+    /// Number of unread messages that mention the user.
     pub mentions: u32,
-    /// Direct: how far the other user has got.
+    /// Last event that the other user's devices have received; direct conversations only.
     pub peer_delivered_seq: Seq,
-    /// Direct: how far the other user has read.
+    /// Last event that the other user has read; direct conversations only.
     pub peer_read_seq: Seq,
     /// Time of the last event.
+    #[cfg_attr(feature = "serde", serde(rename = "last_time_ms"))]
     pub last_time: Timestamp,
-    /// Place of the last membership change the row knew.
+    /// Last event that changed who is a member.
     pub members_version: Seq,
-    /// False for an ex-member.
+    /// True if the user is a member, false for a former member.
     pub active: bool,
 }
 
-/// A member as the others see them.
+impl ConversationInfo {
+    /// Returns an empty conversation that the user is a member of.
+    #[must_use]
+    pub fn new(id: ConversationId, view: ConversationView) -> Self {
+        Self {
+            id,
+            view,
+            role: Role::Member,
+            first_seq: Seq(1),
+            last_seq: Seq::ZERO,
+            cursor: Seq::ZERO,
+            read_seq: Seq::ZERO,
+            unread: 0,
+            mentions: 0,
+            peer_delivered_seq: Seq::ZERO,
+            peer_read_seq: Seq::ZERO,
+            last_time: Timestamp(0),
+            members_version: Seq::ZERO,
+            active: true,
+        }
+    }
+
+    /// Returns the name of the group or of the other user; `None` for the inbox.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        match &self.view {
+            ConversationView::Direct(user) => Some(&user.name),
+            ConversationView::Group(group) => Some(&group.profile.name),
+            ConversationView::Inbox => None,
+        }
+    }
+}
+
+/// A member as the other members see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct MemberInfo {
-    /// Who.
+    /// User who is a member.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub user: UserInfo,
-    /// Role.
+    /// Role of the member.
     pub role: Role,
-    /// State.
+    /// State of the member.
     pub state: MemberState,
-    /// Muted until; 0: not muted.
+    /// Time until which the member may not send; 0 if not muted.
+    #[cfg_attr(feature = "serde", serde(rename = "muted_until_ms"))]
     pub muted_until: Timestamp,
-    /// How far their devices have got.
+    /// Last event that the member's devices have received.
     pub delivered_seq: Seq,
-    /// How far they have read.
+    /// Last event that the member has read.
     pub read_seq: Seq,
+}
+
+impl MemberInfo {
+    /// Returns a member who is not muted and has received nothing yet.
+    #[must_use]
+    pub const fn new(user: UserInfo, role: Role, state: MemberState) -> Self {
+        Self {
+            user,
+            role,
+            state,
+            muted_until: Timestamp(0),
+            delivered_seq: Seq::ZERO,
+            read_seq: Seq::ZERO,
+        }
+    }
 }
 
 /// Page of a group's members, in order of user id.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct MemberPage {
     /// Members, in order of user id.
     pub members: Vec<MemberInfo>,
-    /// Whether more members follow.
+    /// True if more members follow.
     pub more: bool,
 }
 
@@ -198,62 +364,56 @@ impl MemberPage {
     }
 }
 
-/// What a session is told without asking.
+/// Something that a session is told without a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the variant describes its fields")]
 pub enum Push {
-    /// Something was appended to a conversation of the user's.
+    /// An event was appended to a conversation of the user.
     Event(Event),
-    /// Another member has got or read so far.
+    /// Another member has received or read more.
     Receipt {
-        /// Where.
         conversation: ConversationId,
-        /// Who.
         user: UserId,
-        /// Got up to.
+        /// Last event that the member's devices have received.
         delivered_seq: Seq,
-        /// Read up to.
+        /// Last event that the member has read.
         read_seq: Seq,
     },
     /// The user's own read marker moved.
     Read {
-        /// Where.
         conversation: ConversationId,
-        /// To where.
+        /// Last event that the user has read.
         read_seq: Seq,
-        /// Messages left to read.
+        /// Number of unread messages.
         unread: u32,
-        /// Of those, mentions.
+        /// Number of unread messages that mention the user.
         mentions: u32,
     },
-    /// Another member writes, or stopped.
+    /// Another member is typing, or stopped.
     Typing {
-        /// Where.
         conversation: ConversationId,
-        /// Who.
         user: UserId,
-        /// Stopped.
+        /// True if the member stopped typing.
         stopped: bool,
     },
-    /// A friend came or went.
+    /// A friend's presence changed.
     Presence {
-        /// Who.
         user: UserId,
-        /// What they are now.
+        /// The friend's present state.
         state: PresenceState,
     },
-    /// Pushes of this conversation were dropped; it stands at `last_seq`.
+    /// Pushes of this conversation were dropped. Read its log up to `last_seq`.
     Behind {
-        /// Which.
         conversation: ConversationId,
-        /// Its last event.
+        /// Last event of the conversation.
         last_seq: Seq,
     },
-    /// The node drains.
+    /// The node is shutting down. Connect to another one.
     GoAway {
-        /// Come back after so long.
+        /// Minimum delay before reconnecting, in milliseconds.
         retry_after_ms: u32,
     },
-    /// The session is over.
+    /// The session ended.
     Closed(CloseCode),
 }

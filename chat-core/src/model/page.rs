@@ -2,7 +2,7 @@
 
 use super::Seq;
 
-/// Where a page begins, and in which direction it goes.
+/// Start and direction of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFrom {
     /// The first events with a greater Seq.
@@ -16,11 +16,12 @@ pub enum PageFrom {
 /// Page of history to read. Events always come in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Where the page begins, and in which direction it goes.
+    /// Start and direction of the page.
     pub from: PageFrom,
     /// Maximum number of events.
     pub max_events: u32,
-    /// Maximum number of body bytes. A page holds at least one event if there is one, however large.
+    /// Maximum number of body bytes. A page holds at least one event if there is one, however
+    /// large.
     pub max_bytes: u32,
 }
 

@@ -5,9 +5,9 @@ use super::{ConversationId, GroupName, UserId, UserName};
 /// Reference to a user, by id or by canonical name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UserRef {
-    /// By id.
+    /// Reference by id.
     Id(UserId),
-    /// By name.
+    /// Reference by name.
     Name(UserName),
 }
 
@@ -26,7 +26,7 @@ impl From<UserName> for UserRef {
 /// Reference to a conversation, by id or by what it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConversationRef {
-    /// By id.
+    /// Reference by id.
     Id(ConversationId),
     /// The direct conversation with this user.
     Direct(UserRef),

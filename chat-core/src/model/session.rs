@@ -1,4 +1,4 @@
-//! Who asks: secrets on the way in, identities once they were checked.
+//! Secrets that a guest presents, and the identity that a session has after they were checked.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,18 +7,18 @@ use zeroize::Zeroizing;
 
 use super::{DeviceId, DisplayName, SessionEpoch, UserId, UserInfo, UserName, UserRef};
 
-/// A password or token as somebody presented it. Wiped when dropped, hidden in `Debug`.
+/// Password or token that a peer presented. Wiped when dropped, hidden in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes over `bytes`.
+    /// Takes ownership of `bytes`.
     #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// What was presented.
+    /// Returns the secret's bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -31,60 +31,122 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a request comes from, for throttles and logs.
+/// Origin of a request, for throttles and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
-    /// A network peer.
+    /// Network peer with this address.
     Ip(IpAddr),
-    /// This process.
+    /// Call from within this process.
     Local,
 }
 
 /// Request of a guest to create an account.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Registration {
     /// Name of the account.
     pub name: UserName,
-    /// Password.
+    /// Password of the account.
     pub password: Secret,
     /// Name that other users see. Default: `name`.
     pub display_name: Option<DisplayName>,
 }
 
-/// A guest's wish for a session, with a password or what the application takes for one.
+impl Registration {
+    /// Returns a registration without a display name.
+    #[must_use]
+    pub const fn new(name: UserName, password: Secret) -> Self {
+        Self {
+            name,
+            password,
+            display_name: None,
+        }
+    }
+
+    /// Sets the name that other users see.
+    #[must_use]
+    pub fn display_name(mut self, name: DisplayName) -> Self {
+        self.display_name = Some(name);
+        self
+    }
+}
+
+/// Request of a guest to log in, with a password or a token of the application.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Login {
-    /// Whose.
+    /// Account to log in to.
     pub account: UserRef,
-    /// Password, or a token of the application's.
+    /// Password, or a token of the application.
     pub secret: Secret,
-    /// Which device.
+    /// Id of the device.
     pub device: DeviceId,
-    /// What the user's list of devices calls it; at most 64 bytes.
+    /// Name of the device in the user's list of devices; at most 64 bytes.
     pub device_name: String,
-    /// From an earlier login of this device.
+    /// Token of an earlier login of the device.
     pub device_token: Option<Secret>,
 }
 
-/// A guest's wish to take a session up again.
+impl Login {
+    /// Returns a login of a device without a name, and without a token of an earlier login.
+    #[must_use]
+    pub fn new(account: impl Into<UserRef>, secret: Secret, device: DeviceId) -> Self {
+        Self {
+            account: account.into(),
+            secret,
+            device,
+            device_name: String::new(),
+            device_token: None,
+        }
+    }
+
+    /// Sets what the user's list of devices calls the device; at most 64 bytes.
+    #[must_use]
+    pub fn device_name(mut self, name: impl Into<String>) -> Self {
+        self.device_name = name.into();
+        self
+    }
+
+    /// Sets the token of an earlier login of the device.
+    #[must_use]
+    pub fn device_token(mut self, token: Secret) -> Self {
+        self.device_token = Some(token);
+        self
+    }
+}
+
+/// Request of a guest to resume a session.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Resume {
-    /// Whose.
+    /// User of the session.
     pub user: UserId,
-    /// Which device.
+    /// Device of the session.
     pub device: DeviceId,
-    /// From the login.
+    /// Token of the last login or resume.
     pub session_token: Secret,
+}
+
+impl Resume {
+    /// Returns a request to resume the session of `device` with the token of its last login.
+    #[must_use]
+    pub const fn new(user: UserId, device: DeviceId, session_token: Secret) -> Self {
+        Self {
+            user,
+            device,
+            session_token,
+        }
+    }
 }
 
 /// Tokens of a device that are valid from now on; earlier ones are void.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionTokens {
-    /// For [`Resume`].
+    /// Token for [`Resume`].
     pub session_token: Secret,
-    /// For the next [`Login`].
+    /// Token for the next [`Login`].
     pub device_token: Secret,
 }
 
@@ -99,26 +161,28 @@ impl SessionTokens {
     }
 }
 
-/// Whom a session speaks for. Made by a successful login or resume, never from what a packet says.
+/// Identity that a session acts as. Created by a successful login or resume, never from the content
+/// of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
-    /// The user.
+    /// User who acts.
     pub user: UserId,
-    /// The device.
+    /// Device that acts.
     pub device: DeviceId,
-    /// The login; a greater one of the same device fences this one off.
+    /// Epoch of the login. A later login of the same device fences this one off.
     pub epoch: SessionEpoch,
 }
 
-/// What a login yields.
+/// Result of a login.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Admission {
-    /// Whom the session speaks for.
+    /// Identity that the session acts as.
     pub caller: Caller,
     /// The user, as they see themselves.
     pub user: UserInfo,
-    /// For the next resume; absent if the one presented stays valid.
+    /// Token for the next resume; absent if the present one stays valid.
     pub session_token: Option<Secret>,
-    /// For the login throttle; absent if the one presented stays valid.
+    /// Token for the next login; absent if the present one stays valid.
     pub device_token: Option<Secret>,
 }

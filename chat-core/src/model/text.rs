@@ -1,7 +1,9 @@
-//! Text that people write: message bodies, notes, descriptions, reactions; and how to print it safely.
+//! Text that users write: message bodies, notes, descriptions and reactions; and how to print it
+//! safely.
 //!
-//! Bodies are kept byte for byte: no normalisation, no trimming. What they may do to a terminal or a log is dealt with
-//! where they are printed, see [`sanitize_for_terminal`] and [`escape_for_log`].
+//! Bodies are stored byte for byte, without normalisation or trimming. Their effect on terminals
+//! and logs is neutralised where they are printed; see [`sanitize_for_terminal`] and
+//! [`escape_for_log`].
 
 mod emoji;
 mod escape;
@@ -18,60 +20,61 @@ use std::sync::Arc;
 
 use super::name::ShownChar;
 
-/// Why a text was refused; says what to do instead.
+/// Error: a text was refused. Says what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
-    /// There is nothing in it.
+    /// The text is empty.
     #[error("the text is empty; write something")]
     Empty,
-    /// More bytes than allowed.
+    /// The text has too many bytes.
     #[error("the text has {actual} bytes, more than the {max} allowed; shorten it or send it in parts")]
     TooManyBytes {
-        /// Bytes it has.
+        /// Length of the text in bytes.
         actual: usize,
-        /// Bytes it may have.
+        /// Maximum length in bytes.
         max: usize,
     },
-    /// More characters (code points) than allowed.
+    /// The text has too many characters (code points).
     #[error("the text is longer than {max} characters; shorten it")]
     TooManyChars {
-        /// Characters it may have.
+        /// Maximum number of characters.
         max: usize,
     },
-    /// A character that this kind of text cannot contain.
+    /// The text has a character that this kind of text cannot contain.
     #[error("the text cannot contain {0}; remove it")]
     Forbidden(ShownChar),
-    /// A reaction that is more than an emoji or a short word.
+    /// The reaction is longer than an emoji or a short word.
     #[error("a reaction is one emoji or a word of at most {max} characters")]
     NotAReaction {
-        /// Grapheme clusters it may have.
+        /// Maximum number of grapheme clusters.
         max: usize,
     },
 }
 
-/// The body of a message: 1 byte to 16 KiB of UTF-8 without NUL, exactly as its author wrote it. Cloning is cheap.
+/// Body of a message: 1 byte to 16 KiB of UTF-8 without NUL, exactly as its author wrote it.
+/// Cloning is cheap.
 ///
-/// `Debug` shows the length only: bodies do not belong in logs.
+/// `Debug` shows only the length, because bodies do not belong in logs.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct MessageText(Arc<str>);
 
 impl MessageText {
-    /// Most bytes, unless a deployment sets less.
+    /// Maximum length in bytes, unless a deployment sets less.
     pub const MAX_BYTES: usize = 16 * 1024;
 
-    /// Takes a message body of at most [`MAX_BYTES`](Self::MAX_BYTES).
+    /// Checks a body of at most [`MAX_BYTES`](Self::MAX_BYTES).
     ///
     /// # Errors
-    /// [`TextError`]: empty, too long, or with a NUL.
+    /// [`TextError`]: the text is empty, too long, or has a NUL.
     pub fn new(text: impl Into<Arc<str>> + AsRef<str>) -> Result<Self, TextError> {
         Self::with_limit(text, Self::MAX_BYTES)
     }
 
-    /// Takes a message body of at most `max_bytes`.
+    /// Checks a body of at most `max_bytes`.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub fn with_limit(text: impl Into<Arc<str>> + AsRef<str>, max_bytes: usize) -> Result<Self, TextError> {
         let actual = text.as_ref().len();
         if actual == 0 {
@@ -85,13 +88,13 @@ impl MessageText {
         }
     }
 
-    /// Takes a body back from the store, where it was written after these checks.
+    /// Returns a stored body, which was checked before it was written.
     #[must_use]
     pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -110,27 +113,28 @@ impl fmt::Debug for MessageText {
     }
 }
 
-/// Text of at most `MAX` characters that may be empty and has no control characters but line breaks and tabs.
+/// Text of at most `MAX` characters. May be empty; has no control characters except line breaks and
+/// tabs.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ShortText<const MAX: usize>(Arc<str>);
 
-/// What somebody adds to a friend request or a request to join: at most 200 characters.
+/// Text of a friend request or a request to join: at most 200 characters.
 pub type Note = ShortText<200>;
 
-/// What a group is about: at most 1000 characters.
+/// Description of a group: at most 1000 characters.
 pub type Description = ShortText<1000>;
 
 impl<const MAX: usize> ShortText<MAX> {
-    /// Most characters (code points).
+    /// Maximum number of characters (code points).
     pub const MAX_CHARS: usize = MAX;
 
-    /// Takes a text as it is.
+    /// Checks a text.
     ///
     /// # Errors
-    /// [`TextError`]: too long, or with a control character.
+    /// [`TextError`]: the text is too long or has a control character.
     pub fn new(text: impl Into<Arc<str>> + AsRef<str>) -> Result<Self, TextError> {
         let content = text.as_ref();
-        // Bytes first: nobody's megabyte is walked through to count its characters.
+        // Bytes first, so that the characters of a huge text are not counted.
         if content.len() > 4 * MAX || content.chars().count() > MAX {
             return Err(TextError::TooManyChars { max: MAX });
         }
@@ -143,19 +147,19 @@ impl<const MAX: usize> ShortText<MAX> {
         }
     }
 
-    /// Takes a text back from the store, where it was written after these checks.
+    /// Returns a stored text, which was checked before it was written.
     #[must_use]
     pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether nothing was written.
+    /// Returns whether the text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

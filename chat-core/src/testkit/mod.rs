@@ -9,5 +9,5 @@ mod process;
 pub mod store;
 
 pub use bus::{Faults, LossyBus};
-pub use peer::{PASSWORD, Peer};
+pub use peer::{PASSWORD, Peer, PeerCommands, PeerError};
 pub use process::{Reach, ServerProcess, cpu_time, signal};

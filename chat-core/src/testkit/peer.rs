@@ -8,11 +8,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec::frame::{CLIENT_LIMIT, FrameDecoder};
 use crate::codec::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestId, RequestKind, client};
-use crate::model::{Command, DeviceId, Login, Outcome, Push, Registration, Secret, UserName, UserRef};
+use crate::commands::{Commands, UnexpectedOutcome};
+use crate::model::{Command, DeviceId, Login, Outcome, Push, Registration, Secret, TextError, UserName, UserRef};
 use crate::secure::{ClientHandshake, ClientProgress, Fingerprint, Opened, Opener, PinPolicy, Sealer};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 
 /// Password of every account that a [`Peer`] registers.
 pub const PASSWORD: &str = "of every test account";
@@ -170,6 +172,11 @@ impl Peer {
         }
     }
 
+    /// Returns typed calls of this peer, which run one after another.
+    pub fn commands(&mut self) -> PeerCommands<'_> {
+        PeerCommands { peer: Mutex::new(self) }
+    }
+
     /// Executes a command and waits for its outcome.
     ///
     /// # Errors
@@ -290,6 +297,43 @@ impl Peer {
                 Opened::NeedMore => return Ok(None),
             }
         }
+    }
+}
+
+/// Typed calls of a [`Peer`]. Pushes that arrive before an answer are dropped.
+#[derive(Debug)]
+pub struct PeerCommands<'a> {
+    peer: Mutex<&'a mut Peer>,
+}
+
+impl Commands for PeerCommands<'_> {
+    type Error = PeerError;
+
+    async fn execute(&self, command: Command) -> Result<Outcome, PeerError> {
+        Ok(self.peer.lock().await.run(command).await?)
+    }
+}
+
+/// Error: the connection of a [`Peer`] broke, or the server refused a command.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct PeerError(#[from] io::Error);
+
+impl From<PeerError> for io::Error {
+    fn from(error: PeerError) -> Self {
+        error.0
+    }
+}
+
+impl From<UnexpectedOutcome> for PeerError {
+    fn from(error: UnexpectedOutcome) -> Self {
+        Self(io::Error::other(error))
+    }
+}
+
+impl From<TextError> for PeerError {
+    fn from(error: TextError) -> Self {
+        Self(io::Error::other(error))
     }
 }
 

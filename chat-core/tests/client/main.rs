@@ -1,6 +1,7 @@
-//! The client library against servers in this process, over real sockets and the real secure channel.
+//! Tests of the client against servers in this process, over real sockets and the real secure
+//! channel.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::unwrap_used)] // a test that cannot continue has failed
 
 mod support;
 
@@ -16,21 +17,26 @@ use chat_core::secure::{ServerIdentity, ServerKeys, Trust};
 use support::{PATIENCE, Service, direct, message, seqs};
 
 #[tokio::test]
-async fn everything_comes_once_however_slowly_it_is_taken() {
+async fn slow_application_gets_every_event_once() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
     let mut options = node.options(&alice);
-    options.window = 32;
+    options.max_in_flight = 32;
     let sender = Client::connect(options, MemoryStore::new()).await.unwrap();
     let store = Arc::new(MemoryStore::new());
     let reader = Client::connect(node.options(&bob), Arc::clone(&store)).await.unwrap();
     let mut events = reader.events().unwrap();
 
-    // Far more than any queue holds, while nobody takes anything.
+    // Far more than the queues hold, while no event is taken.
     let mut handles = Vec::new();
     for number in 1..=3000 {
-        handles.push(sender.send_text(direct("bob"), message(number)).await.unwrap());
+        handles.push(
+            sender
+                .enqueue(direct("bob"), DraftContent::text(message(number)))
+                .await
+                .unwrap(),
+        );
     }
     for mut handle in handles {
         assert!(matches!(handle.outcome().await.unwrap(), SendOutcome::Acked(_)));
@@ -39,7 +45,7 @@ async fn everything_comes_once_however_slowly_it_is_taken() {
     assert_eq!(first, (1..=2000).collect::<Vec<_>>());
     reader.acknowledge(
         reader
-            .conversations()
+            .known_conversations()
             .iter()
             .find(|info| info.last_seq > Seq(1000))
             .unwrap()
@@ -49,7 +55,7 @@ async fn everything_comes_once_however_slowly_it_is_taken() {
     reader.close().await;
     drop(events);
 
-    // Another run begins after what was acknowledged.
+    // The next run starts after the acknowledged events.
     let mut options = node.options(&bob);
     options.credentials = Credentials::Stored;
     let again = Client::connect(options, store).await.unwrap();
@@ -58,7 +64,7 @@ async fn everything_comes_once_however_slowly_it_is_taken() {
 }
 
 #[tokio::test]
-async fn a_client_goes_on_at_another_node() {
+async fn client_continues_at_another_node() {
     let service = Service::new().await;
     let (one, two) = (service.node().await, service.node().await);
     let [alice, bob] = service.friends(&one, ["alice", "bob"]).await;
@@ -67,27 +73,36 @@ async fn a_client_goes_on_at_another_node() {
     let client = Client::connect(options, MemoryStore::new()).await.unwrap();
     let reader = Client::connect(two.options(&bob), MemoryStore::new()).await.unwrap();
     let mut events = reader.events().unwrap();
-    let mut handle = client.send_text(direct("bob"), message(1)).await.unwrap();
+    let mut handle = client
+        .enqueue(direct("bob"), DraftContent::text(message(1)))
+        .await
+        .unwrap();
     assert!(matches!(handle.outcome().await.unwrap(), SendOutcome::Acked(_)));
     one.stop().await;
-    let mut handle = client.send_text(direct("bob"), message(2)).await.unwrap();
+    let mut handle = client
+        .enqueue(direct("bob"), DraftContent::text(message(2)))
+        .await
+        .unwrap();
     let outcome = tokio::time::timeout(PATIENCE, handle.outcome()).await.unwrap();
     assert!(matches!(outcome.unwrap(), SendOutcome::Acked(_)));
     assert_eq!(seqs(&mut events, 2).await, [1, 2]);
 }
 
 #[tokio::test]
-async fn a_message_waits_for_a_server() {
+async fn message_waits_for_a_server() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
     let mut options = node.options(&alice);
     let address = node.address();
     node.stop().await;
-    options.attempts = Some(1);
+    options.max_attempts = Some(1);
     let store = Arc::new(MemoryStore::new());
     let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
-    let mut handle = client.send_text(direct("bob"), message(1)).await.unwrap();
+    let mut handle = client
+        .enqueue(direct("bob"), DraftContent::text(message(1)))
+        .await
+        .unwrap();
     assert!(matches!(client.ready().await, Err(ClientError::Unreachable(_))));
     assert!(matches!(handle.outcome().await, Err(ClientError::Closed)));
     client.close().await;
@@ -101,7 +116,7 @@ async fn a_message_waits_for_a_server() {
 }
 
 #[tokio::test]
-async fn a_message_given_twice_is_one_message_and_both_hear_of_it() {
+async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
@@ -112,15 +127,15 @@ async fn a_message_given_twice_is_one_message_and_both_hear_of_it() {
     let again = |number| draft(number).with_id(first.client_message_id);
     let store = Arc::new(MemoryStore::new());
     let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
-    let send = |draft| client.send_draft(direct("bob"), draft, None);
-    // One after the other, and at once.
+    let send = |draft| client.enqueue_draft(direct("bob"), draft, None);
+    // One after another, and at once.
     let mut handles = vec![send(first.clone()).await.unwrap(), send(again(1)).await.unwrap()];
     let (one, two) = tokio::join!(send(other.clone()), send(draft(1).with_id(other.client_message_id)));
     handles.extend([one.unwrap(), two.unwrap()]);
-    // What is another message cannot have the same key.
+    // Another message cannot have the same key.
     let refused = |result: Result<_, ClientError>| result.unwrap_err().code();
     assert_eq!(refused(send(again(2)).await), Some(ReplyCode::Conflict));
-    let elsewhere = client.send_draft(direct("alice"), again(1), None).await;
+    let elsewhere = client.enqueue_draft(direct("alice"), again(1), None).await;
     assert_eq!(refused(elsewhere), Some(ReplyCode::Conflict));
     assert_eq!((client.unsettled(), store.load().await.unwrap().outbox.len()), (2, 2));
     client.close().await;
@@ -128,11 +143,11 @@ async fn a_message_given_twice_is_one_message_and_both_hear_of_it() {
         assert!(matches!(handle.outcome().await, Err(ClientError::Closed)));
     }
 
-    // Another run goes on with what the first one had.
+    // The next run continues with the outbox of the first.
     let client = Client::start(options, store).await.unwrap();
     let mut handles = vec![
-        client.send_draft(direct("bob"), again(1), None).await.unwrap(),
-        client.send_draft(direct("bob"), again(1), None).await.unwrap(),
+        client.enqueue_draft(direct("bob"), again(1), None).await.unwrap(),
+        client.enqueue_draft(direct("bob"), again(1), None).await.unwrap(),
     ];
     let _node = service.node_at(address.port).await;
     for handle in &mut handles {
@@ -146,7 +161,7 @@ async fn a_message_given_twice_is_one_message_and_both_hear_of_it() {
 }
 
 #[tokio::test]
-async fn keys_are_checked_before_anything_is_said() {
+async fn server_key_is_checked_before_anything_is_sent() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice] = service.friends(&node, ["alice"]).await;
@@ -172,7 +187,7 @@ async fn keys_are_checked_before_anything_is_said() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_the_end_and_is_not_tried_again() {
+async fn wrong_password_ends_the_client() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice] = service.friends(&node, ["alice"]).await;
@@ -191,7 +206,7 @@ async fn a_wrong_password_is_the_end_and_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn dropping_a_client_ends_its_session() {
+async fn dropped_client_ends_its_session() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice] = service.friends(&node, ["alice"]).await;
@@ -204,23 +219,26 @@ async fn dropping_a_client_ends_its_session() {
 }
 
 #[tokio::test]
-async fn a_full_outbox_says_so() {
+async fn full_outbox_refuses_messages() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice] = service.friends(&node, ["alice"]).await;
     let mut options = node.options(&alice);
-    options.outbox = 2;
+    options.max_outbox = 2;
     node.stop().await;
     let client = Client::start(options, MemoryStore::new()).await.unwrap();
     for number in 1..=2 {
-        client.send_text(direct("bob"), message(number)).await.unwrap();
+        client
+            .enqueue(direct("bob"), DraftContent::text(message(number)))
+            .await
+            .unwrap();
     }
-    let refused = client.send_text(direct("bob"), message(3)).await;
+    let refused = client.enqueue(direct("bob"), DraftContent::text(message(3))).await;
     assert!(matches!(refused, Err(ClientError::OutboxFull(2))), "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_refused_message_is_refused_for_good() {
+async fn permanent_refusal_rejects_the_message() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice] = service.friends(&node, ["alice"]).await;
@@ -233,7 +251,7 @@ async fn a_refused_message_is_refused_for_good() {
         mentions: Vec::new(),
         mention_all: false,
     };
-    let mut handle = client.send(direct("stranger"), content).await.unwrap();
+    let mut handle = client.enqueue(direct("stranger"), content).await.unwrap();
     assert!(matches!(
         handle.outcome().await.unwrap(),
         SendOutcome::Rejected(ClientError::Refused(_))

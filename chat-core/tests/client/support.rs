@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chat_core::bus::MemoryBus;
 use chat_core::client::{ClientEvent, ClientOptions, Credentials, Events, Scheme, ServerAddress};
+use chat_core::commands::Commands;
 use chat_core::engine::Engine;
 use chat_core::model::{
-    Command, ConversationRef, DeviceId, MessageText, Note, Registration, Secret, Source, UserId, UserName, UserRef,
+    ConversationRef, DeviceId, MessageText, Note, Registration, Secret, Source, UserId, UserName, UserRef,
 };
 use chat_core::rate::Rate;
 use chat_core::router::StoreEventLog;
@@ -86,34 +87,19 @@ impl Service {
         }
     }
 
-    /// Registers people who are each other's friends.
+    /// Registers users who are each other's friends.
     pub(crate) async fn friends<const N: usize>(&self, node: &Node, names: [&str; N]) -> [String; N] {
         let mut ids: Vec<UserId> = Vec::new();
         for name in names {
-            let registration = Registration {
-                name: UserName::parse(name).unwrap(),
-                password: Secret::new(PASSWORD),
-                display_name: None,
-            };
+            let registration = Registration::new(UserName::parse(name).unwrap(), Secret::new(PASSWORD));
             ids.push(node.engine.register(Source::Local, registration).await.unwrap().id);
         }
         for (at, one) in ids.iter().enumerate() {
             let session = node.engine.session(*one, DeviceId::random()).await.unwrap();
             for other in &ids[at + 1..] {
-                let user = UserRef::Id(*other);
-                session
-                    .execute(Command::RequestFriend {
-                        user,
-                        note: Note::default(),
-                    })
-                    .await
-                    .unwrap();
+                session.request_friend(*other, Note::default()).await.unwrap();
                 let their = node.engine.session(*other, DeviceId::random()).await.unwrap();
-                let user = UserRef::Id(*one);
-                their
-                    .execute(Command::AnswerFriend { user, accept: true })
-                    .await
-                    .unwrap();
+                their.answer_friend(*one, true).await.unwrap();
             }
         }
         names.map(str::to_owned)
@@ -135,7 +121,7 @@ impl Node {
         options
     }
 
-    /// Tells the clients to go, and goes.
+    /// Asks the clients to leave and stops the node.
     pub(crate) async fn stop(self) {
         self.server.drain(Duration::from_secs(5)).await;
         self.engine.shutdown().await;
@@ -173,7 +159,7 @@ pub(crate) fn message(number: u64) -> MessageText {
     MessageText::new(format!("message {number}")).unwrap()
 }
 
-/// The next messages' places.
+/// Returns the positions of the next messages.
 pub(crate) async fn seqs(events: &mut Events, count: usize) -> Vec<u64> {
     let mut seqs = Vec::new();
     while seqs.len() < count {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_core::codec::RequestKind;
-use chat_core::model::{Command, ConversationId, ConversationRef, Draft, MessageText, Outcome, Push, Seq};
+use chat_core::commands::Commands;
+use chat_core::model::{Command, ConversationId, ConversationRef, Push, Seq};
 use chat_core::testkit::Peer;
 use chat_harness::history::{What, Writer};
 use chat_harness::swarm::{Options, Swarm};
@@ -17,14 +18,7 @@ use tokio::time::timeout;
 use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, hears, join, named};
 
 async fn say(peer: &mut Peer, conversation: ConversationId, text: &str) -> Seq {
-    let send = Command::Send {
-        conversation: ConversationRef::Id(conversation),
-        draft: Draft::text(MessageText::new(text).unwrap()),
-    };
-    let Outcome::Appended(appended) = peer.run(send).await.unwrap() else {
-        panic!("no acknowledgement")
-    };
-    appended.seq
+    peer.commands().send_text(conversation, text).await.unwrap().seq
 }
 
 /// A message to 5 000 members, of whom 50 are online on three nodes: one commit, and one doorbell

@@ -9,7 +9,8 @@ use chat_bus_redis::RedisBackend;
 use chat_core::bus::{BusMessage, MessageBus, Topic};
 use chat_core::client::{ClientOptions, Credentials, MemoryStore, ServerAddress, discover};
 use chat_core::codec::RequestKind;
-use chat_core::model::{Command, ConversationRef, Draft, GroupName, MessageText, Note, Outcome, Push, UserId};
+use chat_core::commands::Commands;
+use chat_core::model::{Command, ConversationRef, Draft, GroupName, MessageText, Note, Push, UserId};
 use chat_core::testkit::Peer;
 use chat_harness::Cluster;
 use tokio::time::timeout;
@@ -17,16 +18,9 @@ use tokio::time::timeout;
 use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, hears, join, named};
 
 async fn befriend(one: &mut Peer, one_name: &str, other: &mut Peer, other_name: &str) {
-    let request = Command::RequestFriend {
-        user: named(other_name),
-        note: Note::new("").unwrap(),
-    };
-    one.run(request).await.unwrap();
-    let accept = Command::AnswerFriend {
-        user: named(one_name),
-        accept: true,
-    };
-    other.run(accept).await.unwrap();
+    let asked = one.commands().request_friend(named(other_name), Note::default()).await;
+    asked.unwrap();
+    other.commands().answer_friend(named(one_name), true).await.unwrap();
 }
 
 fn say(conversation: ConversationRef, text: &str) -> Command {
@@ -91,9 +85,7 @@ async fn users_on_different_nodes_chat_as_on_one() {
     for n in 0..3 {
         let mut people = [&mut alice, &mut bob, &mut carol];
         let text = format!("group {n}");
-        let Outcome::Appended(appended) = people[n].run(say(group(), &text)).await.unwrap() else {
-            panic!("no acknowledgement")
-        };
+        let appended = people[n].commands().send_text(group(), &text).await.unwrap();
         for (_, listener) in people.iter_mut().enumerate().filter(|(listener, _)| *listener != n) {
             assert_eq!(hears(listener, &text).await, appended.seq);
         }
@@ -222,9 +214,7 @@ async fn forged_doorbells_deliver_nothing() {
     );
     befriend(&mut alice, "alice", &mut bob, "bob").await;
     let to_bob = || ConversationRef::Direct(named("bob"));
-    let Outcome::Appended(first) = alice.run(say(to_bob(), "opening")).await.unwrap() else {
-        panic!("no acknowledgement")
-    };
+    let first = alice.commands().send_text(to_bob(), "opening").await.unwrap();
     let redis = RedisBackend::open(&cluster.redis.url(), chat_bus_redis::Options::default()).unwrap();
     let bus = redis.bus();
     let mut ear = bus.connect().await.unwrap();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chat_core::codec::body;
+use chat_core::commands::Commands;
 use chat_core::model::{
-    Command, ConversationId, ConversationRef, EventBody, GroupName, NewGroup, Note, Outcome, Push, Seq, UserName,
-    UserRef,
+    ConversationId, ConversationRef, EventBody, GroupName, NewGroup, Note, Push, Seq, UserName, UserRef,
 };
 use chat_core::testkit::Peer;
 use tokio::time::timeout;
@@ -20,16 +20,13 @@ pub(crate) fn named(name: &str) -> UserRef {
 
 /// Creates an open group with visible history.
 pub(crate) async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
-    let create = Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()).history_visible(true));
-    let Outcome::Conversation(group) = peer.run(create).await.unwrap() else {
-        panic!("no group was made")
-    };
-    group.id
+    let group = NewGroup::new(GroupName::parse(name).unwrap()).history_visible(true);
+    peer.commands().create_group(group).await.unwrap().id
 }
 
 pub(crate) async fn join(peer: &mut Peer, group: ConversationRef) {
     let note = Note::default();
-    peer.run(Command::JoinGroup { group, note }).await.unwrap();
+    peer.commands().join_group(group, note).await.unwrap();
 }
 
 /// Waits for a message with this text; returns its seq.

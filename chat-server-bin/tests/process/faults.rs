@@ -9,9 +9,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use chat_core::codec::{Answer, Failure, RequestKind, body};
+use chat_core::commands::Commands;
 use chat_core::model::{
-    Command, ConversationRef, Draft, EventBody, HistoryEvent, MessageText, Outcome, Page, PageFrom, Push, ReplyCode,
-    Secret, Seq, UserName, UserRef,
+    Command, ConversationRef, Draft, EventBody, HistoryEvent, MessageText, Outcome, Page, Push, ReplyCode, Secret, Seq,
+    UserName, UserRef,
 };
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{Peer, ServerProcess};
@@ -51,17 +52,11 @@ async fn notes(peer: &mut Peer) -> Vec<String> {
     let mut texts = Vec::new();
     let mut after = Seq::ZERO;
     loop {
-        let read = Command::ReadHistory {
-            conversation: to_oneself("alice"),
-            page: Page {
-                from: PageFrom::After(after),
-                max_events: 100,
-                max_bytes: 200_000,
-            },
-        };
-        let Outcome::History(page) = peer.run(read).await.unwrap() else {
-            panic!("no history")
-        };
+        let commands = peer.commands();
+        let page = commands
+            .history(to_oneself("alice"), Page::after(after, 100))
+            .await
+            .unwrap();
         let Some(last) = page.events.last() else {
             return texts;
         };

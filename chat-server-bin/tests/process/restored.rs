@@ -14,7 +14,7 @@ use chat_core::codec::RequestKind;
 use chat_core::codec::frame::FrameDecoder;
 use chat_core::codec::server::decode_request;
 use chat_core::model::{
-    Command, ConversationRef, EventBody, MessageText, Registration, Secret, Seq, UserName, UserRef,
+    Command, ConversationRef, DraftContent, EventBody, MessageText, Registration, Secret, Seq, UserName, UserRef,
 };
 use chat_core::testkit::{PASSWORD, ServerProcess};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -58,7 +58,7 @@ async fn say(server: &ServerProcess, texts: &[&str]) {
     let client = client.await.unwrap();
     for text in texts {
         let text = MessageText::new(*text).unwrap();
-        let mut sent = client.send_text(notes(), text).await.unwrap();
+        let mut sent = client.enqueue(notes(), DraftContent::text(text)).await.unwrap();
         assert!(matches!(sent.outcome().await.unwrap(), SendOutcome::Acked(_)));
     }
     client.close().await;
@@ -188,11 +188,7 @@ async fn rewound_store_is_noticed_and_read_once() {
     let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let profile = Arc::new(MemoryStore::new());
     let first = server(data.path());
-    let registration = Registration {
-        name: alice(),
-        password: Secret::new(PASSWORD),
-        display_name: None,
-    };
+    let registration = Registration::new(alice(), Secret::new(PASSWORD));
     let registered = options(first.address(), Credentials::Register(registration));
     Client::connect(registered, MemoryStore::new())
         .await
@@ -252,11 +248,7 @@ async fn unchanged_log_is_not_read_again() {
     let data = tempfile::tempdir().unwrap();
     let profile = Arc::new(MemoryStore::new());
     let server = server(data.path());
-    let registration = Registration {
-        name: alice(),
-        password: Secret::new(PASSWORD),
-        display_name: None,
-    };
+    let registration = Registration::new(alice(), Secret::new(PASSWORD));
     let registered = options(server.address(), Credentials::Register(registration));
     Client::connect(registered, MemoryStore::new())
         .await

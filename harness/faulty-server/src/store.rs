@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chat_core::codec::body;
 use chat_core::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
-    EventBody, Member, Message, NodeId, Page, Seq, SessionEpoch, StoreEpoch, UserId,
+    EventBody, Member, NodeId, Page, Seq, SessionEpoch, StoreEpoch, UserId,
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
@@ -114,9 +114,9 @@ impl FaultyStore {
 
 /// Replaces the text of a message.
 fn alter(event: &mut Event) {
-    if let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body) {
-        let text = "this was never said".to_owned();
-        event.body = body::encode(&EventBody::Message(Message { text, ..message }));
+    if let Ok(EventBody::Message(mut message)) = body::decode(event.kind, &event.body) {
+        message.text = "this was never said".to_owned();
+        event.body = body::encode(&EventBody::Message(message));
     }
 }
 

@@ -69,15 +69,14 @@ impl<'a> FaultyTransaction<'a> {
             && chosen.strikes(Fault::StoredTwice, PERIOD)
         {
             self.lengthened.insert(last.conversation);
-            events.push(Event {
-                seq: last.seq.next(),
-                id: EventId::random(),
-                client_message_id: None,
-                fingerprint: 0,
-                time: Timestamp(last.time.0 + 1),
-                message_count: last.message_count + 1,
-                ..last
-            });
+            let mut again = last.clone();
+            again.seq = last.seq.next();
+            again.id = EventId::random();
+            again.client_message_id = None;
+            again.fingerprint = 0;
+            again.time = Timestamp(last.time.0 + 1);
+            again.message_count += 1;
+            events.push(again);
         }
     }
 }

@@ -189,22 +189,15 @@ fn read_event(line: &str) -> Option<EventRecord> {
     let message = next()?.to_lowercase();
     let body = unhex(next()?)?;
     let decoded = body::decode(kind, &body.into()).ok()?;
-    let event_row = Event {
-        conversation: ConversationId(conversation),
-        seq: Seq(seq),
-        id: EventId([0; 16]),
-        sender: UserId(sender),
-        device: None,
-        client_message_id: None,
-        fingerprint: 0,
-        time: Timestamp(time),
+    let event_row = Event::new(
+        ConversationId(conversation),
+        Seq(seq),
+        EventId([0; 16]),
+        UserId(sender),
+        Timestamp(time),
         kind,
-        target: None,
-        message_count: 0,
-        edited_seq: None,
-        recalled_seq: None,
-        body: Default::default(),
-    };
+        Default::default(),
+    );
     let known = record(&event_row, &decoded);
     Some(EventRecord {
         event,

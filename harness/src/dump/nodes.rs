@@ -5,10 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use chat_core::codec::{Answer, LoggedIn, RequestKind, body};
-use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Login, Outcome, Page, PageFrom, Secret, Seq,
-    UserName, UserRef,
-};
+use chat_core::commands::Commands;
+use chat_core::model::{ConversationId, ConversationInfo, DeviceId, Login, Page, Secret, Seq, UserName, UserRef};
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 
@@ -56,13 +54,12 @@ pub async fn dump_as(
     history: &Writer,
 ) -> io::Result<()> {
     let mut peer = step(server, Peer::connect(server, pin)).await?;
-    let login = Login {
-        account: UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
-        secret: Secret::new(password),
-        device: DeviceId::random(),
-        device_name: "check".into(),
-        device_token: None,
-    };
+    let login = Login::new(
+        UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
+        Secret::new(password),
+        DeviceId::random(),
+    )
+    .device_name("check");
     let logged_in = match step(server, peer.ask(RequestKind::Login(login))).await? {
         Ok(Answer::LoggedIn(logged_in)) => logged_in,
         Ok(other) => return Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
@@ -107,17 +104,9 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
     let mut after = Seq::ZERO;
     let (asked, last) = loop {
         let asked = history.now();
-        let read = Command::ReadHistory {
-            conversation: ConversationRef::Id(conversation),
-            page: Page {
-                from: PageFrom::After(after),
-                max_events: 500,
-                max_bytes: 200_000,
-            },
-        };
-        let Outcome::History(page) = step(&source.name, peer.run(read)).await? else {
-            return Err(io::Error::other("no history"));
-        };
+        let calls = peer.commands();
+        let read = calls.history(conversation, Page::after(after, 500).max_bytes(200_000));
+        let page = step(&source.name, async { Ok(read.await?) }).await?;
         let before = after;
         for told in &page.events {
             after = after.max(told.event.seq);

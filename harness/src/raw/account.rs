@@ -28,13 +28,12 @@ impl Account {
         let mut peer = step(server, Peer::connect(server, pin)).await?;
         step(server, peer.register(name)).await?;
         let device = DeviceId::random();
-        let login = Login {
-            account: UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
-            secret: Secret::new(PASSWORD),
+        let login = Login::new(
+            UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
+            Secret::new(PASSWORD),
             device,
-            device_name: "swarm".into(),
-            device_token: None,
-        };
+        )
+        .device_name("swarm");
         let logged_in = begun(step(server, peer.ask(RequestKind::Login(login))).await?)?;
         let account = Self {
             name: name.to_owned(),
@@ -50,11 +49,7 @@ impl Account {
 
     /// Begins another session of the device, which ends the one before.
     pub(crate) async fn resume(&self, peer: &mut Peer) -> io::Result<LoggedIn> {
-        let resume = Resume {
-            user: UserId(self.user),
-            device: self.device,
-            session_token: self.token.clone(),
-        };
+        let resume = Resume::new(UserId(self.user), self.device, self.token.clone());
         begun(step("a resume", peer.ask(RequestKind::Resume(resume))).await?)
     }
 }

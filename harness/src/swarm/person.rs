@@ -178,14 +178,20 @@ impl Person {
                 let again = number
                     .is_multiple_of(REPEATED)
                     .then(|| (Arc::clone(&client), room.clone(), draft.clone()));
-                let mut handle = client.send_draft(room, draft, None).await.map_err(io::Error::other)?;
+                let mut handle = client
+                    .enqueue_draft(room, draft, None)
+                    .await
+                    .map_err(io::Error::other)?;
                 let history = Arc::clone(&history);
                 outcomes.spawn(async move {
                     let outcome = handle.outcome().await.map_err(io::Error::other)?;
                     let is_stored = matches!(outcome, SendOutcome::Acked(_));
                     history.note(told(run, message.clone(), outcome))?;
                     if let Some((client, room, draft)) = again.filter(|_| is_stored) {
-                        let mut handle = client.send_draft(room, draft, None).await.map_err(io::Error::other)?;
+                        let mut handle = client
+                            .enqueue_draft(room, draft, None)
+                            .await
+                            .map_err(io::Error::other)?;
                         let outcome = handle.outcome().await.map_err(io::Error::other)?;
                         history.note(told(run, message, outcome))?;
                     }

@@ -14,9 +14,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chat_core::model::{
-    Command, ConversationId, ConversationRef, Draft, GroupName, MessageText, NewGroup, Note, Outcome, UserId,
-};
+use chat_core::commands::Commands;
+use chat_core::model::{ConversationId, ConversationRef, Draft, GroupName, MessageText, NewGroup, Note, UserId};
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use chat_harness::Cluster;
@@ -108,7 +107,7 @@ impl Room {
                 None => group = Some(create(&mut peer).await?),
                 Some(id) => {
                     let (group, note) = (ConversationRef::Id(id), Note::default());
-                    peer.run(Command::JoinGroup { group, note }).await?;
+                    peer.commands().join_group(group, note).await?;
                 }
             }
             peers.push(peer);
@@ -122,11 +121,11 @@ impl Room {
 }
 
 async fn create(owner: &mut Peer) -> Result<ConversationId> {
-    let create = Command::CreateGroup(NewGroup::new(GroupName::parse("hot")?));
-    match owner.run(create).await? {
-        Outcome::Conversation(made) => Ok(made.id),
-        other => Err(format!("the group was not created: {other:?}").into()),
-    }
+    Ok(owner
+        .commands()
+        .create_group(NewGroup::new(GroupName::parse("hot")?))
+        .await?
+        .id)
 }
 
 /// Returns the number of events in the group.

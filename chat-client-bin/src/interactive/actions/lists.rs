@@ -1,18 +1,19 @@
 //! Actions that print lists.
 
 use chat_core::client::Client;
-use chat_core::model::{Command, ContactState, ConversationView, Outcome, PageFrom, PresenceState, UserId};
+use chat_core::commands::Commands;
+use chat_core::model::{ContactState, ConversationView, PageFrom, PresenceState, UserId};
 
 use crate::failure::Failure;
 use crate::interactive::completion::KnownNames;
 use crate::interactive::state::{JobResult, State};
 use crate::output::{ContactLine, ConversationLine, DeviceLine, EventLine, GroupLine, MemberLine, UserLine, users_in};
-use crate::session::{read_history, unexpected};
+use crate::session::read_history;
 
 use super::{JobContext, SHOWN_EVENTS, current, mark_read};
 
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
-    let mut all = state.client.conversations();
+    let mut all = state.client.known_conversations();
     all.sort_by_key(|info| std::cmp::Reverse(info.last_time));
     JobContext::of(state).show(
         all.iter().map(|info| ConversationLine::from(&**info)),
@@ -24,18 +25,14 @@ pub(super) fn conversations(state: &State) -> Result<(), Failure> {
 pub(super) fn contacts(state: &mut State, only_present: bool) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.jobs.spawn(async move {
-        match job.client.execute(Command::ListContacts).await? {
-            Outcome::Contacts(contacts) => {
-                let is_present =
-                    |state: Option<PresenceState>| matches!(state, Some(PresenceState::Online | PresenceState::Idle));
-                let wanted = contacts
-                    .iter()
-                    .filter(|contact| !only_present || is_present(contact.presence));
-                job.show(wanted.map(ContactLine::from), "no contacts");
-                Ok(JobResult::Done)
-            }
-            other => Err(unexpected(&other)),
-        }
+        let contacts = job.client.contacts().await?;
+        let is_present =
+            |state: Option<PresenceState>| matches!(state, Some(PresenceState::Online | PresenceState::Idle));
+        let wanted = contacts
+            .iter()
+            .filter(|contact| !only_present || is_present(contact.presence));
+        job.show(wanted.map(ContactLine::from), "no contacts");
+        Ok(JobResult::Done)
     });
     Ok(())
 }
@@ -45,10 +42,9 @@ pub(in crate::interactive) async fn add_contacts_to_completion(
     client: Client,
     known: KnownNames,
 ) -> Result<JobResult, Failure> {
-    if let Outcome::Contacts(contacts) = client.execute(Command::ListContacts).await? {
-        for contact in contacts.iter().filter(|contact| contact.state != ContactState::None) {
-            known.add_user(&contact.user.name);
-        }
+    let contacts = client.contacts().await?;
+    for contact in contacts.iter().filter(|contact| contact.state != ContactState::None) {
+        known.add_user(&contact.user.name);
     }
     Ok(JobResult::Done)
 }
@@ -56,13 +52,9 @@ pub(in crate::interactive) async fn add_contacts_to_completion(
 pub(super) fn devices(state: &mut State) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.jobs.spawn(async move {
-        match job.client.execute(Command::ListDevices).await? {
-            Outcome::Devices(devices) => {
-                job.show(devices.iter().map(DeviceLine::from), "no devices");
-                Ok(JobResult::Done)
-            }
-            other => Err(unexpected(&other)),
-        }
+        let devices = job.client.devices().await?;
+        job.show(devices.iter().map(DeviceLine::from), "no devices");
+        Ok(JobResult::Done)
     });
     Ok(())
 }
@@ -70,7 +62,7 @@ pub(super) fn devices(state: &mut State) -> Result<(), Failure> {
 pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.jobs.spawn(async move {
-        let all = job.client.conversations();
+        let all = job.client.known_conversations();
         let Some(info) = all.iter().find(|info| info.view == ConversationView::Inbox) else {
             job.screen.line(job.style.dim("-- the inbox is empty"));
             return Ok(JobResult::Done);
@@ -94,20 +86,10 @@ pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.jobs.spawn(async move {
         const LIMIT: u32 = 20;
-        let users = Command::SearchUsers {
-            query: query.clone(),
-            limit: LIMIT,
-        };
-        if let Outcome::Users(users) = job.client.execute(users).await? {
-            job.show(users.iter().map(UserLine::from), "no users");
-        }
-        if let Outcome::Groups(groups) = job
-            .client
-            .execute(Command::SearchGroups { query, limit: LIMIT })
-            .await?
-        {
-            job.show(groups.iter().map(|group| GroupLine::new(group, None)), "no groups");
-        }
+        let users = job.client.search_users(&*query, LIMIT).await?;
+        job.show(users.iter().map(UserLine::from), "no users");
+        let groups = job.client.search_groups(query, LIMIT).await?;
+        job.show(groups.iter().map(|group| GroupLine::new(group, None)), "no groups");
         Ok(JobResult::Done)
     });
     Ok(())
@@ -117,28 +99,16 @@ pub(super) fn members(state: &mut State) -> Result<(), Failure> {
     let (group, _) = current(state)?;
     let (job, known) = (JobContext::of(state), state.known.clone());
     state.jobs.spawn(async move {
-        match job
-            .client
-            .execute(Command::ListMembers {
-                group,
-                after: UserId(0),
-                limit: 500,
-            })
-            .await?
-        {
-            Outcome::Members(page) => {
-                page.members.iter().for_each(|member| known.add_user(&member.user.name));
-                job.show(page.members.iter().map(MemberLine::from), "no members");
-                if page.more {
-                    job.screen.line(
-                        job.style
-                            .dim("-- the list goes on: `chat-client group members` prints all of it"),
-                    );
-                }
-                Ok(JobResult::Done)
-            }
-            other => Err(unexpected(&other)),
+        let page = job.client.members(group, UserId(0), 500).await?;
+        page.members.iter().for_each(|member| known.add_user(&member.user.name));
+        job.show(page.members.iter().map(MemberLine::from), "no members");
+        if page.more {
+            job.screen.line(
+                job.style
+                    .dim("-- the list goes on: `chat-client group members` prints all of it"),
+            );
         }
+        Ok(JobResult::Done)
     });
     Ok(())
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::client::{Client, ClientError};
+use chat_core::commands::Commands;
+use chat_core::commands::JoinOutcome;
 use chat_core::model::{
-    Command, ConversationInfo, ConversationRef, ConversationView, EventBody, GroupName, NewGroup, Note, Outcome,
-    PageFrom, ReplyCode, UserId, UserName, UserRef,
+    ConversationInfo, ConversationRef, ConversationView, EventBody, GroupName, NewGroup, Note, PageFrom, ReplyCode,
+    UserId, UserName, UserRef,
 };
 use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::interactive::state::{JobResult, State};
 use crate::output::{self, EventLine, time_of_day, users_in};
-use crate::session::{read_history, unexpected};
+use crate::session::read_history;
 
 use super::{JobContext, SHOWN_EVENTS, mark_read};
 
@@ -24,7 +26,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) fn open(state: &mut State, reference: ConversationRef, label: String) {
     if state
         .client
-        .conversations()
+        .known_conversations()
         .iter()
         .any(|info| is_active_match(info, &reference))
     {
@@ -66,7 +68,7 @@ async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> 
 }
 
 async fn exists(client: &Client, reference: &ConversationRef) -> Result<bool, ClientError> {
-    match client.execute(Command::GetConversation(reference.clone())).await {
+    match client.conversation(reference.clone()).await {
         Err(ClientError::Refused(failure)) if failure.code() == Some(ReplyCode::NotFound) => {}
         Err(error) => return Err(error),
         Ok(_) => return Ok(true),
@@ -74,10 +76,7 @@ async fn exists(client: &Client, reference: &ConversationRef) -> Result<bool, Cl
     let ConversationRef::Direct(user) = reference else {
         return Ok(false);
     };
-    match client.execute(Command::GetUsers(vec![user.clone()])).await? {
-        Outcome::Users(users) => Ok(!users.is_empty()),
-        _ => Ok(false),
-    }
+    Ok(!client.users([user.clone()]).await?.is_empty())
 }
 
 /// Makes a conversation the current one, and prints its end.
@@ -93,9 +92,8 @@ pub(super) async fn show(
     label: String,
     count: Option<u32>,
 ) -> Result<JobResult, Failure> {
-    let info: Arc<ConversationInfo> = match job.client.execute(Command::GetConversation(reference)).await {
-        Ok(Outcome::Conversation(info)) => Arc::from(info),
-        Ok(other) => return Err(unexpected(&other)),
+    let info = match job.client.conversation(reference).await {
+        Ok(info) => Arc::new(info),
         // A direct conversation comes into being with its first message.
         Err(ClientError::Refused(failure))
             if failure.code() == Some(ReplyCode::NotFound) && !label.starts_with('#') =>
@@ -142,12 +140,8 @@ pub(super) fn join(state: &mut State, name: &str) -> Result<(), Failure> {
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
     let job = JobContext::of(state);
     state.open_conversation(async move {
-        let command = Command::JoinGroup {
-            group: reference.clone(),
-            note: Note::default(),
-        };
-        match job.client.execute(command).await? {
-            Outcome::Conversation(info) if info.active => Ok(JobResult::CanEnter(reference, label)),
+        match job.client.join_group(reference.clone(), Note::default()).await? {
+            JoinOutcome::Member(info) if info.active => Ok(JobResult::CanEnter(reference, label)),
             _ => {
                 job.screen.line(job.style.dim(&format!("-- asked to join {label}")));
                 Ok(JobResult::CannotEnter(None))
@@ -162,7 +156,7 @@ pub(super) fn create(state: &mut State, name: &str) -> Result<(), Failure> {
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
     let client = state.client.clone();
     state.open_conversation(async move {
-        client.execute(Command::CreateGroup(NewGroup::new(name))).await?;
+        client.create_group(NewGroup::new(name)).await?;
         Ok(JobResult::CanEnter(reference, label))
     });
     Ok(())

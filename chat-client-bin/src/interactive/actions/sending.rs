@@ -103,7 +103,7 @@ async fn send(
     slow_after: Duration,
     done: Option<String>,
 ) -> Result<JobResult, Failure> {
-    let mut handle = job.client.send(reference, content).await?;
+    let mut handle = job.client.enqueue(reference, content).await?;
     let outcome = match tokio::time::timeout(slow_after.max(MIN_SLOW), handle.outcome()).await {
         Ok(outcome) => outcome,
         Err(_) => {

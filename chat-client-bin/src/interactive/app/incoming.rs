@@ -127,7 +127,7 @@ impl App {
 
     /// Prints the unread counts of what arrived while the client was away.
     fn summarise(&self) {
-        let all = self.state.client.conversations();
+        let all = self.state.client.known_conversations();
         let unread: Vec<_> = all.iter().filter(|info| info.unread > 0).collect();
         if unread.is_empty() {
             return;

@@ -1,6 +1,6 @@
 //! Tests of event lines.
 
-use chat_core::model::{EventBody, Message, Role, Seq, Timestamp, UserId};
+use chat_core::model::{EventBody, Message, Seq, UserId};
 use stored::event;
 
 use super::*;
@@ -11,54 +11,30 @@ mod stored {
     use chat_core::model::{ConversationId, Event, EventBody, EventId, HistoryEvent, Seq, Timestamp, UserId};
 
     pub(super) fn event(body: &EventBody) -> HistoryEvent {
-        HistoryEvent {
-            event: Event {
-                conversation: ConversationId(3),
-                seq: Seq(7),
-                id: EventId([0xab; 16]),
-                sender: UserId(1),
-                device: None,
-                client_message_id: None,
-                fingerprint: 0,
-                time: Timestamp(1_790_000_000_000),
-                kind: body.kind(),
-                target: body.target(),
-                message_count: 1,
-                edited_seq: None,
-                recalled_seq: None,
-                body: body::encode(body),
-            },
-            edited_text: None,
-        }
+        let mut event = Event::new(
+            ConversationId(3),
+            Seq(7),
+            EventId([0xab; 16]),
+            UserId(1),
+            Timestamp(1_790_000_000_000),
+            body.kind(),
+            body::encode(body),
+        );
+        event.target = body.target();
+        event.into()
     }
 }
 
 fn info(view: ConversationView) -> ConversationInfo {
-    ConversationInfo {
-        id: chat_core::model::ConversationId(3),
-        view,
-        role: Role::Member,
-        first_seq: Seq(1),
-        last_seq: Seq(7),
-        cursor: Seq(0),
-        read_seq: Seq(0),
-        unread: 0,
-        mentions: 0,
-        peer_delivered_seq: Seq(0),
-        peer_read_seq: Seq(0),
-        last_time: Timestamp(0),
-        members_version: Seq(0),
-        active: true,
-    }
+    let mut info = ConversationInfo::new(chat_core::model::ConversationId(3), view);
+    info.last_seq = Seq(7);
+    info
 }
 
 fn direct() -> ConversationInfo {
-    info(ConversationView::Direct(chat_core::model::UserInfo {
-        id: UserId(2),
-        name: "bob".into(),
-        display_name: "Bob".into(),
-        direct_policy: None,
-    }))
+    let mut bob = chat_core::model::UserInfo::new(UserId(2), "bob");
+    bob.display_name = "Bob".into();
+    info(ConversationView::Direct(bob))
 }
 
 fn line(body: &EventBody) -> EventLine {
@@ -67,10 +43,7 @@ fn line(body: &EventBody) -> EventLine {
 }
 
 fn message(text: &str) -> EventBody {
-    EventBody::Message(Message {
-        text: text.into(),
-        ..Message::default()
-    })
+    EventBody::Message(Message::new(text))
 }
 
 #[test]
@@ -96,12 +69,10 @@ fn conversation_names_have_the_documented_json() {
 
 #[test]
 fn message_line_has_reply_mentions_and_edit() {
-    let body = EventBody::Message(Message {
-        text: "@bob old".into(),
-        reply_to: Some(Seq(3)),
-        mentions: vec![UserId(2), UserId(9)],
-        mention_all: true,
-    });
+    let mut message = Message::new("@bob old");
+    (message.reply_to, message.mention_all) = (Some(Seq(3)), true);
+    message.mentions = vec![UserId(2), UserId(9)];
+    let body = EventBody::Message(message);
     let mut entry = event(&body);
     entry.event.edited_seq = Some(Seq(8));
     entry.edited_text = Some("@bob new".into());
@@ -157,13 +128,10 @@ async fn event_line_shows_ids_when_names_cannot_be_looked_up() {
     // Nothing listens on that port, so every name lookup fails.
     let nowhere: ServerAddress = "127.0.0.1:1".parse().unwrap();
     let mut options = ClientOptions::new([nowhere], Credentials::Stored);
-    options.attempts = Some(1);
+    options.max_attempts = Some(1);
     let client = Client::start(options, MemoryStore::new()).await.unwrap();
     client.ready().await.unwrap_err();
-    let body = EventBody::Message(Message {
-        text: "hi".into(),
-        ..Message::default()
-    });
+    let body = EventBody::Message(Message::new("hi"));
     let line = crate::session::event_line(&client, &direct(), &event(&body), &body).await;
     assert_eq!(line.short(Style::PLAIN), "#7 #1: hi");
 }

@@ -11,18 +11,15 @@ fn json(line: &impl Show) -> String {
 }
 
 fn bob() -> UserInfo {
-    UserInfo {
-        id: UserId(2),
-        name: "bob".into(),
-        display_name: "Bob".into(),
-        direct_policy: None,
-    }
+    let mut bob = UserInfo::new(UserId(2), "bob");
+    bob.display_name = "Bob".into();
+    bob
 }
 
 fn group() -> GroupInfo {
-    GroupInfo {
-        id: ConversationId(4),
-        profile: GroupProfile {
+    let mut group = GroupInfo::new(
+        ConversationId(4),
+        GroupProfile {
             name: "rust".into(),
             key: String::new(),
             skeleton: "rust".into(),
@@ -31,19 +28,14 @@ fn group() -> GroupInfo {
             history_visible: false,
             unlisted: false,
         },
-        member_count: 2,
-    }
+    );
+    group.member_count = 2;
+    group
 }
 
 #[test]
 fn lines_have_the_documented_json() {
-    let sent = Appended {
-        conversation: ConversationId(3),
-        seq: Seq(8),
-        event_id: EventId([1; 16]),
-        time: Timestamp(5),
-        duplicate: false,
-    };
+    let sent = Appended::new(ConversationId(3), Seq(8), EventId([1; 16]), Timestamp(5));
     assert_eq!(
         json(&SentLine::new(
             ConversationName::Direct("bob".into()),
@@ -62,38 +54,21 @@ fn lines_have_the_documented_json() {
     );
     assert!(!json(&GroupLine::new(&group(), None)).contains("role"));
     assert_eq!(json(&DoneLine::new("accept", "words")), r#"{"done":"accept"}"#);
-    let contact = ContactInfo {
-        user: bob(),
-        state: ContactState::Friend,
-        blocked: false,
-        note: String::new(),
-        since: Timestamp(6),
-        presence: Some(PresenceState::Online),
-    };
+    let mut contact = ContactInfo::new(bob(), ContactState::Friend);
+    (contact.since, contact.presence) = (Timestamp(6), Some(PresenceState::Online));
     assert_eq!(
         json(&ContactLine::from(&contact)),
         r#"{"id":2,"name":"bob","display_name":"Bob","state":"friend","blocked":false,"note":"","since_ms":6,"presence":"online"}"#
     );
-    let member = MemberInfo {
-        user: bob(),
-        role: Role::Admin,
-        state: MemberState::Active,
-        muted_until: Timestamp(0),
-        delivered_seq: Seq(8),
-        read_seq: Seq(7),
-    };
+    let mut member = MemberInfo::new(bob(), Role::Admin, MemberState::Active);
+    (member.delivered_seq, member.read_seq) = (Seq(8), Seq(7));
     assert_eq!(
         json(&MemberLine::from(&member)),
         r#"{"id":2,"name":"bob","display_name":"Bob","role":"admin","state":"active","muted_until_ms":0,"delivered_seq":8,"read_seq":7}"#
     );
-    let device = DeviceInfo {
-        id: DeviceId([3; 16]),
-        name: "laptop".into(),
-        created: Timestamp(1),
-        last_login: Timestamp(2),
-        online: true,
-        current: true,
-    };
+    let mut device = DeviceInfo::new(DeviceId([3; 16]), "laptop");
+    (device.created, device.last_login) = (Timestamp(1), Timestamp(2));
+    (device.online, device.current) = (true, true);
     assert_eq!(
         json(&DeviceLine::from(&device)),
         r#"{"device":"03030303-0303-0303-0303-030303030303","name":"laptop","created_ms":1,"last_login_ms":2,"online":true,"current":true}"#
@@ -102,22 +77,9 @@ fn lines_have_the_documented_json() {
 
 #[test]
 fn conversation_line_has_unread_counts() {
-    let info = ConversationInfo {
-        id: ConversationId(4),
-        view: ConversationView::Group(group()),
-        role: Role::Member,
-        first_seq: Seq(1),
-        last_seq: Seq(8),
-        cursor: Seq(8),
-        read_seq: Seq(6),
-        unread: 2,
-        mentions: 1,
-        peer_delivered_seq: Seq(0),
-        peer_read_seq: Seq(0),
-        last_time: Timestamp(9),
-        members_version: Seq(1),
-        active: true,
-    };
+    let mut info = ConversationInfo::new(ConversationId(4), ConversationView::Group(group()));
+    (info.last_seq, info.cursor, info.read_seq) = (Seq(8), Seq(8), Seq(6));
+    (info.unread, info.mentions, info.last_time) = (2, 1, Timestamp(9));
     let line = ConversationLine::from(&info);
     assert_eq!(
         json(&line),

@@ -1,15 +1,17 @@
-//! Doing what the machine asks for.
+//! Runs the actions that the machine asks for.
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientEvent, Status, link::Writer, machine::Action};
+use crate::client::{ClientEvent, Status, connection::Writer, machine::Action};
 use crate::codec::LoggedIn;
 use crate::model::ClientMessageId;
 
-use super::{Driver, Next, now};
+use crate::time::now;
+
+use super::{Driver, Next};
 
 impl Driver {
-    /// Does everything that the machine wants done.
+    /// Runs all actions of the machine. Returns what follows if the connection is to be left.
     pub(super) async fn act(&mut self, mut link: Option<(&mut Writer, &str)>) -> Option<Next> {
         let mut settled = Vec::new();
         let mut next = None;
@@ -49,7 +51,7 @@ impl Driver {
                     outcome,
                 } => {
                     settled.push(id);
-                    let waiting = self.waits.sends.remove(&id).unwrap_or_default();
+                    let waiting = self.replies.sends.remove(&id).unwrap_or_default();
                     let tell = |waiting: oneshot::Sender<_>| waiting.send(outcome.clone()).is_ok();
                     let told = waiting.into_iter().map(tell).filter(|told| *told).count();
                     if told == 0 {
@@ -61,8 +63,8 @@ impl Driver {
                     }
                 }
                 Action::Finish { token, result } => {
-                    if let Some(waiting) = self.waits.commands.remove(&token) {
-                        let _ = waiting.send(result); // nobody waits any more
+                    if let Some(waiting) = self.replies.commands.remove(&token) {
+                        let _ = waiting.send(result); // the caller may have stopped waiting
                     }
                 }
                 Action::Reconnect { reason, after } => next = Some(Next::Retry { reason, after }),
@@ -80,7 +82,7 @@ impl Driver {
         if settled.is_empty() {
             return;
         }
-        // What comes back is sent again under its id, and known there.
+        // If this is lost, the message is sent again under its id, which the server knows.
         if let Err(error) = self.store.settle(settled).await {
             tracing::warn!(%error, "the outbox could not be written");
         }
@@ -88,8 +90,8 @@ impl Driver {
     }
 
     async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
-        self.course.had_session = true;
-        self.course.backoff.connected(now());
+        self.progress.had_session = true;
+        self.progress.backoff.connected(now());
         self.shared.set_me(logged_in.user.clone());
         self.account.user = Some(logged_in.user);
         self.account.epoch = Some(logged_in.store_epoch);
@@ -106,7 +108,7 @@ impl Driver {
         });
     }
 
-    /// A session that could not be kept is no reason to end it.
+    /// Saves the account. A failure does not end the session.
     async fn save_account(&self) {
         if let Err(error) = self.store.save_account(&self.account).await {
             tracing::error!(%error, "the session was not kept; the next run needs the password");

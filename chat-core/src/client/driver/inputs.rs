@@ -1,4 +1,4 @@
-//! What the application asks for.
+//! Requests of the application.
 
 use tokio::sync::oneshot;
 
@@ -6,7 +6,9 @@ use crate::client::{ClientError, SendOutcome, shared::Acked};
 use crate::codec::Failure;
 use crate::model::{ClientMessageId, Command, Outcome, ReplyCode};
 
-use super::{BATCH, Driver, Input, Queued, now, outgoing};
+use crate::time::now;
+
+use super::{BATCH, Driver, Input, Queued, outgoing};
 
 impl Driver {
     pub(super) fn take_acks(&mut self) {
@@ -15,7 +17,8 @@ impl Driver {
         }
     }
 
-    /// Takes in what the application asks for; messages become durable before they are sent or reported as queued.
+    /// Processes requests of the application. Messages are durable before they are sent or reported
+    /// as queued.
     pub(super) async fn take_inputs(&mut self, first: Input) {
         let mut queued = Vec::new();
         let mut next = Some(first);
@@ -27,7 +30,7 @@ impl Driver {
                 Input::Execute { command, reply } => self.execute(command, reply),
                 Input::Queue(wanted) => queued.push(wanted),
                 Input::SaveNames(names) => {
-                    // They can be asked for again.
+                    // Lost names can be requested again.
                     if let Err(error) = self.store.save_names(&names).await {
                         tracing::warn!(%error, "the names were not kept");
                     }
@@ -41,13 +44,13 @@ impl Driver {
     }
 
     fn execute(&mut self, command: Command, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
-        self.waits.last_token += 1;
-        self.waits.commands.insert(self.waits.last_token, reply);
-        self.machine.execute(now(), self.waits.last_token, command);
+        self.replies.last_token += 1;
+        self.replies.commands.insert(self.replies.last_token, reply);
+        self.machine.execute(now(), self.replies.last_token, command);
     }
 
     async fn queue(&mut self, wanted: Vec<Queued>) {
-        let (new, again) = self.sort_out(wanted);
+        let (new, again) = self.classify(wanted);
         let entries: Vec<_> = new.iter().map(|queued| queued.entry.clone()).collect();
         let stored = match &entries[..] {
             [] => Ok(()),
@@ -67,17 +70,17 @@ impl Driver {
             Err(error) => {
                 for Queued { entry, told, outcome } in new.into_iter().chain(again) {
                     if self.machine.message(&entry.id).is_some() {
-                        self.wait_for_outcome(entry.id, told, outcome); // of before
+                        self.wait_for_outcome(entry.id, told, outcome); // an earlier request queued it
                     } else {
-                        let _ = told.send(Err(error.clone())); // nobody waits any more
+                        let _ = told.send(Err(error.clone())); // the caller may have stopped waiting
                     }
                 }
             }
         }
     }
 
-    /// What has to be written, and what waits for its outcome already; answers the rest.
-    fn sort_out(&self, wanted: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
+    /// Returns the messages to store, and those that are in the outbox already. Refuses the others.
+    fn classify(&self, wanted: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
         let (mut new, mut again) = (Vec::<Queued>::new(), Vec::new());
         for queued in wanted {
             let entry = &queued.entry;
@@ -91,7 +94,8 @@ impl Driver {
             };
             let refusal = match first {
                 Some((conversation, content))
-                    if *content == entry.content && self.machine.is_same_place(conversation, &entry.conversation) =>
+                    if *content == entry.content
+                        && self.machine.is_same_conversation(conversation, &entry.conversation) =>
                 {
                     again.push(queued);
                     continue;
@@ -100,13 +104,13 @@ impl Driver {
                     let text = "another message waits under this client message id";
                     ClientError::Refused(Failure::new(ReplyCode::Conflict, text))
                 }
-                None if self.machine.unsettled() + new.len() < self.options.outbox => {
+                None if self.machine.unsettled() + new.len() < self.options.max_outbox => {
                     new.push(queued);
                     continue;
                 }
-                None => ClientError::OutboxFull(self.options.outbox),
+                None => ClientError::OutboxFull(self.options.max_outbox),
             };
-            let _ = queued.told.send(Err(refusal)); // nobody waits any more
+            let _ = queued.told.send(Err(refusal)); // the caller may have stopped waiting
         }
         (new, again)
     }
@@ -117,13 +121,13 @@ impl Driver {
         told: oneshot::Sender<Result<(), ClientError>>,
         outcome: oneshot::Sender<SendOutcome>,
     ) {
-        self.waits.sends.entry(id).or_default().push(outcome);
-        let _ = told.send(Ok(())); // nobody waits any more
+        self.replies.sends.entry(id).or_default().push(outcome);
+        let _ = told.send(Ok(())); // the caller may have stopped waiting
     }
 
     fn close(&mut self) {
         self.take_acks();
         self.machine.flush_acknowledgements(now());
-        self.course.closing = true;
+        self.progress.closing = true;
     }
 }

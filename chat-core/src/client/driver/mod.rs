@@ -1,4 +1,4 @@
-//! The task of a client: it connects, feeds the [`Machine`], does what that asks for, and connects again.
+//! The task of a client: connects, feeds the [`Machine`], runs its actions, and connects again.
 
 mod acting;
 mod inputs;
@@ -8,7 +8,7 @@ use std::{
     future::{Future, pending},
     pin::pin,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use tokio::{
@@ -17,26 +17,28 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{ClientMessageId, Command, ConversationId, Outcome, Timestamp, UserId};
+use crate::model::{ClientMessageId, Command, ConversationId, Outcome, UserId};
+
 use crate::time::now;
 
 use super::{
     AccountState, ClientError, ClientEvent, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
     connect::{ConnectError, connect},
-    link::{Reader, Writer},
+    connection::{Reader, Writer},
     machine::{Machine, Outgoing},
     options::ClientOptions,
     reconnect::Backoff,
-    scheme,
+    scheme_probe,
     shared::Shared,
+    time::wall_clock,
 };
 
-/// Requests of the application taken in at once; messages among them share one write to the disk.
+/// Maximum number of requests processed together. Messages among them share one write to disk.
 const BATCH: usize = 128;
-/// Saying goodbye may take so long.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// Maximum time for closing a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the application asks of the driver.
+/// Request of the application to the driver.
 #[derive(Debug)]
 pub(super) enum Input {
     Execute {
@@ -48,16 +50,16 @@ pub(super) enum Input {
     Close,
 }
 
-/// A message for the outbox.
+/// Message for the outbox.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) entry: OutboxEntry,
-    /// Told once it is durable.
+    /// Tells the caller once the message is durable.
     pub(super) told: oneshot::Sender<Result<(), ClientError>>,
     pub(super) outcome: oneshot::Sender<SendOutcome>,
 }
 
-/// Everything the task owns.
+/// State of a client's task.
 #[derive(Debug)]
 pub(super) struct Driver {
     pub(super) machine: Machine,
@@ -69,28 +71,28 @@ pub(super) struct Driver {
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) events: mpsc::Sender<ClientEvent>,
     pub(super) stop: CancellationToken,
-    pub(super) waits: Waits,
-    pub(super) course: Course,
+    pub(super) replies: PendingReplies,
+    pub(super) progress: Progress,
 }
 
-/// Who waits for what.
+/// Callers that wait for replies.
 #[derive(Debug, Default)]
-pub(super) struct Waits {
+pub(super) struct PendingReplies {
     commands: HashMap<u64, oneshot::Sender<Result<Outcome, ClientError>>>,
-    /// More than one if a message was given again under its key.
+    /// Several callers, if a message was enqueued again under its key.
     sends: HashMap<ClientMessageId, Vec<oneshot::Sender<SendOutcome>>>,
     last_token: u64,
 }
 
-/// How the client has fared.
+/// History of the client's connections.
 #[derive(Debug, Default)]
-pub(super) struct Course {
+pub(super) struct Progress {
     backoff: Backoff,
     had_session: bool,
     closing: bool,
 }
 
-/// Why the driver woke up.
+/// Reason why the driver woke up.
 enum Wake<T> {
     Stop,
     Done(T),
@@ -100,7 +102,7 @@ enum Wake<T> {
     Tick,
 }
 
-/// What comes after a connection, or an attempt at one.
+/// Next step after a connection, or after an attempt to connect.
 enum Next {
     Retry {
         reason: ClientError,
@@ -114,7 +116,7 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let reason = self.connections().await;
         self.machine.give_up(reason.clone());
-        let _ = self.act(None).await; // only outcomes are left to tell
+        let _ = self.act(None).await; // only outcomes remain
         self.drain_events();
         let ended = matches!(*self.shared.status.borrow(), Status::Ended(_));
         if !ended {
@@ -122,7 +124,7 @@ impl Driver {
         }
     }
 
-    /// One connection after the other.
+    /// Makes one connection after another. Returns why the client ends.
     async fn connections(&mut self) -> ClientError {
         let (mut at, mut attempts) = (0, 0);
         let servers = self.options.servers.len();
@@ -151,29 +153,29 @@ impl Driver {
             attempts += 1;
             if self.gives_up(attempts) {
                 let options = Arc::clone(&self.options);
-                let explained = self.attend(scheme::explain(reason, &endpoint, &options)).await;
+                let explained = self.attend(scheme_probe::explain(reason, &endpoint, &options)).await;
                 return explained.unwrap_or(ClientError::Closed);
             }
-            // The other nodes are asked at once, the whole list only after a pause.
+            // The next server is tried at once. A delay follows only after the whole list.
             let pause = if at % servers == 0 || after.is_some() {
-                self.course.backoff.failed(now(), after, random())
+                self.progress.backoff.failed(now(), after, random())
             } else {
                 Duration::ZERO
             };
             self.pause(reason, pause).await;
-            if self.course.closing || self.stop.is_cancelled() {
+            if self.progress.closing || self.stop.is_cancelled() {
                 return ClientError::Closed;
             }
         }
     }
 
-    /// A client that never had a session may have been told to try only so often.
+    /// Returns whether a client that never had a session has used up its attempts.
     fn gives_up(&self, attempts: usize) -> bool {
         let allowed = self
             .options
-            .attempts
+            .max_attempts
             .map(|rounds| rounds as usize * self.options.servers.len());
-        !self.course.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
+        !self.progress.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
     }
 
     fn why_ended(&self) -> ClientError {
@@ -191,14 +193,15 @@ impl Driver {
             reason,
             retry_in: pause,
         });
-        let _ = self.attend(sleep(pause)).await; // the caller sees whether it ended early
+        let _ = self.attend(sleep(pause)).await; // the caller notices if the client is to end
     }
 
-    /// Waits for `future` while the application is served without a connection. `None`: the client is to end.
+    /// Waits for `future` and serves the application meanwhile, without a connection. Returns
+    /// `None` if the client is to end.
     async fn attend<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         loop {
-            if self.act(None).await.is_some() || self.course.closing {
+            if self.act(None).await.is_some() || self.progress.closing {
                 return None;
             }
             match self.wake(future.as_mut()).await {
@@ -219,11 +222,12 @@ impl Driver {
             if let Err(reason) = writer.seal(now()) {
                 break Next::Retry { reason, after: None };
             }
-            if self.course.closing {
+            if self.progress.closing {
                 break Next::End;
             }
             let io = async {
-                // Writing first: it is bounded by what was put, while a server may send for ever.
+                // Writing comes first: it is bounded by what was queued, while a server may send
+                // for ever.
                 tokio::select! {
                     biased;
                     written = writer.write(), if writer.is_pending() => written.map(|()| false),
@@ -236,7 +240,7 @@ impl Driver {
                 Wake::Done(Ok(false)) => {}
                 Wake::Done(Ok(true)) => {
                     if let Err(reason) = self.take_packets(&mut reader) {
-                        // What came before the end counts.
+                        // Packets that came before the end count.
                         break self.act(None).await.unwrap_or(Next::Retry { reason, after: None });
                     }
                 }
@@ -245,11 +249,11 @@ impl Driver {
             }
         };
         self.machine.disconnected(now());
-        let _ = timeout(GOODBYE, writer.close(now())).await; // whoever is gone hears no goodbye
+        let _ = timeout(CLOSE_TIMEOUT, writer.close(now())).await; // the server may be gone
         next
     }
 
-    /// Hands over what was read, until the machine has had enough of this connection.
+    /// Passes packets to the machine until it leaves this connection.
     fn take_packets(&mut self, reader: &mut Reader) -> Result<(), ClientError> {
         let now = now();
         while self.machine.is_connected()
@@ -264,7 +268,7 @@ impl Driver {
     async fn wake<T>(&mut self, future: impl Future<Output = T>) -> Wake<T> {
         let tick = self.machine.next_tick(now());
         if tick.is_some_and(|at| at <= now()) {
-            return Wake::Tick; // no traffic may hold it up
+            return Wake::Tick; // traffic must not delay timers
         }
         let ticking = async {
             match tick {
@@ -272,7 +276,8 @@ impl Driver {
                 None => pending().await,
             }
         };
-        // The end first; then what the server says, so that it never waits for the application; the application's own wishes last.
+        // The end comes first, then the server, so that it never waits for the application, then
+        // the application's requests.
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Wake::Stop,
@@ -294,12 +299,12 @@ impl Driver {
             Wake::Stop | Wake::Done(_) | Wake::Event => {}
             Wake::Acked => self.take_acks(),
             Wake::Input(Some(input)) => self.take_inputs(input).await,
-            Wake::Input(None) => self.course.closing = true,
+            Wake::Input(None) => self.progress.closing = true,
             Wake::Tick => self.machine.tick(now()),
         }
     }
 
-    /// What fits is handed over; who waits hears of the end by the channel's.
+    /// Delivers the events for which the channel has room. The receiver sees the channel's end.
     fn drain_events(&mut self) {
         while let Ok(permit) = self.events.try_reserve()
             && let Some(event) = self.machine.next_event(now())
@@ -309,7 +314,8 @@ impl Driver {
     }
 }
 
-/// A message for the machine; what is overdue already gets its outcome at once.
+/// Converts an entry of the outbox for the machine. A message whose deadline has passed gets its
+/// outcome at once.
 pub(super) fn outgoing(entry: OutboxEntry) -> Outgoing {
     let deadline = entry.deadline.map(|deadline| {
         let left = deadline.millis_since(wall_clock());
@@ -323,13 +329,7 @@ pub(super) fn outgoing(entry: OutboxEntry) -> Outgoing {
     }
 }
 
-/// The time that the outbox keeps.
-pub(super) fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
 fn random() -> u32 {
-    // Without random numbers no connection could be made either; the pause is then the longest.
+    // Without random numbers no connection could be made either; the delay is then the longest.
     getrandom::u32().unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Every conversation the client knows of: what it is, and how far the application has got in it.
+//! Conversations that the client knows, and how far each was delivered.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -6,44 +6,44 @@ use crate::model::{
     ConversationId, ConversationInfo, ConversationView, Event, EventBody, GroupProfile, HistoryEvent, Role, Seq, UserId,
 };
 
-use super::track::Track;
+use crate::sequencer::EventSequencer;
 
-/// Events kept of a conversation that is being looked up.
+/// Maximum number of events kept while a conversation is looked up.
 const WAITING_EVENTS: usize = 64;
 
-/// What is known of one conversation.
+/// State of one conversation.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct ConversationState {
     pub(super) info: Option<Arc<ConversationInfo>>,
-    pub(super) track: Option<Track>,
+    pub(super) sequencer: Option<EventSequencer>,
     waiting: Vec<Event>,
     pub(super) lookup: Lookup,
 }
 
-/// Whether the server was asked what this conversation is.
+/// Progress of asking the server about a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Lookup {
-    /// Not needed.
+    /// No request is needed.
     #[default]
     Done,
-    /// To be asked, not before this time.
+    /// Needed, not before this time.
     Due(Instant),
-    /// Asked.
+    /// Waiting for the reply.
     Asked,
 }
 
-/// The conversations of one user.
+/// All conversations of the user.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
-    all: BTreeMap<ConversationId, Known>,
+    all: BTreeMap<ConversationId, ConversationState>,
 }
 
 impl Conversations {
-    pub(super) fn get_mut(&mut self, id: ConversationId) -> Option<&mut Known> {
+    pub(super) fn get_mut(&mut self, id: ConversationId) -> Option<&mut ConversationState> {
         self.all.get_mut(&id)
     }
 
-    pub(super) fn entry(&mut self, id: ConversationId) -> &mut Known {
+    pub(super) fn entry(&mut self, id: ConversationId) -> &mut ConversationState {
         self.all.entry(id).or_default()
     }
 
@@ -51,11 +51,11 @@ impl Conversations {
         self.all.remove(&id);
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ConversationId, &mut Known)> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ConversationId, &mut ConversationState)> {
         self.all.iter_mut().map(|(id, known)| (*id, known))
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &Known> {
+    pub(super) fn values(&self) -> impl Iterator<Item = &ConversationState> {
         self.all.values()
     }
 
@@ -64,8 +64,9 @@ impl Conversations {
     }
 }
 
-impl Known {
-    /// Keeps an event until it is known where handing out begins. What does not fit is read from the log later.
+impl ConversationState {
+    /// Keeps an event until the start of delivery is known. Events beyond the limit are read from
+    /// the log later.
     pub(super) fn wait(&mut self, now: Instant, event: Event) {
         if self.lookup == Lookup::Done {
             self.lookup = Lookup::Due(now);
@@ -75,26 +76,27 @@ impl Known {
         }
     }
 
-    /// What has waited for the track, which stands now.
+    /// Takes the events that waited for the sequencer.
     pub(super) fn take_waiting(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Whether the log may be another one than what was handed out of it.
-    pub(super) fn is_unproven(&self) -> bool {
-        self.track.as_ref().is_some_and(Track::is_unproven)
+    /// Returns whether the log may differ from what was delivered.
+    pub(super) fn is_unverified(&self) -> bool {
+        self.sequencer.as_ref().is_some_and(EventSequencer::is_unverified)
     }
 
-    /// The next moment at which the server has to be asked something.
+    /// Returns when the server must be asked next.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.lookup {
             Lookup::Due(at) => Some(at),
             Lookup::Asked => None,
-            Lookup::Done => self.track.as_ref().and_then(Track::wants_page_at),
+            Lookup::Done => self.sequencer.as_ref().and_then(EventSequencer::next_read_at),
         }
     }
 
-    /// Brings the description up to what `found` says, unless it was made after it; returns it.
+    /// Updates the conversation by an event, unless the update already includes it. Returns the
+    /// conversation.
     pub(super) fn apply(
         &mut self,
         me: UserId,
@@ -113,7 +115,8 @@ impl Known {
     }
 }
 
-/// Unread messages are those of others after the read marker, which one's own sending moves too.
+/// Updates the unread counts. Unread messages are those of others after the read marker; sending
+/// moves the marker too.
 fn count(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
     let EventBody::Message(message) = body else { return };
     if event.sender == me {
@@ -175,7 +178,8 @@ fn members(info: &mut ConversationInfo, by: i32) {
     }
 }
 
-/// Where handing out begins: after what this device has acknowledged, at the first readable event.
+/// Returns where delivery starts: after the last acknowledged event, at or after the first readable
+/// one.
 pub(super) fn start_of(info: &ConversationInfo, acknowledged: Option<Seq>, from_beginning: bool) -> Seq {
     let cursor = match acknowledged {
         _ if from_beginning => Seq::ZERO,

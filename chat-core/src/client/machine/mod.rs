@@ -1,4 +1,5 @@
-//! The client's side of a session, without I/O: what to ask, what to make of the answers, what to hand to the application.
+//! The client's side of the protocol without I/O: what to send, what to make of the replies, and
+//! what to deliver to the application.
 //!
 //! ```text
 //!            connected                 logged in
@@ -6,21 +7,22 @@
 //!     ▲                      │                         │
 //!     └──── disconnected ────┴─────────────────────────┘
 //! ```
-//! It outlives connections: requests that may be repeated, messages on their way and the place in every conversation go on with the next
-//! one. Feed it ([`connected`](Machine::connected), [`incoming`](Machine::incoming), …, [`tick`](Machine::tick)), then drain it
-//! ([`next_action`](Machine::next_action), [`next_event`](Machine::next_event)).
+//! The machine outlives connections: requests that are safe to repeat, messages in the outbox and
+//! the position in each conversation continue with the next connection. Feed it
+//! ([`connected`](Machine::connected), [`incoming`](Machine::incoming), …,
+//! [`tick`](Machine::tick)), then drain it ([`next_action`](Machine::next_action),
+//! [`next_event`](Machine::next_event)).
 
+mod actions;
 mod conversations;
-mod interface;
 mod opening;
+mod outbox;
 mod queues;
 mod requests;
-mod resuming;
-mod sends;
+mod resync;
 mod syncing;
 #[cfg(test)]
 mod tests;
-mod track;
 
 use std::{
     collections::VecDeque,
@@ -33,21 +35,21 @@ use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, Conversa
 use super::{ClientError, ClientEvent, Cursor, SendOutcome};
 use conversations::Conversations;
 use opening::Opening;
+use outbox::Outbox;
 use queues::{Acks, Events};
 use requests::Requests;
-use sends::Sends;
 
-pub use interface::{Action, Credentials, MachineConfig, Receive};
-pub use sends::Outgoing;
+pub use actions::{Action, Credentials, MachineConfig, Receive};
+pub use outbox::Outgoing;
 
-/// Acknowledgements wait so long for company …
+/// Maximum delay of an acknowledgement, so that several share a request.
 const ACK_DELAY: Duration = Duration::from_millis(100);
-/// … or until so many events were acknowledged.
+/// Number of acknowledged events that ends the delay.
 const ACK_EVENTS: u32 = 64;
-/// What is under way when the server asks to be left may take so long.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum time for running requests once the server asked clients to leave.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is known once a session began.
+/// State of a session.
 #[derive(Debug)]
 struct Session {
     user: UserId,
@@ -57,7 +59,7 @@ struct Session {
     leaving: Option<Leaving>,
 }
 
-/// The server asked to be left: nothing new is begun, what is under way may end.
+/// The server asked clients to leave: nothing new begins, running requests may finish.
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     deadline: Instant,
@@ -72,18 +74,18 @@ enum Phase {
     Ended,
 }
 
-/// A client's state. See the [module](self).
+/// The protocol state of a client. See the [module](self).
 #[derive(Debug)]
 pub struct Machine {
     config: MachineConfig,
     phase: Phase,
     registered: bool,
-    /// A connection broke while the registration was under way.
+    /// A connection broke during the registration.
     register_interrupted: bool,
     requests: Requests,
     /// Commands that wait for a session.
     waiting: VecDeque<(u64, Command)>,
-    sends: Sends,
+    outbox: Outbox,
     conversations: Conversations,
     acks: Acks,
     events: Events,
@@ -91,12 +93,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A client that is not connected yet.
+    /// Returns a client that is not connected yet.
     #[must_use]
     pub fn new(config: MachineConfig) -> Self {
         Self {
-            sends: Sends::new(config.window),
-            acks: Acks::kept(&config.cursors),
+            outbox: Outbox::new(config.max_in_flight),
+            acks: Acks::restored(&config.cursors),
             config,
             phase: Phase::Offline,
             registered: false,
@@ -109,29 +111,30 @@ impl Machine {
         }
     }
 
-    /// A connection stands: says hello and logs in.
+    /// Reports a new connection. The machine says hello and logs in.
     pub fn connected(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Ended) {
             self.open(now);
-            self.tend(now);
+            self.advance(now);
         }
     }
 
-    /// The connection is gone. What may be repeated waits for the next one; the rest ends as unknown.
+    /// Reports that the connection is lost. Requests that are safe to repeat wait for the next
+    /// connection; the others end as interrupted.
     pub fn disconnected(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Ended) {
             self.phase = Phase::Offline;
         }
-        // What was not written yet belongs to the connection that is gone.
+        // Requests that were not written yet belong to the lost connection.
         self.actions.retain(|action| !matches!(action, Action::Send(_)));
         self.requests_lost();
-        self.sends.disconnected();
+        self.outbox.disconnected();
         for (_, known) in self.conversations.iter_mut() {
             known.connection_lost(now);
         }
     }
 
-    /// Something came from the server. Once the connection is to be left it changes nothing: whoever reads on, reads for nobody.
+    /// Processes a packet from the server. Ignores packets of a connection that is to be left.
     pub fn incoming(&mut self, now: Instant, incoming: Incoming) {
         if !self.is_connected() {
             return;
@@ -141,24 +144,25 @@ impl Machine {
             Incoming::Push(push) => self.pushed(now, push),
             Incoming::Unknown => {}
         }
-        self.tend(now);
+        self.advance(now);
     }
 
-    /// The application wants a command done; `token` comes back in [`Action::Finish`].
+    /// Runs a command for the application. Its result comes with `token` in [`Action::Finish`].
     pub fn execute(&mut self, now: Instant, token: u64, command: Command) {
         self.waiting.push_back((token, command));
-        self.tend(now);
+        self.advance(now);
     }
 
-    /// The application, or an earlier run of it, wants a message sent. It is durable in the outbox already. A second one under the same key
-    /// changes nothing while the first has no outcome.
+    /// Sends a message that is durable in the outbox. A second message with the key of one that has
+    /// no outcome yet is ignored.
     pub fn send(&mut self, now: Instant, message: Outgoing) {
-        self.sends.add(message);
-        self.tend(now);
+        self.outbox.add(message);
+        self.advance(now);
     }
 
-    /// The application has dealt with everything up to `cursor`. `resets` says how often it had been told before that something is void
-    /// ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]): what it was handed out of a conversation before the last such news of it is.
+    /// Acknowledges every event up to `cursor`. `resets` is the number of resets
+    /// ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]) that the application had received
+    /// before: a later reset of the conversation voids the acknowledgement.
     pub fn acknowledge(&mut self, now: Instant, conversation: ConversationId, cursor: Cursor, resets: u64) {
         if !self.acks.acknowledge(conversation, cursor, resets) {
             return;
@@ -169,25 +173,26 @@ impl Machine {
         }
     }
 
-    /// Reports what was acknowledged without waiting for more.
+    /// Reports all acknowledgements to the server without further delay.
     pub fn flush_acknowledgements(&mut self, now: Instant) {
         self.acks.flush_at = None;
         self.acks.events = 0;
-        let fresh = std::mem::take(&mut self.acks.fresh);
-        if fresh.is_empty() {
+        let unreported = std::mem::take(&mut self.acks.unreported);
+        if unreported.is_empty() {
             return;
         }
-        for (conversation, cursor) in &fresh {
-            // A place in a log that may be another one is told once that is known.
+        for (conversation, cursor) in &unreported {
+            // While the log is unverified, the cursor may belong to another log. It is reported
+            // after verification.
             let known = self.conversations.get_mut(*conversation);
-            if !known.is_some_and(|known| known.is_unproven()) {
+            if !known.is_some_and(|known| known.is_unverified()) {
                 self.report_acknowledged(now, *conversation, cursor.seq);
             }
         }
-        self.actions.push_back(Action::SaveCursors(fresh));
+        self.actions.push_back(Action::SaveCursors(unreported));
     }
 
-    /// Time passed.
+    /// Runs timers that are due.
     pub fn tick(&mut self, now: Instant) {
         if self.acks.flush_at.is_some_and(|at| at <= now) {
             self.flush_acknowledgements(now);
@@ -195,91 +200,101 @@ impl Machine {
         if self.requests.overdue(now) {
             self.reconnect(ClientError::Timeout, None);
         }
-        self.tend(now);
+        self.advance(now);
     }
 
-    /// When [`tick`](Self::tick) should be called at the latest.
+    /// Returns the time by which [`tick`](Self::tick) must be called.
     #[must_use]
     pub fn next_tick(&self, now: Instant) -> Option<Instant> {
-        let mut times = vec![self.acks.flush_at, self.sends.next_deadline(), self.requests.deadline()];
+        let mut times = vec![
+            self.acks.flush_at,
+            self.outbox.next_deadline(),
+            self.requests.deadline(),
+        ];
         if let Phase::Online(session) = &self.phase {
             times.push(Some(session.last_sent + session.heartbeat));
             times.push(session.leaving.map(|leaving| leaving.deadline));
-            times.push(self.sends.next_start(now));
+            times.push(self.outbox.next_start(now));
             if self.may_ask_for_page() {
-                times.push(self.conversations.values().filter_map(conversations::Known::due).min());
+                times.push(
+                    self.conversations
+                        .values()
+                        .filter_map(conversations::ConversationState::due)
+                        .min(),
+                );
             }
         }
         times.into_iter().flatten().min()
     }
 
-    /// What to do next.
+    /// Returns the next action for the driver.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// Whether there is something for the application.
+    /// Returns whether an event waits for the application.
     #[must_use]
     pub fn has_event(&self) -> bool {
         !self.events.queue.is_empty()
     }
 
-    /// Takes what comes next for the application. What it is given is not given again.
+    /// Returns the next event for the application, once.
     pub fn next_event(&mut self, now: Instant) -> Option<ClientEvent> {
         let event = self.events.take()?;
-        self.tend(now);
+        self.advance(now);
         Some(event)
     }
 
-    /// Puts something of the driver's among the events, unless an application that takes none has let them pile up.
+    /// Adds an event of the driver, unless the application has let too many pile up.
     pub fn note(&mut self, event: ClientEvent) {
         self.events.offer(event);
     }
 
-    /// The driver cannot go on.
+    /// Ends the client because the driver cannot continue.
     pub fn give_up(&mut self, reason: ClientError) {
         self.end(reason);
     }
 
-    /// The message with this key that has no outcome yet, if there is one.
+    /// Returns the message with this key, if it has no outcome yet.
     #[must_use]
     pub fn message(&self, id: &ClientMessageId) -> Option<&Outgoing> {
-        self.sends.get(id)
+        self.outbox.get(id)
     }
 
-    /// Whether both are the same conversation, as far as that is known here.
+    /// Returns whether both references are known to mean the same conversation.
     #[must_use]
-    pub fn is_same_place(&self, one: &ConversationRef, other: &ConversationRef) -> bool {
-        self.sends.place(one) == self.sends.place(other)
+    pub fn is_same_conversation(&self, one: &ConversationRef, other: &ConversationRef) -> bool {
+        self.outbox.resolve(one) == self.outbox.resolve(other)
     }
 
-    /// Messages that have no outcome yet.
+    /// Number of messages that have no outcome yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.sends.len()
+        self.outbox.len()
     }
 
-    /// Commands that have no outcome yet.
+    /// Number of commands that have no outcome yet.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.waiting.len() + self.requests.commands()
     }
 
-    /// Whether what comes from the server is of use: from [`connected`](Self::connected) until the connection is to be left.
+    /// Returns whether packets from the server are processed: from [`connected`](Self::connected)
+    /// until the connection is to be left.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Opening(_) | Phase::Online(_))
     }
 
-    /// Whether a session stands.
+    /// Returns whether the client has a session.
     #[must_use]
     pub fn is_online(&self) -> bool {
         matches!(self.phase, Phase::Online(_))
     }
 
-    /// Does everything that may be done now.
-    fn tend(&mut self, now: Instant) {
-        while let Some(id) = self.sends.expired(now) {
+    /// Starts everything that can be started now.
+    fn advance(&mut self, now: Instant) {
+        while let Some(id) = self.outbox.expired(now) {
             self.settle(&id, SendOutcome::Unknown);
         }
         let Phase::Online(session) = &self.phase else { return };
@@ -291,10 +306,10 @@ impl Machine {
         }
         self.start_sends(now);
         self.sync(now);
-        self.beat(now);
+        self.ping_if_idle(now);
     }
 
-    /// Goes once nothing is under way any more, or the server's patience must be at its end.
+    /// Leaves the connection once no request is running, or its time is up.
     fn leave(&mut self, now: Instant, leaving: Leaving) {
         if self.requests.is_empty() || leaving.deadline <= now {
             let reason = ClientError::Ended(CloseCode::GoingAway);
@@ -306,7 +321,7 @@ impl Machine {
         match push {
             Push::GoAway { retry_after_ms } => self.asked_to_leave(now, Duration::from_millis(retry_after_ms.into())),
             Push::Closed(code) => self.closed(code),
-            // What comes before the login's answer is in the logs that it tells of.
+            // Earlier pushes are part of the logs that the login's reply reports.
             push if self.is_online() && self.config.receive != Receive::Nothing => self.sync_push(now, push),
             _ => {}
         }
@@ -316,7 +331,7 @@ impl Machine {
         match &mut self.phase {
             Phase::Online(session) => {
                 session.leaving.get_or_insert(Leaving {
-                    deadline: now + LEAVE_PATIENCE,
+                    deadline: now + LEAVE_TIMEOUT,
                     come_back_after,
                 });
             }
@@ -324,7 +339,7 @@ impl Machine {
         }
     }
 
-    /// The server ended the session: for good, or because of something that passes.
+    /// Handles the end of the session: final, or with another attempt.
     fn closed(&mut self, code: CloseCode) {
         match code {
             CloseCode::Replaced | CloseCode::AccountDisabled | CloseCode::UnsupportedVersion => {
@@ -345,7 +360,7 @@ impl Machine {
         }
     }
 
-    /// Nothing will go on. Messages that are left stay in the outbox for another run.
+    /// Ends the client. Messages without an outcome stay in the outbox for the next run.
     fn end(&mut self, reason: ClientError) {
         if matches!(self.phase, Phase::Ended) {
             return;
@@ -366,8 +381,8 @@ impl Machine {
         }
     }
 
-    /// A quiet connection is asked for a sign of life.
-    fn beat(&mut self, now: Instant) {
+    /// Pings the server on an idle connection.
+    fn ping_if_idle(&mut self, now: Instant) {
         let Phase::Online(session) = &self.phase else { return };
         if session.last_sent + session.heartbeat <= now {
             self.request(now, requests::Pending::Ping, RequestKind::Ping);

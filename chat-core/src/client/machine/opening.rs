@@ -1,4 +1,4 @@
-//! From a connection to a session: hello, then registering, resuming or logging in.
+//! From a connection to a session: hello, then register, resume or log in.
 
 use std::time::{Duration, Instant};
 
@@ -8,27 +8,28 @@ use crate::model::{Login, Registration, ReplyCode, Resume, Secret, SessionTokens
 
 use super::{Action, Credentials, Machine, Phase, Receive, Session, requests::Pending};
 
-/// Between two signs of life, if the server does not say.
+/// Interval between heartbeats, if the server names none.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
-/// The shortest that a server can ask for.
+/// Minimum interval that a server can ask for.
 const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// What the server has said so far.
+/// Answers of the server so far.
 #[derive(Debug, Default)]
 pub(super) struct Opening {
     heartbeat: Option<Duration>,
-    /// The name was taken when an interrupted registration was repeated: it may be our own.
+    /// Refusal of a repeated registration because the name is taken, possibly by the interrupted
+    /// first attempt.
     doubted: Option<Failure>,
 }
 
 impl Machine {
-    /// Says hello and, without waiting for the answer, logs in.
+    /// Says hello and logs in without waiting for the reply.
     pub(super) fn open(&mut self, now: Instant) {
         self.phase = Phase::Opening(Opening::default());
         let hello = Hello {
             min_version: version::MIN,
             max_version: version::MAX,
-            client: self.config.client.clone(),
+            client: self.config.client_name.clone(),
         };
         self.request(now, Pending::Hello, RequestKind::Hello(hello));
         self.log_in(now);
@@ -79,7 +80,7 @@ impl Machine {
 
     pub(super) fn opening_reply(&mut self, now: Instant, pending: &Pending, result: Result<Answer, Failure>) {
         let Phase::Opening(opening) = &mut self.phase else {
-            return; // the answers to what was sent together with a failed hello
+            return; // a reply to a request that followed a refused hello
         };
         match (pending, result) {
             (Pending::Hello, Ok(Answer::Welcome(welcome))) => opening.heartbeat = Some(heartbeat(&welcome)),
@@ -149,13 +150,13 @@ impl Machine {
         if let Some(token) = &logged_in.device_token {
             self.config.device_token = Some(token.clone());
         }
-        // A later connection of this process resumes; only the first was to prove the password.
+        // Later connections of this run resume; the password was required for the first only.
         if let Credentials::Password { fresh, .. } = &mut self.config.credentials {
             *fresh = false;
         }
     }
 
-    /// The password was changed, which voids the tokens of before.
+    /// Stores the tokens that replace those before a change of the password.
     pub(super) fn renew_tokens(&mut self, tokens: &SessionTokens) {
         if let Some((_, token)) = &mut self.config.session {
             token.clone_from(&tokens.session_token);
@@ -164,13 +165,13 @@ impl Machine {
         self.actions.push_back(Action::TokensChanged(tokens.clone()));
     }
 
-    /// Another history than the one the cursors are about: they are void.
+    /// Voids all cursors if the server's history was replaced.
     fn check_epoch(&mut self, epoch: StoreEpoch) {
         let known = self.config.epoch.replace(epoch);
         if known.is_some_and(|known| known != epoch) {
             self.acks.reset_all();
             self.conversations.clear();
-            self.sends.forget_ids();
+            self.outbox.forget_ids();
             self.actions.push_back(Action::HistoryReset(epoch));
             self.events.put(ClientEvent::HistoryReset);
         }

@@ -1,4 +1,4 @@
-//! What waits in a machine: events for the application, acknowledgements for the server.
+//! Queues of the machine: events for the application, acknowledgements for the server.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -8,68 +8,75 @@ use std::{
 use crate::client::{ClientEvent, Cursor};
 use crate::model::ConversationId;
 
-/// What the application has acknowledged, and what of it was not reported yet.
+/// Acknowledgements of the application, and which were not reported to the server yet.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     pub(super) acknowledged: HashMap<ConversationId, Cursor>,
-    pub(super) fresh: BTreeMap<ConversationId, Cursor>,
+    pub(super) unreported: BTreeMap<ConversationId, Cursor>,
     pub(super) events: u32,
     pub(super) flush_at: Option<Instant>,
-    /// How often something was void …
+    /// Number of resets so far.
     resets: u64,
-    /// … when conversations began anew …
-    begun: HashMap<ConversationId, u64>,
-    /// … and when all of them did.
-    all_begun: u64,
+    /// Number of the latest reset of each conversation.
+    reset_at: HashMap<ConversationId, u64>,
+    /// Number of the latest reset of all conversations.
+    all_reset_at: u64,
 }
 
 impl Acks {
-    /// What an earlier run had acknowledged.
-    pub(super) fn kept(cursors: &BTreeMap<ConversationId, Cursor>) -> Self {
+    /// Returns the acknowledgements of an earlier run.
+    pub(super) fn restored(cursors: &BTreeMap<ConversationId, Cursor>) -> Self {
         Self {
             acknowledged: cursors.iter().map(|(id, cursor)| (*id, *cursor)).collect(),
             ..Self::default()
         }
     }
 
-    /// Takes in what was acknowledged by whoever had been handed so many resets; `false` if it says nothing new.
+    /// Stores an acknowledgement that was made after `resets` resets. Returns whether it is new and
+    /// not void.
     pub(super) fn acknowledge(&mut self, id: ConversationId, cursor: Cursor, resets: u64) -> bool {
-        let begun = self.begun.get(&id).copied().unwrap_or_default().max(self.all_begun);
+        let reset_at = self
+            .reset_at
+            .get(&id)
+            .copied()
+            .unwrap_or_default()
+            .max(self.all_reset_at);
         let known = self.acknowledged.get(&id);
-        if resets < begun || known.is_some_and(|known| cursor.seq <= known.seq) {
+        if resets < reset_at || known.is_some_and(|known| cursor.seq <= known.seq) {
             return false;
         }
         self.acknowledged.insert(id, cursor);
-        self.fresh.insert(id, cursor);
+        self.unreported.insert(id, cursor);
         self.events += 1;
         true
     }
 
-    /// What was acknowledged of a conversation is void.
+    /// Removes the acknowledgement of a conversation.
     pub(super) fn forget(&mut self, id: ConversationId) {
         self.acknowledged.remove(&id);
-        self.fresh.remove(&id);
+        self.unreported.remove(&id);
     }
 
-    /// What was handed out of a conversation is void, which the application is told.
+    /// Voids what was delivered and acknowledged of a conversation.
     pub(super) fn reset(&mut self, id: ConversationId) {
         self.forget(id);
         self.resets += 1;
-        self.begun.insert(id, self.resets);
+        self.reset_at.insert(id, self.resets);
     }
 
-    /// Everything that was acknowledged is void.
+    /// Voids all acknowledgements.
     pub(super) fn reset_all(&mut self) {
         let resets = self.resets + 1;
         *self = Self {
             resets,
-            all_begun: resets,
+            all_reset_at: resets,
             ..Self::default()
         };
     }
 }
 
-/// What waits to be handed to the application. Bounded by the rule that nothing is taken in while it is full.
+/// Events that wait for the application. Bounded, because nothing more is accepted while it is
+/// full.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     pub(super) queue: VecDeque<ClientEvent>,
@@ -80,12 +87,12 @@ impl Events {
     const MAX_EVENTS: usize = 1024;
     const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-    /// Whether a pushed event may be taken in.
+    /// Returns whether a pushed event can be accepted.
     pub(super) fn has_room(&self) -> bool {
         self.queue.len() < Self::MAX_EVENTS && self.bytes < Self::MAX_BYTES
     }
 
-    /// Whether a whole page may be asked for.
+    /// Returns whether a whole page can be accepted.
     pub(super) fn has_room_for_page(&self) -> bool {
         self.queue.len() < Self::MAX_EVENTS / 4 && self.bytes < Self::MAX_BYTES / 4
     }
@@ -95,7 +102,7 @@ impl Events {
         self.queue.push_back(event);
     }
 
-    /// Best-effort events are the first to go.
+    /// Adds a best-effort event, if there is room.
     pub(super) fn offer(&mut self, event: ClientEvent) {
         if self.has_room() {
             self.put(event);

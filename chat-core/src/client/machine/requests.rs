@@ -1,4 +1,4 @@
-//! Requests under way: each has an id, a deadline, and somebody who waits for it.
+//! Running requests: each has an id, a deadline and a purpose.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,12 +11,12 @@ use crate::model::{Appended, ClientMessageId, Command, ConversationId, Outcome, 
 
 use super::{Action, Machine, Phase};
 
-/// A server that has not answered after so long is not there any more: it promises an answer within 5 s.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Times a server may fail by a defect of its own over one message before the message counts as unknown.
+/// Time after which a server without a reply counts as lost. Servers promise a reply within 5 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Number of internal server errors for one message after which its outcome is unknown.
 const MAX_DEFECTS: u32 = 3;
 
-/// Who waits for a reply.
+/// Purpose of a request.
 #[derive(Debug)]
 pub(super) enum Pending {
     Hello,
@@ -24,19 +24,19 @@ pub(super) enum Pending {
     Login,
     Resume,
     Ping,
-    /// The application; with the command, if it may be given again.
+    /// A command of the application, with the command if it is safe to repeat.
     Command(u64, Option<Command>),
     Send(ClientMessageId),
     Page(ConversationId),
     Lookup(ConversationId),
 }
 
-/// All requests under way.
+/// All running requests.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     last_id: u64,
     pending: HashMap<RequestId, Pending>,
-    /// In order of time: every request has the same patience.
+    /// Ordered by time, because every request has the same timeout.
     deadlines: VecDeque<(Instant, RequestId)>,
     defects: HashMap<ClientMessageId, u32>,
     pub(super) pages: usize,
@@ -48,7 +48,7 @@ impl Requests {
         let id = RequestId(self.last_id);
         self.pages += usize::from(matches!(pending, Pending::Page(_)));
         self.pending.insert(id, pending);
-        self.deadlines.push_back((now + PATIENCE, id));
+        self.deadlines.push_back((now + REQUEST_TIMEOUT, id));
         id
     }
 
@@ -92,8 +92,9 @@ impl Requests {
     }
 }
 
-/// Whether doing it twice is doing it once. Everything else that is interrupted ends as unknown.
-fn may_be_repeated(command: &Command) -> bool {
+/// Returns whether a command is safe to repeat. Other commands end as interrupted if the connection
+/// breaks.
+fn is_repeatable(command: &Command) -> bool {
     matches!(
         command,
         Command::ListDevices
@@ -118,7 +119,7 @@ fn may_be_repeated(command: &Command) -> bool {
 }
 
 impl Machine {
-    /// Asks the server; the reply finds `pending`.
+    /// Sends a request. Its reply is processed as `pending` says.
     pub(super) fn request(&mut self, now: Instant, pending: Pending, kind: RequestKind) {
         let id = self.requests.begin(now, pending);
         self.put_request(now, Request { id, kind });
@@ -132,11 +133,11 @@ impl Machine {
     }
 
     pub(super) fn command(&mut self, now: Instant, token: u64, command: Command) {
-        let again = may_be_repeated(&command).then(|| command.clone());
+        let again = is_repeatable(&command).then(|| command.clone());
         self.request(now, Pending::Command(token, again), RequestKind::Command(command));
     }
 
-    /// Tells the server how far the application is; wants no reply.
+    /// Reports the application's cursor. The server sends no reply.
     pub(super) fn report_acknowledged(&mut self, now: Instant, conversation: ConversationId, seq: Seq) {
         if self.is_online() {
             let kind = RequestKind::Command(Command::Acknowledge { conversation, seq });
@@ -146,14 +147,14 @@ impl Machine {
     }
 
     pub(super) fn start_sends(&mut self, now: Instant) {
-        while let Some((id, command)) = self.sends.start_next(now) {
+        while let Some((id, command)) = self.outbox.start_next(now) {
             self.request(now, Pending::Send(id), RequestKind::Command(command));
         }
     }
 
     pub(super) fn reply(&mut self, now: Instant, id: RequestId, result: Result<Answer, Failure>) {
         let Some(pending) = self.requests.end(id) else {
-            return; // of a request that was given up
+            return; // the request was abandoned
         };
         match (pending, result) {
             (Pending::Ping, _) => {}
@@ -178,7 +179,7 @@ impl Machine {
     fn finish(&mut self, token: u64, result: Result<Answer, Failure>) {
         let result = match result {
             Ok(Answer::Outcome(outcome)) => Ok(outcome),
-            // User alone is both an outcome and, before login, an answer.
+            // `User` is an outcome and, before login, a reply of its own.
             Ok(Answer::Registered(user)) => Ok(Outcome::User(user)),
             Ok(other) => Err(ClientError::Protocol(format!(
                 "a command was answered with {}",
@@ -200,7 +201,8 @@ impl Machine {
         }
     }
 
-    /// A temporary refusal says nothing about whether the message is stored: it is sent again under the same id.
+    /// Handles a refusal. A temporary one does not say whether the message is stored: it is sent
+    /// again under the same id.
     fn send_refused(&mut self, now: Instant, id: ClientMessageId, failure: Failure) {
         let defects = match failure.code() {
             Some(ReplyCode::Internal) => self
@@ -210,9 +212,9 @@ impl Machine {
                 .and_modify(|count| *count += 1)
                 .or_insert(1),
             Some(ReplyCode::NotLoggedIn | ReplyCode::SessionExpired | ReplyCode::Fenced) => {
-                // The session is not what it was; the message is not at fault.
+                // The session ended; the message is not at fault.
                 let pause = Duration::from_millis(u64::from(failure.retry_after_ms));
-                self.sends.postpone(now, &id, pause);
+                self.outbox.postpone(now, &id, pause);
                 return self.reconnect(ClientError::Refused(failure), None);
             }
             _ => &mut 0,
@@ -221,7 +223,7 @@ impl Machine {
             self.settle(&id, SendOutcome::Unknown);
         } else if error::judge(&failure) == error::Verdict::Later {
             let pause = Duration::from_millis(u64::from(failure.retry_after_ms));
-            self.sends.postpone(now, &id, pause);
+            self.outbox.postpone(now, &id, pause);
         } else {
             self.settle(&id, SendOutcome::Rejected(ClientError::Refused(failure)));
         }
@@ -230,9 +232,9 @@ impl Machine {
     /// Gives a message its outcome, unless it has one.
     pub(super) fn settle(&mut self, id: &ClientMessageId, outcome: SendOutcome) {
         self.requests.defects.remove(id);
-        if let Some(message) = self.sends.settle(id) {
+        if let Some(message) = self.outbox.settle(id) {
             if let SendOutcome::Acked(appended) = &outcome {
-                self.sends.learn(&message.conversation, appended.conversation);
+                self.outbox.learn(&message.conversation, appended.conversation);
             }
             self.actions.push_back(Action::Settle {
                 id: *id,
@@ -242,12 +244,13 @@ impl Machine {
         }
     }
 
-    /// An own event seen in the log is as good as the reply to its message.
+    /// Treats the user's own event in the log like the reply to its message.
     pub(super) fn seen_in_log(&mut self, id: &ClientMessageId, appended: Appended) {
         self.settle(id, SendOutcome::Acked(appended));
     }
 
-    /// The connection took every reply with it. Commands that are given again come before those that were not given yet.
+    /// Ends all running requests, because the connection is lost. Commands that are safe to repeat
+    /// are sent again before the waiting ones.
     pub(super) fn requests_lost(&mut self) {
         let mut again = Vec::new();
         for pending in self.requests.take_all() {
@@ -260,7 +263,7 @@ impl Machine {
                     self.actions.push_back(Action::Finish { token, result });
                 }
                 Pending::Register => self.register_interrupted = true,
-                _ => {} // pages, messages and logging in begin anew
+                _ => {} // pages, messages and logins start over
             }
         }
         for command in again.into_iter().rev() {

@@ -1,38 +1,39 @@
-//! Handing out the logs: what a login told of them, what is pushed, what has to be read.
+//! Delivery of the logs: processes pushes, reads missing pages, looks conversations up.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::client::{ClientError, ClientEvent, event::Delivery, own};
+use crate::client::{ClientError, ClientEvent, event::Delivery, message_id};
 use crate::codec::{Answer, Failure, RequestKind, body};
 use crate::model::{
     Appended, Command, ConversationId, ConversationInfo, ConversationRef, Event, EventBody, HistoryEvent, HistoryPage,
     Outcome, Page, PageFrom, Push, ReplyCode, Seq, UserId,
 };
 
+use crate::sequencer::MissingRange;
+
 use super::{
     Action, Machine, Phase, Session,
-    conversations::{Known, Lookup},
+    conversations::{ConversationState, Lookup},
     requests::Pending,
-    track::Missing,
 };
 
-/// Pages asked for at once, over all conversations.
+/// Maximum number of pages requested at once, over all conversations.
 const PAGES_AT_ONCE: usize = 4;
-/// Events and bytes of a page.
+/// Maximum number of events and of bytes in a page.
 const PAGE: (u32, u32) = (500, 256 * 1024);
-/// The pause after a page or a look-up that failed, unless the server says another.
+/// Minimum delay after a page or look-up that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-impl Known {
+impl ConversationState {
     pub(super) fn connection_lost(&mut self, now: Instant) {
         if self.lookup == Lookup::Asked {
             self.lookup = Lookup::Due(now);
         }
-        if let Some(track) = &mut self.track {
-            track.disconnected(now);
+        if let Some(sequencer) = &mut self.sequencer {
+            sequencer.disconnected(now);
         }
     }
 }
@@ -43,8 +44,8 @@ impl Machine {
             Push::Event(event) => self.pushed_event(now, event),
             Push::Behind { conversation, last_seq } => {
                 let known = self.conversations.entry(conversation);
-                match &mut known.track {
-                    Some(track) => track.behind(now, last_seq),
+                match &mut known.sequencer {
+                    Some(sequencer) => sequencer.behind(now, last_seq),
                     None if known.lookup == Lookup::Done => known.lookup = Lookup::Due(now),
                     None => {}
                 }
@@ -88,19 +89,19 @@ impl Machine {
     }
 
     pub(super) fn pushed_event(&mut self, now: Instant, event: Event) {
-        // A track moves only if what it gives is handed out.
+        // The sequencer must advance only if its output is delivered.
         let Phase::Online(Session { user: me, .. }) = self.phase else {
             return;
         };
         let id = event.conversation;
         let room = self.events.has_room();
         let known = self.conversations.entry(id);
-        let Some(track) = &mut known.track else {
+        let Some(sequencer) = &mut known.sequencer else {
             return known.wait(now, event);
         };
         let mut out = Vec::new();
-        track.push(now, event, room, &mut out);
-        self.hand_out(now, me, id, out);
+        sequencer.push(now, event, room, &mut out);
+        self.deliver(now, me, id, out);
     }
 
     fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, mentions: u32) {
@@ -114,7 +115,9 @@ impl Machine {
         }
     }
 
-    /// The server tells the user's other sessions how many are left to read; this one knows at least how many it cannot be.
+    /// Updates the counts after this device marked events as read. The server reports the exact
+    /// counts to the user's other sessions only; here they are bounded by the number of events
+    /// left.
     pub(super) fn read_here(&mut self, id: ConversationId, seq: Seq) {
         self.change(id, |info| {
             info.read_seq = info.read_seq.max(seq.min(info.last_seq));
@@ -131,7 +134,7 @@ impl Machine {
         });
     }
 
-    /// Changes what is known of a conversation, and lets the driver know.
+    /// Changes what is known of a conversation and tells the driver.
     fn change(
         &mut self,
         id: ConversationId,
@@ -144,13 +147,13 @@ impl Machine {
         Some(info)
     }
 
-    /// These come next, in this order.
-    fn hand_out(&mut self, now: Instant, me: UserId, id: ConversationId, found: Vec<HistoryEvent>) {
+    /// Delivers events of a conversation, in this order.
+    fn deliver(&mut self, now: Instant, me: UserId, id: ConversationId, found: Vec<HistoryEvent>) {
         let mut changed = None;
         for event in found {
             let decoded = body::decode(event.event.kind, &event.event.body).unwrap_or(EventBody::Unknown);
-            self.note_own(me, &event.event);
-            self.note_opened(now, &decoded);
+            self.settle_if_own(me, &event.event);
+            self.look_up_opened(now, &decoded);
             let Some(conversation) = self
                 .conversations
                 .get_mut(id)
@@ -160,7 +163,7 @@ impl Machine {
             };
             changed = Some(Arc::clone(&conversation));
             let cmid = event.event.client_message_id;
-            let own = event.event.sender == me && cmid.is_some_and(|id| own::is_own(self.config.device, &id));
+            let own = event.event.sender == me && cmid.is_some_and(|id| message_id::is_own(self.config.device, &id));
             self.events.put(ClientEvent::Event(Box::new(Delivery {
                 conversation,
                 event,
@@ -173,8 +176,8 @@ impl Machine {
         }
     }
 
-    /// An own message in the log was stored, whether or not its reply came.
-    fn note_own(&mut self, me: UserId, event: &Event) {
+    /// Gives an own message its outcome when it is seen in the log, whether or not the reply came.
+    fn settle_if_own(&mut self, me: UserId, event: &Event) {
         if event.sender == me
             && let Some(id) = &event.client_message_id
         {
@@ -189,11 +192,11 @@ impl Machine {
         }
     }
 
-    /// The inbox names direct conversations that begin.
-    fn note_opened(&mut self, now: Instant, body: &EventBody) {
+    /// Looks up a direct conversation that the inbox announces.
+    fn look_up_opened(&mut self, now: Instant, body: &EventBody) {
         if let EventBody::ConversationOpened { conversation, .. } = body {
             let known = self.conversations.entry(*conversation);
-            if known.track.is_none() && known.lookup == Lookup::Done {
+            if known.sequencer.is_none() && known.lookup == Lookup::Done {
                 known.lookup = Lookup::Due(now);
             }
         }
@@ -203,10 +206,10 @@ impl Machine {
         self.requests.pages < PAGES_AT_ONCE && self.events.has_room_for_page()
     }
 
-    /// Asks for what is missing, as much at once as may be.
+    /// Requests missing pages and conversations, up to the limit.
     pub(super) fn sync(&mut self, now: Instant) {
         while self.may_ask_for_page() {
-            let due = |known: &Known| known.due().is_some_and(|at| at <= now);
+            let due = |known: &ConversationState| known.due().is_some_and(|at| at <= now);
             let Some((id, known)) = self.conversations.iter_mut().find(|(_, known)| due(known)) else {
                 break;
             };
@@ -214,9 +217,9 @@ impl Machine {
                 known.lookup = Lookup::Asked;
                 let command = Command::GetConversation(ConversationRef::Id(id));
                 self.request(now, Pending::Lookup(id), RequestKind::Command(command));
-            } else if let Some(track) = &mut known.track {
+            } else if let Some(sequencer) = &mut known.sequencer {
                 let page = Page {
-                    from: PageFrom::After(track.page_asked()),
+                    from: PageFrom::After(sequencer.read_started()),
                     max_events: PAGE.0,
                     max_bytes: PAGE.1,
                 };
@@ -225,11 +228,11 @@ impl Machine {
                 self.request(now, Pending::Page(id), RequestKind::Command(command));
             }
         }
-        self.note_caught_up();
+        self.report_caught_up();
     }
 
-    fn note_caught_up(&mut self) {
-        let nothing_due = |known: &Known| known.due().is_none() && known.lookup == Lookup::Done;
+    fn report_caught_up(&mut self) {
+        let nothing_due = |known: &ConversationState| known.due().is_none() && known.lookup == Lookup::Done;
         if let Phase::Online(session) = &mut self.phase
             && !session.caught_up
             && self.requests.pages == 0
@@ -252,9 +255,9 @@ impl Machine {
             ),
             Err(failure) => {
                 let known = self.conversations.get_mut(id);
-                match known.and_then(|known| known.track.as_mut()) {
-                    Some(track) if is_gone(&failure) => track.give_up(),
-                    Some(track) => track.page_failed(now, pause(&failure)),
+                match known.and_then(|known| known.sequencer.as_mut()) {
+                    Some(sequencer) if is_gone(&failure) => sequencer.close(),
+                    Some(sequencer) => sequencer.read_failed(now, pause(&failure)),
                     None => {}
                 }
             }
@@ -268,14 +271,14 @@ impl Machine {
         let Some(known) = self.conversations.get_mut(id) else {
             return;
         };
-        let Some(track) = &mut known.track else { return };
+        let Some(sequencer) = &mut known.sequencer else { return };
         let mut out = Vec::new();
-        let missing = track.page(now, page, &mut out);
+        let missing = sequencer.read_finished(now, page, &mut out);
         let info = known.info.clone();
-        if let (Some(Missing { from, to }), Some(conversation)) = (missing, info) {
+        if let (Some(MissingRange { from, to }), Some(conversation)) = (missing, info) {
             self.events.put(ClientEvent::Truncated { conversation, from, to });
         }
-        self.hand_out(now, me, id, out);
+        self.deliver(now, me, id, out);
     }
 
     pub(super) fn lookup_reply(&mut self, now: Instant, id: ConversationId, result: Result<Answer, Failure>) {
@@ -291,7 +294,7 @@ impl Machine {
     }
 }
 
-/// Whether there is nothing to read, for this user.
+/// Returns whether the user has lost access to the conversation.
 fn is_gone(failure: &Failure) -> bool {
     matches!(
         failure.code(),

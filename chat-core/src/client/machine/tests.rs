@@ -1,4 +1,4 @@
-//! Scripts of packets and time: no socket, no runtime, no clock.
+//! Tests of the machine by scripts of packets and times, without sockets, runtime and clock.
 
 mod order;
 mod outbox;

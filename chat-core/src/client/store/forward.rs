@@ -1,11 +1,11 @@
-//! A store that somebody else owns too.
+//! [`ClientStore`] for a shared store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
+use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState};
 use crate::client::Cursor;
 use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts};
@@ -13,7 +13,7 @@ use crate::secure::{Fingerprint, KnownHosts};
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl<S: ClientStore + ?Sized> ClientStore for Arc<S> {
-    async fn load(&self) -> Result<Kept, ClientStoreError> {
+    async fn load(&self) -> Result<SavedState, ClientStoreError> {
         S::load(self).await
     }
 

@@ -1,4 +1,4 @@
-//! Nothing survives: for tests, and for bots that make a new device each time.
+//! A store in memory: for tests, and for bots that use a new device in each run.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,24 @@ use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts, known_hosts::format_line};
 use crate::sync::Mutex;
 
-use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
+use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState};
 
-/// A [`ClientStore`] in memory. It keeps what it is given as long as it lives, so that a test can restart a client on it.
+/// [`ClientStore`] in memory. Keeps its state as long as it lives, so that a test can restart a
+/// client on it.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    kept: Mutex<Kept>,
+    kept: Mutex<SavedState>,
     pins: Mutex<String>,
 }
 
 impl MemoryStore {
-    /// A store of a new device.
+    /// Returns the store of a new device.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A store of a device that is known already.
+    /// Returns the store of a known device.
     #[must_use]
     pub fn of(account: AccountState) -> Self {
         let store = Self::new();
@@ -33,14 +34,14 @@ impl MemoryStore {
         store
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut SavedState) -> T) -> T {
         change(&mut self.kept.lock())
     }
 }
 
 #[async_trait]
 impl ClientStore for MemoryStore {
-    async fn load(&self) -> Result<Kept, ClientStoreError> {
+    async fn load(&self) -> Result<SavedState, ClientStoreError> {
         Ok(self.with(|kept| kept.clone()))
     }
 

@@ -1,4 +1,4 @@
-//! What a client keeps between runs. A port: in memory, or in the files of a profile.
+//! Port for what a client keeps between runs. Implemented in memory and in the files of a profile.
 
 mod file;
 mod forward;
@@ -22,7 +22,7 @@ use super::Cursor;
 pub use file::FileStore;
 pub use memory::MemoryStore;
 
-/// Why what a client keeps cannot be read or written.
+/// Error of a [`ClientStore`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientStoreError {
@@ -32,41 +32,41 @@ pub enum ClientStoreError {
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A file holds something that was not written by this program.
+    /// A file has content that this program did not write.
     #[error("{path}: {problem}")]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         problem: String,
     },
-    /// The pins cannot be read or written.
+    /// The pinned keys could not be read or written.
     #[error("known hosts: {0}")]
     KnownHosts(String),
 }
 
-/// Who this device is, and what its last login left.
+/// Identity of this device, and what its last login left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountState {
-    /// This device.
+    /// Id of this device.
     pub device: DeviceId,
-    /// Who logged in last.
+    /// User of the last login.
     pub user: Option<UserInfo>,
-    /// For the next resume.
+    /// Token for the next resume.
     pub session_token: Option<Secret>,
-    /// For the login throttle.
+    /// Token for the next login.
     pub device_token: Option<Secret>,
-    /// The history that the cursors are about.
+    /// Server history that the cursors belong to.
     pub epoch: Option<StoreEpoch>,
 }
 
 impl AccountState {
-    /// A device that never logged in.
+    /// Returns the state of a device that never logged in.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -85,18 +85,18 @@ impl Default for AccountState {
     }
 }
 
-/// A message that waits for its outcome.
+/// A message of the outbox.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// Its idempotency key.
+    /// Idempotency key of the message.
     pub id: ClientMessageId,
-    /// Where it goes.
+    /// Conversation that the message goes to.
     pub conversation: ConversationRef,
-    /// What it says.
+    /// Content of the message.
     pub content: DraftContent,
-    /// When it was written.
+    /// Time when the message was enqueued.
     pub queued: Timestamp,
-    /// Not to be sent after this time.
+    /// Time after which the message is no longer sent.
     pub deadline: Option<Timestamp>,
 }
 
@@ -109,52 +109,55 @@ impl fmt::Debug for OutboxEntry {
     }
 }
 
-/// Everything that a store has.
+/// Everything that a store holds.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
-    /// The device.
+pub struct SavedState {
+    /// The device and its session.
     pub account: AccountState,
-    /// What the application has acknowledged.
+    /// Acknowledged position of each conversation.
     pub cursors: BTreeMap<ConversationId, Cursor>,
-    /// Messages without an outcome, in the order they were written in.
+    /// Messages without an outcome, in the order in which they were enqueued.
     pub outbox: Vec<OutboxEntry>,
-    /// Names of users, as last heard.
+    /// Last known names of users.
     pub names: BTreeMap<UserId, String>,
 }
 
-/// What survives a run of the client. One process uses it at a time.
+/// Stores what survives a run of the client. Used by one process at a time.
 ///
-/// Every method is durable once it returns, unless it says otherwise: the process may be killed at any moment, and what is read afterwards is
-/// what was there before or after a call, never something between.
+/// Every method is durable once it returns, unless its documentation says otherwise. The process
+/// may be killed at any time: what is loaded afterwards is the state before or after a call, never
+/// a mixture.
 #[async_trait]
 pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
-    /// Everything. Called once, first. A new store makes up its device.
-    async fn load(&self) -> Result<Kept, ClientStoreError>;
+    /// Loads everything. Called once, before all other methods. An empty store returns a new
+    /// device.
+    async fn load(&self) -> Result<SavedState, ClientStoreError>;
 
     /// Replaces the account.
     async fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError>;
 
-    /// Replaces all cursors. May be lost with the machine's power: then events come again.
+    /// Replaces all cursors. May be lost in a power failure; events are then delivered again.
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError>;
 
-    /// Replaces the names. May be lost with the machine's power.
+    /// Replaces all names. May be lost in a power failure.
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError>;
 
     /// Adds messages to the outbox.
     ///
     /// # Errors
-    /// None of them is queued, as far as this process is concerned; after a crash they may be.
+    /// This process treats none of them as queued. After a crash some may be in the outbox.
     async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError>;
 
-    /// Removes messages from the outbox. May be lost: a message that comes back is sent again under its id, and is known there.
+    /// Removes messages from the outbox. May be lost; a message that reappears is sent again under
+    /// its id, which the server knows.
     async fn settle(&self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError>;
 
-    /// The pinned keys of servers.
+    /// Loads the pinned keys of servers.
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError>;
 
-    /// Pins the key of a server that was met for the first time.
+    /// Pins the key of a server on first contact.
     ///
     /// # Errors
-    /// Another key is pinned already, or it cannot be kept: the server must not be talked to.
+    /// Another key is pinned, or the key cannot be stored. The client must not talk to the server.
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError>;
 }

@@ -1,17 +1,17 @@
-//! What survives, and what a crash may leave behind.
+//! Tests of durability: what survives, and what a crash may leave behind.
 
 use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::client::{Cursor, Mark};
+use crate::client::{Cursor, EventMark};
 use crate::model::{Emoji, EventId, GroupName, MessageText, Seq, UserName, UserRef};
 use crate::secure::known_hosts::Verdict;
 
 fn marked(seq: u64) -> Cursor {
     Cursor {
         seq: Seq(seq),
-        mark: Some(Mark {
+        mark: Some(EventMark {
             id: EventId::random(),
             time: Timestamp(1_790_000_000_001),
         }),
@@ -33,9 +33,9 @@ fn entry(text: &str) -> OutboxEntry {
     }
 }
 
-/// Bytes of a record that says: durable so far.
+/// Length of a record of kind 3 (durable), in bytes.
 const MARK: usize = 21;
-/// Bytes of a record that says: settled.
+/// Length of a record of kind 2 (settled), in bytes.
 const SETTLED: usize = 29;
 
 fn open(directory: &Path) -> FileStore {
@@ -43,7 +43,7 @@ fn open(directory: &Path) -> FileStore {
 }
 
 #[tokio::test]
-async fn a_profile_keeps_everything() {
+async fn profile_keeps_everything() {
     let directory = tempfile::tempdir().unwrap();
     let (account, entries, cursors, names);
     {
@@ -85,7 +85,7 @@ async fn a_profile_keeps_everything() {
 }
 
 #[tokio::test]
-async fn a_device_stays_the_same() {
+async fn device_id_stays_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let first = open(directory.path()).load().await.unwrap().account.device;
     let second = open(directory.path()).load().await.unwrap().account.device;
@@ -94,7 +94,7 @@ async fn a_device_stays_the_same() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn others_may_not_read_it() {
+async fn files_are_readable_by_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let parent = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ async fn others_may_not_read_it() {
 }
 
 #[tokio::test]
-async fn two_processes_do_not_share_a_profile() {
+async fn profile_is_locked_by_one_process() {
     let directory = tempfile::tempdir().unwrap();
     let held = open(directory.path());
     let refused = FileStore::open(directory.path(), directory.path().join("known_hosts"));
@@ -126,7 +126,7 @@ async fn two_processes_do_not_share_a_profile() {
 }
 
 #[tokio::test]
-async fn settled_messages_do_not_come_back() {
+async fn settled_messages_stay_settled() {
     let directory = tempfile::tempdir().unwrap();
     let entries = ["a", "b", "c"].map(entry);
     {
@@ -139,7 +139,7 @@ async fn settled_messages_do_not_come_back() {
 }
 
 #[tokio::test]
-async fn the_outbox_does_not_grow_for_ever() {
+async fn outbox_file_is_compacted() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let left = entry("left");
@@ -162,7 +162,7 @@ async fn the_outbox_does_not_grow_for_ever() {
 }
 
 #[tokio::test]
-async fn a_cut_off_tail_loses_only_what_was_not_reported() {
+async fn truncated_tail_loses_only_unreported_messages() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let entries = ["a", "b"].map(entry);
@@ -178,7 +178,7 @@ async fn a_cut_off_tail_loses_only_what_was_not_reported() {
         fs::write(&path, &whole[..cut]).unwrap();
         let store = open(directory.path());
         let kept = store.load().await.unwrap().outbox;
-        // The mark that the second is durable comes after it.
+        // The mark that makes the second message durable comes after it.
         let survives = cut >= whole.len() - MARK;
         assert_eq!(kept, entries[..1 + usize::from(survives)], "cut at {cut}");
         if !survives {
@@ -194,7 +194,7 @@ async fn a_cut_off_tail_loses_only_what_was_not_reported() {
 }
 
 #[tokio::test]
-async fn what_a_crash_garbled_before_it_was_reported_is_dropped() {
+async fn garbled_unreported_messages_are_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let entries = ["a", "b", "c"].map(entry);
@@ -204,7 +204,7 @@ async fn what_a_crash_garbled_before_it_was_reported_is_dropped() {
     store.queue(&entries[1..]).await.unwrap();
     drop(store);
     let whole = fs::read(&path).unwrap();
-    // The disk was cut off from power while it wrote both: the second page came before the first.
+    // A power failure during the write of both: the second page was written before the first.
     let mut garbled = whole[..whole.len() - MARK].to_vec();
     garbled[first_end..first_end + 20].fill(0);
     fs::write(&path, garbled).unwrap();
@@ -212,7 +212,7 @@ async fn what_a_crash_garbled_before_it_was_reported_is_dropped() {
 }
 
 #[tokio::test]
-async fn what_was_reported_is_never_dropped() {
+async fn garbled_reported_messages_are_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let entries = ["a", "b", "c"].map(entry);
@@ -234,13 +234,13 @@ async fn what_was_reported_is_never_dropped() {
 }
 
 #[tokio::test]
-async fn a_rewriting_that_fails_loses_nothing() {
+async fn failed_rewrite_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let [left, more, last] = ["left", "more", "last"].map(entry);
     let store = open(directory.path());
     store.queue(std::slice::from_ref(&left)).await.unwrap();
-    // Nothing can be put in place of the file: what would be written beside it is in the way.
+    // The file cannot be replaced, because the name of the temporary file is taken.
     let beside = directory.path().join("outbox.new");
     fs::create_dir(&beside).unwrap();
     let settled: Vec<_> = (0..300).map(|_| entry("some text")).collect();
@@ -257,7 +257,7 @@ async fn a_rewriting_that_fails_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_file_of_something_else_is_not_touched() {
+async fn foreign_file_is_not_touched() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     for text in ["my diary", "", "chat out"] {
@@ -269,7 +269,7 @@ async fn a_file_of_something_else_is_not_touched() {
 }
 
 #[tokio::test]
-async fn damaged_files_say_which() {
+async fn damage_names_the_file() {
     for text in ["nonsense", "device 5"] {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());
@@ -302,7 +302,7 @@ async fn torn_cursors_are_not_used() {
             );
         }
     }
-    // As they were written before there was a digest.
+    // Format of versions without a digest.
     fs::write(&path, "12 345\n67 890\n").unwrap();
     let unmarked = BTreeMap::from([
         (ConversationId(12), Seq(345).into()),
@@ -312,7 +312,7 @@ async fn torn_cursors_are_not_used() {
 }
 
 #[tokio::test]
-async fn pins_are_kept_and_a_changed_key_is_refused() {
+async fn pin_is_kept_and_a_changed_key_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, other) = (Fingerprint::of_spki(b"a"), Fingerprint::of_spki(b"b"));
     let store = open(directory.path());

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::support::*;
 use crate::auth::{AuthError, AuthVerdict, Authenticator, Proof};
+use crate::commands::Commands;
 use crate::engine::{Engine, SessionPolicy};
 use crate::model::*;
 

@@ -1,6 +1,7 @@
 //! Registering, logging in, writing, reading.
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::model::*;
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::support::*;
 use crate::bus::MemoryBus;
 use crate::cluster::MemoryPresence;
+use crate::commands::Commands;
 use crate::engine::Engine;
 use crate::model::*;
 use crate::store::{MemoryStore, Store};

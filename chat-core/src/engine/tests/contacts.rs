@@ -1,6 +1,7 @@
 //! Friends: requests, answers, blocks, and who is told.
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::LocalSession;
 use crate::model::*;
 
@@ -29,7 +30,7 @@ async fn state(session: &LocalSession) -> Option<ContactState> {
 
 async fn inbox(session: &LocalSession) -> Vec<EventKind> {
     let inbox = session
-        .conversations()
+        .initial_conversations()
         .iter()
         .find(|info| info.view == ConversationView::Inbox)
         .unwrap();

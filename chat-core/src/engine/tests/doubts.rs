@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::outages::{faulty, quick};
 use super::support::*;
 use crate::bus::MemoryBus;
+use crate::commands::Commands;
 use crate::engine::{CommandError, Engine, LocalSession};
 use crate::model::*;
 use crate::testkit::store::FaultyStore;

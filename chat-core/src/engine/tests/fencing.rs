@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::SessionPolicy;
 use crate::model::*;
 

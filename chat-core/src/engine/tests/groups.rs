@@ -1,6 +1,7 @@
 //! Groups: their life, and who is told of it.
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::LocalSession;
 use crate::model::*;
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::{Engine, EngineConfig, HookPolicy};
 use crate::hooks::{Hooks, Verdict};
 use crate::model::*;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::cluster::{Discovery, MemoryDiscovery, NodeInfo};
+use crate::commands::Commands;
 use crate::engine::{BuildError, Engine};
 use crate::model::*;
 use crate::store::{MemoryStore, Store};

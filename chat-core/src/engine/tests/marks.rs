@@ -2,6 +2,7 @@
 
 use super::outages::faulty;
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::LocalSession;
 use crate::model::*;
 

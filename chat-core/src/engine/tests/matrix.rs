@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::{Engine, LocalSession};
 use crate::model::*;
 
@@ -520,7 +521,7 @@ async fn a_third_sees_nothing_of_two() {
     }
     let inbox = street
         .me
-        .conversations()
+        .initial_conversations()
         .iter()
         .find(|info| info.view == ConversationView::Inbox);
     let inbox = ConversationRef::Id(inbox.unwrap().id);

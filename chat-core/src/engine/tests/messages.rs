@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 
 use super::support::*;
 use crate::clock::Clock;
+use crate::commands::Commands;
 use crate::model::*;
 
 fn edit(target: Seq, new: &str) -> Draft {

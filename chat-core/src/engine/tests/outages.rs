@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::{Engine, EngineConfig, LocalSession};
 use crate::model::*;
 use crate::store::MemoryStore;

@@ -7,6 +7,7 @@ use std::task::{Context, Wake, Waker};
 use super::outages::faulty;
 use super::support::*;
 use super::wire::{INTERNAL, TRY_AGAIN, codes, drafts, send};
+use crate::commands::Commands;
 use crate::model::*;
 
 #[tokio::test]

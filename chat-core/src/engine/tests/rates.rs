@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::LocalSession;
 use crate::model::*;
 use crate::rate::Rate;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::Engine;
 use crate::model::*;
 use crate::store::{MemoryStore, Store};
@@ -170,7 +171,7 @@ async fn seed_check_16_what_was_acknowledged_is_delivered_later_in_order_and_onc
     for device in [device, DeviceId::random()] {
         let bob = engine.session(user, device).await.unwrap();
         let head = bob
-            .conversations()
+            .initial_conversations()
             .iter()
             .find(|info| matches!(info.view, ConversationView::Direct(_)));
         let head = head.unwrap();

@@ -1,4 +1,4 @@
-//! The steps from typed text to a canonical name, and the skeleton of look-alikes.
+//! Conversion of typed text to a canonical name, and the skeleton of look-alikes.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use unicode_security::{GeneralSecurityProfile, RestrictionLevel, RestrictionLeve
 
 use super::{NameError, ShownChar};
 
-/// Most marks in a row (UTS #39 §5.4).
+/// Maximum number of consecutive marks (UTS #39 §5.4).
 const MAX_MARKS: usize = 4;
 
-/// COMBINING DOT ABOVE: on an `i` or `j` it cannot be seen.
+/// COMBINING DOT ABOVE, which is invisible on an `i` or `j`.
 const DOT_ABOVE: char = '\u{307}';
 
-/// What a kind of name may contain.
+/// Rules of a kind of name.
 pub(super) struct Rules {
     pub(super) max_chars: usize,
     pub(super) max_bytes: usize,
@@ -25,9 +25,9 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Refuses input so long that no spelling of it can be a name, before any work is spent on it.
+    /// Refuses input that is too long to spell any name, before it is processed.
     pub(super) fn check_input(&self, text: &str) -> Result<(), NameError> {
-        // A decomposed letter takes at most a handful of code points; four times the limit is generous.
+        // A decomposed letter takes a few code points; four times the limit is enough.
         if text.len() > 4 * self.max_bytes {
             Err(self.too_long())
         } else {
@@ -53,7 +53,7 @@ impl Rules {
         }
     }
 
-    /// Checks the characters of a word by themselves.
+    /// Checks each character of a word.
     pub(super) fn check_characters(&self, word: &str) -> Result<(), NameError> {
         match word.chars().find(|c| !self.allows(*c)) {
             Some(bad) => Err(NameError::Forbidden {
@@ -64,8 +64,8 @@ impl Rules {
         }
     }
 
-    /// Checks what concerns the whole name. `-bob` would be an option on a command line, `.bob` a hidden file, and the dot of
-    /// `bob.` the end of a sentence.
+    /// Checks the name as a whole. `-bob` would be an option on a command line, `.bob` a hidden
+    /// file, and the dot of `bob.` the end of a sentence.
     pub(super) fn check_whole(name: &str) -> Result<(), NameError> {
         let separator = |c: char| c == '-' || c == '.';
         if name.starts_with(separator) || name.ends_with(separator) {
@@ -90,7 +90,8 @@ impl Rules {
     }
 }
 
-/// Full-width and half-width forms become ordinary ones, then NFC (RFC 8265 §3.3.2 rules 1 and 4).
+/// Converts full-width and half-width forms to ordinary ones, then to NFC (RFC 8265 §3.3.2 rules 1
+/// and 4).
 pub(super) fn fold_width(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
@@ -102,7 +103,7 @@ pub(super) fn fold_width(text: &str) -> String {
     folded.nfc().collect()
 }
 
-/// Lower case, then NFC (RFC 8265 §3.3.2 rules 3 and 4).
+/// Converts to lower case, then to NFC (RFC 8265 §3.3.2 rules 3 and 4).
 pub(super) fn fold_case(text: &str) -> String {
     text.to_lowercase().nfc().collect()
 }
@@ -115,13 +116,14 @@ fn is_digit(c: char) -> bool {
     c.general_category() == GeneralCategory::DecimalNumber
 }
 
-/// Chinese characters, rare ones too: UTS #39 counts most of the extensions as uncommon, and people are called by them.
+/// Returns whether `c` is a Chinese character. Includes rare ones, which occur in people's names
+/// although UTS #39 counts most extensions as uncommon.
 fn is_han(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFD}')
         && c.general_category() == GeneralCategory::OtherLetter
 }
 
-/// Checks how the characters of one word stand together: marks, digits, scripts, direction.
+/// Checks the combination of a word's characters: marks, digits, scripts, direction.
 pub(super) fn check_word(word: &str) -> Result<(), NameError> {
     if word.starts_with(is_mark) {
         return Err(NameError::BadEdge);
@@ -138,7 +140,7 @@ pub(super) fn check_word(word: &str) -> Result<(), NameError> {
 }
 
 fn mixes_scripts_safely(word: &str) -> bool {
-    // Punctuation belongs to every script, and a rare Chinese character counts like any other.
+    // Punctuation belongs to every script. A rare Chinese character counts like any other.
     let letters: String = word
         .chars()
         .map(|c| if is_han(c) { '一' } else { c })
@@ -158,9 +160,9 @@ fn check_marks(word: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// All digits have to be of one numbering system (UTS #39 §5.3).
+/// Checks that all digits are of one numbering system (UTS #39 §5.3).
 fn check_digits(word: &str) -> Result<(), NameError> {
-    // Digits come in runs of ten, so the start of the run names the system.
+    // Digits come in runs of ten, so the start of the run identifies the system.
     let system = |c: char| {
         (0..10u32)
             .map_while(|back| u32::from(c).checked_sub(back).and_then(char::from_u32))
@@ -176,7 +178,7 @@ fn check_digits(word: &str) -> Result<(), NameError> {
     }
 }
 
-/// The Bidi Rule of RFC 5893 §2, for words that contain something written right to left.
+/// Checks the Bidi Rule of RFC 5893 §2, for words with right-to-left characters.
 fn satisfies_bidi_rule(word: &str) -> bool {
     use BidiClass::{AL, AN, BN, CS, EN, ES, ET, L, NSM, ON, R};
 
@@ -204,17 +206,19 @@ fn satisfies_bidi_rule(word: &str) -> bool {
     }
 }
 
-/// What all names that look alike have in common (the skeleton of UTS #39 §4), folded so that case does not matter.
+/// Form that is equal for all names that look alike: the skeleton of UTS #39 §4, independent of
+/// case.
 ///
-/// Not for showing: `0` becomes `o`, `1` becomes `l`, `m` becomes `rn`. A newer Unicode version can change skeletons, so a
-/// store that upgrades recomputes them.
+/// Not for display: `0` becomes `o`, `1` becomes `l`, `m` becomes `rn`. A newer Unicode version can
+/// change skeletons, so a store that upgrades recomputes them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Skeleton(Box<str>);
 
 impl Skeleton {
-    /// The skeleton of a name in canonical spelling.
+    /// Returns the skeleton of a name in canonical spelling.
     pub(super) fn of(canonical: &str) -> Self {
-        // Prototypes may be capitals (`0` → `O`), whose small letters have prototypes again: repeat until it is stable.
+        // A prototype may be a capital (`0` → `O`), whose small letter has a prototype too: repeat
+        // until nothing changes.
         let mut skeleton = Cow::Borrowed(canonical);
         for _ in 0..4 {
             let next = fold_confusables(&skeleton);
@@ -226,7 +230,7 @@ impl Skeleton {
         Self(skeleton.into())
     }
 
-    /// The skeleton as text, for a unique column.
+    /// Returns the skeleton as text, for a unique column.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

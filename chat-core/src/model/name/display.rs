@@ -9,25 +9,26 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{NameError, ShownChar, name_string};
 use crate::model::text::is_bidi_control;
 
-/// The name a user likes to be shown with: anything printable, emoji included. Not unique, so it is always shown beside the
-/// [`UserName`](super::UserName). Cloning is cheap.
+/// Name that a user chose for display: any printable text, emoji included. Not unique, so it is
+/// always shown beside the [`UserName`](super::UserName). Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DisplayName(pub(super) Arc<str>);
 
 name_string!(DisplayName);
 
 impl DisplayName {
-    /// Most grapheme clusters (what people call characters).
+    /// Maximum number of grapheme clusters (what people call characters).
     pub const MAX_GRAPHEMES: usize = 64;
-    /// Most bytes in UTF-8.
+    /// Maximum length in bytes of UTF-8.
     pub const MAX_BYTES: usize = 256;
-    /// Most marks on one letter: more would paint over the neighbouring lines.
+    /// Maximum number of marks on one letter. More would cover the neighbouring lines.
     pub const MAX_MARKS: usize = 4;
 
-    /// Reads a display name: NFC, trimmed, without bidirectional controls, which are dropped.
+    /// Parses a display name: converts it to NFC, trims it and drops bidirectional controls.
     ///
     /// # Errors
-    /// [`NameError`]: nothing visible left, too long, a control character, or too many marks on a letter.
+    /// [`NameError`]: the name has no visible character, is too long, or has a control character or
+    /// too many marks on a letter.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let too_long = NameError::TooLong {
             max_characters: Self::MAX_GRAPHEMES,
@@ -59,7 +60,7 @@ impl DisplayName {
     }
 }
 
-/// Controls, line and paragraph separators, private use and unassigned code points.
+/// Returns whether `c` is a control, a line or paragraph separator, private use or unassigned.
 fn is_unprintable(c: char) -> bool {
     matches!(
         c.general_category(),
@@ -82,7 +83,7 @@ fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-/// Whether a character leaves ink: not a space, a mark, a format character or one of the blank "letters".
+/// Returns whether `c` leaves ink: it is no space, mark, format character or blank "letter".
 pub(in crate::model) fn is_visible(c: char) -> bool {
     let blank_letter = matches!(c, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' | '\u{2800}');
     !blank_letter

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::canonical::{self, Skeleton};
 use super::{NameError, name_string, reserved};
 
-/// The unique name of a group. It keeps its capitals and may have single spaces inside; [`key`](Self::key) is what it
-/// is found by.
+/// Unique name of a group. It keeps its capitals and may have single spaces inside; a group is
+/// found by its [`key`](Self::key).
 ///
-/// Each word follows the script and direction rules of user names, so `Rust группа` is fine and `Rusт` is not. Cloning is
-/// cheap. Equality is that of the shown spelling: compare keys to ask whether two names mean the same group.
+/// Each word follows the script and direction rules of user names, so `Rust группа` is valid and
+/// `Rusт` is not. Cloning is cheap. Two names are equal if their shown spelling is; compare keys to
+/// find out whether they mean the same group.
 ///
 /// # Examples
 /// ```
@@ -26,12 +27,12 @@ pub struct GroupName(pub(super) Arc<str>);
 name_string!(GroupName);
 
 impl GroupName {
-    /// Most code points of a name.
+    /// Maximum length in code points.
     pub const MAX_CHARS: usize = 64;
-    /// Most bytes of a name in UTF-8, and of its key.
+    /// Maximum length of the name, and of its key, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 256;
 
-    /// Reads a name for a group. Spaces around it vanish and spaces inside become single ones.
+    /// Parses the name of a new group. Trims it and reduces spaces inside to single ones.
     ///
     /// # Errors
     /// A [`NameError`] that says what to change.
@@ -43,10 +44,10 @@ impl GroupName {
         Ok(name)
     }
 
-    /// Reads a name that may be a reserved one: for looking a group up, and for operators.
+    /// Parses a name that may be reserved: to look a group up, and for operators.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse), never [`NameError::Reserved`].
+    /// Those of [`parse`](Self::parse), except [`NameError::Reserved`].
     pub fn parse_any(text: &str) -> Result<Self, NameError> {
         const RULES: canonical::Rules = canonical::Rules {
             max_chars: GroupName::MAX_CHARS,
@@ -64,7 +65,8 @@ impl GroupName {
         let key = canonical::fold_case(&name);
         RULES.check_length(&name)?;
         RULES.check_length(&key)?;
-        // The shown spelling is checked as well: a capital may be outside the allowed set when its small letter is not.
+        // The shown spelling is checked too: a capital may be outside the allowed set when its
+        // small letter is not.
         for word in name.split(' ').chain(key.split(' ')) {
             RULES.check_characters(word)?;
         }
@@ -75,13 +77,15 @@ impl GroupName {
         Ok(Self(name.into()))
     }
 
-    /// The canonical spelling, unique in a store: two names with one key are one name.
+    /// Returns the canonical spelling, which is unique in a store. Two names with one key are the
+    /// same name.
     #[must_use]
     pub fn key(&self) -> String {
         canonical::fold_case(&self.0)
     }
 
-    /// What all group names that look like this one have in common; unique in a store too.
+    /// Returns the form that is equal for all group names that look like this one; unique in a
+    /// store too.
     #[must_use]
     pub fn skeleton(&self) -> Skeleton {
         Skeleton::of(&self.key())

@@ -1,14 +1,15 @@
-//! Names nobody can register.
+//! Names that users cannot register.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::canonical::Skeleton;
 
-/// Names that only an operator can give away, for users and groups alike: they speak for the server, belong to a role or a
-/// mention, or are what programs print for "nobody". What looks like one of them (see [`Skeleton`]) is reserved too.
+/// Names that only an operator can assign, for users and groups alike. They speak for the server,
+/// belong to a role or a mention, or are what programs print for a missing name. Names that look
+/// like one of them (see [`Skeleton`]) are reserved too.
 pub const RESERVED_NAMES: &[&str] = &[
-    // whoever runs the server
+    // operators of the server
     "admin",
     "administrator",
     "root",
@@ -50,7 +51,7 @@ pub const RESERVED_NAMES: &[&str] = &[
     "me",
     "self",
     "you",
-    // what programs print when there is nobody
+    // what programs print for a missing name
     "anonymous",
     "guest",
     "nobody",
@@ -107,7 +108,7 @@ pub const RESERVED_NAMES: &[&str] = &[
     "модератор",
 ];
 
-/// Whether a name with this skeleton is, or looks like, a reserved one.
+/// Returns whether a name with this skeleton is reserved, or looks like a reserved name.
 pub(super) fn is_reserved(skeleton: &Skeleton) -> bool {
     static SKELETONS: LazyLock<HashSet<Skeleton>> =
         LazyLock::new(|| RESERVED_NAMES.iter().map(|name| Skeleton::of(name)).collect());

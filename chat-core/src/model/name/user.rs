@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::canonical::{self, Skeleton};
 use super::{NameError, name_string, reserved};
 
-/// The unique name of an account, in its canonical spelling: lower case, NFC, ordinary width.
+/// Unique name of an account, in its canonical spelling: lower case, NFC, ordinary width.
 ///
-/// Equality is byte equality of the canonical form, so `Alice`, `ＡＬＩＣＥ` and `alice` are one name. Cloning is cheap.
+/// Names are equal if their canonical spelling is, so `Alice`, `ＡＬＩＣＥ` and `alice` are one name.
+/// Cloning is cheap.
 ///
 /// # Examples
 /// ```
@@ -24,16 +25,16 @@ pub struct UserName(pub(super) Arc<str>);
 name_string!(UserName);
 
 impl UserName {
-    /// Most code points of a name.
+    /// Maximum length in code points.
     pub const MAX_CHARS: usize = 32;
-    /// Most bytes of a name in UTF-8.
+    /// Maximum length in bytes of UTF-8.
     pub const MAX_BYTES: usize = 64;
 
-    /// Reads a name somebody wants to have.
+    /// Parses the name of a new account.
     ///
     /// # Errors
-    /// A [`NameError`] that says what to change; [`NameError::Reserved`] for names of [`super::RESERVED_NAMES`] and
-    /// whatever looks like them.
+    /// A [`NameError`] that says what to change; [`NameError::Reserved`] for
+    /// [`super::RESERVED_NAMES`] and names that look like them.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let name = Self::parse_any(text)?;
         if reserved::is_reserved(&name.skeleton()) {
@@ -42,11 +43,11 @@ impl UserName {
         Ok(name)
     }
 
-    /// Reads a name that may be a reserved one: for login, for looking somebody up, and for operators, who may
-    /// give reserved names away.
+    /// Parses a name that may be reserved: for login, to look a user up, and for operators, who may
+    /// assign reserved names.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse), never [`NameError::Reserved`].
+    /// Those of [`parse`](Self::parse), except [`NameError::Reserved`].
     pub fn parse_any(text: &str) -> Result<Self, NameError> {
         const RULES: canonical::Rules = canonical::Rules {
             max_chars: UserName::MAX_CHARS,
@@ -63,7 +64,8 @@ impl UserName {
         Ok(Self(name.into()))
     }
 
-    /// What all names that look like this one have in common. Unique in a store, so that nobody can imitate a user.
+    /// Returns the form that is equal for all names that look like this one. Unique in a store, so
+    /// that no user can imitate another.
     #[must_use]
     pub fn skeleton(&self) -> Skeleton {
         Skeleton::of(&self.0)

@@ -8,21 +8,22 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{TextError, is_bidi_control};
 use crate::model::name::{ShownChar, is_visible};
 
-/// A reaction: one emoji, or a short word such as `+1` or `赞`. Cloning is cheap.
+/// Reaction: one emoji, or a short word such as `+1` or `赞`. Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Emoji(Arc<str>);
 
 impl Emoji {
-    /// Most bytes in UTF-8. The longest emoji that Unicode recommends for interchange (a kiss between two people of given
-    /// skin colours) has 35.
+    /// Maximum length in bytes of UTF-8. The longest emoji that Unicode recommends for interchange
+    /// (a kiss between two people of given skin colours) has 35.
     pub const MAX_BYTES: usize = 40;
-    /// Most grapheme clusters.
+    /// Maximum number of grapheme clusters.
     pub const MAX_GRAPHEMES: usize = 8;
 
-    /// Takes a reaction.
+    /// Checks a reaction.
     ///
     /// # Errors
-    /// [`TextError`]: empty or invisible, too long, or with white space or a control character.
+    /// [`TextError`]: the reaction is empty, invisible or too long, or has white space or a control
+    /// character.
     pub fn new(text: &str) -> Result<Self, TextError> {
         if text.is_empty() {
             return Err(TextError::Empty);
@@ -45,13 +46,13 @@ impl Emoji {
         Ok(Self(text.into()))
     }
 
-    /// Takes a reaction back from the store, where it was written after these checks.
+    /// Returns a stored reaction, which was checked before it was written.
     #[must_use]
     pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The reaction as text.
+    /// Returns the reaction as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

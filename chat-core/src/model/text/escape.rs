@@ -1,12 +1,14 @@
-//! Printing other people's text without letting it move the cursor, recolour the screen, forge a line or turn it around.
+//! Printing text of other users safely: it cannot move the cursor, change colours, forge a line or
+//! reverse the reading direction.
 
 use std::borrow::Cow;
 
-/// Most bytes of one value in a log line.
+/// Maximum number of bytes of one value in a log line.
 const LOG_MAX_BYTES: usize = 256;
 
-/// Text for a terminal: control characters and bidirectional controls appear as `\u{1b}`; line breaks and tabs stay.
-/// A carriage return stays only in front of a line feed. Borrows when there is nothing to escape.
+/// Escapes text for a terminal: control characters and bidirectional controls appear as `\u{1b}`.
+/// Line breaks and tabs stay; a carriage return stays only before a line feed. Borrows if there is
+/// nothing to escape.
 ///
 /// # Examples
 /// ```
@@ -24,8 +26,8 @@ pub fn sanitize_for_terminal(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Text for one line of a log: as for a terminal, line breaks and tabs escaped too, and at most 256 bytes of it with `…`
-/// where the rest was.
+/// Escapes text for one line of a log: like [`sanitize_for_terminal`], but escapes line breaks and
+/// tabs too, and cuts the text after 256 bytes with `…`.
 #[must_use]
 pub fn escape_for_log(text: &str) -> Cow<'_, str> {
     let end = char_boundary(text, LOG_MAX_BYTES);
@@ -39,7 +41,7 @@ pub fn escape_for_log(text: &str) -> Cow<'_, str> {
     escaped
 }
 
-/// The last place at or before `at` where the text can be cut.
+/// Returns the last position at or before `at` where the text can be cut.
 fn char_boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len()))
         .rev()
@@ -47,12 +49,13 @@ fn char_boundary(text: &str, at: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// Whether a character changes the direction of text around it (UAX #9 §2).
+/// Returns whether `c` changes the direction of text around it (UAX #9 §2).
 pub(in crate::model) fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Controls (C0, DEL, C1), bidirectional controls, line and paragraph separators, byte order mark, interlinear notes.
+/// Returns whether `c` is a control (C0, DEL, C1), a bidirectional control, a line or paragraph
+/// separator, a byte order mark or an interlinear annotation.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || is_bidi_control(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }

@@ -1,4 +1,4 @@
-//! Every event once, in order, whatever happens to pushes.
+//! Tests of delivery: every event once and in order, whatever happens to pushes.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::model::{Command, HistoryPage, Outcome, PageFrom, Push, ReplyCode, Seq
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn pushes_in_order_are_handed_out_at_once() {
+fn pushes_in_order_are_delivered_at_once() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=3).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs(), [1, 2, 3]);
@@ -21,7 +21,7 @@ fn pushes_in_order_are_handed_out_at_once() {
 }
 
 #[test]
-fn duplicates_and_old_events_are_dropped() {
+fn duplicate_and_old_events_are_dropped() {
     let mut script = Script::online(config(), vec![room(2, 2)]);
     for seq in [1, 2, 3, 3, 2, 4, 3] {
         script.event(seq);
@@ -30,7 +30,7 @@ fn duplicates_and_old_events_are_dropped() {
 }
 
 #[test]
-fn a_hole_waits_for_the_event_that_fills_it() {
+fn gap_waits_for_the_missing_event() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     script.event(3);
     script.event(2);
@@ -42,7 +42,7 @@ fn a_hole_waits_for_the_event_that_fills_it() {
 }
 
 #[test]
-fn a_hole_that_stays_is_read_from_the_log() {
+fn lasting_gap_is_read_from_the_log() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     script.event(1);
     script.event(3);
@@ -56,7 +56,7 @@ fn a_hole_that_stays_is_read_from_the_log() {
 }
 
 #[test]
-fn a_full_buffer_does_not_wait() {
+fn full_buffer_is_read_from_the_log_at_once() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (2..=300).for_each(|seq| script.event(seq));
     let (request, _, asked) = script.take_page().expect("256 are buffered");
@@ -65,7 +65,7 @@ fn a_full_buffer_does_not_wait() {
 }
 
 #[test]
-fn behind_is_read_from_the_log_page_by_page() {
+fn behind_push_reads_the_log_page_by_page() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     script.push(Push::Behind {
         conversation: ROOM,
@@ -81,7 +81,7 @@ fn behind_is_read_from_the_log_page_by_page() {
 }
 
 #[test]
-fn a_backlog_is_read_no_faster_than_it_is_taken() {
+fn backlog_is_read_no_faster_than_events_are_taken() {
     let mut script = Script::online(config(), vec![room(0, 100_000)]);
     let mut asked_for = 0;
     while let Some((request, _, asked)) = script.take_page() {
@@ -97,7 +97,7 @@ fn a_backlog_is_read_no_faster_than_it_is_taken() {
 }
 
 #[test]
-fn pushes_that_find_no_room_are_read_later() {
+fn pushes_without_room_are_read_later() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=5000).for_each(|seq| script.event(seq));
     let mut seqs = script.seqs();
@@ -110,7 +110,7 @@ fn pushes_that_find_no_room_are_read_later() {
 }
 
 #[test]
-fn handing_out_begins_after_the_greater_cursor() {
+fn delivery_starts_after_the_greater_cursor() {
     let mut config = config();
     config.cursors.insert(ROOM, Seq(4).into());
     let mut script = Script::online(config, vec![room(2, 5)]);
@@ -121,7 +121,7 @@ fn handing_out_begins_after_the_greater_cursor() {
 }
 
 #[test]
-fn from_the_beginning_means_the_first_readable_event() {
+fn delivery_from_the_beginning_starts_at_the_first_readable_event() {
     let mut config = config();
     config.receive = Receive::FromBeginning;
     config.cursors.insert(ROOM, Seq(4).into());
@@ -133,7 +133,7 @@ fn from_the_beginning_means_the_first_readable_event() {
 }
 
 #[test]
-fn an_unreadable_stretch_is_told_never_skipped_in_silence() {
+fn unreadable_events_are_reported_as_truncated() {
     let mut script = Script::online(config(), vec![room(0, 9)]);
     let (request, _, asked) = script.take_page().unwrap();
     let mut answer = page(asked, 9, 500);
@@ -159,7 +159,7 @@ fn an_unreadable_stretch_is_told_never_skipped_in_silence() {
 }
 
 #[test]
-fn a_page_with_a_hole_is_asked_for_again() {
+fn page_with_a_gap_is_requested_again() {
     let mut script = Script::online(config(), vec![room(0, 3)]);
     let (request, _, asked) = script.take_page().unwrap();
     let mut answer = page(asked, 3, 500);
@@ -176,7 +176,7 @@ fn a_page_with_a_hole_is_asked_for_again() {
 }
 
 #[test]
-fn a_conversation_that_begins_is_looked_up() {
+fn new_conversation_is_looked_up() {
     let mut script = Script::online(config(), Vec::new());
     script.event(1);
     assert!(script.seqs().is_empty());
@@ -186,7 +186,7 @@ fn a_conversation_that_begins_is_looked_up() {
 }
 
 #[test]
-fn a_conversation_that_is_gone_is_forgotten() {
+fn missing_conversation_is_forgotten() {
     let mut script = Script::online(config(), vec![room(0, 1)]);
     let (request, ..) = script.take_page().unwrap();
     script.refuse(request, ReplyCode::NotFound);
@@ -195,7 +195,7 @@ fn a_conversation_that_is_gone_is_forgotten() {
 }
 
 #[test]
-fn a_reconnection_goes_on_where_it_was() {
+fn reconnection_continues_delivery() {
     let mut script = Script::online(config(), vec![room(0, 2)]);
     let (request, _, asked) = script.take_page().unwrap();
     script.outcome(request, Outcome::History(page(asked, 2, 500)));
@@ -213,7 +213,7 @@ fn a_reconnection_goes_on_where_it_was() {
 }
 
 #[test]
-fn another_epoch_begins_anew() {
+fn other_epoch_restarts_delivery() {
     let mut config = config();
     config.cursors.insert(ROOM, Seq(9).into());
     let mut script = Script::new(config);
@@ -237,7 +237,7 @@ fn another_epoch_begins_anew() {
 }
 
 #[test]
-fn a_log_that_went_back_begins_anew() {
+fn shorter_log_restarts_delivery() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
@@ -245,7 +245,10 @@ fn a_log_that_went_back_begins_anew() {
     script.machine.disconnected(script.now);
     script.log_in(EPOCH, vec![room(2, 3)]);
     script.pass(SECOND);
-    assert!(kept(&mut script).is_empty(), "who crashes now is told by the next run");
+    assert!(
+        saved_seqs(&mut script).is_empty(),
+        "who crashes now is told by the next run"
+    );
     let events = script.events();
     assert!(matches!(events[0], ClientEvent::Rewound { to: Seq(2), .. }));
     let (_, _, asked) = script.take_page().unwrap();
@@ -253,16 +256,20 @@ fn a_log_that_went_back_begins_anew() {
 }
 
 #[test]
-fn a_kept_cursor_past_the_end_is_void() {
+fn saved_cursor_past_the_end_is_void() {
     let mut config = config();
     config.cursors.insert(ROOM, Seq(9).into());
     let mut script = Script::online(config, vec![room(2, 3)]);
-    assert_eq!(kept(&mut script), [Seq(2)], "9 would skip what is said from here on");
+    assert_eq!(
+        saved_seqs(&mut script),
+        [Seq(2)],
+        "9 would skip what is said from here on"
+    );
     assert!(matches!(script.events()[0], ClientEvent::Rewound { to: Seq(2), .. }));
 }
 
-/// What the profile was told to keep of the room, in turn.
-fn kept(script: &mut Script) -> Vec<Seq> {
+/// Returns the cursors of the room that the profile was told to save, in order.
+fn saved_seqs(script: &mut Script) -> Vec<Seq> {
     script.drain();
     let saved = script.actions.iter().filter_map(|action| match action {
         Action::SaveCursors(cursors) => cursors.get(&ROOM).map(|cursor| cursor.seq),
@@ -272,7 +279,7 @@ fn kept(script: &mut Script) -> Vec<Seq> {
 }
 
 #[test]
-fn acknowledgements_travel_together() {
+fn acknowledgements_share_a_request() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=3).for_each(|seq| script.event(seq));
     script.seqs();
@@ -296,7 +303,7 @@ fn acknowledgements_travel_together() {
 }
 
 #[test]
-fn caught_up_comes_after_the_backlog() {
+fn caught_up_follows_the_backlog() {
     let mut script = Script::online(config(), vec![room(0, 2)]);
     assert!(script.events().is_empty());
     let (request, _, asked) = script.take_page().unwrap();
@@ -305,7 +312,7 @@ fn caught_up_comes_after_the_backlog() {
     assert!(matches!(events.last(), Some(ClientEvent::CaughtUp)), "{events:?}");
 }
 
-/// What the network does to a push.
+/// Treatment of a push by the network.
 #[derive(Clone, Debug)]
 enum Fate {
     Arrives,
@@ -314,7 +321,8 @@ enum Fate {
     ComesLate(usize),
     TurnsIntoBehind,
     BreaksTheConnection,
-    /// The server wants to be left, the program stands still beyond that, and then hears what was sent meanwhile.
+    /// The server asks to be left, the program stands still beyond the timeout, and then reads what
+    /// was sent meanwhile.
     ComesToWhoeverIsLeaving,
 }
 
@@ -333,7 +341,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
 
 proptest! {
     #[test]
-    fn every_event_comes_once_and_in_order(fates in fates(), cursor in 0..5_u64, backlog in 0..40_u64, most in 1..50_u64) {
+    fn every_event_is_delivered_once_and_in_order(fates in fates(), cursor in 0..5_u64, backlog in 0..40_u64, most in 1..50_u64) {
         let mut last = cursor + backlog;
         let mut script = Script::online(config(), vec![room(cursor, last)]);
         let mut late: Vec<(usize, u64)> = Vec::new();
@@ -373,7 +381,7 @@ proptest! {
             }
             seqs.extend(script.seqs());
         }
-        // One more that arrives shows whatever was lost at the end.
+        // One more event that arrives reveals losses at the end.
         last += 1;
         script.event(last);
         for _ in 0..400 {

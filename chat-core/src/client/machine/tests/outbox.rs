@@ -1,4 +1,4 @@
-//! Every message ends once: acked, rejected or unknown.
+//! Tests of the outbox: every message has one outcome.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn settled(script: &mut Script) -> Vec<(ClientMessageId, SendOutcome)> {
 }
 
 #[test]
-fn an_ack_settles() {
+fn ack_settles_its_message() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     let id = script.send("a");
     let (request, sent) = script.take_message().unwrap();
@@ -43,7 +43,7 @@ fn an_ack_settles() {
 }
 
 #[test]
-fn the_own_event_in_the_log_settles_too() {
+fn own_event_in_the_log_settles_its_message() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     let id = script.send("a");
     script.take_message().unwrap();
@@ -59,7 +59,7 @@ fn the_own_event_in_the_log_settles_too() {
 }
 
 #[test]
-fn the_same_id_of_another_user_settles_nothing() {
+fn event_of_another_user_settles_nothing() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     let id = script.send("a");
     script.push(Push::Event(event_of(1, OTHER, Some(id))));
@@ -67,7 +67,7 @@ fn the_same_id_of_another_user_settles_nothing() {
 }
 
 #[test]
-fn an_ack_after_the_event_is_nothing_new() {
+fn ack_after_the_own_event_is_ignored() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     let id = script.send("a");
     let (request, _) = script.take_message().unwrap();
@@ -77,7 +77,7 @@ fn an_ack_after_the_event_is_nothing_new() {
 }
 
 #[test]
-fn a_lost_connection_sends_again_under_the_same_ids_in_order() {
+fn lost_connection_resends_in_order_under_the_same_ids() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     let ids = ["a", "b", "c"].map(|text| script.send(text));
     script.take_message().unwrap();
@@ -93,7 +93,7 @@ fn a_lost_connection_sends_again_under_the_same_ids_in_order() {
 }
 
 #[test]
-fn conversations_do_not_wait_for_each_other() {
+fn conversations_do_not_block_each_other() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     script.send("a");
     let mut other = outgoing(ClientMessageId::random(), "b");
@@ -104,7 +104,7 @@ fn conversations_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn one_key_for_two_conversations_holds_nothing_up() {
+fn second_message_with_a_used_key_is_ignored() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     let id = script.send("to the room");
     let mut other = outgoing(id, "elsewhere");
@@ -121,14 +121,14 @@ fn one_key_for_two_conversations_holds_nothing_up() {
 }
 
 #[test]
-fn one_conversation_keeps_its_order_by_whatever_name() {
+fn conversation_keeps_its_order_under_all_references() {
     let by = |conversation, text| {
         let mut message = outgoing(ClientMessageId::random(), text);
         message.conversation = conversation;
         message
     };
     let group = |name| ConversationRef::Group(GroupName::parse(name).unwrap());
-    // Written before anything is known of the room, and while another conversation waits too.
+    // Enqueued before the room is known, while another conversation waits too.
     let mut script = Script::new(config());
     let elsewhere = by(ConversationRef::Id(ConversationId(11)), "elsewhere");
     let messages = [
@@ -142,7 +142,7 @@ fn one_conversation_keeps_its_order_by_whatever_name() {
         script.machine.send(script.now, message);
     }
     script.log_in(EPOCH, vec![room(0, 0)]);
-    // And afterwards.
+    // Enqueued afterwards.
     let later = by(group("ROOM"), "5");
     script.machine.send(script.now, later.clone());
     let mut order = Vec::new();
@@ -158,7 +158,7 @@ fn one_conversation_keeps_its_order_by_whatever_name() {
 }
 
 #[test]
-fn an_ack_tells_which_conversation_it_is() {
+fn ack_resolves_the_conversation_reference() {
     let mut script = Script::online(config(), Vec::new());
     let bob = || ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap()));
     let send = |script: &mut Script, conversation| {
@@ -169,9 +169,9 @@ fn an_ack_tells_which_conversation_it_is() {
     send(&mut script, bob());
     send(&mut script, bob());
     let (first, _) = script.take_message().unwrap();
-    assert!(!script.machine.is_same_place(&bob(), &ConversationRef::Id(ROOM)));
+    assert!(!script.machine.is_same_conversation(&bob(), &ConversationRef::Id(ROOM)));
     script.outcome(first, appended(1));
-    assert!(script.machine.is_same_place(&bob(), &ConversationRef::Id(ROOM)));
+    assert!(script.machine.is_same_conversation(&bob(), &ConversationRef::Id(ROOM)));
     send(&mut script, ConversationRef::Id(ROOM));
     assert!(script.take_message().is_some());
     assert!(
@@ -181,9 +181,9 @@ fn an_ack_tells_which_conversation_it_is() {
 }
 
 #[test]
-fn a_window_lets_more_travel_at_once() {
+fn max_in_flight_allows_several_messages_at_once() {
     let mut config = config();
-    config.window = 8;
+    config.max_in_flight = 8;
     let mut script = Script::online(config, vec![room(0, 0)]);
     for _ in 0..20 {
         script.send("a");
@@ -193,7 +193,7 @@ fn a_window_lets_more_travel_at_once() {
 }
 
 #[test]
-fn a_refusal_settles_and_the_next_goes_on() {
+fn refusal_settles_and_the_next_message_is_sent() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     script.send("a");
     let next = script.send("b");
@@ -204,7 +204,7 @@ fn a_refusal_settles_and_the_next_goes_on() {
 }
 
 #[test]
-fn a_temporary_refusal_is_retried_later_and_keeps_the_order() {
+fn temporary_refusal_is_retried_in_order() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     let first = script.send("a");
     script.send("b");
@@ -221,9 +221,9 @@ fn a_temporary_refusal_is_retried_later_and_keeps_the_order() {
 }
 
 #[test]
-fn a_window_that_is_refused_waits_as_long_as_one_message() {
+fn refusals_of_one_round_delay_the_queue_once() {
     let mut config = config();
-    config.window = 32;
+    config.max_in_flight = 32;
     let mut script = Script::online(config, vec![room(0, 0)]);
     let ids: Vec<_> = (0..32).map(|_| script.send("a")).collect();
     let mut waits = Vec::new();
@@ -238,7 +238,7 @@ fn a_window_that_is_refused_waits_as_long_as_one_message() {
         }
         let wait = script.machine.next_tick(script.now).unwrap() - script.now;
         waits.push(wait.as_millis());
-        // Half of it changes nothing.
+        // Half of the delay changes nothing.
         script.pass(wait / 2);
         assert!(script.take_message().is_none());
         script.pass(wait - wait / 2);
@@ -247,9 +247,9 @@ fn a_window_that_is_refused_waits_as_long_as_one_message() {
 }
 
 #[test]
-fn a_refusal_that_comes_late_belongs_to_its_own_round() {
+fn late_refusal_counts_for_its_own_round() {
     let mut config = config();
-    config.window = 2;
+    config.max_in_flight = 2;
     let mut script = Script::online(config, vec![room(0, 0)]);
     let [one, two] = ["a", "b"].map(|text| script.send(text));
     let [(first, _), (second, _)] = [script.take_message().unwrap(), script.take_message().unwrap()];
@@ -267,7 +267,7 @@ fn a_refusal_that_comes_late_belongs_to_its_own_round() {
 }
 
 #[test]
-fn a_server_that_keeps_failing_over_a_message_leaves_it_unknown() {
+fn repeated_internal_errors_make_a_message_unknown() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     script.send("a");
     for _ in 0..3 {
@@ -279,7 +279,7 @@ fn a_server_that_keeps_failing_over_a_message_leaves_it_unknown() {
 }
 
 #[test]
-fn a_deadline_ends_as_unknown_even_without_a_connection() {
+fn deadline_passes_without_a_connection() {
     let mut script = Script::new(config());
     let mut message = outgoing(ClientMessageId::random(), "a");
     message.deadline = Some(script.now + Duration::from_secs(5));

@@ -1,4 +1,4 @@
-//! Whether a log is still the one that was handed out, when a session begins.
+//! Tests of the check that a log is still the one that was delivered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::script::*;
 use crate::client::machine::{Action, MachineConfig, Receive};
-use crate::client::{ClientEvent, Cursor, Mark};
+use crate::client::{ClientEvent, Cursor, EventMark};
 use crate::codec::{Answer, Incoming, RequestKind};
 use crate::model::{
     Command, ConversationInfo, Event, EventId, HistoryEvent, HistoryPage, Outcome, Page, PageFrom, Push, Seq, Timestamp,
@@ -15,14 +15,14 @@ use crate::model::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a device starts from that has dealt with five events.
+/// State of a device that has processed five events.
 fn at_five() -> MachineConfig {
     let mut config = config();
     config.cursors.insert(ROOM, cursor(5));
     config
 }
 
-/// The event at this place of a log in which everything after `common` is another than in [`event`]'s.
+/// Returns the event at `seq` of a log that differs from [`event`]'s after `common`.
 fn other(common: u64, seq: u64) -> Event {
     let mut event = event(seq);
     if seq > common {
@@ -32,7 +32,7 @@ fn other(common: u64, seq: u64) -> Event {
     event
 }
 
-/// The room, whose log is that of [`other`].
+/// Returns the room with the log of [`other`].
 fn other_room(cursor: u64, common: u64, last: u64) -> ConversationInfo {
     ConversationInfo {
         last_time: other(common, last).time,
@@ -57,7 +57,7 @@ fn saved(script: &mut Script) -> Vec<Cursor> {
     saved.collect()
 }
 
-fn told(script: &mut Script) -> Option<Seq> {
+fn reported(script: &mut Script) -> Option<Seq> {
     let request = script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. })))?;
     match request.kind {
         RequestKind::Command(Command::Acknowledge { seq, .. }) => Some(seq),
@@ -65,8 +65,8 @@ fn told(script: &mut Script) -> Option<Seq> {
     }
 }
 
-/// A reset comes first, then everything after `common`.
-fn begins_anew(script: &mut Script, common: u64, last: u64) {
+/// Asserts that a reset comes first, then everything after `common`.
+fn assert_restarts(script: &mut Script, common: u64, last: u64) {
     let (request, _, asked) = script.take_page().expect("the log is read");
     assert_eq!(asked.from, PageFrom::After(Seq(4)), "what is known comes first");
     script.outcome(request, Outcome::History(other_page(asked, common, last)));
@@ -75,8 +75,8 @@ fn begins_anew(script: &mut Script, common: u64, last: u64) {
         matches!(events[..], [ClientEvent::Rewound { to: Seq(2), .. }]),
         "{events:?}"
     );
-    assert_eq!(told(script), None, "a void place is not acknowledged");
-    assert!(saved(script).is_empty(), "who crashes now is told by the next run");
+    assert_eq!(reported(script), None, "a void place is not acknowledged");
+    assert!(saved(script).is_empty(), "who crashes now is reported by the next run");
     let (request, _, asked) = script.take_page().expect("it is read anew");
     assert_eq!(asked.from, PageFrom::After(Seq(2)));
     script.outcome(request, Outcome::History(other_page(asked, common, last)));
@@ -84,7 +84,7 @@ fn begins_anew(script: &mut Script, common: u64, last: u64) {
 }
 
 #[test]
-fn a_log_with_nothing_new_is_not_read() {
+fn log_without_new_events_is_not_read() {
     let mut script = Script::online(at_five(), vec![room(5, 5)]);
     assert!(matches!(script.events()[..], [ClientEvent::CaughtUp]));
     script.drain();
@@ -95,43 +95,48 @@ fn a_log_with_nothing_new_is_not_read() {
 }
 
 #[test]
-fn a_page_of_the_same_log_costs_no_event_more() {
+fn page_of_the_same_log_delivers_new_events_only() {
     let mut script = Script::online(at_five(), vec![room(2, 7)]);
-    assert_eq!(told(&mut script), None, "it is not known yet that the log is the same");
+    assert_eq!(
+        reported(&mut script),
+        None,
+        "it is not known yet that the log is the same"
+    );
     let (request, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(4)));
     script.outcome(request, Outcome::History(page(asked, 7, 500)));
     assert_eq!(script.seqs(), [6, 7]);
-    assert_eq!(told(&mut script), Some(Seq(5)), "the server had missed it");
+    assert_eq!(reported(&mut script), Some(Seq(5)), "the server had missed it");
     script.pass(SECOND);
     assert!(script.take_page().is_none());
 }
 
 #[test]
-fn another_log_that_grew_past_the_cursor_begins_anew() {
+fn other_log_past_the_cursor_restarts_delivery() {
     let mut script = Script::online(at_five(), vec![other_room(2, 3, 8)]);
-    begins_anew(&mut script, 3, 8);
+    assert_restarts(&mut script, 3, 8);
 }
 
 #[test]
-fn another_log_that_ends_at_the_cursor_begins_anew() {
+fn other_log_ending_at_the_cursor_restarts_delivery() {
     let mut script = Script::online(at_five(), vec![other_room(2, 3, 5)]);
-    begins_anew(&mut script, 3, 5);
+    assert_restarts(&mut script, 3, 5);
 }
 
 #[test]
-fn another_log_is_found_after_a_reconnection_too() {
+fn other_log_is_found_after_a_reconnection() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
     script.machine.disconnected(script.now);
     script.log_in(EPOCH, vec![other_room(2, 3, 9)]);
-    begins_anew(&mut script, 3, 9);
+    assert_restarts(&mut script, 3, 9);
 }
 
-/// What was acknowledged of a log that went back is no place to begin at: whoever acknowledged the news of it would keep a void cursor.
+/// A cursor past the end of a shorter log must not be the start: acknowledging the reset would keep
+/// a void cursor.
 #[test]
-fn a_log_that_went_back_begins_where_the_server_knows_the_device_to_be() {
+fn shorter_log_restarts_at_the_servers_cursor() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=9).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 9);
@@ -152,7 +157,7 @@ fn a_log_that_went_back_begins_where_the_server_knows_the_device_to_be() {
 }
 
 #[test]
-fn pushes_wait_until_the_log_is_known() {
+fn pushes_wait_until_the_log_is_verified() {
     let mut script = Script::online(at_five(), vec![room(2, 6)]);
     script.event(6);
     script.event(7);
@@ -163,11 +168,11 @@ fn pushes_wait_until_the_log_is_known() {
 
     let mut script = Script::online(at_five(), vec![other_room(2, 3, 5)]);
     script.push(Push::Event(other(3, 6)));
-    begins_anew(&mut script, 3, 6);
+    assert_restarts(&mut script, 3, 6);
 }
 
 #[test]
-fn what_was_acknowledged_before_a_reset_is_void() {
+fn acknowledgement_before_a_reset_is_void() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
@@ -175,25 +180,25 @@ fn what_was_acknowledged_before_a_reset_is_void() {
     script.log_in(EPOCH, vec![other_room(2, 3, 6)]);
     script.acknowledge(4);
     script.pass(SECOND / 10);
-    assert_eq!(told(&mut script), None);
+    assert_eq!(reported(&mut script), None);
     script.actions.clear();
-    begins_anew(&mut script, 3, 6);
-    // It is slow, and had not been handed the reset.
+    assert_restarts(&mut script, 3, 6);
+    // The application is slow and had not received the reset.
     script.acknowledge(5);
     script.pass(SECOND / 10);
-    assert_eq!(told(&mut script), None);
+    assert_eq!(reported(&mut script), None);
     let cursor = Cursor {
         seq: Seq(4),
-        mark: Some(Mark::from(&other(3, 4))),
+        mark: Some(EventMark::from(&other(3, 4))),
     };
     script.machine.acknowledge(script.now, ROOM, cursor, 1);
     script.pass(SECOND / 10);
-    assert_eq!(told(&mut script), Some(Seq(4)));
+    assert_eq!(reported(&mut script), Some(Seq(4)));
     assert_eq!(saved(&mut script).last(), Some(&cursor));
 }
 
 #[test]
-fn a_server_that_knows_no_place_before_has_it_read_from_the_beginning() {
+fn unknown_server_cursor_restarts_from_the_beginning() {
     let mut info = other_room(5, 3, 8);
     info.first_seq = Seq(2);
     let mut script = Script::online(at_five(), vec![info]);
@@ -204,7 +209,7 @@ fn a_server_that_knows_no_place_before_has_it_read_from_the_beginning() {
 }
 
 #[test]
-fn a_place_that_may_not_be_read_any_more_tells_nothing() {
+fn unreadable_cursor_position_verifies_nothing() {
     let mut script = Script::online(at_five(), vec![room(2, 9)]);
     let (request, _, asked) = script.take_page().unwrap();
     let mut answer = page(asked, 9, 500);
@@ -227,7 +232,7 @@ fn a_place_that_may_not_be_read_any_more_tells_nothing() {
 }
 
 #[test]
-fn a_cursor_without_a_mark_is_believed() {
+fn cursor_without_mark_is_trusted() {
     let mut config = config();
     config.cursors.insert(ROOM, Seq(5).into());
     let mut script = Script::online(config, vec![room(2, 8)]);
@@ -236,29 +241,29 @@ fn a_cursor_without_a_mark_is_believed() {
 }
 
 #[test]
-fn a_page_that_fails_leaves_the_question_open() {
+fn failed_page_leaves_the_log_unverified() {
     let mut script = Script::online(at_five(), vec![other_room(2, 3, 8)]);
     let (request, ..) = script.take_page().unwrap();
     script.refuse(request, crate::model::ReplyCode::TryAgain);
     script.push(Push::Event(other(3, 6)));
     assert!(script.seqs().is_empty());
     script.pass(SECOND);
-    begins_anew(&mut script, 3, 8);
+    assert_restarts(&mut script, 3, 8);
 }
 
 #[test]
-fn whoever_receives_nothing_tells_no_cursors() {
+fn receive_nothing_reports_no_cursors() {
     let mut config = at_five();
     config.receive = Receive::Nothing;
     let mut script = Script::online(config, vec![other_room(2, 3, 8)]);
-    assert_eq!(told(&mut script), None);
+    assert_eq!(reported(&mut script), None);
     assert!(script.take_page().is_none());
 }
 
-/// A pretended server whose file can be copied and put back.
+/// Simulated server whose file can be copied and restored.
 #[derive(Clone, Debug, Default)]
 struct Server {
-    /// Each entry is of some run of the server.
+    /// Run of the server that wrote each event.
     log: Vec<u8>,
     cursor: u64,
 }
@@ -308,17 +313,17 @@ impl Server {
     }
 }
 
-/// An application that keeps what it was handed, and forgets what is void.
+/// Application that keeps what was delivered and forgets what is void.
 #[derive(Debug, Default)]
 struct Application {
     log: BTreeMap<u64, EventId>,
     resets: u64,
-    /// Kept by its profile.
+    /// Cursors in the profile.
     cursors: BTreeMap<crate::model::ConversationId, Cursor>,
 }
 
 impl Application {
-    /// Takes what there is, and acknowledges all of it but the last `late`.
+    /// Takes all events and acknowledges all but the last `late`.
     fn take(&mut self, script: &mut Script, late: usize) {
         let events = script.events();
         let acknowledged = events.len().saturating_sub(late);
@@ -366,12 +371,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
-/// The server does what it was asked for.
+/// Answers the client's requests.
 fn answer(script: &mut Script, server: &mut Server, app: &mut Application) {
     while let Some((request, _, asked)) = script.take_page() {
         script.outcome(request, Outcome::History(server.page(asked)));
     }
-    while let Some(seq) = told(script) {
+    while let Some(seq) = reported(script) {
         assert!(seq.0 <= server.last());
         server.cursor = server.cursor.max(seq.0);
     }
@@ -401,7 +406,7 @@ fn log_in(script: &mut Script, server: &mut Server, app: &mut Application) {
 
 proptest! {
     #[test]
-    fn two_logs_are_never_mixed(steps in steps()) {
+    fn logs_are_never_mixed(steps in steps()) {
         let (mut server, mut copy, mut run) = (Server::default(), Server::default(), 0);
         let mut app = Application::default();
         let mut script = Script::online(config(), vec![server.room()]);
@@ -422,7 +427,7 @@ proptest! {
                 }
                 Step::ConnectionBreaks => log_in(&mut script, &mut server, &mut app),
                 Step::ClientRestarts => {
-                    // What was handed out and not acknowledged is forgotten, and comes again.
+                    // What was delivered and not acknowledged is forgotten and delivered again.
                     answer(&mut script, &mut server, &mut app);
                     let kept = app.cursors.get(&ROOM).map_or(Seq::ZERO, |cursor| cursor.seq);
                     app.log.split_off(&kept.next().0);

@@ -1,4 +1,4 @@
-//! A machine and a pretended server, one step at a time.
+//! A machine and a simulated server, driven step by step.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::client::machine::{Action, Credentials, Machine, MachineConfig, Outgoing, Receive};
-use crate::client::{ClientEvent, Cursor, Mark, own};
+use crate::client::{ClientEvent, Cursor, EventMark, message_id};
 use crate::codec::{Answer, Failure, Incoming, LoggedIn, Request, RequestId, RequestKind, Welcome, body};
 use crate::model::{
     ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId,
@@ -30,7 +30,7 @@ pub(super) struct Script {
 
 pub(super) fn config() -> MachineConfig {
     MachineConfig {
-        client: "test".into(),
+        client_name: "test".into(),
         device: DEVICE,
         device_name: "test".into(),
         credentials: Credentials::Stored,
@@ -39,7 +39,7 @@ pub(super) fn config() -> MachineConfig {
         epoch: Some(EPOCH),
         cursors: BTreeMap::new(),
         receive: Receive::FromCursor,
-        window: 1,
+        max_in_flight: 1,
     }
 }
 
@@ -53,7 +53,7 @@ impl Script {
         }
     }
 
-    /// Connected, and logged in to these conversations.
+    /// Returns a machine that is logged in to these conversations.
     pub(super) fn online(config: MachineConfig, conversations: Vec<ConversationInfo>) -> Self {
         let mut script = Self::new(config);
         script.log_in(EPOCH, conversations);
@@ -68,7 +68,7 @@ impl Script {
         self.answer(resume, Answer::LoggedIn(Box::new(logged_in(epoch, conversations))));
     }
 
-    /// Sorts out what the machine wants.
+    /// Sorts the machine's actions and events.
     pub(super) fn drain(&mut self) {
         while let Some(action) = self.machine.next_action() {
             match action {
@@ -78,7 +78,7 @@ impl Script {
         }
     }
 
-    /// The oldest request of this kind that was sent.
+    /// Takes the oldest request of this kind.
     pub(super) fn take(&mut self, kind: impl Fn(&RequestKind) -> bool) -> RequestId {
         self.find(kind).expect("it was sent").id
     }
@@ -89,7 +89,7 @@ impl Script {
         Some(self.sent.remove(at))
     }
 
-    /// The message that was sent, and the request it came in.
+    /// Takes the oldest message, with the id of its request.
     pub(super) fn take_message(&mut self) -> Option<(RequestId, ClientMessageId)> {
         let request = self.find(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))?;
         let RequestKind::Command(Command::Send { draft, .. }) = request.kind else {
@@ -98,7 +98,7 @@ impl Script {
         Some((request.id, draft.client_message_id))
     }
 
-    /// The page that was asked for.
+    /// Takes the oldest request for a page.
     pub(super) fn take_page(&mut self) -> Option<(RequestId, ConversationRef, Page)> {
         let request = self.find(|kind| matches!(kind, RequestKind::Command(Command::ReadHistory { .. })))?;
         let RequestKind::Command(Command::ReadHistory { conversation, page }) = request.kind else {
@@ -129,7 +129,7 @@ impl Script {
         self.push(Push::Event(event(seq)));
     }
 
-    /// The application has dealt with everything up to this one.
+    /// Acknowledges every event up to `seq`.
     pub(super) fn acknowledge(&mut self, seq: u64) {
         self.machine.acknowledge(self.now, ROOM, cursor(seq), 0);
     }
@@ -147,7 +147,7 @@ impl Script {
         events
     }
 
-    /// The places handed out.
+    /// Takes the positions of the delivered events.
     pub(super) fn seqs(&mut self) -> Vec<u64> {
         let events = self.events();
         let seqs = events.iter().filter_map(|event| match event {
@@ -158,7 +158,7 @@ impl Script {
     }
 
     pub(super) fn send(&mut self, text: &str) -> ClientMessageId {
-        let id = own::new_id(DEVICE);
+        let id = message_id::new_id(DEVICE);
         self.machine.send(self.now, outgoing(id, text));
         id
     }
@@ -210,7 +210,7 @@ pub(super) fn user(id: UserId, name: &str) -> UserInfo {
     }
 }
 
-/// The room, as a device that has acknowledged up to `cursor` sees it.
+/// Returns the room as a device sees it that has acknowledged every event up to `cursor`.
 pub(super) fn room(cursor: u64, last: u64) -> ConversationInfo {
     let profile = GroupProfile {
         name: "room".into(),
@@ -278,15 +278,15 @@ fn body_of(message: Message) -> Bytes {
     body::encode(&EventBody::Message(message))
 }
 
-/// Everything up to this one, by its mark.
+/// Returns the cursor at `seq` with its mark.
 pub(super) fn cursor(seq: u64) -> Cursor {
     Cursor {
         seq: Seq(seq),
-        mark: Some(Mark::from(&event(seq))),
+        mark: Some(EventMark::from(&event(seq))),
     }
 }
 
-/// The answer of a server whose log of the room ends at `last`.
+/// Returns the page of a server whose log of the room ends at `last`.
 pub(super) fn page(page: Page, last: u64, most: u64) -> HistoryPage {
     let PageFrom::After(after) = page.from else {
         panic!("clients read forward")

@@ -1,4 +1,4 @@
-//! Logging in, and being told to go.
+//! Tests of login, of the end of sessions, and of commands.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn reconnects(script: &mut Script) -> Option<Option<Duration>> {
 }
 
 #[test]
-fn a_token_comes_before_the_password_unless_it_is_to_be_proved() {
+fn session_token_is_preferred_unless_a_fresh_login_is_wanted() {
     for (fresh, resumes) in [(false, true), (true, false)] {
         let mut config = config();
         config.credentials = password(fresh);
@@ -57,7 +57,7 @@ fn a_token_comes_before_the_password_unless_it_is_to_be_proved() {
 }
 
 #[test]
-fn a_void_token_gives_way_to_the_password() {
+fn void_token_falls_back_to_the_password() {
     let mut config = config();
     config.credentials = password(false);
     let mut script = Script::new(config);
@@ -74,7 +74,7 @@ fn a_void_token_gives_way_to_the_password() {
 }
 
 #[test]
-fn nothing_to_log_in_with_is_the_end() {
+fn missing_credentials_end_the_client() {
     let mut config = config();
     config.session = None;
     let mut script = Script::new(config);
@@ -83,7 +83,7 @@ fn nothing_to_log_in_with_is_the_end() {
 }
 
 #[test]
-fn a_wrong_password_is_not_tried_again() {
+fn wrong_password_is_not_retried() {
     let mut config = config();
     config.credentials = password(true);
     let mut script = Script::new(config);
@@ -96,7 +96,7 @@ fn a_wrong_password_is_not_tried_again() {
 }
 
 #[test]
-fn a_busy_server_is_tried_again() {
+fn busy_server_is_retried() {
     let mut script = Script::new(config());
     script.machine.connected(script.now);
     let resume = script.take(is_resume);
@@ -106,7 +106,7 @@ fn a_busy_server_is_tried_again() {
 }
 
 #[test]
-fn registering_logs_in() {
+fn registration_is_followed_by_login() {
     let mut config = config();
     config.session = None;
     config.credentials = register();
@@ -118,7 +118,7 @@ fn registering_logs_in() {
 }
 
 #[test]
-fn an_interrupted_registration_may_have_succeeded() {
+fn interrupted_registration_falls_back_to_login() {
     let mut config = config();
     config.session = None;
     config.credentials = register();
@@ -147,7 +147,7 @@ fn register() -> Credentials {
 }
 
 #[test]
-fn being_replaced_is_the_end_and_a_draining_server_is_not() {
+fn replaced_session_ends_and_going_away_reconnects() {
     let mut script = Script::online(config(), Vec::new());
     script.push(Push::Closed(CloseCode::Replaced));
     assert!(matches!(
@@ -167,7 +167,7 @@ fn being_replaced_is_the_end_and_a_draining_server_is_not() {
 }
 
 #[test]
-fn what_is_under_way_ends_before_the_client_leaves() {
+fn running_requests_finish_before_the_client_leaves() {
     let mut script = Script::online(config(), Vec::new());
     script.machine.execute(script.now, 1, Command::ListDevices);
     script.push(Push::GoAway { retry_after_ms: 700 });
@@ -178,11 +178,12 @@ fn what_is_under_way_ends_before_the_client_leaves() {
 }
 
 #[test]
-fn a_page_that_comes_with_the_end_of_patience_is_not_lost() {
+fn page_at_the_leave_timeout_is_delivered() {
     let mut script = Script::online(config(), vec![room(0, 3)]);
     let (request, _, asked) = script.take_page().unwrap();
     script.push(Push::GoAway { retry_after_ms: 0 });
-    // The program stood still for a while (a blocked pipe, a suspended laptop); then one read brings two packets.
+    // The program stood still (a blocked pipe, a suspended laptop); then one read brings two
+    // packets.
     script.now += Duration::from_secs(3);
     script.push(Push::Presence {
         user: OTHER,
@@ -199,7 +200,7 @@ fn a_page_that_comes_with_the_end_of_patience_is_not_lost() {
 }
 
 #[test]
-fn a_revoked_device_forgets_its_token() {
+fn revoked_device_forgets_its_token() {
     let mut script = Script::online(config(), Vec::new());
     script.push(Push::Closed(CloseCode::Revoked));
     assert!(ended(&mut script).is_some());
@@ -212,7 +213,7 @@ fn a_revoked_device_forgets_its_token() {
 }
 
 #[test]
-fn commands_wait_for_a_session_and_only_harmless_ones_are_repeated() {
+fn commands_wait_for_a_session_and_only_repeatable_ones_repeat() {
     let mut script = Script::new(config());
     script.machine.execute(script.now, 1, Command::ListDevices);
     script.log_in(EPOCH, Vec::new());
@@ -238,14 +239,14 @@ fn commands_wait_for_a_session_and_only_harmless_ones_are_repeated() {
 }
 
 #[test]
-fn commands_keep_their_order_over_a_broken_connection() {
+fn commands_keep_their_order_over_a_lost_connection() {
     let mut script = Script::online(config(), Vec::new());
     let rename =
         |name: &str| Command::UpdateProfile(ProfileChanges::new().display_name(DisplayName::parse(name).unwrap()));
     for (token, name) in [(1, "one"), (2, "two")] {
         script.machine.execute(script.now, token, rename(name));
     }
-    // Nothing new is given to a server that wants to be left.
+    // A server that asks to be left gets no new commands.
     script.push(Push::GoAway { retry_after_ms: 0 });
     script.machine.execute(script.now, 3, rename("three"));
     script.machine.disconnected(script.now);
@@ -262,7 +263,7 @@ fn commands_keep_their_order_over_a_broken_connection() {
 }
 
 #[test]
-fn a_quiet_session_is_asked_for_a_sign_of_life_and_a_dead_one_is_left() {
+fn idle_session_is_pinged_and_a_dead_one_is_left() {
     let mut script = Script::online(config(), Vec::new());
     script.pass(Duration::from_secs(30));
     assert!(script.find(|kind| matches!(kind, RequestKind::Ping)).is_some());
@@ -271,7 +272,7 @@ fn a_quiet_session_is_asked_for_a_sign_of_life_and_a_dead_one_is_left() {
 }
 
 #[test]
-fn who_wants_nothing_is_given_nothing() {
+fn receive_nothing_delivers_nothing() {
     let mut config = config();
     config.receive = Receive::Nothing;
     let mut script = Script::online(config, vec![room(0, 5)]);
@@ -281,7 +282,7 @@ fn who_wants_nothing_is_given_nothing() {
 }
 
 #[test]
-fn unread_counts_follow_what_is_said_and_read() {
+fn unread_counts_follow_messages_and_read_markers() {
     let mut script = Script::online(config(), vec![room(0, 0)]);
     (1..=3).for_each(|seq| script.event(seq));
     let unread = |script: &mut Script| {
@@ -311,7 +312,7 @@ fn unread_counts_follow_what_is_said_and_read() {
 }
 
 #[test]
-fn the_tokens_that_come_with_a_new_password_are_kept() {
+fn tokens_of_a_new_password_are_saved() {
     let mut script = Script::online(config(), vec![]);
     let (old, new) = (Secret::new(*b"old password"), Secret::new(*b"new password"));
     script

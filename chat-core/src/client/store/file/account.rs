@@ -1,4 +1,4 @@
-//! The account as text: `key value` lines.
+//! Text format of the account: lines of `key value`.
 
 use std::str::FromStr;
 
@@ -30,7 +30,7 @@ pub(super) fn format(account: &AccountState) -> String {
     lines.join("\n")
 }
 
-/// Reads it back. Keys of later versions are passed over.
+/// Parses the account. Ignores keys of later versions.
 pub(super) fn parse(text: &str) -> Result<AccountState, String> {
     let value = |key: &str| {
         let lines = text.lines().filter_map(|line| line.split_once(' '));

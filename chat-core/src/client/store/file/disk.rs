@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Files that are replaced as a whole or not at all.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -8,14 +8,14 @@ use std::{
 
 use super::ClientStoreError;
 
-/// Whether a write has to survive a power cut.
+/// True if a write must survive a power failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sync {
     Yes,
     No,
 }
 
-/// A directory that this process alone uses. Dropping it lets others in.
+/// A directory that this process has locked. Dropping it releases the lock.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
@@ -39,7 +39,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut lock)),
             Err(TryLockError::Error(source)) => return Err(failed(&lock_path, source)),
         }
-        // Whom to look for; of no other use.
+        // Tells people which process holds the lock; nothing else uses it.
         let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         written.map_err(|source| failed(&lock_path, source))?;
         Ok(Self {
@@ -52,7 +52,7 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// The text of a file; `None` if there is none.
+    /// Returns the text of a file; `None` if there is none.
     pub(super) fn read(&self, name: &str) -> Result<Option<String>, ClientStoreError> {
         let path = self.path(name);
         match fs::read_to_string(&path) {
@@ -62,7 +62,8 @@ impl Directory {
         }
     }
 
-    /// As [`read`](Self::read), of a file whose last writing a power cut may have torn: what is no text is garbled, not refused.
+    /// Returns the text of a file whose last write a power failure may have torn. Bytes that are
+    /// not text are replaced, not refused.
     pub(super) fn read_torn(&self, name: &str) -> Result<Option<String>, ClientStoreError> {
         let path = self.path(name);
         match fs::read(&path) {
@@ -72,13 +73,13 @@ impl Directory {
         }
     }
 
-    /// Replaces a file; whoever reads it sees all of the old text or all of the new one.
+    /// Replaces a file. Readers see the whole old or the whole new text.
     pub(super) fn replace(&self, name: &str, text: &str, sync: Sync) -> Result<(), ClientStoreError> {
         replace(&self.path(name), text.as_bytes(), sync)
     }
 }
 
-/// As [`Directory::replace`], for bytes.
+/// Replaces a file by these bytes.
 fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError> {
     put_in_place(path, bytes, sync)?;
     if sync == Sync::Yes {
@@ -87,11 +88,11 @@ fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError
     Ok(())
 }
 
-/// Replaces a file by one of these bytes, which is returned open for writing at its end. Its name has still to be
-/// [made durable](sync_directory_of).
+/// Replaces a file by one with these bytes, and returns it open for writing at its end. Its name
+/// must still be [made durable](sync_directory_of).
 ///
 /// # Errors
-/// The old one is in place.
+/// The old file is in place.
 pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File, ClientStoreError> {
     let beside = path.with_extension("new");
     let mut file = private(OpenOptions::new().write(true).create(true).truncate(true), &beside)?;
@@ -104,10 +105,10 @@ pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File
     Ok(file)
 }
 
-/// Makes a new name in a directory survive a power cut.
+/// Makes the names of a directory durable.
 pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    // Directories cannot be opened everywhere; where they cannot, there is nothing to sync either.
+    // Not every system can open a directory; where it cannot, there is nothing to sync.
     match File::open(parent) {
         Ok(directory) => directory.sync_all().map_err(|source| failed(parent, source)),
         Err(_) => Ok(()),

@@ -1,4 +1,5 @@
-//! Cursors and names as text: one per line. Cursors begin with a digest of all of them, since a wrong one would hide events.
+//! Text format of cursors and names: one per line. Cursors begin with a digest of all lines,
+//! because a wrong cursor would hide events.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,24 +7,25 @@ use std::fmt::Write as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use crate::client::{Cursor, Mark};
+use crate::client::{Cursor, EventMark};
 use crate::model::{ConversationId, Seq, Timestamp, UserId};
 
 const DIGEST: &str = "sha256";
 
-/// A line: conversation, place, and the id and the time of what stands there, if they are known.
+/// Formats cursors. A line holds the conversation, the position and, if known, the id and time of
+/// the event there.
 pub(super) fn format_cursors(cursors: &BTreeMap<ConversationId, Cursor>) -> String {
     let mut lines = String::new();
     for (conversation, Cursor { seq, mark }) in cursors {
         let _ = match mark {
-            Some(Mark { id, time }) => writeln!(lines, "{conversation} {seq} {id} {}", time.0),
+            Some(EventMark { id, time }) => writeln!(lines, "{conversation} {seq} {id} {}", time.0),
             None => writeln!(lines, "{conversation} {seq}"),
-        }; // a String takes everything
+        }; // writing to a `String` cannot fail
     }
     format!("{DIGEST} {}\n{lines}", digest(&lines))
 }
 
-/// Reads them back; a file of before there were digests or marks, too.
+/// Parses cursors, with or without digest and event marks.
 pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Cursor>, String> {
     let (expected, lines) = match text.strip_prefix(DIGEST).and_then(|rest| rest.split_once('\n')) {
         Some((expected, lines)) => (Some(expected.trim()), lines),
@@ -44,7 +46,7 @@ fn parse_cursor(line: &str) -> Option<(ConversationId, Cursor)> {
         [conversation, seq] => (conversation, seq, None),
         [conversation, seq, id, time] => {
             let (id, time) = (id.parse().ok()?, Timestamp(time.parse().ok()?));
-            (conversation, seq, Some(Mark { id, time }))
+            (conversation, seq, Some(EventMark { id, time }))
         }
         _ => return None,
     };
@@ -64,7 +66,7 @@ pub(super) fn format_names(names: &BTreeMap<UserId, String>) -> String {
     text
 }
 
-/// Names are asked for again where a line is damaged.
+/// Parses names. Skips damaged lines; their names are requested again.
 pub(super) fn parse_names(text: &str) -> BTreeMap<UserId, String> {
     let parse = |line: &str| {
         let (user, name) = line.split_once(' ')?;

@@ -1,15 +1,16 @@
-//! A profile: a directory that one device of one user keeps its things in.
+//! A profile: the directory in which one device of one user keeps its state.
 //!
 //! ```text
-//! lock      held while a process has the profile open; names the process
-//! account   device, user, tokens, name of the history          replaced whole, durable
-//! cursors   what the application has acknowledged              replaced whole
-//! names     names of users                                     replaced whole
-//! outbox    messages without an outcome                        appended and durable, rewritten when mostly settled
+//! lock      locked while a process has the profile open; names the process
+//! account   device, user, tokens, id of the server's history     replaced as a whole, durable
+//! cursors   what the application has acknowledged                replaced as a whole
+//! names     names of users                                       replaced as a whole
+//! outbox    messages without an outcome                          appended durably, compacted when mostly settled
 //! ```
-//! Files are readable by their owner only. "Replaced whole": written beside, renamed over; "durable": on the disk before it counts. A power cut
-//! may tear cursors and names. Torn cursors are noticed and not used: those of the server are, and events may come again. A torn name is asked
-//! for again.
+//! Only their owner may read the files. "Replaced as a whole": written to a temporary file that is
+//! renamed over the old one. "Durable": on disk before the call returns. A power failure may tear
+//! cursors and names. Torn cursors are detected and not used: the server's cursors replace them,
+//! and events may be delivered again. Torn names are requested again.
 
 mod account;
 mod disk;
@@ -27,11 +28,11 @@ use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, KnownHostsFile};
 use crate::sync::Mutex;
 
-use super::{AccountState, ClientStore, ClientStoreError, Kept, OutboxEntry};
+use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState};
 use disk::{Directory, Sync};
 use outbox::OutboxFile;
 
-/// A [`ClientStore`] in the files of a directory, which it keeps locked.
+/// [`ClientStore`] in the files of a directory, which it keeps locked.
 #[derive(Debug)]
 pub struct FileStore {
     inner: Arc<Inner>,
@@ -45,11 +46,12 @@ struct Inner {
 }
 
 impl FileStore {
-    /// Opens the profile at `directory`, which is made if there is none. Pins are kept in `known_hosts`, which several profiles may share.
-    /// Blocks for a few writes to the disk.
+    /// Opens the profile at `directory`, which is created if it does not exist. Keys are pinned in
+    /// the file `known_hosts`, which several profiles may share. Blocks for a few disk writes.
     ///
     /// # Errors
-    /// [`ClientStoreError::InUse`]: another process has it open. Otherwise the disk's errors.
+    /// [`ClientStoreError::InUse`]: another process has the profile open. Otherwise the error of a
+    /// file.
     pub fn open(directory: impl AsRef<Path>, known_hosts: impl Into<PathBuf>) -> Result<Self, ClientStoreError> {
         let directory = Directory::open(directory.as_ref())?;
         let outbox = OutboxFile::open(directory.path("outbox"))?;
@@ -62,10 +64,11 @@ impl FileStore {
         })
     }
 
-    /// The account of a profile that another process may have open; `None` if there is none.
+    /// Returns the account of a profile that another process may have open; `None` if there is
+    /// none.
     ///
     /// # Errors
-    /// The disk's, or the file is damaged.
+    /// The account cannot be read, or is damaged.
     pub fn peek(directory: impl AsRef<Path>) -> Result<Option<AccountState>, ClientStoreError> {
         let path = directory.as_ref().join("account");
         let damaged = |problem| ClientStoreError::Damaged {
@@ -79,7 +82,7 @@ impl FileStore {
         }
     }
 
-    /// Does `work`, which waits for the disk, where waiting hurts nobody.
+    /// Runs blocking disk work outside of the async runtime.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, ClientStoreError> + Send + 'static,
@@ -96,7 +99,7 @@ impl FileStore {
 }
 
 impl Inner {
-    fn load(&self) -> Result<Kept, ClientStoreError> {
+    fn load(&self) -> Result<SavedState, ClientStoreError> {
         let account = match self.directory.read("account")? {
             Some(text) => account::parse(&text).map_err(|problem| self.damaged("account", problem))?,
             None => {
@@ -107,7 +110,7 @@ impl Inner {
         };
         let cursors = self.directory.read_torn("cursors")?.unwrap_or_default();
         let names = self.directory.read_torn("names")?.unwrap_or_default();
-        Ok(Kept {
+        Ok(SavedState {
             account,
             cursors: lists::parse_cursors(&cursors).unwrap_or_else(|problem| {
                 let path = self.directory.path("cursors");
@@ -133,7 +136,7 @@ impl Inner {
 
 #[async_trait]
 impl ClientStore for FileStore {
-    async fn load(&self) -> Result<Kept, ClientStoreError> {
+    async fn load(&self) -> Result<SavedState, ClientStoreError> {
         self.blocking(Inner::load).await
     }
 
@@ -144,7 +147,8 @@ impl ClientStore for FileStore {
 
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError> {
         let text = lists::format_cursors(cursors);
-        // None at all: the history is another one, and those of the old one must not come back.
+        // No cursors at all means that the server's history was replaced. Cursors of the old one
+        // must not reappear.
         let sync = if cursors.is_empty() { Sync::Yes } else { Sync::No };
         self.blocking(move |inner| inner.directory.replace("cursors", &text, sync))
             .await

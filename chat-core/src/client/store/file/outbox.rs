@@ -1,13 +1,15 @@
-//! The outbox: a log of messages that were written, and of those that have their outcome.
+//! File format of the outbox: a log of queued messages and of messages that have their outcome.
 //!
 //! ```text
 //! "chat outbox 1\n"  then records:  length u32 · digest 8 bytes · kind u8 · content
 //!   kind 1, queued:   queued i64 · deadline i64 (0: none) · the request that sends it, as the protocol encodes it
 //!   kind 2, settled:  client message id, 16 bytes
-//!   kind 3, durable:  where this record begins, u64: everything before it was on the disk when it was written
+//!   kind 3, durable:  position of this record, u64: everything before it was on disk when it was written
 //! ```
-//! Integers are big-endian; the length counts what follows the digest, which is the beginning of its SHA-256. What a crash cut off or garbled after
-//! the last record of kind 3 is dropped: it was never reported as queued. What is garbled before it was damaged later, and is nobody's to drop.
+//! Integers are big-endian. The length counts what follows the digest, which is the beginning of
+//! the SHA-256 of that. Bytes after the last record of kind 3 that a crash cut off or garbled are
+//! dropped: they were never reported as queued. Garbled bytes before it are damage of later, and an
+//! error.
 
 use std::{
     collections::VecDeque,
@@ -28,28 +30,29 @@ const DIGEST: usize = 8;
 const QUEUED: u8 = 1;
 const SETTLED: u8 = 2;
 const DURABLE: u8 = 3;
-/// Bytes before a record's content.
+/// Bytes of a record before its content.
 const HEAD: usize = size_of::<u32>() + DIGEST + 1;
 /// Bytes of a record of kind 3.
 const MARK: usize = HEAD + size_of::<u64>();
-/// Settled messages after which the file is rewritten, once they outnumber the others.
+/// Number of settled messages after which the file is rewritten, if they outnumber the others.
 const COMPACT_AFTER: usize = 256;
 
-/// The file and what it says.
+/// The file and its messages.
 #[derive(Debug)]
 pub(super) struct OutboxFile {
     path: PathBuf,
     file: File,
-    /// Bytes that are known to be whole records.
+    /// Length of the complete records, in bytes.
     length: u64,
     entries: VecDeque<OutboxEntry>,
     settled: usize,
-    /// The disk failed: the file, or its name, may not be what it seems. It is written anew before anything is called durable.
-    doubtful: bool,
+    /// True if a disk error left the file or its name in an unknown state. It is then rewritten
+    /// before anything counts as durable.
+    needs_rewrite: bool,
 }
 
 impl OutboxFile {
-    /// Reads the file and drops a tail that was cut off.
+    /// Reads the file and drops an incomplete end.
     pub(super) fn open(path: PathBuf) -> Result<Self, ClientStoreError> {
         let (entries, tail) = match fs::read(&path) {
             Ok(bytes) => replay(&path, &Bytes::from(bytes))?,
@@ -59,7 +62,7 @@ impl OutboxFile {
         if tail > 0 {
             tracing::warn!(path = %path.display(), bytes = tail, "dropping a cut-off end of the outbox");
         }
-        let (file, length) = written_anew(&path, &entries)?;
+        let (file, length) = write_file(&path, &entries)?;
         disk::sync_directory_of(&path)?;
         Ok(Self {
             path,
@@ -67,19 +70,19 @@ impl OutboxFile {
             length,
             entries,
             settled: 0,
-            doubtful: false,
+            needs_rewrite: false,
         })
     }
 
-    /// Messages without an outcome.
+    /// Returns the messages without an outcome.
     pub(super) fn entries(&self) -> Vec<OutboxEntry> {
         self.entries.iter().cloned().collect()
     }
 
-    /// Appends messages; durable once this returns.
+    /// Appends messages durably.
     pub(super) fn queue(&mut self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
-        if self.doubtful {
-            self.write_anew()?;
+        if self.needs_rewrite {
+            self.rewrite()?;
         }
         let mut records = BytesMut::new();
         entries.iter().for_each(|entry| put_queued(&mut records, entry));
@@ -88,20 +91,22 @@ impl OutboxFile {
         if let Err(source) = self.file.sync_data() {
             // The disk may have lost more than this.
             self.length = before;
-            self.doubtful = true;
+            self.needs_rewrite = true;
             return Err(disk::failed(&self.path, source));
         }
         self.entries.extend(entries.iter().cloned());
-        // Without it a damage would look like the end of a crash; the messages are on the disk in any case.
+        // Without the mark, later damage would look like the end of a crash. The messages are
+        // durable in any case.
         if let Err(error) = self.append(&mark(self.length)) {
             tracing::warn!(%error, "the outbox could not be marked as durable");
         }
         Ok(())
     }
 
-    /// Notes that messages have their outcome; not made durable, as that costs nobody anything.
+    /// Records that messages have their outcome. Not made durable, because a lost record only
+    /// causes another send.
     pub(super) fn settle(&mut self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
-        // The oldest is nearly always the first to have its outcome.
+        // The oldest message is usually the first to have its outcome.
         for id in ids {
             let at = self.entries.iter().position(|entry| entry.id == *id);
             at.and_then(|at| self.entries.remove(at));
@@ -113,12 +118,12 @@ impl OutboxFile {
         }
         self.append(&records)?;
         if self.settled >= COMPACT_AFTER && self.settled > self.entries.len() {
-            self.write_anew()?;
+            self.rewrite()?;
         }
         Ok(())
     }
 
-    /// Appends whole records; what a failed attempt left is overwritten by the next.
+    /// Appends complete records. Overwrites what a failed attempt left.
     fn append(&mut self, records: &[u8]) -> Result<(), ClientStoreError> {
         let written = self
             .file
@@ -130,20 +135,22 @@ impl OutboxFile {
         Ok(())
     }
 
-    /// Puts a file of what is left in place of the old one.
-    fn write_anew(&mut self) -> Result<(), ClientStoreError> {
-        let (file, length) = written_anew(&self.path, &self.entries)?;
-        // From here on it is the new file that has the name, whether or not that survives a power cut.
+    /// Replaces the file by one with the remaining messages.
+    fn rewrite(&mut self) -> Result<(), ClientStoreError> {
+        let (file, length) = write_file(&self.path, &self.entries)?;
+        // From here on the name belongs to the new file, whether or not the name survives a power
+        // failure.
         (self.file, self.length, self.settled) = (file, length, 0);
-        self.doubtful = true;
+        self.needs_rewrite = true;
         disk::sync_directory_of(&self.path)?;
-        self.doubtful = false;
+        self.needs_rewrite = false;
         Ok(())
     }
 }
 
-/// A durable file of `entries` alone, and its length. The name has still to be made durable.
-fn written_anew(path: &Path, entries: &VecDeque<OutboxEntry>) -> Result<(File, u64), ClientStoreError> {
+/// Writes a durable file with `entries` only, and returns it with its length. Its name is not
+/// durable yet.
+fn write_file(path: &Path, entries: &VecDeque<OutboxEntry>) -> Result<(File, u64), ClientStoreError> {
     let mut bytes = BytesMut::from(HEADER);
     entries.iter().for_each(|entry| put_queued(&mut bytes, entry));
     let mark = mark(bytes.len() as u64);
@@ -152,7 +159,7 @@ fn written_anew(path: &Path, entries: &VecDeque<OutboxEntry>) -> Result<(File, u
     Ok((file, bytes.len() as u64))
 }
 
-/// The record that everything before `at`, where it stands, is durable.
+/// Returns the record that declares everything before `at`, its own position, durable.
 fn mark(at: u64) -> BytesMut {
     let mut record = BytesMut::new();
     put_record(&mut record, DURABLE, &at.to_be_bytes());
@@ -188,10 +195,12 @@ fn digest(kind: u8, content: &[u8]) -> [u8; DIGEST] {
     *digest.first_chunk().expect("SHA-256 gives 32 bytes")
 }
 
-/// What the records say, and how many bytes at the end are no whole record.
+/// Reads all records. Returns the messages and the number of bytes at the end that are no complete
+/// record.
 fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), ClientStoreError> {
     let mut entries = VecDeque::new();
-    // It gets its name with its beginning in it: a shorter one was cut by somebody else.
+    // The file gets its name with a complete header. A shorter one was truncated by another
+    // program.
     if !all.starts_with(HEADER) {
         return Err(damaged(
             path,
@@ -223,11 +232,11 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     Ok((entries, bytes.len()))
 }
 
-/// Whether what begins at `from` was durable once.
+/// Returns whether the bytes at `from` were declared durable.
 fn has_mark(all: &Bytes, from: usize) -> bool {
     let length = u32::try_from(MARK - HEAD + 1).expect("it is a few bytes").to_be_bytes();
     all[from..].windows(MARK).zip(from..).any(|(bytes, at)| {
-        // Nearly everywhere the first look is enough.
+        // The first comparison nearly always decides.
         bytes.starts_with(&length) && *bytes == *mark(at as u64)
     })
 }

@@ -1,4 +1,4 @@
-//! What is spoken at a port, for people who took the wrong scheme.
+//! Finds the protocol that a port speaks, to help users who chose another one.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,12 @@ use super::connect::connect_to;
 use super::machine::Credentials;
 use super::{ClientError, ClientOptions, MemoryStore};
 
-/// Longest wait for an answer in one of the other schemes.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum time for an answer in one scheme.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why no connection to `endpoint` came about: for `reason`, or because its port speaks another scheme than its address says. The other ones are
-/// tried only to be named: nothing is sent but a greeting, and no key is pinned.
+/// Explains why no connection to `endpoint` could be made. If its port speaks another scheme than
+/// the address says, the error names that scheme, else it is `reason`. The probes send only a
+/// hello, and pin no key.
 pub(super) async fn explain(reason: ClientError, endpoint: &Endpoint, options: &ClientOptions) -> ClientError {
     let may_be_wrong = matches!(reason, ClientError::Unreachable(_) | ClientError::Protocol(_));
     if !may_be_wrong || !endpoint.is_address() {
@@ -27,7 +28,7 @@ pub(super) async fn explain(reason: ClientError, endpoint: &Endpoint, options: &
             scheme,
             ..endpoint.address.clone()
         };
-        if let Ok(Ok(())) = timeout(PATIENCE, greet(&other, options)).await {
+        if let Ok(Ok(())) = timeout(PROBE_TIMEOUT, say_hello(&other, options)).await {
             let text = format!("{}: its port speaks {scheme}; try {other}", endpoint.address);
             return ClientError::Unreachable(text);
         }
@@ -35,8 +36,8 @@ pub(super) async fn explain(reason: ClientError, endpoint: &Endpoint, options: &
     reason
 }
 
-/// Exchanges greetings with a server.
-async fn greet(address: &ServerAddress, options: &ClientOptions) -> Result<(), ClientError> {
+/// Says hello to a server and waits for its welcome.
+async fn say_hello(address: &ServerAddress, options: &ClientOptions) -> Result<(), ClientError> {
     let endpoint = Endpoint::from(address.clone());
     let mut options = ClientOptions {
         trust: Trust::AcceptNew,
@@ -52,7 +53,7 @@ async fn greet(address: &ServerAddress, options: &ClientOptions) -> Result<(), C
         kind: RequestKind::Hello(Hello {
             min_version: version::MIN,
             max_version: version::MAX,
-            client: options.client,
+            client: options.client_name,
         }),
     });
     writer.seal(Instant::now())?;

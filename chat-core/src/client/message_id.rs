@@ -1,7 +1,8 @@
-//! Telling this device's own messages from those that the same user sent elsewhere.
+//! Message ids by which a device recognises its own messages.
 //!
-//! The server does not tell readers which device an event came from. A client message id says it to the one device that can check: its last
-//! four bytes are a digest of the others and the device id, which nobody else knows but the server.
+//! The server does not tell readers which device sent an event. The last four bytes of a client
+//! message id are a digest of the other bytes and the device id, which only this device and the
+//! server know.
 
 use sha2::{Digest as _, Sha256};
 
@@ -9,7 +10,7 @@ use crate::model::{ClientMessageId, DeviceId};
 
 const MARK: usize = 4;
 
-/// A new id that `device` recognises.
+/// Returns a new id that `device` recognises.
 pub(super) fn new_id(device: DeviceId) -> ClientMessageId {
     let mut id = ClientMessageId::random();
     let mark = mark_of(device, &id);
@@ -19,7 +20,7 @@ pub(super) fn new_id(device: DeviceId) -> ClientMessageId {
     id
 }
 
-/// Whether `device` made this id.
+/// Returns whether `device` made this id.
 pub(super) fn is_own(device: DeviceId, id: &ClientMessageId) -> bool {
     id.0.last_chunk::<MARK>() == Some(&mark_of(device, id))
 }
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_maker_recognises_an_id() {
+    fn id_is_recognised_by_its_device_only() {
         let (ours, other) = (DeviceId::random(), DeviceId::random());
         let id = new_id(ours);
         assert!(is_own(ours, &id));

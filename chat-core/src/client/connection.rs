@@ -1,4 +1,4 @@
-//! One connection to a server: bytes, records and packets, in both directions.
+//! One connection to a server: bytes, records and packets in both directions.
 
 use std::{io, time::Instant};
 
@@ -13,10 +13,10 @@ use crate::transport::Transport;
 
 use super::ClientError;
 
-/// Bytes asked of the socket at once.
+/// Bytes reserved for each read from the stream.
 const READ: usize = 16 * 1024;
 
-/// The half that hears.
+/// Receiving half of a connection.
 #[derive(Debug)]
 pub(super) struct Reader {
     stream: ReadHalf<Box<dyn Transport>>,
@@ -25,7 +25,7 @@ pub(super) struct Reader {
     frames: frame::FrameDecoder,
 }
 
-/// The half that speaks.
+/// Sending half of a connection.
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: WriteHalf<Box<dyn Transport>>,
@@ -34,8 +34,9 @@ pub(super) struct Writer {
     wire: BytesMut,
 }
 
-/// A connection of its two halves. Without a channel, packets travel as they are.
-pub(super) fn link(stream: Box<dyn Transport>, channel: Option<Channel>) -> (Reader, Writer) {
+/// Splits a stream into a receiving and a sending half. Without a channel, packets are not
+/// encrypted.
+pub(super) fn split(stream: Box<dyn Transport>, channel: Option<Channel>) -> (Reader, Writer) {
     let (reader, writer) = tokio::io::split(stream);
     let (sealer, opener) = channel.map(Channel::split).unzip();
     let reader = Reader {
@@ -54,7 +55,7 @@ pub(super) fn link(stream: Box<dyn Transport>, channel: Option<Channel>) -> (Rea
 }
 
 impl Reader {
-    /// Waits for bytes. Then take [`next`](Self::next) until there is nothing.
+    /// Reads bytes from the stream. Afterwards, call [`next`](Self::next) until it returns `None`.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -67,7 +68,7 @@ impl Reader {
         }
     }
 
-    /// The next whole packet that arrived.
+    /// Returns the next complete packet that was read.
     pub(super) fn next(&mut self, now: Instant) -> Result<Option<Incoming>, ClientError> {
         loop {
             if let Some(packet) = self.frames.next_packet().map_err(protocol)? {
@@ -79,7 +80,7 @@ impl Reader {
         }
     }
 
-    /// Moves bytes towards packets; false if there are none.
+    /// Decrypts what was read; returns `false` if a whole record is missing.
     fn open(&mut self, now: Instant) -> Result<bool, ClientError> {
         let Some(opener) = &mut self.opener else {
             let some = !self.raw.is_empty();
@@ -101,7 +102,7 @@ impl Reader {
         }
     }
 
-    /// The stream ended: by agreement, or cut off.
+    /// Returns the error of a stream that ended: closed by the server, or cut off.
     fn ended(&mut self) -> ClientError {
         let cut_off = self
             .opener
@@ -117,12 +118,12 @@ impl Reader {
 }
 
 impl Writer {
-    /// Appends a request to what is to be written.
+    /// Encodes a request. [`seal`](Self::seal) then makes it ready to write.
     pub(super) fn put(&mut self, request: &Request) {
         codec::encode_request(request, &mut self.plain);
     }
 
-    /// Seals what was put, in as few records as possible.
+    /// Encrypts all encoded requests, in as few records as possible.
     pub(super) fn seal(&mut self, now: Instant) -> Result<(), ClientError> {
         let Some(sealer) = &mut self.sealer else {
             self.wire.unsplit(self.plain.split());
@@ -131,18 +132,18 @@ impl Writer {
         for content in self.plain.chunks(MAX_CONTENT) {
             sealer.seal(now, content, &mut self.wire).map_err(protocol)?;
         }
-        // It may have held a password.
+        // A request may contain a password.
         self.plain.zeroize();
         self.plain.clear();
         Ok(())
     }
 
-    /// Whether there is something to write.
+    /// Returns whether sealed bytes wait to be written.
     pub(super) fn is_pending(&self) -> bool {
         self.wire.has_remaining()
     }
 
-    /// Writes some of it.
+    /// Writes some of the sealed bytes.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -155,7 +156,7 @@ impl Writer {
         }
     }
 
-    /// Writes the rest and says goodbye.
+    /// Writes all remaining bytes and a close record, and shuts the stream down.
     pub(super) async fn close(mut self, now: Instant) -> Result<(), ClientError> {
         self.seal(now)?;
         if let Some(sealer) = &mut self.sealer {

@@ -1,8 +1,11 @@
-//! Where handing out begins, or goes on, once a session stands; and whether the logs are still those that were handed out.
+//! Start and continuation of delivery once a session began, and the check that the logs are still
+//! the same.
 //!
-//! Of each conversation the client knows what stands at its cursor. A log that ends there says so by the time of its last event, and is not
-//! read. One that has more is read from the cursor's own entry on, so that the first page shows both what is known and what is new. If
-//! something else stands there, a copy was restored, and has grown again: what was handed out is void.
+//! For each conversation the client knows the event at its cursor. If the log ends there, the time
+//! of its last event shows whether it is the same log, and nothing is read. Otherwise the client
+//! reads from the cursor's own event on, so that the first page shows both the known event and new
+//! ones. If another event is at the cursor, the server restored a copy of its data and the log grew
+//! again: what was delivered is void.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -11,14 +14,15 @@ use crate::model::{
     ConversationId, ConversationInfo, ConversationRef, ConversationView, GroupName, HistoryPage, Seq, UserName, UserRef,
 };
 
+use crate::sequencer::{EventSequencer, LogEnd};
+
 use super::{
     Action, Machine, Receive,
     conversations::{Lookup, start_of},
-    track::{Tail, Track},
 };
 
 impl Machine {
-    /// Takes over what the login told: where handing out begins, or what came in between.
+    /// Processes the conversations that the login reported.
     pub(super) fn begin_sync(&mut self, now: Instant, conversations: Vec<ConversationInfo>) {
         for info in conversations {
             let id = info.id;
@@ -27,12 +31,13 @@ impl Machine {
         }
     }
 
-    /// The server may not have heard the last acknowledgements. It is told only of a log that is known to be the same.
+    /// Repeats the last acknowledgement, which the server may not have received. Waits for an
+    /// unverified log to be verified.
     fn reacknowledge(&mut self, now: Instant, id: ConversationId) {
         if let Some(ours) = self.acks.acknowledged.get(&id)
             && self.config.receive == Receive::FromCursor
             && let Some(known) = self.conversations.get_mut(id)
-            && !known.is_unproven()
+            && !known.is_unverified()
             && let Some(info) = &known.info
             && ours.seq > info.cursor
             && ours.seq <= info.last_seq
@@ -42,10 +47,10 @@ impl Machine {
         }
     }
 
-    /// Takes over what the server says of a conversation.
+    /// Processes what the server says about a conversation.
     pub(super) fn learn(&mut self, now: Instant, info: ConversationInfo) {
         for name in names_of(&info) {
-            self.sends.learn(&name, info.id);
+            self.outbox.learn(&name, info.id);
         }
         let acknowledged = self.acks.acknowledged.get(&info.id).copied();
         let receive = self.config.receive;
@@ -53,9 +58,12 @@ impl Machine {
         let known = self.conversations.entry(id);
         known.lookup = Lookup::Done;
         let is_void = |head: Seq| info.active && head > info.last_seq;
-        let went_back = known.track.as_ref().is_some_and(|track| is_void(track.head()))
+        let went_back = known
+            .sequencer
+            .as_ref()
+            .is_some_and(|sequencer| is_void(sequencer.head()))
             || acknowledged.is_some_and(|ours| is_void(ours.seq));
-        // Of a log that went back only what the server knows of this device is common to both.
+        // If the log went back, only the server's cursor of this device is part of both logs.
         let acknowledged = acknowledged.filter(|_| !went_back);
         let start = start_of(
             &info,
@@ -68,10 +76,10 @@ impl Machine {
             mark: mark.and_then(|ours| ours.mark),
         };
         if receive != Receive::Nothing {
-            let tail = Tail::of(&info);
-            match &mut known.track {
-                Some(track) if !went_back => track.resume(now, tail),
-                _ => known.track = Some(Track::new(begin, tail, now)),
+            let end = LogEnd::of(&info);
+            match &mut known.sequencer {
+                Some(sequencer) if !went_back => sequencer.resume(now, end),
+                _ => known.sequencer = Some(EventSequencer::new(begin, end, now)),
             }
         }
         let info = Arc::new(info);
@@ -79,22 +87,27 @@ impl Machine {
         let waiting = known.take_waiting();
         self.actions.push_back(Action::Conversation(Arc::clone(&info)));
         if went_back {
-            self.begin_anew(info, begin);
+            self.restart_delivery(info, begin);
         }
         for event in waiting {
             self.pushed_event(now, event);
         }
     }
 
-    /// Takes the first look at a page. `false`: this log is another one than what was handed out is from, and is read anew.
+    /// Checks a page of an unverified log. Returns `false` if the log differs from what was
+    /// delivered; it is then delivered again.
     pub(super) fn is_same_log(&mut self, now: Instant, id: ConversationId, page: &HistoryPage) -> bool {
-        let Some(track) = self.conversations.get_mut(id).and_then(|known| known.track.as_mut()) else {
+        let Some(sequencer) = self
+            .conversations
+            .get_mut(id)
+            .and_then(|known| known.sequencer.as_mut())
+        else {
             return true;
         };
-        if !track.is_unproven() {
+        if !sequencer.is_unverified() {
             return true;
         }
-        if !track.prove(page) {
+        if !sequencer.verify(page) {
             self.rewind(now, id);
             return false;
         }
@@ -102,28 +115,30 @@ impl Machine {
         true
     }
 
-    /// Begins anew at the last place that is known to be common to both logs.
+    /// Restarts delivery at the last position that both logs are known to share.
     fn rewind(&mut self, now: Instant, id: ConversationId) {
         let Some(known) = self.conversations.get_mut(id) else {
             return;
         };
-        let (Some(track), Some(info)) = (&mut known.track, &known.info) else {
+        let (Some(sequencer), Some(info)) = (&mut known.sequencer, &known.info) else {
             return;
         };
-        // What the server knows of this device was restored together with the log, so that is before the place where they part.
-        let common = Some(info.cursor).filter(|cursor| *cursor < track.head());
+        // The server's cursor was restored together with the log, so it is before the position
+        // where the logs part.
+        let common = Some(info.cursor).filter(|cursor| *cursor < sequencer.head());
         let begin = common.unwrap_or(Seq::ZERO).max(info.first_seq.previous());
-        let tail = Tail::of(info).at_least(track.known_last());
-        *track = Track::new(begin.into(), tail, now);
+        let end = LogEnd::of(info).at_least(sequencer.known_last());
+        *sequencer = EventSequencer::new(begin.into(), end, now);
         let info = Arc::clone(info);
-        self.begin_anew(info, begin.into());
+        self.restart_delivery(info, begin.into());
     }
 
-    /// What the application was handed after `begin` is void.
-    fn begin_anew(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
+    /// Voids what was delivered after `begin` and tells the application.
+    fn restart_delivery(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
-        // A kept cursor shows by its mark that it is void, as often as it is looked at, until the application has heard of it and acknowledges
-        // something else. One without a mark must not count again once the log has grown past it.
+        // A cursor with a mark shows that it is void at every check, until the application
+        // acknowledges another one. A cursor without a mark must be replaced, or it would count
+        // again once the log has grown past it.
         if self.acks.acknowledged.get(&id).is_some_and(|ours| ours.mark.is_none()) {
             let cursors = BTreeMap::from([(id, begin)]);
             self.actions.push_back(Action::SaveCursors(cursors));
@@ -138,7 +153,7 @@ impl Machine {
     }
 }
 
-/// What a conversation can be called beside its id.
+/// Returns the references to a conversation other than its id.
 fn names_of(info: &ConversationInfo) -> Vec<ConversationRef> {
     match &info.view {
         ConversationView::Direct(peer) => {

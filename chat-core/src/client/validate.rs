@@ -1,4 +1,4 @@
-//! What may go into the outbox: only what can be read back from it.
+//! Checks messages before they enter the outbox.
 
 use bytes::{Buf as _, BytesMut};
 
@@ -7,8 +7,8 @@ use crate::model::{Command, ConversationRef, Draft, MessageText, ReplyCode};
 
 use super::ClientError;
 
-/// Refuses a message that every server would refuse for its form, such as one for user 0. In the outbox it would be unreadable, and hold up
-/// everything else there.
+/// Refuses a message whose form every server would refuse, such as one to user 0. In the outbox it
+/// would be unreadable and block the messages after it.
 pub(super) fn check(conversation: &ConversationRef, draft: &Draft) -> Result<(), ClientError> {
     let command = Command::Send {
         conversation: conversation.clone(),
@@ -33,7 +33,7 @@ mod tests {
     use crate::model::{ClientMessageId, ConversationId, DraftContent, Seq, UserId, UserRef};
 
     #[test]
-    fn numbers_that_nothing_has_are_refused_at_once() {
+    fn ids_out_of_range_are_refused() {
         let recall = |conversation, target| {
             let draft = Draft {
                 client_message_id: ClientMessageId::random(),

@@ -1,0 +1,67 @@
+//! Typed calls of a client.
+
+use crate::codec::Failure;
+use crate::commands::{Commands, UnexpectedOutcome};
+use crate::model::{
+    Appended, ClientMessageId, Command, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, Seq, TextError,
+};
+
+use super::{Client, ClientError, SendOutcome, message_id};
+
+/// Messages go through the outbox: [`send`](Commands::send) and the calls that are built on it put
+/// a message there and wait for its outcome. Use [`Client::enqueue`] to do other things meanwhile.
+impl Commands for Client {
+    type Error = ClientError;
+
+    fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, ClientError>> + Send {
+        Self::execute(self, command)
+    }
+
+    /// Returns a key by which this device recognises the message as its own.
+    fn new_message_id(&self) -> ClientMessageId {
+        message_id::new_id(self.device())
+    }
+
+    /// Puts the message into the outbox and waits until the server has stored it.
+    ///
+    /// # Errors
+    /// Also [`ClientError::Closed`]: the client ended before the server answered. The message stays
+    /// in the outbox.
+    fn send(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        draft: Draft,
+    ) -> impl Future<Output = Result<Appended, ClientError>> + Send {
+        let conversation = conversation.into();
+        async move {
+            let mut handle = self.enqueue_draft(conversation, draft, None).await?;
+            match handle.outcome().await? {
+                SendOutcome::Acked(appended) => Ok(appended),
+                SendOutcome::Rejected(error) => Err(error),
+                SendOutcome::Unknown => Err(ClientError::Interrupted),
+            }
+        }
+    }
+
+    /// Moves the saved cursor, and the server's with it; see [`Client::acknowledge`].
+    fn acknowledge(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> impl Future<Output = Result<(), ClientError>> + Send {
+        Self::acknowledge(self, conversation, seq);
+        std::future::ready(Ok(()))
+    }
+}
+
+impl From<UnexpectedOutcome> for ClientError {
+    fn from(error: UnexpectedOutcome) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<TextError> for ClientError {
+    fn from(error: TextError) -> Self {
+        Self::Refused(Failure::new(ReplyCode::InvalidText, error.to_string()))
+    }
+}

@@ -1,0 +1,111 @@
+//! Configuration of a machine, and the actions that it asks for.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::client::{ClientError, Cursor, SendOutcome};
+use crate::codec::{LoggedIn, Request};
+use crate::model::{
+    ClientMessageId, ConversationId, ConversationInfo, ConversationRef, DeviceId, Outcome, Registration, Secret,
+    SessionTokens, StoreEpoch, UserId, UserRef,
+};
+
+/// Credentials by which a client logs in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the variant describes its fields")]
+pub enum Credentials {
+    /// With the session of an earlier login on this device.
+    Stored,
+    /// With a password. The session of an earlier login is resumed if there is one.
+    Password {
+        account: UserRef,
+        /// Password, or a token of the application.
+        secret: Secret,
+        /// True to log in with the password even if there is a session.
+        fresh: bool,
+    },
+    /// Creates the account first.
+    Register(Registration),
+}
+
+/// Events that a client delivers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Receive {
+    /// No events: the application only runs commands.
+    Nothing,
+    /// Events that the application has not acknowledged.
+    #[default]
+    FromCursor,
+    /// Every event that the user may read.
+    FromBeginning,
+}
+
+/// Initial state of a machine.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// Name and version of the program.
+    pub client_name: String,
+    /// Id of this device.
+    pub device: DeviceId,
+    /// Name of this device in the user's list of devices.
+    pub device_name: String,
+    /// Credentials to log in with.
+    pub credentials: Credentials,
+    /// User and session token of an earlier login.
+    pub session: Option<(UserId, Secret)>,
+    /// Device token of an earlier login.
+    pub device_token: Option<Secret>,
+    /// Server history that `cursors` belong to.
+    pub epoch: Option<StoreEpoch>,
+    /// Acknowledged position of each conversation.
+    pub cursors: BTreeMap<ConversationId, Cursor>,
+    /// Events to deliver.
+    pub receive: Receive,
+    /// Maximum number of messages of one conversation that wait for the server's reply.
+    pub max_in_flight: usize,
+}
+
+/// Action for the driver. The order matters.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the variant describes its fields")]
+pub enum Action {
+    /// Send a request.
+    Send(Request),
+    /// A session began: save its tokens.
+    LoggedIn(Box<LoggedIn>),
+    /// The session has new tokens: save them.
+    TokensChanged(SessionTokens),
+    /// The session token is void: delete it.
+    ForgetSession,
+    /// The server's history was replaced: delete all cursors and save the new epoch.
+    HistoryReset(StoreEpoch),
+    /// Save these cursors.
+    SaveCursors(BTreeMap<ConversationId, Cursor>),
+    /// A conversation changed.
+    Conversation(Arc<ConversationInfo>),
+    /// A message of the outbox has its outcome.
+    Settle {
+        /// Idempotency key of the message.
+        id: ClientMessageId,
+        /// Conversation that the message was sent to.
+        conversation: ConversationRef,
+        /// Outcome of the message.
+        outcome: SendOutcome,
+    },
+    /// A command has its result.
+    Finish {
+        /// Token that was passed to [`Machine::execute`](super::Machine::execute).
+        token: u64,
+        /// Result of the command.
+        result: Result<Outcome, ClientError>,
+    },
+    /// Close the connection and open another one.
+    Reconnect {
+        reason: ClientError,
+        /// Minimum delay before the next attempt.
+        after: Option<Duration>,
+    },
+    /// Close the connection for good.
+    End(ClientError),
+}

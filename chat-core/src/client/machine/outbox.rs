@@ -1,0 +1,288 @@
+//! The outbox: messages without an outcome. Each conversation has a queue, so that its messages
+//! keep their order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::model::{ClientMessageId, Command, ConversationId, ConversationRef, Draft, DraftContent, GroupName};
+
+/// Maximum number of messages that wait for a reply, over all conversations.
+const MAX_IN_FLIGHT: usize = 64;
+/// Minimum and maximum delay after a temporary refusal.
+const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// A message that is to be sent.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Idempotency key of the message.
+    pub id: ClientMessageId,
+    /// Conversation that the message goes to.
+    pub conversation: ConversationRef,
+    /// Content of the message.
+    pub content: DraftContent,
+    /// Time after which the message is no longer sent.
+    pub deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Outgoing,
+    /// Position in the order of all messages.
+    number: u64,
+    in_flight: bool,
+    /// Round of the queue in which the message was last sent.
+    round: u64,
+}
+
+/// Messages of one conversation, oldest first.
+#[derive(Debug)]
+struct ConversationQueue {
+    /// The conversation, as returned by [`Outbox::resolve`].
+    conversation: ConversationRef,
+    entries: VecDeque<Entry>,
+    not_before: Option<Instant>,
+    /// Number of consecutive rounds with a refusal.
+    refusals: u32,
+    /// Number of the present round. A round lasts until the next delay; all refusals of one round
+    /// count as one.
+    round: u64,
+}
+
+/// All messages without an outcome.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Queues by the number of their first message, so that older queues come first.
+    queues: BTreeMap<u64, ConversationQueue>,
+    queue_of: HashMap<ConversationRef, u64>,
+    queue_of_message: HashMap<ClientMessageId, u64>,
+    deadlines: BTreeSet<(Instant, ClientMessageId)>,
+    /// Known ids of conversations that messages refer to by other references.
+    ids: HashMap<ConversationRef, ConversationId>,
+    last_number: u64,
+    in_flight: usize,
+    /// Maximum number of messages of one conversation that wait for a reply.
+    max_in_flight: usize,
+}
+
+impl ConversationQueue {
+    fn new(conversation: ConversationRef) -> Self {
+        Self {
+            conversation,
+            entries: VecDeque::new(),
+            not_before: None,
+            refusals: 0,
+            round: 0,
+        }
+    }
+
+    /// Counts a refusal of a message sent in `round`. Returns the delay of the queue.
+    fn refused(&mut self, round: u64) -> Duration {
+        if round == self.round {
+            self.round += 1;
+            self.refusals = self.refusals.saturating_add(1);
+        }
+        let doublings = self.refusals.saturating_sub(1).min(7);
+        RETRY_DELAY
+            .0
+            .saturating_mul(1 << doublings)
+            .clamp(RETRY_DELAY.0, RETRY_DELAY.1)
+    }
+
+    /// Merges the messages of another queue in their order.
+    fn join(&mut self, other: Option<Self>) {
+        let Some(other) = other else { return };
+        self.entries.extend(other.entries);
+        self.entries.make_contiguous().sort_by_key(|entry| entry.number);
+        self.not_before = self.not_before.max(other.not_before);
+        self.refusals = self.refusals.max(other.refusals);
+        self.round = self.round.max(other.round);
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(max_in_flight: usize) -> Self {
+        Self {
+            max_in_flight: max_in_flight.max(1),
+            ..Self::default()
+        }
+    }
+
+    /// Appends a message to the queue of its conversation. Ignores a message whose id is present.
+    pub(super) fn add(&mut self, message: Outgoing) {
+        if self.queue_of_message.contains_key(&message.id) {
+            return;
+        }
+        self.last_number += 1;
+        let conversation = self.resolve(&message.conversation);
+        let queue = *self.queue_of.entry(conversation.clone()).or_insert(self.last_number);
+        self.queue_of_message.insert(message.id, queue);
+        if let Some(deadline) = message.deadline {
+            self.deadlines.insert((deadline, message.id));
+        }
+        let queue = self
+            .queues
+            .entry(queue)
+            .or_insert_with(|| ConversationQueue::new(conversation));
+        queue.entries.push_back(Entry {
+            message,
+            number: self.last_number,
+            in_flight: false,
+            round: 0,
+        });
+    }
+
+    /// Returns the message with this id.
+    pub(super) fn get(&self, id: &ClientMessageId) -> Option<&Outgoing> {
+        let queue = self.queues.get(self.queue_of_message.get(id)?)?;
+        let entry = queue.entries.iter().find(|entry| entry.message.id == *id)?;
+        Some(&entry.message)
+    }
+
+    /// Returns the reference under which a conversation's messages are queued: its id, if known.
+    pub(super) fn resolve(&self, conversation: &ConversationRef) -> ConversationRef {
+        let canonical = canonical(conversation);
+        self.ids
+            .get(&canonical)
+            .map_or(canonical, |id| ConversationRef::Id(*id))
+    }
+
+    /// Stores that `reference` means the conversation `id`, and merges the queues of both.
+    pub(super) fn learn(&mut self, reference: &ConversationRef, id: ConversationId) {
+        let reference = canonical(reference);
+        let by_id = ConversationRef::Id(id);
+        if reference == by_id || self.ids.insert(reference.clone(), id) == Some(id) {
+            return;
+        }
+        let Some(mut number) = self.queue_of.remove(&reference) else {
+            return;
+        };
+        let Some(mut queue) = self.queues.remove(&number) else {
+            return;
+        };
+        queue.conversation = by_id.clone();
+        if let Some(other) = self.queue_of.remove(&by_id) {
+            queue.join(self.queues.remove(&other));
+            number = number.min(other);
+        }
+        for entry in &queue.entries {
+            self.queue_of_message.insert(entry.message.id, number);
+        }
+        self.queue_of.insert(by_id, number);
+        self.queues.insert(number, queue);
+    }
+
+    /// Forgets all ids, because the server's history was replaced.
+    pub(super) fn forget_ids(&mut self) {
+        self.ids.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue_of_message.len()
+    }
+
+    /// Returns the next message that may be sent now, and counts it as in flight.
+    pub(super) fn start_next(&mut self, now: Instant) -> Option<(ClientMessageId, Command)> {
+        if self.in_flight >= MAX_IN_FLIGHT {
+            return None;
+        }
+        let max_in_flight = self.max_in_flight;
+        let mut ready = self
+            .queues
+            .values_mut()
+            .filter(|queue| queue.not_before.is_none_or(|at| at <= now));
+        let (round, entry) = ready.find_map(|queue| {
+            let entry = queue
+                .entries
+                .iter_mut()
+                .take(max_in_flight)
+                .find(|entry| !entry.in_flight)?;
+            Some((queue.round, entry))
+        })?;
+        entry.round = round;
+        entry.in_flight = true;
+        self.in_flight += 1;
+        let message = &entry.message;
+        let command = Command::Send {
+            conversation: message.conversation.clone(),
+            draft: Draft {
+                client_message_id: message.id,
+                content: message.content.clone(),
+            },
+        };
+        Some((message.id, command))
+    }
+
+    /// Removes a message that has its outcome. Returns `None` if it was removed before.
+    pub(super) fn settle(&mut self, id: &ClientMessageId) -> Option<Outgoing> {
+        let number = self.queue_of_message.remove(id)?;
+        let queue = self.queues.get_mut(&number)?;
+        let at = queue.entries.iter().position(|entry| entry.message.id == *id)?;
+        let entry = queue.entries.remove(at)?;
+        queue.refusals = 0;
+        if let Some(deadline) = entry.message.deadline {
+            self.deadlines.remove(&(deadline, *id));
+        }
+        self.in_flight -= usize::from(entry.in_flight);
+        if queue.entries.is_empty() {
+            self.queue_of.remove(&queue.conversation);
+            self.queues.remove(&number);
+        }
+        Some(entry.message)
+    }
+
+    /// Delays the queue of a message that the server refused temporarily, at least for `hint`.
+    pub(super) fn postpone(&mut self, now: Instant, id: &ClientMessageId, hint: Duration) {
+        let Some(queue) = self
+            .queue_of_message
+            .get(id)
+            .and_then(|number| self.queues.get_mut(number))
+        else {
+            return;
+        };
+        let Some(entry) = queue.entries.iter_mut().find(|entry| entry.message.id == *id) else {
+            return;
+        };
+        self.in_flight -= usize::from(entry.in_flight);
+        entry.in_flight = false;
+        let round = entry.round;
+        let until = now + queue.refused(round).max(hint);
+        queue.not_before = queue.not_before.max(Some(until));
+    }
+
+    /// Makes all messages ready to be sent again, in the same order, after the connection was lost.
+    pub(super) fn disconnected(&mut self) {
+        for queue in self.queues.values_mut() {
+            queue.not_before = None;
+            queue.entries.iter_mut().for_each(|entry| entry.in_flight = false);
+        }
+        self.in_flight = 0;
+    }
+
+    /// Returns a message whose deadline has passed.
+    pub(super) fn expired(&self, now: Instant) -> Option<ClientMessageId> {
+        let (deadline, id) = self.deadlines.first()?;
+        (*deadline <= now).then_some(*id)
+    }
+
+    /// Returns the next deadline of a message.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Returns when the next delay ends.
+    pub(super) fn next_start(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.queues.values().filter_map(|queue| queue.not_before);
+        waiting.filter(|at| *at > now).min()
+    }
+}
+
+/// Returns the canonical form of a reference: group names are equal regardless of case.
+fn canonical(conversation: &ConversationRef) -> ConversationRef {
+    let folded = match conversation {
+        ConversationRef::Group(name) => GroupName::parse_any(&name.key()).ok(),
+        _ => None,
+    };
+    folded.map_or_else(|| conversation.clone(), ConversationRef::Group)
+}

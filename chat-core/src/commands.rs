@@ -1,0 +1,544 @@
+//! Typed calls: one method per [`Command`], with typed arguments and results.
+//!
+//! [`Commands`] is implemented by everything that acts for a user: a remote
+//! [`Client`](crate::client::Client) and a [`LocalSession`](crate::engine::LocalSession) of an engine in
+//! this process. Code that is generic over `impl Commands` runs unchanged on either.
+//!
+//! ```
+//! use chat_core::commands::Commands;
+//! use chat_core::model::{GroupName, NewGroup, Page};
+//!
+//! async fn say_hello<C: Commands>(chat: &C) -> Result<(), Box<dyn std::error::Error>> {
+//!     let group = chat.create_group(NewGroup::new(GroupName::parse("rust")?)).await?;
+//!     chat.send_text(group.id, "hello").await?;
+//!     let page = chat.history(group.id, Page::newest(50)).await?;
+//!     assert_eq!(page.last_seq, page.events.last().expect("the message").event.seq);
+//!     Ok(())
+//! }
+//! ```
+
+use std::time::Duration;
+
+use crate::model::{
+    Appended, ClientMessageId, Command, ContactInfo, ConversationId, ConversationInfo, ConversationRef, DeviceId,
+    DeviceInfo, Draft, Emoji, GroupChanges, GroupInfo, HistoryPage, MemberPage, MessageText, NewGroup, Note, Outcome,
+    Page, PresenceState, ProfileChanges, Role, Secret, Seq, SessionTokens, TextError, UserId, UserInfo, UserRef,
+};
+
+/// Error: a command was answered with an outcome that does not belong to it. Only a defective
+/// server does this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the outcome does not belong to the command; expected {expected}")]
+pub struct UnexpectedOutcome {
+    /// Name of the expected outcome.
+    expected: &'static str,
+}
+
+/// Result of [`Commands::join_group`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// The user is a member. Contains the group as the user sees it.
+    Member(Box<ConversationInfo>),
+    /// The user asked to join; an admin will answer.
+    Requested,
+}
+
+/// Calls that a user can make, with typed arguments and results.
+///
+/// Every provided method runs one [`Command`] by [`execute`](Self::execute). It calls `execute`
+/// before it returns its future, so that an order which the implementation attaches to calls of
+/// `execute` holds for these methods too.
+///
+/// # Errors
+/// Every method fails as `execute` fails, and with an [`UnexpectedOutcome`] converted to
+/// [`Error`](Self::Error).
+///
+/// # Cancel safety
+/// Dropping a future leaves open whether the command takes effect.
+pub trait Commands: Sync {
+    /// Error of a failed command.
+    type Error: std::error::Error + Send + Sync + From<UnexpectedOutcome> + From<TextError> + 'static;
+
+    /// Runs a command.
+    ///
+    /// # Errors
+    /// The command was refused, or its outcome could not be learnt.
+    fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
+
+    /// Returns a fresh idempotency key for one message of this user.
+    fn new_message_id(&self) -> ClientMessageId {
+        ClientMessageId::random()
+    }
+
+    // Account and devices
+
+    /// Ends the session and voids its token.
+    fn logout(&self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::Logout))
+    }
+
+    /// Changes the user's password and ends the user's other sessions. Returns the new tokens of
+    /// this device, or `None` if the device was revoked meanwhile.
+    fn change_password(
+        &self,
+        old: Secret,
+        new: Secret,
+    ) -> impl Future<Output = Result<Option<SessionTokens>, Self::Error>> + Send {
+        take(
+            self.execute(Command::ChangePassword { old, new }),
+            "tokens",
+            |outcome| match outcome {
+                Outcome::PasswordChanged(tokens) => Some(Some(tokens)),
+                Outcome::Done => Some(None),
+                _ => None,
+            },
+        )
+    }
+
+    /// Returns the user's devices.
+    fn devices(&self) -> impl Future<Output = Result<Vec<DeviceInfo>, Self::Error>> + Send {
+        take(self.execute(Command::ListDevices), "devices", |outcome| match outcome {
+            Outcome::Devices(devices) => Some(devices),
+            _ => None,
+        })
+    }
+
+    /// Ends the session of a device and forgets the device.
+    fn revoke_device(&self, device: DeviceId) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::RevokeDevice(device)))
+    }
+
+    /// Changes the user's profile. Returns the user as they are now.
+    fn update_profile(&self, changes: ProfileChanges) -> impl Future<Output = Result<UserInfo, Self::Error>> + Send {
+        take(
+            self.execute(Command::UpdateProfile(changes)),
+            "a user",
+            |outcome| match outcome {
+                Outcome::User(user) => Some(user),
+                _ => None,
+            },
+        )
+    }
+
+    /// Declares the session online or idle.
+    fn set_status(&self, status: PresenceState) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::SetStatus(status)))
+    }
+
+    // Users and contacts
+
+    /// Returns at most `limit` users whose id is `query` or whose name begins with it.
+    fn search_users(
+        &self,
+        query: impl Into<String>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<UserInfo>, Self::Error>> + Send {
+        let query = query.into();
+        users(self.execute(Command::SearchUsers { query, limit }))
+    }
+
+    /// Returns those of `users` that exist.
+    fn users(
+        &self,
+        users: impl IntoIterator<Item = UserRef>,
+    ) -> impl Future<Output = Result<Vec<UserInfo>, Self::Error>> + Send {
+        self::users(self.execute(Command::GetUsers(users.into_iter().collect())))
+    }
+
+    /// Asks `user` for friendship, or accepts their request.
+    fn request_friend(
+        &self,
+        user: impl Into<UserRef>,
+        note: Note,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let user = user.into();
+        done(self.execute(Command::RequestFriend { user, note }))
+    }
+
+    /// Accepts or declines the friend request of `user`.
+    fn answer_friend(
+        &self,
+        user: impl Into<UserRef>,
+        accept: bool,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let user = user.into();
+        done(self.execute(Command::AnswerFriend { user, accept }))
+    }
+
+    /// Ends the friendship with `user`, or withdraws the request to them.
+    fn remove_friend(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::RemoveFriend(user.into())))
+    }
+
+    /// Blocks `user`: ends a friendship, hides their requests and refuses their messages.
+    fn block(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::Block(user.into())))
+    }
+
+    /// Unblocks `user`.
+    fn unblock(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::Unblock(user.into())))
+    }
+
+    /// Returns friends, requests and blocked users, with the presence of friends.
+    fn contacts(&self) -> impl Future<Output = Result<Vec<ContactInfo>, Self::Error>> + Send {
+        take(
+            self.execute(Command::ListContacts),
+            "contacts",
+            |outcome| match outcome {
+                Outcome::Contacts(contacts) => Some(contacts),
+                _ => None,
+            },
+        )
+    }
+
+    // Groups
+
+    /// Creates a group that the user owns. A retry with the same [`NewGroup`] returns the group
+    /// that was created.
+    fn create_group(&self, group: NewGroup) -> impl Future<Output = Result<ConversationInfo, Self::Error>> + Send {
+        conversation(self.execute(Command::CreateGroup(group)))
+    }
+
+    /// Returns at most `limit` listed groups whose id is `query` or whose name begins with it.
+    fn search_groups(
+        &self,
+        query: impl Into<String>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<GroupInfo>, Self::Error>> + Send {
+        let query = query.into();
+        take(
+            self.execute(Command::SearchGroups { query, limit }),
+            "groups",
+            |outcome| match outcome {
+                Outcome::Groups(groups) => Some(groups),
+                _ => None,
+            },
+        )
+    }
+
+    /// Joins a group, accepts an invitation to it, or asks to join it, as the group's policy has
+    /// it.
+    fn join_group(
+        &self,
+        group: impl Into<ConversationRef>,
+        note: Note,
+    ) -> impl Future<Output = Result<JoinOutcome, Self::Error>> + Send {
+        let group = group.into();
+        take(
+            self.execute(Command::JoinGroup { group, note }),
+            "a conversation",
+            |outcome| match outcome {
+                Outcome::Conversation(info) => Some(JoinOutcome::Member(info)),
+                Outcome::Done => Some(JoinOutcome::Requested),
+                _ => None,
+            },
+        )
+    }
+
+    /// Accepts or declines the request of `user` to join a group. For admins.
+    fn answer_join(
+        &self,
+        group: impl Into<ConversationRef>,
+        user: impl Into<UserRef>,
+        accept: bool,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let (group, user) = (group.into(), user.into());
+        done(self.execute(Command::AnswerJoin { group, user, accept }))
+    }
+
+    /// Invites `user` to a group.
+    fn invite_member(
+        &self,
+        group: impl Into<ConversationRef>,
+        user: impl Into<UserRef>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let (group, user) = (group.into(), user.into());
+        done(self.execute(Command::InviteMember { group, user }))
+    }
+
+    /// Declines an invitation to a group.
+    fn decline_invitation(
+        &self,
+        group: impl Into<ConversationRef>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::DeclineInvitation(group.into())))
+    }
+
+    /// Leaves a group.
+    fn leave_group(&self, group: impl Into<ConversationRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::LeaveGroup(group.into())))
+    }
+
+    /// Deletes a group for all its members. For the owner.
+    fn delete_group(&self, group: impl Into<ConversationRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::DeleteGroup(group.into())))
+    }
+
+    /// Removes a member from a group; with `ban`, the user cannot come back until
+    /// [unbanned](Self::unban_member). For admins.
+    fn kick_member(
+        &self,
+        group: impl Into<ConversationRef>,
+        user: impl Into<UserRef>,
+        ban: bool,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let (group, user) = (group.into(), user.into());
+        done(self.execute(Command::KickMember { group, user, ban }))
+    }
+
+    /// Lets a banned user come back. For admins.
+    fn unban_member(
+        &self,
+        group: impl Into<ConversationRef>,
+        user: impl Into<UserRef>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let (group, user) = (group.into(), user.into());
+        done(self.execute(Command::UnbanMember { group, user }))
+    }
+
+    /// Mutes a member from now on for `duration`; zero unmutes. For admins.
+    fn mute_member(
+        &self,
+        group: impl Into<ConversationRef>,
+        user: impl Into<UserRef>,
+        duration: Duration,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::MuteMember {
+            group: group.into(),
+            user: user.into(),
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        }))
+    }
+
+    /// Makes a member an admin, or an admin a member. For the owner.
+    fn set_role(
+        &self,
+        group: impl Into<ConversationRef>,
+        user: impl Into<UserRef>,
+        role: Role,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let (group, user) = (group.into(), user.into());
+        done(self.execute(Command::SetRole { group, user, role }))
+    }
+
+    /// Makes another member the owner of a group. For the owner.
+    fn transfer_ownership(
+        &self,
+        group: impl Into<ConversationRef>,
+        user: impl Into<UserRef>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let (group, user) = (group.into(), user.into());
+        done(self.execute(Command::TransferOwnership { group, user }))
+    }
+
+    /// Changes a group. For admins.
+    fn update_group(
+        &self,
+        group: impl Into<ConversationRef>,
+        changes: GroupChanges,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let group = group.into();
+        done(self.execute(Command::UpdateGroup { group, changes }))
+    }
+
+    /// Returns at most `limit` members of a group, in order of user id, that come after `after`.
+    /// Begin with `UserId(0)`.
+    fn members(
+        &self,
+        group: impl Into<ConversationRef>,
+        after: UserId,
+        limit: u32,
+    ) -> impl Future<Output = Result<MemberPage, Self::Error>> + Send {
+        let group = group.into();
+        take(
+            self.execute(Command::ListMembers { group, after, limit }),
+            "members",
+            |outcome| match outcome {
+                Outcome::Members(page) => Some(page),
+                _ => None,
+            },
+        )
+    }
+
+    // Messages
+
+    /// Appends a draft to a conversation. It is durable once the future returns `Ok`. After an
+    /// error, sending the same draft again is safe: it is stored at most once.
+    fn send(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        draft: Draft,
+    ) -> impl Future<Output = Result<Appended, Self::Error>> + Send {
+        let conversation = conversation.into();
+        take(
+            self.execute(Command::Send { conversation, draft }),
+            "an appended event",
+            |outcome| match outcome {
+                Outcome::Appended(appended) => Some(appended),
+                _ => None,
+            },
+        )
+    }
+
+    /// Sends a text message; see [`send`](Self::send).
+    ///
+    /// # Errors
+    /// Also [`TextError`], converted: the text is empty, too long or contains NUL.
+    fn send_text(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        text: &str,
+    ) -> impl Future<Output = Result<Appended, Self::Error>> + Send {
+        let sent = MessageText::new(text).map(|text| {
+            let draft = Draft::text(text).with_id(self.new_message_id());
+            self.send(conversation, draft)
+        });
+        async move { sent?.await }
+    }
+
+    /// Replaces the text of the user's message at `target`; see [`send`](Self::send).
+    fn edit(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        target: Seq,
+        text: MessageText,
+    ) -> impl Future<Output = Result<Appended, Self::Error>> + Send {
+        self.send(conversation, Draft::edit(target, text).with_id(self.new_message_id()))
+    }
+
+    /// Recalls the message at `target`: its text is erased; see [`send`](Self::send). For its
+    /// author and group admins.
+    fn recall(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        target: Seq,
+    ) -> impl Future<Output = Result<Appended, Self::Error>> + Send {
+        self.send(conversation, Draft::recall(target).with_id(self.new_message_id()))
+    }
+
+    /// Adds a reaction to the message at `target`; see [`send`](Self::send).
+    fn react(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        target: Seq,
+        emoji: Emoji,
+    ) -> impl Future<Output = Result<Appended, Self::Error>> + Send {
+        self.send(conversation, Draft::react(target, emoji).with_id(self.new_message_id()))
+    }
+
+    /// Removes the user's reaction from the message at `target`; see [`send`](Self::send).
+    fn unreact(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        target: Seq,
+        emoji: Emoji,
+    ) -> impl Future<Output = Result<Appended, Self::Error>> + Send {
+        self.send(
+            conversation,
+            Draft::unreact(target, emoji).with_id(self.new_message_id()),
+        )
+    }
+
+    // Conversations
+
+    /// Returns all conversations of the user.
+    fn conversations(&self) -> impl Future<Output = Result<Vec<ConversationInfo>, Self::Error>> + Send {
+        take(
+            self.execute(Command::ListConversations),
+            "conversations",
+            |outcome| match outcome {
+                Outcome::Conversations(conversations) => Some(conversations),
+                _ => None,
+            },
+        )
+    }
+
+    /// Returns one conversation of the user.
+    fn conversation(
+        &self,
+        conversation: impl Into<ConversationRef>,
+    ) -> impl Future<Output = Result<ConversationInfo, Self::Error>> + Send {
+        self::conversation(self.execute(Command::GetConversation(conversation.into())))
+    }
+
+    /// Reads a page of a conversation's log.
+    fn history(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        page: Page,
+    ) -> impl Future<Output = Result<HistoryPage, Self::Error>> + Send {
+        let conversation = conversation.into();
+        take(
+            self.execute(Command::ReadHistory { conversation, page }),
+            "a page of history",
+            |outcome| match outcome {
+                Outcome::History(page) => Some(page),
+                _ => None,
+            },
+        )
+    }
+
+    /// Moves the device's cursor: the application has processed every event up to `seq`.
+    fn acknowledge(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::Acknowledge { conversation, seq }))
+    }
+
+    /// Marks every event up to `seq` as read by the user.
+    fn mark_read(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        done(self.execute(Command::MarkRead { conversation, seq }))
+    }
+
+    /// Tells the other members that the user is typing, or that they stopped.
+    fn set_typing(
+        &self,
+        conversation: ConversationId,
+        typing: bool,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let stopped = !typing;
+        done(self.execute(Command::Typing { conversation, stopped }))
+    }
+}
+
+async fn take<T, E: From<UnexpectedOutcome>>(
+    answer: impl Future<Output = Result<Outcome, E>>,
+    expected: &'static str,
+    take: impl FnOnce(Outcome) -> Option<T>,
+) -> Result<T, E> {
+    take(answer.await?).ok_or_else(|| UnexpectedOutcome { expected }.into())
+}
+
+async fn done<E: From<UnexpectedOutcome>>(answer: impl Future<Output = Result<Outcome, E>>) -> Result<(), E> {
+    take(answer, "no result", |outcome| {
+        matches!(outcome, Outcome::Done).then_some(())
+    })
+    .await
+}
+
+async fn users<E: From<UnexpectedOutcome>>(
+    answer: impl Future<Output = Result<Outcome, E>>,
+) -> Result<Vec<UserInfo>, E> {
+    take(answer, "users", |outcome| match outcome {
+        Outcome::Users(users) => Some(users),
+        _ => None,
+    })
+    .await
+}
+
+async fn conversation<E: From<UnexpectedOutcome>>(
+    answer: impl Future<Output = Result<Outcome, E>>,
+) -> Result<ConversationInfo, E> {
+    take(answer, "a conversation", |outcome| match outcome {
+        Outcome::Conversation(info) => Some(*info),
+        _ => None,
+    })
+    .await
+}

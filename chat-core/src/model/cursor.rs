@@ -1,0 +1,39 @@
+//! Cursors: how far an application has processed a conversation, and which event is there.
+
+use super::{Event, EventId, Seq, Timestamp};
+
+/// Position up to which an application has processed a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Last processed event.
+    pub seq: Seq,
+    /// Identity of the event at `seq`, by which a client notices that the server restored a backup
+    /// and the log continued differently. `None` if unknown; such a change then goes unnoticed.
+    pub mark: Option<EventMark>,
+}
+
+/// Identity of the event at one position of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventMark {
+    /// Global id of the event.
+    pub id: EventId,
+    /// Time of the event. A conversation carries the time of its last event, so a client need not
+    /// read a log that has nothing new.
+    pub time: Timestamp,
+}
+
+impl From<&Event> for EventMark {
+    fn from(event: &Event) -> Self {
+        Self {
+            id: event.id,
+            time: event.time,
+        }
+    }
+}
+
+impl From<Seq> for Cursor {
+    /// Returns a cursor without the identity of the event at `seq`.
+    fn from(seq: Seq) -> Self {
+        Self { seq, mark: None }
+    }
+}

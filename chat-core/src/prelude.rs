@@ -1,0 +1,14 @@
+//! Names that most programs with an engine or a client need: `use chat_core::prelude::*;`.
+
+#[cfg(feature = "client")]
+pub use crate::client::{Client, ClientError, ClientEvent, ClientOptions, Credentials, FileStore, ServerAddress};
+pub use crate::commands::{Commands, JoinOutcome};
+#[cfg(feature = "server")]
+pub use crate::engine::{CommandError, Engine, LocalSession};
+pub use crate::model::{
+    Appended, ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, DisplayName, Draft, Event,
+    EventBody, GroupChanges, GroupName, JoinPolicy, MessageText, NewGroup, Note, Page, ProfileChanges, Push,
+    Registration, ReplyCode, Role, Secret, Seq, Source, UserId, UserInfo, UserName, UserRef,
+};
+#[cfg(feature = "server")]
+pub use crate::server::Server;

@@ -1,0 +1,298 @@
+//! Ordered delivery of one conversation's events: every [`Seq`] once, in order and without gaps.
+//!
+//! ```text
+//! seq <  next            dropped: delivered before
+//! seq == next            delivered, and buffered events that follow without a gap
+//! seq >  next            buffered; a gap of 1 s, or of 256 buffered events, is closed by reading the log
+//! ```
+//! Without I/O and without a clock: the owner passes in pushed events and pages and reads the log
+//! when [`next_read_at`](EventSequencer::next_read_at) says so. After an interruption the log may
+//! be another one, because its store was restored from a copy and has grown since. Unless the end
+//! of the log proves otherwise, nothing is accepted until a page that begins one position earlier
+//! shows that the last delivered event is still there.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use crate::model::{ConversationInfo, Cursor, Event, EventMark, HistoryEvent, HistoryPage, Seq, Timestamp};
+
+/// Maximum number of events buffered behind a gap.
+pub(crate) const BUFFER_EVENTS: usize = 256;
+/// Time that a gap may take to close by itself before the log is read.
+pub(crate) const GAP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum delay between two reads that brought nothing.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// Events that will not be delivered: the user may not read them, or the log no longer has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MissingRange {
+    pub(crate) from: Seq,
+    pub(crate) to: Seq,
+}
+
+/// End of a log, as known when a session begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogEnd {
+    last: Seq,
+    /// Time of the event at `last`, if known.
+    time: Option<Timestamp>,
+}
+
+impl LogEnd {
+    /// Returns the end of a conversation's log. Of a former member only the last readable event is
+    /// known, which need not be the log's last.
+    pub(crate) fn of(info: &ConversationInfo) -> Self {
+        Self {
+            last: info.last_seq,
+            time: info.active.then_some(info.last_time),
+        }
+    }
+
+    /// Returns the end of a log that has an event at `last`.
+    pub(crate) fn at_least(self, last: Seq) -> Self {
+        if last > self.last {
+            Self { last, time: None }
+        } else {
+            self
+        }
+    }
+}
+
+/// Progress of reading the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// No read is running. If events are missing, the next is due at this time.
+    Idle(Option<Instant>),
+    /// A page was requested.
+    Asked,
+}
+
+/// Puts the events of one conversation into order. See the [module](self).
+#[derive(Debug)]
+pub(crate) struct EventSequencer {
+    next: Seq,
+    /// Identity of the event before `next`, if known.
+    mark: Option<EventMark>,
+    /// True if the event before `next` must be found in the log before anything else is accepted.
+    unverified: bool,
+    /// Highest position that the log is known to have.
+    known_last: Seq,
+    buffered: BTreeMap<Seq, Event>,
+    reading: Reading,
+    /// Number of consecutive reads that brought nothing although events are missing.
+    empty_reads: u32,
+}
+
+impl EventSequencer {
+    /// Returns a sequencer that delivers everything after `begin`. `end` is the present end of the
+    /// log.
+    pub(crate) fn new(begin: Cursor, end: LogEnd, now: Instant) -> Self {
+        let mut sequencer = Self {
+            next: begin.seq.next(),
+            mark: begin.mark,
+            unverified: false,
+            known_last: begin.seq,
+            buffered: BTreeMap::new(),
+            reading: Reading::Idle(None),
+            empty_reads: 0,
+        };
+        sequencer.resume(now, end);
+        sequencer
+    }
+
+    /// Continues with a new session, at whose beginning the log ended at `end`.
+    pub(crate) fn resume(&mut self, now: Instant, end: LogEnd) {
+        let head = self.head();
+        self.unverified = self.mark.is_some_and(|mark| {
+            let has_more = end.last > head;
+            has_more || (end.last == head && end.time.is_some_and(|time| time != mark.time))
+        });
+        // Events behind a gap are of the earlier log.
+        self.buffered.clear();
+        self.known_last = end.last.max(head);
+        self.read_at(now);
+    }
+
+    /// Last position that was delivered.
+    pub(crate) fn head(&self) -> Seq {
+        self.next.previous()
+    }
+
+    /// Highest position that the log is known to have.
+    pub(crate) fn known_last(&self) -> Seq {
+        self.known_last
+    }
+
+    /// Returns whether the log may differ from what was delivered.
+    pub(crate) fn is_unverified(&self) -> bool {
+        self.unverified
+    }
+
+    /// Checks by a page whether the log still has the event that was delivered last. Returns
+    /// `false` if another event is in its place. Returns `true` if the user may not read that
+    /// position any more, because then nothing can be known.
+    pub(crate) fn verify(&mut self, page: &HistoryPage) -> bool {
+        let head = self.head();
+        let found = page.events.iter().find(|found| found.event.seq == head);
+        self.unverified = false;
+        match (found, self.mark) {
+            (Some(found), Some(mark)) => found.event.id == mark.id,
+            _ => true,
+        }
+    }
+
+    /// Accepts a pushed event, and appends to `out` what can be delivered now. Without `room` the
+    /// event is dropped; the log is read once there is room.
+    pub(crate) fn push(&mut self, now: Instant, event: Event, room: bool, out: &mut Vec<HistoryEvent>) {
+        if event.seq < self.next {
+            return;
+        }
+        self.known_last = self.known_last.max(event.seq);
+        if !room {
+            self.read_at(now);
+        } else if event.seq == self.next && !self.unverified {
+            self.accept(live(event), out);
+            self.drain_buffered(out);
+        } else if self.buffered.len() < BUFFER_EVENTS {
+            self.buffered.insert(event.seq, event);
+            self.read_at(now + GAP_TIMEOUT); // a read that is due earlier stays
+        }
+        if self.buffered.len() >= BUFFER_EVENTS {
+            self.read_at(now);
+        }
+    }
+
+    /// Notes that the log has events up to `last` that will not be pushed.
+    pub(crate) fn behind(&mut self, now: Instant, last: Seq) {
+        self.known_last = self.known_last.max(last);
+        self.read_at(now);
+    }
+
+    /// Returns when the log must be read, if it must be.
+    pub(crate) fn next_read_at(&self) -> Option<Instant> {
+        match self.reading {
+            Reading::Idle(at) if self.is_incomplete() => at,
+            _ => None,
+        }
+    }
+
+    /// Notes that a page is being read. Returns the position after which the page must start.
+    pub(crate) fn read_started(&mut self) -> Seq {
+        self.reading = Reading::Asked;
+        let head = self.head();
+        if self.unverified { head.previous() } else { head }
+    }
+
+    /// Processes a page, and appends to `out` what can be delivered. Returns the events that the
+    /// page shows to be unreadable.
+    pub(crate) fn read_finished(
+        &mut self,
+        now: Instant,
+        page: HistoryPage,
+        out: &mut Vec<HistoryEvent>,
+    ) -> Option<MissingRange> {
+        let before = self.next;
+        self.reading = Reading::Idle(None);
+        // Events before the first readable one, or before where the log was truncated, will not
+        // come.
+        let first = page.events.first().map_or(page.first_seq, |found| found.event.seq);
+        let missing = (first > self.next && page.first_seq > self.next).then(|| MissingRange {
+            from: self.next,
+            to: first.previous(),
+        });
+        if missing.is_some() {
+            self.next = first;
+            self.mark = None;
+        }
+        for found in page.events {
+            if found.event.seq == self.next {
+                self.accept(found, out);
+            }
+        }
+        self.drain_buffered(out);
+        if page.more {
+            self.known_last = self.known_last.max(self.next);
+        } else if self.buffered.is_empty() {
+            // The page shows the end of the log. Later events will be pushed.
+            self.known_last = self.next.previous();
+        }
+        if self.next <= self.known_last {
+            self.schedule(now, self.next > before, page.more);
+        }
+        missing
+    }
+
+    /// Notes that a page could not be read. The next read is due after `pause`.
+    pub(crate) fn read_failed(&mut self, now: Instant, pause: Duration) {
+        self.reading = Reading::Idle(Some(now + pause));
+    }
+
+    /// Stops delivery, because the user can no longer read the conversation.
+    pub(crate) fn close(&mut self) {
+        self.unverified = false;
+        self.buffered.clear();
+        self.known_last = self.next.previous();
+        self.reading = Reading::Idle(None);
+    }
+
+    /// Notes that the connection is lost, and a requested page with it.
+    pub(crate) fn disconnected(&mut self, now: Instant) {
+        if self.reading == Reading::Asked {
+            self.reading = Reading::Idle(Some(now));
+        }
+    }
+
+    fn schedule(&mut self, now: Instant, progress: bool, more: bool) {
+        if progress {
+            self.empty_reads = 0;
+            self.reading = Reading::Idle(Some(if more { now } else { now + GAP_TIMEOUT }));
+        } else {
+            let pause = GAP_TIMEOUT.saturating_mul(1 << self.empty_reads.min(5)).min(MAX_PAUSE);
+            self.empty_reads = self.empty_reads.saturating_add(1);
+            self.reading = Reading::Idle(Some(now + pause));
+        }
+    }
+
+    /// Moves the next read forward to `at`, but never back. Nothing is read while no event is
+    /// missing.
+    fn read_at(&mut self, at: Instant) {
+        if let Reading::Idle(planned) = self.reading
+            && self.is_incomplete()
+        {
+            self.reading = Reading::Idle(Some(planned.map_or(at, |planned| planned.min(at))));
+        }
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.unverified || self.next <= self.known_last
+    }
+
+    fn accept(&mut self, event: HistoryEvent, out: &mut Vec<HistoryEvent>) {
+        self.next = self.next.next();
+        self.mark = Some(EventMark::from(&event.event));
+        self.known_last = self.known_last.max(event.event.seq);
+        out.push(event);
+    }
+
+    fn drain_buffered(&mut self, out: &mut Vec<HistoryEvent>) {
+        self.buffered = self.buffered.split_off(&self.next);
+        while let Some(event) = self.buffered.remove(&self.next) {
+            self.accept(live(event), out);
+        }
+        if self.next > self.known_last {
+            self.reading = match self.reading {
+                Reading::Idle(_) => Reading::Idle(None),
+                Reading::Asked => Reading::Asked,
+            };
+        }
+    }
+}
+
+fn live(event: Event) -> HistoryEvent {
+    HistoryEvent {
+        event,
+        edited_text: None,
+    }
+}
