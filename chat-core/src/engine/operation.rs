@@ -17,12 +17,14 @@ pub(crate) trait Operation: Debug + Send + 'static {
     /// Result once committed.
     type Output: Send + 'static;
 
-    /// Does the work; starts afresh each time it is called. Whatever is appended to logs is recorded in `intents`, which
+    /// Does the work; starts afresh each time it is called. Whatever is appended to logs is
+    /// recorded in `intents`, which
     /// [`Logs::write`](super::log::Logs::write) does.
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Refusal>;
 }
 
-/// What a unit of work is about to append to logs: what may have been committed if the store does not say.
+/// Record of what a unit of work is about to append to logs: if the outcome of the commit is
+/// unknown, this may have been committed.
 ///
 /// Clones share the record, so that it can be read after the unit of work was dropped.
 #[derive(Clone, Debug, Default)]

@@ -115,11 +115,21 @@ impl<'q, P: Ports> Driver<'q, P> {
                 panic = panic_text(&*panic),
                 "the appender panicked again and forgets the order of resends"
             );
-            self.machine = Machine::new(self.limits, self.resend_window);
+            let broken = std::mem::replace(&mut self.machine, Machine::new(self.limits, self.resend_window));
+            // The callers are told to try again when their replies are dropped, and may panic then.
+            drop(catch_unwind(AssertUnwindSafe(|| drop(broken))));
         }
         while let Some((reply_to, result)) = self.machine.poll_reply() {
             answer(reply_to, result);
         }
+        // Work does not panic; if it does, it has ended, and the rest is still waited for.
+        while let Err(panic) = AssertUnwindSafe(self.finish_work()).catch_unwind().await {
+            tracing::error!(panic = panic_text(&*panic), "work of the appender panicked");
+        }
+    }
+
+    /// Waits until no work is left, and ignores its results.
+    async fn finish_work(&mut self) {
         while self.work.next().await.is_some() {}
     }
 }

@@ -155,7 +155,7 @@ impl AppendQueue {
     /// Moves everything that has arrived to `taken`, which has to be empty. Its allocation is used
     /// for what arrives next.
     pub(super) fn take(&self, taken: &mut Vec<Incoming>) {
-        debug_assert!(taken.is_empty(), "entries would be lost their place");
+        debug_assert!(taken.is_empty(), "entries would lose their place");
         if let Some(incoming) = self.lock().as_mut() {
             std::mem::swap(incoming, taken);
         }

@@ -137,8 +137,8 @@ impl ResendOrder {
         Ok(())
     }
 
-    /// Forgets a draft that was refused for good before it was [admitted](Self::admit): it will not be
-    /// resent, so later drafts need not wait for it.
+    /// Forgets a draft that was refused for good before it was [admitted](Self::admit): it will not
+    /// be resent, so later drafts need not wait for it.
     pub(super) fn forget(&mut self, caller: Caller, conversation: &ConversationRef, draft: ClientMessageId) {
         let Some(gaps) = self.sessions.get_mut(&caller) else {
             return;
