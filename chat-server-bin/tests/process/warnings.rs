@@ -93,7 +93,7 @@ async fn full_server_logs_refusals_at_intervals() {
     assert_eq!(code, Some(0), "{log}");
     let warnings: Vec<&str> = log
         .lines()
-        .filter(|line| line.contains("as many as it may have"))
+        .filter(|line| line.contains("the server has the maximum number of connections"))
         .collect();
     assert!((1..10).contains(&warnings.len()), "{log}");
     assert!(
