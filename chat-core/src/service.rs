@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::cluster::Nodes;
 use crate::codec::Failure;
 use crate::model::{
-    Admission, Caller, Command, ConversationInfo, Login, Outcome, Registration, ReplyCode, Resume, SessionId, Source,
+    Caller, Command, ConversationInfo, Login, LoginGrant, Outcome, Registration, ReplyCode, Resume, SessionId, Source,
     StoreEpoch, Timestamp, UserInfo,
 };
 use crate::router::Outbox;
@@ -41,13 +41,13 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
-    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError>;
+    async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError>;
 
     /// Begins a session with the token of an earlier login. Ends the device's older session.
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
-    async fn resume(&self, source: Source, resume: Resume) -> Result<Admission, CommandError>;
+    async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError>;
 
     /// Connects a session that has just logged in to its events: from now on they are pushed to
     /// `outbox`. The session ends when the returned guard is dropped. The code with which `outbox`

@@ -1,14 +1,14 @@
-//! The circuit breaker in front of the store: once it fails again and again, requests are told so at once.
+//! Circuit breaker in front of the store: after repeated failures, requests fail at once.
 //!
 //! ```text
-//! closed ──n failures in a row──► open ──pause──► half-open: one request goes through
+//! closed ──n failures in a row──► open ──interval──► half-open: one request goes through
 //!    ▲                              ▲                 │
 //!    └──────────── success ─────────┼─────────────────┤
 //!                                   └──── failure ────┘
 //! ```
 //!
-//! A failure may be of the store, or of one row that somebody has locked. So failures count by what they were about: however
-//! often the same conversation fails, it counts once.
+//! A failure may be of the store, or of one locked row. So failures are counted by their scope: repeated failures of
+//! one conversation count once.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// What a request to the store was about: what it may have to wait for.
+/// What a request to the store may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     /// One conversation.
@@ -27,7 +27,7 @@ pub(crate) enum Scope {
     User(UserId),
     /// Acknowledgements and read marks.
     Marks,
-    /// Nothing that another request waits for.
+    /// Nothing that other requests wait for.
     Alone,
 }
 
@@ -49,74 +49,72 @@ impl From<Caller> for Scope {
     }
 }
 
-/// Counts failures of the store.
+/// Counts consecutive failures of the store.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    failures: u32,
-    pause: Duration,
+    threshold: u32,
+    probe_interval: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    failed: u32,
-    /// What has failed since the last success; not more than it takes to open.
-    about: HashSet<Scope>,
-    /// When the next request may go through, while the breaker is open.
+    failures: u32,
+    /// Scopes of the failures since the last success. Bounded by the threshold.
+    scopes: HashSet<Scope>,
+    /// The time at which the next request may go through, while the breaker is open.
     probe_at: Option<Instant>,
 }
 
 impl Breaker {
-    pub(crate) fn new(failures: u32, pause: Duration) -> Self {
+    pub(crate) fn new(threshold: u32, probe_interval: Duration) -> Self {
         Self {
-            failures,
-            pause,
+            threshold,
+            probe_interval,
             state: Mutex::default(),
         }
     }
 
-    /// Whether a request may go to the store now. An open breaker lets one through per pause.
+    /// Whether a request may go to the store now. An open breaker lets one through per probe interval.
     pub(crate) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         match state.probe_at {
             None => true,
             Some(at) if now >= at => {
-                state.probe_at = Some(now + self.pause);
+                state.probe_at = Some(now + self.probe_interval);
                 true
             }
             Some(_) => false,
         }
     }
 
-    /// What came of a request that was let through. Refusals are answers.
-    pub(crate) fn note(&self, scope: Scope, error: Option<&StoreError>) {
+    /// Records the result of a request that was let through. Rejections count as answers.
+    pub(crate) fn record(&self, scope: Scope, error: Option<&StoreError>) {
         match error {
             Some(StoreError::Unavailable(_)) => self.failed(scope, now()),
             _ => self.succeeded(),
         }
     }
 
-    /// The store answered.
     fn succeeded(&self) {
         *self.state.lock() = State::default();
     }
 
-    /// It did not.
     fn failed(&self, scope: Scope, now: Instant) {
         let mut state = self.state.lock();
         let open = state.probe_at.is_some();
-        if !open && scope != Scope::Alone && !state.about.insert(scope) {
+        if !open && scope != Scope::Alone && !state.scopes.insert(scope) {
             return;
         }
-        state.failed = state.failed.saturating_add(1);
-        if state.failed >= self.failures {
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= self.threshold {
             if state.probe_at.is_none() {
                 tracing::warn!(
-                    failures = state.failed,
+                    failures = state.failures,
                     "the store keeps failing: requests are refused until it answers"
                 );
             }
-            state.probe_at = Some(now + self.pause);
+            state.probe_at = Some(now + self.probe_interval);
         }
     }
 }
@@ -126,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn opens_probes_and_closes() {
+    fn breaker_opens_probes_and_closes() {
         let start = Instant::now();
         let pause = Duration::from_secs(1);
         let breaker = Breaker::new(2, pause);
@@ -144,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn one_thing_that_is_stuck_opens_nothing() {
+    fn breaker_stays_closed_while_only_one_scope_fails() {
         let now = Instant::now();
         let breaker = Breaker::new(2, Duration::from_secs(1));
         for _ in 0..10 {
@@ -152,18 +150,18 @@ mod tests {
         }
         assert!(breaker.admits(now));
         breaker.failed(ConversationId(2).into(), now);
-        assert!(!breaker.admits(now), "two are not stuck: the store is away");
+        assert!(!breaker.admits(now), "failures of two scopes open it");
         let probe = now + Duration::from_secs(1);
         assert!(breaker.admits(probe));
         breaker.failed(ConversationId(2).into(), probe);
         assert!(
             !breaker.admits(probe),
-            "a probe that fails keeps it open, whatever it is about"
+            "a failed probe keeps it open, whatever its scope"
         );
     }
 
     #[test]
-    fn only_failures_in_a_row_count() {
+    fn breaker_counts_only_consecutive_failures() {
         let now = Instant::now();
         let breaker = Breaker::new(2, Duration::from_secs(1));
         for _ in 0..10 {

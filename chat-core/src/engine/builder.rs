@@ -1,42 +1,49 @@
-//! How an application puts an engine together.
+//! Putting an engine together.
 
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::appender::{self, AppendQueue};
-use super::breaker::Breaker;
+use super::attach::Sessions;
+use super::commands::{
+    AccountCommands, ContactCommands, ContactOptions, Dispatcher, GroupCommands, LoginOptions, Logins, MessageCommands,
+    PageLimits, PresenceCommands, ReadingCommands,
+};
 use super::config::EngineConfig;
-use super::core::Core;
-use super::cursors::{self, CursorQueue};
+use super::direct_opener::DirectOpener;
 use super::directory::Directory;
-use super::doubts::{self, Doubts};
+use super::hook_calls::HookCalls;
+use super::lifecycle::Lifecycle;
 use super::limits::UserLimits;
-use super::observer::{self, Observer};
-use super::presence::{self, PresenceQueue};
-use super::{Engine, Handle, readiness, register};
+use super::operations::group::GroupLimits;
+use super::operations::message::BatchRules;
+use super::publisher::Publisher;
+use super::units::Units;
+use super::workers::{
+    AdvertiseWorker, AppendPorts, AppendQueue, AppendWorker, CursorQueue, CursorWorker, NodeAdvertiser, ObserverQueue,
+    PresenceQueue, PresenceView, PresenceWorker, ReadinessState, ReadinessWorker, SessionEnder, SessionRecheckWorker,
+    observers,
+};
+use super::{Engine, Parts};
 use crate::auth::{Authenticator, PasswordAuthenticator, PasswordHashError};
 use crate::bus::{BusError, MessageBus};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Discovery, MemoryPresence, NodeInfo, Presence};
 use crate::hooks::Hooks;
-use crate::model::NodeId;
+use crate::model::{NodeId, StoreEpoch};
 use crate::router::{EventLog, Router, RouterConfig, RouterParts, StoreEventLog};
 use crate::store::{Store, StoreError};
 
-/// Why an engine could not be built.
+/// Error of building an engine.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A field of the configuration is out of range.
-    #[error("the configuration's `{field}` has to be {rule}")]
+    #[error("the configuration's `{field}` must be {rule}")]
     Config {
-        /// Which field.
+        /// Name of the field.
         field: &'static str,
-        /// What it has to be.
+        /// Rule that its value breaks.
         rule: &'static str,
     },
     /// The store cannot be read.
@@ -51,8 +58,8 @@ pub enum BuildError {
     /// The cost of passwords is out of range, or there are no random bytes.
     #[error("passwords cannot be hashed")]
     Passwords(#[from] PasswordHashError),
-    /// It was not called inside a tokio runtime.
-    #[error("an engine is built inside a tokio runtime")]
+    /// `build` was called outside a tokio runtime.
+    #[error("an engine can only be built inside a tokio runtime")]
     NoRuntime,
 }
 
@@ -91,22 +98,22 @@ impl EngineBuilder {
         }
     }
 
-    /// Connects the engine with others that share the store. Default: nobody is rung; engines that share a store which tells
-    /// them of each other ([`Store::beat`]) ask it each second for what the others commit.
+    /// Connects the engine with other engines on the same store. Default: no bus. Then engines whose store tells
+    /// them of each other ([`Store::heartbeat`]) ask it each second for what the others commit.
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn MessageBus>) -> Self {
         self.bus = Some(bus);
         self
     }
 
-    /// Makes the node known to others. Default: nobody is told.
+    /// Makes the node known to the cluster. Default: the node is not announced.
     #[must_use]
     pub fn discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
         self.discovery = Some(discovery);
         self
     }
 
-    /// Where it is kept who is connected. Engines that share a bus share this too. Default: in this engine.
+    /// Keeps which users are connected. Engines that share a bus share this too. Default: in this engine.
     #[must_use]
     pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
         self.presence = Some(presence);
@@ -120,28 +127,28 @@ impl EngineBuilder {
         self
     }
 
-    /// The application's own rules. Default: none.
+    /// Hooks with the application's own rules. Default: none.
     #[must_use]
     pub fn hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
         self.hooks = Some(hooks);
         self
     }
 
-    /// Tells the time of day. Default: the operating system.
+    /// Clock for the time of day. Default: the operating system's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Tunables of the engine.
+    /// Configuration of the engine.
     #[must_use]
     pub fn config(mut self, config: EngineConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Tunables of deliveries.
+    /// Configuration of the router.
     #[must_use]
     pub fn router_config(mut self, config: RouterConfig) -> Self {
         self.router = config;
@@ -155,7 +162,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Where clients reach this node, for the discovery.
+    /// Addresses at which clients reach this node, for the discovery.
     #[must_use]
     pub fn addresses(mut self, addresses: Vec<String>) -> Self {
         self.addresses = addresses;
@@ -193,14 +200,12 @@ impl EngineBuilder {
         };
         let epoch = self.store.epoch().await?;
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new()));
-        let started = self.clock.now();
-        let incarnation = u64::try_from(started.0).unwrap_or(0);
-        let event_log = match self.event_log {
-            Some(event_log) => event_log,
-            None => Arc::new(StoreEventLog::new(Arc::clone(&self.store))),
-        };
+        let incarnation = u64::try_from(self.clock.now().0).unwrap_or(0);
+        let log = self
+            .event_log
+            .unwrap_or_else(|| Arc::new(StoreEventLog::new(Arc::clone(&self.store))));
         let router = Router::start(RouterParts {
-            log: event_log,
+            log,
             bus: self.bus,
             presence: Arc::clone(&presence),
             clock: Arc::clone(&self.clock),
@@ -210,80 +215,225 @@ impl EngineBuilder {
             config: self.router,
         })
         .await?;
-        let (observer, observations) = match &self.hooks {
-            Some(_) => {
-                let (observer, observations) = Observer::new(config.max_queued_observations);
-                (observer, Some(observations))
-            }
-            None => (Observer::nobody(), None),
+        let me = NodeInfo {
+            id: self.node,
+            incarnation,
+            addresses: self.addresses,
+            sessions: 0,
+            draining: false,
         };
-        let core = Arc::new(Core {
+        let advertiser = join_cluster(self.discovery, me, &router).await?;
+        let ports = Ports {
+            units: Arc::new(Units::new(Arc::clone(&self.store), self.clock, router.clone(), &config)),
             store: self.store,
-            presence,
             authenticator,
-            hooks: self.hooks.clone(),
-            clock: self.clock,
+            hooks: self.hooks,
+            presence: Arc::new(PresenceView::new(presence, router.clone(), self.node)),
+            advertiser,
             router,
-            epoch,
-            reads: Breaker::new(config.breaker_threshold, config.breaker_probe_interval),
-            writes: Breaker::new(config.breaker_threshold, config.breaker_probe_interval),
-            limits: UserLimits::new(&config),
-            directory: Directory::default(),
-            appends: AppendQueue::new(config.max_queued_bytes),
-            doubts: Doubts::default(),
-            cursors: CursorQueue::new(
-                config.max_cursor_batch,
-                config.max_queued_cursors,
-                config.max_queued_cursors_per_user,
-            ),
-            presences: PresenceQueue::new(self.node),
-            readiness: readiness::State::default(),
-            observer,
-            places: Arc::new(Semaphore::new(config.max_concurrent_commands)),
-            tasks: TaskTracker::new(),
-            draining: CancellationToken::new(),
-            stop: CancellationToken::new(),
-            config,
-        });
-        let registration = match self.discovery {
-            Some(discovery) => {
-                let me = NodeInfo {
-                    id: self.node,
-                    incarnation,
-                    addresses: self.addresses,
-                    sessions: 0,
-                    draining: false,
-                };
-                match register::Registration::begin(discovery, me).await {
-                    Ok(registration) => {
-                        core.router.watch_nodes(registration.watch());
-                        Some(registration)
-                    }
-                    Err(error) => {
-                        core.router.shutdown().await;
-                        return Err(error.into());
-                    }
-                }
-            }
-            None => None,
         };
-        let handle = Handle::new(Arc::clone(&core), registration);
-        spawn(&core, appender::run(Arc::clone(&core)));
-        spawn(&core, doubts::run(Arc::clone(&core)));
-        spawn(&core, cursors::run(Arc::clone(&core)));
-        spawn(&core, presence::run(Arc::clone(&core)));
-        if let (Some(hooks), Some(observations)) = (self.hooks, observations) {
-            spawn(&core, observer::run(hooks, observations, core.draining.clone()));
-        }
-        spawn(&core, readiness::run(Arc::clone(&core), handle.registration()));
-        if let Some(registration) = handle.registration() {
-            spawn(&core, register::run(Arc::clone(&core), registration));
-        }
-        Ok(Engine::of(handle))
+        Ok(start(config, epoch, ports))
     }
 }
 
-/// Starts a task that ends, where it stands, when the engine stops.
-fn spawn(core: &Core, task: impl Future<Output = ()> + Send + 'static) {
-    core.tasks.spawn(core.stop.clone().run_until_cancelled_owned(task));
+/// Joins the cluster, if there is one. If that fails, the router is stopped.
+async fn join_cluster(
+    discovery: Option<Arc<dyn Discovery>>,
+    me: NodeInfo,
+    router: &Router,
+) -> Result<Option<Arc<NodeAdvertiser>>, ClusterError> {
+    let Some(discovery) = discovery else {
+        return Ok(None);
+    };
+    match NodeAdvertiser::join(discovery, me).await {
+        Ok(advertiser) => {
+            router.watch_nodes(advertiser.watch());
+            Ok(Some(Arc::new(advertiser)))
+        }
+        Err(error) => {
+            router.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+/// What the engine's parts are made of.
+struct Ports {
+    store: Arc<dyn Store>,
+    units: Arc<Units>,
+    authenticator: Arc<dyn Authenticator>,
+    hooks: Option<Arc<dyn Hooks>>,
+    presence: Arc<PresenceView>,
+    advertiser: Option<Arc<NodeAdvertiser>>,
+    router: Router,
+}
+
+/// Queues from the commands to the workers.
+struct Queues {
+    appends: Arc<AppendQueue>,
+    cursors: Arc<CursorQueue>,
+    presence: Arc<PresenceQueue>,
+    observers: Arc<ObserverQueue>,
+    ender: Arc<SessionEnder>,
+    readiness: Arc<ReadinessState>,
+}
+
+/// Puts the parts together and starts the workers.
+fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
+    let lifecycle = Lifecycle::new(config.max_concurrent_commands);
+    let (observers, observer_worker) = observers(ports.hooks.clone(), config.max_queued_observations);
+    let queues = Queues {
+        appends: Arc::new(AppendQueue::new(config.max_queued_bytes)),
+        cursors: Arc::new(CursorQueue::new(&config)),
+        presence: Arc::default(),
+        observers: Arc::new(observers),
+        ender: Arc::new(SessionEnder::new(ports.router.clone())),
+        readiness: Arc::new(ReadinessState::new(ports.router.clone(), ports.advertiser.clone())),
+    };
+    let shared = Shared {
+        directory: Arc::new(Directory::new(Arc::clone(&ports.units))),
+        limits: Arc::new(UserLimits::new(&config)),
+        hooks: Arc::new(HookCalls::new(ports.hooks.clone(), &config)),
+        publisher: Publisher::new(ports.router.clone(), Arc::clone(&queues.observers)),
+    };
+    start_workers(&lifecycle, &config, &ports, &queues, &shared);
+    if let Some(worker) = observer_worker {
+        lifecycle.spawn_worker(worker.run(lifecycle.draining().clone()));
+    }
+    Engine::new(Parts {
+        commands: Arc::new(commands(&lifecycle, &config, &ports, &queues, &shared)),
+        logins: Arc::new(Logins {
+            units: Arc::clone(&ports.units),
+            authenticator: Arc::clone(&ports.authenticator),
+            hooks: Arc::clone(&shared.hooks),
+            observers: Arc::clone(&queues.observers),
+            sessions: Arc::clone(&queues.ender),
+            presence: Arc::clone(&ports.presence),
+            options: LoginOptions::from(&config),
+        }),
+        sessions: Arc::new(Sessions {
+            units: Arc::clone(&ports.units),
+            router: ports.router.clone(),
+            presence: Arc::clone(&queues.presence),
+            observers: Arc::clone(&queues.observers),
+            lifecycle: lifecycle.clone(),
+        }),
+        config,
+        epoch,
+        readiness: queues.readiness,
+        observers: queues.observers,
+        units: ports.units,
+        router: ports.router,
+        lifecycle,
+    })
+}
+
+/// Helpers that several parts share.
+struct Shared {
+    directory: Arc<Directory>,
+    limits: Arc<UserLimits>,
+    hooks: Arc<HookCalls>,
+    publisher: Publisher,
+}
+
+fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &Ports, queues: &Queues, shared: &Shared) {
+    let draining = || lifecycle.draining().clone();
+    let units = || Arc::clone(&ports.units);
+    let router = || ports.router.clone();
+    let directory = || Arc::clone(&shared.directory);
+    let append_ports = AppendPorts {
+        units: units(),
+        directory: directory(),
+        opener: DirectOpener::new(
+            units(),
+            directory(),
+            Arc::clone(&shared.limits),
+            shared.publisher.clone(),
+        ),
+        hooks: Arc::clone(&shared.hooks),
+        publisher: shared.publisher.clone(),
+        rules: BatchRules::from(config),
+    };
+    let appender = AppendWorker::new(Arc::clone(&queues.appends), append_ports, config);
+    lifecycle.spawn_worker(appender.run(draining()));
+    let cursors = CursorWorker::new(Arc::clone(&queues.cursors), units(), router(), config);
+    lifecycle.spawn_worker(cursors.run(draining()));
+    let presence = PresenceWorker::new(
+        Arc::clone(&queues.presence),
+        Arc::clone(&ports.presence),
+        units(),
+        router(),
+    );
+    lifecycle.spawn_worker(presence.run(draining()));
+    let rechecks = SessionRecheckWorker::new(Arc::clone(&queues.ender));
+    lifecycle.spawn_worker(rechecks.run(draining()));
+    let readiness = ReadinessWorker::new(Arc::clone(&ports.store), Arc::clone(&queues.readiness));
+    lifecycle.spawn_worker(readiness.run(draining()));
+    if let Some(advertiser) = &ports.advertiser {
+        let advertise = AdvertiseWorker::new(Arc::clone(advertiser), Arc::clone(&queues.readiness), router());
+        lifecycle.spawn_worker(advertise.run(draining()));
+    }
+}
+
+fn commands(
+    lifecycle: &Lifecycle,
+    config: &EngineConfig,
+    ports: &Ports,
+    queues: &Queues,
+    shared: &Shared,
+) -> Dispatcher {
+    let units = || Arc::clone(&ports.units);
+    let directory = || Arc::clone(&shared.directory);
+    let limits = || Arc::clone(&shared.limits);
+    Dispatcher {
+        lifecycle: lifecycle.clone(),
+        account: Arc::new(AccountCommands {
+            units: units(),
+            directory: directory(),
+            authenticator: Arc::clone(&ports.authenticator),
+            sessions: Arc::clone(&queues.ender),
+            presence: Arc::clone(&ports.presence),
+        }),
+        contacts: Arc::new(ContactCommands {
+            units: units(),
+            directory: directory(),
+            limits: limits(),
+            publisher: shared.publisher.clone(),
+            router: ports.router.clone(),
+            presence: Arc::clone(&ports.presence),
+            options: ContactOptions::from(config),
+        }),
+        groups: Arc::new(GroupCommands {
+            units: units(),
+            directory: directory(),
+            limits: limits(),
+            publisher: shared.publisher.clone(),
+            queue: Arc::clone(&queues.appends),
+            group_limits: GroupLimits::from(config),
+            page: PageLimits::from(config),
+            max_list_len: config.max_list_len,
+        }),
+        messages: MessageCommands {
+            queue: Arc::clone(&queues.appends),
+            units: units(),
+            limits: limits(),
+            lifecycle: lifecycle.clone(),
+            has_hooks: shared.hooks.exist(),
+        },
+        presence: Arc::new(PresenceCommands {
+            units: units(),
+            router: ports.router.clone(),
+            queue: Arc::clone(&queues.presence),
+            max_typing_members: config.max_typing_members,
+        }),
+        reading: Arc::new(ReadingCommands {
+            units: units(),
+            directory: directory(),
+            limits: limits(),
+            router: ports.router.clone(),
+            cursors: Arc::clone(&queues.cursors),
+            page: PageLimits::from(config),
+            draining: lifecycle.draining().clone(),
+        }),
+    }
 }

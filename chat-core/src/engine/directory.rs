@@ -1,13 +1,15 @@
-//! From names to ids. Names of accounts, direct conversations and kinds never change once given, so they are remembered; groups
-//! can be renamed, so they are looked up each time.
+//! Resolving names to ids.
+//!
+//! Account names, direct conversations and the kinds of conversations never change once given, so they are
+//! cached. Groups can be renamed, so their names are looked up each time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
-use super::core::Core;
 use super::error::CommandError;
-use super::message::OpenDirect;
-use crate::model::{Account, Caller, ConversationId, ConversationKind, ConversationRef, UserId, UserName, UserRef};
+use super::units::Units;
+use crate::model::{Account, ConversationId, ConversationKind, ConversationRef, UserId, UserName, UserRef};
 use crate::sync::Mutex;
 
 /// A conversation that was found.
@@ -17,35 +19,36 @@ pub(super) struct Target {
     pub(super) kind: ConversationKind,
 }
 
-/// What was found before.
-#[derive(Debug, Default)]
+/// Finds users and conversations, in the cache or in the store. It does not check who may know of them.
+#[derive(Debug)]
 pub(super) struct Directory {
-    users: Remembered<UserName, UserId>,
-    directs: Remembered<ConversationKind, ConversationId>,
-    kinds: Remembered<ConversationId, ConversationKind>,
+    units: Arc<Units>,
+    users: Cache<UserName, UserId>,
+    directs: Cache<ConversationKind, ConversationId>,
+    kinds: Cache<ConversationId, ConversationKind>,
 }
 
-/// A map that starts afresh when it is full.
+/// A map that is cleared when it is full.
 #[derive(Debug)]
-struct Remembered<K, V>(Mutex<HashMap<K, V>>);
+struct Cache<K, V>(Mutex<HashMap<K, V>>);
 
-/// Entries of each map; about 100 bytes each.
-const ENTRIES: usize = 65_536;
+/// Maximum number of entries of each cache; about 100 bytes each.
+const MAX_ENTRIES: usize = 65_536;
 
-impl<K, V> Default for Remembered<K, V> {
+impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
+impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     fn get(&self, key: &K) -> Option<V> {
         self.0.lock().get(key).cloned()
     }
 
     fn put(&self, key: K, value: V) {
         let mut map = self.0.lock();
-        if map.len() >= ENTRIES {
+        if map.len() >= MAX_ENTRIES {
             map.clear();
         }
         map.insert(key, value);
@@ -53,19 +56,28 @@ impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
 }
 
 impl Directory {
-    /// The conversation, if nothing has to be read to know it.
-    pub(super) fn known(&self, caller: UserId, conversation: &ConversationRef) -> Option<Target> {
+    pub(super) fn new(units: Arc<Units>) -> Self {
+        Self {
+            units,
+            users: Cache::default(),
+            directs: Cache::default(),
+            kinds: Cache::default(),
+        }
+    }
+
+    /// Returns the conversation if it is cached.
+    pub(super) fn known(&self, user: UserId, conversation: &ConversationRef) -> Option<Target> {
         match conversation {
             ConversationRef::Id(id) => Some(Target {
                 id: *id,
                 kind: self.kinds.get(id)?,
             }),
-            ConversationRef::Direct(user) => {
-                let peer = match user {
+            ConversationRef::Direct(peer) => {
+                let peer = match peer {
                     UserRef::Id(id) => *id,
                     UserRef::Name(name) => self.users.get(name)?,
                 };
-                let kind = ConversationKind::direct(caller, peer);
+                let kind = ConversationKind::direct(user, peer);
                 Some(Target {
                     id: self.directs.get(&kind)?,
                     kind,
@@ -75,60 +87,60 @@ impl Directory {
         }
     }
 
-    fn remember(&self, target: &Target) {
+    /// Caches a conversation.
+    pub(super) fn remember(&self, target: &Target) {
         self.kinds.put(target.id, target.kind.clone());
         if matches!(target.kind, ConversationKind::Direct { .. }) {
             self.directs.put(target.kind.clone(), target.id);
         }
     }
-}
 
-impl Core {
-    /// The id of a user who may or may not exist; by name, of one who does.
+    /// Returns the id of a user. A user referred to by id may not exist.
     pub(super) async fn user_id(&self, user: &UserRef) -> Result<UserId, CommandError> {
         match user {
             UserRef::Id(id) => Ok(*id),
             UserRef::Name(name) => {
-                if let Some(id) = self.directory.users.get(name) {
+                if let Some(id) = self.users.get(name) {
                     return Ok(id);
                 }
-                let account = self.read(self.store.account_by_name(name.as_str())).await?;
-                let account = account.ok_or_else(CommandError::not_found)?;
-                self.directory.users.put(name.clone(), account.id);
-                Ok(account.id)
+                let id = self.account(user).await?.id;
+                self.users.put(name.clone(), id);
+                Ok(id)
             }
         }
     }
 
-    /// A user who exists.
+    /// Returns the account of an existing user.
     pub(super) async fn account(&self, user: &UserRef) -> Result<Account, CommandError> {
+        let store = self.units.store();
         let account = match user {
-            UserRef::Id(id) => self.read(self.store.account(*id)).await?,
-            UserRef::Name(name) => self.read(self.store.account_by_name(name.as_str())).await?,
+            UserRef::Id(id) => self.units.read(store.account(*id)).await?,
+            UserRef::Name(name) => self.units.read(store.account_by_name(name.as_str())).await?,
         };
         account.ok_or_else(CommandError::not_found)
     }
 
-    /// The conversation that somebody means, without saying whether they may know of it.
-    pub(super) async fn find(&self, caller: UserId, conversation: &ConversationRef) -> Result<Target, CommandError> {
-        if let Some(target) = self.directory.known(caller, conversation) {
+    /// Returns the conversation that a user refers to.
+    pub(super) async fn find(&self, user: UserId, conversation: &ConversationRef) -> Result<Target, CommandError> {
+        if let Some(target) = self.known(user, conversation) {
             return Ok(target);
         }
+        let (units, store) = (&self.units, self.units.store());
         let target = match conversation {
             ConversationRef::Id(id) => {
-                let row = self.read(self.store.conversation(*id)).await?;
+                let row = units.read(store.conversation(*id)).await?;
                 row.map(|row| Target {
                     id: row.id,
                     kind: row.kind,
                 })
             }
-            ConversationRef::Direct(user) => {
-                let kind = ConversationKind::direct(caller, self.user_id(user).await?);
-                let id = self.read(self.store.conversation_of_kind(&kind)).await?;
+            ConversationRef::Direct(peer) => {
+                let kind = ConversationKind::direct(user, self.user_id(peer).await?);
+                let id = units.read(store.conversation_of_kind(&kind)).await?;
                 id.map(|id| Target { id, kind })
             }
             ConversationRef::Group(name) => {
-                let id = self.read(self.store.group_by_key(&name.key())).await?;
+                let id = units.read(store.group_by_key(&name.key())).await?;
                 id.map(|id| Target {
                     id,
                     kind: ConversationKind::Group,
@@ -136,43 +148,7 @@ impl Core {
             }
         };
         let target = target.ok_or_else(CommandError::not_found)?;
-        self.directory.remember(&target);
-        Ok(target)
-    }
-
-    /// The same, for somebody who wants to write: a direct conversation is opened if there is none.
-    pub(super) async fn find_or_open(
-        &self,
-        caller: Caller,
-        conversation: &ConversationRef,
-    ) -> Result<Target, CommandError> {
-        let found = self.find(caller.user, conversation).await;
-        let ConversationRef::Direct(user) = conversation else {
-            return found;
-        };
-        match found {
-            Err(error) if error == CommandError::not_found() => {}
-            found => return found,
-        }
-        let peer = self.user_id(user).await?;
-        self.limits.direct_openings.charge(caller.user)?;
-        let opened = self
-            .run(
-                caller,
-                OpenDirect {
-                    caller,
-                    peer,
-                    now: self.now(),
-                },
-            )
-            .await;
-        let (id, events) = opened.inspect_err(|_| self.limits.direct_openings.take_back(caller.user))?;
-        self.publish(events);
-        let target = Target {
-            id,
-            kind: ConversationKind::direct(caller.user, peer),
-        };
-        self.directory.remember(&target);
+        self.remember(&target);
         Ok(target)
     }
 }

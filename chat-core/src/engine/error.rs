@@ -1,4 +1,4 @@
-//! Why a command failed, and how a unit of work refuses.
+//! Errors of commands, and rejections of units of work.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ pub(super) use crate::service::CommandError;
 use crate::store::StoreError;
 
 impl CommandError {
-    /// It does not exist, or not for the caller: the same words for both.
+    /// The object does not exist, or the caller may not know of it. Both have the same text.
     pub(crate) fn not_found() -> Self {
-        Self::new(ReplyCode::NotFound, "there is no such thing, or it is not for you")
+        Self::new(ReplyCode::NotFound, "not found, or not visible to you")
     }
 
-    /// The caller's role does not allow it.
+    /// The caller lacks the permission.
     pub(crate) fn forbidden() -> Self {
-        Self::new(ReplyCode::Forbidden, "you may not do that here")
+        Self::new(ReplyCode::Forbidden, "you do not have the permission for this")
     }
 
-    /// A field is out of range.
+    /// An argument is invalid.
     pub(crate) fn invalid(text: &'static str) -> Self {
         Self::new(ReplyCode::InvalidArgument, text)
     }
 
-    /// A limit of this server.
+    /// A limit of this server is reached.
     pub(crate) fn limit(text: &'static str) -> Self {
         Self::new(ReplyCode::LimitExceeded, text)
     }
 
-    /// A newer login took over.
+    /// The caller's login is no longer the latest of its device.
     pub(crate) fn fenced() -> Self {
         Self::new(
             ReplyCode::Fenced,
@@ -37,31 +37,31 @@ impl CommandError {
         )
     }
 
-    /// Nothing was done, for want of room.
+    /// A queue is full; nothing was done.
     pub(crate) fn busy() -> Self {
         Self::new(ReplyCode::Busy, "the server is overloaded; nothing was done").retry_after(Duration::from_secs(1))
     }
 
-    /// Nothing was done, because the node stops.
+    /// The node is draining; nothing was done.
     pub(crate) fn shutting_down() -> Self {
         Self::new(ReplyCode::ShuttingDown, "this node is shutting down; nothing was done")
     }
 
-    /// Unknown account or wrong secret: never which.
+    /// The account is unknown or the secret is wrong. The text does not say which.
     pub(crate) fn bad_credentials() -> Self {
         Self::new(ReplyCode::BadCredentials, "unknown account or wrong password")
     }
 
-    /// The store did not answer.
+    /// The store did not answer; the command may have been executed.
     pub(crate) fn try_again() -> Self {
         Self::new(
             ReplyCode::TryAgain,
-            "the store is not available; it may or may not have happened: try again with the same client message id",
+            "the store is unavailable and the outcome unknown; try again with the same client message id",
         )
         .retry_after(Duration::from_secs(1))
     }
 
-    /// This node may not begin anything; another one may.
+    /// This node's clock is wrong; another node may accept the login.
     pub(crate) fn clock_is_wrong() -> Self {
         Self::new(
             ReplyCode::TryAgain,
@@ -70,9 +70,9 @@ impl CommandError {
         .retry_after(Duration::from_secs(10))
     }
 
-    /// A defect; the log has it.
+    /// A defect, which the server's log describes.
     pub(crate) fn internal() -> Self {
-        Self::new(ReplyCode::Internal, "the server failed; its log says why")
+        Self::new(ReplyCode::Internal, "internal error; the server's log has the details")
     }
 }
 
@@ -134,7 +134,7 @@ impl From<AuthError> for CommandError {
     }
 }
 
-/// A name is not free.
+/// The name of an account or group is taken.
 pub(crate) fn name_taken() -> CommandError {
     CommandError::new(
         ReplyCode::NameTaken,
@@ -142,31 +142,31 @@ pub(crate) fn name_taken() -> CommandError {
     )
 }
 
-/// How a unit of work ends without a result.
+/// Why a unit of work ended without a result.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum Rejection {
     /// The store failed.
     Store(StoreError),
-    /// What was looked at before the locks were taken had changed: run it again.
+    /// What was read before the locks were taken has changed: the unit of work has to be run again.
     Moved,
-    /// A decision.
+    /// The unit of work decided against the command.
     Command(CommandError),
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<CommandError> for Refusal {
+impl From<CommandError> for Rejection {
     fn from(error: CommandError) -> Self {
         Self::Command(error)
     }
 }
 
-impl Refusal {
-    /// Returns the store's failure, or the refusal if it is a decision.
+impl Rejection {
+    /// Returns the store's failure, or the rejection if it is a decision.
     pub(crate) fn into_store_error(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),

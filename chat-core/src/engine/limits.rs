@@ -1,4 +1,4 @@
-//! How often one user may do what disturbs others, or costs much. Per node; time is the monotonic clock.
+//! Per-user rate limits, each enforced by one node over all sessions that a user has there.
 
 use std::time::Duration;
 
@@ -9,69 +9,69 @@ use crate::rate::{Bucket, Rate, Table};
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// Users remembered for each limit; about 60 bytes each.
-const USERS: usize = 65_536;
+/// Maximum number of users remembered for each limit; about 60 bytes each.
+const MAX_USERS: usize = 65_536;
 
-/// One limit, for every user.
+/// One rate, applied to each user.
 #[derive(Debug)]
 pub(crate) struct UserLimit {
-    limit: Rate,
+    rate: Rate,
     users: Mutex<Table<UserId, Bucket>>,
 }
 
 impl UserLimit {
-    fn new(limit: Rate) -> Self {
+    fn new(rate: Rate) -> Self {
         Self {
-            limit,
-            users: Mutex::new(Table::new(USERS)),
+            rate,
+            users: Mutex::new(Table::new(MAX_USERS)),
         }
     }
 
-    /// Charges one, if there is one left.
+    /// Charges one event, or refuses it.
     pub(crate) fn charge(&self, user: UserId) -> Result<(), CommandError> {
         let now = now();
         let mut users = self.users.lock();
         let bucket = users.get(&user).copied().unwrap_or_default();
-        bucket.check(now, &self.limit).map_err(|wait| {
-            CommandError::new(ReplyCode::LimitExceeded, "you have done that too often; wait a while").retry_after(wait)
+        bucket.check(now, &self.rate).map_err(|wait| {
+            CommandError::new(ReplyCode::LimitExceeded, "rate limit exceeded; wait a while").retry_after(wait)
         })?;
-        users.entry(now, user).add(now, &self.limit);
+        users.entry(now, user).add(now, &self.rate);
         Ok(())
     }
 
-    /// Charges one in any case, and says how long to wait: a limit that delays.
+    /// Charges one event in any case. Returns the delay that it has to be given.
     pub(crate) fn take(&self, user: UserId) -> Duration {
-        if self.limit.per.is_zero() {
+        if self.rate.per.is_zero() {
             return Duration::ZERO;
         }
         let now = now();
         let mut users = self.users.lock();
         let bucket = users.entry(now, user);
-        let wait = bucket.check(now, &self.limit).err().unwrap_or_default();
-        bucket.add(now, &self.limit);
+        let wait = bucket.check(now, &self.rate).err().unwrap_or_default();
+        bucket.add(now, &self.rate);
         wait
     }
 
-    /// The same, but nothing is charged if that would be longer than `most`: then says how long as an error.
-    pub(crate) fn take_within(&self, user: UserId, most: Duration) -> Result<Duration, Duration> {
+    /// Charges one event, unless its delay would exceed `max`: then returns the delay as an error.
+    pub(crate) fn take_within(&self, user: UserId, max: Duration) -> Result<Duration, Duration> {
         let wait = self.take(user);
-        if wait > most {
+        if wait > max {
             self.take_back(user);
             return Err(wait);
         }
         Ok(wait)
     }
 
-    /// Nothing was done after all.
+    /// Gives one event back, because nothing was done.
     pub(crate) fn take_back(&self, user: UserId) {
         let mut users = self.users.lock();
         if let Some(bucket) = users.get_mut(&user) {
-            bucket.take_back(now(), &self.limit);
+            bucket.take_back(now(), &self.rate);
         }
     }
 }
 
-/// All of them.
+/// The rate limits of users.
 #[derive(Debug)]
 pub(crate) struct UserLimits {
     pub(crate) group_creations: UserLimit,

@@ -1,69 +1,75 @@
-//! The chat engine: commands in, outcomes and pushes out. It knows no sockets; a program may use it without any.
+//! The chat engine: commands in, outcomes and pushes out. It knows no sockets; a program may use it
+//! without any.
 //!
-//! A command comes in through [`Engine::execute`]. Sends and changes of groups go to the `appender`, which commits them in
-//! batches, in one lane for each conversation; other changes run as a unit of work in a task of their own; reads go straight to the
-//! store. Every unit of work checks, after its locks, that the caller's login is still the latest of its device (`fence`) and that
-//! the caller may do it (`policy`), appends through one helper (`log`), and is told to the [`router`](crate::router) once it is
+//! ```text
+//! builder ─► commands ─► workers ─► operations ─► units ─► store
+//!               │           │                       ▲
+//!               └─► appender (drafts, groups) ──────┘
+//! ```
+//!
+//! A command comes in through [`Engine::execute`]. Sends and changes of groups go to the `appender`,
+//! which commits them in batches, in one lane for each conversation. Other changes run as a unit of work
+//! in a task of their own, and reads go straight to the store. Every unit of work is an operation: it
+//! checks, after its locks, that the caller's login is still the latest of its device (`fence`) and that
+//! the caller has the permission (`policy`), and appends through one helper (`log`). `units` runs it with
+//! deadlines, circuit breakers and retries, and its events go to the [`router`](crate::router) once it is
 //! committed.
 //!
-//! Nothing here is global: a process may have as many engines as it likes.
+//! No part holds all of the others: each owns what it uses. Nothing here is global; a process may have any
+//! number of engines.
 
-mod account;
-mod appender;
-mod attach;
-mod breaker;
 mod builder;
-mod commands;
 mod config;
-mod contact;
-mod core;
-mod cursors;
-mod deciding;
-mod directory;
-mod dispatch;
-mod doubts;
 mod error;
-mod fence;
-mod group;
-mod history;
-mod limits;
 mod local_session;
-mod log;
-mod logins;
-mod message;
-mod observer;
-mod operation;
-mod policy;
-mod presence;
-mod readiness;
-mod register;
 mod service;
+
+mod attach;
+mod commands;
+
+mod workers;
+
+mod operations;
+
+mod breaker;
+mod direct_opener;
+mod directory;
+mod hook_calls;
+mod lifecycle;
+mod limits;
+mod operation;
+mod panics;
+mod publisher;
+mod signals;
+mod units;
+mod views;
+
 #[cfg(test)]
 mod tests;
-mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use futures_util::future::BoxFuture;
 
 pub use crate::service::{CommandError, Readiness};
 pub use builder::{BuildError, EngineBuilder};
 pub use config::{EngineConfig, HookPolicy, SessionPolicy};
 pub use local_session::LocalSession;
 
-use self::core::Core;
-use self::register::Registration;
-use crate::cluster::Nodes;
+use self::attach::Sessions;
+use self::commands::{Dispatcher, Logins};
+use self::lifecycle::Lifecycle;
+use self::units::Units;
+use self::workers::{ObserverQueue, ReadinessState};
+use crate::cluster::{NodeInfo, Nodes};
 use crate::model::{
-    Admission, Caller, Command, DeviceId, Login, Outcome, Resume, Source, StoreEpoch, Timestamp, UserId, UserInfo,
+    Caller, Command, DeviceId, Login, LoginGrant, Registration, Resume, Source, StoreEpoch, Timestamp, UserId, UserInfo,
 };
 use crate::router::{Outbox, OutboxLimits, Router, RouterStats};
 use crate::service::{AttachedSession, CommandFuture};
 use crate::store::Store;
 
-/// A chat engine. Clones are handles to the same one; dropping the last of them stops its tasks, [`Engine::shutdown`] lets
-/// them finish.
+/// A chat engine. Clones are handles to the same engine; dropping the last of them stops its tasks,
+/// [`Engine::shutdown`] lets them finish.
 ///
 /// # Examples
 /// ```
@@ -90,84 +96,63 @@ use crate::store::Store;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Engine {
-    handle: Arc<Handle>,
+    parts: Arc<Parts>,
 }
 
-/// What stops the tasks when the last handle goes.
+/// What an engine consists of. Only the [`Engine`] holds it.
 #[derive(Debug)]
-struct Handle {
-    core: Arc<Core>,
-    registration: Option<Arc<Registration>>,
+struct Parts {
+    config: EngineConfig,
+    epoch: StoreEpoch,
+    commands: Arc<Dispatcher>,
+    logins: Arc<Logins>,
+    sessions: Arc<Sessions>,
+    readiness: Arc<ReadinessState>,
+    observers: Arc<ObserverQueue>,
+    units: Arc<Units>,
+    router: Router,
+    lifecycle: Lifecycle,
 }
 
-impl Handle {
-    fn new(core: Arc<Core>, registration: Option<Arc<Registration>>) -> Arc<Self> {
-        Arc::new(Self { core, registration })
-    }
-
-    fn registration(&self) -> Option<Arc<Registration>> {
-        self.registration.clone()
-    }
-}
-
-impl Drop for Handle {
+impl Drop for Parts {
     fn drop(&mut self) {
-        self.core.draining.cancel();
-        self.core.stop.cancel();
-        self.core.appends.close();
-        self.core.router.stop();
+        self.lifecycle.stop();
+        self.commands.messages.close();
+        self.router.stop();
     }
 }
 
-/// How much an engine has to do.
+/// Load of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineStats {
     /// Sessions and conversations on this node.
     pub router: RouterStats,
-    /// Bytes that wait for the appender.
+    /// Bytes queued for the appender.
     pub queued_bytes: usize,
-    /// Observations that the observing hooks missed.
+    /// Observations that were dropped because the observing hooks were too slow.
     pub observations_dropped: u64,
 }
 
 impl Engine {
-    /// Begins to put an engine together over a store. The store stays the application's: it is not closed by the engine.
+    fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Returns a builder for an engine on a store. The engine does not close the store.
     #[must_use]
     pub fn builder(store: Arc<dyn Store>) -> EngineBuilder {
         EngineBuilder::new(store)
-    }
-
-    fn of(handle: Arc<Handle>) -> Self {
-        Self { handle }
-    }
-
-    /// Refuses those who come from outside while this node cannot be relied upon.
-    fn ready(&self) -> Result<(), CommandError> {
-        match self.core().router.is_clock_wrong() {
-            true => Err(CommandError::clock_is_wrong()),
-            false => Ok(()),
-        }
-    }
-
-    fn core(&self) -> &Arc<Core> {
-        &self.handle.core
     }
 
     /// Creates an account.
     ///
     /// # Errors
     /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have been.
-    pub async fn register(
-        &self,
-        source: Source,
-        registration: crate::model::Registration,
-    ) -> Result<UserInfo, CommandError> {
-        self.ready()?;
-        let core = Arc::clone(self.core());
-        self.core()
-            .begin(async move { core.register(source, registration).await })
-            .await
+    pub async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError> {
+        self.check_clock()?;
+        let command = self.logins().register(source, registration);
+        self.parts.lifecycle.spawn_command(command).await
     }
 
     /// Begins a session with a password, or with a token that the application's authenticator accepts.
@@ -175,23 +160,36 @@ impl Engine {
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
-    pub async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
-        self.ready()?;
-        let core = Arc::clone(self.core());
-        self.core().begin(async move { core.login(source, login).await }).await
+    pub async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError> {
+        self.check_clock()?;
+        let command = self.logins().login(source, login);
+        self.parts.lifecycle.spawn_command(command).await
     }
 
     /// Begins a session with the token of an earlier login. Ends the device's older session.
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
-    pub async fn resume(&self, _source: Source, resume: Resume) -> Result<Admission, CommandError> {
-        self.ready()?;
-        let core = Arc::clone(self.core());
-        self.core().begin(async move { core.resume(resume).await }).await
+    pub async fn resume(&self, _source: Source, resume: Resume) -> Result<LoginGrant, CommandError> {
+        self.check_clock()?;
+        let command = self.logins().resume(resume);
+        self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Connects a session that has just logged in to its events; see [`ChatService::attach`].
+    /// Refuses logins while this node's clock is wrong.
+    fn check_clock(&self) -> Result<(), CommandError> {
+        if self.parts.router.is_clock_wrong() {
+            return Err(CommandError::clock_is_wrong());
+        }
+        Ok(())
+    }
+
+    fn logins(&self) -> Arc<Logins> {
+        Arc::clone(&self.parts.logins)
+    }
+
+    /// Connects a session that has just logged in to its events; see
+    /// [`ChatService::attach`](crate::service::ChatService::attach).
     ///
     /// # Errors
     /// [`CommandError`]; nothing was begun. `Fenced`: the device has logged in again meanwhile.
@@ -201,7 +199,8 @@ impl Engine {
         source: Source,
         outbox: Arc<Outbox>,
     ) -> Result<AttachedSession, CommandError> {
-        self.core().attach(caller, source, outbox).await
+        let sessions = Arc::clone(&self.parts.sessions);
+        sessions.attach(caller, source, outbox).await
     }
 
     /// Executes a command of a session.
@@ -213,7 +212,12 @@ impl Engine {
     /// # Cancel safety
     /// Dropping the future loses the outcome. Reads may stop; changes that were begun go on.
     pub fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
-        dispatch::execute(self.core(), caller, command).into()
+        self.parts.commands.execute(caller, command)
+    }
+
+    /// Executes a command of a session that no server holds to its user's rate.
+    fn execute_paced(&self, caller: Caller, command: Command) -> CommandFuture {
+        self.parts.commands.execute_paced(caller, command)
     }
 
     /// Begins a session of `user` in this process, without credentials. It counts as a login of
@@ -222,14 +226,16 @@ impl Engine {
     /// # Errors
     /// [`CommandError`]: the user does not exist, or an error of a login.
     pub async fn session(&self, user: UserId, device: DeviceId) -> Result<LocalSession, CommandError> {
-        let core = Arc::clone(self.core());
-        let admitted = self.core().begin(async move { core.trust(user, device).await }).await?;
+        let login = self.logins().trust(user, device);
+        let logged_in = self.parts.lifecycle.spawn_command(login).await?;
         let outbox = Outbox::new(OutboxLimits::default());
-        let attached = self.attach(admitted.caller, Source::Local, Arc::clone(&outbox)).await?;
+        let attached = self
+            .attach(logged_in.caller, Source::Local, Arc::clone(&outbox))
+            .await?;
         Ok(LocalSession::new(
             self.clone(),
-            admitted.caller,
-            admitted.user,
+            logged_in.caller,
+            logged_in.user,
             attached,
             outbox,
         ))
@@ -237,120 +243,106 @@ impl Engine {
 
     /// Waits until the engine stops.
     async fn stopped(&self) {
-        self.core().stop.cancelled().await;
+        self.parts.lifecycle.stopping().cancelled().await;
     }
 
-    /// Charges what a command costs its user, over all their sessions on this node, and says for how long the connection it came
-    /// from is not to be read: for servers, see [`EngineConfig::message_rate`].
+    /// Charges a command to its user's rate, over all of the user's sessions on this node, and returns the
+    /// time for which a server is not to read from the command's connection; see
+    /// [`EngineConfig::message_rate`].
     #[must_use]
     pub fn pace(&self, caller: Caller, command: &Command) -> Duration {
-        match command {
-            Command::Send { .. } => self.core().limits.messages.take(caller.user),
-            _ => Duration::ZERO,
-        }
+        self.parts.commands.pace(caller, command)
     }
 
-    /// As [`Engine::execute`], for a session that no server paces.
-    fn execute_paced(&self, caller: Caller, command: Command) -> BoxFuture<'static, Result<Outcome, CommandError>> {
-        dispatch::execute_paced(self.core(), caller, command)
-    }
-
-    /// Names the history that the store holds.
+    /// Returns the name of the history that the store holds.
     #[must_use]
     pub fn store_epoch(&self) -> StoreEpoch {
-        self.core().epoch
+        self.parts.epoch
     }
 
-    /// The engine's time of day.
+    /// Returns the engine's time of day.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.core().now()
+        self.parts.units.now()
     }
 
-    /// The engine's tunables.
+    /// Returns the engine's configuration.
     #[must_use]
     pub fn config(&self) -> &EngineConfig {
-        &self.core().config
+        &self.parts.config
     }
 
-    /// Its deliveries.
+    /// Returns the engine's router.
     #[must_use]
     pub fn router(&self) -> &Router {
-        &self.core().router
+        &self.parts.router
     }
 
-    /// How much it has to do.
+    /// Returns the engine's load.
     #[must_use]
     pub fn stats(&self) -> EngineStats {
         EngineStats {
-            router: self.core().router.stats(),
-            queued_bytes: self.core().appends.queued_bytes(),
-            observations_dropped: self.core().observer.dropped(),
+            router: self.parts.router.stats(),
+            queued_bytes: self.parts.commands.messages.queued_bytes(),
+            observations_dropped: self.parts.observers.dropped(),
         }
     }
 
-    /// Whether this node can serve those who come anew, and whether others can in its place.
+    /// Returns whether this node can serve new sessions, and whether other nodes can in its place.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        self.core().readiness(self.handle.registration.as_deref())
+        self.parts.readiness.readiness()
     }
 
     /// Tells the engine that a listener of this node has closed until the node is ready again.
     pub(crate) fn listener_closed(&self) {
-        self.core().readiness.listener_closed();
-        self.tell_again();
+        self.parts.readiness.listener_closed();
     }
 
     /// Tells the engine that a listener which had closed is open again.
     pub(crate) fn listener_opened(&self) {
-        self.core().readiness.listener_opened();
-        self.tell_again();
+        self.parts.readiness.listener_opened();
     }
 
-    fn tell_again(&self) {
-        if let Some(registration) = &self.handle.registration {
-            registration.has_changed();
-        }
-    }
-
-    /// Tells the cluster where clients reach this node.
+    /// Tells the cluster the addresses at which clients reach this node.
     pub fn advertise(&self, addresses: Vec<String>) {
-        if let Some(registration) = &self.handle.registration {
-            registration.change(|me| me.addresses = addresses);
-        }
+        self.update_node(|me| me.addresses = addresses);
     }
 
     /// Tells the cluster that this node takes no new sessions.
     pub fn announce_drain(&self) {
-        if let Some(registration) = &self.handle.registration {
-            registration.change(|me| me.draining = true);
+        self.update_node(|me| me.draining = true);
+    }
+
+    fn update_node(&self, change: impl FnOnce(&mut NodeInfo)) {
+        if let Some(advertiser) = self.parts.readiness.advertiser() {
+            advertiser.update(change);
         }
     }
 
-    /// The nodes of the cluster, newest view; none without a discovery.
+    /// Returns the nodes of the cluster as known now; none without a discovery.
     #[must_use]
     pub fn nodes(&self) -> Nodes {
-        match &self.handle.registration {
-            Some(registration) => registration.nodes(),
+        match self.parts.readiness.advertiser() {
+            Some(advertiser) => advertiser.nodes(),
             None => Arc::from([]),
         }
     }
 
-    /// Refuses what comes from now on, finishes and answers what was begun, writes the last marks, and waits until no task is
-    /// left. Local sessions end. Idempotent.
+    /// Refuses new commands, finishes and answers those that were begun, writes the last read marks, and
+    /// waits until no task is left. Local sessions end. Idempotent.
     pub async fn shutdown(&self) {
-        let core = self.core();
-        core.draining.cancel();
-        core.tasks.close();
-        // Whatever was begun has a deadline; this is for what ignores it.
-        let grace = core.config.request_timeout * 2 + core.config.hook_timeout;
-        if tokio::time::timeout(grace, core.tasks.wait()).await.is_err() {
-            tracing::warn!("some of the engine's tasks did not finish in time and are ended");
+        let Parts { config, lifecycle, .. } = &*self.parts;
+        lifecycle.drain();
+        // Each command has a deadline. The grace period is for a hook or store that ignores it.
+        let grace = config.request_timeout * 2 + config.hook_timeout;
+        if tokio::time::timeout(grace, lifecycle.ended()).await.is_err() {
+            tracing::warn!("some tasks of the engine did not finish in time and are cancelled");
         }
-        core.stop.cancel();
-        core.tasks.wait().await;
-        core.appends.close();
-        core.router.shutdown().await;
-        core.authenticator.close().await;
+        lifecycle.stop();
+        lifecycle.ended().await;
+        self.parts.commands.messages.close();
+        self.parts.router.shutdown().await;
+        self.parts.logins.authenticator.close().await;
     }
 }

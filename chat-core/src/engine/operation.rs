@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::error::Refusal;
+use super::error::Rejection;
 use crate::model::Event;
 use crate::router::{UnconfirmedCommit, joined_user};
 use crate::store::{self, StoreError, Transaction};
@@ -17,10 +17,9 @@ pub(crate) trait Operation: Debug + Send + 'static {
     /// Result once committed.
     type Output: Send + 'static;
 
-    /// Does the work; starts afresh each time it is called. Whatever is appended to logs is
-    /// recorded in `intents`, which
-    /// [`Logs::write`](super::log::Logs::write) does.
-    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Refusal>;
+    /// Does the work; starts afresh each time it is called. What it appends to logs is recorded in
+    /// `intents`, by [`Logs::write`](super::operations::log::Logs::write).
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection>;
 }
 
 /// Record of what a unit of work is about to append to logs: if the outcome of the commit is
@@ -63,15 +62,15 @@ pub(super) struct Recorded<O> {
 #[async_trait]
 impl<O: Operation> store::Operation for Recorded<O> {
     type Output = O::Output;
-    type Rejection = Refusal;
+    type Rejection = Rejection;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<O::Output, Refusal> {
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<O::Output, Rejection> {
         // The store may run the work again after a rollback.
         self.intents.clear();
         self.operation.apply(tx, &self.intents).await
     }
 
-    fn store_error(rejection: Refusal) -> Result<StoreError, Refusal> {
+    fn store_error(rejection: Rejection) -> Result<StoreError, Rejection> {
         rejection.into_store_error()
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::Engine;
 use crate::cluster::Nodes;
-use crate::model::{Admission, Caller, Command, Login, Registration, Resume, Source, StoreEpoch, Timestamp, UserInfo};
+use crate::model::{Caller, Command, Login, LoginGrant, Registration, Resume, Source, StoreEpoch, Timestamp, UserInfo};
 use crate::router::Outbox;
 use crate::service::{AttachedSession, ChatService, CommandError, CommandFuture, Readiness};
 
@@ -19,11 +19,11 @@ impl ChatService for Engine {
         self.register(source, registration).await
     }
 
-    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
+    async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError> {
         self.login(source, login).await
     }
 
-    async fn resume(&self, source: Source, resume: Resume) -> Result<Admission, CommandError> {
+    async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError> {
         self.resume(source, resume).await
     }
 

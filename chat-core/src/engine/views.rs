@@ -1,228 +1,56 @@
-//! What users are shown of conversations, members, groups and each other.
+//! Conversations, groups and users as users see them.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::account::{private, public};
-use super::contact::Standing;
-use super::core::Core;
 use super::error::CommandError;
-use super::policy::{self, DirectAct, GroupAct, Place};
+use super::operations::account::public;
+use super::units::Units;
 use crate::model::{
-    Caller, ContactInfo, ContactState, Conversation, ConversationInfo, ConversationKind, ConversationRef,
-    ConversationView, DeviceInfo, GroupInfo, GroupName, MemberInfo, MemberPage, MemberState, Outcome, PresenceState,
-    Role, Seq, UserId, UserInfo, UserRef,
+    Caller, Conversation, ConversationId, ConversationInfo, ConversationKind, ConversationView, GroupInfo, Role, Seq,
+    UserId, UserInfo,
 };
 use crate::store::MembershipView;
 
-/// Users that one request may name.
-const USERS_AT_ONCE: usize = 200;
-
-impl Core {
-    async fn users(&self, ids: &[UserId]) -> Result<HashMap<UserId, UserInfo>, CommandError> {
-        let accounts = self.read(self.store.accounts(ids)).await?;
-        Ok(accounts.iter().map(|account| (account.id, public(account))).collect())
-    }
-
-    pub(super) async fn list_conversations(&self, caller: Caller) -> Result<Vec<ConversationInfo>, CommandError> {
-        let heads = self.read(self.store.memberships(caller.user, caller.device)).await?;
-        self.conversation_infos(caller.user, heads).await
-    }
-
-    /// What these heads look like to their user, latest first.
-    pub(super) async fn conversation_infos(
-        &self,
-        user: UserId,
-        heads: Vec<MembershipView>,
-    ) -> Result<Vec<ConversationInfo>, CommandError> {
-        let peers: Vec<UserId> = heads
-            .iter()
-            .filter_map(|head| peer_of(&head.conversation, user))
-            .collect();
-        let mut users = self.users(&peers).await?;
-        let mut infos: Vec<ConversationInfo> = heads
-            .into_iter()
-            .filter_map(|head| conversation_info(head, user, &mut users))
-            .collect();
-        infos.sort_by_key(|info| (std::cmp::Reverse(info.last_time), info.id));
-        Ok(infos)
-    }
-
-    pub(super) async fn get_conversation(
-        &self,
-        caller: Caller,
-        conversation: &ConversationRef,
-    ) -> Result<ConversationInfo, CommandError> {
-        let target = self.find(caller.user, conversation).await?;
-        let head = self
-            .read(self.store.membership(caller.user, caller.device, target.id))
-            .await?;
-        let head = head.ok_or_else(CommandError::not_found)?;
-        let infos = self.conversation_infos(caller.user, vec![head]).await?;
-        infos.into_iter().next().ok_or_else(CommandError::internal)
-    }
-
-    pub(super) async fn list_devices(&self, caller: Caller) -> Result<Vec<DeviceInfo>, CommandError> {
-        let devices = self.read(self.store.devices(caller.user)).await?;
-        let online = self.live_devices(caller.user).await;
-        let info = |device: crate::model::Device| DeviceInfo {
-            online: online.contains(&device.id),
-            current: device.id == caller.device,
-            id: device.id,
-            name: device.name,
-            created: device.created,
-            last_login: device.last_login,
-        };
-        Ok(devices.into_iter().map(info).collect())
-    }
-
-    pub(super) async fn search_users(&self, query: &str, limit: u32) -> Result<Vec<UserInfo>, CommandError> {
-        let limit = limit.clamp(1, self.config.max_list_len);
-        let mut found = Vec::new();
-        if let Ok(id) = query.parse() {
-            let account = self.read(self.store.account(UserId(id))).await?;
-            found.extend(account.filter(|account| !account.disabled).as_ref().map(public));
-        }
-        if !query.is_empty() {
-            let named = self.read(self.store.search_accounts(query, limit)).await?;
-            found.extend(named.iter().map(public));
-        }
-        found.truncate(limit as usize);
-        Ok(found)
-    }
-
-    pub(super) async fn get_users(&self, caller: Caller, users: &[UserRef]) -> Result<Vec<UserInfo>, CommandError> {
-        if users.len() > USERS_AT_ONCE {
-            return Err(CommandError::invalid("too many users at once"));
-        }
-        let mut ids = Vec::with_capacity(users.len());
-        for user in users {
-            match self.user_id(user).await {
-                Ok(id) => ids.push(id),
-                Err(error) if error == CommandError::not_found() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let accounts = self.read(self.store.accounts(&ids)).await?;
-        let shown = accounts.iter().map(|account| {
-            let info = if account.id == caller.user {
-                private(account)
-            } else {
-                public(account)
-            };
-            (account.id, info)
-        });
-        let shown: HashMap<UserId, UserInfo> = shown.collect();
-        Ok(ids.iter().filter_map(|id| shown.get(id).cloned()).collect())
-    }
-
-    pub(super) async fn list_contacts(&self, caller: Caller) -> Result<Vec<ContactInfo>, CommandError> {
-        let contacts = self.read(self.store.contacts(caller.user)).await?;
-        let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
-        let mut users = self.users(&peers).await?;
-        let friends = contacts.iter().filter(|contact| contact.state == ContactState::Friend);
-        let friends: Vec<UserId> = friends.map(|contact| contact.peer).collect();
-        let present = self.presence_of(&friends).await;
-        let info = |contact: crate::model::Contact| {
-            let standing = Standing::of(Some(&contact), None);
-            let may_see = policy::direct(DirectAct::SeePresence, standing, false).is_ok();
-            let presence = present.get(&contact.peer).copied().unwrap_or(PresenceState::Offline);
-            Some(ContactInfo {
-                user: users.remove(&contact.peer)?,
-                state: contact.state,
-                blocked: contact.blocked,
-                note: contact.note,
-                since: contact.since,
-                presence: may_see.then_some(presence),
-            })
-        };
-        Ok(contacts.into_iter().filter_map(info).collect())
-    }
-
-    pub(super) async fn search_groups(
-        &self,
-        caller: Caller,
-        query: &str,
-        limit: u32,
-    ) -> Result<Vec<GroupInfo>, CommandError> {
-        let limit = limit.clamp(1, self.config.max_list_len);
-        let mut found = Vec::new();
-        if let Ok(id) = query.parse() {
-            let id = crate::model::ConversationId(id);
-            let row = self.read(self.store.conversation(id)).await?;
-            if let Some(row) = row.filter(|row| !row.closed) {
-                let member = self.read(self.store.member(id, caller.user)).await?;
-                let place = Place::of(member.as_ref(), self.now());
-                let group = row.group.as_ref();
-                if group.is_some_and(|group| policy::group(GroupAct::Find, place, group).is_ok()) {
-                    found.extend(group_info(&row));
-                }
-            }
-        }
-        let prefix = GroupName::parse_any(query).map_or_else(|_| query.to_lowercase(), |name| name.key());
-        if !prefix.is_empty() {
-            let named = self.read(self.store.search_groups(&prefix, limit)).await?;
-            found.extend(named.iter().filter_map(group_info));
-        }
-        found.truncate(limit as usize);
-        Ok(found)
-    }
-
-    pub(super) async fn list_members(
-        &self,
-        caller: Caller,
-        group: &ConversationRef,
-        after: UserId,
-        limit: u32,
-    ) -> Result<Outcome, CommandError> {
-        let target = self.find(caller.user, group).await?;
-        let row = self.read(self.store.conversation(target.id)).await?;
-        let Some(profile) = row.and_then(|row| row.group) else {
-            return Err(CommandError::not_found());
-        };
-        let own = self.read(self.store.member(target.id, caller.user)).await?;
-        let place = Place::of(own.as_ref(), self.now());
-        policy::group(GroupAct::ListMembers, place, &profile)?;
-        let sees_all = matches!(place, Place::Admin | Place::Owner);
-        let limit = limit.clamp(1, self.config.max_list_len);
-        let mut members = Vec::new();
-        let mut last = after;
-        // Those that the caller may not see are read too: one more page for each page full of them.
-        let more = loop {
-            let page = self
-                .read(self.store.members(target.id, last, limit.saturating_add(1)))
-                .await?;
-            let ended = page.len() <= limit as usize;
-            last = page.last().map_or(last, |member| member.user);
-            members.extend(
-                page.into_iter()
-                    .filter(|member| sees_all || member.state == MemberState::Active),
-            );
-            if members.len() > limit as usize {
-                break true;
-            }
-            if ended {
-                break false;
-            }
-        };
-        members.truncate(limit as usize);
-        let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
-        let mut users = self.users(&ids).await?;
-        let info = |member: crate::model::Member| {
-            Some(MemberInfo {
-                user: users.remove(&member.user)?,
-                role: member.role,
-                state: member.state,
-                muted_until: member.muted_until,
-                delivered_seq: member.delivered_seq,
-                read_seq: member.read_seq,
-            })
-        };
-        let members = members.into_iter().filter_map(info).collect();
-        Ok(Outcome::Members(MemberPage::new(members, more)))
-    }
+/// Reads what everyone may see of these users.
+pub(super) async fn user_infos(units: &Units, ids: &[UserId]) -> Result<HashMap<UserId, UserInfo>, CommandError> {
+    let accounts = units.read(units.store().accounts(ids)).await?;
+    Ok(accounts.iter().map(|account| (account.id, public(account))).collect())
 }
 
-/// The other user of a direct conversation; oneself for notes.
+/// Reads one of the caller's conversations.
+pub(super) async fn conversation_info(
+    units: &Units,
+    caller: Caller,
+    conversation: ConversationId,
+) -> Result<ConversationInfo, CommandError> {
+    let membership = units.store().membership(caller.user, caller.device, conversation);
+    let membership = units.read(membership).await?;
+    let membership = membership.ok_or_else(CommandError::not_found)?;
+    let infos = conversation_infos(units, caller.user, vec![membership]).await?;
+    infos.into_iter().next().ok_or_else(CommandError::internal)
+}
+
+/// Turns a user's memberships into what the user sees of them, latest first.
+pub(super) async fn conversation_infos(
+    units: &Units,
+    user: UserId,
+    memberships: Vec<MembershipView>,
+) -> Result<Vec<ConversationInfo>, CommandError> {
+    let peers: Vec<UserId> = memberships
+        .iter()
+        .filter_map(|membership| peer_of(&membership.conversation, user))
+        .collect();
+    let users = user_infos(units, &peers).await?;
+    let mut infos: Vec<ConversationInfo> = memberships
+        .into_iter()
+        .filter_map(|membership| info(membership, user, &users))
+        .collect();
+    infos.sort_by_key(|info| (Reverse(info.last_time), info.id));
+    Ok(infos)
+}
+
+/// Returns the other user of a direct conversation; for notes to self, the user.
 fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {
     match conversation.kind {
         ConversationKind::Direct { low, high } if low == user => Some(high),
@@ -231,11 +59,7 @@ fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {
     }
 }
 
-fn conversation_info(
-    head: MembershipView,
-    user: UserId,
-    users: &mut HashMap<UserId, UserInfo>,
-) -> Option<ConversationInfo> {
+fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserInfo>) -> Option<ConversationInfo> {
     let MembershipView {
         conversation,
         member,
@@ -243,7 +67,7 @@ fn conversation_info(
         unread,
         mentions,
         peer,
-    } = head;
+    } = membership;
     let view = match (&conversation.kind, peer_of(&conversation, user)) {
         (_, Some(peer)) => ConversationView::Direct(users.get(&peer)?.clone()),
         (ConversationKind::Group, _) => ConversationView::Group(group_info(&conversation)?),
@@ -277,8 +101,8 @@ fn conversation_info(
     })
 }
 
-/// A group as a member or a searcher sees it.
-fn group_info(row: &Conversation) -> Option<GroupInfo> {
+/// Returns a group as members and searchers see it.
+pub(super) fn group_info(row: &Conversation) -> Option<GroupInfo> {
     Some(GroupInfo {
         id: row.id,
         profile: row.group.clone()?,

@@ -176,7 +176,7 @@ pub struct Caller {
 /// Result of a login.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Admission {
+pub struct LoginGrant {
     /// Identity that the session acts as.
     pub caller: Caller,
     /// The user, as they see themselves.

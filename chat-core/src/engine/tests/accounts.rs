@@ -10,23 +10,23 @@ use crate::commands::Commands;
 use crate::engine::{Engine, SessionPolicy};
 use crate::model::*;
 
-async fn try_login(engine: &Engine, user: UserId, device: DeviceId) -> Result<Admission, crate::engine::CommandError> {
+async fn try_login(engine: &Engine, user: UserId, device: DeviceId) -> Result<LoginGrant, crate::engine::CommandError> {
     engine.login(Source::Local, login(user, device)).await
 }
 
 #[tokio::test]
-async fn names_are_unique_with_their_look_alikes() {
+async fn registration_refuses_names_that_look_like_taken_ones() {
     let engine = engine().await;
     let alice = engine.register(Source::Local, registration("alice")).await.unwrap();
     assert_eq!((alice.name.as_str(), alice.display_name.as_str()), ("alice", "alice"));
     for name in ["alice", "ALICE", "ａｌｉｃｅ", "a1ice"] {
         let again = engine.register(Source::Local, registration(name)).await;
-        assert_eq!(code(again), ReplyCode::NameTaken, "{name}");
+        assert_eq!(error_code(again), ReplyCode::NameTaken, "{name}");
     }
     let mut short = registration("bob");
     short.password = Secret::new("short");
     assert_eq!(
-        code(engine.register(Source::Local, short).await),
+        error_code(engine.register(Source::Local, short).await),
         ReplyCode::InvalidPassword
     );
     engine.register(Source::Local, registration("小明")).await.unwrap();
@@ -38,12 +38,12 @@ async fn registration_can_be_closed() {
     config.allow_registration = false;
     let engine = builder().config(config).build().await.unwrap();
     let refused = engine.register(Source::Local, registration("alice")).await;
-    assert_eq!(code(refused), ReplyCode::RegistrationClosed);
+    assert_eq!(error_code(refused), ReplyCode::RegistrationClosed);
 }
 
 /// An unknown account, a wrong password and a password that cannot be one are refused in the same words.
 #[tokio::test]
-async fn a_refused_login_does_not_say_why() {
+async fn login_error_does_not_say_what_was_wrong() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let attempt = |account: UserRef, secret: &str| Login {
@@ -72,7 +72,7 @@ async fn a_refused_login_does_not_say_why() {
 }
 
 #[tokio::test]
-async fn guessing_is_throttled_and_a_known_device_is_not_locked_out() {
+async fn throttle_stops_guessing_without_locking_out_a_known_device() {
     let mut config = config();
     config.throttle = crate::auth::ThrottleOptions::default();
     let engine = builder().config(config).build().await.unwrap();
@@ -85,7 +85,7 @@ async fn guessing_is_throttled_and_a_known_device_is_not_locked_out() {
     };
     for _ in 0..5 {
         assert_eq!(
-            code(engine.login(Source::Local, guess.clone()).await),
+            error_code(engine.login(Source::Local, guess.clone()).await),
             ReplyCode::BadCredentials
         );
     }
@@ -101,7 +101,7 @@ async fn guessing_is_throttled_and_a_known_device_is_not_locked_out() {
 }
 
 #[tokio::test]
-async fn a_password_change_ends_the_other_sessions() {
+async fn password_change_ends_the_other_sessions() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let (phone, laptop) = (DeviceId::random(), DeviceId::random());
@@ -112,7 +112,7 @@ async fn a_password_change_ends_the_other_sessions() {
         new: Secret::new("a new password"),
     };
     let wrong = engine.execute(on_phone.caller, change("wrong password")).await;
-    assert_eq!(code(wrong), ReplyCode::BadCredentials);
+    assert_eq!(error_code(wrong), ReplyCode::BadCredentials);
     let changed = engine.execute(on_phone.caller, change(PASSWORD)).await.unwrap();
     let Outcome::PasswordChanged(SessionTokens {
         session_token,
@@ -122,21 +122,21 @@ async fn a_password_change_ends_the_other_sessions() {
         panic!("no new tokens: {changed:?}");
     };
     let after = engine.execute(on_laptop.caller, Command::Logout).await;
-    assert_eq!(code(after), ReplyCode::Fenced);
-    let resume = |admission: &Admission| Resume {
+    assert_eq!(error_code(after), ReplyCode::Fenced);
+    let resume = |admission: &LoginGrant| Resume {
         user: alice,
         device: admission.caller.device,
         session_token: admission.session_token.clone().unwrap(),
     };
     let void = engine.resume(Source::Local, resume(&on_laptop)).await;
-    assert_eq!(code(void), ReplyCode::SessionExpired);
+    assert_eq!(error_code(void), ReplyCode::SessionExpired);
     // Its own session goes on; but whoever has read its tokens has nothing.
     engine
         .execute(on_phone.caller, Command::SetStatus(PresenceState::Online))
         .await
         .unwrap();
     let void = engine.resume(Source::Local, resume(&on_phone)).await;
-    assert_eq!(code(void), ReplyCode::SessionExpired);
+    assert_eq!(error_code(void), ReplyCode::SessionExpired);
     let renewed = Resume {
         session_token,
         ..resume(&on_phone)
@@ -147,13 +147,16 @@ async fn a_password_change_ends_the_other_sessions() {
     again.device_token = Some(device_token);
     let again = engine.login(Source::Local, again).await.unwrap();
     assert!(again.device_token.is_none(), "the new device token is known");
-    assert_eq!(code(try_login(&engine, alice, laptop).await), ReplyCode::BadCredentials);
+    assert_eq!(
+        error_code(try_login(&engine, alice, laptop).await),
+        ReplyCode::BadCredentials
+    );
 }
 
 #[tokio::test]
 async fn devices_are_listed_and_revoked() {
     let engine = engine().await;
-    let phone = person(&engine, "alice").await;
+    let phone = new_user(&engine, "alice").await;
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
     let Ok(Outcome::Devices(devices)) = phone.execute(Command::ListDevices).await else {
         panic!("no devices");
@@ -171,9 +174,12 @@ async fn devices_are_listed_and_revoked() {
     });
     assert_eq!(closed.await, CloseCode::Revoked);
     assert!(laptop.next_push().await.is_none());
-    assert_eq!(code(laptop.send_text(direct(&laptop), "x").await), ReplyCode::Fenced);
+    assert_eq!(
+        error_code(laptop.send_text(direct(&laptop), "x").await),
+        ReplyCode::Fenced
+    );
     let again = phone.execute(Command::RevokeDevice(laptop.caller().device)).await;
-    assert_eq!(code(again), ReplyCode::NotFound);
+    assert_eq!(error_code(again), ReplyCode::NotFound);
     let newer = engine.session(id(&phone), laptop.caller().device).await.unwrap();
     assert!(
         newer.caller().epoch > laptop.caller().epoch,
@@ -182,7 +188,7 @@ async fn devices_are_listed_and_revoked() {
 }
 
 #[tokio::test]
-async fn logging_out_voids_the_token() {
+async fn logout_revokes_the_session_token() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let admission = try_login(&engine, alice, DeviceId::random()).await.unwrap();
@@ -193,13 +199,13 @@ async fn logging_out_voids_the_token() {
         session_token: admission.session_token.unwrap(),
     };
     assert_eq!(
-        code(engine.resume(Source::Local, resume).await),
+        error_code(engine.resume(Source::Local, resume).await),
         ReplyCode::SessionExpired
     );
 }
 
 #[tokio::test]
-async fn policy_max_devices() {
+async fn policy_max_devices_refuses_one_device_too_many() {
     let mut config = config();
     config.session_policy = SessionPolicy::MaxDevices(2);
     let engine = builder().config(config).build().await.unwrap();
@@ -208,7 +214,7 @@ async fn policy_max_devices() {
     let first = try_login(&engine, alice, devices[0]).await.unwrap();
     try_login(&engine, alice, devices[1]).await.unwrap();
     assert_eq!(
-        code(try_login(&engine, alice, devices[2]).await),
+        error_code(try_login(&engine, alice, devices[2]).await),
         ReplyCode::TooManyDevices
     );
     let first = {
@@ -225,7 +231,7 @@ async fn policy_max_devices() {
 }
 
 #[tokio::test]
-async fn the_oldest_device_makes_room() {
+async fn policy_replace_evicts_the_oldest_device() {
     let mut config = config();
     config.max_devices = 3;
     let engine = builder().config(config).build().await.unwrap();
@@ -242,13 +248,13 @@ async fn the_oldest_device_makes_room() {
 }
 
 #[tokio::test]
-async fn a_device_id_is_not_zero() {
+async fn login_refuses_device_id_zero() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let refused = try_login(&engine, alice, DeviceId([0; 16])).await;
-    assert_eq!(code(refused), ReplyCode::InvalidArgument);
+    assert_eq!(error_code(refused), ReplyCode::InvalidArgument);
     assert_eq!(
-        code(engine.session(UserId(99), DeviceId::random()).await),
+        error_code(engine.session(UserId(99), DeviceId::random()).await),
         ReplyCode::NotFound
     );
 }
@@ -273,7 +279,7 @@ impl Authenticator for OwnUsers {
 }
 
 #[tokio::test]
-async fn an_application_has_users_of_its_own() {
+async fn authenticator_of_the_application_provisions_accounts() {
     let engine = builder().authenticator(Arc::new(OwnUsers)).build().await.unwrap();
     let attempt = |secret: &str| {
         engine.login(
@@ -292,16 +298,16 @@ async fn an_application_has_users_of_its_own() {
     let again = attempt("token of alice").await.unwrap();
     assert_eq!(first.user.id, again.user.id);
     assert_eq!(attempt("token of one").await.unwrap().user.id, UserId(1));
-    assert_eq!(code(attempt("nonsense").await), ReplyCode::BadCredentials);
-    assert_eq!(code(attempt("down").await), ReplyCode::TryAgain);
+    assert_eq!(error_code(attempt("nonsense").await), ReplyCode::BadCredentials);
+    assert_eq!(error_code(attempt("down").await), ReplyCode::TryAgain);
     let refused = engine.register(Source::Local, registration("bob")).await;
-    assert_eq!(code(refused), ReplyCode::RegistrationClosed);
+    assert_eq!(error_code(refused), ReplyCode::RegistrationClosed);
     let change = Command::ChangePassword {
         old: Secret::new(PASSWORD),
         new: Secret::new(PASSWORD),
     };
     assert_eq!(
-        code(engine.execute(first.caller, change).await),
+        error_code(engine.execute(first.caller, change).await),
         ReplyCode::RefusedByPolicy
     );
 }
@@ -309,7 +315,7 @@ async fn an_application_has_users_of_its_own() {
 #[tokio::test]
 async fn profiles_change_and_users_are_found() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let name = DisplayName::parse("Alice A.").unwrap();
     let change = Command::UpdateProfile(ProfileChanges::new().display_name(name));
     let Ok(Outcome::User(own)) = alice.execute(change).await else {

@@ -5,9 +5,9 @@ use crate::commands::Commands;
 use crate::model::*;
 
 #[tokio::test]
-async fn two_friends_write_to_each_other() {
+async fn friends_write_to_each_other() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let first = alice.send_text(direct(&bob), "hello").await.unwrap();
     let second = bob.send_text(direct(&alice), "hi").await.unwrap();
@@ -25,7 +25,7 @@ async fn two_friends_write_to_each_other() {
 }
 
 #[tokio::test]
-async fn logs_in_and_resumes() {
+async fn device_logs_in_and_resumes() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let device = DeviceId::random();
@@ -43,5 +43,5 @@ async fn logs_in_and_resumes() {
         first.caller,
         Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone)),
     );
-    assert_eq!(code(stale.await), ReplyCode::Fenced);
+    assert_eq!(error_code(stale.await), ReplyCode::Fenced);
 }

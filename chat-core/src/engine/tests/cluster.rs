@@ -29,7 +29,7 @@ async fn cluster() -> (Engine, Engine) {
 #[tokio::test]
 async fn events_cross_nodes_in_order() {
     let (one, other) = cluster().await;
-    let alice = person(&one, "alice").await;
+    let alice = new_user(&one, "alice").await;
     let bob = register(&one, "bob").await;
     let bob = other.session(bob, DeviceId::random()).await.unwrap();
     befriend(&alice, &bob).await;
@@ -48,9 +48,9 @@ async fn events_cross_nodes_in_order() {
 }
 
 #[tokio::test]
-async fn one_conversation_is_written_from_two_nodes_at_once() {
+async fn conversation_written_from_two_nodes_has_one_order() {
     let (one, other) = cluster().await;
-    let phone = person(&one, "alice").await;
+    let phone = new_user(&one, "alice").await;
     let laptop = other.session(id(&phone), DeviceId::random()).await.unwrap();
     phone.send_text(direct(&phone), "opens it").await.unwrap();
     for session in [&phone, &laptop] {
@@ -71,11 +71,14 @@ async fn one_conversation_is_written_from_two_nodes_at_once() {
 }
 
 #[tokio::test]
-async fn a_login_on_another_node_ends_the_older_session() {
+async fn login_on_another_node_ends_the_older_session() {
     let (one, other) = cluster().await;
-    let older = person(&one, "alice").await;
+    let older = new_user(&one, "alice").await;
     let newer = other.session(id(&older), older.caller().device).await.unwrap();
-    assert_eq!(code(older.send_text(direct(&older), "x").await), ReplyCode::Fenced);
+    assert_eq!(
+        error_code(older.send_text(direct(&older), "x").await),
+        ReplyCode::Fenced
+    );
     let why = push(&older, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
@@ -87,7 +90,7 @@ async fn a_login_on_another_node_ends_the_older_session() {
 #[tokio::test]
 async fn groups_span_nodes() {
     let (one, other) = cluster().await;
-    let olga = person(&one, "olga").await;
+    let olga = new_user(&one, "olga").await;
     let bob = register(&one, "bob").await;
     let bob = other.session(bob, DeviceId::random()).await.unwrap();
     let group = group(&olga, "crowd").await;
@@ -111,7 +114,7 @@ async fn groups_span_nodes() {
     olga.send_text(ConversationRef::Id(group), "he is gone").await.unwrap();
     event(&olga, EventKind::Message).await;
     assert_eq!(
-        code(bob.send_text(ConversationRef::Id(group), "x").await),
+        error_code(bob.send_text(ConversationRef::Id(group), "x").await),
         ReplyCode::Forbidden
     );
 }
@@ -119,8 +122,8 @@ async fn groups_span_nodes() {
 #[tokio::test]
 async fn presence_crosses_nodes() {
     let (one, other) = cluster().await;
-    let alice = person(&one, "alice").await;
-    let bob = person(&one, "bob").await;
+    let alice = new_user(&one, "alice").await;
+    let bob = new_user(&one, "bob").await;
     befriend(&alice, &bob).await;
     let user = id(&bob);
     drop(bob);

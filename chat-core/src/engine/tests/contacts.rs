@@ -39,9 +39,9 @@ async fn inbox(session: &LocalSession) -> Vec<EventKind> {
 }
 
 #[tokio::test]
-async fn asked_and_accepted() {
+async fn request_is_made_and_accepted() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     alice.execute(request(&bob)).await.unwrap();
     alice.execute(request(&bob)).await.unwrap();
     let asked = event(&bob, EventKind::FriendRequested).await;
@@ -73,9 +73,9 @@ async fn asked_and_accepted() {
 }
 
 #[tokio::test]
-async fn declined_and_taken_back() {
+async fn request_is_declined_and_withdrawn() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     alice.execute(request(&bob)).await.unwrap();
     bob.execute(answer(&alice, false)).await.unwrap();
     assert!(matches!(
@@ -86,13 +86,13 @@ async fn declined_and_taken_back() {
     alice.execute(request(&bob)).await.unwrap();
     alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap();
     assert_eq!((state(&alice).await, state(&bob).await), (None, None));
-    assert_eq!(code(bob.execute(answer(&alice, true)).await), ReplyCode::NotFound);
+    assert_eq!(error_code(bob.execute(answer(&alice, true)).await), ReplyCode::NotFound);
 }
 
 #[tokio::test]
 async fn crossing_requests_make_friends() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let (one, other) = tokio::join!(alice.execute(request(&bob)), bob.execute(request(&alice)));
     one.unwrap();
     other.unwrap();
@@ -103,9 +103,9 @@ async fn crossing_requests_make_friends() {
 }
 
 #[tokio::test]
-async fn a_blocked_request_is_never_shown() {
+async fn request_of_a_blocked_user_is_never_shown() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     bob.execute(Command::Block(user(&alice))).await.unwrap();
     alice.execute(request(&bob)).await.unwrap();
     assert_eq!(state(&alice).await, Some(ContactState::Requested));
@@ -120,19 +120,25 @@ async fn a_blocked_request_is_never_shown() {
 #[tokio::test]
 async fn blocking_ends_a_friendship() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     bob.execute(Command::Block(user(&alice))).await.unwrap();
     event(&alice, EventKind::FriendRemoved).await;
     assert_eq!(state(&alice).await, None);
-    assert_eq!(code(alice.send_text(direct(&bob), "x").await), ReplyCode::NotFriends);
-    assert_eq!(code(bob.send_text(direct(&alice), "x").await), ReplyCode::NotFriends);
+    assert_eq!(
+        error_code(alice.send_text(direct(&bob), "x").await),
+        ReplyCode::NotFriends
+    );
+    assert_eq!(
+        error_code(bob.send_text(direct(&alice), "x").await),
+        ReplyCode::NotFriends
+    );
 }
 
 #[tokio::test]
-async fn requests_are_limited() {
+async fn requests_are_limited_per_day() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let mut others = Vec::new();
     for n in 0..31 {
         others.push(register(&engine, &format!("user{n}")).await);
@@ -154,13 +160,13 @@ async fn requests_are_limited() {
         .execute(Command::RemoveFriend(UserRef::Id(others[0])))
         .await
         .unwrap();
-    assert_eq!(code(ask(others[30]).await), ReplyCode::LimitExceeded);
+    assert_eq!(error_code(ask(others[30]).await), ReplyCode::LimitExceeded);
 }
 
 #[tokio::test]
-async fn friends_see_each_other_come_and_go() {
+async fn friends_see_each_others_presence() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let bob_is = |wanted| {
         push(&alice, move |push| match push {
@@ -180,13 +186,16 @@ async fn friends_see_each_other_come_and_go() {
 }
 
 #[tokio::test]
-async fn one_cannot_befriend_nobody_or_oneself() {
+async fn request_to_oneself_or_an_unknown_user_is_refused() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
-    assert_eq!(code(alice.execute(request(&alice)).await), ReplyCode::InvalidArgument);
+    let alice = new_user(&engine, "alice").await;
+    assert_eq!(
+        error_code(alice.execute(request(&alice)).await),
+        ReplyCode::InvalidArgument
+    );
     let nobody = Command::RequestFriend {
         user: UserRef::Id(UserId(99)),
         note: Note::default(),
     };
-    assert_eq!(code(alice.execute(nobody).await), ReplyCode::NotFound);
+    assert_eq!(error_code(alice.execute(nobody).await), ReplyCode::NotFound);
 }

@@ -8,16 +8,19 @@ use crate::engine::SessionPolicy;
 use crate::model::*;
 
 #[tokio::test]
-async fn a_newer_session_replaces_the_older() {
+async fn newer_session_replaces_the_older() {
     let engine = engine().await;
-    let first = person(&engine, "alice").await;
+    let first = new_user(&engine, "alice").await;
     let second = engine.session(id(&first), first.caller().device).await.unwrap();
     let why = push(&first, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
     });
     assert_eq!(why.await, CloseCode::Replaced);
-    assert_eq!(code(first.send_text(direct(&first), "x").await), ReplyCode::Fenced);
+    assert_eq!(
+        error_code(first.send_text(direct(&first), "x").await),
+        ReplyCode::Fenced
+    );
     second.send_text(direct(&second), "x").await.unwrap();
     drop(first);
     assert_eq!(
@@ -28,7 +31,7 @@ async fn a_newer_session_replaces_the_older() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_thousand_logins_of_one_device_leave_one_session() {
+async fn racing_logins_of_one_device_leave_one_session() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let device = DeviceId::random();
@@ -55,13 +58,13 @@ async fn a_thousand_logins_of_one_device_leave_one_session() {
 }
 
 #[tokio::test]
-async fn policy_reject_keeps_who_is_there() {
+async fn policy_reject_keeps_the_live_session() {
     let mut config = config();
     config.session_policy = SessionPolicy::Reject;
     let engine = builder().config(config).build().await.unwrap();
-    let first = person(&engine, "alice").await;
+    let first = new_user(&engine, "alice").await;
     let elsewhere = engine.login(Source::Local, login(id(&first), DeviceId::random())).await;
-    assert_eq!(code(elsewhere), ReplyCode::LoggedInElsewhere);
+    assert_eq!(error_code(elsewhere), ReplyCode::LoggedInElsewhere);
     first.send_text(direct(&first), "still here").await.unwrap();
     let same = engine
         .session(id(&first), first.caller().device)
@@ -83,7 +86,7 @@ async fn policy_reject_keeps_who_is_there() {
 
 /// Two that come at the same moment see nobody; the store lets one of them stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn policy_reject_at_the_same_time() {
+async fn policy_reject_leaves_one_of_two_racing_logins() {
     let mut config = config();
     config.session_policy = SessionPolicy::Reject;
     let engine = builder().config(config).build().await.unwrap();
@@ -108,7 +111,7 @@ async fn policy_reject_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_session_opened_too_late_is_refused() {
+async fn attach_refuses_a_replaced_session() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let device = DeviceId::random();
@@ -116,15 +119,15 @@ async fn a_session_opened_too_late_is_refused() {
     let _newer = engine.session(alice, device).await.unwrap();
     let outbox = crate::router::Outbox::new(crate::router::OutboxLimits::default());
     let opened = engine.attach(older.caller, Source::Local, outbox).await;
-    assert_eq!(code(opened), ReplyCode::Fenced);
+    assert_eq!(error_code(opened), ReplyCode::Fenced);
     assert_eq!(engine.router().local_sessions(alice).len(), 1);
 }
 
 /// A retry of what was stored is told so, although the session that sent it is over: it must not be sent again under another id.
 #[tokio::test]
-async fn what_a_session_stored_before_it_was_over_stays_said() {
+async fn retry_of_a_replaced_session_still_finds_its_message() {
     let engine = engine().await;
-    let first = person(&engine, "alice").await;
+    let first = new_user(&engine, "alice").await;
     let old = first.caller();
     let draft = draft("stored");
     let sent = first.send(direct(&first), draft.clone()).await.unwrap();
@@ -142,6 +145,9 @@ async fn what_a_session_stored_before_it_was_over_stays_said() {
     }
     assert_eq!(conversation(engine.execute(old, wish).await).id, made.id);
     let another = engine.execute(old, retry(super::support::draft("new"))).await;
-    assert_eq!(code(another), ReplyCode::Fenced);
-    assert_eq!(code(engine.execute(old, group_wish("others")).await), ReplyCode::Fenced);
+    assert_eq!(error_code(another), ReplyCode::Fenced);
+    assert_eq!(
+        error_code(engine.execute(old, group_wish("others")).await),
+        ReplyCode::Fenced
+    );
 }

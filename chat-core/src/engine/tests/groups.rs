@@ -35,9 +35,9 @@ fn update(group: ConversationId, join_policy: Option<JoinPolicy>, history_visibl
 }
 
 #[tokio::test]
-async fn a_retry_finds_the_group_it_made() {
+async fn retry_finds_the_group_it_created() {
     let engine = engine().await;
-    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let wish = group_wish("Rust 学习");
     let (first, again) = tokio::join!(olga.execute(wish.clone()), olga.execute(wish.clone()));
     let (first, again) = (conversation(first), conversation(again));
@@ -45,7 +45,7 @@ async fn a_retry_finds_the_group_it_made() {
     assert_eq!((first.role, first.last_seq), (Role::Owner, Seq(1)));
     for name in ["Rust 学习", "RUST 学习", "ｒｕｓｔ 学习"] {
         assert_eq!(
-            code(bob.execute(group_wish(name)).await),
+            error_code(bob.execute(group_wish(name)).await),
             ReplyCode::NameTaken,
             "{name}"
         );
@@ -56,13 +56,13 @@ async fn a_retry_finds_the_group_it_made() {
         unreachable!()
     };
     let other = Command::CreateGroup(other.with_id(first.client_message_id));
-    assert_eq!(code(olga.execute(other).await), ReplyCode::Conflict);
+    assert_eq!(error_code(olga.execute(other).await), ReplyCode::Conflict);
 }
 
 #[tokio::test]
-async fn join_write_leave_and_what_stays_readable() {
+async fn former_member_reads_what_was_written_until_leaving() {
     let engine = engine().await;
-    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let group = group(&olga, "crowd").await;
     olga.send_text(here(group), "before").await.unwrap();
     join(&bob, group).await;
@@ -87,9 +87,9 @@ async fn join_write_leave_and_what_stays_readable() {
 }
 
 #[tokio::test]
-async fn newcomers_may_read_all_where_the_group_says_so() {
+async fn newcomers_read_older_messages_if_the_group_allows() {
     let engine = engine().await;
-    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let group = group(&olga, "crowd").await;
     olga.send_text(here(group), "before").await.unwrap();
     olga.execute(update(group, None, Some(true))).await.unwrap();
@@ -99,12 +99,12 @@ async fn newcomers_may_read_all_where_the_group_says_so() {
 }
 
 #[tokio::test]
-async fn asking_to_join() {
+async fn join_request_is_answered_by_an_admin() {
     let engine = engine().await;
     let (olga, bob, eve) = (
-        person(&engine, "olga").await,
-        person(&engine, "bob").await,
-        person(&engine, "eve").await,
+        new_user(&engine, "olga").await,
+        new_user(&engine, "bob").await,
+        new_user(&engine, "eve").await,
     );
     let group = group(&olga, "crowd").await;
     olga.execute(update(group, Some(JoinPolicy::Approval), None))
@@ -136,17 +136,17 @@ async fn asking_to_join() {
         assert!(matches!(body(&told), EventBody::JoinAnswered { accepted, .. } if accepted == accept));
     }
     bob.send_text(here(group), "thanks").await.unwrap();
-    assert_eq!(code(eve.send_text(here(group), "why").await), ReplyCode::NotFound);
+    assert_eq!(error_code(eve.send_text(here(group), "why").await), ReplyCode::NotFound);
     assert_eq!(members(&bob, group).await.len(), 2);
 }
 
 #[tokio::test]
-async fn invitations() {
+async fn invitations_are_accepted_and_declined() {
     let engine = engine().await;
     let (olga, bob, eve) = (
-        person(&engine, "olga").await,
-        person(&engine, "bob").await,
-        person(&engine, "eve").await,
+        new_user(&engine, "olga").await,
+        new_user(&engine, "bob").await,
+        new_user(&engine, "eve").await,
     );
     let group = group(&olga, "crowd").await;
     olga.execute(update(group, Some(JoinPolicy::Invite), None))
@@ -177,9 +177,9 @@ async fn invitations() {
 }
 
 #[tokio::test]
-async fn kicked_banned_and_back() {
+async fn kicked_user_returns_and_banned_user_does_not() {
     let engine = engine().await;
-    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let group = group(&olga, "crowd").await;
     join(&bob, group).await;
     let kick = |ban| Command::KickMember {
@@ -190,14 +190,14 @@ async fn kicked_banned_and_back() {
     olga.execute(kick(false)).await.unwrap();
     let told = event(&bob, EventKind::RemovedFromGroup).await;
     assert!(matches!(body(&told), EventBody::RemovedFromGroup { .. }));
-    assert_eq!(code(bob.send_text(here(group), "x").await), ReplyCode::Forbidden);
+    assert_eq!(error_code(bob.send_text(here(group), "x").await), ReplyCode::Forbidden);
     join(&bob, group).await;
     olga.execute(kick(true)).await.unwrap();
     let again = Command::JoinGroup {
         group: here(group),
         note: Note::default(),
     };
-    assert_eq!(code(bob.execute(again.clone()).await), ReplyCode::Forbidden);
+    assert_eq!(error_code(bob.execute(again.clone()).await), ReplyCode::Forbidden);
     olga.execute(Command::UnbanMember {
         group: here(group),
         user: user(&bob),
@@ -208,9 +208,9 @@ async fn kicked_banned_and_back() {
 }
 
 #[tokio::test]
-async fn leaving_does_not_end_a_mute() {
+async fn mute_outlasts_leaving() {
     let engine = engine().await;
-    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let group = group(&olga, "crowd").await;
     join(&bob, group).await;
     let mute = |duration_ms| Command::MuteMember {
@@ -221,19 +221,22 @@ async fn leaving_does_not_end_a_mute() {
     olga.execute(mute(3_600_000)).await.unwrap();
     bob.execute(Command::LeaveGroup(here(group))).await.unwrap();
     join(&bob, group).await;
-    assert_eq!(code(bob.send_text(here(group), "x").await), ReplyCode::Muted);
+    assert_eq!(error_code(bob.send_text(here(group), "x").await), ReplyCode::Muted);
     olga.execute(mute(0)).await.unwrap();
     bob.send_text(here(group), "x").await.unwrap();
 }
 
 #[tokio::test]
-async fn owners_hand_over_or_delete() {
+async fn owner_transfers_or_deletes_the_group() {
     let engine = engine().await;
-    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let group = group(&olga, "crowd").await;
     join(&bob, group).await;
     let leave = Command::LeaveGroup(here(group));
-    assert_eq!(code(olga.execute(leave.clone()).await), ReplyCode::OwnerMustTransfer);
+    assert_eq!(
+        error_code(olga.execute(leave.clone()).await),
+        ReplyCode::OwnerMustTransfer
+    );
     olga.execute(Command::TransferOwnership {
         group: here(group),
         user: user(&bob),
@@ -250,22 +253,25 @@ async fn owners_hand_over_or_delete() {
     olga.execute(leave.clone()).await.unwrap();
     bob.execute(leave).await.unwrap();
     event(&bob, EventKind::GroupDeleted).await;
-    assert_eq!(code(bob.send_text(here(group), "x").await), ReplyCode::GroupDeleted);
+    assert_eq!(
+        error_code(bob.send_text(here(group), "x").await),
+        ReplyCode::GroupDeleted
+    );
     assert!(
         !history(&bob, here(group)).await.events.is_empty(),
         "its log stays readable"
     );
     assert_eq!(
-        code(person(&engine, "eve").await.send_text(here(group), "x").await),
+        error_code(new_user(&engine, "eve").await.send_text(here(group), "x").await),
         ReplyCode::NotFound
     );
     bob.execute(group_wish("crowd")).await.expect("the name is free again");
 }
 
 #[tokio::test]
-async fn renaming() {
+async fn renamed_group_is_found_by_its_new_name_only() {
     let engine = engine().await;
-    let olga = person(&engine, "olga").await;
+    let olga = new_user(&engine, "olga").await;
     let group_id = group(&olga, "crowd").await;
     group(&olga, "taken").await;
     let rename = |name: &str| Command::UpdateGroup {
@@ -274,7 +280,7 @@ async fn renaming() {
             .name(GroupName::parse(name).unwrap())
             .description(Description::new("about").unwrap()),
     };
-    assert_eq!(code(olga.execute(rename("taken")).await), ReplyCode::NameTaken);
+    assert_eq!(error_code(olga.execute(rename("taken")).await), ReplyCode::NameTaken);
     olga.execute(rename("fresh")).await.unwrap();
     olga.execute(rename("Fresh Air")).await.unwrap();
     olga.execute(rename("FRESH air")).await.unwrap();
@@ -289,23 +295,23 @@ async fn renaming() {
         "capitals as they were written"
     );
     let old = ConversationRef::Group(GroupName::parse("crowd").unwrap());
-    assert_eq!(code(olga.send_text(old, "x").await), ReplyCode::NotFound);
+    assert_eq!(error_code(olga.send_text(old, "x").await), ReplyCode::NotFound);
     olga.execute(rename("FRESH air")).await.unwrap();
     let page = history(&olga, here(group_id)).await;
     assert_eq!(page.events.len(), 4, "the same again, and a refused name, say nothing");
 }
 
 #[tokio::test]
-async fn limits_of_groups() {
+async fn group_limits_are_enforced() {
     let mut config = config();
     config.max_group_members = 2;
     config.max_groups_per_user = 2;
     config.group_creation_rate = crate::rate::Rate::new(3, std::time::Duration::from_secs(3600));
     let engine = builder().config(config).build().await.unwrap();
     let (olga, bob, eve) = (
-        person(&engine, "olga").await,
-        person(&engine, "bob").await,
-        person(&engine, "eve").await,
+        new_user(&engine, "olga").await,
+        new_user(&engine, "bob").await,
+        new_user(&engine, "eve").await,
     );
     let crowd = group(&olga, "crowd").await;
     join(&bob, crowd).await;
@@ -313,10 +319,14 @@ async fn limits_of_groups() {
         group: here(crowd),
         note: Note::default(),
     };
-    assert_eq!(code(eve.execute(join_crowd).await), ReplyCode::LimitExceeded, "full");
+    assert_eq!(
+        error_code(eve.execute(join_crowd).await),
+        ReplyCode::LimitExceeded,
+        "full"
+    );
     let second = group(&olga, "second").await;
     assert_eq!(
-        code(olga.execute(group_wish("third")).await),
+        error_code(olga.execute(group_wish("third")).await),
         ReplyCode::LimitExceeded,
         "too many"
     );
@@ -329,14 +339,14 @@ async fn limits_of_groups() {
 }
 
 #[tokio::test]
-async fn members_come_in_pages() {
+async fn members_are_listed_in_pages() {
     let engine = engine().await;
-    let olga = person(&engine, "olga").await;
+    let olga = new_user(&engine, "olga").await;
     let group = group(&olga, "crowd").await;
     let mut all = vec![id(&olga)];
     let mut banned = Vec::new();
     for n in 0..7 {
-        let one = person(&engine, &format!("user{n}")).await;
+        let one = new_user(&engine, &format!("user{n}")).await;
         join(&one, group).await;
         all.push(id(&one));
         if n % 2 == 0 {

@@ -92,8 +92,8 @@ fn quick(policy: HookPolicy) -> EngineConfig {
 async fn hooks_allow_change_and_refuse() {
     let (engine, _) = with(config()).await;
     let refused = engine.register(Source::Local, registration("spammer")).await;
-    assert_eq!(code(refused), ReplyCode::RefusedByPolicy);
-    let alice = person(&engine, "alice").await;
+    assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
+    let alice = new_user(&engine, "alice").await;
     assert_eq!(alice.user().display_name, "from the hook");
     alice.send_text(direct(&alice), "fine").await.unwrap();
     let rude = draft("rude");
@@ -113,13 +113,13 @@ async fn hooks_allow_change_and_refuse() {
 
 /// A client gives up a message over which the server breaks again and again; what was sent behind it is not such a message.
 #[tokio::test]
-async fn what_waits_behind_a_defect_is_not_one() {
+async fn drafts_behind_a_panicking_hook_are_told_to_retry() {
     let (engine, _) = with(config()).await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let sends =
         [("broken", &alice), ("one", &alice), ("two", &bob)].map(|(text, to)| alice.send_text(direct(to), text));
-    let codes = join_all(sends).await.into_iter().map(code);
+    let codes = join_all(sends).await.into_iter().map(error_code);
     let [broken, one, two] = codes.collect::<Vec<_>>().try_into().unwrap();
     assert_eq!(
         [broken, one, two],
@@ -128,13 +128,13 @@ async fn what_waits_behind_a_defect_is_not_one() {
 }
 
 #[tokio::test]
-async fn hooks_that_fail_close_or_open() {
+async fn failing_hooks_close_or_open_by_policy() {
     for (policy, expected) in [
         (HookPolicy::FailClosed, Err(ReplyCode::RefusedByPolicy)),
         (HookPolicy::FailOpen, Ok(())),
     ] {
         let (engine, _) = with(quick(policy)).await;
-        let alice = person(&engine, "alice").await;
+        let alice = new_user(&engine, "alice").await;
         for what in ["panic", "hang"] {
             let sent = alice.send_text(direct(&alice), what).await;
             assert_eq!(
@@ -151,7 +151,7 @@ async fn hooks_that_fail_close_or_open() {
 #[tokio::test]
 async fn order_survives_slow_hooks() {
     let (engine, _) = with(quick(HookPolicy::FailOpen)).await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let sends = ["1", "hang", "2", "rude", "3"].map(|text| alice.send_text(direct(&alice), text));
     let other = bob.send_text(direct(&bob), "not behind it");
     let (sent, _) = tokio::join!(futures_util::future::join_all(sends), other);
@@ -163,9 +163,9 @@ async fn order_survives_slow_hooks() {
 }
 
 #[tokio::test]
-async fn observers_see_what_was_committed() {
+async fn observers_see_committed_events() {
     let (engine, rules) = with(config()).await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     for text in ["one", "break the observer", "two"] {
         alice.send_text(direct(&alice), text).await.unwrap();
     }

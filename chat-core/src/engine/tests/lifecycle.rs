@@ -12,13 +12,13 @@ use crate::store::{MemoryStore, Store};
 use crate::testkit::store::FaultyStore;
 
 #[tokio::test]
-async fn a_bad_configuration_is_named() {
+async fn builder_names_the_invalid_configuration_field() {
     let mut bad = config();
     bad.max_lane_drafts = 1;
     let error = builder().config(bad).build().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the configuration's `max_lane_drafts` has to be at least max_batch_drafts"
+        "the configuration's `max_lane_drafts` must be at least max_batch_drafts"
     );
     let store = Arc::new(MemoryStore::new());
     store.close().await;
@@ -29,26 +29,29 @@ async fn a_bad_configuration_is_named() {
 }
 
 #[test]
-fn an_engine_needs_a_runtime() {
+fn builder_requires_a_runtime() {
     let building = builder().build();
     let built = futures_util::FutureExt::now_or_never(building);
     assert!(matches!(built, Some(Err(BuildError::NoRuntime))));
 }
 
 #[tokio::test]
-async fn shutdown_answers_what_was_begun_and_refuses_the_rest() {
+async fn shutdown_answers_running_commands_and_refuses_new_ones() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let begun: Vec<_> = (0..200).map(|n| alice.execute(send(&alice, &n.to_string()))).collect();
     let (answers, ()) = tokio::join!(futures_util::future::join_all(begun), engine.shutdown());
     assert!(answers.iter().all(Result::is_ok));
-    assert_eq!(code(alice.execute(send(&alice, "late")).await), ReplyCode::ShuttingDown);
     assert_eq!(
-        code(alice.execute(Command::ListContacts).await),
+        error_code(alice.execute(send(&alice, "late")).await),
         ReplyCode::ShuttingDown
     );
     assert_eq!(
-        code(engine.register(Source::Local, registration("bob")).await),
+        error_code(alice.execute(Command::ListContacts).await),
+        ReplyCode::ShuttingDown
+    );
+    assert_eq!(
+        error_code(engine.register(Source::Local, registration("bob")).await),
         ReplyCode::ShuttingDown
     );
     while alice.next_push().await.is_some() {}
@@ -56,7 +59,7 @@ async fn shutdown_answers_what_was_begun_and_refuses_the_rest() {
 }
 
 #[tokio::test]
-async fn sessions_in_the_process_begin_nothing_while_it_shuts_down() {
+async fn shutdown_refuses_commands_of_local_sessions() {
     let (engine, store, alice) = super::outages::faulty(config()).await;
     let held = store.hold();
     let begun = alice.execute(send(&alice, "begun"));
@@ -67,7 +70,7 @@ async fn sessions_in_the_process_begin_nothing_while_it_shuts_down() {
     };
     let (begun, (), late) = tokio::join!(begun, engine.shutdown(), late);
     assert!(begun.is_ok());
-    assert_eq!(code(late), ReplyCode::ShuttingDown);
+    assert_eq!(error_code(late), ReplyCode::ShuttingDown);
 }
 
 fn send(session: &crate::engine::LocalSession, content: &str) -> Command {
@@ -79,11 +82,11 @@ fn send(session: &crate::engine::LocalSession, content: &str) -> Command {
 
 /// Nothing is left running, whether an engine is shut down or dropped.
 #[tokio::test]
-async fn no_task_is_left() {
+async fn shutdown_leaves_no_task() {
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     for shut_down in [true, false] {
         let engine = engine().await;
-        let alice = person(&engine, "alice").await;
+        let alice = new_user(&engine, "alice").await;
         alice.send_text(direct(&alice), "x").await.unwrap();
         assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() > before);
         if shut_down {
@@ -103,9 +106,9 @@ async fn no_task_is_left() {
 }
 
 #[tokio::test]
-async fn several_engines_in_one_process() {
+async fn engines_in_one_process_are_independent() {
     let (one, other) = (engine().await, engine().await);
-    let (alice, same_name) = (person(&one, "alice").await, person(&other, "alice").await);
+    let (alice, same_name) = (new_user(&one, "alice").await, new_user(&other, "alice").await);
     alice.send_text(direct(&alice), "mine").await.unwrap();
     one.shutdown().await;
     same_name.send_text(direct(&same_name), "unharmed").await.unwrap();
@@ -113,7 +116,7 @@ async fn several_engines_in_one_process() {
 }
 
 #[tokio::test]
-async fn the_cluster_knows_this_node() {
+async fn node_is_advertised_and_withdrawn() {
     let discovery = Arc::new(MemoryDiscovery::new());
     let observer = NodeInfo {
         id: NodeId::random(),
@@ -136,7 +139,7 @@ async fn the_cluster_knows_this_node() {
 
 /// A node whose store does not answer is not chosen by those who choose; it is again once it does.
 #[tokio::test(start_paused = true)]
-async fn a_node_without_its_store_asks_for_no_sessions() {
+async fn node_without_its_store_is_not_ready() {
     let discovery = Arc::new(MemoryDiscovery::new());
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
     let engine = Engine::builder(store.clone())
@@ -179,7 +182,7 @@ async fn a_node_without_its_store_asks_for_no_sessions() {
 
 /// Whatever is asked while an engine goes away is answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_hangs_when_an_engine_goes() {
+async fn dropped_engine_answers_every_command() {
     for shut_down in [true, false] {
         for _ in 0..20 {
             let engine = engine().await;
@@ -189,7 +192,7 @@ async fn nothing_hangs_when_an_engine_goes() {
                 .await
                 .unwrap()
                 .caller;
-            let core = Arc::clone(engine.core());
+            let commands = Arc::clone(&engine.parts.commands);
             let asking = tokio::spawn(async move {
                 let mut answers = Vec::new();
                 loop {
@@ -197,8 +200,8 @@ async fn nothing_hangs_when_an_engine_goes() {
                         conversation: ConversationRef::Direct(UserRef::Id(alice)),
                         draft: draft("x"),
                     };
-                    answers.push(crate::engine::dispatch::execute(&core, caller, command));
-                    if core.stop.is_cancelled() {
+                    answers.push(commands.execute(caller, command));
+                    if commands.lifecycle.stopping().is_cancelled() {
                         return futures_util::future::join_all(answers).await;
                     }
                     tokio::task::yield_now().await;

@@ -27,9 +27,9 @@ async fn receipt(session: &LocalSession, wanted: (Seq, Seq)) {
 }
 
 #[tokio::test]
-async fn the_sender_learns_who_has_got_and_read_it() {
+async fn sender_learns_what_was_received_and_read() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
     bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
@@ -61,7 +61,7 @@ async fn the_sender_learns_who_has_got_and_read_it() {
 #[tokio::test]
 async fn marks_only_grow_and_stay_in_range() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let mut conversation = ConversationId(0);
     for n in 0..3 {
@@ -77,10 +77,10 @@ async fn marks_only_grow_and_stay_in_range() {
     }
     receipt(&alice, (Seq(3), Seq(3))).await;
     bob.execute(read(conversation, Seq(1_000))).await.unwrap();
-    let eve = person(&engine, "eve").await;
+    let eve = new_user(&engine, "eve").await;
     eve.execute(read(conversation, Seq(1))).await.unwrap();
     engine.shutdown().await;
-    let store = &engine.core().store;
+    let store = engine.parts.units.store();
     assert_eq!(
         store.member(conversation, id(&bob)).await.unwrap().unwrap().read_seq,
         Seq(3)
@@ -93,14 +93,15 @@ async fn marks_are_written_at_shutdown() {
     let mut config = config();
     config.cursor_flush_interval = std::time::Duration::from_secs(3600);
     let engine = builder().config(config).build().await.unwrap();
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let sent = alice.send_text(direct(&alice), "x").await.unwrap();
     alice.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
     engine.shutdown().await;
     let caller = alice.caller();
     let head = engine
-        .core()
-        .store
+        .parts
+        .units
+        .store()
         .membership(caller.user, caller.device, sent.conversation)
         .await
         .unwrap();
@@ -108,14 +109,14 @@ async fn marks_are_written_at_shutdown() {
 }
 
 #[tokio::test]
-async fn groups_are_told_up_to_a_size() {
+async fn receipts_and_typing_stop_at_a_group_size() {
     for (limit, told) in [(3, true), (2, false)] {
         let mut config = config();
         config.max_receipt_members = limit;
         config.max_typing_members = limit;
         let engine = builder().config(config).build().await.unwrap();
-        let olga = person(&engine, "olga").await;
-        let (bob, eve) = (person(&engine, "bob").await, person(&engine, "eve").await);
+        let olga = new_user(&engine, "olga").await;
+        let (bob, eve) = (new_user(&engine, "bob").await, new_user(&engine, "eve").await);
         let group = group(&olga, "crowd").await;
         join(&bob, group).await;
         join(&eve, group).await;
@@ -140,9 +141,9 @@ async fn groups_are_told_up_to_a_size() {
 }
 
 #[tokio::test]
-async fn a_block_hides_receipts() {
+async fn block_hides_receipts() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
     bob.execute(Command::Block(user(&alice))).await.unwrap();
@@ -154,11 +155,11 @@ async fn a_block_hides_receipts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn marks_for_invented_conversations_push_out_nobody_elses() {
+async fn marks_for_unknown_conversations_do_not_displace_others() {
     let mut config = config();
     config.cursor_flush_interval = std::time::Duration::from_secs(1);
     let (engine, _store, alice) = faulty(config).await;
-    let mallory = person(&engine, "mallory").await;
+    let mallory = new_user(&engine, "mallory").await;
     let conversation = info(&alice, direct(&alice)).await.id;
     for n in 0..70_000 {
         let invented = ConversationId(1 << 40 | n);
@@ -172,7 +173,7 @@ async fn marks_for_invented_conversations_push_out_nobody_elses() {
 
 /// One of them whose row is locked holds back the others of its transaction, and not for ever.
 #[tokio::test]
-async fn more_marks_than_fit_into_one_transaction_are_all_written() {
+async fn marks_beyond_one_batch_are_all_written() {
     let mut config = config();
     config.max_cursor_batch = 4;
     config.request_timeout = std::time::Duration::from_millis(50);
@@ -202,7 +203,7 @@ async fn more_marks_than_fit_into_one_transaction_are_all_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_over_marks_nothing() {
+async fn ended_session_marks_nothing() {
     let (engine, _store, alice) = faulty(config()).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     let old = alice.caller();

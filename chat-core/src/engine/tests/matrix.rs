@@ -81,12 +81,12 @@ impl House {
         let engine = engine().await;
         let mut people = Vec::new();
         for who in WHO {
-            people.push(person(&engine, &format!("the-{who:?}").to_lowercase()).await);
+            people.push(new_user(&engine, &format!("the-{who:?}").to_lowercase()).await);
         }
         let owner = &people[Who::Owner as usize];
         let group = group(owner, "house").await;
-        let member = person(&engine, "target").await;
-        let admin = person(&engine, "other-admin").await;
+        let member = new_user(&engine, "target").await;
+        let admin = new_user(&engine, "other-admin").await;
         for who in [Who::Former, Who::Banned, Who::Member, Who::Muted, Who::Admin] {
             join(&people[who as usize], group).await;
         }
@@ -327,7 +327,7 @@ async fn groups() {
 
 /// To whoever is outside, a group that is not for them and one that does not exist are the same, to the letter.
 #[tokio::test]
-async fn absent_and_forbidden_look_the_same() {
+async fn absent_and_forbidden_groups_have_the_same_error() {
     let house = House::build(JoinPolicy::Open, true).await;
     let stranger = house.who(Who::Stranger);
     for row in group_rows() {
@@ -417,7 +417,7 @@ struct Street {
 impl Street {
     async fn build(relation: Relation) -> Self {
         let engine = engine().await;
-        let (me, them) = (person(&engine, "mona").await, person(&engine, "theo").await);
+        let (me, them) = (new_user(&engine, "mona").await, new_user(&engine, "theo").await);
         befriend(&me, &them).await;
         let sent = me.send_text(direct(&them), "before").await.unwrap();
         match relation {
@@ -503,21 +503,21 @@ async fn users() {
 
 /// Nobody but the two can see a direct conversation, or tell it from one that does not exist.
 #[tokio::test]
-async fn a_third_sees_nothing_of_two() {
+async fn third_user_sees_nothing_of_a_direct_conversation() {
     let street = Street::build(Relation::Friend).await;
-    let eve = person(&street._engine, "eve").await;
+    let eve = new_user(&street._engine, "eve").await;
     for conversation in [street.direct, ConversationId(999_999)] {
         let conversation = ConversationRef::Id(conversation);
         let read = Command::ReadHistory {
             conversation: conversation.clone(),
             page: everything(),
         };
-        assert_eq!(code(eve.execute(read).await), ReplyCode::NotFound);
+        assert_eq!(error_code(eve.execute(read).await), ReplyCode::NotFound);
         assert_eq!(
-            code(eve.execute(Command::GetConversation(conversation.clone())).await),
+            error_code(eve.execute(Command::GetConversation(conversation.clone())).await),
             ReplyCode::NotFound
         );
-        assert_eq!(code(eve.send_text(conversation, "x").await), ReplyCode::NotFound);
+        assert_eq!(error_code(eve.send_text(conversation, "x").await), ReplyCode::NotFound);
     }
     let inbox = street
         .me
@@ -525,13 +525,13 @@ async fn a_third_sees_nothing_of_two() {
         .iter()
         .find(|info| info.view == ConversationView::Inbox);
     let inbox = ConversationRef::Id(inbox.unwrap().id);
-    assert_eq!(code(eve.send_text(inbox.clone(), "x").await), ReplyCode::NotFound);
-    assert_eq!(code(street.me.send_text(inbox, "x").await), ReplyCode::Forbidden);
+    assert_eq!(error_code(eve.send_text(inbox.clone(), "x").await), ReplyCode::NotFound);
+    assert_eq!(error_code(street.me.send_text(inbox, "x").await), ReplyCode::Forbidden);
 }
 
 /// A stranger's and a blocked user's refusals are the same to the letter; so is what they see of a request.
 #[tokio::test]
-async fn a_block_does_not_show() {
+async fn block_is_not_visible_to_the_blocked_user() {
     let mut seen = Vec::new();
     for relation in [Relation::Stranger, Relation::Blocked] {
         let street = Street::build(relation).await;
@@ -554,7 +554,7 @@ async fn a_block_does_not_show() {
 }
 
 #[tokio::test]
-async fn presence_is_for_friends() {
+async fn presence_is_visible_to_friends_only() {
     for (relation, expect) in RELATIONS
         .into_iter()
         .zip([None, Some(PresenceState::Online), None, None])

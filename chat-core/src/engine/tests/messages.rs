@@ -37,9 +37,9 @@ fn mentioning(content: &str, mentions: Vec<UserId>, mention_all: bool) -> Draft 
 }
 
 #[tokio::test]
-async fn a_retry_finds_what_it_stored() {
+async fn retry_finds_the_stored_message() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let notes = direct(&alice);
     let once = draft("once");
     let first = alice.send(notes.clone(), once.clone()).await.unwrap();
@@ -53,18 +53,18 @@ async fn a_retry_finds_what_it_stored() {
     assert_eq!(next.seq, first.seq.next(), "a duplicate burns no number");
 
     let other_text = draft("other").with_id(once.client_message_id);
-    assert_eq!(code(alice.send(notes, other_text).await), ReplyCode::Conflict);
+    assert_eq!(error_code(alice.send(notes, other_text).await), ReplyCode::Conflict);
     let group = group(&alice, "elsewhere").await;
     assert_eq!(
-        code(alice.send(ConversationRef::Id(group), once).await),
+        error_code(alice.send(ConversationRef::Id(group), once).await),
         ReplyCode::Conflict
     );
 }
 
 #[tokio::test]
-async fn a_retry_on_another_device_finds_it_too() {
+async fn retry_on_another_device_finds_the_stored_message() {
     let engine = engine().await;
-    let phone = person(&engine, "alice").await;
+    let phone = new_user(&engine, "alice").await;
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
     let once = draft("once");
     let first = phone.send(direct(&phone), once.clone()).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_retry_on_another_device_finds_it_too() {
 #[tokio::test]
 async fn retries_in_one_batch_are_stored_once() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let once = draft("once");
     let sends = (0..50).map(|_| alice.send(direct(&alice), once.clone()));
     let results: Vec<_> = join_all(sends).await.into_iter().map(Result::unwrap).collect();
@@ -87,9 +87,9 @@ async fn retries_in_one_batch_are_stored_once() {
 
 /// A batch may hold new drafts, retries of stored ones, and drafts that are refused: each is answered as if it had come alone.
 #[tokio::test]
-async fn a_batch_of_old_and_new_keeps_both() {
+async fn batch_of_retries_and_new_drafts_keeps_both() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let stored: Vec<Draft> = (0..5).map(|n| draft(&format!("stored {n}"))).collect();
     for old in &stored {
         alice.send(direct(&alice), old.clone()).await.unwrap();
@@ -124,9 +124,9 @@ async fn a_batch_of_old_and_new_keeps_both() {
 
 /// Who may not send any more is still told of what was stored while they could.
 #[tokio::test]
-async fn a_retry_after_leaving_finds_what_it_stored() {
+async fn retry_after_leaving_finds_the_stored_message() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = group(&alice, "friends").await;
     join(&bob, group).await;
     let (room, said) = (ConversationRef::Id(group), draft("said"));
@@ -138,16 +138,19 @@ async fn a_retry_after_leaving_finds_what_it_stored() {
         (first.seq, first.event_id, true)
     );
     let other_text = draft("other").with_id(said.client_message_id);
-    assert_eq!(code(bob.send(room.clone(), other_text).await), ReplyCode::Conflict);
-    assert_ne!(code(bob.send(room, draft("late")).await), ReplyCode::Conflict);
+    assert_eq!(
+        error_code(bob.send(room.clone(), other_text).await),
+        ReplyCode::Conflict
+    );
+    assert_ne!(error_code(bob.send(room, draft("late")).await), ReplyCode::Conflict);
 }
 
 /// The call fixes the order, even where names have to be looked up and the conversation to be opened first, and however
 /// the futures are polled.
 #[tokio::test]
-async fn a_session_keeps_its_order() {
+async fn session_keeps_its_order() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let by_name = ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap()));
     let refs = [by_name, direct(&bob)];
@@ -171,9 +174,9 @@ async fn a_session_keeps_its_order() {
 }
 
 #[tokio::test]
-async fn a_dropped_future_does_not_cancel() {
+async fn dropped_future_does_not_cancel_a_send() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     for n in 0..20 {
         drop(engine.execute(
             alice.caller(),
@@ -188,13 +191,13 @@ async fn a_dropped_future_does_not_cancel() {
 }
 
 #[tokio::test]
-async fn many_senders_one_gapless_order() {
+async fn concurrent_senders_share_one_gapless_order() {
     let engine = engine().await;
-    let owner = person(&engine, "olga").await;
+    let owner = new_user(&engine, "olga").await;
     let group = group(&owner, "crowd").await;
     let mut people = Vec::new();
     for n in 0..10 {
-        let one = person(&engine, &format!("user{n}")).await;
+        let one = new_user(&engine, &format!("user{n}")).await;
         join(&one, group).await;
         people.push(one);
     }
@@ -225,7 +228,7 @@ async fn many_senders_one_gapless_order() {
 #[tokio::test]
 async fn edits_show_and_recalls_erase() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let sent = alice.send_text(direct(&bob), "first").await.unwrap();
     alice.send(direct(&bob), edit(sent.seq, "second")).await.unwrap();
@@ -234,11 +237,11 @@ async fn edits_show_and_recalls_erase() {
     assert_eq!(page.events[0].edited_text.as_deref(), Some("third"));
 
     assert_eq!(
-        code(bob.send(direct(&alice), edit(sent.seq, "mine now")).await),
+        error_code(bob.send(direct(&alice), edit(sent.seq, "mine now")).await),
         ReplyCode::Forbidden
     );
     assert_eq!(
-        code(bob.send(direct(&alice), recall(sent.seq)).await),
+        error_code(bob.send(direct(&alice), recall(sent.seq)).await),
         ReplyCode::Forbidden
     );
     alice.send(direct(&bob), recall(sent.seq)).await.unwrap();
@@ -250,7 +253,10 @@ async fn edits_show_and_recalls_erase() {
         assert!(!stored.contains(erased), "{erased} is still there");
     }
     for late in [edit(sent.seq, "x"), recall(sent.seq)] {
-        assert_eq!(code(alice.send(direct(&bob), late).await), ReplyCode::AlreadyRecalled);
+        assert_eq!(
+            error_code(alice.send(direct(&bob), late).await),
+            ReplyCode::AlreadyRecalled
+        );
     }
     let emoji = Emoji::new("👍").unwrap();
     let react = with(DraftContent::React {
@@ -258,13 +264,16 @@ async fn edits_show_and_recalls_erase() {
         emoji,
         remove: false,
     });
-    assert_eq!(code(bob.send(direct(&alice), react).await), ReplyCode::AlreadyRecalled);
+    assert_eq!(
+        error_code(bob.send(direct(&alice), react).await),
+        ReplyCode::AlreadyRecalled
+    );
 }
 
 #[tokio::test]
 async fn message_edit_and_recall_in_one_batch() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     alice.send_text(direct(&alice), "opens it").await.unwrap();
     let drafts = [
         draft("secret"),
@@ -274,7 +283,7 @@ async fn message_edit_and_recall_in_one_batch() {
     ];
     let results = join_all(drafts.map(|draft| alice.send(direct(&alice), draft))).await;
     assert!(results[..3].iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(code(results[3].clone()), ReplyCode::AlreadyRecalled);
+    assert_eq!(error_code(results[3].clone()), ReplyCode::AlreadyRecalled);
     let page = history(&alice, direct(&alice)).await;
     assert!(!format!("{page:?}").contains("secret"));
     assert_eq!(page.events.len(), 4);
@@ -290,21 +299,21 @@ impl Clock for Jump {
 }
 
 #[tokio::test]
-async fn too_late_to_change() {
+async fn edit_and_recall_are_refused_after_the_window() {
     let clock = Arc::new(Jump(1_000_000_000_000.into()));
     let engine = builder().clock(clock.clone()).build().await.unwrap();
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let sent = alice.send_text(direct(&alice), "old").await.unwrap();
     let day = 24 * 3600 * 1000;
     clock.0.fetch_add(day, std::sync::atomic::Ordering::SeqCst);
     alice.send(direct(&alice), edit(sent.seq, "in time")).await.unwrap();
     clock.0.fetch_add(2, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(
-        code(alice.send(direct(&alice), edit(sent.seq, "x")).await),
+        error_code(alice.send(direct(&alice), edit(sent.seq, "x")).await),
         ReplyCode::TooLate
     );
     assert_eq!(
-        code(alice.send(direct(&alice), recall(sent.seq)).await),
+        error_code(alice.send(direct(&alice), recall(sent.seq)).await),
         ReplyCode::TooLate
     );
     // A clock that steps back does not show.
@@ -316,8 +325,8 @@ async fn too_late_to_change() {
 #[tokio::test]
 async fn replies_and_mentions_are_checked() {
     let engine = engine().await;
-    let (olga, bob) = (person(&engine, "olga").await, person(&engine, "bob").await);
-    let eve = person(&engine, "eve").await;
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
+    let eve = new_user(&engine, "eve").await;
     let group = group(&olga, "crowd").await;
     let here = ConversationRef::Id(group);
     let before = olga.send_text(here.clone(), "before bob").await.unwrap();
@@ -331,22 +340,28 @@ async fn replies_and_mentions_are_checked() {
         })
     };
     assert_eq!(
-        code(bob.send(here.clone(), reply(before.seq)).await),
+        error_code(bob.send(here.clone(), reply(before.seq)).await),
         ReplyCode::NotFound,
         "not readable"
     );
-    assert_eq!(code(bob.send(here.clone(), reply(Seq(99))).await), ReplyCode::NotFound);
     assert_eq!(
-        code(olga.send(here.clone(), reply(Seq(1))).await),
+        error_code(bob.send(here.clone(), reply(Seq(99))).await),
+        ReplyCode::NotFound
+    );
+    assert_eq!(
+        error_code(olga.send(here.clone(), reply(Seq(1))).await),
         ReplyCode::NotFound,
         "not a message"
     );
     olga.send(here.clone(), reply(before.seq)).await.unwrap();
 
     let stranger = mentioning("hey", vec![id(&eve)], false);
-    assert_eq!(code(bob.send(here.clone(), stranger).await), ReplyCode::InvalidArgument);
+    assert_eq!(
+        error_code(bob.send(here.clone(), stranger).await),
+        ReplyCode::InvalidArgument
+    );
     let many = mentioning("hey", (0..51).map(UserId).collect(), false);
-    assert_eq!(code(bob.send(here.clone(), many).await), ReplyCode::LimitExceeded);
+    assert_eq!(error_code(bob.send(here.clone(), many).await), ReplyCode::LimitExceeded);
     bob.send(here.clone(), mentioning("hey", vec![id(&olga)], false))
         .await
         .unwrap();
@@ -361,9 +376,9 @@ async fn replies_and_mentions_are_checked() {
 }
 
 #[tokio::test]
-async fn unread_counts_are_right_by_construction() {
+async fn unread_counts_follow_reading_and_writing() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     for n in 0..5 {
         alice.send_text(direct(&bob), &n.to_string()).await.unwrap();
@@ -376,10 +391,13 @@ async fn unread_counts_are_right_by_construction() {
 }
 
 #[tokio::test]
-async fn everyone_may_write_to_whom_it_pleases() {
+async fn policy_everyone_accepts_strangers() {
     let engine = engine().await;
-    let (alice, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
-    assert_eq!(code(bob.send_text(direct(&alice), "hi").await), ReplyCode::NotFriends);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    assert_eq!(
+        error_code(bob.send_text(direct(&alice), "hi").await),
+        ReplyCode::NotFriends
+    );
     assert!(history_len(&bob).await == 0, "a refused message opens nothing");
     let open = Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone));
     alice.execute(open).await.unwrap();
@@ -392,12 +410,15 @@ async fn everyone_may_write_to_whom_it_pleases() {
         assert_eq!(event(session, EventKind::Message).await.seq, Seq(1));
     }
     assert_eq!(
-        code(alice.send_text(direct(&bob), "hi").await),
+        error_code(alice.send_text(direct(&bob), "hi").await),
         ReplyCode::NotFriends,
         "it is no friendship"
     );
     alice.execute(Command::Block(user(&bob))).await.unwrap();
-    assert_eq!(code(bob.send_text(direct(&alice), "hi").await), ReplyCode::NotFriends);
+    assert_eq!(
+        error_code(bob.send_text(direct(&alice), "hi").await),
+        ReplyCode::NotFriends
+    );
 }
 
 async fn history_len(session: &crate::engine::LocalSession) -> usize {
@@ -408,9 +429,9 @@ async fn history_len(session: &crate::engine::LocalSession) -> usize {
 }
 
 #[tokio::test]
-async fn nobody_writes_to_nobody() {
+async fn send_to_an_unknown_user_is_refused() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let nobody = [
         ConversationRef::Id(ConversationId(99)),
         ConversationRef::Direct(UserRef::Id(UserId(99))),
@@ -418,14 +439,17 @@ async fn nobody_writes_to_nobody() {
         ConversationRef::Group(GroupName::parse("nothing").unwrap()),
     ];
     for conversation in nobody {
-        assert_eq!(code(alice.send_text(conversation, "x").await), ReplyCode::NotFound);
+        assert_eq!(
+            error_code(alice.send_text(conversation, "x").await),
+            ReplyCode::NotFound
+        );
     }
 }
 
 #[tokio::test]
-async fn pages_go_both_ways() {
+async fn history_pages_forward_and_backward() {
     let engine = engine().await;
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     for n in 1..=10 {
         alice.send_text(direct(&alice), &n.to_string()).await.unwrap();
     }

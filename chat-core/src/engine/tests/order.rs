@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::outages::{faulty, quick};
+use super::pipelining::{BUSY, TRY_AGAIN, codes, drafts, send};
 use super::support::*;
-use super::wire::{BUSY, TRY_AGAIN, codes, drafts, send};
 use crate::model::*;
 use crate::testkit::store::FaultyStore;
 

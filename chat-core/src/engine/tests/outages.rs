@@ -22,7 +22,7 @@ pub(super) fn quick() -> EngineConfig {
 pub(super) async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, LocalSession) {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
     let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     alice.send_text(direct(&alice), "first").await.unwrap();
     (engine, store, alice)
 }
@@ -39,7 +39,7 @@ async fn insist(session: &LocalSession, draft: Draft) -> Appended {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_found_again() {
+async fn retry_after_a_lost_answer_finds_the_message() {
     let (_engine, store, alice) = faulty(config()).await;
     store.fail_after_commit();
     let sent = alice
@@ -64,7 +64,7 @@ async fn a_lost_answer_is_found_again() {
 
 /// Others may use the keys of a batch again and again while it waits: it goes on, and is no defect.
 #[tokio::test]
-async fn keys_that_others_use_meanwhile_are_waited_for() {
+async fn batch_waits_for_concurrent_users_of_its_keys() {
     let (_engine, store, alice) = faulty(config()).await;
     for surprises in 1..=3 {
         (0..surprises).for_each(|_| store.fail_already_sent());
@@ -80,22 +80,22 @@ async fn keys_that_others_use_meanwhile_are_waited_for() {
     (0..100).for_each(|_| store.fail_already_sent());
     let sends = ["one", "two"].map(|text| alice.send_text(direct(&alice), text));
     for sent in join_all(sends).await {
-        assert_eq!(code(sent), ReplyCode::Busy, "nothing was done");
+        assert_eq!(error_code(sent), ReplyCode::Busy, "nothing was done");
     }
 }
 
 #[tokio::test]
-async fn a_full_store_is_told() {
+async fn full_store_is_reported() {
     let (_engine, store, alice) = faulty(config()).await;
     store.fail_full();
     let draft = draft("x");
     let refused = alice.send(direct(&alice), draft.clone()).await;
-    assert_eq!(code(refused), ReplyCode::TryAgain);
+    assert_eq!(error_code(refused), ReplyCode::TryAgain);
     alice.send(direct(&alice), draft).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_outage_is_answered_in_time_and_overcome() {
+async fn outage_is_answered_in_time_and_overcome() {
     let (engine, store, alice) = faulty(quick()).await;
     store.set_unavailable(true);
     let started = Instant::now();
@@ -103,7 +103,10 @@ async fn an_outage_is_answered_in_time_and_overcome() {
     assert_eq!(refused.code, ReplyCode::TryAgain);
     assert!(refused.retry_after.is_some());
     for _ in 0..10 {
-        assert_eq!(code(alice.execute(Command::ListContacts).await), ReplyCode::TryAgain);
+        assert_eq!(
+            error_code(alice.execute(Command::ListContacts).await),
+            ReplyCode::TryAgain
+        );
     }
     assert!(started.elapsed() < Duration::from_secs(2));
     store.set_unavailable(false);
@@ -113,7 +116,7 @@ async fn an_outage_is_answered_in_time_and_overcome() {
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_is_given_up() {
+async fn hanging_store_times_out() {
     let (engine, store, alice) = faulty(quick()).await;
     let held = store.hold();
     let sends = (0..20).map(|n| {
@@ -152,7 +155,7 @@ async fn order_survives_an_outage() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_busy() {
+async fn full_queue_answers_busy() {
     let mut config = config();
     config.max_lane_drafts = 128;
     let (_engine, store, alice) = faulty(config).await;
@@ -190,7 +193,10 @@ async fn marks_outlast_an_outage() {
         seq: Seq(1),
     };
     alice.execute(acknowledge).await.unwrap();
-    assert_eq!(code(alice.execute(Command::ListContacts).await), ReplyCode::TryAgain);
+    assert_eq!(
+        error_code(alice.execute(Command::ListContacts).await),
+        ReplyCode::TryAgain
+    );
     store.set_unavailable(false);
     let written = async {
         loop {
@@ -210,30 +216,30 @@ async fn logins_fail_closed() {
     let (engine, store, alice) = faulty(quick()).await;
     store.set_unavailable(true);
     let login = engine.login(Source::Local, login(id(&alice), DeviceId::random())).await;
-    assert_eq!(code(login), ReplyCode::TryAgain);
+    assert_eq!(error_code(login), ReplyCode::TryAgain);
 }
 
 /// "Busy" says that nothing was done: nobody can say that once an attempt got no answer.
 #[tokio::test]
-async fn what_may_be_stored_is_never_said_to_be_not() {
+async fn possibly_stored_draft_is_never_answered_busy() {
     let (_engine, store, alice) = faulty(quick()).await;
     let unclear = draft("stored, and nobody says so");
     store.fail_after_commit();
     (0..64).for_each(|_| store.fail_overloaded());
     let answer = alice.send(direct(&alice), unclear.clone()).await;
-    assert_eq!(code(answer), ReplyCode::TryAgain);
+    assert_eq!(error_code(answer), ReplyCode::TryAgain);
     store.set_faultless();
     assert_eq!(insist(&alice, unclear).await.seq, Seq(2));
     // Where every attempt was refused it can be said.
     (0..64).for_each(|_| store.fail_overloaded());
-    assert_eq!(code(alice.send_text(direct(&alice), "x").await), ReplyCode::Busy);
+    assert_eq!(error_code(alice.send_text(direct(&alice), "x").await), ReplyCode::Busy);
     store.set_faultless();
     assert_eq!(history(&alice, direct(&alice)).await.last_seq, Seq(2));
 }
 
 /// The store can be read, although it takes no marks: a full disk, a database that became read-only.
 #[tokio::test(start_paused = true)]
-async fn what_can_be_read_is_read_while_marks_cannot_be_written() {
+async fn reads_go_on_while_marks_cannot_be_written() {
     let mut config = config();
     config.cursor_flush_interval = EngineConfig::default().cursor_flush_interval;
     let (_engine, store, alice) = faulty(config).await;
@@ -253,15 +259,18 @@ async fn what_can_be_read_is_read_while_marks_cannot_be_written() {
 
 /// A conversation whose row somebody has locked is answered after its deadline; the others are served all the time.
 #[tokio::test]
-async fn one_stuck_conversation_keeps_nobody_else_from_the_store() {
+async fn stuck_conversation_does_not_block_others() {
     let mut config = quick();
     config.request_timeout = Duration::from_millis(30);
     config.breaker_probe_interval = Duration::from_secs(60);
     let (engine, store, alice) = faulty(config).await;
-    let bob = person(&engine, "bob").await;
+    let bob = new_user(&engine, "bob").await;
     for _ in 0..20 {
         store.fail_hanging();
-        assert_eq!(code(alice.send_text(direct(&alice), "x").await), ReplyCode::TryAgain);
+        assert_eq!(
+            error_code(alice.send_text(direct(&alice), "x").await),
+            ReplyCode::TryAgain
+        );
     }
     let sent = tokio::time::timeout(Duration::from_secs(20), insist(&bob, draft("not stuck")));
     sent.await.expect("bob is refused for what is alice's");
@@ -280,10 +289,10 @@ async fn happens_to(bob: &LocalSession) -> Vec<EventKind> {
 
 /// Whoever asks does not try again; the others learn of it nevertheless.
 #[tokio::test(start_paused = true)]
-async fn whatever_was_committed_without_an_answer_is_delivered() {
+async fn commit_without_an_answer_is_delivered() {
     let (engine, store, alice) = faulty(config()).await;
-    let bob = person(&engine, "bob").await;
-    let carol = person(&engine, "carol").await;
+    let bob = new_user(&engine, "bob").await;
+    let carol = new_user(&engine, "carol").await;
     befriend(&alice, &bob).await;
     let group = ConversationRef::Id(group(&alice, "harbour").await);
     let id = info(&alice, group.clone()).await.id;
@@ -297,7 +306,7 @@ async fn whatever_was_committed_without_an_answer_is_delivered() {
         alice.send_text(direct(&alice), "all is well").await.unwrap();
         store.fail_after_commit();
         let answer = session.execute(command).await;
-        assert_eq!(code(answer), ReplyCode::TryAgain);
+        assert_eq!(error_code(answer), ReplyCode::TryAgain);
     };
 
     unanswered(&bob, join(&group)).await;
@@ -342,9 +351,9 @@ async fn whatever_was_committed_without_an_answer_is_delivered() {
 
 /// A sender that dies while no attempt to answer it succeeds.
 #[tokio::test]
-async fn a_message_whose_sender_is_gone_is_delivered_though_nobody_was_answered() {
+async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
     let (engine, store, alice) = faulty(quick()).await;
-    let bob = person(&engine, "bob").await;
+    let bob = new_user(&engine, "bob").await;
     befriend(&alice, &bob).await;
     alice.send_text(direct(&bob), "hello").await.unwrap();
     while message(&event(&bob, EventKind::Message).await).as_deref() != Some("hello") {}
@@ -352,23 +361,23 @@ async fn a_message_whose_sender_is_gone_is_delivered_though_nobody_was_answered(
         store.fail_after_commit();
     }
     let lost = alice.send_text(direct(&bob), "last words").await;
-    assert_eq!(code(lost), ReplyCode::TryAgain);
+    assert_eq!(error_code(lost), ReplyCode::TryAgain);
     drop(alice);
     let heard = tokio::time::timeout(Duration::from_secs(3), event(&bob, EventKind::Message));
     assert_eq!(message(&heard.await.unwrap()).as_deref(), Some("last words"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_know_the_time_admits_nobody() {
+async fn node_with_a_wrong_clock_refuses_logins() {
     let (engine, store, alice) = faulty(config()).await;
     let (name, device) = (id(&alice), DeviceId::random());
     engine.login(Source::Local, login(name, device)).await.unwrap();
     store.set_time(Some(Timestamp(0)));
     tokio::time::sleep(Duration::from_secs(3)).await;
     let refused = engine.login(Source::Local, login(name, device)).await;
-    assert_eq!(code(refused), ReplyCode::TryAgain);
+    assert_eq!(error_code(refused), ReplyCode::TryAgain);
     let refused = engine.register(Source::Local, registration("late")).await;
-    assert_eq!(code(refused), ReplyCode::TryAgain);
+    assert_eq!(error_code(refused), ReplyCode::TryAgain);
     alice.send_text(direct(&alice), "who is in goes on").await.unwrap();
     store.set_time(None);
     store.set_time(Some(engine.now()));

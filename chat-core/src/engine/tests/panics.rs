@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
 use super::outages::faulty;
+use super::pipelining::{INTERNAL, TRY_AGAIN, codes, drafts, send};
 use super::support::*;
-use super::wire::{INTERNAL, TRY_AGAIN, codes, drafts, send};
 use crate::commands::Commands;
 use crate::model::*;
 
 #[tokio::test]
 async fn draft_does_not_overtake_one_over_which_the_store_panicked() {
     let (engine, store, alice) = faulty(config()).await;
-    let bob = person(&engine, "bob").await;
+    let bob = new_user(&engine, "bob").await;
     let room = group(&alice, "room").await;
     join(&bob, room).await;
     let group = ConversationRef::Id(room);
@@ -45,7 +45,7 @@ impl Wake for Panicking {
 #[tokio::test]
 async fn caller_whose_waker_panics_does_not_affect_others() {
     let engine = builder().build().await.unwrap();
-    let alice = person(&engine, "alice").await;
+    let alice = new_user(&engine, "alice").await;
     let mut bad = Box::pin(alice.send_text(direct(&alice), "bad"));
     let waker = Waker::from(Arc::new(Panicking));
     let mut cx = Context::from_waker(&waker);

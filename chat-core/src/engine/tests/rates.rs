@@ -22,13 +22,13 @@ async fn pages(sessions: &[&LocalSession], count: usize) -> Duration {
 
 /// However many devices they have.
 #[tokio::test(start_paused = true)]
-async fn a_user_who_reads_much_waits_and_nobody_else_does() {
+async fn page_rate_delays_the_heavy_reader_only() {
     let mut config = config();
     config.page_rate = Rate::new(2, Duration::from_secs(60)).with_burst(4);
     let engine = builder().config(config).build().await.unwrap();
-    let phone = person(&engine, "alice").await;
+    let phone = new_user(&engine, "alice").await;
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
-    let bob = person(&engine, "bob").await;
+    let bob = new_user(&engine, "bob").await;
     for session in [&phone, &bob] {
         session.send_text(direct(session), "x").await.unwrap();
     }
@@ -40,11 +40,11 @@ async fn a_user_who_reads_much_waits_and_nobody_else_does() {
 }
 
 #[tokio::test]
-async fn what_devices_send_is_counted_for_their_user() {
+async fn message_rate_counts_all_devices_of_a_user() {
     let mut config = config();
     config.message_rate = Rate::new(1, Duration::from_secs(10)).with_burst(4);
     let engine = builder().config(config).build().await.unwrap();
-    let (phone, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (phone, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
     let paced = |session: &LocalSession| {
         let (conversation, draft) = (direct(session), draft("x"));
@@ -59,12 +59,12 @@ async fn what_devices_send_is_counted_for_their_user() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sessions_in_the_process_are_held_to_their_users_pace() {
+async fn local_sessions_are_held_to_their_users_rate() {
     let mut config = config();
     let second = Duration::from_secs(1);
     config.message_rate = Rate::new(1, second).with_burst(3);
     let engine = builder().config(config).build().await.unwrap();
-    let (phone, bob) = (person(&engine, "alice").await, person(&engine, "bob").await);
+    let (phone, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
     let notes = direct(&phone);
 

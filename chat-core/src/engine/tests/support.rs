@@ -43,7 +43,7 @@ pub(super) async fn register(engine: &Engine, name: &str) -> UserId {
 }
 
 /// A new account with a session.
-pub(super) async fn person(engine: &Engine, name: &str) -> LocalSession {
+pub(super) async fn new_user(engine: &Engine, name: &str) -> LocalSession {
     let user = register(engine, name).await;
     engine.session(user, DeviceId::random()).await.unwrap()
 }
@@ -116,7 +116,7 @@ pub(super) async fn info(session: &LocalSession, of: ConversationRef) -> Convers
     conversation(session.execute(Command::GetConversation(of)).await)
 }
 
-pub(super) fn code<T: std::fmt::Debug>(result: Result<T, CommandError>) -> ReplyCode {
+pub(super) fn error_code<T: std::fmt::Debug>(result: Result<T, CommandError>) -> ReplyCode {
     result.unwrap_err().code
 }
 

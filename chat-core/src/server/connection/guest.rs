@@ -8,7 +8,7 @@ use super::{Connection, End, unless_killed};
 use crate::auth::{ConnectionPermit, Offence};
 use crate::cluster::NodeInfo;
 use crate::codec::{Failure, LoggedIn, NodeEntry};
-use crate::model::{Admission, CloseCode, ReplyCode, Source};
+use crate::model::{CloseCode, LoginGrant, ReplyCode, Source};
 use crate::router::Outbox;
 use crate::server::wire::WireError;
 use crate::server::{Shared, now};
@@ -169,7 +169,7 @@ fn penalise(permit: &ConnectionPermit, code: CloseCode) {
 }
 
 struct SuccessfulLogin {
-    admission: Admission,
+    admission: LoginGrant,
     outbox: Arc<Outbox>,
     attached: AttachedSession,
 }

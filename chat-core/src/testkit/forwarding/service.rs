@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cluster::Nodes;
 use crate::model::{
-    Admission, Caller, CloseCode, Command, ConversationInfo, Login, Push, Registration, Resume, SessionId, Source,
+    Caller, CloseCode, Command, ConversationInfo, Login, LoginGrant, Push, Registration, Resume, SessionId, Source,
     StoreEpoch, Timestamp, UserInfo,
 };
 use crate::router::{Outbox, OutboxLimits, SharedPush};
@@ -43,8 +43,8 @@ type Answer<T> = oneshot::Receiver<Result<T, CommandError>>;
 #[derive(Debug)]
 enum Request {
     Register(Source, Registration, SyncSender<Answer<UserInfo>>),
-    Login(Source, Login, SyncSender<Answer<Admission>>),
-    Resume(Source, Resume, SyncSender<Answer<Admission>>),
+    Login(Source, Login, SyncSender<Answer<LoginGrant>>),
+    Resume(Source, Resume, SyncSender<Answer<LoginGrant>>),
     Attach(Caller, Source, SyncSender<Answer<FarSession>>),
     End(SessionId, CloseCode, SyncSender<()>),
     Execute(Caller, Command, CommandReply, SyncSender<()>),
@@ -112,11 +112,11 @@ impl ChatService for ForwardingService {
         answered(self.call(|reply| Request::Register(source, registration, reply))).await
     }
 
-    async fn login(&self, source: Source, login: Login) -> Result<Admission, CommandError> {
+    async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError> {
         answered(self.call(|reply| Request::Login(source, login, reply))).await
     }
 
-    async fn resume(&self, source: Source, resume: Resume) -> Result<Admission, CommandError> {
+    async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError> {
         answered(self.call(|reply| Request::Resume(source, resume, reply))).await
     }
 

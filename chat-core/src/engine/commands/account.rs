@@ -1,0 +1,111 @@
+//! Commands about the caller's own account and devices.
+
+use std::sync::Arc;
+
+use crate::auth::{Authenticator, DeviceToken, Password, SessionToken, TokenError};
+use crate::engine::directory::Directory;
+use crate::engine::error::CommandError;
+use crate::engine::operations::account::{ChangePassword, Logout, PasswordRecord, RevokeDevice, UpdateProfile};
+use crate::engine::units::Units;
+use crate::engine::workers::{PresenceView, SessionEnder};
+use crate::model::{
+    Caller, CloseCode, Device, DeviceId, DeviceInfo, Outcome, ProfileChanges, ReplyCode, Secret, SessionTokens, UserRef,
+};
+use crate::router::SessionSelector;
+
+#[derive(Debug)]
+pub(in crate::engine) struct AccountCommands {
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) directory: Arc<Directory>,
+    pub(in crate::engine) authenticator: Arc<dyn Authenticator>,
+    pub(in crate::engine) sessions: Arc<SessionEnder>,
+    pub(in crate::engine) presence: Arc<PresenceView>,
+}
+
+impl AccountCommands {
+    pub(super) async fn logout(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
+        let changed = self.units.run(caller, Logout { caller }).await;
+        let own = SessionSelector::Device(caller.device);
+        self.sessions.after(caller.user, own, CloseCode::LoggedOut, changed)?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn change_password(
+        self: Arc<Self>,
+        caller: Caller,
+        old: Secret,
+        new: Secret,
+    ) -> Result<Outcome, CommandError> {
+        let Some(passwords) = self.authenticator.passwords() else {
+            return Err(CommandError::new(
+                ReplyCode::RefusedByPolicy,
+                "this server keeps no passwords; change it where you log in from",
+            ));
+        };
+        let new = Password::new(new)?;
+        let account = self.directory.account(&UserRef::Id(caller.user)).await?;
+        let Some(compared) = passwords.confirm(&account, caller.device, old).await? else {
+            // The retry of a committed change is told the same, so sessions may have ended.
+            self.sessions.recheck(caller.user, CloseCode::Revoked);
+            return Err(CommandError::bad_credentials());
+        };
+        let new = passwords.hash(new).await?;
+        let session_token = SessionToken::generate().map_err(no_entropy)?;
+        let device_token = DeviceToken::generate().map_err(no_entropy)?;
+        let change = ChangePassword {
+            caller,
+            compared: PasswordRecord(compared),
+            new: PasswordRecord(new),
+            session_token: session_token.hash(),
+            device_token: device_token.hash(),
+        };
+        let changed = self.units.run(caller, change).await;
+        let others = SessionSelector::AllExcept(caller.device);
+        let renewed = self.sessions.after(caller.user, others, CloseCode::Revoked, changed)?;
+        if !renewed {
+            return Ok(Outcome::Done);
+        }
+        let tokens = SessionTokens::new(session_token.to_secret(), device_token.to_secret());
+        Ok(Outcome::PasswordChanged(tokens))
+    }
+
+    pub(super) async fn revoke_device(
+        self: Arc<Self>,
+        caller: Caller,
+        device: DeviceId,
+    ) -> Result<Outcome, CommandError> {
+        let changed = self.units.run(caller, RevokeDevice { caller, device }).await;
+        let revoked = SessionSelector::Device(device);
+        self.sessions.after(caller.user, revoked, CloseCode::Revoked, changed)?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn update_profile(
+        self: Arc<Self>,
+        caller: Caller,
+        changes: ProfileChanges,
+    ) -> Result<Outcome, CommandError> {
+        let change = UpdateProfile { caller, changes };
+        Ok(Outcome::User(self.units.run(caller, change).await?))
+    }
+
+    pub(super) async fn list_devices(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
+        let devices = self.units.read(self.units.store().devices(caller.user)).await?;
+        let online = self.presence.live_devices(caller.user).await;
+        let info = |device: Device| DeviceInfo {
+            online: online.contains(&device.id),
+            current: device.id == caller.device,
+            id: device.id,
+            name: device.name,
+            created: device.created,
+            last_login: device.last_login,
+        };
+        Ok(Outcome::Devices(devices.into_iter().map(info).collect()))
+    }
+}
+
+/// Logs that no token could be generated, and returns the answer.
+pub(super) fn no_entropy(error: TokenError) -> CommandError {
+    tracing::error!(%error, "cannot generate tokens");
+    CommandError::internal()
+}

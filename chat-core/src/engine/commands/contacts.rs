@@ -1,0 +1,222 @@
+//! Commands about other users: friendships, blocks, and finding users.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::codec::body;
+use crate::engine::breaker::Scope;
+use crate::engine::config::EngineConfig;
+use crate::engine::directory::Directory;
+use crate::engine::error::CommandError;
+use crate::engine::limits::UserLimits;
+use crate::engine::operation::Operation;
+use crate::engine::operations::account::{private, public};
+use crate::engine::operations::contact::{AnswerFriend, Relation, RemoveFriend, RequestFriend, SetBlocked};
+use crate::engine::operations::policy::{self, DirectPermission};
+use crate::engine::publisher::Publisher;
+use crate::engine::units::Units;
+use crate::engine::views::user_infos;
+use crate::engine::workers::PresenceView;
+use crate::model::{
+    Caller, Contact, ContactInfo, ContactState, Event, EventBody, EventKind, Note, Outcome, PresenceState, Push,
+    UserId, UserInfo, UserRef,
+};
+use crate::router::Router;
+
+/// Maximum number of users that one request may name.
+const MAX_USERS: usize = 200;
+
+#[derive(Debug)]
+pub(in crate::engine) struct ContactCommands {
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) directory: Arc<Directory>,
+    pub(in crate::engine) limits: Arc<UserLimits>,
+    pub(in crate::engine) publisher: Publisher,
+    pub(in crate::engine) router: Router,
+    pub(in crate::engine) presence: Arc<PresenceView>,
+    pub(in crate::engine) options: ContactOptions,
+}
+
+/// What these commands take from the engine's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct ContactOptions {
+    max_open_requests: u32,
+    max_list_len: u32,
+}
+
+impl From<&EngineConfig> for ContactOptions {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            max_open_requests: config.friend_request_rate.count,
+            max_list_len: config.max_list_len,
+        }
+    }
+}
+
+impl ContactCommands {
+    pub(super) async fn request_friend(
+        self: Arc<Self>,
+        caller: Caller,
+        user: UserRef,
+        note: Note,
+    ) -> Result<Outcome, CommandError> {
+        let peer = self.directory.user_id(&user).await?;
+        let allowed = self.limits.friend_requests.charge(caller.user);
+        let was_charged = allowed.is_ok();
+        let request = RequestFriend {
+            caller,
+            peer,
+            note,
+            allowed,
+            max_open_per_day: self.options.max_open_requests,
+            now: self.units.now(),
+        };
+        let requested = self.units.run(caller, request).await;
+        if was_charged && !matches!(&requested, Ok((_, true))) {
+            self.limits.friend_requests.take_back(caller.user);
+        }
+        let (events, _) = requested?;
+        self.publish(caller.user, peer, events);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn answer_friend(
+        self: Arc<Self>,
+        caller: Caller,
+        user: UserRef,
+        accept: bool,
+    ) -> Result<Outcome, CommandError> {
+        let peer = self.directory.user_id(&user).await?;
+        let answer = AnswerFriend {
+            caller,
+            peer,
+            accept,
+            now: self.units.now(),
+        };
+        let events = self.units.run(caller, answer).await?;
+        self.publish(caller.user, peer, events);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn remove_friend(self: Arc<Self>, caller: Caller, user: UserRef) -> Result<Outcome, CommandError> {
+        let peer = self.directory.user_id(&user).await?;
+        let now = self.units.now();
+        self.perform(caller, RemoveFriend { caller, peer, now }).await
+    }
+
+    pub(super) async fn set_blocked(
+        self: Arc<Self>,
+        caller: Caller,
+        user: UserRef,
+        blocked: bool,
+    ) -> Result<Outcome, CommandError> {
+        let peer = self.directory.user_id(&user).await?;
+        let change = SetBlocked {
+            caller,
+            peer,
+            blocked,
+            now: self.units.now(),
+        };
+        self.perform(caller, change).await
+    }
+
+    async fn perform<O>(&self, scope: impl Into<Scope>, operation: O) -> Result<Outcome, CommandError>
+    where
+        O: Operation<Output = Vec<Event>> + Clone,
+    {
+        let events = self.units.run(scope, operation).await?;
+        self.publisher.publish(events);
+        Ok(Outcome::Done)
+    }
+
+    /// Publishes what came of a friend request or its answer. If the two became friends, each learns whether
+    /// the other is present.
+    fn publish(&self, user: UserId, peer: UserId, events: Vec<Event>) {
+        let became_friends = events.iter().any(is_accepted);
+        self.publisher.publish(events);
+        if !became_friends {
+            return;
+        }
+        for (user, friend) in [(user, peer), (peer, user)] {
+            let sessions = self.router.local_sessions(user);
+            if let Some(state) = sessions.into_iter().map(|(_, state)| state).max() {
+                self.router.notify_user(friend, &Push::Presence { user, state }, None);
+            }
+        }
+    }
+
+    pub(super) async fn list(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
+        let contacts = self.units.read(self.units.store().contacts(caller.user)).await?;
+        let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
+        let mut users = user_infos(&self.units, &peers).await?;
+        let friends = contacts.iter().filter(|contact| contact.state == ContactState::Friend);
+        let friends: Vec<UserId> = friends.map(|contact| contact.peer).collect();
+        let states = self.presence.states(&friends).await;
+        let info = |contact: Contact| {
+            let relation = Relation::of(Some(&contact), None);
+            let may_see = policy::direct(DirectPermission::SeePresence, relation, false).is_ok();
+            let presence = states.get(&contact.peer).copied().unwrap_or(PresenceState::Offline);
+            Some(ContactInfo {
+                user: users.remove(&contact.peer)?,
+                state: contact.state,
+                blocked: contact.blocked,
+                note: contact.note,
+                since: contact.since,
+                presence: may_see.then_some(presence),
+            })
+        };
+        Ok(Outcome::Contacts(contacts.into_iter().filter_map(info).collect()))
+    }
+
+    pub(super) async fn search_users(self: Arc<Self>, query: String, limit: u32) -> Result<Outcome, CommandError> {
+        let (units, store) = (&self.units, self.units.store());
+        let limit = limit.clamp(1, self.options.max_list_len);
+        let mut found = Vec::new();
+        if let Ok(id) = query.parse() {
+            let account = units.read(store.account(UserId(id))).await?;
+            found.extend(account.filter(|account| !account.disabled).as_ref().map(public));
+        }
+        if !query.is_empty() {
+            let named = units.read(store.search_accounts(&query, limit)).await?;
+            found.extend(named.iter().map(public));
+        }
+        found.truncate(limit as usize);
+        Ok(Outcome::Users(found))
+    }
+
+    pub(super) async fn get_users(
+        self: Arc<Self>,
+        caller: Caller,
+        users: Vec<UserRef>,
+    ) -> Result<Outcome, CommandError> {
+        if users.len() > MAX_USERS {
+            return Err(CommandError::invalid("too many users: at most 200 at once"));
+        }
+        let mut ids = Vec::with_capacity(users.len());
+        for user in &users {
+            match self.directory.user_id(user).await {
+                Ok(id) => ids.push(id),
+                Err(error) if error == CommandError::not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let accounts = self.units.read(self.units.store().accounts(&ids)).await?;
+        let infos = accounts.iter().map(|account| {
+            let is_own = account.id == caller.user;
+            (account.id, if is_own { private(account) } else { public(account) })
+        });
+        let infos: HashMap<UserId, UserInfo> = infos.collect();
+        Ok(Outcome::Users(
+            ids.iter().filter_map(|id| infos.get(id).cloned()).collect(),
+        ))
+    }
+}
+
+/// Whether the event says that a friend request was accepted.
+fn is_accepted(event: &Event) -> bool {
+    event.kind == EventKind::FriendAnswered
+        && matches!(
+            body::decode(event.kind, &event.body),
+            Ok(EventBody::FriendAnswered { accepted: true, .. })
+        )
+}

@@ -1,0 +1,397 @@
+//! Commands about groups. Changes of a group run in its lane, between its messages.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use super::reading::PageLimits;
+use crate::codec::body;
+use crate::engine::directory::Directory;
+use crate::engine::error::CommandError;
+use crate::engine::limits::UserLimits;
+use crate::engine::operation::Operation;
+use crate::engine::operations::group::{
+    AnswerJoin, CreateGroup, DeclineInvitation, DeleteGroup, GroupCall, GroupLimits, InviteMember, JoinGroup, Joined,
+    KickMember, LeaveGroup, MuteMember, SetRole, TransferOwnership, UnbanMember, UpdateGroup,
+};
+use crate::engine::operations::message::fingerprint;
+use crate::engine::operations::policy::{self, GroupPermission, Membership};
+use crate::engine::publisher::Publisher;
+use crate::engine::units::Units;
+use crate::engine::views::{conversation_info, group_info, user_infos};
+use crate::engine::workers::{AppendQueue, LaneOperation};
+use crate::model::{
+    Caller, ConversationId, ConversationKind, ConversationRef, Event, EventBody, EventKind, GroupChanges, GroupName,
+    GroupProfile, JoinPolicy, Member, MemberInfo, MemberPage, MemberState, NewGroup, Note, Outcome, Page, PageFrom,
+    Role, UserId, UserRef,
+};
+use crate::service::CommandFuture;
+
+#[derive(Debug)]
+pub(in crate::engine) struct GroupCommands {
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) directory: Arc<Directory>,
+    pub(in crate::engine) limits: Arc<UserLimits>,
+    pub(in crate::engine) publisher: Publisher,
+    pub(in crate::engine) queue: Arc<AppendQueue>,
+    pub(in crate::engine) group_limits: GroupLimits,
+    pub(in crate::engine) page: PageLimits,
+    pub(in crate::engine) max_list_len: u32,
+}
+
+impl GroupCommands {
+    pub(super) async fn create(self: Arc<Self>, caller: Caller, new: NewGroup) -> Result<Outcome, CommandError> {
+        self.limits.group_creations.charge(caller.user)?;
+        let profile = profile_of(&new);
+        let create = CreateGroup {
+            caller,
+            client_message_id: new.client_message_id,
+            fingerprint: fingerprint_of(&profile),
+            profile,
+            limits: self.group_limits,
+            now: self.units.now(),
+        };
+        let deadline = self.units.deadline();
+        let created = self.units.run_idempotent(caller, create, deadline, &mut false).await;
+        // A retry that finds the group costs nothing.
+        if created.as_ref().map_or(true, |(_, events)| events.is_empty()) {
+            self.limits.group_creations.take_back(caller.user);
+        }
+        let (group, events) = created?;
+        self.publisher.publish(events);
+        self.conversation(caller, group).await
+    }
+
+    pub(super) fn join(self: Arc<Self>, caller: Caller, group: ConversationRef, note: Note) -> CommandFuture {
+        self.in_lane(caller, group, move |this, call| async move {
+            let row = this.units.store().conversation(call.group);
+            let row = this.units.read(row).await?;
+            let policy = row.and_then(|row| row.group).map(|group| group.join_policy);
+            let join = JoinGroup {
+                call,
+                note,
+                by_approval: policy == Some(JoinPolicy::Approval),
+                limits: this.group_limits,
+            };
+            let (joined, events) = this.units.run(call.group, join).await?;
+            this.publisher.publish(events);
+            match joined {
+                Joined::Member => this.conversation(caller, call.group).await,
+                Joined::Asked => Ok(Outcome::Done),
+            }
+        })
+    }
+
+    pub(super) fn answer_join(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        user: UserRef,
+        accept: bool,
+    ) -> CommandFuture {
+        let limits = self.group_limits;
+        self.on_member(caller, group, user, move |call, user| AnswerJoin {
+            call,
+            user,
+            accept,
+            limits,
+        })
+    }
+
+    pub(super) fn invite(self: Arc<Self>, caller: Caller, group: ConversationRef, user: UserRef) -> CommandFuture {
+        self.in_lane(caller, group, move |this, call| async move {
+            let user = this.directory.user_id(&user).await?;
+            this.limits.invitations.charge(caller.user)?;
+            let limits = this.group_limits;
+            let invited = this.perform(call.group, InviteMember { call, user, limits }).await;
+            invited.inspect_err(|_| this.limits.invitations.take_back(caller.user))
+        })
+    }
+
+    pub(super) fn decline_invitation(self: Arc<Self>, caller: Caller, group: ConversationRef) -> CommandFuture {
+        self.in_lane(caller, group, move |this, call| async move {
+            let inviter = this.inviter(caller, call.group).await?;
+            this.perform(call.group, DeclineInvitation { call, inviter }).await
+        })
+    }
+
+    pub(super) fn leave(self: Arc<Self>, caller: Caller, group: ConversationRef) -> CommandFuture {
+        self.on_group(caller, group, |call| LeaveGroup { call })
+    }
+
+    pub(super) fn delete(self: Arc<Self>, caller: Caller, group: ConversationRef) -> CommandFuture {
+        self.on_group(caller, group, |call| DeleteGroup { call })
+    }
+
+    pub(super) fn kick(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        user: UserRef,
+        ban: bool,
+    ) -> CommandFuture {
+        self.on_member(caller, group, user, move |call, user| KickMember { call, user, ban })
+    }
+
+    pub(super) fn unban(self: Arc<Self>, caller: Caller, group: ConversationRef, user: UserRef) -> CommandFuture {
+        self.on_member(caller, group, user, |call, user| UnbanMember { call, user })
+    }
+
+    pub(super) fn mute(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        user: UserRef,
+        duration_ms: u64,
+    ) -> CommandFuture {
+        self.on_member(caller, group, user, move |call, user| MuteMember {
+            call,
+            user,
+            duration_ms,
+        })
+    }
+
+    pub(super) fn set_role(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        user: UserRef,
+        role: Role,
+    ) -> CommandFuture {
+        self.on_member(caller, group, user, move |call, user| SetRole { call, user, role })
+    }
+
+    pub(super) fn transfer(self: Arc<Self>, caller: Caller, group: ConversationRef, user: UserRef) -> CommandFuture {
+        self.on_member(caller, group, user, |call, user| TransferOwnership { call, user })
+    }
+
+    pub(super) fn update(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        changes: GroupChanges,
+    ) -> CommandFuture {
+        self.on_group(caller, group, move |call| UpdateGroup { call, changes })
+    }
+
+    pub(super) async fn search(
+        self: Arc<Self>,
+        caller: Caller,
+        query: String,
+        limit: u32,
+    ) -> Result<Outcome, CommandError> {
+        let (units, store) = (&self.units, self.units.store());
+        let limit = limit.clamp(1, self.max_list_len);
+        let mut found = Vec::new();
+        if let Ok(id) = query.parse() {
+            let id = ConversationId(id);
+            let row = units.read(store.conversation(id)).await?;
+            if let Some(row) = row.filter(|row| !row.closed) {
+                let member = units.read(store.member(id, caller.user)).await?;
+                let membership = Membership::of(member.as_ref(), units.now());
+                let may_find = |group| policy::group(GroupPermission::Find, membership, group).is_ok();
+                if row.group.as_ref().is_some_and(may_find) {
+                    found.extend(group_info(&row));
+                }
+            }
+        }
+        let prefix = GroupName::parse_any(&query).map_or_else(|_| query.to_lowercase(), |name| name.key());
+        if !prefix.is_empty() {
+            let named = units.read(store.search_groups(&prefix, limit)).await?;
+            found.extend(named.iter().filter_map(group_info));
+        }
+        found.truncate(limit as usize);
+        Ok(Outcome::Groups(found))
+    }
+
+    pub(super) async fn list_members(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        after: UserId,
+        limit: u32,
+    ) -> Result<Outcome, CommandError> {
+        let (units, store) = (&self.units, self.units.store());
+        let id = self.directory.find(caller.user, &group).await?.id;
+        let row = units.read(store.conversation(id)).await?;
+        let Some(profile) = row.and_then(|row| row.group) else {
+            return Err(CommandError::not_found());
+        };
+        let own = units.read(store.member(id, caller.user)).await?;
+        let own = Membership::of(own.as_ref(), units.now());
+        policy::group(GroupPermission::ListMembers, own, &profile)?;
+        let sees_all = matches!(own, Membership::Admin | Membership::Owner);
+        let limit = limit.clamp(1, self.max_list_len);
+        let (members, more) = self.members_after(id, after, limit, sees_all).await?;
+        let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
+        let mut users = user_infos(units, &ids).await?;
+        let info = |member: Member| {
+            Some(MemberInfo {
+                user: users.remove(&member.user)?,
+                role: member.role,
+                state: member.state,
+                muted_until: member.muted_until,
+                delivered_seq: member.delivered_seq,
+                read_seq: member.read_seq,
+            })
+        };
+        let members = members.into_iter().filter_map(info).collect();
+        Ok(Outcome::Members(MemberPage::new(members, more)))
+    }
+
+    /// Reads at most `limit` members after a user, and whether there are more. Members that the caller may
+    /// not see are read too: a page full of them costs one more read.
+    async fn members_after(
+        &self,
+        group: ConversationId,
+        after: UserId,
+        limit: u32,
+        sees_all: bool,
+    ) -> Result<(Vec<Member>, bool), CommandError> {
+        let max = limit as usize;
+        let mut members = Vec::new();
+        let mut last = after;
+        let more = loop {
+            let page = self.units.store().members(group, last, limit.saturating_add(1));
+            let page = self.units.read(page).await?;
+            let is_last = page.len() <= max;
+            last = page.last().map_or(last, |member| member.user);
+            let visible = |member: &Member| sees_all || member.state == MemberState::Active;
+            members.extend(page.into_iter().filter(visible));
+            if members.len() > max {
+                break true;
+            }
+            if is_last {
+                break false;
+            }
+        };
+        members.truncate(max);
+        Ok((members, more))
+    }
+
+    /// Returns the user who invited the caller to a group, as far as the latest page of the caller's inbox
+    /// says.
+    async fn inviter(&self, caller: Caller, group: ConversationId) -> Result<Option<UserId>, CommandError> {
+        let (units, store) = (&self.units, self.units.store());
+        let kind = ConversationKind::Inbox { owner: caller.user };
+        let Some(inbox) = units.read(store.conversation_of_kind(&kind)).await? else {
+            return Ok(None);
+        };
+        let page = Page {
+            from: PageFrom::Newest,
+            max_events: self.page.max_events,
+            max_bytes: self.page.max_bytes,
+        };
+        let page = units.read(store.events_for(caller.user, inbox, page)).await?;
+        let events = page.map(|page| page.events).unwrap_or_default();
+        Ok(events.iter().rev().find_map(|event| inviter_of(event, group)))
+    }
+
+    async fn conversation(&self, caller: Caller, group: ConversationId) -> Result<Outcome, CommandError> {
+        let info = conversation_info(&self.units, caller, group).await?;
+        Ok(Outcome::Conversation(Box::new(info)))
+    }
+
+    /// Runs a unit of work and publishes its events.
+    async fn perform<O>(&self, group: ConversationId, operation: O) -> Result<Outcome, CommandError>
+    where
+        O: Operation<Output = Vec<Event>> + Clone,
+    {
+        let events = self.units.run(group, operation).await?;
+        self.publisher.publish(events);
+        Ok(Outcome::Done)
+    }
+
+    /// Runs a unit of work in a group's lane.
+    fn on_group<O>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        operation: impl FnOnce(GroupCall) -> O + Send + 'static,
+    ) -> CommandFuture
+    where
+        O: Operation<Output = Vec<Event>> + Clone + Sync,
+    {
+        self.in_lane(caller, group, |this, call| async move {
+            let operation = operation(call);
+            this.perform(call.group, operation).await
+        })
+    }
+
+    /// Runs a unit of work about a user in a group's lane.
+    fn on_member<O>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        user: UserRef,
+        operation: impl FnOnce(GroupCall, UserId) -> O + Send + 'static,
+    ) -> CommandFuture
+    where
+        O: Operation<Output = Vec<Event>> + Clone + Sync,
+    {
+        self.in_lane(caller, group, move |this, call| async move {
+            let user = this.directory.user_id(&user).await?;
+            let operation = operation(call, user);
+            this.perform(call.group, operation).await
+        })
+    }
+
+    /// Runs a change of a group in its lane.
+    fn in_lane<F>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        change: impl FnOnce(Arc<Self>, GroupCall) -> F + Send + 'static,
+    ) -> CommandFuture
+    where
+        F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
+    {
+        let (queue, deadline) = (Arc::clone(&self.queue), self.units.deadline());
+        let operation: LaneOperation = Box::new(move |target| {
+            if target.kind != ConversationKind::Group {
+                return Box::pin(ready(Err(CommandError::not_found())));
+            }
+            let call = GroupCall {
+                caller,
+                group: target.id,
+                now: self.units.now(),
+            };
+            Box::pin(change(self, call))
+        });
+        CommandFuture::run(queue.submit_operation(caller, group, operation, deadline))
+    }
+}
+
+/// Returns who invited the reader to `group`, if the event says so.
+fn inviter_of(event: &Event, group: ConversationId) -> Option<UserId> {
+    if event.kind != EventKind::GroupInvited {
+        return None;
+    }
+    match body::decode(event.kind, &event.body) {
+        Ok(EventBody::GroupInvited { group: to, by, .. }) if to == group => Some(by),
+        _ => None,
+    }
+}
+
+fn profile_of(new: &NewGroup) -> GroupProfile {
+    GroupProfile {
+        name: new.name.as_str().to_owned(),
+        key: new.name.key(),
+        skeleton: new.name.skeleton().as_str().to_owned(),
+        description: new.description.as_str().to_owned(),
+        join_policy: new.join_policy,
+        history_visible: new.history_visible,
+        unlisted: new.unlisted,
+    }
+}
+
+/// Tells a retry of creating a group from another use of its idempotency key.
+fn fingerprint_of(profile: &GroupProfile) -> u64 {
+    let body = EventBody::GroupUpdated {
+        name: profile.name.clone(),
+        description: profile.description.clone(),
+        join_policy: profile.join_policy,
+        history_visible: profile.history_visible,
+        unlisted: profile.unlisted,
+    };
+    fingerprint(EventKind::GroupCreated, &body::encode(&body))
+}

@@ -1,0 +1,216 @@
+//! Registering, logging in, resuming: how a guest becomes a caller.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::account::no_entropy;
+use crate::auth::{AuthVerdict, Authenticator, DeviceToken, Password, Proof, SessionToken, TokenHash};
+use crate::engine::breaker::Scope;
+use crate::engine::config::{EngineConfig, SessionPolicy};
+use crate::engine::error::{CommandError, name_taken};
+use crate::engine::hook_calls::HookCalls;
+use crate::engine::operations::account::{
+    Admit, CreateAccount, LoggedIn, LoginMethod, PasswordRecord, Tokens, first_epoch, session_expired,
+};
+use crate::engine::operations::fence::USER_LOCK;
+use crate::engine::units::Units;
+use crate::engine::workers::{ObserverQueue, PresenceView, SessionEnder};
+use crate::model::{CloseCode, DeviceId, Login, LoginGrant, Registration, ReplyCode, Resume, Source, UserId, UserInfo};
+use crate::router::SessionSelector;
+
+/// Maximum length of a device's name in bytes.
+const MAX_DEVICE_NAME_BYTES: usize = 64;
+
+/// What logins take from the engine's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct LoginOptions {
+    allow_registration: bool,
+    session_policy: SessionPolicy,
+    max_devices: u32,
+    timeout: Duration,
+}
+
+impl From<&EngineConfig> for LoginOptions {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            allow_registration: config.allow_registration,
+            session_policy: config.session_policy,
+            max_devices: config.max_devices,
+            timeout: config.request_timeout,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(in crate::engine) struct Logins {
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) authenticator: Arc<dyn Authenticator>,
+    pub(in crate::engine) hooks: Arc<HookCalls>,
+    pub(in crate::engine) observers: Arc<ObserverQueue>,
+    pub(in crate::engine) sessions: Arc<SessionEnder>,
+    pub(in crate::engine) presence: Arc<PresenceView>,
+    pub(in crate::engine) options: LoginOptions,
+}
+
+impl Logins {
+    pub(in crate::engine) async fn register(
+        self: Arc<Self>,
+        source: Source,
+        registration: Registration,
+    ) -> Result<UserInfo, CommandError> {
+        let passwords = self.authenticator.passwords();
+        let Some(passwords) = passwords.filter(|_| self.options.allow_registration) else {
+            return Err(CommandError::new(
+                ReplyCode::RegistrationClosed,
+                "this server takes no registrations; ask its operator for an account",
+            ));
+        };
+        let registration = self.hooks.before_register(source, registration).await?;
+        let password = Password::new(registration.password)?;
+        // Most taken names are found before a core is spent on the password.
+        let existing = self.units.store().account_by_name(registration.name.as_str());
+        if self.units.read(existing).await?.is_some() {
+            return Err(name_taken());
+        }
+        let hash = passwords.begin_registration(source, password).await?;
+        let create = CreateAccount {
+            name: registration.name,
+            display_name: registration.display_name,
+            password_hash: Some(PasswordRecord(hash)),
+            or_find: false,
+            now: self.units.now(),
+        };
+        let created = self.units.run(Scope::Alone, create).await;
+        let (user, _) = created.inspect_err(|_| passwords.take_back_registration(source))?;
+        tracing::info!(user = user.id.0, "registered");
+        self.observers.registered(user.id);
+        Ok(user)
+    }
+
+    pub(in crate::engine) async fn login(
+        self: Arc<Self>,
+        source: Source,
+        login: Login,
+    ) -> Result<LoginGrant, CommandError> {
+        check_device(login.device, &login.device_name)?;
+        let (user, proof) = self.authenticate(source, &login).await?;
+        let session = SessionToken::generate().map_err(no_entropy)?;
+        let device = DeviceToken::generate().map_err(no_entropy)?;
+        let presented = login.device_token.as_ref().map(DeviceToken::from_secret);
+        let tokens = Tokens {
+            session: session.hash(),
+            device: device.hash(),
+            presented_device: presented.and_then(Result::ok).map(|token| token.hash()),
+        };
+        let method = LoginMethod::Login {
+            name: login.device_name,
+            proof,
+            tokens,
+        };
+        let logged_in = self.admit(user, login.device, method).await?;
+        Ok(LoginGrant {
+            caller: logged_in.caller,
+            user: logged_in.user,
+            session_token: Some(session.to_secret()),
+            device_token: (!logged_in.kept_device_token).then(|| device.to_secret()),
+        })
+    }
+
+    /// Asks the authenticator, and creates the account that it provisions.
+    async fn authenticate(&self, source: Source, login: &Login) -> Result<(UserId, Proof), CommandError> {
+        let verdict = self.authenticator.authenticate(source, login);
+        let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
+        match verdict.map_err(|_| CommandError::try_again())?? {
+            AuthVerdict::Account(user, proof) => Ok((user, proof)),
+            AuthVerdict::Provision { name, display_name } => {
+                let provision = CreateAccount {
+                    name,
+                    display_name,
+                    password_hash: None,
+                    or_find: true,
+                    now: self.units.now(),
+                };
+                let (user, is_new) = self.units.run(Scope::Alone, provision).await?;
+                if is_new {
+                    self.observers.registered(user.id);
+                }
+                Ok((user.id, Proof::External))
+            }
+            AuthVerdict::Denied => Err(CommandError::bad_credentials()),
+        }
+    }
+
+    pub(in crate::engine) async fn resume(self: Arc<Self>, resume: Resume) -> Result<LoginGrant, CommandError> {
+        let presented = SessionToken::from_secret(&resume.session_token).map_err(|_| session_expired())?;
+        let presented = presented.hash();
+        // A wrong token costs one read, not a transaction.
+        let device = self.units.store().device(resume.user, resume.device);
+        let device = self.units.read(device).await?;
+        let stored = device
+            .and_then(|device| device.session_token)
+            .map(TokenHash::from_bytes);
+        if stored != Some(presented) {
+            return Err(session_expired());
+        }
+        let method = LoginMethod::Resume(presented);
+        let logged_in = self.admit(resume.user, resume.device, method).await?;
+        Ok(LoginGrant {
+            caller: logged_in.caller,
+            user: logged_in.user,
+            session_token: None,
+            device_token: None,
+        })
+    }
+
+    /// Begins a session in this process, without credentials.
+    pub(in crate::engine) async fn trust(
+        self: Arc<Self>,
+        user: UserId,
+        device: DeviceId,
+    ) -> Result<LoggedIn, CommandError> {
+        check_device(device, "")?;
+        let name = "this server".to_owned();
+        let admitted = self.admit(user, device, LoginMethod::Trusted { name }).await;
+        admitted.map_err(|error| match error.code {
+            ReplyCode::BadCredentials => CommandError::not_found(),
+            _ => error,
+        })
+    }
+
+    async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<LoggedIn, CommandError> {
+        let live = match self.options.session_policy {
+            SessionPolicy::Reject => self.presence.live_devices(user).await,
+            _ => HashSet::new(),
+        };
+        let admit = Admit {
+            user,
+            device,
+            method,
+            policy: self.options.session_policy,
+            max_devices: self.options.max_devices,
+            first_epoch: first_epoch(),
+            live_elsewhere: live.iter().any(|other| *other != device),
+            now: self.units.now(),
+        };
+        let logged_in = self.units.run(user, admit).await;
+        // If it was committed, it ended other sessions.
+        let logged_in = logged_in.inspect_err(|error| self.sessions.recheck_later(user, CloseCode::Replaced, error))?;
+        let older = SessionSelector::OlderThan(device, logged_in.caller.epoch);
+        let ended = logged_in.ended.iter().copied().map(SessionSelector::Device);
+        for sessions in std::iter::once(older).chain(ended) {
+            self.sessions.close(user, sessions, CloseCode::Replaced);
+        }
+        Ok(logged_in)
+    }
+}
+
+fn check_device(device: DeviceId, name: &str) -> Result<(), CommandError> {
+    if device == USER_LOCK {
+        return Err(CommandError::invalid("the device id is zero; make a random one"));
+    }
+    if name.len() > MAX_DEVICE_NAME_BYTES {
+        return Err(CommandError::invalid("the device's name is longer than 64 bytes"));
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Sending: drafts on their way into the appender.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::error::CommandError;
+use crate::engine::lifecycle::Lifecycle;
+use crate::engine::limits::UserLimits;
+use crate::engine::operations::message::Prepared;
+use crate::engine::units::Units;
+use crate::engine::workers::{AppendQueue, DeferredDraft};
+use crate::model::{Caller, ConversationRef, Draft, ReplyCode};
+use crate::service::CommandFuture;
+
+/// Maximum delay of a message from a session in this process that exceeds its user's rate.
+const MAX_LOCAL_DELAY: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(in crate::engine) struct MessageCommands {
+    pub(in crate::engine) queue: Arc<AppendQueue>,
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) limits: Arc<UserLimits>,
+    pub(in crate::engine) lifecycle: Lifecycle,
+    /// Whether hooks have to see drafts.
+    pub(in crate::engine) has_hooks: bool,
+}
+
+impl MessageCommands {
+    /// Queues a draft for its conversation.
+    pub(super) fn send(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
+        let for_hooks = self.has_hooks.then(|| draft.clone());
+        let prepared = Prepared::new(caller, draft);
+        let deadline = self.units.deadline();
+        CommandFuture::run(self.queue.submit_draft(prepared, for_hooks, conversation, deadline))
+    }
+
+    /// Queues a draft of a session that no server holds to its user's rate: the answer comes when the user
+    /// may send again. The draft is refused if that would take too long.
+    pub(super) fn send_paced(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
+        match self.limits.messages.take_within(caller.user, MAX_LOCAL_DELAY) {
+            Ok(delay) => {
+                let answer_at = tokio::time::Instant::now() + delay;
+                let answer = self.send(caller, conversation, draft);
+                if delay.is_zero() {
+                    return answer;
+                }
+                // The draft's place is fixed already. A caller that awaits the answer sends no faster than
+                // its rate, and one that does not soon exceeds the delay above.
+                let draining = self.lifecycle.draining().clone();
+                CommandFuture::run(async move {
+                    let answer = answer.await;
+                    let delay = tokio::time::sleep_until(answer_at);
+                    draining.run_until_cancelled(delay).await;
+                    answer
+                })
+            }
+            Err(delay) => {
+                self.queue.defer(DeferredDraft {
+                    caller,
+                    conversation,
+                    id: draft.client_message_id,
+                });
+                let error = CommandError::new(ReplyCode::Busy, "you send too fast; nothing was done");
+                CommandFuture::ready(Err(error.retry_after(delay)))
+            }
+        }
+    }
+
+    /// Returns the bytes of all drafts and changes of groups that have not been answered.
+    pub(in crate::engine) fn queued_bytes(&self) -> usize {
+        self.queue.queued_bytes()
+    }
+
+    /// Refuses everything that is queued, and everything that comes later.
+    pub(in crate::engine) fn close(&self) {
+        self.queue.close();
+    }
+
+    /// Charges a message to its user. Returns the time for which the user's connection is not to be read.
+    pub(super) fn pace(&self, caller: Caller) -> Duration {
+        self.limits.messages.take(caller.user)
+    }
+}

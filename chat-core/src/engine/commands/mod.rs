@@ -1,0 +1,134 @@
+//! Commands by family, and the dispatcher that sends each command to its family.
+//!
+//! A family is a small struct that owns what its commands use. What a command does to the store is a unit of
+//! work in [`operations`](super::operations); the family adds limits before it, and deliveries after it.
+
+mod account;
+mod contacts;
+mod groups;
+mod logins;
+mod messages;
+mod presence;
+mod reading;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use account::AccountCommands;
+pub(super) use contacts::{ContactCommands, ContactOptions};
+pub(super) use groups::GroupCommands;
+pub(super) use logins::{LoginOptions, Logins};
+pub(super) use messages::MessageCommands;
+pub(super) use presence::PresenceCommands;
+pub(super) use reading::{PageLimits, ReadingCommands};
+
+use super::error::CommandError;
+use super::lifecycle::Lifecycle;
+use super::panics::contain;
+use crate::model::{Caller, Command};
+use crate::service::{CommandFuture, CommandResult};
+
+/// Every command, by family.
+#[derive(Debug)]
+pub(super) struct Dispatcher {
+    pub(super) lifecycle: Lifecycle,
+    pub(super) account: Arc<AccountCommands>,
+    pub(super) contacts: Arc<ContactCommands>,
+    pub(super) groups: Arc<GroupCommands>,
+    pub(super) messages: MessageCommands,
+    pub(super) presence: Arc<PresenceCommands>,
+    pub(super) reading: Arc<ReadingCommands>,
+}
+
+impl Dispatcher {
+    /// Executes a command. The order of the appends of one session is fixed when this returns.
+    pub(super) fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
+        if self.lifecycle.is_draining() {
+            return CommandFuture::ready(Err(CommandError::shutting_down()));
+        }
+        let account = || Arc::clone(&self.account);
+        let contacts = || Arc::clone(&self.contacts);
+        let groups = || Arc::clone(&self.groups);
+        let presence = || Arc::clone(&self.presence);
+        let reading = || Arc::clone(&self.reading);
+        match command {
+            Command::Send { conversation, draft } => self.messages.send(caller, conversation, draft),
+
+            Command::Logout => self.change(account().logout(caller)),
+            Command::ChangePassword { old, new } => self.change(account().change_password(caller, old, new)),
+            Command::RevokeDevice(device) => self.change(account().revoke_device(caller, device)),
+            Command::UpdateProfile(changes) => self.change(account().update_profile(caller, changes)),
+            Command::ListDevices => query(account().list_devices(caller)),
+
+            Command::RequestFriend { user, note } => self.change(contacts().request_friend(caller, user, note)),
+            Command::AnswerFriend { user, accept } => self.change(contacts().answer_friend(caller, user, accept)),
+            Command::RemoveFriend(user) => self.change(contacts().remove_friend(caller, user)),
+            Command::Block(user) => self.change(contacts().set_blocked(caller, user, true)),
+            Command::Unblock(user) => self.change(contacts().set_blocked(caller, user, false)),
+            Command::ListContacts => query(contacts().list(caller)),
+            Command::SearchUsers { query: text, limit } => query(contacts().search_users(text, limit)),
+            Command::GetUsers(users) => query(contacts().get_users(caller, users)),
+
+            Command::CreateGroup(new) => self.change(groups().create(caller, new)),
+            Command::JoinGroup { group, note } => groups().join(caller, group, note),
+            Command::AnswerJoin { group, user, accept } => groups().answer_join(caller, group, user, accept),
+            Command::InviteMember { group, user } => groups().invite(caller, group, user),
+            Command::DeclineInvitation(group) => groups().decline_invitation(caller, group),
+            Command::LeaveGroup(group) => groups().leave(caller, group),
+            Command::DeleteGroup(group) => groups().delete(caller, group),
+            Command::KickMember { group, user, ban } => groups().kick(caller, group, user, ban),
+            Command::UnbanMember { group, user } => groups().unban(caller, group, user),
+            Command::MuteMember {
+                group,
+                user,
+                duration_ms,
+            } => groups().mute(caller, group, user, duration_ms),
+            Command::SetRole { group, user, role } => groups().set_role(caller, group, user, role),
+            Command::TransferOwnership { group, user } => groups().transfer(caller, group, user),
+            Command::UpdateGroup { group, changes } => groups().update(caller, group, changes),
+            Command::SearchGroups { query: text, limit } => query(groups().search(caller, text, limit)),
+            Command::ListMembers { group, after, limit } => query(groups().list_members(caller, group, after, limit)),
+
+            Command::ListConversations => query(reading().list_conversations(caller)),
+            Command::GetConversation(conversation) => query(reading().get_conversation(caller, conversation)),
+            Command::ReadHistory { conversation, page } => query(reading().read_history(caller, conversation, page)),
+            Command::Acknowledge { conversation, seq } => {
+                CommandFuture::ready(reading().acknowledge(caller, conversation, seq))
+            }
+            Command::MarkRead { conversation, seq } => {
+                CommandFuture::ready(reading().mark_read(caller, conversation, seq))
+            }
+
+            Command::SetStatus(state) => CommandFuture::ready(presence().set_status(caller, state)),
+            Command::Typing { conversation, stopped } => query(presence().typing(caller, conversation, stopped)),
+        }
+    }
+
+    /// Executes a command of a session that no server holds to its user's rate.
+    pub(super) fn execute_paced(&self, caller: Caller, command: Command) -> CommandFuture {
+        match command {
+            Command::Send { conversation, draft } if !self.lifecycle.is_draining() => {
+                self.messages.send_paced(caller, conversation, draft)
+            }
+            other => self.execute(caller, other),
+        }
+    }
+
+    /// Charges a command to its user. Returns the time for which the user's connection is not to be read.
+    pub(super) fn pace(&self, caller: Caller, command: &Command) -> Duration {
+        match command {
+            Command::Send { .. } => self.messages.pace(caller),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Runs a command that changes something: in a task of its own, which no caller cancels.
+    fn change(&self, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
+        self.lifecycle.spawn_command(command).into()
+    }
+}
+
+/// Runs a command that changes nothing: where its answer is awaited.
+fn query(command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
+    CommandFuture::run(contain(command))
+}

@@ -1,0 +1,66 @@
+//! Commands about what others see of the caller at the moment: status and typing.
+
+use std::sync::Arc;
+
+use crate::engine::error::CommandError;
+use crate::engine::operations::policy::{self, GroupPermission, Membership};
+use crate::engine::signals::may_signal;
+use crate::engine::units::Units;
+use crate::engine::workers::PresenceQueue;
+use crate::model::{Caller, ConversationId, ConversationKind, Outcome, PresenceState, Push};
+use crate::router::Router;
+
+#[derive(Debug)]
+pub(in crate::engine) struct PresenceCommands {
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) router: Router,
+    pub(in crate::engine) queue: Arc<PresenceQueue>,
+    pub(in crate::engine) max_typing_members: u32,
+}
+
+impl PresenceCommands {
+    pub(super) fn set_status(&self, caller: Caller, state: PresenceState) -> Result<Outcome, CommandError> {
+        if state == PresenceState::Offline {
+            return Err(CommandError::invalid(
+                "a session is online or idle; to be offline, end it",
+            ));
+        }
+        self.router.set_presence(caller, state);
+        self.queue.changed(caller.user);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn typing(
+        self: Arc<Self>,
+        caller: Caller,
+        conversation: ConversationId,
+        stopped: bool,
+    ) -> Result<Outcome, CommandError> {
+        let membership = self.units.store().membership(caller.user, caller.device, conversation);
+        let membership = self.units.read(membership).await?;
+        let membership = membership.ok_or_else(CommandError::not_found)?;
+        let push = Push::Typing {
+            conversation,
+            user: caller.user,
+            stopped,
+        };
+        let row = &membership.conversation;
+        match (&row.kind, &row.group, &membership.peer) {
+            (ConversationKind::Group, Some(profile), _) => {
+                let own = Membership::of(Some(&membership.member), self.units.now());
+                policy::group(GroupPermission::Signal, own, profile)?;
+                if row.member_count <= self.max_typing_members && !row.closed {
+                    self.router.notify_conversation(conversation, &push, Some(caller));
+                }
+            }
+            (ConversationKind::Direct { .. }, _, Some(peer)) => {
+                if !may_signal(&self.units, caller.user, peer.user).await {
+                    return Err(CommandError::forbidden());
+                }
+                self.router.notify_user(peer.user, &push, None);
+            }
+            _ => {}
+        }
+        Ok(Outcome::Done)
+    }
+}

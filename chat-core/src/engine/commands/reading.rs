@@ -1,0 +1,165 @@
+//! Commands that read conversations, and that report how far they were received and read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::codec::body;
+use crate::engine::config::EngineConfig;
+use crate::engine::directory::Directory;
+use crate::engine::error::CommandError;
+use crate::engine::limits::UserLimits;
+use crate::engine::units::Units;
+use crate::engine::views::{conversation_info, conversation_infos};
+use crate::engine::workers::CursorQueue;
+use crate::model::{
+    Caller, ConversationId, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Member, Outcome,
+    Page, Seq, UserId,
+};
+use crate::router::Router;
+
+/// Maximum size of a page of history.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct PageLimits {
+    pub(super) max_events: u32,
+    pub(super) max_bytes: u32,
+}
+
+impl From<&EngineConfig> for PageLimits {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            max_events: config.max_page_events,
+            max_bytes: config.max_page_bytes,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(in crate::engine) struct ReadingCommands {
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) directory: Arc<Directory>,
+    pub(in crate::engine) limits: Arc<UserLimits>,
+    pub(in crate::engine) router: Router,
+    pub(in crate::engine) cursors: Arc<CursorQueue>,
+    pub(in crate::engine) page: PageLimits,
+    pub(in crate::engine) draining: CancellationToken,
+}
+
+impl ReadingCommands {
+    pub(super) async fn list_conversations(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
+        let memberships = self.units.store().memberships(caller.user, caller.device);
+        let memberships = self.units.read(memberships).await?;
+        let infos = conversation_infos(&self.units, caller.user, memberships).await?;
+        Ok(Outcome::Conversations(infos))
+    }
+
+    pub(super) async fn get_conversation(
+        self: Arc<Self>,
+        caller: Caller,
+        conversation: ConversationRef,
+    ) -> Result<Outcome, CommandError> {
+        let id = self.directory.find(caller.user, &conversation).await?.id;
+        let info = conversation_info(&self.units, caller, id).await?;
+        Ok(Outcome::Conversation(Box::new(info)))
+    }
+
+    /// Returns a page of what the caller may read, each message with its latest edit.
+    pub(super) async fn read_history(
+        self: Arc<Self>,
+        caller: Caller,
+        conversation: ConversationRef,
+        page: Page,
+    ) -> Result<Outcome, CommandError> {
+        self.wait_for_page(caller.user).await?;
+        let (units, store) = (&self.units, self.units.store());
+        let id = self.directory.find(caller.user, &conversation).await?.id;
+        let page = Page {
+            max_events: page.max_events.clamp(1, self.page.max_events),
+            max_bytes: page.max_bytes.clamp(1, self.page.max_bytes),
+            ..page
+        };
+        let page = units.read(store.events_for(caller.user, id, page)).await?;
+        let page = page.ok_or_else(CommandError::not_found)?;
+        let edited = page.events.iter().filter_map(|event| visible_edit(event, &page.member));
+        let edits = self.edits(id, edited.collect()).await?;
+        let last_seq = page.member.until_seq.unwrap_or(page.last_seq).min(page.last_seq);
+        let events = page.events.into_iter().map(|mut event| {
+            event.edited_seq = visible_edit(&event, &page.member);
+            let edited_text = event.edited_seq.and_then(|seq| edits.get(&seq)).cloned();
+            HistoryEvent { event, edited_text }
+        });
+        Ok(Outcome::History(HistoryPage {
+            conversation: id,
+            events: events.collect(),
+            more: page.more,
+            first_seq: page.member.first_seq,
+            last_seq,
+        }))
+    }
+
+    /// Waits until the user may read another page.
+    async fn wait_for_page(&self, user: UserId) -> Result<(), CommandError> {
+        let wait = self.limits.pages.take(user);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.draining.cancelled() => Err(CommandError::shutting_down()),
+        }
+    }
+
+    /// Returns the texts of these edits.
+    async fn edits(&self, conversation: ConversationId, seqs: Vec<Seq>) -> Result<HashMap<Seq, String>, CommandError> {
+        if seqs.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let edits = self.units.store().events_at(conversation, &seqs);
+        let edits = self.units.read(edits).await?;
+        Ok(edits
+            .into_iter()
+            .filter_map(|edit| Some((edit.seq, edit_text(&edit)?)))
+            .collect())
+    }
+
+    pub(super) fn acknowledge(
+        &self,
+        caller: Caller,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Outcome, CommandError> {
+        // A mark of a session that has ended is dropped: its device logged in again, or was revoked.
+        if let Some(is_followed) = self.router.is_subscribed(caller, conversation) {
+            self.cursors.acknowledge(caller, conversation, seq, is_followed);
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn mark_read(
+        &self,
+        caller: Caller,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Outcome, CommandError> {
+        if let Some(is_followed) = self.router.is_subscribed(caller, conversation) {
+            self.cursors.mark_read(caller, conversation, seq, is_followed);
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Returns the latest edit of a message, unless the message was recalled or the edit was made after the reader
+/// had left.
+fn visible_edit(event: &Event, reader: &Member) -> Option<Seq> {
+    event
+        .edited_seq
+        .filter(|seq| event.recalled_seq.is_none() && reader.may_read(*seq))
+}
+
+fn edit_text(edit: &Event) -> Option<String> {
+    match body::decode(EventKind::Edit, &edit.body) {
+        Ok(EventBody::Edit { text, .. }) => Some(text),
+        _ => None,
+    }
+}

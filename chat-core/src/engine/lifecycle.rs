@@ -1,0 +1,96 @@
+//! Tasks of an engine, and how they end.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error::CommandError;
+use super::panics::contain;
+
+/// Starts the tasks of an engine, and ends them in two steps: draining refuses new commands and finishes
+/// those that run, stopping ends every task where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Lifecycle {
+    tasks: TaskTracker,
+    draining: CancellationToken,
+    stop: CancellationToken,
+    /// Permits of the commands that run in tasks of their own.
+    permits: Arc<Semaphore>,
+}
+
+impl Lifecycle {
+    pub(super) fn new(max_concurrent_commands: usize) -> Self {
+        Self {
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            permits: Arc::new(Semaphore::new(max_concurrent_commands)),
+        }
+    }
+
+    /// Whether new commands are refused.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Returns the token that is cancelled when draining begins.
+    pub(super) fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+
+    /// Returns the token that is cancelled when every task ends.
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Runs a worker until the engine stops.
+    pub(super) fn spawn_worker(&self, worker: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(worker));
+    }
+
+    /// Runs a command in a task of its own, so that a caller who goes away does not cancel it half-way.
+    pub(super) fn spawn_command<T: Send + 'static>(
+        &self,
+        command: impl Future<Output = Result<T, CommandError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, CommandError>> {
+        if self.is_draining() {
+            return ready_err(CommandError::shutting_down());
+        }
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return ready_err(CommandError::busy());
+        };
+        let (reply, answer) = oneshot::channel();
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let result = stop.run_until_cancelled(contain(command)).await;
+            drop(permit);
+            let _ = reply.send(result.unwrap_or_else(|| Err(CommandError::try_again())));
+        });
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(CommandError::try_again())) })
+    }
+
+    /// Begins draining. Idempotent.
+    pub(super) fn drain(&self) {
+        self.draining.cancel();
+        self.tasks.close();
+    }
+
+    /// Ends every task where it stands. Idempotent.
+    pub(super) fn stop(&self) {
+        self.drain();
+        self.stop.cancel();
+    }
+
+    /// Waits until every task has ended. Draining must have begun.
+    pub(super) async fn ended(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+/// Returns an answer that is ready: an error.
+fn ready_err<T: Send + 'static>(error: CommandError) -> BoxFuture<'static, Result<T, CommandError>> {
+    Box::pin(std::future::ready(Err(error)))
+}

@@ -1,0 +1,245 @@
+//! Beginning a session of a device: the unit of work of every login and resume.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+
+use super::private;
+use crate::auth::{Proof, TokenHash};
+use crate::engine::config::SessionPolicy;
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::fence::lock_user;
+use crate::model::{Account, Caller, Device, DeviceId, ReplyCode, SessionEpoch, Timestamp, UserId, UserInfo};
+use crate::store::Transaction;
+
+/// Begins a session of a device: checks that the user may, and fences the device's older session.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Admit {
+    pub(in crate::engine) user: UserId,
+    pub(in crate::engine) device: DeviceId,
+    pub(in crate::engine) method: LoginMethod,
+    pub(in crate::engine) policy: SessionPolicy,
+    pub(in crate::engine) max_devices: u32,
+    /// Whether another device of the user has a live session, as far as this node knows.
+    pub(in crate::engine) live_elsewhere: bool,
+    /// Epoch of the first session of a new device. A revoked device has lost its epoch, so this one has to be higher
+    /// than any epoch it can have reached: see [`first_epoch`].
+    pub(in crate::engine) first_epoch: SessionEpoch,
+    pub(in crate::engine) now: Timestamp,
+}
+
+/// Returns an epoch higher than those of all devices that began earlier: the time in nanoseconds, because no device
+/// logs in that often.
+pub(in crate::engine) fn first_epoch() -> SessionEpoch {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
+    // Stores keep the epoch as a signed integer.
+    SessionEpoch(nanos.clamp(1, u64::MAX >> 2))
+}
+
+/// How a user proves their identity.
+#[derive(Clone, Debug)]
+pub(in crate::engine) enum LoginMethod {
+    /// A verdict of the authenticator.
+    Login { name: String, proof: Proof, tokens: Tokens },
+    /// The token of an earlier login.
+    Resume(TokenHash),
+    /// No proof: a session in this process.
+    Trusted { name: String },
+}
+
+/// Hashes of the tokens that a login generates for its device.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Tokens {
+    pub(in crate::engine) session: TokenHash,
+    pub(in crate::engine) device: TokenHash,
+    /// The device token that the device presented, if any; it stays valid if the store knows it.
+    pub(in crate::engine) presented_device: Option<TokenHash>,
+}
+
+/// A committed login.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct LoggedIn {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) user: UserInfo,
+    /// Whether the presented device token stays valid.
+    pub(in crate::engine) kept_device_token: bool,
+    /// Devices whose sessions the login ended.
+    pub(in crate::engine) ended: Vec<DeviceId>,
+}
+
+#[async_trait]
+impl Operation for Admit {
+    type Output = LoggedIn;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<LoggedIn, Rejection> {
+        lock_user(tx, self.user).await?;
+        let known = tx.lock_device(self.user, self.device).await?;
+        let others = tx.devices_of(self.user).await?;
+        let others: Vec<Device> = others.into_iter().filter(|other| other.id != self.device).collect();
+        let account = tx.account(self.user).await?;
+        let account = self.check_account(account)?;
+        let account = self.check_proof(tx, account, known.as_ref()).await?;
+        let ended = self.apply_session_policy(tx, known.is_none(), others).await?;
+        let (device, kept_device_token) = self.next_login(known);
+        tx.put_device(&device).await?;
+        Ok(LoggedIn {
+            caller: Caller {
+                user: self.user,
+                device: self.device,
+                epoch: device.session_epoch,
+            },
+            user: private(&account),
+            kept_device_token,
+            ended,
+        })
+    }
+}
+
+impl Admit {
+    fn check_account(&self, account: Option<Account>) -> Result<Account, CommandError> {
+        match account {
+            None => Err(self.invalid_credentials()),
+            Some(account) if account.disabled => Err(CommandError::new(
+                ReplyCode::AccountDisabled,
+                "an operator disabled this account",
+            )),
+            Some(account) => Ok(account),
+        }
+    }
+
+    /// Checks that the proof, which was verified before the transaction, still holds.
+    async fn check_proof(
+        &self,
+        tx: &mut dyn Transaction,
+        mut account: Account,
+        known: Option<&Device>,
+    ) -> Result<Account, Rejection> {
+        match &self.method {
+            LoginMethod::Login {
+                proof: Proof::Password { compared, stronger },
+                ..
+            } => {
+                if account.password_hash.as_ref() != Some(compared) {
+                    return Err(self.invalid_credentials().into());
+                }
+                if let Some(stronger) = stronger {
+                    account.password_hash = Some(stronger.clone());
+                    tx.update_account(&account).await?;
+                }
+            }
+            LoginMethod::Login {
+                proof: Proof::External, ..
+            }
+            | LoginMethod::Trusted { .. } => {}
+            LoginMethod::Resume(presented) => {
+                let stored = known.and_then(|device| device.session_token).map(TokenHash::from_bytes);
+                if stored != Some(*presented) {
+                    return Err(self.invalid_credentials().into());
+                }
+            }
+        }
+        Ok(account)
+    }
+
+    fn invalid_credentials(&self) -> CommandError {
+        match self.method {
+            LoginMethod::Login { .. } | LoginMethod::Trusted { .. } => CommandError::bad_credentials(),
+            LoginMethod::Resume(_) => session_expired(),
+        }
+    }
+
+    /// Applies the policy to the user's other devices. Returns those whose sessions end.
+    async fn apply_session_policy(
+        &self,
+        tx: &mut dyn Transaction,
+        is_new: bool,
+        mut others: Vec<Device>,
+    ) -> Result<Vec<DeviceId>, Rejection> {
+        match self.policy {
+            SessionPolicy::Reject => {
+                if self.live_elsewhere {
+                    return Err(CommandError::new(
+                        ReplyCode::LoggedInElsewhere,
+                        "this account is in use on another device; log out there first",
+                    )
+                    .into());
+                }
+                // No other device seems to be online. Of two logins at the same moment, the one that commits last stays.
+                for other in &mut others {
+                    other.session_epoch = SessionEpoch(other.session_epoch.0 + 1);
+                    tx.put_device(other).await?;
+                }
+                Ok(others.into_iter().map(|other| other.id).collect())
+            }
+            SessionPolicy::MaxDevices(max) => {
+                let logged_in = others.iter().filter(|other| other.session_token.is_some()).count();
+                if logged_in >= max as usize {
+                    return Err(CommandError::new(
+                        ReplyCode::TooManyDevices,
+                        "too many devices are logged in; log out on one of them, or revoke one",
+                    )
+                    .into());
+                }
+                self.evict_oldest_devices(tx, is_new, others).await
+            }
+            SessionPolicy::Replace => self.evict_oldest_devices(tx, is_new, others).await,
+        }
+    }
+
+    async fn evict_oldest_devices(
+        &self,
+        tx: &mut dyn Transaction,
+        is_new: bool,
+        mut others: Vec<Device>,
+    ) -> Result<Vec<DeviceId>, Rejection> {
+        let mut evicted = Vec::new();
+        others.sort_by_key(|device| device.last_login);
+        let surplus = (others.len() + 1).saturating_sub(self.max_devices.max(1) as usize);
+        for oldest in others.iter().take(if is_new { surplus } else { 0 }) {
+            tx.delete_device(self.user, oldest.id).await?;
+            evicted.push(oldest.id);
+        }
+        Ok(evicted)
+    }
+
+    fn next_login(&self, known: Option<Device>) -> (Device, bool) {
+        let mut device = known.unwrap_or_else(|| Device {
+            user: self.user,
+            id: self.device,
+            name: String::new(),
+            session_epoch: SessionEpoch(0),
+            session_token: None,
+            device_token: None,
+            created: self.now,
+            last_login: self.now,
+            session_expires: None,
+        });
+        device.session_epoch = match device.session_epoch {
+            SessionEpoch(0) => self.first_epoch,
+            SessionEpoch(last) => SessionEpoch(last + 1),
+        };
+        device.last_login = self.now;
+        let mut kept = true;
+        match &self.method {
+            LoginMethod::Login { name, tokens, .. } => {
+                device.name.clone_from(name);
+                device.session_token = Some(*tokens.session.as_bytes());
+                let stored = device.device_token.map(TokenHash::from_bytes);
+                kept = stored.is_some() && stored == tokens.presented_device;
+                if !kept {
+                    device.device_token = Some(*tokens.device.as_bytes());
+                }
+            }
+            LoginMethod::Trusted { name } => device.name.clone_from(name),
+            LoginMethod::Resume(_) => {}
+        }
+        (device, kept)
+    }
+}
+
+/// Returns the error for a session token that is not valid.
+pub(in crate::engine) fn session_expired() -> CommandError {
+    CommandError::new(ReplyCode::SessionExpired, "the session is over; log in again")
+}

@@ -1,0 +1,84 @@
+//! Changes that users make to their own accounts.
+
+use async_trait::async_trait;
+
+use super::{PasswordRecord, private};
+use crate::auth::TokenHash;
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::fence::{fence, lock_user};
+use crate::model::{Caller, ProfileChanges, SessionEpoch, UserInfo};
+use crate::store::Transaction;
+
+/// Replaces the password and the tokens of the caller's device, and ends all other sessions of the user.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct ChangePassword {
+    pub(in crate::engine) caller: Caller,
+    /// The password record that the old password was compared with.
+    pub(in crate::engine) compared: PasswordRecord,
+    pub(in crate::engine) new: PasswordRecord,
+    /// New token of the caller's device.
+    pub(in crate::engine) session_token: TokenHash,
+    pub(in crate::engine) device_token: TokenHash,
+}
+
+#[async_trait]
+impl Operation for ChangePassword {
+    /// Whether the caller's device had tokens, which were replaced.
+    type Output = bool;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<bool, Rejection> {
+        lock_user(tx, self.caller.user).await?;
+        let devices = tx.devices_of(self.caller.user).await?;
+        fence(tx, self.caller).await?;
+        let account = tx.account(self.caller.user).await?;
+        let Some(mut account) = account.filter(|account| account.password_hash.as_ref() == Some(&self.compared.0))
+        else {
+            return Err(CommandError::bad_credentials().into());
+        };
+        account.password_hash = Some(self.new.0.clone());
+        tx.update_account(&account).await?;
+        let mut renewed = false;
+        for mut device in devices {
+            if device.id != self.caller.device {
+                device.session_token = None;
+                device.device_token = None;
+                device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
+            } else if device.session_token.is_some() {
+                // A thief of the old tokens must not keep access. The session goes on.
+                device.session_token = Some(*self.session_token.as_bytes());
+                device.device_token = Some(*self.device_token.as_bytes());
+                renewed = true;
+            }
+            tx.put_device(&device).await?;
+        }
+        Ok(renewed)
+    }
+}
+
+/// Changes the caller's profile.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct UpdateProfile {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) changes: ProfileChanges,
+}
+
+#[async_trait]
+impl Operation for UpdateProfile {
+    type Output = UserInfo;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<UserInfo, Rejection> {
+        lock_user(tx, self.caller.user).await?;
+        fence(tx, self.caller).await?;
+        let account = tx.account(self.caller.user).await?;
+        let mut account = account.ok_or_else(CommandError::not_found)?;
+        if let Some(name) = &self.changes.display_name {
+            account.display_name = name.as_str().to_owned();
+        }
+        if let Some(policy) = self.changes.direct_policy {
+            account.direct_policy = policy;
+        }
+        tx.update_account(&account).await?;
+        Ok(private(&account))
+    }
+}

@@ -1,0 +1,85 @@
+//! Creating an account with its inbox.
+
+use async_trait::async_trait;
+
+use super::private;
+use crate::engine::error::{Rejection, name_taken};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::model::{
+    ConversationKind, DirectPolicy, DisplayName, Member, Role, Seq, Timestamp, UserId, UserInfo, UserName,
+};
+use crate::store::{NewAccount, NewConversation, StoreError, Transaction};
+
+/// Creates an account and its inbox.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct CreateAccount {
+    pub(in crate::engine) name: UserName,
+    pub(in crate::engine) display_name: Option<DisplayName>,
+    /// Absent where the application authenticates.
+    pub(in crate::engine) password_hash: Option<PasswordRecord>,
+    /// Whether to return an account of this name that exists already, instead of failing.
+    pub(in crate::engine) or_find: bool,
+    pub(in crate::engine) now: Timestamp,
+}
+
+/// A password hash as a PHC string, hidden in logs.
+#[derive(Clone)]
+pub(in crate::engine) struct PasswordRecord(pub(in crate::engine) String);
+
+impl std::fmt::Debug for PasswordRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordRecord(***)")
+    }
+}
+
+#[async_trait]
+impl Operation for CreateAccount {
+    /// The account, and whether it was created.
+    type Output = (UserInfo, bool);
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        let display_name = self
+            .display_name
+            .as_ref()
+            .map_or(self.name.as_str(), DisplayName::as_str);
+        let new = NewAccount {
+            subject: None,
+            name: self.name.as_str().to_owned(),
+            skeleton: self.name.skeleton().as_str().to_owned(),
+            display_name: display_name.to_owned(),
+            password_hash: self.password_hash.clone().map(|record| record.0),
+            direct_policy: DirectPolicy::default(),
+            created: self.now,
+        };
+        let created = tx.create_account(new).await?;
+        let account = match created {
+            Some(id) => {
+                create_inbox(tx, id, self.now).await?;
+                tx.account(id).await?
+            }
+            None if self.or_find => tx.account_by_name(self.name.as_str()).await?,
+            None => None,
+        };
+        match account {
+            Some(account) => Ok((private(&account), created.is_some())),
+            None => Err(name_taken().into()),
+        }
+    }
+}
+
+async fn create_inbox(tx: &mut dyn Transaction, owner: UserId, now: Timestamp) -> Result<(), StoreError> {
+    let new = NewConversation {
+        kind: ConversationKind::Inbox { owner },
+        group: None,
+        created: now,
+    };
+    let Some(id) = tx.create_conversation(new).await? else {
+        return Ok(());
+    };
+    tx.put_member(&Member::active(id, owner, Role::Member, Seq(1))).await?;
+    if let Some(mut row) = tx.lock_conversation(id).await? {
+        row.member_count = 1;
+        tx.update_conversation(&row).await?;
+    }
+    Ok(())
+}

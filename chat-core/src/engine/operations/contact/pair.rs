@@ -1,0 +1,154 @@
+//! Two users and their contacts with each other, locked.
+
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::WriteIntents;
+use crate::engine::operations::fence::fence;
+use crate::engine::operations::log::Logs;
+use crate::model::{
+    Caller, Contact, ContactState, ConversationId, ConversationKind, Event, EventBody, Timestamp, UserId,
+};
+use crate::store::{StoreError, Transaction};
+
+/// What a user is to a peer, as far as permissions go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::engine) enum Relation {
+    /// The peer is the user: notes to self.
+    Myself,
+    /// The peer is a stranger.
+    Stranger,
+    /// The peer is a friend.
+    Friend,
+    /// The peer blocked the user.
+    BlockedByPeer,
+    /// The user blocked the peer.
+    PeerBlocked,
+}
+
+impl Relation {
+    /// Returns what the owner of `own` is to the owner of `theirs`.
+    pub(in crate::engine) fn of(own: Option<&Contact>, theirs: Option<&Contact>) -> Self {
+        if theirs.is_some_and(|contact| contact.blocked) {
+            Self::BlockedByPeer
+        } else if own.is_some_and(|contact| contact.blocked) {
+            Self::PeerBlocked
+        } else if own.is_some_and(|contact| contact.state == ContactState::Friend) {
+            Self::Friend
+        } else {
+            Self::Stranger
+        }
+    }
+}
+
+/// A user and a peer, with their contacts as they will be written.
+#[derive(Debug)]
+pub(in crate::engine) struct Pair {
+    caller: Caller,
+    now: Timestamp,
+    /// The caller's contact.
+    pub(in crate::engine) own: Contact,
+    /// The peer's contact.
+    pub(in crate::engine) theirs: Contact,
+    /// Events for inboxes.
+    notices: Vec<(UserId, EventBody)>,
+}
+
+impl Pair {
+    /// Locks the pair and checks the caller's fence.
+    pub(in crate::engine) async fn lock(
+        tx: &mut dyn Transaction,
+        caller: Caller,
+        peer: UserId,
+        now: Timestamp,
+    ) -> Result<Self, Rejection> {
+        if caller.user == peer {
+            return Err(CommandError::invalid("that user is yourself").into());
+        }
+        let (own, theirs) = tx.lock_contacts(caller.user, peer).await?;
+        fence(tx, caller).await?;
+        if tx.account(peer).await?.is_none() {
+            return Err(CommandError::not_found().into());
+        }
+        Ok(Self {
+            caller,
+            now,
+            own: own.unwrap_or_else(|| no_contact(caller.user, peer, now)),
+            theirs: theirs.unwrap_or_else(|| no_contact(peer, caller.user, now)),
+            notices: Vec::new(),
+        })
+    }
+
+    /// Returns what the caller is to the peer.
+    pub(in crate::engine) fn relation(&self) -> Relation {
+        Relation::of(Some(&self.own), Some(&self.theirs))
+    }
+
+    /// Changes the state of the caller's contact.
+    pub(in crate::engine) fn set_own(&mut self, state: ContactState, note: &str) {
+        set(&mut self.own, state, note, self.now);
+    }
+
+    /// Changes the state of the peer's contact.
+    pub(in crate::engine) fn set_theirs(&mut self, state: ContactState, note: &str) {
+        set(&mut self.theirs, state, note, self.now);
+    }
+
+    /// Adds an event for a user's inbox.
+    pub(in crate::engine) fn notify(&mut self, user: UserId, body: EventBody) {
+        self.notices.push((user, body));
+    }
+
+    /// Makes both friends.
+    pub(in crate::engine) fn befriend(&mut self) {
+        self.set_own(ContactState::Friend, "");
+        self.set_theirs(ContactState::Friend, "");
+    }
+
+    /// Writes both contacts and the events. Returns the events.
+    pub(in crate::engine) async fn write(
+        self,
+        tx: &mut dyn Transaction,
+        intents: &WriteIntents,
+    ) -> Result<Vec<Event>, Rejection> {
+        for contact in [&self.own, &self.theirs] {
+            if contact.state == ContactState::None && !contact.blocked {
+                tx.delete_contact(contact.owner, contact.peer).await?;
+            } else {
+                tx.put_contact(contact).await?;
+            }
+        }
+        let mut inboxes = Vec::with_capacity(self.notices.len());
+        for (user, _) in &self.notices {
+            inboxes.push(inbox_of(tx, *user).await?);
+        }
+        let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied()).await?;
+        for (inbox, (_, body)) in inboxes.iter().zip(&self.notices) {
+            logs.append(*inbox, self.caller.into(), body)?;
+        }
+        Ok(logs.write(tx, intents).await?.1)
+    }
+}
+
+fn no_contact(owner: UserId, peer: UserId, now: Timestamp) -> Contact {
+    Contact {
+        owner,
+        peer,
+        state: ContactState::None,
+        blocked: false,
+        note: String::new(),
+        since: now,
+    }
+}
+
+fn set(contact: &mut Contact, state: ContactState, note: &str, now: Timestamp) {
+    contact.state = state;
+    contact.note = note.to_owned();
+    contact.since = now;
+}
+
+/// Returns a user's inbox, which every account has from its creation.
+pub(in crate::engine) async fn inbox_of(tx: &mut dyn Transaction, user: UserId) -> Result<ConversationId, StoreError> {
+    let inbox = tx
+        .conversation_of_kind(&ConversationKind::Inbox { owner: user })
+        .await?;
+    inbox.ok_or_else(|| StoreError::Corrupt(format!("user {user} has no inbox")))
+}

@@ -1,0 +1,70 @@
+//! Requesting friendship.
+
+use async_trait::async_trait;
+
+use super::pair::{Pair, Relation};
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::model::{Caller, ContactState, Event, EventBody, Note, ReplyCode, Timestamp, UserId};
+use crate::store::Transaction;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Requests friendship. If the peer has requested it already, both become friends. A repetition does nothing.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct RequestFriend {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) peer: UserId,
+    pub(in crate::engine) note: Note,
+    /// Whether the caller's rate allows a new request.
+    pub(in crate::engine) allowed: Result<(), CommandError>,
+    /// Maximum number of requests made within a day that are still open.
+    pub(in crate::engine) max_open_per_day: u32,
+    pub(in crate::engine) now: Timestamp,
+}
+
+#[async_trait]
+impl Operation for RequestFriend {
+    /// The appended events, and whether this was a new request as far as the caller can tell.
+    type Output = (Vec<Event>, bool);
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        let me = self.caller.user;
+        let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
+        match pair.relation() {
+            Relation::Friend => return Ok((Vec::new(), false)),
+            Relation::PeerBlocked => {
+                return Err(
+                    CommandError::new(ReplyCode::Forbidden, "you blocked this user; unblock them first").into(),
+                );
+            }
+            _ if pair.own.state == ContactState::Requested => return Ok((Vec::new(), false)),
+            Relation::BlockedByPeer | Relation::Stranger | Relation::Myself => {}
+        }
+        self.allowed.clone()?;
+        let since = Timestamp(self.now.0.saturating_sub(DAY_MS));
+        if tx.requests_since(me, since).await? >= self.max_open_per_day {
+            return Err(CommandError::limit("too many open friend requests today; wait until tomorrow").into());
+        }
+        if pair.relation() == Relation::BlockedByPeer {
+            // To the caller it looks like a request without an answer.
+            pair.set_own(ContactState::Requested, self.note.as_str());
+        } else if pair.theirs.state == ContactState::Requested {
+            pair.befriend();
+            pair.notify(self.peer, EventBody::FriendAnswered { by: me, accepted: true });
+            pair.notify(
+                me,
+                EventBody::FriendAnswered {
+                    by: self.peer,
+                    accepted: true,
+                },
+            );
+        } else {
+            pair.set_own(ContactState::Requested, self.note.as_str());
+            pair.set_theirs(ContactState::Pending, self.note.as_str());
+            let note = self.note.as_str().to_owned();
+            pair.notify(self.peer, EventBody::FriendRequested { from: me, note });
+        }
+        Ok((pair.write(tx, intents).await?, true))
+    }
+}

@@ -1,0 +1,72 @@
+//! Creating a group.
+
+use async_trait::async_trait;
+
+use super::GroupLimits;
+use crate::engine::error::{CommandError, Rejection, name_taken};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::fence::{fence, lock_user};
+use crate::engine::operations::log::{Author, Logs};
+use crate::engine::units::Idempotent;
+use crate::model::{
+    Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventBody, EventKind, GroupProfile, Member, Role,
+    Seq, Timestamp,
+};
+use crate::store::{NewConversation, Transaction};
+
+/// Creates a group with the caller as its owner. A retry finds the group that it created.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct CreateGroup {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) client_message_id: ClientMessageId,
+    /// Tells a retry from another use of `client_message_id`.
+    pub(in crate::engine) fingerprint: u64,
+    pub(in crate::engine) profile: GroupProfile,
+    pub(in crate::engine) limits: GroupLimits,
+    pub(in crate::engine) now: Timestamp,
+}
+
+impl Idempotent for CreateGroup {}
+
+#[async_trait]
+impl Operation for CreateGroup {
+    /// The group, and the appended events: none if the group existed.
+    type Output = (ConversationId, Vec<Event>);
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        let user = self.caller.user;
+        lock_user(tx, user).await?;
+        let key = (user, self.client_message_id);
+        let sent = tx.find_sent(&[key]).await?.pop().map(|sent| sent.event);
+        let is_mine = |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == self.fingerprint;
+        if let Some(created) = sent.as_ref().filter(|event| is_mine(event)) {
+            // It exists, also if the session has ended since.
+            return Ok((created.conversation, Vec::new()));
+        }
+        fence(tx, self.caller).await?;
+        if sent.is_some() {
+            return Err(crate::engine::operations::message::conflict().into());
+        }
+        if tx.group_count(user).await? >= self.limits.max_groups_per_user {
+            return Err(CommandError::limit("you are in too many groups").into());
+        }
+        let name = self.profile.name.clone();
+        let new = NewConversation {
+            kind: ConversationKind::Group,
+            group: Some(self.profile.clone()),
+            created: self.now,
+        };
+        let Some(id) = tx.create_conversation(new).await? else {
+            return Err(name_taken().into());
+        };
+        tx.put_member(&Member::active(id, user, Role::Owner, Seq(1))).await?;
+        let mut logs = Logs::lock(tx, self.now, []).await?;
+        logs.created(tx, id).await?.change().member_count = 1;
+        let author = Author {
+            sent: Some((self.client_message_id, self.fingerprint)),
+            ..self.caller.into()
+        };
+        logs.append(id, author, &EventBody::GroupCreated { name })?;
+        Ok((id, logs.write(tx, intents).await?.1))
+    }
+}

@@ -1,0 +1,106 @@
+//! Invitations.
+
+use async_trait::async_trait;
+
+use super::{GroupCall, GroupLimits};
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::policy::{GroupPermission, Membership};
+use crate::model::{Event, EventBody, MemberState, UserId};
+use crate::store::Transaction;
+
+/// Invites a user. If the user has asked to join and the caller is an admin, the user becomes a member. A
+/// repetition does nothing.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct InviteMember {
+    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) user: UserId,
+    pub(in crate::engine) limits: GroupLimits,
+}
+
+#[async_trait]
+impl Operation for InviteMember {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let me = self.call.caller.user;
+        if me == self.user {
+            return Err(CommandError::invalid("that user is yourself").into());
+        }
+        let (_, theirs) = tx.lock_contacts(me, self.user).await?;
+        if tx.account(self.user).await?.is_none() {
+            // The caller's permission is checked first, so that strangers cannot probe for users here.
+            let mut group = self.call.lock(tx, &[], &[]).await?;
+            group.require(GroupPermission::Invite)?;
+            return Err(CommandError::not_found().into());
+        }
+        let mut group = self.call.lock(tx, &[self.user], &[self.user]).await?;
+        group.require(GroupPermission::Invite)?;
+        match group.membership(self.user) {
+            membership if membership.is_inside() => return Ok(Vec::new()),
+            Membership::Invited => return Ok(Vec::new()),
+            Membership::Banned => return Err(CommandError::forbidden().into()),
+            Membership::Requested if group.require(GroupPermission::AnswerJoin).is_ok() => {
+                group.add_member(tx, self.user, Some(me), self.limits).await?;
+                let group_name = group.profile()?.name;
+                group.append_to_inbox(
+                    self.user,
+                    &EventBody::JoinAnswered {
+                        group: self.call.group,
+                        group_name,
+                        accepted: true,
+                    },
+                )?;
+            }
+            // A user who blocked the caller is not invited, and the caller does not learn of it.
+            _ if theirs.is_some_and(|contact| contact.blocked) => return Ok(Vec::new()),
+            _ => {
+                group.set_state(tx, self.user, MemberState::Invited).await?;
+                let group_name = group.profile()?.name;
+                group.append_to_inbox(
+                    self.user,
+                    &EventBody::GroupInvited {
+                        group: self.call.group,
+                        group_name,
+                        by: me,
+                    },
+                )?;
+            }
+        }
+        group.commit(tx, intents).await
+    }
+}
+
+/// Declines an invitation. The inviter is told, if known.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct DeclineInvitation {
+    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) inviter: Option<UserId>,
+}
+
+#[async_trait]
+impl Operation for DeclineInvitation {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let me = self.call.caller.user;
+        let notified: Vec<UserId> = self.inviter.into_iter().collect();
+        let mut group = self.call.lock(tx, &[], &notified).await?;
+        if group.membership(me) != Membership::Invited {
+            return Err(CommandError::not_found().into());
+        }
+        group.set_state(tx, me, MemberState::Left).await?;
+        let group_name = group.profile()?.name;
+        for inviter in notified {
+            group.append_to_inbox(
+                inviter,
+                &EventBody::InvitationDeclined {
+                    group: self.call.group,
+                    group_name: group_name.clone(),
+                    user: me,
+                },
+            )?;
+        }
+        group.commit(tx, intents).await
+    }
+}

@@ -1,0 +1,77 @@
+//! Joining a group.
+
+use async_trait::async_trait;
+
+use super::{GroupCall, GroupLimits};
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::policy::{GroupPermission, Membership};
+use crate::model::{Event, EventBody, MemberState, Note, Role, UserId};
+use crate::store::Transaction;
+
+/// Joins, asks to join, or accepts an invitation, as the group's policy and the caller's membership require.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct JoinGroup {
+    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) note: Note,
+    /// Whether joining seems to need an admin's approval: then the admins' inboxes are locked with the group.
+    pub(in crate::engine) by_approval: bool,
+    pub(in crate::engine) limits: GroupLimits,
+}
+
+/// Outcome of joining.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Joined {
+    /// The caller is a member.
+    Member,
+    /// The caller asked; an admin will answer.
+    Asked,
+}
+
+#[async_trait]
+impl Operation for JoinGroup {
+    type Output = (Joined, Vec<Event>);
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        let me = self.call.caller.user;
+        let admins = if self.by_approval {
+            tx.members_with_role(self.call.group, Role::Admin).await?
+        } else {
+            Vec::new()
+        };
+        let admins: Vec<UserId> = admins.into_iter().map(|admin| admin.user).collect();
+        let mut group = self.call.lock(tx, &[], &admins).await?;
+        let membership = group.membership(me);
+        if membership.is_inside() && !group.row()?.closed {
+            return Ok((Joined::Member, Vec::new()));
+        }
+        let denied = match group.require(GroupPermission::Join) {
+            Ok(()) => {
+                group.add_member(tx, me, None, self.limits).await?;
+                return Ok((Joined::Member, group.commit(tx, intents).await?));
+            }
+            Err(denied) => denied,
+        };
+        if group.require(GroupPermission::AskToJoin).is_err() {
+            return Err(denied);
+        }
+        if membership == Membership::Requested {
+            return Ok((Joined::Asked, Vec::new()));
+        }
+        if tx.group_count(me).await? >= self.limits.max_groups_per_user {
+            return Err(CommandError::limit("you are in too many groups").into());
+        }
+        group.set_state(tx, me, MemberState::Requested).await?;
+        let group_name = group.profile()?.name;
+        for admin in tx.members_with_role(self.call.group, Role::Admin).await? {
+            let body = EventBody::JoinRequested {
+                group: self.call.group,
+                group_name: group_name.clone(),
+                user: me,
+                note: self.note.as_str().to_owned(),
+            };
+            group.append_to_inbox(admin.user, &body)?;
+        }
+        Ok((Joined::Asked, group.commit(tx, intents).await?))
+    }
+}

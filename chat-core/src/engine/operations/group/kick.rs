@@ -1,0 +1,89 @@
+//! Removing, banning and unbanning members.
+
+use async_trait::async_trait;
+
+use super::GroupCall;
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::policy::{GroupPermission, Membership};
+use crate::model::{Event, EventBody, MemberState, UserId};
+use crate::store::Transaction;
+
+/// Removes a member, or withdraws a user's invitation or request. With `ban`, the user may not come back.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct KickMember {
+    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) user: UserId,
+    pub(in crate::engine) ban: bool,
+}
+
+#[async_trait]
+impl Operation for KickMember {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let by = self.call.caller.user;
+        if by == self.user {
+            return Err(CommandError::invalid("that user is yourself; leave the group instead").into());
+        }
+        let exists = tx.account(self.user).await?.is_some();
+        let notified = if exists { vec![self.user] } else { Vec::new() };
+        let mut group = self.call.lock(tx, &[self.user], &notified).await?;
+        group.require_rank(GroupPermission::Moderate, self.user)?;
+        if !exists {
+            return Err(CommandError::not_found().into());
+        }
+        let state = if self.ban {
+            MemberState::Banned
+        } else {
+            MemberState::Left
+        };
+        let membership = group.membership(self.user);
+        if membership.is_inside() {
+            let seq = group.append(&EventBody::MemberKicked {
+                user: self.user,
+                banned: self.ban,
+            })?;
+            group.remove_member(tx, self.user, state, seq).await?;
+            let group_name = group.profile()?.name;
+            group.append_to_inbox(
+                self.user,
+                &EventBody::RemovedFromGroup {
+                    group: self.call.group,
+                    group_name,
+                    by,
+                },
+            )?;
+        } else if membership != Membership::Banned
+            && (self.ban || matches!(membership, Membership::Invited | Membership::Requested))
+        {
+            group.set_state(tx, self.user, state).await?;
+        } else if membership == Membership::Outsider {
+            return Err(CommandError::not_found().into());
+        }
+        group.commit(tx, intents).await
+    }
+}
+
+/// Lets a banned user come back.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct UnbanMember {
+    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) user: UserId,
+}
+
+#[async_trait]
+impl Operation for UnbanMember {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let mut group = self.call.lock(tx, &[self.user], &[]).await?;
+        group.require(GroupPermission::Moderate)?;
+        match group.membership(self.user) {
+            Membership::Banned => group.set_state(tx, self.user, MemberState::Left).await?,
+            Membership::Outsider => return Err(CommandError::not_found().into()),
+            _ => {}
+        }
+        group.commit(tx, intents).await
+    }
+}

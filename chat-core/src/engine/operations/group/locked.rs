@@ -1,0 +1,231 @@
+//! A group as a unit of work sees it: locked, the caller's fence checked, the members concerned at hand.
+
+use std::collections::HashMap;
+
+use crate::engine::config::EngineConfig;
+use crate::engine::error::{CommandError, Rejection, name_taken};
+use crate::engine::operation::WriteIntents;
+use crate::engine::operations::fence::fence;
+use crate::engine::operations::log::{Author, Log, Logs};
+use crate::engine::operations::policy::{self, GroupPermission, Membership};
+use crate::model::{
+    Caller, Conversation, ConversationId, ConversationKind, Event, EventBody, GroupProfile, Member, MemberState,
+    ReplyCode, Role, Seq, Timestamp, UserId,
+};
+use crate::store::{StoreError, Transaction};
+
+/// Who asks for a change of which group, and when. Every unit of work on a group begins with it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct GroupCall {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) group: ConversationId,
+    pub(in crate::engine) now: Timestamp,
+}
+
+/// Maximum number of members of a group, and of groups of a user.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct GroupLimits {
+    pub(super) max_members: u32,
+    pub(super) max_groups_per_user: u32,
+}
+
+impl From<&EngineConfig> for GroupLimits {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            max_members: config.max_group_members,
+            max_groups_per_user: config.max_groups_per_user,
+        }
+    }
+}
+
+/// A locked group, with what the unit of work is about to write.
+#[derive(Debug)]
+pub(super) struct LockedGroup {
+    call: GroupCall,
+    logs: Logs,
+    members: HashMap<UserId, Member>,
+    inboxes: HashMap<UserId, ConversationId>,
+}
+
+impl GroupCall {
+    /// Locks the group and the inboxes of `notified`, checks the caller's fence, and reads the memberships of
+    /// the caller and of `users`.
+    pub(super) async fn lock(
+        self,
+        tx: &mut dyn Transaction,
+        users: &[UserId],
+        notified: &[UserId],
+    ) -> Result<LockedGroup, Rejection> {
+        let mut inboxes = HashMap::with_capacity(notified.len());
+        for user in notified {
+            // A user who does not exist has no inbox, and turns out below to have no membership either.
+            let kind = ConversationKind::Inbox { owner: *user };
+            if let Some(inbox) = tx.conversation_of_kind(&kind).await? {
+                inboxes.insert(*user, inbox);
+            }
+        }
+        let ids = inboxes.values().copied().chain([self.group]);
+        let mut logs = Logs::lock(tx, self.now, ids).await?;
+        fence(tx, self.caller).await?;
+        let is_group = |log: &mut Log| log.row.kind == ConversationKind::Group;
+        if !logs.log(self.group).is_some_and(is_group) {
+            return Err(CommandError::not_found().into());
+        }
+        let concerned: Vec<UserId> = users.iter().copied().chain([self.caller.user]).collect();
+        let members = tx.members_in(self.group, &concerned).await?;
+        Ok(LockedGroup {
+            call: self,
+            logs,
+            members: members.into_iter().map(|member| (member.user, member)).collect(),
+            inboxes,
+        })
+    }
+}
+
+impl LockedGroup {
+    /// Checks that the group exists for the caller, and that the caller has a permission.
+    pub(super) fn require(&mut self, permission: GroupPermission) -> Result<(), Rejection> {
+        let membership = self.membership(self.call.caller.user);
+        let row = self.row()?;
+        if row.closed {
+            let error = if membership == Membership::Outsider {
+                CommandError::not_found()
+            } else {
+                CommandError::new(ReplyCode::GroupDeleted, "the group was deleted")
+            };
+            return Err(error.into());
+        }
+        policy::group(permission, membership, profile(row)?)?;
+        Ok(())
+    }
+
+    /// Checks that the caller has a permission, and outranks `target`.
+    pub(super) fn require_rank(&mut self, permission: GroupPermission, target: UserId) -> Result<(), Rejection> {
+        self.require(permission)?;
+        let role = |user| self.members.get(&user).map_or(Role::Member, |member| member.role);
+        let target = self.active_member(target).map_or(Role::Member, |member| member.role);
+        policy::outranks(role(self.call.caller.user), target)?;
+        Ok(())
+    }
+
+    pub(super) fn row(&mut self) -> Result<&mut Conversation, Rejection> {
+        Ok(&mut self.log()?.row)
+    }
+
+    pub(super) fn profile(&mut self) -> Result<GroupProfile, Rejection> {
+        Ok(profile(self.row()?)?.clone())
+    }
+
+    pub(super) fn log(&mut self) -> Result<&mut Log, Rejection> {
+        self.logs.log(self.call.group).ok_or(Rejection::Moved)
+    }
+
+    pub(super) fn membership(&self, user: UserId) -> Membership {
+        Membership::of(self.members.get(&user), self.call.now)
+    }
+
+    pub(super) fn active_member(&self, user: UserId) -> Option<&Member> {
+        self.members.get(&user).filter(|member| member.is_active())
+    }
+
+    /// Appends to the group's log in the caller's name.
+    pub(super) fn append(&mut self, body: &EventBody) -> Result<Seq, Rejection> {
+        let author = Author::from(self.call.caller);
+        self.logs.append(self.call.group, author, body)
+    }
+
+    /// Appends to the inbox of a user whose inbox was locked.
+    pub(super) fn append_to_inbox(&mut self, user: UserId, body: &EventBody) -> Result<(), Rejection> {
+        let inbox = *self.inboxes.get(&user).ok_or(Rejection::Moved)?;
+        self.logs.append(inbox, self.call.caller.into(), body)?;
+        Ok(())
+    }
+
+    /// Makes a user an active member, and appends the event of it.
+    pub(super) async fn add_member(
+        &mut self,
+        tx: &mut dyn Transaction,
+        user: UserId,
+        by: Option<UserId>,
+        limits: GroupLimits,
+    ) -> Result<(), Rejection> {
+        if self.row()?.member_count >= limits.max_members {
+            return Err(CommandError::limit("the group is full").into());
+        }
+        if tx.group_count(user).await? >= limits.max_groups_per_user {
+            return Err(CommandError::limit("that user is in too many groups").into());
+        }
+        let seq = self.append(&EventBody::MemberJoined { user, by })?;
+        let row = self.log()?.change();
+        row.member_count += 1;
+        let visible = profile(row)?.history_visible;
+        let first_seq = if visible { Seq(1) } else { seq };
+        let mut member = Member::active(self.call.group, user, Role::Member, first_seq);
+        // Earlier messages can be read, but do not count as unread.
+        member.read_seq = seq;
+        if let Some(before) = self.members.get(&user) {
+            // Leaving does not end a mute.
+            member.muted_until = before.muted_until;
+        }
+        self.put_member(tx, member).await
+    }
+
+    /// Makes an active member a former or banned one, who may read up to `last_seq`.
+    pub(super) async fn remove_member(
+        &mut self,
+        tx: &mut dyn Transaction,
+        user: UserId,
+        state: MemberState,
+        last_seq: Seq,
+    ) -> Result<(), Rejection> {
+        let row = self.log()?.change();
+        row.member_count = row.member_count.saturating_sub(1);
+        let Some(mut member) = self.members.get(&user).cloned() else {
+            return Err(Rejection::Moved);
+        };
+        member.state = state;
+        member.role = Role::Member;
+        member.until_seq = Some(last_seq);
+        self.put_member(tx, member).await
+    }
+
+    /// Changes the state of a user who is not an active member. What the user may read stays as it was.
+    pub(super) async fn set_state(
+        &mut self,
+        tx: &mut dyn Transaction,
+        user: UserId,
+        state: MemberState,
+    ) -> Result<(), Rejection> {
+        let group = self.call.group;
+        let mut member = self.members.get(&user).cloned().unwrap_or_else(|| Member {
+            first_seq: Seq::ZERO,
+            ..Member::active(group, user, Role::Member, Seq::ZERO)
+        });
+        member.state = state;
+        self.put_member(tx, member).await
+    }
+
+    pub(super) async fn put_member(&mut self, tx: &mut dyn Transaction, member: Member) -> Result<(), Rejection> {
+        tx.put_member(&member).await?;
+        self.members.insert(member.user, member);
+        Ok(())
+    }
+
+    /// Writes what was appended and changed, and returns the events.
+    pub(super) async fn commit(
+        self,
+        tx: &mut dyn Transaction,
+        intents: &WriteIntents,
+    ) -> Result<Vec<Event>, Rejection> {
+        let (names_free, events) = self.logs.write(tx, intents).await?;
+        if !names_free {
+            return Err(name_taken().into());
+        }
+        Ok(events)
+    }
+}
+
+fn profile(row: &Conversation) -> Result<&GroupProfile, Rejection> {
+    let profile = row.group.as_ref();
+    profile.ok_or_else(|| StoreError::Corrupt(format!("group {} has no profile", row.id)).into())
+}

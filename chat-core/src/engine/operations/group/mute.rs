@@ -1,0 +1,42 @@
+//! Muting members.
+
+use async_trait::async_trait;
+
+use super::GroupCall;
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::policy::GroupPermission;
+use crate::model::{Event, EventBody, Timestamp, UserId};
+use crate::store::Transaction;
+
+/// Keeps a member from writing for a while. A duration of 0 ends the mute.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct MuteMember {
+    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) user: UserId,
+    pub(in crate::engine) duration_ms: u64,
+}
+
+#[async_trait]
+impl Operation for MuteMember {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let mut group = self.call.lock(tx, &[self.user], &[]).await?;
+        group.require_rank(GroupPermission::Moderate, self.user)?;
+        let Some(mut member) = group.active_member(self.user).cloned() else {
+            return Err(CommandError::not_found().into());
+        };
+        let until = match self.duration_ms {
+            0 => Timestamp(0),
+            duration => self.call.now.plus_millis(duration),
+        };
+        if member.muted_until == until {
+            return Ok(Vec::new());
+        }
+        member.muted_until = until;
+        group.put_member(tx, member).await?;
+        group.append(&EventBody::MemberMuted { user: self.user, until })?;
+        group.commit(tx, intents).await
+    }
+}

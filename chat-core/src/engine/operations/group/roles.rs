@@ -1,0 +1,81 @@
+//! Roles and ownership.
+
+use async_trait::async_trait;
+
+use super::GroupCall;
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::policy::GroupPermission;
+use crate::model::{Event, EventBody, Role, Timestamp, UserId};
+use crate::store::Transaction;
+
+/// Makes a member an admin, or an admin a member.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct SetRole {
+    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) user: UserId,
+    pub(in crate::engine) role: Role,
+}
+
+#[async_trait]
+impl Operation for SetRole {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let mut group = self.call.lock(tx, &[self.user], &[]).await?;
+        group.require(GroupPermission::ManageRoles)?;
+        if self.role == Role::Owner {
+            return Err(CommandError::invalid("to make a member the owner, transfer the group").into());
+        }
+        if self.user == self.call.caller.user {
+            return Err(CommandError::invalid("that user is yourself; transfer the group first").into());
+        }
+        let Some(mut member) = group.active_member(self.user).cloned() else {
+            return Err(CommandError::not_found().into());
+        };
+        if member.role == self.role {
+            return Ok(Vec::new());
+        }
+        member.role = self.role;
+        // An admin cannot be muted, and a demoted one does not become muted again.
+        member.muted_until = Timestamp(0);
+        group.put_member(tx, member).await?;
+        group.append(&EventBody::RoleChanged {
+            user: self.user,
+            role: self.role,
+        })?;
+        group.commit(tx, intents).await
+    }
+}
+
+/// Makes another member the owner. The caller becomes an admin.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct TransferOwnership {
+    pub(in crate::engine) call: GroupCall,
+    pub(in crate::engine) user: UserId,
+}
+
+#[async_trait]
+impl Operation for TransferOwnership {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let me = self.call.caller.user;
+        let mut group = self.call.lock(tx, &[self.user], &[]).await?;
+        group.require(GroupPermission::ManageRoles)?;
+        if self.user == me {
+            return Ok(Vec::new());
+        }
+        let next = group.active_member(self.user).cloned();
+        let (Some(mut next), Some(mut own)) = (next, group.active_member(me).cloned()) else {
+            return Err(CommandError::not_found().into());
+        };
+        own.role = Role::Admin;
+        next.role = Role::Owner;
+        next.muted_until = Timestamp(0);
+        group.put_member(tx, own).await?;
+        group.put_member(tx, next).await?;
+        group.append(&EventBody::OwnershipTransferred { to: self.user })?;
+        group.commit(tx, intents).await
+    }
+}

@@ -1,0 +1,230 @@
+//! The one way in which the engine appends to logs.
+//!
+//! A unit of work locks the conversations it writes to, adds events to their [`Logs`], and writes all of
+//! them at its end. `Seq`, time, message count and membership version of each event are decided here
+//! only.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::codec::body;
+use crate::engine::error::Rejection;
+use crate::engine::operation::WriteIntents;
+use crate::model::{
+    Caller, ClientMessageId, Conversation, ConversationId, DeviceId, Event, EventBody, EventId, EventKind, Seq,
+    Timestamp, UserId,
+};
+use crate::store::{StoreError, Transaction};
+
+/// The sender of an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Author {
+    pub(crate) user: UserId,
+    pub(crate) device: Option<DeviceId>,
+    /// Idempotency key, and the fingerprint of what was sent under it.
+    pub(crate) sent: Option<(ClientMessageId, u64)>,
+}
+
+impl From<Caller> for Author {
+    fn from(caller: Caller) -> Self {
+        Self {
+            user: caller.user,
+            device: Some(caller.device),
+            sent: None,
+        }
+    }
+}
+
+/// The logs of the conversations that a transaction has locked, with what it is about to append to
+/// each.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    now: Timestamp,
+    open: BTreeMap<ConversationId, Log>,
+}
+
+/// The log of one locked conversation.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// The conversation's row as it will be written.
+    pub(crate) row: Conversation,
+    events: Vec<Event>,
+    ids: EventIds,
+    changed: bool,
+}
+
+impl Log {
+    /// Adds an event with the next `Seq`.
+    pub(crate) fn append(&mut self, now: Timestamp, author: Author, body: &EventBody) -> &Event {
+        self.append_encoded(now, author, body.kind(), body.target(), body::encode(body))
+    }
+
+    /// Adds an event whose body is encoded already.
+    pub(crate) fn append_encoded(
+        &mut self,
+        now: Timestamp,
+        author: Author,
+        kind: EventKind,
+        target: Option<Seq>,
+        body: Bytes,
+    ) -> &Event {
+        let row = &mut self.row;
+        row.last_seq = row.last_seq.next();
+        row.last_time = now.max(Timestamp(row.last_time.0.saturating_add(1)));
+        row.message_count += u64::from(kind == EventKind::Message);
+        if kind.changes_members() {
+            row.members_version = row.last_seq;
+        }
+        self.events.push(Event {
+            conversation: row.id,
+            seq: row.last_seq,
+            id: self.ids.next(),
+            sender: author.user,
+            device: author.device,
+            client_message_id: author.sent.map(|(id, _)| id),
+            fingerprint: author.sent.map_or(0, |(_, fingerprint)| fingerprint),
+            time: row.last_time,
+            kind,
+            target,
+            message_count: row.message_count,
+            edited_seq: None,
+            recalled_seq: None,
+            body,
+        });
+        self.events.last().expect("one was just pushed")
+    }
+
+    /// Returns the row for changes that do not follow from appended events.
+    pub(crate) fn change(&mut self) -> &mut Conversation {
+        self.changed = true;
+        &mut self.row
+    }
+}
+
+impl Logs {
+    /// Locks these conversations in the order that the store requires.
+    pub(crate) async fn lock(
+        tx: &mut dyn Transaction,
+        now: Timestamp,
+        ids: impl IntoIterator<Item = ConversationId>,
+    ) -> Result<Self, StoreError> {
+        let mut logs = Self {
+            now,
+            open: BTreeMap::new(),
+        };
+        let mut ids: Vec<_> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            if let Some(row) = tx.lock_conversation(id).await? {
+                logs.insert(row);
+            }
+        }
+        Ok(logs)
+    }
+
+    /// Locks a conversation that this transaction created.
+    pub(crate) async fn created(
+        &mut self,
+        tx: &mut dyn Transaction,
+        id: ConversationId,
+    ) -> Result<&mut Log, StoreError> {
+        let row = tx.lock_conversation(id).await?;
+        let row = row.ok_or_else(|| StoreError::Corrupt(format!("conversation {id} vanished while it was created")))?;
+        self.insert(row);
+        self.log(id)
+            .ok_or_else(|| StoreError::Corrupt(format!("conversation {id} vanished while it was created")))
+    }
+
+    fn insert(&mut self, row: Conversation) {
+        let log = Log {
+            row,
+            events: Vec::new(),
+            ids: EventIds::default(),
+            changed: false,
+        };
+        self.open.insert(log.row.id, log);
+    }
+
+    /// Returns the log of a locked conversation, or `None` if it does not exist or was not locked.
+    pub(crate) fn log(&mut self, id: ConversationId) -> Option<&mut Log> {
+        self.open.get_mut(&id)
+    }
+
+    /// Appends to a locked conversation. Returns the event's `Seq`.
+    pub(crate) fn append(&mut self, id: ConversationId, author: Author, body: &EventBody) -> Result<Seq, Rejection> {
+        let now = self.now;
+        let log = self.open.get_mut(&id).ok_or(Rejection::Moved)?;
+        Ok(log.append(now, author, body).seq)
+    }
+
+    /// Writes what was appended and changed. Returns `false` if a group's new name is taken; then the
+    /// transaction must be aborted.
+    pub(crate) async fn write(
+        self,
+        tx: &mut dyn Transaction,
+        intents: &WriteIntents,
+    ) -> Result<(bool, Vec<Event>), StoreError> {
+        let mut written = Vec::new();
+        let mut names_free = true;
+        for log in self.open.into_values() {
+            if log.events.is_empty() && !log.changed {
+                continue;
+            }
+            if !log.events.is_empty() {
+                intents.record(&log.events);
+                tx.insert_events(&log.events).await?;
+            }
+            names_free &= tx.update_conversation(&log.row).await?;
+            written.extend(log.events);
+        }
+        Ok((names_free, written))
+    }
+}
+
+/// Ids for the events that one transaction appends to a log: the first is random, each further one
+/// is its successor (RFC 9562 §6.2, method 2). A batch costs one call for random bytes, and its ids
+/// ascend.
+#[derive(Debug, Default)]
+struct EventIds {
+    last: Option<u128>,
+}
+
+impl EventIds {
+    fn next(&mut self) -> EventId {
+        /// Random part of a UUIDv7 behind the variant bits.
+        const RANDOM: u128 = (1 << 62) - 1;
+        let id = match self.last {
+            None => u128::from_be_bytes(EventId::random().0),
+            Some(last) => (last & !RANDOM) | (last.wrapping_add(1) & RANDOM),
+        };
+        self.last = Some(id);
+        EventId(id.to_be_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn event_ids_are_distinct_and_keep_version_and_variant() {
+        let mut ids = EventIds::default();
+        let first = ids.next();
+        let mut wrapping = EventIds {
+            last: Some(u128::from_be_bytes(first.0) | ((1 << 62) - 1)),
+        };
+        let rest: Vec<EventId> = (0..100)
+            .map(|_| ids.next())
+            .chain((0..100).map(|_| wrapping.next()))
+            .collect();
+        let all: HashSet<EventId> = rest.iter().copied().chain([first]).collect();
+        assert_eq!(all.len(), 201);
+        for id in rest {
+            assert_eq!((id.0[..8] == first.0[..8], id.0[8] >> 6), (true, 0b10));
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Unit of work behind every send: appends a batch of drafts to one conversation.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::context::BatchContext;
+use super::prepared::{BatchRules, Prepared};
+use super::{appended, conflict};
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::contact::Relation;
+use crate::engine::operations::fence::live;
+use crate::engine::operations::log::{Author, Log, Logs};
+use crate::engine::units::Idempotent;
+use crate::model::{
+    Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Seq, Timestamp, UserId,
+};
+use crate::store::{SentEvent, StoreError, Transaction};
+
+/// Appends drafts to one conversation, in their order. Each draft is accepted or refused by itself;
+/// a refused draft leaves no gap in the sequence.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Appends {
+    pub(in crate::engine) conversation: ConversationId,
+    /// Kind of the conversation, which never changes.
+    pub(in crate::engine) kind: ConversationKind,
+    pub(in crate::engine) drafts: Arc<[Prepared]>,
+    pub(in crate::engine) rules: BatchRules,
+    pub(in crate::engine) now: Timestamp,
+    /// Looks for every draft among the stored events first. Otherwise only drafts that would be
+    /// refused are looked for: for the others the store reports a used key when they are written,
+    /// and the batch runs again with this set.
+    pub(in crate::engine) look_first: bool,
+}
+
+impl Idempotent for Appends {
+    fn look_first(&mut self) {
+        self.look_first = true;
+    }
+}
+
+/// Result of a batch.
+#[derive(Debug)]
+pub(in crate::engine) struct Batch {
+    /// One result for each draft, in their order.
+    pub(in crate::engine) results: Vec<Result<Appended, CommandError>>,
+    /// Events to publish, ascending: those that were appended, and those that a retry found stored.
+    pub(in crate::engine) events: Vec<Event>,
+}
+
+/// Change that an event makes to other rows.
+#[derive(Debug)]
+enum Effect {
+    Edited { target: Seq, edit: Seq },
+    Recalled { target: Seq, recall: Seq },
+    Mentioned { seq: Seq, users: Vec<UserId> },
+}
+
+/// Earlier use of an idempotency key.
+#[derive(Debug)]
+struct UsedKey {
+    appended: Appended,
+    fingerprint: u64,
+    /// The event, if it was stored before this batch.
+    stored: Option<Event>,
+}
+
+impl From<Event> for UsedKey {
+    fn from(event: Event) -> Self {
+        Self {
+            appended: appended(&event, true),
+            fingerprint: event.fingerprint,
+            stored: Some(event),
+        }
+    }
+}
+
+/// Decisions about the drafts of a batch, collected while it is checked draft by draft.
+#[derive(Debug)]
+struct Decisions {
+    results: Vec<Result<Appended, CommandError>>,
+    effects: Vec<Effect>,
+    /// Stored events that retries asked for.
+    found: Vec<Event>,
+    /// Read marks that follow from sending: each sender's last message.
+    reads: HashMap<UserId, Seq>,
+}
+
+#[async_trait]
+impl Operation for Appends {
+    type Output = Batch;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Batch, Rejection> {
+        let relations = self.relations(tx).await?;
+        let mut logs = Logs::lock(tx, self.now, [self.conversation]).await?;
+        let Some(log) = logs.log(self.conversation) else {
+            return Ok(self.refuse_all(&CommandError::not_found()));
+        };
+        let live = live(tx, self.drafts.iter().map(|draft| draft.caller)).await?;
+        let used = if self.look_first {
+            self.find_sent(tx, |_| true).await?
+        } else {
+            HashMap::new()
+        };
+        let context = BatchContext::load(tx, &log.row, &self.drafts, relations, self.rules, self.now).await?;
+
+        let mut decisions = self.decide(log, &live, used, context);
+        if !self.look_first {
+            self.find_refused(tx, &mut decisions, &live).await?;
+        }
+        let Decisions {
+            results,
+            effects,
+            mut found,
+            reads,
+        } = decisions;
+
+        let (_, mut events) = logs.write(tx, intents).await?;
+        self.write_effects(tx, effects).await?;
+        if !reads.is_empty() {
+            let reads: Vec<(UserId, Seq)> = reads.into_iter().collect();
+            tx.advance_read(self.conversation, &reads).await?;
+        }
+        found.retain(|event| event.conversation == self.conversation);
+        found.sort_by_key(|event| event.seq);
+        found.dedup_by_key(|event| event.seq);
+        events.splice(0..0, found);
+        Ok(Batch { results, events })
+    }
+}
+
+impl Appends {
+    /// Checks the drafts one after the other and appends those that are accepted to `log`.
+    fn decide(
+        &self,
+        log: &mut Log,
+        live: &HashSet<Caller>,
+        mut used: HashMap<Key, UsedKey>,
+        mut context: BatchContext,
+    ) -> Decisions {
+        let mut decisions = Decisions {
+            results: Vec::with_capacity(self.drafts.len()),
+            effects: Vec::new(),
+            found: Vec::new(),
+            reads: HashMap::new(),
+        };
+        for draft in self.drafts.iter() {
+            let key = key(draft);
+            let is_live = live.contains(&draft.caller);
+            if let Some(used) = used.get(&key) {
+                decisions.results.push(self.resent(draft, used, is_live));
+                decisions.found.extend(used.stored.clone());
+                continue;
+            }
+            let accepted = match is_live {
+                true => context.check(draft),
+                false => Err(CommandError::fenced()),
+            };
+            if let Err(error) = accepted {
+                decisions.results.push(Err(error));
+                continue;
+            }
+            let author = Author {
+                user: draft.caller.user,
+                device: Some(draft.caller.device),
+                sent: Some((draft.client_message_id, draft.fingerprint)),
+            };
+            let event = log.append_encoded(self.now, author, draft.kind, draft.target, draft.body.clone());
+            decisions.results.push(Ok(appended(event, false)));
+            collect_effects(draft, event.seq, &mut decisions.effects);
+            if event.kind == EventKind::Message {
+                decisions.reads.insert(event.sender, event.seq);
+            }
+            context.appended(event);
+            let sent = UsedKey {
+                appended: appended(event, true),
+                fingerprint: event.fingerprint,
+                stored: None,
+            };
+            used.insert(key, sent);
+        }
+        decisions
+    }
+
+    /// Returns what the two users of a direct conversation are to each other, and whether the peer
+    /// takes messages from everyone. Locks their contacts, which come before the conversation in
+    /// the order of locks.
+    async fn relations(&self, tx: &mut dyn Transaction) -> Result<HashMap<UserId, (Relation, bool)>, StoreError> {
+        let ConversationKind::Direct { low, high } = self.kind else {
+            return Ok(HashMap::new());
+        };
+        if low == high {
+            return Ok(HashMap::from([(low, (Relation::Myself, true))]));
+        }
+        let (of_low, of_high) = tx.lock_contacts(low, high).await?;
+        let mut relations = HashMap::with_capacity(2);
+        for (user, peer, own, other) in [(low, high, &of_low, &of_high), (high, low, &of_high, &of_low)] {
+            if !self.drafts.iter().any(|draft| draft.caller.user == user) {
+                continue;
+            }
+            let relation = Relation::of(own.as_ref(), other.as_ref());
+            let everyone = relation == Relation::Stranger && super::open::takes_from_everyone(tx, peer).await?;
+            relations.insert(user, (relation, everyone));
+        }
+        Ok(relations)
+    }
+
+    /// Returns what the keys of the selected drafts were used for; `selected` gets their indexes in
+    /// the batch.
+    async fn find_sent(
+        &self,
+        tx: &mut dyn Transaction,
+        selected: impl Fn(usize) -> bool,
+    ) -> Result<HashMap<Key, UsedKey>, StoreError> {
+        let wanted = self.drafts.iter().enumerate().filter(|(index, _)| selected(*index));
+        let keys: HashSet<Key> = wanted.map(|(_, draft)| key(draft)).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let keys: Vec<Key> = keys.into_iter().collect();
+        let found = tx.find_sent(&keys).await?;
+        let by_key = |sent: SentEvent| ((sent.sender, sent.client_message_id), sent.event.into());
+        Ok(found.into_iter().map(by_key).collect())
+    }
+
+    /// Looks for the drafts that were refused: they may have been stored before, when there was no
+    /// reason to refuse them.
+    async fn find_refused(
+        &self,
+        tx: &mut dyn Transaction,
+        decisions: &mut Decisions,
+        live: &HashSet<Caller>,
+    ) -> Result<(), StoreError> {
+        let used = self.find_sent(tx, |index| decisions.results[index].is_err()).await?;
+        for (draft, result) in self.drafts.iter().zip(&mut decisions.results) {
+            if result.is_err()
+                && let Some(used) = used.get(&key(draft))
+            {
+                *result = self.resent(draft, used, live.contains(&draft.caller));
+                decisions.found.extend(used.stored.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a draft whose key was used. A stored draft is reported as stored even if its session
+    /// has ended since: no other answer would be true.
+    fn resent(&self, draft: &Prepared, used: &UsedKey, is_live: bool) -> Result<Appended, CommandError> {
+        let is_same = used.appended.conversation == self.conversation && used.fingerprint == draft.fingerprint;
+        if is_same {
+            Ok(used.appended)
+        } else if is_live {
+            Err(conflict())
+        } else {
+            Err(CommandError::fenced())
+        }
+    }
+
+    fn refuse_all(&self, error: &CommandError) -> Batch {
+        Batch {
+            results: self.drafts.iter().map(|_| Err(error.clone())).collect(),
+            events: Vec::new(),
+        }
+    }
+
+    async fn write_effects(&self, tx: &mut dyn Transaction, effects: Vec<Effect>) -> Result<(), StoreError> {
+        use crate::codec::body;
+        let id = self.conversation;
+        for effect in effects {
+            match effect {
+                Effect::Edited { target, edit } => tx.mark_edited(id, target, edit).await?,
+                Effect::Recalled { target, recall } => {
+                    tx.erase(id, target, recall, body::tombstone(), body::edit_tombstone(target))
+                        .await?;
+                }
+                Effect::Mentioned { seq, users } => tx.put_mentions(id, seq, &users).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// User id that stands for all members in a message's mentions.
+const ALL_MEMBERS: UserId = UserId(0);
+
+fn collect_effects(draft: &Prepared, seq: Seq, effects: &mut Vec<Effect>) {
+    match (draft.kind, draft.target) {
+        (EventKind::Edit, Some(target)) => effects.push(Effect::Edited { target, edit: seq }),
+        (EventKind::Recall, Some(target)) => effects.push(Effect::Recalled { target, recall: seq }),
+        _ => {}
+    }
+    if draft.mention_all || !draft.mentions.is_empty() {
+        let mut users = draft.mentions.clone();
+        if draft.mention_all {
+            users.push(ALL_MEMBERS);
+        }
+        effects.push(Effect::Mentioned { seq, users });
+    }
+}
+
+/// Idempotency key of a draft.
+type Key = (UserId, ClientMessageId);
+
+fn key(draft: &Prepared) -> Key {
+    (draft.caller.user, draft.client_message_id)
+}

@@ -1,0 +1,221 @@
+//! Decides whether a draft may be appended, from what was read under the conversation's lock.
+
+use std::collections::{HashMap, HashSet};
+
+use super::prepared::{BatchRules, Prepared, senders};
+use crate::engine::error::CommandError;
+use crate::engine::operations::contact::Relation;
+use crate::engine::operations::policy::{self, DirectPermission, GroupPermission, Membership};
+use crate::model::{Conversation, ConversationKind, Event, EventKind, Member, ReplyCode, Role, Seq, Timestamp, UserId};
+use crate::store::{StoreError, Transaction};
+
+/// State of a conversation while a batch is checked: as it was before the batch, with what the
+/// batch has appended so far.
+#[derive(Debug)]
+pub(super) struct BatchContext {
+    row: Conversation,
+    members: HashMap<UserId, Member>,
+    /// Events that drafts refer to.
+    targets: HashMap<Seq, Event>,
+    /// Some draft refers to an event that is not stored yet: it may be one that this batch appends.
+    refers_to_new: bool,
+    relations: HashMap<UserId, (Relation, bool)>,
+    rules: BatchRules,
+    now: Timestamp,
+}
+
+impl BatchContext {
+    /// Reads the rows that are needed to check the drafts.
+    pub(super) async fn load(
+        tx: &mut dyn Transaction,
+        row: &Conversation,
+        drafts: &[Prepared],
+        relations: HashMap<UserId, (Relation, bool)>,
+        rules: BatchRules,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let wanted: HashSet<Seq> = drafts
+            .iter()
+            .flat_map(|draft| draft.target.into_iter().chain(draft.reply_to))
+            .collect();
+        let refers_to_new = wanted.iter().any(|seq| *seq > row.last_seq);
+        let wanted: Vec<Seq> = wanted
+            .into_iter()
+            .filter(|seq| *seq > Seq::ZERO && *seq <= row.last_seq)
+            .collect();
+        let found = if wanted.is_empty() {
+            Vec::new()
+        } else {
+            tx.events_at(row.id, &wanted).await?
+        };
+        let targets: HashMap<Seq, Event> = found.into_iter().map(|event| (event.seq, event)).collect();
+        let mut users = senders(drafts);
+        for draft in drafts {
+            // A draft with more mentions is refused below: the rest need not be looked up.
+            users.extend(draft.mentions.iter().take(rules.max_mentions));
+        }
+        if drafts.iter().any(|draft| draft.kind == EventKind::Recall) {
+            users.extend(targets.values().map(|event| event.sender));
+        }
+        let users: Vec<UserId> = users.into_iter().collect();
+        let members = tx.members_in(row.id, &users).await?;
+        Ok(Self {
+            row: row.clone(),
+            members: members.into_iter().map(|member| (member.user, member)).collect(),
+            targets,
+            refers_to_new,
+            relations,
+            rules,
+            now,
+        })
+    }
+
+    /// Adds an event that the batch appends, so that later drafts can refer to it.
+    pub(super) fn appended(&mut self, event: &Event) {
+        match (event.kind, event.target) {
+            (EventKind::Edit, Some(target)) => {
+                if let Some(target) = self.targets.get_mut(&target) {
+                    target.edited_seq = Some(event.seq);
+                }
+            }
+            (EventKind::Recall, Some(target)) => {
+                if let Some(target) = self.targets.get_mut(&target) {
+                    target.recalled_seq = Some(event.seq);
+                }
+            }
+            _ => {}
+        }
+        if self.refers_to_new {
+            self.targets.insert(event.seq, event.clone());
+        }
+    }
+
+    /// Checks whether the draft may be appended.
+    pub(super) fn check(&self, draft: &Prepared) -> Result<(), CommandError> {
+        self.check_sender(draft)?;
+        match draft.kind {
+            EventKind::Message => self.check_message(draft),
+            EventKind::Edit => self.check_edit(draft),
+            EventKind::Recall => self.check_recall(draft),
+            EventKind::Reaction => self.target(draft).and_then(not_recalled),
+            _ => Err(CommandError::invalid("events of this kind cannot be sent by clients")),
+        }
+    }
+
+    /// Checks whether the sender may send drafts of this kind to the conversation at all.
+    fn check_sender(&self, draft: &Prepared) -> Result<(), CommandError> {
+        let sender = draft.caller.user;
+        match &self.row.kind {
+            ConversationKind::Group => {
+                let place = Membership::of(self.members.get(&sender), self.now);
+                if self.row.closed && place != Membership::Outsider {
+                    return Err(CommandError::new(ReplyCode::GroupDeleted, "the group was deleted"));
+                }
+                let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
+                let act = match draft.kind {
+                    EventKind::Edit => GroupPermission::EditOwn,
+                    EventKind::Recall => GroupPermission::RecallOwn,
+                    _ if draft.mention_all => GroupPermission::MentionAll,
+                    _ => GroupPermission::Send,
+                };
+                policy::group(act, place, profile)
+            }
+            ConversationKind::Direct { .. } => {
+                let Some((relation, everyone)) = self.relations.get(&sender) else {
+                    return Err(CommandError::not_found());
+                };
+                if draft.mention_all {
+                    return Err(CommandError::forbidden());
+                }
+                let act = match draft.kind {
+                    EventKind::Recall => DirectPermission::RecallOwn,
+                    _ => DirectPermission::Send,
+                };
+                policy::direct(act, *relation, *everyone)
+            }
+            ConversationKind::Inbox { owner } if *owner == sender => Err(CommandError::forbidden()),
+            ConversationKind::Inbox { .. } => Err(CommandError::not_found()),
+        }
+    }
+
+    fn check_message(&self, draft: &Prepared) -> Result<(), CommandError> {
+        if draft.mentions.len() > self.rules.max_mentions {
+            return Err(CommandError::limit("the message mentions too many users"));
+        }
+        let is_active = |user: &UserId| self.members.get(user).is_some_and(Member::is_active);
+        if !draft.mentions.iter().all(is_active) {
+            return Err(CommandError::invalid(
+                "a message can mention members of the conversation only",
+            ));
+        }
+        match draft.reply_to {
+            Some(seq) => self.readable(draft, seq).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn check_edit(&self, draft: &Prepared) -> Result<(), CommandError> {
+        let target = self.target(draft)?;
+        if target.sender != draft.caller.user {
+            return Err(CommandError::forbidden());
+        }
+        not_recalled(target)?;
+        self.check_age(target)
+    }
+
+    fn check_recall(&self, draft: &Prepared) -> Result<(), CommandError> {
+        let target = self.target(draft)?;
+        if target.sender == draft.caller.user {
+            not_recalled(target)?;
+            return self.check_age(target);
+        }
+        let ConversationKind::Group = self.row.kind else {
+            return Err(CommandError::forbidden());
+        };
+        let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
+        let place = Membership::of(self.members.get(&draft.caller.user), self.now);
+        policy::group(GroupPermission::RecallOthers, place, profile)?;
+        let author = self.members.get(&target.sender).filter(|member| member.is_active());
+        if author.is_some_and(|author| author.role == Role::Owner) {
+            return Err(CommandError::forbidden());
+        }
+        not_recalled(target)
+    }
+
+    fn check_age(&self, target: &Event) -> Result<(), CommandError> {
+        if self.now.millis_since(target.time) > self.rules.edit_window_ms {
+            return Err(CommandError::new(
+                ReplyCode::TooLate,
+                "the message is too old to be edited or recalled",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the message that the draft changes or reacts to.
+    fn target(&self, draft: &Prepared) -> Result<&Event, CommandError> {
+        self.readable(draft, draft.target.unwrap_or(Seq::ZERO))
+    }
+
+    /// Returns the message at `seq`, if it exists and the sender may read it.
+    fn readable(&self, draft: &Prepared, seq: Seq) -> Result<&Event, CommandError> {
+        let reader = self
+            .members
+            .get(&draft.caller.user)
+            .filter(|member| member.may_read(seq));
+        let event = reader.and_then(|_| self.targets.get(&seq));
+        event
+            .filter(|event| event.kind == EventKind::Message)
+            .ok_or_else(CommandError::not_found)
+    }
+}
+
+fn not_recalled(target: &Event) -> Result<(), CommandError> {
+    match target.recalled_seq {
+        Some(_) => Err(CommandError::new(
+            ReplyCode::AlreadyRecalled,
+            "the message was recalled",
+        )),
+        None => Ok(()),
+    }
+}

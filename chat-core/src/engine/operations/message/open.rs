@@ -1,0 +1,81 @@
+//! Opens a direct conversation, when its first message is sent.
+
+use async_trait::async_trait;
+
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::contact::{Relation, inbox_of};
+use crate::engine::operations::fence::fence;
+use crate::engine::operations::log::Logs;
+use crate::engine::operations::policy::{self, DirectPermission};
+use crate::model::{
+    Caller, ConversationId, ConversationKind, DirectPolicy, Event, EventBody, Member, Role, Seq, Timestamp, UserId,
+};
+use crate::store::{NewConversation, StoreError, Transaction};
+
+/// Creates the direct conversation of two users, if the caller may write to the peer. Both users
+/// get an event in their inboxes.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct OpenDirect {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) peer: UserId,
+    pub(in crate::engine) now: Timestamp,
+}
+
+#[async_trait]
+impl Operation for OpenDirect {
+    type Output = (ConversationId, Vec<Event>);
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        let me = self.caller.user;
+        let relation = if me == self.peer {
+            Relation::Myself
+        } else {
+            let (own, other) = tx.lock_contacts(me, self.peer).await?;
+            Relation::of(own.as_ref(), other.as_ref())
+        };
+        fence(tx, self.caller).await?;
+        if tx.account(self.peer).await?.is_none() {
+            return Err(CommandError::not_found().into());
+        }
+        let everyone = takes_from_everyone(tx, self.peer).await?;
+        policy::direct(DirectPermission::Send, relation, everyone)?;
+        let kind = ConversationKind::direct(me, self.peer);
+        let mut users = vec![(me, self.peer), (self.peer, me)];
+        users.dedup_by_key(|(user, _)| *user);
+        let mut inboxes = Vec::with_capacity(users.len());
+        for (user, _) in &users {
+            inboxes.push(inbox_of(tx, *user).await?);
+        }
+        let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied()).await?;
+        let new = NewConversation {
+            kind: kind.clone(),
+            group: None,
+            created: self.now,
+        };
+        let Some(id) = tx.create_conversation(new).await? else {
+            // Another transaction has opened it in the meantime.
+            let id = tx.conversation_of_kind(&kind).await?;
+            return id.map(|id| (id, Vec::new())).ok_or(Rejection::Moved);
+        };
+        for (user, _) in &users {
+            tx.put_member(&Member::active(id, *user, Role::Member, Seq(1))).await?;
+        }
+        let members = u32::try_from(users.len()).unwrap_or(2);
+        logs.created(tx, id).await?.change().member_count = members;
+        for (inbox, (_, peer)) in inboxes.iter().zip(&users) {
+            let body = EventBody::ConversationOpened {
+                conversation: id,
+                peer: *peer,
+            };
+            logs.append(*inbox, self.caller.into(), &body)?;
+        }
+        Ok((id, logs.write(tx, intents).await?.1))
+    }
+}
+
+/// Returns `true` if the user takes direct messages from users who are not their contacts.
+pub(super) async fn takes_from_everyone(tx: &mut dyn Transaction, user: UserId) -> Result<bool, StoreError> {
+    let account = tx.account(user).await?;
+    Ok(account.is_some_and(|account| account.direct_policy == DirectPolicy::Everyone && !account.disabled))
+}

@@ -1,0 +1,131 @@
+//! Drafts ready to be appended: encoded, with their digests.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::codec::body;
+use crate::engine::config::EngineConfig;
+use crate::model::{Caller, ClientMessageId, Draft, DraftContent, EventBody, EventKind, Message, Seq, UserId};
+
+/// Limits of the engine's configuration that apply to messages.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct BatchRules {
+    /// Age, in milliseconds, up to which a message may be edited and recalled.
+    pub(in crate::engine) edit_window_ms: u64,
+    /// Maximum number of users that one message may mention.
+    pub(in crate::engine) max_mentions: usize,
+}
+
+impl From<&EngineConfig> for BatchRules {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            edit_window_ms: u64::try_from(config.edit_window.as_millis()).unwrap_or(u64::MAX),
+            max_mentions: config.max_mentions,
+        }
+    }
+}
+
+/// A draft as the appender queues it.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Prepared {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) client_message_id: ClientMessageId,
+    /// Digest of the draft as it was sent, also if a hook has rewritten it.
+    pub(in crate::engine) fingerprint: u64,
+    pub(in crate::engine) kind: EventKind,
+    pub(in crate::engine) target: Option<Seq>,
+    pub(in crate::engine) reply_to: Option<Seq>,
+    pub(in crate::engine) mentions: Vec<UserId>,
+    pub(in crate::engine) mention_all: bool,
+    pub(in crate::engine) body: Bytes,
+}
+
+impl Prepared {
+    /// Encodes a draft.
+    pub(in crate::engine) fn new(caller: Caller, draft: Draft) -> Self {
+        let body = encode(draft.content);
+        let mut prepared = Self::of(caller, draft.client_message_id, &body, 0);
+        prepared.fingerprint = fingerprint(prepared.kind, &prepared.body);
+        prepared
+    }
+
+    /// Replaces the content by what a hook made of it. The digest stays that of the draft as it was
+    /// sent.
+    pub(in crate::engine) fn rewritten(self, content: DraftContent) -> Self {
+        let body = encode(content);
+        Self::of(self.caller, self.client_message_id, &body, self.fingerprint)
+    }
+
+    fn of(caller: Caller, client_message_id: ClientMessageId, body: &EventBody, fingerprint: u64) -> Self {
+        let (reply_to, mut mentions, mention_all) = match body {
+            EventBody::Message(message) => (message.reply_to, message.mentions.clone(), message.mention_all),
+            _ => (None, Vec::new(), false),
+        };
+        mentions.sort_unstable();
+        mentions.dedup();
+        Self {
+            caller,
+            client_message_id,
+            fingerprint,
+            kind: body.kind(),
+            target: body.target(),
+            reply_to,
+            mentions,
+            mention_all,
+            body: body::encode(body),
+        }
+    }
+
+    /// Returns the memory that the draft is charged for while it is queued, in bytes.
+    pub(in crate::engine) fn cost(&self) -> usize {
+        // The rest of a submission: keys, reply channel, places in queues.
+        const OVERHEAD: usize = 512;
+        self.body.len() + self.mentions.len() * 8 + OVERHEAD
+    }
+}
+
+/// Returns the users who sent these drafts.
+pub(super) fn senders(drafts: &[Prepared]) -> HashSet<UserId> {
+    drafts.iter().map(|draft| draft.caller.user).collect()
+}
+
+fn encode(content: DraftContent) -> EventBody {
+    match content {
+        DraftContent::Message {
+            text,
+            reply_to,
+            mentions,
+            mention_all,
+        } => EventBody::Message(Message {
+            text: text.as_str().to_owned(),
+            reply_to: reply_to.filter(|seq| *seq > Seq::ZERO),
+            mentions,
+            mention_all,
+        }),
+        DraftContent::Edit { target, text } => EventBody::Edit {
+            target,
+            text: text.as_str().to_owned(),
+        },
+        DraftContent::Recall { target } => EventBody::Recall { target },
+        DraftContent::React { target, emoji, remove } => EventBody::Reaction {
+            target,
+            emoji: emoji.as_str().to_owned(),
+            removed: remove,
+        },
+    }
+}
+
+/// Returns a digest that tells a retry from another use of the same idempotency key. It is stored,
+/// so it is the same on every node and in every version.
+pub(in crate::engine) fn fingerprint(kind: EventKind, body: &[u8]) -> u64 {
+    let mut digest = Sha256::new();
+    digest.update([kind as u8]);
+    digest.update(body);
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    // Stores keep the digest as a signed integer: the top bit is unused.
+    u64::from_be_bytes(first) >> 1
+}

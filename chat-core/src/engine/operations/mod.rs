@@ -1,0 +1,9 @@
+//! What commands do to the store: units of work, pure over their [`Transaction`](crate::store::Transaction).
+
+pub(super) mod account;
+pub(super) mod contact;
+pub(super) mod fence;
+pub(super) mod group;
+pub(super) mod log;
+pub(super) mod message;
+pub(super) mod policy;

@@ -1,0 +1,208 @@
+//! Authorization: pure functions from what a caller asks and what the caller is to its object.
+//!
+//! What is not allowed here is refused. Units of work call these functions inside their transactions, after
+//! the locks.
+
+use super::contact::Relation;
+use crate::engine::error::CommandError;
+use crate::model::{GroupProfile, JoinPolicy, Member, MemberState, ReplyCode, Role, Seq, Timestamp};
+
+/// What a user is to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Membership {
+    /// Never was a member, and has nothing pending.
+    Outsider,
+    /// Was a member.
+    Former,
+    /// May not come back.
+    Banned,
+    /// Has an invitation.
+    Invited,
+    /// Has asked to join.
+    Requested,
+    /// Member.
+    Member,
+    /// Member who may not write at the moment.
+    Muted,
+    /// Admin.
+    Admin,
+    /// Owner.
+    Owner,
+}
+
+impl Membership {
+    /// Returns the membership of the user with this row.
+    pub(crate) fn of(member: Option<&Member>, now: Timestamp) -> Self {
+        let Some(member) = member else { return Self::Outsider };
+        match (member.state, member.role) {
+            (MemberState::Active, Role::Owner) => Self::Owner,
+            (MemberState::Active, Role::Admin) => Self::Admin,
+            (MemberState::Active, Role::Member) if member.muted_until > now => Self::Muted,
+            (MemberState::Active, Role::Member) => Self::Member,
+            (MemberState::Invited, _) => Self::Invited,
+            (MemberState::Requested, _) => Self::Requested,
+            (MemberState::Banned, _) => Self::Banned,
+            (MemberState::Left, _) if member.first_seq > Seq::ZERO => Self::Former,
+            (MemberState::Left, _) => Self::Outsider,
+        }
+    }
+
+    /// Whether the user is in the group.
+    pub(crate) const fn is_inside(self) -> bool {
+        matches!(self, Self::Member | Self::Muted | Self::Admin | Self::Owner)
+    }
+
+    const fn is_admin(self) -> bool {
+        matches!(self, Self::Admin | Self::Owner)
+    }
+}
+
+/// What a user may do with a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum GroupPermission {
+    /// Learn that the group exists, and its profile.
+    Find,
+    /// List its members.
+    ListMembers,
+    /// Send messages, and react to them.
+    Send,
+    /// Mention everyone.
+    MentionAll,
+    /// Edit an own message.
+    EditOwn,
+    /// Recall an own message.
+    RecallOwn,
+    /// Recall another member's message.
+    RecallOthers,
+    /// Invite users.
+    Invite,
+    /// Become a member at once.
+    Join,
+    /// Ask an admin to be let in.
+    AskToJoin,
+    /// Answer users who asked to join.
+    AnswerJoin,
+    /// Remove, ban, unban and mute members.
+    Moderate,
+    /// Change name, description and policies.
+    Update,
+    /// Assign roles, and transfer the ownership.
+    ManageRoles,
+    /// Delete the group.
+    Delete,
+    /// Leave the group.
+    Leave,
+    /// Be seen typing and reading.
+    Signal,
+}
+
+/// Checks that a user with this membership has a permission.
+pub(crate) fn group(
+    permission: GroupPermission,
+    membership: Membership,
+    profile: &GroupProfile,
+) -> Result<(), CommandError> {
+    if allows(permission, membership, profile) {
+        Ok(())
+    } else {
+        Err(denial(permission, membership, profile))
+    }
+}
+
+fn allows(permission: GroupPermission, membership: Membership, profile: &GroupProfile) -> bool {
+    use {GroupPermission as Permission, Membership as Own};
+    let is_inside = membership.is_inside();
+    let may_speak = is_inside && membership != Own::Muted;
+    match permission {
+        Permission::Find => !profile.unlisted || is_inside || matches!(membership, Own::Invited | Own::Requested),
+        Permission::ListMembers | Permission::Leave | Permission::RecallOwn => is_inside,
+        Permission::Send | Permission::EditOwn | Permission::Signal => may_speak,
+        Permission::MentionAll
+        | Permission::RecallOthers
+        | Permission::AnswerJoin
+        | Permission::Moderate
+        | Permission::Update => membership.is_admin(),
+        Permission::Invite => match profile.join_policy {
+            JoinPolicy::Open | JoinPolicy::Invite => may_speak,
+            JoinPolicy::Approval => membership.is_admin(),
+        },
+        Permission::Join => match membership {
+            Own::Invited => true,
+            Own::Outsider => profile.join_policy == JoinPolicy::Open && !profile.unlisted,
+            Own::Former | Own::Requested => profile.join_policy == JoinPolicy::Open,
+            _ => false,
+        },
+        Permission::AskToJoin => match membership {
+            Own::Outsider => profile.join_policy == JoinPolicy::Approval && !profile.unlisted,
+            Own::Former | Own::Requested => profile.join_policy == JoinPolicy::Approval,
+            _ => false,
+        },
+        Permission::ManageRoles | Permission::Delete => membership == Own::Owner,
+    }
+}
+
+/// Returns the error for a missing permission. To users outside, a group that they may not find looks like one
+/// that does not exist.
+fn denial(permission: GroupPermission, membership: Membership, profile: &GroupProfile) -> CommandError {
+    let is_joining = matches!(permission, GroupPermission::Join | GroupPermission::AskToJoin);
+    match membership {
+        Membership::Outsider if is_joining && !profile.unlisted => {
+            CommandError::new(ReplyCode::Forbidden, "this group can be joined by invitation only")
+        }
+        Membership::Outsider => CommandError::not_found(),
+        Membership::Invited | Membership::Requested if !is_joining => CommandError::not_found(),
+        Membership::Muted if allows(permission, Membership::Member, profile) => {
+            CommandError::new(ReplyCode::Muted, "an admin of the group muted you")
+        }
+        _ => CommandError::forbidden(),
+    }
+}
+
+/// Checks that a member of role `actor` may remove, ban or mute one of role `target`.
+pub(crate) fn outranks(actor: Role, target: Role) -> Result<(), CommandError> {
+    if actor > target {
+        Ok(())
+    } else {
+        Err(CommandError::forbidden())
+    }
+}
+
+/// What a user may do towards another user, and in their direct conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DirectPermission {
+    /// Send, edit and react.
+    Send,
+    /// Recall an own message.
+    RecallOwn,
+    /// Be seen typing and reading.
+    Signal,
+    /// See whether the peer is online.
+    SeePresence,
+}
+
+/// Checks that a user with this relation to a peer has a permission. `peer_accepts_everyone` is whether the peer
+/// takes messages from strangers.
+pub(crate) fn direct(
+    permission: DirectPermission,
+    relation: Relation,
+    peer_accepts_everyone: bool,
+) -> Result<(), CommandError> {
+    use DirectPermission as Permission;
+    let is_allowed = match (permission, relation) {
+        (_, Relation::Myself | Relation::Friend) | (Permission::RecallOwn, _) => true,
+        (Permission::Send | Permission::Signal, Relation::Stranger) => peer_accepts_everyone,
+        (Permission::SeePresence, Relation::Stranger) => false,
+        (
+            Permission::Send | Permission::Signal | Permission::SeePresence,
+            Relation::BlockedByPeer | Relation::PeerBlocked,
+        ) => false,
+    };
+    if is_allowed {
+        Ok(())
+    } else {
+        Err(CommandError::new(
+            ReplyCode::NotFriends,
+            "this user takes messages from friends only",
+        ))
+    }
+}

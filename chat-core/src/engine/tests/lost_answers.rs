@@ -1,0 +1,131 @@
+//! Sessions end although the answer to what ended them was lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::outages::{faulty, quick};
+use super::support::*;
+use crate::bus::MemoryBus;
+use crate::commands::Commands;
+use crate::engine::{CommandError, Engine, LocalSession};
+use crate::model::*;
+use crate::testkit::store::FaultyStore;
+
+/// Until the session is told that it is over; hears nothing of what is said after that.
+async fn ended(session: &LocalSession) -> CloseCode {
+    let closed = async {
+        loop {
+            match session.next_push().await {
+                Some(Push::Closed(code)) => return code,
+                Some(_) => {}
+                None => panic!("over, and not told why"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), closed)
+        .await
+        .expect("it goes on")
+}
+
+async fn hears_nothing(thief: &LocalSession, alice: &LocalSession) {
+    alice.send_text(direct(alice), "secret").await.unwrap();
+    assert!(thief.next_push().await.is_none(), "it is over");
+}
+
+fn change_password() -> Command {
+    Command::ChangePassword {
+        old: Secret::new(PASSWORD),
+        new: Secret::new("another horse"),
+    }
+}
+
+fn unclear(answer: Result<Outcome, CommandError>) {
+    assert_eq!(error_code(answer), ReplyCode::TryAgain);
+}
+
+#[tokio::test]
+async fn revoked_device_receives_nothing_after_a_lost_answer() {
+    let (engine, store, alice) = faulty(config()).await;
+    let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    store.fail_after_commit();
+    unclear(alice.execute(Command::RevokeDevice(thief.caller().device)).await);
+    assert_eq!(ended(&thief).await, CloseCode::Revoked);
+    hears_nothing(&thief, &alice).await;
+}
+
+#[tokio::test]
+async fn password_change_with_a_lost_answer_ends_the_other_sessions() {
+    let (engine, store, alice) = faulty(config()).await;
+    let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    store.fail_after_commit();
+    unclear(alice.execute(change_password()).await);
+    assert_eq!(ended(&thief).await, CloseCode::Revoked);
+    hears_nothing(&thief, &alice).await;
+}
+
+#[tokio::test]
+async fn logout_and_replacement_with_a_lost_answer_end_the_session() {
+    let (engine, store, alice) = faulty(config()).await;
+    let phone = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    store.fail_after_commit();
+    unclear(phone.execute(Command::Logout).await);
+    assert_eq!(ended(&phone).await, CloseCode::LoggedOut);
+    let tablet = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    store.fail_after_commit();
+    let login = engine
+        .login(Source::Local, login(id(&alice), tablet.caller().device))
+        .await;
+    assert_eq!(error_code(login), ReplyCode::TryAgain);
+    assert_eq!(ended(&tablet).await, CloseCode::Replaced);
+}
+
+/// The commit may come after everybody has given up waiting for it.
+#[tokio::test]
+async fn late_commit_ends_sessions() {
+    let (engine, store, alice) = faulty(quick()).await;
+    let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    let device = thief.caller().device;
+    let revoke = || Command::RevokeDevice(device);
+    store.fail_before_commit();
+    unclear(alice.execute(revoke()).await);
+    // Stands for the commit: another node did it, and its bell was lost.
+    let other = Engine::builder(store.clone()).config(config()).build().await.unwrap();
+    other.execute(alice.caller(), revoke()).await.unwrap();
+    assert_eq!(ended(&thief).await, CloseCode::Revoked);
+}
+
+/// Whoever was told "try again" tries again, maybe on another node, and is told that there is nothing left to do.
+#[tokio::test]
+async fn retry_of_a_committed_change_ends_sessions() {
+    let (engine, store, alice) = faulty(config()).await;
+    let quiet = Engine::builder(store.clone()).config(config()).build().await.unwrap();
+    let (phone, laptop) = (DeviceId::random(), DeviceId::random());
+    let phone = engine.session(id(&alice), phone).await.unwrap();
+    let revoke = || Command::RevokeDevice(phone.caller().device);
+    quiet.execute(alice.caller(), revoke()).await.unwrap();
+    assert_eq!(error_code(alice.execute(revoke()).await), ReplyCode::NotFound);
+    assert_eq!(ended(&phone).await, CloseCode::Revoked);
+    let laptop = engine.session(id(&alice), laptop).await.unwrap();
+    quiet.execute(alice.caller(), change_password()).await.unwrap();
+    assert_eq!(
+        error_code(alice.execute(change_password()).await),
+        ReplyCode::BadCredentials
+    );
+    assert_eq!(ended(&laptop).await, CloseCode::Revoked);
+}
+
+#[tokio::test]
+async fn sessions_on_other_nodes_end_after_a_lost_answer() {
+    let bus = Arc::new(MemoryBus::new());
+    let (_alone, store, _) = faulty(config()).await;
+    let node = async |store: &Arc<FaultyStore>| {
+        let builder = Engine::builder(store.clone()).config(config());
+        builder.bus(bus.clone()).build().await.unwrap()
+    };
+    let (one, two) = (node(&store).await, node(&store).await);
+    let here = new_user(&one, "bob").await;
+    let there = two.session(id(&here), DeviceId::random()).await.unwrap();
+    store.fail_after_commit();
+    unclear(here.execute(Command::RevokeDevice(there.caller().device)).await);
+    assert_eq!(ended(&there).await, CloseCode::Revoked);
+}

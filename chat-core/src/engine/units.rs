@@ -1,0 +1,237 @@
+//! Running units of work and reads: deadlines, circuit breakers, retries, and what becomes of commits whose
+//! outcome the store did not report.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+
+use super::breaker::{Breaker, Scope};
+use super::config::EngineConfig;
+use super::error::{CommandError, Rejection};
+use super::operation::{Operation, Recorded, WriteIntents};
+use crate::clock::Clock;
+use crate::model::{ReplyCode, Timestamp};
+use crate::router::{Router, UnconfirmedCommit};
+use crate::store::{Store, StoreError, StoreExt};
+use crate::time::now;
+
+/// Pause before a unit of work is retried; doubles with each retry up to a second.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Maximum number of runs of a unit of work whose locks turn out to be the wrong ones.
+const MAX_MOVES: u32 = 4;
+
+/// Takes charge of commits whose outcome is unknown.
+pub(super) trait UnconfirmedCommits: Debug + Send + Sync + 'static {
+    /// Delivers these commits once the store shows that they happened.
+    fn track_unconfirmed(&self, commits: Vec<UnconfirmedCommit>);
+}
+
+impl UnconfirmedCommits for Router {
+    fn track_unconfirmed(&self, commits: Vec<UnconfirmedCommit>) {
+        Self::track_unconfirmed(self, commits);
+    }
+}
+
+/// A unit of work that may be run again after it was committed, because it finds what it wrote.
+pub(super) trait Idempotent: Operation + Clone {
+    /// Some of it may be stored already: the next run is to look before it writes.
+    fn look_first(&mut self) {}
+}
+
+/// Access to the store for everything in the engine.
+#[derive(Debug)]
+pub(super) struct Units {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    /// Separate from `writes`, because a store whose disk is full can still be read.
+    reads: Breaker,
+    writes: Breaker,
+    timeout: Duration,
+    unconfirmed: Box<dyn UnconfirmedCommits>,
+}
+
+impl Units {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        unconfirmed: impl UnconfirmedCommits,
+        config: &EngineConfig,
+    ) -> Self {
+        let breaker = || Breaker::new(config.breaker_threshold, config.breaker_probe_interval);
+        Self {
+            store,
+            clock,
+            reads: breaker(),
+            writes: breaker(),
+            timeout: config.request_timeout,
+            unconfirmed: Box::new(unconfirmed),
+        }
+    }
+
+    /// Returns the store, for the futures that [`Units::read`] and [`Units::write`] run.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Returns the time of day that units of work write.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns the time at which a request that begins now is given up.
+    pub(super) fn deadline(&self) -> Instant {
+        now() + self.timeout
+    }
+
+    /// Runs a unit of work once. What it wrote is durable when this returns.
+    pub(super) async fn run<O>(&self, scope: impl Into<Scope>, operation: O) -> Result<O::Output, CommandError>
+    where
+        O: Operation + Clone,
+    {
+        let scope = scope.into();
+        let deadline = self.deadline();
+        for _ in 0..MAX_MOVES {
+            match self.attempt(scope, operation.clone(), deadline).await {
+                Err(Rejection::Moved) => {}
+                Err(rejection) => return Err(explain(rejection)),
+                Ok(output) => return Ok(output),
+            }
+        }
+        Err(CommandError::busy())
+    }
+
+    /// Runs a unit of work that finds what an earlier run of it wrote, and retries it until the deadline
+    /// while its outcome is unknown.
+    ///
+    /// `outcome_unknown` is set once a run may have been committed without an answer, also across calls.
+    /// From then on no error says that nothing was done.
+    pub(super) async fn run_idempotent<O: Idempotent>(
+        &self,
+        scope: impl Into<Scope>,
+        mut operation: O,
+        deadline: Instant,
+        outcome_unknown: &mut bool,
+    ) -> Result<O::Output, CommandError> {
+        let scope = scope.into();
+        let mut retried_at_once = false;
+        let mut pause = RETRY_PAUSE;
+        loop {
+            let rejection = match self.attempt(scope, operation.clone(), deadline).await {
+                Ok(output) => return Ok(output),
+                Err(rejection) => rejection,
+            };
+            match &rejection {
+                Rejection::Store(StoreError::Unavailable(_)) => *outcome_unknown = true,
+                Rejection::Store(StoreError::Overloaded) => {}
+                // Either this is a retry, and the next run sees what is stored: no pause is needed. Or other
+                // transactions use the same keys at this moment: then the second retry waits.
+                Rejection::Store(StoreError::AlreadySent) => {
+                    operation.look_first();
+                    if !retried_at_once && now() + pause < deadline {
+                        retried_at_once = true;
+                        continue;
+                    }
+                }
+                _ => return Err(explain_unknown(rejection, *outcome_unknown)),
+            }
+            if now() + pause >= deadline {
+                return Err(explain_unknown(rejection, *outcome_unknown));
+            }
+            operation.look_first();
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_RETRY_PAUSE);
+        }
+    }
+
+    async fn attempt<O>(&self, scope: Scope, operation: O, deadline: Instant) -> Result<O::Output, Rejection>
+    where
+        O: Operation,
+    {
+        if !self.writes.admits(now()) {
+            return Err(CommandError::try_again().into());
+        }
+        let intents = WriteIntents::default();
+        let recorded = Recorded {
+            operation,
+            intents: intents.clone(),
+        };
+        let answer = timeout_at(deadline.into(), self.store.run(recorded)).await;
+        let answer = answer.unwrap_or_else(|_| Err(timed_out().into()));
+        let error = answer.as_ref().err().and_then(|rejection| match rejection {
+            Rejection::Store(error) => Some(error),
+            _ => None,
+        });
+        self.writes.record(scope, error);
+        match error {
+            // It may have been committed all the same, now or a little later.
+            Some(StoreError::Unavailable(_)) => self.unconfirmed.track_unconfirmed(intents.take()),
+            Some(_) => {}
+            // A store that can be written can be read.
+            None => self.reads.record(scope, None),
+        }
+        answer
+    }
+
+    /// Reads from the store, within the deadline.
+    pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
+        if !self.reads.admits(now()) {
+            return Err(CommandError::try_again());
+        }
+        let answer = timeout_at(self.deadline().into(), read).await;
+        let answer = answer.unwrap_or_else(|_| Err(timed_out()));
+        self.reads.record(Scope::Alone, answer.as_ref().err());
+        answer.map_err(|error| explain(error.into()))
+    }
+
+    /// Writes to the store without a unit of work, within the deadline. Returns `None`, without polling
+    /// `write`, while the breaker is open.
+    pub(super) async fn write<T>(
+        &self,
+        scope: Scope,
+        write: impl Future<Output = Result<T, StoreError>>,
+    ) -> Option<Result<T, StoreError>> {
+        if !self.writes.admits(now()) {
+            return None;
+        }
+        let answer = timeout_at(self.deadline().into(), write).await;
+        let answer = answer.unwrap_or_else(|_| Err(timed_out()));
+        self.writes.record(scope, answer.as_ref().err());
+        Some(answer)
+    }
+}
+
+fn timed_out() -> StoreError {
+    StoreError::unavailable("it did not answer in time")
+}
+
+/// Explains a rejection after which an earlier run may have been committed.
+fn explain_unknown(rejection: Rejection, outcome_unknown: bool) -> CommandError {
+    match explain(rejection) {
+        // The unit looks for what it wrote before it decides, so its other decisions hold.
+        error if outcome_unknown && matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain) => {
+            CommandError::try_again()
+        }
+        error => error,
+    }
+}
+
+/// Turns a rejection into an answer. Store errors are logged here, where their chain ends.
+fn explain(rejection: Rejection) -> CommandError {
+    match rejection {
+        Rejection::Command(error) => error,
+        Rejection::Moved => CommandError::busy(),
+        Rejection::Store(error) => {
+            if error.is_retryable() {
+                tracing::warn!(error = &error as &dyn Error, "the store failed");
+            } else {
+                tracing::error!(error = &error as &dyn Error, "the store is broken");
+            }
+            error.into()
+        }
+    }
+}

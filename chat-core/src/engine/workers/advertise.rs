@@ -1,0 +1,135 @@
+//! Keeping the cluster's discovery up to date about this node.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::readiness::ReadinessState;
+use crate::cluster::{ClusterError, Discovery, NodeInfo, Nodes};
+use crate::router::Router;
+use crate::sync::Mutex;
+
+/// Interval between updates of the number of sessions.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What this node tells the cluster about itself, and what the cluster tells about its nodes.
+#[derive(Debug)]
+pub(in crate::engine) struct NodeAdvertiser {
+    discovery: Arc<dyn Discovery>,
+    me: Mutex<NodeInfo>,
+    changed: Notify,
+    nodes: watch::Receiver<Nodes>,
+}
+
+impl NodeAdvertiser {
+    /// Joins the cluster.
+    ///
+    /// # Errors
+    /// The discovery cannot be reached; the node did not join.
+    pub(in crate::engine) async fn join(discovery: Arc<dyn Discovery>, me: NodeInfo) -> Result<Self, ClusterError> {
+        let nodes = discovery.join(me.clone()).await?;
+        Ok(Self {
+            discovery,
+            me: Mutex::new(me),
+            changed: Notify::new(),
+            nodes,
+        })
+    }
+
+    /// Changes what is told about this node.
+    pub(in crate::engine) fn update(&self, change: impl FnOnce(&mut NodeInfo)) {
+        change(&mut self.me.lock());
+        self.changed();
+    }
+
+    /// What the cluster was told is out of date.
+    pub(in crate::engine) fn changed(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Returns the nodes of the cluster.
+    pub(in crate::engine) fn nodes(&self) -> Nodes {
+        self.nodes.borrow().clone()
+    }
+
+    /// Returns the nodes of the cluster, as they change.
+    pub(in crate::engine) fn watch(&self) -> watch::Receiver<Nodes> {
+        self.nodes.clone()
+    }
+
+    /// Whether one of the other nodes takes sessions, or `None` if no other node is known.
+    pub(in crate::engine) fn others_serve(&self) -> Option<bool> {
+        let me = self.me.lock().id;
+        let nodes = self.nodes();
+        let mut others = nodes.iter().filter(|node| node.id != me).peekable();
+        others.peek()?;
+        Some(others.any(|node| !node.draining))
+    }
+
+    async fn publish(&self, sessions: usize, takes_sessions: bool) {
+        let me = {
+            let mut me = self.me.lock();
+            me.sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+            let mut me = me.clone();
+            me.draining |= !takes_sessions;
+            me
+        };
+        if let Err(error) = self.discovery.update(me).await {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "cannot advertise this node in the cluster"
+            );
+        }
+    }
+
+    async fn leave(&self) {
+        let me = self.me.lock().id;
+        if let Err(error) = self.discovery.leave(me).await {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "cannot withdraw this node from the cluster"
+            );
+        }
+    }
+}
+
+/// Advertises this node, and withdraws it in the end.
+#[derive(Debug)]
+pub(in crate::engine) struct AdvertiseWorker {
+    advertiser: Arc<NodeAdvertiser>,
+    readiness: Arc<ReadinessState>,
+    router: Router,
+}
+
+impl AdvertiseWorker {
+    pub(in crate::engine) fn new(
+        advertiser: Arc<NodeAdvertiser>,
+        readiness: Arc<ReadinessState>,
+        router: Router,
+    ) -> Self {
+        Self {
+            advertiser,
+            readiness,
+            router,
+        }
+    }
+
+    /// Runs until the engine drains. An update that is under way is finished first: it must not arrive
+    /// after the withdrawal.
+    pub(in crate::engine) async fn run(self, draining: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = draining.cancelled() => break,
+                () = self.advertiser.changed.notified() => {}
+                () = sleep(UPDATE_INTERVAL) => {}
+            }
+            let sessions = self.router.stats().sessions;
+            self.advertiser.publish(sessions, self.readiness.takes_sessions()).await;
+        }
+        self.advertiser.leave().await;
+    }
+}

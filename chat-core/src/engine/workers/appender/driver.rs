@@ -1,0 +1,146 @@
+//! Task of the appender: feeds the state machine, runs its work and sends its replies.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use super::lane::LaneLimits;
+use super::machine::{Done, Machine, Work};
+use super::queue::{AppendQueue, Incoming};
+use super::submission::ReplyTo;
+use crate::engine::directory::Target;
+use crate::engine::error::CommandError;
+use crate::engine::panics::panic_text;
+use crate::model::{ConversationRef, Outcome, UserId};
+
+/// Parts of the engine that the appender uses.
+pub(super) trait Ports: Send {
+    /// Returns the conversation that `caller` means, if nothing has to be read to know it.
+    fn known(&self, caller: UserId, conversation: &ConversationRef) -> Option<Target>;
+
+    /// Starts a piece of work. The future runs it to its end, and does not panic.
+    fn start(&self, work: Work) -> BoxFuture<'static, Done>;
+}
+
+/// The appender's task. Its fields hold everything that a panic must not lose; local variables do
+/// not.
+pub(super) struct Driver<'q, P> {
+    ports: P,
+    queue: &'q AppendQueue,
+    limits: LaneLimits,
+    resend_window: Duration,
+    machine: Machine,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Entries between the queue and the machine.
+    taken: Vec<Incoming>,
+}
+
+impl<'q, P: Ports> Driver<'q, P> {
+    pub(super) fn new(ports: P, queue: &'q AppendQueue, limits: LaneLimits, resend_window: Duration) -> Self {
+        Self {
+            ports,
+            queue,
+            limits,
+            resend_window,
+            machine: Machine::new(limits, resend_window),
+            work: FuturesUnordered::new(),
+            taken: Vec::new(),
+        }
+    }
+
+    /// Runs until `draining` is cancelled and everything that was queued is answered.
+    ///
+    /// A panic refuses what the machine holds, without letting anything overtake it, and the task
+    /// goes on.
+    pub(super) async fn run(mut self, draining: CancellationToken) {
+        while let Err(panic) = AssertUnwindSafe(self.drive(&draining)).catch_unwind().await {
+            tracing::error!(
+                panic = panic_text(&*panic),
+                "the appender panicked; what it held is refused"
+            );
+            self.recover().await;
+        }
+    }
+
+    async fn drive(&mut self, draining: &CancellationToken) {
+        loop {
+            // Work that ended and submissions that arrived meanwhile belong to the same round, so
+            // that batches become as large as they can.
+            while let Some(Some(done)) = self.work.next().now_or_never() {
+                self.machine.finish(Instant::now(), done);
+            }
+            self.begin();
+            tokio::select! {
+                // Work that has ended frees its lane, so it comes first; new submissions then join
+                // the next batch.
+                biased;
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.machine.finish(Instant::now(), done),
+                () = self.queue.arrived() => {}
+                () = draining.cancelled(), if self.work.is_empty() => {
+                    if self.queue.close_if_empty() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what has arrived, sends the replies that are ready, and starts the work that may run.
+    fn begin(&mut self) {
+        self.queue.take(&mut self.taken);
+        self.taken.drain(..).for_each(|incoming| self.machine.push(incoming));
+        let now = Instant::now();
+        let known = |caller, conversation: &ConversationRef| self.ports.known(caller, conversation);
+        while let Some(work) = self.machine.poll_work(now, known) {
+            self.work.push(self.ports.start(work));
+        }
+        while let Some((reply_to, result)) = self.machine.poll_reply() {
+            answer(reply_to, result);
+        }
+    }
+
+    /// After a panic: refuses what the machine holds, and waits for the work that runs, so that no
+    /// conversation has two transactions at a time.
+    async fn recover(&mut self) {
+        let aborted = catch_unwind(AssertUnwindSafe(|| {
+            self.taken.drain(..).for_each(|incoming| self.machine.push(incoming));
+            self.machine.abort(Instant::now());
+        }));
+        if let Err(panic) = aborted {
+            tracing::error!(
+                panic = panic_text(&*panic),
+                "the appender panicked again and forgets the order of resends"
+            );
+            let broken = std::mem::replace(&mut self.machine, Machine::new(self.limits, self.resend_window));
+            // The callers are told to try again when their replies are dropped, and may panic then.
+            drop(catch_unwind(AssertUnwindSafe(|| drop(broken))));
+        }
+        while let Some((reply_to, result)) = self.machine.poll_reply() {
+            answer(reply_to, result);
+        }
+        // Work does not panic; if it does, it has ended, and the rest is still waited for.
+        while let Err(panic) = AssertUnwindSafe(self.finish_work()).catch_unwind().await {
+            tracing::error!(panic = panic_text(&*panic), "work of the appender panicked");
+        }
+    }
+
+    /// Waits until no work is left, and ignores its results.
+    async fn finish_work(&mut self) {
+        while self.work.next().await.is_some() {}
+    }
+}
+
+/// Sends a reply, if the caller still waits for it. The caller's waker runs here: a panic of it is
+/// contained, so that others are not affected.
+pub(super) fn answer(reply_to: ReplyTo, result: Result<Outcome, CommandError>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reply_to.send(result)))) {
+        tracing::error!(
+            panic = panic_text(&*panic),
+            "the waker of a caller panicked when its command was answered"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Queue of one conversation.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::resend_order::DeferredDraft;
+use super::submission::{LaneOperation, MemoryPermit, Payload, ReplyTo, Submission};
+use crate::engine::config::EngineConfig;
+use crate::engine::operations::message::Prepared;
+use crate::model::ConversationKind;
+
+/// Number of batches that look for stored drafts first, after one that contained a retry: retries
+/// come in groups, and each one that is not expected costs a second run of its batch.
+const LOOK_FIRST_BATCHES: u32 = 32;
+
+/// Limits of the lanes, from the engine's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneLimits {
+    /// Maximum number of drafts in one transaction.
+    pub(super) max_batch_drafts: usize,
+    /// Maximum bytes of bodies in one transaction.
+    pub(super) max_batch_bytes: usize,
+    /// Maximum number of submissions that wait in a lane.
+    pub(super) max_lane_drafts: usize,
+    /// Maximum bytes that wait in a lane.
+    pub(super) max_lane_bytes: usize,
+}
+
+impl From<&EngineConfig> for LaneLimits {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            max_batch_drafts: config.max_batch_drafts,
+            max_batch_bytes: config.max_batch_bytes,
+            max_lane_drafts: config.max_lane_drafts,
+            max_lane_bytes: config.max_lane_bytes,
+        }
+    }
+}
+
+/// A conversation's queue on this node. At most one transaction of the conversation is in flight.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) kind: ConversationKind,
+    queue: VecDeque<Box<Submission>>,
+    /// Bytes of the queued submissions.
+    bytes: usize,
+    in_flight: Option<InFlight>,
+    /// The lane is in the list of lanes that may have something to run.
+    pub(super) is_listed: bool,
+    /// Number of batches that still have to look for stored drafts first.
+    look_first: u32,
+}
+
+/// Submissions whose transaction is in flight.
+#[derive(Debug)]
+pub(super) enum InFlight {
+    /// Drafts of one batch, in their order.
+    Batch(Vec<SentDraft>),
+    Operation {
+        reply_to: ReplyTo,
+        _permit: MemoryPermit,
+    },
+}
+
+/// Draft of a batch that is in flight: what is needed to answer its sender.
+#[derive(Debug)]
+pub(super) struct SentDraft {
+    pub(super) name: DeferredDraft,
+    pub(super) reply_to: ReplyTo,
+    /// Held until the draft is answered.
+    _permit: MemoryPermit,
+}
+
+/// Work that a lane wants to run.
+pub(super) enum Next {
+    Batch {
+        drafts: Arc<[Prepared]>,
+        look_first: bool,
+        deadline: Instant,
+    },
+    Operation(LaneOperation),
+}
+
+impl Lane {
+    pub(super) fn new(kind: ConversationKind) -> Self {
+        Self {
+            kind,
+            queue: VecDeque::new(),
+            bytes: 0,
+            in_flight: None,
+            is_listed: false,
+            look_first: 0,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Returns `true` if the lane may take one more submission.
+    pub(super) fn has_room(&self, submission: &Submission, limits: &LaneLimits) -> bool {
+        let bytes = self.bytes.saturating_add(submission.permit.bytes());
+        self.queue.len() < limits.max_lane_drafts && bytes <= limits.max_lane_bytes
+    }
+
+    pub(super) fn push(&mut self, submission: Box<Submission>) {
+        self.bytes += submission.permit.bytes();
+        self.queue.push_back(submission);
+    }
+
+    /// Takes what may run now: a batch of drafts or one operation; `None` while something is in
+    /// flight.
+    pub(super) fn next(&mut self, limits: &LaneLimits) -> Option<Next> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let count = self.batch_len(limits);
+        let mut drafts = Vec::with_capacity(count);
+        let mut sent = Vec::with_capacity(count);
+        let mut earliest: Option<Instant> = None;
+        for submission in self.queue.drain(..count) {
+            self.bytes -= submission.permit.bytes();
+            let Submission {
+                caller,
+                conversation,
+                payload,
+                reply_to,
+                deadline,
+                permit,
+            } = *submission;
+            match payload {
+                Payload::Operation(operation) => {
+                    self.in_flight = Some(InFlight::Operation {
+                        reply_to,
+                        _permit: permit,
+                    });
+                    return Some(Next::Operation(operation));
+                }
+                Payload::Draft { prepared, .. } => {
+                    sent.push(SentDraft {
+                        name: DeferredDraft {
+                            caller,
+                            conversation,
+                            id: prepared.client_message_id,
+                        },
+                        reply_to,
+                        _permit: permit,
+                    });
+                    drafts.push(prepared);
+                    // The draft that has waited longest decides how much time the store has.
+                    earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+                }
+            }
+        }
+        let deadline = earliest?;
+        self.in_flight = Some(InFlight::Batch(sent));
+        let look_first = self.look_first > 0;
+        self.look_first = self.look_first.saturating_sub(1);
+        Some(Next::Batch {
+            drafts: drafts.into(),
+            look_first,
+            deadline,
+        })
+    }
+
+    /// Returns how many of the queued submissions run together: drafts within the limits of a
+    /// batch, or one operation.
+    fn batch_len(&self, limits: &LaneLimits) -> usize {
+        let (mut count, mut bytes) = (0, 0);
+        for submission in &self.queue {
+            let Some(draft) = submission.draft() else {
+                return count.max(1);
+            };
+            let size = draft.body.len();
+            if count >= limits.max_batch_drafts || (count > 0 && bytes + size > limits.max_batch_bytes) {
+                break;
+            }
+            bytes += size;
+            count += 1;
+        }
+        count
+    }
+
+    /// Records that a batch contained drafts that were stored before.
+    pub(super) fn expect_retries(&mut self) {
+        self.look_first = LOOK_FIRST_BATCHES;
+    }
+
+    pub(super) fn in_flight(&self) -> Option<&InFlight> {
+        self.in_flight.as_ref()
+    }
+
+    /// Removes what was in flight, because its transaction has ended or was given up.
+    pub(super) fn take_in_flight(&mut self) -> Option<InFlight> {
+        self.in_flight.take()
+    }
+
+    pub(super) fn queued(&self) -> impl Iterator<Item = &Submission> {
+        self.queue.iter().map(|submission| &**submission)
+    }
+
+    /// Removes the queued submissions that `selected` selects; the others keep their order.
+    pub(super) fn remove_queued(&mut self, selected: impl Fn(&Submission) -> bool) -> Vec<Submission> {
+        let mut removed = Vec::new();
+        for submission in std::mem::take(&mut self.queue) {
+            if selected(&submission) {
+                self.bytes -= submission.permit.bytes();
+                removed.push(*submission);
+            } else {
+                self.queue.push_back(submission);
+            }
+        }
+        removed
+    }
+}

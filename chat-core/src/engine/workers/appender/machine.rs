@@ -1,0 +1,353 @@
+//! State machine of the appender: keeps submissions in order by session and conversation, and says
+//! what to run. It does no I/O, reads no clock and runs no futures.
+//!
+//! ```text
+//! push ─► arrived ─┬─► preparing (conversation unknown, or hooks to ask) ─ finish ─┐
+//!                  └──────────────► lane of the conversation ◄─────────────────────┘
+//!                                     └─► poll_work ─► in flight ─► finish ─► poll_reply
+//! ```
+//!
+//! Every submission is in exactly one of these places at any time: a step decides by looking at a
+//! submission where it is, and then moves it. So [`Machine::abort`] finds all of them, also after a
+//! panic in the middle of a step.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::lane::{LaneLimits, Next};
+use super::lanes::{BatchResult, Lanes};
+use super::queue::Incoming;
+use super::resend_order::is_temporary;
+use super::submission::{LaneOperation, Payload, Reply, SessionKey, Submission};
+use crate::engine::directory::Target;
+use crate::engine::error::CommandError;
+use crate::engine::operations::message::Prepared;
+use crate::model::{Caller, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, UserId};
+
+/// Something for the driver to run. Each piece of work ends with one [`Done`].
+pub(super) enum Work {
+    Prepare(Box<Preparation>),
+    /// Append drafts to a conversation in one transaction.
+    Commit {
+        target: Target,
+        drafts: Arc<[Prepared]>,
+        /// Some of the drafts are probably stored already.
+        look_first: bool,
+        deadline: Instant,
+    },
+    /// Run an operation of a conversation.
+    Run {
+        target: Target,
+        operation: LaneOperation,
+    },
+}
+
+/// A submission whose conversation has to be looked up, or which hooks have to see.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    pub(super) session: SessionKey,
+    pub(super) caller: Caller,
+    pub(super) conversation: ConversationRef,
+    /// A draft opens a direct conversation that does not exist; an operation does not.
+    pub(super) is_draft: bool,
+    /// The draft to show to the hooks, as it would be stored and as it was sent.
+    pub(super) for_hooks: Option<(Prepared, Draft)>,
+}
+
+/// End of a piece of [`Work`].
+#[derive(Debug)]
+pub(super) enum Done {
+    /// A submission's conversation, and the draft if a hook rewrote it; or why the submission is
+    /// refused.
+    Prepared {
+        session: SessionKey,
+        result: Result<(Target, Option<Prepared>), CommandError>,
+    },
+    Committed {
+        conversation: ConversationId,
+        result: BatchResult,
+    },
+    Ran {
+        conversation: ConversationId,
+        result: Result<Outcome, CommandError>,
+    },
+}
+
+/// See the [module documentation](self).
+#[derive(Debug)]
+pub(super) struct Machine {
+    /// Entries that have not been looked at.
+    arrived: VecDeque<Incoming>,
+    /// Sessions of which a submission is being prepared.
+    preparing: HashMap<SessionKey, Preparing>,
+    /// Sessions whose preparation has not been handed out.
+    to_prepare: VecDeque<SessionKey>,
+    lanes: Lanes,
+    replies: VecDeque<Reply>,
+}
+
+/// A submission that is being prepared.
+#[derive(Debug)]
+struct Preparing {
+    submission: Box<Submission>,
+    /// Later entries of the session.
+    waiting: VecDeque<Incoming>,
+}
+
+impl Machine {
+    /// Creates a machine without submissions. `resend_window` is the time for which a refused draft
+    /// holds back later ones, if it is not resent.
+    pub(super) fn new(limits: LaneLimits, resend_window: Duration) -> Self {
+        Self {
+            arrived: VecDeque::new(),
+            preparing: HashMap::new(),
+            to_prepare: VecDeque::new(),
+            lanes: Lanes::new(limits, resend_window),
+            replies: VecDeque::new(),
+        }
+    }
+
+    /// Adds an entry of the queue, behind those that were added before.
+    pub(super) fn push(&mut self, incoming: Incoming) {
+        self.arrived.push_back(incoming);
+    }
+
+    /// Returns the next piece of work, if something may run now. Everything that was pushed is
+    /// looked at first, so that batches become as large as they can.
+    ///
+    /// `known` returns the conversation that a user means, if nothing has to be read to know it.
+    pub(super) fn poll_work(
+        &mut self,
+        now: Instant,
+        known: impl Fn(UserId, &ConversationRef) -> Option<Target>,
+    ) -> Option<Work> {
+        while let Some(incoming) = self.arrived.front() {
+            if self.preparing.contains_key(&incoming.session()) {
+                self.wait_for_preparation();
+                continue;
+            }
+            match incoming {
+                Incoming::Deferred(draft) => {
+                    self.lanes.defer(draft, &CommandError::busy(), now);
+                    self.arrived.pop_front();
+                }
+                Incoming::Submission(submission) => {
+                    let (user, conversation) = (submission.caller.user, &submission.conversation);
+                    let target = if submission.needs_hooks() {
+                        None
+                    } else {
+                        known(user, conversation)
+                    };
+                    match target {
+                        Some(target) => self.enter_arrived(&target, now),
+                        None => self.prepare_arrived(),
+                    }
+                }
+            }
+        }
+        if let Some(preparation) = self.next_preparation() {
+            return Some(Work::Prepare(Box::new(preparation)));
+        }
+        let (target, next) = self.lanes.next()?;
+        Some(match next {
+            Next::Batch {
+                drafts,
+                look_first,
+                deadline,
+            } => Work::Commit {
+                target,
+                drafts,
+                look_first,
+                deadline,
+            },
+            Next::Operation(operation) => Work::Run { target, operation },
+        })
+    }
+
+    /// Takes the end of a piece of work. Work that is not known, because it was
+    /// [aborted](Self::abort), is ignored.
+    pub(super) fn finish(&mut self, now: Instant, done: Done) {
+        match done {
+            Done::Prepared { session, result } => self.prepared(session, result, now),
+            Done::Committed { conversation, result } => {
+                self.lanes.committed(conversation, result, now, &mut self.replies);
+            }
+            Done::Ran { conversation, result } => self.lanes.ran(conversation, result, &mut self.replies),
+        }
+    }
+
+    /// Returns the next reply to send. What it says is taken into account already: a draft that is
+    /// resent because of it finds its place recorded.
+    pub(super) fn poll_reply(&mut self) -> Option<Reply> {
+        self.replies.pop_front()
+    }
+
+    /// Refuses every submission with `TryAgain`. Drafts keep their places: later drafts of their
+    /// sessions are refused until these have been resent. All work has to have ended before
+    /// [`poll_work`](Self::poll_work) is called again.
+    pub(super) fn abort(&mut self, now: Instant) {
+        let error = CommandError::try_again();
+        self.lanes.defer_all(&error, now);
+        for preparing in self.preparing.values() {
+            defer(&mut self.lanes, &preparing.submission, &error, now);
+            for incoming in &preparing.waiting {
+                defer_incoming(&mut self.lanes, incoming, &error, now);
+            }
+        }
+        for incoming in &self.arrived {
+            defer_incoming(&mut self.lanes, incoming, &error, now);
+        }
+        self.to_prepare.clear();
+        self.lanes.refuse_all(&error, &mut self.replies);
+        for preparing in std::mem::take(&mut self.preparing).into_values() {
+            self.reply(*preparing.submission, error.clone());
+            self.reply_all(preparing.waiting, &error);
+        }
+        let arrived = std::mem::take(&mut self.arrived);
+        self.reply_all(arrived, &error);
+    }
+
+    /// Moves the submission at the front of `arrived` into its lane, or refuses it.
+    fn enter_arrived(&mut self, target: &Target, now: Instant) {
+        if let Some(Incoming::Submission(submission)) = self.arrived.front() {
+            let admitted = self.lanes.admit(submission, target, now);
+            if let Some(Incoming::Submission(submission)) = self.arrived.pop_front() {
+                self.enter(target.id, submission, admitted);
+            }
+        }
+    }
+
+    /// Moves the submission at the front of `arrived` into preparation.
+    fn prepare_arrived(&mut self) {
+        if let Some(Incoming::Submission(submission)) = self.arrived.pop_front() {
+            let session = submission.session();
+            let waiting = VecDeque::new();
+            self.preparing.insert(session, Preparing { submission, waiting });
+            self.to_prepare.push_back(session);
+        }
+    }
+
+    /// Moves the entry at the front of `arrived` behind the submission of its session that is being
+    /// prepared. A refused draft waits there too: it comes after what its session sent before it.
+    fn wait_for_preparation(&mut self) {
+        if let Some(incoming) = self.arrived.pop_front()
+            && let Some(preparing) = self.preparing.get_mut(&incoming.session())
+        {
+            preparing.waiting.push_back(incoming);
+        }
+    }
+
+    fn next_preparation(&mut self) -> Option<Preparation> {
+        let session = self.to_prepare.pop_front()?;
+        let submission = &mut self.preparing.get_mut(&session)?.submission;
+        let (is_draft, for_hooks) = match &mut submission.payload {
+            Payload::Draft { prepared, for_hooks } => {
+                (true, for_hooks.take().map(|original| (prepared.clone(), *original)))
+            }
+            Payload::Operation(_) => (false, None),
+        };
+        Some(Preparation {
+            session,
+            caller: submission.caller,
+            conversation: submission.conversation.clone(),
+            is_draft,
+            for_hooks,
+        })
+    }
+
+    fn prepared(
+        &mut self,
+        session: SessionKey,
+        result: Result<(Target, Option<Prepared>), CommandError>,
+        now: Instant,
+    ) {
+        let Some(preparing) = self.preparing.get(&session) else {
+            return;
+        };
+        let (target, rewritten) = match result {
+            Ok(prepared) => prepared,
+            Err(error) if is_temporary(&error) => return self.refuse_session(session, error, now),
+            Err(error) => {
+                if let Some(submission) = self.release(session) {
+                    self.lanes.forget(&submission);
+                    self.reply(*submission, error);
+                }
+                return;
+            }
+        };
+        let admitted = self.lanes.admit(&preparing.submission, &target, now);
+        if let Some(mut submission) = self.release(session) {
+            if let (Payload::Draft { prepared, .. }, Some(rewritten)) = (&mut submission.payload, rewritten) {
+                *prepared = rewritten;
+            }
+            self.enter(target.id, submission, admitted);
+        }
+    }
+
+    /// Puts a submission into its lane, or refuses it, as was decided.
+    fn enter(&mut self, id: ConversationId, submission: Box<Submission>, admitted: Result<(), CommandError>) {
+        match admitted {
+            Ok(()) => self.lanes.push(id, submission),
+            Err(error) => self.reply(*submission, error),
+        }
+    }
+
+    /// Ends a session's preparation: what waited for it comes before everything else that has
+    /// arrived.
+    fn release(&mut self, session: SessionKey) -> Option<Box<Submission>> {
+        let Preparing { submission, waiting } = self.preparing.remove(&session)?;
+        for incoming in waiting.into_iter().rev() {
+            self.arrived.push_front(incoming);
+        }
+        Some(submission)
+    }
+
+    /// Refuses a submission that could not be prepared for the moment, and everything of its
+    /// session that waited for it.
+    fn refuse_session(&mut self, session: SessionKey, error: CommandError, now: Instant) {
+        // A defect is reported for the submission that met it only: a client gives up a draft that
+        // meets one again and again.
+        let later = match error.code {
+            ReplyCode::Internal => CommandError::try_again(),
+            _ => error.clone(),
+        };
+        if let Some(preparing) = self.preparing.get(&session) {
+            defer(&mut self.lanes, &preparing.submission, &error, now);
+            for incoming in &preparing.waiting {
+                defer_incoming(&mut self.lanes, incoming, &later, now);
+            }
+        }
+        if let Some(preparing) = self.preparing.remove(&session) {
+            self.reply(*preparing.submission, error);
+            self.reply_all(preparing.waiting, &later);
+        }
+    }
+
+    fn reply_all(&mut self, incoming: VecDeque<Incoming>, error: &CommandError) {
+        for incoming in incoming {
+            if let Incoming::Submission(submission) = incoming {
+                self.reply(*submission, error.clone());
+            }
+        }
+    }
+
+    fn reply(&mut self, submission: Submission, error: CommandError) {
+        self.replies.push_back((submission.reply_to, Err(error)));
+    }
+}
+
+/// Records the place of a submission that is refused before it was admitted.
+fn defer(lanes: &mut Lanes, submission: &Submission, error: &CommandError, now: Instant) {
+    if let Some(draft) = submission.to_deferred() {
+        lanes.defer(&draft, error, now);
+    }
+}
+
+/// Records the place of an entry that is refused, or was refused before.
+fn defer_incoming(lanes: &mut Lanes, incoming: &Incoming, error: &CommandError, now: Instant) {
+    match incoming {
+        Incoming::Deferred(draft) => lanes.defer(draft, error, now),
+        Incoming::Submission(submission) => defer(lanes, submission, error, now),
+    }
+}

@@ -1,0 +1,71 @@
+//! Group commit: drafts of all sessions are collected, sorted by conversation, and committed in
+//! batches.
+//!
+//! ```text
+//! commands ─► queue ─► driver ─► machine ─► prepare (names, hooks; only where needed)
+//!                                   └─► lane of the conversation ─► one transaction at a time
+//!                                                                     └─► router ─► replies
+//! ```
+//!
+//! One task does all of it; nothing is spawned for a message. A lane collects while its commit is
+//! in flight, so an idle server adds no delay and a busy one makes large batches. Other changes of
+//! a group run in its lane too, so that a session's commands take effect in the order in which it
+//! sent them; for the same reason a session's submissions are prepared one at a time. After a draft
+//! was refused temporarily, later drafts of its session are refused until it has been resent.
+//!
+//! `machine` decides and does no I/O; `driver` is the task around it; `work` is what runs against
+//! the store.
+
+mod driver;
+mod lane;
+mod lanes;
+mod machine;
+mod queue;
+mod resend_order;
+mod submission;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub(in crate::engine) use queue::AppendQueue;
+pub(in crate::engine) use resend_order::DeferredDraft;
+pub(in crate::engine) use submission::LaneOperation;
+
+pub(in crate::engine) use work::AppendPorts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use self::driver::Driver;
+use self::lane::LaneLimits;
+use self::work::EnginePorts;
+use crate::engine::config::EngineConfig;
+
+/// The task that appends drafts and runs changes of groups.
+#[derive(Debug)]
+pub(in crate::engine) struct AppendWorker {
+    queue: Arc<AppendQueue>,
+    ports: AppendPorts,
+    limits: LaneLimits,
+    resend_window: Duration,
+}
+
+impl AppendWorker {
+    pub(in crate::engine) fn new(queue: Arc<AppendQueue>, ports: AppendPorts, config: &EngineConfig) -> Self {
+        Self {
+            queue,
+            ports,
+            limits: LaneLimits::from(config),
+            resend_window: config.resend_window,
+        }
+    }
+
+    /// Runs until the engine drains and everything that was queued is answered.
+    pub(in crate::engine) async fn run(self, draining: CancellationToken) {
+        let ports = EnginePorts(Arc::new(self.ports));
+        let driver = Driver::new(ports, &self.queue, self.limits, self.resend_window);
+        driver.run(draining).await;
+    }
+}

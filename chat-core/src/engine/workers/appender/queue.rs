@@ -1,0 +1,209 @@
+//! Queue between the sessions and the appender's task.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::resend_order::DeferredDraft;
+use super::submission::{LaneOperation, MemoryPermit, Payload, SessionKey, Submission};
+use crate::engine::error::CommandError;
+use crate::engine::operations::message::Prepared;
+use crate::model::{Caller, ConversationRef, Draft, Outcome};
+use crate::sync::{Mutex, MutexGuard};
+
+/// Memory charged for a queued operation, in bytes.
+const OPERATION_BYTES: usize = 1024;
+/// Queue length up to which refused drafts are queued too, so that their place in the session's
+/// order is known.
+const MAX_QUEUED_WITH_DEFERRED: usize = 65_536;
+
+/// Entry of the queue. Its position is its place in the session's order.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Submission(Box<Submission>),
+    /// A draft that was refused before it reached the queue.
+    Deferred(Box<DeferredDraft>),
+}
+
+impl Incoming {
+    pub(super) fn session(&self) -> SessionKey {
+        let caller = match self {
+            Self::Submission(submission) => submission.caller,
+            Self::Deferred(draft) => draft.caller,
+        };
+        (caller.user, caller.device)
+    }
+}
+
+/// Queue in front of the appender, bounded by bytes (`EngineConfig::max_queued_bytes`). Submissions
+/// that do not fit are refused as busy.
+#[derive(Debug)]
+pub(in crate::engine) struct AppendQueue {
+    /// `None` once the queue is closed.
+    incoming: Mutex<Option<Vec<Incoming>>>,
+    arrived: Notify,
+    used: Arc<AtomicUsize>,
+    max_bytes: usize,
+}
+
+impl AppendQueue {
+    /// Creates a queue for at most `max_bytes` of submissions.
+    pub(in crate::engine) fn new(max_bytes: usize) -> Self {
+        Self {
+            incoming: Mutex::new(Some(Vec::new())),
+            arrived: Notify::new(),
+            used: Arc::default(),
+            max_bytes,
+        }
+    }
+
+    /// Queues a draft. Its place in the session's order is fixed when this returns; the future
+    /// yields the outcome.
+    ///
+    /// `for_hooks` is the draft as it was sent, if hooks have to see it.
+    pub(in crate::engine) fn submit_draft(
+        &self,
+        prepared: Prepared,
+        for_hooks: Option<Draft>,
+        conversation: ConversationRef,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + use<> {
+        let caller = prepared.caller;
+        let submitted = match MemoryPermit::reserve(&self.used, prepared.cost(), self.max_bytes) {
+            Some(permit) => {
+                let for_hooks = for_hooks.map(Box::new);
+                let payload = Payload::Draft { prepared, for_hooks };
+                Ok(self.submit(caller, conversation, payload, permit, deadline))
+            }
+            None => {
+                self.defer(DeferredDraft {
+                    caller,
+                    conversation,
+                    id: prepared.client_message_id,
+                });
+                Err(CommandError::busy())
+            }
+        };
+        outcome(submitted)
+    }
+
+    /// Queues an operation of a conversation, as [`submit_draft`](Self::submit_draft) does a draft.
+    pub(in crate::engine) fn submit_operation(
+        &self,
+        caller: Caller,
+        conversation: ConversationRef,
+        operation: LaneOperation,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + use<> {
+        let submitted = match MemoryPermit::reserve(&self.used, OPERATION_BYTES, self.max_bytes) {
+            Some(permit) => Ok(self.submit(caller, conversation, Payload::Operation(operation), permit, deadline)),
+            None => Err(CommandError::busy()),
+        };
+        outcome(submitted)
+    }
+
+    /// Records the place of a draft that the caller is about to refuse temporarily, so that later
+    /// drafts of its session do not overtake it.
+    pub(in crate::engine) fn defer(&self, draft: DeferredDraft) {
+        let mut queue = self.lock();
+        if let Some(incoming) = queue.as_mut()
+            && incoming.len() < MAX_QUEUED_WITH_DEFERRED
+        {
+            incoming.push(Incoming::Deferred(Box::new(draft)));
+            let is_first = incoming.len() == 1;
+            drop(queue);
+            if is_first {
+                self.arrived.notify_one();
+            }
+        }
+    }
+
+    fn submit(
+        &self,
+        caller: Caller,
+        conversation: ConversationRef,
+        payload: Payload,
+        permit: MemoryPermit,
+        deadline: Instant,
+    ) -> oneshot::Receiver<Result<Outcome, CommandError>> {
+        let (reply_to, reply) = oneshot::channel();
+        let submission = Box::new(Submission {
+            caller,
+            conversation,
+            payload,
+            reply_to,
+            deadline,
+            permit,
+        });
+        let mut queue = self.lock();
+        if let Some(incoming) = queue.as_mut() {
+            incoming.push(Incoming::Submission(submission));
+            let is_first = incoming.len() == 1;
+            drop(queue);
+            if is_first {
+                self.arrived.notify_one();
+            }
+        } else {
+            drop(queue);
+            refuse_closed(*submission);
+        }
+        reply
+    }
+
+    /// Moves everything that has arrived to `taken`, which has to be empty. Its allocation is used
+    /// for what arrives next.
+    pub(super) fn take(&self, taken: &mut Vec<Incoming>) {
+        debug_assert!(taken.is_empty(), "entries would lose their place");
+        if let Some(incoming) = self.lock().as_mut() {
+            std::mem::swap(incoming, taken);
+        }
+    }
+
+    /// Closes the queue if it is empty. Returns `false`, and leaves it open, if something has
+    /// arrived.
+    pub(super) fn close_if_empty(&self) -> bool {
+        let mut queue = self.lock();
+        let is_empty = queue.as_ref().is_none_or(Vec::is_empty);
+        if is_empty {
+            *queue = None;
+        }
+        is_empty
+    }
+
+    /// Closes the queue: refuses everything in it, and everything submitted later.
+    pub(in crate::engine) fn close(&self) {
+        let incoming = self.lock().take();
+        for entry in incoming.unwrap_or_default() {
+            if let Incoming::Submission(submission) = entry {
+                refuse_closed(*submission);
+            }
+        }
+    }
+
+    /// Waits until something has arrived.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Returns the bytes of all submissions that have not been answered.
+    pub(in crate::engine) fn queued_bytes(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Incoming>>> {
+        self.incoming.lock()
+    }
+}
+
+fn refuse_closed(submission: Submission) {
+    super::driver::answer(submission.reply_to, Err(CommandError::shutting_down()));
+}
+
+/// Waits for the reply to a submission.
+async fn outcome(
+    submitted: Result<oneshot::Receiver<Result<Outcome, CommandError>>, CommandError>,
+) -> Result<Outcome, CommandError> {
+    submitted?.await.unwrap_or_else(|_| Err(CommandError::try_again()))
+}

@@ -1,0 +1,120 @@
+//! Requests to the appender: drafts to store, and operations that take their turn between drafts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::resend_order::DeferredDraft;
+use crate::engine::directory::Target;
+use crate::engine::error::CommandError;
+use crate::engine::operations::message::Prepared;
+use crate::model::{Caller, ConversationRef, DeviceId, Draft, Outcome, UserId};
+
+/// Key of a session in the appender: submissions of one session are prepared one at a time.
+pub(super) type SessionKey = (UserId, DeviceId);
+
+/// Request of a session that takes its turn in a conversation.
+pub(super) struct Submission {
+    pub(super) caller: Caller,
+    /// Conversation as the sender named it.
+    pub(super) conversation: ConversationRef,
+    pub(super) payload: Payload,
+    pub(super) reply_to: ReplyTo,
+    /// Time at which the store has to have answered.
+    pub(super) deadline: Instant,
+    pub(super) permit: MemoryPermit,
+}
+
+/// Request of a [`Submission`].
+pub(super) enum Payload {
+    /// Append a draft.
+    Draft {
+        prepared: Prepared,
+        /// The draft as it was sent, kept only where hooks have to see it.
+        for_hooks: Option<Box<Draft>>,
+    },
+    /// Run another change of the conversation in its turn.
+    Operation(LaneOperation),
+}
+
+/// Change of a conversation other than an append, which runs alone in the conversation's lane.
+pub(in crate::engine) type LaneOperation =
+    Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<Outcome, CommandError>> + Send>;
+
+/// Sender's end of a submission's reply. A caller whose `ReplyTo` is dropped is told to try again.
+pub(super) type ReplyTo = oneshot::Sender<Result<Outcome, CommandError>>;
+
+/// Answer to a submission.
+pub(super) type Reply = (ReplyTo, Result<Outcome, CommandError>);
+
+impl Submission {
+    pub(super) fn session(&self) -> SessionKey {
+        (self.caller.user, self.caller.device)
+    }
+
+    /// Returns the draft, or `None` for an operation.
+    pub(super) fn draft(&self) -> Option<&Prepared> {
+        match &self.payload {
+            Payload::Draft { prepared, .. } => Some(prepared),
+            Payload::Operation(_) => None,
+        }
+    }
+
+    /// Returns the name under which a refused draft is expected again, or `None` for an operation,
+    /// which has no idempotency key and is not resent.
+    pub(super) fn to_deferred(&self) -> Option<DeferredDraft> {
+        self.draft().map(|draft| DeferredDraft {
+            caller: self.caller,
+            conversation: self.conversation.clone(),
+            id: draft.client_message_id,
+        })
+    }
+
+    /// Returns `true` for a draft that the application's hooks have to see before it may be stored.
+    pub(super) fn needs_hooks(&self) -> bool {
+        matches!(&self.payload, Payload::Draft { for_hooks: Some(_), .. })
+    }
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission")
+            .field("caller", &self.caller)
+            .field("conversation", &self.conversation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Share of the bytes that may be queued on this node; returned when dropped.
+#[derive(Debug)]
+pub(super) struct MemoryPermit {
+    used: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl MemoryPermit {
+    /// Reserves `bytes`, or returns `None` if `used` would exceed `limit`.
+    pub(super) fn reserve(used: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Option<Self> {
+        let permit = Self {
+            used: Arc::clone(used),
+            bytes,
+        };
+        // A permit that is dropped here returns its bytes.
+        let total = used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        (total <= limit).then_some(permit)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for MemoryPermit {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

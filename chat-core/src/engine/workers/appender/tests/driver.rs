@@ -1,0 +1,192 @@
+//! The driver over fake ports: panics, and the end.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::engine::workers::appender::driver::{Driver, Ports};
+
+/// Ports over a list of stored drafts, which panic when they are told to.
+#[derive(Clone, Default)]
+struct FakePorts(Arc<Fake>);
+
+#[derive(Default)]
+struct Fake {
+    stored: Mutex<Vec<u32>>,
+    /// Port that is to panic, and the number of calls that succeed before.
+    panic_in: Mutex<Option<(Call, usize)>>,
+    /// If set, commits wait for a permit each.
+    gate: Mutex<Option<Arc<Semaphore>>>,
+    /// Commits that run.
+    running: Mutex<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Known,
+    Start,
+}
+
+impl FakePorts {
+    fn panic_at(&self, call: Call, after: usize) {
+        *self.0.panic_in.lock().unwrap() = Some((call, after));
+    }
+
+    fn called(&self, call: Call) {
+        let mut panic_in = self.0.panic_in.lock().unwrap();
+        match &mut *panic_in {
+            Some((at, 0)) if *at == call => {
+                *panic_in = None;
+                drop(panic_in);
+                panic!("a port panics on purpose");
+            }
+            Some((at, after)) if *at == call => *after -= 1,
+            _ => {}
+        }
+    }
+}
+
+impl Ports for FakePorts {
+    fn known(&self, user: UserId, conversation: &ConversationRef) -> Option<Target> {
+        self.called(Call::Known);
+        known(user, conversation)
+    }
+
+    fn start(&self, work: Work) -> BoxFuture<'static, Done> {
+        self.called(Call::Start);
+        let fake = Arc::clone(&self.0);
+        Box::pin(async move {
+            match work {
+                Work::Prepare(preparation) => Done::Prepared {
+                    session: preparation.session,
+                    result: Ok((target(id_of(&preparation.conversation)), None)),
+                },
+                Work::Commit { target, drafts, .. } => {
+                    {
+                        let mut running = fake.running.lock().unwrap();
+                        assert_eq!(*running, 0, "two transactions at a time");
+                        *running += 1;
+                    }
+                    let gate = fake.gate.lock().unwrap().clone();
+                    if let Some(gate) = gate {
+                        gate.acquire().await.unwrap().forget();
+                    }
+                    *fake.running.lock().unwrap() -= 1;
+                    let mut stored = fake.stored.lock().unwrap();
+                    let store = |draft: &Prepared| {
+                        let duplicate = stored.contains(&number(draft));
+                        if !duplicate {
+                            stored.push(number(draft));
+                        }
+                        Ok(appended(target.id, duplicate))
+                    };
+                    Done::Committed {
+                        conversation: target.id,
+                        result: Ok(drafts.iter().map(store).collect()),
+                    }
+                }
+                Work::Run { target, operation } => Done::Ran {
+                    conversation: target.id,
+                    result: operation(target).await,
+                },
+            }
+        })
+    }
+}
+
+/// A driver that runs in a task.
+struct Running {
+    ports: FakePorts,
+    queue: Arc<AppendQueue>,
+    draining: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start() -> Self {
+        let (ports, queue) = (FakePorts::default(), Arc::new(AppendQueue::new(1 << 20)));
+        let draining = CancellationToken::new();
+        let task = tokio::spawn({
+            let (ports, queue, draining) = (ports.clone(), Arc::clone(&queue), draining.clone());
+            async move { Driver::new(ports, &queue, LIMITS, RESEND_WINDOW).run(draining).await }
+        });
+        Self {
+            ports,
+            queue,
+            draining,
+            task,
+        }
+    }
+
+    fn send(&self, conversation: ConversationId, numbers: impl IntoIterator<Item = u32>) -> Vec<Reply> {
+        let send = |number| submit(&self.queue, session(1), conversation, number);
+        numbers.into_iter().map(send).collect()
+    }
+
+    fn stored(&self) -> Vec<u32> {
+        self.ports.0.stored.lock().unwrap().clone()
+    }
+}
+
+async fn answers(replies: Vec<Reply>) -> Vec<u32> {
+    let replies = futures_util::future::join_all(replies).await;
+    let code = |reply: Result<Outcome, CommandError>| reply.map_or_else(|error| error.code.number(), |_| 0);
+    replies.into_iter().map(code).collect()
+}
+
+#[tokio::test]
+async fn driver_keeps_order_and_goes_on_after_a_panic() {
+    for (call, after) in [(Call::Known, 0), (Call::Known, 2), (Call::Start, 0)] {
+        for conversation in [KNOWN, UNKNOWN] {
+            let running = Running::start();
+            running.ports.panic_at(call, after);
+            let first = answers(running.send(conversation, 1..=3)).await;
+            let stored = first.iter().take_while(|code| **code == 0).count();
+            let mut refused = first[stored..].iter();
+            assert!(
+                stored < 3 && refused.all(|code| *code == TRY_AGAIN),
+                "{call:?} {after}: {first:?}"
+            );
+            assert_eq!(answers(running.send(conversation, 4..=4)).await, [TRY_AGAIN]);
+            let resent = answers(running.send(conversation, (1..=4).skip(stored))).await;
+            assert_eq!(resent, vec![0; 4 - stored]);
+            assert_eq!(running.stored(), [1, 2, 3, 4]);
+            assert_eq!(running.queue.queued_bytes(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn driver_runs_one_transaction_at_a_time_after_a_panic() {
+    let running = Running::start();
+    let gate = Arc::new(Semaphore::new(0));
+    *running.ports.0.gate.lock().unwrap() = Some(Arc::clone(&gate));
+    let begun = running.send(KNOWN, 1..=1);
+    while *running.ports.0.running.lock().unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    running.ports.panic_at(Call::Known, 0);
+    assert_eq!(answers(running.send(KNOWN, 2..=2)).await, [TRY_AGAIN]);
+    assert_eq!(answers(begun).await, [TRY_AGAIN], "its outcome is not known");
+    let resent = running.send(KNOWN, 1..=2);
+    tokio::task::yield_now().await;
+    gate.add_permits(2);
+    assert_eq!(answers(resent).await, [0, 0]);
+    assert_eq!(running.stored(), [1, 2]);
+}
+
+#[tokio::test]
+async fn driver_answers_everything_before_it_ends() {
+    let running = Running::start();
+    let mut replies: VecDeque<Reply> = running.send(UNKNOWN, 1..=3).into();
+    replies.extend(running.send(KNOWN, 4..=5));
+    running.draining.cancel();
+    running.task.await.unwrap();
+    assert_eq!(answers(replies.into()).await, [0; 5]);
+    let late = submit(&running.queue, session(1), KNOWN, 6);
+    assert_eq!(answers(vec![late]).await, [ReplyCode::ShuttingDown.number()]);
+}

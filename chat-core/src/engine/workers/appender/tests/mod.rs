@@ -1,0 +1,223 @@
+//! Tests of the appender: the machine by direct calls, the driver over fake ports.
+
+mod driver;
+mod interleavings;
+mod order;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+
+use super::lane::LaneLimits;
+use super::machine::{Done, Machine, Work};
+use super::queue::AppendQueue;
+use super::submission::LaneOperation;
+use crate::engine::directory::Target;
+use crate::engine::error::CommandError;
+use crate::engine::operations::message::Prepared;
+use crate::model::*;
+
+/// Time for which a refused draft holds back later ones.
+const RESEND_WINDOW: Duration = Duration::from_secs(3);
+/// Conversation that is known without a lookup.
+const KNOWN: ConversationId = ConversationId(1);
+/// Conversation that has to be looked up.
+const UNKNOWN: ConversationId = ConversationId(100);
+
+const LIMITS: LaneLimits = LaneLimits {
+    max_batch_drafts: 128,
+    max_batch_bytes: 1 << 20,
+    max_lane_drafts: 512,
+    max_lane_bytes: 1 << 20,
+};
+
+type Reply = Pin<Box<dyn Future<Output = Result<Outcome, CommandError>> + Send>>;
+
+fn session(user: u64) -> Caller {
+    Caller {
+        user: UserId(user),
+        device: DeviceId([1; 16]),
+        epoch: SessionEpoch(1),
+    }
+}
+
+/// Returns the draft with this number, whose idempotency key tells its number.
+fn draft(number: u32) -> Draft {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    let text = MessageText::new(number.to_string()).unwrap();
+    Draft::text(text).with_id(ClientMessageId(id))
+}
+
+fn number(draft: &Prepared) -> u32 {
+    let id = draft.client_message_id.0;
+    u32::from_be_bytes(id[..4].try_into().unwrap())
+}
+
+fn target(id: ConversationId) -> Target {
+    let kind = ConversationKind::Group;
+    Target { id, kind }
+}
+
+fn known(_: UserId, conversation: &ConversationRef) -> Option<Target> {
+    match conversation {
+        ConversationRef::Id(id) if *id < UNKNOWN => Some(target(*id)),
+        _ => None,
+    }
+}
+
+fn operation() -> LaneOperation {
+    Box::new(|_| std::future::ready(Ok(Outcome::Done)).boxed())
+}
+
+fn submit(queue: &AppendQueue, caller: Caller, conversation: ConversationId, number: u32) -> Reply {
+    let prepared = Prepared::new(caller, draft(number));
+    let conversation = ConversationRef::Id(conversation);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    Box::pin(queue.submit_draft(prepared, None, conversation, deadline))
+}
+
+/// Returns the reply's code, 0 for success; `None` if there is no reply yet.
+fn code(reply: &mut Reply) -> Option<u32> {
+    let result = reply.as_mut().now_or_never()?;
+    Some(result.map_or_else(|error| error.code.number(), |_| 0))
+}
+
+/// A machine behind a queue, driven by hand.
+struct Appender {
+    queue: AppendQueue,
+    machine: Machine,
+    now: Instant,
+    /// Drafts stored in each conversation, by their numbers.
+    stored: Vec<(ConversationId, u32)>,
+}
+
+impl Appender {
+    fn new(limits: LaneLimits) -> Self {
+        Self {
+            queue: AppendQueue::new(1 << 20),
+            machine: Machine::new(limits, RESEND_WINDOW),
+            now: Instant::now(),
+            stored: Vec::new(),
+        }
+    }
+
+    fn send(&self, caller: Caller, conversation: ConversationId, numbers: impl IntoIterator<Item = u32>) -> Vec<Reply> {
+        let send = |number| submit(&self.queue, caller, conversation, number);
+        numbers.into_iter().map(send).collect()
+    }
+
+    /// Moves the queue's entries into the machine.
+    fn take(&mut self) {
+        let mut taken = Vec::new();
+        self.queue.take(&mut taken);
+        taken.into_iter().for_each(|incoming| self.machine.push(incoming));
+    }
+
+    /// Takes what has arrived and returns the next piece of work.
+    fn work(&mut self) -> Option<Work> {
+        self.take();
+        self.machine.poll_work(self.now, known)
+    }
+
+    fn finish(&mut self, done: Done) {
+        self.machine.finish(self.now, done);
+        self.reply();
+    }
+
+    fn abort(&mut self) {
+        self.machine.abort(self.now);
+        self.reply();
+    }
+
+    /// Sends the machine's replies.
+    fn reply(&mut self) {
+        while let Some((reply_to, result)) = self.machine.poll_reply() {
+            let _ = reply_to.send(result);
+        }
+    }
+
+    /// Stores the drafts of a commit.
+    fn commit(&mut self, work: &Work) -> Done {
+        let Work::Commit { target, drafts, .. } = work else {
+            panic!("not a commit");
+        };
+        let store = |draft: &Prepared| {
+            let stored = (target.id, number(draft));
+            let duplicate = self.stored.contains(&stored);
+            if !duplicate {
+                self.stored.push(stored);
+            }
+            Ok(appended(target.id, duplicate))
+        };
+        Done::Committed {
+            conversation: target.id,
+            result: Ok(drafts.iter().map(store).collect()),
+        }
+    }
+
+    /// Runs everything with success until nothing is left to do.
+    fn run(&mut self) {
+        while let Some(work) = self.work() {
+            let done = match work {
+                Work::Prepare(preparation) => Done::Prepared {
+                    session: preparation.session,
+                    result: Ok((target(id_of(&preparation.conversation)), None)),
+                },
+                Work::Commit { .. } => self.commit(&work),
+                Work::Run { target, .. } => Done::Ran {
+                    conversation: target.id,
+                    result: Ok(Outcome::Done),
+                },
+            };
+            self.finish(done);
+        }
+        self.reply();
+    }
+
+    /// Returns the numbers of the drafts stored in a conversation.
+    fn stored_in(&self, conversation: ConversationId) -> Vec<u32> {
+        let stored = self.stored.iter().filter(|(id, _)| *id == conversation);
+        stored.map(|(_, number)| *number).collect()
+    }
+}
+
+fn id_of(conversation: &ConversationRef) -> ConversationId {
+    match conversation {
+        ConversationRef::Id(id) => *id,
+        _ => UNKNOWN,
+    }
+}
+
+fn appended(conversation: ConversationId, duplicate: bool) -> Appended {
+    Appended {
+        conversation,
+        seq: Seq(1),
+        event_id: EventId::random(),
+        time: Timestamp(0),
+        duplicate,
+    }
+}
+
+/// Ends a commit with one failure for all of its drafts.
+fn failed(work: &Work, error: CommandError) -> Done {
+    let Work::Commit { target, .. } = work else {
+        panic!("not a commit");
+    };
+    Done::Committed {
+        conversation: target.id,
+        result: Err(error),
+    }
+}
+
+/// Returns the code of each reply; panics if one is missing.
+fn codes(replies: impl IntoIterator<Item = Reply>) -> Vec<u32> {
+    let code = |mut reply| code(&mut reply).expect("a submission was not answered");
+    replies.into_iter().map(code).collect()
+}
+
+const TRY_AGAIN: u32 = 501;
+const BUSY: u32 = 502;
+const INTERNAL: u32 = 500;

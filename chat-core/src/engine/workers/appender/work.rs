@@ -1,0 +1,172 @@
+//! Work of the appender: prepares submissions, commits batches, runs operations.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::timeout_at;
+
+use super::driver::Ports;
+use super::lanes::BatchResult;
+use super::machine::{Done, Preparation, Work};
+use super::resend_order::is_temporary;
+use super::submission::LaneOperation;
+use crate::engine::direct_opener::DirectOpener;
+use crate::engine::directory::{Directory, Target};
+use crate::engine::error::CommandError;
+use crate::engine::hook_calls::HookCalls;
+use crate::engine::operations::message::{Appends, BatchRules, Prepared};
+use crate::engine::panics::contain;
+use crate::engine::publisher::Publisher;
+use crate::engine::units::Units;
+use crate::model::{Appended, Caller, ConversationRef, ReplyCode, UserId};
+
+/// Parts of the engine that the appender uses.
+#[derive(Debug)]
+pub(in crate::engine) struct AppendPorts {
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) directory: Arc<Directory>,
+    pub(in crate::engine) opener: DirectOpener,
+    pub(in crate::engine) hooks: Arc<HookCalls>,
+    pub(in crate::engine) publisher: Publisher,
+    pub(in crate::engine) rules: BatchRules,
+}
+
+/// The engine, as the driver uses it.
+pub(super) struct EnginePorts(pub(super) Arc<AppendPorts>);
+
+impl Ports for EnginePorts {
+    fn known(&self, caller: UserId, conversation: &ConversationRef) -> Option<Target> {
+        self.0.directory.known(caller, conversation)
+    }
+
+    fn start(&self, work: Work) -> BoxFuture<'static, Done> {
+        let ports = Arc::clone(&self.0);
+        match work {
+            Work::Prepare(preparation) => prepare(ports, *preparation).boxed(),
+            Work::Commit {
+                target,
+                drafts,
+                look_first,
+                deadline,
+            } => commit(ports, target, drafts, look_first, deadline).boxed(),
+            Work::Run { target, operation } => run(target, operation).boxed(),
+        }
+    }
+}
+
+/// Finds a submission's conversation and asks the hooks.
+async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
+    let Preparation {
+        session,
+        caller,
+        conversation,
+        is_draft,
+        for_hooks,
+    } = preparation;
+    let prepared = async {
+        let target = if is_draft {
+            ports.opener.find_or_open(caller, &conversation).await?
+        } else {
+            ports.directory.find(caller.user, &conversation).await?
+        };
+        let Some((draft, original)) = for_hooks else {
+            return Ok((target, None));
+        };
+        let content = ports.hooks.before_append(caller, target.id, original).await?;
+        Ok((target, content.map(|content| draft.rewritten(content))))
+    };
+    // A lookup that takes too long is dropped inside `contain`: even its drop may panic.
+    let result = contain(async {
+        let prepared = timeout_at(ports.units.deadline().into(), prepared).await;
+        prepared.unwrap_or_else(|_| Err(CommandError::try_again()))
+    });
+    let result = result.await;
+    Done::Prepared { session, result }
+}
+
+/// Runs an operation in its turn.
+async fn run(target: Target, operation: LaneOperation) -> Done {
+    let conversation = target.id;
+    let result = contain(async { operation(target).await }).await;
+    Done::Ran { conversation, result }
+}
+
+/// Appends a batch and publishes its events.
+async fn commit(
+    ports: Arc<AppendPorts>,
+    target: Target,
+    drafts: Arc<[Prepared]>,
+    look_first: bool,
+    deadline: Instant,
+) -> Done {
+    let conversation = target.id;
+    let result = contain(append(&ports, &target, drafts, look_first, deadline)).await;
+    Done::Committed { conversation, result }
+}
+
+async fn append(
+    ports: &AppendPorts,
+    target: &Target,
+    drafts: Arc<[Prepared]>,
+    look_first: bool,
+    deadline: Instant,
+) -> BatchResult {
+    let mut doubt = false;
+    let all = unit(ports, target, Arc::clone(&drafts), look_first);
+    match ports.units.run_idempotent(target.id, all, deadline, &mut doubt).await {
+        Ok(batch) => {
+            ports.publisher.publish(batch.events);
+            Ok(batch.results)
+        }
+        Err(error) if error.code == ReplyCode::Internal && drafts.len() > 1 => {
+            Ok(append_each(ports, target, &drafts, deadline, doubt).await)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Appends the drafts of a batch one by one, because one of them breaks its transaction: the others
+/// are not to suffer for it. After a temporary refusal, the later drafts of that session are
+/// refused too.
+async fn append_each(
+    ports: &AppendPorts,
+    target: &Target,
+    drafts: &[Prepared],
+    deadline: Instant,
+    mut doubt: bool,
+) -> Vec<Result<Appended, CommandError>> {
+    let mut results = Vec::with_capacity(drafts.len());
+    let mut stopped: Vec<Caller> = Vec::new();
+    for draft in drafts {
+        if stopped.contains(&draft.caller) {
+            results.push(Err(CommandError::try_again()));
+            continue;
+        }
+        let alone = unit(ports, target, Arc::from([draft.clone()]), doubt);
+        let result = match ports.units.run_idempotent(target.id, alone, deadline, &mut doubt).await {
+            Ok(mut batch) => {
+                ports.publisher.publish(batch.events);
+                batch.results.pop().unwrap_or_else(|| Err(CommandError::internal()))
+            }
+            Err(error) => Err(error),
+        };
+        if result.as_ref().is_err_and(is_temporary) {
+            stopped.push(draft.caller);
+        }
+        results.push(result);
+    }
+    results
+}
+
+fn unit(ports: &AppendPorts, target: &Target, drafts: Arc<[Prepared]>, look_first: bool) -> Appends {
+    Appends {
+        conversation: target.id,
+        kind: target.kind.clone(),
+        drafts,
+        rules: ports.rules,
+        now: ports.units.now(),
+        look_first,
+    }
+}

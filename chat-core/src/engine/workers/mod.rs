@@ -1,0 +1,17 @@
+//! Tasks that run as long as the engine. Each owns only what it uses; commands reach them through queues.
+
+mod advertise;
+mod appender;
+mod cursors;
+mod observers;
+mod presence;
+mod readiness;
+mod session_recheck;
+
+pub(super) use advertise::{AdvertiseWorker, NodeAdvertiser};
+pub(super) use appender::{AppendPorts, AppendQueue, AppendWorker, DeferredDraft, LaneOperation};
+pub(super) use cursors::{CursorQueue, CursorWorker};
+pub(super) use observers::{ObserverQueue, observers};
+pub(super) use presence::{PresenceQueue, PresenceView, PresenceWorker};
+pub(super) use readiness::{ReadinessState, ReadinessWorker};
+pub(super) use session_recheck::{SessionEnder, SessionRecheckWorker};

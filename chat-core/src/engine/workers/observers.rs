@@ -1,0 +1,156 @@
+//! The observing hooks, called by one worker behind a bounded queue, so that they delay no command.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::panics::panic_text;
+use crate::hooks::Hooks;
+use crate::model::{Caller, CloseCode, Event, Source, UserId};
+
+/// Something that the observing hooks are told.
+#[derive(Debug)]
+enum Observation {
+    Committed(Vec<Event>),
+    Registered(UserId),
+    SessionStart(Caller, Source),
+    SessionEnd(Caller, CloseCode),
+}
+
+/// Queue of observations. When it is full, further ones are dropped and counted; without hooks it takes none.
+#[derive(Debug)]
+pub(in crate::engine) struct ObserverQueue {
+    sender: Option<mpsc::Sender<Observation>>,
+    dropped: AtomicU64,
+}
+
+/// Calls the hooks, one observation after the other.
+#[derive(Debug)]
+pub(in crate::engine) struct ObserverWorker {
+    hooks: Arc<dyn Hooks>,
+    observations: mpsc::Receiver<Observation>,
+}
+
+/// Creates the queue, and the worker if there are hooks.
+pub(in crate::engine) fn observers(
+    hooks: Option<Arc<dyn Hooks>>,
+    max_queued: usize,
+) -> (ObserverQueue, Option<ObserverWorker>) {
+    let (sender, worker) = hooks
+        .map(|hooks| {
+            let (sender, observations) = mpsc::channel(max_queued);
+            (sender, ObserverWorker { hooks, observations })
+        })
+        .unzip();
+    let dropped = AtomicU64::new(0);
+    (ObserverQueue { sender, dropped }, worker)
+}
+
+impl ObserverQueue {
+    /// Number of observations that were dropped because the hooks were too slow.
+    pub(in crate::engine) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::engine) fn committed(&self, events: Vec<Event>) {
+        self.push(Observation::Committed(events));
+    }
+
+    pub(in crate::engine) fn registered(&self, user: UserId) {
+        self.push(Observation::Registered(user));
+    }
+
+    pub(in crate::engine) fn session_start(&self, caller: Caller, source: Source) {
+        self.push(Observation::SessionStart(caller, source));
+    }
+
+    pub(in crate::engine) fn session_end(&self, caller: Caller, reason: CloseCode) {
+        self.push(Observation::SessionEnd(caller, reason));
+    }
+
+    fn push(&self, observation: Observation) {
+        let Some(sender) = &self.sender else { return };
+        // Each power of two is logged, so that a slow hook does not flood the log.
+        if sender.try_send(observation).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
+            tracing::warn!(
+                dropped = self.dropped(),
+                "the observing hooks are too slow: observations are dropped"
+            );
+        }
+    }
+}
+
+impl ObserverWorker {
+    /// Runs until the engine drains and the queue is empty.
+    pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
+        loop {
+            let next = tokio::select! {
+                // Queued observations come before the end.
+                biased;
+                next = self.observations.recv() => next,
+                () = draining.cancelled() => None,
+            };
+            let Some(observation) = next else { return };
+            let call = AssertUnwindSafe(self.call(observation)).catch_unwind();
+            if let Err(panic) = call.await {
+                tracing::error!(panic = panic_text(&*panic), "an observing hook panicked");
+            }
+        }
+    }
+
+    async fn call(&self, observation: Observation) {
+        match observation {
+            Observation::Committed(events) => self.hooks.on_committed(&events).await,
+            Observation::Registered(user) => self.hooks.on_registered(user).await,
+            Observation::SessionStart(caller, source) => self.hooks.on_session_start(caller, source).await,
+            Observation::SessionEnd(caller, reason) => self.hooks.on_session_end(caller, reason).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::sync::Mutex;
+
+    /// Remembers the users it was told of; panics over user 2.
+    #[derive(Debug, Default)]
+    struct Registrations(Mutex<Vec<UserId>>);
+
+    #[async_trait]
+    impl Hooks for Registrations {
+        async fn on_registered(&self, user: UserId) {
+            assert_ne!(user, UserId(2), "a hook panics");
+            self.0.lock().push(user);
+        }
+    }
+
+    #[tokio::test]
+    async fn worker_survives_a_panicking_hook_and_drains_the_queue() {
+        let hooks = Arc::new(Registrations::default());
+        let (queue, worker) = observers(Some(hooks.clone()), 8);
+        for user in 1..=3 {
+            queue.registered(UserId(user));
+        }
+        let draining = CancellationToken::new();
+        draining.cancel();
+        worker.expect("there are hooks").run(draining).await;
+        assert_eq!(*hooks.0.lock(), [UserId(1), UserId(3)]);
+    }
+
+    #[test]
+    fn queue_drops_and_counts_what_exceeds_its_bound() {
+        let (queue, _worker) = observers(Some(Arc::new(Registrations::default())), 2);
+        (1..=5).for_each(|user| queue.registered(UserId(user)));
+        assert_eq!(queue.dropped(), 3);
+        let (queue, worker) = observers(None, 2);
+        (1..=5).for_each(|user| queue.registered(UserId(user)));
+        assert_eq!((queue.dropped(), worker.is_some()), (0, false));
+    }
+}

@@ -1,0 +1,178 @@
+//! Presence of users, and telling friends when it changes. A user's presence follows from their sessions alone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Presence;
+use crate::engine::units::Units;
+use crate::model::{DeviceId, NodeId, PresenceState, Push, UserId};
+use crate::router::Router;
+use crate::sync::Mutex;
+
+/// Users whose sessions changed since the worker last looked. Bounded by the number of users.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct PresenceQueue {
+    changed: Mutex<HashSet<UserId>>,
+    some: Notify,
+}
+
+impl PresenceQueue {
+    /// A session of this user began, changed or ended.
+    pub(in crate::engine) fn changed(&self, user: UserId) {
+        self.changed.lock().insert(user);
+        self.some.notify_one();
+    }
+
+    fn take(&self) -> HashSet<UserId> {
+        std::mem::take(&mut *self.changed.lock())
+    }
+}
+
+/// Sessions of users, on this node and on others.
+#[derive(Debug)]
+pub(in crate::engine) struct PresenceView {
+    presence: Arc<dyn Presence>,
+    router: Router,
+    node: NodeId,
+}
+
+impl PresenceView {
+    pub(in crate::engine) fn new(presence: Arc<dyn Presence>, router: Router, node: NodeId) -> Self {
+        Self { presence, router, node }
+    }
+
+    /// Returns the most present state of each user's sessions. Users without a session are left out.
+    ///
+    /// Other nodes' sessions are soft state: while it cannot be read, only this node's sessions count.
+    pub(in crate::engine) async fn states(&self, users: &[UserId]) -> HashMap<UserId, PresenceState> {
+        let mut states: HashMap<UserId, PresenceState> = HashMap::new();
+        let mut raise = |user: UserId, state: PresenceState| {
+            let known = states.entry(user).or_default();
+            *known = state.max(*known);
+        };
+        let claimed = self.presence.devices(users).await.unwrap_or_default();
+        for (user, _, node, state) in claimed {
+            // This node knows its own sessions better than the shared state does.
+            if node != self.node {
+                raise(user, state);
+            }
+        }
+        for user in users {
+            for (_, state) in self.router.local_sessions(*user) {
+                raise(*user, state);
+            }
+        }
+        states
+    }
+
+    /// Returns the devices of a user that have a session. A login must not depend on soft state: while it
+    /// cannot be read, only this node's sessions count.
+    pub(in crate::engine) async fn live_devices(&self, user: UserId) -> HashSet<DeviceId> {
+        let claimed = self.presence.devices(&[user]).await.unwrap_or_default();
+        let local = self.router.local_sessions(user);
+        let claimed = claimed.into_iter().map(|(_, device, _, _)| device);
+        claimed
+            .chain(local.into_iter().map(|(caller, _)| caller.device))
+            .collect()
+    }
+}
+
+/// The state that friends were last told of each user. Offline users take no memory.
+#[derive(Debug, Default)]
+struct Announced(HashMap<UserId, PresenceState>);
+
+impl Announced {
+    /// Records a user's state. Returns whether friends have to be told.
+    fn update(&mut self, user: UserId, state: PresenceState) -> bool {
+        let before = match state {
+            PresenceState::Offline => self.0.remove(&user),
+            _ => self.0.insert(user, state),
+        };
+        before.unwrap_or_default() != state
+    }
+}
+
+/// Tells friends when a user's presence changes.
+#[derive(Debug)]
+pub(in crate::engine) struct PresenceWorker {
+    queue: Arc<PresenceQueue>,
+    view: Arc<PresenceView>,
+    units: Arc<Units>,
+    router: Router,
+    announced: Announced,
+}
+
+impl PresenceWorker {
+    pub(in crate::engine) fn new(
+        queue: Arc<PresenceQueue>,
+        view: Arc<PresenceView>,
+        units: Arc<Units>,
+        router: Router,
+    ) -> Self {
+        Self {
+            queue,
+            view,
+            units,
+            router,
+            announced: Announced::default(),
+        }
+    }
+
+    /// Runs until the engine drains.
+    pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.queue.some.notified() => {}
+                () = draining.cancelled() => return,
+            }
+            for user in self.queue.take() {
+                self.announce(user).await;
+            }
+        }
+    }
+
+    async fn announce(&mut self, user: UserId) {
+        let states = self.view.states(&[user]).await;
+        let state = states.get(&user).copied().unwrap_or_default();
+        if !self.announced.update(user, state) {
+            return;
+        }
+        // While the store is unavailable, friends are not told: presence is best effort, and clients read it
+        // when they need it.
+        let Ok(friends) = self.units.read(self.units.store().friends(user)).await else {
+            return;
+        };
+        for friend in friends {
+            self.router.notify_user(friend, &Push::Presence { user, state }, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presence_is_announced_only_when_it_changes() {
+        let mut announced = Announced::default();
+        let user = UserId(1);
+        assert!(!announced.update(user, PresenceState::Offline));
+        assert!(announced.update(user, PresenceState::Online));
+        assert!(!announced.update(user, PresenceState::Online));
+        assert!(announced.update(user, PresenceState::Idle));
+        assert!(announced.update(user, PresenceState::Offline));
+        assert!(announced.0.is_empty());
+    }
+
+    #[test]
+    fn queue_merges_changes_of_one_user() {
+        let queue = PresenceQueue::default();
+        queue.changed(UserId(1));
+        queue.changed(UserId(1));
+        assert_eq!(queue.take(), HashSet::from([UserId(1)]));
+        assert!(queue.take().is_empty());
+    }
+}

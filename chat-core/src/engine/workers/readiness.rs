@@ -1,0 +1,167 @@
+//! Node readiness: can this node serve new sessions?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::advertise::NodeAdvertiser;
+use crate::router::Router;
+use crate::service::Readiness;
+use crate::store::Store;
+
+/// Interval between probes of the store, and the time it has to answer one. A node whose store is
+/// unavailable keeps its sessions but cannot serve new ones; other nodes know within twice this time.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// Interval between probes while the store is unavailable.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Number of consecutive answers after which the store counts as available again.
+const MIN_ANSWERS: u32 = 2;
+
+/// What is known about this node's readiness.
+#[derive(Debug)]
+pub(in crate::engine) struct ReadinessState {
+    router: Router,
+    advertiser: Option<Arc<NodeAdvertiser>>,
+    store_is_silent: AtomicBool,
+    closed_listeners: AtomicU32,
+}
+
+impl ReadinessState {
+    pub(in crate::engine) fn new(router: Router, advertiser: Option<Arc<NodeAdvertiser>>) -> Self {
+        Self {
+            router,
+            advertiser,
+            store_is_silent: AtomicBool::new(false),
+            closed_listeners: AtomicU32::new(0),
+        }
+    }
+
+    /// Returns what advertises this node, if there is a cluster.
+    pub(in crate::engine) fn advertiser(&self) -> Option<&NodeAdvertiser> {
+        self.advertiser.as_deref()
+    }
+
+    pub(in crate::engine) fn readiness(&self) -> Readiness {
+        let advertiser = self.advertiser.as_deref();
+        Readiness {
+            store_answers: !self.store_is_silent.load(Ordering::Relaxed),
+            clock_is_right: !self.router.is_clock_wrong(),
+            others_serve: advertiser
+                .and_then(NodeAdvertiser::others_serve)
+                .unwrap_or_else(|| self.router.has_peers()),
+        }
+    }
+
+    /// Whether load balancers and clients should choose this node.
+    pub(in crate::engine) fn takes_sessions(&self) -> bool {
+        self.readiness().is_ready() && self.closed_listeners.load(Ordering::Relaxed) == 0
+    }
+
+    pub(in crate::engine) fn listener_closed(&self) {
+        self.closed_listeners.fetch_add(1, Ordering::Relaxed);
+        self.changed();
+    }
+
+    pub(in crate::engine) fn listener_opened(&self) {
+        self.closed_listeners.fetch_sub(1, Ordering::Relaxed);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        if let Some(advertiser) = &self.advertiser {
+            advertiser.changed();
+        }
+    }
+}
+
+/// Decides from probes whether the store is available: one missed answer ends that, several begin it.
+#[derive(Debug, Default)]
+struct StoreProbes {
+    is_silent: bool,
+    answers: u32,
+}
+
+impl StoreProbes {
+    fn interval(&self) -> Duration {
+        if self.is_silent { RETRY_INTERVAL } else { PROBE_INTERVAL }
+    }
+
+    /// Records a probe. Returns whether the store's availability changed.
+    fn record(&mut self, answered: bool) -> bool {
+        self.answers = if answered { self.answers.saturating_add(1) } else { 0 };
+        let was_silent = self.is_silent;
+        self.is_silent = if was_silent {
+            self.answers < MIN_ANSWERS
+        } else {
+            !answered
+        };
+        self.is_silent != was_silent
+    }
+}
+
+/// Probes the store, and has the node advertised anew when its readiness changes.
+#[derive(Debug)]
+pub(in crate::engine) struct ReadinessWorker {
+    store: Arc<dyn Store>,
+    state: Arc<ReadinessState>,
+    probes: StoreProbes,
+}
+
+impl ReadinessWorker {
+    pub(in crate::engine) fn new(store: Arc<dyn Store>, state: Arc<ReadinessState>) -> Self {
+        Self {
+            store,
+            state,
+            probes: StoreProbes::default(),
+        }
+    }
+
+    /// Runs until the engine drains.
+    pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
+        draining.run_until_cancelled(self.probe_forever()).await;
+    }
+
+    async fn probe_forever(&mut self) {
+        let mut was_ready = true;
+        loop {
+            sleep(self.probes.interval()).await;
+            let answer = timeout(PROBE_INTERVAL, self.store.ping()).await;
+            if self.probes.record(matches!(answer, Ok(Ok(_)))) {
+                let is_silent = self.probes.is_silent;
+                self.state.store_is_silent.store(is_silent, Ordering::Relaxed);
+                if is_silent {
+                    tracing::warn!("the store does not answer; this node takes no new sessions");
+                } else {
+                    tracing::info!("the store answers again; this node takes new sessions");
+                }
+            }
+            // The clock may have changed it too.
+            let is_ready = self.state.takes_sessions();
+            if is_ready != was_ready {
+                was_ready = is_ready;
+                self.state.changed();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_missed_probe_makes_the_store_silent_and_two_answers_end_it() {
+        let mut probes = StoreProbes::default();
+        assert!(!probes.record(true) && !probes.is_silent);
+        assert!(probes.record(false) && probes.is_silent);
+        assert_eq!(probes.interval(), RETRY_INTERVAL);
+        assert!(!probes.record(true) && probes.is_silent);
+        assert!(!probes.record(false) && probes.is_silent);
+        assert!(!probes.record(true) && probes.is_silent);
+        assert!(probes.record(true) && !probes.is_silent);
+        assert_eq!(probes.interval(), PROBE_INTERVAL);
+    }
+}

@@ -1,0 +1,198 @@
+//! Rechecking sessions whose end may have been committed without an answer.
+//!
+//! A change that ends sessions (a revocation, a new password, a logout, a login that takes over) may be
+//! committed although the store's answer was lost. Then the sessions that it ended would go on to receive
+//! and to read. So after such an answer the router compares the user's sessions with the store, here and on
+//! every node: at once, and again later, since the commit may still be on its way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::error::CommandError;
+use crate::model::{CloseCode, ReplyCode, UserId};
+use crate::router::{Router, SessionSelector};
+use crate::sync::Mutex;
+
+/// Delays between the checks. Their sum is longer than a store takes to end a transaction whose client left.
+const DELAYS: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
+/// Longer than any delay.
+const LONGER_THAN_ANY_DELAY: Duration = Duration::from_secs(60);
+/// Maximum number of users that wait for a further check; users beyond it are checked once.
+const MAX_USERS: usize = 65_536;
+
+/// Users whose sessions are compared with the store again later.
+#[derive(Debug, Default)]
+struct Schedule(HashMap<UserId, Recheck>);
+
+#[derive(Clone, Copy, Debug)]
+struct Recheck {
+    code: CloseCode,
+    /// Number of checks made, which is the index of the next delay less one.
+    checks: usize,
+    due: Instant,
+}
+
+impl Schedule {
+    fn add(&mut self, now: Instant, user: UserId, code: CloseCode) {
+        if self.0.len() < MAX_USERS || self.0.contains_key(&user) {
+            let due = now + DELAYS[0];
+            self.0.insert(user, Recheck { code, checks: 0, due });
+        }
+    }
+
+    /// Takes the users to check now. Also returns when the next user is due.
+    fn take_due(&mut self, now: Instant) -> (Vec<(UserId, CloseCode)>, Option<Instant>) {
+        let mut due = Vec::new();
+        self.0.retain(|user, recheck| {
+            if recheck.due > now {
+                return true;
+            }
+            due.push((*user, recheck.code));
+            recheck.checks += 1;
+            let delay = DELAYS.get(recheck.checks);
+            recheck.due = delay.map_or(now, |delay| now + *delay);
+            delay.is_some()
+        });
+        (due, self.0.values().map(|recheck| recheck.due).min())
+    }
+}
+
+/// Ends sessions after changes in the store that end them.
+#[derive(Debug)]
+pub(in crate::engine) struct SessionEnder {
+    router: Router,
+    schedule: Mutex<Schedule>,
+    scheduled: Notify,
+}
+
+impl SessionEnder {
+    pub(in crate::engine) fn new(router: Router) -> Self {
+        Self {
+            router,
+            schedule: Mutex::default(),
+            scheduled: Notify::new(),
+        }
+    }
+
+    /// Ends sessions if the change was committed, or rechecks the user's sessions if it may have been.
+    /// Returns the change's result.
+    pub(in crate::engine) fn after<T>(
+        &self,
+        user: UserId,
+        sessions: SessionSelector,
+        code: CloseCode,
+        changed: Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        match &changed {
+            Ok(_) => self.close(user, sessions, code),
+            // A refusal may be what the retry of a committed change is told.
+            Err(error) => self.recheck_later(user, code, error),
+        }
+        changed
+    }
+
+    /// Ends sessions: a committed change says that they are over.
+    pub(in crate::engine) fn close(&self, user: UserId, sessions: SessionSelector, code: CloseCode) {
+        self.router.close_sessions(user, sessions, code);
+    }
+
+    /// Compares a user's sessions with the store, on every node.
+    pub(in crate::engine) fn recheck(&self, user: UserId, code: CloseCode) {
+        self.router.recheck_sessions(user, code);
+    }
+
+    /// Compares a user's sessions with the store after a change failed: at once, and several times more if
+    /// the outcome is unknown.
+    pub(in crate::engine) fn recheck_later(&self, user: UserId, code: CloseCode, error: &CommandError) {
+        self.recheck(user, code);
+        if matches!(error.code, ReplyCode::TryAgain | ReplyCode::Internal) {
+            self.schedule.lock().add(Instant::now(), user, code);
+            self.scheduled.notify_one();
+        }
+    }
+}
+
+/// Makes the later checks.
+#[derive(Debug)]
+pub(in crate::engine) struct SessionRecheckWorker(Arc<SessionEnder>);
+
+impl SessionRecheckWorker {
+    pub(in crate::engine) fn new(ender: Arc<SessionEnder>) -> Self {
+        Self(ender)
+    }
+
+    /// Runs until the engine drains; then checks every remaining user once more.
+    pub(in crate::engine) async fn run(self, draining: CancellationToken) {
+        let mut next = None;
+        loop {
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.0.scheduled.notified() => {}
+                () = due => {}
+                () = draining.cancelled() => {
+                    self.check_due(Instant::now() + LONGER_THAN_ANY_DELAY);
+                    return;
+                }
+            }
+            next = self.check_due(Instant::now());
+        }
+    }
+
+    fn check_due(&self, now: Instant) -> Option<Instant> {
+        let (users, next) = self.0.schedule.lock().take_due(now);
+        for (user, code) in users {
+            self.0.recheck(user, code);
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: UserId = UserId(1);
+
+    #[test]
+    fn schedule_checks_a_user_after_each_delay_and_then_forgets() {
+        let start = Instant::now();
+        let mut schedule = Schedule::default();
+        schedule.add(start, USER, CloseCode::Revoked);
+        assert_eq!(schedule.take_due(start), (vec![], Some(start + DELAYS[0])));
+        let mut now = start;
+        for (index, delay) in DELAYS.iter().enumerate() {
+            now += *delay;
+            let next = DELAYS.get(index + 1).map(|delay| now + *delay);
+            assert_eq!(schedule.take_due(now), (vec![(USER, CloseCode::Revoked)], next));
+        }
+        assert!(schedule.0.is_empty());
+    }
+
+    #[test]
+    fn schedule_starts_over_when_another_change_fails() {
+        let start = Instant::now();
+        let mut schedule = Schedule::default();
+        schedule.add(start, USER, CloseCode::Replaced);
+        let later = start + DELAYS[0];
+        schedule.take_due(later);
+        schedule.add(later, USER, CloseCode::Revoked);
+        let (due, _) = schedule.take_due(later + DELAYS[0]);
+        assert_eq!(due, [(USER, CloseCode::Revoked)]);
+        assert!(schedule.0.len() == 1 && schedule.0[&USER].checks == 1);
+    }
+}
