@@ -23,7 +23,10 @@ fn read(c: &mut Criterion) {
                 |wire| {
                     let mut decoder = FrameDecoder::new(SESSION_LIMIT);
                     decoder.feed(wire);
-                    let packet = decoder.next_packet().expect("a small packet").expect("a whole packet");
+                    let packet = decoder
+                        .next_packet()
+                        .expect("a small packet")
+                        .expect("a complete packet");
                     black_box(server::decode_request(packet, MAX_TEXT).expect("a valid packet"))
                 },
                 criterion::BatchSize::SmallInput,

@@ -21,8 +21,8 @@ fn handshake(c: &mut Criterion) {
                 let hello = ServerHandshake::new()
                     .feed(client.hello())
                     .expect("a valid hello")
-                    .expect("a whole hello");
-                black_box(hello.accept(&keys, Instant::now()).expect("an honest client"))
+                    .expect("a complete hello");
+                black_box(hello.accept(&keys, Instant::now()).expect("a valid client hello"))
             },
             criterion::BatchSize::SmallInput,
         );
@@ -45,7 +45,7 @@ fn records(c: &mut Criterion) {
                 wire.clear();
                 wire.reserve(size + 64);
                 sealer.seal(now, content, &mut wire).expect("an open channel");
-                match opener.feed(now, &mut wire).expect("an honest peer") {
+                match opener.feed(now, &mut wire).expect("a valid record") {
                     Opened::Data(plain) => black_box(plain.len()),
                     other => panic!("expected data, got {other:?}"),
                 }

@@ -25,9 +25,12 @@ pub fn channels() -> (Channel, Channel) {
     let hello = ServerHandshake::new()
         .feed(client.hello())
         .expect("a valid hello")
-        .expect("a whole hello");
-    let accepted = hello.accept(&keys, now).expect("an honest client");
-    match client.feed(now, UNIX_NOW, &accepted.reply).expect("an honest server") {
+        .expect("a complete hello");
+    let accepted = hello.accept(&keys, now).expect("a valid client hello");
+    match client
+        .feed(now, UNIX_NOW, &accepted.reply)
+        .expect("a valid server reply")
+    {
         ClientProgress::Done(connected) => (connected.channel, accepted.channel),
         other => panic!("the reply of the server is complete, got {other:?}"),
     }

@@ -11,7 +11,7 @@ use chat_core::model::Secret;
 use crate::failure::{Failure, Kind};
 
 /// Returns the password from `file` or from the environment variable, if one of them is given.
-pub(crate) fn given(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
+pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
     if let Some(path) = file {
         let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
         let line = text.lines().next().unwrap_or_default();
@@ -20,8 +20,8 @@ pub(crate) fn given(file: Option<&Path>, variable: &str) -> Result<Option<Secret
         }
         return Ok(Some(Secret::new(line)));
     }
-    let given = env::var(variable).ok().filter(|text| !text.is_empty());
-    Ok(given.map(Secret::new))
+    let password = env::var(variable).ok().filter(|text| !text.is_empty());
+    Ok(password.map(Secret::new))
 }
 
 /// Returns `true` if standard input is a terminal, so that a prompt is possible.

@@ -205,29 +205,29 @@ fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<Serv
 }
 
 fn credentials(global: &Global, how: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
-    let given = secrets::given(global.password_file.as_deref(), "CHAT_PASSWORD")?;
+    let known = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
     match how {
         LoginMode::Register(display_name) => {
-            let password = password(given, true)?;
+            let password = password(known, true)?;
             Ok(Credentials::Register(registration(user, password, display_name)?))
         }
         LoginMode::Password => Ok(Credentials::Password {
             account: user.clone(),
-            secret: password(given, false)?,
+            secret: password(known, false)?,
             fresh: true,
         }),
-        LoginMode::Automatic if has_session && given.is_none() => Ok(Credentials::Stored),
-        LoginMode::Automatic if given.is_none() && !secrets::can_ask() => Ok(Credentials::Stored),
+        LoginMode::Automatic if has_session && known.is_none() => Ok(Credentials::Stored),
+        LoginMode::Automatic if known.is_none() && !secrets::can_ask() => Ok(Credentials::Stored),
         LoginMode::Automatic => Ok(Credentials::Password {
             account: user.clone(),
-            secret: password(given, false)?,
+            secret: password(known, false)?,
             fresh: false,
         }),
     }
 }
 
-fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
-    given.map_or_else(|| secrets::ask("Password", twice), Ok)
+fn password(known: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
+    known.map_or_else(|| secrets::ask("Password", twice), Ok)
 }
 
 fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayName>) -> Result<Registration, Failure> {

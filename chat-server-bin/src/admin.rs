@@ -68,12 +68,12 @@ pub(crate) async fn user(config: &Checked, command: UserCommand) -> Result<(), F
         _ => None,
     };
     let store = open_store(config).await?;
-    let result = on_store(config, Arc::clone(&store), command, secret).await;
+    let result = run_on_store(config, Arc::clone(&store), command, secret).await;
     store.close().await;
     print(&result?)
 }
 
-async fn on_store(
+async fn run_on_store(
     config: &Checked,
     store: Arc<dyn Store>,
     command: UserCommand,
@@ -100,10 +100,10 @@ async fn on_store(
             .await?;
             let mut registration = Registration::new(name, secret);
             registration.display_name = display_name;
-            let made = engine.register(Source::Local, registration).await;
+            let registered = engine.register(Source::Local, registration).await;
             engine.shutdown().await;
-            let made = made.map_err(refused)?;
-            Ok(format!("created user {} with id {}", made.name, made.id))
+            let user = registered.map_err(refused)?;
+            Ok(format!("created user {} with id {}", user.name, user.id))
         }
         UserCommand::Passwd { name, .. } => {
             let password = Password::new(secret).map_err(refused)?;

@@ -36,7 +36,7 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     // This comes first: with too few file descriptors, later steps fail without naming the cause.
     let max_connections = limits::connections(config)?;
     let store = open_store(config).await?;
-    let result = on_store(config, Arc::clone(&store), max_connections).await;
+    let result = build_on_store(config, Arc::clone(&store), max_connections).await;
     if result.is_err() {
         store.close().await;
     }
@@ -140,7 +140,7 @@ async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
         .map_err(|error| Failure::Unavailable(chain(&error)))
 }
 
-async fn on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32) -> Result<Composition, Failure> {
+async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32) -> Result<Composition, Failure> {
     let path = config.identity_file();
     let was_missing = !path.exists();
     // Generating a key takes seconds on a slow machine.

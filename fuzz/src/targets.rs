@@ -33,9 +33,12 @@ fn channels() -> (Channel, Channel) {
     let hello = ServerHandshake::new()
         .feed(client.hello())
         .expect("a valid hello")
-        .expect("a whole hello");
-    let accepted = hello.accept(&keys, now).expect("an honest client");
-    match client.feed(now, UNIX_NOW, &accepted.reply).expect("an honest server") {
+        .expect("a complete hello");
+    let accepted = hello.accept(&keys, now).expect("a valid client hello");
+    match client
+        .feed(now, UNIX_NOW, &accepted.reply)
+        .expect("a valid server reply")
+    {
         ClientProgress::Done(connected) => (connected.channel, accepted.channel),
         other => panic!("the reply of the server is complete, got {other:?}"),
     }
@@ -97,7 +100,10 @@ fn both_ends(packet: Bytes) {
         client::encode_request(&request, &mut again);
         let mut decoder = FrameDecoder::new(usize::MAX);
         decoder.feed(again);
-        let packet = decoder.next_packet().expect("our own length").expect("a whole packet");
+        let packet = decoder
+            .next_packet()
+            .expect("a valid length")
+            .expect("a complete packet");
         let read_again = server::decode_request(packet, MAX_TEXT).expect("our own packet");
         assert_eq!(format!("{request:?}"), format!("{read_again:?}"));
     }

@@ -58,9 +58,9 @@ async fn ended(client: &Client) {
 }
 
 pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut Output) -> Result<(), Failure> {
-    let old = secrets::given(global.password_file.as_deref(), "CHAT_PASSWORD")?;
+    let old = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
     let old = old.map_or_else(|| secrets::ask("Current password", false), Ok)?;
-    let new = secrets::given(file.as_deref(), "CHAT_NEW_PASSWORD")?;
+    let new = secrets::from_file_or_env(file.as_deref(), "CHAT_NEW_PASSWORD")?;
     let new = new.map_or_else(|| secrets::ask("New password", true), Ok)?;
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let changed = session.client.change_password(old, new).await;

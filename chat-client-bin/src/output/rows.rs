@@ -230,9 +230,9 @@ impl Show for ConversationLine {
         } else {
             String::new()
         };
-        let left = if self.active { "" } else { " (left)" };
+        let suffix = if self.active { "" } else { " (left)" };
         let counts = style.bold(&format!("{unread}{mentions}"));
-        format!("{label} {} {counts}{left}", style.dim(&clock(self.last_time_ms)))
+        format!("{label} {} {counts}{suffix}", style.dim(&clock(self.last_time_ms)))
     }
 }
 

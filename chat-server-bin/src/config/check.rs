@@ -147,8 +147,8 @@ fn check_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>
 
 fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems: &mut Vec<Problem>) {
     let tls = &settings.tls;
-    let given = |path: &Path| !path.as_os_str().is_empty();
-    match (given(&tls.certificate_file), given(&tls.key_file)) {
+    let is_set = |path: &Path| !path.as_os_str().is_empty();
+    match (is_set(&tls.certificate_file), is_set(&tls.key_file)) {
         (true, false) if origins.are_known(&["tls.key_file"]) => {
             problems.push(origins.problem("tls.key_file", "is missing; a certificate needs its private key"));
         }

@@ -69,12 +69,12 @@ impl FromStr for HumanDuration {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let wrong = || {
+        let invalid = || {
             UnitError(format!(
                 "{text:?} is not a duration; write one like \"500ms\", \"30s\", \"5m\" or \"24h\""
             ))
         };
-        let millis = with_unit(text, &DURATION_UNITS).ok_or_else(wrong)?;
+        let millis = with_unit(text, &DURATION_UNITS).ok_or_else(invalid)?;
         Ok(Self(Duration::from_millis(millis)))
     }
 }
@@ -83,12 +83,12 @@ impl FromStr for Size {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let wrong = || {
+        let invalid = || {
             UnitError(format!(
                 "{text:?} is not a size; write one like \"512B\", \"64KiB\" or \"1MiB\""
             ))
         };
-        with_unit(text, &SIZE_UNITS).map(Self).ok_or_else(wrong)
+        with_unit(text, &SIZE_UNITS).map(Self).ok_or_else(invalid)
     }
 }
 
@@ -96,18 +96,18 @@ impl FromStr for Rate {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let wrong = || {
+        let invalid = || {
             UnitError(format!(
                 "{text:?} is not a rate; write one like \"30/10s\" or \"30/10s burst 60\""
             ))
         };
         let (rate, burst) = match text.split_once(" burst ") {
-            Some((rate, burst)) => (rate, Some(burst.trim().parse().map_err(|_| wrong())?)),
+            Some((rate, burst)) => (rate, Some(burst.trim().parse().map_err(|_| invalid())?)),
             None => (text, None),
         };
-        let (count, per) = rate.split_once('/').ok_or_else(wrong)?;
-        let count = count.trim().parse().map_err(|_| wrong())?;
-        let per: HumanDuration = per.trim().parse().map_err(|_| wrong())?;
+        let (count, per) = rate.split_once('/').ok_or_else(invalid)?;
+        let count = count.trim().parse().map_err(|_| invalid())?;
+        let per: HumanDuration = per.trim().parse().map_err(|_| invalid())?;
         Ok(Self::new(count, per, burst.unwrap_or(count)))
     }
 }

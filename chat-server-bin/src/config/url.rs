@@ -81,8 +81,8 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a listen URL; write one such as \"sc1://127.0.0.1:7400\"");
-        let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let invalid = || format!("{text:?} is not a listen URL; write one such as \"sc1://127.0.0.1:7400\"");
+        let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
         let (scheme, is_behind_proxy) = match scheme.strip_suffix(PROXY) {
             Some(scheme) => (scheme, true),
             None => (scheme, false),
@@ -96,7 +96,7 @@ impl FromStr for Listen {
             })?;
         let (host, port) = rest.rsplit_once(':').ok_or_else(|| format!("{text:?} has no port"))?;
         let host = match host.strip_prefix('[') {
-            Some(inner) => inner.strip_suffix(']').ok_or_else(wrong)?,
+            Some(inner) => inner.strip_suffix(']').ok_or_else(invalid)?,
             None if host.contains(':') => return Err(format!("{text:?}: write an IPv6 address in brackets")),
             None => host,
         };
@@ -105,7 +105,7 @@ impl FromStr for Listen {
             .map_err(|_| format!("{text:?}: {port:?} is not a port number"))?;
         let is_invalid = |c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c);
         if host.is_empty() || host.contains(is_invalid) {
-            return Err(wrong());
+            return Err(invalid());
         }
         Ok(Self {
             scheme,

@@ -57,7 +57,7 @@ pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
 
 /// Parses a filter such as `info,chat_core::server=debug`.
 pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
-    let wrong = || {
+    let invalid = || {
         format!("{text:?} is not a log filter; write error, warn, info, debug, trace, or info,chat_core::server=debug")
     };
     // The parser accepts any word as a target, so a misspelt level would disable all logging.
@@ -66,10 +66,10 @@ pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
     for word in plain {
         let level = word.parse::<tracing_subscriber::filter::LevelFilter>();
         if word.is_empty() || level.is_err() {
-            return Err(wrong());
+            return Err(invalid());
         }
     }
-    EnvFilter::builder().parse(text).map_err(|_| wrong())
+    EnvFilter::builder().parse(text).map_err(|_| invalid())
 }
 
 fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
