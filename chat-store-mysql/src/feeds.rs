@@ -88,8 +88,7 @@ impl MysqlTx<'_> {
     /// Locks the shard of `lease`. Returns the database's time if `lease` is the latest claim.
     async fn lock_held(&mut self, lease: &FeedLease) -> Result<Option<Timestamp>, StoreError> {
         let (latest, now) = self.lock_lease(&lease.feed, lease.shard).await?;
-        let is_held = latest.node == lease.node && latest.term == lease.term;
-        Ok(is_held.then_some(now))
+        Ok(latest.is_same_claim(lease).then_some(now))
     }
 
     async fn update_lease(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
@@ -114,32 +113,27 @@ impl FeedTx for MysqlTx<'_> {
         node: NodeId,
         ttl: Duration,
     ) -> Result<Option<FeedLease>, StoreError> {
-        let (mut lease, now) = self.lock_lease(feed, shard).await?;
-        if lease.node != node && lease.expires > now {
-            return Ok(None);
+        let (latest, now) = self.lock_lease(feed, shard).await?;
+        let wish = FeedLease::new(feed.to_owned(), shard, node, 0, now.plus_millis(millis(ttl)));
+        let claimed = wish.claimed(Some(&latest), now);
+        if let Some(lease) = &claimed {
+            self.update_lease(lease).await?;
         }
-        lease.node = node;
-        lease.term += 1;
-        lease.expires = now.plus_millis(millis(ttl));
-        self.update_lease(&lease).await?;
-        Ok(Some(lease))
+        Ok(claimed)
     }
 
     async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
         let Some(now) = self.lock_held(lease).await? else {
             return Ok(None);
         };
-        let mut renewed = lease.clone();
-        renewed.expires = now.plus_millis(millis(ttl));
+        let renewed = lease.until(now.plus_millis(millis(ttl)));
         self.update_lease(&renewed).await?;
         Ok(Some(renewed))
     }
 
     async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
         if self.lock_held(lease).await?.is_some() {
-            let mut released = lease.clone();
-            released.expires = Timestamp(0);
-            self.update_lease(&released).await?;
+            self.update_lease(&lease.until(Timestamp(0))).await?;
         }
         Ok(())
     }

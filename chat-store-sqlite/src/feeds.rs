@@ -96,7 +96,7 @@ impl SqliteTx<'_> {
     /// Returns whether `lease` is the latest claim of its shard.
     fn holds(&self, lease: &FeedLease) -> Result<bool, StoreError> {
         let latest = self.latest_lease(&lease.feed, lease.shard)?;
-        Ok(latest.is_some_and(|latest| latest.node == lease.node && latest.term == lease.term))
+        Ok(latest.is_some_and(|latest| latest.is_same_claim(lease)))
     }
 
     fn put_lease(&self, lease: &FeedLease) -> Result<(), StoreError> {
@@ -123,16 +123,12 @@ impl FeedTx for SqliteTx<'_> {
     ) -> Result<Option<FeedLease>, StoreError> {
         self.contract.lock_feeds()?;
         let (latest, now) = (self.latest_lease(feed, shard)?, now());
-        if latest
-            .as_ref()
-            .is_some_and(|latest| latest.node != node && latest.expires > now)
-        {
-            return Ok(None);
+        let wish = FeedLease::new(feed.to_owned(), shard, node, 0, now.plus_millis(millis(ttl)));
+        let claimed = wish.claimed(latest.as_ref(), now);
+        if let Some(lease) = &claimed {
+            self.put_lease(lease)?;
         }
-        let term = latest.map_or(0, |latest| latest.term) + 1;
-        let lease = FeedLease::new(feed.to_owned(), shard, node, term, now.plus_millis(millis(ttl)));
-        self.put_lease(&lease)?;
-        Ok(Some(lease))
+        Ok(claimed)
     }
 
     async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
@@ -140,8 +136,7 @@ impl FeedTx for SqliteTx<'_> {
         if !self.holds(lease)? {
             return Ok(None);
         }
-        let mut renewed = lease.clone();
-        renewed.expires = now().plus_millis(millis(ttl));
+        let renewed = lease.until(now().plus_millis(millis(ttl)));
         self.put_lease(&renewed)?;
         Ok(Some(renewed))
     }
@@ -149,9 +144,7 @@ impl FeedTx for SqliteTx<'_> {
     async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
         self.contract.lock_feeds()?;
         if self.holds(lease)? {
-            let mut released = lease.clone();
-            released.expires = Timestamp(0);
-            self.put_lease(&released)?;
+            self.put_lease(&lease.until(Timestamp(0)))?;
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ pub struct NewAccount {
     pub password_hash: Option<String>,
     /// Users who may send direct messages.
     pub direct_policy: DirectPolicy,
-    /// Current time.
+    /// Time of creation.
     pub created: Timestamp,
 }
 

@@ -82,7 +82,7 @@ pub struct NewConversation {
     pub kind: ConversationKind,
     /// Profile of a group.
     pub group: Option<GroupProfile>,
-    /// Current time.
+    /// Time of creation.
     pub created: Timestamp,
 }
 

@@ -52,7 +52,7 @@ impl FeedShard {
 pub struct FeedLease {
     /// Name of the feed.
     pub feed: String,
-    /// Leased shard.
+    /// Shard that the node may work on.
     pub shard: FeedShard,
     /// Node that holds the lease.
     pub node: NodeId,
@@ -75,13 +75,42 @@ impl FeedLease {
             expires,
         }
     }
+
+    /// Returns the lease of a claim at `now`, after the latest lease of the shard, or `None` if another
+    /// node holds the shard. For stores.
+    #[must_use]
+    pub fn claimed(self, latest: Option<&Self>, now: Timestamp) -> Option<Self> {
+        match latest {
+            Some(latest) if latest.node != self.node && latest.expires > now => None,
+            Some(latest) => Some(Self {
+                term: latest.term + 1,
+                ..self
+            }),
+            None => Some(Self { term: 1, ..self }),
+        }
+    }
+
+    /// Returns whether both leases stem from the same claim, so that one may be a renewal of the other.
+    #[must_use]
+    pub fn is_same_claim(&self, other: &Self) -> bool {
+        (self.node, self.term) == (other.node, other.term)
+    }
+
+    /// Returns this lease with another time of expiry.
+    #[must_use]
+    pub fn until(&self, expires: Timestamp) -> Self {
+        Self {
+            expires,
+            ..self.clone()
+        }
+    }
 }
 
 /// Position of a feed in one conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FeedPosition {
-    /// Conversation.
+    /// Conversation that the position is in.
     pub conversation: ConversationId,
     /// Last event that the feed has processed; [`Seq::ZERO`] if none.
     pub cursor: Seq,
@@ -202,6 +231,19 @@ mod tests {
             assert_eq!(FeedShard::new(shard.number()), Some(shard));
         }
         assert_eq!(FeedShard::new(FeedShard::COUNT), None);
+    }
+
+    #[test]
+    fn claim_waits_for_other_nodes_and_grows_the_term() {
+        let [a, b] = [1, 2].map(|node| NodeId([node; 16]));
+        let wish = |node| FeedLease::new("feed".into(), FeedShard(0), node, 0, Timestamp(20));
+        let first = wish(a).claimed(None, Timestamp(10)).unwrap();
+        assert_eq!(first.term, 1);
+        assert_eq!(wish(b).claimed(Some(&first), Timestamp(19)), None);
+        let again = wish(a).claimed(Some(&first), Timestamp(19)).unwrap();
+        let other = wish(b).claimed(Some(&first), Timestamp(20)).unwrap();
+        assert_eq!((again.term, other.term), (2, 2));
+        assert!(!again.is_same_claim(&other) && again.until(Timestamp(30)).is_same_claim(&again));
     }
 
     #[test]

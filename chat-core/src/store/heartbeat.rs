@@ -1,4 +1,4 @@
-//! What a store answers to a node's heartbeat.
+//! [`Heartbeat`]: the answer of a store to the heartbeat of a node.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use crate::model::{ClientMessageId, ConversationId, Event, Member, Page, Seq, Us
 pub struct EventPage {
     /// Events in ascending order, without gaps.
     pub events: Vec<Event>,
-    /// Whether more events follow in the direction of the page.
+    /// Set if more events follow in the direction of the page.
     pub more: bool,
     /// Membership of the reader, from the same snapshot.
     pub member: Member,
@@ -28,7 +28,7 @@ pub struct SentEvent {
     pub sender: UserId,
     /// Client message id that the sender gave it.
     pub client_message_id: ClientMessageId,
-    /// Stored event.
+    /// The event as stored.
     pub event: Event,
 }
 

@@ -1,8 +1,8 @@
 //! Port to the persistent state: what survives a restart.
 //!
 //! A [`Store`] has two faces. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`],
-//! [`ConversationStore`], [`MessageStore`], [`CursorStore`], [`FeedStore`] and [`OperatorStore`]; each
-//! method reads one consistent snapshot of the committed state. **Writes** are units of work:
+//! [`ConversationStore`], [`MessageStore`], [`CursorStore`], [`FeedStore`] and [`OperatorStore`];
+//! each method reads one consistent snapshot of the committed state. **Writes** are units of work:
 //! [`Store::transact`] runs a [`Unit`] against a [`Transaction`], a set of primitives over the same
 //! tables, and commits all of it or nothing. The engine decides who may send, which number is next
 //! and whether a request is a retry; a store supplies locks, uniqueness and durability.
@@ -35,9 +35,9 @@
 //! The store detects a repetition by its unique key of sender and client message id and returns
 //! [`StoreError::AlreadySent`] from [`MessageTx::insert_events`].
 //!
-//! [`TxContract`] enforces the rules about locks and logs for every store: it turns a violation into
-//! [`StoreError::Corrupt`]. [`run_inline`] runs units where a transaction never waits, [`run_catching`]
-//! where it does.
+//! [`TxContract`] enforces the rules about locks and logs for every store: it turns a violation
+//! into [`StoreError::Corrupt`]. [`run_inline`] runs units where a transaction never waits, and
+//! [`run_catching`] runs them where it does.
 
 mod accounts;
 mod contacts;

@@ -13,7 +13,7 @@ use crate::model::{Account, Conversation, ConversationId, Timestamp};
 pub struct ListedGroup {
     /// Row of the group.
     pub conversation: Conversation,
-    /// Whether the group has an active owner. An open group without one is orphaned.
+    /// Set if the group has an active owner. An open group without one is orphaned.
     pub has_owner: bool,
 }
 
@@ -36,13 +36,13 @@ pub struct StoreStats {
     pub accounts: u64,
     /// Disabled accounts, deleted ones included.
     pub disabled_accounts: u64,
-    /// Deleted accounts.
+    /// Accounts that are deleted.
     pub deleted_accounts: u64,
-    /// Devices.
+    /// Devices of all users.
     pub devices: u64,
     /// Conversations of every kind.
     pub conversations: u64,
-    /// Open groups.
+    /// Groups that are open.
     pub open_groups: u64,
     /// Events in all logs.
     pub events: u64,
@@ -78,7 +78,7 @@ pub struct NewAuditRecord {
 pub struct AuditRecord {
     /// Position in the log.
     pub id: AuditId,
-    /// Recorded action.
+    /// The action, as the operator recorded it.
     pub record: NewAuditRecord,
 }
 

@@ -16,9 +16,9 @@ enum LockStage {
     Feeds,
 }
 
-/// Tracks what one transaction locked and appended, and rejects units that violate the
-/// [contract](super): locks out of order, appends to a conversation that is not locked, gaps, or a row
-/// that disagrees with its log.
+/// Tracks the locks and appends of one transaction, and rejects units that violate the
+/// [contract](super): locks out of order, appends to a conversation that is not locked, gaps, or a
+/// row that disagrees with its log.
 ///
 /// Each transaction of a store owns one, so a defect in a unit shows up in the same way on every
 /// store and never reaches the disk.

@@ -46,7 +46,7 @@ impl Default for PasswordPoolOptions {
 pub enum PasswordCheck {
     /// The password matches the record.
     Right {
-        /// Whether the record is weaker than the cost of the pool. Then the caller should
+        /// Set if the record is weaker than the cost of the pool. Then the caller should
         /// [`hash`](PasswordHasherPool::hash) the password again and store the result.
         needs_rehash: bool,
     },

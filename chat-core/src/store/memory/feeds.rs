@@ -74,7 +74,7 @@ impl MemoryTx<'_> {
     /// Returns whether `lease` is the latest claim of its shard.
     fn holds(&self, lease: &FeedLease) -> bool {
         let latest = self.tables.feed_leases.get(&(lease.feed.clone(), lease.shard));
-        latest.is_some_and(|latest| latest.node == lease.node && latest.term == lease.term)
+        latest.is_some_and(|latest| latest.is_same_claim(lease))
     }
 }
 
@@ -89,14 +89,13 @@ impl FeedTx for MemoryTx<'_> {
     ) -> Result<Option<FeedLease>, StoreError> {
         self.contract.lock_feeds()?;
         let latest = self.tables.feed_leases.get(&(feed.to_owned(), shard));
-        if latest.is_some_and(|latest| latest.node != node && latest.expires > self.now) {
-            return Ok(None);
-        }
-        let term = latest.map_or(0, |latest| latest.term) + 1;
         let expires = self.now.plus_millis(millis(ttl));
-        let lease = FeedLease::new(feed.to_owned(), shard, node, term, expires);
-        self.put_lease(lease.clone());
-        Ok(Some(lease))
+        let wish = FeedLease::new(feed.to_owned(), shard, node, 0, expires);
+        let claimed = wish.claimed(latest, self.now);
+        if let Some(lease) = &claimed {
+            self.put_lease(lease.clone());
+        }
+        Ok(claimed)
     }
 
     async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
@@ -104,10 +103,7 @@ impl FeedTx for MemoryTx<'_> {
         if !self.holds(lease) {
             return Ok(None);
         }
-        let renewed = FeedLease {
-            expires: self.now.plus_millis(millis(ttl)),
-            ..lease.clone()
-        };
+        let renewed = lease.until(self.now.plus_millis(millis(ttl)));
         self.put_lease(renewed.clone());
         Ok(Some(renewed))
     }
@@ -115,10 +111,7 @@ impl FeedTx for MemoryTx<'_> {
     async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
         self.contract.lock_feeds()?;
         if self.holds(lease) {
-            self.put_lease(FeedLease {
-                expires: self.now,
-                ..lease.clone()
-            });
+            self.put_lease(lease.until(self.now));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! [`MemoryTx`]: the tables as a unit of work sees them, and the journal that takes its writes back.
+//! [`MemoryTx`]: the tables as a unit of work sees them, and the journal that undoes its writes.
 
 use std::fmt::{self, Debug};
 

@@ -16,7 +16,7 @@ pub struct LogRange {
     pub max_events: u32,
     /// Maximum size of the bodies, in bytes. The first event is read whatever its size.
     pub max_bytes: u32,
-    /// Whether the read starts at the end of the range and goes backwards.
+    /// Set if the read starts at the end of the range and goes backwards.
     pub is_backwards: bool,
 }
 
