@@ -3,8 +3,9 @@
 use std::sync::PoisonError;
 pub use std::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
-/// A [`std::sync::Mutex`] whose [`lock`](Mutex::lock) ignores poisoning: a thread that panicked while it held the lock
-/// does not make every later caller panic too. Use it for state that each critical section leaves consistent.
+/// A [`std::sync::Mutex`] whose [`lock`](Mutex::lock) ignores poisoning: a thread that panicked
+/// while it held the lock does not make every later caller panic too. Use it for state that each
+/// critical section leaves consistent.
 #[derive(Debug, Default)]
 pub struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
 
@@ -26,13 +27,15 @@ impl<T: ?Sized> Mutex<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the value without locking, because `&mut self` proves that no other thread holds the lock.
+    /// Returns the value without locking, because `&mut self` proves that no other thread holds the
+    /// lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A [`std::sync::RwLock`] whose [`read`](RwLock::read) and [`write`](RwLock::write) ignore poisoning, as
+/// A [`std::sync::RwLock`] whose [`read`](RwLock::read) and [`write`](RwLock::write) ignore
+/// poisoning, as
 /// [`Mutex::lock`] does.
 #[derive(Debug, Default)]
 pub struct RwLock<T: ?Sized>(std::sync::RwLock<T>);

@@ -22,8 +22,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// See [`Engine::attach`](super::Engine::attach). The session is attached before the state of its
-    /// conversations is read, so that no event falls in between.
+    /// See [`Engine::attach`](super::Engine::attach). The session is attached before the state of
+    /// its conversations is read, so that no event falls in between.
     pub(super) async fn attach(
         self: Arc<Self>,
         caller: Caller,
@@ -35,7 +35,8 @@ impl Sessions {
         }
         let units = &self.units;
         let (subscription, memberships) = units.read(self.router.subscribe(caller, outbox)).await?;
-        // A newer login may have closed the older sessions of the device before this one was attached.
+        // A newer login may have closed the older sessions of the device before this one was
+        // attached.
         let device = units.read(units.store().device(caller.user, caller.device)).await?;
         if device.is_none_or(|device| device.session_epoch != caller.epoch) {
             return Err(CommandError::fenced());

@@ -7,8 +7,8 @@
 //!                                   └──── failure ────┘
 //! ```
 //!
-//! A failure may be of the store, or of one locked row. So failures are counted by their scope: repeated failures of
-//! one conversation count once.
+//! A failure may be of the store, or of one locked row. So failures are counted by their scope:
+//! repeated failures of one conversation count once.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::store::StoreError;
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// What a request to the store may have to wait for.
+/// Rows for which a request to the store may have to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
-    /// One conversation.
+    /// The rows of one conversation.
     Conversation(ConversationId),
     /// One user: account, devices, relations.
     User(UserId),
@@ -75,7 +75,8 @@ impl Breaker {
         }
     }
 
-    /// Whether a request may go to the store now. An open breaker lets one through per probe interval.
+    /// Returns whether a request may go to the store now. An open breaker lets one through per
+    /// probe interval.
     pub(crate) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         match state.probe_at {

@@ -63,7 +63,8 @@ pub enum BuildError {
     NoRuntime,
 }
 
-/// Collects the parts of an [`Engine`]. All but the store have defaults; the order of calls does not matter.
+/// Collects the parts of an [`Engine`]. All but the store have defaults; the order of calls does
+/// not matter.
 #[derive(Debug)]
 pub struct EngineBuilder {
     store: Arc<dyn Store>,
@@ -98,8 +99,9 @@ impl EngineBuilder {
         }
     }
 
-    /// Connects the engine with other engines on the same store. Default: no bus. Then engines whose store tells
-    /// them of each other ([`Store::heartbeat`]) ask it each second for what the others commit.
+    /// Connects the engine with other engines on the same store. Default: no bus. Then engines
+    /// whose store tells them of each other ([`Store::heartbeat`]) ask it each second for what the
+    /// others commit.
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn MessageBus>) -> Self {
         self.bus = Some(bus);
@@ -113,7 +115,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Keeps which users are connected. Engines that share a bus share this too. Default: in this engine.
+    /// Keeps which users are connected. Engines that share a bus share this too. Default: in this
+    /// engine.
     #[must_use]
     pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
         self.presence = Some(presence);
@@ -169,8 +172,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the log from which deliveries are read. It has to show everything that the store commits.
-    /// Default: the store.
+    /// Sets the log from which deliveries are read. It has to show everything that the store
+    /// commits. Default: the store.
     #[cfg(feature = "unstable")]
     #[must_use]
     pub fn event_log(mut self, event_log: Arc<dyn EventLog>) -> Self {
@@ -257,7 +260,7 @@ async fn join_cluster(
     }
 }
 
-/// What the engine's parts are made of.
+/// Ports and port-like parts from which the engine is put together.
 struct Ports {
     store: Arc<dyn Store>,
     units: Arc<Units>,

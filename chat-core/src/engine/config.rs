@@ -9,24 +9,24 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How many devices a user may be logged in on at once.
+/// Limit on the devices that a user is logged in on at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionPolicy {
-    /// One session per device, up to [`EngineConfig::max_devices`] devices. A login replaces the older
-    /// session of the same device; a login from one device too many revokes the device that was used
-    /// least recently.
+    /// One session per device, up to [`EngineConfig::max_devices`] devices. A login replaces the
+    /// older session of the same device; a login from one device too many revokes the device that
+    /// was used least recently.
     #[default]
     Replace,
-    /// One session per user. A login is refused while another device of the user has a live session;
-    /// the same device may replace its own session.
+    /// One session per user. A login is refused while another device of the user has a live
+    /// session; the same device may replace its own session.
     Reject,
-    /// At most this number of logged-in devices. A login from one more is refused until another device
-    /// logs out or is revoked.
+    /// At most this number of logged-in devices. A login from one more is refused until another
+    /// device logs out or is revoked.
     MaxDevices(u32),
 }
 
-/// What happens when a deciding hook fails, panics or times out.
+/// Outcome of a command whose deciding hook fails, panics or times out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HookPolicy {
     /// The command is refused.
@@ -40,53 +40,54 @@ pub enum HookPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// Whether guests may create accounts. Default true.
+    /// Guests may create accounts. Default true.
     pub allow_registration: bool,
     /// Password hashing of the built-in authenticator.
     pub passwords: PasswordPoolOptions,
     /// Login limits of the built-in authenticator.
     pub throttle: ThrottleOptions,
-    /// How many devices a user may be logged in on at once. Default [`SessionPolicy::Replace`].
+    /// Limit on the devices of a user. Default [`SessionPolicy::Replace`].
     pub session_policy: SessionPolicy,
-    /// Maximum number of devices that are remembered for one user, which also bounds the user's live
-    /// sessions. Default 20; each takes about 300 bytes of the store.
+    /// Maximum number of devices that are remembered for one user, which also bounds the user's
+    /// live sessions. Default 20; each takes about 300 bytes of the store.
     pub max_devices: u32,
 
-    /// Maximum duration of one request to the store, including the time it waits in the engine; after
-    /// that the caller is told to try again. Default 5 s: people wait that long, and a stuck
+    /// Maximum duration of one request to the store, including the time it waits in the engine;
+    /// after that the caller is told to try again. Default 5 s: people wait that long, and a stuck
     /// conversation must not hold requests for longer.
     pub request_timeout: Duration,
-    /// Number of consecutive store failures after which requests are refused without asking the store.
-    /// Default 5.
+    /// Number of consecutive store failures after which requests are refused without asking the
+    /// store. Default 5.
     pub breaker_threshold: u32,
-    /// Interval between the requests that are let through to a failing store, to learn whether it has
-    /// recovered. Default 1 s.
+    /// Interval between the requests that are let through to a failing store, to learn whether it
+    /// has recovered. Default 1 s.
     pub breaker_probe_interval: Duration,
     /// Maximum number of commands other than sends that run at a time; one more is refused as busy.
     /// Default 1 024; each takes about 2 KiB.
     pub max_concurrent_commands: usize,
 
-    /// Maximum number of drafts in one transaction. Default 128: a larger batch gains little and delays
-    /// the drafts behind it.
+    /// Maximum number of drafts in one transaction. Default 128: a larger batch gains little and
+    /// delays the drafts behind it.
     pub max_batch_drafts: usize,
     /// Maximum bytes of message bodies in one transaction. Default 256 KiB.
     pub max_batch_bytes: usize,
-    /// Maximum number of drafts queued for one conversation; one more is refused as busy. Default 512.
+    /// Maximum number of drafts queued for one conversation; one more is refused as busy. Default
+    /// 512.
     pub max_lane_drafts: usize,
     /// Maximum bytes queued for one conversation. Default 1 MiB.
     pub max_lane_bytes: usize,
     /// Maximum bytes queued for all conversations of this node. Default 16 MiB.
     pub max_queued_bytes: usize,
 
-    /// After a draft was temporarily refused, the time for which later drafts of the same session to the
-    /// same conversation are refused too, unless the refused draft is sent again first. It keeps the
-    /// order of messages that were already on their way. Default 3 s: longer than a client takes to
-    /// learn of the refusal.
+    /// After a draft was temporarily refused, the time for which later drafts of the same session
+    /// to the same conversation are refused too, unless the refused draft is sent again first. It
+    /// keeps the order of messages that were already on their way. Default 3 s: longer than a
+    /// client takes to learn of the refusal.
     pub resend_window: Duration,
 
     /// Maximum duration of a deciding hook. Default 1 s.
     pub hook_timeout: Duration,
-    /// What happens when a deciding hook fails. Default [`HookPolicy::FailClosed`].
+    /// Outcome of a command whose deciding hook fails. Default [`HookPolicy::FailClosed`].
     pub hook_policy: HookPolicy,
     /// Maximum number of observations queued for the observing hooks; further ones are dropped and
     /// counted. Default 4 096.
@@ -98,7 +99,8 @@ pub struct EngineConfig {
     pub max_mentions: usize,
     /// Maximum number of members of a group. Default 5 000, which bounds fan-out.
     pub max_group_members: u32,
-    /// Maximum number of groups that one user may be in. Default 2 000, which bounds what a login lists.
+    /// Maximum number of groups that one user may be in. Default 2 000, which bounds what a login
+    /// lists.
     pub max_groups_per_user: u32,
     /// Groups that one user may create. Default 10 per hour.
     pub group_creation_rate: Rate,
@@ -109,15 +111,15 @@ pub struct EngineConfig {
     /// Direct conversations that one user may open. Default 100 per hour.
     pub direct_opening_rate: Rate,
 
-    /// Messages, edits, recalls and reactions that one user may send over all sessions on this node. A
-    /// user who exceeds the rate is slowed down: the server reads from the user's connection later, and a
-    /// session in this process gets its answer later, or `Busy` if the delay would exceed 2 s. Default
-    /// 40 a second with a burst of 2 000: twice what an offline outbox may send at once over one
-    /// connection.
+    /// Messages, edits, recalls and reactions that one user may send over all sessions on this
+    /// node. A user who exceeds the rate is slowed down: the server reads from the user's
+    /// connection later, and a session in this process gets its answer later, or `Busy` if the
+    /// delay would exceed 2 s. Default 40 a second with a burst of 2 000: twice what an offline
+    /// outbox may send at once over one connection.
     pub message_rate: Rate,
-    /// Pages of history that one user may read over all sessions on this node; further pages are delayed.
-    /// Default 200 a minute with a burst of 1 000: a device that was offline for long reads a page of
-    /// each conversation.
+    /// Pages of history that one user may read over all sessions on this node; further pages are
+    /// delayed. Default 200 a minute with a burst of 1 000: a device that was offline for long
+    /// reads a page of each conversation.
     pub page_rate: Rate,
     /// Maximum number of events in a page of history. Default 500.
     pub max_page_events: u32,
@@ -126,20 +128,20 @@ pub struct EngineConfig {
     /// Maximum number of users, groups or members in one answer. Default 500.
     pub max_list_len: u32,
 
-    /// Maximum time for which an acknowledgement or read mark waits to be written together with others.
-    /// Default 200 ms; a crash in between only repeats deliveries.
+    /// Maximum time for which an acknowledgement or read mark waits to be written together with
+    /// others. Default 200 ms; a crash in between only repeats deliveries.
     pub cursor_flush_interval: Duration,
-    /// Number of queued marks at which they are written without further waiting, and the maximum that is
-    /// written in one transaction. Default 512.
+    /// Number of queued marks at which they are written without further waiting, and the maximum
+    /// that is written in one transaction. Default 512.
     pub max_cursor_batch: usize,
-    /// Maximum number of marks queued while the store is unavailable, about 200 bytes each. A further mark
-    /// is dropped; the next mark of its conversation makes up for it. Default 65 536.
+    /// Maximum number of marks queued while the store is unavailable, about 200 bytes each. A
+    /// further mark is dropped; the next mark of its conversation makes up for it. Default 65 536.
     pub max_queued_cursors: usize,
-    /// Maximum number of marks queued for one user. Default 4 096: a device that comes back acknowledges
-    /// in every conversation.
+    /// Maximum number of marks queued for one user. Default 4 096: a device that comes back
+    /// acknowledges in every conversation.
     pub max_queued_cursors_per_user: usize,
-    /// Maximum size of a group whose members are told who received and read what. Default 200: the number
-    /// of receipts grows with the square of the members.
+    /// Maximum size of a group whose members are told who received and read what. Default 200: the
+    /// number of receipts grows with the square of the members.
     pub max_receipt_members: u32,
     /// Maximum size of a group whose members are told who is typing. Default 200.
     pub max_typing_members: u32,

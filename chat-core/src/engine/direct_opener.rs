@@ -10,7 +10,8 @@ use super::publisher::Publisher;
 use super::units::Units;
 use crate::model::{Caller, ConversationKind, ConversationRef};
 
-/// Finds the conversation that a caller writes to, and opens a direct conversation that does not exist yet.
+/// Finds the conversation that a caller writes to, and opens a direct conversation that does not
+/// exist yet.
 #[derive(Debug)]
 pub(super) struct DirectOpener {
     units: Arc<Units>,

@@ -1,7 +1,7 @@
 //! Resolving names to ids.
 //!
-//! Account names, direct conversations and the kinds of conversations never change once given, so they are
-//! cached. Groups can be renamed, so their names are looked up each time.
+//! Account names, direct conversations and the kinds of conversations never change once given, so
+//! they are cached. Groups can be renamed, so their names are looked up each time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -19,7 +19,8 @@ pub(super) struct Target {
     pub(super) kind: ConversationKind,
 }
 
-/// Finds users and conversations, in the cache or in the store. It does not check who may know of them.
+/// Finds users and conversations, in the cache or in the store. It does not check who may know of
+/// them.
 #[derive(Debug)]
 pub(super) struct Directory {
     units: Arc<Units>,

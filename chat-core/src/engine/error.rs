@@ -147,7 +147,8 @@ pub(crate) fn name_taken() -> CommandError {
 pub(crate) enum Rejection {
     /// The store failed.
     Store(StoreError),
-    /// What was read before the locks were taken has changed: the unit of work has to be run again.
+    /// Rows that were read before the locks were taken have changed: the unit of work has to be run
+    /// again.
     Moved,
     /// The unit of work decided against the command.
     Command(CommandError),

@@ -1,5 +1,5 @@
-//! Calls to the deciding hooks: made before anything is committed, with a timeout, and contained if a hook
-//! panics.
+//! Calls to the deciding hooks: made before anything is committed, with a timeout, and contained if
+//! a hook panics.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl HookCalls {
         }
     }
 
-    /// Whether any hook has to be asked.
+    /// Returns whether there are hooks to ask.
     pub(super) fn exist(&self) -> bool {
         self.hooks.is_some()
     }

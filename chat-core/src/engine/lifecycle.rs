@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 use super::error::CommandError;
 use super::panics::contain;
 
-/// Starts the tasks of an engine, and ends them in two steps: draining refuses new commands and finishes
-/// those that run, stopping ends every task where it stands.
+/// Starts the tasks of an engine, and ends them in two steps: draining refuses new commands and
+/// finishes those that run, stopping ends every task where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Lifecycle {
     tasks: TaskTracker,
@@ -31,7 +31,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether new commands are refused.
+    /// Returns whether new commands are refused.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
@@ -51,7 +51,8 @@ impl Lifecycle {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(worker));
     }
 
-    /// Runs a command in a task of its own, so that a caller who goes away does not cancel it half-way.
+    /// Runs a command in a task of its own, so that a caller who goes away does not cancel it
+    /// half-way.
     pub(super) fn spawn_command<T: Send + 'static>(
         &self,
         command: impl Future<Output = Result<T, CommandError>> + Send + 'static,

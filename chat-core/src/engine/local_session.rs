@@ -25,8 +25,8 @@ pub struct LocalSession {
     _guard: SessionGuard,
 }
 
-/// The *call* fixes the order: what two calls append to one conversation is appended in the order of
-/// the calls, whenever their futures are polled.
+/// The *call* fixes the order: what two calls append to one conversation is appended in the order
+/// of the calls, whenever their futures are polled.
 impl Commands for LocalSession {
     type Error = CommandError;
 

@@ -7,16 +7,16 @@
 //!               └─► appender (drafts, groups) ──────┘
 //! ```
 //!
-//! A command comes in through [`Engine::execute`]. Sends and changes of groups go to the `appender`,
-//! which commits them in batches, in one lane for each conversation. Other changes run as a unit of work
-//! in a task of their own, and reads go straight to the store. Every unit of work is an operation: it
-//! checks, after its locks, that the caller's login is still the latest of its device (`fence`) and that
-//! the caller has the permission (`policy`), and appends through one helper (`log`). `units` runs it with
-//! deadlines, circuit breakers and retries, and its events go to the [`router`](crate::router) once it is
-//! committed.
+//! A command comes in through [`Engine::execute`]. Sends and changes of groups go to the
+//! `appender`, which commits them in batches, in one lane for each conversation. Other changes run
+//! as a unit of work in a task of their own, and reads go straight to the store. Every unit of work
+//! is an operation: it checks, after its locks, that the caller's login is still the latest of its
+//! device (`fence`) and that the caller has the permission (`policy`), and appends through one
+//! helper (`log`). `units` runs it with deadlines, circuit breakers and retries, and its events go
+//! to the [`router`](crate::router) once it is committed.
 //!
-//! No part holds all of the others: each owns what it uses. Nothing here is global; a process may have any
-//! number of engines.
+//! No part holds all of the others: each owns what it uses. Nothing here is global; a process may
+//! have any number of engines.
 
 mod builder;
 mod config;
@@ -99,7 +99,7 @@ pub struct Engine {
     parts: Arc<Parts>,
 }
 
-/// What an engine consists of. Only the [`Engine`] holds it.
+/// Parts of an engine. Only the [`Engine`] holds all of them.
 #[derive(Debug)]
 struct Parts {
     config: EngineConfig,
@@ -155,8 +155,9 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Begins a session with a password, or with a token that the application's authenticator accepts.
-    /// Ends the device's older session. [`attach`](Self::attach) the session to receive its events.
+    /// Begins a session with a password, or with a token that the application's authenticator
+    /// accepts. Ends the device's older session. [`attach`](Self::attach) the session to receive
+    /// its events.
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
@@ -207,7 +208,8 @@ impl Engine {
     ///
     /// # Order
     /// The *call* fixes the order. Messages that several calls of one session append to one
-    /// conversation are appended in the order of the calls, no matter when their futures are polled.
+    /// conversation are appended in the order of the calls, no matter when their futures are
+    /// polled.
     ///
     /// # Cancel safety
     /// Dropping the future loses the outcome. Reads may stop; changes that were begun go on.
@@ -246,8 +248,8 @@ impl Engine {
         self.parts.lifecycle.stopping().cancelled().await;
     }
 
-    /// Charges a command to its user's rate, over all of the user's sessions on this node, and returns the
-    /// time for which a server is not to read from the command's connection; see
+    /// Charges a command to its user's rate, over all of the user's sessions on this node, and
+    /// returns the time for which a server is not to read from the command's connection; see
     /// [`EngineConfig::message_rate`].
     #[must_use]
     pub fn pace(&self, caller: Caller, command: &Command) -> Duration {
@@ -329,8 +331,8 @@ impl Engine {
         }
     }
 
-    /// Refuses new commands, finishes and answers those that were begun, writes the last read marks, and
-    /// waits until no task is left. Local sessions end. Idempotent.
+    /// Refuses new commands, finishes and answers those that were begun, writes the last read
+    /// marks, and waits until no task is left. Local sessions end. Idempotent.
     pub async fn shutdown(&self) {
         let Parts { config, lifecycle, .. } = &*self.parts;
         lifecycle.drain();

@@ -1,11 +1,11 @@
-//! Whether a user may be seen typing and reading by another user.
+//! Visibility of typing and reading between users.
 
 use super::operations::contact::Relation;
 use super::operations::policy::{self, DirectPermission};
 use super::units::Units;
 use crate::model::{DirectPolicy, UserId};
 
-/// Whether `user` may be seen typing and reading by `peer`. If the store cannot be read, it may not.
+/// Returns whether `peer` may see `user` typing and reading; `false` if the store cannot be read.
 pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> bool {
     let store = units.store();
     let own = units.read(store.contact(user, peer)).await;

@@ -1,5 +1,5 @@
-//! Running units of work and reads: deadlines, circuit breakers, retries, and what becomes of commits whose
-//! outcome the store did not report.
+//! Running units of work and reads: deadlines, circuit breakers, retries, and what becomes of
+//! commits whose outcome the store did not report.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -105,11 +105,11 @@ impl Units {
         Err(CommandError::busy())
     }
 
-    /// Runs a unit of work that finds what an earlier run of it wrote, and retries it until the deadline
-    /// while its outcome is unknown.
+    /// Runs a unit of work that finds what an earlier run of it wrote, and retries it until the
+    /// deadline while its outcome is unknown.
     ///
-    /// `outcome_unknown` is set once a run may have been committed without an answer, also across calls.
-    /// From then on no error says that nothing was done.
+    /// `outcome_unknown` is set once a run may have been committed without an answer, also across
+    /// calls. From then on no error says that nothing was done.
     pub(super) async fn run_idempotent<O: Idempotent>(
         &self,
         scope: impl Into<Scope>,
@@ -128,8 +128,9 @@ impl Units {
             match &rejection {
                 Rejection::Store(StoreError::Unavailable(_)) => *outcome_unknown = true,
                 Rejection::Store(StoreError::Overloaded) => {}
-                // Either this is a retry, and the next run sees what is stored: no pause is needed. Or other
-                // transactions use the same keys at this moment: then the second retry waits.
+                // Either this is a retry, and the next run sees what is stored: no pause is needed.
+                // Or other transactions use the same keys at this moment: then the second retry
+                // waits.
                 Rejection::Store(StoreError::AlreadySent) => {
                     operation.look_first();
                     if !retried_at_once && now() + pause < deadline {
@@ -188,8 +189,8 @@ impl Units {
         answer.map_err(|error| explain(error.into()))
     }
 
-    /// Writes to the store without a unit of work, within the deadline. Returns `None`, without polling
-    /// `write`, while the breaker is open.
+    /// Writes to the store without a unit of work, within the deadline. Returns `None`, without
+    /// polling `write`, while the breaker is open.
     pub(super) async fn write<T>(
         &self,
         scope: Scope,

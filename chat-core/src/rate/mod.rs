@@ -1,8 +1,8 @@
 //! Rates, the buckets that enforce them, and a bounded table of buckets.
 //!
-//! The generic cell rate algorithm (GCRA) is implemented here once, for logins, connections, packets and
-//! the commands of one user. `governor` is not used: its keyed limiters keep every key until a sweep, and
-//! cannot give a charge back.
+//! The generic cell rate algorithm (GCRA) is implemented here once, for logins, connections,
+//! packets and the commands of one user. `governor` is not used: its keyed limiters keep every key
+//! until a sweep, and cannot give a charge back.
 
 mod table;
 
@@ -71,8 +71,8 @@ impl Rate {
     }
 }
 
-/// State of one limit: the time at which it will have recovered completely (GCRA's theoretical arrival
-/// time).
+/// State of one limit: the time at which it will have recovered completely (GCRA's theoretical
+/// arrival time).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bucket {
     recovered_at: Option<Instant>,
@@ -97,8 +97,8 @@ impl Bucket {
         self.recovered_at = now.checked_add(charge);
     }
 
-    /// Charges one event in any case, and returns the delay before the next one is allowed: for callers
-    /// that slow a peer down instead of refusing its events.
+    /// Charges one event in any case, and returns the delay before the next one is allowed: for
+    /// callers that slow a peer down instead of refusing its events.
     pub(crate) fn take(&mut self, now: Instant, rate: &Rate) -> Duration {
         self.add(now, rate);
         self.check(now, rate).err().unwrap_or_default()

@@ -37,7 +37,7 @@ pub(in crate::engine) struct ContactCommands {
     pub(in crate::engine) options: ContactOptions,
 }
 
-/// What these commands take from the engine's configuration.
+/// The part of the engine's configuration that these commands use.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct ContactOptions {
     max_open_requests: u32,
@@ -129,8 +129,8 @@ impl ContactCommands {
         Ok(Outcome::Done)
     }
 
-    /// Publishes what came of a friend request or its answer. If the two became friends, each learns whether
-    /// the other is present.
+    /// Publishes what came of a friend request or its answer. If the two became friends, each
+    /// learns whether the other is present.
     fn publish(&self, user: UserId, peer: UserId, events: Vec<Event>) {
         let became_friends = events.iter().any(is_accepted);
         self.publisher.publish(events);
@@ -212,7 +212,7 @@ impl ContactCommands {
     }
 }
 
-/// Whether the event says that a friend request was accepted.
+/// Returns whether the event says that a friend request was accepted.
 fn is_accepted(event: &Event) -> bool {
     event.kind == EventKind::FriendAnswered
         && matches!(

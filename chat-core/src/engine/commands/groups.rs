@@ -238,8 +238,8 @@ impl GroupCommands {
         Ok(Outcome::Members(MemberPage::new(members, more)))
     }
 
-    /// Reads at most `limit` members after a user, and whether there are more. Members that the caller may
-    /// not see are read too: a page full of them costs one more read.
+    /// Reads at most `limit` members after a user, and whether there are more. Members that the
+    /// caller may not see are read too: a page full of them costs one more read.
     async fn members_after(
         &self,
         group: ConversationId,
@@ -268,8 +268,8 @@ impl GroupCommands {
         Ok((members, more))
     }
 
-    /// Returns the user who invited the caller to a group, as far as the latest page of the caller's inbox
-    /// says.
+    /// Returns the user who invited the caller to a group, as far as the latest page of the
+    /// caller's inbox says.
     async fn inviter(&self, caller: Caller, group: ConversationId) -> Result<Option<UserId>, CommandError> {
         let (units, store) = (&self.units, self.units.store());
         let kind = ConversationKind::Inbox { owner: caller.user };

@@ -22,7 +22,7 @@ use crate::router::SessionSelector;
 /// Maximum length of a device's name in bytes.
 const MAX_DEVICE_NAME_BYTES: usize = 64;
 
-/// What logins take from the engine's configuration.
+/// The part of the engine's configuration that logins use.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct LoginOptions {
     allow_registration: bool,

@@ -21,7 +21,7 @@ pub(in crate::engine) struct MessageCommands {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) lifecycle: Lifecycle,
-    /// Whether hooks have to see drafts.
+    /// Hooks have to see drafts.
     pub(in crate::engine) has_hooks: bool,
 }
 
@@ -34,8 +34,8 @@ impl MessageCommands {
         CommandFuture::run(self.queue.submit_draft(prepared, for_hooks, conversation, deadline))
     }
 
-    /// Queues a draft of a session that no server holds to its user's rate: the answer comes when the user
-    /// may send again. The draft is refused if that would take too long.
+    /// Queues a draft of a session that no server holds to its user's rate: the answer comes when
+    /// the user may send again. The draft is refused if that would take too long.
     pub(super) fn send_paced(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
         match self.limits.messages.take_within(caller.user, MAX_LOCAL_DELAY) {
             Ok(delay) => {
@@ -44,8 +44,8 @@ impl MessageCommands {
                 if delay.is_zero() {
                     return answer;
                 }
-                // The draft's place is fixed already. A caller that awaits the answer sends no faster than
-                // its rate, and one that does not soon exceeds the delay above.
+                // The draft's place is fixed already. A caller that awaits the answer sends no
+                // faster than its rate, and one that does not soon exceeds the delay above.
                 let draining = self.lifecycle.draining().clone();
                 CommandFuture::run(async move {
                     let answer = answer.await;
@@ -76,7 +76,8 @@ impl MessageCommands {
         self.queue.close();
     }
 
-    /// Charges a message to its user. Returns the time for which the user's connection is not to be read.
+    /// Charges a message to its user. Returns the time for which the user's connection is not to be
+    /// read.
     pub(super) fn pace(&self, caller: Caller) -> Duration {
         self.limits.messages.take(caller.user)
     }

@@ -1,7 +1,8 @@
 //! Commands by family, and the dispatcher that sends each command to its family.
 //!
-//! A family is a small struct that owns what its commands use. What a command does to the store is a unit of
-//! work in [`operations`](super::operations); the family adds limits before it, and deliveries after it.
+//! A family is a small struct that owns what its commands use. What a command does to the store is
+//! a unit of work in [`operations`](super::operations); the family adds limits before it, and
+//! deliveries after it.
 
 mod account;
 mod contacts;
@@ -114,7 +115,8 @@ impl Dispatcher {
         }
     }
 
-    /// Charges a command to its user. Returns the time for which the user's connection is not to be read.
+    /// Charges a command to its user. Returns the time for which the user's connection is not to be
+    /// read.
     pub(super) fn pace(&self, caller: Caller, command: &Command) -> Duration {
         match command {
             Command::Send { .. } => self.messages.pace(caller),

@@ -129,7 +129,8 @@ impl ReadingCommands {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<Outcome, CommandError> {
-        // A mark of a session that has ended is dropped: its device logged in again, or was revoked.
+        // A mark of a session that has ended is dropped: its device logged in again, or was
+        // revoked.
         if let Some(is_followed) = self.router.is_subscribed(caller, conversation) {
             self.cursors.acknowledge(caller, conversation, seq, is_followed);
         }
@@ -149,8 +150,8 @@ impl ReadingCommands {
     }
 }
 
-/// Returns the latest edit of a message, unless the message was recalled or the edit was made after the reader
-/// had left.
+/// Returns the latest edit of a message, unless the message was recalled or the edit was made after
+/// the reader had left.
 fn visible_edit(event: &Event, reader: &Member) -> Option<Seq> {
     event
         .edited_seq

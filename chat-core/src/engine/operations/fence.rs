@@ -6,8 +6,8 @@ use crate::engine::error::{CommandError, Rejection};
 use crate::model::{Caller, DeviceId, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// Refuses unless the caller's login is still the latest of its device. It is called after the locks were
-/// taken, so that it sees every login that was answered before.
+/// Refuses unless the caller's login is still the latest of its device. It is called after the
+/// locks were taken, so that it sees every login that was answered before.
 pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller) -> Result<(), Rejection> {
     if live(tx, [caller]).await?.contains(&caller) {
         Ok(())
@@ -35,8 +35,8 @@ pub(crate) async fn live(
     Ok(callers.intersection(&latest).copied().collect())
 }
 
-/// A device id that no device has. Its row is the lock of a user: it serialises changes of the user's devices,
-/// password and groups.
+/// A device id that no device has. Its row is the lock of a user: it serialises changes of the
+/// user's devices, password and groups.
 pub(crate) const USER_LOCK: DeviceId = DeviceId([0; 16]);
 
 /// Takes the lock of a user. It comes before every other lock.

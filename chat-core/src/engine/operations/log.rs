@@ -1,8 +1,8 @@
 //! The one way in which the engine appends to logs.
 //!
-//! A unit of work locks the conversations it writes to, adds events to their [`Logs`], and writes all of
-//! them at its end. `Seq`, time, message count and membership version of each event are decided here
-//! only.
+//! A unit of work locks the conversations it writes to, adds events to their [`Logs`], and writes
+//! all of them at its end. `Seq`, time, message count and membership version of each event are
+//! decided here only.
 
 use std::collections::BTreeMap;
 
@@ -159,8 +159,8 @@ impl Logs {
         Ok(log.append(now, author, body).seq)
     }
 
-    /// Writes what was appended and changed. Returns `false` if a group's new name is taken; then the
-    /// transaction must be aborted.
+    /// Writes what was appended and changed. Returns `false` if a group's new name is taken; then
+    /// the transaction must be aborted.
     pub(crate) async fn write(
         self,
         tx: &mut dyn Transaction,

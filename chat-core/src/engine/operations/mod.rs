@@ -1,4 +1,4 @@
-//! What commands do to the store: units of work, pure over their [`Transaction`](crate::store::Transaction).
+//! Units of work of the commands, pure over their [`Transaction`](crate::store::Transaction).
 
 pub(super) mod account;
 pub(super) mod contact;

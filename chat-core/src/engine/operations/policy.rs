@@ -1,13 +1,13 @@
 //! Authorization: pure functions from what a caller asks and what the caller is to its object.
 //!
-//! What is not allowed here is refused. Units of work call these functions inside their transactions, after
-//! the locks.
+//! Everything that is not allowed here is refused. Units of work call these functions inside their
+//! transactions, after the locks.
 
 use super::contact::Relation;
 use crate::engine::error::CommandError;
 use crate::model::{GroupProfile, JoinPolicy, Member, MemberState, ReplyCode, Role, Seq, Timestamp};
 
-/// What a user is to a group.
+/// Relation of a user to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Membership {
     /// Never was a member, and has nothing pending.
@@ -47,7 +47,7 @@ impl Membership {
         }
     }
 
-    /// Whether the user is in the group.
+    /// Returns whether the user is in the group.
     pub(crate) const fn is_inside(self) -> bool {
         matches!(self, Self::Member | Self::Muted | Self::Admin | Self::Owner)
     }
@@ -57,7 +57,7 @@ impl Membership {
     }
 }
 
-/// What a user may do with a group.
+/// Action on a group that requires a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum GroupPermission {
     /// Learn that the group exists, and its profile.
@@ -141,8 +141,8 @@ fn allows(permission: GroupPermission, membership: Membership, profile: &GroupPr
     }
 }
 
-/// Returns the error for a missing permission. To users outside, a group that they may not find looks like one
-/// that does not exist.
+/// Returns the error for a missing permission. To users outside, a group that they may not find
+/// looks like one that does not exist.
 fn denial(permission: GroupPermission, membership: Membership, profile: &GroupProfile) -> CommandError {
     let is_joining = matches!(permission, GroupPermission::Join | GroupPermission::AskToJoin);
     match membership {
@@ -167,7 +167,7 @@ pub(crate) fn outranks(actor: Role, target: Role) -> Result<(), CommandError> {
     }
 }
 
-/// What a user may do towards another user, and in their direct conversation.
+/// Action towards another user that requires a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DirectPermission {
     /// Send, edit and react.
@@ -180,8 +180,8 @@ pub(crate) enum DirectPermission {
     SeePresence,
 }
 
-/// Checks that a user with this relation to a peer has a permission. `peer_accepts_everyone` is whether the peer
-/// takes messages from strangers.
+/// Checks that a user with this relation to a peer has a permission. `peer_accepts_everyone` is
+/// whether the peer takes messages from strangers.
 pub(crate) fn direct(
     permission: DirectPermission,
     relation: Relation,

@@ -41,7 +41,8 @@ async fn registration_can_be_closed() {
     assert_eq!(error_code(refused), ReplyCode::RegistrationClosed);
 }
 
-/// An unknown account, a wrong password and a password that cannot be one are refused in the same words.
+/// An unknown account, a wrong password and a password that cannot be one are refused in the same
+/// words.
 #[tokio::test]
 async fn login_error_does_not_say_what_was_wrong() {
     let engine = engine().await;

@@ -123,7 +123,8 @@ async fn attach_refuses_a_replaced_session() {
     assert_eq!(engine.router().local_sessions(alice).len(), 1);
 }
 
-/// A retry of what was stored is told so, although the session that sent it is over: it must not be sent again under another id.
+/// A retry of what was stored is told so, although the session that sent it is over: it must not be
+/// sent again under another id.
 #[tokio::test]
 async fn retry_of_a_replaced_session_still_finds_its_message() {
     let engine = engine().await;

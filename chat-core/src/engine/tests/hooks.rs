@@ -111,7 +111,8 @@ async fn hooks_allow_change_and_refuse() {
     assert_eq!(texts(&history(&alice, direct(&alice)).await), ["fine", "polite"]);
 }
 
-/// A client gives up a message over which the server breaks again and again; what was sent behind it is not such a message.
+/// A client gives up a message over which the server breaks again and again; what was sent behind
+/// it is not such a message.
 #[tokio::test]
 async fn drafts_behind_a_panicking_hook_are_told_to_retry() {
     let (engine, _) = with(config()).await;

@@ -94,7 +94,8 @@ async fn late_commit_ends_sessions() {
     assert_eq!(ended(&thief).await, CloseCode::Revoked);
 }
 
-/// Whoever was told "try again" tries again, maybe on another node, and is told that there is nothing left to do.
+/// Whoever was told "try again" tries again, maybe on another node, and is told that there is
+/// nothing left to do.
 #[tokio::test]
 async fn retry_of_a_committed_change_ends_sessions() {
     let (engine, store, alice) = faulty(config()).await;

@@ -1,6 +1,8 @@
-//! Who may do what: a row for every command, a column for every relation, each cell tried against a real engine.
+//! Who may do what: a row for every command, a column for every relation, each cell tried against a
+//! real engine.
 //!
-//! A command that has no row fails [`every_command_has_a_row`]; one that `kinds!` does not list does not compile.
+//! A command that has no row fails [`every_command_has_a_row`]; one that `kinds!` does not list
+//! does not compile.
 
 use std::collections::HashSet;
 
@@ -325,7 +327,8 @@ async fn groups() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// To whoever is outside, a group that is not for them and one that does not exist are the same, to the letter.
+/// To whoever is outside, a group that is not for them and one that does not exist are the same, to
+/// the letter.
 #[tokio::test]
 async fn absent_and_forbidden_groups_have_the_same_error() {
     let house = House::build(JoinPolicy::Open, true).await;
@@ -529,7 +532,8 @@ async fn third_user_sees_nothing_of_a_direct_conversation() {
     assert_eq!(error_code(street.me.send_text(inbox, "x").await), ReplyCode::Forbidden);
 }
 
-/// A stranger's and a blocked user's refusals are the same to the letter; so is what they see of a request.
+/// A stranger's and a blocked user's refusals are the same to the letter; so is what they see of a
+/// request.
 #[tokio::test]
 async fn block_is_not_visible_to_the_blocked_user() {
     let mut seen = Vec::new();
@@ -583,8 +587,8 @@ async fn every_command_has_a_row() {
     assert!(missing.is_empty(), "no row for {missing:?}");
 }
 
-/// Whether a command changes something for which the login has to be the device's latest. Marks and status are soft: they are
-/// the user's own, and the session they come from is closed.
+/// Whether a command changes something for which the login has to be the device's latest. Marks and
+/// status are soft: they are the user's own, and the session they come from is closed.
 fn is_fenced(kind: Kind) -> bool {
     match kind {
         Kind::Logout
@@ -626,7 +630,8 @@ fn is_fenced(kind: Kind) -> bool {
     }
 }
 
-/// After a newer login of the device, and after it was revoked, nothing of the older session's has an effect.
+/// After a newer login of the device, and after it was revoked, nothing of the older session's has
+/// an effect.
 #[tokio::test]
 async fn every_change_is_fenced() {
     let mut tried = HashSet::new();

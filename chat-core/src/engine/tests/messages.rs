@@ -85,7 +85,8 @@ async fn retries_in_one_batch_are_stored_once() {
     assert_eq!(history(&alice, direct(&alice)).await.events.len(), 1);
 }
 
-/// A batch may hold new drafts, retries of stored ones, and drafts that are refused: each is answered as if it had come alone.
+/// A batch may hold new drafts, retries of stored ones, and drafts that are refused: each is
+/// answered as if it had come alone.
 #[tokio::test]
 async fn batch_of_retries_and_new_drafts_keeps_both() {
     let engine = engine().await;
@@ -145,8 +146,8 @@ async fn retry_after_leaving_finds_the_stored_message() {
     assert_ne!(error_code(bob.send(room, draft("late")).await), ReplyCode::Conflict);
 }
 
-/// The call fixes the order, even where names have to be looked up and the conversation to be opened first, and however
-/// the futures are polled.
+/// The call fixes the order, even where names have to be looked up and the conversation to be
+/// opened first, and however the futures are polled.
 #[tokio::test]
 async fn session_keeps_its_order() {
     let engine = engine().await;

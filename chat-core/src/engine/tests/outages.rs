@@ -237,7 +237,8 @@ async fn possibly_stored_draft_is_never_answered_busy() {
     assert_eq!(history(&alice, direct(&alice)).await.last_seq, Seq(2));
 }
 
-/// The store can be read, although it takes no marks: a full disk, a database that became read-only.
+/// The store can be read, although it takes no marks: a full disk, a database that became
+/// read-only.
 #[tokio::test(start_paused = true)]
 async fn reads_go_on_while_marks_cannot_be_written() {
     let mut config = config();
@@ -257,7 +258,8 @@ async fn reads_go_on_while_marks_cannot_be_written() {
     assert_eq!(info(&alice, direct(&alice)).await.cursor, seq);
 }
 
-/// A conversation whose row somebody has locked is answered after its deadline; the others are served all the time.
+/// A conversation whose row somebody has locked is answered after its deadline; the others are
+/// served all the time.
 #[tokio::test]
 async fn stuck_conversation_does_not_block_others() {
     let mut config = quick();

@@ -1,5 +1,5 @@
-//! The weaknesses of older systems that must not come back, as far as they are the engine's. The numbers are those of the
-//! list in docs/reliability.md.
+//! The weaknesses of older systems that must not come back, as far as they are the engine's. The
+//! numbers are those of the list in docs/reliability.md.
 
 use std::sync::Arc;
 
@@ -215,7 +215,8 @@ async fn group_message_is_stored_once_and_reaches_all_but_a_failing_member() {
     drop(silent);
 }
 
-/// Sending reads nothing of where the recipients are, and what is sent to somebody whose node is gone is stored.
+/// Sending reads nothing of where the recipients are, and what is sent to somebody whose node is
+/// gone is stored.
 #[tokio::test]
 async fn departed_recipient_loses_nothing() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -12,7 +12,8 @@ use crate::store::MemoryStore;
 /// A password that is long enough.
 pub(super) const PASSWORD: &str = "correct horse";
 
-/// A configuration for tests: cheap passwords, no throttle, as many messages as it takes, marks written at once.
+/// A configuration for tests: cheap passwords, no throttle, as many messages as it takes, marks
+/// written at once.
 pub(super) fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.passwords.cost = PasswordCost::danger_cheap();

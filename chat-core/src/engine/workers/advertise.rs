@@ -16,7 +16,7 @@ use crate::sync::Mutex;
 /// Interval between updates of the number of sessions.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What this node tells the cluster about itself, and what the cluster tells about its nodes.
+/// This node's entry in the cluster's discovery, and the nodes that the discovery reports.
 #[derive(Debug)]
 pub(in crate::engine) struct NodeAdvertiser {
     discovery: Arc<dyn Discovery>,
@@ -46,7 +46,7 @@ impl NodeAdvertiser {
         self.changed();
     }
 
-    /// What the cluster was told is out of date.
+    /// Marks this node's entry as out of date.
     pub(in crate::engine) fn changed(&self) {
         self.changed.notify_one();
     }
@@ -61,7 +61,7 @@ impl NodeAdvertiser {
         self.nodes.clone()
     }
 
-    /// Whether one of the other nodes takes sessions, or `None` if no other node is known.
+    /// Returns whether one of the other nodes takes sessions, or `None` if no other node is known.
     pub(in crate::engine) fn others_serve(&self) -> Option<bool> {
         let me = self.me.lock().id;
         let nodes = self.nodes();
@@ -118,8 +118,8 @@ impl AdvertiseWorker {
         }
     }
 
-    /// Runs until the engine drains. An update that is under way is finished first: it must not arrive
-    /// after the withdrawal.
+    /// Runs until the engine drains. An update that is under way is finished first: it must not
+    /// arrive after the withdrawal.
     pub(in crate::engine) async fn run(self, draining: CancellationToken) {
         loop {
             tokio::select! {

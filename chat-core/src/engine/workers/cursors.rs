@@ -1,9 +1,9 @@
 //! Acknowledgements and read marks: collected, and written together.
 //!
-//! Losing the last of them only repeats deliveries, so they are not units of work. A mark waits for at most
-//! `EngineConfig::cursor_flush_interval`, is merged with later marks of the same conversation, and is kept
-//! while the store is unavailable. Once it is written, other members get a receipt, and the user's other
-//! devices a read mark.
+//! Losing the last of them only repeats deliveries, so they are not units of work. A mark waits for
+//! at most `EngineConfig::cursor_flush_interval`, is merged with later marks of the same
+//! conversation, and is kept while the store is unavailable. Once it is written, other members get
+//! a receipt, and the user's other devices a read mark.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -25,8 +25,8 @@ use crate::router::Router;
 use crate::store::{MembershipView, Store, StoreError};
 use crate::sync::Mutex;
 
-/// Maximum number of one user's queued marks in conversations that the user's session does not follow: ones
-/// that have ended for the user, or that do not exist.
+/// Maximum number of one user's queued marks in conversations that the user's session does not
+/// follow: ones that have ended for the user, or that do not exist.
 const MAX_UNFOLLOWED: usize = 64;
 /// Number of memberships that are read at the same time after marks were written.
 const CONCURRENT_READS: usize = 16;
@@ -53,7 +53,7 @@ impl Target {
 struct Mark {
     seq: Seq,
     caller: Caller,
-    /// Whether the session follows the conversation.
+    /// The session follows the conversation.
     is_followed: bool,
 }
 
@@ -136,7 +136,8 @@ impl Marks {
     }
 }
 
-/// Queue of marks. When it is full, further marks are dropped; the next mark of a conversation makes up for it.
+/// Queue of marks. When it is full, further marks are dropped; the next mark of a conversation
+/// makes up for it.
 #[derive(Debug)]
 pub(in crate::engine) struct CursorQueue {
     marks: Mutex<Marks>,
@@ -207,7 +208,8 @@ impl CursorQueue {
         self.marks.lock().take(max)
     }
 
-    /// Queues marks again, behind the others: a mark that cannot be written does not block the rest.
+    /// Queues marks again, behind the others: a mark that cannot be written does not block the
+    /// rest.
     fn put_back(&self, taken: Vec<(Target, Mark)>) {
         let mut marks = self.marks.lock();
         for (target, mark) in taken {
@@ -229,8 +231,8 @@ pub(in crate::engine) struct CursorWorker {
     flush_interval: Duration,
     max_receipt_members: u32,
     max_batch: usize,
-    /// Number of marks in the next transaction. A mark whose row is locked fails its whole batch, so batches
-    /// shrink after a failure, down to one mark, and grow again after a success.
+    /// Number of marks in the next transaction. A mark whose row is locked fails its whole batch,
+    /// so batches shrink after a failure, down to one mark, and grow again after a success.
     batch: usize,
 }
 
@@ -309,7 +311,8 @@ impl CursorWorker {
         true
     }
 
-    /// Sends one notice for each user and conversation, however many of the user's devices advanced.
+    /// Sends one notice for each user and conversation, however many of the user's devices
+    /// advanced.
     async fn notify(&self, written: &[(Target, Mark)]) {
         let mut advanced: HashMap<(UserId, ConversationId), (DeviceId, Option<Caller>)> = HashMap::new();
         for (target, mark) in written {

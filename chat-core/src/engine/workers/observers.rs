@@ -21,7 +21,8 @@ enum Observation {
     SessionEnd(Caller, CloseCode),
 }
 
-/// Queue of observations. When it is full, further ones are dropped and counted; without hooks it takes none.
+/// Queue of observations. When it is full, further ones are dropped and counted; without hooks it
+/// takes none.
 #[derive(Debug)]
 pub(in crate::engine) struct ObserverQueue {
     sender: Option<mpsc::Sender<Observation>>,

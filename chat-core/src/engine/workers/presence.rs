@@ -1,4 +1,5 @@
-//! Presence of users, and telling friends when it changes. A user's presence follows from their sessions alone.
+//! Presence of users, and telling friends when it changes. A user's presence follows from their
+//! sessions alone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -44,9 +45,11 @@ impl PresenceView {
         Self { presence, router, node }
     }
 
-    /// Returns the most present state of each user's sessions. Users without a session are left out.
+    /// Returns the most present state of each user's sessions. Users without a session are left
+    /// out.
     ///
-    /// Other nodes' sessions are soft state: while it cannot be read, only this node's sessions count.
+    /// Other nodes' sessions are soft state: while it cannot be read, only this node's sessions
+    /// count.
     pub(in crate::engine) async fn states(&self, users: &[UserId]) -> HashMap<UserId, PresenceState> {
         let mut states: HashMap<UserId, PresenceState> = HashMap::new();
         let mut raise = |user: UserId, state: PresenceState| {
@@ -68,8 +71,8 @@ impl PresenceView {
         states
     }
 
-    /// Returns the devices of a user that have a session. A login must not depend on soft state: while it
-    /// cannot be read, only this node's sessions count.
+    /// Returns the devices of a user that have a session. A login must not depend on soft state:
+    /// while it cannot be read, only this node's sessions count.
     pub(in crate::engine) async fn live_devices(&self, user: UserId) -> HashSet<DeviceId> {
         let claimed = self.presence.devices(&[user]).await.unwrap_or_default();
         let local = self.router.local_sessions(user);
@@ -140,8 +143,8 @@ impl PresenceWorker {
         if !self.announced.update(user, state) {
             return;
         }
-        // While the store is unavailable, friends are not told: presence is best effort, and clients read it
-        // when they need it.
+        // While the store is unavailable, friends are not told: presence is best effort, and
+        // clients read it when they need it.
         let Ok(friends) = self.units.read(self.units.store().friends(user)).await else {
             return;
         };

@@ -13,14 +13,15 @@ use crate::service::Readiness;
 use crate::store::Store;
 
 /// Interval between probes of the store, and the time it has to answer one. A node whose store is
-/// unavailable keeps its sessions but cannot serve new ones; other nodes know within twice this time.
+/// unavailable keeps its sessions but cannot serve new ones; other nodes know within twice this
+/// time.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval between probes while the store is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// Number of consecutive answers after which the store counts as available again.
 const MIN_ANSWERS: u32 = 2;
 
-/// What is known about this node's readiness.
+/// Readiness of this node, as last observed.
 #[derive(Debug)]
 pub(in crate::engine) struct ReadinessState {
     router: Router,
@@ -55,7 +56,7 @@ impl ReadinessState {
         }
     }
 
-    /// Whether load balancers and clients should choose this node.
+    /// Returns whether load balancers and clients should choose this node.
     pub(in crate::engine) fn takes_sessions(&self) -> bool {
         self.readiness().is_ready() && self.closed_listeners.load(Ordering::Relaxed) == 0
     }
@@ -77,7 +78,8 @@ impl ReadinessState {
     }
 }
 
-/// Decides from probes whether the store is available: one missed answer ends that, several begin it.
+/// Decides from probes whether the store is available: one missed answer ends that, several begin
+/// it.
 #[derive(Debug, Default)]
 struct StoreProbes {
     is_silent: bool,
@@ -102,7 +104,7 @@ impl StoreProbes {
     }
 }
 
-/// Probes the store, and has the node advertised anew when its readiness changes.
+/// Probes the store, and updates the node's entry in the discovery when its readiness changes.
 #[derive(Debug)]
 pub(in crate::engine) struct ReadinessWorker {
     store: Arc<dyn Store>,

@@ -1,9 +1,10 @@
 //! Rechecking sessions whose end may have been committed without an answer.
 //!
-//! A change that ends sessions (a revocation, a new password, a logout, a login that takes over) may be
-//! committed although the store's answer was lost. Then the sessions that it ended would go on to receive
-//! and to read. So after such an answer the router compares the user's sessions with the store, here and on
-//! every node: at once, and again later, since the commit may still be on its way.
+//! A change that ends sessions (a revocation, a new password, a logout, a login that takes over)
+//! may be committed although the store's answer was lost. Then the sessions that it ended would go
+//! on to receive and to read. So after such an answer the router compares the user's sessions with
+//! the store, here and on every node: at once, and again later, since the commit may still be on
+//! its way.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::model::{CloseCode, ReplyCode, UserId};
 use crate::router::{Router, SessionSelector};
 use crate::sync::Mutex;
 
-/// Delays between the checks. Their sum is longer than a store takes to end a transaction whose client left.
+/// Delays between the checks. Their sum is longer than a store takes to end a transaction whose
+/// client left.
 const DELAYS: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
@@ -84,8 +86,8 @@ impl SessionEnder {
         }
     }
 
-    /// Ends sessions if the change was committed, or rechecks the user's sessions if it may have been.
-    /// Returns the change's result.
+    /// Ends sessions if the change was committed, or rechecks the user's sessions if it may have
+    /// been. Returns the change's result.
     pub(in crate::engine) fn after<T>(
         &self,
         user: UserId,
@@ -111,8 +113,8 @@ impl SessionEnder {
         self.router.recheck_sessions(user, code);
     }
 
-    /// Compares a user's sessions with the store after a change failed: at once, and several times more if
-    /// the outcome is unknown.
+    /// Compares a user's sessions with the store after a change failed: at once, and several times
+    /// more if the outcome is unknown.
     pub(in crate::engine) fn recheck_later(&self, user: UserId, code: CloseCode, error: &CommandError) {
         self.recheck(user, code);
         if matches!(error.code, ReplyCode::TryAgain | ReplyCode::Internal) {

@@ -21,16 +21,16 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) method: LoginMethod,
     pub(in crate::engine) policy: SessionPolicy,
     pub(in crate::engine) max_devices: u32,
-    /// Whether another device of the user has a live session, as far as this node knows.
+    /// Another device of the user has a live session, as far as this node knows.
     pub(in crate::engine) live_elsewhere: bool,
-    /// Epoch of the first session of a new device. A revoked device has lost its epoch, so this one has to be higher
-    /// than any epoch it can have reached: see [`first_epoch`].
+    /// Epoch of the first session of a new device. A revoked device has lost its epoch, so this one
+    /// has to be higher than any epoch it can have reached: see [`first_epoch`].
     pub(in crate::engine) first_epoch: SessionEpoch,
     pub(in crate::engine) now: Timestamp,
 }
 
-/// Returns an epoch higher than those of all devices that began earlier: the time in nanoseconds, because no device
-/// logs in that often.
+/// Returns an epoch higher than those of all devices that began earlier: the time in nanoseconds,
+/// because no device logs in that often.
 pub(in crate::engine) fn first_epoch() -> SessionEpoch {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
@@ -38,7 +38,7 @@ pub(in crate::engine) fn first_epoch() -> SessionEpoch {
     SessionEpoch(nanos.clamp(1, u64::MAX >> 2))
 }
 
-/// How a user proves their identity.
+/// Proof of identity that a login presents.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum LoginMethod {
     /// A verdict of the authenticator.
@@ -63,7 +63,7 @@ pub(in crate::engine) struct Tokens {
 pub(in crate::engine) struct LoggedIn {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) user: UserInfo,
-    /// Whether the presented device token stays valid.
+    /// The presented device token stays valid.
     pub(in crate::engine) kept_device_token: bool,
     /// Devices whose sessions the login ended.
     pub(in crate::engine) ended: Vec<DeviceId>,
@@ -166,7 +166,8 @@ impl Admit {
                     )
                     .into());
                 }
-                // No other device seems to be online. Of two logins at the same moment, the one that commits last stays.
+                // No other device seems to be online. Of two logins at the same moment, the one
+                // that commits last stays.
                 for other in &mut others {
                     other.session_epoch = SessionEpoch(other.session_epoch.0 + 1);
                     tx.put_device(other).await?;

@@ -10,7 +10,8 @@ use crate::engine::operations::fence::{fence, lock_user};
 use crate::model::{Caller, ProfileChanges, SessionEpoch, UserInfo};
 use crate::store::Transaction;
 
-/// Replaces the password and the tokens of the caller's device, and ends all other sessions of the user.
+/// Replaces the password and the tokens of the caller's device, and ends all other sessions of the
+/// user.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ChangePassword {
     pub(in crate::engine) caller: Caller,
@@ -24,7 +25,7 @@ pub(in crate::engine) struct ChangePassword {
 
 #[async_trait]
 impl Operation for ChangePassword {
-    /// Whether the caller's device had tokens, which were replaced.
+    /// `true` if the caller's device had tokens, which were replaced.
     type Output = bool;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<bool, Rejection> {

@@ -17,7 +17,7 @@ pub(in crate::engine) struct CreateAccount {
     pub(in crate::engine) display_name: Option<DisplayName>,
     /// Absent where the application authenticates.
     pub(in crate::engine) password_hash: Option<PasswordRecord>,
-    /// Whether to return an account of this name that exists already, instead of failing.
+    /// An account of this name that exists already is returned; otherwise it is an error.
     pub(in crate::engine) or_find: bool,
     pub(in crate::engine) now: Timestamp,
 }

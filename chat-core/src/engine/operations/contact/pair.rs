@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// What a user is to a peer, as far as permissions go.
+/// Relation of a user to a peer, as far as permissions depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::engine) enum Relation {
     /// The peer is the user: notes to self.

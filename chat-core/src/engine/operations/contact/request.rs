@@ -10,13 +10,14 @@ use crate::store::Transaction;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// Requests friendship. If the peer has requested it already, both become friends. A repetition does nothing.
+/// Requests friendship. If the peer has requested it already, both become friends. A repetition
+/// does nothing.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) peer: UserId,
     pub(in crate::engine) note: Note,
-    /// Whether the caller's rate allows a new request.
+    /// `Ok` if the caller's rate allows a new request.
     pub(in crate::engine) allowed: Result<(), CommandError>,
     /// Maximum number of requests made within a day that are still open.
     pub(in crate::engine) max_open_per_day: u32,

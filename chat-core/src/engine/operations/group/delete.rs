@@ -10,8 +10,9 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody};
 use crate::store::Transaction;
 
-/// Closes a group for everyone. Its log stays readable to its last members and ends with `GroupDeleted`, which tells
-/// them: writing to the inboxes of thousands would hold all of them locked.
+/// Closes a group for everyone. Its log stays readable to its last members and ends with
+/// `GroupDeleted`, which tells them: writing to the inboxes of thousands would hold all of them
+/// locked.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeleteGroup {
     pub(in crate::engine) call: GroupCall,

@@ -9,8 +9,8 @@ use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
-/// Invites a user. If the user has asked to join and the caller is an admin, the user becomes a member. A
-/// repetition does nothing.
+/// Invites a user. If the user has asked to join and the caller is an admin, the user becomes a
+/// member. A repetition does nothing.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,
@@ -29,7 +29,8 @@ impl Operation for InviteMember {
         }
         let (_, theirs) = tx.lock_contacts(me, self.user).await?;
         if tx.account(self.user).await?.is_none() {
-            // The caller's permission is checked first, so that strangers cannot probe for users here.
+            // The caller's permission is checked first, so that strangers cannot probe for users
+            // here.
             let mut group = self.call.lock(tx, &[], &[]).await?;
             group.require(GroupPermission::Invite)?;
             return Err(CommandError::not_found().into());

@@ -9,12 +9,14 @@ use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, Note, Role, UserId};
 use crate::store::Transaction;
 
-/// Joins, asks to join, or accepts an invitation, as the group's policy and the caller's membership require.
+/// Joins, asks to join, or accepts an invitation, as the group's policy and the caller's membership
+/// require.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct JoinGroup {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) note: Note,
-    /// Whether joining seems to need an admin's approval: then the admins' inboxes are locked with the group.
+    /// The group seems to require an admin's approval: the admins' inboxes are locked with the
+    /// group.
     pub(in crate::engine) by_approval: bool,
     pub(in crate::engine) limits: GroupLimits,
 }

@@ -9,7 +9,8 @@ use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
-/// Removes a member, or withdraws a user's invitation or request. With `ban`, the user may not come back.
+/// Removes a member, or withdraws a user's invitation or request. With `ban`, the user may not come
+/// back.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct KickMember {
     pub(in crate::engine) call: GroupCall,

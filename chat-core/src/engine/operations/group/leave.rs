@@ -10,8 +10,8 @@ use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, ReplyCode};
 use crate::store::Transaction;
 
-/// Leaves the group, or withdraws the caller's request to join. An owner has to transfer the group first, unless no
-/// one else is in it: then it is deleted. Does nothing for a former member.
+/// Leaves the group, or withdraws the caller's request to join. An owner has to transfer the group
+/// first, unless no one else is in it: then it is deleted. Does nothing for a former member.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct LeaveGroup {
     pub(in crate::engine) call: GroupCall,

@@ -1,4 +1,5 @@
-//! A group as a unit of work sees it: locked, the caller's fence checked, the members concerned at hand.
+//! A group as a unit of work sees it: locked, the caller's fence checked, the members concerned at
+//! hand.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// Who asks for a change of which group, and when. Every unit of work on a group begins with it.
+/// Caller, group and time of a change. Every unit of work on a group begins with it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct GroupCall {
     pub(in crate::engine) caller: Caller,
@@ -48,8 +49,8 @@ pub(super) struct LockedGroup {
 }
 
 impl GroupCall {
-    /// Locks the group and the inboxes of `notified`, checks the caller's fence, and reads the memberships of
-    /// the caller and of `users`.
+    /// Locks the group and the inboxes of `notified`, checks the caller's fence, and reads the
+    /// memberships of the caller and of `users`.
     pub(super) async fn lock(
         self,
         tx: &mut dyn Transaction,
@@ -58,7 +59,8 @@ impl GroupCall {
     ) -> Result<LockedGroup, Rejection> {
         let mut inboxes = HashMap::with_capacity(notified.len());
         for user in notified {
-            // A user who does not exist has no inbox, and turns out below to have no membership either.
+            // A user who does not exist has no inbox, and turns out below to have no membership
+            // either.
             let kind = ConversationKind::Inbox { owner: *user };
             if let Some(inbox) = tx.conversation_of_kind(&kind).await? {
                 inboxes.insert(*user, inbox);
@@ -189,7 +191,8 @@ impl LockedGroup {
         self.put_member(tx, member).await
     }
 
-    /// Changes the state of a user who is not an active member. What the user may read stays as it was.
+    /// Changes the state of a user who is not an active member. What the user may read stays as it
+    /// was.
     pub(super) async fn set_state(
         &mut self,
         tx: &mut dyn Transaction,
