@@ -122,11 +122,11 @@ fn environment_values_have_the_type_of_their_key() {
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), 5, "{texts:?}");
     for (text, name) in texts.iter().zip([
+        "CHAT_CONNECTION__LOGIN_TIMEOUT",
         "CHAT_LIMITS__MAX_CONNECTIONS",
         "CHAT_LIMITS__PENALTIES",
         "CHAT_SERVER__LISTN",
         "CHAT_SEVER__NAME",
-        "CHAT_CONNECTION__LOGIN_TIMEOUT",
     ]) {
         assert!(text.starts_with(&format!("environment variable {name}: ")), "{text}");
     }
