@@ -46,8 +46,13 @@
 //! | `client` | the client (default) |
 //! | `server` | the engine, the server and the ports (default) |
 //! | `tls` | TLS 1.3 listeners and clients; the caller names the crypto provider |
+//! | `serde` | `Serialize` for ids and infos, as `docs/client.md` shows them; `Deserialize` for ids |
 //! | `testkit` | conformance suites for backends, stores and buses that fail on demand, a raw protocol peer |
 //! | `unstable` | the parts below [`server`] and [`client`]: packets, session state machines, SC1 channels; they may change in any release |
+//!
+//! Without `client` and `server` the crate is the protocol and the client's state machine
+//! ([`model`], [`commands`], [`codec`], [`secure`], [`client::machine`]). It then has no runtime, no
+//! sockets and no private keys, and compiles to `wasm32-unknown-unknown`.
 //!
 //! There is no global state: no logger, signal handler, runtime or crypto provider is installed, and several engines and
 //! servers live in one process.
@@ -59,7 +64,6 @@
 pub mod auth;
 #[cfg(feature = "server")]
 pub mod bus;
-#[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "server")]
 pub mod clock;
@@ -99,6 +103,5 @@ mod time;
 #[cfg(feature = "runtime")]
 pub mod transport;
 
-#[cfg(feature = "runtime")]
 pub use async_trait::async_trait;
 pub use bytes::Bytes;

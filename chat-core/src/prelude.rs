@@ -1,7 +1,8 @@
 //! Names that most programs with an engine or a client need: `use chat_core::prelude::*;`.
 
 #[cfg(feature = "client")]
-pub use crate::client::{Client, ClientError, ClientEvent, ClientOptions, Credentials, FileStore, ServerAddress};
+pub use crate::client::{Client, ClientOptions, FileStore, ServerAddress};
+pub use crate::client::{ClientError, ClientEvent, Credentials};
 pub use crate::commands::{Commands, JoinOutcome};
 #[cfg(feature = "server")]
 pub use crate::engine::{CommandError, Engine, LocalSession};

@@ -1,10 +1,7 @@
 //! Typed calls of a client.
 
-use crate::codec::Failure;
-use crate::commands::{Commands, UnexpectedOutcome};
-use crate::model::{
-    Appended, ClientMessageId, Command, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, Seq, TextError,
-};
+use crate::commands::Commands;
+use crate::model::{Appended, ClientMessageId, Command, ConversationId, ConversationRef, Draft, Outcome, Seq};
 
 use super::{Client, ClientError, SendOutcome, message_id};
 
@@ -51,17 +48,5 @@ impl Commands for Client {
     ) -> impl Future<Output = Result<(), ClientError>> + Send {
         Self::acknowledge(self, conversation, seq);
         std::future::ready(Ok(()))
-    }
-}
-
-impl From<UnexpectedOutcome> for ClientError {
-    fn from(error: UnexpectedOutcome) -> Self {
-        Self::Protocol(error.to_string())
-    }
-}
-
-impl From<TextError> for ClientError {
-    fn from(error: TextError) -> Self {
-        Self::Refused(Failure::new(ReplyCode::InvalidText, error.to_string()))
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::codec::Failure;
-use crate::model::{CloseCode, ReplyCode};
+use crate::commands::UnexpectedOutcome;
+use crate::model::{CloseCode, ReplyCode, TextError};
 use crate::secure::Fingerprint;
 
 use super::ClientStoreError;
@@ -74,6 +75,18 @@ impl ClientError {
 impl From<ClientStoreError> for ClientError {
     fn from(error: ClientStoreError) -> Self {
         Self::Store(Arc::new(error))
+    }
+}
+
+impl From<UnexpectedOutcome> for ClientError {
+    fn from(error: UnexpectedOutcome) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<TextError> for ClientError {
+    fn from(error: TextError) -> Self {
+        Self::Refused(Failure::new(ReplyCode::InvalidText, error.to_string()))
     }
 }
 

@@ -38,33 +38,55 @@
 
 pub mod machine;
 
+#[cfg(feature = "client")]
 mod address;
+#[cfg(feature = "client")]
 mod commands;
+#[cfg(feature = "client")]
 mod connect;
+#[cfg(feature = "client")]
 mod connection;
+#[cfg(feature = "client")]
 mod discover;
+#[cfg(feature = "client")]
 mod driver;
 mod error;
 mod event;
+#[cfg(feature = "client")]
 mod events;
+#[cfg(feature = "client")]
 mod handle;
 mod message_id;
+#[cfg(feature = "client")]
 mod options;
+#[cfg(feature = "client")]
 mod reconnect;
+#[cfg(feature = "client")]
 mod scheme_probe;
+#[cfg(feature = "client")]
 mod shared;
 mod store;
+#[cfg(feature = "client")]
 mod time;
+#[cfg(feature = "client")]
 mod validate;
 
 pub use crate::model::{Cursor, EventMark};
+#[cfg(feature = "client")]
 pub use address::{DEFAULT_PORT, Dial, Endpoint, InvalidAddress, Scheme, ServerAddress};
+#[cfg(feature = "client")]
 pub use discover::discover;
 pub use error::ClientError;
 pub use event::{ClientEvent, Delivery, SendOutcome};
+#[cfg(feature = "client")]
 pub use events::{Events, Received};
+#[cfg(feature = "client")]
 pub use handle::{Client, SendHandle};
 pub use machine::{Credentials, Receive};
+#[cfg(feature = "client")]
 pub use options::{ClientOptions, FirstContact};
+#[cfg(feature = "client")]
 pub use shared::Status;
-pub use store::{AccountState, ClientStore, ClientStoreError, FileStore, MemoryStore, OutboxEntry, SavedState};
+#[cfg(feature = "client")]
+pub use store::FileStore;
+pub use store::{AccountState, ClientStore, ClientStoreError, MemoryStore, OutboxEntry, SavedState};

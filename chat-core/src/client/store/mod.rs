@@ -1,9 +1,10 @@
 //! Port for what a client keeps between runs. Implemented in memory and in the files of a profile.
 
+#[cfg(feature = "client")]
 mod file;
 mod forward;
 mod memory;
-#[cfg(test)]
+#[cfg(all(test, feature = "client"))]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::secure::{Fingerprint, KnownHosts};
 
 use super::Cursor;
 
+#[cfg(feature = "client")]
 pub use file::FileStore;
 pub use memory::MemoryStore;
 
