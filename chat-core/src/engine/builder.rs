@@ -10,19 +10,17 @@ use super::commands::{
     PageLimits, PresenceCommands, ReadingCommands,
 };
 use super::config::EngineConfig;
-use super::direct_opener::DirectOpener;
 use super::directory::Directory;
 use super::hook_calls::HookCalls;
 use super::lifecycle::Lifecycle;
 use super::limits::UserLimits;
 use super::operations::group::GroupLimits;
 use super::operations::message::BatchRules;
-use super::publisher::Publisher;
 use super::units::Units;
 use super::workers::{
-    AdvertiseWorker, AppendPorts, AppendQueue, AppendWorker, CursorQueue, CursorWorker, NodeAdvertiser, ObserverQueue,
-    PresenceQueue, PresenceView, PresenceWorker, ReadinessState, ReadinessWorker, SessionEnder, SessionRecheckWorker,
-    observers,
+    AdvertiseWorker, AppendPorts, AppendQueue, AppendWorker, CursorQueue, CursorWorker, DirectOpener, NodeAdvertiser,
+    ObserverQueue, PresenceQueue, PresenceView, PresenceWorker, Publisher, ReadinessState, ReadinessWorker,
+    SessionEnder, SessionRecheckWorker, observers,
 };
 use super::{Engine, Parts};
 use crate::auth::{Authenticator, PasswordAuthenticator, PasswordHashError};

@@ -32,14 +32,12 @@ mod workers;
 mod operations;
 
 mod breaker;
-mod direct_opener;
 mod directory;
 mod hook_calls;
 mod lifecycle;
 mod limits;
 mod operation;
 mod panics;
-mod publisher;
 mod signals;
 mod units;
 mod views;

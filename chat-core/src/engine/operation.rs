@@ -22,6 +22,12 @@ pub(crate) trait Operation: Debug + Send + 'static {
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection>;
 }
 
+/// A unit of work that may be run again after it was committed, because it finds what it wrote.
+pub(crate) trait Idempotent: Operation + Clone {
+    /// Some of it may be stored already: the next run is to look before it writes.
+    fn look_first(&mut self) {}
+}
+
 /// Record of what a unit of work is about to append to logs: if the outcome of the commit is
 /// unknown, this may have been committed.
 ///

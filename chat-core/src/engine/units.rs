@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::breaker::{Breaker, Scope};
 use super::config::EngineConfig;
 use super::error::{CommandError, Rejection};
-use super::operation::{Operation, Recorded, WriteIntents};
+use super::operation::{Idempotent, Operation, Recorded, WriteIntents};
 use crate::clock::Clock;
 use crate::model::{ReplyCode, Timestamp};
 use crate::router::{Router, UnconfirmedCommit};
@@ -35,12 +35,6 @@ impl UnconfirmedCommits for Router {
     fn track_unconfirmed(&self, commits: Vec<UnconfirmedCommit>) {
         Self::track_unconfirmed(self, commits);
     }
-}
-
-/// A unit of work that may be run again after it was committed, because it finds what it wrote.
-pub(super) trait Idempotent: Operation + Clone {
-    /// Some of it may be stored already: the next run is to look before it writes.
-    fn look_first(&mut self) {}
 }
 
 /// Access to the store for everything in the engine.

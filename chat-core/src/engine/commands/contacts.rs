@@ -13,10 +13,9 @@ use crate::engine::operation::Operation;
 use crate::engine::operations::account::{private, public};
 use crate::engine::operations::contact::{AnswerFriend, Relation, RemoveFriend, RequestFriend, SetBlocked};
 use crate::engine::operations::policy::{self, DirectPermission};
-use crate::engine::publisher::Publisher;
 use crate::engine::units::Units;
 use crate::engine::views::user_infos;
-use crate::engine::workers::PresenceView;
+use crate::engine::workers::{PresenceView, Publisher};
 use crate::model::{
     Caller, Contact, ContactInfo, ContactState, Event, EventBody, EventKind, Note, Outcome, PresenceState, Push,
     UserId, UserInfo, UserRef,

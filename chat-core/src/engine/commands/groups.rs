@@ -15,10 +15,9 @@ use crate::engine::operations::group::{
 };
 use crate::engine::operations::message::fingerprint;
 use crate::engine::operations::policy::{self, GroupPermission, Membership};
-use crate::engine::publisher::Publisher;
 use crate::engine::units::Units;
 use crate::engine::views::{conversation_info, group_info, user_infos};
-use crate::engine::workers::{AppendQueue, LaneOperation};
+use crate::engine::workers::{AppendQueue, LaneOperation, Publisher};
 use crate::model::{
     Caller, ConversationId, ConversationKind, ConversationRef, Event, EventBody, EventKind, GroupChanges, GroupName,
     GroupProfile, JoinPolicy, Member, MemberInfo, MemberPage, MemberState, NewGroup, Note, Outcome, Page, PageFrom,

@@ -4,15 +4,19 @@
 mod advertise;
 mod appender;
 mod cursors;
+mod direct_opener;
 mod observers;
 mod presence;
+mod publisher;
 mod readiness;
 mod session_recheck;
 
 pub(super) use advertise::{AdvertiseWorker, NodeAdvertiser};
 pub(super) use appender::{AppendPorts, AppendQueue, AppendWorker, DeferredDraft, LaneOperation};
 pub(super) use cursors::{CursorQueue, CursorWorker};
+pub(super) use direct_opener::DirectOpener;
 pub(super) use observers::{ObserverQueue, observers};
 pub(super) use presence::{PresenceQueue, PresenceView, PresenceWorker};
+pub(super) use publisher::Publisher;
 pub(super) use readiness::{ReadinessState, ReadinessWorker};
 pub(super) use session_recheck::{SessionEnder, SessionRecheckWorker};

@@ -4,10 +4,9 @@ use async_trait::async_trait;
 
 use super::GroupLimits;
 use crate::engine::error::{CommandError, Rejection, name_taken};
-use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operation::{Idempotent, Operation, WriteIntents};
 use crate::engine::operations::fence::{fence, lock_user};
 use crate::engine::operations::log::{Author, Logs};
-use crate::engine::units::Idempotent;
 use crate::model::{
     Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventBody, EventKind, GroupProfile, Member, Role,
     Seq, Timestamp,

@@ -9,11 +9,10 @@ use super::context::BatchContext;
 use super::prepared::{BatchRules, Prepared};
 use super::{appended, conflict};
 use crate::engine::error::{CommandError, Rejection};
-use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operation::{Idempotent, Operation, WriteIntents};
 use crate::engine::operations::contact::Relation;
 use crate::engine::operations::fence::live;
 use crate::engine::operations::log::{Author, Log, Logs};
-use crate::engine::units::Idempotent;
 use crate::model::{
     Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Seq, Timestamp, UserId,
 };

@@ -12,14 +12,13 @@ use super::lanes::BatchResult;
 use super::machine::{Done, Preparation, Work};
 use super::resend_order::is_temporary;
 use super::submission::LaneOperation;
-use crate::engine::direct_opener::DirectOpener;
 use crate::engine::directory::{Directory, Target};
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::message::{Appends, BatchRules, Prepared};
 use crate::engine::panics::contain;
-use crate::engine::publisher::Publisher;
 use crate::engine::units::Units;
+use crate::engine::workers::{DirectOpener, Publisher};
 use crate::model::{Appended, Caller, ConversationRef, ReplyCode, UserId};
 
 /// Parts of the engine that the appender uses.

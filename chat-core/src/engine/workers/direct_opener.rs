@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::directory::{Directory, Target};
-use super::error::CommandError;
-use super::limits::UserLimits;
-use super::operations::message::OpenDirect;
 use super::publisher::Publisher;
-use super::units::Units;
+use crate::engine::directory::{Directory, Target};
+use crate::engine::error::CommandError;
+use crate::engine::limits::UserLimits;
+use crate::engine::operations::message::OpenDirect;
+use crate::engine::units::Units;
 use crate::model::{Caller, ConversationKind, ConversationRef};
 
 /// Finds the conversation that a caller writes to, and opens a direct conversation that does not
 /// exist yet.
 #[derive(Debug)]
-pub(super) struct DirectOpener {
+pub(in crate::engine) struct DirectOpener {
     units: Arc<Units>,
     directory: Arc<Directory>,
     limits: Arc<UserLimits>,
@@ -21,7 +21,7 @@ pub(super) struct DirectOpener {
 }
 
 impl DirectOpener {
-    pub(super) fn new(
+    pub(in crate::engine) fn new(
         units: Arc<Units>,
         directory: Arc<Directory>,
         limits: Arc<UserLimits>,
@@ -36,7 +36,7 @@ impl DirectOpener {
     }
 
     /// Returns the conversation. If it is a direct one that does not exist, opens it.
-    pub(super) async fn find_or_open(
+    pub(in crate::engine) async fn find_or_open(
         &self,
         caller: Caller,
         conversation: &ConversationRef,
