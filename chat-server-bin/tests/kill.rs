@@ -17,7 +17,8 @@ use chat_core::model::{
     Page, ReplyCode, Seq,
 };
 use chat_core::secure::Fingerprint;
-use chat_core::testkit::{Peer, ServerProcess};
+use chat_core::testkit::Peer;
+use chat_harness::ServerProcess;
 use tokio::sync::watch;
 
 const SENDERS: usize = 20;

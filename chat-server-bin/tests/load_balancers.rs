@@ -12,7 +12,7 @@ use chat_core::model::{Command, ReplyCode};
 use chat_core::testkit::Peer;
 use chat_harness::proxy::Wire;
 use chat_harness::services::Balancer;
-use chat_harness::{Cluster, Node};
+use chat_harness::{Cluster, ServerProcess};
 use tokio::time::{sleep, timeout};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
@@ -82,7 +82,7 @@ async fn haproxy_example_balances() {
 
 /// Addresses of the nodes themselves, without proxies in between.
 fn nodes(cluster: &Cluster) -> [SocketAddr; 3] {
-    three(cluster.nodes.iter().map(Node::address).collect())
+    three(cluster.nodes.iter().map(ServerProcess::address).collect())
 }
 
 /// Waits until a node listens, or until it no longer does.

@@ -14,8 +14,8 @@ use chat_core::model::{
     ReplyCode, Secret, UserName, UserRef,
 };
 use chat_core::testkit::{PASSWORD, Peer};
+use chat_harness::Cluster;
 use chat_harness::proxy::{Proxy, Wire};
-use chat_harness::{Cluster, Far};
 use tokio::time::timeout;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
@@ -137,8 +137,8 @@ async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
 async fn redis_partition_loses_nothing_and_delays_little() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
     let (mut alice, mut bob) = (
-        cluster.person(0, "alice").await.unwrap(),
-        cluster.person(1, "bob").await.unwrap(),
+        cluster.new_user(0, "alice").await.unwrap(),
+        cluster.new_user(1, "bob").await.unwrap(),
     );
     gather(&mut [&mut alice, &mut bob]).await;
     exchange(&mut alice, &mut bob, "first").await;
@@ -184,10 +184,10 @@ async fn redis_partition_loses_nothing_and_delays_little() {
 async fn database_partition_acknowledges_nothing_unstored() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
     let (mut alice, mut bob) = (
-        cluster.person(0, "alice").await.unwrap(),
-        cluster.person(1, "bob").await.unwrap(),
+        cluster.new_user(0, "alice").await.unwrap(),
+        cluster.new_user(1, "bob").await.unwrap(),
     );
-    let mut carol = cluster.person(1, "carol").await.unwrap();
+    let mut carol = cluster.new_user(1, "carol").await.unwrap();
     gather(&mut [&mut alice, &mut bob, &mut carol]).await;
     let addresses: Vec<ServerAddress> = cluster
         .nodes
@@ -264,10 +264,13 @@ async fn database_partition_acknowledges_nothing_unstored() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn isolated_node_locks_no_user_out() {
     let cluster = Cluster::linked(Path::new(PROGRAM), 3, &[]).unwrap();
-    drop(cluster.person(0, "alice").await.unwrap());
+    drop(cluster.new_user(0, "alice").await.unwrap());
     for round in 0..rounds(1).div_ceil(3) {
         let links = &cluster.links[round % 3];
-        links.to(Far::Both).iter().for_each(|link| link.both(Wire::hole()));
+        links
+            .to(chat_harness::Endpoint::Both)
+            .iter()
+            .for_each(|link| link.both(Wire::hole()));
         let started = Instant::now();
         let mut clients = Vec::new();
         for first in 0..6 {
@@ -289,7 +292,10 @@ async fn isolated_node_locks_no_user_out() {
             timeout(WAIT_TIMEOUT, client.ready()).await.expect("in").unwrap();
         }
         let all_in = started.elapsed();
-        links.to(Far::Both).iter().for_each(|link| link.clear());
+        links
+            .to(chat_harness::Endpoint::Both)
+            .iter()
+            .for_each(|link| link.clear());
         let healed = Instant::now();
         let node = cluster.addresses()[round % 3];
         loop {

@@ -24,8 +24,8 @@ fn named(name: &str) -> UserRef {
 
 /// Connects Alice to the first node and Bob to the second, and makes them friends.
 async fn friends(cluster: &Cluster) -> (Peer, Peer) {
-    let mut alice = cluster.person(0, "alice").await.unwrap();
-    let mut bob = cluster.person(1, "bob").await.unwrap();
+    let mut alice = cluster.new_user(0, "alice").await.unwrap();
+    let mut bob = cluster.new_user(1, "bob").await.unwrap();
     let note = Note::new("").unwrap();
     alice
         .run(Command::RequestFriend {

@@ -1,4 +1,4 @@
-//! [`Cluster`].
+//! [`Cluster`]: nodes with their database and their bus.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +10,12 @@ use chat_core::testkit::Peer;
 use tempfile::TempDir;
 
 use crate::services::{MariaDb, Redis};
-use crate::{Links, Node};
+use crate::{NodeLinks, ServerProcess};
 
-/// Limits that would count one machine's many users as one source, or one test's many logins as an attack, are off.
+/// Settings of all nodes. Limits are off that would take the many users of one machine for one source,
+/// or the many logins of a test for an attack.
 const SETTINGS: [(&str, &str); 7] = [
-    // What is injected is complained about.
+    // Injected faults cause warnings.
     ("CHAT_LOG__LEVEL", "error"),
     ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
     ("CHAT_LIMITS__MESSAGE_RATE", "100000/1s"),
@@ -24,17 +25,17 @@ const SETTINGS: [(&str, &str); 7] = [
     ("CHAT_STORE__MAX_CONNECTIONS", "16"),
 ];
 
-/// Nodes on one MariaDB and one Redis, all of them with the same key. Dropping it ends everything.
+/// Nodes with one MariaDB, one Redis and one key. Dropping the cluster ends all processes.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The nodes, each at the same place and address for the cluster's life.
-    pub nodes: Vec<Node>,
-    /// Their bus.
+    /// The nodes. A node keeps its index and its address when it is restarted.
+    pub nodes: Vec<ServerProcess>,
+    /// Bus of the nodes.
     pub redis: Redis,
-    /// Their store.
+    /// Store of the nodes.
     pub database: MariaDb,
-    /// What leads to and from each node, if there is something in between.
-    pub links: Arc<[Links]>,
+    /// Proxies on the connections of each node; empty for a cluster without links.
+    pub links: Arc<[NodeLinks]>,
     program: PathBuf,
     directory: TempDir,
     is_behind_proxy: bool,
@@ -42,42 +43,45 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a database, a bus and so many nodes of the server `program`.
+    /// Starts a database, a bus and `nodes` nodes of the server `program`.
     ///
     /// # Errors
-    /// One of them cannot be started.
+    /// A process cannot be started.
     pub fn start(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::with(program, nodes, 0, false, &[])
     }
 
-    /// The same, with a network in between that misbehaves on command: each node has [`links`](Self::links) of its own.
+    /// Like [`configured`](Self::configured), with [`links`](Self::links) on all connections of each
+    /// node.
     ///
     /// # Errors
-    /// As [`Cluster::start`].
+    /// As for [`Cluster::start`].
     pub fn linked(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
         Self::with(program, nodes, nodes, false, settings)
     }
 
-    /// The same, with these settings in the nodes' environment.
+    /// Like [`start`](Self::start), with `settings` in the environment of the nodes.
     ///
     /// # Errors
-    /// As [`Cluster::start`].
+    /// As for [`Cluster::start`].
     pub fn configured(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
         Self::with(program, nodes, 0, false, settings)
     }
 
-    /// The same, with nodes that are reached through a load balancer on this machine only.
+    /// Like [`start`](Self::start), with nodes that accept connections only from a load balancer on this
+    /// machine.
     ///
     /// # Errors
-    /// As [`Cluster::start`].
+    /// As for [`Cluster::start`].
     pub fn behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::with(program, nodes, 0, true, &[])
     }
 
-    /// The same, with [`links`](Self::links) to the bus and to the store: the load balancer reaches the nodes themselves.
+    /// Like [`behind_proxy`](Self::behind_proxy), with [`links`](Self::links) to the bus and to the
+    /// store. The load balancer connects to the nodes directly.
     ///
     /// # Errors
-    /// As [`Cluster::start`].
+    /// As for [`Cluster::start`].
     pub fn linked_behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::with(program, nodes, nodes, true, &[])
     }
@@ -90,10 +94,10 @@ impl Cluster {
         settings: &[(&'static str, &'static str)],
     ) -> io::Result<Self> {
         let database = MariaDb::start(&[])?;
-        // Nodes are not the administrator, who may write to what is read-only.
+        // Nodes do not use the administrator's account, which may write to a read-only database.
         database.sql("CREATE DATABASE chat; CREATE USER chat; GRANT ALL ON chat.* TO chat")?;
         let redis = Redis::start(&[])?;
-        let links = (0..links).map(|_| Links::start(redis.address(), database.address()));
+        let links = (0..links).map(|_| NodeLinks::start(redis.address(), database.address()));
         let mut cluster = Self {
             nodes: Vec::with_capacity(nodes),
             links: links.collect::<io::Result<_>>()?,
@@ -110,16 +114,16 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts one more node. Of a cluster with links, one without.
+    /// Starts one more node. Nodes beyond those of [`linked`](Self::linked) have no links.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The node cannot be started.
     pub fn add_node(&mut self) -> io::Result<()> {
         let link = self.links.get(self.nodes.len());
         let database = link.map_or(self.database.address(), |link| link.database.address());
         let redis = link.map_or(self.redis.address(), |link| link.redis.address());
         let (database, redis) = (format!("mysql://chat@{database}/chat"), format!("redis://{redis}/"));
-        // The first one makes it.
+        // The first node creates it.
         let key = self.directory.path().join("identity.pem");
         let key = key.to_string_lossy();
         let mut settings = SETTINGS.to_vec();
@@ -134,7 +138,7 @@ impl Cluster {
             settings.push(("CHAT_SERVER__TRUSTED_PROXIES", "127.0.0.1"));
         }
         let scheme = if self.is_behind_proxy { "sc1+proxy" } else { "sc1" };
-        let node = Node::start(scheme, &self.program, &data, &settings)?;
+        let node = ServerProcess::start_on(scheme, &self.program, &data, &settings)?;
         if let Some(link) = link {
             link.clients.aim(node.address());
         }
@@ -142,10 +146,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Where clients reach each node: through its link, if it has one.
+    /// Returns the address of each node for clients: that of its link, if it has one.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let nodes = self.nodes.iter().map(Node::address);
+        let nodes = self.nodes.iter().map(ServerProcess::address);
         let reached = nodes.enumerate().map(|(number, node)| match self.links.get(number) {
             Some(link) => link.clients.address(),
             None => node,
@@ -153,21 +157,21 @@ impl Cluster {
         reached.collect()
     }
 
-    /// Somebody new, who is logged in on this node.
+    /// Registers a user and logs them in at a node.
     ///
     /// # Errors
-    /// The node refuses, or does not answer.
-    pub async fn person(&self, node: usize, name: &str) -> io::Result<Peer> {
+    /// The node refuses or does not answer.
+    pub async fn new_user(&self, node: usize, name: &str) -> io::Result<Peer> {
         let mut peer = Peer::connect(self.nodes[node].address(), self.fingerprint()).await?;
         peer.register(name).await?;
         peer.login(name).await?;
         Ok(peer)
     }
 
-    /// Of the key that all nodes have.
+    /// Fingerprint of the key that all nodes share.
     ///
     /// # Panics
-    /// If there is no node.
+    /// If the cluster has no nodes.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.nodes[0].fingerprint()

@@ -1,6 +1,7 @@
-//! [`Console`]: a running program is told things, a line each, by whoever started it and by others.
+//! [`Console`]: command lines for a running program, from its standard input and from a socket.
 //!
-//! Others connect to a socket in the file system, say one line, and read the answer: its first line is `ok` or `error`, the rest is text.
+//! A client connects to a socket in the file system, sends one line, and reads the answer: its first
+//! line is `ok` or `error`, the rest is text.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
@@ -15,37 +16,37 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Longest line.
-const LINE: u64 = 4096;
-/// Lines that wait.
-const WAITING: usize = 16;
-/// Whoever connects says something within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum length of a line from the socket.
+const MAX_LINE_BYTES: u64 = 4096;
+/// Maximum number of lines that wait to be handled.
+const MAX_QUEUED_LINES: usize = 16;
+/// Longest time for a client of the socket to send its line, and to read the answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a line comes to: what to print, or what is wrong.
+/// Answer to a line: text to print, or an error.
 pub type Answer = Result<String, String>;
 
-/// Where lines come from. Dropping it removes the socket.
+/// Source of command lines. Dropping it removes the socket.
 #[derive(Debug)]
 pub struct Console {
     lines: mpsc::Receiver<Line>,
     socket: Option<(PathBuf, JoinHandle<()>)>,
 }
 
-/// Something that was said.
+/// A command line.
 #[derive(Debug)]
 pub struct Line {
-    /// Without the line's end.
+    /// Text without the line break.
     pub text: String,
-    asker: Option<oneshot::Sender<Answer>>,
+    reply: Option<oneshot::Sender<Answer>>,
 }
 
 impl Line {
-    /// Answers: on this process's output, or to whoever connected.
+    /// Answers on standard output, or to the client of the socket.
     pub fn answer(self, answer: Answer) {
-        match (self.asker, answer) {
-            // They may not wait for it any more.
-            (Some(asker), answer) => drop(asker.send(answer)),
+        match (self.reply, answer) {
+            // The client may have disconnected.
+            (Some(reply), answer) => drop(reply.send(answer)),
             (None, Ok(text)) if text.is_empty() => println!("ok"),
             (None, Ok(text)) => println!("{}", text.trim_end()),
             (None, Err(text)) => eprintln!("error: {text}"),
@@ -54,24 +55,24 @@ impl Line {
 }
 
 impl Console {
-    /// Listens to this process's input, and to a socket of this name, if there is one.
+    /// Reads standard input, and listens on `socket`, if one is given.
     ///
     /// # Errors
-    /// Somebody else listens there, or the operating system's.
+    /// Another process listens on the socket, or the socket or the thread cannot be created.
     pub fn open(socket: Option<&Path>) -> io::Result<Self> {
-        let (sender, lines) = mpsc::channel(WAITING);
+        let (sender, lines) = mpsc::channel(MAX_QUEUED_LINES);
         let socket = match socket {
             None => None,
             Some(path) => {
                 let listener = bind(path)?;
-                let others = tokio::spawn(listen(listener, sender.clone()));
-                Some((path.to_owned(), others))
+                let listener_task = tokio::spawn(listen(listener, sender.clone()));
+                Some((path.to_owned(), listener_task))
             }
         };
         // Reading blocks, and nothing can interrupt it: the thread ends with the process.
         thread::Builder::new().name("console".into()).spawn(move || {
             for text in io::stdin().lock().lines().map_while(Result::ok) {
-                if sender.blocking_send(Line { text, asker: None }).is_err() {
+                if sender.blocking_send(Line { text, reply: None }).is_err() {
                     return;
                 }
             }
@@ -79,10 +80,10 @@ impl Console {
         Ok(Self { lines, socket })
     }
 
-    /// The next line that is not empty; waits for ever if there is nobody left to say one.
+    /// Returns the next line that is not empty; waits for ever if input and socket are closed.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// No line is lost.
     pub async fn next(&mut self) -> Line {
         loop {
             match self.lines.recv().await {
@@ -93,31 +94,31 @@ impl Console {
         }
     }
 
-    /// Lets whoever was answered last have the answer, and listens no more.
+    /// Delivers the last answer and stops listening.
     pub async fn close(mut self) {
         self.lines.close();
-        if let Some((_, others)) = &mut self.socket {
-            // They may be gone, or not read.
-            let _ = timeout(PATIENCE, others).await;
+        if let Some((_, listener_task)) = &mut self.socket {
+            // The client may have disconnected, or not read the answer.
+            let _ = timeout(CLIENT_TIMEOUT, listener_task).await;
         }
     }
 }
 
 impl Drop for Console {
     fn drop(&mut self) {
-        if let Some((path, others)) = self.socket.take() {
-            others.abort();
-            // Whoever removed it before wanted the same.
+        if let Some((path, listener_task)) = self.socket.take() {
+            listener_task.abort();
+            // It may have been removed already.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// Says a line to the program that listens to this socket.
+/// Sends a line to the program that listens on this socket, and returns its answer.
 ///
 /// # Errors
-/// Nobody listens there, or does not answer.
-pub fn tell(socket: &Path, line: &str) -> io::Result<Answer> {
+/// No program listens there, or it does not answer.
+pub fn send_command(socket: &Path, line: &str) -> io::Result<Answer> {
     let mut stream = StdStream::connect(socket)?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut answer = String::new();
@@ -140,9 +141,9 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Whether this is a socket that nobody listens to: one of a process that was killed.
+/// Returns whether this is a socket without a listener, left by a process that was killed.
 fn is_left_over(path: &Path) -> io::Result<bool> {
-    // Others have files too.
+    // A file that is no socket is kept.
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Ok(false);
     }
@@ -150,11 +151,11 @@ fn is_left_over(path: &Path) -> io::Result<bool> {
 }
 
 async fn listen(listener: UnixListener, lines: mpsc::Sender<Line>) {
-    // One after the other: so are their commands.
+    // One connection after the other, because commands run one after the other.
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                // Whoever goes away, or says nothing, gets no answer.
+                // A client that disconnects, or sends nothing, gets no answer.
                 let _ = serve(stream, &lines).await;
             },
             () = lines.closed() => return,
@@ -165,12 +166,12 @@ async fn listen(listener: UnixListener, lines: mpsc::Sender<Line>) {
 async fn serve(stream: UnixStream, lines: &mpsc::Sender<Line>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut text = String::new();
-    let mut reader = BufReader::new(reader.take(LINE));
-    timeout(PATIENCE, reader.read_line(&mut text)).await??;
-    let (asker, answer) = oneshot::channel();
+    let mut reader = BufReader::new(reader.take(MAX_LINE_BYTES));
+    timeout(CLIENT_TIMEOUT, reader.read_line(&mut text)).await??;
+    let (reply, answer) = oneshot::channel();
     let line = Line {
         text: text.trim_end().to_owned(),
-        asker: Some(asker),
+        reply: Some(reply),
     };
     lines.send(line).await.map_err(io::Error::other)?;
     let answer = match answer.await.map_err(io::Error::other)? {

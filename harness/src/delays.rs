@@ -1,19 +1,19 @@
-//! How long deliveries took.
+//! [`Delays`]: delivery latencies.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::history::{History, What};
 
-/// Times from acknowledgements to deliveries of the acknowledged.
+/// Times from the acknowledgement of a message to each of its deliveries.
 #[derive(Clone, Debug, Default)]
 pub struct Delays {
-    /// When it was acknowledged, and how long each delivery took after that; in nanoseconds.
+    /// Time of the acknowledgement, and the delay of a delivery after it, in nanoseconds.
     delays: Vec<(u64, u64)>,
 }
 
 impl Delays {
-    /// Of this history.
+    /// Computes the delays of a history.
     #[must_use]
     pub fn of(history: &History) -> Self {
         let mut acked = HashMap::new();
@@ -27,14 +27,14 @@ impl Delays {
             if let What::Delivered { event, .. } = &record.what
                 && let Some(at) = event.message.as_deref().and_then(|message| acked.get(message))
             {
-                // Deliveries may come before the sender has its answer.
+                // A delivery may precede the acknowledgement.
                 delays.push((*at, record.at.saturating_sub(*at)));
             }
         }
         Self { delays }
     }
 
-    /// Those of messages that were acknowledged between these times of the history's clock.
+    /// Returns the delays of messages acknowledged in `from..to` of the history's clock.
     #[must_use]
     pub fn between(&self, from: u64, to: u64) -> Self {
         let delays = self.delays.iter().filter(|(at, _)| (from..to).contains(at));
@@ -43,19 +43,19 @@ impl Delays {
         }
     }
 
-    /// How many.
+    /// Number of delays.
     #[must_use]
     pub fn len(&self) -> usize {
         self.delays.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no delays.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.delays.is_empty()
     }
 
-    /// The delay that this share of them (0 to 1) does not exceed.
+    /// Returns the delay that this share of them, from 0 to 1, does not exceed.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {
         let mut delays: Vec<u64> = self.delays.iter().map(|(_, delay)| *delay).collect();

@@ -1,43 +1,49 @@
-//! A cluster of real processes, load and faults upon it, and a checker that reads what happened.
+//! A cluster of real processes, load and faults on it, and a check of what its clients saw.
 //!
 //! ```text
 //! Cluster ── starts, kills, freezes ──► nodes, MariaDB, Redis
-//!    └── links, if wanted ── delay, cut, swallow ── what they say to each other, and clients to them
+//!    └── NodeLinks ── delay, cut, drop ── traffic between nodes, their services and their clients
 //!                                         ▲
 //! Swarm ── clients, through the library ──┘
-//!   └── history (one line a thing that happened) ──► check ──► report
+//!   └── history (one line per event) ──► check ──► report
 //! ```
-//! The checker trusts nobody: it knows only what clients were told and handed, and what the logs say in the end, as every node and the
-//! database itself tell them. Nodes, databases, buses and balancers end with the process that started them, however that one ends.
+//! The check relies only on what clients sent and received, and on the logs as each node and the
+//! database return them in the end. Nodes, databases, buses and balancers end with the process that
+//! started them, however it ends.
 
 pub mod check;
 mod cluster;
+pub mod commands;
+mod conclude;
 pub mod console;
+mod deadline;
 mod delays;
 mod dump;
-mod ending;
 mod faults;
 pub mod history;
-mod links;
-mod node;
-mod partitions;
+mod impairment;
+mod network;
+mod pause;
+pub mod process;
 pub mod proxy;
-pub mod raw;
+mod rng;
+mod server_process;
 pub mod services;
 mod signals;
-mod step;
 pub mod swarm;
-pub mod verbs;
-mod workplace;
+mod temp_dir;
+pub mod wire_client;
 
 pub use cluster::Cluster;
+pub use conclude::{Conclusion, conclude};
+pub use deadline::with_deadline;
 pub use delays::Delays;
 pub use dump::{Database, DatabaseUrlError, dump, dump_as};
-pub use ending::{Ending, conclude};
-pub use faults::{Dice, Fault, Plan, inject, inject_network, pause};
-pub use links::{Far, Links};
-pub use node::Node;
-pub use partitions::{Trouble, Ways};
+pub use faults::{Fault, Plan, inject, inject_network};
+pub use impairment::{Direction, Impairment};
+pub use network::{Endpoint, NodeLinks};
+pub use pause::pause;
+pub use rng::SeededRng;
+pub use server_process::ServerProcess;
 pub use signals::Signals;
-pub use step::step;
-pub use workplace::Workplace;
+pub use temp_dir::GuardedTempDir;

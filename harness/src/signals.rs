@@ -1,12 +1,11 @@
-//! [`Signals`].
+//! [`Signals`]: the signals that ask a program to end.
 
 use std::fs;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What asks a program to end: Ctrl-C, `kill`, and the end of its terminal, unless it was started to outlive that (`nohup`). Caught from
-/// when this is made.
+/// Catches SIGINT, SIGTERM and, unless the program was started with `nohup`, SIGHUP.
 #[derive(Debug)]
 pub struct Signals {
     interrupted: Signal,
@@ -15,10 +14,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches them from now on.
+    /// Catches the signals from now on.
     ///
     /// # Errors
-    /// The operating system's.
+    /// A handler cannot be installed.
     pub fn catch() -> io::Result<Self> {
         let hung_up = if is_hang_up_ignored() {
             None
@@ -32,10 +31,10 @@ impl Signals {
         })
     }
 
-    /// Waits for one of them.
+    /// Waits for one of the signals.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
+    /// No signal is lost.
     pub async fn next(&mut self) {
         let hung_up = async {
             match &mut self.hung_up {
@@ -51,7 +50,7 @@ impl Signals {
     }
 }
 
-/// Whether whoever started this process wants SIGHUP, the first of all signals, to be ignored (proc(5)).
+/// Returns whether the process was started with SIGHUP ignored: bit 0 of `SigIgn` in proc(5).
 fn is_hang_up_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

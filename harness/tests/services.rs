@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use chat_core::testkit::{Reach, signal};
+use chat_harness::process::{Reach, signal};
 use chat_harness::services::{MariaDb, Redis, State};
 
 /// Set in the process that is to be killed.

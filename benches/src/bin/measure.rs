@@ -11,7 +11,8 @@ use chat_benches::messages;
 use chat_core::codec::RequestKind;
 use chat_core::commands::Commands;
 use chat_core::model::{ContactState, Draft, Push, UserName, UserRef};
-use chat_core::testkit::{Peer, ServerProcess};
+use chat_core::testkit::Peer;
+use chat_harness::ServerProcess;
 use tokio::time::Instant;
 
 /// Settings that lift the rate limits, which are not part of the measurement.

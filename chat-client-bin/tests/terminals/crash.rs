@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use chat_core::testkit::{Reach, signal};
+use chat_harness::process::{Reach, signal};
 
 use super::support::{DroppingProxy, Running, TestDevice, TestServer, eventually, texts};
 

@@ -95,7 +95,7 @@ fn outbox_keeps_messages_until_the_server_returns() {
     let mut world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "one"]);
-    world.server.kill().unwrap();
+    world.server.kill();
     alice.fails(69, &["whoami"]);
     let errors = alice.fails(75, &["send", "bob", "two"]);
     assert!(errors.contains("kept in the outbox"), "{errors}");

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chat_core::testkit::ServerProcess;
+use chat_harness::ServerProcess;
 use serde_json::Value;
 use tempfile::TempDir;
 

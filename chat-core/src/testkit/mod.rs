@@ -5,9 +5,7 @@ pub mod bus;
 pub mod cluster;
 pub mod forwarding;
 mod peer;
-mod process;
 pub mod store;
 
 pub use bus::{Faults, LossyBus};
 pub use peer::{PASSWORD, Peer, PeerCommands, PeerError};
-pub use process::{Reach, ServerProcess, cpu_time, signal};

@@ -29,11 +29,11 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
     const THERE: usize = 50;
     const MESSAGES: u32 = 40;
     let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
-    let mut alice = cluster.person(0, "alice").await.unwrap();
+    let mut alice = cluster.new_user(0, "alice").await.unwrap();
     let group = create_group(&mut alice, "crowd").await;
     let mut listeners = Vec::new();
     for n in 1..THERE {
-        let mut peer = cluster.person(n % 3, &format!("person-{n}")).await.unwrap();
+        let mut peer = cluster.new_user(n % 3, &format!("person-{n}")).await.unwrap();
         join(&mut peer, ConversationRef::Id(group)).await;
         listeners.push(peer);
     }
@@ -104,9 +104,9 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn member_removed_on_another_node_receives_nothing_more() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
-    let mut alice = cluster.person(0, "alice").await.unwrap();
-    let mut bob = cluster.person(1, "bob").await.unwrap();
-    let mut carol = cluster.person(1, "carol").await.unwrap();
+    let mut alice = cluster.new_user(0, "alice").await.unwrap();
+    let mut bob = cluster.new_user(1, "bob").await.unwrap();
+    let mut carol = cluster.new_user(1, "carol").await.unwrap();
     let group = create_group(&mut alice, "crowd").await;
     join(&mut carol, ConversationRef::Id(group)).await;
     for round in 0..30 {
@@ -146,8 +146,8 @@ async fn member_removed_on_another_node_receives_nothing_more() {
 async fn lost_doorbell_is_repaired_within_three_seconds() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
     let (mut alice, mut bob) = (
-        cluster.person(0, "alice").await.unwrap(),
-        cluster.person(1, "bob").await.unwrap(),
+        cluster.new_user(0, "alice").await.unwrap(),
+        cluster.new_user(1, "bob").await.unwrap(),
     );
     let group = create_group(&mut alice, "crowd").await;
     join(&mut bob, ConversationRef::Id(group)).await;

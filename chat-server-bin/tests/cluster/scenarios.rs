@@ -33,9 +33,9 @@ fn say(conversation: ConversationRef, text: &str) -> Command {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_on_different_nodes_chat_as_on_one() {
     let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
-    let mut alice = cluster.person(0, "alice").await.unwrap();
-    let mut bob = cluster.person(1, "bob").await.unwrap();
-    let mut carol = cluster.person(2, "卡罗尔").await.unwrap();
+    let mut alice = cluster.new_user(0, "alice").await.unwrap();
+    let mut bob = cluster.new_user(1, "bob").await.unwrap();
+    let mut carol = cluster.new_user(2, "卡罗尔").await.unwrap();
     befriend(&mut alice, "alice", &mut bob, "bob").await;
     create_group(&mut alice, "Rust 学习").await;
     let group = || ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
@@ -123,7 +123,7 @@ async fn client_discovers_the_least_loaded_node() {
     let mut peers = Vec::new();
     for (node, sessions) in [(0, 3), (1, 1)] {
         for n in 0..sessions {
-            peers.push(cluster.person(node, &format!("person-{node}-{n}")).await.unwrap());
+            peers.push(cluster.new_user(node, &format!("person-{node}-{n}")).await.unwrap());
         }
     }
     let mut options = ClientOptions::new([addresses[0].clone()], Credentials::Stored);
@@ -209,8 +209,8 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
 async fn forged_doorbells_deliver_nothing() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
     let (mut alice, mut bob) = (
-        cluster.person(0, "alice").await.unwrap(),
-        cluster.person(1, "bob").await.unwrap(),
+        cluster.new_user(0, "alice").await.unwrap(),
+        cluster.new_user(1, "bob").await.unwrap(),
     );
     befriend(&mut alice, "alice", &mut bob, "bob").await;
     let to_bob = || ConversationRef::Direct(named("bob"));
@@ -286,9 +286,9 @@ async fn forged_doorbells_deliver_nothing() {
 async fn ended_node_frees_its_own_users_only() {
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
     let mut cluster = Cluster::configured(Path::new(PROGRAM), 3, &settings).unwrap();
-    let alice = cluster.person(0, "alice").await.unwrap();
-    let mut bob = cluster.person(1, "bob").await.unwrap();
-    let carol = cluster.person(2, "carol").await.unwrap();
+    let alice = cluster.new_user(0, "alice").await.unwrap();
+    let mut bob = cluster.new_user(1, "bob").await.unwrap();
+    let carol = cluster.new_user(2, "carol").await.unwrap();
     let (node, key) = (cluster.nodes[1].address(), cluster.fingerprint());
     let gets_in = async |name: &str| {
         let started = Instant::now();
@@ -323,8 +323,8 @@ async fn ended_node_frees_its_own_users_only() {
 async fn operator_ends_sessions_on_running_nodes() {
     let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
     let (mut alice, mut bob) = (
-        cluster.person(0, "alice").await.unwrap(),
-        cluster.person(1, "bob").await.unwrap(),
+        cluster.new_user(0, "alice").await.unwrap(),
+        cluster.new_user(1, "bob").await.unwrap(),
     );
     let store = cluster.database.url("chat");
     let bus = cluster.redis.url();

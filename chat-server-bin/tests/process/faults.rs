@@ -15,7 +15,8 @@ use chat_core::model::{
     UserName, UserRef,
 };
 use chat_core::secure::Fingerprint;
-use chat_core::testkit::{Peer, ServerProcess};
+use chat_core::testkit::Peer;
+use chat_harness::ServerProcess;
 
 use super::support::{PROGRAM, finish, program, rest, signal, start, stderr};
 

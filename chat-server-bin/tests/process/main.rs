@@ -10,7 +10,8 @@ mod warnings;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use chat_core::testkit::{Peer, ServerProcess};
+use chat_core::testkit::Peer;
+use chat_harness::ServerProcess;
 use tempfile::TempDir;
 
 use support::{PROGRAM, finish, program, rest, signal, start, stderr, stdout};
@@ -179,12 +180,12 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
         Some(69),
         "the running server holds the store"
     );
-    server.kill().unwrap();
+    server.kill();
 
     assert!(user(&["disable", "alice"]).status.success());
     let mut server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
     assert!(login(&server).await.unwrap_err().contains("203"));
-    server.kill().unwrap();
+    server.kill();
     assert!(user(&["enable", "alice"]).status.success());
     assert_eq!(user(&["enable", "nobody-of-this-name"]).status.code(), Some(1));
     let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();

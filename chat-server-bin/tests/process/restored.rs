@@ -16,7 +16,8 @@ use chat_core::codec::server::decode_request;
 use chat_core::model::{
     Command, ConversationRef, DraftContent, EventBody, MessageText, Registration, Secret, Seq, UserName, UserRef,
 };
-use chat_core::testkit::{PASSWORD, ServerProcess};
+use chat_core::testkit::PASSWORD;
+use chat_harness::ServerProcess;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 

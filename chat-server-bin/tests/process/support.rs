@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use chat_core::testkit::Reach;
+use chat_harness::process::Reach;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
 
@@ -82,7 +82,7 @@ pub(crate) fn until_logged(child: &mut Child, text: &str) -> String {
 }
 
 pub(crate) fn signal(child: &Child, name: &str) {
-    chat_core::testkit::signal(child.id(), name, Reach::Process).unwrap();
+    chat_harness::process::signal(child.id(), name, Reach::Process).unwrap();
 }
 
 pub(crate) fn rest(mut child: Child) -> (Option<i32>, String) {

@@ -98,7 +98,7 @@ async fn main() -> ExitCode {
 }
 
 fn tell(control: &Path, line: &str) -> io::Result<()> {
-    let told = console::tell(control, line);
+    let told = console::send_command(control, line);
     let text = told
         .map_err(|error| io::Error::other(format!("{}: {error}", control.display())))?
         .map_err(io::Error::other)?;

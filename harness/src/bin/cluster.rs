@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chat_harness::commands::{ClusterCommand, CommandExecutor, Disk, HELP};
 use chat_harness::console::{self, Answer, Console};
-use chat_harness::verbs::{Disk, HELP, Stage, Verb};
-use chat_harness::{Cluster, Signals, Workplace};
+use chat_harness::{Cluster, GuardedTempDir, Signals};
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
@@ -53,11 +53,11 @@ struct Tell {
     /// What is done to it
     #[arg(
         required = true,
-        value_name = "VERB",
+        value_name = "COMMAND",
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    verb: Vec<String>,
+    command: Vec<String>,
 }
 
 fn examples() -> String {
@@ -75,18 +75,18 @@ Examples:
   cluster /tmp/c partition 2 redis in
   cluster /tmp/c heal
 
-Exit codes: 0 done, or it was told to quit; 1 it cannot start, or a verb was refused or failed; 2 wrong usage."
+Exit codes: 0 done, or it was told to quit; 1 it cannot start, or a command was refused or failed; 2 wrong usage."
     )
 }
 
-/// What a verb that is under way has left, when this is to end. What it does after that is ended with everything else.
-const LAST_VERB: Duration = Duration::from_secs(2);
+/// What a command that is under way has left, when this is to end. What it does after that is ended with everything else.
+const LAST_COMMAND: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match (cli.up, cli.tell.directory) {
         (Some(Program::Up(up)), _) => run(up),
-        (None, Some(directory)) => tell(&directory, &cli.tell.verb.join(" ")),
+        (None, Some(directory)) => tell(&directory, &cli.tell.command.join(" ")),
         (None, None) => Ok(()),
     };
     match done {
@@ -104,7 +104,7 @@ fn socket(directory: &Path) -> PathBuf {
 
 fn tell(directory: &Path, line: &str) -> io::Result<()> {
     let no_cluster = |error| io::Error::other(format!("no cluster runs in {}: {error}", directory.display()));
-    let text = console::tell(&socket(directory), line).map_err(no_cluster)?;
+    let text = console::send_command(&socket(directory), line).map_err(no_cluster)?;
     print!("{}", text.map_err(io::Error::other)?);
     Ok(())
 }
@@ -112,7 +112,7 @@ fn tell(directory: &Path, line: &str) -> io::Result<()> {
 fn run(options: Up) -> io::Result<()> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(up(options));
-    runtime.shutdown_timeout(LAST_VERB);
+    runtime.shutdown_timeout(LAST_COMMAND);
     done
 }
 
@@ -131,12 +131,12 @@ async fn up(options: Up) -> io::Result<()> {
     // First: nobody else is in this directory.
     let mut console = Console::open(Some(&socket(&options.directory)))?;
     let mut signals = Signals::catch()?;
-    let mut stage = tokio::select! {
+    let mut executor = tokio::select! {
         // What is begun ends with this process.
-        stage = spawn_blocking(move || start(&options.directory, &program, options.nodes, options.disk.as_deref())) => stage??,
+        executor = spawn_blocking(move || start(&options.directory, &program, options.nodes, options.disk.as_deref())) => executor??,
         () = signals.next() => return Ok(()),
     };
-    print!("{}", stage.obey(&Verb::Status)?);
+    print!("{}", executor.execute(&ClusterCommand::Status)?);
     println!("ready");
     loop {
         let line = tokio::select! {
@@ -146,36 +146,36 @@ async fn up(options: Up) -> io::Result<()> {
         let text = line.text.trim().to_owned();
         if text == "quit" {
             // Whoever asked finds it gone.
-            spawn_blocking(move || drop(stage)).await?;
+            spawn_blocking(move || drop(executor)).await?;
             line.answer(Ok(String::new()));
             console.close().await;
             return Ok(());
         }
         // It blocks. Other verbs wait for their turn; whoever wants the end does not.
-        let obeyed = spawn_blocking(move || {
-            let answer = obey(&mut stage, &text);
-            (stage, answer)
+        let executed = spawn_blocking(move || {
+            let answer = execute(&mut executor, &text);
+            (executor, answer)
         });
         let answer;
-        (stage, answer) = tokio::select! {
-            obeyed = obeyed => obeyed?,
+        (executor, answer) = tokio::select! {
+            executed = executed => executed?,
             () = signals.next() => return Ok(()),
         };
         line.answer(answer);
     }
 }
 
-fn start(directory: &Path, program: &Path, nodes: u8, disk: Option<&str>) -> io::Result<Stage> {
-    let workplace = Workplace::open_in(directory)?;
-    let disk = disk.map(|size| Disk::mount(&workplace, size)).transpose()?;
+fn start(directory: &Path, program: &Path, nodes: u8, disk: Option<&str>) -> io::Result<CommandExecutor> {
+    let temp_dir = GuardedTempDir::open_in(directory)?;
+    let disk = disk.map(|size| Disk::mount(&temp_dir, size)).transpose()?;
     let cluster = Cluster::linked(program, usize::from(nodes), &[])?;
-    Ok(Stage::new(cluster, workplace, disk))
+    Ok(CommandExecutor::new(cluster, temp_dir, disk))
 }
 
-fn obey(stage: &mut Stage, line: &str) -> Answer {
+fn execute(executor: &mut CommandExecutor, line: &str) -> Answer {
     if line == "help" {
         return Ok(format!("{HELP}\nquit\n"));
     }
-    let verb: Verb = line.parse().map_err(|error| format!("{error}"))?;
-    stage.obey(&verb).map_err(|error| error.to_string())
+    let command: ClusterCommand = line.parse().map_err(|error| format!("{error}"))?;
+    executor.execute(&command).map_err(|error| error.to_string())
 }

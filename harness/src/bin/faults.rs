@@ -11,7 +11,8 @@ use chat_harness::check::Report;
 use chat_harness::history::{History, What, Writer};
 use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{
-    Cluster, Delays, Dice, Far, Fault, Plan, Trouble, Ways, Workplace, conclude, inject, inject_network, pause,
+    Cluster, Delays, Direction, Endpoint, Fault, GuardedTempDir, Impairment, Plan, SeededRng, conclude, inject,
+    inject_network, pause,
 };
 
 /// Those who are out of a group, and those who were taken over from, are refused. A cluster that acknowledges less than this share of all messages
@@ -63,8 +64,8 @@ fn size(name: &str) -> Option<Size> {
             users,
             groups: 3,
             rate: 5.0,
-            guests: users / 4,
-            twins: users / 6,
+            churn: users / 4,
+            takeovers: users / 6,
             ..Options::default()
         },
     })
@@ -72,27 +73,32 @@ fn size(name: &str) -> Option<Size> {
 
 /// Everything that a network can do, so often.
 fn network_faults(times: u32) -> Vec<(Fault, u32)> {
-    let ways = [Ways::Both, Ways::In, Ways::Out];
-    let mut faults = vec![(Fault::Everywhere(Far::Redis, Trouble::Apart(Ways::Both)), times)];
-    for far in [Far::Redis, Far::Database] {
-        faults.extend(ways.map(|ways| (Fault::Network(far, Trouble::Apart(ways)), times)));
+    let ways = [Direction::Both, Direction::In, Direction::Out];
+    let mut faults = vec![(
+        Fault::Everywhere(Endpoint::Redis, Impairment::Apart(Direction::Both)),
+        times,
+    )];
+    for far in [Endpoint::Redis, Endpoint::Database] {
+        faults.extend(ways.map(|ways| (Fault::Network(far, Impairment::Apart(ways)), times)));
     }
-    for far in [Far::Both, Far::Clients] {
-        faults.push((Fault::Network(far, Trouble::Apart(Ways::Both)), times));
+    for far in [Endpoint::Both, Endpoint::Clients] {
+        faults.push((Fault::Network(far, Impairment::Apart(Direction::Both)), times));
     }
     for trouble in [
-        Trouble::Slow,
-        Trouble::Lossy,
-        Trouble::Narrow,
-        Trouble::Sliced,
-        Trouble::Cut,
-        Trouble::Forgotten,
-        Trouble::Refused,
+        Impairment::Slow,
+        Impairment::Lossy,
+        Impairment::Narrow,
+        Impairment::Sliced,
+        Impairment::Cut,
+        Impairment::Forgotten,
+        Impairment::Refused,
     ] {
-        faults.extend([Far::Redis, Far::Database, Far::Clients].map(|far| (Fault::Network(far, trouble), times)));
+        faults.extend(
+            [Endpoint::Redis, Endpoint::Database, Endpoint::Clients].map(|far| (Fault::Network(far, trouble), times)),
+        );
     }
     // The others have no channel that would notice it.
-    faults.push((Fault::Network(Far::Clients, Trouble::Flipped), times));
+    faults.push((Fault::Network(Endpoint::Clients, Impairment::Flipped), times));
     faults
 }
 
@@ -118,7 +124,7 @@ async fn keeps_its_promises() -> Result<bool> {
     // First, whatever comes of it.
     println!("seed {seed}");
     // However this ends, nothing is left.
-    let _workplace = Workplace::open()?;
+    let _workplace = GuardedTempDir::open()?;
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path)?);
@@ -198,27 +204,27 @@ async fn break_everything(
     seed: u64,
     history: &Arc<Writer>,
 ) -> Result<Cluster> {
-    let next = |dice: &mut Dice| pause(dice.between(Duration::from_millis(300), Duration::from_millis(1500)));
+    let next = |rng: &mut SeededRng| pause(rng.between(Duration::from_millis(300), Duration::from_millis(1500)));
     let (links, notes) = (Arc::clone(&cluster.links), Arc::clone(history));
     let network = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
-        let mut dice = Dice::new(seed.wrapping_add(1));
+        let mut rng = SeededRng::new(seed.wrapping_add(1));
         for fault in (Plan { counts: network, seed }).sequence() {
-            next(&mut dice);
-            inject_network(&links, fault, &mut dice, &notes)?;
+            next(&mut rng);
+            inject_network(&links, fault, &mut rng, &notes)?;
         }
         Ok(())
     });
     let notes = Arc::clone(history);
     let processes = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
-        let mut dice = Dice::new(seed);
+        let mut rng = SeededRng::new(seed);
         for fault in (Plan {
             counts: processes,
             seed,
         })
         .sequence()
         {
-            next(&mut dice);
-            inject(&mut cluster, fault, &mut dice, &notes)?;
+            next(&mut rng);
+            inject(&mut cluster, fault, &mut rng, &notes)?;
         }
         Ok(cluster)
     });

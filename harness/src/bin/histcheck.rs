@@ -10,7 +10,7 @@ use chat_core::secure::Fingerprint;
 use chat_core::testkit::{PASSWORD, Peer};
 use chat_harness::check::{Report, check};
 use chat_harness::history::{History, HistoryError, What, Writer};
-use chat_harness::{Database, dump_as, step};
+use chat_harness::{Database, dump_as, with_deadline};
 use clap::Parser;
 
 /// Judges histories that swarm (or the project's tests) wrote: rules C1 to C13 and C15, one table
@@ -113,7 +113,7 @@ async fn read_logs(cli: &Cli, only: &BTreeSet<u64>, writer: &Writer) -> io::Resu
         for server in BTreeSet::from_iter(&cli.server) {
             let pin = match pin {
                 Some(pin) => pin,
-                None => *pin.insert(step(server, Peer::meet(*server)).await?.1),
+                None => *pin.insert(with_deadline(server, Peer::meet(*server)).await?.1),
             };
             dump_as(*server, pin, (user, &password), Some(only), writer).await?;
         }

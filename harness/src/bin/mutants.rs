@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use chat_harness::check::{Report, Rule};
 use chat_harness::history::Writer;
 use chat_harness::swarm::{Options, Swarm};
-use chat_harness::{Cluster, Dice, Fault, Plan, Workplace, conclude, inject, pause};
+use chat_harness::{Cluster, Fault, GuardedTempDir, Plan, SeededRng, conclude, inject, pause};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -61,7 +61,7 @@ async fn run_command() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Removes all temporary files, however this process ends.
-    let _workplace = Workplace::open()?;
+    let _workplace = GuardedTempDir::open()?;
     match arguments[..] {
         ["faults", server, ref names @ ..] => find_faults(Path::new(server), names).await,
         ["clean", runs, ref servers @ ..] if !servers.is_empty() => {
@@ -185,8 +185,8 @@ async fn run_into(
         users: 8,
         groups: 2,
         rate: 10.0,
-        guests: 3,
-        twins: 1,
+        churn: 3,
+        takeovers: 1,
         ..Options::default()
     };
     let swarm = Swarm::start(
@@ -207,10 +207,10 @@ async fn run_into(
     };
     let notes = Arc::clone(&history);
     let cluster = tokio::task::spawn_blocking(move || -> std::io::Result<Cluster> {
-        let (mut cluster, mut dice) = (cluster, Dice::new(seed));
+        let (mut cluster, mut rng) = (cluster, SeededRng::new(seed));
         for fault in plan.sequence() {
-            pause(dice.between(Duration::from_millis(300), Duration::from_millis(1000)));
-            inject(&mut cluster, fault, &mut dice, &notes)?;
+            pause(rng.between(Duration::from_millis(300), Duration::from_millis(1000)));
+            inject(&mut cluster, fault, &mut rng, &notes)?;
         }
         Ok(cluster)
     })

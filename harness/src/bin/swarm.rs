@@ -14,15 +14,15 @@ use chat_core::model::DeviceId;
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use chat_harness::history::{Record, What, Writer, each_record};
-use chat_harness::raw::{RawOptions, RawSwarm};
-use chat_harness::step;
 use chat_harness::swarm::{Options, Swarm};
+use chat_harness::wire_client::{WireOptions, WireSwarm};
+use chat_harness::with_deadline;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
-/// Lets many people chat on servers that run, and writes down what happens to them: a history, for histcheck to judge
+/// Lets many users chat on servers that run, and writes down what happens to them: a history, for histcheck to judge
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
 struct Cli {
@@ -37,49 +37,49 @@ struct Cli {
     history: PathBuf,
     /// Speaks the protocol itself instead of using the client library: more connections for less CPU here
     #[arg(long)]
-    raw: bool,
-    /// People; with --raw each is a connection
+    wire: bool,
+    /// People; with --wire each is a connection
     #[arg(long, default_value = "8", value_name = "N")]
-    people: NonZeroUsize,
+    users: NonZeroUsize,
     /// Messages of each person, a second
     #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = rate)]
     rate: f64,
-    /// How long they talk
+    /// How long they send_for
     #[arg(long, default_value_t = 10, value_name = "N")]
     seconds: u64,
     /// How long they may take to get what they missed, in seconds
     #[arg(long, default_value_t = 60, value_name = "N")]
     patience: u64,
-    /// What the names of people and groups begin with; another one for each run on the same service [default: a random one]
+    /// What the names of users and groups begin with; another one for each run on the same service [default: a random one]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Groups that everybody is in; without any, the people are an even number, each with one other to talk to
-    #[arg(long, default_value_t = 2, value_name = "N", conflicts_with = "raw")]
+    /// Groups that everybody is in; without any, the users are an even number, each with one other to send_for to
+    #[arg(long, default_value_t = 2, value_name = "N", conflicts_with = "wire")]
     groups: usize,
-    /// So many of the people are put out of one more group and come back, all the time
-    #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "raw")]
-    guests: usize,
-    /// Further people, whose sessions take over from each other
-    #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "raw")]
-    twins: usize,
+    /// So many of the users are put out of one more group and come back, all the time
+    #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "wire")]
+    churn: usize,
+    /// Further users, whose sessions take over from each other
+    #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "wire")]
+    takeovers: usize,
     /// People in one group; everybody is in one
-    #[arg(long, default_value = "8", value_name = "N", requires = "raw")]
+    #[arg(long, default_value = "8", value_name = "N", requires = "wire")]
     group_size: NonZeroUsize,
     /// Messages in one write
-    #[arg(long, default_value = "1", value_name = "N", requires = "raw")]
+    #[arg(long, default_value = "1", value_name = "N", requires = "wire")]
     burst: NonZeroUsize,
     /// Messages of a connection that may wait for their answers
-    #[arg(long, default_value = "128", value_name = "N", requires = "raw")]
+    #[arg(long, default_value = "128", value_name = "N", requires = "wire")]
     window: NonZeroUsize,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   swarm --server 127.0.0.1:7400 --history h.jsonl && histcheck h.jsonl
-  swarm --server 127.0.0.1:7401 --server 127.0.0.1:7402 --people 12 --guests 3 --twins 1 --seconds 60 --history h.jsonl
-  swarm --server 127.0.0.1:7400 --raw --people 500 --group-size 10 --rate 20 --burst 4 --history load.jsonl
+  swarm --server 127.0.0.1:7401 --server 127.0.0.1:7402 --users 12 --churn 3 --takeovers 1 --seconds 60 --history h.jsonl
+  swarm --server 127.0.0.1:7400 --wire --users 500 --group-size 10 --rate 20 --burst 4 --history load.jsonl
 
-The server must let so many people register and log in from one address: --people 500 needs, for example,
+The server must let so many users register and log in from one address: --users 500 needs, for example,
 CHAT_ACCOUNTS__LOGIN_RATE=100000/1s, CHAT_LIMITS__MESSAGE_RATE=100000/1s and CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE=100000.
 
 Exit codes: 0 everybody got everything, 1 somebody did not, the service failed, or it acknowledged less than a quarter of what was said,
@@ -113,8 +113,8 @@ const LEAST_ACKED: f64 = 0.25;
 /// Whether everybody got everything, and the service did what it is for.
 async fn run(cli: &Cli) -> io::Result<bool> {
     let options = options(cli);
-    if !cli.raw && options.is_anybody_alone() {
-        let text = "without groups the people are an even number, and there are no twins";
+    if !cli.wire && options.has_isolated_users() {
+        let text = "without groups the users are an even number, and there are no takeovers";
         Cli::command().error(ErrorKind::ValueValidation, text).exit();
     }
     let mut servers = Vec::new();
@@ -124,7 +124,7 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     let pin = match cli.pin {
         Some(pin) => pin,
         None => {
-            let met = step("its key", Peer::meet(servers[0])).await;
+            let met = with_deadline("its key", Peer::meet(servers[0])).await;
             met.map_err(|error| at(&servers[0], &error))?.1
         }
     };
@@ -132,14 +132,14 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     drop(file);
     let history = Arc::new(Writer::open(&cli.history)?);
     let started = Instant::now();
-    let ending = if cli.raw {
-        raw(cli, &servers, pin, Arc::clone(&history)).await?
+    let ending = if cli.wire {
+        wire(cli, &servers, pin, Arc::clone(&history)).await?
     } else {
         by_library(cli, &options, &servers, pin, Arc::clone(&history)).await?
     };
     history.flush()?;
     let share = print(cli, started.elapsed(), &ending)?;
-    Ok(ending.lacking == 0 && share >= LEAST_ACKED)
+    Ok(ending.incomplete == 0 && share >= LEAST_ACKED)
 }
 
 fn at(place: &dyn Display, error: &io::Error) -> io::Error {
@@ -147,21 +147,21 @@ fn at(place: &dyn Display, error: &io::Error) -> io::Error {
 }
 
 /// What came of it.
-struct Ending {
+struct Conclusion {
     talked: Duration,
     settled: Duration,
     caught_up: Duration,
     /// Those who did not get everything.
-    lacking: usize,
+    incomplete: usize,
 }
 
 fn options(cli: &Cli) -> Options {
     Options {
-        users: cli.people.get(),
+        users: cli.users.get(),
         groups: cli.groups,
         rate: cli.rate,
-        guests: cli.guests,
-        twins: cli.twins,
+        churn: cli.churn,
+        takeovers: cli.takeovers,
         name: name(cli),
     }
 }
@@ -172,28 +172,28 @@ async fn by_library(
     servers: &[SocketAddr],
     pin: Fingerprint,
     history: Arc<Writer>,
-) -> io::Result<Ending> {
+) -> io::Result<Conclusion> {
     let patience = Duration::from_secs(cli.patience);
     let mut swarm = Swarm::start(servers, pin, options, history).await?;
-    let talked = talk(cli).await;
-    let settled = swarm.hush(patience).await?;
+    let talked = send_for(cli).await;
+    let settled = swarm.stop_sending(patience).await?;
     let heads = swarm.heads().await?;
     swarm.dump().await?;
     let started = Instant::now();
-    let lacking = swarm.catch_up(&heads, patience).await;
+    let incomplete = swarm.catch_up(&heads, patience).await;
     let caught_up = started.elapsed();
     swarm.finish(&heads, Duration::ZERO).await?;
-    Ok(Ending {
+    Ok(Conclusion {
         talked,
         settled,
         caught_up,
-        lacking,
+        incomplete,
     })
 }
 
-async fn raw(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> io::Result<Ending> {
-    let options = RawOptions {
-        people: cli.people.get(),
+async fn wire(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> io::Result<Conclusion> {
+    let options = WireOptions {
+        users: cli.users.get(),
         group_size: cli.group_size,
         rate: cli.rate / cli.burst.get() as f64,
         burst: cli.burst.get(),
@@ -201,23 +201,23 @@ async fn raw(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<W
         name: name(cli),
     };
     let patience = Duration::from_secs(cli.patience);
-    let mut swarm = RawSwarm::start(servers, pin, &options, history).await?;
-    let talked = talk(cli).await;
-    let settled = swarm.hush(patience).await?;
+    let mut swarm = WireSwarm::start(servers, pin, &options, history).await?;
+    let talked = send_for(cli).await;
+    let settled = swarm.stop_sending(patience).await?;
     let started = Instant::now();
-    let lacking = swarm.finish(patience).await?;
+    let incomplete = swarm.finish(patience).await?;
     let caught_up = started.elapsed();
     swarm.dump().await?;
-    Ok(Ending {
+    Ok(Conclusion {
         talked,
         settled,
         caught_up,
-        lacking,
+        incomplete,
     })
 }
 
-/// Lets them talk until the time is over, or somebody presses Ctrl-C: then they come to an end earlier. Returns how long they talked.
-async fn talk(cli: &Cli) -> Duration {
+/// Lets them send_for until the time is over, or somebody presses Ctrl-C: then they come to an end earlier. Returns how long they talked.
+async fn send_for(cli: &Cli) -> Duration {
     let started = Instant::now();
     let _ = timeout(Duration::from_secs(cli.seconds), tokio::signal::ctrl_c()).await;
     started.elapsed()
@@ -232,7 +232,7 @@ fn name(cli: &Cli) -> String {
 }
 
 /// Returns the share of messages that were acknowledged.
-fn print(cli: &Cli, took: Duration, ending: &Ending) -> io::Result<f64> {
+fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
     let mut counts = [0_u64; 5];
     let mut acked = HashSet::new();
     let count = |record: Record| {
@@ -264,8 +264,8 @@ fn print(cli: &Cli, took: Duration, ending: &Ending) -> io::Result<f64> {
     );
     println!("settled after  {:.1?}", ending.settled);
     println!("all had all after {:.1?} more; {:.0?} in all", ending.caught_up, took);
-    if ending.lacking > 0 {
-        println!("{} did not get everything", ending.lacking);
+    if ending.incomplete > 0 {
+        println!("{} did not get everything", ending.incomplete);
     }
     let share = counts[1] as f64 / counts[0].max(1) as f64;
     if share < LEAST_ACKED {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::facts::{Facts, Handed, Run};
+use super::membership::Memberships;
 use super::report::{Report, Rule};
-use super::stays::Stays;
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
-    let stays = Stays::of(facts);
+    let stays = Memberships::of(facts);
     for (number, run) in &facts.runs {
         let mut at = run.cursors.clone();
         let (mut epoch, mut was_reset) = (None, false);
@@ -86,7 +86,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 /// Whoever ended in peace has everything.
 fn everything(
     facts: &Facts<'_>,
-    stays: &Stays,
+    stays: &Memberships,
     number: u64,
     run: &Run<'_>,
     at: &BTreeMap<u64, u64>,

@@ -23,10 +23,10 @@ mod acks;
 mod delivery;
 mod facts;
 mod log;
+mod membership;
 mod order;
 mod report;
 mod rights;
-mod stays;
 mod table;
 #[cfg(test)]
 mod tests;

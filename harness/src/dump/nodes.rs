@@ -12,8 +12,8 @@ use chat_core::testkit::Peer;
 
 use super::{Database, epoch, note_stays, record};
 use crate::Cluster;
+use crate::deadline::with_deadline;
 use crate::history::{Place, What, Writer};
-use crate::step::step;
 
 /// Who tells, and of which history.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(crate) struct Source {
 pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Writer) -> io::Result<()> {
     for (number, node) in cluster.nodes.iter().enumerate() {
         let name = format!("node {}", number + 1);
-        let mut peer = step(&name, Peer::connect(node.address(), node.fingerprint())).await?;
-        let logged_in = step(&name, peer.login(reader)).await?;
+        let mut peer = with_deadline(&name, Peer::connect(node.address(), node.fingerprint())).await?;
+        let logged_in = with_deadline(&name, peer.login(reader)).await?;
         let epoch = epoch(logged_in.store_epoch);
         let source = Source { name, epoch };
         for group in groups {
@@ -53,14 +53,14 @@ pub async fn dump_as(
     only: Option<&BTreeSet<u64>>,
     history: &Writer,
 ) -> io::Result<()> {
-    let mut peer = step(server, Peer::connect(server, pin)).await?;
+    let mut peer = with_deadline(server, Peer::connect(server, pin)).await?;
     let login = Login::new(
         UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
         Secret::new(password),
         DeviceId::random(),
     )
     .device_name("check");
-    let logged_in = match step(server, peer.ask(RequestKind::Login(login))).await? {
+    let logged_in = match with_deadline(server, peer.ask(RequestKind::Login(login))).await? {
         Ok(Answer::LoggedIn(logged_in)) => logged_in,
         Ok(other) => return Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
         Err(failure) => return Err(io::Error::other(failure.to_string())),
@@ -106,7 +106,7 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
         let asked = history.now();
         let calls = peer.commands();
         let read = calls.history(conversation, Page::after(after, 500).max_bytes(200_000));
-        let page = step(&source.name, async { Ok(read.await?) }).await?;
+        let page = with_deadline(&source.name, async { Ok(read.await?) }).await?;
         let before = after;
         for told in &page.events {
             after = after.max(told.event.seq);

@@ -24,7 +24,7 @@ pub use wire::{Direction, Flow, MOST_LOST, Wire};
 
 use self::pump::{End, pump};
 use self::wire::Rules;
-use crate::Dice;
+use crate::SeededRng;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -291,7 +291,7 @@ async fn serve(
             }
             client = door.next() => {
                 let number = count.accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(carry(client, rules.clone(), Dice::new(number), Arc::clone(&count)));
+                connections.spawn(carry(client, rules.clone(), SeededRng::new(number), Arc::clone(&count)));
             }
         }
     }
@@ -314,7 +314,7 @@ impl Drop for Forgotten<'_> {
 }
 
 /// One connection, to its end.
-async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, dice: Dice, count: Arc<Count>) {
+async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: SeededRng, count: Arc<Count>) {
     let Rules { resets, losses, .. } = *rules.borrow();
     let (mut resetting, mut forgetting) = (rules.clone(), rules.clone());
     // Errors are the proxy's own end.
@@ -329,8 +329,8 @@ async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, dice: D
         server.set_nodelay(true).map_err(|_| End::Reset)?;
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let up = pump(from_client, to_server, Direction::Up, rules.clone(), dice.clone());
-        let down = pump(from_server, to_client, Direction::Down, rules.clone(), dice);
+        let up = pump(from_client, to_server, Direction::Up, rules.clone(), rng.clone());
+        let down = pump(from_server, to_client, Direction::Down, rules.clone(), rng);
         tokio::try_join!(up, down).map(drop)
     };
     let carried = async {

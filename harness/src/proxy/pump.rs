@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::wire::{Direction, Flow, Rules, Wire};
-use crate::Dice;
+use crate::SeededRng;
 
 /// Pieces under way in one direction; when there are so many, the sender waits.
 const UNDER_WAY: usize = 64;
@@ -57,20 +57,20 @@ pub(super) async fn pump(
     to: WriteHalf<'_>,
     direction: Direction,
     rules: watch::Receiver<Rules>,
-    dice: Dice,
+    rng: SeededRng,
 ) -> Result<(), End> {
     let (queue, pieces) = mpsc::channel(UNDER_WAY);
     let sender = Sender {
         direction,
         rules: rules.clone(),
-        dice: dice.clone(),
+        rng: rng.clone(),
         version: 0,
         free: Instant::now(),
     };
     let receiver = Receiver {
         direction,
         rules,
-        dice,
+        rng,
         has_lost: false,
         counted: (0, 0),
     };
@@ -81,7 +81,7 @@ pub(super) async fn pump(
 struct Sender {
     direction: Direction,
     rules: watch::Receiver<Rules>,
-    dice: Dice,
+    rng: SeededRng,
     /// Of the rules that the last piece was sent by.
     version: u64,
     /// When the wire is free for the next piece.
@@ -139,10 +139,10 @@ impl Sender {
             None => Duration::ZERO,
         };
         self.free = starts + takes;
-        let jitter = self.dice.between(Duration::ZERO, wire.jitter);
+        let jitter = self.rng.between(Duration::ZERO, wire.jitter);
         let mut due = self.free + wire.latency + jitter;
         let mut repeat = REPEAT;
-        while self.dice.happens(wire.loss) {
+        while self.rng.chance(wire.loss) {
             due += repeat;
             repeat = (repeat * 2).min(LONGEST_REPEAT);
         }
@@ -169,7 +169,7 @@ fn most(wire: &Wire) -> usize {
 struct Receiver {
     direction: Direction,
     rules: watch::Receiver<Rules>,
-    dice: Dice,
+    rng: SeededRng,
     /// Whether something vanished. Nothing may follow it.
     has_lost: bool,
     /// The version of the rules, and bytes that were written under it.
@@ -264,9 +264,9 @@ impl Receiver {
             bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         }
         self.counted.1 += bytes.len() as u64;
-        if !bytes.is_empty() && self.dice.happens(wire.flips) {
-            let at = self.dice.roll(bytes.len() as u64) as usize;
-            bytes[at] ^= 1 << self.dice.roll(8);
+        if !bytes.is_empty() && self.rng.chance(wire.flips) {
+            let at = self.rng.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << self.rng.below(8);
         }
         let written = to.write_all(&bytes).await;
         if is_cut { Err(End::Cut) } else { Ok(written) }
@@ -286,7 +286,7 @@ mod tests {
         let mut sender = Sender {
             direction: Direction::Up,
             rules,
-            dice: Dice::new(1),
+            rng: SeededRng::new(1),
             version: 0,
             free: Instant::now(),
         };

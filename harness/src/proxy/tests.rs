@@ -67,8 +67,8 @@ fn number(n: u32) -> NonZeroU32 {
 
 /// Bytes that are not all the same.
 fn noise(length: usize) -> Vec<u8> {
-    let mut dice = Dice::new(7);
-    (0..length).map(|_| dice.roll(256) as u8).collect()
+    let mut rng = SeededRng::new(7);
+    (0..length).map(|_| rng.below(256) as u8).collect()
 }
 
 #[tokio::test]

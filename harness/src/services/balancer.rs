@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 
 use tempfile::TempDir;
 
-use super::{Guarded, on_free_port};
+use super::{GuardedProcess, on_free_port};
 
 /// A load balancer before some nodes, set up as the project's examples show. Dropping it kills it.
 #[derive(Debug)]
 pub struct Balancer {
-    process: Guarded,
+    process: GuardedProcess,
     address: SocketAddr,
     _directory: TempDir,
 }
@@ -25,7 +25,7 @@ impl Balancer {
         Self::start(example, "listen 7400", "listen", nodes, |directory, file| {
             let (directory, file) = (directory.display().to_string(), file.display().to_string());
             let settings = format!("daemon off; pid {directory}/pid; error_log stderr notice;");
-            Guarded::start(
+            GuardedProcess::start(
                 "nginx",
                 &["-p", &directory, "-c", &file, "-g", &settings],
                 "start worker process ",
@@ -40,7 +40,7 @@ impl Balancer {
     pub fn haproxy(example: &str, nodes: [SocketAddr; 3]) -> io::Result<Self> {
         Self::start(example, "bind :7400", "bind", nodes, |_, file| {
             let file = file.display().to_string();
-            Guarded::start("haproxy", &["-W", "-db", "-f", &file], "Loading success")
+            GuardedProcess::start("haproxy", &["-W", "-db", "-f", &file], "Loading success")
         })
     }
 
@@ -49,7 +49,7 @@ impl Balancer {
         listens: &str,
         word: &str,
         nodes: [SocketAddr; 3],
-        launch: impl Fn(&std::path::Path, &std::path::Path) -> io::Result<Guarded>,
+        launch: impl Fn(&std::path::Path, &std::path::Path) -> io::Result<GuardedProcess>,
     ) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
         let (process, address) = on_free_port(|address| {
@@ -76,7 +76,7 @@ impl Balancer {
 
     /// The running process, for signals.
     #[must_use]
-    pub const fn process(&self) -> &Guarded {
+    pub const fn process(&self) -> &GuardedProcess {
         &self.process
     }
 }

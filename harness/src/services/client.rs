@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use chat_core::testkit::{Reach, signal};
+use crate::process::{Reach, signal};
 
 /// Who asks a server something waits so long: it may hang.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chat_core::testkit::{self, Reach};
+use crate::process::{self, Reach};
 
 use crate::pause;
 
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running program. Dropping it kills the program and waits for its end.
 #[derive(Debug)]
-pub struct Guarded {
+pub struct GuardedProcess {
     watcher: Child,
     /// Its end is the sign to kill.
     input: Option<ChildStdin>,
@@ -65,7 +65,7 @@ impl State {
     }
 }
 
-impl Guarded {
+impl GuardedProcess {
     /// Starts `program` and waits until a line of its output or its errors holds `ready`.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Guarded {
     }
 
     /// Sends a signal, by name: `STOP`, `CONT` and `KILL` to its children too, others (`TERM`, `HUP`) to itself. See
-    /// [`testkit::signal`].
+    /// [`process::signal`].
     ///
     /// # Errors
     /// The program has ended.
@@ -172,7 +172,7 @@ impl Guarded {
         } else {
             Reach::Process
         };
-        testkit::signal(self.pid, name, reach)
+        process::signal(self.pid, name, reach)
     }
 
     /// Waits until the program has ended by itself; its exit code, if no signal ended it.
@@ -205,7 +205,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for GuardedProcess {
     fn drop(&mut self) {
         self.kill();
     }

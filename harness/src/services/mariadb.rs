@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Guarded, Lock, client, on_free_port};
+use super::{GuardedProcess, Lock, client, on_free_port};
 
 /// A MariaDB server with an empty database directory. It keeps a binary log and writes everything to the disk before it answers.
 /// Dropping it kills the server and deletes the directory.
 #[derive(Debug)]
 pub struct MariaDb {
-    process: Guarded,
+    process: GuardedProcess,
     address: SocketAddr,
     options: Vec<String>,
     directory: TempDir,
@@ -90,7 +90,7 @@ impl MariaDb {
 
     /// The running process, for signals.
     #[must_use]
-    pub const fn process(&self) -> &Guarded {
+    pub const fn process(&self) -> &GuardedProcess {
         &self.process
     }
 
@@ -102,7 +102,7 @@ impl MariaDb {
     /// Waits until the server has ended by itself.
     ///
     /// # Errors
-    /// As [`Guarded::wait`].
+    /// As [`GuardedProcess::wait`].
     pub fn wait(&mut self) -> io::Result<()> {
         self.process.wait().map(drop)
     }
@@ -173,7 +173,7 @@ impl Administrator {
     }
 }
 
-fn launch(directory: &Path, address: SocketAddr, options: &[String]) -> io::Result<Guarded> {
+fn launch(directory: &Path, address: SocketAddr, options: &[String]) -> io::Result<GuardedProcess> {
     let mut arguments = vec![
         "--no-defaults".to_owned(),
         format!("--datadir={}", directory.join("data").display()),
@@ -192,7 +192,7 @@ fn launch(directory: &Path, address: SocketAddr, options: &[String]) -> io::Resu
         "--skip-name-resolve".to_owned(),
     ];
     arguments.extend_from_slice(options);
-    Guarded::start("mariadbd", &arguments, "ready for connections")
+    GuardedProcess::start("mariadbd", &arguments, "ready for connections")
 }
 
 /// MariaDB wants to be told that it may run as this user, should that be root.

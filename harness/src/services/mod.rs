@@ -12,7 +12,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 pub use balancer::Balancer;
-pub use guard::{Guarded, State};
+pub use guard::{GuardedProcess, State};
 pub use lock::Lock;
 pub use mariadb::{Administrator, MariaDb};
 pub use pause::Pause;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Guarded, Pause, client, on_free_port};
+use super::{GuardedProcess, Pause, client, on_free_port};
 
 /// A Redis server that keeps nothing on the disk. Dropping it kills the server.
 #[derive(Debug)]
 pub struct Redis {
-    process: Guarded,
+    process: GuardedProcess,
     address: SocketAddr,
     options: Vec<String>,
     directory: TempDir,
@@ -106,7 +106,7 @@ impl Redis {
 
     /// The running process, for signals.
     #[must_use]
-    pub const fn process(&self) -> &Guarded {
+    pub const fn process(&self) -> &GuardedProcess {
         &self.process
     }
 
@@ -118,7 +118,7 @@ impl Redis {
     /// Waits until the server has ended by itself.
     ///
     /// # Errors
-    /// As [`Guarded::wait`].
+    /// As [`GuardedProcess::wait`].
     pub fn wait(&mut self) -> io::Result<()> {
         self.process.wait().map(drop)
     }
@@ -134,7 +134,7 @@ impl Redis {
     }
 }
 
-fn launch(directory: &TempDir, address: SocketAddr, options: &[String]) -> io::Result<Guarded> {
+fn launch(directory: &TempDir, address: SocketAddr, options: &[String]) -> io::Result<GuardedProcess> {
     let port = address.port().to_string();
     let ip = address.ip().to_string();
     let directory = directory.path().to_string_lossy().into_owned();
@@ -151,5 +151,5 @@ fn launch(directory: &TempDir, address: SocketAddr, options: &[String]) -> io::R
         "no",
     ];
     let arguments: Vec<&str> = usual.into_iter().chain(options.iter().map(String::as_str)).collect();
-    Guarded::start("redis-server", &arguments, "Ready to accept connections")
+    GuardedProcess::start("redis-server", &arguments, "Ready to accept connections")
 }

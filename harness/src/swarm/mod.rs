@@ -1,10 +1,11 @@
-//! Many people who chat through the client library, and note what happens to them. Some of them come and go; and some devices, whose sessions
-//! take over from each other, speak the protocol themselves.
+//! Many users who chat through the client library and record what they send and receive. Some are
+//! removed from a group and join again all the time. Some devices, whose sessions replace each other,
+//! use the protocol without the library.
 
-mod gather;
-mod guests;
-mod person;
-mod twins;
+mod churn;
+mod client;
+mod setup;
+mod takeover;
 
 use std::collections::HashMap;
 use std::io;
@@ -19,27 +20,28 @@ use chat_core::testkit::Peer;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-pub(crate) use self::gather::{enroll, found};
-use self::guests::Guest;
-use self::person::Person;
+use self::churn::ChurningUser;
+use self::client::SwarmClient;
+pub(crate) use self::setup::{create_group, enroll};
+use crate::deadline::with_deadline;
 use crate::history::{What, Writer};
-use crate::raw::{Account, Site, dump_for};
-use crate::step::step;
+use crate::wire_client::{Account, RunContext, dump_for};
 
-/// How many, and how busy.
+/// Size and load of a [`Swarm`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// People, each pair of whom also chat with each other. Without groups an even number, so that nobody is alone.
+    /// Number of users. Each two of them also share a direct conversation: without groups the number
+    /// must be even.
     pub users: usize,
-    /// Groups that all of them are in.
+    /// Number of groups that all users are members of.
     pub groups: usize,
-    /// Messages of each person, a second.
+    /// Messages per user and second.
     pub rate: f64,
-    /// The last so many people are in one more group, which they are put out of and come back to all the time.
-    pub guests: usize,
-    /// Further people, each with one device on which one session after the other takes over.
-    pub twins: usize,
-    /// What the names of people and groups begin with.
+    /// Number of users who are removed from one more group and join it again, all the time.
+    pub churn: usize,
+    /// Number of additional users with one device each, whose sessions replace each other.
+    pub takeovers: usize,
+    /// Prefix of the names of users and groups.
     pub name: String,
 }
 
@@ -49,32 +51,33 @@ impl Default for Options {
             users: 8,
             groups: 2,
             rate: 5.0,
-            guests: 0,
-            twins: 0,
+            churn: 0,
+            takeovers: 0,
             name: "person".into(),
         }
     }
 }
 
-/// People and their clients.
+/// Users with their clients, and the load they produce.
 #[derive(Debug)]
 pub struct Swarm {
-    site: Arc<Site>,
-    people: Vec<Person>,
-    twins: Vec<Account>,
+    context: Arc<RunContext>,
+    clients: Vec<SwarmClient>,
+    takeovers: Vec<Account>,
     groups: Vec<u64>,
     history: Arc<Writer>,
-    is_over: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     tasks: JoinSet<io::Result<()>>,
-    /// Those that end by themselves once it is over.
-    restless: JoinSet<io::Result<()>>,
+    /// Tasks that send messages; they end after `stop` is set.
+    senders: JoinSet<io::Result<()>>,
 }
 
 impl Options {
-    /// Whether somebody would be in no conversation, or there is nobody at all. Twins talk in the first group.
+    /// Returns whether a user would have no conversation to send to, or there are no users. Users with
+    /// takeovers send to the first group.
     #[must_use]
-    pub const fn is_anybody_alone(&self) -> bool {
-        self.users == 0 || (self.groups == 0 && (self.users % 2 == 1 || self.twins > 0))
+    pub const fn has_isolated_users(&self) -> bool {
+        self.users == 0 || (self.groups == 0 && (self.users % 2 == 1 || self.takeovers > 0))
     }
 }
 
@@ -83,109 +86,116 @@ fn named(name: &str) -> io::Result<UserRef> {
 }
 
 impl Swarm {
-    /// Registers everybody, brings them together, and lets them talk.
+    /// Registers the users, creates their conversations, and starts sending.
     ///
     /// # Errors
-    /// The cluster refuses something, or does not answer; or somebody would be [alone](Options::is_anybody_alone).
+    /// The cluster refuses something or does not answer; or `options` leave
+    /// [users without conversations](Options::has_isolated_users).
     pub async fn start(
         servers: &[SocketAddr],
         fingerprint: Fingerprint,
         options: &Options,
         history: Arc<Writer>,
     ) -> io::Result<Self> {
-        if options.is_anybody_alone() {
-            return Err(io::Error::other("somebody would have nobody to talk to"));
+        if options.has_isolated_users() {
+            return Err(io::Error::other("the options leave users without a conversation"));
         }
-        let site = Arc::new(Site::new(servers, fingerprint, history));
-        let gathered = gather::gather(&site, options).await?;
+        let context = Arc::new(RunContext::new(servers, fingerprint, history));
+        let setup_done = setup::run(&context, options).await?;
         let mut swarm = Self {
-            people: Vec::new(),
-            twins: gathered.twins.clone(),
-            groups: gathered.groups,
-            history: Arc::clone(&site.history),
-            site: Arc::clone(&site),
-            is_over: Arc::default(),
+            clients: Vec::new(),
+            takeovers: setup_done.takeovers.clone(),
+            groups: setup_done.groups,
+            history: Arc::clone(&context.history),
+            context: Arc::clone(&context),
+            stop: Arc::default(),
             tasks: JoinSet::new(),
-            restless: JoinSet::new(),
+            senders: JoinSet::new(),
         };
-        for (number, (account, rooms)) in gathered.people.into_iter().zip(gathered.rooms).enumerate() {
-            let person = Person::start(&site, number, account, rooms).await?;
+        for (number, (account, conversations)) in setup_done
+            .accounts
+            .into_iter()
+            .zip(setup_done.conversations)
+            .enumerate()
+        {
+            let client = SwarmClient::start(&context, number, account, conversations).await?;
             let history = || Arc::clone(&swarm.history);
-            let talking = person.talk(options.rate, history(), Arc::clone(&swarm.is_over));
-            swarm.tasks.spawn(person.listen(history()));
-            swarm.restless.spawn(talking);
-            swarm.people.push(person);
+            let sending = client.send_messages(options.rate, history(), Arc::clone(&swarm.stop));
+            swarm.tasks.spawn(client.record_deliveries(history()));
+            swarm.senders.spawn(sending);
+            swarm.clients.push(client);
         }
-        if let Some(club) = gathered.club {
-            swarm.groups.push(club);
-            swarm.let_come_and_go(club, options.guests)?;
+        if let Some(churn_group) = setup_done.churn_group {
+            swarm.groups.push(churn_group);
+            swarm.start_churn(churn_group, options.churn)?;
         }
-        for twin in gathered.twins {
-            let room = *swarm
+        for account in setup_done.takeovers {
+            let conversation = *swarm
                 .groups
                 .first()
-                .ok_or_else(|| io::Error::other("twins need a group"))?;
-            let taking_over = twins::take_over(Arc::clone(&site), twin, room, Arc::clone(&swarm.is_over));
-            swarm.restless.spawn(taking_over);
+                .ok_or_else(|| io::Error::other("takeovers need at least one group"))?;
+            let taking_over = takeover::run(Arc::clone(&context), account, conversation, Arc::clone(&swarm.stop));
+            swarm.senders.spawn(taking_over);
         }
         Ok(swarm)
     }
 
-    fn let_come_and_go(&mut self, club: u64, guests: usize) -> io::Result<()> {
-        let Some((host, others)) = self.people.split_first() else {
+    fn start_churn(&mut self, group: u64, count: usize) -> io::Result<()> {
+        let Some((host, others)) = self.clients.split_first() else {
             return Ok(());
         };
-        let guests = others[others.len().saturating_sub(guests)..].iter().map(|person| {
-            Ok(Guest {
-                client: Arc::clone(&person.client),
-                user: named(&person.account.name)?,
+        let users = others[others.len().saturating_sub(count)..].iter().map(|client| {
+            Ok(ChurningUser {
+                library: Arc::clone(&client.library),
+                user: named(&client.account.name)?,
             })
         });
-        let guests = guests.collect::<io::Result<Vec<_>>>()?;
-        if !guests.is_empty() {
-            let is_over = Arc::clone(&self.is_over);
-            self.restless
-                .spawn(guests::come_and_go(Arc::clone(&host.client), guests, club, is_over));
+        let users = users.collect::<io::Result<Vec<_>>>()?;
+        if !users.is_empty() {
+            let stop = Arc::clone(&self.stop);
+            self.senders
+                .spawn(churn::run(Arc::clone(&host.library), users, group, stop));
         }
         Ok(())
     }
 
-    /// Somebody who is in all groups.
+    /// Name of a user who is a member of all groups.
     #[must_use]
     pub fn reader(&self) -> &str {
-        &self.people[0].account.name
+        &self.clients[0].account.name
     }
 
-    /// The groups.
+    /// Ids of the groups.
     #[must_use]
     pub fn groups(&self) -> &[u64] {
         &self.groups
     }
 
-    /// Messages that have no outcome yet.
+    /// Number of messages without an outcome yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.people.iter().map(|person| person.client.unsettled()).sum()
+        self.clients.iter().map(|client| client.library.unsettled()).sum()
     }
 
-    /// Lets everybody finish: nothing more is said; what was said gets its outcome, and reaches everybody. Then all clients end. Returns how
-    /// long it took; whoever does not have everything after `patience` does not get it any more, and the check will say so.
+    /// Waits until all clients have received everything up to `heads`, for at most `patience`, then
+    /// closes them. Returns the time that the clients took to catch up. The check reports what a
+    /// client lacks after that.
     ///
     /// # Errors
-    /// Messages have no outcome after `patience`, or the history cannot be written.
+    /// A client does not close, or the history cannot be written.
     pub async fn finish(mut self, heads: &HashMap<u64, u64>, patience: Duration) -> io::Result<Duration> {
         let started = Instant::now();
         self.catch_up(heads, patience).await;
         let took = started.elapsed();
-        for person in &self.people {
-            self.history.note(What::Finished { run: person.run })?;
+        for client in &self.clients {
+            self.history.note(What::Finished { run: client.run })?;
             let closing = async {
-                person.client.close().await;
+                client.library.close().await;
                 Ok(())
             };
-            step("a client's end", closing).await?;
+            with_deadline("closing a client", closing).await?;
         }
-        while let Some(task) = step("what a client was handed last", async {
+        while let Some(task) = with_deadline("the last deliveries of a client", async {
             Ok(self.tasks.join_next().await)
         })
         .await?
@@ -196,32 +206,33 @@ impl Swarm {
         Ok(took)
     }
 
-    /// Waits until everybody has everything up to these ends, for at most `patience`. Returns how many do not.
+    /// Waits until all clients have received everything up to `heads`, for at most `patience`. Returns
+    /// the number of clients that have not.
     pub async fn catch_up(&self, heads: &HashMap<u64, u64>, patience: Duration) -> usize {
         let started = Instant::now();
         loop {
-            let lacking = self
-                .people
+            let incomplete = self
+                .clients
                 .iter()
-                .filter(|person| !person.has_everything(heads))
+                .filter(|client| !client.has_everything(heads))
                 .count();
-            if lacking == 0 || started.elapsed() >= patience {
-                return lacking;
+            if incomplete == 0 || started.elapsed() >= patience {
+                return incomplete;
             }
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Nobody says anything more; waits until everything said has its outcome.
+    /// Stops sending and waits until every message has its outcome. Returns the time it took.
     ///
     /// # Errors
-    /// Something has none after `patience`.
-    pub async fn hush(&mut self, patience: Duration) -> io::Result<Duration> {
-        self.is_over.store(true, Ordering::Relaxed);
+    /// Messages have no outcome after `patience`.
+    pub async fn stop_sending(&mut self, patience: Duration) -> io::Result<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
         let started = Instant::now();
         let ending = async {
-            // Each waits for its outcomes, so nobody says anything after the last one.
-            while let Some(ended) = self.restless.join_next().await {
+            // Each task ends after its last outcome.
+            while let Some(ended) = self.senders.join_next().await {
                 ended.map_err(io::Error::other)??;
             }
             io::Result::Ok(())
@@ -230,22 +241,22 @@ impl Swarm {
             Ok(ended) => ended.map(|()| started.elapsed()),
             Err(_) => {
                 let left = self.unsettled();
-                let text = format!("{left} messages have no outcome, or somebody does not end");
+                let text = format!("{left} messages have no outcome after {} s", patience.as_secs());
                 Err(io::Error::other(text))
             }
         }
     }
 
-    /// Where each conversation ends, as servers tell those who are in it.
+    /// Returns the last place of each conversation, as the servers report it to its members.
     ///
     /// # Errors
     /// A server does not answer.
     pub async fn heads(&self) -> io::Result<HashMap<u64, u64>> {
         let mut heads = HashMap::new();
-        for (number, person) in self.people.iter().enumerate() {
-            let server = self.site.servers[number % self.site.servers.len()];
-            let mut peer = step(server, Peer::connect(server, self.site.pin)).await?;
-            for info in person.account.resume(&mut peer).await?.conversations {
+        for (number, client) in self.clients.iter().enumerate() {
+            let server = self.context.servers[number % self.context.servers.len()];
+            let mut peer = with_deadline(server, Peer::connect(server, self.context.pin)).await?;
+            for info in client.account.resume(&mut peer).await?.conversations {
                 let head = heads.entry(info.id.0).or_insert(0);
                 *head = info.last_seq.0.max(*head);
             }
@@ -253,13 +264,13 @@ impl Swarm {
         Ok(heads)
     }
 
-    /// Notes each log as each server tells it, to those who may read it whole.
+    /// Records each log as each server returns it to users who may read all of it.
     ///
     /// # Errors
     /// A server does not answer.
     pub async fn dump(&self) -> io::Result<()> {
-        let people = self.people.iter().map(|person| &person.account);
-        let accounts: Vec<Account> = people.chain(&self.twins).cloned().collect();
-        dump_for(&self.site, &accounts).await
+        let accounts = self.clients.iter().map(|client| &client.account);
+        let accounts: Vec<Account> = accounts.chain(&self.takeovers).cloned().collect();
+        dump_for(&self.context, &accounts).await
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chat_core::testkit::{Reach, signal};
+use chat_harness::process::{Reach, signal};
 
 use super::{run, text};
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use chat_core::codec::RequestKind;
 use chat_core::model::{ConversationId, ConversationRef, Draft, GroupName, MessageText, NewGroup, Outcome, ReplyCode};
 use chat_core::secure::Fingerprint;
-use chat_core::testkit::{Peer, Reach, signal};
+use chat_core::testkit::Peer;
+use chat_harness::process::{Reach, signal};
 
 use super::{run, text};
 
@@ -120,7 +121,7 @@ impl Drop for Running {
     }
 }
 
-async fn found(peer: &mut Peer, name: &str) -> ConversationId {
+async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
     let create =
         chat_core::model::Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()).history_visible(true));
     match peer.run(create).await.unwrap() {
@@ -216,7 +217,7 @@ fn redis_is_broken_and_mended(running: &Running) {
 async fn every_verb_does_what_it_says() {
     let mut running = Running::start(&["--nodes", "2"]);
     let mut alice = running.person(1, "alice").await;
-    let group = found(&mut alice, "stage").await;
+    let group = create_group(&mut alice, "stage").await;
     assert_eq!(say(&mut alice, group).await, None);
 
     // Processes.
@@ -283,7 +284,7 @@ async fn every_verb_does_what_it_says() {
     drop(all);
     // A node whose new connections were refused meanwhile may have given the database up for a moment.
     say_until_taken(&mut alice, group).await;
-    let other = found(&mut alice, "backstage").await;
+    let other = create_group(&mut alice, "backstage").await;
     running.does("mysql lockrow 600");
     assert_eq!(say(&mut alice, group).await, Some(ReplyCode::TryAgain));
     assert_eq!(say(&mut alice, other).await, None);

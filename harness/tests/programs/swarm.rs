@@ -8,7 +8,7 @@ use std::time::Duration;
 use chat_harness::check::{Rule, check};
 use chat_harness::history::{History, What, Writer};
 use chat_harness::proxy::Proxy;
-use chat_harness::raw::{RawOptions, RawSwarm};
+use chat_harness::wire_client::{WireOptions, WireSwarm};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -55,11 +55,11 @@ fn count(history: &Path, is: impl Fn(&What) -> bool) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_guests_and_twins_chat_through_the_library() {
+async fn swarm_through_the_library_passes_the_check() {
     let service = Service::start().await;
     let directory = tempfile::tempdir().unwrap();
     let history = directory.path().join("history");
-    let options = "--people 6 --guests 2 --twins 1 --seconds 3 --rate 10 --name crew";
+    let options = "--users 6 --churn 2 --takeovers 1 --seconds 3 --rate 10 --name crew";
     let (code, printed) = swarm(&service.addresses(), &history, options).await;
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("acknowledged   "), "{printed}");
@@ -98,7 +98,7 @@ async fn raw_connections_come_back_and_miss_nothing() {
     let proxy = Proxy::start(service.addresses()[0]).unwrap();
     let servers = [proxy.address(), service.addresses()[1]];
     let options = format!(
-        "--raw --people 12 --group-size 4 --burst 4 --rate 80 --seconds 3 --pin {}",
+        "--wire --users 12 --group-size 4 --burst 4 --rate 80 --seconds 3 --pin {}",
         service.pin
     );
     let load = swarm(&servers, &history, &options);
@@ -138,8 +138,8 @@ async fn histories_of_two_processes_are_judged_together() {
     let [library, raw] = ["library", "raw"].map(|name| directory.path().join(name));
     let servers = service.addresses();
     let (by_library, by_protocol) = tokio::join!(
-        swarm(&servers, &library, "--people 2 --groups 1 --twins 1 --seconds 2"),
-        swarm(&servers, &raw, "--people 2 --raw --seconds 2"),
+        swarm(&servers, &library, "--users 2 --groups 1 --takeovers 1 --seconds 2"),
+        swarm(&servers, &raw, "--users 2 --wire --seconds 2"),
     );
     assert_eq!(by_library.0, Some(0), "{}", by_library.1);
     assert_eq!(by_protocol.0, Some(0), "{}", by_protocol.1);
@@ -157,18 +157,18 @@ async fn who_is_away_in_the_end_is_judged_too() {
     let path = directory.path().join("history");
     let history = Arc::new(Writer::open(&path).unwrap());
     let proxy = Proxy::start(service.addresses()[0]).unwrap();
-    let options = RawOptions {
-        people: 2,
-        ..RawOptions::default()
+    let options = WireOptions {
+        users: 2,
+        ..WireOptions::default()
     };
     let pin = service.pin.parse().unwrap();
-    let mut swarm = RawSwarm::start(&[proxy.address()], pin, &options, history)
+    let mut swarm = WireSwarm::start(&[proxy.address()], pin, &options, history)
         .await
         .unwrap();
     while count(&path, |what| matches!(what, What::Send { .. })) < 4 {
         tokio::task::yield_now().await;
     }
-    swarm.hush(PATIENCE).await.unwrap();
+    swarm.stop_sending(PATIENCE).await.unwrap();
     proxy.refuse().unwrap();
     proxy.reset();
     assert_eq!(swarm.finish(Duration::from_millis(300)).await.unwrap(), 2);
@@ -188,13 +188,13 @@ async fn what_cannot_begin_says_why() {
     assert!(printed.starts_with("swarm: 127.0.0.1:1: "), "{printed}");
     for options in [
         "--rate 0",
-        "--raw --guests 1",
+        "--wire --churn 1",
         "--burst 2",
-        "--people many",
-        "--people 0",
-        "--raw --people 0",
-        "--people 3 --groups 0",
-        "--people 2 --groups 0 --twins 1",
+        "--users many",
+        "--users 0",
+        "--wire --users 0",
+        "--users 3 --groups 0",
+        "--users 2 --groups 0 --takeovers 1",
         "--pin sha256:short",
     ] {
         let (code, printed) = swarm(&[nobody], &history, options).await;

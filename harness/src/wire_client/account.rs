@@ -1,4 +1,4 @@
-//! [`Account`].
+//! [`Account`]: a registered user with a device.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,25 +8,26 @@ use chat_core::model::{DeviceId, Login, Resume, Secret, UserId, UserName, UserRe
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{PASSWORD, Peer};
 
+use crate::deadline::with_deadline;
 use crate::dump::epoch;
-use crate::step::step;
 
-/// Somebody who has an account, and a device that need not show the password again.
+/// A registered user, and a device that resumes its sessions without the password.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) name: String,
     pub(crate) user: u64,
     pub(crate) device: DeviceId,
-    /// The history at its first login.
+    /// Epoch of the store at the first login.
     pub(crate) epoch: String,
     token: Secret,
 }
 
 impl Account {
-    /// Registers somebody and logs in. That there is such an account already is fine, if it is of a swarm.
+    /// Registers an account and logs in. The account may exist already, with the password of the
+    /// harness.
     pub(crate) async fn enroll(server: SocketAddr, pin: Fingerprint, name: &str) -> io::Result<(Peer, Self)> {
-        let mut peer = step(server, Peer::connect(server, pin)).await?;
-        step(server, peer.register(name)).await?;
+        let mut peer = with_deadline(server, Peer::connect(server, pin)).await?;
+        with_deadline(server, peer.register(name)).await?;
         let device = DeviceId::random();
         let login = Login::new(
             UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
@@ -34,7 +35,7 @@ impl Account {
             device,
         )
         .device_name("swarm");
-        let logged_in = begun(step(server, peer.ask(RequestKind::Login(login))).await?)?;
+        let logged_in = begun(with_deadline(server, peer.ask(RequestKind::Login(login))).await?)?;
         let account = Self {
             name: name.to_owned(),
             user: logged_in.user.id.0,
@@ -42,22 +43,22 @@ impl Account {
             epoch: epoch(logged_in.store_epoch),
             token: logged_in
                 .session_token
-                .ok_or_else(|| io::Error::other("a login without a session token"))?,
+                .ok_or_else(|| io::Error::other("the server answered a login without a session token"))?,
         };
         Ok((peer, account))
     }
 
-    /// Begins another session of the device, which ends the one before.
+    /// Begins another session of the device, which replaces the previous one.
     pub(crate) async fn resume(&self, peer: &mut Peer) -> io::Result<LoggedIn> {
         let resume = Resume::new(UserId(self.user), self.device, self.token.clone());
-        begun(step("a resume", peer.ask(RequestKind::Resume(resume))).await?)
+        begun(with_deadline("Resume", peer.ask(RequestKind::Resume(resume))).await?)
     }
 }
 
 fn begun(answer: Result<Answer, Failure>) -> io::Result<LoggedIn> {
     match answer {
         Ok(Answer::LoggedIn(logged_in)) => Ok(*logged_in),
-        Ok(other) => Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
+        Ok(other) => Err(io::Error::other(format!("the server answered a login with {other:?}"))),
         Err(failure) => Err(io::Error::other(failure.to_string())),
     }
 }

@@ -1,4 +1,4 @@
-//! How a run ends, and what is found.
+//! [`conclude`]: the end of a run, and its check.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,35 +11,35 @@ use crate::history::{History, Writer};
 use crate::swarm::Swarm;
 use crate::{Cluster, dump};
 
-/// Everything that was said has its outcome after so long, or never.
-const OUTCOMES: Duration = Duration::from_secs(120);
+/// Longest time until every message has its outcome.
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The end of a run.
+/// Results of a run.
 #[derive(Debug)]
-pub struct Ending {
-    /// What happened.
+pub struct Conclusion {
+    /// Everything that was recorded.
     pub history: History,
-    /// What is wrong with it.
+    /// Result of the check.
     pub report: Report,
-    /// How long it took until everything that was said had its outcome.
+    /// Time after the end of the load until every message had its outcome.
     pub settled: Duration,
-    /// How long it took after that until everybody had everything.
+    /// Time after that until all clients had received everything.
     pub caught_up: Duration,
 }
 
-/// Lets everybody fall silent and get what they have missed, for at most `patience`; writes down the logs as every node and the database tell
-/// them into the history at `path`, and checks it.
+/// Ends a run: stops the load, lets clients catch up for at most `catch_up_timeout`, records the logs as each
+/// node and the database return them, and checks the history at `path`.
 ///
 /// # Errors
-/// The cluster does not answer, or the history cannot be written.
+/// The cluster does not answer, or the history cannot be written or read.
 pub async fn conclude(
     cluster: Cluster,
     mut swarm: Swarm,
     history: Arc<Writer>,
     path: &Path,
-    patience: Duration,
-) -> io::Result<Ending> {
-    let settled = swarm.hush(OUTCOMES).await?;
+    catch_up_timeout: Duration,
+) -> io::Result<Conclusion> {
+    let settled = swarm.stop_sending(OUTCOME_TIMEOUT).await?;
     let rows = cluster.database.sql("SELECT id, last_seq FROM chat.conversation")?;
     let mut heads = HashMap::new();
     for (id, last) in rows.lines().filter_map(|line| line.split_once('\t')) {
@@ -47,13 +47,13 @@ pub async fn conclude(
         heads.insert(number(id)?, number(last)?);
     }
     let (reader, groups) = (swarm.reader().to_owned(), swarm.groups().to_vec());
-    let caught_up = swarm.finish(&heads, patience).await?;
+    let caught_up = swarm.finish(&heads, catch_up_timeout).await?;
     dump(&cluster, &reader, &groups, &history).await?;
     history.flush()?;
     drop(cluster);
     let history = History::read(&[path.to_owned()]).map_err(io::Error::other)?;
     let report = check(&history);
-    Ok(Ending {
+    Ok(Conclusion {
         history,
         report,
         settled,

@@ -1,4 +1,4 @@
-//! [`Session`]: one connection of one device, with everything noted that it says and hears.
+//! [`Session`]: one connection of one device, which records everything it sends and receives.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,29 +17,30 @@ use chat_core::testkit::Peer;
 use tokio::time::timeout;
 
 use super::Account;
-use super::places::Places;
+use super::progress::Progress;
 use crate::dump::{acked, epoch, hex, note_stays, record};
 use crate::history::{Digest, Place, What, Writer};
 
-/// A server that takes longer to begin a session, or to take what is said, is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time to begin a session, or to write.
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Servers end sessions that say nothing for much longer.
-const SILENCE: Duration = Duration::from_secs(15);
+/// Time without a write after which a ping is sent. Servers close sessions that are silent for much
+/// longer.
+const PING_AFTER: Duration = Duration::from_secs(15);
 
-/// Where sessions take place, and how their runs are named.
+/// Servers, history and run numbers of the sessions of a swarm.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct RunContext {
     pub(crate) servers: Vec<SocketAddr>,
     pub(crate) pin: Fingerprint,
     pub(crate) history: Arc<Writer>,
     next_run: AtomicU64,
 }
 
-impl Site {
-    /// Runs get numbers that no other site gives, in this process or in another one.
+impl RunContext {
+    /// Starts the numbers of runs at random, so that no other process uses the same ones.
     pub(crate) fn new(servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> Self {
-        // Chance keeps them apart. JSON's numbers are exact up to 2^53: this leaves as many runs as anybody can have.
+        // JSON numbers are exact up to 2^53; a start below 2^52 leaves 2^52 runs.
         let [a, b, c, d, e, f, g, h, ..] = DeviceId::random().0;
         let first_run = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 12;
         Self {
@@ -50,13 +51,13 @@ impl Site {
         }
     }
 
-    /// A name for a run.
+    /// Returns the number of a new run.
     pub(crate) fn run(&self) -> u64 {
         self.next_run.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// The connection, its run, and what is open.
+/// A connection, its run, and the requests without an answer.
 #[derive(Debug)]
 pub(crate) struct Session {
     peer: Peer,
@@ -64,37 +65,38 @@ pub(crate) struct Session {
     user: u64,
     epoch: String,
     history: Arc<Writer>,
-    /// Messages that have no outcome yet.
-    under_way: HashMap<RequestId, String>,
+    /// Messages without an outcome yet.
+    pending: HashMap<RequestId, String>,
     pages: HashMap<RequestId, u64>,
-    places: Places,
-    /// Where everything ends, once that was asked for.
-    ends: Option<Vec<Place>>,
-    said: u64,
+    progress: Progress,
+    /// Last place of each conversation, once the server has returned them.
+    targets: Option<Vec<Place>>,
+    sent_count: u64,
     written: Instant,
 }
 
 impl Session {
-    /// Connects and begins a session of this account. What it is handed begins where its conversations stand then.
-    pub(crate) async fn begin(site: &Site, server: SocketAddr, account: &Account) -> io::Result<Self> {
+    /// Connects and resumes this account. Deliveries start after the last place that each conversation
+    /// has then.
+    pub(crate) async fn begin(context: &RunContext, server: SocketAddr, account: &Account) -> io::Result<Self> {
         let beginning = async {
-            let mut peer = Peer::connect(server, site.pin).await?;
+            let mut peer = Peer::connect(server, context.pin).await?;
             let logged_in = account.resume(&mut peer).await?;
             io::Result::Ok((peer, logged_in))
         };
-        let (peer, logged_in) = timeout(PATIENCE, beginning).await.map_err(io::Error::other)??;
-        let run = site.run();
-        let stands = |info: &ConversationInfo| Place {
+        let (peer, logged_in) = timeout(IO_TIMEOUT, beginning).await.map_err(io::Error::other)??;
+        let run = context.run();
+        let cursor = |info: &ConversationInfo| Place {
             conversation: info.id.0,
             seq: info.last_seq.0,
         };
-        site.history.note(What::Run {
+        context.history.note(What::Run {
             run,
             user: account.user,
             device: hex(&account.device.0),
-            cursors: logged_in.conversations.iter().map(stands).collect(),
+            cursors: logged_in.conversations.iter().map(cursor).collect(),
         })?;
-        site.history.note(What::LoggedIn {
+        context.history.note(What::LoggedIn {
             run,
             server: server.to_string(),
         })?;
@@ -103,32 +105,32 @@ impl Session {
             run,
             user: account.user,
             epoch: epoch(logged_in.store_epoch),
-            history: Arc::clone(&site.history),
-            under_way: HashMap::new(),
+            history: Arc::clone(&context.history),
+            pending: HashMap::new(),
             pages: HashMap::new(),
-            places: Places::after(&logged_in.conversations),
-            ends: None,
-            said: 0,
+            progress: Progress::after(&logged_in.conversations),
+            targets: None,
+            sent_count: 0,
             written: Instant::now(),
         })
     }
 
-    /// Its run.
+    /// Number of the session's run.
     pub(crate) const fn run(&self) -> u64 {
         self.run
     }
 
-    /// Messages that have no outcome yet.
-    pub(crate) fn under_way(&self) -> usize {
-        self.under_way.len()
+    /// Number of messages without an outcome yet.
+    pub(crate) fn pending_count(&self) -> usize {
+        self.pending.len()
     }
 
-    /// Says so many things at once, and waits for nothing.
-    pub(crate) async fn say(&mut self, conversation: u64, count: usize) -> io::Result<()> {
+    /// Sends `count` messages in one write, without waiting for answers.
+    pub(crate) async fn send(&mut self, conversation: u64, count: usize) -> io::Result<()> {
         let mut sends = Vec::with_capacity(count);
         for other in 0..count {
-            self.said += 1;
-            let text = format!("{} 你好 😀 in run {}", self.said, self.run);
+            self.sent_count += 1;
+            let text = format!("{} 你好 😀 in run {}", self.sent_count, self.run);
             let digest = Digest::of(text.as_bytes());
             let draft = Draft::text(MessageText::new(text).map_err(io::Error::other)?);
             let message = hex(&draft.client_message_id.0);
@@ -138,22 +140,22 @@ impl Session {
                 message: message.clone(),
                 digest,
             })?;
-            self.under_way.insert(self.peer.id_after(other as u64), message);
+            self.pending.insert(self.peer.id_after(other as u64), message);
             let conversation = ConversationRef::Id(ConversationId(conversation));
             sends.push(RequestKind::Command(Command::Send { conversation, draft }));
         }
         self.write(sends).await
     }
 
-    /// Asks for whatever is known to lack; shows the server that this end lives.
-    pub(crate) async fn catch_up(&mut self) -> io::Result<()> {
-        let asks = self.places.asks();
-        let mut reads = Vec::with_capacity(asks.len());
-        for (other, (number, conversation, page)) in asks.into_iter().enumerate() {
+    /// Requests pages with missing events, and pings the server if nothing was written for long.
+    pub(crate) async fn request_missing(&mut self) -> io::Result<()> {
+        let requests = self.progress.next_requests();
+        let mut reads = Vec::with_capacity(requests.len());
+        for (other, (number, conversation, page)) in requests.into_iter().enumerate() {
             self.pages.insert(self.peer.id_after(other as u64), number);
             reads.push(RequestKind::Command(Command::ReadHistory { conversation, page }));
         }
-        if self.written.elapsed() > SILENCE {
+        if self.written.elapsed() > PING_AFTER {
             reads.push(RequestKind::Ping);
         }
         self.write(reads).await
@@ -164,33 +166,33 @@ impl Session {
             return Ok(());
         }
         self.written = Instant::now();
-        // What is not written in time was written in part: the connection is of no use any more.
-        timeout(PATIENCE, self.peer.send_all(kinds))
+        // After a timeout part of a packet may be written: the connection cannot be used again.
+        timeout(IO_TIMEOUT, self.peer.send_all(kinds))
             .await
             .map_err(io::Error::other)?
     }
 
-    /// Takes the next thing that comes, and notes it.
+    /// Receives the next packet and records it.
     ///
     /// # Cancel safety
-    /// Nothing is lost.
-    pub(crate) async fn take(&mut self) -> io::Result<()> {
+    /// No packet is lost.
+    pub(crate) async fn receive(&mut self) -> io::Result<()> {
         match self.peer.next().await? {
             Incoming::Reply { request_id, result } => {
-                if let Some(message) = self.under_way.remove(&request_id) {
-                    return self.told(message, result);
+                if let Some(message) = self.pending.remove(&request_id) {
+                    return self.record_outcome(message, result);
                 }
                 match (self.pages.remove(&request_id), result) {
                     (None, Ok(Answer::Outcome(Outcome::Conversations(conversations)))) => {
-                        self.reaches_its_ends(&conversations)?;
+                        self.handle_conversations(&conversations)?;
                     }
-                    (Some(_), Ok(Answer::Outcome(Outcome::History(page)))) => self.read(&page)?,
-                    (Some(conversation), _) => self.places.failed(conversation),
+                    (Some(_), Ok(Answer::Outcome(Outcome::History(page)))) => self.handle_page(&page)?,
+                    (Some(conversation), _) => self.progress.request_failed(conversation),
                     (None, _) => {}
                 }
             }
-            Incoming::Push(Push::Event(event)) => self.pushed(&event)?,
-            Incoming::Push(Push::Behind { conversation, last_seq }) => self.places.reaches(Place {
+            Incoming::Push(Push::Event(event)) => self.handle_push(&event)?,
+            Incoming::Push(Push::Behind { conversation, last_seq }) => self.progress.note_last_seq(Place {
                 conversation: conversation.0,
                 seq: last_seq.0,
             }),
@@ -199,11 +201,11 @@ impl Session {
         Ok(())
     }
 
-    fn told(&self, message: String, result: Result<Answer, Failure>) -> io::Result<()> {
+    fn record_outcome(&self, message: String, result: Result<Answer, Failure>) -> io::Result<()> {
         let run = self.run;
         let what = match result {
             Ok(Answer::Outcome(Outcome::Appended(appended))) => acked(run, message, &appended),
-            Ok(other) => return Err(io::Error::other(format!("a message was answered with {other:?}"))),
+            Ok(other) => return Err(io::Error::other(format!("the server answered Send with {other:?}"))),
             Err(failure) => match failure.code() {
                 Some(
                     ReplyCode::TryAgain
@@ -213,7 +215,7 @@ impl Session {
                     | ReplyCode::Internal,
                 )
                 | None => What::Unknown { run, message },
-                // Each is sent once: one that another session has fenced off is stored by nobody.
+                // Each message is sent once: a fenced one is not stored.
                 Some(_) => What::Refused {
                     run,
                     message,
@@ -224,19 +226,19 @@ impl Session {
         self.history.note(what)
     }
 
-    fn pushed(&mut self, event: &Event) -> io::Result<()> {
+    fn handle_push(&mut self, event: &Event) -> io::Result<()> {
         let place = Place {
             conversation: event.conversation.0,
             seq: event.seq.0,
         };
-        if self.places.takes(place) {
-            self.hand(event)?;
+        if self.progress.accept(place) {
+            self.record_delivery(event)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, page: &HistoryPage) -> io::Result<()> {
-        let read = self.places.read(page);
+    fn handle_page(&mut self, page: &HistoryPage) -> io::Result<()> {
+        let read = self.progress.accept_page(page);
         if let Some((from, to)) = read.skipped {
             let from = Place {
                 conversation: page.conversation.0,
@@ -248,10 +250,10 @@ impl Session {
         page.events
             .iter()
             .skip(read.known)
-            .try_for_each(|read| self.hand(&read.event))
+            .try_for_each(|read| self.record_delivery(&read.event))
     }
 
-    fn hand(&self, event: &Event) -> io::Result<()> {
+    fn record_delivery(&self, event: &Event) -> io::Result<()> {
         let decoded = body::decode(event.kind, &event.body).map_err(io::Error::other)?;
         self.history.note(What::Delivered {
             run: self.run,
@@ -260,30 +262,30 @@ impl Session {
         })
     }
 
-    /// Asks what this user may read, and where that ends.
-    pub(crate) async fn ask_for_the_ends(&mut self) -> io::Result<()> {
-        self.ends = None;
+    /// Requests the user's conversations with their last progress.
+    pub(crate) async fn request_conversations(&mut self) -> io::Result<()> {
+        self.targets = None;
         self.write(vec![RequestKind::Command(Command::ListConversations)]).await
     }
 
-    /// The answer.
-    fn reaches_its_ends(&mut self, conversations: &[ConversationInfo]) -> io::Result<()> {
-        let ends = note_stays(self.user, conversations, &self.history)?;
-        ends.iter().for_each(|end| self.places.reaches(*end));
-        self.ends = Some(ends);
+    /// Records the answer to [`request_conversations`](Self::request_conversations).
+    fn handle_conversations(&mut self, conversations: &[ConversationInfo]) -> io::Result<()> {
+        let targets = note_stays(self.user, conversations, &self.history)?;
+        targets.iter().for_each(|end| self.progress.note_last_seq(*end));
+        self.targets = Some(targets);
         Ok(())
     }
 
-    /// Whether everything was handed out up to the ends that were told.
+    /// Returns whether everything up to the last progress was delivered.
     pub(crate) fn is_complete(&self) -> bool {
-        let has = |end: &Place| self.places.got(end.conversation) >= end.seq;
-        self.ends.as_ref().is_some_and(|ends| ends.iter().all(has))
+        let has = |end: &Place| self.progress.last_delivered(end.conversation) >= end.seq;
+        self.targets.as_ref().is_some_and(|targets| targets.iter().all(has))
     }
 
-    /// It is over; what has no outcome gets none.
+    /// Ends the session. The outcome of pending messages is recorded as unknown.
     pub(crate) fn end(self) -> io::Result<()> {
         let run = self.run;
-        let mut left = self.under_way.into_values();
+        let mut left = self.pending.into_values();
         left.try_for_each(|message| self.history.note(What::Unknown { run, message }))
     }
 }

@@ -1,29 +1,29 @@
-//! [`Verb`]: what is done to a cluster by hand, in words. What a verb breaks stays broken until another one mends it.
+//! [`ClusterCommand`]: what is done to a cluster by hand, in words. What a verb breaks stays broken until another one mends it.
 
 mod disk;
-mod stage;
+mod executor;
 #[cfg(test)]
 mod tests;
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::Far;
+use crate::Endpoint;
 use crate::proxy::{Change, Order, Side};
 
 pub use disk::Disk;
-pub use stage::Stage;
+pub use executor::CommandExecutor;
 
-/// The verbs, for those who ask. `PART` is a node's number, `redis` or `mysql`; `FAR` is `redis`, `mysql`, `both` or `clients`.
+/// The verbs, for those who ask. `COMPONENT` is a node's number, `redis` or `mysql`; `ENDPOINT` is `redis`, `mysql`, `both` or `clients`.
 pub const HELP: &str = "\
 status                        what runs, where, and what holds between
-kill9 PART                    kill -9; PART: a node's number, redis or mysql
-stop PART                     stops it, as SIGSTOP does
-cont PART                     lets it go on
-term PART                     asks it to end (SIGTERM), waits, and tells its exit code
-start PART                    starts it again, on the same data and port
-partition NODE FAR [in|out]   nothing gets through to FAR: redis, mysql, both or clients; in: it hears nothing, out: it is not heard
-link NODE FAR COMMAND         a command of chaosproxy for that way: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
+kill9 COMPONENT                    kill -9; COMPONENT: a node's number, redis or mysql
+stop COMPONENT                     stops it, as SIGSTOP does
+cont COMPONENT                     lets it go on
+term COMPONENT                     asks it to end (SIGTERM), waits, and tells its exit code
+start COMPONENT                    starts it again, on the same data and port
+partition NODE ENDPOINT [in|out]   nothing gets through to ENDPOINT: redis, mysql, both or clients; in: it hears nothing, out: it is not heard
+link NODE ENDPOINT COMMAND         a command of chaosproxy for that way: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
 heal                          mends every way of every node
 redis flush                   forgets everything
 redis pause SECONDS           answers nobody for so long, or until unpause
@@ -41,13 +41,13 @@ const FEWEST: u32 = 10;
 /// Something to do to a cluster.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Verb {
+pub enum ClusterCommand {
     /// Tells what runs.
     Status,
     /// To one of its processes.
-    Process(Act, Part),
+    Process(ProcessAction, Component),
     /// To one way of a node, counted from 0.
-    Link(usize, Far, Order),
+    Link(usize, Endpoint, Order),
     /// Mends all ways.
     Heal,
     /// Redis forgets everything.
@@ -73,7 +73,7 @@ pub enum Verb {
 /// What is done to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // HELP has them
-pub enum Act {
+pub enum ProcessAction {
     Kill9,
     Stop,
     Cont,
@@ -83,7 +83,7 @@ pub enum Act {
 
 /// A process of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Component {
     /// A node, counted from 0.
     Node(usize),
     /// The bus.
@@ -95,39 +95,39 @@ pub enum Part {
 /// The words are no verb.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct VerbError(String);
+pub struct ParseCommandError(String);
 
-fn wrong(text: impl Into<String>) -> VerbError {
-    VerbError(text.into())
+fn wrong(text: impl Into<String>) -> ParseCommandError {
+    ParseCommandError(text.into())
 }
 
-impl FromStr for Verb {
-    type Err = VerbError;
+impl FromStr for ClusterCommand {
+    type Err = ParseCommandError;
 
-    fn from_str(line: &str) -> Result<Self, VerbError> {
+    fn from_str(line: &str) -> Result<Self, ParseCommandError> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["status"] => Ok(Self::Status),
             ["heal"] => Ok(Self::Heal),
-            ["kill9", part] => Ok(Self::Process(Act::Kill9, part.parse()?)),
-            ["stop", part] => Ok(Self::Process(Act::Stop, part.parse()?)),
-            ["cont", part] => Ok(Self::Process(Act::Cont, part.parse()?)),
-            ["term", part] => Ok(Self::Process(Act::Term, part.parse()?)),
-            ["start", part] => Ok(Self::Process(Act::Start, part.parse()?)),
-            ["partition", node, far] => Ok(partition(parse_node(node)?, parse_far(far)?, Side::Both)),
-            ["partition", node, far, way @ ("in" | "out")] => {
-                let far = parse_far(far)?;
+            ["kill9", component] => Ok(Self::Process(ProcessAction::Kill9, component.parse()?)),
+            ["stop", component] => Ok(Self::Process(ProcessAction::Stop, component.parse()?)),
+            ["cont", component] => Ok(Self::Process(ProcessAction::Cont, component.parse()?)),
+            ["term", component] => Ok(Self::Process(ProcessAction::Term, component.parse()?)),
+            ["start", component] => Ok(Self::Process(ProcessAction::Start, component.parse()?)),
+            ["partition", node, endpoint] => Ok(partition(parse_node(node)?, parse_endpoint(endpoint)?, Side::Both)),
+            ["partition", node, endpoint, way @ ("in" | "out")] => {
+                let endpoint = parse_endpoint(endpoint)?;
                 // Clients connect to the node; to the others, it does.
-                let side = if (way == "in") == (far == Far::Clients) {
+                let side = if (way == "in") == (endpoint == Endpoint::Clients) {
                     Side::Up
                 } else {
                     Side::Down
                 };
-                Ok(partition(parse_node(node)?, far, side))
+                Ok(partition(parse_node(node)?, endpoint, side))
             }
-            ["link", node, far, ref command @ ..] if !command.is_empty() => {
+            ["link", node, endpoint, ref command @ ..] if !command.is_empty() => {
                 let order: Order = command.join(" ").parse().map_err(|error| wrong(format!("{error}")))?;
-                Ok(Self::Link(parse_node(node)?, parse_far(far)?, order))
+                Ok(Self::Link(parse_node(node)?, parse_endpoint(endpoint)?, order))
             }
             ["redis", "flush"] => Ok(Self::RedisFlush),
             ["redis", "pause", time] => parse_seconds(time).map(Self::RedisPause),
@@ -148,12 +148,12 @@ impl FromStr for Verb {
     }
 }
 
-fn partition(node: usize, far: Far, side: Side) -> Verb {
-    Verb::Link(node, far, Order::Change(side, Change::Freeze))
+fn partition(node: usize, endpoint: Endpoint, side: Side) -> ClusterCommand {
+    ClusterCommand::Link(node, endpoint, Order::Change(side, Change::Freeze))
 }
 
 /// What would have been right.
-fn usage(words: &[&str]) -> VerbError {
+fn usage(words: &[&str]) -> ParseCommandError {
     let alike = |count: usize| {
         let known = HELP.lines().filter(move |line| {
             let mut known = line.split_whitespace();
@@ -171,44 +171,46 @@ fn usage(words: &[&str]) -> VerbError {
     }
 }
 
-fn parse_node(text: &str) -> Result<usize, VerbError> {
+fn parse_node(text: &str) -> Result<usize, ParseCommandError> {
     let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
     number.ok_or_else(|| wrong(format!("{text} is no node: they are numbered from 1")))
 }
 
-impl FromStr for Part {
-    type Err = VerbError;
+impl FromStr for Component {
+    type Err = ParseCommandError;
 
-    fn from_str(text: &str) -> Result<Self, VerbError> {
+    fn from_str(text: &str) -> Result<Self, ParseCommandError> {
         match text {
             "redis" => Ok(Self::Redis),
             "mysql" => Ok(Self::Mysql),
             number => match parse_node(number) {
                 Ok(node) => Ok(Self::Node(node)),
-                Err(_) => Err(wrong(format!("{text} is no part: a node's number, redis or mysql"))),
+                Err(_) => Err(wrong(format!(
+                    "{text} is no component: a node's number, redis or mysql"
+                ))),
             },
         }
     }
 }
 
-fn parse_far(text: &str) -> Result<Far, VerbError> {
+fn parse_endpoint(text: &str) -> Result<Endpoint, ParseCommandError> {
     match text {
-        "redis" => Ok(Far::Redis),
-        "mysql" => Ok(Far::Database),
-        "both" => Ok(Far::Both),
-        "clients" => Ok(Far::Clients),
+        "redis" => Ok(Endpoint::Redis),
+        "mysql" => Ok(Endpoint::Database),
+        "both" => Ok(Endpoint::Both),
+        "clients" => Ok(Endpoint::Clients),
         _ => Err(wrong(format!("{text} is nowhere: redis, mysql, both or clients"))),
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, VerbError> {
+fn parse_seconds(text: &str) -> Result<Duration, ParseCommandError> {
     let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| *time <= Duration::from_secs(3600))
         .ok_or_else(|| wrong(format!("{text} is no time in seconds")))
 }
 
-fn parse_switch(text: &str) -> Result<bool, VerbError> {
+fn parse_switch(text: &str) -> Result<bool, ParseCommandError> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),

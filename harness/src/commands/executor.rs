@@ -1,33 +1,33 @@
-//! [`Stage`].
+//! [`CommandExecutor`].
 
 use std::fmt::Write as _;
 use std::io;
 use std::thread;
 use std::time::Duration;
 
-use super::{Act, Disk, Part, Verb};
+use super::{ClusterCommand, Component, Disk, ProcessAction};
 use crate::proxy::Order;
-use crate::services::{Administrator, Guarded, Pause, Redis, State};
-use crate::{Cluster, Workplace};
+use crate::services::{Administrator, GuardedProcess, Pause, Redis, State};
+use crate::{Cluster, GuardedTempDir};
 
 /// A cluster that verbs are done to. Dropping it ends everything.
 #[derive(Debug)]
-pub struct Stage {
+pub struct CommandExecutor {
     cluster: Cluster,
     /// What everything is on, if that can be full.
     disk: Option<Disk>,
     /// The last one of Redis.
     pause: Option<Pause>,
     /// Dropped after those who work in it.
-    _workplace: Workplace,
+    _workplace: GuardedTempDir,
 }
 
 /// Whoever is stopped answers nobody, however long one waits.
-fn running(process: &Guarded, part: &str) -> io::Result<()> {
+fn running(process: &GuardedProcess, component: &str) -> io::Result<()> {
     match process.state() {
         State::Runs => Ok(()),
-        State::Stopped => refuse(format!("{part} is stopped: let it go on first")),
-        State::Ended => refuse(format!("{part} has ended: start it first")),
+        State::Stopped => refuse(format!("{component} is stopped: let it go on first")),
+        State::Ended => refuse(format!("{component} has ended: start it first")),
     }
 }
 
@@ -35,15 +35,15 @@ fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
     Err(io::Error::other(text.into()))
 }
 
-impl Stage {
+impl CommandExecutor {
     /// Of this cluster, which has links, in this place, on this disk.
     #[must_use]
-    pub const fn new(cluster: Cluster, workplace: Workplace, disk: Option<Disk>) -> Self {
+    pub const fn new(cluster: Cluster, temp_dir: GuardedTempDir, disk: Option<Disk>) -> Self {
         Self {
             cluster,
             disk,
             pause: None,
-            _workplace: workplace,
+            _workplace: temp_dir,
         }
     }
 
@@ -51,40 +51,42 @@ impl Stage {
     ///
     /// # Errors
     /// There is no such node, its state does not allow it, or it failed.
-    pub fn obey(&mut self, verb: &Verb) -> io::Result<String> {
-        match *verb {
-            Verb::Status => return self.status(),
-            Verb::Process(act, part) => return self.act(act, part),
-            Verb::Link(node, far, order) => {
+    pub fn execute(&mut self, command: &ClusterCommand) -> io::Result<String> {
+        match *command {
+            ClusterCommand::Status => return self.status(),
+            ClusterCommand::Process(act, component) => return self.act(act, component),
+            ClusterCommand::Link(node, endpoint, order) => {
                 let links = self.cluster.links.get(node);
                 let links = links.ok_or_else(|| io::Error::other(self.no_node(node)))?;
-                let said = links.to(far).into_iter().map(|proxy| order.carry_out(proxy));
+                let said = links.to(endpoint).into_iter().map(|proxy| order.carry_out(proxy));
                 let said = said.collect::<io::Result<Vec<_>>>()?;
                 return Ok(said.join("\n"));
             }
-            Verb::Heal => {
+            ClusterCommand::Heal => {
                 for proxy in self.cluster.links.iter().flat_map(|links| links.all()) {
                     Order::Heal.carry_out(proxy)?;
                 }
             }
-            Verb::RedisFlush => self.redis(&["FLUSHALL"], "OK")?,
-            Verb::RedisPause(time) => self.pause = Some(self.answering()?.pause(time)?),
-            Verb::RedisUnpause if self.is_paused() => {
+            ClusterCommand::RedisFlush => self.redis(&["FLUSHALL"], "OK")?,
+            ClusterCommand::RedisPause(time) => self.pause = Some(self.answering()?.pause(time)?),
+            ClusterCommand::RedisUnpause if self.is_paused() => {
                 running(self.cluster.redis.process(), "redis")?;
                 if let Some(pause) = self.pause.take() {
                     pause.end()?;
                 }
             }
-            Verb::RedisUnpause => return refuse("it is not paused"),
-            Verb::RedisKillPubsub => match self.ask_redis(&["CLIENT", "KILL", "TYPE", "pubsub"])?.as_str() {
+            ClusterCommand::RedisUnpause => return refuse("it is not paused"),
+            ClusterCommand::RedisKillPubsub => match self.ask_redis(&["CLIENT", "KILL", "TYPE", "pubsub"])?.as_str() {
                 "0" => return refuse("nobody listens"),
                 killed => return Ok(format!("{killed} connections ended\n")),
             },
-            Verb::RedisOom(on) => self.redis(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }], "OK")?,
-            Verb::MysqlLockRow(time) => self.lock_row(time)?,
-            Verb::MysqlReadOnly(on) => self.sql(&format!("SET GLOBAL read_only = {}", u8::from(on)))?,
-            Verb::MysqlConnections(number) => self.sql(&format!("SET GLOBAL max_connections = {number}"))?,
-            Verb::Disk(is_full) => match &self.disk {
+            ClusterCommand::RedisOom(on) => {
+                self.redis(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }], "OK")?
+            }
+            ClusterCommand::MysqlLockRow(time) => self.lock_row(time)?,
+            ClusterCommand::MysqlReadOnly(on) => self.sql(&format!("SET GLOBAL read_only = {}", u8::from(on)))?,
+            ClusterCommand::MysqlConnections(number) => self.sql(&format!("SET GLOBAL max_connections = {number}"))?,
+            ClusterCommand::Disk(is_full) => match &self.disk {
                 None => return refuse("the cluster is on no disk of its own: start it with --disk"),
                 Some(disk) if is_full => disk.fill()?,
                 Some(disk) => disk.free()?,
@@ -142,54 +144,54 @@ impl Stage {
         )
     }
 
-    fn process(&self, part: Part) -> io::Result<&Guarded> {
-        match part {
-            Part::Redis => Ok(self.cluster.redis.process()),
-            Part::Mysql => Ok(self.cluster.database.process()),
-            Part::Node(node) => match self.cluster.nodes.get(node) {
+    fn process(&self, component: Component) -> io::Result<&GuardedProcess> {
+        match component {
+            Component::Redis => Ok(self.cluster.redis.process()),
+            Component::Mysql => Ok(self.cluster.database.process()),
+            Component::Node(node) => match self.cluster.nodes.get(node) {
                 Some(node) => Ok(node.process()),
                 None => refuse(self.no_node(node)),
             },
         }
     }
 
-    fn act(&mut self, act: Act, part: Part) -> io::Result<String> {
-        let process = self.process(part)?;
+    fn act(&mut self, act: ProcessAction, component: Component) -> io::Result<String> {
+        let process = self.process(component)?;
         match (act, process.state()) {
-            (Act::Start, State::Ended) => self.start(part)?,
-            (Act::Start, _) => return refuse("it has not ended"),
+            (ProcessAction::Start, State::Ended) => self.start(component)?,
+            (ProcessAction::Start, _) => return refuse("it has not ended"),
             (_, State::Ended) => return refuse("it has ended"),
-            (Act::Kill9, _) => self.kill(part),
-            (Act::Stop, _) => process.signal("STOP")?,
-            (Act::Cont, _) => process.signal("CONT")?,
-            (Act::Term, State::Stopped) => return refuse("it is stopped: let it go on first"),
-            (Act::Term, State::Runs) => return self.end(part),
+            (ProcessAction::Kill9, _) => self.kill(component),
+            (ProcessAction::Stop, _) => process.signal("STOP")?,
+            (ProcessAction::Cont, _) => process.signal("CONT")?,
+            (ProcessAction::Term, State::Stopped) => return refuse("it is stopped: let it go on first"),
+            (ProcessAction::Term, State::Runs) => return self.end(component),
         }
         Ok(String::new())
     }
 
-    fn start(&mut self, part: Part) -> io::Result<()> {
-        match part {
-            Part::Redis => self.cluster.redis.restart(),
-            Part::Mysql => self.cluster.database.restart(),
-            Part::Node(node) => self.cluster.nodes[node].restart(),
+    fn start(&mut self, component: Component) -> io::Result<()> {
+        match component {
+            Component::Redis => self.cluster.redis.restart(),
+            Component::Mysql => self.cluster.database.restart(),
+            Component::Node(node) => self.cluster.nodes[node].restart(),
         }
     }
 
-    fn kill(&mut self, part: Part) {
-        match part {
-            Part::Redis => self.cluster.redis.kill(),
-            Part::Mysql => self.cluster.database.kill(),
-            Part::Node(node) => self.cluster.nodes[node].kill(),
+    fn kill(&mut self, component: Component) {
+        match component {
+            Component::Redis => self.cluster.redis.kill(),
+            Component::Mysql => self.cluster.database.kill(),
+            Component::Node(node) => self.cluster.nodes[node].kill(),
         }
     }
 
-    fn end(&mut self, part: Part) -> io::Result<String> {
-        self.process(part)?.signal("TERM")?;
-        match part {
-            Part::Redis => self.cluster.redis.wait()?,
-            Part::Mysql => self.cluster.database.wait()?,
-            Part::Node(node) => {
+    fn end(&mut self, component: Component) -> io::Result<String> {
+        self.process(component)?.signal("TERM")?;
+        match component {
+            Component::Redis => self.cluster.redis.wait()?,
+            Component::Mysql => self.cluster.database.wait()?,
+            Component::Node(node) => {
                 let code = self.cluster.nodes[node].wait()?;
                 return Ok(code.map_or_else(|| "a signal ended it".to_owned(), |code| format!("exit code {code}")));
             }
@@ -199,7 +201,7 @@ impl Stage {
 
     fn status(&self) -> io::Result<String> {
         let mut text = String::new();
-        let process = |process: &Guarded| format!("process {} {}", process.pid(), process.state().name());
+        let process = |process: &GuardedProcess| format!("process {} {}", process.pid(), process.state().name());
         let addresses = self.cluster.addresses();
         for (number, (node, reached)) in (1..).zip(self.cluster.nodes.iter().zip(addresses)) {
             let _ = writeln!(text, "node {number}  {reached}  {}", process(node.process()));
@@ -215,13 +217,13 @@ impl Stage {
         );
         let _ = writeln!(text, "key     {}", self.cluster.fingerprint());
         for (number, links) in (1..).zip(self.cluster.links.iter()) {
-            for (far, proxy) in [
+            for (endpoint, proxy) in [
                 ("redis", &links.redis),
                 ("mysql", &links.database),
                 ("clients", &links.clients),
             ] {
                 if proxy.wires() != Default::default() || proxy.refuses() || proxy.forgotten() > 0 {
-                    let _ = writeln!(text, "link {number} {far}: {}", Order::Status.carry_out(proxy)?);
+                    let _ = writeln!(text, "link {number} {endpoint}: {}", Order::Status.carry_out(proxy)?);
                 }
             }
         }

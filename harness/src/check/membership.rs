@@ -9,7 +9,7 @@ pub(super) type Stay = (u64, Option<u64>);
 
 /// Everybody's stays.
 #[derive(Debug, Default)]
-pub(super) struct Stays {
+pub(super) struct Memberships {
     /// By conversation and user: what the store grants in the end.
     last: BTreeMap<(u64, u64), Stay>,
     /// Those of whom it says so.
@@ -18,7 +18,7 @@ pub(super) struct Stays {
     earlier: HashMap<(u64, u64), Vec<(u64, u64)>>,
 }
 
-impl Stays {
+impl Memberships {
     pub(super) fn of(facts: &Facts<'_>) -> Self {
         let mut stays = Self {
             last: facts.members.clone(),

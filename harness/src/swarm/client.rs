@@ -1,4 +1,4 @@
-//! [`Person`].
+//! [`SwarmClient`]: one user of a swarm and their client.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,42 +13,51 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::named;
+use crate::deadline::with_deadline;
 use crate::dump::{acked, hex, record};
 use crate::history::{Digest, Place, What, Writer};
-use crate::raw::{Account, Site};
-use crate::step::step;
+use crate::wire_client::{Account, RunContext};
 
-/// Messages that one person lets wait for the server before saying more.
-const PATIENT: usize = 50;
+/// Messages without an outcome above which a client sends no more.
+const MAX_UNSETTLED: usize = 50;
 
-/// Each so many messages one is sent again after it was acknowledged: the same message, which changes nothing.
-const REPEATED: usize = 10;
+/// One message in this many is sent again, with the same id, after it was acknowledged. The server
+/// must answer it alike and store it once.
+const REPEAT_EVERY: usize = 10;
 
-/// Somebody with a client of their own.
+/// A user with a client of the library, and the run that records it.
 #[derive(Debug)]
-pub(super) struct Person {
+pub(super) struct SwarmClient {
     pub(super) account: Account,
     pub(super) run: u64,
-    pub(super) client: Arc<Client>,
-    /// Up to where each conversation was handed out.
-    pub(super) got: Arc<Mutex<HashMap<u64, u64>>>,
-    /// Conversations to write to.
-    pub(super) rooms: Vec<u64>,
+    pub(super) library: Arc<Client>,
+    /// Last place of each conversation that was delivered.
+    pub(super) received_up_to: Arc<Mutex<HashMap<u64, u64>>>,
+    /// Conversations that the user sends to.
+    pub(super) conversations: Vec<u64>,
 }
 
-impl Person {
-    /// Whether everything up to these ends was handed out.
+impl SwarmClient {
+    /// Returns whether everything up to `heads` was delivered.
     pub(super) fn has_everything(&self, heads: &HashMap<u64, u64>) -> bool {
-        let got = lock(&self.got);
-        self.rooms.iter().all(|room| got.get(room) >= heads.get(room))
+        let received_up_to = lock(&self.received_up_to);
+        self.conversations
+            .iter()
+            .all(|conversation| received_up_to.get(conversation) >= heads.get(conversation))
     }
 
-    /// Begins somebody's client, on a device of its own.
-    pub(super) async fn start(site: &Site, number: usize, account: Account, rooms: Vec<u64>) -> io::Result<Self> {
-        let mut servers = site.servers.clone();
-        servers.rotate_left(number % site.servers.len());
+    /// Starts the client of an account, on a device of its own.
+    pub(super) async fn start(
+        context: &RunContext,
+        number: usize,
+        account: Account,
+        conversations: Vec<u64>,
+    ) -> io::Result<Self> {
+        let mut servers = context.servers.clone();
+        servers.rotate_left(number % context.servers.len());
         if number.is_multiple_of(2) {
-            // Faithful to one node. If everybody went elsewhere when theirs dies, all would end up on the one that died last.
+            // Knows one node only. If all clients changed nodes when theirs dies, all would end up on
+            // the node that died first.
             servers.truncate(1);
         }
         let mut addresses = Vec::new();
@@ -61,31 +70,34 @@ impl Person {
             fresh: false,
         };
         let mut options = ClientOptions::new(addresses, credentials);
-        options.pins = vec![site.pin];
-        let run = site.run();
+        options.pins = vec![context.pin];
+        let run = context.run();
         let client = Client::start(options, MemoryStore::new())
             .await
             .map_err(io::Error::other)?;
         let device = hex(&client.device().0);
-        site.history.note(What::Run {
+        context.history.note(What::Run {
             run,
             user: account.user,
             device,
             cursors: Vec::new(),
         })?;
-        step(&account.name, async { client.ready().await.map_err(io::Error::other) }).await?;
+        with_deadline(&account.name, async { client.ready().await.map_err(io::Error::other) }).await?;
         Ok(Self {
             account,
             run,
-            client: Arc::new(client),
-            got: Arc::default(),
-            rooms,
+            library: Arc::new(client),
+            received_up_to: Arc::default(),
+            conversations,
         })
     }
 
-    /// Notes what they are handed, until their client ends.
-    pub(super) fn listen(&self, history: Arc<Writer>) -> impl Future<Output = io::Result<()>> + Send + use<> {
-        let (run, got, events) = (self.run, Arc::clone(&self.got), self.client.events());
+    /// Records what the client delivers, until it is closed.
+    pub(super) fn record_deliveries(
+        &self,
+        history: Arc<Writer>,
+    ) -> impl Future<Output = io::Result<()>> + Send + use<> {
+        let (run, received_up_to, events) = (self.run, Arc::clone(&self.received_up_to), self.library.events());
         let mut epoch = self.account.epoch.clone();
         async move {
             let Some(mut events) = events else {
@@ -95,7 +107,7 @@ impl Person {
                 match &received.event {
                     ClientEvent::Event(delivery) => {
                         let event = record(&delivery.event.event, &delivery.body);
-                        lock(&got).insert(event.place.conversation, event.place.seq);
+                        lock(&received_up_to).insert(event.place.conversation, event.place.seq);
                         history.note(What::Delivered {
                             run,
                             epoch: epoch.clone(),
@@ -113,9 +125,9 @@ impl Person {
                     }
                     ClientEvent::HistoryReset => {
                         history.note(What::Reset { run })?;
-                        // Which one it is now the library does not say: none that anything else is compared with.
+                        // The library does not name the new epoch: use one that equals no other.
                         epoch = format!("after {epoch}");
-                        lock(&got).clear();
+                        lock(&received_up_to).clear();
                         received.done();
                     }
                     ClientEvent::Rewound { conversation, to } => {
@@ -124,7 +136,7 @@ impl Person {
                             seq: to.0,
                         };
                         history.note(What::Rewound { run, to })?;
-                        lock(&got).insert(to.conversation, to.seq);
+                        lock(&received_up_to).insert(to.conversation, to.seq);
                         received.done();
                     }
                     ClientEvent::Connected { server } => {
@@ -140,30 +152,30 @@ impl Person {
         }
     }
 
-    /// Says something so many times a second until it is over, and notes what becomes of it.
-    pub(super) fn talk(
+    /// Sends `rate` messages a second until `stop` is set, and records their outcomes.
+    pub(super) fn send_messages(
         &self,
         rate: f64,
         history: Arc<Writer>,
-        is_over: Arc<AtomicBool>,
+        stop: Arc<AtomicBool>,
     ) -> impl Future<Output = io::Result<()>> + Send + use<> {
-        let (run, rooms, name) = (self.run, self.rooms.clone(), self.account.name.clone());
-        let client = Arc::clone(&self.client);
+        let (run, conversations, name) = (self.run, self.conversations.clone(), self.account.name.clone());
+        let client = Arc::clone(&self.library);
         async move {
             let mut pace = interval(Duration::from_secs_f64(1.0 / rate));
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut outcomes: JoinSet<io::Result<()>> = JoinSet::new();
             let mut number = 0_usize;
-            while !is_over.load(Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 pace.tick().await;
                 while let Some(noted) = outcomes.try_join_next() {
                     noted.map_err(io::Error::other)??;
                 }
-                if client.unsettled() >= PATIENT {
+                if client.unsettled() >= MAX_UNSETTLED {
                     continue;
                 }
                 number += 1;
-                let conversation = rooms[number % rooms.len()];
+                let conversation = conversations[number % conversations.len()];
                 let text = format!("{number} 你好 😀 from {name}");
                 let digest = Digest::of(text.as_bytes());
                 let draft = Draft::text(MessageText::new(text).map_err(io::Error::other)?);
@@ -174,26 +186,26 @@ impl Person {
                     message: message.clone(),
                     digest,
                 })?;
-                let room = ConversationRef::Id(ConversationId(conversation));
+                let conversation = ConversationRef::Id(ConversationId(conversation));
                 let again = number
-                    .is_multiple_of(REPEATED)
-                    .then(|| (Arc::clone(&client), room.clone(), draft.clone()));
+                    .is_multiple_of(REPEAT_EVERY)
+                    .then(|| (Arc::clone(&client), conversation.clone(), draft.clone()));
                 let mut handle = client
-                    .enqueue_draft(room, draft, None)
+                    .enqueue_draft(conversation, draft, None)
                     .await
                     .map_err(io::Error::other)?;
                 let history = Arc::clone(&history);
                 outcomes.spawn(async move {
                     let outcome = handle.outcome().await.map_err(io::Error::other)?;
                     let is_stored = matches!(outcome, SendOutcome::Acked(_));
-                    history.note(told(run, message.clone(), outcome))?;
-                    if let Some((client, room, draft)) = again.filter(|_| is_stored) {
+                    history.note(send_outcome(run, message.clone(), outcome))?;
+                    if let Some((client, conversation, draft)) = again.filter(|_| is_stored) {
                         let mut handle = client
-                            .enqueue_draft(room, draft, None)
+                            .enqueue_draft(conversation, draft, None)
                             .await
                             .map_err(io::Error::other)?;
                         let outcome = handle.outcome().await.map_err(io::Error::other)?;
-                        history.note(told(run, message, outcome))?;
+                        history.note(send_outcome(run, message, outcome))?;
                     }
                     Ok(())
                 });
@@ -210,8 +222,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How a send ended.
-pub(super) fn told(run: u64, message: String, outcome: SendOutcome) -> What {
+/// Returns the record of a message's outcome.
+pub(super) fn send_outcome(run: u64, message: String, outcome: SendOutcome) -> What {
     match outcome {
         SendOutcome::Acked(appended) => acked(run, message, &appended),
         SendOutcome::Rejected(error) => What::Refused {

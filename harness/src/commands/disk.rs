@@ -5,12 +5,12 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::Workplace;
+use crate::GuardedTempDir;
 
 /// What the disk is filled with, at a time.
 const PIECE: usize = 1 << 20;
 
-/// A file system of its own size, in memory. It goes with the workplace that it is for.
+/// A file system of its own size, in memory. It goes with the temp_dir that it is for.
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
@@ -21,8 +21,8 @@ impl Disk {
     ///
     /// # Errors
     /// This takes an administrator's rights, on Linux.
-    pub fn mount(workplace: &Workplace, size: &str) -> io::Result<Self> {
-        let path = workplace.path();
+    pub fn mount(temp_dir: &GuardedTempDir, size: &str) -> io::Result<Self> {
+        let path = temp_dir.path();
         let options = format!("size={size},mode=0700");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "chat-cluster"])

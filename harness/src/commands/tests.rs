@@ -1,0 +1,94 @@
+use super::*;
+
+#[test]
+fn words_are_understood() {
+    let freeze = |side| Order::Change(side, Change::Freeze);
+    for (line, meant) in [
+        ("status", ClusterCommand::Status),
+        (
+            "kill9 2",
+            ClusterCommand::Process(ProcessAction::Kill9, Component::Node(1)),
+        ),
+        (
+            " stop  redis ",
+            ClusterCommand::Process(ProcessAction::Stop, Component::Redis),
+        ),
+        (
+            "cont mysql",
+            ClusterCommand::Process(ProcessAction::Cont, Component::Mysql),
+        ),
+        (
+            "partition 1 redis",
+            ClusterCommand::Link(0, Endpoint::Redis, freeze(Side::Both)),
+        ),
+        (
+            "partition 1 mysql in",
+            ClusterCommand::Link(0, Endpoint::Database, freeze(Side::Down)),
+        ),
+        (
+            "partition 1 both out",
+            ClusterCommand::Link(0, Endpoint::Both, freeze(Side::Up)),
+        ),
+        (
+            "partition 3 clients in",
+            ClusterCommand::Link(2, Endpoint::Clients, freeze(Side::Up)),
+        ),
+        (
+            "link 1 clients cut 10 up",
+            ClusterCommand::Link(0, Endpoint::Clients, Order::Change(Side::Up, Change::Cut(10))),
+        ),
+        (
+            "redis pause 1.5",
+            ClusterCommand::RedisPause(Duration::from_millis(1500)),
+        ),
+        ("redis unpause", ClusterCommand::RedisUnpause),
+        ("mysql lockrow 5s", ClusterCommand::MysqlLockRow(Duration::from_secs(5))),
+        ("mysql readonly on", ClusterCommand::MysqlReadOnly(true)),
+        ("mysql maxconn 20", ClusterCommand::MysqlConnections(20)),
+        ("disk free", ClusterCommand::Disk(false)),
+    ] {
+        assert_eq!(line.parse::<ClusterCommand>(), Ok(meant), "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_explained() {
+    for (line, says) in [
+        ("", "nothing was said"),
+        ("melt 1", "what is \"melt\"? say help"),
+        ("kill9", "usage: kill9 COMPONENT"),
+        ("kill9 0", "0 is no part: a node's number, redis or mysql"),
+        ("partition 1", "usage: partition NODE ENDPOINT [in|out]"),
+        ("partition 0 redis", "0 is no node: they are numbered from 1"),
+        ("partition 1 moon", "moon is nowhere: redis, mysql, both or clients"),
+        ("partition 1 redis up", "usage: partition NODE ENDPOINT [in|out]"),
+        ("link 1 redis melt", "what is \"melt\"? say help"),
+        ("redis oom maybe", "maybe is neither on nor off"),
+        ("redis pause long", "long is no time in seconds"),
+        ("mysql maxconn few", "few is no number of connections"),
+        ("mysql maxconn 9", "MariaDB always lets 10 in"),
+        ("mysql readonly", "usage: mysql readonly on|off"),
+        ("disk", "usage: disk full|free"),
+    ] {
+        assert_eq!(line.parse::<ClusterCommand>().unwrap_err().to_string(), says, "{line}");
+    }
+}
+
+#[test]
+fn every_verb_is_explained() {
+    for line in HELP.lines() {
+        let (form, says) = line.split_once("  ").unwrap();
+        assert!(!says.trim().is_empty(), "{line}");
+        let example = form
+            .replace("COMPONENT", "1")
+            .replace("NODE", "1")
+            .replace("ENDPOINT", "redis")
+            .replace(" [in|out]", "")
+            .replace("COMMAND", "freeze")
+            .replace("SECONDS", "1")
+            .replace("NUMBER", "10")
+            .replace("on|off", "on")
+            .replace("full|free", "full");
+        assert!(example.parse::<ClusterCommand>().is_ok(), "{example}");
+    }
+}

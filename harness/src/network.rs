@@ -1,0 +1,79 @@
+//! [`NodeLinks`]: the network of one node.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use crate::proxy::Proxy;
+
+/// The other side of a node's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Redis, the bus.
+    Redis,
+    /// MariaDB, the store.
+    Database,
+    /// Bus and store. Clients still reach the node.
+    Both,
+    /// Clients, which connect to the node.
+    Clients,
+}
+
+/// Proxies on all connections of one node, so that its network can fail alone.
+#[derive(Debug)]
+pub struct NodeLinks {
+    /// From the node to the bus.
+    pub redis: Proxy,
+    /// From the node to the store.
+    pub database: Proxy,
+    /// From clients to the node.
+    pub clients: Proxy,
+    /// Held while the node is being started, or cannot be because its store is cut off.
+    starting: Mutex<()>,
+}
+
+impl NodeLinks {
+    /// Starts the proxies of a node that is not running yet.
+    pub(crate) fn start(redis: SocketAddr, database: SocketAddr) -> io::Result<Self> {
+        // Gets its target when the node has a port; no client knows the proxy before.
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Ok(Self {
+            redis: Proxy::start(redis)?,
+            database: Proxy::start(database)?,
+            clients: Proxy::start(nowhere)?,
+            starting: Mutex::new(()),
+        })
+    }
+
+    /// Returns the proxies between the node and `endpoint`.
+    #[must_use]
+    pub fn to(&self, endpoint: Endpoint) -> Vec<&Proxy> {
+        match endpoint {
+            Endpoint::Redis => vec![&self.redis],
+            Endpoint::Database => vec![&self.database],
+            Endpoint::Both => vec![&self.redis, &self.database],
+            Endpoint::Clients => vec![&self.clients],
+        }
+    }
+
+    /// Returns all proxies.
+    #[must_use]
+    pub fn all(&self) -> [&Proxy; 3] {
+        [&self.redis, &self.database, &self.clients]
+    }
+
+    /// Waits for the lock that a caller holds while it restarts the node, or cuts off what the node needs
+    /// to start.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lock of [`hold`](Self::hold) unless another caller holds it.
+    pub(crate) fn try_hold(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.starting.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}

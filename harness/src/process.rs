@@ -1,0 +1,100 @@
+//! Signals to processes, and figures about them from `/proc`.
+
+use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Unit of CPU time in `/proc`: the kernel reports 100 ticks a second to programs.
+const TICKS: f64 = 100.0;
+
+/// Returns the memory that a process occupies now.
+///
+/// # Errors
+/// The process has ended, or the system has no `/proc`.
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .and_then(|number| number.parse().ok());
+    kibibytes
+        .map(|k: u64| k * 1024)
+        .ok_or_else(|| io::Error::other(format!("no VmRSS in /proc/{pid}/status")))
+}
+
+/// Returns the CPU time that a process has used, user and system.
+///
+/// # Errors
+/// The process has ended, or the system has no `/proc`.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field, the program's name in parentheses, may hold spaces.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(system)) => Ok(Duration::from_secs_f64((user + system) / TICKS)),
+        _ => Err(io::Error::other(format!("no CPU times in /proc/{pid}/stat"))),
+    }
+}
+
+/// Receivers of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The process.
+    Process,
+    /// The process and its children: the process group that it leads.
+    Group,
+}
+
+/// Longest time for all threads of a process to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sends a process a signal, by name: `STOP`, `CONT`, `TERM`. Returns from `STOP` when every thread of
+/// the process has stopped: the kernel stops them one after the other, and on a busy machine the last
+/// one can still answer a request.
+///
+/// # Errors
+/// The process has ended, or did not stop within ten seconds.
+pub fn signal(pid: u32, name: &str, reach: Reach) -> io::Result<()> {
+    let target = match reach {
+        // To `kill`, 0 means the process group of the caller.
+        _ if pid == 0 => return Err(io::Error::other("process 0 cannot be signalled")),
+        Reach::Process => pid.to_string(),
+        Reach::Group => format!("-{pid}"),
+    };
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), "--", &target])
+        .stderr(Stdio::null())
+        .status()?;
+    if !sent.success() {
+        return Err(io::Error::other(format!("process {pid} has ended")));
+    }
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while name == "STOP" && !is_stopped(pid)? {
+        if Instant::now() >= deadline {
+            return Err(io::Error::other(format!(
+                "process {pid} did not stop within {} s",
+                STOP_TIMEOUT.as_secs()
+            )));
+        }
+        thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Returns whether every thread of a process has stopped.
+fn is_stopped(pid: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread that has ended meanwhile counts as stopped.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else {
+            continue;
+        };
+        let state = stat.rsplit(") ").next().and_then(|fields| fields.chars().next());
+        if !matches!(state, Some('T' | 't' | 'Z' | 'X')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

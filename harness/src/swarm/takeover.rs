@@ -1,0 +1,89 @@
+//! Devices whose sessions replace each other, on one node after the other, while the replaced
+//! sessions go on sending.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::wire_client::{Account, RunContext, Session};
+
+/// Time until the next session replaces this one.
+const SESSION_TIME: Duration = Duration::from_millis(500);
+/// Longest time that a replaced session receives answers; longer than a node stays frozen.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(12);
+/// Interval between messages.
+const SEND_INTERVAL: Duration = Duration::from_millis(50);
+/// Messages that a session sends at the moment it is replaced.
+const FINAL_MESSAGES: usize = 5;
+/// Delay after a server refused a login.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Opens one session after the other until `stop` is set.
+pub(super) async fn run(
+    context: Arc<RunContext>,
+    account: Account,
+    conversation: u64,
+    stop: Arc<AtomicBool>,
+) -> io::Result<()> {
+    let mut previous: Option<Session> = None;
+    let mut draining = JoinSet::new();
+    let mut server = 0;
+    while !stop.load(Ordering::Relaxed) {
+        server = (server + 1) % context.servers.len();
+        let Ok(mut session) = Session::begin(&context, context.servers[server], &account).await else {
+            sleep(RETRY_DELAY).await;
+            continue;
+        };
+        if let Some(mut previous) = previous.take() {
+            // At once, while its node may not know of the new session yet. Whether the messages arrive
+            // does not matter.
+            let _ = previous.send(conversation, FINAL_MESSAGES).await;
+            draining.spawn(drain(previous));
+        }
+        while let Some(ended) = draining.try_join_next() {
+            ended.map_err(io::Error::other)??;
+        }
+        if send_for_a_while(&mut session, conversation).await.is_ok() {
+            previous = Some(session);
+        } else {
+            session.end()?;
+        }
+    }
+    previous.map_or(Ok(()), Session::end)?;
+    while let Some(ended) = draining.join_next().await {
+        ended.map_err(io::Error::other)??;
+    }
+    Ok(())
+}
+
+/// Receives the outcomes of the final messages, until the server closes the session.
+async fn drain(mut session: Session) -> io::Result<()> {
+    let until = Instant::now() + DRAIN_TIMEOUT;
+    while session.pending_count() > 0 && matches!(timeout_at(until, session.receive()).await, Ok(Ok(_))) {}
+    session.end()
+}
+
+/// Sends and receives for [`SESSION_TIME`].
+async fn send_for_a_while(session: &mut Session, conversation: u64) -> io::Result<()> {
+    let end = Instant::now() + SESSION_TIME;
+    let mut next = Instant::now();
+    while Instant::now() < end {
+        session.send(conversation, 1).await?;
+        session.request_missing().await?;
+        next += SEND_INTERVAL;
+        receive_until(session, next).await?;
+    }
+    Ok(())
+}
+
+/// Receives until this time.
+async fn receive_until(session: &mut Session, until: Instant) -> io::Result<()> {
+    while let Ok(taken) = timeout_at(until, session.receive()).await {
+        taken?;
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! [`Progress`]: how far a session has received each conversation, and what it has to request.
+//!
+//! As the protocol demands, an event at the next place is accepted, an earlier one is a duplicate, and
+//! what lies beyond a gap is read from the log.
+
+use std::collections::HashMap;
+
+use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, HistoryPage, Page, PageFrom, Seq};
+
+use crate::history::Place;
+
+/// Maximum number of events in a page.
+const PAGE_EVENTS: u32 = 500;
+/// Maximum size of a page in bytes.
+const PAGE_BYTES: u32 = 200_000;
+
+/// Progress of a session in all its conversations.
+#[derive(Debug, Default)]
+pub(super) struct Progress(HashMap<u64, ConversationProgress>);
+
+/// Progress in one conversation.
+#[derive(Clone, Copy, Debug)]
+struct ConversationProgress {
+    next: u64,
+    /// Highest place known to be in the log.
+    known: u64,
+    is_requested: bool,
+}
+
+/// How to deliver a page.
+#[derive(Debug)]
+pub(super) struct AcceptedPage {
+    /// First and last place that will not be delivered: they precede the first readable one.
+    pub(super) skipped: Option<(u64, u64)>,
+    /// Number of events at the start of the page that were delivered before.
+    pub(super) known: usize,
+}
+
+impl Progress {
+    /// Starts after the last place of each conversation.
+    pub(super) fn after(conversations: &[ConversationInfo]) -> Self {
+        let entries = conversations.iter().map(|info| {
+            let entry = ConversationProgress {
+                next: info.last_seq.0 + 1,
+                known: info.last_seq.0,
+                is_requested: false,
+            };
+            (info.id.0, entry)
+        });
+        Self(entries.collect())
+    }
+
+    fn entry(&mut self, conversation: u64) -> &mut ConversationProgress {
+        self.0.entry(conversation).or_insert(ConversationProgress {
+            next: 1,
+            known: 0,
+            is_requested: false,
+        })
+    }
+
+    /// Returns the last place that was delivered.
+    pub(super) fn last_delivered(&self, conversation: u64) -> u64 {
+        self.0.get(&conversation).map_or(0, |entry| entry.next - 1)
+    }
+
+    /// Records a pushed event. Returns whether it is the next one and must be delivered.
+    pub(super) fn accept(&mut self, place: Place) -> bool {
+        let entry = self.entry(place.conversation);
+        entry.known = entry.known.max(place.seq);
+        let is_next = place.seq == entry.next && !entry.is_requested;
+        entry.next += u64::from(is_next);
+        is_next
+    }
+
+    /// Records that the log note_last_seq this place.
+    pub(super) fn note_last_seq(&mut self, last: Place) {
+        let entry = self.entry(last.conversation);
+        entry.known = entry.known.max(last.seq);
+    }
+
+    /// Returns the pages to request now.
+    pub(super) fn next_requests(&mut self) -> Vec<(u64, ConversationRef, Page)> {
+        let lacking = self.0.iter_mut();
+        let lacking = lacking.filter(|(_, entry)| !entry.is_requested && entry.next <= entry.known);
+        let pages = lacking.map(|(conversation, entry)| {
+            entry.is_requested = true;
+            let page = Page {
+                from: PageFrom::After(Seq(entry.next - 1)),
+                max_events: PAGE_EVENTS,
+                max_bytes: PAGE_BYTES,
+            };
+            (*conversation, ConversationRef::Id(ConversationId(*conversation)), page)
+        });
+        pages.collect()
+    }
+
+    /// Records that the request for a page request_failed.
+    pub(super) fn request_failed(&mut self, conversation: u64) {
+        self.entry(conversation).is_requested = false;
+    }
+
+    /// Records a page that was requested. Everything in it but the events delivered before must be
+    /// delivered, with gaps too: the check reports them.
+    pub(super) fn accept_page(&mut self, page: &HistoryPage) -> AcceptedPage {
+        let entry = self.entry(page.conversation.0);
+        entry.is_requested = false;
+        let first = page.events.first().map_or(page.first_seq, |read| read.event.seq).0;
+        let is_cut = first > entry.next && page.first_seq.0 > entry.next;
+        let skipped = is_cut.then(|| (entry.next, first - 1));
+        if is_cut {
+            entry.next = first;
+        }
+        let known = page
+            .events
+            .iter()
+            .take_while(|read| read.event.seq.0 < entry.next)
+            .count();
+        match page.events.last() {
+            Some(last) => entry.next = entry.next.max(last.event.seq.0 + 1),
+            // The user may read nothing more; a later event will be pushed.
+            None => entry.known = entry.next - 1,
+        }
+        AcceptedPage { skipped, known }
+    }
+}

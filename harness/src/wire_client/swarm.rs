@@ -1,0 +1,319 @@
+//! [`WireSwarm`]: many clients of the bare protocol.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::secure::Fingerprint;
+use chat_core::testkit::Peer;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+
+use super::{Account, RunContext, Session};
+use crate::deadline::with_deadline;
+use crate::dump::{Source, dump_readable, epoch, note_stays};
+use crate::history::{Place, What, Writer};
+use crate::swarm::{create_group, enroll};
+
+/// Size and load of a [`WireSwarm`].
+#[derive(Clone, Debug)]
+pub struct WireOptions {
+    /// Number of users, each with one connection.
+    pub users: usize,
+    /// Number of users in a group; each user is in one.
+    pub group_size: NonZeroUsize,
+    /// Writes per connection and second.
+    pub rate: f64,
+    /// Number of messages in one write.
+    pub burst: usize,
+    /// Maximum number of messages of a connection without an outcome; at it, the connection waits.
+    pub window: usize,
+    /// Prefix of the names of users and groups.
+    pub name: String,
+}
+
+impl Default for WireOptions {
+    fn default() -> Self {
+        Self {
+            users: 8,
+            group_size: NonZeroUsize::MIN.saturating_add(7),
+            rate: 5.0,
+            burst: 1,
+            window: 128,
+            name: "wire".into(),
+        }
+    }
+}
+
+/// Delay after a server refused a session.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// Interval between checks for missing events, for connections that send nothing.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// Interval between requests for the last places of the conversations.
+const LIST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Phase of a swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Send messages.
+    Send,
+    /// Send no more, and wait for outcomes.
+    Settle,
+    /// Receive everything until the deadline, and end.
+    End(Instant),
+}
+
+impl Phase {
+    const fn is_end(&self) -> bool {
+        matches!(self, Self::End(_))
+    }
+}
+
+/// Users of the bare protocol, who reconnect as soon as they lose their connection. Each connection is
+/// a run of its own.
+#[derive(Debug)]
+pub struct WireSwarm {
+    context: Arc<RunContext>,
+    accounts: Vec<Account>,
+    phase: watch::Sender<Phase>,
+    /// Number of clients without pending messages.
+    settled: watch::Sender<usize>,
+    tasks: JoinSet<io::Result<bool>>,
+}
+
+impl WireSwarm {
+    /// Registers the users, creates their groups, and starts sending.
+    ///
+    /// # Errors
+    /// A server refuses something, or does not answer.
+    pub async fn start(
+        servers: &[SocketAddr],
+        pin: Fingerprint,
+        options: &WireOptions,
+        history: Arc<Writer>,
+    ) -> io::Result<Self> {
+        let context = Arc::new(RunContext::new(servers, pin, history));
+        let mut conversations = Vec::with_capacity(options.users);
+        let mut accounts = Vec::with_capacity(options.users);
+        for first in (0..options.users).step_by(options.group_size.get()) {
+            let count = options.group_size.get().min(options.users - first);
+            let name = |number| format!("{}-{}", options.name, first + number);
+            let (mut peers, mut some) = enroll(&context, count, name).await?;
+            let (host, others) = peers
+                .split_first_mut()
+                .ok_or_else(|| io::Error::other("a group needs at least one user"))?;
+            let conversation =
+                create_group(host, others.iter_mut(), &format!("{} {first}", options.name), true).await?;
+            conversations.extend(vec![conversation; count]);
+            accounts.append(&mut some);
+        }
+        let mut swarm = Self {
+            context,
+            accounts,
+            phase: watch::channel(Phase::Send).0,
+            settled: watch::channel(0).0,
+            tasks: JoinSet::new(),
+        };
+        for (number, (account, conversation)) in swarm.accounts.iter().zip(conversations).enumerate() {
+            let client = WireClient {
+                context: Arc::clone(&swarm.context),
+                account: account.clone(),
+                conversation,
+                server: number,
+                options: options.clone(),
+                phase: swarm.phase.subscribe(),
+                settled: swarm.settled.clone(),
+                is_settled: false,
+                last_run: None,
+            };
+            swarm.tasks.spawn(client.run());
+        }
+        Ok(swarm)
+    }
+
+    /// Stops sending and waits until every message has its outcome or lost its connection. Returns the
+    /// time it took.
+    ///
+    /// # Errors
+    /// Messages have no outcome after `patience`.
+    pub async fn stop_sending(&mut self, patience: Duration) -> io::Result<Duration> {
+        let started = Instant::now();
+        self.phase.send_replace(Phase::Settle);
+        let clients = self.accounts.len();
+        let mut settled = self.settled.subscribe();
+        let all = timeout(patience, settled.wait_for(|settled| *settled >= clients)).await;
+        match all {
+            Ok(_) => Ok(started.elapsed()),
+            Err(_) => Err(io::Error::other(format!(
+                "messages have no outcome after {} s",
+                patience.as_secs()
+            ))),
+        }
+    }
+
+    /// Lets all clients receive what they may read, for at most `patience`, and ends them. Returns the
+    /// number of clients that did not receive everything.
+    ///
+    /// # Errors
+    /// The history cannot be written.
+    pub async fn finish(&mut self, patience: Duration) -> io::Result<usize> {
+        self.phase.send_replace(Phase::End(Instant::now() + patience));
+        let mut incomplete = self.accounts.len();
+        while let Some(ended) = self.tasks.join_next().await {
+            incomplete -= usize::from(ended.map_err(io::Error::other)??);
+        }
+        self.context.history.flush()?;
+        Ok(incomplete)
+    }
+
+    /// Records each log as each server returns it.
+    ///
+    /// # Errors
+    /// A server does not answer.
+    pub async fn dump(&self) -> io::Result<()> {
+        dump_for(&self.context, &self.accounts).await
+    }
+}
+
+/// Records each log that one of these accounts may read from the start, as each server returns it.
+pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::Result<()> {
+    let mut servers = Vec::with_capacity(context.servers.len());
+    for server in &context.servers {
+        let (asked, mut named) = (context.history.now(), BTreeSet::new());
+        for account in accounts {
+            let mut peer = with_deadline(server, Peer::connect(*server, context.pin)).await?;
+            let logged_in = account.resume(&mut peer).await?;
+            note_stays(account.user, &logged_in.conversations, &context.history)?;
+            let source = Source {
+                name: server.to_string(),
+                epoch: epoch(logged_in.store_epoch),
+            };
+            dump_readable(
+                &mut peer,
+                &logged_in.conversations,
+                &source,
+                &mut named,
+                &context.history,
+            )
+            .await?;
+        }
+        servers.push((server, asked, named));
+    }
+    // A server that does not list a conversation which others list has an empty log of it.
+    let all: BTreeSet<u64> = servers.iter().flat_map(|(_, _, named)| named).copied().collect();
+    for (server, asked, named) in &servers {
+        for conversation in all.difference(named) {
+            context.history.note(What::Head {
+                source: server.to_string(),
+                last: Place {
+                    conversation: *conversation,
+                    seq: 0,
+                },
+                asked: *asked,
+            })?;
+        }
+    }
+    context.history.flush()
+}
+
+/// A user, over all their connections.
+struct WireClient {
+    context: Arc<RunContext>,
+    account: Account,
+    conversation: u64,
+    /// Number of the server that the next session uses.
+    server: usize,
+    options: WireOptions,
+    phase: watch::Receiver<Phase>,
+    settled: watch::Sender<usize>,
+    is_settled: bool,
+    last_run: Option<u64>,
+}
+
+impl WireClient {
+    /// Runs until the end of the swarm. Returns whether the user received everything.
+    async fn run(mut self) -> io::Result<bool> {
+        let mut session = None;
+        let mut phase = self.phase.clone();
+        let timed_out = async move {
+            let named = phase.wait_for(Phase::is_end).await.map(|phase| *phase);
+            match named {
+                Ok(Phase::End(deadline)) => sleep_until(deadline).await,
+                // The swarm was dropped, which aborts this task.
+                _ => std::future::pending().await,
+            }
+        };
+        let has_everything = tokio::select! {
+            biased;
+            completed = self.run_sessions(&mut session) => completed.map(|()| true)?,
+            () = timed_out => false,
+        };
+        session.map_or(Ok(()), Session::end)?;
+        if let Some(run) = self.last_run {
+            // In time or not: the check judges what the user has received.
+            self.context.history.note(What::Finished { run })?;
+        }
+        Ok(has_everything)
+    }
+
+    /// Runs one session after the other until one has received everything, and leaves that one open.
+    async fn run_sessions(&mut self, session: &mut Option<Session>) -> io::Result<()> {
+        loop {
+            let server = self.context.servers[self.server % self.context.servers.len()];
+            self.server += 1;
+            let Ok(begun) = Session::begin(&self.context, server, &self.account).await else {
+                sleep(RETRY_DELAY).await;
+                continue;
+            };
+            self.last_run = Some(begun.run());
+            if self.run_session(session.insert(begun)).await.is_ok() {
+                return Ok(());
+            }
+            session.take().map_or(Ok(()), Session::end)?;
+        }
+    }
+
+    /// Runs a session until everything is done, or the connection ends.
+    async fn run_session(&mut self, session: &mut Session) -> io::Result<()> {
+        let pause = Duration::from_secs_f64(1.0 / self.options.rate);
+        let mut pace = interval(pause);
+        let mut look = interval(CHECK_INTERVAL);
+        let mut asked: Option<Instant> = None;
+        for ticks in [&mut pace, &mut look] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            let phase = *self.phase.borrow();
+            tokio::select! {
+                // Answers first: they free the window.
+                biased;
+                received = session.receive() => received?,
+                _ = pace.tick(), if phase == Phase::Send => {
+                    if session.pending_count() < self.options.window {
+                        session.send(self.conversation, self.options.burst).await?;
+                    }
+                    session.request_missing().await?;
+                }
+                _ = look.tick(), if phase != Phase::Send => session.request_missing().await?,
+                _ = self.phase.changed() => {}
+            }
+            if phase > Phase::Send && session.pending_count() == 0 && !self.is_settled {
+                self.is_settled = true;
+                self.settled.send_modify(|settled| *settled += 1);
+            }
+            if phase.is_end() {
+                if session.is_complete() {
+                    return Ok(());
+                }
+                if asked.is_none_or(|asked| asked.elapsed() > LIST_INTERVAL) {
+                    asked = Some(Instant::now());
+                    session.request_conversations().await?;
+                }
+            }
+        }
+    }
+}
