@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chat_core::async_trait;
 use chat_core::commands::Commands;
 use chat_core::engine::Engine;
-use chat_core::hooks::{Hooks, Verdict};
+use chat_core::hooks::{AppendContext, Hooks, Verdict};
 use chat_core::model::{
-    Caller, ConversationId, ConversationRef, DeviceId, Draft, DraftContent, Event, MessageText, Registration, Secret,
-    Source, UserName, UserRef,
+    ConversationRef, DeviceId, Draft, Event, MessageText, Registration, Secret, Source, UserName, UserRef,
 };
 use chat_core::store::MemoryStore;
 
@@ -22,8 +21,9 @@ struct HouseRules {
 
 #[async_trait]
 impl Hooks for HouseRules {
-    async fn before_append(&self, _sender: Caller, _conversation: ConversationId, mut draft: Draft) -> Verdict<Draft> {
-        if let DraftContent::Message { text, .. } = &mut draft.content {
+    async fn before_append(&self, _context: &AppendContext, mut draft: Draft) -> Verdict<Draft> {
+        // The text of a message or of an edit: a rule about messages alone could be evaded by editing.
+        if let Some(text) = draft.written_text_mut() {
             if text.as_str().contains("spam") {
                 return Verdict::refuse("no advertisements here");
             }

@@ -71,7 +71,7 @@ pub struct EngineBuilder {
     discovery: Option<Arc<dyn Discovery>>,
     presence: Option<Arc<dyn Presence>>,
     authenticator: Option<Arc<dyn Authenticator>>,
-    hooks: Option<Arc<dyn Hooks>>,
+    hooks: Vec<Arc<dyn Hooks>>,
     clock: Arc<dyn Clock>,
     config: EngineConfig,
     router: RouterConfig,
@@ -88,7 +88,7 @@ impl EngineBuilder {
             discovery: None,
             presence: None,
             authenticator: None,
-            hooks: None,
+            hooks: Vec::new(),
             clock: Arc::new(SystemClock),
             config: EngineConfig::default(),
             router: RouterConfig::default(),
@@ -128,10 +128,11 @@ impl EngineBuilder {
         self
     }
 
-    /// Hooks with the application's own rules. Default: none.
+    /// Adds hooks with the application's own rules. Several are asked in the order in which they were
+    /// added. Default: none.
     #[must_use]
     pub fn hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
-        self.hooks = Some(hooks);
+        self.hooks.push(hooks);
         self
     }
 
@@ -228,7 +229,7 @@ impl EngineBuilder {
             units: Arc::new(Units::new(Arc::clone(&self.store), self.clock, router.clone(), &config)),
             store: self.store,
             authenticator,
-            hooks: self.hooks,
+            hooks: self.hooks.into(),
             presence: Arc::new(PresenceView::new(presence, router.clone(), self.node)),
             advertiser,
             router,
@@ -263,7 +264,7 @@ struct Ports {
     store: Arc<dyn Store>,
     units: Arc<Units>,
     authenticator: Arc<dyn Authenticator>,
-    hooks: Option<Arc<dyn Hooks>>,
+    hooks: Arc<[Arc<dyn Hooks>]>,
     presence: Arc<PresenceView>,
     advertiser: Option<Arc<NodeAdvertiser>>,
     router: Router,
@@ -294,7 +295,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
     let shared = Shared {
         directory: Arc::new(Directory::new(Arc::clone(&ports.units))),
         limits: Arc::new(UserLimits::new(&config)),
-        hooks: Arc::new(HookCalls::new(ports.hooks.clone(), &config)),
+        hooks: Arc::new(HookCalls::new(ports.hooks.clone(), Arc::clone(&ports.units), &config)),
         publisher: Publisher::new(ports.router.clone(), Arc::clone(&queues.observers)),
     };
     start_workers(&lifecycle, &config, &ports, &queues, &shared);
@@ -399,6 +400,7 @@ fn commands(
             units: units(),
             directory: directory(),
             limits: limits(),
+            hooks: Arc::clone(&shared.hooks),
             publisher: shared.publisher.clone(),
             router: ports.router.clone(),
             presence: Arc::clone(&ports.presence),
@@ -408,6 +410,7 @@ fn commands(
             units: units(),
             directory: directory(),
             limits: limits(),
+            hooks: Arc::clone(&shared.hooks),
             publisher: shared.publisher.clone(),
             queue: Arc::clone(&queues.appends),
             group_limits: GroupLimits::from(config),

@@ -6,25 +6,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use super::config::{EngineConfig, HookPolicy};
+use super::directory::Target;
 use super::error::CommandError;
+use super::operations::account::public;
+use super::operations::policy::Membership;
 use super::panics::panic_text;
-use crate::hooks::{Hooks, Verdict};
-use crate::model::{Caller, ConversationId, Draft, DraftContent, Registration, ReplyCode, Source};
+use super::units::Units;
+use super::views::{group_info, user_infos};
+use crate::hooks::{Actor, AppendContext, AppendTarget, FriendshipStep, GroupContext, Hooks, Verdict};
+use crate::model::{
+    Caller, ConversationId, ConversationKind, Draft, DraftContent, GroupChanges, GroupInfo, NewGroup, Note,
+    Registration, ReplyCode, Role, Source, UserId, UserInfo,
+};
 
-/// The application's deciding hooks, if it has any.
+/// The application's deciding hooks, in the order in which they are asked. Without hooks nothing is read
+/// for them.
 #[derive(Debug)]
 pub(super) struct HookCalls {
-    hooks: Option<Arc<dyn Hooks>>,
+    hooks: Arc<[Arc<dyn Hooks>]>,
+    units: Arc<Units>,
     timeout: Duration,
     policy: HookPolicy,
 }
 
 impl HookCalls {
-    pub(super) fn new(hooks: Option<Arc<dyn Hooks>>, config: &EngineConfig) -> Self {
+    pub(super) fn new(hooks: Arc<[Arc<dyn Hooks>]>, units: Arc<Units>, config: &EngineConfig) -> Self {
         Self {
             hooks,
+            units,
             timeout: config.hook_timeout,
             policy: config.hook_policy,
         }
@@ -32,7 +44,7 @@ impl HookCalls {
 
     /// Returns whether there are hooks to ask.
     pub(super) fn exist(&self) -> bool {
-        self.hooks.is_some()
+        !self.hooks.is_empty()
     }
 
     /// Asks whether an account may be created, and with what.
@@ -41,30 +53,174 @@ impl HookCalls {
         source: Source,
         registration: Registration,
     ) -> Result<Registration, CommandError> {
-        let Some(hooks) = &self.hooks else {
-            return Ok(registration);
-        };
-        let verdict = self.ask(hooks.before_register(source, registration.clone())).await;
-        self.judge(verdict, registration)
+        self.ask_all(registration, |hooks, registration| {
+            hooks.before_register(source, registration)
+        })
+        .await
     }
 
     /// Asks whether a draft may be appended. Returns its content if a hook changed it.
     pub(super) async fn before_append(
         &self,
         sender: Caller,
-        conversation: ConversationId,
+        target: &Target,
         draft: Draft,
     ) -> Result<Option<DraftContent>, CommandError> {
-        let Some(hooks) = &self.hooks else {
+        if !self.exist() {
             return Ok(None);
+        }
+        let context = self.append_context(sender, target).await?;
+        let original = draft.content.clone();
+        let allowed = self
+            .ask_all(draft, |hooks, draft| hooks.before_append(&context, draft))
+            .await?;
+        Ok((allowed.content != original).then_some(allowed.content))
+    }
+
+    /// Asks whether a group may be created, and with what.
+    pub(super) async fn before_create_group(&self, caller: Caller, new: NewGroup) -> Result<NewGroup, CommandError> {
+        if !self.exist() {
+            return Ok(new);
+        }
+        let actor = self.actor(caller).await?;
+        // A retry has to be recognised by the key of the first attempt.
+        let id = new.client_message_id;
+        let mut allowed = self
+            .ask_all(new, |hooks, new| hooks.before_create_group(&actor, new))
+            .await?;
+        allowed.client_message_id = id;
+        Ok(allowed)
+    }
+
+    /// Asks whether a group may be changed, and how.
+    pub(super) async fn before_update_group(
+        &self,
+        caller: Caller,
+        group: ConversationId,
+        changes: GroupChanges,
+    ) -> Result<GroupChanges, CommandError> {
+        if !self.exist() {
+            return Ok(changes);
+        }
+        let context = self.group_context(caller, group).await?;
+        self.ask_all(changes, |hooks, changes| hooks.before_update_group(&context, changes))
+            .await
+    }
+
+    /// Asks whether the caller may join a group, and with which note for its admins.
+    pub(super) async fn before_join(
+        &self,
+        caller: Caller,
+        group: ConversationId,
+        note: Note,
+    ) -> Result<Note, CommandError> {
+        if !self.exist() {
+            return Ok(note);
+        }
+        let context = self.group_context(caller, group).await?;
+        self.ask_all(note, |hooks, note| hooks.before_join(&context, note))
+            .await
+    }
+
+    /// Asks whether the caller may invite a user into a group.
+    pub(super) async fn before_invite(
+        &self,
+        caller: Caller,
+        group: ConversationId,
+        user: UserId,
+    ) -> Result<(), CommandError> {
+        if !self.exist() {
+            return Ok(());
+        }
+        let context = self.group_context(caller, group).await?;
+        let invited = self.user(user).await?;
+        self.ask_all((), |hooks, ()| hooks.before_invite(&context, &invited))
+            .await
+    }
+
+    /// Asks whether the caller may take a step towards a friendship.
+    pub(super) async fn before_befriend(
+        &self,
+        caller: Caller,
+        peer: UserId,
+        step: FriendshipStep,
+    ) -> Result<(), CommandError> {
+        if !self.exist() {
+            return Ok(());
+        }
+        let actor = self.actor(caller).await?;
+        let peer = self.user(peer).await?;
+        self.ask_all((), |hooks, ()| hooks.before_befriend(&actor, &peer, &step))
+            .await
+    }
+
+    async fn append_context(&self, sender: Caller, target: &Target) -> Result<AppendContext, CommandError> {
+        let (actor, place) = match target.kind {
+            ConversationKind::Direct { low, high } => {
+                let peer = if low == sender.user { high } else { low };
+                let mut users = user_infos(&self.units, &[sender.user, peer]).await?;
+                let user = users.get(&sender.user).cloned().ok_or_else(CommandError::not_found)?;
+                let peer = users.remove(&peer).ok_or_else(CommandError::not_found)?;
+                (Actor::new(sender, user), AppendTarget::Direct(peer))
+            }
+            ConversationKind::Group => {
+                let context = self.group_context(sender, target.id).await?;
+                let place = AppendTarget::Group {
+                    group: context.group,
+                    role: context.role,
+                };
+                (context.actor, place)
+            }
+            ConversationKind::Inbox { .. } => (self.actor(sender).await?, AppendTarget::Inbox),
         };
-        let verdict = self.ask(hooks.before_append(sender, conversation, draft.clone())).await;
-        let allowed = self.judge(verdict, draft.clone())?;
-        Ok((allowed.content != draft.content).then_some(allowed.content))
+        Ok(AppendContext::new(actor, target.id, place))
+    }
+
+    async fn group_context(&self, caller: Caller, group: ConversationId) -> Result<GroupContext, CommandError> {
+        let (actor, (info, role)) = tokio::try_join!(self.actor(caller), self.group(caller.user, group))?;
+        Ok(GroupContext::new(actor, info, role))
+    }
+
+    async fn group(&self, user: UserId, group: ConversationId) -> Result<(GroupInfo, Option<Role>), CommandError> {
+        let store = self.units.store();
+        let row = self.units.read(store.conversation(group));
+        let member = self.units.read(store.member(group, user));
+        let (row, member) = tokio::try_join!(row, member)?;
+        let info = row.as_ref().and_then(group_info).ok_or_else(CommandError::not_found)?;
+        let is_outsider = Membership::of(member.as_ref(), self.units.now()) == Membership::Outsider;
+        if is_outsider && info.profile.unlisted {
+            // The refusal of a hook would tell the caller that the group exists.
+            return Err(CommandError::not_found());
+        }
+        let role = member.filter(|member| member.is_active()).map(|member| member.role);
+        Ok((info, role))
+    }
+
+    async fn actor(&self, caller: Caller) -> Result<Actor, CommandError> {
+        Ok(Actor::new(caller, self.user(caller.user).await?))
+    }
+
+    async fn user(&self, user: UserId) -> Result<UserInfo, CommandError> {
+        let account = self.units.read(self.units.store().account(user)).await?;
+        account.as_ref().map(public).ok_or_else(CommandError::not_found)
+    }
+
+    /// Asks one hook after the other, each about what the one before allowed.
+    async fn ask_all<'a, T: Clone>(
+        &'a self,
+        request: T,
+        ask: impl Fn(&'a dyn Hooks, T) -> BoxFuture<'a, Verdict<T>>,
+    ) -> Result<T, CommandError> {
+        let mut allowed = request;
+        for hooks in &*self.hooks {
+            let verdict = self.contained(ask(&**hooks, allowed.clone())).await;
+            allowed = self.judge(verdict, allowed)?;
+        }
+        Ok(allowed)
     }
 
     /// Returns the verdict, or `None` if the hook panicked or timed out.
-    async fn ask<T>(&self, verdict: impl Future<Output = Verdict<T>>) -> Option<Verdict<T>> {
+    async fn contained<T>(&self, verdict: impl Future<Output = Verdict<T>>) -> Option<Verdict<T>> {
         let verdict = AssertUnwindSafe(verdict).catch_unwind();
         match tokio::time::timeout(self.timeout, verdict).await {
             Ok(Ok(verdict)) => Some(verdict),

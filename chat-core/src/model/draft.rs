@@ -69,6 +69,24 @@ impl From<DraftContent> for Draft {
 }
 
 impl Draft {
+    /// Returns the text that the draft would put before its readers: that of a message or of an edit;
+    /// `None` for a recall or a reaction.
+    #[must_use]
+    pub const fn written_text(&self) -> Option<&MessageText> {
+        match &self.content {
+            DraftContent::Message { text, .. } | DraftContent::Edit { text, .. } => Some(text),
+            DraftContent::Recall { .. } | DraftContent::React { .. } => None,
+        }
+    }
+
+    /// Returns the same text as [`written_text`](Self::written_text), to change it.
+    pub const fn written_text_mut(&mut self) -> Option<&mut MessageText> {
+        match &mut self.content {
+            DraftContent::Message { text, .. } | DraftContent::Edit { text, .. } => Some(text),
+            DraftContent::Recall { .. } | DraftContent::React { .. } => None,
+        }
+    }
+
     /// Returns a text message with a fresh idempotency key.
     #[must_use]
     pub fn text(text: MessageText) -> Self {

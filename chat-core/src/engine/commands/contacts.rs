@@ -8,6 +8,7 @@ use crate::engine::breaker::Scope;
 use crate::engine::config::EngineConfig;
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
+use crate::engine::hook_calls::HookCalls;
 use crate::engine::limits::UserLimits;
 use crate::engine::operation::Operation;
 use crate::engine::operations::account::{private, public};
@@ -16,6 +17,7 @@ use crate::engine::operations::policy::{self, DirectPermission};
 use crate::engine::units::Units;
 use crate::engine::views::user_infos;
 use crate::engine::workers::{PresenceView, Publisher};
+use crate::hooks::FriendshipStep;
 use crate::model::{
     Caller, Contact, ContactInfo, ContactState, Event, EventBody, EventKind, Note, Outcome, PresenceState, Push,
     UserId, UserInfo, UserRef,
@@ -30,6 +32,7 @@ pub(in crate::engine) struct ContactCommands {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) limits: Arc<UserLimits>,
+    pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) publisher: Publisher,
     pub(in crate::engine) router: Router,
     pub(in crate::engine) presence: Arc<PresenceView>,
@@ -60,6 +63,8 @@ impl ContactCommands {
         note: Note,
     ) -> Result<Outcome, CommandError> {
         let peer = self.directory.user_id(&user).await?;
+        let step = FriendshipStep::Request(note.clone());
+        self.hooks.before_befriend(caller, peer, step).await?;
         let allowed = self.limits.friend_requests.charge(caller.user);
         let was_charged = allowed.is_ok();
         let request = RequestFriend {
@@ -86,6 +91,9 @@ impl ContactCommands {
         accept: bool,
     ) -> Result<Outcome, CommandError> {
         let peer = self.directory.user_id(&user).await?;
+        if accept {
+            self.hooks.before_befriend(caller, peer, FriendshipStep::Accept).await?;
+        }
         let answer = AnswerFriend {
             caller,
             peer,

@@ -7,6 +7,7 @@ use super::reading::PageLimits;
 use crate::codec::body;
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
+use crate::engine::hook_calls::HookCalls;
 use crate::engine::limits::UserLimits;
 use crate::engine::operation::Operation;
 use crate::engine::operations::group::{
@@ -30,6 +31,7 @@ pub(in crate::engine) struct GroupCommands {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) limits: Arc<UserLimits>,
+    pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) publisher: Publisher,
     pub(in crate::engine) queue: Arc<AppendQueue>,
     pub(in crate::engine) group_limits: GroupLimits,
@@ -39,6 +41,7 @@ pub(in crate::engine) struct GroupCommands {
 
 impl GroupCommands {
     pub(super) async fn create(self: Arc<Self>, caller: Caller, new: NewGroup) -> Result<Outcome, CommandError> {
+        let new = self.hooks.before_create_group(caller, new).await?;
         self.limits.group_creations.charge(caller.user)?;
         let profile = profile_of(&new);
         let create = CreateGroup {
@@ -62,6 +65,7 @@ impl GroupCommands {
 
     pub(super) fn join(self: Arc<Self>, caller: Caller, group: ConversationRef, note: Note) -> CommandFuture {
         self.in_lane(caller, group, move |this, call| async move {
+            let note = this.hooks.before_join(caller, call.group, note).await?;
             let row = this.units.store().conversation(call.group);
             let row = this.units.read(row).await?;
             let policy = row.and_then(|row| row.group).map(|group| group.join_policy);
@@ -99,6 +103,7 @@ impl GroupCommands {
     pub(super) fn invite(self: Arc<Self>, caller: Caller, group: ConversationRef, user: UserRef) -> CommandFuture {
         self.in_lane(caller, group, move |this, call| async move {
             let user = this.directory.user_id(&user).await?;
+            this.hooks.before_invite(caller, call.group, user).await?;
             this.limits.invitations.charge(caller.user)?;
             let limits = this.group_limits;
             let invited = this.perform(call.group, InviteMember { call, user, limits }).await;
@@ -169,7 +174,10 @@ impl GroupCommands {
         group: ConversationRef,
         changes: GroupChanges,
     ) -> CommandFuture {
-        self.on_group(caller, group, move |call| UpdateGroup { call, changes })
+        self.in_lane(caller, group, move |this, call| async move {
+            let changes = this.hooks.before_update_group(caller, call.group, changes).await?;
+            this.perform(call.group, UpdateGroup { call, changes }).await
+        })
     }
 
     pub(super) async fn search(

@@ -32,17 +32,17 @@ pub(in crate::engine) struct ObserverQueue {
 /// Calls the hooks, one observation after the other.
 #[derive(Debug)]
 pub(in crate::engine) struct ObserverWorker {
-    hooks: Arc<dyn Hooks>,
+    hooks: Arc<[Arc<dyn Hooks>]>,
     observations: mpsc::Receiver<Observation>,
 }
 
 /// Creates the queue, and the worker if there are hooks.
 pub(in crate::engine) fn observers(
-    hooks: Option<Arc<dyn Hooks>>,
+    hooks: Arc<[Arc<dyn Hooks>]>,
     max_queued: usize,
 ) -> (ObserverQueue, Option<ObserverWorker>) {
-    let (sender, worker) = hooks
-        .map(|hooks| {
+    let (sender, worker) = (!hooks.is_empty())
+        .then(|| {
             let (sender, observations) = mpsc::channel(max_queued);
             (sender, ObserverWorker { hooks, observations })
         })
@@ -96,20 +96,22 @@ impl ObserverWorker {
                 () = draining.cancelled() => None,
             };
             let Some(observation) = next else { return };
-            let call = AssertUnwindSafe(self.call(observation)).catch_unwind();
-            if let Err(panic) = call.await {
-                tracing::error!(panic = panic_text(&*panic), "an observing hook panicked");
+            for hooks in &*self.hooks {
+                let call = AssertUnwindSafe(call(&**hooks, &observation)).catch_unwind();
+                if let Err(panic) = call.await {
+                    tracing::error!(panic = panic_text(&*panic), "an observing hook panicked");
+                }
             }
         }
     }
+}
 
-    async fn call(&self, observation: Observation) {
-        match observation {
-            Observation::Committed(events) => self.hooks.on_committed(&events).await,
-            Observation::Registered(user) => self.hooks.on_registered(user).await,
-            Observation::SessionStart(caller, source) => self.hooks.on_session_start(caller, source).await,
-            Observation::SessionEnd(caller, reason) => self.hooks.on_session_end(caller, reason).await,
-        }
+async fn call(hooks: &dyn Hooks, observation: &Observation) {
+    match observation {
+        Observation::Committed(events) => hooks.on_committed(events).await,
+        Observation::Registered(user) => hooks.on_registered(*user).await,
+        Observation::SessionStart(caller, source) => hooks.on_session_start(*caller, *source).await,
+        Observation::SessionEnd(caller, reason) => hooks.on_session_end(*caller, *reason).await,
     }
 }
 
@@ -135,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn worker_survives_a_panicking_hook_and_drains_the_queue() {
         let hooks = Arc::new(Registrations::default());
-        let (queue, worker) = observers(Some(hooks.clone()), 8);
+        let (queue, worker) = observers(Arc::new([hooks.clone() as Arc<dyn Hooks>]), 8);
         for user in 1..=3 {
             queue.registered(UserId(user));
         }
@@ -147,10 +149,10 @@ mod tests {
 
     #[test]
     fn queue_drops_and_counts_what_exceeds_its_bound() {
-        let (queue, _worker) = observers(Some(Arc::new(Registrations::default())), 2);
+        let (queue, _worker) = observers(Arc::new([Arc::new(Registrations::default()) as Arc<dyn Hooks>]), 2);
         (1..=5).for_each(|user| queue.registered(UserId(user)));
         assert_eq!(queue.dropped(), 3);
-        let (queue, worker) = observers(None, 2);
+        let (queue, worker) = observers(Arc::new([]), 2);
         (1..=5).for_each(|user| queue.registered(UserId(user)));
         assert_eq!((queue.dropped(), worker.is_some()), (0, false));
     }

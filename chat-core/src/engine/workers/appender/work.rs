@@ -73,7 +73,7 @@ async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
         let Some((draft, original)) = for_hooks else {
             return Ok((target, None));
         };
-        let content = ports.hooks.before_append(caller, target.id, original).await?;
+        let content = ports.hooks.before_append(caller, &target, original).await?;
         Ok((target, content.map(|content| draft.rewritten(content))))
     };
     // A lookup that takes too long is dropped inside `contain`: even its drop may panic.

@@ -1,0 +1,94 @@
+//! What the deciding hooks are told about the users and groups involved.
+
+use crate::model::{Caller, ConversationId, GroupInfo, Note, Role, UserInfo};
+
+/// User for whom a command runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Actor {
+    /// Identity with which the engine checks the command.
+    pub caller: Caller,
+    /// Account of the user.
+    pub user: UserInfo,
+}
+
+impl Actor {
+    /// Joins the two.
+    #[must_use]
+    pub const fn new(caller: Caller, user: UserInfo) -> Self {
+        Self { caller, user }
+    }
+}
+
+/// Sender and conversation of a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AppendContext {
+    /// Sender.
+    pub actor: Actor,
+    /// Conversation that the draft is sent to.
+    pub conversation: ConversationId,
+    /// Kind of the conversation.
+    pub target: AppendTarget,
+}
+
+impl AppendContext {
+    /// Joins the three.
+    #[must_use]
+    pub const fn new(actor: Actor, conversation: ConversationId, target: AppendTarget) -> Self {
+        Self {
+            actor,
+            conversation,
+            target,
+        }
+    }
+}
+
+/// Conversation that a draft is sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AppendTarget {
+    /// Direct conversation with this user, who is the sender in notes to self.
+    Direct(UserInfo),
+    /// Group.
+    Group {
+        /// Name, description, policies and size of the group.
+        group: GroupInfo,
+        /// Role of the sender; `None` for a user who is not a member now. The engine checks the
+        /// right to send afterwards.
+        role: Option<Role>,
+    },
+    /// Inbox, to which no draft can be sent: the engine refuses it afterwards.
+    Inbox,
+}
+
+/// User and group of a command about a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupContext {
+    /// User for whom the command runs.
+    pub actor: Actor,
+    /// Name, description, policies and size of the group.
+    pub group: GroupInfo,
+    /// Role of the user; `None` for a user who is not a member now. The engine checks the right to
+    /// do what is asked afterwards.
+    pub role: Option<Role>,
+}
+
+impl GroupContext {
+    /// Joins the three.
+    #[must_use]
+    pub const fn new(actor: Actor, group: GroupInfo, role: Option<Role>) -> Self {
+        Self { actor, group, role }
+    }
+}
+
+/// Step towards a friendship.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FriendshipStep {
+    /// The actor asks for it, with a note for the peer.
+    Request(Note),
+    /// The actor accepts what the peer asked for.
+    Accept,
+}

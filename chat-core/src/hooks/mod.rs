@@ -1,0 +1,124 @@
+//! The port through which an application watches, changes and refuses what users do.
+//!
+//! **Deciding** hooks (`before_…`) run before anything is committed. They receive the names and
+//! roles of the users involved, and what they allow is what is stored. Each has a timeout; a hook
+//! that panics or times out counts as a refusal or as an approval, as
+//! [`HookPolicy`](crate::engine::HookPolicy) of the engine's configuration says.
+//!
+//! **Observing** hooks (`on_…`) run after the commit and cannot change it. One task calls them, in
+//! the order of the commits of each conversation, behind a bounded queue: a slow observer misses
+//! observations and never delays a sender. What must not be missed is read from the log, by a feed.
+//!
+//! An engine can have several hooks. They are asked in the order in which they were given to the
+//! [builder](crate::engine::EngineBuilder::hooks): each sees what the one before made of the request, and
+//! the first refusal decides.
+
+mod context;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+pub use context::{Actor, AppendContext, AppendTarget, FriendshipStep, GroupContext};
+
+use crate::model::{
+    Caller, CloseCode, Draft, Event, GroupChanges, NewGroup, Note, Registration, ReplyCode, Source, UserId, UserInfo,
+};
+
+/// Decision of a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict<T> {
+    /// The command proceeds with this value.
+    Allow(T),
+    /// The command is refused, and its caller receives this code and text.
+    Refuse {
+        /// Code for programs, usually [`ReplyCode::RefusedByPolicy`].
+        code: ReplyCode,
+        /// Text for people.
+        text: String,
+    },
+}
+
+impl<T> Verdict<T> {
+    /// Refuses with [`ReplyCode::RefusedByPolicy`].
+    pub fn refuse(text: impl Into<String>) -> Self {
+        Self::Refuse {
+            code: ReplyCode::RefusedByPolicy,
+            text: text.into(),
+        }
+    }
+}
+
+/// The application's own rules. Every method has a default that changes nothing.
+///
+/// A hook that decides about a command of a user runs while that user's later commands to the same
+/// conversation wait, so it should answer quickly. Commands of an
+/// [operator](crate::engine::Engine) pass without being asked.
+#[async_trait]
+pub trait Hooks: Debug + Send + Sync + 'static {
+    /// Decides about a new account.
+    async fn before_register(&self, source: Source, registration: Registration) -> Verdict<Registration> {
+        let _ = source;
+        Verdict::Allow(registration)
+    }
+
+    /// Decides about a draft before it is appended: a message, but also an edit, a recall or a
+    /// reaction. A rule about texts looks at [`Draft::written_text`], which covers edits, or it
+    /// could be evaded by editing. The returned draft is stored; its idempotency key stays as it
+    /// was.
+    async fn before_append(&self, context: &AppendContext, draft: Draft) -> Verdict<Draft> {
+        let _ = context;
+        Verdict::Allow(draft)
+    }
+
+    /// Decides about a new group.
+    async fn before_create_group(&self, actor: &Actor, group: NewGroup) -> Verdict<NewGroup> {
+        let _ = actor;
+        Verdict::Allow(group)
+    }
+
+    /// Decides about changes of a group's name, description and policies.
+    async fn before_update_group(&self, context: &GroupContext, changes: GroupChanges) -> Verdict<GroupChanges> {
+        let _ = context;
+        Verdict::Allow(changes)
+    }
+
+    /// Decides whether a user may join a group, accept an invitation to it, or ask to be admitted.
+    async fn before_join(&self, context: &GroupContext, note: Note) -> Verdict<Note> {
+        let _ = context;
+        Verdict::Allow(note)
+    }
+
+    /// Decides whether a user may invite another into a group.
+    async fn before_invite(&self, context: &GroupContext, invited: &UserInfo) -> Verdict<()> {
+        let _ = (context, invited);
+        Verdict::Allow(())
+    }
+
+    /// Decides whether a user may ask another for friendship, or accept such a request.
+    async fn before_befriend(&self, actor: &Actor, peer: &UserInfo, step: &FriendshipStep) -> Verdict<()> {
+        let _ = (actor, peer, step);
+        Verdict::Allow(())
+    }
+
+    /// Observes events that were committed to one conversation or to several.
+    async fn on_committed(&self, events: &[Event]) {
+        let _ = events;
+    }
+
+    /// Observes the start of a session.
+    async fn on_session_start(&self, caller: Caller, source: Source) {
+        let _ = (caller, source);
+    }
+
+    /// Observes the end of a session.
+    async fn on_session_end(&self, caller: Caller, reason: CloseCode) {
+        let _ = (caller, reason);
+    }
+
+    /// Observes a new account.
+    async fn on_registered(&self, user: UserId) {
+        let _ = user;
+    }
+}
