@@ -22,7 +22,8 @@ struct HouseRules {
 #[async_trait]
 impl Hooks for HouseRules {
     async fn before_append(&self, _context: &AppendContext, mut draft: Draft) -> Verdict<Draft> {
-        // The text of a message or of an edit: a rule about messages alone could be evaded by editing.
+        // The text of a message or of an edit: a rule about messages alone could be evaded by
+        // editing.
         if let Some(text) = draft.written_text_mut() {
             if text.as_str().contains("spam") {
                 return Verdict::refuse("no advertisements here");

@@ -1,4 +1,5 @@
-//! The port to wall time. Durations are measured with `Instant`; this is for what people see and what must last.
+//! The port to wall time. Durations are measured with `Instant`; this is for what people see and
+//! what must last.
 
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,8 +1,8 @@
 //! Typed calls: one method per [`Command`], with typed arguments and results.
 //!
 //! [`Commands`] is implemented by everything that acts for a user: a remote
-//! [`Client`](crate::client::Client) and a [`LocalSession`](crate::engine::LocalSession) of an engine in
-//! this process. Code that is generic over `impl Commands` runs unchanged on either.
+//! [`Client`](crate::client::Client) and a [`LocalSession`](crate::engine::LocalSession) of an
+//! engine in this process. Code that is generic over `impl Commands` runs unchanged on either.
 //!
 //! ```
 //! use chat_core::commands::Commands;

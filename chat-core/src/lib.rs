@@ -1,7 +1,8 @@
-//! An embeddable chat engine: accounts, friends, groups, durable and ordered messages, many devices, encrypted connections.
+//! An embeddable chat engine: accounts, friends, groups, durable and ordered messages, many
+//! devices, encrypted connections.
 //!
-//! A program assembles an [`Engine`](engine::Engine) on a [`Store`](store::Store) and has a chat system, with or without
-//! sockets:
+//! A program assembles an [`Engine`](engine::Engine) on a [`Store`](store::Store) and has a chat
+//! system, with or without sockets:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -12,13 +13,15 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
 //!
-//! // A session in this process, with the commands and events of a remote client: for bots, tests, desktop applications.
+//! // A session in this process has the commands and events of a remote client: for bots, tests,
+//! // desktop applications.
 //! let name = UserName::parse("alice")?;
 //! let registration = Registration::new(name, Secret::new("correct horse"));
 //! let alice = engine.register(Source::Local, registration).await?;
 //! let session = engine.session(alice.id, DeviceId::random()).await?;
 //! let sent = session.send_text(ConversationRef::direct(alice.id), "milk, bread").await?;
-//! assert_eq!(sent.seq.0, 1); // it is durable: an acknowledgement means that the store has committed
+//! // An acknowledged message is durable: the store has committed it.
+//! assert_eq!(sent.seq.0, 1);
 //!
 //! // And the same engine for others, on a port. `sc1` and `tls` are the encrypted kinds.
 //! let server = Server::builder(engine.clone()).plain("127.0.0.1:0".parse()?).bind().await?;
@@ -31,14 +34,15 @@
 //! ```
 //!
 //! # The way of a message
-//! [`transport`] (bytes) → [`secure`] (records) → [`codec`] (packets) → `session` (a state machine) → [`engine`] (commands) →
-//! [`store`] (commit) → [`router`] (who gets it) → outboxes. [`server`] drives it with tokio's tasks; [`client`] is the
-//! other side. What is pushed is a faster way to what a device would read from the log after its cursor.
+//! [`transport`] (bytes) → [`secure`] (records) → [`codec`] (packets) → `session` (a state machine)
+//! → [`engine`] (commands) → [`store`] (commit) → [`router`] (who gets it) → outboxes. [`server`]
+//! drives it with tokio's tasks; [`client`] is the other side. What is pushed is a faster way to
+//! what a device would read from the log after its cursor.
 //!
 //! # Ports
-//! What an application may replace: [`store`] (what survives a restart), [`bus`] (node to node), [`cluster`] (nodes, presence),
-//! [`auth`] (who may log in), [`hooks`] (the application's rules), [`clock`]. Each states its contract; `testkit` has the
-//! contracts as code.
+//! What an application may replace: [`store`] (what survives a restart), [`bus`] (node to node),
+//! [`cluster`] (nodes, presence), [`auth`] (who may log in), [`hooks`] (the application's rules),
+//! [`clock`]. Each states its contract; `testkit` has the contracts as code.
 //!
 //! # Features
 //! | feature | adds |
@@ -51,11 +55,11 @@
 //! | `unstable` | the parts below [`server`] and [`client`]: packets, session state machines, SC1 channels; they may change in any release |
 //!
 //! Without `client` and `server` the crate is the protocol and the client's state machine
-//! ([`model`], [`commands`], [`codec`], [`secure`], [`client::machine`]). It then has no runtime, no
-//! sockets and no private keys, and compiles to `wasm32-unknown-unknown`.
+//! ([`model`], [`commands`], [`codec`], [`secure`], [`client::machine`]). It then has no runtime,
+//! no sockets and no private keys, and compiles to `wasm32-unknown-unknown`.
 //!
-//! There is no global state: no logger, signal handler, runtime or crypto provider is installed, and several engines and
-//! servers live in one process.
+//! There is no global state: no logger, signal handler, runtime or crypto provider is installed,
+//! and several engines and servers live in one process.
 
 // Without `unstable`, items that only tests and tools use are unreachable or unused.
 #![cfg_attr(not(feature = "unstable"), allow(dead_code, unreachable_pub, unused_imports))]

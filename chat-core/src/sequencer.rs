@@ -3,7 +3,7 @@
 //! ```text
 //! seq <  next            dropped: delivered before
 //! seq == next            delivered, and buffered events that follow without a gap
-//! seq >  next            buffered; a gap of 1 s, or of 256 buffered events, is closed by reading the log
+//! seq >  next            buffered; the log is read after 1 s or 256 buffered events
 //! ```
 //! Without I/O and without a clock: the owner passes in pushed events and pages and reads the log
 //! when [`next_read_at`](EventSequencer::next_read_at) says so. After an interruption the log may

@@ -33,7 +33,8 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// Creates an account.
     ///
     /// # Errors
-    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have been.
+    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have
+    /// been.
     async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError>;
 
     /// Begins a session with a password, or with a token that the application's authenticator

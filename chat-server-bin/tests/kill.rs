@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -127,7 +126,7 @@ async fn gather_the_crowd(server: &ServerProcess) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_keeps_ten_thousand_messages_over_ten_kills() {
     let directory = tempfile::tempdir().unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_chat-server"));
+    let program = &chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server"));
     let mut server = ServerProcess::start(program, &directory.path().join("data"), UNLIMITED).unwrap();
     gather_the_crowd(&server).await;
 

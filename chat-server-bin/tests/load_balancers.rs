@@ -4,7 +4,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use chat_core::codec::RequestKind;
@@ -15,7 +16,8 @@ use chat_harness::services::Balancer;
 use chat_harness::{Cluster, ServerProcess};
 use tokio::time::{sleep, timeout};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+static PROGRAM: LazyLock<PathBuf> =
+    LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
 const NGINX: &str = include_str!("../../deploy/nginx/chat.conf");
 const HAPROXY: &str = include_str!("../../deploy/haproxy/haproxy.cfg");
 /// Maximum time to wait for anything.
@@ -61,7 +63,7 @@ async fn balances(cluster: &mut Cluster, balancer: &Balancer) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_example_balances() {
-    let mut cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
+    let mut cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
     let balancer = Balancer::nginx(NGINX, three(cluster.addresses())).unwrap();
     balances(&mut cluster, &balancer).await;
     // A reload keeps existing sessions.
@@ -75,7 +77,7 @@ async fn nginx_example_balances() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_example_balances() {
-    let mut cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
+    let mut cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
     let balancer = Balancer::haproxy(HAPROXY, three(cluster.addresses())).unwrap();
     balances(&mut cluster, &balancer).await;
 }
@@ -178,14 +180,14 @@ async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_avoids_a_node_without_database() {
-    let mut cluster = Cluster::linked_behind_proxy(Path::new(PROGRAM), 3).unwrap();
+    let mut cluster = Cluster::linked_behind_proxy(&PROGRAM, 3).unwrap();
     let balancer = Balancer::nginx(NGINX, nodes(&cluster)).unwrap();
     leaves_out(&mut cluster, &balancer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_avoids_a_node_without_database() {
-    let mut cluster = Cluster::linked_behind_proxy(Path::new(PROGRAM), 3).unwrap();
+    let mut cluster = Cluster::linked_behind_proxy(&PROGRAM, 3).unwrap();
     let balancer = Balancer::haproxy(HAPROXY, nodes(&cluster)).unwrap();
     leaves_out(&mut cluster, &balancer).await;
 }
@@ -193,7 +195,7 @@ async fn haproxy_avoids_a_node_without_database() {
 /// If the database itself is down, no node refuses connections: clients receive TRY_AGAIN and stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_answer_try_again_when_the_database_is_down() {
-    let cluster = Cluster::behind_proxy(Path::new(PROGRAM), 3).unwrap();
+    let cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
     let balancer = Balancer::nginx(NGINX, nodes(&cluster)).unwrap();
     let mut first = Peer::connect(balancer.address(), cluster.fingerprint()).await.unwrap();
     first.register("alice").await.unwrap();
@@ -242,7 +244,7 @@ fn answer(at: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxy_port_requires_a_proxy_header() {
-    let cluster = Cluster::behind_proxy(Path::new(PROGRAM), 1).unwrap();
+    let cluster = Cluster::behind_proxy(&PROGRAM, 1).unwrap();
     let node = cluster.nodes[0].address();
     assert!(Peer::connect(node, cluster.fingerprint()).await.is_err(), "no header");
     tokio::task::block_in_place(|| {

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)] // these are tests
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use chat_core::client::{Client, ClientOptions, Credentials, Endpoint, MemoryStore, ServerAddress, discover};
@@ -18,7 +19,8 @@ use chat_harness::Cluster;
 use chat_harness::proxy::{Proxy, Wire};
 use tokio::time::timeout;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+static PROGRAM: LazyLock<PathBuf> =
+    LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
 /// Maximum time to wait for anything.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -135,7 +137,7 @@ async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
 /// Without Redis, messages are delayed by the polling interval at most, and fast again soon after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_partition_loses_nothing_and_delays_little() {
-    let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
+    let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
     let (mut alice, mut bob) = (
         cluster.new_user(0, "alice").await.unwrap(),
         cluster.new_user(1, "bob").await.unwrap(),
@@ -182,7 +184,7 @@ async fn redis_partition_loses_nothing_and_delays_little() {
 /// afterwards every retried message is stored once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn database_partition_acknowledges_nothing_unstored() {
-    let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
+    let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
     let (mut alice, mut bob) = (
         cluster.new_user(0, "alice").await.unwrap(),
         cluster.new_user(1, "bob").await.unwrap(),
@@ -263,7 +265,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
 /// Clients that know several nodes log in while one node is isolated, and on that node soon after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn isolated_node_locks_no_user_out() {
-    let cluster = Cluster::linked(Path::new(PROGRAM), 3, &[]).unwrap();
+    let cluster = Cluster::linked(&PROGRAM, 3, &[]).unwrap();
     drop(cluster.new_user(0, "alice").await.unwrap());
     for round in 0..rounds(1).div_ceil(3) {
         let links = &cluster.links[round % 3];

@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // these are tests
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use chat_core::codec::body;
@@ -12,7 +13,8 @@ use chat_core::testkit::Peer;
 use chat_harness::Cluster;
 use tokio::time::timeout;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+static PROGRAM: LazyLock<PathBuf> =
+    LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
 /// Maximum time to wait for anything.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The promised 3 s, and a margin for a busy machine.
@@ -66,7 +68,7 @@ async fn delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_without_bus_poll_the_database_for_messages() {
-    let cluster = Cluster::configured(Path::new(PROGRAM), 2, &[("CHAT_BUS__URL", "")]).unwrap();
+    let cluster = Cluster::configured(&PROGRAM, 2, &[("CHAT_BUS__URL", "")]).unwrap();
     let (mut alice, mut bob) = friends(&cluster).await;
     let delays = delays(&mut alice, &mut bob, 20).await;
     println!("without a bus: {delays:?}");
@@ -75,7 +77,7 @@ async fn nodes_without_bus_poll_the_database_for_messages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_without_redis_is_reached_after_its_lease_expires() {
-    let cluster = Cluster::linked(Path::new(PROGRAM), 2, &[]).unwrap();
+    let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
     let (mut alice, mut bob) = friends(&cluster).await;
     let before = delays(&mut alice, &mut bob, 3).await;
     cluster.links[0].redis.refuse().unwrap();

@@ -3,9 +3,9 @@
 //! ```text
 //! take all waiting jobs ─► BEGIN IMMEDIATE ─► each job in turn ─► COMMIT ─► answer all
 //!                                ▲                  │ a job failed after it had written
-//!                                └── ROLLBACK ◄─────┘ again, each job in a savepoint of its own; if the
-//!                                                     database loses even that (a full disk), each job alone
+//!                                └── ROLLBACK ◄─────┘ again, each job in a savepoint of its own
 //! ```
+//! If the database rolls back even savepoints (on a full disk), each job runs alone.
 //! A job that fails before its first write, as a rejection does, costs the other jobs nothing.
 
 use std::sync::Arc;

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use crate::services::{MariaDb, Redis};
 use crate::{NodeLinks, ServerProcess};
 
-/// Settings of all nodes. Limits are off that would take the many users of one machine for one source,
-/// or the many logins of a test for an attack.
+/// Settings of all nodes. Limits are off that would take the many users of one machine for one
+/// source, or the many logins of a test for an attack.
 const SETTINGS: [(&str, &str); 7] = [
     // Injected faults cause warnings.
     ("CHAT_LOG__LEVEL", "error"),
@@ -51,8 +51,8 @@ impl Cluster {
         Self::with(program, nodes, 0, false, &[])
     }
 
-    /// Like [`configured`](Self::configured), with [`links`](Self::links) on all connections of each
-    /// node.
+    /// Like [`configured`](Self::configured), with [`links`](Self::links) on all connections of
+    /// each node.
     ///
     /// # Errors
     /// As for [`Cluster::start`].
@@ -68,8 +68,8 @@ impl Cluster {
         Self::with(program, nodes, 0, false, settings)
     }
 
-    /// Like [`start`](Self::start), with nodes that accept connections only from a load balancer on this
-    /// machine.
+    /// Like [`start`](Self::start), with nodes that accept connections only from a load balancer on
+    /// this machine.
     ///
     /// # Errors
     /// As for [`Cluster::start`].

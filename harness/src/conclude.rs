@@ -27,8 +27,8 @@ pub struct Conclusion {
     pub caught_up: Duration,
 }
 
-/// Ends a run: stops the load, lets clients catch up for at most `catch_up_timeout`, records the logs as each
-/// node and the database return them, and checks the history at `path`.
+/// Ends a run: stops the load, lets clients catch up for at most `catch_up_timeout`, records the
+/// logs as each node and the database return them, and checks the history at `path`.
 ///
 /// # Errors
 /// The cluster does not answer, or the history cannot be written or read.

@@ -1,7 +1,7 @@
 //! [`Console`]: command lines for a running program, from its standard input and from a socket.
 //!
-//! A client connects to a socket in the file system, sends one line, and reads the answer: its first
-//! line is `ok` or `error`, the rest is text.
+//! A client connects to a socket in the file system, sends one line, and reads the answer: its
+//! first line is `ok` or `error`, the rest is text.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::unix::fs::FileTypeExt as _;

@@ -35,8 +35,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Returns whether it is a fault of the network, which [`inject_network`] can inject beside other
-    /// faults.
+    /// Returns whether it is a fault of the network, which [`inject_network`] can inject beside
+    /// other faults.
     #[must_use]
     pub const fn is_network(&self) -> bool {
         matches!(self, Self::Network(..) | Self::Everywhere(..))
@@ -184,8 +184,8 @@ fn retry_until_noticed(fault: Fault, mut attempt: impl FnMut() -> io::Result<boo
     Ok(())
 }
 
-/// Returns a node that can be killed and started again now, `first` if possible: one that is not cut
-/// off from the store.
+/// Returns a node that can be killed and started again now, `first` if possible: one that is not
+/// cut off from the store.
 fn killable(links: &[NodeLinks], first: usize, nodes: usize) -> (usize, Option<MutexGuard<'_, ()>>) {
     for node in (first..nodes).chain(0..first) {
         match links.get(node).map(NodeLinks::try_hold) {

@@ -86,8 +86,8 @@ const NARROW: NonZeroU32 = NonZeroU32::new(16 * 1024).expect("it is above zero")
 /// Size of a piece of [`Impairment::Sliced`], in bytes.
 const SLICE: NonZeroU32 = NonZeroU32::new(16).expect("it is above zero");
 
-/// Applies the fault between one node and `endpoint`, and heals it. Blocks. Returns whether any connection
-/// was affected.
+/// Applies the fault between one node and `endpoint`, and heals it. Blocks. Returns whether any
+/// connection was affected.
 ///
 /// # Errors
 /// A proxy cannot listen again, or the fault cannot be applied to `endpoint`.

@@ -11,6 +11,7 @@
 //! database return them in the end. Nodes, databases, buses and balancers end with the process that
 //! started them, however it ends.
 
+mod binary;
 pub mod check;
 mod cluster;
 pub mod commands;
@@ -34,6 +35,7 @@ pub mod swarm;
 mod temp_dir;
 pub mod wire_client;
 
+pub use binary::binary;
 pub use cluster::Cluster;
 pub use conclude::{Conclusion, conclude};
 pub use deadline::with_deadline;

@@ -62,8 +62,8 @@ impl NodeLinks {
         [&self.redis, &self.database, &self.clients]
     }
 
-    /// Waits for the lock that a caller holds while it restarts the node, or cuts off what the node needs
-    /// to start.
+    /// Waits for the lock that a caller holds while it restarts the node, or cuts off what the node
+    /// needs to start.
     pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Blocks the thread for `time`. Meant for plans of faults, where the duration of a fault, or of the
-/// calm between two, is part of the plan.
+/// Blocks the thread for `time`. Meant for plans of faults, where the duration of a fault, or of
+/// the calm between two, is part of the plan.
 pub fn pause(time: Duration) {
     #[expect(
         clippy::disallowed_methods,

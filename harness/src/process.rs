@@ -51,9 +51,9 @@ pub enum Reach {
 /// Longest time for all threads of a process to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends a process a signal, by name: `STOP`, `CONT`, `TERM`. Returns from `STOP` when every thread of
-/// the process has stopped: the kernel stops them one after the other, and on a busy machine the last
-/// one can still answer a request.
+/// Sends a process a signal, by name: `STOP`, `CONT`, `TERM`. Returns from `STOP` when every thread
+/// of the process has stopped: the kernel stops them one after the other, and on a busy machine the
+/// last one can still answer a request.
 ///
 /// # Errors
 /// The process has ended, or did not stop within ten seconds.

@@ -98,7 +98,8 @@ impl ServerProcess {
         self.process.signal(name)
     }
 
-    /// Waits until the server ends by itself. Returns its exit code, or `None` if a signal ended it.
+    /// Waits until the server ends by itself. Returns its exit code, or `None` if a signal ended
+    /// it.
     ///
     /// # Errors
     /// As for [`GuardedProcess::wait`].

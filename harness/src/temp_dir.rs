@@ -15,8 +15,8 @@ until rm -rf -- "$1" 2>/dev/null || [ $tries -ge 100 ]; do
     sleep 0.1
 done"#;
 
-/// The directory of all temporary files that this process creates from then on. It is removed when the
-/// handle is dropped, or when the process ends, in whatever way.
+/// The directory of all temporary files that this process creates from then on. It is removed when
+/// the handle is dropped, or when the process ends, in whatever way.
 #[derive(Debug)]
 pub struct GuardedTempDir {
     path: PathBuf,

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::support::{PASSWORD, Running, TestDevice, TestServer, parse};
+use super::support::{CLIENT, PASSWORD, Running, TestDevice, TestServer, parse};
 
 #[test]
 fn exit_codes_tell_failures_apart() {
@@ -256,7 +256,7 @@ fn damaged_profile_is_not_treated_as_empty() {
     let alice = world.person("alice");
     let account = alice.profile.join("accounts/alice");
     let anybody = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chat-client"));
+        let mut command = Command::new(&*CLIENT);
         let output = command
             .args(["whoami", "--profile"])
             .arg(&alice.profile)

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ use chat_harness::ServerProcess;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
+pub(crate) static CLIENT: LazyLock<PathBuf> =
+    LazyLock::new(|| chat_harness::binary("chat-client", env!("CARGO_BIN_EXE_chat-client")));
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Maximum time to wait for anything.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -65,7 +66,7 @@ impl TestServer {
 }
 
 pub(crate) fn server_program() -> PathBuf {
-    let program = Path::new(CLIENT).with_file_name("chat-server");
+    let program = CLIENT.with_file_name("chat-server");
     assert!(
         program.exists(),
         "{} is missing; build it: cargo build -p chat-server-bin (scripts/test does)",
@@ -84,7 +85,7 @@ pub(crate) struct TestDevice {
 
 impl TestDevice {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(CLIENT);
+        let mut command = Command::new(&*CLIENT);
         command
             .args(["--server", &self.server.to_string(), "--user", &self.name, "--profile"])
             .arg(&self.profile)

@@ -18,7 +18,8 @@
 //! let account = UserRef::Name(UserName::parse("echo-bot")?);
 //! let secret = Secret::new(std::env::var("CHAT_PASSWORD")?);
 //! let credentials = Credentials::Password { account, secret, fresh: false };
-//! let mut options = ClientOptions::new(["127.0.0.1:7400".parse::<chat_core::client::ServerAddress>()?], credentials);
+//! let address: chat_core::client::ServerAddress = "127.0.0.1:7400".parse()?;
+//! let mut options = ClientOptions::new([address], credentials);
 //! options.trust = Trust::AcceptNew;
 //! let client = Client::connect(options, FileStore::open("echo-bot", "known_hosts")?).await?;
 //!

@@ -41,7 +41,8 @@ pub fn decode(kind: EventKind, bytes: &Bytes) -> Result<EventBody, BodyError> {
 }
 
 impl Event {
-    /// Decodes [`body`](Self::body). Returns [`EventBody::Unknown`] for an event of a later version of the protocol.
+    /// Decodes [`body`](Self::body). Returns [`EventBody::Unknown`] for an event of a later version
+    /// of the protocol.
     ///
     /// # Errors
     /// The bytes are no body of this kind: the store is damaged.

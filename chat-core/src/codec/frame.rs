@@ -61,8 +61,8 @@ impl FrameDecoder {
     /// Returns the next complete packet, if there is one.
     ///
     /// # Errors
-    /// [`FrameError::TooLarge`]: the length of a packet exceeds the limit. Close the connection: the bytes
-    /// after it cannot be split into packets.
+    /// [`FrameError::TooLarge`]: the length of a packet exceeds the limit. Close the connection:
+    /// the bytes after it cannot be split into packets.
     pub fn next_packet(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(prefix) = self.input.first_chunk::<PREFIX>() else {
             return Ok(None);

@@ -1,8 +1,8 @@
 //! Encoding and decoding of packets, without I/O.
 //!
 //! `frame` splits bytes into packets. `server` and `client` translate packets to and from the
-//! [`model`](crate::model), each for its own side. All input of a peer is validated: decoded values are
-//! valid by construction, and a packet that is not becomes a `DecodeError`, which tells whether
+//! [`model`](crate::model), each for its own side. All input of a peer is validated: decoded values
+//! are valid by construction, and a packet that is not becomes a `DecodeError`, which tells whether
 //! the session can continue. Events are encoded once: [`body`] makes the bytes that are stored, and
 //! a push puts a header in front of them.
 

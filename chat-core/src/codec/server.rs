@@ -25,8 +25,8 @@ mod tag {
 /// Decodes a packet of a client. Message texts of more than `max_text` bytes are rejected.
 ///
 /// # Errors
-/// [`DecodeError::Malformed`]: close the connection. [`DecodeError::Invalid`]: send the failure as a reply,
-/// and continue.
+/// [`DecodeError::Malformed`]: close the connection. [`DecodeError::Invalid`]: send the failure as
+/// a reply, and continue.
 pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeError> {
     if let Some((id, command)) = send::decode(&packet, max_text) {
         return request(id, command.map(RequestKind::Command));

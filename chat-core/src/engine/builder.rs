@@ -128,8 +128,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Adds hooks with the application's own rules. Several are asked in the order in which they were
-    /// added. Default: none.
+    /// Adds hooks with the application's own rules. Several are asked in the order in which they
+    /// were added. Default: none.
     #[must_use]
     pub fn hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
         self.hooks.push(hooks);

@@ -22,8 +22,8 @@ use crate::model::{
     Registration, ReplyCode, Role, Source, UserId, UserInfo,
 };
 
-/// The application's deciding hooks, in the order in which they are asked. Without hooks nothing is read
-/// for them.
+/// The application's deciding hooks, in the order in which they are asked. Without hooks nothing is
+/// read for them.
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,

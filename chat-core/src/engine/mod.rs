@@ -146,7 +146,8 @@ impl Engine {
     /// Creates an account.
     ///
     /// # Errors
-    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have been.
+    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have
+    /// been.
     pub async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError> {
         self.check_clock()?;
         let command = self.logins().register(source, registration);

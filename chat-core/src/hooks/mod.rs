@@ -10,8 +10,8 @@
 //! observations and never delays a sender. What must not be missed is read from the log, by a feed.
 //!
 //! An engine can have several hooks. They are asked in the order in which they were given to the
-//! [builder](crate::engine::EngineBuilder::hooks): each sees what the one before made of the request, and
-//! the first refusal decides.
+//! [builder](crate::engine::EngineBuilder::hooks): each sees what the one before made of the
+//! request, and the first refusal decides.
 
 mod context;
 

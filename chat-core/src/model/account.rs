@@ -36,11 +36,11 @@ pub struct Account {
     pub disabled: bool,
     /// Time when the account was created.
     pub created: Timestamp,
-    /// Identifier by which the application knows the user, in any form (`auth0|…`, a UUID, an e-mail
-    /// address); unique, compared byte by byte.
+    /// Identifier by which the application knows the user, in any form (`auth0|…`, a UUID, an
+    /// e-mail address); unique, compared byte by byte.
     pub subject: Option<String>,
-    /// Time of deletion. A deleted account is disabled and has no personal data; its row stays for the
-    /// conversations of other users.
+    /// Time of deletion. A deleted account is disabled and has no personal data; its row stays for
+    /// the conversations of other users.
     pub deleted: Option<Timestamp>,
 }
 

@@ -69,8 +69,8 @@ impl From<DraftContent> for Draft {
 }
 
 impl Draft {
-    /// Returns the text that the draft would put before its readers: that of a message or of an edit;
-    /// `None` for a recall or a reaction.
+    /// Returns the text that the draft would put before its readers: that of a message or of an
+    /// edit; `None` for a recall or a reaction.
     #[must_use]
     pub const fn written_text(&self) -> Option<&MessageText> {
         match &self.content {

@@ -1,8 +1,8 @@
 //! Errors of the secure channel, with one variant for each cause.
 //!
 //! Each of them ends the connection, and the peer is not told why; only
-//! [`HandshakeError::NoCommonProfile`] is answered with a reject first. The variants are for logs and
-//! tests.
+//! [`HandshakeError::NoCommonProfile`] is answered with a reject first. The variants are for logs
+//! and tests.
 
 use super::fingerprint::Fingerprint;
 

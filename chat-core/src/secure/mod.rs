@@ -15,7 +15,8 @@
 //! use std::{sync::Arc, time::Instant};
 //! use bytes::BytesMut;
 //! use chat_core::secure::{
-//!     ClientHandshake, ClientProgress, Opened, PinPolicy, ServerHandshake, ServerIdentity, ServerKeys,
+//!     ClientHandshake, ClientProgress, Opened, PinPolicy, ServerHandshake, ServerIdentity,
+//!     ServerKeys,
 //! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -62,7 +62,8 @@ pub(super) struct Wire {
     is_partly_written: bool,
     /// Bytes written since the start of the connection.
     written: u64,
-    /// The stream has written all bytes that it took: streams such as TLS and WebSockets buffer them.
+    /// The stream has written all bytes that it took: streams such as TLS and WebSockets buffer
+    /// them.
     is_flushed: bool,
     /// The peer has proved that it has the keys. Nothing is sent over a channel before that.
     is_peer_proven: bool,

@@ -2,10 +2,10 @@
 //! does no I/O and reads no clock.
 //!
 //! ```text
-//!   accepted ──▶ Guest ── Hello ──▶ greeted ── Login, Resume ──▶ asking ── admitted ──▶ Session ──▶ closed
-//!                  │                 ▲   │ Register                │                       │
-//!                  │                 └───┴── refused, registered ──┘                       │
-//!                  └── deadline, protocol error ───────────────────────────────────────────┴──▶ Close(code)
+//! accepted ─▶ Guest ─ Hello ─▶ greeted ─ Login, Resume ─▶ asking ─ admitted ─▶ Session ─▶ closed
+//!               │               ▲   │ Register              │                     │
+//!               │               └───┴─ refused, registered ─┘                     │
+//!               └─ deadline, protocol error ──────────────────────────────────────┴─▶ Close(code)
 //! ```
 //!
 //! The driver feeds the machine (`handle_…`), drains it (`poll_action` until `None`), then sleeps

@@ -76,8 +76,8 @@ impl FeedLease {
         }
     }
 
-    /// Returns the lease of a claim at `now`, after the latest lease of the shard, or `None` if another
-    /// node holds the shard. For stores.
+    /// Returns the lease of a claim at `now`, after the latest lease of the shard, or `None` if
+    /// another node holds the shard. For stores.
     #[must_use]
     pub fn claimed(self, latest: Option<&Self>, now: Timestamp) -> Option<Self> {
         match latest {
@@ -90,7 +90,8 @@ impl FeedLease {
         }
     }
 
-    /// Returns whether both leases stem from the same claim, so that one may be a renewal of the other.
+    /// Returns whether both leases stem from the same claim, so that one may be a renewal of the
+    /// other.
     #[must_use]
     pub fn is_same_claim(&self, other: &Self) -> bool {
         (self.node, self.term) == (other.node, other.term)

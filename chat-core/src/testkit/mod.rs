@@ -1,5 +1,5 @@
-//! For tests of backends and applications: the contract of each port as code, ports that fail on demand, a raw peer, and
-//! server processes that can be killed.
+//! For tests of backends and applications: the contract of each port as code, ports that fail on
+//! demand, a raw peer, and server processes that can be killed.
 
 pub mod bus;
 pub mod cluster;

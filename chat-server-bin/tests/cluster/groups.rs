@@ -1,7 +1,6 @@
 //! Large groups, removals, lost doorbells and rolling restarts on several nodes.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +27,7 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
     const MEMBERS: usize = 5000;
     const THERE: usize = 50;
     const MESSAGES: u32 = 40;
-    let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
+    let cluster = Cluster::start(&PROGRAM, 3).unwrap();
     let mut alice = cluster.new_user(0, "alice").await.unwrap();
     let group = create_group(&mut alice, "crowd").await;
     let mut listeners = Vec::new();
@@ -103,7 +102,7 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
 /// it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn member_removed_on_another_node_receives_nothing_more() {
-    let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
+    let cluster = Cluster::start(&PROGRAM, 2).unwrap();
     let mut alice = cluster.new_user(0, "alice").await.unwrap();
     let mut bob = cluster.new_user(1, "bob").await.unwrap();
     let mut carol = cluster.new_user(1, "carol").await.unwrap();
@@ -144,7 +143,7 @@ async fn member_removed_on_another_node_receives_nothing_more() {
 /// A silently lost doorbell is repaired within 3 s by the next heartbeat of the node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_doorbell_is_repaired_within_three_seconds() {
-    let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
+    let cluster = Cluster::start(&PROGRAM, 2).unwrap();
     let (mut alice, mut bob) = (
         cluster.new_user(0, "alice").await.unwrap(),
         cluster.new_user(1, "bob").await.unwrap(),
@@ -180,7 +179,7 @@ async fn rolling_restart_is_invisible_to_clients() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path).unwrap());
-    let mut cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
+    let mut cluster = Cluster::start(&PROGRAM, 3).unwrap();
     let options = Options {
         users: 6,
         groups: 1,

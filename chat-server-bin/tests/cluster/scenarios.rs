@@ -1,7 +1,6 @@
 //! Clusters as users see them: messages, logins, discovery, and the end of nodes and sessions.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,7 +31,7 @@ fn say(conversation: ConversationRef, text: &str) -> Command {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_on_different_nodes_chat_as_on_one() {
-    let cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
+    let cluster = Cluster::start(&PROGRAM, 3).unwrap();
     let mut alice = cluster.new_user(0, "alice").await.unwrap();
     let mut bob = cluster.new_user(1, "bob").await.unwrap();
     let mut carol = cluster.new_user(2, "卡罗尔").await.unwrap();
@@ -114,7 +113,7 @@ async fn users_on_different_nodes_chat_as_on_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_discovers_the_least_loaded_node() {
-    let mut cluster = Cluster::start(Path::new(PROGRAM), 3).unwrap();
+    let mut cluster = Cluster::start(&PROGRAM, 3).unwrap();
     let addresses: Vec<ServerAddress> = cluster
         .addresses()
         .iter()
@@ -160,7 +159,7 @@ async fn lives(peer: &mut Peer, name: &str) -> bool {
 async fn simultaneous_logins_on_two_nodes_have_one_winner() {
     let rounds: u32 = std::env::var("LOGINS").map_or(40, |text| text.parse().unwrap());
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
-    let cluster = Cluster::configured(Path::new(PROGRAM), 2, &settings).unwrap();
+    let cluster = Cluster::configured(&PROGRAM, 2, &settings).unwrap();
     let connect = async |node: usize| {
         Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
             .await
@@ -207,7 +206,7 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
 /// and disturb no session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_doorbells_deliver_nothing() {
-    let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
+    let cluster = Cluster::start(&PROGRAM, 2).unwrap();
     let (mut alice, mut bob) = (
         cluster.new_user(0, "alice").await.unwrap(),
         cluster.new_user(1, "bob").await.unwrap(),
@@ -285,7 +284,7 @@ async fn forged_doorbells_deliver_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_node_frees_its_own_users_only() {
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
-    let mut cluster = Cluster::configured(Path::new(PROGRAM), 3, &settings).unwrap();
+    let mut cluster = Cluster::configured(&PROGRAM, 3, &settings).unwrap();
     let alice = cluster.new_user(0, "alice").await.unwrap();
     let mut bob = cluster.new_user(1, "bob").await.unwrap();
     let carol = cluster.new_user(2, "carol").await.unwrap();
@@ -321,7 +320,7 @@ async fn ended_node_frees_its_own_users_only() {
 /// Disabling an account or changing its password ends its sessions on every running node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operator_ends_sessions_on_running_nodes() {
-    let cluster = Cluster::start(Path::new(PROGRAM), 2).unwrap();
+    let cluster = Cluster::start(&PROGRAM, 2).unwrap();
     let (mut alice, mut bob) = (
         cluster.new_user(0, "alice").await.unwrap(),
         cluster.new_user(1, "bob").await.unwrap(),
@@ -329,7 +328,7 @@ async fn operator_ends_sessions_on_running_nodes() {
     let store = cluster.database.url("chat");
     let bus = cluster.redis.url();
     let operator = |arguments: &[&str]| {
-        let mut process = Process::new(PROGRAM);
+        let mut process = Process::new(&*PROGRAM);
         process.arg("user").args(arguments);
         process.env("CHAT_STORE__URL", &store).env("CHAT_BUS__URL", &bus);
         process.env("CHAT_PASSWORD", "correct horse battery");

@@ -1,5 +1,7 @@
 //! Helpers of these tests.
 
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chat_core::codec::body;
@@ -10,7 +12,8 @@ use chat_core::model::{
 use chat_core::testkit::Peer;
 use tokio::time::timeout;
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+pub(crate) static PROGRAM: LazyLock<PathBuf> =
+    LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
 /// Maximum time to wait for anything.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 

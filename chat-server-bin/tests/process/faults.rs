@@ -26,7 +26,11 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Returns a shell command that sets resource limits and then runs the server.
 pub(super) fn limited(directory: &Path, limits: &str) -> PathBuf {
     let script = directory.join("limited-server");
-    fs::write(&script, format!("#!/bin/sh\n{limits}\nexec '{PROGRAM}' \"$@\"\n")).unwrap();
+    fs::write(
+        &script,
+        format!("#!/bin/sh\n{limits}\nexec '{}' \"$@\"\n", PROGRAM.display()),
+    )
+    .unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     script
 }
@@ -96,7 +100,7 @@ async fn full_disk_refuses_messages_and_loses_none() {
     assert_eq!(notes(&mut peer).await, acked, "reading continues");
     drop((peer, server));
 
-    let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     let mut peer = alice(&server).await;
     assert_eq!(
         notes(&mut peer).await,

@@ -173,7 +173,7 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
         let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
         peer.login("alice").await.map(drop).map_err(|error| error.to_string())
     };
-    let mut server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let mut server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     assert_eq!(login(&server).await, Ok(()));
     assert_eq!(
         user(&["disable", "alice"]).status.code(),
@@ -183,12 +183,12 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
     server.kill();
 
     assert!(user(&["disable", "alice"]).status.success());
-    let mut server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let mut server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     assert!(login(&server).await.unwrap_err().contains("203"));
     server.kill();
     assert!(user(&["enable", "alice"]).status.success());
     assert_eq!(user(&["enable", "nobody-of-this-name"]).status.code(), Some(1));
-    let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     assert_eq!(login(&server).await, Ok(()));
 }
 
@@ -196,7 +196,7 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
 async fn backup_of_a_running_server_is_usable() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("chat-data");
-    let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
     peer.register("alice").await.unwrap();
 
@@ -216,7 +216,7 @@ async fn backup_of_a_running_server_is_usable() {
     // As an operator does after restoring a copy that was not made by `backup`.
     let renewed = finish(directory.path(), &["new-epoch"]);
     assert!(renewed.status.success(), "{}", stderr(&renewed));
-    let server = ServerProcess::start(Path::new(PROGRAM), &data, &[]).unwrap();
+    let server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
     let after = peer.login("alice").await.unwrap().store_epoch;
     assert_ne!(before, after);
@@ -226,7 +226,7 @@ async fn backup_of_a_running_server_is_usable() {
 
     let restored: TempDir = tempfile::tempdir().unwrap();
     std::fs::copy(directory.path().join("copy.db"), restored.path().join("chat.db")).unwrap();
-    let server = ServerProcess::start(Path::new(PROGRAM), restored.path(), &[]).unwrap();
+    let server = ServerProcess::start(&PROGRAM, restored.path(), &[]).unwrap();
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
     peer.login("alice").await.unwrap();
 }

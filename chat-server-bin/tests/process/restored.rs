@@ -50,7 +50,7 @@ fn options(server: SocketAddr, credentials: Credentials) -> ClientOptions {
 }
 
 fn server(data: &Path) -> ServerProcess {
-    ServerProcess::start_on("plain", Path::new(PROGRAM), data, &[]).unwrap()
+    ServerProcess::start_on("plain", &PROGRAM, data, &[]).unwrap()
 }
 
 /// Sends these texts in sequence from another device.

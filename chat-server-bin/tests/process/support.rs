@@ -1,17 +1,19 @@
 //! Starts the program and waits for its end.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use chat_harness::process::Reach;
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_chat-server");
+pub(crate) static PROGRAM: LazyLock<PathBuf> =
+    LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
 
 /// Returns a command that runs the program in this directory, without CHAT_ variables in its
 /// environment.
 pub(crate) fn program(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(&*PROGRAM);
     command.current_dir(directory).args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CHAT_") {

@@ -11,7 +11,8 @@ use chat_harness::proxy::{HELP, Order, Proxy};
 use clap::{Args, Parser, Subcommand};
 use tokio::net::lookup_host;
 
-/// Stands before TCP servers and passes everything on, until it is told otherwise: a line each, on its input or its control socket
+/// Stands before TCP servers and passes everything on, until it is told otherwise: a line each, on
+/// its input or its control socket
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
 struct Cli {

@@ -1,5 +1,6 @@
 //! A cluster of real processes, to break by hand.
 
+use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,8 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 
-/// Runs MariaDB, Redis and nodes until it is told to quit, and breaks them as it is told: a line each, on its input or by a second
-/// call
+/// Runs MariaDB, Redis and nodes until it is told to quit, and breaks them as it is told: a line
+/// each, on its input or by a second call
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -79,7 +80,8 @@ Exit codes: 0 done, or it was told to quit; 1 it cannot start, or a command was 
     )
 }
 
-/// What a command that is under way has left, when this is to end. What it does after that is ended with everything else.
+/// What a command that is under way has left, when this is to end. What it does after that is ended
+/// with everything else.
 const LAST_COMMAND: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -119,7 +121,7 @@ fn run(options: Up) -> io::Result<()> {
 async fn up(options: Up) -> io::Result<()> {
     let program = match options.program {
         Some(program) => program,
-        None => std::env::current_exe()?.with_file_name("chat-server"),
+        None => chat_harness::binary("chat-server", env::current_exe()?.with_file_name("chat-server")),
     };
     if !program.is_file() {
         let program = program.display();

@@ -1,5 +1,6 @@
-//! Runs a cluster under load, breaks it in every way there is, and checks what was promised: `faults CHAT_SERVER (short|long) [SEED]`.
-//! Exit code 1 if a promise was broken, or the cluster did not do what it is for; 2 if it could not be judged.
+//! Runs a cluster under load, breaks it in every way there is, and checks what was promised:
+//! `faults CHAT_SERVER (short|long) [SEED]`. Exit code 1 if a promise was broken, or the cluster
+//! did not do what it is for; 2 if it could not be judged.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ use chat_harness::{
     inject_network, pause,
 };
 
-/// Those who are out of a group, and those who were taken over from, are refused. A cluster that acknowledges less than this share of all messages
-/// refuses others too.
+/// Those who are out of a group, and those who were taken over from, are refused. A cluster that
+/// acknowledges less than this share of all messages refuses others too.
 const LEAST_ACKED: f64 = 0.5;
 
 /// What P6 promises of deliveries if all is well.
@@ -196,7 +197,8 @@ fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String>
     failings
 }
 
-/// Processes and the network are broken each on a thread of its own, as that blocks, while the load goes on.
+/// Processes and the network are broken each on a thread of its own, as that blocks, while the load
+/// goes on.
 async fn break_everything(
     mut cluster: Cluster,
     processes: Vec<(Fault, u32)>,

@@ -1,4 +1,5 @@
-//! Judges histories: whether what clients were told and handed agrees with itself, and with the logs as they are in the end.
+//! Judges histories: whether what clients were told and handed agrees with itself, and with the
+//! logs as they are in the end.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,13 +21,15 @@ struct Cli {
     /// Files of one history: all of the processes that took part, on one machine
     #[arg(required = true, value_name = "FILE")]
     histories: Vec<PathBuf>,
-    /// Reads the logs from this database too: mysql://USER:PASSWORD@HOST:PORT/NAME; password and port may be left out
+    /// Reads the logs from this database too: mysql://USER:PASSWORD@HOST:PORT/NAME; password and
+    /// port may be left out
     #[arg(long, value_name = "URL")]
     database: Option<Database>,
     /// Reads the logs from this node too, those that --user may read whole; repeat for more
     #[arg(long, value_name = "HOST:PORT", requires = "user")]
     server: Vec<SocketAddr>,
-    /// Who reads them; their password comes from CHAT_PASSWORD, if it is not the one of swarm's people
+    /// Who reads them; their password comes from CHAT_PASSWORD, if it is not the one of swarm's
+    /// people
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// The servers' key, as they print it [default: whatever the first one shows]

@@ -1,9 +1,9 @@
 //! Tests the check of recorded histories with servers that make deliberate mistakes.
 //!
-//! `mutants faults FAULTY_SERVER [FAULT...]` runs clusters with each fault and fails unless the check
-//! reports it within three runs, by a rule that the fault breaks. `mutants clean RUNS SERVER...`
-//! runs clusters of correct servers, by turns, and fails if the check reports anything. The exit
-//! code is 1 if the test fails, and 2 if a run could not be judged.
+//! `mutants faults FAULTY_SERVER [FAULT...]` runs clusters with each fault and fails unless the
+//! check reports it within three runs, by a rule that the fault breaks. `mutants clean RUNS
+//! SERVER...` runs clusters of correct servers, by turns, and fails if the check reports anything.
+//! The exit code is 1 if the test fails, and 2 if a run could not be judged.
 
 use std::collections::BTreeSet;
 use std::error::Error;

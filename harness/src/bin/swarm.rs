@@ -22,7 +22,8 @@ use clap::{CommandFactory as _, Parser};
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
-/// Lets many users chat on servers that run, and writes down what happens to them: a history, for histcheck to judge
+/// Lets many users chat on servers that run, and writes down what happens to them: a history, for
+/// histcheck to judge
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
 struct Cli {
@@ -35,7 +36,8 @@ struct Cli {
     /// Where the history goes; the file must not exist
     #[arg(long, value_name = "FILE")]
     history: PathBuf,
-    /// Speaks the protocol itself instead of using the client library: more connections for less CPU here
+    /// Speaks the protocol itself instead of using the client library: more connections for less
+    /// CPU here
     #[arg(long)]
     wire: bool,
     /// People; with --wire each is a connection
@@ -50,10 +52,12 @@ struct Cli {
     /// How long they may take to get what they missed, in seconds
     #[arg(long, default_value_t = 60, value_name = "N")]
     patience: u64,
-    /// What the names of users and groups begin with; another one for each run on the same service [default: a random one]
+    /// What the names of users and groups begin with; another one for each run on the same service
+    /// [default: a random one]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Groups that everybody is in; without any, the users are an even number, each with one other to send_for to
+    /// Groups that everybody is in; without any, the users are an even number, each with one other
+    /// to send_for to
     #[arg(long, default_value_t = 2, value_name = "N", conflicts_with = "wire")]
     groups: usize,
     /// So many of the users are put out of one more group and come back, all the time
@@ -106,8 +110,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A service that acknowledges a smaller share of what is said does not work. People who are out of a group, and devices that were taken over
-/// from, are refused.
+/// A service that acknowledges a smaller share of what is said does not work. People who are out of
+/// a group, and devices that were taken over from, are refused.
 const LEAST_ACKED: f64 = 0.25;
 
 /// Whether everybody got everything, and the service did what it is for.
@@ -216,7 +220,8 @@ async fn wire(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<
     })
 }
 
-/// Lets them send_for until the time is over, or somebody presses Ctrl-C: then they come to an end earlier. Returns how long they talked.
+/// Lets them send_for until the time is over, or somebody presses Ctrl-C: then they come to an end
+/// earlier. Returns how long they talked.
 async fn send_for(cli: &Cli) -> Duration {
     let started = Instant::now();
     let _ = timeout(Duration::from_secs(cli.seconds), tokio::signal::ctrl_c()).await;

@@ -41,7 +41,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 Handed::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
             let stay = stays.last(conversation, run.user);
-            // Where nothing is known, what is handed out first begins it; if nobody is entitled to it, that is said below.
+            // Where nothing is known, what is handed out first begins it; if nobody is entitled to
+            // it, that is said below.
             let begins = stays.begins(conversation, run.user, first);
             // After a reset it begins where the server knows the device to be.
             let begins = begins.filter(|_| !was_reset).unwrap_or(first);

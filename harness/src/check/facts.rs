@@ -178,12 +178,14 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The source that knows every conversation: where one rule needs one answer. The rules on logs see to it that the others agree.
+    /// The source that knows every conversation: where one rule needs one answer. The rules on logs
+    /// see to it that the others agree.
     pub(super) fn whole(&self) -> Option<&BTreeMap<u64, Log<'a>>> {
         self.logs.values().max_by_key(|logs| logs.len())
     }
 
-    /// The last place of a conversation: the highest that any source tells, as one may tell too little.
+    /// The last place of a conversation: the highest that any source tells, as one may tell too
+    /// little.
     pub(super) fn last(&self, conversation: u64) -> u64 {
         let logs = self.logs.values().filter_map(|logs| logs.get(&conversation));
         let told = logs.filter_map(|log| log.keys().next_back().copied());

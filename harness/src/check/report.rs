@@ -130,7 +130,8 @@ impl Report {
         &self.sources
     }
 
-    /// Whether everything was there that this rule looks at. If not, that it was not broken means nothing.
+    /// Whether everything was there that this rule looks at. If not, that it was not broken means
+    /// nothing.
     #[must_use]
     pub fn could_check(&self, rule: Rule) -> bool {
         let has_any = match rule {
@@ -150,7 +151,8 @@ impl Report {
         rules.filter(|rule| !self.could_check(*rule)).collect()
     }
 
-    /// The share (0 to 1) of messages that were acknowledged. Who refuses everything breaks no rule.
+    /// The share (0 to 1) of messages that were acknowledged. Who refuses everything breaks no
+    /// rule.
     #[must_use]
     pub fn acked_share(&self) -> f64 {
         self.acked as f64 / self.sends.max(1) as f64

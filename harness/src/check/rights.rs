@@ -34,7 +34,8 @@ fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
     }
 }
 
-/// What a run sent after another run of its device had logged in, and before it logged in again itself, is acknowledged to nobody.
+/// What a run sent after another run of its device had logged in, and before it logged in again
+/// itself, is acknowledged to nobody.
 fn taken_over_is_silent(facts: &Facts<'_>, report: &mut Report) {
     let mut logins: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
     for (number, run) in &facts.runs {
@@ -48,7 +49,8 @@ fn taken_over_is_silent(facts: &Facts<'_>, report: &mut Report) {
             continue;
         };
         let of_device = &logins[&(run.user, run.device)];
-        // Whose the device was when the message was sent, and whether it was this run's again before the acknowledgement.
+        // Whose the device was when the message was sent, and whether it was this run's again
+        // before the acknowledgement.
         let owner = of_device.iter().take_while(|(at, _)| at < sent).last();
         let is_back = of_device
             .iter()

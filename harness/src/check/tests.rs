@@ -25,7 +25,8 @@ fn event(conversation: u64, seq: u64, sender: u64, message: Option<&str>) -> Eve
     }
 }
 
-/// Users 1 and 2 in a room, which user 3 leaves, and in a conversation of their own. Runs have their users' numbers.
+/// Users 1 and 2 in a room, which user 3 leaves, and in a conversation of their own. Runs have
+/// their users' numbers.
 fn story() -> Vec<What> {
     let mut story = Vec::new();
     for run in [1, 2, 3] {

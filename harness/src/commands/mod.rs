@@ -1,4 +1,5 @@
-//! [`ClusterCommand`]: what is done to a cluster by hand, in words. What a verb breaks stays broken until another one mends it.
+//! [`ClusterCommand`]: what is done to a cluster by hand, in words. What a verb breaks stays broken
+//! until another one mends it.
 
 mod disk;
 mod executor;
@@ -14,7 +15,8 @@ use crate::proxy::{Change, Order, Side};
 pub use disk::Disk;
 pub use executor::CommandExecutor;
 
-/// The verbs, for those who ask. `COMPONENT` is a node's number, `redis` or `mysql`; `ENDPOINT` is `redis`, `mysql`, `both` or `clients`.
+/// The verbs, for those who ask. `COMPONENT` is a node's number, `redis` or `mysql`; `ENDPOINT` is
+/// `redis`, `mysql`, `both` or `clients`.
 pub const HELP: &str = "\
 status                        what runs, where, and what holds between
 kill9 COMPONENT                    kill -9; COMPONENT: a node's number, redis or mysql

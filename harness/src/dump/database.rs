@@ -82,7 +82,8 @@ impl Database {
             }
         };
         let asked = history.now();
-        // As they were at one moment: whatever is committed meanwhile is in all of them, or in none.
+        // As they were at one moment: whatever is committed meanwhile is in all of them, or in
+        // none.
         let rows = self.sql(&format!(
             "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;
              SELECT LOWER(HEX(value)) FROM meta WHERE name = 'epoch';
@@ -132,7 +133,8 @@ impl Database {
             ])
             // Where others do not see it.
             .env("MYSQL_PWD", &self.password)
-            // Nobody listens within a machine, where servers seldom have certificates that anybody knows.
+            // Nobody listens within a machine, where servers seldom have certificates that anybody
+            // knows.
             .args(self.is_here().then_some("--skip-ssl"))
             .args(["--execute", statement])
             .output()?;

@@ -22,7 +22,8 @@ pub(crate) struct Source {
     pub(crate) epoch: String,
 }
 
-/// Notes the logs of these conversations as each node tells them to this member, and every log as the database has it.
+/// Notes the logs of these conversations as each node tells them to this member, and every log as
+/// the database has it.
 ///
 /// # Errors
 /// Somebody does not answer.
@@ -41,8 +42,8 @@ pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Wri
     database.dump(None, history)
 }
 
-/// Notes the logs as a server tells them to this user, as far as they are there to read from the beginning; of these conversations, or of
-/// all. What the user may read is noted too.
+/// Notes the logs as a server tells them to this user, as far as they are there to read from the
+/// beginning; of these conversations, or of all. What the user may read is noted too.
 ///
 /// # Errors
 /// The server does not answer, or does not let the user in.

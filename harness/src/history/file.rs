@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Record, What};
 
-/// Writes what happens. Shared by everybody in a process; lines of several processes go to several files.
+/// Writes what happens. Shared by everybody in a process; lines of several processes go to several
+/// files.
 #[derive(Debug)]
 pub struct Writer {
     out: Mutex<BufWriter<File>>,
@@ -26,7 +27,8 @@ impl Writer {
         })
     }
 
-    /// Notes that this happened now. What is to be noted before something is begun has to be noted before it is begun.
+    /// Notes that this happened now. What is to be noted before something is begun has to be noted
+    /// before it is begun.
     ///
     /// # Errors
     /// The operating system's.
@@ -78,7 +80,8 @@ pub struct HistoryError {
     problem: String,
 }
 
-/// Gives the records of a file one by one, as they stand there. A last line that its process could not finish is left out.
+/// Gives the records of a file one by one, as they stand there. A last line that its process could
+/// not finish is left out.
 ///
 /// # Errors
 /// The file cannot be read, a line is none of a history, or `take` does not take it.

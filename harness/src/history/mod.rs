@@ -1,4 +1,5 @@
-//! What happened, one line of JSON for each thing: what clients began, were told, were handed, and what the logs say in the end.
+//! What happened, one line of JSON for each thing: what clients began, were told, were handed, and
+//! what the logs say in the end.
 
 mod file;
 mod record;

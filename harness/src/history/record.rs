@@ -62,7 +62,8 @@ pub struct EventRecord {
     pub left: Vec<u64>,
 }
 
-/// What happened. A *run* is one life of one device's client: from the start of a process (or its library) to its end.
+/// What happened. A *run* is one life of one device's client: from the start of a process (or its
+/// library) to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -150,7 +151,8 @@ pub enum What {
         /// Which.
         run: u64,
     },
-    /// A run was told that what it was handed after this place is void: the log is another one from there on.
+    /// A run was told that what it was handed after this place is void: the log is another one from
+    /// there on.
     Rewound {
         /// Which.
         run: u64,

@@ -29,11 +29,12 @@ use crate::SeededRng;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Stands before a server, and passes everything on, until it is told otherwise. What is told holds for connections there are and for those
-/// that come. It has a thread of its own, so it may be told things from anywhere. Dropping it ends all its connections.
+/// Stands before a server, and passes everything on, until it is told otherwise. What is told holds
+/// for connections there are and for those that come. It has a thread of its own, so it may be told
+/// things from anywhere. Dropping it ends all its connections.
 ///
-/// While a direction does not pass, new connections are accepted, and lead nowhere until both directions pass: as if the network
-/// had lost their first packets.
+/// While a direction does not pass, new connections are accepted, and lead nowhere until both
+/// directions pass: as if the network had lost their first packets.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -151,8 +152,8 @@ impl Proxy {
         self.rules.send_modify(|rules| rules.resets += 1);
     }
 
-    /// Forgets all connections there are, as a firewall does that was started anew: nothing passes on them ever again, and nobody is told.
-    /// New ones are no different from before.
+    /// Forgets all connections there are, as a firewall does that was started anew: nothing passes
+    /// on them ever again, and nobody is told. New ones are no different from before.
     pub fn forget(&self) {
         self.rules.send_modify(|rules| rules.losses += 1);
     }
@@ -202,7 +203,8 @@ impl Proxy {
     fn order(&self, accepts: bool) -> io::Result<()> {
         let (done, answer) = sync::sync_channel(1);
         let ended = || io::Error::other("the proxy has ended");
-        // One at a time is under way, unless two threads order at once: then one of them has to order again.
+        // One at a time is under way, unless two threads order at once: then one of them has to
+        // order again.
         let door = self.door.as_ref().ok_or_else(ended)?;
         door.try_send(Opening { accepts, done }).map_err(io::Error::other)?;
         answer.recv().map_err(|_| ended())??;
@@ -221,7 +223,8 @@ impl Drop for Proxy {
     }
 }
 
-/// A socket of this address that does not listen yet: connections to it are refused, and nobody else gets the port.
+/// A socket of this address that does not listen yet: connections to it are refused, and nobody
+/// else gets the port.
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -247,7 +250,8 @@ impl Door {
                     if let Ok((stream, _)) = listener.accept().await {
                         return stream;
                     }
-                    // Out of files, most likely: others have to end first, which takes turns of this thread.
+                    // Out of files, most likely: others have to end first, which takes turns of
+                    // this thread.
                     tokio::task::yield_now().await;
                 }
                 Self::Shut(_) | Self::Gone => std::future::pending().await,
@@ -334,7 +338,8 @@ async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: Se
         tokio::try_join!(up, down).map(drop)
     };
     let carried = async {
-        // Kept when it goes on no more: a connection that is just being made would be closed with it.
+        // Kept when it goes on no more: a connection that is just being made would be closed with
+        // it.
         let mut carried = std::pin::pin!(carried);
         tokio::select! {
             biased;

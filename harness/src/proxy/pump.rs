@@ -17,7 +17,8 @@ const UNDER_WAY: usize = 64;
 const PIECE: usize = 16 * 1024;
 /// What of a stream fits into one packet.
 const PACKET: usize = 1460;
-/// After which TCP repeats what it hears nothing of; then after twice as long, and so on (RFC 6298, with Linux' least time).
+/// After which TCP repeats what it hears nothing of; then after twice as long, and so on (RFC 6298,
+/// with Linux' least time).
 const REPEAT: Duration = Duration::from_millis(200);
 /// The longest time between two of them. TCP goes on to two minutes; tests are over by then.
 const LONGEST_REPEAT: Duration = Duration::from_secs(1);

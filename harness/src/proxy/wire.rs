@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The largest share of packets that can be lost: of what loses more, next to nothing arrives in a test's time.
+/// The largest share of packets that can be lost: of what loses more, next to nothing arrives in a
+/// test's time.
 pub const MOST_LOST: f64 = 0.9;
 /// The longest that anything can be made to take.
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
@@ -17,18 +18,20 @@ pub enum Flow {
     /// They do.
     #[default]
     Passes,
-    /// They stay under way, and arrive once it passes again: a short partition, in which TCP repeats itself until it is heard. As much as
-    /// the proxy and both kernels can hold is taken from the sender, who then cannot write on.
+    /// They stay under way, and arrive once it passes again: a short partition, in which TCP
+    /// repeats itself until it is heard. As much as the proxy and both kernels can hold is taken
+    /// from the sender, who then cannot write on.
     Waits,
-    /// They are taken from the sender, and never arrive: a partition longer than TCP is patient. A connection that lost bytes is
-    /// reset once it passes again.
+    /// They are taken from the sender, and never arrive: a partition longer than TCP is patient. A
+    /// connection that lost bytes is reset once it passes again.
     Vanishes,
 }
 
-/// One direction of all connections. Start from `default()`, which changes nothing, and change fields.
+/// One direction of all connections. Start from `default()`, which changes nothing, and change
+/// fields.
 ///
-/// What is under way when the wire changes is treated as if it had been sent at that moment, if that makes it arrive earlier: what is late,
-/// narrow or repeated no more is so for nobody.
+/// What is under way when the wire changes is treated as if it had been sent at that moment, if
+/// that makes it arrive earlier: what is late, narrow or repeated no more is so for nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Wire {
@@ -40,15 +43,17 @@ pub struct Wire {
     pub jitter: Duration,
     /// How much gets through.
     pub bytes_per_second: Option<NonZeroU32>,
-    /// Share (0 to [`MOST_LOST`]) of packets that are lost, each time they are sent. As TCP repeats them, what is seen is that everything
-    /// behind them is late: by 0.2 s, 0.4 s and so on, a second at most for each time. (TCP itself goes on to two minutes, which no test
-    /// has.)
+    /// Share (0 to [`MOST_LOST`]) of packets that are lost, each time they are sent. As TCP repeats
+    /// them, what is seen is that everything behind them is late: by 0.2 s, 0.4 s and so on, a
+    /// second at most for each time. (TCP itself goes on to two minutes, which no test has.)
     pub loss: f64,
     /// Most bytes that arrive at once, a millisecond apart.
     pub slice: Option<NonZeroU32>,
-    /// Ends each connection after so many more bytes: they arrive, then the end of the stream does, on both sides.
+    /// Ends each connection after so many more bytes: they arrive, then the end of the stream does,
+    /// on both sides.
     pub cut_after: Option<u64>,
-    /// Share (0 to 1) of packets that arrive with one bit wrong. For ways on which that is to be noticed.
+    /// Share (0 to 1) of packets that arrive with one bit wrong. For ways on which that is to be
+    /// noticed.
     pub flips: f64,
 }
 

@@ -20,7 +20,8 @@ impl Balancer {
     /// nginx with the example `deploy/nginx/chat.conf`, before these three nodes.
     ///
     /// # Errors
-    /// nginx or its stream module is not installed (Debian: `nginx-light`, `libnginx-mod-stream`), or cannot be started.
+    /// nginx or its stream module is not installed (Debian: `nginx-light`, `libnginx-mod-stream`),
+    /// or cannot be started.
     pub fn nginx(example: &str, nodes: [SocketAddr; 3]) -> io::Result<Self> {
         Self::start(example, "listen 7400", "listen", nodes, |directory, file| {
             let (directory, file) = (directory.display().to_string(), file.display().to_string());

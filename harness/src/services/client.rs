@@ -14,7 +14,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Runs a program to its end; what it prints.
 ///
 /// # Errors
-/// It cannot be started, takes longer than [`PATIENCE`], or fails; then with what it complains about.
+/// It cannot be started, takes longer than [`PATIENCE`], or fails; then with what it complains
+/// about.
 pub(super) fn output(command: &mut Command) -> io::Result<String> {
     output_within(command, PATIENCE)
 }

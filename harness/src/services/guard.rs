@@ -13,10 +13,11 @@ use crate::process::{self, Reach};
 
 use crate::pause;
 
-/// A shell that starts the program and waits for the end of its own input, which comes when this process drops the handle or ends
-/// in whatever way. The program leads a process group of its own, for those that have children; in its first moment it does not yet.
-/// Its id is the first line of the output: what becomes the program says it, before the program can say anything. The shell ends as the
-/// program does.
+/// A shell that starts the program and waits for the end of its own input, which comes when this
+/// process drops the handle or ends in whatever way. The program leads a process group of its own,
+/// for those that have children; in its first moment it does not yet. Its id is the first line of
+/// the output: what becomes the program says it, before the program can say anything. The shell
+/// ends as the program does.
 const WATCH: &str = r#"exec 3<&0
 setsid sh -c 'echo $$; exec "$@"' sh "$@" </dev/null 3<&- &
 program=$!
@@ -38,7 +39,8 @@ pub struct GuardedProcess {
     /// Its end is the sign to kill.
     input: Option<ChildStdin>,
     pid: u32,
-    /// When the program started, in the kernel's words: another process that gets its id has started at another time.
+    /// When the program started, in the kernel's words: another process that gets its id has
+    /// started at another time.
     started: Option<u64>,
 }
 
@@ -69,14 +71,16 @@ impl GuardedProcess {
     /// Starts `program` and waits until a line of its output or its errors holds `ready`.
     ///
     /// # Errors
-    /// It cannot be started, or ends or takes too long before it is ready; then with the last lines that it printed.
+    /// It cannot be started, or ends or takes too long before it is ready; then with the last lines
+    /// that it printed.
     pub fn start<A: AsRef<OsStr>>(program: &str, arguments: &[A], ready: &str) -> io::Result<Self> {
         let mut watcher = watcher(&format!("exec 2>&1; {WATCH}"));
         watcher.arg(program).args(arguments).stderr(Stdio::null());
         Self::launch(watcher, ready).map(|(guarded, _)| guarded)
     }
 
-    /// The same for a program with this in its environment, whose errors go where those of this process do. What it printed until then, too.
+    /// The same for a program with this in its environment, whose errors go where those of this
+    /// process do. What it printed until then, too.
     pub(crate) fn start_with<A: AsRef<OsStr>>(
         program: &Path,
         arguments: &[A],
@@ -157,7 +161,8 @@ impl GuardedProcess {
         }
     }
 
-    /// Sends a signal, by name: `STOP`, `CONT` and `KILL` to its children too, others (`TERM`, `HUP`) to itself. See
+    /// Sends a signal, by name: `STOP`, `CONT` and `KILL` to its children too, others (`TERM`,
+    /// `HUP`) to itself. See
     /// [`process::signal`].
     ///
     /// # Errors
@@ -211,15 +216,16 @@ impl Drop for GuardedProcess {
     }
 }
 
-/// A shell in a session of its own: what is sent to this process's group, or comes when a terminal is closed, does not reach it, so it
-/// can do what it is there for.
+/// A shell in a session of its own: what is sent to this process's group, or comes when a terminal
+/// is closed, does not reach it, so it can do what it is there for.
 fn watcher(script: &str) -> Command {
     let mut watcher = Command::new("setsid");
     watcher.args(["sh", "-c", script, "sh"]);
     watcher
 }
 
-/// A process's state, a letter, and when it started (proc(5), the third and the twenty-second field).
+/// A process's state, a letter, and when it started (proc(5), the third and the twenty-second
+/// field).
 fn stat(pid: u32) -> Option<(char, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // After the program's name, which may hold anything, in parentheses.

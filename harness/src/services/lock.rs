@@ -7,7 +7,8 @@ use std::thread;
 
 use super::client;
 
-/// A row of the database that somebody else has locked. It is let go after its time, or with the database.
+/// A row of the database that somebody else has locked. It is let go after its time, or with the
+/// database.
 #[derive(Debug)]
 pub struct Lock {
     client: Child,

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::{GuardedProcess, Lock, client, on_free_port};
 
-/// A MariaDB server with an empty database directory. It keeps a binary log and writes everything to the disk before it answers.
-/// Dropping it kills the server and deletes the directory.
+/// A MariaDB server with an empty database directory. It keeps a binary log and writes everything
+/// to the disk before it answers. Dropping it kills the server and deletes the directory.
 #[derive(Debug)]
 pub struct MariaDb {
     process: GuardedProcess,
@@ -29,7 +29,8 @@ impl MariaDb {
         let directory = tempfile::tempdir()?;
         let user = current_user()?;
         let installed = Command::new("mariadb-install-db")
-            // A server that starts deletes every temporary table in its directory, those of others too.
+            // A server that starts deletes every temporary table in its directory, those of others
+            // too.
             .env("TMPDIR", directory.path())
             .args([
                 "--no-defaults",
@@ -133,7 +134,8 @@ impl Administrator {
         self.run(&["--skip-ssl"], statements)
     }
 
-    /// Locks the conversation that has the most events, of all in the database `chat`, for so long. Returns once it is locked.
+    /// Locks the conversation that has the most events, of all in the database `chat`, for so long.
+    /// Returns once it is locked.
     ///
     /// # Errors
     /// The database does not answer, there is no conversation, or another one's lock is not let go.
@@ -143,7 +145,8 @@ impl Administrator {
             "" => return Err(io::Error::other("there is no conversation to lock")),
             id => id.parse().map_err(io::Error::other)?,
         };
-        // By its key: to find it in any other way, MariaDB would lock every conversation that it looks at.
+        // By its key: to find it in any other way, MariaDB would lock every conversation that it
+        // looks at.
         let statements = format!(
             "BEGIN; SELECT id FROM chat.conversation WHERE id = {id} FOR UPDATE; SELECT SLEEP({}); COMMIT",
             time.as_secs_f64()

@@ -16,7 +16,8 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Begins one. Redis makes everybody wait but those who watch it (`MONITOR`): whoever is to end the pause watches before it begins.
+    /// Begins one. Redis makes everybody wait but those who watch it (`MONITOR`): whoever is to end
+    /// the pause watches before it begins.
     pub(super) fn begin(server: SocketAddr, time: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -37,7 +38,8 @@ impl Pause {
         }
         stream.set_read_timeout(Some(time.max(Duration::from_millis(1))))?;
         let watch = thread::Builder::new().name("pause".into()).spawn(move || {
-            // Nothing comes before the end of the pause. After it, this would be told everything that is said.
+            // Nothing comes before the end of the pause. After it, this would be told everything
+            // that is said.
             let _ = answers.read_line(&mut String::new());
             let _ = answers.into_inner().shutdown(Shutdown::Both);
         })?;

@@ -25,8 +25,8 @@ pub(super) struct ChurningUser {
     pub(super) user: UserRef,
 }
 
-/// Removes users and lets them join again, one after the other, until `stop` is set; then lets all of
-/// them join.
+/// Removes users and lets them join again, one after the other, until `stop` is set; then lets all
+/// of them join.
 pub(super) async fn run(
     host: Arc<Client>,
     users: Vec<ChurningUser>,

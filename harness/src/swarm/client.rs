@@ -56,8 +56,8 @@ impl SwarmClient {
         let mut servers = context.servers.clone();
         servers.rotate_left(number % context.servers.len());
         if number.is_multiple_of(2) {
-            // Knows one node only. If all clients changed nodes when theirs dies, all would end up on
-            // the node that died first.
+            // Knows one node only. If all clients changed nodes when theirs dies, all would end up
+            // on the node that died first.
             servers.truncate(1);
         }
         let mut addresses = Vec::new();

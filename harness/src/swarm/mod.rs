@@ -1,6 +1,6 @@
 //! Many users who chat through the client library and record what they send and receive. Some are
-//! removed from a group and join again all the time. Some devices, whose sessions replace each other,
-//! use the protocol without the library.
+//! removed from a group and join again all the time. Some devices, whose sessions replace each
+//! other, use the protocol without the library.
 
 mod churn;
 mod client;
@@ -30,8 +30,8 @@ use crate::wire_client::{Account, RunContext, dump_for};
 /// Size and load of a [`Swarm`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Number of users. Each two of them also share a direct conversation: without groups the number
-    /// must be even.
+    /// Number of users. Each two of them also share a direct conversation: without groups the
+    /// number must be even.
     pub users: usize,
     /// Number of groups that all users are members of.
     pub groups: usize,
@@ -73,8 +73,8 @@ pub struct Swarm {
 }
 
 impl Options {
-    /// Returns whether a user would have no conversation to send to, or there are no users. Users with
-    /// takeovers send to the first group.
+    /// Returns whether a user would have no conversation to send to, or there are no users. Users
+    /// with takeovers send to the first group.
     #[must_use]
     pub const fn has_isolated_users(&self) -> bool {
         self.users == 0 || (self.groups == 0 && (self.users % 2 == 1 || self.takeovers > 0))
@@ -206,8 +206,8 @@ impl Swarm {
         Ok(took)
     }
 
-    /// Waits until all clients have received everything up to `heads`, for at most `patience`. Returns
-    /// the number of clients that have not.
+    /// Waits until all clients have received everything up to `heads`, for at most `patience`.
+    /// Returns the number of clients that have not.
     pub async fn catch_up(&self, heads: &HashMap<u64, u64>, patience: Duration) -> usize {
         let started = Instant::now();
         loop {

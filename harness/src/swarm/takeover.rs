@@ -39,8 +39,8 @@ pub(super) async fn run(
             continue;
         };
         if let Some(mut previous) = previous.take() {
-            // At once, while its node may not know of the new session yet. Whether the messages arrive
-            // does not matter.
+            // At once, while its node may not know of the new session yet. Whether the messages
+            // arrive does not matter.
             let _ = previous.send(conversation, FINAL_MESSAGES).await;
             draining.spawn(drain(previous));
         }

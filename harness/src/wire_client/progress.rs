@@ -1,7 +1,7 @@
 //! [`Progress`]: how far a session has received each conversation, and what it has to request.
 //!
-//! As the protocol demands, an event at the next place is accepted, an earlier one is a duplicate, and
-//! what lies beyond a gap is read from the log.
+//! As the protocol demands, an event at the next place is accepted, an earlier one is a duplicate,
+//! and what lies beyond a gap is read from the log.
 
 use std::collections::HashMap;
 

@@ -76,8 +76,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects and resumes this account. Deliveries start after the last place that each conversation
-    /// has then.
+    /// Connects and resumes this account. Deliveries start after the last place that each
+    /// conversation has then.
     pub(crate) async fn begin(context: &RunContext, server: SocketAddr, account: &Account) -> io::Result<Self> {
         let beginning = async {
             let mut peer = Peer::connect(server, context.pin).await?;

@@ -73,8 +73,8 @@ impl Phase {
     }
 }
 
-/// Users of the bare protocol, who reconnect as soon as they lose their connection. Each connection is
-/// a run of its own.
+/// Users of the bare protocol, who reconnect as soon as they lose their connection. Each connection
+/// is a run of its own.
 #[derive(Debug)]
 pub struct WireSwarm {
     context: Arc<RunContext>,
@@ -135,8 +135,8 @@ impl WireSwarm {
         Ok(swarm)
     }
 
-    /// Stops sending and waits until every message has its outcome or lost its connection. Returns the
-    /// time it took.
+    /// Stops sending and waits until every message has its outcome or lost its connection. Returns
+    /// the time it took.
     ///
     /// # Errors
     /// Messages have no outcome after `patience`.
@@ -155,8 +155,8 @@ impl WireSwarm {
         }
     }
 
-    /// Lets all clients receive what they may read, for at most `patience`, and ends them. Returns the
-    /// number of clients that did not receive everything.
+    /// Lets all clients receive what they may read, for at most `patience`, and ends them. Returns
+    /// the number of clients that did not receive everything.
     ///
     /// # Errors
     /// The history cannot be written.
@@ -260,7 +260,8 @@ impl WireClient {
         Ok(has_everything)
     }
 
-    /// Runs one session after the other until one has received everything, and leaves that one open.
+    /// Runs one session after the other until one has received everything, and leaves that one
+    /// open.
     async fn run_sessions(&mut self, session: &mut Option<Session>) -> io::Result<()> {
         loop {
             let server = self.context.servers[self.server % self.context.servers.len()];

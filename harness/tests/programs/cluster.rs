@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server is built with the rest of the workspace.
 fn server() -> PathBuf {
-    let server = Path::new(PROGRAM).with_file_name("chat-server");
+    let server = chat_harness::binary("chat-server", Path::new(PROGRAM).with_file_name("chat-server"));
     assert!(
         server.is_file(),
         "cargo build --bin chat-server makes {}",
@@ -148,7 +148,8 @@ async fn say_until_taken(peer: &mut Peer, group: ConversationId) {
     }
 }
 
-/// Whether MariaDB greets whoever connects, instead of telling an error (its protocol's packets: four bytes, then 0xff for an error).
+/// Whether MariaDB greets whoever connects, instead of telling an error (its protocol's packets:
+/// four bytes, then 0xff for an error).
 fn is_let_in(stream: &mut TcpStream) -> bool {
     let mut packet = [0; 5];
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -282,7 +283,8 @@ async fn every_verb_does_what_it_says() {
     let mut all: Vec<TcpStream> = (0..12).map(|_| TcpStream::connect(database).unwrap()).collect();
     assert!(all.iter_mut().all(is_let_in));
     drop(all);
-    // A node whose new connections were refused meanwhile may have given the database up for a moment.
+    // A node whose new connections were refused meanwhile may have given the database up for a
+    // moment.
     say_until_taken(&mut alice, group).await;
     let other = create_group(&mut alice, "backstage").await;
     running.does("mysql lockrow 600");

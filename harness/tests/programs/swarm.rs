@@ -103,7 +103,8 @@ async fn raw_connections_come_back_and_miss_nothing() {
     );
     let load = swarm(&servers, &history, &options);
     let breaking = async {
-        // Once messages are delivered, half of the connections end in the middle of something, twice.
+        // Once messages are delivered, half of the connections end in the middle of something,
+        // twice.
         let mut looks = tokio::time::interval(Duration::from_millis(50));
         for round in 1..=2 {
             let delivered = || count(&history, |what| matches!(what, What::Delivered { .. }));

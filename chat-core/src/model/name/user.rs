@@ -16,7 +16,8 @@ use super::{NameError, name_string, reserved};
 ///
 /// assert_eq!(UserName::parse("Ａlice")?.as_str(), "alice");
 /// assert_eq!(UserName::parse("小明")?.as_str(), "小明");
-/// assert_eq!(UserName::parse("аlice"), Err(NameError::MixedScripts)); // the first letter is Cyrillic
+/// // The first letter is Cyrillic.
+/// assert_eq!(UserName::parse("аlice"), Err(NameError::MixedScripts));
 /// # Ok::<(), NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

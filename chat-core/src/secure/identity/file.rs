@@ -37,8 +37,8 @@ impl ServerIdentity {
     }
 
     /// Reads the key from `path`. If there is no file, generates a key of
-    /// [`ServerIdentity::DEFAULT_BITS`] and writes it. Processes that start at the same time use the same
-    /// key.
+    /// [`ServerIdentity::DEFAULT_BITS`] and writes it. Processes that start at the same time use
+    /// the same key.
     ///
     /// # Errors
     /// As for [`ServerIdentity::load`], [`ServerIdentity::generate`] and [`ServerIdentity::save`].

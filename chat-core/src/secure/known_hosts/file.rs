@@ -38,8 +38,8 @@ impl KnownHostsFile {
     /// after a first contact, before sending anything.
     ///
     /// # Errors
-    /// [`KnownHostsError::KeyChanged`]: another process has pinned another key meanwhile. Nothing was
-    /// written.
+    /// [`KnownHostsError::KeyChanged`]: another process has pinned another key meanwhile. Nothing
+    /// was written.
     pub fn remember(&self, host: &str, key: &Fingerprint, comment: &str) -> Result<(), KnownHostsError> {
         let line = format_line(host, key, comment)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;

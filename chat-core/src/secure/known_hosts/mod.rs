@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # name:port              key                                                    comment
-//! chat.example:7400        sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ     first seen 2026-11-20
+//! chat.example:7400   sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ   first seen 2026-11-20
 //! [2001:db8::1]:7400       sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ
 //! ```
 //! Several lines for one host allow each of their keys. A line that cannot be parsed makes the
@@ -130,7 +130,8 @@ impl KnownHosts {
     /// Returns the policy for a handshake with `host`.
     ///
     /// # Errors
-    /// [`KnownHostsError::NotPinned`]: no key is pinned for `host`, and `trust` is [`Trust::Strict`].
+    /// [`KnownHostsError::NotPinned`]: no key is pinned for `host`, and `trust` is
+    /// [`Trust::Strict`].
     pub fn policy(&self, host: &str, trust: Trust) -> Result<PinPolicy, KnownHostsError> {
         let pins = self.pins_of(host);
         match trust {

@@ -1,7 +1,8 @@
 //! The contract of [`Store`](crate::store::Store) as code: every store passes all cases.
 //!
 //! ```text
-//! async fn fresh() -> (MyStore, TempDir) { /* an empty store, and what to drop once it is gone */ }
+//! // Returns an empty store, and a guard to drop after it.
+//! async fn fresh() -> (MyStore, TempDir) { /* … */ }
 //! chat_core::store_conformance!(fresh());
 //! ```
 //!

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! lock      locked while a process has the profile open; names the process
-//! account   device, user, tokens, id of the server's history     replaced as a whole, durable
-//! cursors   what the application has acknowledged                replaced as a whole
-//! names     names of users                                       replaced as a whole
-//! outbox    messages without an outcome                          appended durably, compacted when mostly settled
+//! account   device, user, tokens, id of the server's history    replaced as a whole, durable
+//! cursors   what the application has acknowledged               replaced as a whole
+//! names     names of users                                      replaced as a whole
+//! outbox    messages without an outcome    appended durably, compacted when mostly settled
 //! ```
 //! Only their owner may read the files. "Replaced as a whole": written to a temporary file that is
 //! renamed over the old one. "Durable": on disk before the call returns. A power failure may tear

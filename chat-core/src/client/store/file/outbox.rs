@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! "chat outbox 1\n"  then records:  length u32 · digest 8 bytes · kind u8 · content
-//!   kind 1, queued:   queued i64 · deadline i64 (0: none) · the request that sends it, as the protocol encodes it
+//!   kind 1, queued:   queued i64 · deadline i64 (0: none) · the encoded request that sends it
 //!   kind 2, settled:  client message id, 16 bytes
-//!   kind 3, durable:  position of this record, u64: everything before it was on disk when it was written
+//!   kind 3, durable:  position of this record, u64: everything before it was on disk before it
 //! ```
 //! Integers are big-endian. The length counts what follows the digest, which is the beginning of
 //! the SHA-256 of that. Bytes after the last record of kind 3 that a crash cut off or garbled are
