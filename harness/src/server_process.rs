@@ -168,6 +168,6 @@ fn parse_output(output: &[String]) -> io::Result<(SocketAddr, Fingerprint)> {
     };
     let key = key
         .parse()
-        .map_err(|_| io::Error::other(format!("the server printed {key:?}, which is no fingerprint")))?;
+        .map_err(|_| io::Error::other(format!("the server printed {key:?}, which is not a fingerprint")))?;
     Ok((address.parse().map_err(io::Error::other)?, key))
 }

@@ -133,9 +133,9 @@ fn a_service_ends_with_the_process_that_started_it() {
     }
 }
 
-/// What has ended gets no signals: somebody else may have its process id by then.
+/// An ended process gets no signals: another process may have its id by then.
 #[test]
-fn who_has_ended_gets_no_signals() {
+fn ended_process_gets_no_signals() {
     let mut redis = Redis::start(&[]).unwrap();
     assert_eq!(redis.process().state(), State::Runs);
     redis.process().signal("STOP").unwrap();

@@ -25,7 +25,7 @@ const UNWRITTEN_PERIOD: u32 = 50;
 const PUSH_PERIOD: u32 = 50;
 /// One event in this many is wrong on a page.
 const PAGE_PERIOD: u32 = 200;
-/// Added to the id of a removed user, so that the node removes nobody.
+/// Added to the id of a removed user, so that the node removes no user.
 const OTHER_USER: u64 = 1_000_000;
 
 /// Wraps the store that the nodes share and commits one [`Fault`], if any.
@@ -35,7 +35,7 @@ pub(crate) struct FaultyStore {
     state: Arc<State>,
 }
 
-/// What a store and its transactions share.
+/// State that a store shares with its transactions.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) chosen: Chosen,
@@ -138,7 +138,7 @@ struct FaultyUnit {
     outcome: Arc<Outcome>,
 }
 
-/// How the last run of a unit ended, beside its result.
+/// Effects of the last run of a unit, beside its result.
 #[derive(Debug, Default)]
 struct Outcome {
     /// It was rolled back, though it succeeded and the caller must believe so.

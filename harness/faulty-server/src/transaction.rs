@@ -27,11 +27,11 @@ const BACK: i64 = 60_000;
 pub(crate) struct FaultyTransaction<'a> {
     inner: &'a mut dyn Transaction,
     state: &'a State,
-    /// Whether reads of members are falsified.
+    /// Reads of members are falsified.
     is_lying: bool,
-    /// Whether a falsified member was returned.
+    /// A falsified member was returned.
     pub(crate) has_lied: bool,
-    /// Whether a message was written.
+    /// A message was written.
     pub(crate) has_messages: bool,
     /// Conversations to which a copy of a message was added that the engine does not know of.
     lengthened: HashSet<ConversationId>,

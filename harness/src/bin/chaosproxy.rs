@@ -11,8 +11,8 @@ use chat_harness::proxy::{HELP, Order, Proxy};
 use clap::{Args, Parser, Subcommand};
 use tokio::net::lookup_host;
 
-/// Stands before TCP servers and passes everything on, until it is told otherwise: a line each, on
-/// its input or its control socket
+/// Forwards TCP connections to servers and impairs them on command: one command per line, on its
+/// input or its control socket
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -24,12 +24,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Tell {
-    /// Tells a running one something, and prints its answer
+    /// Sends a command to a running proxy and prints the answer
     Tell {
-        /// Its control socket
+        /// Control socket of the proxy
         #[arg(value_name = "PATH")]
         control: PathBuf,
-        /// What it is told
+        /// Command to the proxy
         #[arg(
             required = true,
             value_name = "WORD",
@@ -42,10 +42,10 @@ enum Tell {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Where it listens and where that leads; repeat for more. Port 0 takes a free one
+    /// Address to listen on and server to forward to; can be repeated. Port 0 chooses a free port
     #[arg(required = true, value_name = "LISTEN=SERVER", value_parser = route)]
     routes: Vec<(SocketAddr, String)>,
-    /// Listens for commands on a socket of this name too
+    /// Listens for commands on a Unix socket of this name too
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
@@ -56,7 +56,7 @@ fn examples() -> String {
         "\
 Commands:
 {help}  help, quit
-  @2 COMMAND: of the second route only
+  @2 COMMAND: for the second route only
 
 Examples:
   chaosproxy 127.0.0.1:7500=127.0.0.1:7400 --control /tmp/chaos
@@ -64,7 +64,7 @@ Examples:
   chaosproxy tell /tmp/chaos freeze up
   chaosproxy tell /tmp/chaos heal
 
-Exit codes: 0 it was told to quit, by Ctrl-C too; 1 it cannot listen, or what it was told was refused; 2 wrong usage."
+Exit codes: 0 after quit or Ctrl-C; 1 the proxy cannot listen, or a command was refused; 2 wrong usage."
     )
 }
 
@@ -72,11 +72,13 @@ fn route(text: &str) -> Result<(SocketAddr, String), String> {
     let (listen, server) = text
         .split_once('=')
         .ok_or("written LISTEN=SERVER, as 127.0.0.1:7500=127.0.0.1:7400")?;
-    let listen = listen.parse().map_err(|_| format!("{listen} is no address and port"))?;
+    let listen = listen
+        .parse()
+        .map_err(|_| format!("{listen} is not an address with a port"))?;
     Ok((listen, server.to_owned()))
 }
 
-/// Somewhere to listen, and where that leads.
+/// A proxy and the server that it forwards to.
 struct Route {
     proxy: Proxy,
     server: String,
@@ -166,7 +168,10 @@ fn choose<'a, 'b>(routes: &'a [Route], line: &'b str) -> Result<(Chosen<'a>, &'b
     let (number, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     let chosen: Vec<_> = all().filter(|(of, _)| number == of.to_string()).collect();
     if chosen.is_empty() {
-        return Err(format!("there is no route @{number}: they are @1 to @{}", routes.len()));
+        return Err(format!(
+            "there is no route @{number}: the routes are @1 to @{}",
+            routes.len()
+        ));
     }
     Ok((chosen, rest))
 }

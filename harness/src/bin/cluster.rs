@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 
-/// Runs MariaDB, Redis and nodes until it is told to quit, and breaks them as it is told: a line
-/// each, on its input or by a second call
+/// Runs MariaDB, Redis and nodes until it is told to quit, and injects faults: one command per
+/// line, on its input or from a second call
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -32,13 +32,14 @@ enum Program {
 
 #[derive(Debug, Args)]
 struct Up {
-    /// Where its control socket and its data are; made if it is not there. The data go when it ends
+    /// Directory of the control socket and the data; created if missing. The data are deleted at
+    /// the end
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// How many nodes
+    /// Number of nodes
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     nodes: u8,
-    /// The server that they run [default: chat-server beside this program]
+    /// Server program of the nodes [default: chat-server beside this program]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
     /// Puts all data on a disk of this size (512M), in memory, which can be full; for root
@@ -48,10 +49,10 @@ struct Up {
 
 #[derive(Debug, Args)]
 struct Tell {
-    /// That of a running cluster
+    /// Directory of a running cluster
     #[arg(required = true, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// What is done to it
+    /// Command to the cluster
     #[arg(
         required = true,
         value_name = "COMMAND",
@@ -76,12 +77,13 @@ Examples:
   cluster /tmp/c partition 2 redis in
   cluster /tmp/c heal
 
-Exit codes: 0 done, or it was told to quit; 1 it cannot start, or a command was refused or failed; 2 wrong usage."
+Exit codes: 0 the command was executed, or after quit; 1 the cluster cannot start, or a command was refused or
+failed; 2 wrong usage."
     )
 }
 
-/// What a command that is under way has left, when this is to end. What it does after that is ended
-/// with everything else.
+/// Time that a running command has to finish when the cluster is to end. Its processes are killed
+/// after that.
 const LAST_COMMAND: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -126,15 +128,15 @@ async fn up(options: Up) -> io::Result<()> {
     if !program.is_file() {
         let program = program.display();
         return Err(io::Error::other(format!(
-            "{program} is not there: cargo build --bin chat-server makes it, --program names another one"
+            "{program} does not exist; build it with cargo build -p chat-server-bin, or name another program with --program"
         )));
     }
     std::fs::create_dir_all(&options.directory)?;
-    // First: nobody else is in this directory.
+    // First, because it fails if another cluster uses this directory.
     let mut console = Console::open(Some(&socket(&options.directory)))?;
     let mut signals = Signals::catch()?;
     let mut executor = tokio::select! {
-        // What is begun ends with this process.
+        // Processes that were started end with this process.
         executor = spawn_blocking(move || start(&options.directory, &program, options.nodes, options.disk.as_deref())) => executor??,
         () = signals.next() => return Ok(()),
     };
@@ -147,13 +149,13 @@ async fn up(options: Up) -> io::Result<()> {
         };
         let text = line.text.trim().to_owned();
         if text == "quit" {
-            // Whoever asked finds it gone.
+            // The cluster has ended when the caller gets the answer.
             spawn_blocking(move || drop(executor)).await?;
             line.answer(Ok(String::new()));
             console.close().await;
             return Ok(());
         }
-        // It blocks. Other verbs wait for their turn; whoever wants the end does not.
+        // The call blocks. Other commands wait for their turn, except the one to quit.
         let executed = spawn_blocking(move || {
             let answer = execute(&mut executor, &text);
             (executor, answer)

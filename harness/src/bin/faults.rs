@@ -1,6 +1,6 @@
-//! Runs a cluster under load, breaks it in every way there is, and checks what was promised:
-//! `faults CHAT_SERVER (short|long) [SEED]`. Exit code 1 if a promise was broken, or the cluster
-//! did not do what it is for; 2 if it could not be judged.
+//! Runs a cluster under load, injects every kind of fault, and checks the promises of the service:
+//! `faults CHAT_SERVER (short|long) [SEED]`. Exit code 1 if a promise was broken or the cluster did
+//! not do its work; 2 if the run could not be judged.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,27 +16,27 @@ use chat_harness::{
     inject_network, pause,
 };
 
-/// Those who are out of a group, and those who were taken over from, are refused. A cluster that
-/// acknowledges less than this share of all messages refuses others too.
+/// Minimum share of acknowledged messages. Users outside a group and replaced sessions are refused;
+/// a cluster with a smaller share refuses other messages too.
 const LEAST_ACKED: f64 = 0.5;
 
-/// What P6 promises of deliveries if all is well.
+/// Maximum delay of deliveries in the absence of faults (promise P6).
 const FRESH: Duration = Duration::from_secs(3);
-/// When that is.
+/// Name of the time without faults, in the table of delays.
 const WELL: &str = "all well";
 
-/// How long everybody may take to get what they have missed.
+/// Maximum time for clients to receive the events that they missed.
 const CATCHING_UP: Duration = Duration::from_secs(60);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How much of everything.
+/// Extent of a run.
 struct Size {
-    /// To processes and what they hold.
+    /// Numbers of faults of processes and their data.
     counts: Vec<(Fault, u32)>,
-    /// To the network, meanwhile.
+    /// Numbers of faults of the network, at the same time.
     network: Vec<(Fault, u32)>,
-    /// How long Redis, and after it the database, are away in one piece.
+    /// Lengths of the outages of Redis and, after it, of the database.
     outages: (Duration, Duration),
     options: Options,
 }
@@ -72,7 +72,7 @@ fn size(name: &str) -> Option<Size> {
     })
 }
 
-/// Everything that a network can do, so often.
+/// Returns every kind of network fault, each `times` times.
 fn network_faults(times: u32) -> Vec<(Fault, u32)> {
     let ways = [Direction::Both, Direction::In, Direction::Out];
     let mut faults = vec![(
@@ -98,7 +98,7 @@ fn network_faults(times: u32) -> Vec<(Fault, u32)> {
             [Endpoint::Redis, Endpoint::Database, Endpoint::Clients].map(|far| (Fault::Network(far, trouble), times)),
         );
     }
-    // The others have no channel that would notice it.
+    // The channels to other endpoints do not detect flipped bits.
     faults.push((Fault::Network(Endpoint::Clients, Impairment::Flipped), times));
     faults
 }
@@ -122,9 +122,9 @@ async fn keeps_its_promises() -> Result<bool> {
         return Err(usage.into());
     };
     let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse())?;
-    // First, whatever comes of it.
+    // Printed first, so that it is known however the run ends.
     println!("seed {seed}");
-    // However this ends, nothing is left.
+    // Leaves no files and processes behind, however this process ends.
     let _workplace = GuardedTempDir::open()?;
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");
@@ -140,7 +140,7 @@ async fn keeps_its_promises() -> Result<bool> {
     verdict
 }
 
-/// Whether everything is as it should be.
+/// Runs the cluster, the load and the faults. Returns whether the check found no violation.
 async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path: &Path) -> Result<bool> {
     let started = Instant::now();
     let cluster = tokio::task::spawn_blocking(move || Cluster::linked(&server, 3, &[])).await??;
@@ -166,19 +166,19 @@ async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path:
     }
     let unchecked = report.unchecked();
     if !unchecked.is_empty() {
-        return Err(format!("there was nothing to judge by {unchecked:?}").into());
+        return Err(format!("the history has nothing to which the rules {unchecked:?} apply").into());
     }
     let failings = failings(&report, &Delays::of(&history), &windows);
     failings.iter().for_each(|failing| println!("{failing}"));
     Ok(report.is_clean() && failings.is_empty())
 }
 
-/// What no rule of the check says: a cluster that does nothing breaks none.
+/// Returns failures that no rule of the check covers: an idle cluster violates no rule.
 fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String> {
     let mut failings = Vec::new();
     if report.acked_share() < LEAST_ACKED {
         failings.push(format!(
-            "too little was acknowledged: {:.0} %, at least {:.0} % are expected",
+            "too few messages were acknowledged: {:.0} %, at least {:.0} % are expected",
             100.0 * report.acked_share(),
             100.0 * LEAST_ACKED
         ));
@@ -187,18 +187,18 @@ fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String>
         let inside = delays.between(window.from, window.to);
         let late = inside.quantile(0.99);
         if inside.is_empty() {
-            failings.push("nothing was delivered though all was well".to_owned());
+            failings.push("no event was delivered in the time without faults".to_owned());
         } else if late > FRESH {
             failings.push(format!(
-                "one in a hundred deliveries took more than {late:.1?} though all was well, {FRESH:.0?} are promised"
+                "1 % of deliveries took more than {late:.1?} in the time without faults; the promise is {FRESH:.0?}"
             ));
         }
     }
     failings
 }
 
-/// Processes and the network are broken each on a thread of its own, as that blocks, while the load
-/// goes on.
+/// Injects faults into processes and into the network while the load goes on, each on a thread of
+/// its own, because the calls block.
 async fn break_everything(
     mut cluster: Cluster,
     processes: Vec<(Fault, u32)>,
@@ -235,14 +235,14 @@ async fn break_everything(
     Ok(cluster?)
 }
 
-/// A time of the history's clock in which something was away.
+/// Interval of the history's clock, with its name in the output.
 struct Window {
     name: &'static str,
     from: u64,
     to: u64,
 }
 
-/// Takes Redis away for a while, then the database.
+/// Ends Redis for a while, then the database.
 async fn outages(
     cluster: Cluster,
     lengths: (Duration, Duration),

@@ -1,5 +1,5 @@
-//! Judges histories: whether what clients were told and handed agrees with itself, and with the
-//! logs as they are in the end.
+//! Checks histories: the observations of clients have to agree with each other and with the final
+//! logs.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,41 +14,43 @@ use chat_harness::history::{History, HistoryError, What, Writer};
 use chat_harness::{Database, dump_as, with_deadline};
 use clap::Parser;
 
-/// Judges histories that swarm (or the project's tests) wrote: rules C1 to C13 and C15, one table
+/// Checks histories that swarm (or the project's tests) wrote by the rules C1 to C13 and C15, and
+/// prints one table
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
 struct Cli {
-    /// Files of one history: all of the processes that took part, on one machine
+    /// Files of one history, from all processes that took part on one machine
     #[arg(required = true, value_name = "FILE")]
     histories: Vec<PathBuf>,
-    /// Reads the logs from this database too: mysql://USER:PASSWORD@HOST:PORT/NAME; password and
-    /// port may be left out
+    /// Reads the final logs from this database too: mysql://USER:PASSWORD@HOST:PORT/NAME; password
+    /// and port may be left out
     #[arg(long, value_name = "URL")]
     database: Option<Database>,
-    /// Reads the logs from this node too, those that --user may read whole; repeat for more
+    /// Reads the final logs from this node too, those that --user may read completely; repeat it
+    /// for more nodes
     #[arg(long, value_name = "HOST:PORT", requires = "user")]
     server: Vec<SocketAddr>,
-    /// Who reads them; their password comes from CHAT_PASSWORD, if it is not the one of swarm's
-    /// people
+    /// User who reads the logs; the password comes from CHAT_PASSWORD, if it is not the one of the
+    /// users of swarm
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// The servers' key, as they print it [default: whatever the first one shows]
+    /// Fingerprint of the servers' key, as they print it [default: the key of the first server]
     #[arg(long, value_name = "FINGERPRINT")]
     pin: Option<Fingerprint>,
-    /// Judges without the logs as well, by the rules that need none
+    /// Checks histories without final logs too, by the rules that need none
     #[arg(long)]
     partial: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  swarm --server 127.0.0.1:7400 --history h.jsonl    writes a history, with the logs as the servers tell them
-  histcheck h.jsonl                                  judges it
+  swarm --server 127.0.0.1:7400 --history h.jsonl    writes a history, with the final logs of the servers
+  histcheck h.jsonl                                  checks it
   histcheck h.jsonl --database mysql://root@127.0.0.1:7406/chat
   histcheck a.jsonl b.jsonl --server 127.0.0.1:7401 --user person-0
 
-Exit codes: 0 no rule was broken, 1 at least one was, 2 it could not be judged: wrong usage, unreadable files, no logs, or
-nobody to whom anything happened.";
+Exit codes: 0 no rule is violated; 1 at least one is; 2 the history cannot be judged: wrong usage, unreadable
+files, no logs, or no acknowledgement and no delivery.";
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {
@@ -56,9 +58,11 @@ enum Problem {
     History(#[from] HistoryError),
     #[error("the logs cannot be read: {0}")]
     Logs(#[source] io::Error),
-    #[error("nothing was acknowledged, and nothing was handed to anybody: there is nothing to judge")]
+    #[error("the history has no acknowledgement and no delivery: there is nothing to judge")]
     Nothing,
-    #[error("nobody told the logs: name --database or --server, or let swarm write them; --partial judges without")]
+    #[error(
+        "the history has no final logs; name --database or --server, let swarm write them, or check without them (--partial)"
+    )]
     NoLogs,
 }
 
@@ -98,7 +102,7 @@ async fn judge(cli: &Cli) -> Result<Report, Problem> {
     }
 }
 
-/// Those that the history is about: a database may hold others.
+/// Returns the conversations of the history; a database may hold others.
 fn conversations(history: &History) -> BTreeSet<u64> {
     let of = |what: &What| match what {
         What::Send { conversation, .. } => Some(*conversation),

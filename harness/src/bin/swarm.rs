@@ -22,51 +22,51 @@ use clap::{CommandFactory as _, Parser};
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
-/// Lets many users chat on servers that run, and writes down what happens to them: a history, for
-/// histcheck to judge
+/// Lets many users chat on running servers and writes a history of their observations, which
+/// histcheck checks
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
 struct Cli {
-    /// A node, listening for sc1; repeat for more of the same service
+    /// Address of a node that listens for sc1; repeat it for more nodes of the same service
     #[arg(long, required = true, value_name = "HOST:PORT")]
     server: Vec<String>,
-    /// The servers' key, as they print it [default: whatever the first one shows]
+    /// Fingerprint of the servers' key, as they print it [default: the key of the first server]
     #[arg(long, value_name = "FINGERPRINT")]
     pin: Option<Fingerprint>,
-    /// Where the history goes; the file must not exist
+    /// File to write the history to; it must not exist
     #[arg(long, value_name = "FILE")]
     history: PathBuf,
     /// Speaks the protocol itself instead of using the client library: more connections for less
     /// CPU here
     #[arg(long)]
     wire: bool,
-    /// People; with --wire each is a connection
+    /// Number of users; with --wire each is a connection
     #[arg(long, default_value = "8", value_name = "N")]
     users: NonZeroUsize,
-    /// Messages of each person, a second
+    /// Messages that each user sends, a second
     #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = rate)]
     rate: f64,
-    /// How long they send_for
+    /// Time during which users send messages, in seconds
     #[arg(long, default_value_t = 10, value_name = "N")]
     seconds: u64,
-    /// How long they may take to get what they missed, in seconds
+    /// Maximum time for users to receive the events that they missed, in seconds
     #[arg(long, default_value_t = 60, value_name = "N")]
     patience: u64,
-    /// What the names of users and groups begin with; another one for each run on the same service
+    /// Prefix of the names of users and groups, different for each run on the same service
     /// [default: a random one]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Groups that everybody is in; without any, the users are an even number, each with one other
-    /// to send_for to
+    /// Number of groups that all users are in; with 0, users chat in pairs, so their number must be
+    /// even
     #[arg(long, default_value_t = 2, value_name = "N", conflicts_with = "wire")]
     groups: usize,
-    /// So many of the users are put out of one more group and come back, all the time
+    /// Number of users who are removed from a further group and join again, all the time
     #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "wire")]
     churn: usize,
-    /// Further users, whose sessions take over from each other
+    /// Number of further users, whose sessions replace each other
     #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "wire")]
     takeovers: usize,
-    /// People in one group; everybody is in one
+    /// Number of users in a group; each user is in one group
     #[arg(long, default_value = "8", value_name = "N", requires = "wire")]
     group_size: NonZeroUsize,
     /// Messages in one write
@@ -110,15 +110,15 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A service that acknowledges a smaller share of what is said does not work. People who are out of
-/// a group, and devices that were taken over from, are refused.
+/// Minimum share of acknowledged messages of a service that works. Users outside a group and
+/// replaced sessions are refused, so the share is well below 1.
 const LEAST_ACKED: f64 = 0.25;
 
-/// Whether everybody got everything, and the service did what it is for.
+/// Runs the swarm. Returns whether all users received all events and the service did its work.
 async fn run(cli: &Cli) -> io::Result<bool> {
     let options = options(cli);
     if !cli.wire && options.has_isolated_users() {
-        let text = "without groups the users are an even number, and there are no takeovers";
+        let text = "without groups, the number of users must be even and there can be no takeovers";
         Cli::command().error(ErrorKind::ValueValidation, text).exit();
     }
     let mut servers = Vec::new();
@@ -150,12 +150,12 @@ fn at(place: &dyn Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{place}: {error}"))
 }
 
-/// What came of it.
+/// Result of a run.
 struct Conclusion {
     talked: Duration,
     settled: Duration,
     caught_up: Duration,
-    /// Those who did not get everything.
+    /// Number of users who did not receive all events.
     incomplete: usize,
 }
 
@@ -220,8 +220,8 @@ async fn wire(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<
     })
 }
 
-/// Lets them send_for until the time is over, or somebody presses Ctrl-C: then they come to an end
-/// earlier. Returns how long they talked.
+/// Waits while users send messages, until the time is over or the user presses Ctrl-C. Returns the
+/// time that passed.
 async fn send_for(cli: &Cli) -> Duration {
     let started = Instant::now();
     let _ = timeout(Duration::from_secs(cli.seconds), tokio::signal::ctrl_c()).await;
@@ -244,7 +244,7 @@ fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
         let at = match record.what {
             What::Send { .. } => 0,
             What::Acked { message, .. } => {
-                // One that is sent again is acknowledged again.
+                // A message that is sent again is acknowledged again.
                 counts[1] += u64::from(acked.insert(message));
                 return Ok(());
             }
@@ -268,13 +268,16 @@ fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
         counts[1] as f64 / ending.talked.as_secs_f64().max(0.001)
     );
     println!("settled after  {:.1?}", ending.settled);
-    println!("all had all after {:.1?} more; {:.0?} in all", ending.caught_up, took);
+    println!(
+        "all events delivered {:.1?} later; {:.0?} in total",
+        ending.caught_up, took
+    );
     if ending.incomplete > 0 {
-        println!("{} did not get everything", ending.incomplete);
+        println!("{} did not receive all events", ending.incomplete);
     }
     let share = counts[1] as f64 / counts[0].max(1) as f64;
     if share < LEAST_ACKED {
-        println!("too little was acknowledged: the service does not work");
+        println!("too few messages were acknowledged: the service does not work");
     }
     Ok(share)
 }

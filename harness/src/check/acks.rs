@@ -67,7 +67,7 @@ fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, repor
             match sent.get(message) {
                 None => report.broken(
                     Rule::C2,
-                    format_args!("{message} is at {:?} in {source}, but nobody sent it", event.place),
+                    format_args!("{message} is at {:?} in {source}, but was never sent", event.place),
                 ),
                 Some(sent) => {
                     let user = facts.runs.get(&sent.run).map(|run| run.user);

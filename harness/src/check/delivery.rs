@@ -17,7 +17,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             let (conversation, first, last) = match handed {
                 Handed::Reset => {
                     (at, was_reset) = (BTreeMap::new(), true);
-                    // Who tells the same history on has not lost it.
+                    // A source that still returns this epoch has not lost it.
                     if epoch.is_some_and(|epoch| facts.epochs.values().any(|told| *told == epoch)) {
                         report.broken(
                             Rule::C5,
@@ -41,10 +41,10 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 Handed::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
             let stay = stays.last(conversation, run.user);
-            // Where nothing is known, what is handed out first begins it; if nobody is entitled to
-            // it, that is said below.
+            // Without a known membership, the first delivered position begins the stay; a delivery
+            // to a user who may not read it is reported below.
             let begins = stays.begins(conversation, run.user, first);
-            // After a reset it begins where the server knows the device to be.
+            // After a reset, delivery begins after the cursor that the server has for the device.
             let begins = begins.filter(|_| !was_reset).unwrap_or(first);
             let place = at.entry(conversation).or_insert(begins.saturating_sub(1));
             if first <= *place {

@@ -14,7 +14,7 @@ pub(super) struct Sent<'a> {
     pub(super) digest: Digest,
 }
 
-/// An acknowledgement.
+/// Acknowledgement of a message.
 #[derive(Debug)]
 pub(super) struct Ack<'a> {
     pub(super) at: u64,
@@ -24,7 +24,7 @@ pub(super) struct Ack<'a> {
     pub(super) place: Place,
 }
 
-/// Something that was handed to an application.
+/// Delivery to an application, or a notice about deliveries.
 #[derive(Debug)]
 pub(super) enum Handed<'a> {
     Event { epoch: &'a str, event: &'a EventRecord },
@@ -33,7 +33,7 @@ pub(super) enum Handed<'a> {
     Rewound { to: Place },
 }
 
-/// One life of a client.
+/// Records of one run.
 #[derive(Debug, Default)]
 pub(super) struct Run<'a> {
     pub(super) user: u64,
@@ -44,33 +44,33 @@ pub(super) struct Run<'a> {
     pub(super) finished: bool,
 }
 
-/// The end of a log, as one source tells it.
+/// End of a log, as one source returned it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) seq: u64,
-    /// How far others knew it to reach before this source was asked.
+    /// Last position that other sources and clients knew before this source was asked.
     pub(super) reached: u64,
 }
 
-/// A log, as one source tells it in the end.
+/// Final log of a conversation, as one source returned it.
 pub(super) type Log<'a> = BTreeMap<u64, Vec<&'a EventRecord>>;
 
-/// Everything that is known.
+/// Records of a history, indexed for the checks.
 #[derive(Debug, Default)]
 pub(super) struct Facts<'a> {
     pub(super) runs: BTreeMap<u64, Run<'a>>,
-    /// In the order in which they were sent.
+    /// Messages, ordered by the time of sending.
     pub(super) sends: Vec<Sent<'a>>,
-    /// In the order of time.
+    /// Acknowledgements, ordered by time.
     pub(super) acks: Vec<Ack<'a>>,
     pub(super) refused: HashMap<&'a str, &'a str>,
-    /// Sources, conversations, places.
+    /// Final logs by source and conversation.
     pub(super) logs: BTreeMap<&'a str, BTreeMap<u64, Log<'a>>>,
     pub(super) heads: BTreeMap<(&'a str, u64), Head>,
-    /// How far each conversation was known to reach, and since when; ascending.
+    /// Times and last known positions of each conversation, ascending.
     reached: HashMap<u64, Vec<(u64, u64)>>,
     pub(super) epochs: BTreeMap<(&'a str, Place), &'a str>,
-    /// First and last readable place of users in conversations; no last one for members.
+    /// First and last readable position by user and conversation; no last one for members.
     pub(super) members: BTreeMap<(u64, u64), (u64, Option<u64>)>,
     pub(super) faults: u64,
 }
@@ -100,7 +100,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// How far a conversation was known to reach before this time.
+    /// Returns the last position of a conversation that was known before a time.
     fn reached(&self, conversation: u64, before: u64) -> u64 {
         let steps = self.reached.get(&conversation).map(Vec::as_slice).unwrap_or_default();
         let count = steps.partition_point(|(at, _)| *at < before);

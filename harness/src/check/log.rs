@@ -59,7 +59,7 @@ fn one_place_one_event<'a>(facts: &Facts<'a>, report: &mut Report) {
     let mut see = |epoch: &'a str, event: &'a EventRecord, who: &dyn std::fmt::Display| {
         let EventRecord { place, .. } = *event;
         let first: &EventRecord = held.entry((epoch, place)).or_insert(event);
-        // Who looked after it was taken back saw no text.
+        // Readers see no text once the message is recalled.
         let text = event
             .digest
             .map(|text| (*texts.entry((epoch, place)).or_insert(text), text));

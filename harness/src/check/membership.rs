@@ -1,20 +1,20 @@
-//! Who may read what: a user's stays in each conversation.
+//! Stays of users in conversations: the ranges of positions that they may read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::facts::Facts;
 
-/// First and last place of a stay; no last one if it goes on.
+/// First and last position of a stay; no last one while the user is a member.
 pub(super) type Stay = (u64, Option<u64>);
 
-/// Everybody's stays.
+/// Stays of all users.
 #[derive(Debug, Default)]
 pub(super) struct Memberships {
-    /// By conversation and user: what the store grants in the end.
+    /// Last stay by conversation and user, as the store has it in the end.
     last: BTreeMap<(u64, u64), Stay>,
-    /// Those of whom it says so.
+    /// Users whose last stays are known.
     users: BTreeSet<u64>,
-    /// Those before it, as the logs tell them.
+    /// Earlier stays by conversation and user, derived from the logs.
     earlier: HashMap<(u64, u64), Vec<(u64, u64)>>,
 }
 
@@ -48,7 +48,8 @@ impl Memberships {
         stays
     }
 
-    /// Whether it is known what this user may read. A source may have told of some users only.
+    /// Returns whether the memberships of this user are known. A source may return those of some
+    /// users only.
     pub(super) fn are_told_of(&self, user: u64) -> bool {
         self.users.contains(&user)
     }
@@ -64,7 +65,7 @@ impl Memberships {
         of_user.map(|((conversation, _), stay)| (*conversation, *stay))
     }
 
-    /// Where the stay begins in which the user was entitled to this place, if there is one.
+    /// Returns the beginning of the stay in which the user may read `seq`, if there is one.
     pub(super) fn begins(&self, conversation: u64, user: u64, seq: u64) -> Option<u64> {
         let last = self.last(conversation, user);
         let in_last = last.filter(|(first, until)| *first <= seq && until.is_none_or(|until| seq <= until));

@@ -1,20 +1,20 @@
-//! What must be true of every history.
+//! Rules that every history must satisfy.
 //!
-//! | rule | what it says |
+//! | rule | content |
 //! |---|---|
-//! | C1 | what was acknowledged is in every log, where and as what it was acknowledged |
-//! | C2 | nothing is in a log that nobody sent |
-//! | C3 | nothing is there twice, and nothing that was refused is there |
+//! | C1 | every acknowledged message is in every log, at the acknowledged position and with its id |
+//! | C2 | every message in a log was sent |
+//! | C3 | no message is in a log twice, and no refused message is in a log |
 //! | C4 | each log is numbered from 1 to its end without holes |
-//! | C5 | one place holds one event, whoever looks, whenever |
-//! | C6 | a device is handed no place twice |
-//! | C7 | a device is handed places in order, without holes |
-//! | C8 | in the end each device was handed everything it may read |
-//! | C9 | what one run sent to one conversation is in the order in which it was sent |
-//! | C10 | what was sent after something had been acknowledged comes after it |
+//! | C5 | all sources and clients see the same event at a position, at all times |
+//! | C6 | no position is delivered to a device twice |
+//! | C7 | positions are delivered to a device in order, without holes |
+//! | C8 | in the end every position that a device may read was delivered to it |
+//! | C9 | messages of one run to one conversation are in the order of sending |
+//! | C10 | a message sent after an acknowledgement follows the acknowledged one |
 //! | C11 | all acknowledgements of one message are the same |
-//! | C12 | senders were members when they sent; nobody is handed what they may not read |
-//! | C13 | a session that another one of its device took over from is acknowledged nothing more |
+//! | C12 | senders were members when they sent; events are delivered only to users who may read them |
+//! | C13 | a session is acknowledged no message after another session of its device replaced it |
 //! | C15 | times never go back within a log |
 //!
 //! Order is given by the numbers, so one pass over what happened is enough for each rule.

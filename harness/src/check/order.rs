@@ -30,8 +30,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         }
     }
 
-    // C10: of whoever. Acknowledgements in the order of time, as far as the next send has seen
-    // them.
+    // C10, over all senders: acknowledgements in the order of time, as far as they precede the next
+    // send.
     let mut acks = facts.acks.iter().peekable();
     let mut highest: BTreeMap<u64, u64> = BTreeMap::new();
     for sent in &facts.sends {

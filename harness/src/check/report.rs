@@ -1,4 +1,4 @@
-//! What a check found.
+//! [`Report`]: the findings of a check.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -26,43 +26,40 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// All, with what they say.
+    /// All rules, with their content.
     pub const ALL: [(Self, &'static str); 14] = [
         (
             Self::C1,
-            "what was acknowledged is in every log, where and as it was acknowledged",
+            "every acknowledged message is in every log, at its acknowledged position",
         ),
-        (Self::C2, "nothing is in a log that nobody sent"),
+        (Self::C2, "every message in a log was sent"),
         (
             Self::C3,
-            "nothing is there twice, and nothing that was refused is there",
+            "no message is in a log twice, and no refused message is in a log",
         ),
         (Self::C4, "each log is numbered from 1 to its end without holes"),
-        (Self::C5, "one place holds one event, whoever looks, whenever"),
-        (Self::C6, "a device is handed no place twice"),
-        (Self::C7, "a device is handed places in order, without holes"),
-        (Self::C8, "in the end each device was handed everything it may read"),
+        (Self::C5, "all sources and clients see the same event at a position"),
+        (Self::C6, "no position is delivered to a device twice"),
+        (Self::C7, "positions are delivered to a device in order, without holes"),
+        (Self::C8, "in the end all that a device may read was delivered to it"),
         (
             Self::C9,
-            "what one run sent to one conversation is in the order in which it was sent",
+            "messages of one run to one conversation are in the order of sending",
         ),
         (
             Self::C10,
-            "what was sent after something had been acknowledged comes after it",
+            "a message sent after an acknowledgement follows the acknowledged one",
         ),
         (Self::C11, "all acknowledgements of one message are the same"),
         (
             Self::C12,
-            "senders were members when they sent; nobody is handed what they may not read",
+            "senders were members when they sent; users get only events that they may read",
         ),
-        (
-            Self::C13,
-            "a session that another one of its device took over from is acknowledged nothing more",
-        ),
+        (Self::C13, "a replaced session gets no acknowledgements"),
         (Self::C15, "times never go back within a log"),
     ];
 
-    /// Whether it says nothing without the logs as they are in the end.
+    /// Returns whether the rule can be checked only with the final logs.
     const fn needs_logs(self) -> bool {
         matches!(
             self,
@@ -71,19 +68,19 @@ impl Rule {
     }
 }
 
-/// A rule that was broken, and how.
+/// Violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The rule that is violated.
     pub rule: Rule,
-    /// How.
+    /// Description of the violation.
     pub text: String,
 }
 
 /// Violations of one rule that are kept; beyond that they are counted only.
 const KEPT: usize = 20;
 
-/// What a check found.
+/// Findings of a check, and the numbers that it counted.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Faults that were injected.
@@ -96,13 +93,13 @@ pub struct Report {
     pub events: usize,
     /// Messages that were sent.
     pub sends: usize,
-    /// Those of them that were acknowledged.
+    /// Messages that were acknowledged.
     pub acked: usize,
-    /// Those of them that were refused.
+    /// Messages that were refused.
     pub refused: usize,
-    /// Runs that were followed to their end, and may have lacked something there.
+    /// Runs whose deliveries could be checked to their end.
     pub endings: usize,
-    /// Runs of users of whom it is known what they may read.
+    /// Runs of users whose memberships are known.
     pub(super) readers: usize,
     sources: Vec<String>,
     counts: BTreeMap<Rule, u64>,
@@ -124,14 +121,14 @@ impl Report {
         }
     }
 
-    /// Who told the logs.
+    /// Returns the names of the sources of the logs.
     #[must_use]
     pub fn sources(&self) -> &[String] {
         &self.sources
     }
 
-    /// Whether everything was there that this rule looks at. If not, that it was not broken means
-    /// nothing.
+    /// Returns whether the history had all records that the rule needs. If not, the absence of
+    /// violations proves nothing.
     #[must_use]
     pub fn could_check(&self, rule: Rule) -> bool {
         let has_any = match rule {
@@ -169,7 +166,7 @@ impl Report {
         }
     }
 
-    /// How often a rule was broken.
+    /// Returns the number of violations of a rule.
     #[must_use]
     pub fn count(&self, rule: Rule) -> u64 {
         self.counts.get(&rule).copied().unwrap_or(0)
@@ -179,31 +176,32 @@ impl Report {
         rules.iter().map(|rule| self.count(*rule)).sum()
     }
 
-    /// Acknowledged and gone, or never handed out.
+    /// Returns the number of events that were acknowledged but are missing, or were never
+    /// delivered.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.sum(&[Rule::C1, Rule::C8])
     }
 
-    /// There or handed out more than once.
+    /// Returns the number of events that were stored or delivered more than once.
     #[must_use]
     pub fn doubled(&self) -> u64 {
         self.sum(&[Rule::C3, Rule::C6, Rule::C11])
     }
 
-    /// Out of order, or with holes.
+    /// Returns the number of events that are out of order, or missing in between.
     #[must_use]
     pub fn reordered(&self) -> u64 {
         self.sum(&[Rule::C4, Rule::C5, Rule::C7, Rule::C9, Rule::C10, Rule::C15])
     }
 
-    /// From nobody, or to somebody who may not.
+    /// Returns the number of events without a sender, or delivered to users who may not read them.
     #[must_use]
     pub fn misrouted(&self) -> u64 {
         self.sum(&[Rule::C2, Rule::C12, Rule::C13])
     }
 
-    /// Whether no rule was broken.
+    /// Returns whether no rule was violated.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.counts.is_empty()

@@ -14,7 +14,7 @@ fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
     let Some(logs) = facts.whole() else { return };
     for (conversation, log) in logs {
         let mut members: BTreeSet<u64> = BTreeSet::new();
-        // In conversations of two nobody joins or leaves.
+        // Direct conversations have no joins and leaves.
         let is_group = log.values().flatten().any(|event| !event.joined.is_empty());
         for event in log.values().flatten() {
             members.extend(&event.joined);
@@ -34,8 +34,8 @@ fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
     }
 }
 
-/// What a run sent after another run of its device had logged in, and before it logged in again
-/// itself, is acknowledged to nobody.
+/// Reports acknowledgements of messages that a run sent after another run of its device had logged
+/// in and before the run logged in again.
 fn taken_over_is_silent(facts: &Facts<'_>, report: &mut Report) {
     let mut logins: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
     for (number, run) in &facts.runs {
@@ -49,8 +49,8 @@ fn taken_over_is_silent(facts: &Facts<'_>, report: &mut Report) {
             continue;
         };
         let of_device = &logins[&(run.user, run.device)];
-        // Whose the device was when the message was sent, and whether it was this run's again
-        // before the acknowledgement.
+        // The run that held the device when the message was sent, and whether this run held it
+        // again before the acknowledgement.
         let owner = of_device.iter().take_while(|(at, _)| at < sent).last();
         let is_back = of_device
             .iter()

@@ -5,7 +5,7 @@ use std::fmt;
 use super::report::{Report, Rule};
 
 impl Report {
-    /// What was checked and what was found, in numbers with their names.
+    /// Returns the figures of the check, with their names.
     #[must_use]
     pub fn totals(&self) -> [(&'static str, u64); 12] {
         [
@@ -28,16 +28,16 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources = if self.sources().is_empty() {
-            "nobody".to_owned()
+            "no source".to_owned()
         } else {
             self.sources().join(", ")
         };
-        writeln!(f, "logs told by                {sources}")?;
+        writeln!(f, "logs read from              {sources}")?;
         for (name, value) in self.totals() {
             writeln!(f, "{name:<27} {value}")?;
         }
         writeln!(f)?;
-        writeln!(f, "rule  broken       what it says")?;
+        writeln!(f, "rule  violations   content")?;
         for (rule, says) in Rule::ALL {
             let name = format!("{rule:?}");
             let broken = match self.count(rule) {

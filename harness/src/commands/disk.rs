@@ -7,10 +7,10 @@ use std::process::Command;
 
 use crate::GuardedTempDir;
 
-/// What the disk is filled with, at a time.
+/// Size of a write that fills the disk.
 const PIECE: usize = 1 << 20;
 
-/// A file system of its own size, in memory. It goes with the temp_dir that it is for.
+/// A file system of its own size, in memory. It is unmounted with the directory that it is for.
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,

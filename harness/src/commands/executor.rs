@@ -1,4 +1,4 @@
-//! [`CommandExecutor`].
+//! [`CommandExecutor`]: executes commands on a cluster.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,24 +10,24 @@ use crate::proxy::Order;
 use crate::services::{Administrator, GuardedProcess, Pause, Redis, State};
 use crate::{Cluster, GuardedTempDir};
 
-/// A cluster that verbs are done to. Dropping it ends everything.
+/// A cluster that executes commands. Dropping it ends all processes.
 #[derive(Debug)]
 pub struct CommandExecutor {
     cluster: Cluster,
-    /// What everything is on, if that can be full.
+    /// Disk of limited size that holds all data, if there is one.
     disk: Option<Disk>,
-    /// The last one of Redis.
+    /// Last pause of Redis.
     pause: Option<Pause>,
-    /// Dropped after those who work in it.
+    /// Dropped after the processes that work in it.
     _workplace: GuardedTempDir,
 }
 
-/// Whoever is stopped answers nobody, however long one waits.
+/// Returns an error unless the process runs: a stopped process never answers.
 fn running(process: &GuardedProcess, component: &str) -> io::Result<()> {
     match process.state() {
         State::Runs => Ok(()),
-        State::Stopped => refuse(format!("{component} is stopped: let it go on first")),
-        State::Ended => refuse(format!("{component} has ended: start it first")),
+        State::Stopped => refuse(format!("{component} is stopped; continue it first (cont)")),
+        State::Ended => refuse(format!("{component} has ended; start it first")),
     }
 }
 
@@ -36,7 +36,7 @@ fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
 }
 
 impl CommandExecutor {
-    /// Of this cluster, which has links, in this place, on this disk.
+    /// Creates an executor for a cluster with links, whose data are in `temp_dir` and on `disk`.
     #[must_use]
     pub const fn new(cluster: Cluster, temp_dir: GuardedTempDir, disk: Option<Disk>) -> Self {
         Self {
@@ -47,10 +47,10 @@ impl CommandExecutor {
         }
     }
 
-    /// Does it. Returns what there is to say. Blocks.
+    /// Executes a command; blocks. Returns the text to print.
     ///
     /// # Errors
-    /// There is no such node, its state does not allow it, or it failed.
+    /// There is no such node, the state of a process does not allow the command, or it failed.
     pub fn execute(&mut self, command: &ClusterCommand) -> io::Result<String> {
         match *command {
             ClusterCommand::Status => return self.status(),
@@ -75,9 +75,9 @@ impl CommandExecutor {
                     pause.end()?;
                 }
             }
-            ClusterCommand::RedisUnpause => return refuse("it is not paused"),
+            ClusterCommand::RedisUnpause => return refuse("redis is not paused"),
             ClusterCommand::RedisKillPubsub => match self.ask_redis(&["CLIENT", "KILL", "TYPE", "pubsub"])?.as_str() {
-                "0" => return refuse("nobody listens"),
+                "0" => return refuse("redis has no subscribers"),
                 killed => return Ok(format!("{killed} connections ended\n")),
             },
             ClusterCommand::RedisOom(on) => {
@@ -87,7 +87,7 @@ impl CommandExecutor {
             ClusterCommand::MysqlReadOnly(on) => self.sql(&format!("SET GLOBAL read_only = {}", u8::from(on)))?,
             ClusterCommand::MysqlConnections(number) => self.sql(&format!("SET GLOBAL max_connections = {number}"))?,
             ClusterCommand::Disk(is_full) => match &self.disk {
-                None => return refuse("the cluster is on no disk of its own: start it with --disk"),
+                None => return refuse("the cluster has no disk of its own; start it with --disk"),
                 Some(disk) if is_full => disk.fill()?,
                 Some(disk) => disk.free()?,
             },
@@ -95,12 +95,12 @@ impl CommandExecutor {
         Ok(String::new())
     }
 
-    /// Redis, if it can answer.
+    /// Returns Redis, if it can answer.
     fn answering(&self) -> io::Result<&Redis> {
         let redis = &self.cluster.redis;
         running(redis.process(), "redis")?;
         if self.is_paused() {
-            return refuse("redis is paused: redis unpause ends that");
+            return refuse("redis is paused; redis unpause ends the pause");
         }
         Ok(redis)
     }
@@ -131,14 +131,14 @@ impl CommandExecutor {
 
     fn lock_row(&self, time: Duration) -> io::Result<()> {
         let lock = self.database()?.lock_busiest(time)?;
-        // The database may be killed meanwhile: then the lock is gone too.
+        // The wait fails if the database is killed, which ends the lock too.
         let let_go = move || drop(lock.wait());
         thread::Builder::new().name("lock".into()).spawn(let_go).map(drop)
     }
 
     fn no_node(&self, node: usize) -> String {
         format!(
-            "there is no node {}: they are 1 to {}",
+            "there is no node {}: the nodes are 1 to {}",
             node + 1,
             self.cluster.nodes.len()
         )
@@ -164,7 +164,7 @@ impl CommandExecutor {
             (ProcessAction::Kill9, _) => self.kill(component),
             (ProcessAction::Stop, _) => process.signal("STOP")?,
             (ProcessAction::Cont, _) => process.signal("CONT")?,
-            (ProcessAction::Term, State::Stopped) => return refuse("it is stopped: let it go on first"),
+            (ProcessAction::Term, State::Stopped) => return refuse("it is stopped; continue it first (cont)"),
             (ProcessAction::Term, State::Runs) => return self.end(component),
         }
         Ok(String::new())

@@ -1,5 +1,5 @@
-//! [`ClusterCommand`]: what is done to a cluster by hand, in words. What a verb breaks stays broken
-//! until another one mends it.
+//! [`ClusterCommand`]: a command to a cluster, parsed from words. The effect of a command lasts
+//! until another command ends it.
 
 mod disk;
 mod executor;
@@ -15,66 +15,66 @@ use crate::proxy::{Change, Order, Side};
 pub use disk::Disk;
 pub use executor::CommandExecutor;
 
-/// The verbs, for those who ask. `COMPONENT` is a node's number, `redis` or `mysql`; `ENDPOINT` is
-/// `redis`, `mysql`, `both` or `clients`.
+/// Help text: all commands and their arguments. `COMPONENT` is a node's number, `redis` or `mysql`;
+/// `ENDPOINT` is `redis`, `mysql`, `both` or `clients`.
 pub const HELP: &str = "\
-status                        what runs, where, and what holds between
-kill9 COMPONENT                    kill -9; COMPONENT: a node's number, redis or mysql
-stop COMPONENT                     stops it, as SIGSTOP does
-cont COMPONENT                     lets it go on
-term COMPONENT                     asks it to end (SIGTERM), waits, and tells its exit code
+status                             prints processes, addresses and impaired links
+kill9 COMPONENT                    kills it with SIGKILL; COMPONENT: the number of a node, redis or mysql
+stop COMPONENT                     stops it with SIGSTOP
+cont COMPONENT                     continues it with SIGCONT
+term COMPONENT                     ends it with SIGTERM, waits, and prints the exit code
 start COMPONENT                    starts it again, on the same data and port
-partition NODE ENDPOINT [in|out]   nothing gets through to ENDPOINT: redis, mysql, both or clients; in: it hears nothing, out: it is not heard
-link NODE ENDPOINT COMMAND         a command of chaosproxy for that way: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
-heal                          mends every way of every node
-redis flush                   forgets everything
-redis pause SECONDS           answers nobody for so long, or until unpause
-redis unpause                 answers again
-redis killpubsub              ends the connections of those who listen
-redis oom on|off              has no memory for anything more
-mysql lockrow SECONDS         somebody else locks the busiest conversation for so long
-mysql readonly on|off         takes no changes from nodes
-mysql maxconn NUMBER          lets no more connections in than so many
-disk full|free                fills the disk that the cluster is on; if it was started with --disk (MariaDB looks for space once a minute)";
+partition NODE ENDPOINT [in|out]   blocks traffic with ENDPOINT: redis, mysql, both or clients; in: to the node, out: from it
+link NODE ENDPOINT COMMAND         executes a command of chaosproxy: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
+heal                               ends all impairments of all links
+redis flush                        deletes all keys
+redis pause SECONDS                answers no client for a time, or until unpause
+redis unpause                      ends the pause
+redis killpubsub                   closes the connections of all subscribers
+redis oom on|off                   refuses writes as if memory were exhausted
+mysql lockrow SECONDS              locks the conversation with the most events for a time
+mysql readonly on|off              refuses writes of nodes
+mysql maxconn NUMBER               limits the number of connections
+disk full|free                     fills the disk of a cluster started with --disk (MariaDB looks for space once a minute)";
 
-/// MariaDB's least `max_connections`; it takes smaller ones for this.
+/// Minimum of `max_connections` in MariaDB, which replaces smaller values by it.
 const FEWEST: u32 = 10;
 
-/// Something to do to a cluster.
+/// Command to a cluster.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ClusterCommand {
-    /// Tells what runs.
+    /// Reports processes, addresses and impaired links.
     Status,
-    /// To one of its processes.
+    /// Acts on one process.
     Process(ProcessAction, Component),
-    /// To one way of a node, counted from 0.
+    /// Changes the link between a node, counted from 0, and an endpoint.
     Link(usize, Endpoint, Order),
-    /// Mends all ways.
+    /// Ends all impairments of all links.
     Heal,
     /// Redis forgets everything.
     RedisFlush,
-    /// Redis answers nobody for so long.
+    /// Redis answers no client for a time.
     RedisPause(Duration),
     /// Redis answers again.
     RedisUnpause,
     /// Redis ends subscribers' connections.
     RedisKillPubsub,
-    /// Redis has no memory, or has.
+    /// Redis refuses writes as if memory were exhausted (true), or accepts them again.
     RedisOom(bool),
-    /// A conversation is locked for so long.
+    /// A conversation is locked for a time.
     MysqlLockRow(Duration),
-    /// The database takes no changes, or does.
+    /// The database refuses writes (true), or accepts them again.
     MysqlReadOnly(bool),
-    /// So many connections and no more.
+    /// The database accepts this number of connections at most.
     MysqlConnections(u32),
-    /// The disk is full, or is not.
+    /// The disk is filled (true), or freed.
     Disk(bool),
 }
 
-/// What is done to a process.
+/// Action on a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // HELP has them
+#[allow(missing_docs)] // `HELP` describes them
 pub enum ProcessAction {
     Kill9,
     Stop,
@@ -88,13 +88,13 @@ pub enum ProcessAction {
 pub enum Component {
     /// A node, counted from 0.
     Node(usize),
-    /// The bus.
+    /// Redis, the bus.
     Redis,
-    /// The store.
+    /// MariaDB, the store.
     Mysql,
 }
 
-/// The words are no verb.
+/// Error: the words are no command to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseCommandError(String);
@@ -140,8 +140,10 @@ impl FromStr for ClusterCommand {
             ["mysql", "readonly", switch] => parse_switch(switch).map(Self::MysqlReadOnly),
             ["mysql", "maxconn", number] => match number.parse() {
                 Ok(number) if number >= FEWEST => Ok(Self::MysqlConnections(number)),
-                Ok(_) => Err(wrong(format!("MariaDB always lets {FEWEST} in"))),
-                Err(_) => Err(wrong(format!("{number} is no number of connections"))),
+                Ok(_) => Err(wrong(format!(
+                    "{number} connections are too few: the minimum of MariaDB is {FEWEST}"
+                ))),
+                Err(_) => Err(wrong(format!("{number} is not a number of connections"))),
             },
             ["disk", "full"] => Ok(Self::Disk(true)),
             ["disk", "free"] => Ok(Self::Disk(false)),
@@ -154,7 +156,7 @@ fn partition(node: usize, endpoint: Endpoint, side: Side) -> ClusterCommand {
     ClusterCommand::Link(node, endpoint, Order::Change(side, Change::Freeze))
 }
 
-/// What would have been right.
+/// Returns an error that shows the usage of similar commands.
 fn usage(words: &[&str]) -> ParseCommandError {
     let alike = |count: usize| {
         let known = HELP.lines().filter(move |line| {
@@ -168,14 +170,14 @@ fn usage(words: &[&str]) -> ParseCommandError {
     let found = [2, 1].map(alike).into_iter().find(|found| !found.is_empty());
     match (words.first(), found) {
         (_, Some(found)) => wrong(format!("usage: {}", found.join(" | "))),
-        (Some(word), None) => wrong(format!("what is \"{word}\"? say help")),
-        (None, None) => wrong("nothing was said"),
+        (Some(word), None) => wrong(format!("unknown command \"{word}\"; help lists the commands")),
+        (None, None) => wrong("the command is empty"),
     }
 }
 
 fn parse_node(text: &str) -> Result<usize, ParseCommandError> {
     let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-    number.ok_or_else(|| wrong(format!("{text} is no node: they are numbered from 1")))
+    number.ok_or_else(|| wrong(format!("{text} is not the number of a node; nodes are numbered from 1")))
 }
 
 impl FromStr for Component {
@@ -188,7 +190,7 @@ impl FromStr for Component {
             number => match parse_node(number) {
                 Ok(node) => Ok(Self::Node(node)),
                 Err(_) => Err(wrong(format!(
-                    "{text} is no component: a node's number, redis or mysql"
+                    "{text} is not a component: the number of a node, redis or mysql"
                 ))),
             },
         }
@@ -201,7 +203,9 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, ParseCommandError> {
         "mysql" => Ok(Endpoint::Database),
         "both" => Ok(Endpoint::Both),
         "clients" => Ok(Endpoint::Clients),
-        _ => Err(wrong(format!("{text} is nowhere: redis, mysql, both or clients"))),
+        _ => Err(wrong(format!(
+            "{text} is not an endpoint: redis, mysql, both or clients"
+        ))),
     }
 }
 
@@ -209,7 +213,7 @@ fn parse_seconds(text: &str) -> Result<Duration, ParseCommandError> {
     let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| *time <= Duration::from_secs(3600))
-        .ok_or_else(|| wrong(format!("{text} is no time in seconds")))
+        .ok_or_else(|| wrong(format!("{text} is not a time in seconds")))
 }
 
 fn parse_switch(text: &str) -> Result<bool, ParseCommandError> {

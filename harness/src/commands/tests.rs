@@ -52,21 +52,30 @@ fn words_are_understood() {
 }
 
 #[test]
-fn what_is_not_understood_is_explained() {
+fn unknown_commands_are_explained() {
     for (line, says) in [
-        ("", "nothing was said"),
-        ("melt 1", "what is \"melt\"? say help"),
+        ("", "the command is empty"),
+        ("melt 1", "unknown command \"melt\"; help lists the commands"),
         ("kill9", "usage: kill9 COMPONENT"),
-        ("kill9 0", "0 is no part: a node's number, redis or mysql"),
+        ("kill9 0", "0 is not a component: the number of a node, redis or mysql"),
         ("partition 1", "usage: partition NODE ENDPOINT [in|out]"),
-        ("partition 0 redis", "0 is no node: they are numbered from 1"),
-        ("partition 1 moon", "moon is nowhere: redis, mysql, both or clients"),
+        (
+            "partition 0 redis",
+            "0 is not the number of a node; nodes are numbered from 1",
+        ),
+        (
+            "partition 1 moon",
+            "moon is not an endpoint: redis, mysql, both or clients",
+        ),
         ("partition 1 redis up", "usage: partition NODE ENDPOINT [in|out]"),
-        ("link 1 redis melt", "what is \"melt\"? say help"),
+        ("link 1 redis melt", "unknown command \"melt\"; help lists the commands"),
         ("redis oom maybe", "maybe is neither on nor off"),
-        ("redis pause long", "long is no time in seconds"),
-        ("mysql maxconn few", "few is no number of connections"),
-        ("mysql maxconn 9", "MariaDB always lets 10 in"),
+        ("redis pause long", "long is not a time in seconds"),
+        ("mysql maxconn few", "few is not a number of connections"),
+        (
+            "mysql maxconn 9",
+            "9 connections are too few: the minimum of MariaDB is 10",
+        ),
         ("mysql readonly", "usage: mysql readonly on|off"),
         ("disk", "usage: disk full|free"),
     ] {
@@ -75,7 +84,7 @@ fn what_is_not_understood_is_explained() {
 }
 
 #[test]
-fn every_verb_is_explained() {
+fn help_describes_every_command() {
     for line in HELP.lines() {
         let (form, says) = line.split_once("  ").unwrap();
         assert!(!says.trim().is_empty(), "{line}");

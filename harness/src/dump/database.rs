@@ -14,7 +14,7 @@ use crate::history::{EventRecord, Place, What, Writer};
 /// The name under which the database tells what it has.
 const SOURCE: &str = "database";
 
-/// Seconds.
+/// Maximum time to connect, in seconds.
 const CONNECTING: u32 = 30;
 
 /// A chat database in MariaDB or MySQL, read with the program `mariadb`.
@@ -82,8 +82,7 @@ impl Database {
             }
         };
         let asked = history.now();
-        // As they were at one moment: whatever is committed meanwhile is in all of them, or in
-        // none.
+        // One snapshot: a transaction that commits meanwhile is in all results or in none.
         let rows = self.sql(&format!(
             "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;
              SELECT LOWER(HEX(value)) FROM meta WHERE name = 'epoch';
@@ -98,7 +97,7 @@ impl Database {
         let mut rows = rows.lines();
         let epoch = rows
             .next()
-            .ok_or_else(|| io::Error::other("a history without a name"))?;
+            .ok_or_else(|| io::Error::other("the database has no epoch"))?;
         let mut lacking = only.cloned().unwrap_or_default();
         for line in rows {
             let what = read_row(line, epoch, asked)?;
@@ -107,7 +106,7 @@ impl Database {
             }
             history.note(what)?;
         }
-        // It tells everything: what it does not know is empty.
+        // The database has all conversations: those without rows are empty.
         for conversation in lacking {
             let last = Place { conversation, seq: 0 };
             let source = SOURCE.to_owned();
@@ -131,10 +130,10 @@ impl Database {
                 format!("--database={}", self.name),
                 format!("--connect-timeout={CONNECTING}"),
             ])
-            // Where others do not see it.
+            // Other users of the machine cannot see the environment.
             .env("MYSQL_PWD", &self.password)
-            // Nobody listens within a machine, where servers seldom have certificates that anybody
-            // knows.
+            // No peer can eavesdrop within a machine, and local servers rarely have certificates
+            // that clients trust.
             .args(self.is_here().then_some("--skip-ssl"))
             .args(["--execute", statement])
             .output()?;
@@ -147,7 +146,7 @@ impl Database {
     }
 }
 
-/// What a row says: each table has another number of columns.
+/// Parses a row. The number of columns tells the table.
 fn read_row(line: &str, epoch: &str, asked: u64) -> io::Result<What> {
     let source = SOURCE.to_owned();
     match line.split('\t').count() {

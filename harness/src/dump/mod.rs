@@ -1,4 +1,4 @@
-//! What the logs say in the end, as nodes and the database tell them.
+//! Reads the final logs from the nodes and from the database.
 
 mod database;
 mod nodes;

@@ -15,7 +15,7 @@ use crate::Cluster;
 use crate::deadline::with_deadline;
 use crate::history::{Place, What, Writer};
 
-/// Who tells, and of which history.
+/// Node that returns logs, and the store epoch of its logs.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) name: String,
@@ -119,7 +119,8 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
             })?;
         }
         if !page.more {
-            // What it says, not what it told: the check compares the two.
+            // The head that the node claims, not the last event that it returned: the check
+            // compares the two.
             break (asked, page.last_seq);
         }
         if after <= before {

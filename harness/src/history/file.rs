@@ -8,18 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Record, What};
 
-/// Writes what happens. Shared by everybody in a process; lines of several processes go to several
-/// files.
+/// Writes a history to a file. All clients of a process share one writer; each process writes to a
+/// file of its own.
 #[derive(Debug)]
 pub struct Writer {
     out: Mutex<BufWriter<File>>,
 }
 
 impl Writer {
-    /// Begins a file, or goes on with it.
+    /// Creates a file, or appends to it.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The file cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
         Ok(Self {
@@ -27,34 +27,34 @@ impl Writer {
         })
     }
 
-    /// Notes that this happened now. What is to be noted before something is begun has to be noted
-    /// before it is begun.
+    /// Records an observation with the present time. The record of an action's beginning has to be
+    /// written before the action begins.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The file cannot be written.
     pub fn note(&self, what: What) -> io::Result<()> {
-        // Under the lock, so that the lines stand in the order of their times.
+        // The time is taken under the lock, so that lines are ordered by time.
         let mut out = self.out();
         let record = Record { at: now(), what };
         serde_json::to_writer(&mut *out, &record)?;
         out.write_all(b"\n")?;
         match record.what {
-            // If this process is killed, what it said may be there all the same.
+            // Flushed, because a message may be stored although this process is killed.
             What::Send { .. } => out.flush(),
             _ => Ok(()),
         }
     }
 
-    /// The history's clock.
+    /// Returns the time of the history's clock.
     #[must_use]
     pub fn now(&self) -> u64 {
         now()
     }
 
-    /// Hands everything to the operating system.
+    /// Passes all records to the operating system.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The file cannot be written.
     pub fn flush(&self) -> io::Result<()> {
         self.out().flush()
     }
@@ -106,14 +106,14 @@ pub fn each_record(path: &Path, mut take: impl FnMut(Record) -> Result<(), Strin
     Ok(())
 }
 
-/// A whole history, in the order of time.
+/// A whole history, ordered by time.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     records: Vec<Record>,
 }
 
 impl History {
-    /// Of these records, in any order.
+    /// Creates a history of records in any order.
     #[must_use]
     pub fn new(mut records: Vec<Record>) -> Self {
         records.sort_by_key(|record| record.at);
@@ -147,7 +147,7 @@ impl History {
         self.records.sort_by_key(|record| record.at);
     }
 
-    /// What happened, in the order of time.
+    /// Returns all records, ordered by time.
     #[must_use]
     pub fn records(&self) -> &[Record] {
         &self.records

@@ -1,5 +1,5 @@
-//! What happened, one line of JSON for each thing: what clients began, were told, were handed, and
-//! what the logs say in the end.
+//! Histories: one line of JSON per observation. Clients record what they began, were told, were
+//! delivered, and what the logs say in the end.
 
 mod file;
 mod record;

@@ -1,14 +1,14 @@
-//! The lines of a history.
+//! [`Record`]: one line of a history.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Something that happened.
+/// One observation, with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// When: nanoseconds of the machine's monotonic clock, the same for all processes on it.
+    /// Time in nanoseconds of the machine's monotonic clock, which all of its processes share.
     pub at: u64,
-    /// What.
+    /// The observation.
     #[serde(flatten)]
     pub what: What,
 }
@@ -19,7 +19,7 @@ pub struct Record {
 pub struct Digest(pub u64);
 
 impl Digest {
-    /// Of these bytes: the first eight of their SHA-256.
+    /// Returns the digest of `bytes`: the first eight bytes of their SHA-256.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let hash = Sha256::digest(bytes);
@@ -27,180 +27,180 @@ impl Digest {
     }
 }
 
-/// A place in a log.
+/// Position of an event in the log of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
-    /// The conversation.
+    /// Id of the conversation.
     pub conversation: u64,
-    /// The event's Seq.
+    /// Sequence number of the event.
     pub seq: u64,
 }
 
-/// An event, as somebody saw it.
+/// An event as a client, a node or the database returned it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
-    /// Where.
+    /// Position of the event.
     #[serde(flatten)]
     pub place: Place,
-    /// Its global name.
+    /// Global id of the event.
     pub event: String,
-    /// Who did it.
+    /// User who caused the event.
     pub sender: u64,
-    /// When it was committed, in milliseconds since 1970.
+    /// Commit time, in milliseconds since 1970.
     pub time: i64,
-    /// The sender's idempotency key; messages have one.
+    /// Idempotency key of the sender. Only messages have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Of the text, if it is a message that was not taken back.
+    /// Digest of the text, if the event is a message that was not recalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Users who became members by it.
+    /// Users who became members with this event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<u64>,
-    /// Users who were members until it.
+    /// Users whose membership ended with this event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<u64>,
 }
 
-/// What happened. A *run* is one life of one device's client: from the start of a process (or its
-/// library) to its end.
+/// An observation. A *run* is one lifetime of the client of one device: from the start of the
+/// process (or of its library) to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum What {
-    /// A run begins, after these places.
+    /// A run started.
     Run {
-        /// Its name, used once.
+        /// Unique id of the run.
         run: u64,
-        /// Whose.
+        /// User whose client it is.
         user: u64,
-        /// Which of their devices.
+        /// Device of the user.
         device: String,
-        /// What the device has acknowledged.
+        /// Positions up to which the device has acknowledged events; delivery goes on after them.
         #[serde(default)]
         cursors: Vec<Place>,
     },
     /// A login or resume of this run was answered.
     LoggedIn {
-        /// Which.
+        /// Id of the run.
         run: u64,
-        /// With which server.
+        /// Address of the server that answered.
         server: String,
     },
-    /// A message is given to the library, or to a raw connection.
+    /// A run passed a message to the library, or sent it on a raw connection.
     Send {
-        /// Of which run.
+        /// Id of the run.
         run: u64,
-        /// Where to.
+        /// Conversation that the message is for.
         conversation: u64,
-        /// Its idempotency key.
+        /// Idempotency key of the message.
         message: String,
-        /// Of its text.
+        /// Digest of the text.
         digest: Digest,
     },
-    /// It was acknowledged.
+    /// A message was acknowledged.
     Acked {
-        /// To which run.
+        /// Id of the run.
         run: u64,
-        /// Which message.
+        /// Idempotency key of the message.
         message: String,
-        /// As what event.
+        /// Id of the event that the message became.
         event: String,
-        /// Where.
+        /// Position of the event.
         #[serde(flatten)]
         place: Place,
     },
-    /// It was refused: it is not stored, and never will be.
+    /// A message was refused: it is not stored, now or later.
     Refused {
-        /// To which run.
+        /// Id of the run.
         run: u64,
-        /// Which message.
+        /// Idempotency key of the message.
         message: String,
-        /// Why.
+        /// Reason that the server gave.
         reason: String,
     },
-    /// It is there once, or not at all.
+    /// The outcome of a message is unknown: it is stored once or not at all.
     Unknown {
-        /// To which run.
+        /// Id of the run.
         run: u64,
-        /// Which message.
+        /// Idempotency key of the message.
         message: String,
     },
-    /// An event was handed to the application.
+    /// An event was delivered to the application.
     Delivered {
-        /// Of which run.
+        /// Id of the run.
         run: u64,
-        /// The history that it is part of.
+        /// Store epoch of the log that contains the event.
         epoch: String,
-        /// What.
+        /// The event.
         #[serde(flatten)]
         event: EventRecord,
     },
-    /// These places will not come.
+    /// A run was told that a range of positions will not be delivered.
     Skipped {
-        /// To which run.
+        /// Id of the run.
         run: u64,
-        /// The first.
+        /// First position of the range.
         #[serde(flatten)]
         from: Place,
-        /// The last.
+        /// Sequence number of the last position.
         to: u64,
     },
-    /// A run was told that all it was handed is void: the history is another one.
+    /// A run was told that all events delivered to it are void, because the store epoch changed.
     Reset {
-        /// Which.
+        /// Id of the run.
         run: u64,
     },
-    /// A run was told that what it was handed after this place is void: the log is another one from
-    /// there on.
+    /// A run was told that events delivered to it after a position are void, because the log
+    /// differs from there on.
     Rewound {
-        /// Which.
+        /// Id of the run.
         run: u64,
-        /// The place.
+        /// Last position that remains valid.
         #[serde(flatten)]
         to: Place,
     },
-    /// A run ended after it had been handed everything there was, as far as it could know.
+    /// A run ended after it had received all events that it knew of.
     Finished {
-        /// Which.
+        /// Id of the run.
         run: u64,
     },
-    /// A fault begins or ends.
+    /// A fault began or ended.
     Fault {
-        /// Which.
+        /// Name of the fault.
         name: String,
-        /// It begins.
+        /// True when the fault began, false when it ended.
         begins: bool,
     },
-    /// In the end: an event of a log, as `source` tells it.
+    /// An event of a log, read from `source` at the end.
     Logged {
-        /// A node, or the database.
+        /// Name of a node, or of the database.
         source: String,
-        /// The history that it is part of.
+        /// Store epoch of the log that contains the event.
         epoch: String,
-        /// What.
+        /// The event.
         #[serde(flatten)]
         event: EventRecord,
     },
-    /// In the end: the last place of a log, as `source` tells it.
+    /// The last position of a log, read from `source` at the end.
     Head {
-        /// A node, or the database.
+        /// Name of a node, or of the database.
         source: String,
-        /// Where.
+        /// Last position of the log.
         #[serde(flatten)]
         last: Place,
-        /// When it was asked: whatever was known by then is no later than this place.
+        /// Time of the request: positions known before that time do not exceed `last`.
         #[serde(default)]
         asked: u64,
     },
-    /// In the end: what a user may read of a conversation.
+    /// Range of a conversation that a user may read, read at the end.
     Member {
-        /// Who.
+        /// Id of the user.
         user: u64,
-        /// Where, and the first place.
+        /// First position that the user may read.
         #[serde(flatten)]
         first: Place,
-        /// The last place, for those who are no member any more.
+        /// Last position that the user may read, if the membership has ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<u64>,
     },

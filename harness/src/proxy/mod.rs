@@ -39,22 +39,22 @@ const BACKLOG: u32 = 1024;
 pub struct Proxy {
     address: SocketAddr,
     rules: watch::Sender<Rules>,
-    /// `None` only while it is dropped.
+    /// `None` only while the proxy is dropped.
     door: Option<mpsc::Sender<Opening>>,
     count: Arc<Count>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is counted.
+/// Counters of a proxy.
 #[derive(Debug, Default)]
 struct Count {
     accepted: AtomicU64,
     ended: AtomicU64,
-    /// Those there are that were forgotten.
+    /// Open connections that were forgotten.
     forgotten: AtomicU64,
 }
 
-/// Whether connections are accepted; answered once it is so.
+/// Request to accept or refuse connections, answered once that is done.
 #[derive(Debug)]
 struct Opening {
     accepts: bool,
@@ -86,7 +86,7 @@ impl Proxy {
                 let listening = socket(listen).and_then(|socket| socket.listen(BACKLOG));
                 match listening.and_then(|listener| Ok((listener.local_addr()?, listener))) {
                     Ok((address, listener)) => {
-                        // Who asked waits for it.
+                        // The thread that created the proxy waits for the address.
                         let _ = bound.send(Ok(address));
                         serve(Door::Open(listener), address, ruled, orders, counts).await;
                     }
@@ -104,7 +104,7 @@ impl Proxy {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the proxy listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -115,20 +115,23 @@ impl Proxy {
         self.rules.send_modify(|rules| rules.target = target);
     }
 
-    /// What happens to what passes: up, down.
+    /// Returns the wires of both directions: up, down.
     #[must_use]
     pub fn wires(&self) -> (Wire, Wire) {
         let rules = self.rules.borrow();
         (rules.up, rules.down)
     }
 
-    /// Changes what happens to what passes, each way; to what is under way too.
+    /// Changes the wires of both directions, also for bytes in flight.
     ///
     /// # Panics
-    /// If a share or a time is none that a [`Wire`] can have.
+    /// If a share or a time is out of the range of its field in [`Wire`].
     pub fn set(&self, up: Wire, down: Wire) {
         for wire in [&up, &down] {
-            assert!(wire.is_possible(), "no wire is like this: {wire}");
+            assert!(
+                wire.is_possible(),
+                "a share or a time of this wire is out of range: {wire}"
+            );
         }
         self.rules.send_modify(|rules| {
             (rules.up, rules.down) = (up, down);
@@ -137,23 +140,23 @@ impl Proxy {
         });
     }
 
-    /// Changes it both ways.
+    /// Sets both wires to `wire`.
     pub fn both(&self, wire: Wire) {
         self.set(wire, wire);
     }
 
-    /// Everything passes again, unchanged. What was refused stays refused.
+    /// Ends all impairments. Connections stay refused, if they were.
     pub fn clear(&self) {
         self.both(Wire::clear());
     }
 
-    /// Resets all connections there are.
+    /// Resets all open connections.
     pub fn reset(&self) {
         self.rules.send_modify(|rules| rules.resets += 1);
     }
 
-    /// Forgets all connections there are, as a firewall does that was started anew: nothing passes
-    /// on them ever again, and nobody is told. New ones are no different from before.
+    /// Forgets all present connections, as a restarted firewall does: their bytes are discarded
+    /// from now on, without a reset. New connections are not affected.
     pub fn forget(&self) {
         self.rules.send_modify(|rules| rules.losses += 1);
     }
@@ -180,21 +183,21 @@ impl Proxy {
         self.count.accepted.load(Ordering::Relaxed)
     }
 
-    /// Connections there are.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        // In this order: the other one could find more ends than beginnings.
+        // Read first, so that connections never seem to have ended before they were accepted.
         let ended = self.count.ended.load(Ordering::Acquire);
         self.count.accepted.load(Ordering::Relaxed).saturating_sub(ended)
     }
 
-    /// Of those, connections that were forgotten.
+    /// Returns the number of open connections that were forgotten.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
         self.count.forgotten.load(Ordering::Relaxed)
     }
 
-    /// Whether new connections are refused.
+    /// Returns whether new connections are refused.
     #[must_use]
     pub fn refuses(&self) -> bool {
         self.rules.borrow().refuses
@@ -203,8 +206,7 @@ impl Proxy {
     fn order(&self, accepts: bool) -> io::Result<()> {
         let (done, answer) = sync::sync_channel(1);
         let ended = || io::Error::other("the proxy has ended");
-        // One at a time is under way, unless two threads order at once: then one of them has to
-        // order again.
+        // The channel holds one request. If two threads call at once, one of them gets an error.
         let door = self.door.as_ref().ok_or_else(ended)?;
         door.try_send(Opening { accepts, done }).map_err(io::Error::other)?;
         answer.recv().map_err(|_| ended())??;
@@ -217,14 +219,14 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.door = None;
         if let Some(thread) = self.thread.take() {
-            // It may have panicked; whoever needed it has seen that.
+            // If the thread has panicked, callers have seen errors before.
             let _ = thread.join();
         }
     }
 }
 
-/// A socket of this address that does not listen yet: connections to it are refused, and nobody
-/// else gets the port.
+/// Returns a socket that is bound to `address` but does not listen: connections are refused, and no
+/// other process gets the port.
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -284,7 +286,7 @@ async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // First what was ordered: those who come after it must find it done.
+            // Requests come first: connections that arrive after one must find it done.
             biased;
             order = orders.recv() => match order {
                 Some(order) => drop(order.done.send(door.change(address, order.accepts))),
@@ -317,18 +319,18 @@ impl Drop for Forgotten<'_> {
     }
 }
 
-/// One connection, to its end.
+/// Carries one connection until it ends.
 async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: SeededRng, count: Arc<Count>) {
     let Rules { resets, losses, .. } = *rules.borrow();
     let (mut resetting, mut forgetting) = (rules.clone(), rules.clone());
-    // Errors are the proxy's own end.
+    // An error means that the proxy ends.
     let was_reset = async { drop(resetting.wait_for(|rules| rules.resets != resets).await) };
     let was_forgotten = async { drop(forgetting.wait_for(|rules| rules.losses != losses).await) };
     let mut server = None;
     let carried = async {
         let target = rules.wait_for(Rules::is_open).await.map_err(|_| End::Reset)?.target;
         let server = server.insert(TcpStream::connect(target).await.map_err(|_| End::Reset)?);
-        // What is small and late here is small and late because somebody wants it so.
+        // Packets are small or late only if the wire says so, never because of the kernel.
         client.set_nodelay(true).map_err(|_| End::Reset)?;
         server.set_nodelay(true).map_err(|_| End::Reset)?;
         let (from_client, to_client) = client.split();
@@ -338,8 +340,8 @@ async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: Se
         tokio::try_join!(up, down).map(drop)
     };
     let carried = async {
-        // Kept when it goes on no more: a connection that is just being made would be closed with
-        // it.
+        // The future is kept although it is not polled any longer: dropping it would close a
+        // connection that is being established.
         let mut carried = std::pin::pin!(carried);
         tokio::select! {
             biased;
@@ -357,7 +359,7 @@ async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: Se
     };
     if let Err(End::Reset) = end {
         for stream in [Some(client), server].into_iter().flatten() {
-            // Whatever comes of it, the stream is closed.
+            // If this fails, the stream is closed all the same.
             let _ = stream.set_zero_linger();
         }
     }

@@ -1,4 +1,4 @@
-//! [`Order`]: what a proxy is told, in words.
+//! [`Order`]: a command to a proxy, parsed from words.
 
 use std::fmt;
 use std::io;
@@ -9,59 +9,59 @@ use std::time::Duration;
 use super::wire::LONGEST;
 use super::{Flow, MOST_LOST, Proxy, Wire};
 
-/// The words, for those who ask.
+/// Help text: all commands and their arguments.
 pub const HELP: &str = "\
-delay TIME [up|down]    everything takes so long (50ms, 1.5s)
-jitter TIME [up|down]   and up to so much more
-rate BYTES [up|down]    so many bytes a second get through (64k, 2m)
-loss SHARE [up|down]    so many packets are lost, and repeated (5%; at most 90%)
-flip SHARE [up|down]    so many packets have a bit wrong
-slice BYTES [up|down]   at most so many bytes arrive at once
-cut [BYTES] [up|down]   each connection ends after so many more bytes (default 0: with the next one)
-freeze [up|down]        everything waits, and arrives after heal
-drop [up|down]          everything vanishes; connections that lost something are reset after heal
+delay TIME [up|down]    delays all bytes (50ms, 1.5s)
+jitter TIME [up|down]   delays all bytes by a random time up to TIME more
+rate BYTES [up|down]    limits the bytes a second (64k, 2m)
+loss SHARE [up|down]    loses this share of packets; TCP repeats them (5%; at most 90%)
+flip SHARE [up|down]    flips one bit in this share of packets
+slice BYTES [up|down]   limits the bytes that arrive at once
+cut [BYTES] [up|down]   ends each connection after BYTES more (default 0: with the next byte)
+freeze [up|down]        holds all bytes back until heal
+drop [up|down]          discards all bytes; heal resets connections that lost some
 reset                   resets all connections
-forget                  no connection there is gets anything through any more, and nobody is told
+forget                  discards all later bytes of the present connections, without a reset
 refuse                  refuses new connections
-accept                  accepts them again
-heal                    everything as in the beginning; what was forgotten stays forgotten
-status                  what holds, and how many connections there are
-up: from whoever connects; down: to them; neither word: both ways";
+accept                  accepts new connections again
+heal                    ends all impairments; forgotten connections stay forgotten
+status                  prints the impairments and the number of connections
+up: from the connecting side; down: to it; neither word: both directions";
 
-/// Something a proxy is told.
+/// Command to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Order {
-    /// Changes what passes, from then on.
+    /// Changes the wires of one or both directions.
     Change(Side, Change),
     /// Resets all connections.
     Reset,
     /// Forgets all connections.
     Forget,
-    /// Refuses new ones.
+    /// Refuses new connections.
     Refuse,
-    /// Accepts new ones.
+    /// Accepts new connections again.
     Accept,
-    /// Everything as in the beginning.
+    /// Ends all impairments and accepts connections.
     Heal,
-    /// Asks what holds.
+    /// Reports the impairments and the number of connections.
     Status,
 }
 
-/// Which way.
+/// One direction, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// From whoever connects.
+    /// From the connecting side to the target.
     Up,
-    /// To whoever connected.
+    /// From the target to the connecting side.
     Down,
-    /// Both.
+    /// Both directions.
     Both,
 }
 
-/// What changes about a [`Wire`].
+/// Change of one field of a [`Wire`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)] // they are the fields of a wire
+#[allow(missing_docs)] // the fields of `Wire` have docs
 #[non_exhaustive]
 pub enum Change {
     Delay(Duration),
@@ -92,10 +92,10 @@ impl Change {
 }
 
 impl Order {
-    /// Does it. Returns what there is to say.
+    /// Executes the command on `proxy`. Returns the text to print.
     ///
     /// # Errors
-    /// The operating system's, of whether connections are accepted.
+    /// The proxy cannot listen, or cannot stop listening.
     pub fn carry_out(self, proxy: &Proxy) -> io::Result<String> {
         match self {
             Self::Change(side, change) => {
@@ -134,7 +134,7 @@ impl Order {
     }
 }
 
-/// The words are none that a proxy knows.
+/// Error: the words are no command to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct OrderError(String);
@@ -165,7 +165,7 @@ impl FromStr for Order {
                 _ => {
                     let most = MOST_LOST * 100.0;
                     return Err(wrong(format!(
-                        "{share} is too much: at most {most}% are lost; drop loses all"
+                        "a loss of {share} is too high: the maximum is {most}%; drop discards all bytes"
                     )));
                 }
             },
@@ -191,8 +191,8 @@ impl FromStr for Order {
                     ["accept"] => Self::Accept,
                     ["heal"] => Self::Heal,
                     ["status"] => Self::Status,
-                    [] => return Err(wrong("nothing was said")),
-                    [word, ..] => return Err(wrong(format!("what is \"{word}\"? say help"))),
+                    [] => return Err(wrong("the command is empty")),
+                    [word, ..] => return Err(wrong(format!("unknown command \"{word}\"; help lists the commands"))),
                 };
                 if side != Side::Both {
                     return Err(wrong(format!("{} has no direction", words[0])));
@@ -212,7 +212,7 @@ fn parse_time(text: &str) -> Result<Duration, OrderError> {
     let time = number.parse::<f64>().ok().map(|number| number * unit);
     let time = time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| *time <= LONGEST)
-        .ok_or_else(|| wrong(format!("{text} is no time: 50ms, 1.5s")))
+        .ok_or_else(|| wrong(format!("{text} is not a time like 50ms or 1.5s")))
 }
 
 fn parse_bytes(text: &str) -> Result<u64, OrderError> {
@@ -222,12 +222,12 @@ fn parse_bytes(text: &str) -> Result<u64, OrderError> {
         _ => (text, 1),
     };
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    bytes.ok_or_else(|| wrong(format!("{text} is no number of bytes: 100, 64k, 2m")))
+    bytes.ok_or_else(|| wrong(format!("{text} is not a number of bytes like 100, 64k or 2m")))
 }
 
 fn parse_some(text: &str) -> Result<NonZeroU32, OrderError> {
     let bytes = u32::try_from(parse_bytes(text)?).ok().and_then(NonZeroU32::new);
-    bytes.ok_or_else(|| wrong(format!("{text} is too few or too many")))
+    bytes.ok_or_else(|| wrong(format!("{text} is not between 1 and 4294967295")))
 }
 
 fn parse_share(text: &str) -> Result<f64, OrderError> {
@@ -236,7 +236,7 @@ fn parse_share(text: &str) -> Result<f64, OrderError> {
         None => text.parse(),
     };
     let share = share.ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| wrong(format!("{text} is no share: 5%, 0.05")))
+    share.ok_or_else(|| wrong(format!("{text} is not a share like 5% or 0.05")))
 }
 
 impl fmt::Display for Wire {
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_understood() {
+    fn commands_are_parsed() {
         let both = |change| Ok(Order::Change(Side::Both, change));
         let number = |number| NonZeroU32::new(number).unwrap();
         for (line, meant) in [
@@ -302,27 +302,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_explained() {
+    fn unknown_commands_are_explained() {
         for (line, says) in [
-            ("", "nothing was said"),
+            ("", "the command is empty"),
             ("delay", "usage: delay TIME [up|down]"),
             ("delay up", "usage: delay TIME [up|down]"),
             ("cut 1 2", "usage: cut [BYTES] [up|down]"),
-            ("delay fast", "fast is no time: 50ms, 1.5s"),
-            ("delay -1s", "-1s is no time: 50ms, 1.5s"),
-            ("loss 120%", "120% is no share: 5%, 0.05"),
-            ("loss 0.91", "0.91 is too much: at most 90% are lost; drop loses all"),
-            ("slice 0", "0 is too few or too many"),
-            ("rate 5x", "5x is no number of bytes: 100, 64k, 2m"),
+            ("delay fast", "fast is not a time like 50ms or 1.5s"),
+            ("delay -1s", "-1s is not a time like 50ms or 1.5s"),
+            ("loss 120%", "120% is not a share like 5% or 0.05"),
+            (
+                "loss 0.91",
+                "a loss of 0.91 is too high: the maximum is 90%; drop discards all bytes",
+            ),
+            ("slice 0", "0 is not between 1 and 4294967295"),
+            ("rate 5x", "5x is not a number of bytes like 100, 64k or 2m"),
             ("heal up", "heal has no direction"),
-            ("melt", "what is \"melt\"? say help"),
+            ("melt", "unknown command \"melt\"; help lists the commands"),
         ] {
             assert_eq!(line.parse::<Order>().unwrap_err().to_string(), says, "{line}");
         }
     }
 
     #[test]
-    fn a_wire_says_what_it_does() {
+    fn wire_is_displayed_as_its_impairments() {
         assert_eq!(Wire::clear().to_string(), "clear");
         let mut wire = Wire::slow(Duration::from_millis(50), Duration::from_millis(5));
         Change::Freeze.apply(&mut wire);

@@ -11,48 +11,48 @@ use tokio::time::{Instant, sleep_until};
 use super::wire::{Direction, Flow, Rules, Wire};
 use crate::SeededRng;
 
-/// Pieces under way in one direction; when there are so many, the sender waits.
+/// Maximum number of pieces in flight in one direction. The sender waits when it is reached.
 const UNDER_WAY: usize = 64;
-/// Largest piece.
+/// Maximum size of a piece, in bytes.
 const PIECE: usize = 16 * 1024;
-/// What of a stream fits into one packet.
+/// Bytes of a stream in one packet.
 const PACKET: usize = 1460;
-/// After which TCP repeats what it hears nothing of; then after twice as long, and so on (RFC 6298,
-/// with Linux' least time).
+/// Time after which TCP repeats an unacknowledged packet; it doubles with each repetition (RFC
+/// 6298, with the minimum of Linux).
 const REPEAT: Duration = Duration::from_millis(200);
-/// The longest time between two of them. TCP goes on to two minutes; tests are over by then.
+/// Maximum time between repetitions. TCP itself goes up to two minutes, too long for a test.
 const LONGEST_REPEAT: Duration = Duration::from_secs(1);
-/// Between slices.
+/// Time between slices.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
-/// A narrow wire is used in so many turns a second.
+/// Number of times a second that a wire with a bandwidth limit takes bytes.
 const TURNS: u32 = 50;
 
-/// How a connection ends before its time.
+/// Ways in which the proxy ends a connection.
 #[derive(Debug)]
 pub(super) enum End {
-    /// With a reset, on both sides.
+    /// A reset, on both sides.
     Reset,
-    /// With the end of the streams.
+    /// The end of both streams.
     Cut,
 }
 
-/// Something that is under way.
+/// Piece in flight.
 struct Sent {
     piece: Piece,
     due: Instant,
-    /// Of the rules that made it so.
+    /// Version of the rules that determined `due`.
     version: u64,
 }
 
 enum Piece {
     Bytes(Vec<u8>),
-    /// Nothing more comes.
+    /// End of the stream.
     Last,
     /// The sender has reset the connection.
     Broken,
 }
 
-/// Carries everything from one side to the other, until the end of the stream was passed on.
+/// Forwards bytes from one side to the other until it has forwarded the end of the stream.
 pub(super) async fn pump(
     from: ReadHalf<'_>,
     to: WriteHalf<'_>,
@@ -78,14 +78,14 @@ pub(super) async fn pump(
     tokio::try_join!(sender.run(from, queue), receiver.run(pieces, to)).map(drop)
 }
 
-/// Reads, and decides when what was read arrives.
+/// Reads bytes and decides when they arrive.
 struct Sender {
     direction: Direction,
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
-    /// Of the rules that the last piece was sent by.
+    /// Version of the rules for the last piece.
     version: u64,
-    /// When the wire is free for the next piece.
+    /// Time at which the wire is free for the next piece.
     free: Instant,
 }
 
@@ -95,10 +95,10 @@ impl Sender {
         loop {
             let most_before = most(&self.wire().0);
             let read = from.read(&mut buffer[..most_before]).await;
-            // It may have taken long: what holds now counts.
+            // Read again, because the rules may have changed while the read waited.
             let (wire, version) = self.wire();
             if self.version != version {
-                // What took the wire's time before is treated by the new rules.
+                // Bytes that were waiting for bandwidth follow the new rules.
                 (self.version, self.free) = (version, Instant::now());
             }
             let (pieces, is_last): (Vec<Piece>, bool) = match read {
@@ -151,7 +151,7 @@ impl Sender {
     }
 }
 
-/// How much may be read at once.
+/// Returns the maximum number of bytes to read at once.
 fn most(wire: &Wire) -> usize {
     let mut most = PIECE;
     if let Some(slice) = wire.slice {
@@ -171,7 +171,7 @@ struct Receiver {
     direction: Direction,
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
-    /// Whether something vanished. Nothing may follow it.
+    /// Bytes of this connection were discarded, so no later byte may arrive.
     has_lost: bool,
     /// The version of the rules, and bytes that were written under it.
     counted: (u64, u64),
@@ -179,17 +179,17 @@ struct Receiver {
 
 impl Receiver {
     async fn run(mut self, mut pieces: mpsc::Receiver<Sent>, mut to: WriteHalf<'_>) -> Result<(), End> {
-        // The other side is gone. What it has to say about that comes the other way.
+        // Set when the other side has closed. Its own end or reset arrives in the other direction.
         let mut is_gone = false;
         loop {
             let next = tokio::select! {
-                // First: a connection that has lost bytes must end before others follow.
+                // First, because a connection that has lost bytes must end before later bytes.
                 biased;
                 end = Self::reset_once_open(self.rules.clone(), self.direction), if self.has_lost => return end,
                 next = pieces.recv() => next,
             };
             let Some(Sent { piece, due, version }) = next else {
-                // Everything was read, and the last of it vanished.
+                // The sender has ended, and its last bytes were discarded.
                 return Self::reset_once_open(self.rules.clone(), self.direction).await;
             };
             self.arrives(due, version).await;
@@ -204,7 +204,7 @@ impl Receiver {
                 Piece::Bytes(bytes) if !is_gone => is_gone = self.write(&mut to, bytes).await?.is_err(),
                 Piece::Bytes(_) => {}
                 Piece::Last => {
-                    // If it fails, the other side has ended first.
+                    // This fails if the other side has ended first.
                     let _ = to.shutdown().await;
                     return Ok(());
                 }

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 
-/// Nothing takes so long; what waits longer has failed.
+/// Maximum time to wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What has not come after this time is not on its way.
+/// Time after which bytes that have not arrived are held back or lost.
 const QUIET: Duration = Duration::from_millis(150);
 
 /// A server, and a proxy before it.

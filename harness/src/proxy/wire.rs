@@ -1,4 +1,4 @@
-//! What a [`Proxy`](super::Proxy) does to what passes through it.
+//! [`Wire`]: the impairments that a [`Proxy`](super::Proxy) applies to one direction.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -6,65 +6,63 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The largest share of packets that can be lost: of what loses more, next to nothing arrives in a
-/// test's time.
+/// Maximum share of lost packets. With more, hardly any data arrives within the time of a test.
 pub const MOST_LOST: f64 = 0.9;
-/// The longest that anything can be made to take.
+/// Maximum latency and jitter.
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Whether bytes get through.
+/// Treatment of bytes in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
-    /// They do.
+    /// Bytes arrive.
     #[default]
     Passes,
-    /// They stay under way, and arrive once it passes again: a short partition, in which TCP
-    /// repeats itself until it is heard. As much as the proxy and both kernels can hold is taken
-    /// from the sender, who then cannot write on.
+    /// Bytes are held back and arrive once the flow passes again, as in a partition shorter than
+    /// the patience of TCP. The proxy and both kernels buffer as much as they can hold; then the
+    /// sender cannot write.
     Waits,
-    /// They are taken from the sender, and never arrive: a partition longer than TCP is patient. A
-    /// connection that lost bytes is reset once it passes again.
+    /// Bytes are read from the sender and discarded, as in a partition longer than the patience of
+    /// TCP. A connection that lost bytes is reset once the flow passes again.
     Vanishes,
 }
 
-/// One direction of all connections. Start from `default()`, which changes nothing, and change
-/// fields.
+/// Impairments of one direction of all connections. `default()` has none; set the fields that
+/// differ.
 ///
-/// What is under way when the wire changes is treated as if it had been sent at that moment, if
-/// that makes it arrive earlier: what is late, narrow or repeated no more is so for nobody.
+/// When the wire changes, bytes in flight are treated as if they had been sent at that moment, if
+/// they arrive earlier that way: an impairment that has ended delays no bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Wire {
-    /// Whether bytes get through.
+    /// Treatment of bytes.
     pub flow: Flow,
-    /// How long each byte is under way; an hour at most.
+    /// Time that each byte is in flight, at most an hour.
     pub latency: Duration,
-    /// At most so much more, at random; an hour at most. Nothing overtakes anything.
+    /// Maximum random time added to `latency`, at most an hour. The order of bytes is kept.
     pub jitter: Duration,
-    /// How much gets through.
+    /// Maximum bandwidth.
     pub bytes_per_second: Option<NonZeroU32>,
-    /// Share (0 to [`MOST_LOST`]) of packets that are lost, each time they are sent. As TCP repeats
-    /// them, what is seen is that everything behind them is late: by 0.2 s, 0.4 s and so on, a
-    /// second at most for each time. (TCP itself goes on to two minutes, which no test has.)
+    /// Share (0 to [`MOST_LOST`]) of packets that are lost in each transmission. TCP repeats them,
+    /// so all later bytes are late: by 0.2 s, 0.4 s and so on, at most a second per repetition.
+    /// (TCP itself waits up to two minutes, which is too long for a test.)
     pub loss: f64,
-    /// Most bytes that arrive at once, a millisecond apart.
+    /// Maximum number of bytes that arrive at once. Slices are a millisecond apart.
     pub slice: Option<NonZeroU32>,
-    /// Ends each connection after so many more bytes: they arrive, then the end of the stream does,
-    /// on both sides.
+    /// Number of further bytes after which each connection ends. They arrive, followed by the end
+    /// of the stream, on both sides.
     pub cut_after: Option<u64>,
-    /// Share (0 to 1) of packets that arrive with one bit wrong. For ways on which that is to be
-    /// noticed.
+    /// Share (0 to 1) of packets that arrive with one flipped bit. For protocols that detect it.
     pub flips: f64,
 }
 
 impl Wire {
-    /// Nothing special.
+    /// Returns a wire without impairments.
     #[must_use]
     pub fn clear() -> Self {
         Self::default()
     }
 
-    /// Everything waits.
+    /// Returns a wire that holds all bytes back.
     #[must_use]
     pub fn waiting() -> Self {
         Self {
@@ -73,7 +71,7 @@ impl Wire {
         }
     }
 
-    /// Everything is lost.
+    /// Returns a wire that discards all bytes.
     #[must_use]
     pub fn hole() -> Self {
         Self {
@@ -82,7 +80,7 @@ impl Wire {
         }
     }
 
-    /// Everything takes so long, and up to `jitter` more.
+    /// Returns a wire that delays all bytes by `latency` and a random part of `jitter`.
     #[must_use]
     pub fn slow(latency: Duration, jitter: Duration) -> Self {
         Self {
@@ -92,7 +90,7 @@ impl Wire {
         }
     }
 
-    /// No more than this gets through.
+    /// Returns a wire with this bandwidth.
     #[must_use]
     pub fn narrow(bytes_per_second: NonZeroU32) -> Self {
         Self {
@@ -101,7 +99,7 @@ impl Wire {
         }
     }
 
-    /// This share of packets is lost.
+    /// Returns a wire that loses this share of packets.
     #[must_use]
     pub fn lossy(loss: f64) -> Self {
         Self {
@@ -110,7 +108,7 @@ impl Wire {
         }
     }
 
-    /// Each connection ends after so many more bytes.
+    /// Returns a wire on which each connection ends after `after` further bytes.
     #[must_use]
     pub fn cut(after: u64) -> Self {
         Self {
@@ -126,31 +124,31 @@ impl Wire {
     }
 }
 
-/// Which way.
+/// Direction of bytes through a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From whoever connects.
+    /// From the connecting side to the target.
     Up,
-    /// To whoever connected.
+    /// From the target to the connecting side.
     Down,
 }
 
-/// What holds at the moment.
+/// Current state of a proxy, which all of its connections follow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
-    /// Where new connections lead.
+    /// Address that new connections are forwarded to.
     pub(super) target: SocketAddr,
     pub(super) up: Wire,
     pub(super) down: Wire,
-    /// Grows with each change of a wire.
+    /// Number of changes of a wire.
     pub(super) version: u64,
-    /// When that was the last time.
+    /// Time of the last change.
     pub(super) since: Instant,
-    /// Whether new connections are refused.
+    /// New connections are refused.
     pub(super) refuses: bool,
-    /// How often everything was reset.
+    /// Number of times that all connections were reset.
     pub(super) resets: u64,
-    /// How often everything was forgotten.
+    /// Number of times that all connections were forgotten.
     pub(super) losses: u64,
 }
 
@@ -175,7 +173,7 @@ impl Rules {
         }
     }
 
-    /// Whether somebody can be reached: a connection takes both ways.
+    /// Returns whether a connection can be established: it needs both directions.
     pub(super) fn is_open(&self) -> bool {
         self.up.flow == Flow::Passes && self.down.flow == Flow::Passes
     }

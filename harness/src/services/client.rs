@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use crate::process::{Reach, signal};
 
-/// Who asks a server something waits so long: it may hang.
+/// Maximum time to wait for an answer of a server, which may hang.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs a program to its end; what it prints.
+/// Runs a program to its end and returns its output.
 ///
 /// # Errors
-/// It cannot be started, takes longer than [`PATIENCE`], or fails; then with what it complains
-/// about.
+/// The program cannot be started, takes longer than [`PATIENCE`], or fails; the error then has its
+/// error output.
 pub(super) fn output(command: &mut Command) -> io::Result<String> {
     output_within(command, PATIENCE)
 }
@@ -28,12 +28,12 @@ fn output_within(command: &mut Command, patience: Duration) -> io::Result<String
         .spawn()?;
     let pid = child.id();
     let (sender, ended) = mpsc::sync_channel(1);
-    // Nobody waits for it any more if it cannot even be killed.
+    // The send fails if the caller has stopped waiting, because the process could not be killed.
     thread::spawn(move || drop(sender.send(child.wait_with_output())));
     let output = match ended.recv_timeout(patience) {
         Ok(output) => output?,
         Err(_) => {
-            // It may have ended just now.
+            // Fails if the program has ended just now.
             let _ = signal(pid, "KILL", Reach::Process);
             let program = command.get_program().to_string_lossy();
             let waited = format!("{program} has no answer after {patience:?}");

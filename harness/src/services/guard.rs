@@ -13,11 +13,11 @@ use crate::process::{self, Reach};
 
 use crate::pause;
 
-/// A shell that starts the program and waits for the end of its own input, which comes when this
-/// process drops the handle or ends in whatever way. The program leads a process group of its own,
-/// for those that have children; in its first moment it does not yet. Its id is the first line of
-/// the output: what becomes the program says it, before the program can say anything. The shell
-/// ends as the program does.
+/// Shell script that starts the program and waits for the end of its own input, which comes when
+/// this process drops the handle or ends in any way. The program leads its own process group, so
+/// that its children are killed too; immediately after its start it does not yet. The first line of
+/// the output is the process id: the shell that becomes the program prints it first. The script
+/// ends with the exit code of the program.
 const WATCH: &str = r#"exec 3<&0
 setsid sh -c 'echo $$; exec "$@"' sh "$@" </dev/null 3<&- &
 program=$!
@@ -36,27 +36,27 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct GuardedProcess {
     watcher: Child,
-    /// Its end is the sign to kill.
+    /// Input of the watcher, which kills the program when the input ends.
     input: Option<ChildStdin>,
     pid: u32,
-    /// When the program started, in the kernel's words: another process that gets its id has
-    /// started at another time.
+    /// Start time of the program in ticks of the kernel: another process with the same id started
+    /// at another time.
     started: Option<u64>,
 }
 
-/// What a process does.
+/// State of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It goes on.
+    /// The process runs.
     Runs,
     /// A signal has stopped it.
     Stopped,
-    /// It is no more.
+    /// The process has ended.
     Ended,
 }
 
 impl State {
-    /// In a word.
+    /// Returns the state as one word.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -71,8 +71,8 @@ impl GuardedProcess {
     /// Starts `program` and waits until a line of its output or its errors holds `ready`.
     ///
     /// # Errors
-    /// It cannot be started, or ends or takes too long before it is ready; then with the last lines
-    /// that it printed.
+    /// The program cannot be started, or ends or takes too long before it is ready; the error then
+    /// has the last lines that it printed.
     pub fn start<A: AsRef<OsStr>>(program: &str, arguments: &[A], ready: &str) -> io::Result<Self> {
         let mut watcher = watcher(&format!("exec 2>&1; {WATCH}"));
         watcher.arg(program).args(arguments).stderr(Stdio::null());
@@ -98,7 +98,7 @@ impl GuardedProcess {
         let input = watcher.stdin.take();
         let output = watcher.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
         let (sender, lines) = mpsc::channel();
-        // Reads to the end: a program whose output nobody reads stops one day.
+        // Reads to the end: a program blocks when the pipe of its output is full.
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let _ = sender.send(line);
@@ -148,7 +148,7 @@ impl GuardedProcess {
         self.pid
     }
 
-    /// What the program does.
+    /// Returns the state of the process.
     #[must_use]
     pub fn state(&self) -> State {
         match stat(self.pid) {
@@ -180,20 +180,20 @@ impl GuardedProcess {
         process::signal(self.pid, name, reach)
     }
 
-    /// Waits until the program has ended by itself; its exit code, if no signal ended it.
+    /// Waits until the program has ended by itself. Returns its exit code, if no signal ended it.
     ///
     /// # Errors
-    /// It has not ended after a minute, or the operating system's.
+    /// The program has not ended after a minute, or the system call fails.
     pub fn wait(&mut self) -> io::Result<Option<i32>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.watcher.try_wait()? {
                 self.started = None;
-                // So a shell says that a signal ended it.
+                // A shell reports a signal as a code above 128.
                 return Ok(status.code().filter(|code| *code <= 128));
             }
             if Instant::now() >= deadline {
-                let waited = format!("it has not ended after {} s", PATIENCE.as_secs());
+                let waited = format!("the process has not ended after {} s", PATIENCE.as_secs());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
             }
             pause(Duration::from_millis(10));
@@ -202,7 +202,7 @@ impl GuardedProcess {
 
     /// Kills the program, as `kill -9` does, and waits for its end.
     pub fn kill(&mut self) {
-        // It may have ended already.
+        // Fails if the program has ended already.
         let _ = self.signal("KILL");
         self.input = None;
         let _ = self.watcher.wait();
@@ -216,19 +216,19 @@ impl Drop for GuardedProcess {
     }
 }
 
-/// A shell in a session of its own: what is sent to this process's group, or comes when a terminal
-/// is closed, does not reach it, so it can do what it is there for.
+/// Returns a shell in a session of its own. Signals to the process group of this process, or from a
+/// terminal that is closed, do not reach it, so it stays able to kill the program.
 fn watcher(script: &str) -> Command {
     let mut watcher = Command::new("setsid");
     watcher.args(["sh", "-c", script, "sh"]);
     watcher
 }
 
-/// A process's state, a letter, and when it started (proc(5), the third and the twenty-second
-/// field).
+/// Returns the state of a process, a letter, and its start time (proc(5), the third and the
+/// twenty-second field).
 fn stat(pid: u32) -> Option<(char, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the program's name, which may hold anything, in parentheses.
+    // The name of the program, in parentheses, may contain any character.
     let mut fields = stat.rsplit(") ").next()?.split(' ');
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))

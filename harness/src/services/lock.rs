@@ -7,7 +7,7 @@ use std::thread;
 
 use super::client;
 
-/// A row of the database that somebody else has locked. It is let go after its time, or with the
+/// Row of the database that another session has locked. The lock ends after its time, or with the
 /// database.
 #[derive(Debug)]
 pub struct Lock {
@@ -15,7 +15,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Of a program that prints a line once it has the lock.
+    /// Runs a program that prints a line when it has the lock, and waits for the line.
     pub(super) fn held_by(command: &mut Command) -> io::Result<Self> {
         let mut client = command
             .stdin(Stdio::null())
@@ -32,12 +32,12 @@ impl Lock {
         if let Ok(Some(_)) = held.recv_timeout(client::PATIENCE) {
             return Ok(Self { client });
         }
-        // It may have ended by itself.
+        // Fails if the program has ended already.
         let _ = client.kill();
         Err(failure(client)?)
     }
 
-    /// Waits until it is let go.
+    /// Waits until the lock is released.
     ///
     /// # Errors
     /// The database ended first.

@@ -54,42 +54,42 @@ impl MariaDb {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of a database of this name, for the administrator, who has no password.
+    /// Returns the URL of a database for the administrator, who has no password.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("mysql://root@{}/{database}", self.address)
     }
 
-    /// Runs statements as the administrator; what they print, columns separated by tabs.
+    /// Runs statements as the administrator and returns their output, columns separated by tabs.
     ///
     /// # Errors
-    /// One of them failed.
+    /// A statement failed.
     pub fn sql(&self, statements: &str) -> io::Result<String> {
         self.administrator().sql(statements)
     }
 
-    /// The administrator, for other threads.
+    /// Returns a handle of the administrator, for other threads.
     #[must_use]
     pub const fn administrator(&self) -> Administrator {
         Administrator { address: self.address }
     }
 
-    /// The same over TLS, with a server whose certificate this authority signed.
+    /// Runs statements over TLS; the server needs a certificate that `authority` has signed.
     ///
     /// # Errors
-    /// As [`sql`](Self::sql).
+    /// As for [`sql`](Self::sql).
     pub fn sql_over_tls(&self, authority: &str, statements: &str) -> io::Result<String> {
         let authority = format!("--ssl-ca={authority}");
         self.administrator().run(&["--ssl", &authority], statements)
     }
 
-    /// The running process, for signals.
+    /// Returns the running process, for signals.
     #[must_use]
     pub const fn process(&self) -> &GuardedProcess {
         &self.process
@@ -103,7 +103,7 @@ impl MariaDb {
     /// Waits until the server has ended by itself.
     ///
     /// # Errors
-    /// As [`GuardedProcess::wait`].
+    /// As for [`GuardedProcess::wait`].
     pub fn wait(&mut self) -> io::Result<()> {
         self.process.wait().map(drop)
     }
@@ -111,7 +111,7 @@ impl MariaDb {
     /// Kills the server if it runs, and starts it again on the same data and port.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The server cannot be started.
     pub fn restart(&mut self) -> io::Result<()> {
         self.process.kill();
         self.process = launch(self.directory.path(), self.address, &self.options)?;
@@ -119,34 +119,35 @@ impl MariaDb {
     }
 }
 
-/// Whoever may do everything with a database server, without a password.
+/// Administrator of a database server, who has all rights and no password.
 #[derive(Clone, Copy, Debug)]
 pub struct Administrator {
     address: SocketAddr,
 }
 
 impl Administrator {
-    /// Runs statements; what they print, columns separated by tabs.
+    /// Runs statements and returns their output, columns separated by tabs.
     ///
     /// # Errors
-    /// One of them failed, or they took longer than a minute.
+    /// A statement failed, or they took longer than a minute.
     pub fn sql(self, statements: &str) -> io::Result<String> {
         self.run(&["--skip-ssl"], statements)
     }
 
-    /// Locks the conversation that has the most events, of all in the database `chat`, for so long.
-    /// Returns once it is locked.
+    /// Locks the conversation with the most events in the database `chat` for a time. Returns once
+    /// it is locked.
     ///
     /// # Errors
-    /// The database does not answer, there is no conversation, or another one's lock is not let go.
+    /// The database does not answer, there is no conversation, or another lock on it is not
+    /// released.
     pub fn lock_busiest(self, time: Duration) -> io::Result<Lock> {
         let busiest = self.sql("SELECT id FROM chat.conversation ORDER BY last_seq DESC LIMIT 1")?;
         let id: i64 = match busiest.trim() {
             "" => return Err(io::Error::other("there is no conversation to lock")),
             id => id.parse().map_err(io::Error::other)?,
         };
-        // By its key: to find it in any other way, MariaDB would lock every conversation that it
-        // looks at.
+        // Selected by its key: with another condition, MariaDB would lock every conversation that
+        // it reads.
         let statements = format!(
             "BEGIN; SELECT id FROM chat.conversation WHERE id = {id} FOR UPDATE; SELECT SLEEP({}); COMMIT",
             time.as_secs_f64()

@@ -18,8 +18,8 @@ pub use mariadb::{Administrator, MariaDb};
 pub use pause::Pause;
 pub use redis::Redis;
 
-/// A loopback address that nobody listens on at the moment. Another process may take it before it
-/// is used: who gets it tries again with another one.
+/// Returns a loopback address on which no process listens at the moment. Another process may take
+/// it before it is used: the caller then tries again with another one.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

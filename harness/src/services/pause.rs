@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use super::client::PATIENCE;
 
-/// A time in which Redis answers nobody. Dropping this changes nothing about it.
+/// Pause during which Redis answers no client. Dropping the handle does not end the pause.
 #[derive(Debug)]
 pub struct Pause {
     stream: TcpStream,
-    /// Ends when the pause does.
+    /// Thread that ends with the pause.
     watch: JoinHandle<()>,
 }
 
 impl Pause {
-    /// Begins one. Redis makes everybody wait but those who watch it (`MONITOR`): whoever is to end
-    /// the pause watches before it begins.
+    /// Begins a pause. During a pause Redis serves only clients in `MONITOR` mode, so the
+    /// connection that will end the pause enters that mode first.
     pub(super) fn begin(server: SocketAddr, time: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut answers = BufReader::new(stream.try_clone()?);
         for command in ["MONITOR".to_owned(), format!("CLIENT PAUSE {}", time.as_millis())] {
             (&stream).write_all(format!("{command}\r\n").as_bytes())?;
-            // Between the answers come the commands of others.
+            // Commands of other clients arrive between the answers.
             loop {
                 let mut line = String::new();
                 answers.read_line(&mut line)?;
@@ -38,28 +38,28 @@ impl Pause {
         }
         stream.set_read_timeout(Some(time.max(Duration::from_millis(1))))?;
         let watch = thread::Builder::new().name("pause".into()).spawn(move || {
-            // Nothing comes before the end of the pause. After it, this would be told everything
-            // that is said.
+            // Redis sends nothing before the end of the pause. After it, Redis would send all
+            // commands of all clients, so the connection is closed.
             let _ = answers.read_line(&mut String::new());
             let _ = answers.into_inner().shutdown(Shutdown::Both);
         })?;
         Ok(Self { stream, watch })
     }
 
-    /// Whether it is over, or Redis is.
+    /// Returns whether the pause, or Redis, has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.watch.is_finished()
     }
 
-    /// Ends it.
+    /// Ends the pause.
     ///
     /// # Errors
-    /// It is over.
+    /// The pause is over.
     pub fn end(self) -> io::Result<()> {
         (&self.stream).write_all(b"CLIENT UNPAUSE\r\n")?;
         self.watch
             .join()
-            .map_err(|_| io::Error::other("the pause was not watched"))
+            .map_err(|_| io::Error::other("the thread that watches the pause panicked"))
     }
 }

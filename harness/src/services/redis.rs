@@ -38,7 +38,7 @@ impl Redis {
     /// Starts a server that speaks TLS only, with this certificate and key (files in PEM).
     ///
     /// # Errors
-    /// As [`Redis::start`].
+    /// As for [`Redis::start`].
     pub fn start_tls(certificate: &str, key: &str) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
         let options = [
@@ -69,26 +69,26 @@ impl Redis {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL.
+    /// Returns the URL of the server.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}/", self.address)
     }
 
-    /// Runs one command; what it prints.
+    /// Runs one command and returns its output.
     ///
     /// # Errors
     /// The server does not answer within a minute, or answers with an error.
     pub fn command(&self, words: &[&str]) -> io::Result<String> {
         client::output(
             Command::new("redis-cli")
-                // An error is a failure (since Redis 7).
+                // The exit code reports errors (since Redis 7).
                 .arg("-e")
                 .args(["-h", &self.address.ip().to_string()])
                 .args(["-p", &self.address.port().to_string()])
@@ -96,7 +96,7 @@ impl Redis {
         )
     }
 
-    /// Answers nobody for so long.
+    /// Makes the server answer no client for a time.
     ///
     /// # Errors
     /// The server does not answer.
@@ -104,7 +104,7 @@ impl Redis {
         Pause::begin(self.address, time)
     }
 
-    /// The running process, for signals.
+    /// Returns the running process, for signals.
     #[must_use]
     pub const fn process(&self) -> &GuardedProcess {
         &self.process
@@ -118,7 +118,7 @@ impl Redis {
     /// Waits until the server has ended by itself.
     ///
     /// # Errors
-    /// As [`GuardedProcess::wait`].
+    /// As for [`GuardedProcess::wait`].
     pub fn wait(&mut self) -> io::Result<()> {
         self.process.wait().map(drop)
     }
@@ -126,7 +126,7 @@ impl Redis {
     /// Kills the server if it runs, and starts an empty one on the same port.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The server cannot be started.
     pub fn restart(&mut self) -> io::Result<()> {
         self.process.kill();
         self.process = launch(&self.directory, self.address, &self.options)?;

@@ -27,7 +27,7 @@ struct ConversationProgress {
     is_requested: bool,
 }
 
-/// How to deliver a page.
+/// Page of a log, with the part of it that is to be delivered.
 #[derive(Debug)]
 pub(super) struct AcceptedPage {
     /// First and last place that will not be delivered: they precede the first readable one.

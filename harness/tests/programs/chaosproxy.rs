@@ -12,9 +12,9 @@ use chat_harness::process::{Reach, signal};
 use super::{run, text};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chaosproxy");
-/// Nothing takes so long.
+/// Maximum time to wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// After which nothing more is expected.
+/// Time after which no more bytes are expected.
 const WHILE: Duration = Duration::from_millis(200);
 
 /// A server that repeats what it hears, for as long as the test lives.
@@ -79,7 +79,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended, as it should.
+        // Fails if the proxy has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -169,8 +169,11 @@ fn what_passes_is_late_held_cut_or_gone_as_it_was_told() {
     exchange(&mut running.connect(0), "piece by piece");
 
     for (words, says) in [
-        ("melt", "chaosproxy: what is \"melt\"? say help\n"),
-        ("delay -1s", "chaosproxy: -1s is no time: 50ms, 1.5s\n"),
+        (
+            "melt",
+            "chaosproxy: unknown command \"melt\"; help lists the commands\n",
+        ),
+        ("delay -1s", "chaosproxy: -1s is not a time like 50ms or 1.5s\n"),
         ("@3 heal", "chaosproxy: there is no route @3: they are @1 to @2\n"),
     ] {
         assert_eq!(tell(&control, words), (Some(1), says.to_owned()));
@@ -215,7 +218,7 @@ fn it_obeys_its_input_and_ends_when_it_is_told() {
     assert_eq!(second.status.code(), Some(1));
     exchange(&mut running.connect(0), "the first one goes on");
 
-    // A file that is no socket is somebody's.
+    // A file that is no socket belongs to another program.
     let file = directory.path().join("letter");
     std::fs::write(&file, "dear").unwrap();
     let third = run(PROGRAM, [route[0].as_str(), "--control", &file.display().to_string()]);
@@ -228,7 +231,7 @@ fn wrong_usage_is_explained() {
     for (arguments, code, says) in [
         (vec![], 2, "LISTEN=SERVER"),
         (vec!["127.0.0.1:0"], 2, "written LISTEN=SERVER"),
-        (vec!["here=127.0.0.1:1"], 2, "here is no address and port"),
+        (vec!["here=127.0.0.1:1"], 2, "here is not an address with a port"),
         (vec!["tell", "/nowhere/control"], 2, "WORD"),
         (
             vec!["tell", "/nowhere/control", "heal"],

@@ -16,15 +16,15 @@ use chat_harness::process::{Reach, signal};
 use super::{run, text};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cluster");
-/// Nothing takes so long.
+/// Maximum time to wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The server is built with the rest of the workspace.
+/// Returns the path of the server, which is built separately.
 fn server() -> PathBuf {
     let server = chat_harness::binary("chat-server", Path::new(PROGRAM).with_file_name("chat-server"));
     assert!(
         server.is_file(),
-        "cargo build --bin chat-server makes {}",
+        "{} does not exist; build it: cargo build -p chat-server-bin (scripts/test does)",
         server.display()
     );
     server
@@ -52,7 +52,10 @@ impl Running {
         let mut line = String::new();
         while line != "ready\n" {
             line.clear();
-            assert!(output.read_line(&mut line).unwrap() > 0, "it ended");
+            assert!(
+                output.read_line(&mut line).unwrap() > 0,
+                "the cluster ended before it was ready"
+            );
         }
         Self {
             process,
@@ -72,7 +75,7 @@ impl Running {
         assert_eq!(self.tell(words), (Some(0), String::new()), "{words}");
     }
 
-    /// The words of a status line.
+    /// Returns the words of a status line.
     #[track_caller]
     fn status(&self, part: &str) -> Vec<String> {
         let (code, status) = self.tell("status");
@@ -82,7 +85,7 @@ impl Running {
         line[part.len()..].split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Where a part is, by its URL, which begins so.
+    /// Returns the address of a part from its URL, which begins with `scheme`.
     #[track_caller]
     fn address(&self, part: &str, scheme: &str) -> SocketAddr {
         let url = &self.status(part)[0];
@@ -90,13 +93,13 @@ impl Running {
         rest.split('/').next().unwrap().parse().unwrap()
     }
 
-    /// The processes of these parts.
+    /// Returns the directories of these processes in `/proc`.
     fn processes(&self, parts: &[&str]) -> Vec<PathBuf> {
         let process = |part: &&str| Path::new("/proc").join(&self.status(part)[2]);
         parts.iter().map(process).collect()
     }
 
-    /// What is in its directory.
+    /// Returns the names of the files in the directory of the cluster.
     fn files(&self) -> Vec<String> {
         let files = std::fs::read_dir(self.directory.path()).unwrap();
         let name = |file: std::io::Result<std::fs::DirEntry>| file.unwrap().file_name().into_string().unwrap();
@@ -115,7 +118,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended, as it should. Otherwise its services notice.
+        // Fails if the cluster has ended already. Its services end with it in any case.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -130,7 +133,7 @@ async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
     }
 }
 
-/// Says something; the refusal, if it is refused.
+/// Sends a message. Returns the code of the refusal, if it is refused.
 async fn say(peer: &mut Peer, group: ConversationId) -> Option<ReplyCode> {
     let send = chat_core::model::Command::Send {
         conversation: ConversationRef::Id(group),
@@ -140,7 +143,7 @@ async fn say(peer: &mut Peer, group: ConversationId) -> Option<ReplyCode> {
     answer.await.unwrap().unwrap().err().and_then(|failure| failure.code())
 }
 
-/// Until it is taken: what was broken takes its time to heal.
+/// Sends messages until one is accepted: recovery from a fault takes time.
 async fn say_until_taken(peer: &mut Peer, group: ConversationId) {
     let deadline = Instant::now() + PATIENCE;
     while say(peer, group).await.is_some() {
@@ -148,8 +151,8 @@ async fn say_until_taken(peer: &mut Peer, group: ConversationId) {
     }
 }
 
-/// Whether MariaDB greets whoever connects, instead of telling an error (its protocol's packets:
-/// four bytes, then 0xff for an error).
+/// Returns whether MariaDB greets the client instead of reporting an error (its packets have a
+/// header of four bytes, then 0xff for an error).
 fn is_let_in(stream: &mut TcpStream) -> bool {
     let mut packet = [0; 5];
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -157,8 +160,8 @@ fn is_let_in(stream: &mut TcpStream) -> bool {
     packet[4] != 0xff
 }
 
-/// Each verb of Redis has its effect, seen by somebody else.
-fn redis_is_broken_and_mended(running: &Running) {
+/// Each command to Redis has its effect, seen by another client.
+fn redis_commands_have_their_effect(running: &Running) {
     let redis = running.address("redis", "redis://");
     let ask = |words: &str| {
         let port = redis.port().to_string();
@@ -195,7 +198,7 @@ fn redis_is_broken_and_mended(running: &Running) {
     asker.write_all(b"PING\r\n").unwrap();
     asker.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert_eq!(asker.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    let paused = "cluster: redis is paused: redis unpause ends that\n";
+    let paused = "cluster: redis is paused; redis unpause ends the pause\n";
     assert_eq!(running.tell("redis flush"), (Some(1), paused.into()));
     running.does("redis unpause");
     let mut pong = [0; 7];
@@ -204,18 +207,18 @@ fn redis_is_broken_and_mended(running: &Running) {
     assert_eq!(&pong, b"+PONG\r\n");
     assert_eq!(
         running.tell("redis unpause"),
-        (Some(1), "cluster: it is not paused\n".into())
+        (Some(1), "cluster: redis is not paused\n".into())
     );
 
     running.does("stop redis");
-    let stopped = "cluster: redis is stopped: let it go on first\n";
+    let stopped = "cluster: redis is stopped; continue it first (cont)\n";
     assert_eq!(running.tell("redis flush"), (Some(1), stopped.into()));
     running.does("cont redis");
     assert_eq!(ask("GET probe"), "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_verb_does_what_it_says() {
+async fn every_command_has_its_effect() {
     let mut running = Running::start(&["--nodes", "2"]);
     let mut alice = running.person(1, "alice").await;
     let group = create_group(&mut alice, "stage").await;
@@ -262,7 +265,7 @@ async fn every_verb_does_what_it_says() {
     running.does("heal");
     assert!(!running.tell("status").1.contains("link"));
 
-    redis_is_broken_and_mended(&running);
+    redis_commands_have_their_effect(&running);
     say_until_taken(&mut alice, group).await;
 
     // The database.
@@ -275,7 +278,8 @@ async fn every_verb_does_what_it_says() {
     let mut all: Vec<TcpStream> = (0..12).map(|_| TcpStream::connect(database).unwrap()).collect();
     assert!(all.iter_mut().any(|stream| !is_let_in(stream)));
     drop(all);
-    // Until MariaDB knows that they have gone, it may let in nobody, the administrator included.
+    // Until MariaDB knows that the clients have gone, it may accept no client, not even the
+    // administrator.
     let deadline = Instant::now() + PATIENCE;
     while running.tell("mysql maxconn 100").0 != Some(0) {
         assert!(Instant::now() < deadline);
@@ -291,30 +295,27 @@ async fn every_verb_does_what_it_says() {
     assert_eq!(say(&mut alice, group).await, Some(ReplyCode::TryAgain));
     assert_eq!(say(&mut alice, other).await, None);
     running.does("stop mysql");
-    let stopped = "cluster: mysql is stopped: let it go on first\n";
+    let stopped = "cluster: mysql is stopped; continue it first (cont)\n";
     assert_eq!(running.tell("mysql lockrow 1"), (Some(1), stopped.into()));
     running.does("kill9 mysql");
-    let ended = "cluster: mysql has ended: start it first\n";
+    let ended = "cluster: mysql has ended; start it first\n";
     assert_eq!(running.tell("mysql lockrow 1"), (Some(1), ended.into()));
     running.does("start mysql");
     say_until_taken(&mut alice, group).await;
 
-    // What cannot be done.
+    // Commands that fail.
     for (words, says) in [
-        (
-            "disk full",
-            "the cluster is on no disk of its own: start it with --disk",
-        ),
-        ("kill9 3", "there is no node 3: they are 1 to 2"),
-        ("partition 3 redis", "there is no node 3: they are 1 to 2"),
-        ("partition", "usage: partition NODE FAR [in|out]"),
+        ("disk full", "the cluster has no disk of its own; start it with --disk"),
+        ("kill9 3", "there is no node 3: the nodes are 1 to 2"),
+        ("partition 3 redis", "there is no node 3: the nodes are 1 to 2"),
+        ("partition", "usage: partition NODE ENDPOINT [in|out]"),
     ] {
         assert_eq!(running.tell(words), (Some(1), format!("cluster: {says}\n")), "{words}");
     }
     let second = run(PROGRAM, ["up", &running.directory.path().display().to_string()]);
     assert_eq!(second.status.code(), Some(1));
 
-    // Its end is everybody's.
+    // All processes end with the cluster.
     let processes = running.processes(&["node 1", "redis", "mysql"]);
     running.does("quit");
     assert_eq!(running.process.wait().unwrap().code(), Some(0));
@@ -328,9 +329,9 @@ async fn every_verb_does_what_it_says() {
     assert!(printed.starts_with("cluster: no cluster runs in "), "{printed}");
 }
 
-/// Whoever is killed leaves its socket, and nothing else.
+/// A killed cluster leaves its socket and nothing else.
 #[test]
-fn its_end_is_everybodys_however_it_comes() {
+fn all_processes_end_with_the_cluster() {
     let is_administrator = text(&run("id", ["-u"]).stdout).trim() == "0";
     for (name, code, left) in [
         ("KILL", None, vec!["control"]),
@@ -354,9 +355,9 @@ fn its_end_is_everybodys_however_it_comes() {
     }
 }
 
-/// A node that does not find its database takes its time; who wants the end does not wait for it.
+/// A node without its database starts slowly; the end of the cluster does not wait for it.
 #[test]
-fn a_verb_under_way_delays_no_end() {
+fn running_command_does_not_delay_the_end() {
     let mut running = Running::start(&["--nodes", "1"]);
     running.does("kill9 1");
     running.does("stop mysql");
@@ -391,13 +392,13 @@ fn wrong_usage_is_explained() {
     let directory = directory.path().display().to_string();
     for (arguments, code, says) in [
         (vec![], 2, "Usage: cluster"),
-        (vec![directory.as_str()], 2, "VERB"),
+        (vec![directory.as_str()], 2, "<COMMAND>..."),
         (vec!["up"], 2, "DIR"),
         (vec!["up", &directory, "--nodes", "0"], 2, "0 is not in 1..=16"),
         (
             vec!["up", &directory, "--program", "/nowhere"],
             1,
-            "cluster: /nowhere is not there",
+            "cluster: /nowhere does not exist",
         ),
         (vec![&directory, "heal"], 1, "cluster: no cluster runs in "),
     ] {

@@ -11,7 +11,7 @@ fn histcheck(arguments: &[&Path]) -> Output {
     run(env!("CARGO_BIN_EXE_histcheck"), arguments)
 }
 
-/// One user who founds a group, says something, and has it acknowledged.
+/// Returns the history of a user who creates a group and sends a message, which is acknowledged.
 fn clients() -> Vec<What> {
     let run = 1;
     vec![
@@ -43,7 +43,7 @@ fn clients() -> Vec<What> {
     ]
 }
 
-/// What the logs say of it: everything, or only that the group was founded.
+/// Returns the final logs: complete, or with the creation of the group only.
 fn logs(is_kept: bool) -> Vec<What> {
     let event = |seq: u64, message: Option<&str>| What::Logged {
         source: "database".into(),
@@ -90,7 +90,7 @@ fn a_history_and_its_logs_may_be_in_several_files() {
     let output = histcheck(&[&clients, &kept]);
     let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}");
-    assert!(printed.contains("logs told by                database\n"), "{printed}");
+    assert!(printed.contains("logs read from              database\n"), "{printed}");
     assert!(printed.contains("acknowledgements checked    1\n"), "{printed}");
     for rule in ["C1 ", "C2 ", "C12 ", "C15 "] {
         let line = printed.lines().find(|line| line.starts_with(rule)).unwrap();
@@ -111,12 +111,12 @@ fn a_broken_promise_is_shown_and_is_the_exit_code() {
 }
 
 #[test]
-fn without_logs_only_some_rules_can_be_judged_and_only_if_that_is_wanted() {
+fn history_without_final_logs_is_checked_only_on_request() {
     let directory = tempfile::tempdir().unwrap();
     let clients = file(directory.path(), "clients", clients());
     let output = histcheck(&[&clients]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).starts_with("histcheck: nobody told the logs"));
+    assert!(text(&output.stderr).starts_with("histcheck: the history has no final logs"));
     let output = histcheck(&[Path::new("--partial"), &clients]);
     let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}");

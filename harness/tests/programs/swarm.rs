@@ -1,4 +1,4 @@
-//! `swarm`, and what `histcheck` says of its histories.
+//! `swarm`, and the verdict of `histcheck` on its histories.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::service::Service;
 use super::text;
 
-/// Nothing takes so long.
+/// Maximum time to wait for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a program while this process serves it.
@@ -48,7 +48,7 @@ async fn histcheck_of(histories: &[&Path], options: &[String]) -> (Option<i32>, 
     run(env!("CARGO_BIN_EXE_histcheck"), arguments).await
 }
 
-/// How many of what there is to count.
+/// Returns the number of records in a history that satisfy a condition.
 fn count(history: &Path, is: impl Fn(&What) -> bool) -> usize {
     let history = History::read(&[history.to_owned()]).unwrap();
     history.records().iter().filter(|record| is(&record.what)).count()
@@ -122,7 +122,7 @@ async fn raw_connections_come_back_and_miss_nothing() {
     assert_eq!(code, Some(0), "{printed}");
     assert!(
         count(&history, |what| matches!(what, What::Run { .. })) > 12,
-        "nobody came back"
+        "no user joined again"
     );
     assert!(
         count(&history, |what| matches!(what, What::Acked { .. })) > 100,
@@ -152,7 +152,7 @@ async fn histories_of_two_processes_are_judged_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_away_in_the_end_is_judged_too() {
+async fn users_who_are_offline_in_the_end_are_checked_too() {
     let service = Service::start().await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("history");
@@ -180,11 +180,11 @@ async fn who_is_away_in_the_end_is_judged_too() {
 }
 
 #[tokio::test]
-async fn what_cannot_begin_says_why() {
+async fn swarm_that_cannot_begin_reports_why() {
     let directory = tempfile::tempdir().unwrap();
     let history = directory.path().join("history");
-    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-    let (code, printed) = swarm(&[nobody], &history, "").await;
+    let unused_address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (code, printed) = swarm(&[unused_address], &history, "").await;
     assert_eq!(code, Some(1), "{printed}");
     assert!(printed.starts_with("swarm: 127.0.0.1:1: "), "{printed}");
     for options in [
@@ -198,7 +198,7 @@ async fn what_cannot_begin_says_why() {
         "--users 2 --groups 0 --takeovers 1",
         "--pin sha256:short",
     ] {
-        let (code, printed) = swarm(&[nobody], &history, options).await;
+        let (code, printed) = swarm(&[unused_address], &history, options).await;
         assert_eq!(code, Some(2), "{options}: {printed}");
     }
     let service = Service::start().await;
