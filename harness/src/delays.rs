@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::history::{History, What};
+use crate::history::{History, Observation};
 
 /// Times from the acknowledgement of a message to each of its deliveries.
 #[derive(Clone, Debug, Default)]
@@ -18,13 +18,13 @@ impl Delays {
     pub fn of(history: &History) -> Self {
         let mut acked = HashMap::new();
         for record in history.records() {
-            if let What::Acked { message, .. } = &record.what {
+            if let Observation::Acked { message, .. } = &record.what {
                 acked.entry(message.as_str()).or_insert(record.at);
             }
         }
         let mut delays = Vec::new();
         for record in history.records() {
-            if let What::Delivered { event, .. } = &record.what
+            if let Observation::Delivered { event, .. } = &record.what
                 && let Some(at) = event.message.as_deref().and_then(|message| acked.get(message))
             {
                 // A delivery may precede the acknowledgement.

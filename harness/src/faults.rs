@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::history::{What, Writer};
+use crate::history::{Observation, Writer};
 use crate::impairment::{Impairment, describe, impair, impair_all};
 use crate::{Cluster, Endpoint, NodeLinks, SeededRng, pause};
 
@@ -199,5 +199,5 @@ fn killable(links: &[NodeLinks], first: usize, nodes: usize) -> (usize, Option<M
 
 fn note(history: &Writer, fault: Fault, begins: bool) -> io::Result<()> {
     let name = fault.to_string();
-    history.note(What::Fault { name, begins })
+    history.note(Observation::Fault { name, begins })
 }

@@ -230,7 +230,7 @@ mod tests {
     use crate::{Fault, inject_network};
 
     #[test]
-    fn fault_without_connections_did_not_happen() {
+    fn fault_without_connections_is_reported_as_not_injected() {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let links = NodeLinks::start(nowhere, nowhere).unwrap();
         let mut rng = SeededRng::new(1);

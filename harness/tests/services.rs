@@ -16,7 +16,7 @@ use chat_harness::services::{MariaDb, Redis, State};
 const STARTER: &str = "CHAT_HARNESS_STARTER";
 
 #[test]
-fn mariadb_keeps_what_it_said_it_kept() {
+fn mariadb_keeps_committed_rows() {
     let mut database = MariaDb::start(&[]).unwrap();
     database
         .sql("CREATE DATABASE t; CREATE TABLE t.a (n INT); INSERT INTO t.a VALUES (42)")
@@ -31,7 +31,7 @@ fn mariadb_keeps_what_it_said_it_kept() {
 }
 
 #[test]
-fn one_conversation_is_locked_and_no_other() {
+fn lock_affects_one_conversation_only() {
     let mut database = MariaDb::start(&[]).unwrap();
     database
         .sql("CREATE DATABASE chat; CREATE TABLE chat.conversation (id BIGINT PRIMARY KEY, last_seq BIGINT)")
@@ -60,7 +60,7 @@ fn one_conversation_is_locked_and_no_other() {
 }
 
 #[test]
-fn a_pause_of_redis_ends_in_time_or_before() {
+fn pause_of_redis_ends_after_its_time_or_on_request() {
     let redis = Redis::start(&[]).unwrap();
     let hour = redis.pause(Duration::from_secs(3600)).unwrap();
     let mut asker = TcpStream::connect(redis.address()).unwrap();
@@ -80,7 +80,7 @@ fn a_pause_of_redis_ends_in_time_or_before() {
 }
 
 #[test]
-fn redis_comes_back_empty() {
+fn redis_is_empty_after_a_restart() {
     let mut redis = Redis::start(&[]).unwrap();
     redis.command(&["SET", "a", "1"]).unwrap();
     assert_eq!(redis.command(&["GET", "a"]).unwrap(), "1\n");
@@ -94,7 +94,7 @@ fn redis_comes_back_empty() {
 
 /// This test runs itself in other processes, which start a service and are ended in different ways.
 #[test]
-fn a_service_ends_with_the_process_that_started_it() {
+fn service_ends_with_the_process_that_started_it() {
     if std::env::var_os(STARTER).is_some() {
         let redis = Redis::start(&[]).unwrap();
         println!("\nstarted {}", redis.process().pid());
@@ -110,7 +110,7 @@ fn a_service_ends_with_the_process_that_started_it() {
         let mut starter = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "a_service_ends_with_the_process_that_started_it",
+                "service_ends_with_the_process_that_started_it",
                 "--nocapture",
             ])
             .env(STARTER, "1")

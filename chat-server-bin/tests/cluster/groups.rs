@@ -9,7 +9,7 @@ use chat_core::codec::RequestKind;
 use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationId, ConversationRef, Push, Seq};
 use chat_core::testkit::Peer;
-use chat_harness::history::{What, Writer};
+use chat_harness::history::{Observation, Writer};
 use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{Cluster, conclude};
 use tokio::time::timeout;
@@ -216,7 +216,7 @@ async fn rolling_restart_is_invisible_to_clients() {
         .history
         .records()
         .iter()
-        .filter(|record| matches!(record.what, What::Refused { .. } | What::Unknown { .. }));
+        .filter(|record| matches!(record.what, Observation::Refused { .. } | Observation::Unknown { .. }));
     assert_eq!(failed.count(), 0);
     println!(
         "12 restarts, {} acknowledgements, slowest drain and start {slowest:?}",

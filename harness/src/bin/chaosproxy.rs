@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use chat_harness::Signals;
 use chat_harness::console::{self, Answer, Console};
-use chat_harness::proxy::{HELP, Order, Proxy};
+use chat_harness::proxy::{HELP, Proxy, ProxyCommand};
 use clap::{Args, Parser, Subcommand};
 use tokio::net::lookup_host;
 
@@ -144,11 +144,11 @@ fn obey(routes: &[Route], line: &str) -> Answer {
         return Ok(format!("{HELP}\nquit\n"));
     }
     let (chosen, line) = choose(routes, line)?;
-    let order: Order = line.parse().map_err(|error| format!("{error}"))?;
+    let order: ProxyCommand = line.parse().map_err(|error| format!("{error}"))?;
     let mut says = String::new();
     for (number, route) in chosen {
-        let said = order.carry_out(&route.proxy).map_err(|error| error.to_string())?;
-        if order == Order::Status {
+        let said = order.execute(&route.proxy).map_err(|error| error.to_string())?;
+        if order == ProxyCommand::Status {
             let (listen, server) = (route.proxy.address(), &route.server);
             says += &format!("@{number} {listen} to {server}: {said}\n");
         }

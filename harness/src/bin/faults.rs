@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_harness::check::Report;
-use chat_harness::history::{History, What, Writer};
+use chat_harness::history::{History, Observation, Writer};
 use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{
     Cluster, Delays, Direction, Endpoint, Fault, GuardedTempDir, Impairment, Plan, SeededRng, conclude, inject,
@@ -18,15 +18,15 @@ use chat_harness::{
 
 /// Minimum share of acknowledged messages. Users outside a group and replaced sessions are refused;
 /// a cluster with a smaller share refuses other messages too.
-const LEAST_ACKED: f64 = 0.5;
+const MIN_ACKED_SHARE: f64 = 0.5;
 
 /// Maximum delay of deliveries in the absence of faults (promise P6).
-const FRESH: Duration = Duration::from_secs(3);
+const MAX_DELIVERY_DELAY: Duration = Duration::from_secs(3);
 /// Name of the time without faults, in the table of delays.
-const WELL: &str = "all well";
+const NO_FAULTS: &str = "all well";
 
 /// Maximum time for clients to receive the events that they missed.
-const CATCHING_UP: Duration = Duration::from_secs(60);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -105,7 +105,7 @@ fn network_faults(times: u32) -> Vec<(Fault, u32)> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match keeps_its_promises().await {
+    match run_from_arguments().await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -115,7 +115,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn keeps_its_promises() -> Result<bool> {
+async fn run_from_arguments() -> Result<bool> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let usage = "usage: faults CHAT_SERVER (short|long) [SEED]";
     let (Some(server), Some(size)) = (arguments.first(), arguments.get(1).and_then(|name| size(name))) else {
@@ -152,10 +152,10 @@ async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path:
     )
     .await?;
 
-    let cluster = break_everything(cluster, size.counts, size.network, seed, &history).await?;
+    let cluster = inject_faults(cluster, size.counts, size.network, seed, &history).await?;
     let (cluster, windows) = outages(cluster, size.outages, &history).await?;
 
-    let ending = conclude(cluster, swarm, history, path, CATCHING_UP).await?;
+    let ending = conclude(cluster, swarm, history, path, CATCH_UP_TIMEOUT).await?;
     let (history, report) = (ending.history, ending.report);
     print(&history, &report, &windows);
     println!("outcomes for all after the last fault      {:.1?}", ending.settled);
@@ -176,21 +176,21 @@ async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path:
 /// Returns failures that no rule of the check covers: an idle cluster violates no rule.
 fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String> {
     let mut failings = Vec::new();
-    if report.acked_share() < LEAST_ACKED {
+    if report.acked_share() < MIN_ACKED_SHARE {
         failings.push(format!(
             "too few messages were acknowledged: {:.0} %, at least {:.0} % are expected",
             100.0 * report.acked_share(),
-            100.0 * LEAST_ACKED
+            100.0 * MIN_ACKED_SHARE
         ));
     }
-    for window in windows.iter().filter(|window| window.name == WELL) {
+    for window in windows.iter().filter(|window| window.name == NO_FAULTS) {
         let inside = delays.between(window.from, window.to);
         let late = inside.quantile(0.99);
         if inside.is_empty() {
             failings.push("no event was delivered in the time without faults".to_owned());
-        } else if late > FRESH {
+        } else if late > MAX_DELIVERY_DELAY {
             failings.push(format!(
-                "1 % of deliveries took more than {late:.1?} in the time without faults; the promise is {FRESH:.0?}"
+                "1 % of deliveries took more than {late:.1?} in the time without faults; the promise is {MAX_DELIVERY_DELAY:.0?}"
             ));
         }
     }
@@ -199,7 +199,7 @@ fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String>
 
 /// Injects faults into processes and into the network while the load goes on, each on a thread of
 /// its own, because the calls block.
-async fn break_everything(
+async fn inject_faults(
     mut cluster: Cluster,
     processes: Vec<(Fault, u32)>,
     network: Vec<(Fault, u32)>,
@@ -261,7 +261,7 @@ async fn outages(
             })
         };
         let note = |begins, name: &str| {
-            history.note(What::Fault {
+            history.note(Observation::Fault {
                 name: name.to_owned(),
                 begins,
             })
@@ -269,7 +269,7 @@ async fn outages(
         pause(4 * calm);
         let from = history.now();
         pause(calm);
-        window(WELL, from);
+        window(NO_FAULTS, from);
         note(true, "Redis away")?;
         let from = history.now();
         cluster.redis.kill();
@@ -296,7 +296,7 @@ async fn outages(
 fn print(history: &History, report: &Report, windows: &[Window]) {
     let mut faults: Vec<(&str, u32)> = Vec::new();
     for record in history.records() {
-        if let What::Fault { name, begins: true } = &record.what {
+        if let Observation::Fault { name, begins: true } = &record.what {
             match faults.iter_mut().find(|(known, _)| known == name) {
                 Some((_, count)) => *count += 1,
                 None => faults.push((name, 1)),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{PASSWORD, Peer};
 use chat_harness::check::{Report, check};
-use chat_harness::history::{History, HistoryError, What, Writer};
+use chat_harness::history::{History, HistoryError, Observation, Writer};
 use chat_harness::{Database, dump_as, with_deadline};
 use clap::Parser;
 
@@ -104,10 +104,10 @@ async fn judge(cli: &Cli) -> Result<Report, Problem> {
 
 /// Returns the conversations of the history; a database may hold others.
 fn conversations(history: &History) -> BTreeSet<u64> {
-    let of = |what: &What| match what {
-        What::Send { conversation, .. } => Some(*conversation),
-        What::Acked { place, .. } => Some(place.conversation),
-        What::Delivered { event, .. } => Some(event.place.conversation),
+    let of = |what: &Observation| match what {
+        Observation::Send { conversation, .. } => Some(*conversation),
+        Observation::Acked { place, .. } => Some(place.conversation),
+        Observation::Delivered { event, .. } => Some(event.place.conversation),
         _ => None,
     };
     history.records().iter().filter_map(|record| of(&record.what)).collect()

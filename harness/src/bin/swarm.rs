@@ -13,7 +13,7 @@ use std::time::Duration;
 use chat_core::model::DeviceId;
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
-use chat_harness::history::{Record, What, Writer, each_record};
+use chat_harness::history::{Observation, Record, Writer, each_record};
 use chat_harness::swarm::{Options, Swarm};
 use chat_harness::wire_client::{WireOptions, WireSwarm};
 use chat_harness::with_deadline;
@@ -112,7 +112,7 @@ async fn main() -> ExitCode {
 
 /// Minimum share of acknowledged messages of a service that works. Users outside a group and
 /// replaced sessions are refused, so the share is well below 1.
-const LEAST_ACKED: f64 = 0.25;
+const MIN_ACKED_SHARE: f64 = 0.25;
 
 /// Runs the swarm. Returns whether all users received all events and the service did its work.
 async fn run(cli: &Cli) -> io::Result<bool> {
@@ -143,7 +143,7 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     };
     history.flush()?;
     let share = print(cli, started.elapsed(), &ending)?;
-    Ok(ending.incomplete == 0 && share >= LEAST_ACKED)
+    Ok(ending.incomplete == 0 && share >= MIN_ACKED_SHARE)
 }
 
 fn at(place: &dyn Display, error: &io::Error) -> io::Error {
@@ -242,15 +242,15 @@ fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
     let mut acked = HashSet::new();
     let count = |record: Record| {
         let at = match record.what {
-            What::Send { .. } => 0,
-            What::Acked { message, .. } => {
+            Observation::Send { .. } => 0,
+            Observation::Acked { message, .. } => {
                 // A message that is sent again is acknowledged again.
                 counts[1] += u64::from(acked.insert(message));
                 return Ok(());
             }
-            What::Refused { .. } => 2,
-            What::Unknown { .. } => 3,
-            What::Delivered { .. } => 4,
+            Observation::Refused { .. } => 2,
+            Observation::Unknown { .. } => 3,
+            Observation::Delivered { .. } => 4,
             _ => return Ok(()),
         };
         counts[at] += 1;
@@ -276,7 +276,7 @@ fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
         println!("{} did not receive all events", ending.incomplete);
     }
     let share = counts[1] as f64 / counts[0].max(1) as f64;
-    if share < LEAST_ACKED {
+    if share < MIN_ACKED_SHARE {
         println!("too few messages were acknowledged: the service does not work");
     }
     Ok(share)

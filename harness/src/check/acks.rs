@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::facts::{Facts, Sent};
 use super::report::{Report, Rule};
-use crate::history::Place;
+use crate::history::LogPosition;
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     let sent: HashMap<&str, &Sent<'_>> = facts.sends.iter().map(|sent| (sent.message, sent)).collect();
@@ -13,11 +13,11 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 }
 
 fn acknowledged_is_there(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut Report) {
-    let mut first: HashMap<&str, (Place, &str)> = HashMap::new();
+    let mut first: HashMap<&str, (LogPosition, &str)> = HashMap::new();
     for ack in &facts.acks {
         let told = (ack.place, ack.event);
         if *first.entry(ack.message).or_insert(told) != told {
-            report.broken(
+            report.add_violation(
                 Rule::C11,
                 format_args!("{} was acknowledged as {told:?} and otherwise", ack.message),
             );
@@ -32,7 +32,7 @@ fn acknowledged_is_there(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, rep
                 event.event == ack.event && event.message.as_deref() == Some(ack.message) && event.digest == digest
             });
             if !there {
-                report.broken(
+                report.add_violation(
                     Rule::C1,
                     format_args!(
                         "{} was acknowledged at {:?}, but is not there in {source}",
@@ -43,7 +43,7 @@ fn acknowledged_is_there(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, rep
         }
         let mut logs = facts.logs.values();
         if !facts.logs.is_empty() && !logs.any(|logs| logs.contains_key(&ack.place.conversation)) {
-            report.broken(
+            report.add_violation(
                 Rule::C1,
                 format_args!("{} was acknowledged in a conversation that is nowhere", ack.message),
             );
@@ -53,11 +53,11 @@ fn acknowledged_is_there(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, rep
 
 fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut Report) {
     for (source, logs) in &facts.logs {
-        let mut seen: HashMap<&str, Place> = HashMap::new();
+        let mut seen: HashMap<&str, LogPosition> = HashMap::new();
         for event in logs.values().flat_map(|log| log.values()).flatten() {
             let Some(message) = event.message.as_deref() else {
                 if event.digest.is_some() {
-                    report.broken(
+                    report.add_violation(
                         Rule::C2,
                         format_args!("a message without a key is at {:?} in {source}", event.place),
                     );
@@ -65,7 +65,7 @@ fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, repor
                 continue;
             };
             match sent.get(message) {
-                None => report.broken(
+                None => report.add_violation(
                     Rule::C2,
                     format_args!("{message} is at {:?} in {source}, but was never sent", event.place),
                 ),
@@ -75,7 +75,7 @@ fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, repor
                         || user != Some(event.sender)
                         || event.digest != Some(sent.digest)
                     {
-                        report.broken(
+                        report.add_violation(
                             Rule::C2,
                             format_args!(
                                 "{message} is at {:?} in {source} as something else than was sent",
@@ -86,13 +86,13 @@ fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, repor
                 }
             }
             if let Some(other) = seen.insert(message, event.place) {
-                report.broken(
+                report.add_violation(
                     Rule::C3,
                     format_args!("{message} is at {other:?} and at {:?} in {source}", event.place),
                 );
             }
             if let Some(reason) = facts.refused.get(message) {
-                report.broken(
+                report.add_violation(
                     Rule::C3,
                     format_args!(
                         "{message} was refused ({reason}), but is at {:?} in {source}",

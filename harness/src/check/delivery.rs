@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Facts, Handed, Run};
+use super::facts::{Delivery, Facts, Run};
 use super::membership::Memberships;
 use super::report::{Report, Rule};
 
@@ -15,30 +15,30 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         report.readers += usize::from(is_told);
         for handed in &run.handed {
             let (conversation, first, last) = match handed {
-                Handed::Reset => {
+                Delivery::Reset => {
                     (at, was_reset) = (BTreeMap::new(), true);
                     // A source that still returns this epoch has not lost it.
                     if epoch.is_some_and(|epoch| facts.epochs.values().any(|told| *told == epoch)) {
-                        report.broken(
+                        report.add_violation(
                             Rule::C5,
                             format_args!("run {number} was told that history {epoch:?} is void, which goes on"),
                         );
                     }
                     continue;
                 }
-                Handed::Rewound { to } => {
+                Delivery::Rewound { to } => {
                     at.insert(to.conversation, to.seq);
-                    report.broken(
+                    report.add_violation(
                         Rule::C5,
                         format_args!("run {number} was told that what follows after {to:?} is another log"),
                     );
                     continue;
                 }
-                Handed::Event { epoch: of, event } => {
+                Delivery::Event { epoch: of, event } => {
                     epoch = Some(*of);
                     (event.place.conversation, event.place.seq, event.place.seq)
                 }
-                Handed::Skipped { from, to } => (from.conversation, from.seq, *to),
+                Delivery::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
             let stay = stays.last(conversation, run.user);
             // Without a known membership, the first delivered position begins the stay; a delivery
@@ -48,12 +48,12 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             let begins = begins.filter(|_| !was_reset).unwrap_or(first);
             let place = at.entry(conversation).or_insert(begins.saturating_sub(1));
             if first <= *place {
-                report.broken(
+                report.add_violation(
                     Rule::C6,
                     format_args!("run {number} was handed {first} of {conversation} again, after {place}"),
                 );
             } else if first > *place + 1 {
-                report.broken(
+                report.add_violation(
                     Rule::C7,
                     format_args!("run {number} was handed {first} of {conversation} after {place}"),
                 );
@@ -63,14 +63,15 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 continue;
             }
             match handed {
-                Handed::Event { .. } if stays.begins(conversation, run.user, first).is_none() => report.broken(
-                    Rule::C12,
-                    format_args!(
-                        "run {number} was handed {first} of {conversation}, which user {} may not read",
-                        run.user
+                Delivery::Event { .. } if stays.begins(conversation, run.user, first).is_none() => report
+                    .add_violation(
+                        Rule::C12,
+                        format_args!(
+                            "run {number} was handed {first} of {conversation}, which user {} may not read",
+                            run.user
+                        ),
                     ),
-                ),
-                Handed::Skipped { .. } if stay.is_some_and(|(begins, _)| last >= begins) => report.broken(
+                Delivery::Skipped { .. } if stay.is_some_and(|(begins, _)| last >= begins) => report.add_violation(
                     Rule::C7,
                     format_args!("run {number} was told that {first} to {last} of {conversation} will not come"),
                 ),
@@ -97,7 +98,7 @@ fn everything(
         let last = until.unwrap_or(u64::MAX).min(facts.last(conversation));
         let got = at.get(&conversation).copied().unwrap_or(0);
         if first <= last && got < last {
-            report.broken(
+            report.add_violation(
                 Rule::C8,
                 format_args!("run {number} has {got} of {conversation}, which ends at {last}"),
             );

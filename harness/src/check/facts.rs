@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::history::{Digest, EventRecord, History, Place, What};
+use crate::history::{Digest, EventRecord, History, LogPosition, Observation};
 
 /// A message that was sent.
 #[derive(Debug)]
@@ -21,16 +21,16 @@ pub(super) struct Ack<'a> {
     pub(super) run: u64,
     pub(super) message: &'a str,
     pub(super) event: &'a str,
-    pub(super) place: Place,
+    pub(super) place: LogPosition,
 }
 
 /// Delivery to an application, or a notice about deliveries.
 #[derive(Debug)]
-pub(super) enum Handed<'a> {
+pub(super) enum Delivery<'a> {
     Event { epoch: &'a str, event: &'a EventRecord },
-    Skipped { from: Place, to: u64 },
+    Skipped { from: LogPosition, to: u64 },
     Reset,
-    Rewound { to: Place },
+    Rewound { to: LogPosition },
 }
 
 /// Records of one run.
@@ -39,7 +39,7 @@ pub(super) struct Run<'a> {
     pub(super) user: u64,
     pub(super) device: &'a str,
     pub(super) cursors: BTreeMap<u64, u64>,
-    pub(super) handed: Vec<Handed<'a>>,
+    pub(super) handed: Vec<Delivery<'a>>,
     pub(super) logins: Vec<u64>,
     pub(super) finished: bool,
 }
@@ -69,7 +69,7 @@ pub(super) struct Facts<'a> {
     pub(super) heads: BTreeMap<(&'a str, u64), Head>,
     /// Times and last known positions of each conversation, ascending.
     reached: HashMap<u64, Vec<(u64, u64)>>,
-    pub(super) epochs: BTreeMap<(&'a str, Place), &'a str>,
+    pub(super) epochs: BTreeMap<(&'a str, LogPosition), &'a str>,
     /// First and last readable position by user and conversation; no last one for members.
     pub(super) members: BTreeMap<(u64, u64), (u64, Option<u64>)>,
     pub(super) faults: u64,
@@ -93,7 +93,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Somebody knows of this place.
-    fn reach(&mut self, at: u64, place: Place) {
+    fn reach(&mut self, at: u64, place: LogPosition) {
         let steps = self.reached.entry(place.conversation).or_default();
         if steps.last().is_none_or(|(_, seq)| *seq < place.seq) {
             steps.push((at, place.seq));
@@ -107,9 +107,9 @@ impl<'a> Facts<'a> {
         count.checked_sub(1).map_or(0, |last| steps[last].1)
     }
 
-    fn take(&mut self, at: u64, what: &'a What) {
+    fn take(&mut self, at: u64, what: &'a Observation) {
         match what {
-            What::Run {
+            Observation::Run {
                 run,
                 user,
                 device,
@@ -119,8 +119,8 @@ impl<'a> Facts<'a> {
                 (known.user, known.device) = (*user, device);
                 known.cursors = cursors.iter().map(|place| (place.conversation, place.seq)).collect();
             }
-            What::LoggedIn { run, .. } => self.run(*run).logins.push(at),
-            What::Send {
+            Observation::LoggedIn { run, .. } => self.run(*run).logins.push(at),
+            Observation::Send {
                 run,
                 conversation,
                 message,
@@ -132,7 +132,7 @@ impl<'a> Facts<'a> {
                 message,
                 digest: *digest,
             }),
-            What::Acked {
+            Observation::Acked {
                 run,
                 message,
                 event,
@@ -147,24 +147,26 @@ impl<'a> Facts<'a> {
                     place: *place,
                 });
             }
-            What::Refused { message, reason, .. } => drop(self.refused.insert(message, reason)),
-            What::Unknown { .. } => {}
-            What::Delivered { run, epoch, event } => {
+            Observation::Refused { message, reason, .. } => drop(self.refused.insert(message, reason)),
+            Observation::Unknown { .. } => {}
+            Observation::Delivered { run, epoch, event } => {
                 self.reach(at, event.place);
-                self.run(*run).handed.push(Handed::Event { epoch, event });
+                self.run(*run).handed.push(Delivery::Event { epoch, event });
             }
-            What::Skipped { run, from, to } => self.run(*run).handed.push(Handed::Skipped { from: *from, to: *to }),
-            What::Reset { run } => self.run(*run).handed.push(Handed::Reset),
-            What::Rewound { run, to } => self.run(*run).handed.push(Handed::Rewound { to: *to }),
-            What::Finished { run } => self.run(*run).finished = true,
-            What::Fault { begins, .. } => self.faults += u64::from(*begins),
-            What::Logged { source, epoch, event } => {
+            Observation::Skipped { run, from, to } => {
+                self.run(*run).handed.push(Delivery::Skipped { from: *from, to: *to })
+            }
+            Observation::Reset { run } => self.run(*run).handed.push(Delivery::Reset),
+            Observation::Rewound { run, to } => self.run(*run).handed.push(Delivery::Rewound { to: *to }),
+            Observation::Finished { run } => self.run(*run).finished = true,
+            Observation::Fault { begins, .. } => self.faults += u64::from(*begins),
+            Observation::Logged { source, epoch, event } => {
                 let logs = self.logs.entry(source).or_default();
                 let log = logs.entry(event.place.conversation).or_default();
                 log.entry(event.place.seq).or_default().push(event);
                 self.epochs.insert((source, event.place), epoch);
             }
-            What::Head { source, last, asked } => {
+            Observation::Head { source, last, asked } => {
                 let head = Head {
                     seq: last.seq,
                     reached: self.reached(last.conversation, *asked),
@@ -172,7 +174,7 @@ impl<'a> Facts<'a> {
                 self.reach(at, *last);
                 self.heads.insert((source, last.conversation), head);
             }
-            What::Member { user, first, until } => {
+            Observation::Member { user, first, until } => {
                 self.members.insert((first.conversation, *user), (first.seq, *until));
             }
         }

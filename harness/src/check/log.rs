@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::facts::{Facts, Handed};
+use super::facts::{Delivery, Facts};
 use super::report::{Report, Rule};
-use crate::history::{Digest, EventRecord, Place};
+use crate::history::{Digest, EventRecord, LogPosition};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     for (source, logs) in &facts.logs {
@@ -13,7 +13,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             let mut time = i64::MIN;
             for (seq, events) in log {
                 if *seq != expected {
-                    report.broken(
+                    report.add_violation(
                         Rule::C4,
                         format_args!("{conversation} has {seq} after {} in {source}", expected - 1),
                     );
@@ -21,7 +21,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 expected = seq + 1;
                 for event in events {
                     if event.time < time {
-                        report.broken(
+                        report.add_violation(
                             Rule::C15,
                             format_args!("{conversation} goes back in time at {seq} in {source}"),
                         );
@@ -34,13 +34,13 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             };
             if head.seq != expected - 1 {
                 let has = expected - 1;
-                report.broken(
+                report.add_violation(
                     Rule::C4,
                     format_args!("{conversation} ends at {} but has {has} in {source}", head.seq),
                 );
             }
             if head.seq < head.reached {
-                report.broken(
+                report.add_violation(
                     Rule::C4,
                     format_args!(
                         "{conversation} ends at {} in {source}, but {} was known before",
@@ -54,8 +54,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 }
 
 fn one_place_one_event<'a>(facts: &Facts<'a>, report: &mut Report) {
-    let mut held: HashMap<(&str, Place), &EventRecord> = HashMap::new();
-    let mut texts: HashMap<(&str, Place), Digest> = HashMap::new();
+    let mut held: HashMap<(&str, LogPosition), &EventRecord> = HashMap::new();
+    let mut texts: HashMap<(&str, LogPosition), Digest> = HashMap::new();
     let mut see = |epoch: &'a str, event: &'a EventRecord, who: &dyn std::fmt::Display| {
         let EventRecord { place, .. } = *event;
         let first: &EventRecord = held.entry((epoch, place)).or_insert(event);
@@ -66,7 +66,7 @@ fn one_place_one_event<'a>(facts: &Facts<'a>, report: &mut Report) {
         let is_same = (&first.event, first.sender, first.time) == (&event.event, event.sender, event.time)
             && text.is_none_or(|(first, text)| first == text);
         if !is_same {
-            report.broken(
+            report.add_violation(
                 Rule::C5,
                 format_args!("{place:?} is {first:?}, and {event:?} for {who}"),
             );
@@ -80,7 +80,7 @@ fn one_place_one_event<'a>(facts: &Facts<'a>, report: &mut Report) {
     }
     for (run, life) in &facts.runs {
         for handed in &life.handed {
-            if let Handed::Event { epoch, event } = handed {
+            if let Delivery::Event { epoch, event } = handed {
                 see(epoch, event, run);
             }
         }

@@ -17,7 +17,7 @@
 //! | C13 | a session is acknowledged no message after another session of its device replaced it |
 //! | C15 | times never go back within a log |
 //!
-//! Order is given by the numbers, so one pass over what happened is enough for each rule.
+//! ProxyCommand is given by the numbers, so one pass over what happened is enough for each rule.
 
 mod acks;
 mod delivery;

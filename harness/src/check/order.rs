@@ -18,7 +18,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         if let Some((seq, _)) = places.get(sent.message) {
             let before = last.entry((sent.run, sent.conversation)).or_insert(0);
             if seq < before {
-                report.broken(
+                report.add_violation(
                     Rule::C9,
                     format_args!(
                         "{} of run {} is at {seq}, but what it sent before is at {before}",
@@ -42,7 +42,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         if let (Some((seq, _)), Some(highest)) = (places.get(sent.message), highest.get(&sent.conversation))
             && seq <= highest
         {
-            report.broken(
+            report.add_violation(
                 Rule::C10,
                 format_args!(
                     "{} is at {seq}, but was sent after {highest} had been acknowledged",

@@ -155,7 +155,7 @@ impl Report {
         self.acked as f64 / self.sends.max(1) as f64
     }
 
-    pub(super) fn broken(&mut self, rule: Rule, text: impl fmt::Display) {
+    pub(super) fn add_violation(&mut self, rule: Rule, text: impl fmt::Display) {
         let count = self.counts.entry(rule).or_default();
         *count += 1;
         if *count <= KEPT as u64 {
@@ -185,7 +185,7 @@ impl Report {
 
     /// Returns the number of events that were stored or delivered more than once.
     #[must_use]
-    pub fn doubled(&self) -> u64 {
+    pub fn duplicated(&self) -> u64 {
         self.sum(&[Rule::C3, Rule::C6, Rule::C11])
     }
 

@@ -7,7 +7,7 @@ use super::report::{Report, Rule};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     senders_were_members(facts, report);
-    taken_over_is_silent(facts, report);
+    replaced_sessions_get_no_acks(facts, report);
 }
 
 fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
@@ -19,7 +19,7 @@ fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
         for event in log.values().flatten() {
             members.extend(&event.joined);
             if is_group && event.message.is_some() && !members.contains(&event.sender) {
-                report.broken(
+                report.add_violation(
                     Rule::C12,
                     format_args!(
                         "{} of {conversation} is by user {}, no member then",
@@ -36,7 +36,7 @@ fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
 
 /// Reports acknowledgements of messages that a run sent after another run of its device had logged
 /// in and before the run logged in again.
-fn taken_over_is_silent(facts: &Facts<'_>, report: &mut Report) {
+fn replaced_sessions_get_no_acks(facts: &Facts<'_>, report: &mut Report) {
     let mut logins: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
     for (number, run) in &facts.runs {
         let of_device = logins.entry((run.user, run.device)).or_default();
@@ -56,7 +56,7 @@ fn taken_over_is_silent(facts: &Facts<'_>, report: &mut Report) {
             .iter()
             .any(|(at, number)| *number == ack.run && at > sent && *at < ack.at);
         if owner.is_some_and(|(_, number)| *number != ack.run) && !is_back {
-            report.broken(
+            report.add_violation(
                 Rule::C13,
                 format_args!(
                     "{} was acknowledged to run {}, which had been taken over from",

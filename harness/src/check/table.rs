@@ -18,7 +18,7 @@ impl Report {
             ("events in the logs", self.events as u64),
             ("clients followed to the end", self.endings as u64),
             ("lost", self.lost()),
-            ("doubled", self.doubled()),
+            ("duplicated", self.duplicated()),
             ("reordered", self.reordered()),
             ("misrouted", self.misrouted()),
         ]

@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used)] // these are tests
 
 use super::{Rule, check};
-use crate::history::{Digest, EventRecord, History, Place, Record, What};
+use crate::history::{Digest, EventRecord, History, LogPosition, Observation, Record};
 
 const ROOM: u64 = 7;
 const DUO: u64 = 8;
 
-fn place(conversation: u64, seq: u64) -> Place {
-    Place { conversation, seq }
+fn place(conversation: u64, seq: u64) -> LogPosition {
+    LogPosition { conversation, seq }
 }
 
 fn event(conversation: u64, seq: u64, sender: u64, message: Option<&str>) -> EventRecord {
@@ -27,17 +27,17 @@ fn event(conversation: u64, seq: u64, sender: u64, message: Option<&str>) -> Eve
 
 /// Users 1 and 2 in a room, which user 3 leaves, and in a conversation of their own. Runs have
 /// their users' numbers.
-fn story() -> Vec<What> {
+fn story() -> Vec<Observation> {
     let mut story = Vec::new();
     for run in [1, 2, 3] {
         let device = format!("device-{run}");
-        story.push(What::Run {
+        story.push(Observation::Run {
             run,
             user: run,
             device,
             cursors: Vec::new(),
         });
-        story.push(What::LoggedIn {
+        story.push(Observation::LoggedIn {
             run,
             server: "a".into(),
         });
@@ -60,7 +60,7 @@ fn story() -> Vec<What> {
     say(&mut story, &mut log, ROOM, 7, 2, "m4");
     say(&mut story, &mut log, DUO, 1, 1, "d1");
     say(&mut story, &mut log, DUO, 2, 1, "d2");
-    story.push(What::Refused {
+    story.push(Observation::Refused {
         run: 3,
         message: "late".into(),
         reason: "not a member".into(),
@@ -69,7 +69,7 @@ fn story() -> Vec<What> {
         for run in [1, 2, 3] {
             let readable = run < 3 || (event.place.conversation == ROOM && event.place.seq <= 6);
             if readable {
-                story.push(What::Delivered {
+                story.push(Observation::Delivered {
                     run,
                     epoch: "e".into(),
                     event: event.clone(),
@@ -77,15 +77,15 @@ fn story() -> Vec<What> {
             }
         }
     }
-    story.extend([1, 2, 3].map(|run| What::Finished { run }));
+    story.extend([1, 2, 3].map(|run| Observation::Finished { run }));
     for source in ["node", "database"] {
-        let logged = |event: &EventRecord| What::Logged {
+        let logged = |event: &EventRecord| Observation::Logged {
             source: source.into(),
             epoch: "e".into(),
             event: event.clone(),
         };
         story.extend(log.iter().map(logged));
-        story.extend([(ROOM, 7), (DUO, 2)].map(|(id, seq)| What::Head {
+        story.extend([(ROOM, 7), (DUO, 2)].map(|(id, seq)| Observation::Head {
             source: source.into(),
             last: place(id, seq),
             asked: u64::MAX,
@@ -98,7 +98,7 @@ fn story() -> Vec<What> {
         (1, DUO, None),
         (2, DUO, None),
     ] {
-        story.push(What::Member {
+        story.push(Observation::Member {
             user,
             first: place(conversation, 1),
             until,
@@ -107,15 +107,15 @@ fn story() -> Vec<What> {
     story
 }
 
-fn say(story: &mut Vec<What>, log: &mut Vec<EventRecord>, conversation: u64, seq: u64, run: u64, message: &str) {
-    story.push(What::Send {
+fn say(story: &mut Vec<Observation>, log: &mut Vec<EventRecord>, conversation: u64, seq: u64, run: u64, message: &str) {
+    story.push(Observation::Send {
         run,
         conversation,
         message: message.into(),
         digest: Digest::of(message.as_bytes()),
     });
     let event = event(conversation, seq, run, Some(message));
-    story.push(What::Acked {
+    story.push(Observation::Acked {
         run,
         message: message.into(),
         event: event.event.clone(),
@@ -124,49 +124,49 @@ fn say(story: &mut Vec<What>, log: &mut Vec<EventRecord>, conversation: u64, seq
     log.push(event);
 }
 
-fn judged(story: Vec<What>) -> super::Report {
+fn judged(story: Vec<Observation>) -> super::Report {
     let records = (0..).zip(story).map(|(at, what)| Record { at, what });
     check(&History::new(records.collect()))
 }
 
 #[test]
-fn a_clean_history_is_clean() {
+fn history_without_violations_is_clean() {
     let report = judged(story());
     assert!(report.is_clean(), "{:?}", report.violations());
     assert_eq!((report.acks, report.events, report.deliveries), (6, 9, 24));
 }
 
 /// Changes every event of a log that `is` says, as everybody or only some sources tell it.
-fn logged(story: &mut Vec<What>, source: Option<&str>, mut change: impl FnMut(&mut EventRecord) -> bool) {
+fn logged(story: &mut Vec<Observation>, source: Option<&str>, mut change: impl FnMut(&mut EventRecord) -> bool) {
     story.retain_mut(|what| match what {
-        What::Logged { source: of, event, .. } if source.is_none_or(|source| of == source) => change(event),
+        Observation::Logged { source: of, event, .. } if source.is_none_or(|source| of == source) => change(event),
         _ => true,
     });
 }
 
-fn delivered(story: &mut Vec<What>, run: u64, mut keep: impl FnMut(&mut EventRecord) -> bool) {
+fn delivered(story: &mut Vec<Observation>, run: u64, mut keep: impl FnMut(&mut EventRecord) -> bool) {
     story.retain_mut(|what| match what {
-        What::Delivered { run: of, event, .. } if *of == run => keep(event),
+        Observation::Delivered { run: of, event, .. } if *of == run => keep(event),
         _ => true,
     });
 }
 
-fn copy_of(story: &[What], is: impl Fn(&What) -> bool) -> (usize, What) {
+fn copy_of(story: &[Observation], is: impl Fn(&Observation) -> bool) -> (usize, Observation) {
     let at = story.iter().position(is).expect("it is in the story");
     (at, story[at].clone())
 }
 
-fn is_acked(what: &What, wanted: &str) -> bool {
-    matches!(what, What::Acked { message, .. } if message == wanted)
+fn is_acked(what: &Observation, wanted: &str) -> bool {
+    matches!(what, Observation::Acked { message, .. } if message == wanted)
 }
 
-fn is_delivered(what: &What, wanted: u64, seq: u64) -> bool {
-    matches!(what, What::Delivered { run, event, .. } if *run == wanted && event.place == place(ROOM, seq))
+fn is_delivered(what: &Observation, wanted: u64, seq: u64) -> bool {
+    matches!(what, Observation::Delivered { run, event, .. } if *run == wanted && event.place == place(ROOM, seq))
 }
 
 #[test]
-fn every_planted_bug_is_found() {
-    type Bug = (&'static str, Rule, fn(&mut Vec<What>));
+fn every_violation_is_found() {
+    type Bug = (&'static str, Rule, fn(&mut Vec<Observation>));
     let bugs: [Bug; 20] = [
         ("acknowledged before the commit, which then failed", Rule::C1, |story| {
             logged(story, None, |event| event.message.as_deref() != Some("m4"));
@@ -207,7 +207,7 @@ fn every_planted_bug_is_found() {
             });
         }),
         ("refused, and stored all the same", Rule::C3, |story| {
-            story.push(What::Refused {
+            story.push(Observation::Refused {
                 run: 1,
                 message: "m3".into(),
                 reason: "try again".into(),
@@ -267,7 +267,7 @@ fn every_planted_bug_is_found() {
             for (from, to) in [("m1", "held"), ("m3", "m1"), ("held", "m3")] {
                 for what in &mut *story {
                     match what {
-                        What::Send { message, .. } if message == from => *message = to.into(),
+                        Observation::Send { message, .. } if message == from => *message = to.into(),
                         _ => {}
                     }
                 }
@@ -276,7 +276,7 @@ fn every_planted_bug_is_found() {
         ("what was sent later comes earlier", Rule::C10, |story| {
             let (at, send) = copy_of(
                 story,
-                |what| matches!(what, What::Send { message, .. } if message == "m1"),
+                |what| matches!(what, Observation::Send { message, .. } if message == "m1"),
             );
             story.remove(at);
             let (after, _) = copy_of(story, |what| is_acked(what, "m2"));
@@ -284,14 +284,14 @@ fn every_planted_bug_is_found() {
         }),
         ("the second acknowledgement of a retry differs", Rule::C11, |story| {
             let (at, mut again) = copy_of(story, |what| is_acked(what, "m1"));
-            if let What::Acked { place, .. } = &mut again {
+            if let Observation::Acked { place, .. } = &mut again {
                 place.seq = 5;
             }
             story.insert(at + 1, again);
         }),
         ("who was removed is delivered to", Rule::C12, |story| {
             let (at, mut last) = copy_of(story, |what| is_delivered(what, 2, 7));
-            if let What::Delivered { run, .. } = &mut last {
+            if let Observation::Delivered { run, .. } = &mut last {
                 *run = 3;
             }
             story.insert(at + 1, last);
@@ -299,19 +299,19 @@ fn every_planted_bug_is_found() {
         ("a session that was taken over from goes on", Rule::C13, |story| {
             let (at, _) = copy_of(
                 story,
-                |what| matches!(what, What::Send { message, .. } if message == "m4"),
+                |what| matches!(what, Observation::Send { message, .. } if message == "m4"),
             );
             let device = "device-2".to_owned();
             story.insert(
                 at,
-                What::LoggedIn {
+                Observation::LoggedIn {
                     run: 9,
                     server: "b".into(),
                 },
             );
             story.insert(
                 at,
-                What::Run {
+                Observation::Run {
                     run: 9,
                     user: 2,
                     device,
@@ -343,7 +343,7 @@ fn every_planted_bug_is_found() {
 }
 
 /// The same, and user 3 comes back at 8.
-fn returned() -> Vec<What> {
+fn returned() -> Vec<Observation> {
     let mut story = story();
     // The room does not show what was before.
     delivered(&mut story, 3, |event| event.place != place(ROOM, 1));
@@ -352,35 +352,35 @@ fn returned() -> Vec<What> {
         ..event(ROOM, 8, 3, None)
     };
     story.retain(|what| {
-        let is_end = matches!(what, What::Head { last, .. } if last.conversation == ROOM);
-        !is_end && !matches!(what, What::Member { user: 3, .. } | What::Finished { .. })
+        let is_end = matches!(what, Observation::Head { last, .. } if last.conversation == ROOM);
+        !is_end && !matches!(what, Observation::Member { user: 3, .. } | Observation::Finished { .. })
     });
-    story.push(What::Skipped {
+    story.push(Observation::Skipped {
         run: 3,
         from: place(ROOM, 7),
         to: 7,
     });
     for run in [1, 2, 3] {
-        story.push(What::Delivered {
+        story.push(Observation::Delivered {
             run,
             epoch: "e".into(),
             event: back.clone(),
         });
-        story.push(What::Finished { run });
+        story.push(Observation::Finished { run });
     }
     for source in ["node", "database"] {
-        story.push(What::Logged {
+        story.push(Observation::Logged {
             source: source.into(),
             epoch: "e".into(),
             event: back.clone(),
         });
-        story.push(What::Head {
+        story.push(Observation::Head {
             source: source.into(),
             last: place(ROOM, 8),
             asked: u64::MAX,
         });
     }
-    story.push(What::Member {
+    story.push(Observation::Member {
         user: 3,
         first: place(ROOM, 8),
         until: None,
@@ -389,16 +389,16 @@ fn returned() -> Vec<What> {
 }
 
 #[test]
-fn who_was_away_gets_what_was_said_before_and_after_and_nothing_else() {
+fn member_who_left_and_returned_reads_both_stays_only() {
     let report = judged(returned());
     assert!(report.is_clean(), "{:?}", report.violations());
 
     let mut told_on = returned();
     let (_, mut seventh) = copy_of(&told_on, |what| is_delivered(what, 2, 7));
-    if let What::Delivered { run, .. } = &mut seventh {
+    if let Observation::Delivered { run, .. } = &mut seventh {
         *run = 3;
     }
-    let (at, _) = copy_of(&told_on, |what| matches!(what, What::Skipped { .. }));
+    let (at, _) = copy_of(&told_on, |what| matches!(what, Observation::Skipped { .. }));
     told_on[at] = seventh;
     let report = judged(told_on);
     assert_eq!(
@@ -410,7 +410,7 @@ fn who_was_away_gets_what_was_said_before_and_after_and_nothing_else() {
 
     let mut kept_from = returned();
     let (at, _) = copy_of(&kept_from, |what| is_delivered(what, 3, 8));
-    kept_from[at] = What::Skipped {
+    kept_from[at] = Observation::Skipped {
         run: 3,
         from: place(ROOM, 8),
         to: 8,
@@ -423,9 +423,9 @@ fn who_was_away_gets_what_was_said_before_and_after_and_nothing_else() {
 }
 
 #[test]
-fn a_source_that_tells_less_than_there_is_is_found() {
-    let is_of = |what: &What, of: &str, room: u64| match what {
-        What::Logged { source, event, .. } => source == of && event.place.conversation == room,
+fn source_with_missing_events_is_found() {
+    let is_of = |what: &Observation, of: &str, room: u64| match what {
+        Observation::Logged { source, event, .. } => source == of && event.place.conversation == room,
         _ => false,
     };
     // It tells nothing, and says so or does not.
@@ -433,7 +433,7 @@ fn a_source_that_tells_less_than_there_is_is_found() {
         let mut empty = story();
         empty.retain(|what| !is_of(what, "node", ROOM));
         for what in &mut empty {
-            if let What::Head { source, last, .. } = what
+            if let Observation::Head { source, last, .. } = what
                 && source == "node"
                 && last.conversation == ROOM
             {
@@ -448,15 +448,15 @@ fn a_source_that_tells_less_than_there_is_is_found() {
     let (mut short, mut honest) = (story(), story());
     for story in [&mut short, &mut honest] {
         story.retain(|what| !is_acked(what, "d2"));
-        story.retain(|what| !matches!(what, What::Delivered { event, .. } if event.place == place(DUO, 2)));
-        story.retain(|what| !matches!(what, What::Finished { .. }));
+        story.retain(|what| !matches!(what, Observation::Delivered { event, .. } if event.place == place(DUO, 2)));
+        story.retain(|what| !matches!(what, Observation::Finished { .. }));
     }
     assert!(judged(honest).is_clean());
     for told_first in [true, false] {
         let mut short = short.clone();
         logged(&mut short, Some("database"), |event| event.place != place(DUO, 2));
         for what in &mut short {
-            if let What::Head { source, last, asked } = what
+            if let Observation::Head { source, last, asked } = what
                 && source == "database"
                 && last.conversation == DUO
             {
@@ -476,9 +476,14 @@ fn a_source_that_tells_less_than_there_is_is_found() {
 }
 
 #[test]
-fn what_nobody_told_is_not_judged() {
+fn rules_without_records_are_not_checked() {
     let mut clients_only = story();
-    clients_only.retain(|what| !matches!(what, What::Logged { .. } | What::Head { .. } | What::Member { .. }));
+    clients_only.retain(|what| {
+        !matches!(
+            what,
+            Observation::Logged { .. } | Observation::Head { .. } | Observation::Member { .. }
+        )
+    });
     let report = judged(clients_only);
     assert!(report.is_clean(), "{:?}", report.violations());
     let judged: Vec<Rule> = Rule::ALL
@@ -491,19 +496,24 @@ fn what_nobody_told_is_not_judged() {
 }
 
 #[test]
-fn only_those_are_judged_of_whom_somebody_told() {
+fn only_users_with_known_memberships_are_checked() {
     // One user looked at what they may read: what the others were handed is not wrong for that.
     let mut one_told = story();
-    one_told.retain(|what| !matches!(what, What::Member { user, .. } if *user != 1));
+    one_told.retain(|what| !matches!(what, Observation::Member { user, .. } if *user != 1));
     let report = judged(one_told);
     assert!(report.is_clean(), "{:?}", report.violations());
     assert_eq!((report.endings, report.could_check(Rule::C12)), (1, true));
 
     // Nobody was followed to their end, or only those of whom nothing is known.
     let mut cut_off = story();
-    cut_off.retain(|what| !matches!(what, What::Finished { .. }));
+    cut_off.retain(|what| !matches!(what, Observation::Finished { .. }));
     let mut unknown = story();
-    unknown.retain(|what| !matches!(what, What::Finished { run: 1 } | What::Member { user: 2 | 3, .. }));
+    unknown.retain(|what| {
+        !matches!(
+            what,
+            Observation::Finished { run: 1 } | Observation::Member { user: 2 | 3, .. }
+        )
+    });
     for story in [cut_off, unknown] {
         let report = judged(story);
         assert_eq!((report.endings, report.unchecked()), (0, vec![Rule::C8]));
@@ -512,12 +522,17 @@ fn only_those_are_judged_of_whom_somebody_told() {
 }
 
 #[test]
-fn a_cluster_that_refuses_everything_has_shown_nothing() {
+fn cluster_that_refuses_everything_proves_nothing() {
     let mut refused = story();
-    refused.retain(|what| !matches!(what, What::Delivered { .. } | What::Logged { .. } | What::Head { .. }));
+    refused.retain(|what| {
+        !matches!(
+            what,
+            Observation::Delivered { .. } | Observation::Logged { .. } | Observation::Head { .. }
+        )
+    });
     for what in &mut refused {
-        if let What::Acked { run, message, .. } = what {
-            *what = What::Refused {
+        if let Observation::Acked { run, message, .. } = what {
+            *what = Observation::Refused {
                 run: *run,
                 message: message.clone(),
                 reason: "no".into(),
@@ -534,19 +549,19 @@ fn a_cluster_that_refuses_everything_has_shown_nothing() {
 }
 
 #[test]
-fn a_history_is_void_only_if_it_has_ended() {
+fn reset_of_a_live_epoch_is_a_violation() {
     // Told in the middle, and handed everything again.
-    let again = |story: &mut Vec<What>, told: What| {
+    let again = |story: &mut Vec<Observation>, told: Observation| {
         let (at, _) = copy_of(story, |what| is_delivered(what, 2, 7));
-        let handed: Vec<What> = story[..=at]
+        let handed: Vec<Observation> = story[..=at]
             .iter()
-            .filter(|what| matches!(what, What::Delivered { run: 2, .. }))
+            .filter(|what| matches!(what, Observation::Delivered { run: 2, .. }))
             .cloned()
             .collect();
         story.splice(at + 1..=at, [told].into_iter().chain(handed));
     };
     let mut void = story();
-    again(&mut void, What::Reset { run: 2 });
+    again(&mut void, Observation::Reset { run: 2 });
     let report = judged(void.clone());
     assert_eq!(
         (report.count(Rule::C5), report.count(Rule::C6)),
@@ -555,7 +570,7 @@ fn a_history_is_void_only_if_it_has_ended() {
         report.violations()
     );
     for what in &mut void {
-        if let What::Logged { epoch, .. } = what {
+        if let Observation::Logged { epoch, .. } = what {
             *epoch = "another".into();
         }
     }
@@ -564,6 +579,6 @@ fn a_history_is_void_only_if_it_has_ended() {
 
     let mut rewound = story();
     let to = place(ROOM, 3);
-    again(&mut rewound, What::Rewound { run: 2, to });
+    again(&mut rewound, Observation::Rewound { run: 2, to });
     assert_eq!(judged(rewound).count(Rule::C5), 1);
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{ClusterCommand, Component, Disk, ProcessAction};
-use crate::proxy::Order;
+use crate::proxy::ProxyCommand;
 use crate::services::{Administrator, GuardedProcess, Pause, Redis, State};
 use crate::{Cluster, GuardedTempDir};
 
@@ -58,13 +58,13 @@ impl CommandExecutor {
             ClusterCommand::Link(node, endpoint, order) => {
                 let links = self.cluster.links.get(node);
                 let links = links.ok_or_else(|| io::Error::other(self.no_node(node)))?;
-                let said = links.to(endpoint).into_iter().map(|proxy| order.carry_out(proxy));
+                let said = links.to(endpoint).into_iter().map(|proxy| order.execute(proxy));
                 let said = said.collect::<io::Result<Vec<_>>>()?;
                 return Ok(said.join("\n"));
             }
             ClusterCommand::Heal => {
                 for proxy in self.cluster.links.iter().flat_map(|links| links.all()) {
-                    Order::Heal.carry_out(proxy)?;
+                    ProxyCommand::Heal.execute(proxy)?;
                 }
             }
             ClusterCommand::RedisFlush => self.redis(&["FLUSHALL"], "OK")?,
@@ -223,7 +223,11 @@ impl CommandExecutor {
                 ("clients", &links.clients),
             ] {
                 if proxy.wires() != Default::default() || proxy.refuses() || proxy.forgotten() > 0 {
-                    let _ = writeln!(text, "link {number} {endpoint}: {}", Order::Status.carry_out(proxy)?);
+                    let _ = writeln!(
+                        text,
+                        "link {number} {endpoint}: {}",
+                        ProxyCommand::Status.execute(proxy)?
+                    );
                 }
             }
         }

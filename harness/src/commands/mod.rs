@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::Endpoint;
-use crate::proxy::{Change, Order, Side};
+use crate::proxy::{Change, ProxyCommand, Side};
 
 pub use disk::Disk;
 pub use executor::CommandExecutor;
@@ -38,7 +38,7 @@ mysql maxconn NUMBER               limits the number of connections
 disk full|free                     fills the disk of a cluster started with --disk (MariaDB looks for space once a minute)";
 
 /// Minimum of `max_connections` in MariaDB, which replaces smaller values by it.
-const FEWEST: u32 = 10;
+const MIN_CONNECTIONS: u32 = 10;
 
 /// Command to a cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub enum ClusterCommand {
     /// Acts on one process.
     Process(ProcessAction, Component),
     /// Changes the link between a node, counted from 0, and an endpoint.
-    Link(usize, Endpoint, Order),
+    Link(usize, Endpoint, ProxyCommand),
     /// Ends all impairments of all links.
     Heal,
     /// Redis forgets everything.
@@ -128,7 +128,7 @@ impl FromStr for ClusterCommand {
                 Ok(partition(parse_node(node)?, endpoint, side))
             }
             ["link", node, endpoint, ref command @ ..] if !command.is_empty() => {
-                let order: Order = command.join(" ").parse().map_err(|error| wrong(format!("{error}")))?;
+                let order: ProxyCommand = command.join(" ").parse().map_err(|error| wrong(format!("{error}")))?;
                 Ok(Self::Link(parse_node(node)?, parse_endpoint(endpoint)?, order))
             }
             ["redis", "flush"] => Ok(Self::RedisFlush),
@@ -139,9 +139,9 @@ impl FromStr for ClusterCommand {
             ["mysql", "lockrow", time] => parse_seconds(time).map(Self::MysqlLockRow),
             ["mysql", "readonly", switch] => parse_switch(switch).map(Self::MysqlReadOnly),
             ["mysql", "maxconn", number] => match number.parse() {
-                Ok(number) if number >= FEWEST => Ok(Self::MysqlConnections(number)),
+                Ok(number) if number >= MIN_CONNECTIONS => Ok(Self::MysqlConnections(number)),
                 Ok(_) => Err(wrong(format!(
-                    "{number} connections are too few: the minimum of MariaDB is {FEWEST}"
+                    "{number} connections are too few: the minimum of MariaDB is {MIN_CONNECTIONS}"
                 ))),
                 Err(_) => Err(wrong(format!("{number} is not a number of connections"))),
             },
@@ -153,7 +153,7 @@ impl FromStr for ClusterCommand {
 }
 
 fn partition(node: usize, endpoint: Endpoint, side: Side) -> ClusterCommand {
-    ClusterCommand::Link(node, endpoint, Order::Change(side, Change::Freeze))
+    ClusterCommand::Link(node, endpoint, ProxyCommand::Change(side, Change::Freeze))
 }
 
 /// Returns an error that shows the usage of similar commands.

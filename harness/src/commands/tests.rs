@@ -1,8 +1,8 @@
 use super::*;
 
 #[test]
-fn words_are_understood() {
-    let freeze = |side| Order::Change(side, Change::Freeze);
+fn commands_are_parsed() {
+    let freeze = |side| ProxyCommand::Change(side, Change::Freeze);
     for (line, meant) in [
         ("status", ClusterCommand::Status),
         (
@@ -35,7 +35,7 @@ fn words_are_understood() {
         ),
         (
             "link 1 clients cut 10 up",
-            ClusterCommand::Link(0, Endpoint::Clients, Order::Change(Side::Up, Change::Cut(10))),
+            ClusterCommand::Link(0, Endpoint::Clients, ProxyCommand::Change(Side::Up, Change::Cut(10))),
         ),
         (
             "redis pause 1.5",

@@ -9,13 +9,13 @@ use chat_core::codec::body;
 use chat_core::model::{ConversationId, Event, EventId, EventKind, Seq, Timestamp, UserId};
 
 use super::record;
-use crate::history::{EventRecord, Place, What, Writer};
+use crate::history::{EventRecord, LogPosition, Observation, Writer};
 
 /// The name under which the database tells what it has.
 const SOURCE: &str = "database";
 
 /// Maximum time to connect, in seconds.
-const CONNECTING: u32 = 30;
+const CONNECT_TIMEOUT_S: u32 = 30;
 
 /// A chat database in MariaDB or MySQL, read with the program `mariadb`.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,16 +101,16 @@ impl Database {
         let mut lacking = only.cloned().unwrap_or_default();
         for line in rows {
             let what = read_row(line, epoch, asked)?;
-            if let What::Head { last, .. } = &what {
+            if let Observation::Head { last, .. } = &what {
                 lacking.remove(&last.conversation);
             }
             history.note(what)?;
         }
         // The database has all conversations: those without rows are empty.
         for conversation in lacking {
-            let last = Place { conversation, seq: 0 };
+            let last = LogPosition { conversation, seq: 0 };
             let source = SOURCE.to_owned();
-            history.note(What::Head { source, last, asked })?;
+            history.note(Observation::Head { source, last, asked })?;
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Database {
                 format!("--port={}", self.port),
                 format!("--user={}", self.user),
                 format!("--database={}", self.name),
-                format!("--connect-timeout={CONNECTING}"),
+                format!("--connect-timeout={CONNECT_TIMEOUT_S}"),
             ])
             // Other users of the machine cannot see the environment.
             .env("MYSQL_PWD", &self.password)
@@ -147,23 +147,23 @@ impl Database {
 }
 
 /// Parses a row. The number of columns tells the table.
-fn read_row(line: &str, epoch: &str, asked: u64) -> io::Result<What> {
+fn read_row(line: &str, epoch: &str, asked: u64) -> io::Result<Observation> {
     let source = SOURCE.to_owned();
     match line.split('\t').count() {
         2 => {
             let [conversation, seq] = numbers(line)?;
-            let last = Place { conversation, seq };
-            Ok(What::Head { source, last, asked })
+            let last = LogPosition { conversation, seq };
+            Ok(Observation::Head { source, last, asked })
         }
         4 => {
             let [user, conversation, seq, until] = numbers(line)?;
-            Ok(What::Member {
+            Ok(Observation::Member {
                 user,
-                first: Place { conversation, seq },
+                first: LogPosition { conversation, seq },
                 until: (until > 0).then_some(until),
             })
         }
-        _ => Ok(What::Logged {
+        _ => Ok(Observation::Logged {
             source,
             epoch: epoch.to_owned(),
             event: read_event(line).ok_or_else(|| io::Error::other(format!("an unreadable event: {line}")))?,
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_taken_apart() {
+    fn database_url_is_parsed() {
         let read: Database = "mysql://chat:p@ss:word@db.example:3307/chat".parse().unwrap();
         assert_eq!((read.user.as_str(), read.password.as_str()), ("chat", "p@ss:word"));
         assert_eq!(

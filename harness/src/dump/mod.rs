@@ -11,7 +11,7 @@ pub use database::{Database, DatabaseUrlError};
 pub(crate) use nodes::{Source, dump_readable};
 pub use nodes::{dump, dump_as};
 
-use crate::history::{Digest, EventRecord, Place, What, Writer};
+use crate::history::{Digest, EventRecord, LogPosition, Observation, Writer};
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -23,12 +23,12 @@ pub(crate) fn epoch(epoch: StoreEpoch) -> String {
 }
 
 /// An acknowledgement as a history has it.
-pub(crate) fn acked(run: u64, message: String, appended: &Appended) -> What {
-    What::Acked {
+pub(crate) fn acked(run: u64, message: String, appended: &Appended) -> Observation {
+    Observation::Acked {
         run,
         message,
         event: hex(&appended.event_id.0),
-        place: Place {
+        place: LogPosition {
             conversation: appended.conversation.0,
             seq: appended.seq.0,
         },
@@ -46,7 +46,7 @@ pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
     }
     let is_message = event.kind == EventKind::Message;
     EventRecord {
-        place: Place {
+        place: LogPosition {
             conversation: event.conversation.0,
             seq: event.seq.0,
         },
@@ -64,14 +64,18 @@ pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
 }
 
 /// Notes what a server says that a user may read; where each of these conversations ends.
-pub(crate) fn note_stays(user: u64, conversations: &[ConversationInfo], history: &Writer) -> io::Result<Vec<Place>> {
+pub(crate) fn note_stays(
+    user: u64,
+    conversations: &[ConversationInfo],
+    history: &Writer,
+) -> io::Result<Vec<LogPosition>> {
     let mut ends = Vec::with_capacity(conversations.len());
     for info in conversations {
-        let place = |seq| Place {
+        let place = |seq| LogPosition {
             conversation: info.id.0,
             seq,
         };
-        history.note(What::Member {
+        history.note(Observation::Member {
             user,
             first: place(info.first_seq.0),
             until: (!info.active).then_some(info.last_seq.0),

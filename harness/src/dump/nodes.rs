@@ -13,7 +13,7 @@ use chat_core::testkit::Peer;
 use super::{Database, epoch, note_stays, record};
 use crate::Cluster;
 use crate::deadline::with_deadline;
-use crate::history::{Place, What, Writer};
+use crate::history::{LogPosition, Observation, Writer};
 
 /// Node that returns logs, and the store epoch of its logs.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Wri
 }
 
 /// Notes the logs as a server tells them to this user, as far as they are there to read from the
-/// beginning; of these conversations, or of all. What the user may read is noted too.
+/// beginning; of these conversations, or of all. Observation the user may read is noted too.
 ///
 /// # Errors
 /// The server does not answer, or does not let the user in.
@@ -112,7 +112,7 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
         for told in &page.events {
             after = after.max(told.event.seq);
             let decoded = body::decode(told.event.kind, &told.event.body).map_err(io::Error::other)?;
-            history.note(What::Logged {
+            history.note(Observation::Logged {
                 source: source.name.clone(),
                 epoch: source.epoch.clone(),
                 event: record(&told.event, &decoded),
@@ -131,10 +131,10 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
             return Err(io::Error::other(text));
         }
     };
-    let last = Place {
+    let last = LogPosition {
         conversation: conversation.0,
         seq: last.0,
     };
     let source = source.name.clone();
-    history.note(What::Head { source, last, asked })
+    history.note(Observation::Head { source, last, asked })
 }

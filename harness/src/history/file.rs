@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Record, What};
+use super::{Observation, Record};
 
 /// Writes a history to a file. All clients of a process share one writer; each process writes to a
 /// file of its own.
@@ -32,7 +32,7 @@ impl Writer {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn note(&self, what: What) -> io::Result<()> {
+    pub fn note(&self, what: Observation) -> io::Result<()> {
         // The time is taken under the lock, so that lines are ordered by time.
         let mut out = self.out();
         let record = Record { at: now(), what };
@@ -40,7 +40,7 @@ impl Writer {
         out.write_all(b"\n")?;
         match record.what {
             // Flushed, because a message may be stored although this process is killed.
-            What::Send { .. } => out.flush(),
+            Observation::Send { .. } => out.flush(),
             _ => Ok(()),
         }
     }
@@ -128,7 +128,7 @@ impl History {
         let (mut records, mut runs) = (Vec::new(), HashSet::new());
         for path in paths {
             each_record(path, |record| {
-                if let What::Run { run, .. } = &record.what
+                if let Observation::Run { run, .. } = &record.what
                     && !runs.insert(*run)
                 {
                     return Err(format!("another run is called {run} too"));
@@ -161,8 +161,8 @@ mod tests {
     use super::*;
     use crate::history::Digest;
 
-    fn run(run: u64) -> What {
-        What::Run {
+    fn run(run: u64) -> Observation {
+        Observation::Run {
             run,
             user: 1,
             device: "phone".into(),
@@ -170,14 +170,14 @@ mod tests {
         }
     }
 
-    fn written(path: &Path, lines: impl IntoIterator<Item = What>) {
+    fn written(path: &Path, lines: impl IntoIterator<Item = Observation>) {
         let writer = Writer::open(path).unwrap();
         lines.into_iter().for_each(|what| writer.note(what).unwrap());
         writer.flush().unwrap();
     }
 
     #[test]
-    fn only_a_line_that_was_cut_off_is_left_out() {
+    fn history_is_read_without_its_unfinished_last_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history");
         let read = || History::read(std::slice::from_ref(&path));
@@ -199,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_in_the_file_before_it_is_said() {
+    fn record_of_a_send_is_written_before_the_message_is_sent() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history");
         let writer = Writer::open(&path).unwrap();
         writer.note(run(1)).unwrap();
-        let send = What::Send {
+        let send = Observation::Send {
             run: 1,
             conversation: 1,
             message: "m".into(),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_several_files_are_told_apart() {
+    fn runs_of_several_files_are_distinguished() {
         let directory = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
         written(&one, [run(1)]);

@@ -5,4 +5,4 @@ mod file;
 mod record;
 
 pub use file::{History, HistoryError, Writer, each_record};
-pub use record::{Digest, EventRecord, Place, Record, What};
+pub use record::{Digest, EventRecord, LogPosition, Observation, Record};

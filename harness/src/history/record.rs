@@ -10,7 +10,7 @@ pub struct Record {
     pub at: u64,
     /// The observation.
     #[serde(flatten)]
-    pub what: What,
+    pub what: Observation,
 }
 
 /// Digest of a message's text. Histories hold no texts.
@@ -29,7 +29,7 @@ impl Digest {
 
 /// Position of an event in the log of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
+pub struct LogPosition {
     /// Id of the conversation.
     pub conversation: u64,
     /// Sequence number of the event.
@@ -41,7 +41,7 @@ pub struct Place {
 pub struct EventRecord {
     /// Position of the event.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: LogPosition,
     /// Global id of the event.
     pub event: String,
     /// User who caused the event.
@@ -67,7 +67,7 @@ pub struct EventRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum What {
+pub enum Observation {
     /// A run started.
     Run {
         /// Unique id of the run.
@@ -78,7 +78,7 @@ pub enum What {
         device: String,
         /// Positions up to which the device has acknowledged events; delivery goes on after them.
         #[serde(default)]
-        cursors: Vec<Place>,
+        cursors: Vec<LogPosition>,
     },
     /// A login or resume of this run was answered.
     LoggedIn {
@@ -108,7 +108,7 @@ pub enum What {
         event: String,
         /// Position of the event.
         #[serde(flatten)]
-        place: Place,
+        place: LogPosition,
     },
     /// A message was refused: it is not stored, now or later.
     Refused {
@@ -142,7 +142,7 @@ pub enum What {
         run: u64,
         /// First position of the range.
         #[serde(flatten)]
-        from: Place,
+        from: LogPosition,
         /// Sequence number of the last position.
         to: u64,
     },
@@ -158,7 +158,7 @@ pub enum What {
         run: u64,
         /// Last position that remains valid.
         #[serde(flatten)]
-        to: Place,
+        to: LogPosition,
     },
     /// A run ended after it had received all events that it knew of.
     Finished {
@@ -188,7 +188,7 @@ pub enum What {
         source: String,
         /// Last position of the log.
         #[serde(flatten)]
-        last: Place,
+        last: LogPosition,
         /// Time of the request: positions known before that time do not exceed `last`.
         #[serde(default)]
         asked: u64,
@@ -199,7 +199,7 @@ pub enum What {
         user: u64,
         /// First position that the user may read.
         #[serde(flatten)]
-        first: Place,
+        first: LogPosition,
         /// Last position that the user may read, if the membership has ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<u64>,

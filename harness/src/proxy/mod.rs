@@ -1,6 +1,6 @@
 //! [`Proxy`]: a network that misbehaves on command.
 
-mod order;
+mod command;
 mod pump;
 #[cfg(test)]
 mod tests;
@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use order::{Change, HELP, Order, OrderError, Side};
-pub use wire::{Direction, Flow, MOST_LOST, Wire};
+pub use command::{Change, HELP, ParseProxyCommandError, ProxyCommand, Side};
+pub use wire::{Direction, Flow, MAX_LOSS, Wire};
 
 use self::pump::{End, pump};
 use self::wire::Rules;
@@ -29,9 +29,9 @@ use crate::SeededRng;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Stands before a server, and passes everything on, until it is told otherwise. What is told holds
-/// for connections there are and for those that come. It has a thread of its own, so it may be told
-/// things from anywhere. Dropping it ends all its connections.
+/// Stands before a server, and passes everything on, until it is told otherwise. Observation is
+/// told holds for connections there are and for those that come. It has a thread of its own, so it
+/// may be told things from anywhere. Dropping it ends all its connections.
 ///
 /// While a direction does not pass, new connections are accepted, and lead nowhere until both
 /// directions pass: as if the network had lost their first packets.

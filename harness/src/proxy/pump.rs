@@ -12,7 +12,7 @@ use super::wire::{Direction, Flow, Rules, Wire};
 use crate::SeededRng;
 
 /// Maximum number of pieces in flight in one direction. The sender waits when it is reached.
-const UNDER_WAY: usize = 64;
+const MAX_IN_FLIGHT: usize = 64;
 /// Maximum size of a piece, in bytes.
 const PIECE: usize = 16 * 1024;
 /// Bytes of a stream in one packet.
@@ -21,11 +21,11 @@ const PACKET: usize = 1460;
 /// 6298, with the minimum of Linux).
 const REPEAT: Duration = Duration::from_millis(200);
 /// Maximum time between repetitions. TCP itself goes up to two minutes, too long for a test.
-const LONGEST_REPEAT: Duration = Duration::from_secs(1);
+const MAX_REPEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between slices.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
 /// Number of times a second that a wire with a bandwidth limit takes bytes.
-const TURNS: u32 = 50;
+const TURNS_PER_SECOND: u32 = 50;
 
 /// Ways in which the proxy ends a connection.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(super) async fn pump(
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
 ) -> Result<(), End> {
-    let (queue, pieces) = mpsc::channel(UNDER_WAY);
+    let (queue, pieces) = mpsc::channel(MAX_IN_FLIGHT);
     let sender = Sender {
         direction,
         rules: rules.clone(),
@@ -145,7 +145,7 @@ impl Sender {
         let mut repeat = REPEAT;
         while self.rng.chance(wire.loss) {
             due += repeat;
-            repeat = (repeat * 2).min(LONGEST_REPEAT);
+            repeat = (repeat * 2).min(MAX_REPEAT_INTERVAL);
         }
         due
     }
@@ -158,7 +158,7 @@ fn most(wire: &Wire) -> usize {
         most = most.min(slice.get() as usize);
     }
     if let Some(rate) = wire.bytes_per_second {
-        most = most.min((rate.get() / TURNS).max(1) as usize);
+        most = most.min((rate.get() / TURNS_PER_SECOND).max(1) as usize);
     }
     if wire.loss > 0.0 || wire.flips > 0.0 {
         most = most.min(PACKET);
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn however_much_is_lost_it_arrives_one_day() {
+    fn packets_arrive_at_every_permitted_loss() {
         let rules = Rules::to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let (_told, rules) = watch::channel(rules);
         let mut sender = Sender {
@@ -291,7 +291,7 @@ mod tests {
             version: 0,
             free: Instant::now(),
         };
-        let wire = Wire::lossy(crate::proxy::MOST_LOST);
+        let wire = Wire::lossy(crate::proxy::MAX_LOSS);
         for _ in 0..10_000 {
             let takes = sender.due(&wire, 1).duration_since(sender.free);
             assert!(takes < Duration::from_secs(200), "{takes:?}");

@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout};
 use super::*;
 
 /// Maximum time to wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time after which bytes that have not arrived are held back or lost.
-const QUIET: Duration = Duration::from_millis(150);
+const QUIET_TIME: Duration = Duration::from_millis(150);
 
 /// A server, and a proxy before it.
-struct Place {
+struct TestProxy {
     proxy: Proxy,
     server: TcpListener,
 }
@@ -26,7 +26,7 @@ struct Pair {
     server: TcpStream,
 }
 
-impl Place {
+impl TestProxy {
     async fn new() -> Self {
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let proxy = Proxy::start(server.local_addr().unwrap()).unwrap();
@@ -35,29 +35,32 @@ impl Place {
 
     async fn connect(&self) -> Pair {
         let client = TcpStream::connect(self.proxy.address()).await.unwrap();
-        let (server, _) = timeout(PATIENCE, self.server.accept()).await.unwrap().unwrap();
+        let (server, _) = timeout(WAIT_TIMEOUT, self.server.accept()).await.unwrap().unwrap();
         Pair { client, server }
     }
 }
 
 async fn hears(stream: &mut TcpStream, expected: &[u8]) {
     let mut heard = vec![0; expected.len()];
-    timeout(PATIENCE, stream.read_exact(&mut heard)).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, stream.read_exact(&mut heard))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(heard, expected);
 }
 
 async fn hears_nothing(stream: &mut TcpStream) {
-    let heard = timeout(QUIET, stream.read(&mut [0; 1])).await;
+    let heard = timeout(QUIET_TIME, stream.read(&mut [0; 1])).await;
     assert!(heard.is_err(), "{heard:?}");
 }
 
 async fn ends(stream: &mut TcpStream) {
-    let end = timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+    let end = timeout(WAIT_TIMEOUT, stream.read(&mut [0; 1])).await.unwrap();
     assert_eq!(end.unwrap(), 0);
 }
 
 async fn is_reset(stream: &mut TcpStream) {
-    let end = timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+    let end = timeout(WAIT_TIMEOUT, stream.read(&mut [0; 1])).await.unwrap();
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
@@ -72,9 +75,9 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn passes_everything_and_each_end_of_a_stream() {
-    let place = Place::new().await;
-    let Pair { mut client, mut server } = place.connect().await;
+async fn proxy_forwards_bytes_and_ends_of_both_streams() {
+    let fixture = TestProxy::new().await;
+    let Pair { mut client, mut server } = fixture.connect().await;
     let bytes = noise(3_000_000);
     let (sent, ()) = tokio::join!(client.write_all(&bytes), hears(&mut server, &bytes));
     sent.unwrap();
@@ -85,15 +88,15 @@ async fn passes_everything_and_each_end_of_a_stream() {
     hears(&mut client, b"goodbye").await;
     drop(server);
     ends(&mut client).await;
-    assert_eq!(place.proxy.accepted(), 1);
+    assert_eq!(fixture.proxy.accepted(), 1);
 }
 
 #[tokio::test]
-async fn what_is_slow_comes_late_and_in_order() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
+async fn slow_wire_delays_bytes_and_keeps_their_order() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
     let (latency, jitter) = (Duration::from_millis(60), Duration::from_millis(40));
-    place.proxy.set(Wire::slow(latency, jitter), Wire::clear());
+    fixture.proxy.set(Wire::slow(latency, jitter), Wire::clear());
     let started = Instant::now();
     for byte in 0..50_u8 {
         pair.client.write_all(&[byte]).await.unwrap();
@@ -105,11 +108,11 @@ async fn what_is_slow_comes_late_and_in_order() {
 }
 
 #[tokio::test]
-async fn one_way_is_slow_and_the_other_is_as_it_was() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
+async fn slow_wire_does_not_affect_the_other_direction() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
     let hour = Wire::slow(Duration::from_secs(3600), Duration::ZERO);
-    place.proxy.set(hour, Wire::clear());
+    fixture.proxy.set(hour, Wire::clear());
     pair.client.write_all(b"slow").await.unwrap();
     pair.server.write_all(b"quick").await.unwrap();
     hears(&mut pair.client, b"quick").await;
@@ -117,20 +120,20 @@ async fn one_way_is_slow_and_the_other_is_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_under_way_goes_by_the_rules_that_hold() {
+async fn bytes_in_flight_follow_changed_rules() {
     let hour = Duration::from_secs(3600);
     let jitter = Wire::slow(hour, hour);
     for late in [Wire::slow(hour, Duration::ZERO), jitter, Wire::narrow(number(1))] {
-        let place = Place::new().await;
-        let mut pair = place.connect().await;
-        place.proxy.both(late);
+        let fixture = TestProxy::new().await;
+        let mut pair = fixture.connect().await;
+        fixture.proxy.both(late);
         let bytes = noise(200);
         pair.client.write_all(&bytes).await.unwrap();
         hears_nothing(&mut pair.server).await;
         // Changed, and late still.
-        place.proxy.both(Wire::slow(hour / 2, Duration::ZERO));
+        fixture.proxy.both(Wire::slow(hour / 2, Duration::ZERO));
         hears_nothing(&mut pair.server).await;
-        place.proxy.clear();
+        fixture.proxy.clear();
         hears(&mut pair.server, &bytes).await;
         pair.client.write_all(b"and on").await.unwrap();
         hears(&mut pair.server, b"and on").await;
@@ -139,42 +142,42 @@ async fn what_is_under_way_goes_by_the_rules_that_hold() {
 
 #[tokio::test]
 #[should_panic(expected = "no wire is like this: loss 95%")]
-async fn more_than_can_be_lost_is_refused() {
-    Place::new().await.proxy.both(Wire::lossy(0.95));
+async fn wire_with_excessive_loss_is_refused() {
+    TestProxy::new().await.proxy.both(Wire::lossy(0.95));
 }
 
 #[tokio::test]
-async fn what_a_proxy_does_can_be_seen() {
-    let place = Place::new().await;
-    let status = || Order::Status.carry_out(&place.proxy).unwrap();
+async fn proxy_reports_its_wires_and_connections() {
+    let fixture = TestProxy::new().await;
+    let status = || ProxyCommand::Status.execute(&fixture.proxy).unwrap();
     let clear = "up: clear; down: clear; ";
-    let _kept = place.connect().await;
+    let _kept = fixture.connect().await;
     assert_eq!(status(), format!("{clear}1 connections of 1 so far"));
-    place.proxy.refuse().unwrap();
-    place.proxy.forget();
+    fixture.proxy.refuse().unwrap();
+    fixture.proxy.forget();
     let expected = format!("{clear}1 connections of 1 so far, 1 of them forgotten; new ones are refused");
     let seen = async {
         while status() != expected {
             tokio::task::yield_now().await
         }
     };
-    timeout(PATIENCE, seen).await.unwrap();
-    place.proxy.accept().unwrap();
-    place.proxy.reset();
+    timeout(WAIT_TIMEOUT, seen).await.unwrap();
+    fixture.proxy.accept().unwrap();
+    fixture.proxy.reset();
     let expected = format!("{clear}0 connections of 1 so far");
     let seen = async {
         while status() != expected {
             tokio::task::yield_now().await
         }
     };
-    timeout(PATIENCE, seen).await.unwrap();
+    timeout(WAIT_TIMEOUT, seen).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_narrow_wire_takes_its_time() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
-    place.proxy.both(Wire::narrow(number(100_000)));
+async fn narrow_wire_limits_bandwidth() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
+    fixture.proxy.both(Wire::narrow(number(100_000)));
     let bytes = noise(30_000);
     let started = Instant::now();
     let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), hears(&mut pair.server, &bytes));
@@ -187,14 +190,14 @@ async fn a_narrow_wire_takes_its_time() {
 }
 
 #[tokio::test]
-async fn slices_come_one_by_one() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
+async fn sliced_wire_delivers_slices_one_by_one() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
     let sliced = Wire {
         slice: Some(number(3)),
         ..Wire::default()
     };
-    place.proxy.both(sliced);
+    fixture.proxy.both(sliced);
     let bytes = noise(100);
     let started = Instant::now();
     pair.client.write_all(&bytes).await.unwrap();
@@ -207,10 +210,10 @@ async fn slices_come_one_by_one() {
 }
 
 #[tokio::test]
-async fn lost_packets_are_late_and_nothing_is_missing() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
-    place.proxy.both(Wire::lossy(0.2));
+async fn lossy_wire_delays_bytes_and_loses_none() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
+    fixture.proxy.both(Wire::lossy(0.2));
     let bytes = noise(60_000);
     let started = Instant::now();
     let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), hears(&mut pair.server, &bytes));
@@ -222,14 +225,14 @@ async fn lost_packets_are_late_and_nothing_is_missing() {
 }
 
 #[tokio::test]
-async fn flipped_bits_are_few() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
+async fn flipping_wire_changes_one_bit_of_a_packet() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
     let flipping = Wire {
         flips: 1.0,
         ..Wire::default()
     };
-    place.proxy.set(flipping, Wire::clear());
+    fixture.proxy.set(flipping, Wire::clear());
     let bytes = noise(14_600);
     pair.client.write_all(&bytes).await.unwrap();
     let mut heard = vec![0; bytes.len()];
@@ -246,10 +249,10 @@ async fn flipped_bits_are_few() {
 }
 
 #[tokio::test]
-async fn what_waits_arrives_later() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
-    place.proxy.set(Wire::waiting(), Wire::clear());
+async fn waiting_wire_delivers_bytes_after_it_is_cleared() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
+    fixture.proxy.set(Wire::waiting(), Wire::clear());
     pair.client.write_all(b"wait").await.unwrap();
     pair.server.write_all(b"one way passes").await.unwrap();
     hears(&mut pair.client, b"one way passes").await;
@@ -257,21 +260,21 @@ async fn what_waits_arrives_later() {
     // Even the sender's end is heard of late, and behind everything else.
     drop(pair.client);
     hears_nothing(&mut pair.server).await;
-    place.proxy.clear();
+    fixture.proxy.clear();
     hears(&mut pair.server, b"wait").await;
     ends(&mut pair.server).await;
 }
 
 #[tokio::test]
-async fn who_lost_bytes_is_reset_and_who_lost_none_goes_on() {
-    let place = Place::new().await;
-    let (mut one, mut other) = (place.connect().await, place.connect().await);
-    place.proxy.set(Wire::clear(), Wire::hole());
+async fn connection_is_reset_only_if_it_lost_bytes() {
+    let fixture = TestProxy::new().await;
+    let (mut one, mut other) = (fixture.connect().await, fixture.connect().await);
+    fixture.proxy.set(Wire::clear(), Wire::hole());
     one.server.write_all(b"into nowhere").await.unwrap();
     hears_nothing(&mut one.client).await;
     one.client.write_all(b"still heard").await.unwrap();
     hears(&mut one.server, b"still heard").await;
-    place.proxy.clear();
+    fixture.proxy.clear();
     is_reset(&mut one.client).await;
     is_reset(&mut one.server).await;
     other.server.write_all(b"here").await.unwrap();
@@ -281,70 +284,70 @@ async fn who_lost_bytes_is_reset_and_who_lost_none_goes_on() {
 }
 
 #[tokio::test]
-async fn an_end_that_nobody_hears_of() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
-    place.proxy.both(Wire::hole());
+async fn end_of_stream_is_lost_on_a_discarding_wire() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
+    fixture.proxy.both(Wire::hole());
     drop(pair.client);
     hears_nothing(&mut pair.server).await;
-    place.proxy.clear();
+    fixture.proxy.clear();
     is_reset(&mut pair.server).await;
 }
 
 #[tokio::test]
-async fn connections_made_in_a_partition_lead_nowhere_until_it_ends() {
-    let place = Place::new().await;
+async fn connection_opened_in_a_partition_is_served_after_it() {
+    let fixture = TestProxy::new().await;
     for (up, down) in [
         (Wire::hole(), Wire::clear()),
         (Wire::clear(), Wire::hole()),
         (Wire::waiting(), Wire::waiting()),
     ] {
-        place.proxy.set(up, down);
-        let mut client = TcpStream::connect(place.proxy.address()).await.unwrap();
+        fixture.proxy.set(up, down);
+        let mut client = TcpStream::connect(fixture.proxy.address()).await.unwrap();
         client.write_all(b"anybody there?").await.unwrap();
         hears_nothing(&mut client).await;
-        let reached = timeout(QUIET, place.server.accept()).await;
+        let reached = timeout(QUIET_TIME, fixture.server.accept()).await;
         assert!(reached.is_err(), "{reached:?}");
-        place.proxy.clear();
-        let (mut server, _) = timeout(PATIENCE, place.server.accept()).await.unwrap().unwrap();
+        fixture.proxy.clear();
+        let (mut server, _) = timeout(WAIT_TIMEOUT, fixture.server.accept()).await.unwrap().unwrap();
         hears(&mut server, b"anybody there?").await;
     }
 }
 
 #[tokio::test]
-async fn a_reset_is_for_those_there_are() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
+async fn reset_affects_open_connections_only() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
     pair.client.write_all(b"a").await.unwrap();
     hears(&mut pair.server, b"a").await;
-    place.proxy.reset();
+    fixture.proxy.reset();
     is_reset(&mut pair.client).await;
     is_reset(&mut pair.server).await;
-    let mut pair = place.connect().await;
+    let mut pair = fixture.connect().await;
     pair.client.write_all(b"b").await.unwrap();
     hears(&mut pair.server, b"b").await;
 }
 
 #[tokio::test]
-async fn the_forgotten_hear_nothing_and_new_ones_are_served() {
-    let place = Place::new().await;
-    let mut forgotten = place.connect().await;
-    place.proxy.forget();
+async fn forgotten_connections_receive_nothing_and_new_ones_are_served() {
+    let fixture = TestProxy::new().await;
+    let mut forgotten = fixture.connect().await;
+    fixture.proxy.forget();
     forgotten.client.write_all(b"still there?").await.unwrap();
     hears_nothing(&mut forgotten.server).await;
-    let mut pair = place.connect().await;
+    let mut pair = fixture.connect().await;
     pair.client.write_all(b"new").await.unwrap();
     hears(&mut pair.server, b"new").await;
     drop(forgotten.server);
     hears_nothing(&mut forgotten.client).await;
-    place.proxy.reset();
+    fixture.proxy.reset();
     is_reset(&mut forgotten.client).await;
 }
 
 #[tokio::test]
-async fn a_peers_reset_is_passed_on() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
+async fn reset_of_a_peer_is_forwarded() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
     pair.server.write_all(b"a").await.unwrap();
     hears(&mut pair.client, b"a").await;
     pair.server.set_zero_linger().unwrap();
@@ -353,24 +356,24 @@ async fn a_peers_reset_is_passed_on() {
 }
 
 #[tokio::test]
-async fn who_is_refused_knows_it_and_the_others_go_on() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
+async fn refused_connections_fail_and_open_ones_continue() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
     for _ in 0..3 {
-        place.proxy.refuse().unwrap();
-        place.proxy.refuse().unwrap();
-        let refused = TcpStream::connect(place.proxy.address()).await;
+        fixture.proxy.refuse().unwrap();
+        fixture.proxy.refuse().unwrap();
+        let refused = TcpStream::connect(fixture.proxy.address()).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         pair.client.write_all(b"on").await.unwrap();
         hears(&mut pair.server, b"on").await;
-        place.proxy.accept().unwrap();
-        place.connect().await;
+        fixture.proxy.accept().unwrap();
+        fixture.connect().await;
     }
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_reset() {
-    let Place { proxy, server } = Place::new().await;
+async fn connection_to_an_absent_server_is_reset() {
+    let TestProxy { proxy, server } = TestProxy::new().await;
     drop(server);
     // It may be told before it knows that it is connected.
     match TcpStream::connect(proxy.address()).await {
@@ -380,13 +383,13 @@ async fn nobody_there_is_a_reset() {
 }
 
 #[tokio::test]
-async fn a_cut_is_exact() {
-    let place = Place::new().await;
-    let mut pair = place.connect().await;
+async fn cut_ends_a_connection_after_the_exact_number_of_bytes() {
+    let fixture = TestProxy::new().await;
+    let mut pair = fixture.connect().await;
     pair.client.write_all(b"before it counts").await.unwrap();
     hears(&mut pair.server, b"before it counts").await;
-    place.proxy.set(Wire::cut(5), Wire::clear());
-    let other = place.connect().await;
+    fixture.proxy.set(Wire::cut(5), Wire::clear());
+    let other = fixture.connect().await;
     for mut pair in [pair, other] {
         pair.client.write_all(b"123").await.unwrap();
         hears(&mut pair.server, b"123").await;
@@ -395,15 +398,15 @@ async fn a_cut_is_exact() {
         ends(&mut pair.server).await;
         ends(&mut pair.client).await;
     }
-    place.proxy.clear();
-    let mut pair = place.connect().await;
+    fixture.proxy.clear();
+    let mut pair = fixture.connect().await;
     pair.client.write_all(b"123456789").await.unwrap();
     hears(&mut pair.server, b"123456789").await;
 }
 
 #[tokio::test]
-async fn its_end_is_the_end_of_all() {
-    let Place { proxy, server } = Place::new().await;
+async fn end_of_the_proxy_ends_all_connections() {
+    let TestProxy { proxy, server } = TestProxy::new().await;
     let address = proxy.address();
     let mut client = TcpStream::connect(address).await.unwrap();
     let (mut served, _) = server.accept().await.unwrap();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Maximum share of lost packets. With more, hardly any data arrives within the time of a test.
-pub const MOST_LOST: f64 = 0.9;
+pub const MAX_LOSS: f64 = 0.9;
 /// Maximum latency and jitter.
-pub(super) const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 /// Treatment of bytes in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Wire {
     pub jitter: Duration,
     /// Maximum bandwidth.
     pub bytes_per_second: Option<NonZeroU32>,
-    /// Share (0 to [`MOST_LOST`]) of packets that are lost in each transmission. TCP repeats them,
+    /// Share (0 to [`MAX_LOSS`]) of packets that are lost in each transmission. TCP repeats them,
     /// so all later bytes are late: by 0.2 s, 0.4 s and so on, at most a second per repetition.
     /// (TCP itself waits up to two minutes, which is too long for a test.)
     pub loss: f64,
@@ -118,9 +118,9 @@ impl Wire {
     }
 
     pub(super) fn is_possible(&self) -> bool {
-        (0.0..=MOST_LOST).contains(&self.loss)
+        (0.0..=MAX_LOSS).contains(&self.loss)
             && (0.0..=1.0).contains(&self.flips)
-            && self.latency.max(self.jitter) <= LONGEST
+            && self.latency.max(self.jitter) <= MAX_DELAY
     }
 }
 

@@ -9,15 +9,15 @@ use std::time::Duration;
 use crate::process::{Reach, signal};
 
 /// Maximum time to wait for an answer of a server, which may hang.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs a program to its end and returns its output.
 ///
 /// # Errors
-/// The program cannot be started, takes longer than [`PATIENCE`], or fails; the error then has its
-/// error output.
+/// The program cannot be started, takes longer than [`ANSWER_TIMEOUT`], or fails; the error then
+/// has its error output.
 pub(super) fn output(command: &mut Command) -> io::Result<String> {
-    output_within(command, PATIENCE)
+    output_within(command, ANSWER_TIMEOUT)
 }
 
 fn output_within(command: &mut Command, patience: Duration) -> io::Result<String> {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_takes_too_long_is_ended() {
+    fn program_is_killed_after_the_timeout() {
         let mut slow = Command::new("sh");
         slow.args(["-c", "echo $$ >&2; exec sleep 600"]);
         let error = output_within(&mut slow, Duration::from_millis(50)).unwrap_err();
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_complained_about_is_told() {
+    fn error_contains_the_error_output_of_the_program() {
         let shell = |script| output(Command::new("sh").args(["-c", script]));
         assert_eq!(shell("echo fine").unwrap(), "fine\n");
         assert_eq!(shell("echo bad >&2; exit 1").unwrap_err().to_string(), "bad");

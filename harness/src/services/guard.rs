@@ -30,7 +30,7 @@ kill $watch
 exit $code"#;
 
 /// Longest time for a program to become ready, or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running program. Dropping it kills the program and waits for its end.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl GuardedProcess {
     }
 
     /// The same for a program with this in its environment, whose errors go where those of this
-    /// process do. What it printed until then, too.
+    /// process do. Observation it printed until then, too.
     pub(crate) fn start_with<A: AsRef<OsStr>>(
         program: &Path,
         arguments: &[A],
@@ -115,7 +115,7 @@ impl GuardedProcess {
     }
 
     fn wait_until_ready(&mut self, lines: &mpsc::Receiver<String>, ready: &str) -> io::Result<Vec<String>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PROCESS_TIMEOUT;
         let mut said = Vec::new();
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -185,7 +185,7 @@ impl GuardedProcess {
     /// # Errors
     /// The program has not ended after a minute, or the system call fails.
     pub fn wait(&mut self) -> io::Result<Option<i32>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PROCESS_TIMEOUT;
         loop {
             if let Some(status) = self.watcher.try_wait()? {
                 self.started = None;
@@ -193,7 +193,7 @@ impl GuardedProcess {
                 return Ok(status.code().filter(|code| *code <= 128));
             }
             if Instant::now() >= deadline {
-                let waited = format!("the process has not ended after {} s", PATIENCE.as_secs());
+                let waited = format!("the process has not ended after {} s", PROCESS_TIMEOUT.as_secs());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
             }
             pause(Duration::from_millis(10));

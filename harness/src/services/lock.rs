@@ -29,7 +29,7 @@ impl Lock {
             let _ = sender.send(lines.next());
             lines.for_each(drop);
         });
-        if let Ok(Some(_)) = held.recv_timeout(client::PATIENCE) {
+        if let Ok(Some(_)) = held.recv_timeout(client::ANSWER_TIMEOUT) {
             return Ok(Self { client });
         }
         // Fails if the program has ended already.

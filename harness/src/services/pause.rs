@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::client::PATIENCE;
+use super::client::ANSWER_TIMEOUT;
 
 /// Pause during which Redis answers no client. Dropping the handle does not end the pause.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ impl Pause {
     /// Begins a pause. During a pause Redis serves only clients in `MONITOR` mode, so the
     /// connection that will end the pause enters that mode first.
     pub(super) fn begin(server: SocketAddr, time: Duration) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&server, ANSWER_TIMEOUT)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let mut answers = BufReader::new(stream.try_clone()?);
         for command in ["MONITOR".to_owned(), format!("CLIENT PAUSE {}", time.as_millis())] {
             (&stream).write_all(format!("{command}\r\n").as_bytes())?;

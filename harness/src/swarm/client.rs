@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::named;
 use crate::deadline::with_deadline;
 use crate::dump::{acked, hex, record};
-use crate::history::{Digest, Place, What, Writer};
+use crate::history::{Digest, LogPosition, Observation, Writer};
 use crate::wire_client::{Account, RunContext};
 
 /// Messages without an outcome above which a client sends no more.
@@ -76,7 +76,7 @@ impl SwarmClient {
             .await
             .map_err(io::Error::other)?;
         let device = hex(&client.device().0);
-        context.history.note(What::Run {
+        context.history.note(Observation::Run {
             run,
             user: account.user,
             device,
@@ -108,7 +108,7 @@ impl SwarmClient {
                     ClientEvent::Event(delivery) => {
                         let event = record(&delivery.event.event, &delivery.body);
                         lock(&received_up_to).insert(event.place.conversation, event.place.seq);
-                        history.note(What::Delivered {
+                        history.note(Observation::Delivered {
                             run,
                             epoch: epoch.clone(),
                             event,
@@ -116,31 +116,31 @@ impl SwarmClient {
                         received.done();
                     }
                     ClientEvent::Truncated { conversation, from, to } => {
-                        let from = Place {
+                        let from = LogPosition {
                             conversation: conversation.id.0,
                             seq: from.0,
                         };
-                        history.note(What::Skipped { run, from, to: to.0 })?;
+                        history.note(Observation::Skipped { run, from, to: to.0 })?;
                         received.done();
                     }
                     ClientEvent::HistoryReset => {
-                        history.note(What::Reset { run })?;
+                        history.note(Observation::Reset { run })?;
                         // The library does not name the new epoch: use one that equals no other.
                         epoch = format!("after {epoch}");
                         lock(&received_up_to).clear();
                         received.done();
                     }
                     ClientEvent::Rewound { conversation, to } => {
-                        let to = Place {
+                        let to = LogPosition {
                             conversation: conversation.id.0,
                             seq: to.0,
                         };
-                        history.note(What::Rewound { run, to })?;
+                        history.note(Observation::Rewound { run, to })?;
                         lock(&received_up_to).insert(to.conversation, to.seq);
                         received.done();
                     }
                     ClientEvent::Connected { server } => {
-                        history.note(What::LoggedIn {
+                        history.note(Observation::LoggedIn {
                             run,
                             server: server.clone(),
                         })?;
@@ -180,7 +180,7 @@ impl SwarmClient {
                 let digest = Digest::of(text.as_bytes());
                 let draft = Draft::text(MessageText::new(text).map_err(io::Error::other)?);
                 let message = hex(&draft.client_message_id.0);
-                history.note(What::Send {
+                history.note(Observation::Send {
                     run,
                     conversation,
                     message: message.clone(),
@@ -223,14 +223,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Returns the record of a message's outcome.
-pub(super) fn send_outcome(run: u64, message: String, outcome: SendOutcome) -> What {
+pub(super) fn send_outcome(run: u64, message: String, outcome: SendOutcome) -> Observation {
     match outcome {
         SendOutcome::Acked(appended) => acked(run, message, &appended),
-        SendOutcome::Rejected(error) => What::Refused {
+        SendOutcome::Rejected(error) => Observation::Refused {
             run,
             message,
             reason: error.to_string(),
         },
-        _ => What::Unknown { run, message },
+        _ => Observation::Unknown { run, message },
     }
 }

@@ -24,7 +24,7 @@ use self::churn::ChurningUser;
 use self::client::SwarmClient;
 pub(crate) use self::setup::{create_group, enroll};
 use crate::deadline::with_deadline;
-use crate::history::{What, Writer};
+use crate::history::{Observation, Writer};
 use crate::wire_client::{Account, RunContext, dump_for};
 
 /// Size and load of a [`Swarm`].
@@ -188,7 +188,7 @@ impl Swarm {
         self.catch_up(heads, patience).await;
         let took = started.elapsed();
         for client in &self.clients {
-            self.history.note(What::Finished { run: client.run })?;
+            self.history.note(Observation::Finished { run: client.run })?;
             let closing = async {
                 client.library.close().await;
                 Ok(())

@@ -13,7 +13,7 @@ use super::client::send_outcome;
 use super::{Options, named};
 use crate::deadline::with_deadline;
 use crate::dump::hex;
-use crate::history::{Digest, What};
+use crate::history::{Digest, Observation};
 use crate::wire_client::{Account, RunContext};
 
 /// Accounts and conversations of a swarm.
@@ -143,13 +143,13 @@ async fn open_direct(context: &RunContext, peer: &mut Peer, account: &Account, o
     };
     let ConversationId(conversation) = appended.conversation;
     let run = context.run();
-    context.history.note(What::Run {
+    context.history.note(Observation::Run {
         run,
         user: account.user,
         device: format!("setup-{run}"),
         cursors: Vec::new(),
     })?;
-    context.history.note(What::Send {
+    context.history.note(Observation::Send {
         run,
         conversation,
         message: message.clone(),

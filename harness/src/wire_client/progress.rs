@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, HistoryPage, Page, PageFrom, Seq};
 
-use crate::history::Place;
+use crate::history::LogPosition;
 
 /// Maximum number of events in a page.
 const PAGE_EVENTS: u32 = 500;
@@ -64,7 +64,7 @@ impl Progress {
     }
 
     /// Records a pushed event. Returns whether it is the next one and must be delivered.
-    pub(super) fn accept(&mut self, place: Place) -> bool {
+    pub(super) fn accept(&mut self, place: LogPosition) -> bool {
         let entry = self.entry(place.conversation);
         entry.known = entry.known.max(place.seq);
         let is_next = place.seq == entry.next && !entry.is_requested;
@@ -73,7 +73,7 @@ impl Progress {
     }
 
     /// Records that the log note_last_seq this place.
-    pub(super) fn note_last_seq(&mut self, last: Place) {
+    pub(super) fn note_last_seq(&mut self, last: LogPosition) {
         let entry = self.entry(last.conversation);
         entry.known = entry.known.max(last.seq);
     }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::Account;
 use super::progress::Progress;
 use crate::dump::{acked, epoch, hex, note_stays, record};
-use crate::history::{Digest, Place, What, Writer};
+use crate::history::{Digest, LogPosition, Observation, Writer};
 
 /// Longest time to begin a session, or to write.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ pub(crate) struct Session {
     pages: HashMap<RequestId, u64>,
     progress: Progress,
     /// Last place of each conversation, once the server has returned them.
-    targets: Option<Vec<Place>>,
+    targets: Option<Vec<LogPosition>>,
     sent_count: u64,
     written: Instant,
 }
@@ -86,17 +86,17 @@ impl Session {
         };
         let (peer, logged_in) = timeout(IO_TIMEOUT, beginning).await.map_err(io::Error::other)??;
         let run = context.run();
-        let cursor = |info: &ConversationInfo| Place {
+        let cursor = |info: &ConversationInfo| LogPosition {
             conversation: info.id.0,
             seq: info.last_seq.0,
         };
-        context.history.note(What::Run {
+        context.history.note(Observation::Run {
             run,
             user: account.user,
             device: hex(&account.device.0),
             cursors: logged_in.conversations.iter().map(cursor).collect(),
         })?;
-        context.history.note(What::LoggedIn {
+        context.history.note(Observation::LoggedIn {
             run,
             server: server.to_string(),
         })?;
@@ -134,7 +134,7 @@ impl Session {
             let digest = Digest::of(text.as_bytes());
             let draft = Draft::text(MessageText::new(text).map_err(io::Error::other)?);
             let message = hex(&draft.client_message_id.0);
-            self.history.note(What::Send {
+            self.history.note(Observation::Send {
                 run: self.run,
                 conversation,
                 message: message.clone(),
@@ -192,7 +192,7 @@ impl Session {
                 }
             }
             Incoming::Push(Push::Event(event)) => self.handle_push(&event)?,
-            Incoming::Push(Push::Behind { conversation, last_seq }) => self.progress.note_last_seq(Place {
+            Incoming::Push(Push::Behind { conversation, last_seq }) => self.progress.note_last_seq(LogPosition {
                 conversation: conversation.0,
                 seq: last_seq.0,
             }),
@@ -214,9 +214,9 @@ impl Session {
                     | ReplyCode::Throttled
                     | ReplyCode::Internal,
                 )
-                | None => What::Unknown { run, message },
+                | None => Observation::Unknown { run, message },
                 // Each message is sent once: a fenced one is not stored.
-                Some(_) => What::Refused {
+                Some(_) => Observation::Refused {
                     run,
                     message,
                     reason: failure.to_string(),
@@ -227,7 +227,7 @@ impl Session {
     }
 
     fn handle_push(&mut self, event: &Event) -> io::Result<()> {
-        let place = Place {
+        let place = LogPosition {
             conversation: event.conversation.0,
             seq: event.seq.0,
         };
@@ -240,12 +240,12 @@ impl Session {
     fn handle_page(&mut self, page: &HistoryPage) -> io::Result<()> {
         let read = self.progress.accept_page(page);
         if let Some((from, to)) = read.skipped {
-            let from = Place {
+            let from = LogPosition {
                 conversation: page.conversation.0,
                 seq: from,
             };
             let run = self.run;
-            self.history.note(What::Skipped { run, from, to })?;
+            self.history.note(Observation::Skipped { run, from, to })?;
         }
         page.events
             .iter()
@@ -255,7 +255,7 @@ impl Session {
 
     fn record_delivery(&self, event: &Event) -> io::Result<()> {
         let decoded = body::decode(event.kind, &event.body).map_err(io::Error::other)?;
-        self.history.note(What::Delivered {
+        self.history.note(Observation::Delivered {
             run: self.run,
             epoch: self.epoch.clone(),
             event: record(event, &decoded),
@@ -278,7 +278,7 @@ impl Session {
 
     /// Returns whether everything up to the last progress was delivered.
     pub(crate) fn is_complete(&self) -> bool {
-        let has = |end: &Place| self.progress.last_delivered(end.conversation) >= end.seq;
+        let has = |end: &LogPosition| self.progress.last_delivered(end.conversation) >= end.seq;
         self.targets.as_ref().is_some_and(|targets| targets.iter().all(has))
     }
 
@@ -286,6 +286,6 @@ impl Session {
     pub(crate) fn end(self) -> io::Result<()> {
         let run = self.run;
         let mut left = self.pending.into_values();
-        left.try_for_each(|message| self.history.note(What::Unknown { run, message }))
+        left.try_for_each(|message| self.history.note(Observation::Unknown { run, message }))
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use super::{Account, RunContext, Session};
 use crate::deadline::with_deadline;
 use crate::dump::{Source, dump_readable, epoch, note_stays};
-use crate::history::{Place, What, Writer};
+use crate::history::{LogPosition, Observation, Writer};
 use crate::swarm::{create_group, enroll};
 
 /// Size and load of a [`WireSwarm`].
@@ -207,9 +207,9 @@ pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::
     let all: BTreeSet<u64> = servers.iter().flat_map(|(_, _, named)| named).copied().collect();
     for (server, asked, named) in &servers {
         for conversation in all.difference(named) {
-            context.history.note(What::Head {
+            context.history.note(Observation::Head {
                 source: server.to_string(),
-                last: Place {
+                last: LogPosition {
                     conversation: *conversation,
                     seq: 0,
                 },
@@ -255,7 +255,7 @@ impl WireClient {
         session.map_or(Ok(()), Session::end)?;
         if let Some(run) = self.last_run {
             // In time or not: the check judges what the user has received.
-            self.context.history.note(What::Finished { run })?;
+            self.context.history.note(Observation::Finished { run })?;
         }
         Ok(has_everything)
     }

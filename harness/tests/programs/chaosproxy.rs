@@ -13,9 +13,9 @@ use super::{run, text};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chaosproxy");
 /// Maximum time to wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time after which no more bytes are expected.
-const WHILE: Duration = Duration::from_millis(200);
+const QUIET_TIME: Duration = Duration::from_millis(200);
 
 /// A server that repeats what it hears, for as long as the test lives.
 fn echo() -> SocketAddr {
@@ -71,7 +71,7 @@ impl Running {
 
     fn connect(&self, route: usize) -> TcpStream {
         let stream = TcpStream::connect(self.addresses[route]).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream
     }
@@ -107,14 +107,14 @@ fn exchange(stream: &mut TcpStream, said: &str) -> Duration {
 }
 
 fn hears_nothing(stream: &mut TcpStream) {
-    stream.set_read_timeout(Some(WHILE)).unwrap();
+    stream.set_read_timeout(Some(QUIET_TIME)).unwrap();
     let error = stream.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
 }
 
 #[test]
-fn what_passes_is_late_held_cut_or_gone_as_it_was_told() {
+fn proxy_delays_holds_cuts_and_discards_on_command() {
     let directory = tempfile::tempdir().unwrap();
     let control = directory.path().join("control");
     let server = echo();
@@ -181,7 +181,7 @@ fn what_passes_is_late_held_cut_or_gone_as_it_was_told() {
 }
 
 #[test]
-fn it_obeys_its_input_and_ends_when_it_is_told() {
+fn proxy_executes_its_input_and_ends_on_quit() {
     let directory = tempfile::tempdir().unwrap();
     let control = directory.path().join("control");
     let route = [format!("127.0.0.1:0={}", echo())];

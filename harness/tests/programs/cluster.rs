@@ -17,7 +17,7 @@ use super::{run, text};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cluster");
 /// Maximum time to wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the path of the server, which is built separately.
 fn server() -> PathBuf {
@@ -139,13 +139,13 @@ async fn say(peer: &mut Peer, group: ConversationId) -> Option<ReplyCode> {
         conversation: ConversationRef::Id(group),
         draft: Draft::text(MessageText::new("hello").unwrap()),
     };
-    let answer = tokio::time::timeout(PATIENCE, peer.ask(RequestKind::Command(send)));
+    let answer = tokio::time::timeout(WAIT_TIMEOUT, peer.ask(RequestKind::Command(send)));
     answer.await.unwrap().unwrap().err().and_then(|failure| failure.code())
 }
 
 /// Sends messages until one is accepted: recovery from a fault takes time.
 async fn say_until_taken(peer: &mut Peer, group: ConversationId) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while say(peer, group).await.is_some() {
         assert!(Instant::now() < deadline);
     }
@@ -153,9 +153,9 @@ async fn say_until_taken(peer: &mut Peer, group: ConversationId) {
 
 /// Returns whether MariaDB greets the client instead of reporting an error (its packets have a
 /// header of four bytes, then 0xff for an error).
-fn is_let_in(stream: &mut TcpStream) -> bool {
+fn is_accepted(stream: &mut TcpStream) -> bool {
     let mut packet = [0; 5];
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     stream.read_exact(&mut packet).unwrap();
     packet[4] != 0xff
 }
@@ -181,7 +181,7 @@ fn redis_commands_have_their_effect(running: &Running) {
         let ids = list.lines().filter_map(|line| line.split(' ').next());
         ids.map(str::to_owned).collect()
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     let mut before = listeners();
     while before.is_empty() {
         assert!(Instant::now() < deadline);
@@ -202,7 +202,7 @@ fn redis_commands_have_their_effect(running: &Running) {
     assert_eq!(running.tell("redis flush"), (Some(1), paused.into()));
     running.does("redis unpause");
     let mut pong = [0; 7];
-    asker.set_read_timeout(Some(PATIENCE)).unwrap();
+    asker.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     asker.read_exact(&mut pong).unwrap();
     assert_eq!(&pong, b"+PONG\r\n");
     assert_eq!(
@@ -276,16 +276,16 @@ async fn every_command_has_its_effect() {
     running.does("mysql maxconn 10");
     let database = running.address("mysql", "mysql://root@");
     let mut all: Vec<TcpStream> = (0..12).map(|_| TcpStream::connect(database).unwrap()).collect();
-    assert!(all.iter_mut().any(|stream| !is_let_in(stream)));
+    assert!(all.iter_mut().any(|stream| !is_accepted(stream)));
     drop(all);
     // Until MariaDB knows that the clients have gone, it may accept no client, not even the
     // administrator.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while running.tell("mysql maxconn 100").0 != Some(0) {
         assert!(Instant::now() < deadline);
     }
     let mut all: Vec<TcpStream> = (0..12).map(|_| TcpStream::connect(database).unwrap()).collect();
-    assert!(all.iter_mut().all(is_let_in));
+    assert!(all.iter_mut().all(is_accepted));
     drop(all);
     // A node whose new connections were refused meanwhile may have given the database up for a
     // moment.
@@ -346,7 +346,7 @@ fn all_processes_end_with_the_cluster() {
         let processes = running.processes(&["node 1", "redis", "mysql"]);
         signal(running.process.id(), name, Reach::Process).unwrap();
         assert_eq!(running.process.wait().unwrap().code(), code, "{name}");
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         while processes.iter().any(|process| process.exists()) || running.files() != left {
             assert!(Instant::now() < deadline, "{name}: {:?}", running.files());
         }
@@ -367,7 +367,7 @@ fn running_command_does_not_delay_the_end() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     let data = running.directory.path().to_str().unwrap().to_owned();
     let starts = |process: std::io::Result<std::fs::DirEntry>| {
         let line = std::fs::read_to_string(process.unwrap().path().join("cmdline")).unwrap_or_default();
@@ -379,7 +379,7 @@ fn running_command_does_not_delay_the_end() {
     let asked = Instant::now();
     signal(running.process.id(), "TERM", Reach::Process).unwrap();
     assert_eq!(running.process.wait().unwrap().code(), Some(0));
-    assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < WAIT_TIMEOUT / 2, "{:?}", asked.elapsed());
     assert_eq!(verb.wait().unwrap().code(), Some(1));
     while std::fs::read_dir("/proc").unwrap().any(starts) || running.files() != [""; 0] {
         assert!(Instant::now() < deadline);

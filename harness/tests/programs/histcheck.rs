@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use chat_harness::history::{Digest, EventRecord, Place, What, Writer};
+use chat_harness::history::{Digest, EventRecord, LogPosition, Observation, Writer};
 
 use super::{run, text};
 
@@ -12,30 +12,30 @@ fn histcheck(arguments: &[&Path]) -> Output {
 }
 
 /// Returns the history of a user who creates a group and sends a message, which is acknowledged.
-fn clients() -> Vec<What> {
+fn clients() -> Vec<Observation> {
     let run = 1;
     vec![
-        What::Run {
+        Observation::Run {
             run,
             user: 7,
             device: "phone".into(),
             cursors: Vec::new(),
         },
-        What::LoggedIn {
+        Observation::LoggedIn {
             run,
             server: "a".into(),
         },
-        What::Send {
+        Observation::Send {
             run,
             conversation: 3,
             message: "m".into(),
             digest: Digest::of(b"hello"),
         },
-        What::Acked {
+        Observation::Acked {
             run,
             message: "m".into(),
             event: "e2".into(),
-            place: Place {
+            place: LogPosition {
                 conversation: 3,
                 seq: 2,
             },
@@ -44,12 +44,12 @@ fn clients() -> Vec<What> {
 }
 
 /// Returns the final logs: complete, or with the creation of the group only.
-fn logs(is_kept: bool) -> Vec<What> {
-    let event = |seq: u64, message: Option<&str>| What::Logged {
+fn logs(is_kept: bool) -> Vec<Observation> {
+    let event = |seq: u64, message: Option<&str>| Observation::Logged {
         source: "database".into(),
         epoch: "1".into(),
         event: EventRecord {
-            place: Place { conversation: 3, seq },
+            place: LogPosition { conversation: 3, seq },
             event: format!("e{seq}"),
             sender: 7,
             time: 1000 + i64::try_from(seq).unwrap(),
@@ -63,9 +63,9 @@ fn logs(is_kept: bool) -> Vec<What> {
     if is_kept {
         logs.push(event(2, Some("m")));
     }
-    logs.push(What::Member {
+    logs.push(Observation::Member {
         user: 7,
-        first: Place {
+        first: LogPosition {
             conversation: 3,
             seq: 1,
         },
@@ -74,7 +74,7 @@ fn logs(is_kept: bool) -> Vec<What> {
     logs
 }
 
-fn file(directory: &Path, name: &str, lines: Vec<What>) -> PathBuf {
+fn file(directory: &Path, name: &str, lines: Vec<Observation>) -> PathBuf {
     let path = directory.join(name);
     let writer = Writer::open(&path).unwrap();
     lines.into_iter().for_each(|what| writer.note(what).unwrap());
@@ -83,7 +83,7 @@ fn file(directory: &Path, name: &str, lines: Vec<What>) -> PathBuf {
 }
 
 #[test]
-fn a_history_and_its_logs_may_be_in_several_files() {
+fn history_and_logs_are_read_from_several_files() {
     let directory = tempfile::tempdir().unwrap();
     let clients = file(directory.path(), "clients", clients());
     let kept = file(directory.path(), "kept", logs(true));
@@ -99,7 +99,7 @@ fn a_history_and_its_logs_may_be_in_several_files() {
 }
 
 #[test]
-fn a_broken_promise_is_shown_and_is_the_exit_code() {
+fn violation_is_printed_and_sets_the_exit_code() {
     let directory = tempfile::tempdir().unwrap();
     let clients = file(directory.path(), "clients", clients());
     let lost = file(directory.path(), "lost", logs(false));
@@ -125,7 +125,7 @@ fn history_without_final_logs_is_checked_only_on_request() {
 }
 
 #[test]
-fn what_cannot_be_read_is_no_verdict() {
+fn unreadable_history_gets_no_verdict() {
     let directory = tempfile::tempdir().unwrap();
     let broken = directory.path().join("broken");
     std::fs::write(&broken, "{\"at\":1,\"what\":\"nothing\"}\n{}\n").unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_harness::check::{Rule, check};
-use chat_harness::history::{History, What, Writer};
+use chat_harness::history::{History, Observation, Writer};
 use chat_harness::proxy::Proxy;
 use chat_harness::wire_client::{WireOptions, WireSwarm};
 use tokio::process::Command;
@@ -16,12 +16,12 @@ use super::service::Service;
 use super::text;
 
 /// Maximum time to wait for anything.
-const PATIENCE: Duration = Duration::from_secs(120);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs a program while this process serves it.
 async fn run(program: &str, arguments: Vec<String>) -> (Option<i32>, String) {
     let output = Command::new(program).args(arguments).kill_on_drop(true).output();
-    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+    let output = timeout(WAIT_TIMEOUT, output).await.unwrap().unwrap();
     (output.status.code(), text(&output.stdout) + &text(&output.stderr))
 }
 
@@ -49,7 +49,7 @@ async fn histcheck_of(histories: &[&Path], options: &[String]) -> (Option<i32>, 
 }
 
 /// Returns the number of records in a history that satisfy a condition.
-fn count(history: &Path, is: impl Fn(&What) -> bool) -> usize {
+fn count(history: &Path, is: impl Fn(&Observation) -> bool) -> usize {
     let history = History::read(&[history.to_owned()]).unwrap();
     history.records().iter().filter(|record| is(&record.what)).count()
 }
@@ -64,8 +64,8 @@ async fn swarm_through_the_library_passes_the_check() {
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("acknowledged   "), "{printed}");
     // Guests were refused while they were out, and devices were taken over from.
-    assert!(count(&history, |what| matches!(what, What::Refused { .. })) > 0);
-    assert!(count(&history, |what| matches!(what, What::Run { .. })) > 10);
+    assert!(count(&history, |what| matches!(what, Observation::Refused { .. })) > 0);
+    assert!(count(&history, |what| matches!(what, Observation::Run { .. })) > 10);
 
     let (code, printed) = histcheck(&history, &[]).await;
     assert_eq!(code, Some(0), "{printed}");
@@ -91,7 +91,7 @@ async fn swarm_through_the_library_passes_the_check() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn raw_connections_come_back_and_miss_nothing() {
+async fn raw_connections_resume_and_miss_no_event() {
     let service = Service::start().await;
     let directory = tempfile::tempdir().unwrap();
     let history = directory.path().join("history");
@@ -107,7 +107,7 @@ async fn raw_connections_come_back_and_miss_nothing() {
         // twice.
         let mut looks = tokio::time::interval(Duration::from_millis(50));
         for round in 1..=2 {
-            let delivered = || count(&history, |what| matches!(what, What::Delivered { .. }));
+            let delivered = || count(&history, |what| matches!(what, Observation::Delivered { .. }));
             while !history.exists() || delivered() < 200 * round {
                 looks.tick().await;
             }
@@ -121,11 +121,11 @@ async fn raw_connections_come_back_and_miss_nothing() {
     };
     assert_eq!(code, Some(0), "{printed}");
     assert!(
-        count(&history, |what| matches!(what, What::Run { .. })) > 12,
+        count(&history, |what| matches!(what, Observation::Run { .. })) > 12,
         "no user joined again"
     );
     assert!(
-        count(&history, |what| matches!(what, What::Acked { .. })) > 100,
+        count(&history, |what| matches!(what, Observation::Acked { .. })) > 100,
         "{printed}"
     );
     let (code, printed) = histcheck(&history, &[]).await;
@@ -133,7 +133,7 @@ async fn raw_connections_come_back_and_miss_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn histories_of_two_processes_are_judged_together() {
+async fn histories_of_two_processes_are_checked_together() {
     let service = Service::start().await;
     let directory = tempfile::tempdir().unwrap();
     let [library, raw] = ["library", "raw"].map(|name| directory.path().join(name));
@@ -146,7 +146,7 @@ async fn histories_of_two_processes_are_judged_together() {
     assert_eq!(by_protocol.0, Some(0), "{}", by_protocol.1);
     let (code, printed) = histcheck_of(&[&library, &raw], &[]).await;
     assert_eq!(code, Some(0), "{printed}");
-    let acked = |history| count(history, |what| matches!(what, What::Acked { .. }));
+    let acked = |history| count(history, |what| matches!(what, Observation::Acked { .. }));
     let all = format!("acknowledgements checked    {}\n", acked(&library) + acked(&raw));
     assert!(printed.contains(&all), "{printed}");
 }
@@ -166,10 +166,10 @@ async fn users_who_are_offline_in_the_end_are_checked_too() {
     let mut swarm = WireSwarm::start(&[proxy.address()], pin, &options, history)
         .await
         .unwrap();
-    while count(&path, |what| matches!(what, What::Send { .. })) < 4 {
+    while count(&path, |what| matches!(what, Observation::Send { .. })) < 4 {
         tokio::task::yield_now().await;
     }
-    swarm.stop_sending(PATIENCE).await.unwrap();
+    swarm.stop_sending(WAIT_TIMEOUT).await.unwrap();
     proxy.refuse().unwrap();
     proxy.reset();
     assert_eq!(swarm.finish(Duration::from_millis(300)).await.unwrap(), 2);

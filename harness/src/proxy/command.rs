@@ -1,4 +1,4 @@
-//! [`Order`]: a command to a proxy, parsed from words.
+//! [`ProxyCommand`]: a command to a proxy, parsed from words.
 
 use std::fmt;
 use std::io;
@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::wire::LONGEST;
-use super::{Flow, MOST_LOST, Proxy, Wire};
+use super::wire::MAX_DELAY;
+use super::{Flow, MAX_LOSS, Proxy, Wire};
 
 /// Help text: all commands and their arguments.
 pub const HELP: &str = "\
@@ -31,7 +31,7 @@ up: from the connecting side; down: to it; neither word: both directions";
 /// Command to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Order {
+pub enum ProxyCommand {
     /// Changes the wires of one or both directions.
     Change(Side, Change),
     /// Resets all connections.
@@ -91,12 +91,12 @@ impl Change {
     }
 }
 
-impl Order {
+impl ProxyCommand {
     /// Executes the command on `proxy`. Returns the text to print.
     ///
     /// # Errors
     /// The proxy cannot listen, or cannot stop listening.
-    pub fn carry_out(self, proxy: &Proxy) -> io::Result<String> {
+    pub fn execute(self, proxy: &Proxy) -> io::Result<String> {
         match self {
             Self::Change(side, change) => {
                 let (mut up, mut down) = proxy.wires();
@@ -137,16 +137,16 @@ impl Order {
 /// Error: the words are no command to a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct OrderError(String);
+pub struct ParseProxyCommandError(String);
 
-fn wrong(text: impl Into<String>) -> OrderError {
-    OrderError(text.into())
+fn wrong(text: impl Into<String>) -> ParseProxyCommandError {
+    ParseProxyCommandError(text.into())
 }
 
-impl FromStr for Order {
-    type Err = OrderError;
+impl FromStr for ProxyCommand {
+    type Err = ParseProxyCommandError;
 
-    fn from_str(line: &str) -> Result<Self, OrderError> {
+    fn from_str(line: &str) -> Result<Self, ParseProxyCommandError> {
         let mut words: Vec<&str> = line.split_whitespace().collect();
         let side = match words.last() {
             Some(&"up") => Side::Up,
@@ -161,9 +161,9 @@ impl FromStr for Order {
             ["jitter", time] => Change::Jitter(parse_time(time)?),
             ["rate", bytes] => Change::Rate(parse_some(bytes)?),
             ["loss", share] => match parse_share(share)? {
-                loss if loss <= MOST_LOST => Change::Loss(loss),
+                loss if loss <= MAX_LOSS => Change::Loss(loss),
                 _ => {
-                    let most = MOST_LOST * 100.0;
+                    let most = MAX_LOSS * 100.0;
                     return Err(wrong(format!(
                         "a loss of {share} is too high: the maximum is {most}%; drop discards all bytes"
                     )));
@@ -204,18 +204,18 @@ impl FromStr for Order {
     }
 }
 
-fn parse_time(text: &str) -> Result<Duration, OrderError> {
+fn parse_time(text: &str) -> Result<Duration, ParseProxyCommandError> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
         None => (text.strip_suffix('s').unwrap_or(""), 1.0),
     };
     let time = number.parse::<f64>().ok().map(|number| number * unit);
     let time = time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| *time <= LONGEST)
+    time.filter(|time| *time <= MAX_DELAY)
         .ok_or_else(|| wrong(format!("{text} is not a time like 50ms or 1.5s")))
 }
 
-fn parse_bytes(text: &str) -> Result<u64, OrderError> {
+fn parse_bytes(text: &str) -> Result<u64, ParseProxyCommandError> {
     let (number, unit) = match text.as_bytes().last() {
         Some(b'k') => (&text[..text.len() - 1], 1 << 10),
         Some(b'm') => (&text[..text.len() - 1], 1 << 20),
@@ -225,12 +225,12 @@ fn parse_bytes(text: &str) -> Result<u64, OrderError> {
     bytes.ok_or_else(|| wrong(format!("{text} is not a number of bytes like 100, 64k or 2m")))
 }
 
-fn parse_some(text: &str) -> Result<NonZeroU32, OrderError> {
+fn parse_some(text: &str) -> Result<NonZeroU32, ParseProxyCommandError> {
     let bytes = u32::try_from(parse_bytes(text)?).ok().and_then(NonZeroU32::new);
     bytes.ok_or_else(|| wrong(format!("{text} is not between 1 and 4294967295")))
 }
 
-fn parse_share(text: &str) -> Result<f64, OrderError> {
+fn parse_share(text: &str) -> Result<f64, ParseProxyCommandError> {
     let share = match text.strip_suffix('%') {
         Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
         None => text.parse(),
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn commands_are_parsed() {
-        let both = |change| Ok(Order::Change(Side::Both, change));
+        let both = |change| Ok(ProxyCommand::Change(Side::Both, change));
         let number = |number| NonZeroU32::new(number).unwrap();
         for (line, meant) in [
             ("delay 50ms", both(Change::Delay(Duration::from_millis(50)))),
@@ -290,14 +290,17 @@ mod tests {
             ("loss 5%", both(Change::Loss(0.05))),
             ("loss 90%", both(Change::Loss(0.9))),
             ("flip 0.5", both(Change::Flip(0.5))),
-            ("slice 3 down", Ok(Order::Change(Side::Down, Change::Slice(number(3))))),
+            (
+                "slice 3 down",
+                Ok(ProxyCommand::Change(Side::Down, Change::Slice(number(3)))),
+            ),
             ("cut", both(Change::Cut(0))),
-            ("cut 2m up", Ok(Order::Change(Side::Up, Change::Cut(2 << 20)))),
-            ("freeze up", Ok(Order::Change(Side::Up, Change::Freeze))),
+            ("cut 2m up", Ok(ProxyCommand::Change(Side::Up, Change::Cut(2 << 20)))),
+            ("freeze up", Ok(ProxyCommand::Change(Side::Up, Change::Freeze))),
             ("drop", both(Change::Drop)),
-            ("heal", Ok(Order::Heal)),
+            ("heal", Ok(ProxyCommand::Heal)),
         ] {
-            assert_eq!(line.parse::<Order>(), meant, "{line}");
+            assert_eq!(line.parse::<ProxyCommand>(), meant, "{line}");
         }
     }
 
@@ -320,7 +323,7 @@ mod tests {
             ("heal up", "heal has no direction"),
             ("melt", "unknown command \"melt\"; help lists the commands"),
         ] {
-            assert_eq!(line.parse::<Order>().unwrap_err().to_string(), says, "{line}");
+            assert_eq!(line.parse::<ProxyCommand>().unwrap_err().to_string(), says, "{line}");
         }
     }
 
