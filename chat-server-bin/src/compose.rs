@@ -266,6 +266,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     let accounts = &settings.accounts;
     let mut config = EngineConfig::default();
     config.allow_registration = accounts.registration;
+    config.default_direct_policy = accounts.default_direct_policy.into();
     config.session_policy = match accounts.sessions {
         Sessions::Replace => SessionPolicy::Replace,
         Sessions::Reject => SessionPolicy::Reject,

@@ -100,6 +100,7 @@ CREATE TABLE IF NOT EXISTS member (
     muted_until     BIGINT  NOT NULL,
     delivered_seq   BIGINT  NOT NULL,
     read_seq        BIGINT  NOT NULL,
+    has_sent        TINYINT NOT NULL, -- of direct conversations
     PRIMARY KEY (conversation_id, user_id),
     KEY member_user (user_id)
 ) ENGINE = InnoDB;

@@ -275,12 +275,12 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
-                                      delivered_seq, read_seq)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                                      delivered_seq, read_seq, has_sent)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                    ON DUPLICATE KEY UPDATE state = VALUES(state), role = VALUES(role),
                        first_seq = VALUES(first_seq), until_seq = VALUES(until_seq), muted_until = VALUES(muted_until),
                        delivered_seq = GREATEST(delivered_seq, VALUES(delivered_seq)),
-                       read_seq = GREATEST(read_seq, VALUES(read_seq))";
+                       read_seq = GREATEST(read_seq, VALUES(read_seq)), has_sent = VALUES(has_sent)";
         let values = (
             int(member.conversation.0),
             int(member.user.0),
@@ -291,6 +291,7 @@ impl ConversationTx for MysqlTx<'_> {
             member.muted_until.0,
             int(member.delivered_seq.0),
             int(member.read_seq.0),
+            member.has_sent,
         );
         self.execute(sql, values).await.map(drop)
     }

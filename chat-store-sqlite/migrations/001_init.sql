@@ -86,6 +86,7 @@ CREATE TABLE member (
     muted_until     INTEGER NOT NULL,
     delivered_seq   INTEGER NOT NULL,
     read_seq        INTEGER NOT NULL,
+    has_sent        INTEGER NOT NULL, -- of direct conversations
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX member_user ON member (user_id);

@@ -307,10 +307,10 @@ impl ConversationTx for SqliteTx<'_> {
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
-                                       delivered_seq, read_seq)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                                       delivered_seq, read_seq, has_sent)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                    ON CONFLICT DO UPDATE SET state = ?3, role = ?4, first_seq = ?5, until_seq = ?6, muted_until = ?7,
-                       delivered_seq = MAX(delivered_seq, ?8), read_seq = MAX(read_seq, ?9)";
+                       delivered_seq = MAX(delivered_seq, ?8), read_seq = MAX(read_seq, ?9), has_sent = ?10";
         let values = params![
             int(member.conversation.0),
             int(member.user.0),
@@ -320,7 +320,8 @@ impl ConversationTx for SqliteTx<'_> {
             member.until_seq.map(|seq| int(seq.0)),
             member.muted_until.0,
             int(member.delivered_seq.0),
-            int(member.read_seq.0)
+            int(member.read_seq.0),
+            member.has_sent
         ];
         self.execute(sql, values).map(drop)
     }

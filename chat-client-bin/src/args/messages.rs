@@ -156,8 +156,12 @@ pub(crate) struct Modify {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum DirectArg {
+    /// Friends only
     Friends,
+    /// Everyone whom the user has not blocked
     Everyone,
+    /// Friends, and users to whom the user has written
+    Replies,
 }
 
 impl From<DirectArg> for DirectPolicy {
@@ -165,6 +169,7 @@ impl From<DirectArg> for DirectPolicy {
         match policy {
             DirectArg::Friends => Self::Friends,
             DirectArg::Everyone => Self::Everyone,
+            DirectArg::Replies => Self::Replies,
         }
     }
 }

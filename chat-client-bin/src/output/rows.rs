@@ -118,6 +118,7 @@ impl WhoLine {
             user: user.into(),
             direct_policy: match user.direct_policy {
                 Some(DirectPolicy::Everyone) => "everyone",
+                Some(DirectPolicy::Replies) => "replies",
                 _ => "friends",
             },
             device,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::auth::{PasswordPoolOptions, ThrottleOptions};
+use crate::model::DirectPolicy;
 use crate::rate::Rate;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,6 +43,9 @@ pub enum HookPolicy {
 pub struct EngineConfig {
     /// Guests may create accounts. Default true.
     pub allow_registration: bool,
+    /// Who may send direct messages to users who have not chosen themselves; taken when an account is
+    /// created. Default [`DirectPolicy::Friends`].
+    pub default_direct_policy: DirectPolicy,
     /// Password hashing of the built-in authenticator.
     pub passwords: PasswordPoolOptions,
     /// Login limits of the built-in authenticator.
@@ -151,6 +155,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             allow_registration: true,
+            default_direct_policy: DirectPolicy::Friends,
             passwords: PasswordPoolOptions::default(),
             throttle: ThrottleOptions::default(),
             session_policy: SessionPolicy::default(),

@@ -1,9 +1,10 @@
 //! Visibility of typing and reading between users.
 
+use super::error::CommandError;
 use super::operations::contact::Relation;
 use super::operations::policy::{self, DirectPermission};
 use super::units::Units;
-use crate::model::{DirectPolicy, UserId};
+use crate::model::{ConversationKind, DirectPolicy, UserId};
 
 /// Returns whether `peer` may see `user` typing and reading; `false` if the store cannot be read.
 pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> bool {
@@ -14,12 +15,24 @@ pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> boo
         return false;
     };
     let relation = Relation::of(own.as_ref(), theirs.as_ref());
-    let peer_accepts_everyone = relation == Relation::Stranger
-        && units
-            .read(store.account(peer))
-            .await
-            .ok()
-            .flatten()
-            .is_some_and(|account| account.direct_policy == DirectPolicy::Everyone);
-    policy::direct(DirectPermission::Signal, relation, peer_accepts_everyone).is_ok()
+    let accepts = relation == Relation::Stranger && accepts_stranger(units, user, peer).await.unwrap_or(false);
+    policy::direct(DirectPermission::Signal, relation, accepts).is_ok()
+}
+
+/// Returns whether `peer` accepts direct messages from `user`, who is no contact.
+async fn accepts_stranger(units: &Units, user: UserId, peer: UserId) -> Result<bool, CommandError> {
+    let store = units.store();
+    let account = units.read(store.account(peer)).await?;
+    match account.map(|account| account.direct_policy) {
+        Some(DirectPolicy::Everyone) => Ok(true),
+        Some(DirectPolicy::Replies) => {
+            let kind = ConversationKind::direct(user, peer);
+            let Some(conversation) = units.read(store.conversation_of_kind(&kind)).await? else {
+                return Ok(false);
+            };
+            let member = units.read(store.member(conversation, peer)).await?;
+            Ok(member.is_some_and(|member| member.has_sent))
+        }
+        Some(DirectPolicy::Friends) | None => Ok(false),
+    }
 }

@@ -13,8 +13,10 @@ pub enum DirectPolicy {
     /// Friends of the user only.
     #[default]
     Friends,
-    /// Everyone they have not blocked.
+    /// Everyone whom the user has not blocked.
     Everyone,
+    /// Friends, and those to whom the user has sent a direct message.
+    Replies,
 }
 
 /// Stored account of a user.

@@ -154,6 +154,8 @@ pub struct Member {
     pub delivered_seq: Seq,
     /// Last event that the user has read, on any device, or sent.
     pub read_seq: Seq,
+    /// Direct conversations: the user has sent a message, and so agreed to be answered.
+    pub has_sent: bool,
 }
 
 impl Member {
@@ -170,6 +172,7 @@ impl Member {
             muted_until: Timestamp(0),
             delivered_seq: first_seq.previous(),
             read_seq: first_seq.previous(),
+            has_sent: false,
         }
     }
 

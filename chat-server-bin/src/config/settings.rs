@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chat_core::model::DirectPolicy;
 use serde::{Deserialize, Serialize};
 
 use super::units::{HumanDuration, Rate, Size};
@@ -107,6 +108,7 @@ impl Default for BusSection {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AccountsSection {
     pub(crate) registration: bool,
+    pub(crate) default_direct_policy: DirectMessages,
     pub(crate) sessions: Sessions,
     pub(crate) max_devices: u32,
     pub(crate) login_rate: Rate,
@@ -118,11 +120,31 @@ impl Default for AccountsSection {
     fn default() -> Self {
         Self {
             registration: true,
+            default_direct_policy: DirectMessages::Friends,
             sessions: Sessions::Replace,
             max_devices: 5,
             login_rate: Rate::new(30, HumanDuration::secs(1), 30),
             login_rate_per_source: Rate::new(20, HumanDuration::secs(60), 20),
             registration_rate_per_source: Rate::new(3, HumanDuration::secs(3600), 3),
+        }
+    }
+}
+
+/// Users who may send direct messages to a user who has not chosen otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DirectMessages {
+    Friends,
+    Everyone,
+    Replies,
+}
+
+impl From<DirectMessages> for DirectPolicy {
+    fn from(policy: DirectMessages) -> Self {
+        match policy {
+            DirectMessages::Friends => Self::Friends,
+            DirectMessages::Everyone => Self::Everyone,
+            DirectMessages::Replies => Self::Replies,
         }
     }
 }

@@ -25,6 +25,7 @@ macro_rules! enumeration {
 enumeration!(direct_policy, to_direct_policy, DirectPolicy as DirectPolicy {
     Friends = Friends,
     Everyone = Everyone,
+    Replies = Replies,
 });
 enumeration!(presence, to_presence, PresenceState as Presence {
     Online = Online,

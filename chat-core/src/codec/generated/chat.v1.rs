@@ -1398,6 +1398,8 @@ pub enum DirectPolicy {
     Unspecified = 0,
     Friends = 1,
     Everyone = 2,
+    /// Friends, and those to whom the user has sent a direct message.
+    Replies = 3,
 }
 impl DirectPolicy {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1409,6 +1411,7 @@ impl DirectPolicy {
             Self::Unspecified => "DIRECT_POLICY_UNSPECIFIED",
             Self::Friends => "DIRECT_POLICY_FRIENDS",
             Self::Everyone => "DIRECT_POLICY_EVERYONE",
+            Self::Replies => "DIRECT_POLICY_REPLIES",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1417,6 +1420,7 @@ impl DirectPolicy {
             "DIRECT_POLICY_UNSPECIFIED" => Some(Self::Unspecified),
             "DIRECT_POLICY_FRIENDS" => Some(Self::Friends),
             "DIRECT_POLICY_EVERYONE" => Some(Self::Everyone),
+            "DIRECT_POLICY_REPLIES" => Some(Self::Replies),
             _ => None,
         }
     }

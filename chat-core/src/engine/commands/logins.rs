@@ -16,7 +16,9 @@ use crate::engine::operations::account::{
 use crate::engine::operations::fence::USER_LOCK;
 use crate::engine::units::Units;
 use crate::engine::workers::{ObserverQueue, PresenceView, SessionEnder};
-use crate::model::{CloseCode, DeviceId, Login, LoginGrant, Registration, ReplyCode, Resume, Source, UserId, UserInfo};
+use crate::model::{
+    CloseCode, DeviceId, DirectPolicy, Login, LoginGrant, Registration, ReplyCode, Resume, Source, UserId, UserInfo,
+};
 use crate::router::SessionSelector;
 
 /// Maximum length of a device's name in bytes.
@@ -28,6 +30,7 @@ pub(in crate::engine) struct LoginOptions {
     allow_registration: bool,
     session_policy: SessionPolicy,
     max_devices: u32,
+    default_direct_policy: DirectPolicy,
     timeout: Duration,
 }
 
@@ -37,6 +40,7 @@ impl From<&EngineConfig> for LoginOptions {
             allow_registration: config.allow_registration,
             session_policy: config.session_policy,
             max_devices: config.max_devices,
+            default_direct_policy: config.default_direct_policy,
             timeout: config.request_timeout,
         }
     }
@@ -79,6 +83,7 @@ impl Logins {
             display_name: registration.display_name,
             password_hash: Some(PasswordRecord(hash)),
             or_find: false,
+            direct_policy: self.options.default_direct_policy,
             now: self.units.now(),
         };
         let created = self.units.run(Scope::Alone, create).await;
@@ -129,6 +134,7 @@ impl Logins {
                     display_name,
                     password_hash: None,
                     or_find: true,
+                    direct_policy: self.options.default_direct_policy,
                     now: self.units.now(),
                 };
                 let (user, is_new) = self.units.run(Scope::Alone, provision).await?;

@@ -180,17 +180,17 @@ pub(crate) enum DirectPermission {
     SeePresence,
 }
 
-/// Checks that a user with this relation to a peer has a permission. `peer_accepts_everyone` is
-/// whether the peer takes messages from strangers.
+/// Checks that a user with this relation to a peer has a permission. `accepts_strangers` is
+/// whether the policy of the peer lets this user write to them without a friendship.
 pub(crate) fn direct(
     permission: DirectPermission,
     relation: Relation,
-    peer_accepts_everyone: bool,
+    accepts_strangers: bool,
 ) -> Result<(), CommandError> {
     use DirectPermission as Permission;
     let is_allowed = match (permission, relation) {
         (_, Relation::Myself | Relation::Friend) | (Permission::RecallOwn, _) => true,
-        (Permission::Send | Permission::Signal, Relation::Stranger) => peer_accepts_everyone,
+        (Permission::Send | Permission::Signal, Relation::Stranger) => accepts_strangers,
         (Permission::SeePresence, Relation::Stranger) => false,
         (
             Permission::Send | Permission::Signal | Permission::SeePresence,

@@ -422,6 +422,34 @@ async fn policy_everyone_accepts_strangers() {
     );
 }
 
+#[tokio::test]
+async fn policy_replies_accepts_whom_the_user_has_written_to() {
+    let mut config = config();
+    config.default_direct_policy = DirectPolicy::Replies;
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let (bob, carol) = (new_user(&engine, "bob").await, new_user(&engine, "carol").await);
+    assert_eq!(alice.user().direct_policy, Some(DirectPolicy::Replies));
+    let everyone = ProfileChanges::new().direct_policy(DirectPolicy::Everyone);
+    bob.update_profile(everyone).await.unwrap();
+
+    let early = try_to_write(&carol, &alice).await;
+    assert_eq!(early, Err(ReplyCode::NotFriends), "alice has not written to carol");
+    assert_eq!(try_to_write(&bob, &alice).await, Err(ReplyCode::NotFriends));
+    alice.send_text(direct(&bob), "a question").await.unwrap();
+    assert_eq!(try_to_write(&bob, &alice).await, Ok(()), "alice has written to bob");
+
+    // A block ends it, whatever was written before.
+    alice.block(user(&bob)).await.unwrap();
+    assert_eq!(try_to_write(&bob, &alice).await, Err(ReplyCode::NotFriends));
+}
+
+/// Sends a direct message; returns the code of a refusal.
+async fn try_to_write(sender: &crate::engine::LocalSession, to: &crate::engine::LocalSession) -> Result<(), ReplyCode> {
+    let sent = sender.send_text(direct(to), "a message").await;
+    sent.map(drop).map_err(|error| error.code)
+}
+
 async fn history_len(session: &crate::engine::LocalSession) -> usize {
     match session.execute(Command::ListConversations).await {
         Ok(Outcome::Conversations(all)) => all.iter().filter(|info| info.view != ConversationView::Inbox).count(),

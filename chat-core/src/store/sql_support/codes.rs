@@ -29,7 +29,7 @@ macro_rules! codes {
     };
 }
 
-codes!(DirectPolicy: Friends = 0, Everyone = 1);
+codes!(DirectPolicy: Friends = 0, Everyone = 1, Replies = 2);
 codes!(ContactState: None = 0, Requested = 1, Pending = 2, Friend = 3);
 codes!(JoinPolicy: Open = 0, Approval = 1, Invite = 2);
 codes!(Role: Member = 0, Admin = 1, Owner = 2);

@@ -28,6 +28,7 @@ pub async fn member_reads_back(store: Arc<dyn Store>) {
                 muted_until: Timestamp(12345),
                 delivered_seq: Seq(40),
                 read_seq: Seq(30),
+                has_sent: role == Role::Admin,
             };
             put_member(&*store, member.clone()).await;
             assert_eq!(store.member(id, user).await.unwrap(), Some(member));

@@ -19,6 +19,8 @@ pub(in crate::engine) struct CreateAccount {
     pub(in crate::engine) password_hash: Option<PasswordRecord>,
     /// An account of this name that exists already is returned; otherwise it is an error.
     pub(in crate::engine) or_find: bool,
+    /// Who may write to the user at first.
+    pub(in crate::engine) direct_policy: DirectPolicy,
     pub(in crate::engine) now: Timestamp,
 }
 
@@ -48,7 +50,7 @@ impl Operation for CreateAccount {
             skeleton: self.name.skeleton().as_str().to_owned(),
             display_name: display_name.to_owned(),
             password_hash: self.password_hash.clone().map(|record| record.0),
-            direct_policy: DirectPolicy::default(),
+            direct_policy: self.direct_policy,
             created: self.now,
         };
         let created = tx.create_account(new).await?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::context::BatchContext;
+use super::open::accepts_stranger;
 use super::prepared::{BatchRules, Prepared};
 use super::{appended, conflict};
 use crate::engine::error::{CommandError, Rejection};
@@ -14,7 +15,8 @@ use crate::engine::operations::contact::Relation;
 use crate::engine::operations::fence::live;
 use crate::engine::operations::log::{Author, Log, Logs};
 use crate::model::{
-    Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Seq, Timestamp, UserId,
+    Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Member, Seq, Timestamp,
+    UserId,
 };
 use crate::store::{SentEvent, StoreError, Transaction};
 
@@ -85,6 +87,8 @@ struct Decisions {
     found: Vec<Event>,
     /// Read marks that follow from sending: each sender's last message.
     reads: HashMap<UserId, Seq>,
+    /// Members who sent their first message to a direct conversation.
+    first_senders: Vec<Member>,
 }
 
 #[async_trait]
@@ -114,10 +118,14 @@ impl Operation for Appends {
             effects,
             mut found,
             reads,
+            first_senders,
         } = decisions;
 
         let (_, mut events) = logs.write(tx, intents).await?;
         self.write_effects(tx, effects).await?;
+        for member in &first_senders {
+            tx.put_member(member).await?;
+        }
         if !reads.is_empty() {
             let reads: Vec<(UserId, Seq)> = reads.into_iter().collect();
             tx.advance_read(self.conversation, &reads).await?;
@@ -144,6 +152,7 @@ impl Appends {
             effects: Vec::new(),
             found: Vec::new(),
             reads: HashMap::new(),
+            first_senders: Vec::new(),
         };
         for draft in self.drafts.iter() {
             let key = key(draft);
@@ -171,6 +180,7 @@ impl Appends {
             collect_effects(draft, event.seq, &mut decisions.effects);
             if event.kind == EventKind::Message {
                 decisions.reads.insert(event.sender, event.seq);
+                decisions.first_senders.extend(context.note_first_message(event.sender));
             }
             context.appended(event);
             let sent = UsedKey {
@@ -184,7 +194,7 @@ impl Appends {
     }
 
     /// Returns what the two users of a direct conversation are to each other, and whether the peer
-    /// takes messages from everyone. Locks their contacts, which come before the conversation in
+    /// accepts messages from a stranger. Locks their contacts, which come before the conversation in
     /// the order of locks.
     async fn relations(&self, tx: &mut dyn Transaction) -> Result<HashMap<UserId, (Relation, bool)>, StoreError> {
         let ConversationKind::Direct { low, high } = self.kind else {
@@ -200,8 +210,8 @@ impl Appends {
                 continue;
             }
             let relation = Relation::of(own.as_ref(), other.as_ref());
-            let everyone = relation == Relation::Stranger && super::open::takes_from_everyone(tx, peer).await?;
-            relations.insert(user, (relation, everyone));
+            let accepts = relation == Relation::Stranger && accepts_stranger(tx, peer, Some(self.conversation)).await?;
+            relations.insert(user, (relation, accepts));
         }
         Ok(relations)
     }

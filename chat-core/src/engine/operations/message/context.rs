@@ -70,6 +70,17 @@ impl BatchContext {
         })
     }
 
+    /// Records that a member sends a message. Returns the changed membership if this is the member's
+    /// first message to a direct conversation.
+    pub(super) fn note_first_message(&mut self, sender: UserId) -> Option<Member> {
+        if !matches!(self.row.kind, ConversationKind::Direct { .. }) {
+            return None;
+        }
+        let member = self.members.get_mut(&sender).filter(|member| !member.has_sent)?;
+        member.has_sent = true;
+        Some(member.clone())
+    }
+
     /// Adds an event that the batch appends, so that later drafts can refer to it.
     pub(super) fn appended(&mut self, event: &Event) {
         match (event.kind, event.target) {
@@ -121,7 +132,7 @@ impl BatchContext {
                 policy::group(act, place, profile)
             }
             ConversationKind::Direct { .. } => {
-                let Some((relation, everyone)) = self.relations.get(&sender) else {
+                let Some((relation, accepts)) = self.relations.get(&sender) else {
                     return Err(CommandError::not_found());
                 };
                 if draft.mention_all {
@@ -131,7 +142,7 @@ impl BatchContext {
                     EventKind::Recall => DirectPermission::RecallOwn,
                     _ => DirectPermission::Send,
                 };
-                policy::direct(act, *relation, *everyone)
+                policy::direct(act, *relation, *accepts)
             }
             ConversationKind::Inbox { owner } if *owner == sender => Err(CommandError::forbidden()),
             ConversationKind::Inbox { .. } => Err(CommandError::not_found()),

@@ -38,8 +38,8 @@ impl Operation for OpenDirect {
         if tx.account(self.peer).await?.is_none() {
             return Err(CommandError::not_found().into());
         }
-        let everyone = takes_from_everyone(tx, self.peer).await?;
-        policy::direct(DirectPermission::Send, relation, everyone)?;
+        let accepts = accepts_stranger(tx, self.peer, None).await?;
+        policy::direct(DirectPermission::Send, relation, accepts)?;
         let kind = ConversationKind::direct(me, self.peer);
         let mut users = vec![(me, self.peer), (self.peer, me)];
         users.dedup_by_key(|(user, _)| *user);
@@ -74,8 +74,23 @@ impl Operation for OpenDirect {
     }
 }
 
-/// Returns `true` if the user takes direct messages from users who are not their contacts.
-pub(super) async fn takes_from_everyone(tx: &mut dyn Transaction, user: UserId) -> Result<bool, StoreError> {
+/// Returns whether the user accepts direct messages from a user who is no contact, in their
+/// conversation if there is one.
+pub(super) async fn accepts_stranger(
+    tx: &mut dyn Transaction,
+    user: UserId,
+    conversation: Option<ConversationId>,
+) -> Result<bool, StoreError> {
     let account = tx.account(user).await?;
-    Ok(account.is_some_and(|account| account.direct_policy == DirectPolicy::Everyone && !account.disabled))
+    let Some(account) = account.filter(|account| !account.disabled) else {
+        return Ok(false);
+    };
+    match (account.direct_policy, conversation) {
+        (DirectPolicy::Everyone, _) => Ok(true),
+        (DirectPolicy::Replies, Some(conversation)) => {
+            let members = tx.members_in(conversation, &[user]).await?;
+            Ok(members.iter().any(|member| member.has_sent))
+        }
+        (DirectPolicy::Replies, None) | (DirectPolicy::Friends, _) => Ok(false),
+    }
 }
