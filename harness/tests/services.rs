@@ -1,4 +1,4 @@
-//! The services start, answer, die and come back.
+//! Services start, answer, are killed and restart.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chat_harness::process::{Reach, signal};
 use chat_harness::services::{MariaDb, Redis, State};
 
-/// Set in the process that is to be killed.
+/// Environment variable of the process that is to be killed.
 const STARTER: &str = "CHAT_HARNESS_STARTER";
 
 #[test]
@@ -100,7 +100,7 @@ fn service_ends_with_the_process_that_started_it() {
         println!("\nstarted {}", redis.process().pid());
         std::thread::park();
     }
-    // Alone; with everybody in its group, as `timeout` does it; and by a terminal that is closed.
+    // The process alone; its process group, as `timeout` does it; and through a closed terminal.
     for (name, reach) in [
         ("KILL", Reach::Process),
         ("TERM", Reach::Group),

@@ -23,7 +23,7 @@ fn acknowledged_is_there(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, rep
             );
         }
         for (source, logs) in &facts.logs {
-            // A node tells only what its reader may read; the database tells everything.
+            // A node returns only events that its reader may read; the database returns all.
             let Some(log) = logs.get(&ack.place.conversation) else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! C6, C7, C8, and C12 of receivers: what devices were handed.
+//! C6, C7, C8, and C12 for receivers: deliveries to devices.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     }
 }
 
-/// Whoever ended in peace has everything.
+/// C8: reports positions that a run which finished did not receive.
 fn everything(
     facts: &Facts<'_>,
     stays: &Memberships,

@@ -1,4 +1,4 @@
-//! A history, looked at from several sides.
+//! [`Facts`]: a history, indexed for the rules.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -81,7 +81,7 @@ impl<'a> Facts<'a> {
         for record in history.records() {
             facts.take(record.at, &record.what);
         }
-        // A log of which only the end was told is empty, not unknown.
+        // A log with a head but without events is empty, not unknown.
         for (source, conversation) in facts.heads.keys() {
             facts.logs.entry(source).or_default().entry(*conversation).or_default();
         }
@@ -92,7 +92,7 @@ impl<'a> Facts<'a> {
         self.runs.entry(run).or_default()
     }
 
-    /// Somebody knows of this place.
+    /// Records that a source or a client knew this position.
     fn reach(&mut self, at: u64, place: LogPosition) {
         let steps = self.reached.entry(place.conversation).or_default();
         if steps.last().is_none_or(|(_, seq)| *seq < place.seq) {
@@ -180,14 +180,14 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The source that knows every conversation: where one rule needs one answer. The rules on logs
-    /// see to it that the others agree.
+    /// Returns the logs of the source that has all conversations, for rules that need one answer.
+    /// Other rules compare the sources with each other.
     pub(super) fn whole(&self) -> Option<&BTreeMap<u64, Log<'a>>> {
         self.logs.values().max_by_key(|logs| logs.len())
     }
 
-    /// The last place of a conversation: the highest that any source tells, as one may tell too
-    /// little.
+    /// Returns the last position of a conversation: the highest one of all sources, because a
+    /// source may lack events.
     pub(super) fn last(&self, conversation: u64) -> u64 {
         let logs = self.logs.values().filter_map(|logs| logs.get(&conversation));
         let told = logs.filter_map(|log| log.keys().next_back().copied());

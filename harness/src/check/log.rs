@@ -1,4 +1,4 @@
-//! C4, C5, C15: the logs themselves.
+//! C4, C5, C15: rules on the logs alone.
 
 use std::collections::HashMap;
 

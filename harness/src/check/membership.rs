@@ -54,12 +54,12 @@ impl Memberships {
         self.users.contains(&user)
     }
 
-    /// The stay that counts in the end: all of it must have been handed out.
+    /// Returns the last stay of a user. All of its positions must have been delivered.
     pub(super) fn last(&self, conversation: u64, user: u64) -> Option<Stay> {
         self.last.get(&(conversation, user)).copied()
     }
 
-    /// Conversations of a user, with the last stay in each.
+    /// Returns the conversations of a user, with the last stay in each.
     pub(super) fn of_user(&self, user: u64) -> impl Iterator<Item = (u64, Stay)> {
         let of_user = self.last.iter().filter(move |((_, of), _)| *of == user);
         of_user.map(|((conversation, _), stay)| (*conversation, *stay))

@@ -17,7 +17,7 @@
 //! | C13 | a session is acknowledged no message after another session of its device replaced it |
 //! | C15 | times never go back within a log |
 //!
-//! ProxyCommand is given by the numbers, so one pass over what happened is enough for each rule.
+//! Positions order the events, so each rule needs one pass over the history.
 
 mod acks;
 mod delivery;
@@ -35,7 +35,7 @@ pub use report::{Report, Rule, Violation};
 
 use crate::history::History;
 
-/// Judges a history.
+/// Checks a history by all rules.
 #[must_use]
 pub fn check(history: &History) -> Report {
     let facts = facts::Facts::of(history);

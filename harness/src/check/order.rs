@@ -1,4 +1,4 @@
-//! C9, C10: order as senders know it.
+//! C9, C10: order of messages as senders observe it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         .map(|ack| (ack.message, (ack.place.seq, ack.at)))
         .collect();
 
-    // C9: of one run to one conversation.
+    // C9: messages of one run to one conversation.
     let mut last: HashMap<(u64, u64), u64> = HashMap::new();
     for sent in &facts.sends {
         if let Some((seq, _)) = places.get(sent.message) {

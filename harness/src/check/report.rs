@@ -7,7 +7,7 @@ use super::facts::Facts;
 
 /// A rule of the [check](super::check).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)] // the module has what they say
+#[allow(missing_docs)] // the module describes the rules
 pub enum Rule {
     C1,
     C2,
@@ -77,7 +77,7 @@ pub struct Violation {
     pub text: String,
 }
 
-/// Violations of one rule that are kept; beyond that they are counted only.
+/// Maximum number of violations of one rule that are kept; further ones are only counted.
 const KEPT: usize = 20;
 
 /// Findings of a check, and the numbers that it counted.
@@ -141,15 +141,15 @@ impl Report {
         has_any && (!rule.needs_logs() || !self.sources.is_empty())
     }
 
-    /// Rules for which there was nothing to look at.
+    /// Returns the rules for which the history has no records.
     #[must_use]
     pub fn unchecked(&self) -> Vec<Rule> {
         let rules = Rule::ALL.iter().map(|(rule, _)| *rule);
         rules.filter(|rule| !self.could_check(*rule)).collect()
     }
 
-    /// The share (0 to 1) of messages that were acknowledged. Who refuses everything breaks no
-    /// rule.
+    /// Returns the share (0 to 1) of messages that were acknowledged. A cluster that refuses
+    /// everything violates no rule.
     #[must_use]
     pub fn acked_share(&self) -> f64 {
         self.acked as f64 / self.sends.max(1) as f64
@@ -207,7 +207,7 @@ impl Report {
         self.counts.is_empty()
     }
 
-    /// The first of each rule's violations.
+    /// Returns the first violations of each rule.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.violations

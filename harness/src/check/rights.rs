@@ -1,4 +1,4 @@
-//! C12 of senders, C13: who may.
+//! C12 for senders, C13: rights to send.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

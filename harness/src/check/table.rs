@@ -1,4 +1,4 @@
-//! A report as a table.
+//! The text form of a report: a table.
 
 use std::fmt;
 

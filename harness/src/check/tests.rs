@@ -136,7 +136,8 @@ fn history_without_violations_is_clean() {
     assert_eq!((report.acks, report.events, report.deliveries), (6, 9, 24));
 }
 
-/// Changes every event of a log that `is` says, as everybody or only some sources tell it.
+/// Keeps the events of the final logs for which `is` returns true and lets it change them, in all
+/// sources or in one.
 fn logged(story: &mut Vec<Observation>, source: Option<&str>, mut change: impl FnMut(&mut EventRecord) -> bool) {
     story.retain_mut(|what| match what {
         Observation::Logged { source: of, event, .. } if source.is_none_or(|source| of == source) => change(event),
@@ -342,10 +343,10 @@ fn every_violation_is_found() {
     assert!(judged(stranger).count(Rule::C12) > 0, "a sender who is no member");
 }
 
-/// The same, and user 3 comes back at 8.
+/// The same history, in which user 3 joins again at position 8.
 fn returned() -> Vec<Observation> {
     let mut story = story();
-    // The room does not show what was before.
+    // The room does not show its history to new members.
     delivered(&mut story, 3, |event| event.place != place(ROOM, 1));
     let back = EventRecord {
         joined: vec![3],
@@ -428,7 +429,7 @@ fn source_with_missing_events_is_found() {
         Observation::Logged { source, event, .. } => source == of && event.place.conversation == room,
         _ => false,
     };
-    // It tells nothing, and says so or does not.
+    // The source returns no events, with or without a head that admits it.
     for said in [0, 7] {
         let mut empty = story();
         empty.retain(|what| !is_of(what, "node", ROOM));
@@ -444,7 +445,7 @@ fn source_with_missing_events_is_found() {
         assert_eq!(report.count(Rule::C1), 4, "{:?}", report.violations());
         assert_eq!(report.count(Rule::C4), 1, "{:?}", report.violations());
     }
-    // Its log is shorter by what was never acknowledged.
+    // The log of the source lacks only a message that was never acknowledged.
     let (mut short, mut honest) = (story(), story());
     for story in [&mut short, &mut honest] {
         story.retain(|what| !is_acked(what, "d2"));
@@ -461,7 +462,7 @@ fn source_with_missing_events_is_found() {
                 && last.conversation == DUO
             {
                 last.seq = 1;
-                // Whoever was asked before it was known need not have it.
+                // A source that was asked before the position was known need not have it.
                 *asked = if told_first { 0 } else { u64::MAX };
             }
         }
@@ -497,14 +498,14 @@ fn rules_without_records_are_not_checked() {
 
 #[test]
 fn only_users_with_known_memberships_are_checked() {
-    // One user looked at what they may read: what the others were handed is not wrong for that.
+    // Only the memberships of one user are known: deliveries to other users are no violations.
     let mut one_told = story();
     one_told.retain(|what| !matches!(what, Observation::Member { user, .. } if *user != 1));
     let report = judged(one_told);
     assert!(report.is_clean(), "{:?}", report.violations());
     assert_eq!((report.endings, report.could_check(Rule::C12)), (1, true));
 
-    // Nobody was followed to their end, or only those of whom nothing is known.
+    // No run was followed to its end, or only runs of users with unknown memberships.
     let mut cut_off = story();
     cut_off.retain(|what| !matches!(what, Observation::Finished { .. }));
     let mut unknown = story();
@@ -550,7 +551,7 @@ fn cluster_that_refuses_everything_proves_nothing() {
 
 #[test]
 fn reset_of_a_live_epoch_is_a_violation() {
-    // Told in the middle, and handed everything again.
+    // The notice comes in the middle, followed by all deliveries again.
     let again = |story: &mut Vec<Observation>, told: Observation| {
         let (at, _) = copy_of(story, |what| is_delivered(what, 2, 7));
         let handed: Vec<Observation> = story[..=at]

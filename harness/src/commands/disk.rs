@@ -10,17 +10,17 @@ use crate::GuardedTempDir;
 /// Size of a write that fills the disk.
 const PIECE: usize = 1 << 20;
 
-/// A file system of its own size, in memory. It is unmounted with the directory that it is for.
+/// File system of limited size, in memory. It is unmounted with the directory that it is for.
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
 }
 
 impl Disk {
-    /// Mounts one of this size (`512M`) where everything temporary is made.
+    /// Mounts a file system of this size (`512M`) on the directory of temporary files.
     ///
     /// # Errors
-    /// This takes an administrator's rights, on Linux.
+    /// The process does not run as root, or not on Linux.
     pub fn mount(temp_dir: &GuardedTempDir, size: &str) -> io::Result<Self> {
         let path = temp_dir.path();
         let options = format!("size={size},mode=0700");
@@ -39,11 +39,11 @@ impl Disk {
         self.path.join("ballast")
     }
 
-    /// Fills what is left.
+    /// Fills the free space.
     pub(super) fn fill(&self) -> io::Result<()> {
         let mut ballast = File::options().create(true).append(true).open(self.ballast())?;
         let mut piece = vec![0; PIECE];
-        // Smaller and smaller, to the last byte.
+        // Each write is smaller than the one that failed, down to a byte.
         while !piece.is_empty() {
             match ballast.write(&piece) {
                 Ok(written) if written > 0 => {}
@@ -55,7 +55,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Frees what filled it.
+    /// Deletes the file that fills the disk.
     pub(super) fn free(&self) -> io::Result<()> {
         match fs::remove_file(self.ballast()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -1,4 +1,4 @@
-//! Logs as the database has them.
+//! Reads logs from the database.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,7 +11,7 @@ use chat_core::model::{ConversationId, Event, EventId, EventKind, Seq, Timestamp
 use super::record;
 use crate::history::{EventRecord, LogPosition, Observation, Writer};
 
-/// The name under which the database tells what it has.
+/// Name of the database as a source of logs.
 const SOURCE: &str = "database";
 
 /// Maximum time to connect, in seconds.
@@ -68,10 +68,10 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Notes every log, each one's end, and who may read what; of these conversations, or of all.
+    /// Records all logs, their heads and the memberships, of the conversations in `only` or of all.
     ///
     /// # Errors
-    /// The database does not answer, or holds something else.
+    /// The database does not answer, or has another schema.
     pub fn dump(&self, only: Option<&BTreeSet<u64>>, history: &Writer) -> io::Result<()> {
         let among = |column: &str| match only {
             None => "TRUE".to_owned(),

@@ -17,12 +17,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The name of a history.
+/// Returns a store epoch as histories write it.
 pub(crate) fn epoch(epoch: StoreEpoch) -> String {
     hex(&epoch.0)
 }
 
-/// An acknowledgement as a history has it.
+/// Returns the record of an acknowledgement.
 pub(crate) fn acked(run: u64, message: String, appended: &Appended) -> Observation {
     Observation::Acked {
         run,
@@ -35,7 +35,7 @@ pub(crate) fn acked(run: u64, message: String, appended: &Appended) -> Observati
     }
 }
 
-/// An event as a history has it.
+/// Returns the record of an event.
 pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
     let (mut joined, mut left) = (Vec::new(), Vec::new());
     match decoded {
@@ -63,7 +63,7 @@ pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
     }
 }
 
-/// Notes what a server says that a user may read; where each of these conversations ends.
+/// Records the memberships of a user and the heads of conversations, as a server returned them.
 pub(crate) fn note_stays(
     user: u64,
     conversations: &[ConversationInfo],

@@ -1,4 +1,4 @@
-//! Logs as nodes tell them.
+//! Reads logs from nodes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,11 +22,11 @@ pub(crate) struct Source {
     pub(crate) epoch: String,
 }
 
-/// Notes the logs of these conversations as each node tells them to this member, and every log as
-/// the database has it.
+/// Records the logs of conversations as each node returns them to a member, and all logs of the
+/// database.
 ///
 /// # Errors
-/// Somebody does not answer.
+/// A node or the database does not answer.
 pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Writer) -> io::Result<()> {
     for (number, node) in cluster.nodes.iter().enumerate() {
         let name = format!("node {}", number + 1);
@@ -42,11 +42,12 @@ pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Wri
     database.dump(None, history)
 }
 
-/// Notes the logs as a server tells them to this user, as far as they are there to read from the
-/// beginning; of these conversations, or of all. Observation the user may read is noted too.
+/// Records the logs that a server returns to a user, of the conversations in `only` or of all. Logs
+/// that the user cannot read from the beginning are left out. Records the memberships of the user
+/// too.
 ///
 /// # Errors
-/// The server does not answer, or does not let the user in.
+/// The server does not answer, or refuses the login.
 pub async fn dump_as(
     server: SocketAddr,
     pin: Fingerprint,
@@ -76,7 +77,7 @@ pub async fn dump_as(
     let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(wanted).collect();
     note_stays(user.id.0, &conversations, history)?;
     let mut told = BTreeSet::new();
-    // Others may have told what this server says.
+    // The name has the user, because other users may read other logs from the same server.
     let source = Source {
         name: format!("{server} to {name}"),
         epoch: epoch(store_epoch),
@@ -84,7 +85,7 @@ pub async fn dump_as(
     dump_readable(&mut peer, &conversations, &source, &mut told, history).await
 }
 
-/// Notes those of these logs that can be read whole and were not `told` yet.
+/// Records the logs that can be read from the beginning and are not in `told` yet.
 pub(crate) async fn dump_readable(
     peer: &mut Peer,
     conversations: &[ConversationInfo],

@@ -29,12 +29,12 @@ use crate::SeededRng;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Stands before a server, and passes everything on, until it is told otherwise. Observation is
-/// told holds for connections there are and for those that come. It has a thread of its own, so it
-/// may be told things from anywhere. Dropping it ends all its connections.
+/// Forwards TCP connections to a server and impairs them on command. Commands affect open and new
+/// connections. The proxy runs on a thread of its own, so its methods can be called from any thread
+/// or task. Dropping it ends all of its connections.
 ///
-/// While a direction does not pass, new connections are accepted, and lead nowhere until both
-/// directions pass: as if the network had lost their first packets.
+/// While a direction is blocked, new connections are accepted but reach the server only once both
+/// directions pass, as if the network had lost their first packets.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,

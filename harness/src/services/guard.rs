@@ -79,8 +79,9 @@ impl GuardedProcess {
         Self::launch(watcher, ready).map(|(guarded, _)| guarded)
     }
 
-    /// The same for a program with this in its environment, whose errors go where those of this
-    /// process do. Observation it printed until then, too.
+    /// Like [`start`](Self::start), for a program with further variables in its environment. Its
+    /// error output is that of this process. Returns also the lines that it printed until it was
+    /// ready.
     pub(crate) fn start_with<A: AsRef<OsStr>>(
         program: &Path,
         arguments: &[A],
@@ -142,7 +143,7 @@ impl GuardedProcess {
         }
     }
 
-    /// The program's process id; of the last one, if it has ended.
+    /// Returns the id of the process, also after it has ended.
     #[must_use]
     pub const fn pid(&self) -> u32 {
         self.pid
@@ -169,7 +170,7 @@ impl GuardedProcess {
     /// The program has ended.
     pub fn signal(&self, name: &str) -> io::Result<()> {
         if self.state() == State::Ended {
-            // Somebody else may have its id by now.
+            // Another process may have its id by now.
             return Err(io::Error::other(format!("process {} has ended", self.pid)));
         }
         let reach = if matches!(name, "STOP" | "CONT" | "KILL") {

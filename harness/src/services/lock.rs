@@ -1,4 +1,4 @@
-//! [`Lock`].
+//! [`Lock`]: a locked row of the database.
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -49,7 +49,7 @@ impl Lock {
     }
 }
 
-/// Why it failed.
+/// Returns the error output of a program that failed.
 fn failure(mut client: Child) -> io::Result<io::Error> {
     let mut said = String::new();
     if let Some(mut errors) = client.stderr.take() {

@@ -1,4 +1,4 @@
-//! [`MariaDb`].
+//! [`MariaDb`]: a MariaDB server for tests.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,8 +29,8 @@ impl MariaDb {
         let directory = tempfile::tempdir()?;
         let user = current_user()?;
         let installed = Command::new("mariadb-install-db")
-            // A server that starts deletes every temporary table in its directory, those of others
-            // too.
+            // MariaDB deletes all temporary tables in its temporary directory when it starts, those
+            // of other servers too.
             .env("TMPDIR", directory.path())
             .args([
                 "--no-defaults",
@@ -199,7 +199,7 @@ fn launch(directory: &Path, address: SocketAddr, options: &[String]) -> io::Resu
     GuardedProcess::start("mariadbd", &arguments, "ready for connections")
 }
 
-/// MariaDB wants to be told that it may run as this user, should that be root.
+/// Returns the option with the present user: MariaDB runs as root only if the option says so.
 fn current_user() -> io::Result<String> {
     let output = Command::new("id").arg("-un").output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

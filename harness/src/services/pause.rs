@@ -1,4 +1,4 @@
-//! [`Pause`].
+//! [`Pause`]: a time during which Redis answers no client.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! [`Redis`].
+//! [`Redis`]: a Redis server for tests.
 
 use std::io;
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ impl Redis {
         ];
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let (process, address) = on_free_port(|address| {
-            // The last word on the port of plain text is: none.
+            // The last option counts: no port for plain text.
             let tls = [
                 "--tls-port".to_owned(),
                 address.port().to_string(),

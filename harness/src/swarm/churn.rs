@@ -47,7 +47,7 @@ pub(super) async fn run(
         let (round, number) = (turn / users.len(), turn % users.len());
         turn += 1;
         let churning = &users[number];
-        // The log tells what became of it.
+        // The log shows the outcome.
         if round.is_multiple_of(2) {
             let kick = Command::KickMember {
                 group: group.clone(),

@@ -1,7 +1,7 @@
 //! [`Progress`]: how far a session has received each conversation, and what it has to request.
 //!
 //! As the protocol demands, an event at the next place is accepted, an earlier one is a duplicate,
-//! and what lies beyond a gap is read from the log.
+//! and an event beyond a gap is read from the log.
 
 use std::collections::HashMap;
 
@@ -72,7 +72,7 @@ impl Progress {
         is_next
     }
 
-    /// Records that the log note_last_seq this place.
+    /// Records that the log reaches this position.
     pub(super) fn note_last_seq(&mut self, last: LogPosition) {
         let entry = self.entry(last.conversation);
         entry.known = entry.known.max(last.seq);
@@ -94,7 +94,7 @@ impl Progress {
         pages.collect()
     }
 
-    /// Records that the request for a page request_failed.
+    /// Records that the request for a page failed.
     pub(super) fn request_failed(&mut self, conversation: u64) {
         self.entry(conversation).is_requested = false;
     }

@@ -96,7 +96,7 @@ fn tell(control: &Path, words: &str) -> (Option<i32>, String) {
     (output.status.code(), text(&output.stdout) + &text(&output.stderr))
 }
 
-/// Says something and hears it again; how long that took.
+/// Sends a text and receives it again. Returns the time that this took.
 fn exchange(stream: &mut TcpStream, said: &str) -> Duration {
     let started = Instant::now();
     stream.write_all(said.as_bytes()).unwrap();
@@ -174,7 +174,7 @@ fn proxy_delays_holds_cuts_and_discards_on_command() {
             "chaosproxy: unknown command \"melt\"; help lists the commands\n",
         ),
         ("delay -1s", "chaosproxy: -1s is not a time like 50ms or 1.5s\n"),
-        ("@3 heal", "chaosproxy: there is no route @3: they are @1 to @2\n"),
+        ("@3 heal", "chaosproxy: there is no route @3: the routes are @1 to @2\n"),
     ] {
         assert_eq!(tell(&control, words), (Some(1), says.to_owned()));
     }
@@ -205,7 +205,8 @@ fn proxy_executes_its_input_and_ends_on_quit() {
     assert_eq!(tell(&control, "quit"), (Some(0), String::new()));
     assert_eq!(running.process.wait().unwrap().code(), Some(0));
 
-    // Killed, it leaves its socket; the next one takes the place. Two at once cannot have it.
+    // A killed proxy leaves its socket, which the next one replaces. Two proxies at once cannot use
+    // the same socket.
     let mut killed = Running::start(&route, &control);
     killed.process.kill().unwrap();
     killed.process.wait().unwrap();

@@ -1,4 +1,4 @@
-//! `histcheck`.
+//! `histcheck`, on histories written by hand.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

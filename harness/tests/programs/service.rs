@@ -11,7 +11,7 @@ use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{Server, ServerConfig};
 use chat_core::store::MemoryStore;
 
-/// Dropping it ends the nodes.
+/// Two nodes in this process. Dropping the service ends them.
 pub(crate) struct Service {
     nodes: Vec<(Engine, Server)>,
     pub(crate) pin: String,

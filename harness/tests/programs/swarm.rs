@@ -63,7 +63,7 @@ async fn swarm_through_the_library_passes_the_check() {
     let (code, printed) = swarm(&service.addresses(), &history, options).await;
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("acknowledged   "), "{printed}");
-    // Guests were refused while they were out, and devices were taken over from.
+    // Removed users were refused, and sessions were replaced.
     assert!(count(&history, |what| matches!(what, Observation::Refused { .. })) > 0);
     assert!(count(&history, |what| matches!(what, Observation::Run { .. })) > 10);
 
@@ -77,7 +77,7 @@ async fn swarm_through_the_library_passes_the_check() {
     }
     assert!(!printed.contains("not checked"), "{printed}");
 
-    // Somebody who was there reads the logs once more.
+    // A user of the swarm reads the logs once more.
     let reader = [
         "--server",
         &service.addresses()[1].to_string(),
