@@ -74,7 +74,7 @@ fn data_files_are_private_in_a_shared_directory() {
         signal(&child, "TERM");
         let (code, log) = rest(child);
         assert_eq!(code, Some(0), "{log}");
-        assert_eq!(log.contains("it is private now"), round == 2, "{log}");
+        assert_eq!(log.contains("the store removed that access"), round == 2, "{log}");
         // A mode that an earlier version may have left.
         widen(&data.join("chat.db"), 0o644);
     }
