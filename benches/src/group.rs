@@ -80,11 +80,7 @@ impl Audience {
         let (mut outboxes, mut attachments) = (Vec::new(), Vec::new());
         for user in members {
             let outbox = Outbox::new(OutboxLimits::default());
-            let caller = Caller {
-                user: *user,
-                device: DeviceId::random(),
-                epoch: SessionEpoch(0),
-            };
+            let caller = Caller::login(*user, DeviceId::random(), SessionEpoch(0));
             let (attachment, _) = router
                 .subscribe(caller, Arc::clone(&outbox))
                 .await

@@ -1,8 +1,9 @@
 //! Typed calls: one method per [`Command`], with typed arguments and results.
 //!
 //! [`Commands`] is implemented by everything that acts for a user: a remote
-//! [`Client`](crate::client::Client) and a [`LocalSession`](crate::engine::LocalSession) of an
-//! engine in this process. Code that is generic over `impl Commands` runs unchanged on either.
+//! [`Client`](crate::client::Client), a [`LocalSession`](crate::engine::LocalSession) of an engine
+//! in this process, and [`ActingAs`](crate::engine::ActingAs), by which an application acts for a
+//! user without a session. Code that is generic over `impl Commands` runs unchanged on each.
 //!
 //! ```
 //! use chat_core::commands::Commands;

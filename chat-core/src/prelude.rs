@@ -5,7 +5,7 @@ pub use crate::client::{Client, ClientOptions, FileStore, ServerAddress};
 pub use crate::client::{ClientError, ClientEvent, Credentials};
 pub use crate::commands::{Commands, JoinOutcome};
 #[cfg(feature = "server")]
-pub use crate::engine::{CommandError, Engine, LocalSession};
+pub use crate::engine::{ActingAs, CommandError, Engine, LocalSession};
 pub use crate::model::{
     Appended, ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, DisplayName, Draft, Event,
     EventBody, GroupChanges, GroupName, JoinPolicy, MessageText, NewGroup, Note, Page, ProfileChanges, Push,

@@ -266,11 +266,7 @@ fn user() -> UserInfo {
 }
 
 fn caller() -> Caller {
-    Caller {
-        user: UserId(1),
-        device: DeviceId([1; 16]),
-        epoch: SessionEpoch(1),
-    }
+    Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(1))
 }
 
 fn logged_in() -> LoggedIn {

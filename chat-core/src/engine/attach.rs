@@ -7,7 +7,7 @@ use super::lifecycle::Lifecycle;
 use super::units::Units;
 use super::views::conversation_infos;
 use super::workers::{ObserverQueue, PresenceQueue};
-use crate::model::{Caller, CloseCode, Source};
+use crate::model::{Caller, CloseCode, Origin, Source};
 use crate::router::{Outbox, Router};
 use crate::service::{AttachedSession, SessionGuard};
 
@@ -30,6 +30,9 @@ impl Sessions {
         source: Source,
         outbox: Arc<Outbox>,
     ) -> Result<AttachedSession, CommandError> {
+        let Origin::Device { device, epoch } = caller.origin else {
+            return Err(CommandError::needs_device());
+        };
         if self.lifecycle.is_draining() {
             return Err(CommandError::shutting_down());
         }
@@ -37,8 +40,8 @@ impl Sessions {
         let (subscription, memberships) = units.read(self.router.subscribe(caller, outbox)).await?;
         // A newer login may have closed the older sessions of the device before this one was
         // attached.
-        let device = units.read(units.store().device(caller.user, caller.device)).await?;
-        if device.is_none_or(|device| device.session_epoch != caller.epoch) {
+        let device = units.read(units.store().device(caller.user, device)).await?;
+        if device.is_none_or(|device| device.session_epoch != epoch) {
             return Err(CommandError::fenced());
         }
         let conversations = conversation_infos(units, caller.user, memberships).await?;

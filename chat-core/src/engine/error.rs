@@ -29,11 +29,24 @@ impl CommandError {
         Self::new(ReplyCode::LimitExceeded, text)
     }
 
+    /// The command concerns the caller's own device, and the caller has none.
+    pub(crate) fn needs_device() -> Self {
+        Self::invalid("only a session of a device can do this; the caller acts without one")
+    }
+
     /// The caller's login is no longer the latest of its device.
     pub(crate) fn fenced() -> Self {
         Self::new(
             ReplyCode::Fenced,
             "this session is over: the device logged in again, or was revoked",
+        )
+    }
+
+    /// The application acts for a user who cannot act.
+    pub(crate) fn account_unusable() -> Self {
+        Self::new(
+            ReplyCode::AccountDisabled,
+            "the account that this is done for does not exist, or an operator disabled it",
         )
     }
 

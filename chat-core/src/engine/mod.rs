@@ -18,6 +18,7 @@
 //! No part holds all of the others: each owns what it uses. Nothing here is global; a process may
 //! have any number of engines.
 
+mod acting;
 mod builder;
 mod config;
 mod error;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::service::{CommandError, Readiness};
+pub use acting::ActingAs;
 pub use builder::{BuildError, EngineBuilder};
 pub use config::{EngineConfig, HookPolicy, SessionPolicy};
 pub use local_session::LocalSession;
@@ -221,8 +223,20 @@ impl Engine {
         self.parts.commands.execute_paced(caller, command)
     }
 
-    /// Begins a session of `user` in this process, without credentials. It counts as a login of
-    /// `device`.
+    /// Returns a handle that sends and reads for `user`, without a login, a session or presence. It costs
+    /// nothing to make; the first command finds out whether the account exists.
+    #[must_use]
+    pub fn acting_as(&self, user: UserId) -> ActingAs {
+        ActingAs::new(self.clone(), Caller::application(user))
+    }
+
+    /// Begins a session of `user` in this process, without credentials: for a bot or a desktop
+    /// application, which keeps it for as long as it runs and receives events.
+    ///
+    /// It counts as a login of `device`: it ends an older session of that device, it makes the user
+    /// present, and a new device takes a place among the user's
+    /// [`max_devices`](EngineConfig::max_devices), from which the oldest device is evicted. So do not
+    /// begin a session for each request of an application; use [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// [`CommandError`]: the user does not exist, or an error of a login.

@@ -24,7 +24,9 @@ pub(super) async fn conversation_info(
     caller: Caller,
     conversation: ConversationId,
 ) -> Result<ConversationInfo, CommandError> {
-    let membership = units.store().membership(caller.user, caller.device, conversation);
+    let membership = units
+        .store()
+        .membership(caller.user, caller.device_or_none(), conversation);
     let membership = units.read(membership).await?;
     let membership = membership.ok_or_else(CommandError::not_found)?;
     let infos = conversation_infos(units, caller.user, vec![membership]).await?;

@@ -144,6 +144,9 @@ impl Seq {
 }
 
 impl DeviceId {
+    /// An id that no device has.
+    pub(crate) const NONE: Self = Self([0; 16]);
+
     /// Returns a random device id.
     #[must_use]
     pub fn random() -> Self {

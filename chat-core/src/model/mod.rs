@@ -36,7 +36,7 @@ pub use outcome::{
 };
 pub use page::{Page, PageFrom};
 pub use reference::{ConversationRef, UserRef};
-pub use session::{Caller, Login, LoginGrant, Registration, Resume, Secret, SessionTokens, Source};
+pub use session::{Caller, Login, LoginGrant, Origin, Registration, Resume, Secret, SessionTokens, Source};
 pub use text::{Description, Emoji, MessageText, Note, ShortText, TextError, escape_for_log, sanitize_for_terminal};
 
 #[cfg(all(test, feature = "serde"))]

@@ -161,16 +161,79 @@ impl SessionTokens {
     }
 }
 
-/// Identity that a session acts as. Created by a successful login or resume, never from the content
-/// of a packet.
+/// Identity that a command is executed for: a user, and through what they act. It never comes from
+/// the content of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// User who acts.
     pub user: UserId,
-    /// Device that acts.
-    pub device: DeviceId,
-    /// Epoch of the login. A later login of the same device fences this one off.
-    pub epoch: SessionEpoch,
+    /// Through what the user acts.
+    pub origin: Origin,
+}
+
+/// Through what a [`Caller`] acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A login of a device.
+    Device {
+        /// Device that acts.
+        device: DeviceId,
+        /// Epoch of the login. A later login of the same device fences this one off.
+        epoch: SessionEpoch,
+    },
+    /// The application that the engine is part of, in the name of the user. There is no login, no
+    /// session and no presence.
+    Application,
+    /// An operator of the deployment. The account need not exist.
+    Operator,
+}
+
+impl Caller {
+    /// Returns the identity of a device's login with this epoch.
+    #[must_use]
+    pub const fn login(user: UserId, device: DeviceId, epoch: SessionEpoch) -> Self {
+        let origin = Origin::Device { device, epoch };
+        Self { user, origin }
+    }
+
+    /// Returns the identity of an application that acts in the name of `user`.
+    #[must_use]
+    pub const fn application(user: UserId) -> Self {
+        let origin = Origin::Application;
+        Self { user, origin }
+    }
+
+    /// Returns the identity of an operator who acts as `user`.
+    #[must_use]
+    pub const fn operator(user: UserId) -> Self {
+        let origin = Origin::Operator;
+        Self { user, origin }
+    }
+
+    /// Returns the device that acts; `None` unless the caller is a login of a device.
+    #[must_use]
+    pub const fn device(&self) -> Option<DeviceId> {
+        match self.origin {
+            Origin::Device { device, .. } => Some(device),
+            Origin::Application | Origin::Operator => None,
+        }
+    }
+
+    /// Returns the epoch of the login; `None` unless the caller is a login of a device.
+    #[must_use]
+    pub const fn epoch(&self) -> Option<SessionEpoch> {
+        match self.origin {
+            Origin::Device { epoch, .. } => Some(epoch),
+            Origin::Application | Origin::Operator => None,
+        }
+    }
+
+    /// Returns the device that acts or, for a caller without one, an id that no device has: it
+    /// reads a user's memberships without the cursor of a device.
+    pub(crate) fn device_or_none(&self) -> DeviceId {
+        self.device().unwrap_or(DeviceId::NONE)
+    }
 }
 
 /// Result of a login.

@@ -114,7 +114,7 @@ impl Router {
         if let Some(topics) = &self.topics {
             topics.subscribe(Topic::User(caller.user)).await;
         }
-        let memberships = self.log.memberships(caller.user, caller.device).await?;
+        let memberships = self.log.memberships(caller.user, caller.device_or_none()).await?;
         for membership in memberships.iter().filter(|membership| is_active(membership)) {
             let known = KnownUpTo::Seq(membership.conversation.last_seq);
             self.joiner
@@ -179,20 +179,20 @@ impl Router {
     }
 
     /// Pushes a notice to the sessions in a conversation, here and on other nodes, except those of
-    /// the caller's device. Best effort.
+    /// the caller's device if it has one. Best effort.
     pub fn notify_conversation(&self, conversation: ConversationId, push: &Push, except: Option<Caller>) {
         self.notify(Audience::Conversation(conversation), push, except);
     }
 
     /// Pushes a notice to a user's sessions, here and on other nodes, except those of the caller's
-    /// device. Best effort.
+    /// device if it has one. Best effort.
     pub fn notify_user(&self, user: UserId, push: &Push, except: Option<Caller>) {
         self.notify(Audience::User(user), push, except);
     }
 
     fn notify(&self, audience: Audience, push: &Push, except: Option<Caller>) {
         let push = SharedPush::new(push.clone());
-        let except: Option<ExceptDevice> = except.map(|caller| (caller.user, caller.device));
+        let except: Option<ExceptDevice> = except.and_then(|caller| Some((caller.user, caller.device()?)));
         self.delivery.notify(audience, &push, except);
         self.link.publish_notice(audience, &push, except);
     }

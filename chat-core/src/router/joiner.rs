@@ -46,7 +46,11 @@ impl Joiner {
                 }
                 JoinResult::OutOfDate => {}
             }
-            match self.log.membership(caller.user, caller.device, conversation).await? {
+            match self
+                .log
+                .membership(caller.user, caller.device_or_none(), conversation)
+                .await?
+            {
                 Some(read) => newer = read,
                 None => return Ok(()),
             }

@@ -80,7 +80,9 @@ impl LocalDelivery {
     pub(crate) fn notify(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) {
         let (now, push) = (Instant::now(), std::slice::from_ref(push));
         let notify = |session: &Arc<SessionHandle>| {
-            if except != Some((session.caller.user, session.caller.device)) {
+            if except
+                .is_none_or(|(user, device)| session.caller.user != user || session.caller.device() != Some(device))
+            {
                 session.outbox.push_all(push, now);
             }
         };
@@ -119,7 +121,9 @@ impl LocalDelivery {
 
     /// Publishes the presence of a session's device.
     pub(crate) fn publish_presence(&self, session: &SessionHandle) {
-        self.queues.presence.add((session.caller.user, session.caller.device));
+        if let Some(device) = session.caller.device() {
+            self.queues.presence.add((session.caller.user, device));
+        }
     }
 
     fn recheck_topic(&self, topic: Topic) {

@@ -245,7 +245,7 @@ impl Registry {
                 entry
                     .value()
                     .iter()
-                    .map(|session| (*entry.key(), session.caller.device)),
+                    .filter_map(|session| Some((*entry.key(), session.caller.device()?))),
             );
         }
         devices

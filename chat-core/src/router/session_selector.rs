@@ -20,9 +20,9 @@ impl SessionSelector {
     pub(crate) fn matches(self, caller: &Caller) -> bool {
         match self {
             Self::All => true,
-            Self::Device(device) => caller.device == device,
-            Self::AllExcept(device) => caller.device != device,
-            Self::OlderThan(device, epoch) => caller.device == device && caller.epoch < epoch,
+            Self::Device(device) => caller.device() == Some(device),
+            Self::AllExcept(device) => caller.device() != Some(device),
+            Self::OlderThan(device, epoch) => caller.device() == Some(device) && caller.epoch() < Some(epoch),
         }
     }
 }

@@ -225,7 +225,8 @@ impl Session {
         self.running.push(Running {
             id,
             is_barrier: !may_overlap(&command),
-            is_last: is_logout || matches!(command, Command::RevokeDevice(device) if device == self.caller.device),
+            is_last: is_logout
+                || matches!(command, Command::RevokeDevice(device) if Some(device) == self.caller.device()),
             is_logout,
             page_from: match &command {
                 Command::ReadHistory { page, .. } => Some(page.from),

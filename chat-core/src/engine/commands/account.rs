@@ -24,8 +24,9 @@ pub(in crate::engine) struct AccountCommands {
 
 impl AccountCommands {
     pub(super) async fn logout(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
-        let changed = self.units.run(caller, Logout { caller }).await;
-        let own = SessionSelector::Device(caller.device);
+        let device = caller.device().ok_or_else(CommandError::needs_device)?;
+        let changed = self.units.run(caller, Logout { caller, device }).await;
+        let own = SessionSelector::Device(device);
         self.sessions.after(caller.user, own, CloseCode::LoggedOut, changed)?;
         Ok(Outcome::Done)
     }
@@ -36,6 +37,7 @@ impl AccountCommands {
         old: Secret,
         new: Secret,
     ) -> Result<Outcome, CommandError> {
+        let device = caller.device().ok_or_else(CommandError::needs_device)?;
         let Some(passwords) = self.authenticator.passwords() else {
             return Err(CommandError::new(
                 ReplyCode::RefusedByPolicy,
@@ -44,7 +46,7 @@ impl AccountCommands {
         };
         let new = Password::new(new)?;
         let account = self.directory.account(&UserRef::Id(caller.user)).await?;
-        let Some(compared) = passwords.confirm(&account, caller.device, old).await? else {
+        let Some(compared) = passwords.confirm(&account, device, old).await? else {
             // The retry of a committed change is told the same, so sessions may have ended.
             self.sessions.recheck(caller.user, CloseCode::Revoked);
             return Err(CommandError::bad_credentials());
@@ -60,7 +62,7 @@ impl AccountCommands {
             device_token: device_token.hash(),
         };
         let changed = self.units.run(caller, change).await;
-        let others = SessionSelector::AllExcept(caller.device);
+        let others = SessionSelector::AllExcept(device);
         let renewed = self.sessions.after(caller.user, others, CloseCode::Revoked, changed)?;
         if !renewed {
             return Ok(Outcome::Done);
@@ -74,6 +76,7 @@ impl AccountCommands {
         caller: Caller,
         device: DeviceId,
     ) -> Result<Outcome, CommandError> {
+        caller.device().ok_or_else(CommandError::needs_device)?;
         let changed = self.units.run(caller, RevokeDevice { caller, device }).await;
         let revoked = SessionSelector::Device(device);
         self.sessions.after(caller.user, revoked, CloseCode::Revoked, changed)?;
@@ -94,7 +97,7 @@ impl AccountCommands {
         let online = self.presence.live_devices(caller.user).await;
         let info = |device: Device| DeviceInfo {
             online: online.contains(&device.id),
-            current: device.id == caller.device,
+            current: Some(device.id) == caller.device(),
             id: device.id,
             name: device.name,
             created: device.created,

@@ -202,7 +202,7 @@ impl Logins {
         let logged_in = self.units.run(user, admit).await;
         // If it was committed, it ended other sessions.
         let logged_in = logged_in.inspect_err(|error| self.sessions.recheck_later(user, CloseCode::Replaced, error))?;
-        let older = SessionSelector::OlderThan(device, logged_in.caller.epoch);
+        let older = SessionSelector::OlderThan(device, logged_in.epoch);
         let ended = logged_in.ended.iter().copied().map(SessionSelector::Device);
         for sessions in std::iter::once(older).chain(ended) {
             self.sessions.close(user, sessions, CloseCode::Replaced);

@@ -26,7 +26,7 @@ pub(super) use reading::{PageLimits, ReadingCommands};
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::panics::contain;
-use crate::model::{Caller, Command};
+use crate::model::{Caller, Command, Origin};
 use crate::service::{CommandFuture, CommandResult};
 
 /// Every command, by family.
@@ -59,16 +59,16 @@ impl Dispatcher {
             Command::ChangePassword { old, new } => self.change(account().change_password(caller, old, new)),
             Command::RevokeDevice(device) => self.change(account().revoke_device(caller, device)),
             Command::UpdateProfile(changes) => self.change(account().update_profile(caller, changes)),
-            Command::ListDevices => query(account().list_devices(caller)),
+            Command::ListDevices => self.query(caller, account().list_devices(caller)),
 
             Command::RequestFriend { user, note } => self.change(contacts().request_friend(caller, user, note)),
             Command::AnswerFriend { user, accept } => self.change(contacts().answer_friend(caller, user, accept)),
             Command::RemoveFriend(user) => self.change(contacts().remove_friend(caller, user)),
             Command::Block(user) => self.change(contacts().set_blocked(caller, user, true)),
             Command::Unblock(user) => self.change(contacts().set_blocked(caller, user, false)),
-            Command::ListContacts => query(contacts().list(caller)),
-            Command::SearchUsers { query: text, limit } => query(contacts().search_users(text, limit)),
-            Command::GetUsers(users) => query(contacts().get_users(caller, users)),
+            Command::ListContacts => self.query(caller, contacts().list(caller)),
+            Command::SearchUsers { query: text, limit } => self.query(caller, contacts().search_users(text, limit)),
+            Command::GetUsers(users) => self.query(caller, contacts().get_users(caller, users)),
 
             Command::CreateGroup(new) => self.change(groups().create(caller, new)),
             Command::JoinGroup { group, note } => groups().join(caller, group, note),
@@ -87,21 +87,30 @@ impl Dispatcher {
             Command::SetRole { group, user, role } => groups().set_role(caller, group, user, role),
             Command::TransferOwnership { group, user } => groups().transfer(caller, group, user),
             Command::UpdateGroup { group, changes } => groups().update(caller, group, changes),
-            Command::SearchGroups { query: text, limit } => query(groups().search(caller, text, limit)),
-            Command::ListMembers { group, after, limit } => query(groups().list_members(caller, group, after, limit)),
+            Command::SearchGroups { query: text, limit } => self.query(caller, groups().search(caller, text, limit)),
+            Command::ListMembers { group, after, limit } => {
+                self.query(caller, groups().list_members(caller, group, after, limit))
+            }
 
-            Command::ListConversations => query(reading().list_conversations(caller)),
-            Command::GetConversation(conversation) => query(reading().get_conversation(caller, conversation)),
-            Command::ReadHistory { conversation, page } => query(reading().read_history(caller, conversation, page)),
+            Command::ListConversations => self.query(caller, reading().list_conversations(caller)),
+            Command::GetConversation(conversation) => {
+                self.query(caller, reading().get_conversation(caller, conversation))
+            }
+            Command::ReadHistory { conversation, page } => {
+                self.query(caller, reading().read_history(caller, conversation, page))
+            }
             Command::Acknowledge { conversation, seq } => {
                 CommandFuture::ready(reading().acknowledge(caller, conversation, seq))
             }
             Command::MarkRead { conversation, seq } => {
-                CommandFuture::ready(reading().mark_read(caller, conversation, seq))
+                let reading = reading();
+                self.query(caller, async move { reading.mark_read(caller, conversation, seq) })
             }
 
             Command::SetStatus(state) => CommandFuture::ready(presence().set_status(caller, state)),
-            Command::Typing { conversation, stopped } => query(presence().typing(caller, conversation, stopped)),
+            Command::Typing { conversation, stopped } => {
+                self.query(caller, presence().typing(caller, conversation, stopped))
+            }
         }
     }
 
@@ -128,9 +137,20 @@ impl Dispatcher {
     fn change(&self, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
         self.lifecycle.spawn_command(command).into()
     }
-}
 
-/// Runs a command that changes nothing: where its answer is awaited.
-fn query(command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
-    CommandFuture::run(contain(command))
+    /// Runs a command that no unit of work fences: where its answer is awaited. An application's caller is
+    /// checked here instead.
+    fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
+        if caller.origin != Origin::Application {
+            return CommandFuture::run(contain(command));
+        }
+        let units = Arc::clone(&self.account.units);
+        CommandFuture::run(contain(async move {
+            let account = units.read(units.store().account(caller.user)).await?;
+            if account.is_none_or(|account| account.disabled) {
+                return Err(CommandError::account_unusable());
+            }
+            command.await
+        }))
+    }
 }

@@ -20,6 +20,7 @@ pub(in crate::engine) struct PresenceCommands {
 
 impl PresenceCommands {
     pub(super) fn set_status(&self, caller: Caller, state: PresenceState) -> Result<Outcome, CommandError> {
+        caller.device().ok_or_else(CommandError::needs_device)?;
         if state == PresenceState::Offline {
             return Err(CommandError::invalid(
                 "a session is online or idle; to be offline, end it",
@@ -36,7 +37,8 @@ impl PresenceCommands {
         conversation: ConversationId,
         stopped: bool,
     ) -> Result<Outcome, CommandError> {
-        let membership = self.units.store().membership(caller.user, caller.device, conversation);
+        let device = caller.device().ok_or_else(CommandError::needs_device)?;
+        let membership = self.units.store().membership(caller.user, device, conversation);
         let membership = self.units.read(membership).await?;
         let membership = membership.ok_or_else(CommandError::not_found)?;
         let push = Push::Typing {

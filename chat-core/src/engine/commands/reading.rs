@@ -48,7 +48,7 @@ pub(in crate::engine) struct ReadingCommands {
 
 impl ReadingCommands {
     pub(super) async fn list_conversations(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
-        let memberships = self.units.store().memberships(caller.user, caller.device);
+        let memberships = self.units.store().memberships(caller.user, caller.device_or_none());
         let memberships = self.units.read(memberships).await?;
         let infos = conversation_infos(&self.units, caller.user, memberships).await?;
         Ok(Outcome::Conversations(infos))
@@ -129,10 +129,11 @@ impl ReadingCommands {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<Outcome, CommandError> {
+        let device = caller.device().ok_or_else(CommandError::needs_device)?;
         // A mark of a session that has ended is dropped: its device logged in again, or was
         // revoked.
         if let Some(is_followed) = self.router.is_subscribed(caller, conversation) {
-            self.cursors.acknowledge(caller, conversation, seq, is_followed);
+            self.cursors.acknowledge(caller, device, conversation, seq, is_followed);
         }
         Ok(Outcome::Done)
     }
@@ -143,7 +144,12 @@ impl ReadingCommands {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<Outcome, CommandError> {
-        if let Some(is_followed) = self.router.is_subscribed(caller, conversation) {
+        // A caller without a device has no session that could be over.
+        let is_followed = match caller.device() {
+            Some(_) => self.router.is_subscribed(caller, conversation),
+            None => Some(true),
+        };
+        if let Some(is_followed) = is_followed {
             self.cursors.mark_read(caller, conversation, seq, is_followed);
         }
         Ok(Outcome::Done)

@@ -1,43 +1,66 @@
-//! Fencing: a unit of work acts for a login only while it is the latest login of its device.
+//! Fencing: a unit of work acts for a login only while it is the latest login of its device, and for an
+//! application only while the user's account is enabled.
 
 use std::collections::HashSet;
 
 use crate::engine::error::{CommandError, Rejection};
-use crate::model::{Caller, DeviceId, UserId};
+use crate::model::{Caller, DeviceId, Origin, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// Refuses unless the caller's login is still the latest of its device. It is called after the
-/// locks were taken, so that it sees every login that was answered before.
+/// Refuses unless the caller may still act; see [`live`]. It is called after the locks were taken, so that it
+/// sees every login that was answered before.
 pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller) -> Result<(), Rejection> {
     if live(tx, [caller]).await?.contains(&caller) {
         Ok(())
     } else {
-        Err(CommandError::fenced().into())
+        Err(not_live(caller).into())
     }
 }
 
-/// Returns the callers whose login is still the latest of its device.
+/// Returns the callers that may still act: logins that are the latest of their devices, applications that act
+/// for an enabled account, and operators.
 pub(crate) async fn live(
     tx: &mut dyn Transaction,
     callers: impl IntoIterator<Item = Caller>,
 ) -> Result<HashSet<Caller>, StoreError> {
     let callers: HashSet<Caller> = callers.into_iter().collect();
-    let devices: Vec<(UserId, DeviceId)> = callers.iter().map(|caller| (caller.user, caller.device)).collect();
-    let devices = tx.devices_in(&devices).await?;
-    let latest: HashSet<Caller> = devices
-        .iter()
-        .map(|device| Caller {
-            user: device.user,
-            device: device.id,
-            epoch: device.session_epoch,
-        })
-        .collect();
-    Ok(callers.intersection(&latest).copied().collect())
+    let mut live = HashSet::with_capacity(callers.len());
+    let mut devices: Vec<(UserId, DeviceId)> = Vec::with_capacity(callers.len());
+    for caller in &callers {
+        match caller.origin {
+            Origin::Device { device, .. } => devices.push((caller.user, device)),
+            Origin::Application => {
+                let account = tx.account(caller.user).await?;
+                if account.is_some_and(|account| !account.disabled) {
+                    live.insert(*caller);
+                }
+            }
+            Origin::Operator => {
+                live.insert(*caller);
+            }
+        }
+    }
+    if !devices.is_empty() {
+        let latest = tx.devices_in(&devices).await?;
+        let latest = latest
+            .iter()
+            .map(|device| Caller::login(device.user, device.id, device.session_epoch));
+        live.extend(latest.filter(|login| callers.contains(login)));
+    }
+    Ok(live)
+}
+
+/// Returns the error for a caller that is not [`live`].
+pub(crate) fn not_live(caller: Caller) -> CommandError {
+    match caller.origin {
+        Origin::Application => CommandError::account_unusable(),
+        _ => CommandError::fenced(),
+    }
 }
 
 /// A device id that no device has. Its row is the lock of a user: it serialises changes of the
 /// user's devices, password and groups.
-pub(crate) const USER_LOCK: DeviceId = DeviceId([0; 16]);
+pub(crate) const USER_LOCK: DeviceId = DeviceId::NONE;
 
 /// Takes the lock of a user. It comes before every other lock.
 pub(crate) async fn lock_user(tx: &mut dyn Transaction, user: UserId) -> Result<(), StoreError> {

@@ -30,7 +30,7 @@ impl From<Caller> for Author {
     fn from(caller: Caller) -> Self {
         Self {
             user: caller.user,
-            device: Some(caller.device),
+            device: caller.device(),
             sent: None,
         }
     }

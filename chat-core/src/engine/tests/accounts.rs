@@ -126,7 +126,7 @@ async fn password_change_ends_the_other_sessions() {
     assert_eq!(error_code(after), ReplyCode::Fenced);
     let resume = |admission: &LoginGrant| Resume {
         user: alice,
-        device: admission.caller.device,
+        device: admission.caller.device().unwrap(),
         session_token: admission.session_token.clone().unwrap(),
     };
     let void = engine.resume(Source::Local, resume(&on_laptop)).await;
@@ -166,7 +166,7 @@ async fn devices_are_listed_and_revoked() {
     assert!(devices.iter().all(|device| device.online));
     assert_eq!(devices.iter().filter(|device| device.current).count(), 1);
     phone
-        .execute(Command::RevokeDevice(laptop.caller().device))
+        .execute(Command::RevokeDevice(laptop.caller().device().unwrap()))
         .await
         .unwrap();
     let closed = push(&laptop, |push| match push {
@@ -179,11 +179,16 @@ async fn devices_are_listed_and_revoked() {
         error_code(laptop.send_text(direct(&laptop), "x").await),
         ReplyCode::Fenced
     );
-    let again = phone.execute(Command::RevokeDevice(laptop.caller().device)).await;
+    let again = phone
+        .execute(Command::RevokeDevice(laptop.caller().device().unwrap()))
+        .await;
     assert_eq!(error_code(again), ReplyCode::NotFound);
-    let newer = engine.session(id(&phone), laptop.caller().device).await.unwrap();
+    let newer = engine
+        .session(id(&phone), laptop.caller().device().unwrap())
+        .await
+        .unwrap();
     assert!(
-        newer.caller().epoch > laptop.caller().epoch,
+        newer.caller().epoch().unwrap() > laptop.caller().epoch().unwrap(),
         "a device that comes back begins after its past"
     );
 }
@@ -196,7 +201,7 @@ async fn logout_revokes_the_session_token() {
     engine.execute(admission.caller, Command::Logout).await.unwrap();
     let resume = Resume {
         user: alice,
-        device: admission.caller.device,
+        device: admission.caller.device().unwrap(),
         session_token: admission.session_token.unwrap(),
     };
     assert_eq!(
@@ -222,7 +227,7 @@ async fn policy_max_devices_refuses_one_device_too_many() {
         let again = try_login(&engine, alice, devices[0])
             .await
             .expect("a known device may come again");
-        assert!(again.caller.epoch > first.caller.epoch);
+        assert!(again.caller.epoch().unwrap() > first.caller.epoch().unwrap());
         again
     };
     engine.execute(first.caller, Command::Logout).await.unwrap();

@@ -37,7 +37,7 @@ async fn device_logs_in_and_resumes() {
         session_token: token,
     };
     let second = engine.resume(Source::Local, resume).await.unwrap();
-    assert!(second.caller.epoch > first.caller.epoch);
+    assert!(second.caller.epoch().unwrap() > first.caller.epoch().unwrap());
     assert!(second.session_token.is_none());
     let stale = engine.execute(
         first.caller,

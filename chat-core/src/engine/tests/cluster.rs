@@ -74,7 +74,10 @@ async fn conversation_written_from_two_nodes_has_one_order() {
 async fn login_on_another_node_ends_the_older_session() {
     let (one, other) = cluster().await;
     let older = new_user(&one, "alice").await;
-    let newer = other.session(id(&older), older.caller().device).await.unwrap();
+    let newer = other
+        .session(id(&older), older.caller().device().unwrap())
+        .await
+        .unwrap();
     assert_eq!(
         error_code(older.send_text(direct(&older), "x").await),
         ReplyCode::Fenced

@@ -178,7 +178,7 @@ async fn friends_see_each_others_presence() {
     bob_is(PresenceState::Idle).await;
     bob.execute(Command::SetStatus(PresenceState::Online)).await.unwrap();
     bob_is(PresenceState::Online).await;
-    let (user, device) = (id(&bob), bob.caller().device);
+    let (user, device) = (id(&bob), bob.caller().device().unwrap());
     drop(bob);
     bob_is(PresenceState::Offline).await;
     let _bob = engine.session(user, device).await.unwrap();

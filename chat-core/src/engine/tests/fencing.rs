@@ -11,7 +11,10 @@ use crate::model::*;
 async fn newer_session_replaces_the_older() {
     let engine = engine().await;
     let first = new_user(&engine, "alice").await;
-    let second = engine.session(id(&first), first.caller().device).await.unwrap();
+    let second = engine
+        .session(id(&first), first.caller().device().unwrap())
+        .await
+        .unwrap();
     let why = push(&first, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
@@ -67,7 +70,7 @@ async fn policy_reject_keeps_the_live_session() {
     assert_eq!(error_code(elsewhere), ReplyCode::LoggedInElsewhere);
     first.send_text(direct(&first), "still here").await.unwrap();
     let same = engine
-        .session(id(&first), first.caller().device)
+        .session(id(&first), first.caller().device().unwrap())
         .await
         .expect("a device takes over from itself");
     let user = id(&same);
@@ -134,7 +137,7 @@ async fn retry_of_a_replaced_session_still_finds_its_message() {
     let sent = first.send(direct(&first), draft.clone()).await.unwrap();
     let wish = group_wish("friends");
     let made = conversation(first.execute(wish.clone()).await);
-    let newer = engine.session(old.user, old.device).await.unwrap();
+    let newer = engine.session(old.user, old.device().unwrap()).await.unwrap();
     let conversation_of = direct(&newer);
     let retry = |draft| Command::Send {
         conversation: conversation_of.clone(),

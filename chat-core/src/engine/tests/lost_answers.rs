@@ -48,7 +48,11 @@ async fn revoked_device_receives_nothing_after_a_lost_answer() {
     let (engine, store, alice) = faulty(config()).await;
     let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
-    unclear(alice.execute(Command::RevokeDevice(thief.caller().device)).await);
+    unclear(
+        alice
+            .execute(Command::RevokeDevice(thief.caller().device().unwrap()))
+            .await,
+    );
     assert_eq!(ended(&thief).await, CloseCode::Revoked);
     hears_nothing(&thief, &alice).await;
 }
@@ -73,7 +77,7 @@ async fn logout_and_replacement_with_a_lost_answer_end_the_session() {
     let tablet = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
     let login = engine
-        .login(Source::Local, login(id(&alice), tablet.caller().device))
+        .login(Source::Local, login(id(&alice), tablet.caller().device().unwrap()))
         .await;
     assert_eq!(error_code(login), ReplyCode::TryAgain);
     assert_eq!(ended(&tablet).await, CloseCode::Replaced);
@@ -84,7 +88,7 @@ async fn logout_and_replacement_with_a_lost_answer_end_the_session() {
 async fn late_commit_ends_sessions() {
     let (engine, store, alice) = faulty(quick()).await;
     let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
-    let device = thief.caller().device;
+    let device = thief.caller().device().unwrap();
     let revoke = || Command::RevokeDevice(device);
     store.fail_before_commit();
     unclear(alice.execute(revoke()).await);
@@ -102,7 +106,7 @@ async fn retry_of_a_committed_change_ends_sessions() {
     let quiet = Engine::builder(store.clone()).config(config()).build().await.unwrap();
     let (phone, laptop) = (DeviceId::random(), DeviceId::random());
     let phone = engine.session(id(&alice), phone).await.unwrap();
-    let revoke = || Command::RevokeDevice(phone.caller().device);
+    let revoke = || Command::RevokeDevice(phone.caller().device().unwrap());
     quiet.execute(alice.caller(), revoke()).await.unwrap();
     assert_eq!(error_code(alice.execute(revoke()).await), ReplyCode::NotFound);
     assert_eq!(ended(&phone).await, CloseCode::Revoked);
@@ -127,6 +131,9 @@ async fn sessions_on_other_nodes_end_after_a_lost_answer() {
     let here = new_user(&one, "bob").await;
     let there = two.session(id(&here), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
-    unclear(here.execute(Command::RevokeDevice(there.caller().device)).await);
+    unclear(
+        here.execute(Command::RevokeDevice(there.caller().device().unwrap()))
+            .await,
+    );
     assert_eq!(ended(&there).await, CloseCode::Revoked);
 }

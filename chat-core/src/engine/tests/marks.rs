@@ -102,7 +102,7 @@ async fn marks_are_written_at_shutdown() {
         .parts
         .units
         .store()
-        .membership(caller.user, caller.device, sent.conversation)
+        .membership(caller.user, caller.device().unwrap(), sent.conversation)
         .await
         .unwrap();
     assert_eq!(head.unwrap().cursor, Seq(1));
@@ -207,7 +207,7 @@ async fn ended_session_marks_nothing() {
     let (engine, _store, alice) = faulty(config()).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     let old = alice.caller();
-    let newer = engine.session(old.user, old.device).await.unwrap();
+    let newer = engine.session(old.user, old.device().unwrap()).await.unwrap();
     engine.execute(old, acknowledge(conversation, Seq(1))).await.unwrap();
     let sent = newer.send_text(direct(&newer), "second").await.unwrap();
     engine.execute(old, read(conversation, sent.seq)).await.unwrap();

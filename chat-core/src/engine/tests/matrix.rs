@@ -347,12 +347,12 @@ async fn absent_and_forbidden_groups_have_the_same_error() {
             messages: house.messages.clone(),
             member: house
                 .engine
-                .session(id(&house.member), house.member.caller().device)
+                .session(id(&house.member), house.member.caller().device().unwrap())
                 .await
                 .unwrap(),
             admin: house
                 .engine
-                .session(id(&house.admin), house.admin.caller().device)
+                .session(id(&house.admin), house.admin.caller().device().unwrap())
                 .await
                 .unwrap(),
             by_member: house.by_member,
@@ -475,8 +475,8 @@ fn user_rows() -> Vec<UserRow> {
         ("block", |s| Command::Block(user(&s.them)),                                      [OK; 4]),
         ("unblock", |s| Command::Unblock(user(&s.them)),                                  [OK; 4]),
         ("unfriend", |s| Command::RemoveFriend(user(&s.them)),                            [OK; 4]),
-        ("revoke their device", |s| Command::RevokeDevice(s.them.caller().device),        [ABSENT; 4]),
-        ("revoke own device", |s| Command::RevokeDevice(s.me.caller().device),            [OK; 4]),
+        ("revoke their device", |s| Command::RevokeDevice(s.them.caller().device().unwrap()),        [ABSENT; 4]),
+        ("revoke own device", |s| Command::RevokeDevice(s.me.caller().device().unwrap()),            [OK; 4]),
         ("list devices", |_| Command::ListDevices,                                        [OK; 4]),
         ("change password", |_| Command::ChangePassword { old: Secret::new(PASSWORD), new: Secret::new("another one") }, [OK; 4]),
         ("change profile", |_| Command::UpdateProfile(ProfileChanges::new()), [OK; 4]),
@@ -663,10 +663,10 @@ async fn fenced_off(engine: &Engine, caller: Caller, command: Command, revoked: 
         return None;
     }
     if revoked {
-        let device = caller.device;
+        let device = caller.device().unwrap();
         engine.execute(caller, Command::RevokeDevice(device)).await.unwrap();
     }
-    let _newer = engine.session(caller.user, caller.device).await.unwrap();
+    let _newer = engine.session(caller.user, caller.device().unwrap()).await.unwrap();
     let result = engine.execute(caller, command).await;
     assert_eq!(result.map_err(|error| error.code), Err(ReplyCode::Fenced), "{kind:?}");
     Some(kind)

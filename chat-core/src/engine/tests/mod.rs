@@ -1,6 +1,7 @@
 //! Tests of the engine on the memory store.
 
 mod accounts;
+mod acting;
 mod basics;
 mod cluster;
 mod contacts;

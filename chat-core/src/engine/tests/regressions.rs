@@ -18,8 +18,7 @@ async fn caller_cannot_act_for_another_user() {
     // Whoever is not who they say they are has no login that the store knows.
     let forged = Caller {
         user: id(&alice),
-        device: bob.caller().device,
-        epoch: bob.caller().epoch,
+        ..bob.caller()
     };
     for command in [
         Command::Logout,
@@ -41,7 +40,7 @@ async fn caller_cannot_act_for_another_user() {
         page.events.last().map(|event| (event.event.seq, event.event.sender)),
         Some((sent.seq, id(&alice)))
     );
-    let theirs = Command::RevokeDevice(alice.caller().device);
+    let theirs = Command::RevokeDevice(alice.caller().device().unwrap());
     assert_eq!(error_code(bob.execute(theirs).await), ReplyCode::NotFound);
 }
 
@@ -105,13 +104,17 @@ async fn simultaneous_logins_have_one_winner() {
     for login in logins.collect::<Vec<_>>() {
         sessions.extend(login.await.unwrap());
     }
-    let newest = sessions.iter().map(|session| session.caller().epoch).max().unwrap();
+    let newest = sessions
+        .iter()
+        .map(|session| session.caller().epoch().unwrap())
+        .max()
+        .unwrap();
     let mut winners = 0;
     for session in &sessions {
         let sent = session.send_text(direct(session), "mine").await;
         if sent.is_ok() {
             winners += 1;
-            assert_eq!(session.caller().epoch, newest);
+            assert_eq!(session.caller().epoch().unwrap(), newest);
         }
     }
     assert_eq!(winners, 1);
@@ -122,7 +125,7 @@ async fn late_session_end_does_not_mark_the_user_offline() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
-    let newer = engine.session(id(&bob), bob.caller().device).await.unwrap();
+    let newer = engine.session(id(&bob), bob.caller().device().unwrap()).await.unwrap();
     drop(bob);
     newer.send_text(direct(&alice), "still here").await.unwrap();
     event(&alice, EventKind::Message).await;
@@ -158,7 +161,7 @@ async fn acknowledged_messages_are_delivered_later_in_order_and_once() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
-    let (user, device) = (id(&bob), bob.caller().device);
+    let (user, device) = (id(&bob), bob.caller().device().unwrap());
     let to_bob = direct(&bob);
     drop(bob);
     let once = draft("0");

@@ -164,11 +164,12 @@ impl CursorQueue {
     pub(in crate::engine) fn acknowledge(
         &self,
         caller: Caller,
+        device: DeviceId,
         conversation: ConversationId,
         seq: Seq,
         is_followed: bool,
     ) {
-        let target = Target::Delivered(caller.user, caller.device, conversation);
+        let target = Target::Delivered(caller.user, device, conversation);
         self.add(target, caller, seq, is_followed);
     }
 
@@ -322,7 +323,7 @@ impl CursorWorker {
                 }
                 Target::Read(user, conversation) => {
                     let reader = mark.caller;
-                    advanced.insert((user, conversation), (reader.device, Some(reader)));
+                    advanced.insert((user, conversation), (reader.device_or_none(), Some(reader)));
                 }
             }
         }
@@ -397,11 +398,7 @@ mod tests {
     use crate::model::SessionEpoch;
 
     fn caller(user: u64) -> Caller {
-        Caller {
-            user: UserId(user),
-            device: DeviceId([1; 16]),
-            epoch: SessionEpoch(1),
-        }
+        Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
     }
 
     fn mark(user: u64, seq: u64, is_followed: bool) -> Mark {

@@ -78,7 +78,7 @@ impl PresenceView {
         let local = self.router.local_sessions(user);
         let claimed = claimed.into_iter().map(|(_, device, _, _)| device);
         claimed
-            .chain(local.into_iter().map(|(caller, _)| caller.device))
+            .chain(local.into_iter().filter_map(|(caller, _)| caller.device()))
             .collect()
     }
 }

@@ -12,8 +12,9 @@ async fn ten_thousand_sessions_share_one_encoding() {
     let router = node(&world, None).await;
     let mut sessions = Vec::new();
     for number in 0..10_000_u32 {
-        let mut caller = caller(world.bob, 0);
-        caller.device.0[..4].copy_from_slice(&number.to_be_bytes());
+        let mut device = DeviceId([0; 16]);
+        device.0[..4].copy_from_slice(&number.to_be_bytes());
+        let caller = Caller::login(world.bob, device, SessionEpoch(0));
         let outbox = Outbox::new(OutboxLimits::default());
         sessions.push(router.subscribe(caller, outbox).await.unwrap().0);
     }

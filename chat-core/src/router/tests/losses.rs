@@ -298,10 +298,7 @@ async fn sweep_rechecks_logins() {
     let mut from_another_history = Reader::of(
         there
             .subscribe(
-                Caller {
-                    epoch: SessionEpoch(7),
-                    ..caller(world.bob, 2)
-                },
+                Caller::login(world.bob, DeviceId([2; 16]), SessionEpoch(7)),
                 Outbox::new(OutboxLimits::default()),
             )
             .await

@@ -95,11 +95,7 @@ async fn world() -> World {
 }
 
 fn caller(user: UserId, device: u8) -> Caller {
-    Caller {
-        user,
-        device: DeviceId([device; 16]),
-        epoch: SessionEpoch(0),
-    }
+    Caller::login(user, DeviceId([device; 16]), SessionEpoch(0))
 }
 
 struct Reader {

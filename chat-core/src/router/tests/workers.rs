@@ -56,7 +56,11 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_hole() {
     let (registry, queues) = (Arc::new(Registry::default()), DeliveryQueues::default());
     let outbox = Outbox::new(OutboxLimits::default());
     let session = registry.add(caller(world.bob, 1), Arc::clone(&outbox));
-    let memberships = world.store.memberships(world.bob, session.caller.device).await.unwrap();
+    let memberships = world
+        .store
+        .memberships(world.bob, session.caller.device().unwrap())
+        .await
+        .unwrap();
     let group = memberships.iter().find(|view| view.conversation.id == world.group);
     let joined = registry.join(&[session], group.unwrap(), KnownUpTo::Seq(Seq::ZERO));
     assert_eq!(joined, JoinResult::JoinedNewFeed);

@@ -29,7 +29,7 @@ impl Join {
     async fn join(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError> {
         let mut sessions = self.registry.of_user(user);
         sessions.retain(|session| session.can_join(conversation));
-        let Some(device) = sessions.first().map(|session| session.caller.device) else {
+        let Some(device) = sessions.first().map(|session| session.caller.device_or_none()) else {
             return Ok(());
         };
         match self.log.membership(user, device, conversation).await? {

@@ -32,7 +32,7 @@ impl PublishPresence {
         let sessions = self.registry.of_user(user);
         let state = sessions
             .iter()
-            .filter(|session| session.caller.device == device)
+            .filter(|session| session.caller.device() == Some(device))
             .map(|session| session.presence())
             .max();
         let change = async {

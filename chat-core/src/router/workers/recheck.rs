@@ -35,9 +35,9 @@ impl SessionCheck {
         let epochs = self.log.session_epochs(user).await?;
         for session in sessions {
             let caller = session.caller;
-            let epoch = epochs.iter().find(|(device, _)| *device == caller.device);
+            let epoch = epochs.iter().find(|(device, _)| Some(*device) == caller.device());
             match epoch.map(|(_, epoch)| *epoch) {
-                Some(epoch) if epoch == caller.epoch => {}
+                Some(epoch) if Some(epoch) == caller.epoch() => {}
                 None if code == CloseCode::Replaced => self.delivery.close(&session, CloseCode::Revoked),
                 _ => self.delivery.close(&session, code),
             }
@@ -84,7 +84,11 @@ impl UserRecheck {
         self.check.close_ended(user, CloseCode::Replaced).await?;
         let sessions = self.check.registry.of_user(user);
         if let Some(session) = sessions.first() {
-            let memberships = self.check.log.memberships(user, session.caller.device).await?;
+            let memberships = self
+                .check
+                .log
+                .memberships(user, session.caller.device_or_none())
+                .await?;
             for membership in memberships.iter().filter(|membership| is_active(membership)) {
                 let conversation = membership.conversation.id;
                 if sessions.iter().any(|session| session.can_join(conversation)) {

@@ -499,7 +499,7 @@ async fn last_words(boundary: Boundary, end: CloseCode, command: impl FnOnce(Dev
     let begun = std::cell::OnceCell::new();
     let serving = async {
         let admitted = connection.greet(now(), &mut permit).await.unwrap();
-        let device = admitted.session.caller().device;
+        let device = admitted.session.caller().device().unwrap();
         begun.set((Arc::clone(&admitted.outbox), device)).unwrap();
         let end = connection.run(admitted).await;
         connection.end(end, &permit).await;

@@ -89,11 +89,7 @@ fn alice() -> UserInfo {
 }
 
 fn caller() -> Caller {
-    Caller {
-        user: UserId(1),
-        device: DEVICE,
-        epoch: SessionEpoch(1),
-    }
+    Caller::login(UserId(1), DEVICE, SessionEpoch(1))
 }
 
 fn logged_in() -> LoggedIn {

@@ -62,6 +62,8 @@ pub(in crate::engine) struct Tokens {
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct LoggedIn {
     pub(in crate::engine) caller: Caller,
+    /// Epoch of the login.
+    pub(in crate::engine) epoch: SessionEpoch,
     pub(in crate::engine) user: UserInfo,
     /// The presented device token stays valid.
     pub(in crate::engine) kept_device_token: bool,
@@ -85,11 +87,8 @@ impl Operation for Admit {
         let (device, kept_device_token) = self.next_login(known);
         tx.put_device(&device).await?;
         Ok(LoggedIn {
-            caller: Caller {
-                user: self.user,
-                device: self.device,
-                epoch: device.session_epoch,
-            },
+            caller: Caller::login(self.user, self.device, device.session_epoch),
+            epoch: device.session_epoch,
             user: private(&account),
             kept_device_token,
             ended,

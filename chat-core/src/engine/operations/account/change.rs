@@ -41,7 +41,7 @@ impl Operation for ChangePassword {
         tx.update_account(&account).await?;
         let mut renewed = false;
         for mut device in devices {
-            if device.id != self.caller.device {
+            if Some(device.id) != self.caller.device() {
                 device.session_token = None;
                 device.device_token = None;
                 device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);

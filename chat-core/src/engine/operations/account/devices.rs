@@ -12,6 +12,8 @@ use crate::store::Transaction;
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Logout {
     pub(in crate::engine) caller: Caller,
+    /// The caller's device.
+    pub(in crate::engine) device: DeviceId,
 }
 
 #[async_trait]
@@ -19,7 +21,7 @@ impl Operation for Logout {
     type Output = ();
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<(), Rejection> {
-        let device = tx.lock_device(self.caller.user, self.caller.device).await?;
+        let device = tx.lock_device(self.caller.user, self.device).await?;
         fence(tx, self.caller).await?;
         if let Some(mut device) = device {
             device.session_token = None;

@@ -12,7 +12,7 @@ use super::{appended, conflict};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Idempotent, Operation, WriteIntents};
 use crate::engine::operations::contact::Relation;
-use crate::engine::operations::fence::live;
+use crate::engine::operations::fence::{live, not_live};
 use crate::engine::operations::log::{Author, Log, Logs};
 use crate::model::{
     Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Member, Seq, Timestamp,
@@ -164,7 +164,7 @@ impl Appends {
             }
             let accepted = match is_live {
                 true => context.check(draft),
-                false => Err(CommandError::fenced()),
+                false => Err(not_live(draft.caller)),
             };
             if let Err(error) = accepted {
                 decisions.results.push(Err(error));
@@ -172,7 +172,7 @@ impl Appends {
             }
             let author = Author {
                 user: draft.caller.user,
-                device: Some(draft.caller.device),
+                device: draft.caller.device(),
                 sent: Some((draft.client_message_id, draft.fingerprint)),
             };
             let event = log.append_encoded(self.now, author, draft.kind, draft.target, draft.body.clone());
@@ -263,7 +263,7 @@ impl Appends {
         } else if is_live {
             Err(conflict())
         } else {
-            Err(CommandError::fenced())
+            Err(not_live(draft.caller))
         }
     }
 

@@ -33,7 +33,7 @@ impl Incoming {
             Self::Submission(submission) => submission.caller,
             Self::Deferred(draft) => draft.caller,
         };
-        (caller.user, caller.device)
+        caller.into()
     }
 }
 

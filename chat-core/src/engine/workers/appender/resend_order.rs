@@ -256,11 +256,7 @@ mod tests {
 
     fn draft(n: u8) -> DeferredDraft {
         DeferredDraft {
-            caller: Caller {
-                user: UserId(1),
-                device: DeviceId([1; 16]),
-                epoch: SessionEpoch(1),
-            },
+            caller: Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(1)),
             conversation: ConversationRef::Id(CONVERSATION),
             id: ClientMessageId([n; 16]),
         }
@@ -348,7 +344,7 @@ mod tests {
         assert_eq!(admitted(&mut order, end, &[3, 2]), [3, 2]);
         assert!(order.sessions.is_empty());
         let mut other = draft(2);
-        other.caller.epoch = SessionEpoch(2);
+        other.caller = Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(2));
         order.requeue_back(&draft(1), &busy, now);
         assert!(admit(&mut order, &other, now).is_ok(), "another session has no gap");
     }

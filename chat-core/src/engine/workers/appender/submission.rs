@@ -12,10 +12,26 @@ use super::resend_order::DeferredDraft;
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
-use crate::model::{Caller, ConversationRef, DeviceId, Draft, Outcome, UserId};
+use crate::model::{Caller, ConversationRef, DeviceId, Draft, Origin, Outcome, UserId};
 
-/// Key of a session in the appender: submissions of one session are prepared one at a time.
-pub(super) type SessionKey = (UserId, DeviceId);
+/// Key of a sender in the appender: submissions of one sender are prepared one at a time. A device keeps
+/// its key when it logs in again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum SessionKey {
+    Device(UserId, DeviceId),
+    Application(UserId),
+    Operator(UserId),
+}
+
+impl From<Caller> for SessionKey {
+    fn from(caller: Caller) -> Self {
+        match caller.origin {
+            Origin::Device { device, .. } => Self::Device(caller.user, device),
+            Origin::Application => Self::Application(caller.user),
+            Origin::Operator => Self::Operator(caller.user),
+        }
+    }
+}
 
 /// Request of a session that takes its turn in a conversation.
 pub(super) struct Submission {
@@ -53,7 +69,7 @@ pub(super) type Reply = (ReplyTo, Result<Outcome, CommandError>);
 
 impl Submission {
     pub(super) fn session(&self) -> SessionKey {
-        (self.caller.user, self.caller.device)
+        self.caller.into()
     }
 
     /// Returns the draft, or `None` for an operation.

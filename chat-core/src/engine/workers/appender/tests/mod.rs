@@ -36,11 +36,7 @@ const LIMITS: LaneLimits = LaneLimits {
 type Reply = Pin<Box<dyn Future<Output = Result<Outcome, CommandError>> + Send>>;
 
 fn session(user: u64) -> Caller {
-    Caller {
-        user: UserId(user),
-        device: DeviceId([1; 16]),
-        epoch: SessionEpoch(1),
-    }
+    Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
 }
 
 /// Returns the draft with this number, whose idempotency key tells its number.

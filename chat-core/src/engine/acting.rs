@@ -1,0 +1,77 @@
+//! Commands for a user without a session.
+
+use super::Engine;
+use crate::commands::Commands;
+use crate::model::{Caller, Command, Outcome, UserId};
+use crate::service::CommandError;
+
+/// Handle by which an application acts in the name of a user; see [`Engine::acting_as`]. Clones are
+/// handles for the same user.
+///
+/// The user has their usual rights, and messages are held to the user's rate, see
+/// [`EngineConfig::message_rate`](super::EngineConfig::message_rate). The user's devices, sessions
+/// and presence are not touched, and events name no device ([`Event::device`] is `None`). Commands
+/// that concern the caller's own device are refused with
+/// [`InvalidArgument`](crate::model::ReplyCode::InvalidArgument): logging out, changing the password,
+/// revoking a device, acknowledging, setting a status and typing. In answers, `cursor` is that of a
+/// device that has received nothing. A user who does not exist or was disabled is refused with
+/// [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled).
+///
+/// [`Event::device`]: crate::model::Event::device
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use chat_core::prelude::*;
+/// use chat_core::store::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
+/// let registration = Registration::new(UserName::parse("alice")?, Secret::new("correct horse"));
+/// let alice = engine.register(Source::Local, registration).await?;
+/// let acting = engine.acting_as(alice.id);
+/// let sent = acting.send_text(ConversationRef::direct(alice.id), "milk, bread").await?;
+/// acting.mark_read(sent.conversation, sent.seq).await?;
+/// # engine.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ActingAs {
+    engine: Engine,
+    caller: Caller,
+}
+
+impl ActingAs {
+    pub(super) const fn new(engine: Engine, caller: Caller) -> Self {
+        Self { engine, caller }
+    }
+
+    /// Returns the user in whose name commands are executed.
+    #[must_use]
+    pub const fn user(&self) -> UserId {
+        self.caller.user
+    }
+
+    /// Executes a command of the user; see [`Engine::execute`].
+    ///
+    /// # Errors
+    /// [`CommandError`], as for a session of the user.
+    pub fn execute(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + 'static + use<> {
+        self.engine.execute_paced(self.caller, command)
+    }
+}
+
+/// The *call* fixes the order, also over the clones of a handle and other handles of the user: what two
+/// calls append to one conversation is appended in the order of the calls.
+impl Commands for ActingAs {
+    type Error = CommandError;
+
+    fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, CommandError>> + Send {
+        Self::execute(self, command)
+    }
+}

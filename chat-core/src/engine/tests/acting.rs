@@ -1,0 +1,216 @@
+//! An application acts for a user without a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::support::*;
+use crate::commands::Commands;
+use crate::engine::{Engine, LocalSession};
+use crate::model::*;
+use crate::rate::Rate;
+use crate::store::{MemoryStore, Store};
+use crate::testkit::store::act;
+
+async fn disable(store: &dyn Store, user: UserId) {
+    let disable = act(store, move |tx| {
+        Box::pin(async move {
+            let mut account = tx.account(user).await?.unwrap();
+            account.disabled = true;
+            tx.update_account(&account).await?;
+            Ok(())
+        })
+    });
+    disable.await.unwrap();
+}
+
+async fn devices(session: &LocalSession) -> Vec<DeviceInfo> {
+    session.devices().await.unwrap()
+}
+
+#[tokio::test]
+async fn ten_thousand_posts_leave_devices_sessions_and_presence_unchanged() {
+    const POSTS: usize = 10_000;
+    let engine = engine().await;
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let group = group(&alice, "crowd").await;
+    join(&bob, group).await;
+    alice.set_status(PresenceState::Idle).await.unwrap();
+    let before = (devices(&alice).await, engine.router().local_sessions(id(&alice)));
+    let sessions = engine.stats().router.sessions;
+
+    let acting = engine.acting_as(id(&alice));
+    let mut posts = Vec::with_capacity(128);
+    let mut seqs = Vec::with_capacity(POSTS);
+    for number in 0..POSTS {
+        posts.push(acting.send(group, draft(&number.to_string())));
+        if posts.len() == 128 || number + 1 == POSTS {
+            for post in posts.drain(..) {
+                seqs.push(post.await.unwrap().seq);
+            }
+        }
+    }
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0].next()), "order of calls");
+
+    let after = (devices(&alice).await, engine.router().local_sessions(id(&alice)));
+    assert_eq!(before, after);
+    assert_eq!(engine.stats().router.sessions, sessions);
+    assert!(alice.try_next_push().is_some(), "the session goes on");
+    let mut from = Seq(seqs[0].0 - 1);
+    let mut expected = 0;
+    while expected < POSTS {
+        let page = Page {
+            from: PageFrom::After(from),
+            ..everything()
+        };
+        let page = bob.history(group, page).await.unwrap();
+        for event in &page.events {
+            assert_eq!((event.event.sender, event.event.device), (id(&alice), None));
+            assert_eq!(message(&event.event), Some(expected.to_string()));
+            expected += 1;
+        }
+        from = page.events.last().unwrap().event.seq;
+    }
+}
+
+#[tokio::test]
+async fn resent_post_is_stored_once() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let acting = engine.acting_as(alice);
+    let draft = draft("once");
+    let first = acting
+        .send(ConversationRef::direct(alice), draft.clone())
+        .await
+        .unwrap();
+    let again = acting
+        .clone()
+        .send(ConversationRef::direct(alice), draft)
+        .await
+        .unwrap();
+    assert_eq!((again.seq, again.duplicate), (first.seq, true));
+    assert_eq!((first.duplicate, acting.user()), (false, alice));
+}
+
+#[tokio::test]
+async fn acting_caller_has_the_rights_of_the_user() {
+    let engine = engine().await;
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let group = group(&alice, "crowd").await;
+    let acting = engine.acting_as(id(&bob));
+    assert_eq!(
+        error_code(acting.send(group, draft("from outside")).await),
+        ReplyCode::NotFound
+    );
+    assert_eq!(
+        error_code(acting.history(group, everything()).await),
+        ReplyCode::NotFound
+    );
+    acting.join_group(group, Note::default()).await.unwrap();
+    acting.send(group, draft("from inside")).await.unwrap();
+    assert_eq!(error_code(acting.delete_group(group).await), ReplyCode::Forbidden);
+    let listed = acting.conversations().await.unwrap();
+    assert!(listed.iter().any(|info| info.id == group && info.role == Role::Member));
+}
+
+#[tokio::test]
+async fn acting_caller_marks_as_read_and_the_devices_are_told() {
+    let engine = engine().await;
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let group = group(&alice, "crowd").await;
+    join(&bob, group).await;
+    let sent = alice.send(group, draft("read me")).await.unwrap();
+    let acting = engine.acting_as(id(&bob));
+    assert_eq!(acting.conversation(group).await.unwrap().unread, 1);
+    acting.mark_read(group, sent.seq).await.unwrap();
+    let unread = push(&bob, |push| match push {
+        Push::Read {
+            conversation, unread, ..
+        } if *conversation == group => Some(*unread),
+        _ => None,
+    });
+    assert_eq!(unread.await, 0);
+    assert_eq!(acting.conversation(group).await.unwrap().unread, 0);
+}
+
+#[tokio::test]
+async fn commands_of_a_device_are_refused() {
+    let engine = engine().await;
+    let alice = new_user(&engine, "alice").await;
+    let group = group(&alice, "crowd").await;
+    let acting = engine.acting_as(id(&alice));
+    for command in [
+        Command::Logout,
+        Command::ChangePassword {
+            old: Secret::new(PASSWORD),
+            new: Secret::new("another horse"),
+        },
+        Command::RevokeDevice(alice.caller().device().unwrap()),
+        Command::SetStatus(PresenceState::Online),
+        Command::Acknowledge {
+            conversation: group,
+            seq: Seq(1),
+        },
+        Command::Typing {
+            conversation: group,
+            stopped: false,
+        },
+    ] {
+        let refused = acting.execute(command.clone()).await.unwrap_err();
+        assert_eq!(refused.code, ReplyCode::InvalidArgument, "{command:?}");
+        assert!(refused.text.contains("session of a device"), "{}", refused.text);
+    }
+    assert_eq!(devices(&alice).await.len(), 1);
+}
+
+#[tokio::test]
+async fn unknown_and_disabled_users_are_refused() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let engine = Engine::builder(Arc::clone(&store))
+        .config(config())
+        .build()
+        .await
+        .unwrap();
+    let alice = register(&engine, "alice").await;
+    let nobody = engine.acting_as(UserId(4711));
+    let disabled = engine.acting_as(alice);
+    disabled.conversations().await.unwrap();
+    disable(&*store, alice).await;
+    for acting in [nobody, disabled] {
+        let own = ConversationRef::direct(acting.user());
+        let answers = [
+            acting.conversations().await.map(drop),
+            acting.send(own, draft("hello")).await.map(drop),
+            acting.mark_read(ConversationId(1), Seq(1)).await,
+            acting.execute(group_wish("crowd")).await.map(drop),
+        ];
+        for answer in answers {
+            assert_eq!(error_code(answer), ReplyCode::AccountDisabled);
+        }
+    }
+}
+
+#[tokio::test]
+async fn session_needs_a_device() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let outbox = crate::router::Outbox::new(crate::router::OutboxLimits::default());
+    let attached = engine.attach(Caller::application(alice), Source::Local, outbox).await;
+    assert_eq!(error_code(attached), ReplyCode::InvalidArgument);
+}
+
+#[tokio::test(start_paused = true)]
+async fn posts_are_held_to_the_rate_of_the_user() {
+    let mut config = config();
+    config.message_rate = Rate::new(2, Duration::from_secs(1));
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let begun = tokio::time::Instant::now();
+    for _ in 0..4 {
+        let acting = engine.acting_as(alice);
+        acting
+            .send(ConversationRef::direct(alice), draft("again"))
+            .await
+            .unwrap();
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+}
