@@ -3,6 +3,8 @@
 use std::future::ready;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::reading::PageLimits;
 use crate::codec::body;
 use crate::engine::directory::Directory;
@@ -18,7 +20,7 @@ use crate::engine::operations::message::fingerprint;
 use crate::engine::operations::policy::{self, GroupPermission, Membership};
 use crate::engine::units::Units;
 use crate::engine::views::{conversation_info, group_info, user_infos};
-use crate::engine::workers::{AppendQueue, LaneOperation, Publisher};
+use crate::engine::workers::{AppendQueue, LaneCheck, LaneOperation, Publisher};
 use crate::model::{
     Caller, ConversationId, ConversationKind, ConversationRef, Event, EventBody, EventKind, GroupChanges, GroupName,
     GroupProfile, JoinPolicy, Member, MemberInfo, MemberPage, MemberState, NewGroup, Note, Outcome, Page, PageFrom,
@@ -41,14 +43,15 @@ pub(in crate::engine) struct GroupCommands {
 
 impl GroupCommands {
     pub(super) async fn create(self: Arc<Self>, caller: Caller, new: NewGroup) -> Result<Outcome, CommandError> {
+        // Of the group as it was asked for: a retry is the same, whatever the hooks make of it.
+        let fingerprint = fingerprint_of(&profile_of(&new));
         let new = self.hooks.before_create_group(caller, new).await?;
         self.limits.group_creations.charge(caller.user)?;
-        let profile = profile_of(&new);
         let create = CreateGroup {
             caller,
             client_message_id: new.client_message_id,
-            fingerprint: fingerprint_of(&profile),
-            profile,
+            fingerprint,
+            profile: profile_of(&new),
             limits: self.group_limits,
             now: self.units.now(),
         };
@@ -64,8 +67,8 @@ impl GroupCommands {
     }
 
     pub(super) fn join(self: Arc<Self>, caller: Caller, group: ConversationRef, note: Note) -> CommandFuture {
-        self.in_lane(caller, group, move |this, call| async move {
-            let note = this.hooks.before_join(caller, call.group, note).await?;
+        let check = move |this: Arc<Self>, group| async move { this.hooks.before_join(caller, group, note).await };
+        self.in_lane_after(caller, group, check, move |this, call, note| async move {
             let row = this.units.store().conversation(call.group);
             let row = this.units.read(row).await?;
             let policy = row.and_then(|row| row.group).map(|group| group.join_policy);
@@ -101,9 +104,12 @@ impl GroupCommands {
     }
 
     pub(super) fn invite(self: Arc<Self>, caller: Caller, group: ConversationRef, user: UserRef) -> CommandFuture {
-        self.in_lane(caller, group, move |this, call| async move {
+        let check = move |this: Arc<Self>, group| async move {
             let user = this.directory.user_id(&user).await?;
-            this.hooks.before_invite(caller, call.group, user).await?;
+            this.hooks.before_invite(caller, group, user).await?;
+            Ok(user)
+        };
+        self.in_lane_after(caller, group, check, move |this, call, user| async move {
             this.limits.invitations.charge(caller.user)?;
             let limits = this.group_limits;
             let invited = this.perform(call.group, InviteMember { call, user, limits }).await;
@@ -174,8 +180,9 @@ impl GroupCommands {
         group: ConversationRef,
         changes: GroupChanges,
     ) -> CommandFuture {
-        self.in_lane(caller, group, move |this, call| async move {
-            let changes = this.hooks.before_update_group(caller, call.group, changes).await?;
+        let check =
+            move |this: Arc<Self>, group| async move { this.hooks.before_update_group(caller, group, changes).await };
+        self.in_lane_after(caller, group, check, move |this, call, changes| async move {
             this.perform(call.group, UpdateGroup { call, changes }).await
         })
     }
@@ -352,6 +359,53 @@ impl GroupCommands {
     where
         F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
     {
+        self.submit(caller, group, None, change)
+    }
+
+    /// Runs a change of a group in its lane, with what `check` returned before. The check runs
+    /// outside of the lane: a slow hook delays the session that it is asked about, and not the
+    /// messages of the group.
+    fn in_lane_after<T, C, F>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        check: impl FnOnce(Arc<Self>, ConversationId) -> C + Send + 'static,
+        change: impl FnOnce(Arc<Self>, GroupCall, T) -> F + Send + 'static,
+    ) -> CommandFuture
+    where
+        T: Send + 'static,
+        C: Future<Output = Result<T, CommandError>> + Send + 'static,
+        F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
+    {
+        let this = Arc::clone(&self);
+        let (send_checked, checked) = oneshot::channel();
+        let check: LaneCheck = Box::new(move |target| {
+            if target.kind != ConversationKind::Group {
+                return Box::pin(ready(Err(CommandError::not_found())));
+            }
+            Box::pin(async move {
+                let value = check(this, target.id).await?;
+                // Nobody waits for it if the command was refused meanwhile.
+                let _ = send_checked.send(value);
+                Ok(())
+            })
+        });
+        self.submit(caller, group, Some(check), move |this, call| async move {
+            let value = checked.await.map_err(|_| CommandError::internal())?;
+            change(this, call, value).await
+        })
+    }
+
+    fn submit<F>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        check: Option<LaneCheck>,
+        change: impl FnOnce(Arc<Self>, GroupCall) -> F + Send + 'static,
+    ) -> CommandFuture
+    where
+        F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
+    {
         let (queue, deadline) = (Arc::clone(&self.queue), self.units.deadline());
         let operation: LaneOperation = Box::new(move |target| {
             if target.kind != ConversationKind::Group {
@@ -364,7 +418,7 @@ impl GroupCommands {
             };
             Box::pin(change(self, call))
         });
-        CommandFuture::run(queue.submit_operation(caller, group, operation, deadline))
+        CommandFuture::run(queue.submit_operation(caller, group, check, operation, deadline))
     }
 }
 

@@ -1,10 +1,12 @@
 //! The application's own rules.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
 use super::support::*;
 use crate::commands::Commands;
@@ -340,4 +342,80 @@ async fn stacked_hooks_run_in_order_and_the_first_refusal_decides() {
     assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
     assert_eq!(texts(&history(&alice, direct(&alice)).await), ["one 1 2"]);
     assert_eq!(moderation.asked.lock().unwrap().len(), 2);
+}
+
+/// Holds up whoever joins until it is told to go on, and numbers the groups that are created.
+#[derive(Debug)]
+struct Doorkeeper {
+    asked: Semaphore,
+    admit: Semaphore,
+    created: AtomicU32,
+}
+
+#[async_trait]
+impl Hooks for Doorkeeper {
+    async fn before_join(&self, _: &GroupContext, note: Note) -> Verdict<Note> {
+        self.asked.add_permits(1);
+        self.admit.acquire().await.unwrap().forget();
+        Verdict::Allow(note)
+    }
+
+    async fn before_create_group(&self, _: &Actor, mut group: NewGroup) -> Verdict<NewGroup> {
+        let number = self.created.fetch_add(1, Ordering::Relaxed);
+        group.description = Description::new(format!("number {number}")).unwrap();
+        Verdict::Allow(group)
+    }
+}
+
+/// Longer than the tests take.
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn guarded() -> (Engine, Arc<Doorkeeper>) {
+    let doorkeeper = Arc::new(Doorkeeper {
+        asked: Semaphore::new(0),
+        admit: Semaphore::new(0),
+        created: AtomicU32::new(0),
+    });
+    let mut config = config();
+    (config.hook_timeout, config.request_timeout) = (MINUTE, MINUTE);
+    let engine = builder().config(config).hooks(doorkeeper.clone());
+    (engine.build().await.unwrap(), doorkeeper)
+}
+
+/// An outsider whom a hook thinks about for long is no reason to delay the members of a group. What
+/// the outsider sends behind the wish to join is kept until it is decided.
+#[tokio::test]
+async fn slow_group_hook_delays_nobody_but_its_session() {
+    let (engine, doorkeeper) = guarded().await;
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let group = ConversationRef::Id(group(&alice, "rust").await);
+    let joining = bob.execute(Command::JoinGroup {
+        group: group.clone(),
+        note: Note::default(),
+    });
+    let behind = bob.execute(Command::Send {
+        conversation: group.clone(),
+        draft: draft("second"),
+    });
+    let (joining, behind) = (tokio::spawn(joining), tokio::spawn(behind));
+    doorkeeper.asked.acquire().await.unwrap().forget();
+    let sent = alice.send_text(group.clone(), "first");
+    let sent = tokio::time::timeout(MINUTE / 4, sent).await;
+    sent.expect("a member waits for the hook").unwrap();
+    doorkeeper.admit.add_permits(1);
+    joining.await.unwrap().unwrap();
+    behind.await.unwrap().unwrap();
+    assert_eq!(texts(&history(&alice, group).await), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn retried_group_creation_is_told_by_what_was_asked_for() {
+    let (engine, _) = guarded().await;
+    let alice = new_user(&engine, "alice").await;
+    let new = NewGroup::new(GroupName::parse("rust").unwrap());
+    let created = alice.create_group(new.clone()).await.unwrap();
+    assert_eq!(alice.create_group(new.clone()).await.unwrap().id, created.id);
+    let mut other = new;
+    other.description = Description::new("another wish").unwrap();
+    assert_eq!(error_code(alice.create_group(other).await), ReplyCode::Conflict);
 }

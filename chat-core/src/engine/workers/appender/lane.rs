@@ -130,7 +130,7 @@ impl Lane {
                 permit,
             } = *submission;
             match payload {
-                Payload::Operation(operation) => {
+                Payload::Operation { operation, .. } => {
                     self.in_flight = Some(InFlight::Operation {
                         reply_to,
                         _permit: permit,

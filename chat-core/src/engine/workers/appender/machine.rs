@@ -19,7 +19,7 @@ use super::lane::{LaneLimits, Next};
 use super::lanes::{BatchResult, Lanes};
 use super::queue::Incoming;
 use super::resend_order::is_temporary;
-use super::submission::{LaneOperation, Payload, Reply, SessionKey, Submission};
+use super::submission::{LaneCheck, LaneOperation, Payload, Reply, SessionKey, Submission};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
@@ -44,7 +44,6 @@ pub(super) enum Work {
 }
 
 /// A submission whose conversation has to be looked up, or which hooks have to see.
-#[derive(Debug)]
 pub(super) struct Preparation {
     pub(super) session: SessionKey,
     pub(super) caller: Caller,
@@ -53,6 +52,8 @@ pub(super) struct Preparation {
     pub(super) is_draft: bool,
     /// The draft to show to the hooks, as it would be stored and as it was sent.
     pub(super) for_hooks: Option<(Prepared, Draft)>,
+    /// What has to pass before the operation may enter its lane.
+    pub(super) check: Option<LaneCheck>,
 }
 
 /// End of a piece of [`Work`].
@@ -134,7 +135,7 @@ impl Machine {
                 }
                 Incoming::Submission(submission) => {
                     let (user, conversation) = (submission.caller.user, &submission.conversation);
-                    let target = if submission.needs_hooks() {
+                    let target = if submission.needs_check() {
                         None
                     } else {
                         known(user, conversation)
@@ -241,11 +242,12 @@ impl Machine {
     fn next_preparation(&mut self) -> Option<Preparation> {
         let session = self.to_prepare.pop_front()?;
         let submission = &mut self.preparing.get_mut(&session)?.submission;
-        let (is_draft, for_hooks) = match &mut submission.payload {
+        let (is_draft, for_hooks, check) = match &mut submission.payload {
             Payload::Draft { prepared, for_hooks } => {
-                (true, for_hooks.take().map(|original| (prepared.clone(), *original)))
+                let for_hooks = for_hooks.take().map(|original| (prepared.clone(), *original));
+                (true, for_hooks, None)
             }
-            Payload::Operation(_) => (false, None),
+            Payload::Operation { check, .. } => (false, None, check.take()),
         };
         Some(Preparation {
             session,
@@ -253,6 +255,7 @@ impl Machine {
             conversation: submission.conversation.clone(),
             is_draft,
             for_hooks,
+            check,
         })
     }
 

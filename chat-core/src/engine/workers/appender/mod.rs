@@ -29,7 +29,7 @@ mod work;
 
 pub(in crate::engine) use queue::AppendQueue;
 pub(in crate::engine) use resend_order::DeferredDraft;
-pub(in crate::engine) use submission::LaneOperation;
+pub(in crate::engine) use submission::{LaneCheck, LaneOperation};
 
 pub(in crate::engine) use work::AppendPorts;
 

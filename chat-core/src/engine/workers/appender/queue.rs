@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
 use super::resend_order::DeferredDraft;
-use super::submission::{LaneOperation, MemoryPermit, Payload, SessionKey, Submission};
+use super::submission::{LaneCheck, LaneOperation, MemoryPermit, Payload, SessionKey, Submission};
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
 use crate::model::{Caller, ConversationRef, Draft, Outcome};
@@ -90,15 +90,20 @@ impl AppendQueue {
     }
 
     /// Queues an operation of a conversation, as [`submit_draft`](Self::submit_draft) does a draft.
+    /// If there is a `check`, it has to pass before.
     pub(in crate::engine) fn submit_operation(
         &self,
         caller: Caller,
         conversation: ConversationRef,
+        check: Option<LaneCheck>,
         operation: LaneOperation,
         deadline: Instant,
     ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + use<> {
         let submitted = match MemoryPermit::reserve(&self.used, OPERATION_BYTES, self.max_bytes) {
-            Some(permit) => Ok(self.submit(caller, conversation, Payload::Operation(operation), permit, deadline)),
+            Some(permit) => {
+                let payload = Payload::Operation { check, operation };
+                Ok(self.submit(caller, conversation, payload, permit, deadline))
+            }
             None => Err(CommandError::busy()),
         };
         outcome(submitted)

@@ -54,12 +54,21 @@ pub(super) enum Payload {
         for_hooks: Option<Box<Draft>>,
     },
     /// Run another change of the conversation in its turn.
-    Operation(LaneOperation),
+    Operation {
+        /// What has to pass before the change takes its turn, if anything.
+        check: Option<LaneCheck>,
+        operation: LaneOperation,
+    },
 }
 
 /// Change of a conversation other than an append, which runs alone in the conversation's lane.
 pub(in crate::engine) type LaneOperation =
     Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<Outcome, CommandError>> + Send>;
+
+/// Check of a [`LaneOperation`] that may take long, such as a call to the application's hooks. It
+/// runs outside of the lane, so that nothing else of the conversation waits for it; what its
+/// session submits later does.
+pub(in crate::engine) type LaneCheck = Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<(), CommandError>> + Send>;
 
 /// Sender's end of a submission's reply. A caller whose `ReplyTo` is dropped is told to try again.
 pub(super) type ReplyTo = oneshot::Sender<Result<Outcome, CommandError>>;
@@ -76,7 +85,7 @@ impl Submission {
     pub(super) fn draft(&self) -> Option<&Prepared> {
         match &self.payload {
             Payload::Draft { prepared, .. } => Some(prepared),
-            Payload::Operation(_) => None,
+            Payload::Operation { .. } => None,
         }
     }
 
@@ -90,9 +99,13 @@ impl Submission {
         })
     }
 
-    /// Returns `true` for a draft that the application's hooks have to see before it may be stored.
-    pub(super) fn needs_hooks(&self) -> bool {
-        matches!(&self.payload, Payload::Draft { for_hooks: Some(_), .. })
+    /// Returns `true` if hooks have to see the draft, or a check has to pass, before the submission
+    /// may enter its lane.
+    pub(super) fn needs_check(&self) -> bool {
+        match &self.payload {
+            Payload::Draft { for_hooks, .. } => for_hooks.is_some(),
+            Payload::Operation { check, .. } => check.is_some(),
+        }
     }
 }
 

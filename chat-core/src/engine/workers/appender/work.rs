@@ -55,7 +55,7 @@ impl Ports for EnginePorts {
     }
 }
 
-/// Finds a submission's conversation and asks the hooks.
+/// Finds a submission's conversation, and asks the hooks or runs the check.
 async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
     let Preparation {
         session,
@@ -63,6 +63,7 @@ async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
         conversation,
         is_draft,
         for_hooks,
+        check,
     } = preparation;
     let prepared = async {
         let target = if is_draft {
@@ -70,6 +71,9 @@ async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
         } else {
             ports.directory.find(caller.user, &conversation).await?
         };
+        if let Some(check) = check {
+            check(target.clone()).await?;
+        }
         let Some((draft, original)) = for_hooks else {
             return Ok((target, None));
         };

@@ -152,7 +152,7 @@ impl Simulation {
         let conversation = ConversationRef::Id(CONVERSATIONS[conversation]);
         let deadline = self.appender.now + RESEND_WINDOW;
         let queue = &self.appender.queue;
-        let mut reply: Reply = Box::pin(queue.submit_operation(caller, conversation, operation(), deadline));
+        let mut reply: Reply = Box::pin(queue.submit_operation(caller, conversation, None, operation(), deadline));
         if code(&mut reply).is_none() {
             self.unanswered += 1;
             self.clients[session].operations.push(reply);

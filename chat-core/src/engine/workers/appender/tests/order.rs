@@ -56,7 +56,7 @@ fn operation_runs_alone_and_in_its_turn() {
     let conversation = ConversationRef::Id(KNOWN);
     let ran = appender
         .queue
-        .submit_operation(session(1), conversation, operation(), deadline);
+        .submit_operation(session(1), conversation, None, operation(), deadline);
     let mut ran: Reply = Box::pin(ran);
     replies.extend(appender.send(session(1), KNOWN, 3..=3));
     let work = appender.work().unwrap();
