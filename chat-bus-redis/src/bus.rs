@@ -1,4 +1,4 @@
-//! [`RedisBus`].
+//! Message bus on Redis: [`RedisBus`].
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`RedisDiscovery`].
+//! Node discovery on Redis: [`RedisDiscovery`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};

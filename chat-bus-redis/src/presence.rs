@@ -1,4 +1,4 @@
-//! [`RedisPresence`].
+//! Presence on Redis: [`RedisPresence`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -34,8 +34,8 @@
 //! ```
 //!
 //! # The way of a message
-//! [`transport`] (bytes) → [`secure`] (records) → [`codec`] (packets) → `session` (a state machine)
-//! → [`engine`] (commands) → [`store`] (commit) → [`router`] (who gets it) → outboxes. [`server`]
+//! [`transport`] (bytes) → [`secure`] (records) → `codec` (packets) → `session` (a state machine)
+//! → [`engine`] (commands) → [`store`] (commit) → `router` (who gets it) → outboxes. [`server`]
 //! drives it with tokio's tasks; [`client`] is the other side. What is pushed is a faster way to
 //! what a device would read from the log after its cursor.
 //!
@@ -52,11 +52,11 @@
 //! | `tls` | TLS 1.3 listeners and clients; the caller names the crypto provider |
 //! | `serde` | `Serialize` for ids and infos, as `docs/client.md` shows them; `Deserialize` for ids |
 //! | `testkit` | conformance suites for backends, stores and buses that fail on demand, a raw protocol peer |
-//! | `unstable` | the parts below [`server`] and [`client`]: packets, session state machines, SC1 channels; they may change in any release |
+//! | `unstable` | the parts below [`server`] and [`client`]: service boundary, router, packets, state machines, SC1 channels; they may change in any release |
 //!
 //! Without `client` and `server` the crate is the protocol and the client's state machine
-//! ([`model`], [`commands`], [`codec`], [`secure`], [`client::machine`]). It then has no runtime,
-//! no sockets and no private keys, and compiles to `wasm32-unknown-unknown`.
+//! ([`model`], [`commands`], [`secure`], and with `unstable` `codec` and `client::machine`). It then
+//! has no runtime, no sockets and no private keys, and compiles to `wasm32-unknown-unknown`.
 //!
 //! There is no global state: no logger, signal handler, runtime or crypto provider is installed,
 //! and several engines and servers live in one process.
@@ -73,6 +73,9 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod cluster;
+#[cfg(not(feature = "unstable"))]
+mod codec;
+#[cfg(feature = "unstable")]
 pub mod codec;
 pub mod commands;
 #[cfg(feature = "server")]
@@ -84,13 +87,17 @@ pub mod jitter;
 pub mod model;
 pub mod prelude;
 pub mod rate;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod router;
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod router;
 pub mod secure;
 mod sequencer;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod service;
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod service;
 #[cfg(all(feature = "server", not(feature = "unstable")))]
 mod session;

@@ -1,7 +1,8 @@
 //! Work of one transaction.
 
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
-use chat_core::store::{TxError, Unit, run_catching};
+use chat_core::store::backend::run_catching;
+use chat_core::store::{TxError, Unit};
 
 use crate::tx::MysqlTx;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use chat_core::model::{Conversation, ConversationId};
-use chat_core::store::{StoreError, TxContract};
+use chat_core::store::StoreError;
+use chat_core::store::backend::TxContract;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error, Params, Row, Transaction};
 

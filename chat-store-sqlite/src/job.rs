@@ -1,7 +1,8 @@
 //! Work of the writer thread.
 
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
-use chat_core::store::{StoreError, TxError, Unit, run_inline};
+use chat_core::store::backend::run_inline;
+use chat_core::store::{StoreError, TxError, Unit};
 use rusqlite::Connection;
 
 use crate::cursor_sql;

@@ -10,13 +10,20 @@ mod throttle;
 mod token;
 
 pub use authenticator::{AuthError, AuthVerdict, Authenticator, Proof};
-pub use password::{
-    Password, PasswordCheck, PasswordCost, PasswordError, PasswordHash, PasswordHashError, PasswordHasherPool,
-    PasswordPoolError, PasswordPoolOptions, PasswordPoolStats,
-};
+pub use password::{PasswordCost, PasswordHashError, PasswordPoolError, PasswordPoolOptions, PasswordPoolStats};
 pub use passwords::PasswordAuthenticator;
-pub use penalty::{
-    ConnectionGate, ConnectionLimits, ConnectionPermit, ConnectionRefused, GateStats, Offence, PenaltyOptions,
-};
-pub use throttle::{LoginAttempt, LoginThrottle, ThrottleLimit, ThrottleOptions, Throttled};
-pub use token::{DeviceToken, SessionToken, TokenError, TokenHash};
+pub use penalty::{ConnectionLimits, PenaltyOptions};
+pub use throttle::{ThrottleLimit, ThrottleOptions, Throttled};
+
+#[cfg(not(feature = "unstable"))]
+pub(crate) use internals::*;
+#[cfg(feature = "unstable")]
+pub use internals::*;
+
+/// Parts of the engine and the server: limits at work, and tokens.
+mod internals {
+    pub use super::password::{Password, PasswordCheck, PasswordError, PasswordHash, PasswordHasherPool};
+    pub use super::penalty::{ConnectionGate, ConnectionPermit, ConnectionRefused, GateStats, Offence};
+    pub use super::throttle::{LoginAttempt, LoginThrottle};
+    pub use super::token::{DeviceToken, SessionToken, TokenError, TokenHash};
+}

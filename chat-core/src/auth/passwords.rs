@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::{
     AuthError, AuthVerdict, Authenticator, DeviceToken, LoginAttempt, LoginThrottle, Password, PasswordCheck,
-    PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError, PasswordPoolOptions, Proof,
-    ThrottleOptions, TokenHash,
+    PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError, PasswordPoolOptions, PasswordPoolStats,
+    Proof, ThrottleOptions, TokenHash,
 };
 use crate::model::{Account, DeviceId, Login, Secret, Source, UserRef};
 use crate::store::{Store, StoreError};
@@ -42,10 +42,10 @@ impl PasswordAuthenticator {
         })
     }
 
-    /// Returns the hasher pool, for its statistics.
+    /// Returns the number of requests and the load of the threads that hash passwords.
     #[must_use]
-    pub fn pool(&self) -> &PasswordHasherPool {
-        &self.pool
+    pub fn stats(&self) -> PasswordPoolStats {
+        self.pool.stats()
     }
 
     /// Charges the creation of one account to its source, and hashes the password.

@@ -4,8 +4,8 @@ use std::{fmt, io, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::secure::known_hosts::host_and_port;
-use crate::transport::{Transport, memory::MemoryConnector, tcp};
+use crate::secure::host_and_port;
+use crate::transport::{MemoryConnector, Transport, tcp};
 
 /// Port of an address that names none.
 pub const DEFAULT_PORT: u16 = 7400;
@@ -17,7 +17,7 @@ pub enum Scheme {
     /// SC1, the project's secure channel.
     #[default]
     Sc1,
-    /// TLS 1.3.
+    /// TLS 1.3 over TCP.
     Tls,
     /// Unencrypted: for connections within one machine, and for tests.
     Plain,

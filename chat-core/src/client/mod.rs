@@ -1,6 +1,6 @@
 //! A client of a chat service: the protocol's other side, with everything that makes it reliable.
 //!
-//! [`Machine`](machine::Machine) is the protocol without I/O. A driver connects, reconnects and
+//! `Machine` (with the feature `unstable`) is the protocol without I/O. A driver connects, reconnects and
 //! feeds it; a [`ClientStore`] keeps what must survive a restart. The client guarantees:
 //! - It delivers every event of every log once per run, in order and without gaps, although pushes
 //!   may be lost, duplicated or reordered.
@@ -37,6 +37,9 @@
 //! # }
 //! ```
 
+#[cfg(not(feature = "unstable"))]
+mod machine;
+#[cfg(feature = "unstable")]
 pub mod machine;
 
 #[cfg(feature = "client")]
@@ -72,6 +75,7 @@ mod time;
 #[cfg(feature = "client")]
 mod validate;
 
+pub use crate::codec::Failure;
 pub use crate::model::{Cursor, EventMark};
 #[cfg(feature = "client")]
 pub use address::{DEFAULT_PORT, Dial, Endpoint, InvalidAddress, Scheme, ServerAddress};

@@ -119,15 +119,15 @@ pub struct NodeEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// Answers Hello.
+    /// Answer to a `Hello`.
     Welcome(Welcome),
     /// Answers Register. Only id and name are transmitted; the client's display name stays empty.
     Registered(UserInfo),
     /// Answers Login and Resume.
     LoggedIn(Box<LoggedIn>),
-    /// Answers ListNodes.
+    /// Answer to a `ListNodes`.
     Nodes(Vec<NodeEntry>),
-    /// Answers Ping.
+    /// Answer to a `Ping`: the time of the server.
     Pong(Timestamp),
     /// Answers a command.
     Outcome(Outcome),

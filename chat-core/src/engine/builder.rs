@@ -396,27 +396,8 @@ fn commands(
             sessions: Arc::clone(&queues.ender),
             presence: Arc::clone(&ports.presence),
         }),
-        contacts: Arc::new(ContactCommands {
-            units: units(),
-            directory: directory(),
-            limits: limits(),
-            hooks: Arc::clone(&shared.hooks),
-            publisher: shared.publisher.clone(),
-            router: ports.router.clone(),
-            presence: Arc::clone(&ports.presence),
-            options: ContactOptions::from(config),
-        }),
-        groups: Arc::new(GroupCommands {
-            units: units(),
-            directory: directory(),
-            limits: limits(),
-            hooks: Arc::clone(&shared.hooks),
-            publisher: shared.publisher.clone(),
-            queue: Arc::clone(&queues.appends),
-            group_limits: GroupLimits::from(config),
-            page: PageLimits::from(config),
-            max_list_len: config.max_list_len,
-        }),
+        contacts: Arc::new(contact_commands(config, ports, shared)),
+        groups: Arc::new(group_commands(config, ports, queues, shared)),
         messages: MessageCommands {
             queue: Arc::clone(&queues.appends),
             units: units(),
@@ -439,5 +420,32 @@ fn commands(
             page: PageLimits::from(config),
             draining: lifecycle.draining().clone(),
         }),
+    }
+}
+
+fn contact_commands(config: &EngineConfig, ports: &Ports, shared: &Shared) -> ContactCommands {
+    ContactCommands {
+        units: Arc::clone(&ports.units),
+        directory: Arc::clone(&shared.directory),
+        limits: Arc::clone(&shared.limits),
+        hooks: Arc::clone(&shared.hooks),
+        publisher: shared.publisher.clone(),
+        router: ports.router.clone(),
+        presence: Arc::clone(&ports.presence),
+        options: ContactOptions::from(config),
+    }
+}
+
+fn group_commands(config: &EngineConfig, ports: &Ports, queues: &Queues, shared: &Shared) -> GroupCommands {
+    GroupCommands {
+        units: Arc::clone(&ports.units),
+        directory: Arc::clone(&shared.directory),
+        limits: Arc::clone(&shared.limits),
+        hooks: Arc::clone(&shared.hooks),
+        publisher: shared.publisher.clone(),
+        queue: Arc::clone(&queues.appends),
+        group_limits: GroupLimits::from(config),
+        page: PageLimits::from(config),
+        max_list_len: config.max_list_len,
     }
 }

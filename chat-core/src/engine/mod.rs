@@ -49,7 +49,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::service::{CommandError, Readiness};
+pub use crate::router::{RouterConfig, RouterStats};
+pub use crate::service::{CommandError, CommandFuture, Readiness};
 pub use acting::ActingAs;
 pub use builder::{BuildError, EngineBuilder};
 pub use config::{EngineConfig, HookPolicy, SessionPolicy};
@@ -64,8 +65,8 @@ use crate::cluster::{NodeInfo, Nodes};
 use crate::model::{
     Caller, Command, DeviceId, Login, LoginGrant, Registration, Resume, Source, StoreEpoch, Timestamp, UserId, UserInfo,
 };
-use crate::router::{Outbox, OutboxLimits, Router, RouterStats};
-use crate::service::{AttachedSession, CommandFuture};
+use crate::router::{Outbox, OutboxLimits, Router};
+use crate::service::AttachedSession;
 use crate::store::Store;
 
 /// A chat engine. Clones are handles to the same engine; dropping the last of them stops its tasks,
@@ -195,7 +196,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`CommandError`]; nothing was begun. `Fenced`: the device has logged in again meanwhile.
-    pub async fn attach(
+    pub(crate) async fn attach(
         &self,
         caller: Caller,
         source: Source,
@@ -265,31 +266,31 @@ impl Engine {
     /// returns the time for which a server is not to read from the command's connection; see
     /// [`EngineConfig::message_rate`].
     #[must_use]
-    pub fn pace(&self, caller: Caller, command: &Command) -> Duration {
+    pub(crate) fn pace(&self, caller: Caller, command: &Command) -> Duration {
         self.parts.commands.pace(caller, command)
     }
 
     /// Returns the name of the history that the store holds.
     #[must_use]
-    pub fn store_epoch(&self) -> StoreEpoch {
+    pub(crate) fn store_epoch(&self) -> StoreEpoch {
         self.parts.epoch
     }
 
     /// Returns the engine's time of day.
     #[must_use]
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.parts.units.now()
     }
 
     /// Returns the engine's configuration.
     #[must_use]
-    pub fn config(&self) -> &EngineConfig {
+    pub(crate) fn config(&self) -> &EngineConfig {
         &self.parts.config
     }
 
     /// Returns the engine's router.
     #[must_use]
-    pub fn router(&self) -> &Router {
+    pub(crate) fn router(&self) -> &Router {
         &self.parts.router
     }
 

@@ -24,7 +24,7 @@ impl Actor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AppendContext {
-    /// Sender.
+    /// Sender of the message.
     pub actor: Actor,
     /// Conversation that the draft is sent to.
     pub conversation: ConversationId,
@@ -50,7 +50,7 @@ impl AppendContext {
 pub enum AppendTarget {
     /// Direct conversation with this user, who is the sender in notes to self.
     Direct(UserInfo),
-    /// Group.
+    /// Group that the message goes to.
     Group {
         /// Name, description, policies and size of the group.
         group: GroupInfo,

@@ -36,7 +36,7 @@ pub struct Event {
     pub edited_seq: Option<Seq>,
     /// Recall of this message. The body is then erased.
     pub recalled_seq: Option<Seq>,
-    /// Encoded [`EventBody`].
+    /// Encoded [`EventBody`]; [`Event::body`] decodes it.
     pub body: Bytes,
 }
 

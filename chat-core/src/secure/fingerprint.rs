@@ -14,6 +14,7 @@ pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     /// Computes the fingerprint of a key given as DER SubjectPublicKeyInfo.
+    #[doc(hidden)]
     #[must_use]
     pub fn of_spki(spki: &[u8]) -> Self {
         Self(Sha256::digest(spki).into())

@@ -57,7 +57,7 @@ pub(crate) mod handshake;
 #[cfg(feature = "unstable")]
 pub mod handshake;
 
-pub mod known_hosts;
+mod known_hosts;
 
 mod channel;
 mod opener;
@@ -71,7 +71,8 @@ mod internals {
     pub use super::error::{OpenError, SealError};
     #[cfg(feature = "server")]
     pub use super::handshake::{Accepted, ClientHello, ServerHandshake, reject};
-    pub use super::handshake::{ClientHandshake, ClientProgress, Connected, MAX_HELLO1, RejectCode};
+    pub use super::handshake::{ClientHandshake, ClientProgress, Connected, MAX_HELLO1, PinPolicy, RejectCode};
+    pub use super::known_hosts::{Verdict, format_line, host_and_port};
     pub use super::opener::{Opened, Opener, REKEY_MIN_AGE, REKEY_MIN_RECORDS, REKEY_REQUIRED_RECORDS};
     pub use super::record::{MAX_CONTENT, RECORD_OVERHEAD};
     pub use super::sealer::{REKEY_AFTER, REKEY_AFTER_RECORDS, Sealer};
@@ -81,7 +82,6 @@ mod internals {
 
 pub use error::{HandshakeError, IdentityError};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
-pub use handshake::PinPolicy;
 #[cfg(feature = "server")]
 pub use identity::ServerIdentity;
 #[cfg(not(feature = "unstable"))]

@@ -55,6 +55,7 @@ impl ServerKeys {
     ///
     /// # Errors
     /// The signature failed; the old key stays in use.
+    #[doc(hidden)]
     pub fn rotate(&self, unix_now: u64) -> Result<(), IdentityError> {
         let next = CertifiedKey::issue(&self.identity, DhSecret::generate(), unix_now)?;
         *self.current.write() = Arc::new(next);
@@ -63,6 +64,7 @@ impl ServerKeys {
 
     /// Returns whether [`ROTATE_EVERY`] has passed since the last rotation, or the clock was set
     /// back to before it.
+    #[doc(hidden)]
     #[must_use]
     pub fn rotation_due(&self, unix_now: u64) -> bool {
         let issued = self.current().validity.not_before;
@@ -76,6 +78,7 @@ impl ServerKeys {
     }
 
     /// Returns the identity that signs the credentials.
+    #[doc(hidden)]
     #[must_use]
     pub const fn identity(&self) -> &ServerIdentity {
         &self.identity

@@ -18,8 +18,8 @@ use super::{Server, Shared, connection, now};
 use crate::auth::{ConnectionPermit, ConnectionRefused};
 use crate::model::Source;
 use crate::server::stream::OwnedStream;
-use crate::transport::memory::MemoryListener;
-use crate::transport::proxy::read_header;
+use crate::transport::MemoryListener;
+use crate::transport::read_header;
 use crate::transport::tcp::TcpListener;
 use crate::transport::{PeerAddr, Transport};
 

@@ -1,4 +1,4 @@
-//! [`ServerBuilder`].
+//! Listeners and configuration of a server: [`ServerBuilder`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ use crate::auth::ConnectionGate;
 use crate::secure::ServerKeys;
 use crate::service::ChatService;
 use crate::sync::Mutex;
-use crate::transport::memory::{self, MemoryConnector};
 use crate::transport::tcp::{TcpListener, TcpOptions};
 #[cfg(feature = "tls")]
 use crate::transport::tls::TlsAcceptor;
+use crate::transport::{self, MemoryConnector};
 
 /// Maximum number of connections that wait to be accepted by a memory listener.
 const MEMORY_BACKLOG: usize = 64;
@@ -85,7 +85,7 @@ impl ServerBuilder {
 
     /// Declares that the listener added last is behind a load balancer. Each connection to it must
     /// come from one of [`ServerConfig::trusted_proxies`] and begin with a
-    /// [PROXY header](crate::transport::proxy), which names the client's address.
+    /// PROXY header, which names the client's address.
     #[must_use]
     pub fn behind_proxy(mut self) -> Self {
         if let Some(last) = self.tcp.last_mut() {
@@ -112,7 +112,7 @@ impl ServerBuilder {
     /// returned connector.
     #[must_use]
     pub fn memory(mut self) -> (Self, MemoryConnector) {
-        let (connector, listener) = memory::listener(MEMORY_BACKLOG);
+        let (connector, listener) = transport::listener(MEMORY_BACKLOG);
         self.memory.push((Listener::Memory(listener), Protocol::Plain));
         (self, connector)
     }

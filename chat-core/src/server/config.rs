@@ -1,4 +1,4 @@
-//! [`ServerConfig`].
+//! Limits and timeouts of a server: [`ServerConfig`].
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::auth::ConnectionLimits;
 use crate::rate::Rate;
 use crate::router::OutboxLimits;
 use crate::session::SessionConfig;
-use crate::transport::proxy::Network;
+use crate::transport::Network;
 
 /// Limits and deadlines of a [`Server`](super::Server) and its connections.
 #[derive(Clone, Debug)]

@@ -32,6 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use crate::router::OutboxLimits;
 pub use crate::session::SessionConfig;
 pub use builder::{BindError, ServerBuilder};
 pub use config::ServerConfig;

@@ -1,4 +1,4 @@
-//! [`SessionConfig`].
+//! Limits and timeouts of one connection: [`SessionConfig`].
 
 use std::time::Duration;
 

@@ -172,12 +172,12 @@ impl Guest {
         self.pending = Some(action);
     }
 
-    /// Answers [`GuestAction::ListNodes`].
+    /// Takes the answer to [`GuestAction::ListNodes`].
     pub fn handle_nodes(&mut self, now: Instant, listing: Listing, nodes: Vec<NodeEntry>) {
         self.answered(now, listing.0, &Ok(Answer::Nodes(nodes)));
     }
 
-    /// Answers [`GuestAction::Register`].
+    /// Takes the answer to [`GuestAction::Register`].
     pub fn handle_registered(&mut self, now: Instant, registering: Registering, result: Result<UserInfo, Failure>) {
         self.answered(now, registering.0, &result.map(Answer::Registered));
     }

@@ -35,11 +35,12 @@
 //! The store detects a repetition by its unique key of sender and client message id and returns
 //! [`StoreError::AlreadySent`] from [`MessageTx::insert_events`].
 //!
-//! [`TxContract`] enforces the rules about locks and logs for every store: it turns a violation
-//! into [`StoreError::Corrupt`]. [`run_inline`] runs units where a transaction never waits, and
-//! [`run_catching`] runs them where it does.
+//! For the authors of stores there is [`backend`]: [`TxContract`](backend::TxContract) enforces the rules about locks and logs for every store: it turns a violation
+//! into [`StoreError::Corrupt`]. [`run_inline`](backend::run_inline) runs units where a transaction never waits, and
+//! [`run_catching`](backend::run_catching) runs them where it does.
 
 mod accounts;
+pub mod backend;
 mod contacts;
 mod conversations;
 mod cursors;
@@ -69,8 +70,6 @@ pub use heartbeat::Heartbeat;
 pub use memory::MemoryStore;
 pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
 pub use operators::{AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreStats};
-pub use run::{run_catching, run_inline};
-pub use tx_contract::TxContract;
 pub use unit::{Operation, StoreExt, Unit};
 
 use crate::model::{NodeId, StoreEpoch};

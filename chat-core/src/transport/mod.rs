@@ -7,9 +7,9 @@ mod message;
 mod peer;
 mod stream;
 
-pub mod memory;
+mod memory;
 #[cfg(feature = "server")]
-pub mod proxy;
+mod proxy;
 #[cfg(not(feature = "unstable"))]
 pub(crate) mod tcp;
 #[cfg(feature = "unstable")]
@@ -21,8 +21,22 @@ use std::fmt;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+/// Parts of servers, clients and tests.
+mod internals {
+    pub use super::memory::{MemoryListener, PIPE_CAPACITY, listener, pipe};
+    #[cfg(feature = "server")]
+    pub use super::proxy::read_header;
+}
+
+#[cfg(not(feature = "unstable"))]
+pub(crate) use internals::*;
+#[cfg(feature = "unstable")]
+pub use internals::*;
+pub use memory::{MemoryConnector, MemoryTransport};
 pub use message::MessageStream;
 pub use peer::PeerAddr;
+#[cfg(feature = "server")]
+pub use proxy::{InvalidNetwork, Network};
 pub use stream::Stream;
 
 /// Byte stream to and from one peer. One task reads and writes it, or [`tokio::io::split`] divides

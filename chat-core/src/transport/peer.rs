@@ -1,4 +1,4 @@
-//! [`PeerAddr`].
+//! Address of a peer: [`PeerAddr`].
 
 use std::{
     fmt,

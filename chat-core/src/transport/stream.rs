@@ -1,4 +1,4 @@
-//! [`Stream`].
+//! Byte stream with the address of its peer: [`Stream`].
 
 use std::{
     io,

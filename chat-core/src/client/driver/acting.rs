@@ -2,9 +2,9 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientEvent, Status, connection::Writer, machine::Action};
+use crate::client::{ClientEvent, SendOutcome, Status, connection::Writer, machine::Action};
 use crate::codec::LoggedIn;
-use crate::model::ClientMessageId;
+use crate::model::{ClientMessageId, ConversationRef};
 
 use crate::time::now;
 
@@ -51,16 +51,7 @@ impl Driver {
                     outcome,
                 } => {
                     settled.push(id);
-                    let waiting = self.replies.sends.remove(&id).unwrap_or_default();
-                    let tell = |waiting: oneshot::Sender<_>| waiting.send(outcome.clone()).is_ok();
-                    let told = waiting.into_iter().map(tell).filter(|told| *told).count();
-                    if told == 0 {
-                        self.machine.note(ClientEvent::Settled {
-                            id,
-                            conversation,
-                            outcome,
-                        });
-                    }
+                    self.report_outcome(id, conversation, outcome);
                 }
                 Action::Finish { token, result } => {
                     if let Some(waiting) = self.replies.commands.remove(&token) {
@@ -76,6 +67,21 @@ impl Driver {
         }
         self.settled(&settled).await;
         next
+    }
+
+    /// Tells the callers that wait for a message what became of it, or the application if there are
+    /// none.
+    fn report_outcome(&mut self, id: ClientMessageId, conversation: ConversationRef, outcome: SendOutcome) {
+        let waiting = self.replies.sends.remove(&id).unwrap_or_default();
+        let answer = |waiting: oneshot::Sender<_>| waiting.send(outcome.clone()).is_ok();
+        let answered = waiting.into_iter().map(answer).filter(|answered| *answered).count();
+        if answered == 0 {
+            self.machine.note(ClientEvent::Settled {
+                id,
+                conversation,
+                outcome,
+            });
+        }
     }
 
     async fn settled(&mut self, settled: &[ClientMessageId]) {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::client::Cursor;
 use crate::model::{ClientMessageId, ConversationId, UserId};
-use crate::secure::{Fingerprint, KnownHosts, known_hosts::format_line};
+use crate::secure::{Fingerprint, KnownHosts, format_line};
 use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState};

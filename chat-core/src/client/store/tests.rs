@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::client::{Cursor, EventMark};
 use crate::model::{Emoji, EventId, GroupName, MessageText, Seq, UserName, UserRef};
-use crate::secure::known_hosts::Verdict;
+use crate::secure::Verdict;
 
 fn marked(seq: u64) -> Cursor {
     Cursor {

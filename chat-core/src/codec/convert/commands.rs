@@ -2,42 +2,24 @@
 
 use super::{conversations, enums, login, messages, parts};
 use crate::codec::proto::{self, client_packet::Command as Wire};
-use crate::model::{Command, ConversationRef, UserRef};
+use crate::model::{
+    Command, ConversationId, ConversationRef, DeviceId, GroupChanges, NewGroup, Note, PresenceState, ProfileChanges,
+    Role, Secret, Seq, UserId, UserRef,
+};
 
 pub(in crate::codec) fn command(command: &Command) -> Wire {
     match command {
         Command::Logout => Wire::Logout(proto::Logout {}),
-        Command::ChangePassword { old, new } => Wire::ChangePassword(proto::ChangePassword {
-            old_password: login::password(old),
-            new_password: login::password(new),
-        }),
+        Command::ChangePassword { old, new } => Wire::ChangePassword(change_password(old, new)),
         Command::ListDevices => Wire::ListDevices(proto::ListDevices {}),
-        Command::RevokeDevice(device) => Wire::RevokeDevice(proto::RevokeDevice {
-            device: parts::id(device.0),
-        }),
-        Command::UpdateProfile(changes) => Wire::UpdateProfile(proto::UpdateProfile {
-            display_name: changes.display_name.as_ref().map(|name| name.as_str().to_owned()),
-            direct_policy: changes.direct_policy.map_or(0, enums::direct_policy),
-        }),
-        Command::SetStatus(state) => Wire::SetStatus(proto::SetStatus {
-            presence: enums::presence(*state),
-        }),
+        Command::RevokeDevice(device) => Wire::RevokeDevice(revoke_device(*device)),
+        Command::UpdateProfile(changes) => Wire::UpdateProfile(update_profile(changes)),
+        Command::SetStatus(state) => Wire::SetStatus(set_status(*state)),
 
-        Command::SearchUsers { query, limit } => Wire::SearchUsers(proto::SearchUsers {
-            query: query.clone(),
-            limit: *limit,
-        }),
-        Command::GetUsers(users) => Wire::GetUsers(proto::GetUsers {
-            users: users.iter().map(parts::user_ref).collect(),
-        }),
-        Command::RequestFriend { user, note } => Wire::RequestFriend(proto::RequestFriend {
-            user: some_user(user),
-            note: note.as_str().to_owned(),
-        }),
-        Command::AnswerFriend { user, accept } => Wire::AnswerFriend(proto::AnswerFriend {
-            user: some_user(user),
-            accept: *accept,
-        }),
+        Command::SearchUsers { query, limit } => Wire::SearchUsers(search_users(query, *limit)),
+        Command::GetUsers(users) => Wire::GetUsers(get_users(users)),
+        Command::RequestFriend { user, note } => Wire::RequestFriend(request_friend(user, note)),
+        Command::AnswerFriend { user, accept } => Wire::AnswerFriend(answer_friend(user, *accept)),
         Command::RemoveFriend(user) => Wire::RemoveFriend(proto::RemoveFriend { user: some_user(user) }),
         Command::Block(user) => Wire::Block(proto::Block { user: some_user(user) }),
         Command::Unblock(user) => Wire::Unblock(proto::Unblock { user: some_user(user) }),
@@ -46,99 +28,228 @@ pub(in crate::codec) fn command(command: &Command) -> Wire {
         Command::Send { conversation, draft } => messages::send(parts::conversation_ref(conversation), draft),
 
         Command::ListConversations => Wire::ListConversations(proto::ListConversations {}),
-        Command::GetConversation(conversation) => Wire::GetConversation(proto::GetConversation {
-            conversation: some_group(conversation),
-        }),
+        Command::GetConversation(conversation) => Wire::GetConversation(get_conversation(conversation)),
         Command::ReadHistory { conversation, page } => {
             Wire::ReadHistory(conversations::read_history(parts::conversation_ref(conversation), page))
         }
-        Command::Acknowledge { conversation, seq } => Wire::Acknowledge(proto::Acknowledge {
-            conversation: conversation.0,
-            seq: seq.0,
-        }),
-        Command::MarkRead { conversation, seq } => Wire::MarkRead(proto::MarkRead {
-            conversation: conversation.0,
-            seq: seq.0,
-        }),
-        Command::Typing { conversation, stopped } => Wire::Typing(proto::Typing {
-            conversation: conversation.0,
-            stopped: *stopped,
-        }),
+        Command::Acknowledge { conversation, seq } => Wire::Acknowledge(acknowledge(*conversation, *seq)),
+        Command::MarkRead { conversation, seq } => Wire::MarkRead(mark_read(*conversation, *seq)),
+        Command::Typing { conversation, stopped } => Wire::Typing(typing(*conversation, *stopped)),
 
-        Command::CreateGroup(group) => Wire::CreateGroup(proto::CreateGroup {
-            client_message_id: parts::id(group.client_message_id.0),
-            name: group.name.as_str().to_owned(),
-            description: group.description.as_str().to_owned(),
-            join_policy: enums::join_policy(group.join_policy),
-            history_visible: group.history_visible,
-            unlisted: group.unlisted,
-        }),
-        Command::SearchGroups { query, limit } => Wire::SearchGroups(proto::SearchGroups {
-            query: query.clone(),
-            limit: *limit,
-        }),
-        Command::JoinGroup { group, note } => Wire::JoinGroup(proto::JoinGroup {
-            group: some_group(group),
-            note: note.as_str().to_owned(),
-        }),
-        Command::AnswerJoin { group, user, accept } => Wire::AnswerJoin(proto::AnswerJoin {
-            group: some_group(group),
-            user: some_user(user),
-            accept: *accept,
-        }),
-        Command::InviteMember { group, user } => Wire::InviteMember(proto::InviteMember {
-            group: some_group(group),
-            user: some_user(user),
-        }),
-        Command::DeclineInvitation(group) => Wire::DeclineInvitation(proto::DeclineInvitation {
-            group: some_group(group),
-        }),
-        Command::LeaveGroup(group) => Wire::LeaveGroup(proto::LeaveGroup {
-            group: some_group(group),
-        }),
-        Command::DeleteGroup(group) => Wire::DeleteGroup(proto::DeleteGroup {
-            group: some_group(group),
-        }),
-        Command::KickMember { group, user, ban } => Wire::KickMember(proto::KickMember {
-            group: some_group(group),
-            user: some_user(user),
-            ban: *ban,
-        }),
-        Command::UnbanMember { group, user } => Wire::UnbanMember(proto::UnbanMember {
-            group: some_group(group),
-            user: some_user(user),
-        }),
+        Command::CreateGroup(group) => Wire::CreateGroup(create_group(group)),
+        Command::SearchGroups { query, limit } => Wire::SearchGroups(search_groups(query, *limit)),
+        Command::JoinGroup { group, note } => Wire::JoinGroup(join_group(group, note)),
+        Command::AnswerJoin { group, user, accept } => Wire::AnswerJoin(answer_join(group, user, *accept)),
+        Command::InviteMember { group, user } => Wire::InviteMember(invite_member(group, user)),
+        Command::DeclineInvitation(group) => Wire::DeclineInvitation(decline_invitation(group)),
+        Command::LeaveGroup(group) => Wire::LeaveGroup(leave_group(group)),
+        Command::DeleteGroup(group) => Wire::DeleteGroup(delete_group(group)),
+        Command::KickMember { group, user, ban } => Wire::KickMember(kick_member(group, user, *ban)),
+        Command::UnbanMember { group, user } => Wire::UnbanMember(unban_member(group, user)),
         Command::MuteMember {
             group,
             user,
             duration_ms,
-        } => Wire::MuteMember(proto::MuteMember {
-            group: some_group(group),
-            user: some_user(user),
-            duration_ms: *duration_ms,
-        }),
-        Command::SetRole { group, user, role } => Wire::SetRole(proto::SetRole {
-            group: some_group(group),
-            user: some_user(user),
-            role: enums::role(*role),
-        }),
-        Command::TransferOwnership { group, user } => Wire::TransferOwnership(proto::TransferOwnership {
-            group: some_group(group),
-            user: some_user(user),
-        }),
-        Command::UpdateGroup { group, changes } => Wire::UpdateGroup(proto::UpdateGroup {
-            group: some_group(group),
-            name: changes.name.as_ref().map(|name| name.as_str().to_owned()),
-            description: changes.description.as_ref().map(|text| text.as_str().to_owned()),
-            join_policy: changes.join_policy.map_or(0, enums::join_policy),
-            history_visible: changes.history_visible,
-            unlisted: changes.unlisted,
-        }),
-        Command::ListMembers { group, after, limit } => Wire::ListMembers(proto::ListMembers {
-            group: some_group(group),
-            after_user: after.0,
-            limit: *limit,
-        }),
+        } => Wire::MuteMember(mute_member(group, user, *duration_ms)),
+        Command::SetRole { group, user, role } => Wire::SetRole(set_role(group, user, *role)),
+        Command::TransferOwnership { group, user } => Wire::TransferOwnership(transfer_ownership(group, user)),
+        Command::UpdateGroup { group, changes } => Wire::UpdateGroup(update_group(group, changes)),
+        Command::ListMembers { group, after, limit } => Wire::ListMembers(list_members(group, *after, *limit)),
+    }
+}
+
+fn change_password(old: &Secret, new: &Secret) -> proto::ChangePassword {
+    proto::ChangePassword {
+        old_password: login::password(old),
+        new_password: login::password(new),
+    }
+}
+
+fn revoke_device(device: DeviceId) -> proto::RevokeDevice {
+    proto::RevokeDevice {
+        device: parts::id(device.0),
+    }
+}
+
+fn update_profile(changes: &ProfileChanges) -> proto::UpdateProfile {
+    proto::UpdateProfile {
+        display_name: changes.display_name.as_ref().map(|name| name.as_str().to_owned()),
+        direct_policy: changes.direct_policy.map_or(0, enums::direct_policy),
+    }
+}
+
+fn set_status(state: PresenceState) -> proto::SetStatus {
+    proto::SetStatus {
+        presence: enums::presence(state),
+    }
+}
+
+fn search_users(query: &str, limit: u32) -> proto::SearchUsers {
+    proto::SearchUsers {
+        query: query.to_owned(),
+        limit,
+    }
+}
+
+fn get_users(users: &[UserRef]) -> proto::GetUsers {
+    proto::GetUsers {
+        users: users.iter().map(parts::user_ref).collect(),
+    }
+}
+
+fn request_friend(user: &UserRef, note: &Note) -> proto::RequestFriend {
+    proto::RequestFriend {
+        user: some_user(user),
+        note: note.as_str().to_owned(),
+    }
+}
+
+fn answer_friend(user: &UserRef, accept: bool) -> proto::AnswerFriend {
+    proto::AnswerFriend {
+        user: some_user(user),
+        accept,
+    }
+}
+
+fn get_conversation(conversation: &ConversationRef) -> proto::GetConversation {
+    proto::GetConversation {
+        conversation: some_group(conversation),
+    }
+}
+
+fn acknowledge(conversation: ConversationId, seq: Seq) -> proto::Acknowledge {
+    proto::Acknowledge {
+        conversation: conversation.0,
+        seq: seq.0,
+    }
+}
+
+fn mark_read(conversation: ConversationId, seq: Seq) -> proto::MarkRead {
+    proto::MarkRead {
+        conversation: conversation.0,
+        seq: seq.0,
+    }
+}
+
+fn typing(conversation: ConversationId, stopped: bool) -> proto::Typing {
+    proto::Typing {
+        conversation: conversation.0,
+        stopped,
+    }
+}
+
+fn create_group(group: &NewGroup) -> proto::CreateGroup {
+    proto::CreateGroup {
+        client_message_id: parts::id(group.client_message_id.0),
+        name: group.name.as_str().to_owned(),
+        description: group.description.as_str().to_owned(),
+        join_policy: enums::join_policy(group.join_policy),
+        history_visible: group.history_visible,
+        unlisted: group.unlisted,
+    }
+}
+
+fn search_groups(query: &str, limit: u32) -> proto::SearchGroups {
+    proto::SearchGroups {
+        query: query.to_owned(),
+        limit,
+    }
+}
+
+fn join_group(group: &ConversationRef, note: &Note) -> proto::JoinGroup {
+    proto::JoinGroup {
+        group: some_group(group),
+        note: note.as_str().to_owned(),
+    }
+}
+
+fn answer_join(group: &ConversationRef, user: &UserRef, accept: bool) -> proto::AnswerJoin {
+    proto::AnswerJoin {
+        group: some_group(group),
+        user: some_user(user),
+        accept,
+    }
+}
+
+fn invite_member(group: &ConversationRef, user: &UserRef) -> proto::InviteMember {
+    proto::InviteMember {
+        group: some_group(group),
+        user: some_user(user),
+    }
+}
+
+fn decline_invitation(group: &ConversationRef) -> proto::DeclineInvitation {
+    proto::DeclineInvitation {
+        group: some_group(group),
+    }
+}
+
+fn leave_group(group: &ConversationRef) -> proto::LeaveGroup {
+    proto::LeaveGroup {
+        group: some_group(group),
+    }
+}
+
+fn delete_group(group: &ConversationRef) -> proto::DeleteGroup {
+    proto::DeleteGroup {
+        group: some_group(group),
+    }
+}
+
+fn kick_member(group: &ConversationRef, user: &UserRef, ban: bool) -> proto::KickMember {
+    proto::KickMember {
+        group: some_group(group),
+        user: some_user(user),
+        ban,
+    }
+}
+
+fn unban_member(group: &ConversationRef, user: &UserRef) -> proto::UnbanMember {
+    proto::UnbanMember {
+        group: some_group(group),
+        user: some_user(user),
+    }
+}
+
+fn mute_member(group: &ConversationRef, user: &UserRef, duration_ms: u64) -> proto::MuteMember {
+    proto::MuteMember {
+        group: some_group(group),
+        user: some_user(user),
+        duration_ms,
+    }
+}
+
+fn set_role(group: &ConversationRef, user: &UserRef, role: Role) -> proto::SetRole {
+    proto::SetRole {
+        group: some_group(group),
+        user: some_user(user),
+        role: enums::role(role),
+    }
+}
+
+fn transfer_ownership(group: &ConversationRef, user: &UserRef) -> proto::TransferOwnership {
+    proto::TransferOwnership {
+        group: some_group(group),
+        user: some_user(user),
+    }
+}
+
+fn update_group(group: &ConversationRef, changes: &GroupChanges) -> proto::UpdateGroup {
+    proto::UpdateGroup {
+        group: some_group(group),
+        name: changes.name.as_ref().map(|name| name.as_str().to_owned()),
+        description: changes.description.as_ref().map(|text| text.as_str().to_owned()),
+        join_policy: changes.join_policy.map_or(0, enums::join_policy),
+        history_visible: changes.history_visible,
+        unlisted: changes.unlisted,
+    }
+}
+
+fn list_members(group: &ConversationRef, after: UserId, limit: u32) -> proto::ListMembers {
+    proto::ListMembers {
+        group: some_group(group),
+        after_user: after.0,
+        limit,
     }
 }
 

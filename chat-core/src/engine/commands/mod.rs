@@ -47,6 +47,10 @@ impl Dispatcher {
         if self.lifecycle.is_draining() {
             return CommandFuture::ready(Err(CommandError::shutting_down()));
         }
+        self.dispatch(caller, command)
+    }
+
+    fn dispatch(&self, caller: Caller, command: Command) -> CommandFuture {
         let account = || Arc::clone(&self.account);
         let contacts = || Arc::clone(&self.contacts);
         let groups = || Arc::clone(&self.groups);

@@ -20,13 +20,13 @@ pub(crate) enum Membership {
     Invited,
     /// Has asked to join.
     Requested,
-    /// Member.
+    /// Member without further rights.
     Member,
     /// Member who may not write at the moment.
     Muted,
-    /// Admin.
+    /// Admin, who moderates the group.
     Admin,
-    /// Owner.
+    /// Owner, of whom a group has one.
     Owner,
 }
 
@@ -66,7 +66,7 @@ pub(crate) enum GroupPermission {
     ListMembers,
     /// Send messages, and react to them.
     Send,
-    /// Mention everyone.
+    /// Mention all members in a message.
     MentionAll,
     /// Edit an own message.
     EditOwn,
@@ -74,7 +74,7 @@ pub(crate) enum GroupPermission {
     RecallOwn,
     /// Recall another member's message.
     RecallOthers,
-    /// Invite users.
+    /// Invite users to the group.
     Invite,
     /// Become a member at once.
     Join,

@@ -1,4 +1,4 @@
-//! [`DisplayName`].
+//! Validation of [`DisplayName`].
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`GroupName`].
+//! Validation of [`GroupName`].
 
 use std::sync::Arc;
 

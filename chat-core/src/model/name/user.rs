@@ -1,4 +1,4 @@
-//! [`UserName`].
+//! Validation of [`UserName`].
 
 use std::sync::Arc;
 

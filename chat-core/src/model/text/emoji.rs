@@ -1,4 +1,4 @@
-//! [`Emoji`].
+//! Validation of [`Emoji`].
 
 use std::fmt;
 use std::sync::Arc;

@@ -65,7 +65,7 @@ pub enum ClientProgress {
     },
 }
 
-/// Successful handshake.
+/// Result of a successful handshake: the channel and what is known of the server.
 #[derive(Debug)]
 pub struct Connected {
     /// The channel. The client sends first.

@@ -29,7 +29,6 @@ use super::{
 /// A server's RSA key. It only signs, never decrypts, and no peer can cause a signature.
 ///
 /// The key is wiped when dropped, and `Debug` shows only its fingerprint.
-/// [`ServerIdentity::signatures`] counts every use of the private key.
 pub struct ServerIdentity {
     key: BlindedSigningKey<RsaSha256>,
     spki: Vec<u8>,
@@ -93,6 +92,7 @@ impl ServerIdentity {
     }
 
     /// Returns the number of signatures that the private key has made since it was loaded.
+    #[doc(hidden)]
     #[must_use]
     pub fn signatures(&self) -> u64 {
         self.signatures.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! [`KnownHostsFile`].
+//! Known hosts in a file: [`KnownHostsFile`].
 
 use std::{
     fs::{File, OpenOptions},

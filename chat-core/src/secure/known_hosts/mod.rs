@@ -115,6 +115,7 @@ impl KnownHosts {
     }
 
     /// Compares `presented` with the pins of `host` (see [`host_and_port`]).
+    #[doc(hidden)]
     #[must_use]
     pub fn check(&self, host: &str, presented: &Fingerprint) -> Verdict {
         let expected = self.pins_of(host);
@@ -132,6 +133,7 @@ impl KnownHosts {
     /// # Errors
     /// [`KnownHostsError::NotPinned`]: no key is pinned for `host`, and `trust` is
     /// [`Trust::Strict`].
+    #[doc(hidden)]
     pub fn policy(&self, host: &str, trust: Trust) -> Result<PinPolicy, KnownHostsError> {
         let pins = self.pins_of(host);
         match trust {

@@ -19,7 +19,7 @@ use crate::server::tests::{
 };
 use crate::server::{Server, ServerConfig, accept};
 use crate::transport::PeerAddr;
-use crate::transport::memory::{self, MemoryTransport};
+use crate::transport::{self, MemoryTransport};
 
 /// A client over a pipe that holds 64 KiB, to a server without encryption.
 struct Raw {
@@ -96,7 +96,7 @@ impl Raw {
     }
 }
 
-async fn server(boundary: Boundary, config: ServerConfig) -> (Server, memory::MemoryConnector) {
+async fn server(boundary: Boundary, config: ServerConfig) -> (Server, transport::MemoryConnector) {
     let (builder, connector) = Server::builder(boundary.service(&engine(boundary).await))
         .config(config)
         .memory();
@@ -167,7 +167,7 @@ impl Transport for CountedStream {
 
 /// Connects to the server and counts what it writes to this connection.
 fn connect_counted(server: &Server) -> (MemoryTransport, Arc<Writes>) {
-    let (inner, client) = memory::pipe();
+    let (inner, client) = transport::pipe();
     let writes = Arc::new(Writes::default());
     let stream = CountedStream {
         inner,
@@ -444,7 +444,7 @@ async fn revoked_device_is_disconnected(boundary: Boundary) {
 #[tokio::test]
 async fn idle_connection_is_small() {
     let (server, _connector) = server(Boundary::Direct, ServerConfig::default()).await;
-    let (ours, _theirs) = memory::pipe();
+    let (ours, _theirs) = transport::pipe();
     let permit = server.shared.gate.admit(now(), Source::Local).unwrap();
     let guard = server.shared.connections.register(u32::MAX).unwrap();
     let protocol = Protocol::Sc1(keys());
@@ -459,7 +459,7 @@ async fn idle_connection_is_small() {
     assert!(size_of_val(&whole) <= 1152, "the task: {} bytes", size_of_val(&whole));
     drop(whole);
 
-    let (ours, _theirs) = memory::pipe();
+    let (ours, _theirs) = transport::pipe();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
     let guard = server.shared.connections.register(u32::MAX).unwrap();
     let mut connection = Connection::new(wire, Source::Local, guard, &server.shared);
@@ -491,7 +491,7 @@ async fn session_accepts_messages_of_every_size(boundary: Boundary) {
 /// learns of the end before the outcome.
 async fn last_words(boundary: Boundary, end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -> Vec<Incoming> {
     let (server, _connector) = server(boundary, ServerConfig::default()).await;
-    let (ours, theirs) = memory::pipe();
+    let (ours, theirs) = transport::pipe();
     let guard = server.shared.connections.register(u32::MAX).unwrap();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
     let mut connection = Connection::new(wire, Source::Local, guard, &server.shared);

@@ -25,7 +25,7 @@ use crate::store::{MemoryStore, NewConversation, Store};
 use crate::testkit::Peer;
 use crate::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 use crate::testkit::store::{act, new_account};
-use crate::transport::memory::MemoryTransport;
+use crate::transport::MemoryTransport;
 
 /// Way from a server to its engine. Each test of this folder runs once for each boundary.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::transport::memory::pipe;
+use crate::transport::pipe;
 use crate::transport::{MessageStream, PeerAddr};
 
 /// A server without listeners.

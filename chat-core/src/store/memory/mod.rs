@@ -21,7 +21,8 @@ use tokio::time::Instant;
 
 use self::tables::Tables;
 use self::tx::MemoryTx;
-use super::{Heartbeat, Store, StoreError, TxError, Unit, run_inline, sql_support};
+use super::backend::run_inline;
+use super::{Heartbeat, Store, StoreError, TxError, Unit, sql_support};
 use crate::model::{NodeId, StoreEpoch, Timestamp};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 

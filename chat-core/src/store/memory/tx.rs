@@ -4,7 +4,8 @@ use std::fmt::{self, Debug};
 
 use super::tables::Tables;
 use crate::model::Timestamp;
-use crate::store::{StoreError, TxContract};
+use crate::store::StoreError;
+use crate::store::backend::TxContract;
 
 type Undo = Box<dyn FnOnce(&mut Tables) + Send>;
 

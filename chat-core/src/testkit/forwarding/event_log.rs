@@ -1,4 +1,4 @@
-//! [`ForwardingEventLog`].
+//! Event log behind a channel: [`ForwardingEventLog`].
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`ForwardingService`].
+//! Service behind a channel: [`ForwardingService`].
 
 use std::collections::HashMap;
 use std::sync::Arc;

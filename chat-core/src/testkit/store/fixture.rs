@@ -164,7 +164,7 @@ pub struct Draft {
     pub client_message_id: Option<ClientMessageId>,
     /// Mentioned users; `UserId(0)` mentions every member.
     pub mentions: Vec<UserId>,
-    /// Encoded body.
+    /// Encoded body of the event.
     pub body: Bytes,
 }
 

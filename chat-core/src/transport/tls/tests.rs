@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use crate::{
     secure::{PinPolicy, ServerIdentity},
-    transport::{PeerAddr, Transport as _, memory},
+    transport::{PeerAddr, Transport as _, pipe},
 };
 
 fn provider() -> Arc<CryptoProvider> {
@@ -34,7 +34,7 @@ fn issued() -> (CertificateDer<'static>, String, String) {
 
 /// Connects a client to a server. If the handshake succeeds, sends bytes both ways and closes.
 async fn converse(acceptor: &TlsAcceptor, trust: TlsTrust, name: &str) -> Result<Fingerprint, TlsError> {
-    let (ours, theirs) = memory::pipe();
+    let (ours, theirs) = pipe();
     let connector = TlsConnector::new(provider(), trust)?;
     let (client, server) = tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
     let TlsConnected {
@@ -105,7 +105,7 @@ async fn client_rejects_certificate_without_its_private_key() {
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let pin = PinPolicy::exactly(identity().fingerprint());
     let connector = TlsConnector::new(provider(), TlsTrust::Pin(pin)).unwrap();
-    let (ours, theirs) = memory::pipe();
+    let (ours, theirs) = pipe();
     let (client, _server) = tokio::join!(connector.connect("chat.example", ours), acceptor.accept(theirs));
     assert!(matches!(client, Err(TlsError::Handshake(_))), "{client:?}");
 }
@@ -147,7 +147,7 @@ async fn server_accepts_only_tls_1_3_with_its_alpn() {
         (old, "PeerIncompatible(Tls12NotOfferedOrEnabled)"),
         (foreign, "NoApplicationProtocol"),
     ] {
-        let (ours, theirs) = memory::pipe();
+        let (ours, theirs) = pipe();
         let name = "chat.example".try_into().unwrap();
         let (_client, server) = tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
         let error = server.unwrap_err();
@@ -162,7 +162,7 @@ async fn stream_without_close_notify_ends_in_unexpected_eof() {
     let acceptor = TlsAcceptor::self_signed(provider(), &identity).unwrap();
     let trust = TlsTrust::Pin(PinPolicy::exactly(identity.fingerprint()));
     let connector = TlsConnector::new(provider(), trust).unwrap();
-    let (ours, theirs) = memory::pipe();
+    let (ours, theirs) = pipe();
     let (client, server) = tokio::join!(connector.connect("chat.example", ours), acceptor.accept(theirs));
     let mut server = server.unwrap();
     let mut client = client.unwrap().stream;
@@ -178,7 +178,7 @@ async fn stream_without_close_notify_ends_in_unexpected_eof() {
 #[tokio::test]
 async fn server_rejects_bytes_that_are_not_tls() {
     let acceptor = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
-    let (mut ours, theirs) = memory::pipe();
+    let (mut ours, theirs) = pipe();
     ours.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     assert!(acceptor.accept(theirs).await.is_err());
 }

@@ -1,4 +1,4 @@
-//! Requesting friendship.
+//! Operation that requests a friendship.
 
 use async_trait::async_trait;
 

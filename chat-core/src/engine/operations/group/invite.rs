@@ -1,4 +1,4 @@
-//! Invitations.
+//! Operations that invite members and decline invitations.
 
 use async_trait::async_trait;
 

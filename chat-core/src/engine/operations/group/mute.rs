@@ -1,4 +1,4 @@
-//! Muting members.
+//! Operation that mutes a member.
 
 use async_trait::async_trait;
 

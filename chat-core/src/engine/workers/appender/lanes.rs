@@ -105,10 +105,7 @@ impl Lanes {
         let Some(InFlight::Batch(sent)) = lane.in_flight() else {
             return;
         };
-        let (results, failure) = match result {
-            Ok(results) => (results, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
+        let (results, failure) = result.map_or_else(|error| (Vec::new(), Some(error)), |results| (results, None));
         let missing = failure.clone().unwrap_or_else(CommandError::internal);
         let error_at = |index| match results.get(index) {
             Some(Ok(_)) => None,
