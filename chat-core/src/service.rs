@@ -270,18 +270,21 @@ pub struct CommandReply(oneshot::Sender<CommandResult>);
 
 impl CommandFuture {
     /// Creates a future that is complete.
+    #[doc(hidden)]
     #[must_use]
     pub fn ready(result: CommandResult) -> Self {
         Self(State::Ready(Some(result)))
     }
 
     /// Creates a future that runs `work` when it is polled.
+    #[doc(hidden)]
     #[must_use]
     pub fn run(work: impl Future<Output = CommandResult> + Send + 'static) -> Self {
         Self(State::Running(Box::pin(work)))
     }
 
     /// Creates a future that the returned handle completes.
+    #[doc(hidden)]
     #[must_use]
     pub fn channel() -> (CommandReply, Self) {
         let (sender, receiver) = oneshot::channel();

@@ -10,6 +10,7 @@ macro_rules! codes {
 
         impl $name {
             /// All codes of this version.
+            #[doc(hidden)]
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// Returns the number that the protocol uses.

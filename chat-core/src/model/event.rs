@@ -107,6 +107,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds that are stored.
+    #[doc(hidden)]
     pub const ALL: [Self; 22] = [
         Self::Message,
         Self::Edit,
@@ -139,6 +140,7 @@ impl EventKind {
     }
 
     /// Returns whether such an event changes who is a member.
+    #[doc(hidden)]
     #[must_use]
     pub const fn changes_members(self) -> bool {
         matches!(

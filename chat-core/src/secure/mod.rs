@@ -72,7 +72,7 @@ mod internals {
     #[cfg(feature = "server")]
     pub use super::handshake::{Accepted, ClientHello, ServerHandshake, reject};
     pub use super::handshake::{ClientHandshake, ClientProgress, Connected, MAX_HELLO1, PinPolicy, RejectCode};
-    pub use super::known_hosts::{Verdict, format_line, host_and_port};
+    pub use super::known_hosts::{KnownHostsFile, Verdict, format_line, host_and_port};
     pub use super::opener::{Opened, Opener, REKEY_MIN_AGE, REKEY_MIN_RECORDS, REKEY_REQUIRED_RECORDS};
     pub use super::record::{MAX_CONTENT, RECORD_OVERHEAD};
     pub use super::sealer::{REKEY_AFTER, REKEY_AFTER_RECORDS, Sealer};
@@ -88,7 +88,7 @@ pub use identity::ServerIdentity;
 pub(crate) use internals::*;
 #[cfg(feature = "unstable")]
 pub use internals::*;
-pub use known_hosts::{KnownHosts, KnownHostsError, KnownHostsFile, Trust};
+pub use known_hosts::{KnownHosts, KnownHostsError, Trust};
 #[cfg(feature = "server")]
 pub use server_keys::ServerKeys;
 

@@ -80,6 +80,7 @@ impl ServerIdentity {
     }
 
     /// Returns the public key as DER SubjectPublicKeyInfo.
+    #[doc(hidden)]
     #[must_use]
     pub fn spki(&self) -> &[u8] {
         &self.spki
