@@ -16,6 +16,7 @@ use super::lifecycle::Lifecycle;
 use super::limits::UserLimits;
 use super::operations::group::GroupLimits;
 use super::operations::message::BatchRules;
+use super::operator::OperatorParts;
 use super::units::Units;
 use super::workers::{
     AdvertiseWorker, AppendPorts, AppendQueue, AppendWorker, CursorQueue, CursorWorker, DirectOpener, NodeAdvertiser,
@@ -318,6 +319,15 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
             router: ports.router.clone(),
             presence: Arc::clone(&queues.presence),
             observers: Arc::clone(&queues.observers),
+            lifecycle: lifecycle.clone(),
+        }),
+        operator: Arc::new(OperatorParts {
+            units: Arc::clone(&ports.units),
+            directory: Arc::clone(&shared.directory),
+            authenticator: Arc::clone(&ports.authenticator),
+            sessions: Arc::clone(&queues.ender),
+            presence: Arc::clone(&ports.presence),
+            publisher: shared.publisher.clone(),
             lifecycle: lifecycle.clone(),
         }),
         config,

@@ -1,16 +1,19 @@
 //! Resolving names to ids.
 //!
-//! Account names, direct conversations and the kinds of conversations never change once given, so
-//! they are cached. Groups can be renamed, so their names are looked up each time.
+//! Direct conversations and the kinds of conversations never change once given, so they are cached.
+//! Operators rename accounts seldom, possibly on another node, so an account's name is cached for
+//! [`MAX_NAME_AGE`]. Groups can be renamed by their admins, so their names are looked up each time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::error::CommandError;
 use super::units::Units;
 use crate::model::{Account, ConversationId, ConversationKind, ConversationRef, UserId, UserName, UserRef};
 use crate::sync::Mutex;
+use crate::time::now;
 
 /// A conversation that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Directory {
     units: Arc<Units>,
-    users: Cache<UserName, UserId>,
+    users: Cache<UserName, (UserId, Instant)>,
     directs: Cache<ConversationKind, ConversationId>,
     kinds: Cache<ConversationId, ConversationKind>,
 }
@@ -35,6 +38,8 @@ struct Cache<K, V>(Mutex<HashMap<K, V>>);
 
 /// Maximum number of entries of each cache; about 100 bytes each.
 const MAX_ENTRIES: usize = 65_536;
+/// Time for which a node may use the former name of an account that another node renamed.
+const MAX_NAME_AGE: Duration = Duration::from_secs(5);
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
@@ -53,6 +58,10 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
             map.clear();
         }
         map.insert(key, value);
+    }
+
+    fn remove(&self, key: &K) {
+        self.0.lock().remove(key);
     }
 }
 
@@ -76,7 +85,7 @@ impl Directory {
             ConversationRef::Direct(peer) => {
                 let peer = match peer {
                     UserRef::Id(id) => *id,
-                    UserRef::Name(name) => self.users.get(name)?,
+                    UserRef::Name(name) => self.cached_user(name)?,
                 };
                 let kind = ConversationKind::direct(user, peer);
                 Some(Target {
@@ -101,24 +110,37 @@ impl Directory {
         match user {
             UserRef::Id(id) => Ok(*id),
             UserRef::Name(name) => {
-                if let Some(id) = self.users.get(name) {
+                if let Some(id) = self.cached_user(name) {
                     return Ok(id);
                 }
+                let read_at = now();
                 let id = self.account(user).await?.id;
-                self.users.put(name.clone(), id);
+                self.users.put(name.clone(), (id, read_at));
                 Ok(id)
             }
         }
     }
 
-    /// Returns the account of an existing user.
+    fn cached_user(&self, name: &UserName) -> Option<UserId> {
+        let (id, read_at) = self.users.get(name)?;
+        (now().saturating_duration_since(read_at) < MAX_NAME_AGE).then_some(id)
+    }
+
+    /// Removes a name from the cache, because its account has another one now.
+    pub(super) fn forget_user(&self, name: &UserName) {
+        self.users.remove(name);
+    }
+
+    /// Returns the account of an existing user, which is not a deleted one.
     pub(super) async fn account(&self, user: &UserRef) -> Result<Account, CommandError> {
         let store = self.units.store();
         let account = match user {
             UserRef::Id(id) => self.units.read(store.account(*id)).await?,
             UserRef::Name(name) => self.units.read(store.account_by_name(name.as_str())).await?,
         };
-        account.ok_or_else(CommandError::not_found)
+        account
+            .filter(|account| account.deleted.is_none())
+            .ok_or_else(CommandError::not_found)
     }
 
     /// Returns the conversation that a user refers to.

@@ -43,6 +43,8 @@ mod signals;
 mod units;
 mod views;
 
+pub mod operator;
+
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +61,7 @@ pub use local_session::LocalSession;
 use self::attach::Sessions;
 use self::commands::{Dispatcher, Logins};
 use self::lifecycle::Lifecycle;
+use self::operator::{Operator, OperatorName, OperatorParts};
 use self::units::Units;
 use self::workers::{ObserverQueue, ReadinessState};
 use crate::cluster::{NodeInfo, Nodes};
@@ -108,6 +111,7 @@ struct Parts {
     commands: Arc<Dispatcher>,
     logins: Arc<Logins>,
     sessions: Arc<Sessions>,
+    operator: Arc<OperatorParts>,
     readiness: Arc<ReadinessState>,
     observers: Arc<ObserverQueue>,
     units: Arc<Units>,
@@ -255,6 +259,13 @@ impl Engine {
             attached,
             outbox,
         ))
+    }
+
+    /// Returns the actions of an operator, who is known to the audit log by this name. It does not
+    /// check anything: the caller decides who is an operator.
+    #[must_use]
+    pub fn operator(&self, name: OperatorName) -> Operator {
+        Operator::new(Arc::clone(&self.parts.operator), &name)
     }
 
     /// Waits until the engine stops.

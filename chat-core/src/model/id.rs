@@ -126,6 +126,11 @@ wide_id! {
     StoreEpoch
 }
 
+impl UserId {
+    /// Sender of what the system itself posts. No account has this id.
+    pub const SYSTEM: Self = Self(0);
+}
+
 impl Seq {
     /// Position before the first event.
     pub const ZERO: Self = Self(0);

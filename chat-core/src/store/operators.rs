@@ -53,12 +53,15 @@ pub struct StoreStats {
 /// Position of a record in the audit log. Grows with each record, with gaps. Of two actions at the
 /// same time, the later id may become visible first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct AuditId(pub u64);
 
 /// An action of an operator, to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct NewAuditRecord {
     /// Time of the action.
+    #[cfg_attr(feature = "serde", serde(rename = "time_ms"))]
     pub time: Timestamp,
     /// Name of the operator who acted.
     pub operator: String,
@@ -74,11 +77,13 @@ pub struct NewAuditRecord {
 
 /// A recorded action of an operator. Records are never changed or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AuditRecord {
     /// Position in the log.
     pub id: AuditId,
     /// The action, as the operator recorded it.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub record: NewAuditRecord,
 }
 

@@ -286,8 +286,11 @@ pub(crate) fn users_in(entry: &HistoryEvent, body: &EventBody) -> Vec<UserId> {
     users
 }
 
-/// Returns the name of a user, or `#` and the id if the name is unknown.
+/// Returns the name of a user, "system" for the system, or `#` and the id if the name is unknown.
 pub(super) fn name_of(names: &Names, user: UserId) -> String {
+    if user == UserId::SYSTEM {
+        return "system".to_owned();
+    }
     names.get(&user).cloned().unwrap_or_else(|| format!("#{user}"))
 }
 

@@ -6,4 +6,5 @@ pub(super) mod fence;
 pub(super) mod group;
 pub(super) mod log;
 pub(super) mod message;
+pub(super) mod operator;
 pub(super) mod policy;

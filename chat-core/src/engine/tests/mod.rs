@@ -13,6 +13,7 @@ mod lost_answers;
 mod marks;
 mod matrix;
 mod messages;
+mod operator;
 mod order;
 mod outages;
 mod panics;

@@ -10,10 +10,24 @@ pub(in crate::engine) use change::{ChangePassword, UpdateProfile};
 pub(in crate::engine) use create::{CreateAccount, PasswordRecord};
 pub(in crate::engine) use devices::{Logout, RevokeDevice};
 
-use crate::model::{Account, UserInfo};
+use crate::model::{Account, UserId, UserInfo};
+use crate::store::{StoreError, Transaction};
+
+/// Name under which others see the messages of deleted users. No account can have it, because names
+/// contain no spaces.
+const DELETED_USER: &str = "deleted user";
+
+/// Returns whether an account exists that is not deleted.
+pub(in crate::engine) async fn exists(tx: &mut dyn Transaction, user: UserId) -> Result<bool, StoreError> {
+    let account = tx.account(user).await?;
+    Ok(account.is_some_and(|account| account.deleted.is_none()))
+}
 
 /// Returns what everyone may see of a user.
 pub(in crate::engine) fn public(account: &Account) -> UserInfo {
+    if account.deleted.is_some() {
+        return UserInfo::new(account.id, DELETED_USER);
+    }
     UserInfo {
         id: account.id,
         name: account.name.clone(),

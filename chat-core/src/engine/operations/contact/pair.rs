@@ -2,6 +2,7 @@
 
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::WriteIntents;
+use crate::engine::operations::account::exists;
 use crate::engine::operations::fence::fence;
 use crate::engine::operations::log::Logs;
 use crate::model::{
@@ -65,7 +66,7 @@ impl Pair {
         }
         let (own, theirs) = tx.lock_contacts(caller.user, peer).await?;
         fence(tx, caller).await?;
-        if tx.account(peer).await?.is_none() {
+        if !exists(tx, peer).await? {
             return Err(CommandError::not_found().into());
         }
         Ok(Self {

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{GroupCall, GroupLimits};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::account::exists;
 use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
@@ -28,7 +29,7 @@ impl Operation for InviteMember {
             return Err(CommandError::invalid("that user is yourself").into());
         }
         let (_, theirs) = tx.lock_contacts(me, self.user).await?;
-        if tx.account(self.user).await?.is_none() {
+        if !exists(tx, self.user).await? {
             // The caller's permission is checked first, so that strangers cannot probe for users
             // here.
             let mut group = self.call.lock(tx, &[], &[]).await?;

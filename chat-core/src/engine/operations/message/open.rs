@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::account::exists;
 use crate::engine::operations::contact::{Relation, inbox_of};
 use crate::engine::operations::fence::fence;
 use crate::engine::operations::log::Logs;
@@ -35,7 +36,7 @@ impl Operation for OpenDirect {
             Relation::of(own.as_ref(), other.as_ref())
         };
         fence(tx, self.caller).await?;
-        if tx.account(self.peer).await?.is_none() {
+        if !exists(tx, self.peer).await? {
             return Err(CommandError::not_found().into());
         }
         let accepts = accepts_stranger(tx, self.peer, None).await?;

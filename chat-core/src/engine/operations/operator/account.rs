@@ -1,0 +1,149 @@
+//! Creating and changing accounts.
+
+use async_trait::async_trait;
+
+use super::{Action, is_deleted, no_account, user_target};
+use crate::engine::error::{CommandError, Rejection, name_taken};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::account::{CreateAccount, PasswordRecord};
+use crate::engine::operations::fence::lock_user;
+use crate::model::{Account, ReplyCode, SessionEpoch, UserId, UserName};
+use crate::store::{StoreError, Transaction};
+
+/// Creates an account, bound to a subject if one is given.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct CreateByOperator {
+    pub(in crate::engine) action: Action,
+    pub(in crate::engine) create: CreateAccount,
+    pub(in crate::engine) subject: Option<String>,
+}
+
+#[async_trait]
+impl Operation for CreateByOperator {
+    type Output = Account;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Account, Rejection> {
+        let (user, _) = self.create.apply(tx, intents).await?;
+        if let Some(subject) = &self.subject
+            && !tx.set_subject(user.id, Some(subject)).await?
+        {
+            return Err(subject_taken().into());
+        }
+        let detail = format!("name {}", user.name);
+        self.action
+            .record(tx, "account.create", user_target(user.id), detail)
+            .await?;
+        stored(tx, user.id).await
+    }
+}
+
+fn subject_taken() -> CommandError {
+    CommandError::new(ReplyCode::NameTaken, "another account is bound to this subject")
+}
+
+/// Change of an account.
+#[derive(Clone, Debug)]
+pub(in crate::engine) enum AccountChange {
+    Rename(UserName),
+    Disable,
+    Enable,
+    SetPassword(PasswordRecord),
+    EndSessions,
+}
+
+impl AccountChange {
+    /// Returns whether the change ends all sessions of the user.
+    pub(in crate::engine) const fn ends_sessions(&self) -> bool {
+        matches!(self, Self::Disable | Self::SetPassword(_) | Self::EndSessions)
+    }
+
+    const fn action(&self) -> &'static str {
+        match self {
+            Self::Rename(_) => "account.rename",
+            Self::Disable => "account.disable",
+            Self::Enable => "account.enable",
+            Self::SetPassword(_) => "account.set_password",
+            Self::EndSessions => "account.end_sessions",
+        }
+    }
+}
+
+/// Changes an account that is not deleted.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct ChangeAccount {
+    pub(in crate::engine) action: Action,
+    pub(in crate::engine) user: UserId,
+    pub(in crate::engine) change: AccountChange,
+}
+
+#[async_trait]
+impl Operation for ChangeAccount {
+    /// The account before and after the change.
+    type Output = (Account, Account);
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        lock_user(tx, self.user).await?;
+        let devices = if self.change.ends_sessions() {
+            tx.devices_of(self.user).await?
+        } else {
+            Vec::new()
+        };
+        let before = stored(tx, self.user).await?;
+        if before.deleted.is_some() {
+            return Err(is_deleted(self.user).into());
+        }
+        for mut device in devices {
+            device.session_token = None;
+            device.device_token = None;
+            device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
+            tx.put_device(&device).await?;
+        }
+        let mut after = before.clone();
+        let mut detail = String::new();
+        match &self.change {
+            AccountChange::Rename(name) => {
+                detail = format!("from {} to {name}", before.name);
+                let skeleton = name.skeleton();
+                if !tx.rename_account(self.user, name.as_str(), skeleton.as_str()).await? {
+                    return Err(name_taken().into());
+                }
+            }
+            AccountChange::Disable => after.disabled = true,
+            AccountChange::Enable => after.disabled = false,
+            AccountChange::SetPassword(hash) => after.password_hash = Some(hash.0.clone()),
+            AccountChange::EndSessions => {}
+        }
+        if after != before {
+            tx.update_account(&after).await?;
+        }
+        self.action
+            .record(tx, self.change.action(), user_target(self.user), detail)
+            .await?;
+        Ok((before, stored(tx, self.user).await?))
+    }
+}
+
+/// Records an action that changes nothing.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct RecordAction {
+    pub(in crate::engine) action: Action,
+    /// Kind of the action.
+    pub(in crate::engine) kind: &'static str,
+    pub(in crate::engine) user: UserId,
+}
+
+#[async_trait]
+impl Operation for RecordAction {
+    type Output = ();
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<(), Rejection> {
+        let target = user_target(self.user);
+        Ok(self.action.record(tx, self.kind, target, String::new()).await?)
+    }
+}
+
+/// Returns an account that exists, deleted or not.
+async fn stored(tx: &mut dyn Transaction, user: UserId) -> Result<Account, Rejection> {
+    let account: Result<Option<Account>, StoreError> = tx.account(user).await;
+    account?.ok_or_else(|| no_account(user).into())
+}

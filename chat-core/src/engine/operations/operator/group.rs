@@ -1,0 +1,92 @@
+//! Groups that operators transfer and close, orphaned ones above all.
+
+use async_trait::async_trait;
+
+use super::{Action, SYSTEM, conversation_target, is_closed, no_group};
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::log::{Log, Logs};
+use crate::model::{ConversationId, ConversationKind, Event, EventBody, ReplyCode, Role, Timestamp, UserId};
+use crate::store::Transaction;
+
+/// Makes a member the owner of a group. The former owner, if there is one, becomes an admin.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct TransferGroup {
+    pub(in crate::engine) action: Action,
+    pub(in crate::engine) group: ConversationId,
+    pub(in crate::engine) to: UserId,
+}
+
+#[async_trait]
+impl Operation for TransferGroup {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
+        let log = open_group(&mut logs, self.group)?;
+        let next = tx.members_in(self.group, &[self.to]).await?.pop();
+        let Some(mut next) = next.filter(|member| member.is_active()) else {
+            let text = format!("user {} is not a member of group {}", self.to, self.group);
+            return Err(CommandError::new(ReplyCode::NotFound, text).into());
+        };
+        if next.role != Role::Owner {
+            for mut owner in tx.members_with_role(self.group, Role::Owner).await? {
+                owner.role = Role::Admin;
+                tx.put_member(&owner).await?;
+                let body = EventBody::RoleChanged {
+                    user: owner.user,
+                    role: Role::Admin,
+                };
+                log.append(self.action.now, SYSTEM, &body);
+            }
+            next.role = Role::Owner;
+            next.muted_until = Timestamp(0);
+            tx.put_member(&next).await?;
+            log.append(
+                self.action.now,
+                SYSTEM,
+                &EventBody::OwnershipTransferred { to: self.to },
+            );
+        }
+        let detail = format!("to user {}", self.to);
+        self.action
+            .record(tx, "group.transfer", conversation_target(self.group), detail)
+            .await?;
+        Ok(logs.write(tx, intents).await?.1)
+    }
+}
+
+/// Closes a group for everyone. Its log stays readable to its last members.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct CloseGroup {
+    pub(in crate::engine) action: Action,
+    pub(in crate::engine) group: ConversationId,
+}
+
+#[async_trait]
+impl Operation for CloseGroup {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
+        let log = open_group(&mut logs, self.group)?;
+        log.append(self.action.now, SYSTEM, &EventBody::GroupDeleted);
+        log.change().closed = true;
+        let name = log.row.group.as_ref().map(|profile| profile.name.clone());
+        let detail = format!("name {}", name.unwrap_or_default());
+        self.action
+            .record(tx, "group.close", conversation_target(self.group), detail)
+            .await?;
+        Ok(logs.write(tx, intents).await?.1)
+    }
+}
+
+/// Returns the log of a locked group that is open.
+fn open_group(logs: &mut Logs, group: ConversationId) -> Result<&mut Log, CommandError> {
+    let is_group = |log: &&mut Log| log.row.kind == ConversationKind::Group;
+    let log = logs.log(group).filter(is_group).ok_or_else(|| no_group(group))?;
+    if log.row.closed {
+        return Err(is_closed(group));
+    }
+    Ok(log)
+}

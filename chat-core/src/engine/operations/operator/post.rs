@@ -1,0 +1,72 @@
+//! Messages of the system.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Action, SYSTEM, conversation_target, is_closed};
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Idempotent, Operation, WriteIntents};
+use crate::engine::operations::log::{Author, Logs};
+use crate::engine::operations::message::{appended, conflict};
+use crate::model::{Appended, ClientMessageId, ConversationId, Event, EventKind, ReplyCode, UserId};
+use crate::store::Transaction;
+
+/// Appends a message of the system to a group or an inbox. A retry finds the message that it
+/// appended.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct PostAsSystem {
+    pub(in crate::engine) action: Action,
+    pub(in crate::engine) conversation: ConversationId,
+    pub(in crate::engine) client_message_id: ClientMessageId,
+    /// Tells a retry from another use of `client_message_id`.
+    pub(in crate::engine) fingerprint: u64,
+    /// Encoded message.
+    pub(in crate::engine) body: Bytes,
+    pub(in crate::engine) look_first: bool,
+}
+
+impl Idempotent for PostAsSystem {
+    fn look_first(&mut self) {
+        self.look_first = true;
+    }
+}
+
+#[async_trait]
+impl Operation for PostAsSystem {
+    /// Position of the message, and the appended event: none if the message existed.
+    type Output = (Appended, Vec<Event>);
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        let mut logs = Logs::lock(tx, self.action.now, [self.conversation]).await?;
+        if self.look_first {
+            let key = (UserId::SYSTEM, self.client_message_id);
+            if let Some(sent) = tx.find_sent(&[key]).await?.pop() {
+                let is_same =
+                    sent.event.conversation == self.conversation && sent.event.fingerprint == self.fingerprint;
+                return match is_same {
+                    true => Ok((appended(&sent.event, true), Vec::new())),
+                    false => Err(conflict().into()),
+                };
+            }
+        }
+        let Some(log) = logs.log(self.conversation) else {
+            let text = format!("conversation {} does not exist", self.conversation);
+            return Err(CommandError::new(ReplyCode::NotFound, text).into());
+        };
+        if log.row.closed {
+            return Err(is_closed(self.conversation).into());
+        }
+        let author = Author {
+            sent: Some((self.client_message_id, self.fingerprint)),
+            ..SYSTEM
+        };
+        let event = log.append_encoded(self.action.now, author, EventKind::Message, None, self.body.clone());
+        let appended = appended(event, false);
+        let detail = format!("message #{}", appended.seq);
+        let (_, events) = logs.write(tx, intents).await?;
+        self.action
+            .record(tx, "message.post", conversation_target(self.conversation), detail)
+            .await?;
+        Ok((appended, events))
+    }
+}

@@ -1,0 +1,194 @@
+//! Accounts: creating, listing and changing them.
+
+use super::{AccountDetails, AccountInfo, AccountPage, CreateAccount, Operator};
+use crate::auth::{Password, PasswordAuthenticator};
+use crate::engine::breaker::Scope;
+use crate::engine::error::{CommandError, name_taken};
+use crate::engine::operations;
+use crate::engine::operations::account::PasswordRecord;
+use crate::engine::operations::operator::{AccountChange, ChangeAccount, CreateByOperator};
+use crate::model::{Account, CloseCode, Device, DeviceInfo, ReplyCode, Secret, UserName, UserRef};
+use crate::router::SessionSelector;
+
+/// Maximum number of accounts, groups and records in a page.
+pub(super) const MAX_PAGE: u32 = 500;
+
+impl Operator {
+    /// Creates an account. Reserved names are allowed, and closed registration does not matter.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NameTaken`: the name, one that looks like it, or the subject is taken.
+    /// `InvalidPassword`: the password is too short or too long.
+    pub async fn create_account(&self, account: CreateAccount) -> Result<AccountInfo, CommandError> {
+        self.spawn(|this| async move { this.create(account).await }).await
+    }
+
+    async fn create(&self, new: CreateAccount) -> Result<AccountInfo, CommandError> {
+        let units = &self.parts.units;
+        let subject_len = new.subject.as_ref().map_or(1, String::len);
+        if subject_len == 0 || subject_len > Account::MAX_SUBJECT_BYTES {
+            return Err(CommandError::invalid("a subject must have 1 to 255 bytes"));
+        }
+        let existing = units.store().account_by_name(new.name.as_str());
+        if units.read(existing).await?.is_some() {
+            return Err(name_taken());
+        }
+        let password_hash = match new.password {
+            Some(password) => Some(self.hash(password).await?),
+            None => None,
+        };
+        let action = self.action();
+        let create = CreateByOperator {
+            create: operations::account::CreateAccount {
+                name: new.name,
+                display_name: new.display_name,
+                password_hash,
+                or_find: false,
+                now: action.now,
+            },
+            action,
+            subject: new.subject,
+        };
+        let account = units.run(Scope::Alone, create).await?;
+        tracing::info!(user = account.id.0, operator = &*self.name, "account created");
+        Ok(account.into())
+    }
+
+    async fn hash(&self, password: Secret) -> Result<PasswordRecord, CommandError> {
+        let hash = self.passwords()?.hash(Password::new(password)?).await?;
+        Ok(PasswordRecord(hash))
+    }
+
+    fn passwords(&self) -> Result<&PasswordAuthenticator, CommandError> {
+        self.parts.authenticator.passwords().ok_or_else(|| {
+            CommandError::new(
+                ReplyCode::RefusedByPolicy,
+                "this server keeps no passwords: its authenticator decides who may log in",
+            )
+        })
+    }
+
+    /// Returns up to `limit` accounts (at most 500) whose name begins with `prefix` and is greater
+    /// than `after`, disabled and deleted accounts included. Empty texts begin with the first
+    /// account.
+    ///
+    /// # Errors
+    /// [`CommandError`]: the store failed.
+    pub async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<AccountPage, CommandError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let units = &self.parts.units;
+        let accounts = units.store().list_accounts(prefix, after, limit + 1);
+        let mut accounts = units.read(accounts).await?;
+        let more = accounts.len() > limit as usize;
+        accounts.truncate(limit as usize);
+        Ok(AccountPage::new(
+            accounts.into_iter().map(AccountInfo::from).collect(),
+            more,
+        ))
+    }
+
+    /// Returns an account with its devices.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such account.
+    pub async fn account(&self, user: impl Into<UserRef>) -> Result<AccountDetails, CommandError> {
+        let account = self.find_account(&user.into()).await?;
+        let devices = self.devices(&account).await?;
+        Ok(AccountDetails::new(account.into(), devices))
+    }
+
+    pub(super) async fn devices(&self, account: &Account) -> Result<Vec<DeviceInfo>, CommandError> {
+        let units = &self.parts.units;
+        let devices = units.read(units.store().devices(account.id)).await?;
+        let online = self.parts.presence.live_devices(account.id).await;
+        let info = |device: Device| DeviceInfo {
+            online: online.contains(&device.id),
+            created: device.created,
+            last_login: device.last_login,
+            ..DeviceInfo::new(device.id, device.name)
+        };
+        Ok(devices.into_iter().map(info).collect())
+    }
+
+    /// Gives an account another name. Reserved names are allowed. Other nodes may find the account
+    /// under its former name for up to 5 s more.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NameTaken`: the name, or one that looks like it, is taken. `NotFound`:
+    /// there is no such account, or it is deleted.
+    pub async fn rename_account(&self, user: impl Into<UserRef>, name: UserName) -> Result<AccountInfo, CommandError> {
+        self.change_account(user, AccountChange::Rename(name)).await
+    }
+
+    /// Refuses logins of an account, and ends its sessions.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted.
+    pub async fn disable(&self, user: impl Into<UserRef>) -> Result<AccountInfo, CommandError> {
+        self.change_account(user, AccountChange::Disable).await
+    }
+
+    /// Allows logins of an account again.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted.
+    pub async fn enable(&self, user: impl Into<UserRef>) -> Result<AccountInfo, CommandError> {
+        self.change_account(user, AccountChange::Enable).await
+    }
+
+    /// Sets the password of an account, and ends its sessions.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `InvalidPassword`: the password is too short or too long. `NotFound`:
+    /// there is no such account, or it is deleted.
+    pub async fn set_password(&self, user: impl Into<UserRef>, password: Secret) -> Result<AccountInfo, CommandError> {
+        let user = user.into();
+        self.find_user(&user).await?;
+        let hash = self.hash(password).await?;
+        self.change_account(user, AccountChange::SetPassword(hash)).await
+    }
+
+    /// Ends all sessions of an account, on every node. Its devices have to log in again.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted.
+    pub async fn end_sessions(&self, user: impl Into<UserRef>) -> Result<AccountInfo, CommandError> {
+        self.change_account(user, AccountChange::EndSessions).await
+    }
+
+    async fn change_account(
+        &self,
+        user: impl Into<UserRef>,
+        change: AccountChange,
+    ) -> Result<AccountInfo, CommandError> {
+        let user = self.find_user(&user.into()).await?;
+        let ends_sessions = change.ends_sessions();
+        self.spawn(|this| async move {
+            let change = ChangeAccount {
+                action: this.action(),
+                user,
+                change,
+            };
+            let changed = this.parts.units.run(user, change).await;
+            let changed = if ends_sessions {
+                let sessions = &this.parts.sessions;
+                sessions.after(user, SessionSelector::All, CloseCode::Revoked, changed)
+            } else {
+                changed
+            };
+            let (before, after) = changed?;
+            if before.name != after.name {
+                this.forget_name(&before.name);
+            }
+            Ok(after.into())
+        })
+        .await
+    }
+
+    /// Lets this node look up a name again that belonged to an account.
+    pub(super) fn forget_name(&self, name: &str) {
+        if let Ok(name) = UserName::parse_any(name) {
+            self.parts.directory.forget_user(&name);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Reading the audit log.
+
+use super::Operator;
+use super::accounts::MAX_PAGE;
+use crate::engine::error::CommandError;
+use crate::store::{AuditPage, AuditRecord};
+
+impl Operator {
+    /// Returns up to `limit` records (at most 500) of the audit log. Reading the log is not
+    /// recorded.
+    ///
+    /// # Errors
+    /// [`CommandError`]: the store failed.
+    pub async fn audit_log(&self, page: AuditPage, limit: u32) -> Result<Vec<AuditRecord>, CommandError> {
+        let units = &self.parts.units;
+        let records = units.store().audit_log(page, limit.clamp(1, MAX_PAGE));
+        units.read(records).await
+    }
+}

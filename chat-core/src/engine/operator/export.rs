@@ -1,0 +1,138 @@
+//! Exporting an account.
+
+use std::collections::VecDeque;
+
+use super::accounts::MAX_PAGE;
+use super::deletion::ranges;
+use super::{ExportRecord, ExportedEvent, Membership, Operator};
+use crate::engine::error::CommandError;
+use crate::engine::operations::operator::RecordAction;
+use crate::engine::views::user_infos;
+use crate::model::{Account, ContactInfo, ConversationId, Seq, UserId, UserInfo, UserRef};
+
+/// An export of one account, read page by page: the profile, the devices, the contacts, and for
+/// each conversation the membership and what the user wrote there.
+///
+/// The pages are read one after the other: what the user writes in the meantime may be missing.
+#[derive(Debug)]
+pub struct AccountExport {
+    operator: Operator,
+    account: Account,
+    next: Part,
+    /// Last conversation whose membership was read.
+    last: ConversationId,
+    /// Ranges of logs that are still to be read, in order.
+    ranges: VecDeque<(ConversationId, Seq, Seq)>,
+}
+
+/// Part of an export that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Account,
+    Contacts,
+    Conversations,
+    Done,
+}
+
+impl Operator {
+    /// Begins an export of everything that the store holds about an account.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such account.
+    pub async fn export_account(&self, user: impl Into<UserRef>) -> Result<AccountExport, CommandError> {
+        let account = self.find_account(&user.into()).await?;
+        let user = account.id;
+        self.spawn(|this| async move {
+            let record = RecordAction {
+                action: this.action(),
+                kind: "account.export",
+                user,
+            };
+            this.parts.units.run(user, record).await
+        })
+        .await?;
+        Ok(AccountExport {
+            operator: self.clone(),
+            account,
+            next: Part::Account,
+            last: ConversationId(0),
+            ranges: VecDeque::new(),
+        })
+    }
+}
+
+impl AccountExport {
+    /// Returns the next records, or `None` after the last one. A page is never empty.
+    ///
+    /// # Errors
+    /// [`CommandError`]: the store failed. Call it again to go on.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<ExportRecord>>, CommandError> {
+        loop {
+            let page = match self.next {
+                Part::Account => self.account().await?,
+                Part::Contacts => self.contacts().await?,
+                Part::Conversations => self.conversation().await?,
+                Part::Done => return Ok(None),
+            };
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+    }
+
+    async fn account(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
+        let devices = self.operator.devices(&self.account).await?;
+        self.next = Part::Contacts;
+        let profile = ExportRecord::Profile(self.account.clone().into());
+        let devices = devices.into_iter().map(ExportRecord::Device);
+        Ok(std::iter::once(profile).chain(devices).collect())
+    }
+
+    async fn contacts(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
+        let units = &self.operator.parts.units;
+        let contacts = units.read(units.store().contacts(self.account.id)).await?;
+        let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
+        let mut users = user_infos(units, &peers).await?;
+        self.next = Part::Conversations;
+        let records = contacts.into_iter().map(|contact| {
+            let user = users.remove(&contact.peer);
+            let user = user.unwrap_or_else(|| UserInfo::new(contact.peer, format!("#{}", contact.peer)));
+            ExportRecord::Contact(ContactInfo {
+                blocked: contact.blocked,
+                note: contact.note,
+                since: contact.since,
+                ..ContactInfo::new(user, contact.state)
+            })
+        });
+        Ok(records.collect())
+    }
+
+    /// Reads the next range of a log, or else the next memberships.
+    async fn conversation(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
+        let (units, store) = (&self.operator.parts.units, self.operator.parts.units.store());
+        let user = self.account.id;
+        if let Some((conversation, first, last)) = self.ranges.front().copied() {
+            let events = units
+                .read(store.events_by_sender(conversation, user, first, last))
+                .await?;
+            self.ranges.pop_front();
+            let written = events.iter().filter_map(ExportedEvent::of);
+            return Ok(written.map(ExportRecord::Event).collect());
+        }
+        let members = units.read(store.members_of_user(user, self.last, MAX_PAGE)).await?;
+        let Some(end) = members.last().map(|member| member.conversation) else {
+            self.next = Part::Done;
+            return Ok(Vec::new());
+        };
+        let (mut page, mut logs) = (Vec::new(), VecDeque::new());
+        for member in members {
+            if let Some(row) = units.read(store.conversation(member.conversation)).await? {
+                page.push(ExportRecord::Membership(Membership::of(&row, &member)));
+                logs.extend(ranges(row.last_seq).map(|(first, last)| (row.id, first, last)));
+            }
+        }
+        self.last = end;
+        self.ranges = logs;
+        Ok(page)
+    }
+}

@@ -1,0 +1,115 @@
+//! Groups: listing, transferring and closing them.
+
+use super::accounts::MAX_PAGE;
+use super::{GroupDetails, GroupListPage, GroupListing, Operator};
+use crate::engine::error::CommandError;
+use crate::engine::operations::operator::{CloseGroup, TransferGroup, no_group};
+use crate::engine::views::user_infos;
+use crate::model::{ConversationId, ConversationRef, Member, MemberInfo, Role, UserId, UserInfo, UserRef};
+use crate::store::ListedGroup;
+
+impl Operator {
+    /// Returns up to `limit` groups (at most 500) with a greater id than `after`, closed groups
+    /// included; with `orphaned`, those of them that are open and have no owner. Begin with
+    /// `ConversationId(0)`.
+    ///
+    /// # Errors
+    /// [`CommandError`]: the store failed.
+    pub async fn list_groups(
+        &self,
+        after: ConversationId,
+        limit: u32,
+        orphaned: bool,
+    ) -> Result<GroupListPage, CommandError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let units = &self.parts.units;
+        let listed = units.read(units.store().list_groups(after, limit)).await?;
+        let is_full = listed.len() >= limit as usize;
+        let next = listed.last().filter(|_| is_full).map(|last| last.conversation.id);
+        let groups = listed.into_iter().filter_map(GroupListing::of);
+        let groups = groups.filter(|group| !orphaned || group.orphaned);
+        Ok(GroupListPage::new(groups.collect(), next))
+    }
+
+    /// Returns a group with everyone in it, invited, asking to join or banned. A closed group is
+    /// found by its id only.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such group.
+    pub async fn group(&self, group: impl Into<ConversationRef>) -> Result<GroupDetails, CommandError> {
+        let row = self.find_group(&group.into()).await?;
+        let id = row.id;
+        let members = self.all_members(id).await?;
+        let has_owner = members
+            .iter()
+            .any(|member| member.is_active() && member.role == Role::Owner);
+        let listing = GroupListing::of(ListedGroup::new(row, has_owner)).ok_or_else(|| no_group(id))?;
+        let mut infos = Vec::with_capacity(members.len());
+        for page in members.chunks(MAX_PAGE as usize) {
+            let ids: Vec<UserId> = page.iter().map(|member| member.user).collect();
+            let mut users = user_infos(&self.parts.units, &ids).await?;
+            let info = |member: &Member| member_info(member, users.remove(&member.user));
+            infos.extend(page.iter().map(info));
+        }
+        Ok(GroupDetails::new(listing, infos))
+    }
+
+    async fn all_members(&self, group: ConversationId) -> Result<Vec<Member>, CommandError> {
+        let units = &self.parts.units;
+        let mut members: Vec<Member> = Vec::new();
+        loop {
+            let after = members.last().map_or(UserId(0), |member| member.user);
+            let page = units.read(units.store().members(group, after, MAX_PAGE)).await?;
+            let is_last = page.len() < MAX_PAGE as usize;
+            members.extend(page);
+            if is_last {
+                return Ok(members);
+            }
+        }
+    }
+
+    /// Makes a member the owner of a group. The former owner, if there is one, becomes an admin.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such group, or the user is not a member of it.
+    /// `GroupDeleted`: the group is closed.
+    pub async fn transfer_group(
+        &self,
+        group: impl Into<ConversationRef>,
+        to: impl Into<UserRef>,
+    ) -> Result<(), CommandError> {
+        let group = self.find_group(&group.into()).await?.id;
+        let to = self.find_user(&to.into()).await?;
+        self.spawn(|this| async move {
+            let action = this.action();
+            this.append(group, TransferGroup { action, group, to }).await
+        })
+        .await
+    }
+
+    /// Closes a group for everyone. Its log stays readable to its last members.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is closed
+    /// already.
+    pub async fn close_group(&self, group: impl Into<ConversationRef>) -> Result<(), CommandError> {
+        let group = self.find_group(&group.into()).await?.id;
+        self.spawn(|this| async move {
+            let action = this.action();
+            this.append(group, CloseGroup { action, group }).await
+        })
+        .await
+    }
+}
+
+fn member_info(member: &Member, user: Option<UserInfo>) -> MemberInfo {
+    let user = user.unwrap_or_else(|| UserInfo::new(member.user, format!("#{}", member.user)));
+    MemberInfo {
+        user,
+        role: member.role,
+        state: member.state,
+        muted_until: member.muted_until,
+        delivered_seq: member.delivered_seq,
+        read_seq: member.read_seq,
+    }
+}

@@ -1,0 +1,114 @@
+//! Messages: recalling them, and posting as the system.
+
+use super::Operator;
+use crate::codec::body;
+use crate::engine::error::CommandError;
+use crate::engine::operations::message::fingerprint;
+use crate::engine::operations::operator::{PostAsSystem, RecallMessage, no_account, no_group};
+use crate::model::{
+    Appended, ClientMessageId, ConversationId, ConversationKind, ConversationRef, EventBody, EventKind, Message,
+    MessageText, Seq, UserRef,
+};
+
+impl Operator {
+    /// Recalls a message of any user, at any age: its text is erased, and its readers get the event
+    /// of the recall, whose sender is [`UserId::SYSTEM`](crate::model::UserId::SYSTEM).
+    ///
+    /// The log of a closed group takes no more events: there the text is erased without one.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no message at this position. `AlreadyRecalled`.
+    pub async fn recall(&self, conversation: ConversationId, target: Seq) -> Result<(), CommandError> {
+        self.spawn(|this| async move {
+            let recall = RecallMessage {
+                action: this.action(),
+                conversation,
+                target,
+            };
+            this.append(conversation, recall).await
+        })
+        .await
+    }
+
+    /// Posts a message of the system to a group: its sender is
+    /// [`UserId::SYSTEM`](crate::model::UserId::SYSTEM). A repetition with the same id appends
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is closed.
+    /// `Conflict`: the id was used for another message.
+    pub async fn post_to_group(
+        &self,
+        group: impl Into<ConversationRef>,
+        text: MessageText,
+        id: ClientMessageId,
+    ) -> Result<Appended, CommandError> {
+        let group = self.find_group(&group.into()).await?.id;
+        self.post(group, text, id).await
+    }
+
+    /// Posts a message of the system to a user, who finds it in the inbox and cannot answer it. Its
+    /// sender is [`UserId::SYSTEM`](crate::model::UserId::SYSTEM). A repetition with the same id
+    /// appends nothing.
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted. `Conflict`: the id
+    /// was used for another message.
+    pub async fn post_to_user(
+        &self,
+        user: impl Into<UserRef>,
+        text: MessageText,
+        id: ClientMessageId,
+    ) -> Result<Appended, CommandError> {
+        let account = self.find_account(&user.into()).await?;
+        if account.deleted.is_some() {
+            return Err(no_account(account.id));
+        }
+        let kind = ConversationKind::Inbox { owner: account.id };
+        let units = &self.parts.units;
+        let inbox = units.read(units.store().conversation_of_kind(&kind)).await?;
+        self.post(inbox.ok_or_else(CommandError::internal)?, text, id).await
+    }
+
+    async fn post(
+        &self,
+        conversation: ConversationId,
+        text: MessageText,
+        id: ClientMessageId,
+    ) -> Result<Appended, CommandError> {
+        let body = body::encode(&EventBody::Message(Message::new(text.as_str())));
+        self.spawn(|this| async move {
+            let post = PostAsSystem {
+                action: this.action(),
+                conversation,
+                client_message_id: id,
+                fingerprint: fingerprint(EventKind::Message, &body),
+                body,
+                look_first: false,
+            };
+            let units = &this.parts.units;
+            let deadline = units.deadline();
+            let posted = units.run_idempotent(conversation, post, deadline, &mut false).await;
+            let (appended, events) = posted?;
+            this.parts.publisher.publish(events);
+            Ok(appended)
+        })
+        .await
+    }
+
+    /// Returns the row of a group, open or closed. A closed group has an id only.
+    pub(super) async fn find_group(&self, group: &ConversationRef) -> Result<crate::model::Conversation, CommandError> {
+        let (units, store) = (&self.parts.units, self.parts.units.store());
+        let id = match group {
+            ConversationRef::Id(id) => *id,
+            ConversationRef::Group(name) => {
+                let id = units.read(store.group_by_key(&name.key())).await?;
+                id.ok_or_else(|| no_group(name))?
+            }
+            ConversationRef::Direct(_) => return Err(CommandError::invalid("a direct conversation is not a group")),
+        };
+        let row = units.read(store.conversation(id)).await?;
+        row.filter(|row| row.kind == ConversationKind::Group)
+            .ok_or_else(|| no_group(id))
+    }
+}

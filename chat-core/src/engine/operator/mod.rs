@@ -1,0 +1,145 @@
+//! Operators: accounts, groups and messages of everyone, with a record of who did what.
+//!
+//! [`Engine::operator`](super::Engine::operator) returns an [`Operator`]. Each of its actions
+//! appends a record to the audit log, in the transaction of the action. An operator is not a user:
+//! it has no account, no device and no session, and no limits on its rate. Hooks are not asked
+//! before its actions; observing hooks see what it appends.
+
+mod accounts;
+mod audit;
+mod deletion;
+mod export;
+mod groups;
+mod messages;
+mod name;
+mod records;
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use super::directory::Directory;
+use super::error::CommandError;
+use super::lifecycle::Lifecycle;
+use super::operation::Operation;
+use super::operations::operator::{Action, no_account};
+use super::units::Units;
+use super::workers::{PresenceView, Publisher, SessionEnder};
+use crate::auth::Authenticator;
+use crate::model::{Account, ConversationId, Event, UserId, UserRef};
+
+pub use deletion::{DeleteAccount, DeletedName, DeletedTexts};
+pub use export::AccountExport;
+pub use name::{OperatorName, OperatorNameError};
+pub use records::{
+    AccountDetails, AccountInfo, AccountPage, CreateAccount, ExportRecord, ExportedEvent, GroupDetails, GroupListPage,
+    GroupListing, Membership,
+};
+
+/// Maximum size of the place that an operator's request came from, in bytes.
+const MAX_SOURCE_BYTES: usize = 255;
+
+/// Actions of one operator. Cheap to create and to clone.
+///
+/// Actions are not cancelled when their future is dropped; only their result is lost.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use chat_core::engine::operator::{CreateAccount, OperatorName};
+/// use chat_core::prelude::*;
+/// use chat_core::store::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
+/// let operator = engine.operator(OperatorName::new("carol")?).source("admin console");
+/// let alice = operator
+///     .create_account(CreateAccount::new(UserName::parse("alice")?))
+///     .await?;
+/// operator.disable(alice.id).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Operator {
+    parts: Arc<OperatorParts>,
+    name: Arc<str>,
+    source: Arc<str>,
+}
+
+/// Parts of the engine that operators use.
+#[derive(Debug)]
+pub(super) struct OperatorParts {
+    pub(super) units: Arc<Units>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) authenticator: Arc<dyn Authenticator>,
+    pub(super) sessions: Arc<SessionEnder>,
+    pub(super) presence: Arc<PresenceView>,
+    pub(super) publisher: Publisher,
+    pub(super) lifecycle: Lifecycle,
+}
+
+impl Operator {
+    pub(super) fn new(parts: Arc<OperatorParts>, name: &OperatorName) -> Self {
+        Self {
+            parts,
+            name: Arc::from(name.as_str()),
+            source: Arc::from("this process"),
+        }
+    }
+
+    /// Sets the place that the requests come from, for the audit log: an address, a host name, a
+    /// program. Longer texts are cut to 255 bytes. Default: "this process".
+    #[must_use]
+    pub fn source(mut self, source: impl Display) -> Self {
+        let mut source = source.to_string();
+        source.truncate(source.floor_char_boundary(MAX_SOURCE_BYTES));
+        self.source = Arc::from(source);
+        self
+    }
+
+    /// Returns what the audit log says of an action that is taken now.
+    fn action(&self) -> Action {
+        Action {
+            operator: Arc::clone(&self.name),
+            source: Arc::clone(&self.source),
+            now: self.parts.units.now(),
+        }
+    }
+
+    /// Returns an account that exists, deleted or not.
+    async fn find_account(&self, user: &UserRef) -> Result<Account, CommandError> {
+        let (units, store) = (&self.parts.units, self.parts.units.store());
+        let account = match user {
+            UserRef::Id(id) => units.read(store.account(*id)).await?,
+            UserRef::Name(name) => units.read(store.account_by_name(name.as_str())).await?,
+        };
+        account.ok_or_else(|| match user {
+            UserRef::Id(id) => no_account(id),
+            UserRef::Name(name) => no_account(name),
+        })
+    }
+
+    async fn find_user(&self, user: &UserRef) -> Result<UserId, CommandError> {
+        Ok(self.find_account(user).await?.id)
+    }
+
+    /// Runs a change in a task of its own, which no caller cancels.
+    async fn spawn<T, F>(&self, change: impl FnOnce(Self) -> F) -> Result<T, CommandError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, CommandError>> + Send + 'static,
+    {
+        self.parts.lifecycle.spawn_command(change(self.clone())).await
+    }
+
+    /// Runs a unit of work on a conversation and publishes its events.
+    async fn append<O>(&self, conversation: ConversationId, operation: O) -> Result<(), CommandError>
+    where
+        O: Operation<Output = Vec<Event>> + Clone,
+    {
+        let events = self.parts.units.run(conversation, operation).await?;
+        self.parts.publisher.publish(events);
+        Ok(())
+    }
+}
