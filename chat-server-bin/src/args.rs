@@ -128,8 +128,13 @@ pub(crate) enum Command {
     /// restoring an older copy of the store, before the servers start
     NewEpoch,
     /// Manages accounts; with the embedded store, stop the server first
-    #[command(subcommand)]
-    User(UserCommand),
+    User(Managed<UserCommand>),
+    /// Manages groups; with the embedded store, stop the server first
+    Group(Managed<GroupCommand>),
+    /// Ends sessions; with the embedded store, stop the server first
+    Session(Managed<SessionCommand>),
+    /// Prints the latest actions of operators, newest first
+    Audit(AuditArgs),
     /// Prints a completion script for a shell
     Completions {
         /// Shell to print the script for
@@ -158,35 +163,146 @@ pub(crate) struct KeygenArgs {
     pub(crate) bits: u32,
 }
 
+/// A command of an operator, and who gives it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Managed<C: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) command: C,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+}
+
+/// Options of every command of an operator.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OperatorArgs {
+    /// Prints JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Name of the operator for the audit log [default: the login name of the system's user]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) operator: Option<String>,
+}
+
+/// Commands about accounts. An account is given by name, or by `#` and its id.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum UserCommand {
     /// Creates an account
     Add {
-        /// Name of the account
+        /// Name of the account; reserved names are allowed
         name: String,
         #[command(flatten)]
         password: PasswordArgs,
+        /// Creates the account without a password
+        #[arg(long, conflicts_with = "password_file")]
+        no_password: bool,
         /// Display name that other users see beside the user name
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
     },
+    /// Lists accounts, disabled and deleted ones included
+    List {
+        /// Lists accounts whose name begins with this text only
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Shows an account and its devices
+    Show {
+        /// Name, or # and id
+        user: String,
+    },
+    /// Gives an account another name
+    Rename {
+        /// Name, or # and id
+        user: String,
+        /// New name; reserved names are allowed
+        name: String,
+    },
     /// Sets a new password and ends the user's sessions
     Passwd {
-        /// Name of the account
-        name: String,
+        /// Name, or # and id
+        user: String,
         #[command(flatten)]
         password: PasswordArgs,
     },
     /// Refuses logins and ends the user's sessions
     Disable {
-        /// Name of the account
-        name: String,
+        /// Name, or # and id
+        user: String,
     },
     /// Allows logins again
     Enable {
-        /// Name of the account
-        name: String,
+        /// Name, or # and id
+        user: String,
     },
+    /// Deletes an account and its personal data for good
+    Delete {
+        /// Name, or # and id
+        user: String,
+        /// Erases the texts of the user's messages, too
+        #[arg(long)]
+        erase_texts: bool,
+        /// Lets other users take the name
+        #[arg(long)]
+        free_name: bool,
+        /// Confirms the deletion, which cannot be undone
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Prints everything that the store holds about an account, as JSON
+    Export {
+        /// Name, or # and id
+        user: String,
+    },
+}
+
+/// Commands about groups. A group is given by name, or by `#` and its id.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Lists groups, closed ones included
+    List {
+        /// Lists open groups without an owner only
+        #[arg(long)]
+        orphaned: bool,
+    },
+    /// Shows a group and its members
+    Show {
+        /// Name, or # and id; a closed group has an id only
+        group: String,
+    },
+    /// Makes a member the owner
+    Transfer {
+        /// Name, or # and id
+        group: String,
+        /// Name of the new owner, or # and id
+        user: String,
+    },
+    /// Closes a group for everyone
+    Close {
+        /// Name, or # and id
+        group: String,
+    },
+}
+
+/// Commands about sessions.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Ends all sessions of a user, whose devices have to log in again
+    End {
+        /// Name, or # and id
+        user: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// Maximum number of records
+    #[arg(long, default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// Prints records before this one
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<u64>,
 }
 
 /// Source of a password. It is never an argument: other users of the machine can read command

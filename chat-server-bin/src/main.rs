@@ -6,6 +6,7 @@ mod compose;
 mod config;
 mod failure;
 mod limits;
+mod operator;
 mod run;
 mod signals;
 mod telemetry;
@@ -83,7 +84,10 @@ fn on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
             Command::Migrate => admin::migrate(&config).await.map(|()| ExitCode::SUCCESS),
             Command::NewEpoch => admin::new_epoch(&config).await.map(|()| ExitCode::SUCCESS),
             Command::Backup { file } => admin::backup(&config, &file).await.map(|()| ExitCode::SUCCESS),
-            Command::User(command) => admin::user(&config, command).await.map(|()| ExitCode::SUCCESS),
+            Command::User(call) => operator::user(&config, call).await.map(|()| ExitCode::SUCCESS),
+            Command::Group(call) => operator::group(&config, call).await.map(|()| ExitCode::SUCCESS),
+            Command::Session(call) => operator::session(&config, call).await.map(|()| ExitCode::SUCCESS),
+            Command::Audit(call) => operator::audit(&config, call).await.map(|()| ExitCode::SUCCESS),
             _ => run::run(config, &telemetry).await,
         }
     })
