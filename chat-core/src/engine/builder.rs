@@ -11,6 +11,7 @@ use super::commands::{
 };
 use super::config::EngineConfig;
 use super::directory::Directory;
+use super::feed::Feeds;
 use super::hook_calls::HookCalls;
 use super::lifecycle::Lifecycle;
 use super::limits::UserLimits;
@@ -234,6 +235,7 @@ impl EngineBuilder {
             presence: Arc::new(PresenceView::new(presence, router.clone(), self.node)),
             advertiser,
             router,
+            node: self.node,
         };
         Ok(start(config, epoch, ports))
     }
@@ -269,6 +271,7 @@ struct Ports {
     presence: Arc<PresenceView>,
     advertiser: Option<Arc<NodeAdvertiser>>,
     router: Router,
+    node: NodeId,
 }
 
 /// Queues from the commands to the workers.
@@ -330,6 +333,13 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
             publisher: shared.publisher.clone(),
             lifecycle: lifecycle.clone(),
         }),
+        feeds: Feeds::new(
+            Arc::clone(&ports.units),
+            ports.router.clone(),
+            lifecycle.clone(),
+            ports.node,
+            config.request_timeout,
+        ),
         config,
         epoch,
         readiness: queues.readiness,

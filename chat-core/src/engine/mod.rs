@@ -15,6 +15,9 @@
 //! helper (`log`). `units` runs it with deadlines, circuit breakers and retries, and its events go
 //! to the [`router`](crate::router) once it is committed.
 //!
+//! A [`feed`](Engine::feed) reads the logs beside all of this, for programs that process every
+//! event.
+//!
 //! No part holds all of the others: each owns what it uses. Nothing here is global; a process may
 //! have any number of engines.
 
@@ -27,6 +30,7 @@ mod service;
 
 mod attach;
 mod commands;
+mod feed;
 
 mod workers;
 
@@ -56,10 +60,12 @@ pub use crate::service::{CommandError, CommandFuture, Readiness};
 pub use acting::ActingAs;
 pub use builder::{BuildError, EngineBuilder};
 pub use config::{EngineConfig, HookPolicy, SessionPolicy};
+pub use feed::{Feed, FeedError, FeedItem, FeedOptions, FeedScope, FeedStart, LeaseLost};
 pub use local_session::LocalSession;
 
 use self::attach::Sessions;
 use self::commands::{Dispatcher, Logins};
+use self::feed::Feeds;
 use self::lifecycle::Lifecycle;
 use self::operator::{Operator, OperatorName, OperatorParts};
 use self::units::Units;
@@ -115,6 +121,7 @@ struct Parts {
     readiness: Arc<ReadinessState>,
     observers: Arc<ObserverQueue>,
     units: Arc<Units>,
+    feeds: Feeds,
     router: Router,
     lifecycle: Lifecycle,
 }
@@ -193,6 +200,10 @@ impl Engine {
 
     fn logins(&self) -> Arc<Logins> {
         Arc::clone(&self.parts.logins)
+    }
+
+    fn feeds(&self) -> &Feeds {
+        &self.parts.feeds
     }
 
     /// Connects a session that has just logged in to its events; see

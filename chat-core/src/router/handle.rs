@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::clock_skew::ClockStatus;
 use super::cluster_link::ClusterLink;
+use super::commit_watch::{CommitWatch, CommitWatches};
 use super::conversation_feed::joined_user;
 use super::envelope::{Audience, Doorbell, ExceptDevice};
 use super::event_log::EventLog;
@@ -61,6 +62,7 @@ pub struct Router {
     pub(crate) logins: WorkSet<(UserId, CloseCode)>,
     pub(crate) unconfirmed: UnconfirmedCommits,
     pub(crate) sweep: SweepRequest,
+    pub(crate) watches: CommitWatches,
     pub(crate) counters: Counters,
     pub(crate) tasks: Arc<Tasks>,
 }
@@ -140,6 +142,7 @@ impl Router {
             });
             for event in events {
                 if let Some(user) = joined_user(event) {
+                    self.watches.joined(user, event.conversation);
                     self.link.announce_join(user, event.conversation);
                 }
             }
@@ -175,7 +178,18 @@ impl Router {
     /// [`MemberJoined`](crate::model::EventKind::MemberJoined), which do that themselves.
     pub fn joined(&self, user: UserId, conversation: ConversationId) {
         self.joins.add((user, conversation));
+        self.watches.joined(user, conversation);
         self.link.announce_join(user, conversation);
+    }
+
+    /// Returns the logs that the router reads, without a time limit.
+    pub(crate) fn event_log(&self) -> Arc<dyn EventLog> {
+        Arc::clone(&self.log)
+    }
+
+    /// Watches all logs, and the joins of one user, without a session.
+    pub(crate) fn watch_commits(&self, user: Option<UserId>) -> CommitWatch {
+        self.watches.watch(user)
     }
 
     /// Pushes a notice to the sessions in a conversation, here and on other nodes, except those of

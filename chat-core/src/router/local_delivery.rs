@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::commit_watch::CommitWatches;
 use super::envelope::{Audience, Doorbell, ExceptDevice};
 use super::registry::Registry;
 use super::session::SessionHandle;
@@ -35,6 +36,8 @@ pub(crate) struct DeliveryQueues {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
     /// Devices whose presence has to be published.
     pub(crate) presence: WorkSet<(UserId, DeviceId)>,
+    /// Watches of all logs, also of those that no session on this node follows.
+    pub(crate) watches: CommitWatches,
 }
 
 impl LocalDelivery {
@@ -48,6 +51,9 @@ impl LocalDelivery {
 
     /// Delivers events of one conversation, ascending, as far as they continue what was delivered.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event]) {
+        if let Some(last) = events.last() {
+            self.queues.watches.grown(conversation, last.seq);
+        }
         let Some(delivered) = self.registry.deliver(conversation, events, Instant::now()) else {
             return;
         };
@@ -70,10 +76,16 @@ impl LocalDelivery {
 
     /// Handles a doorbell: the log is read if it is longer than what was delivered here.
     pub(crate) fn doorbell(&self, doorbell: Doorbell) {
+        self.queues.watches.grown(doorbell.conversation, doorbell.last_seq);
         let head = self.registry.head(doorbell.conversation);
         if head.is_some_and(|head| head < doorbell.last_seq) {
             self.queues.catch_up.add(doorbell.conversation);
         }
+    }
+
+    /// Tells the watches that a user may have joined a conversation.
+    pub(crate) fn joined(&self, user: UserId, conversation: ConversationId) {
+        self.queues.watches.joined(user, conversation);
     }
 
     /// Pushes a notice to the sessions of an audience, except those of one device.

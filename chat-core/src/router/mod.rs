@@ -16,6 +16,7 @@
 //!   joiner cluster_link local_delivery    session → feed · announcement → nodes · event → outboxes
 //!   registry ► conversation_feed ► session ► outbox ► shared_push
 //!   work_set topic_requests publish_queue announcements unconfirmed sweep_request    queues
+//!   commit_watch                      news of all logs, for event feeds
 //!   peer_monitor store_peers other_nodes clock_skew    what is known of other nodes
 //!   event_log envelope                                 the store · the bus
 //! ```
@@ -23,6 +24,7 @@
 mod announcements;
 mod clock_skew;
 mod cluster_link;
+mod commit_watch;
 mod config;
 mod conversation_feed;
 mod envelope;
@@ -52,6 +54,7 @@ mod workers;
 mod tests;
 
 pub use cluster_link::announce_ended_logins;
+pub(crate) use commit_watch::{CommitWatch, News};
 pub use config::RouterConfig;
 pub(crate) use conversation_feed::joined_user;
 pub use event_log::{EventLog, LogPage, ReadLimit, StoreEventLog};

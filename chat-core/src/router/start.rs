@@ -172,6 +172,7 @@ impl Assembly {
             logins: WorkSet::default(),
             unconfirmed: UnconfirmedCommits::default(),
             sweep: SweepRequest::default(),
+            watches: queues.watches.clone(),
             counters: Counters::default(),
             tasks: Arc::new(Tasks::new(stop)),
         };
@@ -227,6 +228,7 @@ impl Assembly {
             compare: queues.compare.clone(),
             users: self.users.clone(),
             presence: queues.presence.clone(),
+            watches: queues.watches.clone(),
             interval: self.config.sweep_interval,
             min_interval: self.config.poll_interval,
             sweeps: Arc::clone(&router.counters.sweeps),

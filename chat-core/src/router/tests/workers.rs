@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::router::commit_watch::CommitWatches;
 use crate::router::local_delivery::{DeliveryQueues, LocalDelivery};
 use crate::router::registry::{JoinResult, KnownUpTo, Registry};
 use crate::router::store_peers::StorePeers;
@@ -118,6 +119,7 @@ async fn sweep_merges_requests_and_keeps_its_minimum_interval() {
         compare: WorkSet::default(),
         users: WorkSet::default(),
         presence: WorkSet::default(),
+        watches: CommitWatches::default(),
         interval: Duration::from_secs(1_000_000),
         min_interval: Duration::from_secs(1),
         sweeps: Arc::clone(&sweeps),

@@ -80,6 +80,7 @@ impl Inbound {
     }
 
     fn user_joined(&self, user: UserId, conversation: ConversationId) {
+        self.delivery.joined(user, conversation);
         // A forged announcement can claim anything, so the set is bounded; a sweep finds real joins
         // beyond the bound.
         if self.registry.has_user(user) && !self.joins.try_add((user, conversation)) {

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::jitter;
 use crate::model::{ConversationId, DeviceId, UserId};
+use crate::router::commit_watch::CommitWatches;
 use crate::router::registry::Registry;
 use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
@@ -27,6 +28,7 @@ pub(crate) struct Sweep {
     pub(crate) compare: WorkSet<ConversationId>,
     pub(crate) users: WorkSet<UserId>,
     pub(crate) presence: WorkSet<(UserId, DeviceId)>,
+    pub(crate) watches: CommitWatches,
     /// Average interval between sweeps that nothing requested.
     pub(crate) interval: Duration,
     /// Minimum interval between two sweeps.
@@ -58,6 +60,7 @@ impl Sweep {
     fn sweep(&self, number: u32, was_requested: bool) {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         self.compare.add_all(self.registry.conversations());
+        self.watches.may_be_incomplete();
         // On a node that is alone, whatever happened to a user happened through this node, unless
         // an operator changed the store directly.
         let is_alone = !self.has_bus && self.store_peers.is_empty();

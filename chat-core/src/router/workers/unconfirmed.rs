@@ -57,6 +57,7 @@ impl ConfirmCommits {
         self.link.ring(doorbell);
         for user in grown.joined {
             self.joins.add((user, conversation));
+            self.delivery.joined(user, conversation);
             self.link.announce_join(user, conversation);
         }
     }

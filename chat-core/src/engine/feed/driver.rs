@@ -1,0 +1,115 @@
+//! The task of a feed: does what the machine asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::sleep_until;
+
+use super::handle::Shared;
+use super::leases::Leases;
+use super::machine::{Done, Work};
+use super::open::OpenName;
+use super::source::Source;
+use crate::router::CommitWatch;
+use crate::time::now;
+
+/// Does one work of the machine. Errors were logged or counted where they arose; the machine waits
+/// and asks again.
+#[derive(Clone, Debug)]
+pub(super) struct Io {
+    pub(super) source: Arc<Source>,
+    pub(super) leases: Arc<Leases>,
+}
+
+impl Io {
+    pub(super) async fn execute(self, work: Work) -> Done {
+        match work {
+            Work::Leases(work) => Done::Leases(self.leases.round(work).await),
+            Work::LookUp(look_up) => {
+                let found = self.source.look_up(&look_up).await;
+                Done::LookUp(look_up, found)
+            }
+            Work::Read(read) => Done::Read(read, self.source.read(read).await),
+            Work::Record(moves) => {
+                let held = self.leases.record(moves.clone()).await;
+                Done::Record(moves, held)
+            }
+        }
+    }
+}
+
+/// The task of a feed on one node.
+#[derive(Debug)]
+pub(super) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) io: Io,
+    pub(super) watch: CommitWatch,
+    /// Time for which a closing feed waits for the items that the consumer has.
+    pub(super) grace: Duration,
+    /// Keeps the name taken until the driver has ended.
+    pub(super) name: OpenName,
+}
+
+impl Driver {
+    /// Runs until the feed is closed or the engine drains. If the engine stops instead, the leases
+    /// stay until they expire.
+    pub(super) async fn run(self) {
+        let shared = Arc::clone(&self.shared);
+        // Also if this task is cancelled or panics, the consumer must not wait for ever.
+        let _closing = shared.closing.clone().drop_guard();
+        let _closed = shared.closed.clone().drop_guard();
+        self.drive().await;
+        let leases = shared.machine.lock().all_leases();
+        if self.io.leases.release(leases).await.is_err() {
+            tracing::warn!(
+                feed = self.io.source.feed,
+                "the leases of the feed could not be released; they expire by themselves"
+            );
+        }
+        drop(self.name);
+    }
+
+    async fn drive(&self) {
+        let shared = &*self.shared;
+        let mut running = FuturesUnordered::new();
+        let mut is_closing = false;
+        loop {
+            let now = now();
+            let (work, timeout, is_drained) = {
+                let mut machine = shared.machine.lock();
+                let work = machine.poll_work(now);
+                (work, machine.poll_timeout(now), machine.is_drained(now))
+            };
+            if is_drained {
+                return;
+            }
+            running.extend(work.into_iter().map(|work| self.io.clone().execute(work)));
+            let timeout = async {
+                match timeout {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The end comes first, so that a busy feed ends too; then what frees memory.
+                biased;
+                () = shared.closing.cancelled(), if !is_closing => {
+                    is_closing = true;
+                    shared.machine.lock().close(now, now + self.grace);
+                }
+                Some(done) = running.next() => {
+                    let mut machine = shared.machine.lock();
+                    machine.finish(crate::time::now(), done);
+                    if machine.has_ready() {
+                        shared.ready.notify_one();
+                    }
+                }
+                () = shared.work.notified() => {}
+                news = self.watch.news(), if !is_closing => shared.machine.lock().news(&news),
+                () = timeout => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! One event of a feed, handed out to the consumer.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::handle::Shared;
+use crate::model::Event;
+
+/// An event of a feed. [`Event::body()`] decodes its content.
+///
+/// Call [`done`](Self::done) or [`acknowledge`](Self::acknowledge) once the event is processed. The
+/// cursor of a conversation passes an event when that event and all before it were acknowledged. An
+/// item that is dropped without either stops the cursor of its conversation and counts as in flight
+/// for as long as the feed is open; its event is handed out again when the feed is opened again, or
+/// by the node that takes over the lease.
+#[derive(Debug)]
+#[must_use = "an event that is not acknowledged stops the feed of its conversation"]
+pub struct FeedItem {
+    event: Event,
+    /// Term of the lease under which the event was handed out.
+    term: u64,
+    shared: Arc<Shared>,
+}
+
+/// Error of [`FeedItem::acknowledge`]: whether the acknowledgement was recorded is unknown. If it
+/// was not, the event will be handed out again, perhaps on another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this node lost its lease of the feed before the acknowledgement was recorded, or the feed was closed")]
+pub struct LeaseLost;
+
+impl FeedItem {
+    pub(super) fn new(event: Event, term: u64, shared: Arc<Shared>) -> Self {
+        Self { event, term, shared }
+    }
+
+    /// Returns the event as stored now: an edited message names its edit, and the body of a
+    /// recalled one is erased.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// Acknowledges the event and does not wait. The store records it within
+    /// [`flush_interval`](super::FeedOptions::flush_interval), together with others; a crash before
+    /// that hands the event out again. Closing the feed or the engine records it first.
+    pub fn done(self) {
+        self.shared
+            .acknowledge(self.event.conversation, self.event.seq, self.term);
+    }
+
+    /// Acknowledges the event and waits until the store has recorded it: from then on no node hands
+    /// it out again. Waits for the acknowledgement of earlier events of the conversation too, and
+    /// for the store during an outage.
+    ///
+    /// # Errors
+    /// [`LeaseLost`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses the answer; the event is acknowledged from the first poll on.
+    pub async fn acknowledge(self) -> Result<(), LeaseLost> {
+        let recorded = self
+            .shared
+            .acknowledge_durably(self.event.conversation, self.event.seq, self.term);
+        // While this waits, the item must not count as one that the consumer works on.
+        drop(self);
+        match recorded {
+            Some(recorded) => recorded.await.map_err(|_| LeaseLost),
+            None => Err(LeaseLost),
+        }
+    }
+}
+
+impl Drop for FeedItem {
+    fn drop(&mut self) {
+        self.shared.returned();
+    }
+}

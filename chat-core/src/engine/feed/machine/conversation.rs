@@ -1,0 +1,220 @@
+//! A feed's place in one conversation.
+
+use std::collections::VecDeque;
+
+use tokio::sync::oneshot;
+
+use crate::model::Seq;
+
+/// The feed's place in one conversation whose lease the node holds.
+///
+/// ```text
+///   cursor ≤ done ≤ head ≤ known_last
+///     │       │      │        └ the log is known to reach this far
+///     │       │      └ read from the log, and so in `outstanding`
+///     │       └ acknowledged without a gap
+///     └ recorded in the store
+/// ```
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) cursor: Seq,
+    done: Seq,
+    head: Seq,
+    known_last: Seq,
+    /// Events after `done` that were read, each with whether it was acknowledged.
+    outstanding: VecDeque<(Seq, bool)>,
+    /// The read that is running, and `known_last` when it began.
+    reading: Option<(u64, Seq)>,
+    /// The conversation stands in the queue of conversations to read.
+    pub(super) is_queued: bool,
+    /// Consumers that wait until the cursor reaches a place.
+    waiting: Vec<(Seq, oneshot::Sender<()>)>,
+}
+
+impl Place {
+    pub(super) fn new(cursor: Seq, last_seq: Seq) -> Self {
+        Self {
+            cursor,
+            done: cursor,
+            head: cursor,
+            known_last: last_seq.max(cursor),
+            outstanding: VecDeque::new(),
+            reading: None,
+            is_queued: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn grown(&mut self, last_seq: Seq) {
+        self.known_last = self.known_last.max(last_seq);
+    }
+
+    /// Returns whether the log has events that were not read, and may be read now.
+    pub(super) fn wants_read(&self, max_outstanding: usize) -> bool {
+        self.head < self.known_last && self.reading.is_none() && self.outstanding.len() < max_outstanding
+    }
+
+    /// Returns how many more events may be read.
+    pub(super) fn room(&self, max_outstanding: usize) -> usize {
+        max_outstanding.saturating_sub(self.outstanding.len())
+    }
+
+    /// Begins a read. Returns the `Seq` to read after.
+    pub(super) fn read_started(&mut self, number: u64) -> Seq {
+        self.reading = Some((number, self.known_last));
+        self.head
+    }
+
+    /// Returns whether this read is still wanted.
+    pub(super) fn is_reading(&self, number: u64) -> bool {
+        self.reading.is_some_and(|(running, _)| running == number)
+    }
+
+    /// Records the result of the running read: these events were read.
+    pub(super) fn read_finished(&mut self, seqs: impl Iterator<Item = Seq>, is_end: bool) {
+        for seq in seqs {
+            self.outstanding.push_back((seq, false));
+            self.head = seq;
+        }
+        let asked = self.reading.take().map(|(_, known_last)| known_last);
+        if !is_end {
+            self.known_last = self.known_last.max(self.head.next());
+        } else if asked == Some(self.known_last) || self.known_last < self.head {
+            // Nobody heard of more meanwhile, so the log ends here, or the reader may read no more.
+            self.known_last = self.head;
+        }
+    }
+
+    pub(super) fn read_failed(&mut self) {
+        self.reading = None;
+    }
+
+    /// Marks an event as acknowledged. Returns `false` if it is not outstanding.
+    pub(super) fn acknowledge(&mut self, seq: Seq) -> bool {
+        let Ok(index) = self.outstanding.binary_search_by_key(&seq, |(seq, _)| *seq) else {
+            return false;
+        };
+        if std::mem::replace(&mut self.outstanding[index].1, true) {
+            return false;
+        }
+        while let Some((seq, true)) = self.outstanding.front().copied() {
+            self.outstanding.pop_front();
+            self.done = seq;
+        }
+        true
+    }
+
+    /// Forgets the events from `seq` on, which were read and not handed out. They will be read
+    /// again. Returns their number. A running read is no longer wanted.
+    pub(super) fn unread_from(&mut self, seq: Option<Seq>) -> usize {
+        self.reading = None;
+        let before = self.outstanding.len();
+        if let Some(seq) = seq {
+            self.outstanding.retain(|(other, _)| *other < seq);
+            self.known_last = self.known_last.max(self.head);
+            self.head = self.outstanding.back().map_or(self.done, |(seq, _)| *seq);
+        }
+        before - self.outstanding.len()
+    }
+
+    /// Returns the cursor to record, if the store has an older one.
+    pub(super) fn unrecorded(&self) -> Option<Seq> {
+        (self.done > self.cursor).then_some(self.done)
+    }
+
+    /// Records that the store has this cursor.
+    pub(super) fn recorded(&mut self, cursor: Seq) {
+        self.cursor = self.cursor.max(cursor);
+        let reached = self.cursor;
+        let (reached, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(seq, _)| *seq <= reached);
+        self.waiting = waiting;
+        let reached: Vec<(Seq, oneshot::Sender<()>)> = reached;
+        for (_, waiter) in reached {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Returns a receiver that is told when the cursor reaches `seq`. Its sender is dropped with
+    /// this place.
+    pub(super) fn wait_for(&mut self, seq: Seq) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        if seq <= self.cursor {
+            let _ = sender.send(());
+        } else {
+            self.waiting.push((seq, sender));
+        }
+        receiver
+    }
+
+    /// Number of events that were read and not acknowledged.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.outstanding
+            .iter()
+            .filter(|(_, acknowledged)| !acknowledged)
+            .count()
+    }
+
+    /// Returns whether nothing of the conversation is in flight or unrecorded.
+    pub(super) fn is_settled(&self) -> bool {
+        self.outstanding.is_empty() && self.unrecorded().is_none()
+    }
+
+    /// Returns whether the place holds nothing that the store does not.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_settled() && self.reading.is_none() && !self.is_queued && self.head >= self.known_last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(place: &mut Place, seqs: std::ops::RangeInclusive<u64>, is_end: bool) {
+        place.read_started(1);
+        place.read_finished(seqs.map(Seq), is_end);
+    }
+
+    #[test]
+    fn cursor_passes_events_once_all_before_are_acknowledged() {
+        let mut place = Place::new(Seq(4), Seq(8));
+        read(&mut place, 5..=8, true);
+        assert!(place.acknowledge(Seq(6)) && place.acknowledge(Seq(8)));
+        assert_eq!(place.unrecorded(), None);
+        assert!(place.acknowledge(Seq(5)));
+        assert_eq!(place.unrecorded(), Some(Seq(6)));
+        assert!(!place.acknowledge(Seq(5)), "acknowledged before");
+        assert!(place.acknowledge(Seq(7)));
+        assert_eq!((place.unrecorded(), place.unacknowledged()), (Some(Seq(8)), 0));
+        place.recorded(Seq(8));
+        assert!(place.is_idle());
+    }
+
+    #[test]
+    fn read_that_overlaps_a_commit_is_followed_by_another() {
+        let mut place = Place::new(Seq(0), Seq(2));
+        place.read_started(1);
+        place.grown(Seq(3));
+        place.read_finished([Seq(1), Seq(2)].into_iter(), true);
+        assert!(place.wants_read(10));
+        assert_eq!(place.read_started(2), Seq(2));
+        place.read_finished([Seq(3)].into_iter(), true);
+        assert!(!place.wants_read(10));
+    }
+
+    #[test]
+    fn place_behind_what_its_user_may_read_asks_once() {
+        let mut place = Place::new(Seq(5), Seq(9));
+        read(&mut place, 1..=0, true);
+        assert!(!place.wants_read(10) && place.is_idle());
+    }
+
+    #[test]
+    fn unread_events_are_read_again() {
+        let mut place = Place::new(Seq(0), Seq(4));
+        read(&mut place, 1..=4, true);
+        assert_eq!(place.unread_from(Some(Seq(3))), 2);
+        assert_eq!((place.unacknowledged(), place.read_started(2)), (2, Seq(2)));
+    }
+}

@@ -1,0 +1,172 @@
+//! Options of a feed, and the errors of opening one.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::engine::error::CommandError;
+use crate::model::UserId;
+
+/// Maximum length of a feed's name, in bytes. The store takes 255; the engine keeps a second entry
+/// for each feed under a longer name.
+const MAX_NAME_LEN: usize = 240;
+const MAX_IN_FLIGHT: usize = 65_536;
+const LEASE_TTL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// The conversations of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FeedScope {
+    /// All conversations of the store, inboxes included. For services that the operator trusts with
+    /// every message.
+    AllConversations,
+    /// What one user may read: the user's conversations and inbox, from the first to the last event
+    /// that the user's memberships allow. Joining a conversation adds it to the feed.
+    User(UserId),
+}
+
+/// Where a feed begins that was never opened before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum FeedStart {
+    /// With the first event of each conversation.
+    #[default]
+    Beginning,
+    /// With the events that are committed after the feed was opened for the first time. That first
+    /// opening writes one cursor per existing conversation of the scope. A conversation that a user
+    /// joins later is read from the first event that the user may read.
+    Now,
+}
+
+/// Options of a feed: see [`Engine::feed`](crate::engine::Engine::feed).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FeedOptions {
+    /// Name of the feed, 1 to 240 bytes without control characters. The cursors belong to the name,
+    /// so every node and every run that continues the feed uses the same one, with the same scope.
+    pub name: String,
+    /// The conversations of the feed.
+    pub scope: FeedScope,
+    /// Where a feed begins that was never opened before. Default: at the beginning.
+    pub start: FeedStart,
+    /// Maximum number of events that were read from the store and not acknowledged, 1 to 65 536.
+    /// Each takes up to 64 KiB. A quarter of them, at least one, may be of one conversation.
+    /// Default 256.
+    pub max_in_flight: usize,
+    /// Time for which a node holds a lease without renewing it, 100 ms to 1 h. After a node died,
+    /// its part of the feed stands still for as long. Nodes of one feed use the same value.
+    /// Default 15 s.
+    pub lease_ttl: Duration,
+    /// Maximum delay before an event that was [done](super::FeedItem::done) is recorded in the
+    /// store, where one write records all of them. Default 100 ms.
+    pub flush_interval: Duration,
+}
+
+impl FeedOptions {
+    /// Returns the options of a feed of all conversations.
+    #[must_use]
+    pub fn all_conversations(name: impl Into<String>) -> Self {
+        Self::new(name.into(), FeedScope::AllConversations)
+    }
+
+    /// Returns the options of a feed of what one user may read.
+    #[must_use]
+    pub fn user(name: impl Into<String>, user: UserId) -> Self {
+        Self::new(name.into(), FeedScope::User(user))
+    }
+
+    fn new(name: String, scope: FeedScope) -> Self {
+        Self {
+            name,
+            scope,
+            start: FeedStart::default(),
+            max_in_flight: 256,
+            lease_ttl: Duration::from_secs(15),
+            flush_interval: Duration::from_millis(100),
+        }
+    }
+
+    /// Skips what was committed before the feed is opened for the first time.
+    #[must_use]
+    pub fn from_now(mut self) -> Self {
+        self.start = FeedStart::Now;
+        self
+    }
+
+    /// Sets the maximum number of events in flight.
+    #[must_use]
+    pub fn max_in_flight(mut self, events: usize) -> Self {
+        self.max_in_flight = events;
+        self
+    }
+
+    pub(super) fn validate(&self) -> Result<(), FeedError> {
+        let rules = [
+            (
+                "name",
+                (1..=MAX_NAME_LEN).contains(&self.name.len()) && !self.name.contains(char::is_control),
+                "1 to 240 bytes long, without control characters",
+            ),
+            (
+                "max_in_flight",
+                (1..=MAX_IN_FLIGHT).contains(&self.max_in_flight),
+                "between 1 and 65536",
+            ),
+            (
+                "lease_ttl",
+                LEASE_TTL.contains(&self.lease_ttl),
+                "between 100 ms and 1 h",
+            ),
+        ];
+        match rules.into_iter().find(|(_, is_kept, _)| !is_kept) {
+            Some((field, _, rule)) => Err(FeedError::Options { field, rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Error of opening or deleting a feed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FeedError {
+    /// An option is out of range.
+    #[error("the feed's `{field}` must be {rule}")]
+    Options {
+        /// Name of the field.
+        field: &'static str,
+        /// Rule that its value breaks.
+        rule: &'static str,
+    },
+    /// This engine has an open feed of that name.
+    #[error("the feed `{0}` is open on this node; close it first")]
+    AlreadyOpen(String),
+    /// The engine is shutting down.
+    #[error("this node is shutting down")]
+    ShuttingDown,
+    /// The store cannot be read or written.
+    #[error("the store failed")]
+    Store(#[source] CommandError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_out_of_range_are_refused_with_the_field() {
+        let field = |options: FeedOptions| match options.validate() {
+            Err(FeedError::Options { field, .. }) => Some(field),
+            _ => None,
+        };
+        let named = |name: &str| FeedOptions::all_conversations(name);
+        assert_eq!(field(named("index")), None);
+        assert_eq!(field(named(&"x".repeat(240))), None);
+        for name in [String::new(), "x".repeat(241), "a\u{1}b".to_owned()] {
+            assert_eq!(field(named(&name)), Some("name"));
+        }
+        assert_eq!(field(named("index").max_in_flight(0)), Some("max_in_flight"));
+        let mut short = named("index");
+        short.lease_ttl = Duration::from_millis(1);
+        assert_eq!(field(short), Some("lease_ttl"));
+    }
+}

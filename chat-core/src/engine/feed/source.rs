@@ -1,0 +1,150 @@
+//! The reads of a feed, by its scope.
+
+use std::sync::Arc;
+
+use super::machine::{LogRead, LookUp, Positions, Read};
+use super::options::FeedScope;
+use crate::engine::error::CommandError;
+use crate::engine::units::Units;
+use crate::model::{ConversationId, Member, Page, PageFrom, Seq, UserId};
+use crate::router::{EventLog, ReadLimit};
+use crate::store::{FeedPosition, FeedShard};
+
+/// Number of conversations in one page of a scan.
+const PAGE: u32 = 500;
+/// Maximum size of the bodies in one read, in bytes.
+const READ_BYTES: u32 = 1024 * 1024;
+
+/// Reads what a feed hands out.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) units: Arc<Units>,
+    pub(super) log: Arc<dyn EventLog>,
+    /// Name of the feed.
+    pub(super) feed: String,
+    pub(super) scope: FeedScope,
+}
+
+impl Source {
+    pub(super) async fn look_up(&self, look_up: &LookUp) -> Result<Positions, CommandError> {
+        match look_up {
+            LookUp::These(conversations) => Ok(Positions {
+                positions: self.positions(conversations).await?,
+                ..Positions::default()
+            }),
+            LookUp::Page { after, shards } => self.page(*after, shards).await,
+        }
+    }
+
+    /// Returns the conversations of the next page in which the feed is behind.
+    async fn page(&self, after: ConversationId, shards: &[FeedShard]) -> Result<Positions, CommandError> {
+        match self.scope {
+            FeedScope::AllConversations => {
+                let page = self.units.store().feed_backlog(&self.feed, shards, after, PAGE);
+                let page = self.units.read(page).await?;
+                Ok(Positions {
+                    positions: page.positions,
+                    members: Vec::new(),
+                    next: page.next,
+                })
+            }
+            FeedScope::User(user) => self.page_of(user, after, shards).await,
+        }
+    }
+
+    async fn page_of(
+        &self,
+        user: UserId,
+        after: ConversationId,
+        shards: &[FeedShard],
+    ) -> Result<Positions, CommandError> {
+        let members = self.units.store().members_of_user(user, after, PAGE);
+        let members: Vec<Member> = self.units.read(members).await?;
+        let ids: Vec<_> = members.iter().map(|member| member.conversation).collect();
+        let mine: Vec<_> = ids
+            .iter()
+            .copied()
+            .filter(|id| shards.contains(&FeedShard::of(*id)))
+            .collect();
+        let mut positions = self.positions(&mine).await?;
+        positions.retain(|position| {
+            let member = ids.binary_search(&position.conversation).map(|index| &members[index]);
+            member.is_ok_and(|member| may_read_more(member, position))
+        });
+        Ok(Positions {
+            positions,
+            next: ids.last().copied().filter(|_| ids.len() >= PAGE as usize),
+            members: ids,
+        })
+    }
+
+    async fn positions(&self, conversations: &[ConversationId]) -> Result<Vec<FeedPosition>, CommandError> {
+        if conversations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let positions = self.units.store().feed_positions(&self.feed, conversations);
+        self.units.read(positions).await
+    }
+
+    /// Returns the end of every log of these shards in which the feed is behind.
+    pub(super) async fn ends(&self, shards: &[FeedShard]) -> Result<Vec<(ConversationId, Seq)>, CommandError> {
+        let mut ends = Vec::new();
+        let mut after = ConversationId(0);
+        loop {
+            let page = self.page(after, shards).await?;
+            ends.extend(
+                page.positions
+                    .iter()
+                    .map(|position| (position.conversation, position.last_seq)),
+            );
+            match page.next {
+                Some(next) => after = next,
+                None => return Ok(ends),
+            }
+        }
+    }
+
+    pub(super) async fn read(&self, read: Read) -> Result<LogRead, CommandError> {
+        let max_events = u32::try_from(read.max_events).unwrap_or(u32::MAX);
+        match self.scope {
+            FeedScope::AllConversations => {
+                let limit = ReadLimit {
+                    max_events,
+                    max_bytes: READ_BYTES,
+                };
+                let page = self.log.events_after(read.conversation, read.after, limit);
+                let page = self.units.read(page).await?;
+                Ok(LogRead {
+                    events: page.events,
+                    is_end: page.is_end,
+                    is_readable: true,
+                })
+            }
+            FeedScope::User(user) => {
+                let mut page = Page::new(PageFrom::After(read.after), max_events);
+                page.max_bytes = READ_BYTES;
+                let page = self.units.store().events_for(user, read.conversation, page);
+                let page = self.units.read(page).await?;
+                Ok(page.map_or_else(
+                    || LogRead {
+                        is_end: true,
+                        ..LogRead::default()
+                    },
+                    |page| LogRead {
+                        events: page.events,
+                        is_end: !page.more,
+                        is_readable: true,
+                    },
+                ))
+            }
+        }
+    }
+}
+
+/// Returns whether a member may read events after the cursor.
+fn may_read_more(member: &Member, position: &FeedPosition) -> bool {
+    let last = member
+        .until_seq
+        .map_or(position.last_seq, |until| until.min(position.last_seq));
+    member.first_seq > Seq::ZERO && last > position.cursor && last >= member.first_seq
+}

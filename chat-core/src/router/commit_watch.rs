@@ -1,0 +1,168 @@
+//! Watches of all commits, for readers of logs that have no session: event feeds.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::model::{ConversationId, Seq, UserId};
+use crate::sync::{Mutex, RwLock};
+
+/// Maximum number of conversations that a watch remembers between two reads.
+const MAX_CONVERSATIONS: usize = 16 * 1024;
+
+/// The news since a watch was last read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// Conversations whose logs have grown, each with the last known `Seq`.
+    pub(crate) grown: HashMap<ConversationId, Seq>,
+    /// Conversations that the user of the watch may have joined.
+    pub(crate) joined: HashSet<ConversationId>,
+    /// Logs may have grown of which this node was not told.
+    pub(crate) may_be_incomplete: bool,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.grown.is_empty() && self.joined.is_empty() && !self.may_be_incomplete
+    }
+
+    fn has_room(&self) -> bool {
+        self.grown.len() + self.joined.len() < MAX_CONVERSATIONS
+    }
+}
+
+/// The watches of a node. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CommitWatches {
+    watches: Arc<RwLock<Vec<Arc<Watched>>>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    /// User whose joins count; `None` if no joins count.
+    user: Option<UserId>,
+    news: Mutex<News>,
+    changed: Notify,
+}
+
+impl Watched {
+    fn tell(&self, change: impl FnOnce(&mut News)) {
+        change(&mut self.news.lock());
+        self.changed.notify_one();
+    }
+}
+
+impl CommitWatches {
+    /// Adds a watch of all logs, and of the joins of one user.
+    pub(crate) fn watch(&self, user: Option<UserId>) -> CommitWatch {
+        let watched = Arc::new(Watched {
+            user,
+            news: Mutex::default(),
+            changed: Notify::new(),
+        });
+        self.watches.write().push(Arc::clone(&watched));
+        CommitWatch {
+            watched,
+            watches: self.clone(),
+        }
+    }
+
+    /// Records that a log has grown. Never waits.
+    pub(crate) fn grown(&self, conversation: ConversationId, last_seq: Seq) {
+        for watched in &*self.watches.read() {
+            watched.tell(|news| {
+                if news.has_room() || news.grown.contains_key(&conversation) {
+                    let known = news.grown.entry(conversation).or_insert(last_seq);
+                    *known = last_seq.max(*known);
+                } else {
+                    news.may_be_incomplete = true;
+                }
+            });
+        }
+    }
+
+    /// Records that a user may have joined a conversation.
+    pub(crate) fn joined(&self, user: UserId, conversation: ConversationId) {
+        for watched in &*self.watches.read() {
+            if watched.user == Some(user) {
+                watched.tell(|news| {
+                    if news.has_room() {
+                        news.joined.insert(conversation);
+                    } else {
+                        news.may_be_incomplete = true;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Records that logs may have grown without an announcement.
+    pub(crate) fn may_be_incomplete(&self) {
+        for watched in &*self.watches.read() {
+            watched.tell(|news| news.may_be_incomplete = true);
+        }
+    }
+}
+
+/// A watch of the logs that this node hears of: its own commits at once, those of other nodes by
+/// their doorbells. Its memory is bounded; news that do not fit make it
+/// [incomplete](News::may_be_incomplete). It ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct CommitWatch {
+    watched: Arc<Watched>,
+    watches: CommitWatches,
+}
+
+impl CommitWatch {
+    /// Waits for news and takes them. Cancel safe.
+    pub(crate) async fn news(&self) -> News {
+        loop {
+            let news = std::mem::take(&mut *self.watched.news.lock());
+            if !news.is_empty() {
+                return news;
+            }
+            self.watched.changed.notified().await;
+        }
+    }
+}
+
+impl Drop for CommitWatch {
+    fn drop(&mut self) {
+        let mut watches = self.watches.watches.write();
+        watches.retain(|other| !Arc::ptr_eq(other, &self.watched));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn watch_merges_news_of_a_conversation_and_hears_only_its_user() {
+        let watches = CommitWatches::default();
+        let watch = watches.watch(Some(UserId(1)));
+        for seq in [2, 3, 1] {
+            watches.grown(ConversationId(7), Seq(seq));
+        }
+        watches.joined(UserId(1), ConversationId(8));
+        watches.joined(UserId(2), ConversationId(9));
+        let news = watch.news().await;
+        assert_eq!(news.grown, HashMap::from([(ConversationId(7), Seq(3))]));
+        assert_eq!(news.joined, HashSet::from([ConversationId(8)]));
+        assert!(!news.may_be_incomplete);
+    }
+
+    #[tokio::test]
+    async fn watch_is_incomplete_after_more_news_than_it_keeps() {
+        let watches = CommitWatches::default();
+        let watch = watches.watch(None);
+        for id in 0..=MAX_CONVERSATIONS as u64 {
+            watches.grown(ConversationId(id), Seq(1));
+        }
+        let news = watch.news().await;
+        assert_eq!((news.grown.len(), news.may_be_incomplete), (MAX_CONVERSATIONS, true));
+        drop(watch);
+        assert!(watches.watches.read().is_empty());
+    }
+}
