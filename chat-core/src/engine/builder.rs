@@ -332,6 +332,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
             presence: Arc::clone(&ports.presence),
             publisher: shared.publisher.clone(),
             lifecycle: lifecycle.clone(),
+            default_direct_policy: config.default_direct_policy,
         }),
         feeds: Feeds::new(
             Arc::clone(&ports.units),

@@ -44,6 +44,7 @@ impl Operator {
                 display_name: new.display_name,
                 password_hash,
                 or_find: false,
+                direct_policy: self.parts.default_direct_policy,
                 now: action.now,
             },
             action,

@@ -25,7 +25,7 @@ use super::operations::operator::{Action, no_account};
 use super::units::Units;
 use super::workers::{PresenceView, Publisher, SessionEnder};
 use crate::auth::Authenticator;
-use crate::model::{Account, ConversationId, Event, UserId, UserRef};
+use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef};
 
 pub use deletion::{DeleteAccount, DeletedName, DeletedTexts};
 pub use export::AccountExport;
@@ -77,6 +77,7 @@ pub(super) struct OperatorParts {
     pub(super) presence: Arc<PresenceView>,
     pub(super) publisher: Publisher,
     pub(super) lifecycle: Lifecycle,
+    pub(super) default_direct_policy: DirectPolicy,
 }
 
 impl Operator {
