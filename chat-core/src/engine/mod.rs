@@ -306,13 +306,14 @@ impl Engine {
 
     /// Returns the engine's configuration.
     #[must_use]
-    pub(crate) fn config(&self) -> &EngineConfig {
+    pub fn config(&self) -> &EngineConfig {
         &self.parts.config
     }
 
     /// Returns the engine's router.
+    #[doc(hidden)]
     #[must_use]
-    pub(crate) fn router(&self) -> &Router {
+    pub fn router(&self) -> &Router {
         &self.parts.router
     }
 

@@ -35,8 +35,9 @@
 //! The store detects a repetition by its unique key of sender and client message id and returns
 //! [`StoreError::AlreadySent`] from [`MessageTx::insert_events`].
 //!
-//! For the authors of stores there is [`backend`]: [`TxContract`](backend::TxContract) enforces the rules about locks and logs for every store: it turns a violation
-//! into [`StoreError::Corrupt`]. [`run_inline`](backend::run_inline) runs units where a transaction never waits, and
+//! For the authors of stores there is [`backend`]. [`TxContract`](backend::TxContract) enforces the
+//! rules about locks and logs for every store: it turns a violation into [`StoreError::Corrupt`].
+//! [`run_inline`](backend::run_inline) runs units where a transaction never waits, and
 //! [`run_catching`](backend::run_catching) runs them where it does.
 
 mod accounts;
