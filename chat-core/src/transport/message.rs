@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Largest message that a [`MessageStream`] sends.
@@ -16,24 +16,8 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// after the other. Where one message ends and the next begins means nothing, so each side may
 /// split its bytes as it likes.
 ///
-/// This is how the protocol is spoken over a WebSocket. The adapter takes the payloads of binary
-/// messages; the application drops text messages and answers pings, as most libraries do by
-/// themselves. See [`Server::serve_stream`](crate::server::Server::serve_stream).
-///
-/// # Examples
-/// A WebSocket of the `axum` crate:
-///
-/// ```ignore
-/// let socket = socket
-///     .filter_map(|message| std::future::ready(match message {
-///         Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
-///         Ok(_) => None,
-///         Err(error) => Some(Err(std::io::Error::other(error))),
-///     }))
-///     .with(|bytes| std::future::ready(Ok(Message::Binary(bytes))))
-///     .sink_map_err(|error: axum::Error| std::io::Error::other(error));
-/// server.serve_stream(MessageStream::new(socket), client_address).await;
-/// ```
+/// This is how the protocol is spoken over a WebSocket: see [`from_socket`](Self::from_socket) and
+/// [`Server::serve_stream`](crate::server::Server::serve_stream).
 pub struct MessageStream<M> {
     messages: M,
     /// Rest of the message that was received last.
@@ -48,6 +32,37 @@ impl<M> MessageStream<M> {
             messages,
             unread: Bytes::new(),
         }
+    }
+
+    /// Wraps a socket with messages of a type `T`, such as a WebSocket. `payload` returns the bytes of
+    /// a binary message, and `None` for a message that is to be skipped; `binary` makes a binary
+    /// message of bytes. The socket answers pings itself, as those of most libraries do.
+    ///
+    /// # Examples
+    /// With a WebSocket of the `axum` crate:
+    ///
+    /// ```ignore
+    /// let payload = |message| match message {
+    ///     Message::Binary(bytes) => Some(bytes),
+    ///     _ => None,
+    /// };
+    /// let stream = MessageStream::from_socket(socket, payload, Message::Binary);
+    /// server.serve_stream(stream, client_address.into()).await;
+    /// ```
+    pub fn from_socket<T, E>(
+        socket: M,
+        payload: impl Fn(T) -> Option<Bytes>,
+        binary: impl Fn(Bytes) -> T,
+    ) -> MessageStream<impl Stream<Item = io::Result<Bytes>> + Sink<Bytes, Error = io::Error> + Unpin>
+    where
+        M: Stream<Item = Result<T, E>> + Sink<T, Error = E> + Unpin,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let messages = socket
+            .filter_map(move |message| std::future::ready(message.map_err(io::Error::other).map(&payload).transpose()))
+            .with(move |bytes| std::future::ready(Ok::<_, E>(binary(bytes))))
+            .sink_map_err(io::Error::other);
+        MessageStream::new(messages)
     }
 }
 
@@ -92,7 +107,6 @@ impl<M: Sink<Bytes, Error = io::Error> + Unpin> AsyncWrite for MessageStream<M> 
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::mpsc;
 

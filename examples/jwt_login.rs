@@ -1,0 +1,95 @@
+//! Users log in to the engine with the JWT of the application's own login. The first login makes
+//! the account.
+//! `cargo run -p chat-examples --example jwt_login`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_core::async_trait;
+use chat_core::auth::{AuthError, AuthVerdict, Authenticator};
+use chat_core::client::{MemoryStore as ClientMemoryStore, Scheme};
+use chat_core::model::Login;
+use chat_core::prelude::*;
+use chat_core::store::MemoryStore;
+use chat_examples::AnyError;
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    name: String,
+    exp: u64,
+}
+
+#[derive(Debug)]
+struct JwtLogin {
+    key: DecodingKey,
+    rules: Validation,
+}
+
+#[async_trait]
+impl Authenticator for JwtLogin {
+    async fn authenticate(&self, _source: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        let token = jsonwebtoken::decode::<Claims>(login.secret.expose(), &self.key, &self.rules);
+        let Ok(token) = token else {
+            return Ok(AuthVerdict::Denied);
+        };
+        // The token says whose it is; a login that claims another account is denied.
+        let name = UserName::parse(&token.claims.sub).ok();
+        let name = name.filter(|name| login.account == UserRef::Name(name.clone()));
+        Ok(name.map_or(AuthVerdict::Denied, |name| AuthVerdict::Provision {
+            name,
+            display_name: DisplayName::parse(&token.claims.name).ok(),
+        }))
+    }
+}
+
+/// Connects a chat client that presents `token`.
+async fn connect(server: &ServerAddress, token: &str) -> Result<Client, AnyError> {
+    let credentials = Credentials::Password {
+        account: UserName::parse("alice")?.into(),
+        secret: Secret::new(token),
+        fresh: true,
+    };
+    let mut options = ClientOptions::new([server.clone()], credentials);
+    options.max_attempts = Some(1);
+    Ok(Client::connect(options, ClientMemoryStore::default()).await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), AnyError> {
+    let secret = b"a secret that only the application knows";
+    let login = JwtLogin {
+        key: DecodingKey::from_secret(secret)?,
+        rules: Validation::default(),
+    };
+    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+        .authenticator(Arc::new(login))
+        .build()
+        .await?;
+    let server = Server::builder(engine.clone())
+        .plain("127.0.0.1:0".parse()?)
+        .bind()
+        .await?;
+    let address = ServerAddress::parse(&server.addresses()[0].1.to_string(), Scheme::Plain)?;
+
+    let claims = Claims {
+        sub: "alice".to_owned(),
+        name: "Alice Liddell".to_owned(),
+        exp: jsonwebtoken::get_current_timestamp() + 3600,
+    };
+    let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret)?)?;
+    let client = connect(&address, &token).await?;
+    let user = client.me().ok_or("the client has no user")?;
+    println!("{} logged in as {}, account {}", user.display_name, user.name, user.id);
+    assert_eq!(user.display_name, "Alice Liddell");
+
+    let refused = connect(&address, "a guess").await;
+    println!("a guess: {}", refused.expect_err("the guess is no token"));
+
+    client.close().await;
+    server.drain(Duration::from_secs(5)).await;
+    engine.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Moderation: a rule that refuses messages before they are stored, also when they come as edits.
+//! `cargo run -p chat-examples --example moderation`
+
+use std::sync::Arc;
+
+use chat_core::async_trait;
+use chat_core::hooks::{AppendContext, AppendTarget, Hooks, Verdict};
+use chat_core::prelude::*;
+use chat_core::store::MemoryStore;
+use chat_examples::AnyError;
+
+/// Only admins of a group may advertise.
+#[derive(Debug)]
+struct NoAdvertisements;
+
+#[async_trait]
+impl Hooks for NoAdvertisements {
+    async fn before_append(&self, context: &AppendContext, draft: Draft) -> Verdict<Draft> {
+        // The text of a message or of an edit: a rule about messages alone could be evaded.
+        let text = draft.written_text().map_or("", MessageText::as_str);
+        match &context.target {
+            AppendTarget::Group { role: Some(role), .. } if *role >= Role::Admin => Verdict::Allow(draft),
+            _ if text.contains("casino") => {
+                let name = &context.actor.user.name;
+                Verdict::refuse(format!("{name}, advertisements are for admins only"))
+            }
+            _ => Verdict::Allow(draft),
+        }
+    }
+}
+
+async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError> {
+    let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
+    let user = engine.register(Source::Local, registration).await?;
+    Ok(engine.acting_as(user.id))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), AnyError> {
+    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+        .hooks(Arc::new(NoAdvertisements))
+        .build()
+        .await?;
+    let (alice, bob) = (register(&engine, "alice").await?, register(&engine, "bob").await?);
+    let group = alice
+        .create_group(NewGroup::new(GroupName::parse("general")?))
+        .await?
+        .id;
+    bob.join_group(group, Note::default()).await?;
+
+    let refused = bob.send_text(group, "come to my casino").await.expect_err("a rule");
+    println!("refused: {refused}");
+    assert_eq!(refused.code, ReplyCode::RefusedByPolicy);
+    let sent = bob.send_text(group, "hello").await?;
+    let edited = bob.edit(group, sent.seq, MessageText::new("come to my casino")?).await;
+    assert_eq!(edited.expect_err("the same rule").code, ReplyCode::RefusedByPolicy);
+    alice.send_text(group, "our casino night is on Friday").await?;
+
+    engine.shutdown().await;
+    Ok(())
+}
