@@ -22,6 +22,7 @@ use axum::{Json, Router};
 use chat_core::async_trait;
 use chat_core::auth::{AuthError, AuthVerdict, Authenticator, Proof};
 use chat_core::client::{Endpoint, MemoryStore as ClientMemoryStore, Scheme};
+use chat_core::engine::operator::{CreateAccount, OperatorName};
 use chat_core::model::Login;
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
@@ -151,16 +152,15 @@ async fn chat(
     })
 }
 
-/// Creates an account for each customer.
-async fn create_accounts(store: Arc<MemoryStore>) -> Result<HashMap<String, UserId>, AnyError> {
-    let engine = Engine::builder(store).build().await?;
+/// Creates an account without a password for each customer.
+async fn create_accounts(engine: &Engine) -> Result<HashMap<String, UserId>, AnyError> {
+    let operator = engine.operator(OperatorName::new("shop")?);
     let mut accounts = HashMap::new();
     for name in ["alice", "bob"] {
-        let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
-        let user = engine.register(Source::Local, registration).await?;
-        accounts.insert(user.name, user.id);
+        let account = CreateAccount::new(UserName::parse(name)?);
+        let account = operator.create_account(account).await?;
+        accounts.insert(account.name, account.id);
     }
-    engine.shutdown().await;
     Ok(accounts)
 }
 
@@ -170,10 +170,13 @@ async fn start() -> Result<(App, SocketAddr), AnyError> {
         EncodingKey::from_secret(secret.as_bytes())?,
         DecodingKey::from_secret(secret.as_bytes())?,
     ));
-    let store = Arc::new(MemoryStore::new());
-    let accounts = Arc::new(create_accounts(store.clone()).await?);
-    let engine = Engine::builder(store).authenticator(tokens.clone()).build().await?;
-    let server = Arc::new(Server::builder(engine.clone()).bind().await?); // without a listener of its own
+    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+        .authenticator(tokens.clone())
+        .build()
+        .await?;
+    let accounts = Arc::new(create_accounts(&engine).await?);
+    // A server without a listener of its own.
+    let server = Arc::new(Server::builder(engine.clone()).bind().await?);
     let app = App {
         engine,
         server,

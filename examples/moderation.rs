@@ -1,9 +1,12 @@
-//! Moderation: a rule that refuses messages before they are stored, also when they come as edits.
+//! Moderation: a rule that refuses messages before they are stored, also when they come as edits,
+//! and a check that takes its time and removes a message later.
 //! `cargo run -p chat-examples --example moderation`
 
 use std::sync::Arc;
 
 use chat_core::async_trait;
+use chat_core::engine::FeedOptions;
+use chat_core::engine::operator::OperatorName;
 use chat_core::hooks::{AppendContext, AppendTarget, Hooks, Verdict};
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
@@ -29,6 +32,40 @@ impl Hooks for NoAdvertisements {
     }
 }
 
+/// Recalls what a slow check finds to be spam. It reads all conversations, misses nothing over a
+/// restart, and delays no sender.
+async fn remove_spam(engine: Engine) -> Result<(), AnyError> {
+    let operator = engine.operator(OperatorName::new("spam check")?);
+    let feed = engine.feed(FeedOptions::all_conversations("spam-check")).await?;
+    while let Some(item) = feed.next().await {
+        let event = item.event();
+        let written = match event.body()? {
+            EventBody::Message(message) => Some((event.seq, message.text)),
+            EventBody::Edit { target, text, .. } => Some((target, text)),
+            _ => None,
+        };
+        if let Some((seq, text)) = written
+            && is_spam(&text).await
+        {
+            let recalled = operator.recall(event.conversation, seq).await;
+            // The message and its edit may both be spam.
+            if let Err(error) = recalled
+                && error.code != ReplyCode::AlreadyRecalled
+            {
+                return Err(error.into());
+            }
+        }
+        item.done();
+    }
+    Ok(())
+}
+
+/// Stands for a model or a service that looks at the text.
+async fn is_spam(text: &str) -> bool {
+    tokio::task::yield_now().await;
+    text.contains("lottery")
+}
+
 async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError> {
     let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
     let user = engine.register(Source::Local, registration).await?;
@@ -41,6 +78,7 @@ async fn main() -> Result<(), AnyError> {
         .hooks(Arc::new(NoAdvertisements))
         .build()
         .await?;
+    let checking = tokio::spawn(remove_spam(engine.clone()));
     let (alice, bob) = (register(&engine, "alice").await?, register(&engine, "bob").await?);
     let group = alice
         .create_group(NewGroup::new(GroupName::parse("general")?))
@@ -56,6 +94,18 @@ async fn main() -> Result<(), AnyError> {
     assert_eq!(edited.expect_err("the same rule").code, ReplyCode::RefusedByPolicy);
     alice.send_text(group, "our casino night is on Friday").await?;
 
+    let spam = bob.send_text(group, "you have won the lottery").await?;
+    let feed = engine.feed(FeedOptions::user("alice", alice.user())).await?;
+    while let Some(item) = feed.next().await {
+        let body = item.event().body()?;
+        item.done();
+        if body.target() == Some(spam.seq) {
+            println!("removed: message {}", spam.seq);
+            break;
+        }
+    }
+    feed.close().await;
     engine.shutdown().await;
+    checking.await??;
     Ok(())
 }

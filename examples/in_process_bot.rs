@@ -1,0 +1,70 @@
+//! A bot in the process of the engine. It reads a feed: the events of all conversations that the
+//! bot's account may read, decoded, in order and without gaps. The store keeps the cursors of the
+//! feed, so the bot goes on where it stopped, and the nodes of a cluster share the work.
+//! `cargo run -p chat-examples --example in_process_bot`
+
+use std::sync::Arc;
+
+use chat_core::engine::FeedOptions;
+use chat_core::model::ClientMessageId;
+use chat_core::prelude::*;
+use chat_core::store::MemoryStore;
+use chat_examples::AnyError;
+
+/// Answers messages until the engine shuts down.
+async fn run_bot(engine: Engine, bot: UserId) -> Result<(), AnyError> {
+    let feed = engine.feed(FeedOptions::user("echo-bot", bot)).await?;
+    let bot = engine.acting_as(bot);
+    while let Some(item) = feed.next().await {
+        let event = item.event();
+        if let EventBody::Message(message) = event.body()?
+            && event.sender != bot.user()
+        {
+            let text = MessageText::new(format!("you said: {}", message.text))?;
+            // A key made of the event: after a crash the event comes again, and its answer is still
+            // sent once.
+            let key = ClientMessageId(event.id.0);
+            let answer = Draft::text(text).reply_to(event.seq).with_id(key);
+            bot.send(event.conversation, answer).await?;
+        }
+        item.done();
+    }
+    Ok(())
+}
+
+async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError> {
+    let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
+    let user = engine.register(Source::Local, registration).await?;
+    Ok(engine.acting_as(user.id))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), AnyError> {
+    let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
+    let (bot, alice) = (register(&engine, "echo").await?, register(&engine, "alice").await?);
+    let group = alice
+        .create_group(NewGroup::new(GroupName::parse("general")?))
+        .await?
+        .id;
+    bot.join_group(group, Note::default()).await?;
+    alice.send_text(group, "good morning").await?;
+    let running = tokio::spawn(run_bot(engine.clone(), bot.user()));
+
+    // The user who writes to the bot reads a feed as well.
+    let feed = engine.feed(FeedOptions::user("alice", alice.user())).await?;
+    while let Some(item) = feed.next().await {
+        let (sender, body) = (item.event().sender, item.event().body()?);
+        item.done();
+        if let EventBody::Message(message) = body
+            && sender == bot.user()
+        {
+            println!("the bot answered: {}", message.text);
+            assert_eq!(message.text, "you said: good morning");
+            break;
+        }
+    }
+    feed.close().await;
+    engine.shutdown().await;
+    running.await??;
+    Ok(())
+}
