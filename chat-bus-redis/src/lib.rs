@@ -9,23 +9,23 @@
 //! # drop((bus, presence, discovery)); Ok(()) }
 //! ```
 //!
-//! Nothing durable is in Redis. A node that cannot reach it, or is lied to by it, reads the store
-//! instead. So opening does not wait for the server, connections are retried without end, and
-//! whatever may have been lost is reported as a gap.
+//! Redis holds nothing durable. A node that cannot reach Redis, or gets wrong data from it, reads
+//! the store instead. So opening does not wait for the Redis server, failed connections are retried
+//! forever, and a possible loss of messages is reported as a gap.
 //!
 //! **Keys**, all with one prefix:
 //! - channels `conversation:…`, `user:…`, `node:…`, `control` and `nodes`;
 //! - `alive:NODE`, a lease that says that a node is alive;
-//! - `presence:USER`, a hash from devices to nodes and states, which count only while the node's
-//!   lease lives;
+//! - `presence:USER`, a hash from devices to nodes and states, which are valid only while the
+//!   lease of the node lasts;
 //! - `node:NODE`, a node's info, also a lease; `nodes`, the set of the node ids.
 //!
-//! The server's clock decides when leases end.
+//! The clock of the Redis server decides when leases end.
 //!
-//! **Everything read is untrusted**: nothing durable depends on it, and malformed values are left
-//! out. A person who can write to Redis can still ring false doorbells, show false presence, typing
-//! and read marks, make nodes busy, and name nodes to clients (which demand the service's key of
-//! them). So give Redis a password, and a network of its own.
+//! **Data from Redis is untrusted**: nothing durable depends on it, and malformed values are
+//! ignored. An attacker who can write to Redis can still publish false doorbells, presence, typing
+//! notices and read marks, cause load on the nodes, and list false nodes for clients (which check
+//! the service's key when they connect). So protect Redis with a password and a private network.
 
 mod bus;
 mod commands;

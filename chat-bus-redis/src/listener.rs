@@ -1,8 +1,8 @@
 //! A subscribed connection that reconnects whenever it ends.
 //!
 //! The resubscription of the Redis client gives up silently after a long outage, and does not
-//! report what was lost. So this module has its own: one connection, regular pings, jittered
-//! attempts to reconnect without end, and a gap after each outage.
+//! report lost messages. So this module reconnects by itself: it has one connection, sends regular
+//! pings, retries forever with jitter, and reports a gap after each outage.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Maximum number of channels in one subscribe command.
 const MAX_CHANNELS: usize = 500;
 
-/// Receives the messages of channels, each of which has a name of type `T`. Dropping the listener
-/// ends its connection.
+/// Receiver of the messages of channels, each identified by a value of type `T`. Dropping the
+/// listener ends its connection.
 #[derive(Debug)]
 pub(crate) struct Listener<T: Clone + Debug + Send + Sync + 'static> {
     handle: SubscriptionHandle<T>,
@@ -57,9 +57,9 @@ impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
             mailbox: Arc::new(Mailbox::new()),
             connection: Arc::default(),
         };
-        let (tried, first) = oneshot::channel();
-        let task = tokio::spawn(run(commands, handle.clone(), tried));
-        let _ = first.await;
+        let (first_attempt, ended) = oneshot::channel();
+        let task = tokio::spawn(run(commands, handle.clone(), first_attempt));
+        let _ = ended.await;
         Self { handle, task }
     }
 
@@ -132,9 +132,9 @@ async fn subscribe(mut connection: MultiplexedConnection, channels: &[String]) -
 async fn run<T: Clone + Debug + Send + Sync + 'static>(
     commands: Arc<Commands>,
     handle: SubscriptionHandle<T>,
-    tried: oneshot::Sender<()>,
+    first_attempt: oneshot::Sender<()>,
 ) {
-    let mut tried = Some(tried);
+    let mut first_attempt = Some(first_attempt);
     let mut backoff = FIRST_BACKOFF;
     // Messages may have been lost since the last connection.
     let mut has_missed = false;
@@ -147,7 +147,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
                     tracing::info!("connected to Redis again");
                     handle.mailbox.gap();
                 }
-                drop(tried.take());
+                drop(first_attempt.take());
                 let error = listen(&commands, connection, &ended).await;
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -161,7 +161,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
                         "Redis cannot be reached; retrying"
                     );
                 }
-                drop(tried.take());
+                drop(first_attempt.take());
             }
         }
         handle.set_connection(None);
@@ -178,7 +178,7 @@ async fn connect<T: Clone + Send + Sync + 'static>(
     ended: &Arc<Notify>,
 ) -> RedisResult<MultiplexedConnection> {
     let (mailbox, end) = (Arc::clone(&handle.mailbox), Arc::clone(ended));
-    let heard = move |push: PushInfo| -> Result<(), RedisError> {
+    let on_push = move |push: PushInfo| -> Result<(), RedisError> {
         match push.kind {
             PushKind::Message => deliver(&mailbox, push.data),
             PushKind::Disconnection => end.notify_one(),
@@ -186,7 +186,7 @@ async fn connect<T: Clone + Send + Sync + 'static>(
         }
         Ok(())
     };
-    let config = config(&commands.options).set_push_sender(heard);
+    let config = config(&commands.options).set_push_sender(on_push);
     let connecting = commands.client.get_multiplexed_async_connection_with_config(&config);
     // The timeout in `config` does not cover the handshake after connecting.
     let connection = timeout(commands.options.connect_timeout * 2, connecting).await;

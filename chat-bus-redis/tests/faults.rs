@@ -1,5 +1,5 @@
-//! Faults of Redis: it dies, freezes, drops connections, loses its data or returns forged values.
-//! Also: claims of a dead node.
+//! Tests of faults of Redis (crash, freeze, dropped connections, lost data, forged values), and of
+//! the expiry of a dead node's claims.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -26,7 +26,7 @@ async fn expect_message(subscriber: &mut Box<dyn Subscriber>, wanted: &BusMessag
     let waited = async { while subscriber.next().await.expect("the bus is open") != *wanted {} };
     timeout(STEP_TIMEOUT, waited)
         .await
-        .unwrap_or_else(|_| panic!("{wanted:?} never arrives"));
+        .unwrap_or_else(|_| panic!("{wanted:?} did not arrive"));
 }
 
 /// Publishes until the bus accepts the envelope.
@@ -65,7 +65,7 @@ async fn subscriber_gets_a_gap_and_recovers_after_every_loss_of_the_connection()
 
     redis.process().signal("STOP").unwrap();
     let started = Instant::now();
-    assert!(bus.publish(TOPIC, Bytes::from_static(b"into the void")).await.is_err());
+    assert!(bus.publish(TOPIC, Bytes::from_static(b"lost")).await.is_err());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     // Longer than the interval and the timeout of a ping.
     let silent = timeout(Duration::from_secs(5), subscriber.next()).await;
@@ -109,7 +109,7 @@ async fn node_starts_without_redis_and_connects_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn malformed_values_in_redis_are_left_out() {
+async fn malformed_values_in_redis_are_ignored() {
     let redis = Redis::start(&[]).unwrap();
     let backend = open(&redis);
     let (bus, discovery, presence) = (backend.bus(), backend.discovery(), backend.presence());
@@ -130,7 +130,10 @@ async fn malformed_values_in_redis_are_left_out() {
     let found = presence.devices(&[user]).await.unwrap();
     assert_eq!(found, [(user, device, here, PresenceState::Online)]);
     redis.command(&["SET", "chat:presence:2", "not a hash"]).unwrap();
-    assert!(presence.devices(&[UserId(2)]).await.is_err(), "an error, no panic");
+    assert!(
+        presence.devices(&[UserId(2)]).await.is_err(),
+        "a value of another type is an error"
+    );
 
     redis
         .command(&["SADD", "chat:nodes", "", "x", &"0".repeat(32), &"a".repeat(32)])
@@ -154,7 +157,7 @@ async fn malformed_values_in_redis_are_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn claims_of_a_dead_node_become_void_in_time() {
+async fn claims_of_a_dead_node_expire() {
     let redis = Redis::start(&[]).unwrap();
     let (dead, alive) = (open(&redis), open(&redis));
     let (dying, presence) = (dead.presence(), alive.presence());
@@ -184,13 +187,15 @@ async fn claims_of_a_dead_node_become_void_in_time() {
     // No task renews the lease any longer, as after `kill -9`.
     let died = Instant::now();
     drop((dying, dying_discovery));
-    let void = async {
+    let expired = async {
         while presence.devices(&users).await.unwrap().len() > 1 {
             tokio::task::yield_now().await;
         }
         view.wait_for(|nodes| nodes.len() == 1).await.unwrap();
     };
-    timeout(Duration::from_secs(15), void).await.expect("within 15 s");
+    timeout(Duration::from_secs(15), expired)
+        .await
+        .expect("the claims expire within 15 s");
     assert!(
         died.elapsed() > Duration::from_secs(5),
         "a short delay does not make a node count as dead"

@@ -1,5 +1,5 @@
-//! A server that is killed with `kill -9` under load: every acknowledged message is stored once, in
-//! the same order for all members.
+//! Test with a server that is killed with `kill -9` under load: every acknowledged message is
+//! stored once, in the same order for all members.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -105,7 +105,7 @@ async fn read_all(peer: &mut Peer) -> Vec<Event> {
     }
 }
 
-async fn gather_the_crowd(server: &ServerProcess) {
+async fn create_group_with_members(server: &ServerProcess) {
     for sender in 0..SENDERS {
         let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
         let name = format!("sender-{sender}");
@@ -128,7 +128,7 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
     let directory = tempfile::tempdir().unwrap();
     let program = &chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server"));
     let mut server = ServerProcess::start(program, &directory.path().join("data"), UNLIMITED).unwrap();
-    gather_the_crowd(&server).await;
+    create_group_with_members(&server).await;
 
     let progress = Arc::new(watch::Sender::new(0_usize));
     let all = Arc::new(Mutex::new(HashMap::new()));
@@ -145,8 +145,12 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
     let total = SENDERS * MESSAGES_EACH;
     for kill in 1..=KILLS {
         // The kills are spread over the load, so that each hits messages in flight.
-        let enough = total * kill / (KILLS + 1);
-        progress.subscribe().wait_for(|acked| *acked >= enough).await.unwrap();
+        let threshold = total * kill / (KILLS + 1);
+        progress
+            .subscribe()
+            .wait_for(|acked| *acked >= threshold)
+            .await
+            .unwrap();
         tokio::task::block_in_place(|| server.kill_and_restart()).unwrap();
     }
     for sender in senders {

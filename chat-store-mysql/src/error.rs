@@ -53,7 +53,9 @@ pub enum OpenError {
         known: u32,
     },
     /// The text of an applied migration differs from that of this program.
-    #[error("migration {version} in the database is not the one of this program")]
+    #[error(
+        "migration {version} in the database differs from that of this program; run the release that wrote it, or restore a backup"
+    )]
     ChangedMigration {
         /// Number of the migration.
         version: u32,

@@ -1,26 +1,28 @@
-//! Settings that a server must have.
+//! Check of the database server's settings.
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::OpenError;
 
-/// Product and settings of a server.
+/// Product and settings of a database server.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) is_mariadb: bool,
-    /// Settings with which the server may lose or take back what it acknowledged.
+    /// Descriptions of settings that allow the server to lose or revert acknowledged commits.
     pub(crate) unsafe_settings: Vec<String>,
 }
 
 impl Server {
     pub(crate) async fn ask(conn: &mut Conn) -> Result<Self, OpenError> {
-        let asked = "SELECT CONCAT(@@version, ' ', @@version_comment), @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog";
-        let row: Option<(String, u64, u64, u64)> = conn.query_first(asked).await.map_err(OpenError::other)?;
+        let sql = "SELECT CONCAT(@@version, ' ', @@version_comment), @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog";
+        let row: Option<(String, u64, u64, u64)> = conn.query_first(sql).await.map_err(OpenError::other)?;
         let Some((version, flush, binlog, sync)) = row else {
-            return Err(OpenError::Other("the server does not report its settings".into()));
+            return Err(OpenError::Other(
+                "the database server did not report its settings; use MySQL 8 or MariaDB".into(),
+            ));
         };
-        let wrong = [
+        let checks = [
             (
                 flush != 1,
                 format!("innodb_flush_log_at_trx_commit is {flush}, must be 1"),
@@ -30,9 +32,9 @@ impl Server {
         ];
         Ok(Self {
             is_mariadb: version.to_ascii_lowercase().contains("mariadb"),
-            unsafe_settings: wrong
+            unsafe_settings: checks
                 .into_iter()
-                .filter_map(|(is_wrong, text)| is_wrong.then_some(text))
+                .filter_map(|(is_unsafe, text)| is_unsafe.then_some(text))
                 .collect(),
         })
     }

@@ -1,4 +1,4 @@
-//! Faults of the network between a node and its database.
+//! Tests of network faults between a node and its database.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 /// Deadline of a test step. No step takes this long unless it fails.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time within which every request has an answer, whatever happens.
-const ANSWER: Duration = Duration::from_secs(6);
+/// Maximum time in which every request must be answered.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A database, and the proxied connection of one node to it.
 struct Setup {
@@ -41,18 +41,18 @@ impl Setup {
         }
     }
 
-    async fn say(&self, store: &MysqlStore, text: &'static str) -> Result<(), StoreError> {
-        let said = append(store, self.world.group, self.world.alice, vec![Draft::message(text)]);
+    async fn append(&self, store: &MysqlStore, text: &'static str) -> Result<(), StoreError> {
+        let appending = append(store, self.world.group, self.world.alice, vec![Draft::message(text)]);
         let started = Instant::now();
-        let answer = said.await;
-        assert!(started.elapsed() < ANSWER, "{:?}", started.elapsed());
+        let answer = appending.await;
+        assert!(started.elapsed() < ANSWER_TIMEOUT, "{:?}", started.elapsed());
         answer.map(drop)
     }
 
     /// Returns the time until an append succeeds again.
     async fn recovers(&self) -> Duration {
         let started = Instant::now();
-        while self.say(&self.store, "back").await.is_err() {
+        while self.append(&self.store, "back").await.is_err() {
             assert!(started.elapsed() < STEP_TIMEOUT, "the store does not recover");
         }
         started.elapsed()
@@ -60,14 +60,14 @@ impl Setup {
 
     /// Uses many connections at once, then leaves all of them idle.
     async fn fill_the_pool(&self) {
-        let asked: Vec<_> = (0..64)
+        let reads: Vec<_> = (0..64)
             .map(|_| {
                 let (store, group) = (Arc::clone(&self.store), self.world.group);
                 tokio::spawn(async move { store.events(group, Seq(1), Seq(10), 10).await })
             })
             .collect();
-        for asked in asked {
-            asked.await.unwrap().unwrap();
+        for read in reads {
+            read.await.unwrap().unwrap();
         }
     }
 }
@@ -81,7 +81,7 @@ async fn vanished_node_loses_its_locks() {
         .unwrap();
     let (locked, group) = (Arc::new(Notify::new()), setup.world.group);
     let (store, link, is_locked) = (Arc::clone(&setup.store), Arc::clone(&setup.link), Arc::clone(&locked));
-    let vanishes = tokio::spawn(async move {
+    let abandoned = tokio::spawn(async move {
         act::<(), _>(&*store, move |tx| {
             let (link, is_locked) = (Arc::clone(&link), Arc::clone(&is_locked));
             Box::pin(async move {
@@ -95,7 +95,7 @@ async fn vanished_node_loses_its_locks() {
     });
     locked.notified().await;
     let started = Instant::now();
-    while setup.say(&elsewhere, "at last").await.is_err() {
+    while setup.append(&elsewhere, "at last").await.is_err() {
         assert!(
             started.elapsed() < STEP_TIMEOUT,
             "the vanished node still holds its lock"
@@ -103,10 +103,11 @@ async fn vanished_node_loses_its_locks() {
     }
     println!("a vanished node's lock is free after {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
-    assert!(matches!(vanishes.await.unwrap(), Err(StoreError::Unavailable(_))));
+    assert!(matches!(abandoned.await.unwrap(), Err(StoreError::Unavailable(_))));
 }
 
-/// Connections that a firewall dropped without an error are not tried one after the other.
+/// If a firewall silently dropped all pooled connections, the store discards them together instead
+/// of timing out on each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_connections_are_retired_together() {
     let setup = Setup::new().await;
@@ -119,8 +120,8 @@ async fn dead_connections_are_retired_together() {
     }
 }
 
-/// During each kind of partition, requests are answered in time. After it, the store recovers soon,
-/// and the log is whole.
+/// During each kind of partition, requests are answered in time. Afterwards the store recovers
+/// within seconds, and the log has no gaps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_are_answered_during_partitions_and_succeed_afterwards() {
     let setup = Setup::new().await;
@@ -129,7 +130,7 @@ async fn requests_are_answered_during_partitions_and_succeed_afterwards() {
     for (up, down) in [(waits, waits), (clear, waits), (hole, clear)] {
         setup.fill_the_pool().await;
         setup.link.set(up, down);
-        let refused = setup.say(&setup.store, "lost, or not").await;
+        let refused = setup.append(&setup.store, "lost, or not").await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
         setup.link.clear();
         let took = setup.recovers().await;
@@ -138,7 +139,7 @@ async fn requests_are_answered_during_partitions_and_succeed_afterwards() {
     }
     setup.link.refuse().unwrap();
     setup.link.reset();
-    assert!(setup.say(&setup.store, "refused").await.is_err());
+    assert!(setup.append(&setup.store, "refused").await.is_err());
     setup.link.accept().unwrap();
     assert!(setup.recovers().await < Duration::from_secs(5));
     // Cuts in the middle of a packet of either side, at every position.
@@ -150,7 +151,7 @@ async fn requests_are_answered_during_partitions_and_succeed_afterwards() {
             if after % 2 == 0 { clear } else { cut },
         );
         // The position of the cut decides which appends are acknowledged.
-        let _ = setup.say(&setup.store, "cut").await;
+        let _ = setup.append(&setup.store, "cut").await;
         setup.link.clear();
     }
     setup.recovers().await;
@@ -160,5 +161,9 @@ async fn requests_are_answered_during_partitions_and_succeed_afterwards() {
         .await
         .unwrap();
     let seqs: Vec<u64> = events.iter().map(|event| event.seq.0).collect();
-    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "no holes");
+    assert_eq!(
+        seqs,
+        (1..=seqs.len() as u64).collect::<Vec<_>>(),
+        "sequence numbers have no gaps"
+    );
 }

@@ -28,8 +28,8 @@ fn contacts(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<Contact>> 
 fn friends(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<UserId>> {
     let sql = "SELECT peer_id FROM contact WHERE owner_id = ?1 AND state = ?2 ORDER BY peer_id";
     let mut statement = conn.prepare_cached(sql)?;
-    let of_owner = params![int(owner.0), ContactState::Friend.code()];
-    let peers = statement.query_map(of_owner, rows::user_id)?;
+    let values = params![int(owner.0), ContactState::Friend.code()];
+    let peers = statement.query_map(values, rows::user_id)?;
     peers.collect()
 }
 
@@ -89,7 +89,7 @@ impl ContactTx for SqliteTx<'_> {
 
     async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ?1 AND state = ?2 AND since >= ?3";
-        let those = params![int(owner.0), ContactState::Requested.code(), since.0];
-        self.look(|conn| conn.prepare_cached(sql)?.query_row(those, |row| row.get(0)))
+        let values = params![int(owner.0), ContactState::Requested.code(), since.0];
+        self.look(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))
     }
 }

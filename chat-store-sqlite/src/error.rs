@@ -1,4 +1,4 @@
-//! Errors of opening a data directory, and of SQLite as errors of the store port.
+//! Errors of opening a data directory, and the conversion of SQLite errors to store errors.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The disk has no space for the database.
-    #[error("the disk that holds {} is full", .path.display())]
+    #[error("the disk that holds {} is full; free some space, then start again", .path.display())]
     Full {
         /// Path of the database file.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum OpenError {
     NotADatabase {
         /// Path of the database file.
         path: PathBuf,
-        /// Difference from a database of this program.
+        /// Reason why the file cannot be used.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -57,7 +57,7 @@ pub enum OpenError {
         known: u32,
     },
     /// The text of an applied migration differs from that of this program.
-    #[error("migration {version} in {} is not the one of this program", .path.display())]
+    #[error("migration {version} in {} differs from that of this program; run the release that wrote the database, or restore a backup", .path.display())]
     ChangedMigration {
         /// Path of the database file.
         path: PathBuf,

@@ -12,7 +12,7 @@ use crate::SqliteStore;
 use crate::rows;
 use crate::tx::SqliteTx;
 
-/// Returns the store's own time: that of the only process that uses it.
+/// Returns the store's time. It is the clock of this process, the only one that uses the store.
 fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp(0).plus_millis(since_epoch.map(millis).unwrap_or_default())
@@ -123,8 +123,8 @@ impl FeedTx for SqliteTx<'_> {
     ) -> Result<Option<FeedLease>, StoreError> {
         self.contract.lock_feeds()?;
         let (latest, now) = (self.latest_lease(feed, shard)?, now());
-        let wish = FeedLease::new(feed.to_owned(), shard, node, 0, now.plus_millis(millis(ttl)));
-        let claimed = wish.claimed(latest.as_ref(), now);
+        let requested = FeedLease::new(feed.to_owned(), shard, node, 0, now.plus_millis(millis(ttl)));
+        let claimed = requested.claimed(latest.as_ref(), now);
         if let Some(lease) = &claimed {
             self.put_lease(lease)?;
         }

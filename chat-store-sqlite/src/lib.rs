@@ -1,4 +1,4 @@
-//! Embedded store of the chat engine: one SQLite file, durable before it answers.
+//! Embedded store of the chat engine in one SQLite file. It answers a write once it is durable.
 //!
 //! ```no_run
 //! use chat_store_sqlite::{Options, SqliteStore};

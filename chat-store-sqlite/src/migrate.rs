@@ -19,7 +19,7 @@ pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
 /// Applies the missing migrations, all or none of them.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
-    check_ours(conn, path)?;
+    check_application_id(conn, path)?;
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Exclusive)
         .map_err(sqlite)?;
@@ -42,11 +42,11 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
 
 /// Rejects files of other programs and of later releases. Writes nothing.
 pub(crate) fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
-    check_ours(conn, path)?;
+    check_application_id(conn, path)?;
     refuse_newer(conn, path)
 }
 
-fn check_ours(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+fn check_application_id(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     let id: i32 = conn
         .query_row("PRAGMA application_id", [], |row| row.get(0))

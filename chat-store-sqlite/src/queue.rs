@@ -1,4 +1,4 @@
-//! A bounded queue from tasks, which never wait, to threads, which wait for items.
+//! Bounded queue between tasks, which never wait, and threads, which wait for items.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
@@ -47,6 +47,8 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Adds an item without waiting.
+    ///
     /// # Errors
     /// [`StoreError::Overloaded`]: the queue is full. [`StoreError::Unavailable`]: it was closed.
     pub(crate) fn push(&self, item: T) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! Thread that writes.
+//! Thread that makes all writes.
 //!
 //! ```text
 //! take all waiting jobs ─► BEGIN IMMEDIATE ─► each job in turn ─► COMMIT ─► answer all
@@ -121,8 +121,8 @@ impl WriterThread {
     }
 
     fn run_together(&mut self, jobs: &mut [Job]) -> Vec<Answer> {
-        let answers = match self.attempt(jobs, Self::run_bare) {
-            Err(GroupError::Inseparable) => self.attempt(jobs, Self::run_guarded),
+        let answers = match self.attempt(jobs, Self::run_without_savepoint) {
+            Err(GroupError::Inseparable) => self.attempt(jobs, Self::run_in_savepoint),
             settled => settled,
         };
         match answers {
@@ -151,7 +151,7 @@ impl WriterThread {
         committed
     }
 
-    fn run_bare(&mut self, job: &mut Job) -> Result<Answer, GroupError> {
+    fn run_without_savepoint(&mut self, job: &mut Job) -> Result<Answer, GroupError> {
         let before = self.conn.total_changes();
         let answer = self.run(job);
         // SQLite rolls back the whole transaction by itself, for example when the disk is full.
@@ -161,7 +161,7 @@ impl WriterThread {
         Ok(answer)
     }
 
-    fn run_guarded(&mut self, job: &mut Job) -> Result<Answer, GroupError> {
+    fn run_in_savepoint(&mut self, job: &mut Job) -> Result<Answer, GroupError> {
         self.execute("SAVEPOINT job")?;
         let answer = self.run(job);
         if self.conn.is_autocommit() {
@@ -178,7 +178,7 @@ impl WriterThread {
         if !self.conn.is_autocommit()
             && let Err(error) = self.execute("ROLLBACK")
         {
-            tracing::error!(%error, "cannot roll back");
+            tracing::error!(%error, "cannot roll back a transaction");
         }
     }
 
@@ -198,7 +198,7 @@ impl WriterThread {
         match cleared {
             Ok(busy) => busy == 0,
             Err(error) => {
-                tracing::warn!(%error, "cannot clear the write-ahead log");
+                tracing::warn!(%error, "cannot clear the write-ahead log; trying again later");
                 false
             }
         }

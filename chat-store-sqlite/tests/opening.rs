@@ -1,4 +1,5 @@
-//! Data directories: reopened, shared by mistake, damaged, from the future, full.
+//! Tests of opening data directories: reopened, already in use, damaged, written by a newer
+//! release, full.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -166,7 +167,7 @@ async fn file_of_another_program_is_rejected_and_unchanged() {
 }
 
 #[tokio::test]
-async fn damaged_header_is_a_clear_error() {
+async fn damaged_header_is_reported_with_the_next_step() {
     let directory = tempfile::tempdir().unwrap();
     open(directory.path()).await.close().await;
     let path = directory.path().join(DATABASE_FILE);
@@ -203,11 +204,11 @@ async fn damaged_pages_are_an_error_and_never_an_answer() {
 }
 
 #[tokio::test]
-async fn unwritable_directory_is_a_clear_error() {
+async fn unwritable_directory_is_reported_with_its_path() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
-    // No user, not even root, can create files in these.
+    // No user, not even root, can create files in these directories.
     for path in [file.join("data"), file, "/proc/self".into()] {
         let error = open_error(&path).await;
         assert!(matches!(error, OpenError::NotWritable { .. }), "{error:?}");
@@ -268,7 +269,7 @@ async fn erased_text_is_in_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
-    let secret = "a secret that nobody may find";
+    let secret = "a secret to erase";
     append(
         &*store,
         world.group,
@@ -300,7 +301,7 @@ async fn erased_text_is_in_no_file() {
 }
 
 #[tokio::test]
-async fn full_queue_is_overloaded() {
+async fn full_queue_answers_overloaded() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = Options::default();
     options.max_waiting_units = 2;
@@ -325,12 +326,12 @@ async fn full_queue_is_overloaded() {
     assert_eq!(row.last_seq, Seq(acked));
 }
 
-/// Unit that writes, then waits for something other than its transaction.
+/// Unit of work that writes, then awaits something other than its transaction.
 #[derive(Debug)]
-struct Dawdler;
+struct YieldingUnit;
 
 #[async_trait]
-impl Unit for Dawdler {
+impl Unit for YieldingUnit {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
         tx.create_account(new_account("alice")).await?;
         tokio::task::yield_now().await;
@@ -342,13 +343,13 @@ impl Unit for Dawdler {
 async fn unit_that_awaits_something_else_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
-    let answer = store.transact(Box::new(Dawdler)).await;
+    let answer = store.transact(Box::new(YieldingUnit)).await;
     assert!(matches!(answer, Err(StoreError::Corrupt(_))));
     assert_eq!(store.account_by_name("alice").await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn memberships_of_two_thousand_conversations_are_one_quick_read() {
+async fn memberships_of_two_thousand_conversations_are_read_within_a_second() {
     const COUNT: u64 = 2000;
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
@@ -429,7 +430,7 @@ async fn files_are_private_in_a_shared_directory() {
     assert_eq!(modes(target.path()), [("copy.db".to_owned(), 0o600)]);
     drop(store);
 
-    // As an earlier release created them, and as a killed process leaves its log.
+    // The modes of files from an earlier release, and the log that a killed process left.
     for (name, _) in modes(directory.path()) {
         set_mode(&directory.path().join(name), 0o644);
     }
@@ -451,5 +452,5 @@ async fn created_directories_are_private() {
     drop(open(&made).await);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&made), 0o700);
-    assert_eq!(mode(directory.path()), 0o755, "what was there is left alone");
+    assert_eq!(mode(directory.path()), 0o755, "an existing directory keeps its mode");
 }

@@ -177,6 +177,6 @@ impl From<DirectArg> for DirectPolicy {
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),
-        _ => Err("not a number of seconds".to_owned()),
+        _ => Err("not a number of seconds between 0 and 1000000000".to_owned()),
     }
 }

@@ -7,8 +7,8 @@ use super::shared_push::SharedPush;
 use crate::bus::{BusError, MessageBus, Topic};
 use crate::model::{CloseCode, ConversationId, NodeId, StoreEpoch, UserId};
 
-/// Announces what happens on this node to the other nodes. Without a bus it does nothing: the other
-/// nodes then find out from the store. Nothing here waits.
+/// Announces changes made on this node to the other nodes. Without a bus it does nothing, and the
+/// other nodes read the changes from the store. Its methods never wait.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterLink {
     link: Option<Link>,
@@ -71,8 +71,8 @@ impl ClusterLink {
         }
     }
 
-    /// Tells the other nodes to compare everything, because this node cannot tell what it should
-    /// have announced.
+    /// Asks the other nodes to compare all their state with the store, because this node does not
+    /// know what it should have announced.
     pub(crate) fn announce_unknown(&self) {
         if let Some(link) = &self.link {
             link.recent.overflow();
@@ -80,9 +80,9 @@ impl ClusterLink {
     }
 }
 
-/// Announces to every node that logins of a user ended: for a program that changed them in the
-/// store and is no node itself. Write to the store first. Best effort: a node that does not hear it
-/// finds out in its next sweep.
+/// Announces to every node that logins of a user ended. For programs that are no nodes, such as an
+/// administration tool, after they changed the logins in the store. Best effort: a node that misses
+/// the announcement reads the change in its next sweep.
 ///
 /// # Errors
 /// [`BusError`] if the bus cannot be reached.

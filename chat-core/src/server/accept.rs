@@ -71,8 +71,8 @@ impl Listener {
     }
 }
 
-/// Accepts connections until the server drains. TCP listeners are closed while the readiness gate
-/// is.
+/// Accepts connections until the server drains. While the readiness gate is closed, TCP listeners
+/// are closed too.
 pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<Shared>) {
     let mut gate = shared.readiness_gate.watch();
     loop {
@@ -100,7 +100,7 @@ async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) 
                 tracing::debug!(error = &error as &dyn std::error::Error, "the connector was dropped");
                 return;
             }
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 if let Some(times) = shared.throttled.accept_failed.hit(now()) {
                     let error = &error as &dyn std::error::Error;
@@ -119,7 +119,7 @@ async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) 
 
 /// Returns whether the error concerns one connection, which failed before it was handed out. The
 /// listener still works.
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
@@ -132,8 +132,8 @@ fn is_out_of_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// A file descriptor in reserve for when no other is left. It is used to accept waiting connections
-/// and close them, so that their clients go to another node instead of waiting for an answer.
+/// A reserved file descriptor for the case that the process has no other left. It serves to accept
+/// and close waiting connections, so that their clients try another node instead of waiting.
 #[derive(Debug)]
 struct ReservedFile(Option<File>);
 
@@ -170,7 +170,7 @@ impl Server {
         let tasks = shared.tasks.clone();
         tasks.track_future(async move {
             if let Some(serving) = serving {
-                contained(serving, source, shared).await;
+                contain_panics(serving, source, shared).await;
             }
         })
     }
@@ -180,7 +180,7 @@ impl Server {
 pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let source = source_of(stream.peer());
     if let Some(serving) = serving(stream, source, protocol, shared) {
-        shared.tasks.spawn(contained(serving, source, Arc::clone(shared)));
+        shared.tasks.spawn(contain_panics(serving, source, Arc::clone(shared)));
     }
 }
 
@@ -212,10 +212,10 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
         return;
     }
     let Some(guard) = register(proxy, shared) else { return };
-    let (protocol, shared_too) = (protocol.clone(), Arc::clone(shared));
+    let (protocol, server) = (protocol.clone(), Arc::clone(shared));
     let serving = async move {
-        let reading = timeout(shared_too.config.proxy_header_timeout, read_header(&mut stream));
-        let source = match shared_too.draining.run_until_cancelled(reading).await {
+        let reading = timeout(server.config.proxy_header_timeout, read_header(&mut stream));
+        let source = match server.draining.run_until_cancelled(reading).await {
             Some(Ok(Ok(peer))) => peer.map_or(proxy, |peer| Source::Ip(peer.ip())),
             Some(Ok(Err(error))) => {
                 let error = &error as &dyn std::error::Error;
@@ -228,18 +228,18 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
             }
             Some(Err(_)) | None => return,
         };
-        if let Some(permit) = permit(source, &shared_too) {
-            connection::serve(stream, source, protocol, permit, guard, shared_too).await;
+        if let Some(permit) = permit(source, &server) {
+            connection::serve(stream, source, protocol, permit, guard, server).await;
         }
     };
-    shared.tasks.spawn(contained(serving, proxy, Arc::clone(shared)));
+    shared.tasks.spawn(contain_panics(serving, proxy, Arc::clone(shared)));
 }
 
 fn source_of(peer: PeerAddr) -> Source {
     peer.ip().map_or(Source::Local, Source::Ip)
 }
 
-/// Registers a connection, unless the server has as many as it may have.
+/// Registers a connection, unless the server has the maximum number of connections.
 fn register(source: Source, shared: &Shared) -> Option<ConnectionGuard> {
     let max_connections = shared.config.max_connections;
     let guard = shared.connections.register(max_connections);
@@ -278,8 +278,8 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
     }
 }
 
-/// Serves a connection. A panic ends this connection only.
-async fn contained(serving: impl Future<Output = ()> + Send, source: Source, shared: Arc<Shared>) {
+/// Runs the future of a connection. A panic in it ends this connection only.
+async fn contain_panics(serving: impl Future<Output = ()> + Send, source: Source, shared: Arc<Shared>) {
     if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
         shared.panics.fetch_add(1, Ordering::Relaxed);
         tracing::error!(?source, "the task of a connection panicked; the connection was closed");

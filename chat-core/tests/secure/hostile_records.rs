@@ -1,4 +1,4 @@
-//! Peers that have valid keys and send invalid records, in both directions.
+//! Tests with peers that have valid keys and send invalid records, in both directions.
 
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,12 @@ fn rows() -> Vec<Row> {
         row("length 0", E::TooShort(0), |_, _| vec![0, 0]),
         row("length 1", E::TooShort(1), |_, _| vec![0, 1, 0]),
         row("tag and no type", E::TooShort(16), |t, _| sealed(t, b"")),
-        row("one byte over the limit", E::TooLong(16_402), |_, _| vec![0x40, 0x12]),
-        row("really one byte over the limit", E::TooLong(16_402), |t, _| {
+        row(
+            "announced length one byte over the limit",
+            E::TooLong(16_402),
+            |_, _| vec![0x40, 0x12],
+        ),
+        row("sealed record one byte over the limit", E::TooLong(16_402), |t, _| {
             record(t, 0, &[0; MAX_CONTENT + 1])
         }),
         row("length 65535", E::TooLong(65_535), |_, _| vec![255, 255]),
@@ -60,7 +64,7 @@ fn rows() -> Vec<Row> {
             bytes[1] -= 1;
             bytes
         }),
-        row("length one more, a byte added", E::BadTag, |t, _| {
+        row("length one more, with a byte appended", E::BadTag, |t, _| {
             let mut bytes = record(t, 0, b"hello");
             bytes[1] += 1;
             bytes.push(0);
@@ -90,7 +94,7 @@ fn rows() -> Vec<Row> {
             let first = record(t, 0, b"one");
             [record(t, 0, b"two"), first].concat()
         }),
-        after("an old record later", &["one", "two"], E::BadTag, |t, _| {
+        after("old record replayed later", &["one", "two"], E::BadTag, |t, _| {
             let (first, second) = (record(t, 0, b"one"), record(t, 0, b"two"));
             [first.clone(), second, first].concat()
         }),
@@ -114,12 +118,12 @@ fn rows() -> Vec<Row> {
         row("CLOSE with more than a code", E::MalformedClose, |t, _| {
             record(t, 2, &[0, 0, 0])
         }),
-        row("nothing but the end", E::Truncated, |_, _| Vec::new()),
+        row("empty stream", E::Truncated, |_, _| Vec::new()),
         row("half a length", E::Truncated, |_, _| vec![0]),
         row("half a record", E::Truncated, |t, _| {
             record(t, 0, b"hello")[..20].to_vec()
         }),
-        after("the end between records", &["one"], E::Truncated, |t, _| {
+        after("stream that ends between records", &["one"], E::Truncated, |t, _| {
             record(t, 0, b"one")
         }),
         after("CLOSE cut short", &["one"], E::Truncated, |t, _| {
@@ -169,7 +173,7 @@ fn invalid_records_have_their_documented_reaction() {
             let heard = hear(&mut ours, now, &bytes);
             let before = row.before.iter().map(|content| Opened::Data(BytesMut::from(*content)));
             assert_eq!(heard, (before.collect(), Err(row.expected)), "{} to a {role}", row.name);
-            stays_dead(&mut ours, &mut peer, now);
+            assert_stays_failed(&mut ours, &mut peer, now);
         }
     }
 }
@@ -184,7 +188,7 @@ fn records_after_close_are_refused() {
             let heard = hear(&mut ours, now, &bytes);
             let expected = (vec![Opened::Close(0x0102)], Err(row.expected));
             assert_eq!(heard, expected, "{} to a {role}", row.name);
-            stays_dead(&mut ours, &mut peer, now);
+            assert_stays_failed(&mut ours, &mut peer, now);
         }
     }
 }
@@ -202,7 +206,7 @@ fn bytes_after_close_are_refused_immediately() {
 }
 
 /// Checks that even a valid record does not revive a failed channel.
-fn stays_dead(ours: &mut Channel, peer: &mut TransportState, now: Instant) {
+fn assert_stays_failed(ours: &mut Channel, peer: &mut TransportState, now: Instant) {
     let mut good = BytesMut::from(&record(peer, 0, b"good")[..]);
     assert_eq!(ours.opener().feed(now, &mut good), Err(E::Dead));
     assert_eq!(ours.opener().end_of_stream(&BytesMut::new()), Err(E::Dead));

@@ -1,5 +1,5 @@
-//! The client's side of the protocol without I/O: what to send, what to make of the replies, and
-//! what to deliver to the application.
+//! Client side of the protocol as a state machine without I/O. It decides what to send, how to
+//! handle replies, and what to deliver to the application.
 //!
 //! ```text
 //!            connected                 logged in
@@ -134,7 +134,7 @@ impl Machine {
         }
     }
 
-    /// Processes a packet from the server. Ignores packets of a connection that is to be left.
+    /// Processes a packet from the server. Ignores packets of a connection that the client leaves.
     pub fn incoming(&mut self, now: Instant, incoming: Incoming) {
         if !self.is_connected() {
             return;
@@ -245,7 +245,7 @@ impl Machine {
         Some(event)
     }
 
-    /// Adds an event of the driver, unless the application has let too many pile up.
+    /// Adds an event of the driver, unless too many events already wait for the application.
     pub fn note(&mut self, event: ClientEvent) {
         self.events.offer(event);
     }
@@ -261,26 +261,26 @@ impl Machine {
         self.outbox.get(id)
     }
 
-    /// Returns whether both references are known to mean the same conversation.
+    /// Returns whether both references are known to denote the same conversation.
     #[must_use]
     pub fn is_same_conversation(&self, one: &ConversationRef, other: &ConversationRef) -> bool {
         self.outbox.resolve(one) == self.outbox.resolve(other)
     }
 
-    /// Number of messages that have no outcome yet.
+    /// Returns the number of messages that have no outcome yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.outbox.len()
     }
 
-    /// Number of commands that have no outcome yet.
+    /// Returns the number of commands that have no outcome yet.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.waiting.len() + self.requests.commands()
     }
 
     /// Returns whether packets from the server are processed: from [`connected`](Self::connected)
-    /// until the connection is to be left.
+    /// until the client leaves the connection.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Opening(_) | Phase::Online(_))
@@ -309,7 +309,7 @@ impl Machine {
         self.ping_if_idle(now);
     }
 
-    /// Leaves the connection once no request is running, or its time is up.
+    /// Leaves the connection once no request is running, or the deadline has passed.
     fn leave(&mut self, now: Instant, leaving: Leaving) {
         if self.requests.is_empty() || leaving.deadline <= now {
             let reason = ClientError::Ended(CloseCode::GoingAway);

@@ -1,8 +1,8 @@
 //! Commands by family, and the dispatcher that sends each command to its family.
 //!
-//! A family is a small struct that owns what its commands use. What a command does to the store is
-//! a unit of work in [`operations`](super::operations); the family adds limits before it, and
-//! deliveries after it.
+//! A family is a small struct that owns what its commands use. A command changes the store with a
+//! unit of work from [`operations`](super::operations). The family checks limits before it and
+//! starts deliveries after it.
 
 mod account;
 mod contacts;
@@ -29,7 +29,7 @@ use super::panics::contain;
 use crate::model::{Caller, Command, Origin};
 use crate::service::{CommandFuture, CommandResult};
 
-/// Every command, by family.
+/// Dispatcher of each command to its family.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     pub(super) lifecycle: Lifecycle,
@@ -118,7 +118,8 @@ impl Dispatcher {
         }
     }
 
-    /// Executes a command of a session that no server holds to its user's rate.
+    /// Executes a command of a local session. The engine itself delays its sends to the rate of the
+    /// user, because no server paces a connection for it.
     pub(super) fn execute_paced(&self, caller: Caller, command: Command) -> CommandFuture {
         match command {
             Command::Send { conversation, draft } if !self.lifecycle.is_draining() => {
@@ -128,8 +129,8 @@ impl Dispatcher {
         }
     }
 
-    /// Charges a command to its user. Returns the time for which the user's connection is not to be
-    /// read.
+    /// Charges a command to its user. Returns the time for which the server must not read from the
+    /// user's connection.
     pub(super) fn pace(&self, caller: Caller, command: &Command) -> Duration {
         match command {
             Command::Send { .. } => self.messages.pace(caller),
@@ -137,7 +138,8 @@ impl Dispatcher {
         }
     }
 
-    /// Runs a command that changes something: in a task of its own, which no caller cancels.
+    /// Runs a command that changes something. It runs in its own task, so a caller that drops the
+    /// future does not cancel it.
     fn change(&self, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
         self.lifecycle.spawn_command(command).into()
     }

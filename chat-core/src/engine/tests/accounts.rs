@@ -1,4 +1,5 @@
-//! Accounts, logins and devices; an application's own accounts.
+//! Tests of accounts, logins and devices, and of accounts that an application's authenticator
+//! provisions.
 
 use std::sync::Arc;
 
@@ -41,10 +42,10 @@ async fn registration_can_be_closed() {
     assert_eq!(error_code(refused), ReplyCode::RegistrationClosed);
 }
 
-/// An unknown account, a wrong password and a password that cannot be one are refused in the same
-/// words.
+/// The engine answers an unknown account, a wrong password and a text that is no valid password
+/// with the same error.
 #[tokio::test]
-async fn login_error_does_not_say_what_was_wrong() {
+async fn login_error_does_not_reveal_the_cause() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let attempt = |account: UserRef, secret: &str| Login {
@@ -73,7 +74,7 @@ async fn login_error_does_not_say_what_was_wrong() {
 }
 
 #[tokio::test]
-async fn throttle_stops_guessing_without_locking_out_a_known_device() {
+async fn throttle_stops_guesses_without_locking_out_a_known_device() {
     let mut config = config();
     config.throttle = crate::auth::ThrottleOptions::default();
     let engine = builder().config(config).build().await.unwrap();
@@ -98,7 +99,10 @@ async fn throttle_stops_guessing_without_locking_out_a_known_device() {
         ..login(alice, device)
     };
     let admitted = engine.login(Source::Local, owner).await.unwrap();
-    assert!(admitted.device_token.is_none(), "the one presented stays");
+    assert!(
+        admitted.device_token.is_none(),
+        "the device keeps the token that it presented"
+    );
 }
 
 #[tokio::test]
@@ -131,7 +135,8 @@ async fn password_change_ends_the_other_sessions() {
     };
     let void = engine.resume(Source::Local, resume(&on_laptop)).await;
     assert_eq!(error_code(void), ReplyCode::SessionExpired);
-    // Its own session goes on; but whoever has read its tokens has nothing.
+    // The session that changed the password continues, but its old tokens are revoked, in case a
+    // thief copied them.
     engine
         .execute(on_phone.caller, Command::SetStatus(PresenceState::Online))
         .await
@@ -147,7 +152,7 @@ async fn password_change_ends_the_other_sessions() {
     again.secret = Secret::new("a new password");
     again.device_token = Some(device_token);
     let again = engine.login(Source::Local, again).await.unwrap();
-    assert!(again.device_token.is_none(), "the new device token is known");
+    assert!(again.device_token.is_none(), "the new device token is accepted");
     assert_eq!(
         error_code(try_login(&engine, alice, laptop).await),
         ReplyCode::BadCredentials
@@ -211,7 +216,7 @@ async fn logout_revokes_the_session_token() {
 }
 
 #[tokio::test]
-async fn policy_max_devices_refuses_one_device_too_many() {
+async fn max_devices_policy_refuses_one_device_too_many() {
     let mut config = config();
     config.session_policy = SessionPolicy::MaxDevices(2);
     let engine = builder().config(config).build().await.unwrap();
@@ -233,11 +238,11 @@ async fn policy_max_devices_refuses_one_device_too_many() {
     engine.execute(first.caller, Command::Logout).await.unwrap();
     try_login(&engine, alice, devices[2])
         .await
-        .expect("there is room again");
+        .expect("a logged-out device does not count against the limit");
 }
 
 #[tokio::test]
-async fn policy_replace_evicts_the_oldest_device() {
+async fn replace_policy_evicts_the_oldest_device() {
     let mut config = config();
     config.max_devices = 3;
     let engine = builder().config(config).build().await.unwrap();
@@ -265,7 +270,7 @@ async fn login_refuses_device_id_zero() {
     );
 }
 
-/// Takes `name:secret`, as an application with users of its own might.
+/// Authenticator of an application with its own users. Accepts two fixed tokens.
 #[derive(Debug)]
 struct OwnUsers;
 
@@ -285,7 +290,7 @@ impl Authenticator for OwnUsers {
 }
 
 #[tokio::test]
-async fn authenticator_of_the_application_provisions_accounts() {
+async fn application_authenticator_provisions_accounts() {
     let engine = builder().authenticator(Arc::new(OwnUsers)).build().await.unwrap();
     let attempt = |secret: &str| {
         engine.login(
@@ -319,7 +324,7 @@ async fn authenticator_of_the_application_provisions_accounts() {
 }
 
 #[tokio::test]
-async fn profiles_change_and_users_are_found() {
+async fn profile_changes_are_stored_and_users_are_found() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let name = DisplayName::parse("Alice A.").unwrap();
@@ -337,7 +342,7 @@ async fn profiles_change_and_users_are_found() {
         users.iter().map(|user| user.display_name.as_str()).collect::<Vec<_>>(),
         ["Alice A.", "bob"]
     );
-    assert_eq!(users[0].direct_policy, None, "for oneself only");
+    assert_eq!(users[0].direct_policy, None, "only the user sees the own policy");
     for (query, expected) in [("al", 1), ("b", 1), ("2", 1), ("", 0), ("%", 0)] {
         let search = Command::SearchUsers {
             query: query.to_owned(),

@@ -1,4 +1,4 @@
-//! Registering, logging in, writing, reading.
+//! Tests of the basic use: register, log in, send and read.
 
 use super::support::*;
 use crate::commands::Commands;

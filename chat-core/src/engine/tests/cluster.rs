@@ -1,4 +1,4 @@
-//! Two engines over one store and one bus are two nodes of a cluster.
+//! Tests of two nodes of a cluster: two engines on one store and one bus.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ async fn events_cross_nodes_in_order() {
 }
 
 #[tokio::test]
-async fn conversation_written_from_two_nodes_has_one_order() {
+async fn conversation_written_on_two_nodes_has_one_order() {
     let (one, other) = cluster().await;
     let phone = new_user(&one, "alice").await;
     let laptop = other.session(id(&phone), DeviceId::random()).await.unwrap();
@@ -139,6 +139,6 @@ async fn presence_crosses_nodes() {
     bob_is(PresenceState::Offline).await;
     let _bob = other.session(user, DeviceId::random()).await.unwrap();
     bob_is(PresenceState::Online).await;
-    // Killed, not shut down: the session's end is not told, but a command of it would be refused.
+    // The new session is the device's current one, so its commands are accepted.
     assert!(other.execute(_bob.caller(), Command::ListDevices).await.is_ok());
 }

@@ -1,4 +1,4 @@
-//! Friends: requests, answers, blocks, and who is told.
+//! Tests of friend requests, answers and blocks, and of who is notified of them.
 
 use super::support::*;
 use crate::commands::Commands;
@@ -51,7 +51,7 @@ async fn request_is_made_and_accepted() {
     assert_eq!(
         inbox(&bob).await,
         [EventKind::FriendRequested],
-        "asking again tells nothing new"
+        "a repeated request sends no second event"
     );
     assert_eq!(
         (state(&alice).await, state(&bob).await),
@@ -103,7 +103,7 @@ async fn crossing_requests_make_friends() {
 }
 
 #[tokio::test]
-async fn request_of_a_blocked_user_is_never_shown() {
+async fn request_of_a_blocked_user_stays_hidden() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     bob.execute(Command::Block(user(&alice))).await.unwrap();
@@ -136,7 +136,7 @@ async fn blocking_ends_a_friendship() {
 }
 
 #[tokio::test]
-async fn requests_are_limited_per_day() {
+async fn friend_requests_are_limited_per_day() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     let mut others = Vec::new();
@@ -155,7 +155,7 @@ async fn requests_are_limited_per_day() {
     }
     let refused = ask(others[30]).await.unwrap_err();
     assert_eq!(refused.code, ReplyCode::LimitExceeded);
-    // Taking one back gives nothing back.
+    // A withdrawn request still counts against the limit.
     alice
         .execute(Command::RemoveFriend(UserRef::Id(others[0])))
         .await

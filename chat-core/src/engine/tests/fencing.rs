@@ -1,4 +1,4 @@
-//! One live session for each device, whatever happens at the same time.
+//! Tests that each device has at most one live session, also under concurrent logins.
 
 use futures_util::future::join_all;
 
@@ -29,7 +29,7 @@ async fn newer_session_replaces_the_older() {
     assert_eq!(
         engine.router().local_sessions(id(&second)).len(),
         1,
-        "a late end changes nothing"
+        "the end of the replaced session does not end its successor"
     );
 }
 
@@ -61,7 +61,7 @@ async fn racing_logins_of_one_device_leave_one_session() {
 }
 
 #[tokio::test]
-async fn policy_reject_keeps_the_live_session() {
+async fn reject_policy_keeps_the_live_session() {
     let mut config = config();
     config.session_policy = SessionPolicy::Reject;
     let engine = builder().config(config).build().await.unwrap();
@@ -72,10 +72,10 @@ async fn policy_reject_keeps_the_live_session() {
     let same = engine
         .session(id(&first), first.caller().device().unwrap())
         .await
-        .expect("a device takes over from itself");
+        .expect("a device may replace its own session");
     let user = id(&same);
     drop((first, same));
-    // The claim goes with the session; nobody is locked out.
+    // The end of the session frees its claim, so another device can log in.
     let device = DeviceId::random();
     let next = loop {
         match engine.session(user, device).await {
@@ -87,9 +87,9 @@ async fn policy_reject_keeps_the_live_session() {
     next.send_text(direct(&next), "x").await.unwrap();
 }
 
-/// Two that come at the same moment see nobody; the store lets one of them stay.
+/// Concurrent logins do not see each other's session yet; the store admits one of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn policy_reject_leaves_one_of_two_racing_logins() {
+async fn reject_policy_admits_one_of_several_racing_logins() {
     let mut config = config();
     config.session_policy = SessionPolicy::Reject;
     let engine = builder().config(config).build().await.unwrap();
@@ -126,10 +126,10 @@ async fn attach_refuses_a_replaced_session() {
     assert_eq!(engine.router().local_sessions(alice).len(), 1);
 }
 
-/// A retry of what was stored is told so, although the session that sent it is over: it must not be
-/// sent again under another id.
+/// The retry of a stored draft is answered as a duplicate even though the session that sent it has
+/// ended. Otherwise the client would send the draft again with a new id.
 #[tokio::test]
-async fn retry_of_a_replaced_session_still_finds_its_message() {
+async fn retry_of_a_replaced_session_finds_its_message() {
     let engine = engine().await;
     let first = new_user(&engine, "alice").await;
     let old = first.caller();

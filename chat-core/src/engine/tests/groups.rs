@@ -1,4 +1,4 @@
-//! Groups: their life, and who is told of it.
+//! Tests of the life of a group, and of who is notified of it.
 
 use super::support::*;
 use crate::commands::Commands;
@@ -74,20 +74,20 @@ async fn former_member_reads_what_was_written_until_leaving() {
     assert_eq!(texts(&page), ["during"]);
     assert_eq!((page.first_seq, page.last_seq), (Seq(3), Seq(5)));
     assert_eq!(event(&bob, EventKind::MemberLeft).await.seq, Seq(5));
-    assert!(bob.try_next_push().is_none(), "nothing comes after the leaving");
+    assert!(bob.try_next_push().is_none(), "no event follows the leave event");
     assert!(!info(&bob, here(group)).await.active);
 
     join(&bob, group).await;
     assert_eq!(
         texts(&history(&bob, here(group)).await),
         Vec::<String>::new(),
-        "what was said meanwhile is not theirs"
+        "a returning member does not read the messages of the time between"
     );
     assert_eq!(info(&olga, here(group)).await.view, info(&bob, here(group)).await.view);
 }
 
 #[tokio::test]
-async fn newcomers_read_older_messages_if_the_group_allows() {
+async fn new_member_reads_older_messages_if_the_group_allows_it() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let group = group(&olga, "crowd").await;
@@ -160,7 +160,10 @@ async fn invitations_are_accepted_and_declined() {
     olga.execute(invite(&bob)).await.unwrap();
     let invited = event(&bob, EventKind::GroupInvited).await;
     assert!(matches!(body(&invited), EventBody::GroupInvited { by, .. } if by == id(&olga)));
-    assert!(bob.try_next_push().is_none(), "one invitation is enough");
+    assert!(
+        bob.try_next_push().is_none(),
+        "a repeated invitation sends no second event"
+    );
     join(&bob, group).await;
     bob.execute(invite(&eve)).await.unwrap();
     event(&eve, EventKind::GroupInvited).await;
@@ -172,7 +175,7 @@ async fn invitations_are_accepted_and_declined() {
     assert_eq!(
         members(&olga, group).await.len(),
         2,
-        "a block keeps invitations away, and does not show"
+        "a block suppresses invitations without an error"
     );
 }
 
@@ -292,13 +295,17 @@ async fn renamed_group_is_found_by_its_new_name_only() {
     assert_eq!(
         (renamed.id, shown.profile.name.as_str()),
         (group_id, "FRESH air"),
-        "capitals as they were written"
+        "a group name keeps its capitals"
     );
     let old = ConversationRef::Group(GroupName::parse("crowd").unwrap());
     assert_eq!(error_code(olga.send_text(old, "x").await), ReplyCode::NotFound);
     olga.execute(rename("FRESH air")).await.unwrap();
     let page = history(&olga, here(group_id)).await;
-    assert_eq!(page.events.len(), 4, "the same again, and a refused name, say nothing");
+    assert_eq!(
+        page.events.len(),
+        4,
+        "neither an unchanged nor a refused name appends an event"
+    );
 }
 
 #[tokio::test]
@@ -322,19 +329,19 @@ async fn group_limits_are_enforced() {
     assert_eq!(
         error_code(eve.execute(join_crowd).await),
         ReplyCode::LimitExceeded,
-        "full"
+        "the group is full"
     );
     let second = group(&olga, "second").await;
     assert_eq!(
         error_code(olga.execute(group_wish("third")).await),
         ReplyCode::LimitExceeded,
-        "too many"
+        "the user is in the maximum number of groups"
     );
     olga.execute(Command::DeleteGroup(here(second))).await.unwrap();
     let third = group(&olga, "third").await;
     olga.execute(Command::DeleteGroup(here(third))).await.unwrap();
     let refused = olga.execute(group_wish("fourth")).await.unwrap_err();
-    assert_eq!(refused.code, ReplyCode::LimitExceeded, "too often");
+    assert_eq!(refused.code, ReplyCode::LimitExceeded, "creation rate");
     assert!(refused.retry_after.is_some());
 }
 

@@ -1,4 +1,4 @@
-//! The application's own rules.
+//! Tests of the hooks, with which an application decides about commands and observes events.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,7 @@ impl Hooks for Rules {
                     text: "the rules are broken".into(),
                 };
             }
-            "panic" => panic!("a defect of the application's"),
+            "panic" => panic!("injected panic of a hook"),
             "hang" => std::future::pending().await,
             "rude" => *content = text("polite"),
             _ => {}
@@ -108,15 +108,15 @@ async fn hooks_allow_change_and_refuse() {
     let again = alice.send(direct(&alice), rude).await.unwrap();
     assert!(
         again.duplicate,
-        "a retry is told by what was sent, not by what was made of it"
+        "a retry is recognised by the draft as sent, not as the hook changed it"
     );
     assert_eq!(texts(&history(&alice, direct(&alice)).await), ["fine", "polite"]);
 }
 
-/// A client gives up a message over which the server breaks again and again; what was sent behind
-/// it is not such a message.
+/// A client gives up a draft that is repeatedly answered with an internal error, so the drafts
+/// behind it get another code.
 #[tokio::test]
-async fn drafts_behind_a_panicking_hook_are_told_to_retry() {
+async fn drafts_behind_an_internal_error_of_a_hook_are_answered_try_again() {
     let (engine, _) = with(config()).await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -131,7 +131,7 @@ async fn drafts_behind_a_panicking_hook_are_told_to_retry() {
 }
 
 #[tokio::test]
-async fn failing_hooks_close_or_open_by_policy() {
+async fn failing_hook_refuses_or_allows_by_policy() {
     for (policy, expected) in [
         (HookPolicy::FailClosed, Err(ReplyCode::RefusedByPolicy)),
         (HookPolicy::FailOpen, Ok(())),
@@ -150,13 +150,13 @@ async fn failing_hooks_close_or_open_by_policy() {
     }
 }
 
-/// Neither a hook that hangs nor one that fails delays others, and order is kept around it.
+/// A hook that hangs or fails delays no other sender, and the sender's own order is kept.
 #[tokio::test]
 async fn order_survives_slow_hooks() {
     let (engine, _) = with(quick(HookPolicy::FailOpen)).await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let sends = ["1", "hang", "2", "rude", "3"].map(|text| alice.send_text(direct(&alice), text));
-    let other = bob.send_text(direct(&bob), "not behind it");
+    let other = bob.send_text(direct(&bob), "not delayed");
     let (sent, _) = tokio::join!(futures_util::future::join_all(sends), other);
     assert!(sent.iter().all(Result::is_ok));
     assert_eq!(
@@ -179,7 +179,7 @@ async fn observers_see_committed_events() {
     assert_eq!(seen, ["registered 1", "start", "1 one", "3 two", "end LoggedOut"]);
 }
 
-/// Refuses or changes by name and role, and notes what it was asked.
+/// Hooks that refuse or change by name and role, and record their calls.
 #[derive(Debug, Default)]
 struct Moderation {
     asked: Mutex<Vec<String>>,

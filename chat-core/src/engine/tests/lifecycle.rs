@@ -1,4 +1,4 @@
-//! Building, draining, stopping.
+//! Tests of building, draining and stopping an engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ fn send(session: &crate::engine::LocalSession, content: &str) -> Command {
     }
 }
 
-/// Nothing is left running, whether an engine is shut down or dropped.
+/// No task survives the engine, whether it is shut down or dropped.
 #[tokio::test]
 async fn shutdown_leaves_no_task() {
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -101,7 +101,7 @@ async fn shutdown_leaves_no_task() {
         };
         tokio::time::timeout(Duration::from_secs(2), ended)
             .await
-            .expect("tasks are left");
+            .expect("tasks outlived the engine");
     }
 }
 
@@ -137,7 +137,8 @@ async fn node_is_advertised_and_withdrawn() {
     assert_eq!(nodes.borrow_and_update().len(), 1);
 }
 
-/// A node whose store does not answer is not chosen by those who choose; it is again once it does.
+/// A node whose store does not answer is advertised as draining, so clients choose other nodes,
+/// until the store answers again.
 #[tokio::test(start_paused = true)]
 async fn node_without_its_store_is_not_ready() {
     let discovery = Arc::new(MemoryDiscovery::new());
@@ -180,7 +181,7 @@ async fn node_without_its_store_is_not_ready() {
     engine.shutdown().await;
 }
 
-/// Whatever is asked while an engine goes away is answered.
+/// Every command is answered, also one that is submitted while the engine stops.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn dropped_engine_answers_every_command() {
     for shut_down in [true, false] {
@@ -213,7 +214,7 @@ async fn dropped_engine_answers_every_command() {
             drop(engine);
             let answers = tokio::time::timeout(Duration::from_secs(10), asking)
                 .await
-                .expect("something hangs");
+                .expect("a command was never answered");
             assert!(!answers.unwrap().is_empty());
         }
     }

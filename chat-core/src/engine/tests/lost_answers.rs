@@ -1,4 +1,4 @@
-//! Sessions end although the answer to what ended them was lost.
+//! Tests that sessions end although the store's answer to the change that ended them was lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::engine::{CommandError, Engine, LocalSession};
 use crate::model::*;
 use crate::testkit::store::FaultyStore;
 
-/// Until the session is told that it is over; hears nothing of what is said after that.
-async fn ended(session: &LocalSession) -> CloseCode {
+/// Waits until the session is closed and returns the code.
+async fn close_code(session: &LocalSession) -> CloseCode {
     let closed = async {
         loop {
             match session.next_push().await {
                 Some(Push::Closed(code)) => return code,
                 Some(_) => {}
-                None => panic!("over, and not told why"),
+                None => panic!("the session ended without a close code"),
             }
         }
     };
     tokio::time::timeout(Duration::from_secs(20), closed)
         .await
-        .expect("it goes on")
+        .expect("the session was not closed")
 }
 
-async fn hears_nothing(thief: &LocalSession, alice: &LocalSession) {
+async fn assert_receives_nothing(thief: &LocalSession, alice: &LocalSession) {
     alice.send_text(direct(alice), "secret").await.unwrap();
-    assert!(thief.next_push().await.is_none(), "it is over");
+    assert!(thief.next_push().await.is_none(), "the session is closed");
 }
 
 fn change_password() -> Command {
@@ -39,7 +39,7 @@ fn change_password() -> Command {
     }
 }
 
-fn unclear(answer: Result<Outcome, CommandError>) {
+fn assert_try_again(answer: Result<Outcome, CommandError>) {
     assert_eq!(error_code(answer), ReplyCode::TryAgain);
 }
 
@@ -62,9 +62,9 @@ async fn password_change_with_a_lost_answer_ends_the_other_sessions() {
     let (engine, store, alice) = faulty(config()).await;
     let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
-    unclear(alice.execute(change_password()).await);
-    assert_eq!(ended(&thief).await, CloseCode::Revoked);
-    hears_nothing(&thief, &alice).await;
+    assert_try_again(alice.execute(change_password()).await);
+    assert_eq!(close_code(&thief).await, CloseCode::Revoked);
+    assert_receives_nothing(&thief, &alice).await;
 }
 
 #[tokio::test]
@@ -72,18 +72,18 @@ async fn logout_and_replacement_with_a_lost_answer_end_the_session() {
     let (engine, store, alice) = faulty(config()).await;
     let phone = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
-    unclear(phone.execute(Command::Logout).await);
-    assert_eq!(ended(&phone).await, CloseCode::LoggedOut);
+    assert_try_again(phone.execute(Command::Logout).await);
+    assert_eq!(close_code(&phone).await, CloseCode::LoggedOut);
     let tablet = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
     let login = engine
         .login(Source::Local, login(id(&alice), tablet.caller().device().unwrap()))
         .await;
     assert_eq!(error_code(login), ReplyCode::TryAgain);
-    assert_eq!(ended(&tablet).await, CloseCode::Replaced);
+    assert_eq!(close_code(&tablet).await, CloseCode::Replaced);
 }
 
-/// The commit may come after everybody has given up waiting for it.
+/// A change may be committed after the engine and its caller stopped waiting for it.
 #[tokio::test]
 async fn late_commit_ends_sessions() {
     let (engine, store, alice) = faulty(quick()).await;
@@ -91,15 +91,16 @@ async fn late_commit_ends_sessions() {
     let device = thief.caller().device().unwrap();
     let revoke = || Command::RevokeDevice(device);
     store.fail_before_commit();
-    unclear(alice.execute(revoke()).await);
-    // Stands for the commit: another node did it, and its bell was lost.
+    assert_try_again(alice.execute(revoke()).await);
+    // Stands for the late commit: another engine without a bus makes the change, so its
+    // announcement is lost.
     let other = Engine::builder(store.clone()).config(config()).build().await.unwrap();
     other.execute(alice.caller(), revoke()).await.unwrap();
-    assert_eq!(ended(&thief).await, CloseCode::Revoked);
+    assert_eq!(close_code(&thief).await, CloseCode::Revoked);
 }
 
-/// Whoever was told "try again" tries again, maybe on another node, and is told that there is
-/// nothing left to do.
+/// A caller that was answered "try again" retries, maybe on another node. The retry fails because
+/// the change is already stored, and that still ends the sessions.
 #[tokio::test]
 async fn retry_of_a_committed_change_ends_sessions() {
     let (engine, store, alice) = faulty(config()).await;
@@ -109,14 +110,14 @@ async fn retry_of_a_committed_change_ends_sessions() {
     let revoke = || Command::RevokeDevice(phone.caller().device().unwrap());
     quiet.execute(alice.caller(), revoke()).await.unwrap();
     assert_eq!(error_code(alice.execute(revoke()).await), ReplyCode::NotFound);
-    assert_eq!(ended(&phone).await, CloseCode::Revoked);
+    assert_eq!(close_code(&phone).await, CloseCode::Revoked);
     let laptop = engine.session(id(&alice), laptop).await.unwrap();
     quiet.execute(alice.caller(), change_password()).await.unwrap();
     assert_eq!(
         error_code(alice.execute(change_password()).await),
         ReplyCode::BadCredentials
     );
-    assert_eq!(ended(&laptop).await, CloseCode::Revoked);
+    assert_eq!(close_code(&laptop).await, CloseCode::Revoked);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Cursors, read marks, receipts, typing.
+//! Tests of cursors, read marks, receipts and typing notices.
 
 use super::outages::faulty;
 use super::support::*;
@@ -171,7 +171,7 @@ async fn marks_for_unknown_conversations_do_not_displace_others() {
     assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(1));
 }
 
-/// One of them whose row is locked holds back the others of its transaction, and not for ever.
+/// A mark whose row is locked delays the other marks of its transaction, but not forever.
 #[tokio::test]
 async fn marks_beyond_one_batch_are_all_written() {
     let mut config = config();
@@ -203,7 +203,7 @@ async fn marks_beyond_one_batch_are_all_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ended_session_marks_nothing() {
+async fn marks_of_a_replaced_session_are_ignored() {
     let (engine, _store, alice) = faulty(config()).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     let old = alice.caller();
@@ -216,7 +216,7 @@ async fn ended_session_marks_nothing() {
         info(&newer, direct(&newer)).await.cursor
     };
     assert_eq!(cursor().await, Seq::ZERO);
-    // What counts is written in that time.
+    // A mark of the current session is written within the same time.
     newer.execute(acknowledge(conversation, Seq(1))).await.unwrap();
     assert_eq!(cursor().await, Seq(1));
 }

@@ -1,5 +1,5 @@
-//! Who may do what: a row for every command, a column for every relation, each cell tried against a
-//! real engine.
+//! Table of rights: a row for every command, a column for every relation of the caller to the group
+//! or user. Each cell is tested against a real engine.
 //!
 //! A command that has no row fails [`every_command_has_a_row`]; one that `kinds!` does not list
 //! does not compile.
@@ -32,7 +32,7 @@ kinds! {
     Send ListConversations GetConversation ReadHistory Acknowledge MarkRead Typing
 }
 
-/// What is expected: nothing wrong, or this code.
+/// Expected result: success, or an error with this code.
 type Expect = Option<ReplyCode>;
 const OK: Expect = None;
 const ABSENT: Expect = Some(ReplyCode::NotFound);
@@ -40,7 +40,7 @@ const NO: Expect = Some(ReplyCode::Forbidden);
 const MUTED: Expect = Some(ReplyCode::Muted);
 const NOT_FRIENDS: Expect = Some(ReplyCode::NotFriends);
 
-/// The columns of the groups' table: those who are outside, then those who are in it.
+/// Relation of a user to the group, in the order of the columns: outsiders first, then members.
 #[derive(Clone, Copy, Debug)]
 enum Who {
     Stranger,
@@ -66,13 +66,13 @@ const WHO: [Who; 9] = [
     Who::Owner,
 ];
 
-/// A group, everybody that somebody can be to it, and a message of each who ever was in it.
+/// A group, a user for each relation to it, and a message of each user who was ever a member.
 struct House {
     engine: Engine,
     group: ConversationId,
     people: Vec<LocalSession>,
     messages: Vec<Seq>,
-    /// Members whom things are done to.
+    /// Member that commands target.
     member: LocalSession,
     admin: LocalSession,
     by_member: Seq,
@@ -117,7 +117,7 @@ impl House {
         house
     }
 
-    /// Puts everybody where they belong.
+    /// Gives each user the relation of its column.
     async fn settle(&self, policy: JoinPolicy, unlisted: bool) {
         let group = self.here();
         let by_owner = |command| self.who(Who::Owner).execute(command);
@@ -224,7 +224,7 @@ struct Row {
     policy: JoinPolicy,
     unlisted: bool,
     command: fn(&House, Who) -> Command,
-    /// In the order of [`WHO`].
+    /// Expected results in the order of [`WHO`].
     expect: [Expect; 9],
 }
 
@@ -250,7 +250,7 @@ impl Row {
     }
 }
 
-const EVERYBODY_IN: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, OK, OK, OK];
+const ALL_MEMBERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, OK, OK, OK];
 const UNMUTED: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK];
 const LEADERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, OK, OK];
 const OWNER: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, NO, OK];
@@ -260,22 +260,22 @@ fn group_rows() -> Vec<Row> {
     vec![
         //                                                                          stranger former banned invited requested member muted admin owner
         row("see it", |h, _| Command::GetConversation(h.here()),                    [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
-        row("list members", |h, _| Command::ListMembers { group: h.here(), after: UserId(0), limit: 10 }, EVERYBODY_IN),
+        row("list members", |h, _| Command::ListMembers { group: h.here(), after: UserId(0), limit: 10 }, ALL_MEMBERS),
         row("read history", |h, _| Command::ReadHistory { conversation: h.here(), page: everything() },
                                                                                     [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
         row("send", |h, _| h.message(false),                                        UNMUTED),
         row("mention all", |h, _| h.message(true),                                  LEADERS),
         row("react", |h, _| h.say(DraftContent::React { target: h.by_member, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
         row("edit own", |h, who| h.say(DraftContent::Edit { target: h.own(who), text: text("new") }), UNMUTED),
-        row("recall own", |h, who| h.recall(h.own(who)),                            EVERYBODY_IN),
+        row("recall own", |h, who| h.recall(h.own(who)),                            ALL_MEMBERS),
         row("recall a member's", |h, _| h.recall(h.by_member),                      LEADERS),
         row("recall the owner's", |h, _| h.recall(h.own(Who::Owner)),               OWNER),
         row("invite, open", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, UNMUTED)
-            .on_somebody_else(),
+            .targets_stranger(),
         row("invite, by invitation", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, UNMUTED)
-            .policy(JoinPolicy::Invite).on_somebody_else(),
+            .policy(JoinPolicy::Invite).targets_stranger(),
         row("invite, by approval", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, LEADERS)
-            .policy(JoinPolicy::Approval).on_somebody_else(),
+            .policy(JoinPolicy::Approval).targets_stranger(),
         row("join, open", |h, _| h.join(),                                          [OK, OK, NO, OK, OK, OK, OK, OK, OK]),
         row("join, by approval", |h, _| h.join(),                                   [OK, OK, NO, OK, OK, OK, OK, OK, OK]).policy(JoinPolicy::Approval),
         row("join, by invitation", |h, _| h.join(),                                 [NO, NO, NO, OK, NO, OK, OK, OK, OK]).policy(JoinPolicy::Invite),
@@ -303,15 +303,15 @@ fn group_rows() -> Vec<Row> {
 }
 
 impl Row {
-    /// The one who is invited is the column's stranger: for them it would be themselves.
-    fn on_somebody_else(mut self) -> Self {
+    /// For commands that target the stranger of the table: the stranger cannot target itself.
+    fn targets_stranger(mut self) -> Self {
         self.expect[Who::Stranger as usize] = Some(ReplyCode::InvalidArgument);
         self
     }
 }
 
 #[tokio::test]
-async fn groups() {
+async fn every_command_about_a_group_has_the_expected_result() {
     let mut wrong = Vec::new();
     for row in group_rows() {
         for (who, expect) in WHO.into_iter().zip(row.expect) {
@@ -327,8 +327,8 @@ async fn groups() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// To whoever is outside, a group that is not for them and one that does not exist are the same, to
-/// the letter.
+/// An outsider cannot tell an unlisted group from a group that does not exist: the errors are
+/// equal, including their texts.
 #[tokio::test]
 async fn absent_and_forbidden_groups_have_the_same_error() {
     let house = House::build(JoinPolicy::Open, true).await;
@@ -365,14 +365,14 @@ async fn absent_and_forbidden_groups_have_the_same_error() {
     }
 }
 
-/// The same command about a group that does not exist, where it names nobody of the house.
+/// Returns the same command about a group that does not exist, unless it names users of the group.
 fn absent_twin(row: &Row, nowhere: &House) -> Option<Command> {
     let names_people = ["answer who asked", "unban", "recall the owner's"];
     (!names_people.contains(&row.name)).then(|| (row.command)(nowhere, Who::Stranger))
 }
 
 #[tokio::test]
-async fn finding_groups() {
+async fn search_finds_groups_that_the_caller_may_see() {
     for (unlisted, expect) in [
         (false, [true; 9]),
         (true, [false, false, false, true, true, true, true, true, true]),
@@ -392,7 +392,7 @@ async fn finding_groups() {
     }
 }
 
-/// The columns of the users' table.
+/// Relation of the caller to the other user, in the order of the columns.
 #[derive(Clone, Copy, Debug)]
 enum Relation {
     Stranger,
@@ -408,7 +408,7 @@ const RELATIONS: [Relation; 4] = [
     Relation::Blocker,
 ];
 
-/// Two users who have written to each other, and what they have become since.
+/// Two users with a direct conversation, whose relation may have changed since.
 struct Street {
     me: LocalSession,
     them: LocalSession,
@@ -489,7 +489,7 @@ fn user_rows() -> Vec<UserRow> {
 }
 
 #[tokio::test]
-async fn users() {
+async fn every_command_about_a_user_has_the_expected_result() {
     let mut wrong = Vec::new();
     for (name, command, expect) in user_rows() {
         for (relation, expect) in RELATIONS.into_iter().zip(expect) {
@@ -504,7 +504,7 @@ async fn users() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Nobody but the two can see a direct conversation, or tell it from one that does not exist.
+/// A third user cannot tell a direct conversation from one that does not exist.
 #[tokio::test]
 async fn third_user_sees_nothing_of_a_direct_conversation() {
     let street = Street::build(Relation::Friend).await;
@@ -532,8 +532,8 @@ async fn third_user_sees_nothing_of_a_direct_conversation() {
     assert_eq!(error_code(street.me.send_text(inbox, "x").await), ReplyCode::Forbidden);
 }
 
-/// A stranger's and a blocked user's refusals are the same to the letter; so is what they see of a
-/// request.
+/// A blocked user gets the same errors as a stranger, including their texts, and sees the same
+/// state of a friend request.
 #[tokio::test]
 async fn block_is_not_visible_to_the_blocked_user() {
     let mut seen = Vec::new();
@@ -575,7 +575,7 @@ async fn presence_is_visible_to_friends_only() {
     }
 }
 
-/// Default deny, kept by hand: a new command needs a row.
+/// A new command needs a row in one of the tables, so that its rights are decided explicitly.
 #[tokio::test]
 async fn every_command_has_a_row() {
     let house = House::build(JoinPolicy::Open, false).await;
@@ -587,8 +587,8 @@ async fn every_command_has_a_row() {
     assert!(missing.is_empty(), "no row for {missing:?}");
 }
 
-/// Whether a command changes something for which the login has to be the device's latest. Marks and
-/// status are soft: they are the user's own, and the session they come from is closed.
+/// Returns whether a command is refused unless its session is the latest of the device. Marks and
+/// status are not fenced: they affect the user only, and the replaced session is closed anyway.
 fn is_fenced(kind: Kind) -> bool {
     match kind {
         Kind::Logout
@@ -630,8 +630,7 @@ fn is_fenced(kind: Kind) -> bool {
     }
 }
 
-/// After a newer login of the device, and after it was revoked, nothing of the older session's has
-/// an effect.
+/// A session has no effect after a newer login of its device, or after the device was revoked.
 #[tokio::test]
 async fn every_change_is_fenced() {
     let mut tried = HashSet::new();

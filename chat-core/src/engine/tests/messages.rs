@@ -1,4 +1,4 @@
-//! Messages, edits, recalls, reactions; idempotency and order.
+//! Tests of messages, edits, recalls and reactions, and of their idempotency and order.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ async fn retry_finds_the_stored_message() {
         (again.seq, again.event_id, again.time)
     );
     let next = alice.send_text(notes.clone(), "next").await.unwrap();
-    assert_eq!(next.seq, first.seq.next(), "a duplicate burns no number");
+    assert_eq!(next.seq, first.seq.next(), "a duplicate uses no sequence number");
 
     let other_text = draft("other").with_id(once.client_message_id);
     assert_eq!(error_code(alice.send(notes, other_text).await), ReplyCode::Conflict);
@@ -85,10 +85,10 @@ async fn retries_in_one_batch_are_stored_once() {
     assert_eq!(history(&alice, direct(&alice)).await.events.len(), 1);
 }
 
-/// A batch may hold new drafts, retries of stored ones, and drafts that are refused: each is
-/// answered as if it had come alone.
+/// A batch may contain new drafts, retries of stored drafts, and drafts that are refused. Each gets
+/// the answer that it would get alone.
 #[tokio::test]
-async fn batch_of_retries_and_new_drafts_keeps_both() {
+async fn batch_of_retries_and_new_drafts_answers_each() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     let stored: Vec<Draft> = (0..5).map(|n| draft(&format!("stored {n}"))).collect();
@@ -123,7 +123,7 @@ async fn batch_of_retries_and_new_drafts_keeps_both() {
     assert_eq!(answers, expected);
 }
 
-/// Who may not send any more is still told of what was stored while they could.
+/// A former member's retry finds the message that was stored before the member left.
 #[tokio::test]
 async fn retry_after_leaving_finds_the_stored_message() {
     let engine = engine().await;
@@ -146,10 +146,10 @@ async fn retry_after_leaving_finds_the_stored_message() {
     assert_ne!(error_code(bob.send(room, draft("late")).await), ReplyCode::Conflict);
 }
 
-/// The call fixes the order, even where names have to be looked up and the conversation to be
-/// opened first, and however the futures are polled.
+/// The order of the calls is the order in the log, even if a name must be looked up or the
+/// conversation opened first, and regardless of how the futures are polled.
 #[tokio::test]
-async fn session_keeps_its_order() {
+async fn session_keeps_the_order_of_its_sends() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -227,7 +227,7 @@ async fn concurrent_senders_share_one_gapless_order() {
 }
 
 #[tokio::test]
-async fn edits_show_and_recalls_erase() {
+async fn edit_replaces_the_text_and_recall_erases_it() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -272,7 +272,7 @@ async fn edits_show_and_recalls_erase() {
 }
 
 #[tokio::test]
-async fn message_edit_and_recall_in_one_batch() {
+async fn message_edit_and_recall_succeed_in_one_batch() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     alice.send_text(direct(&alice), "opens it").await.unwrap();
@@ -317,7 +317,7 @@ async fn edit_and_recall_are_refused_after_the_window() {
         error_code(alice.send(direct(&alice), recall(sent.seq)).await),
         ReplyCode::TooLate
     );
-    // A clock that steps back does not show.
+    // A clock that steps back does not change the time of the log.
     clock.0.fetch_sub(day, std::sync::atomic::Ordering::SeqCst);
     let later = alice.send_text(direct(&alice), "x").await.unwrap();
     assert!(later.time > sent.time);
@@ -343,7 +343,7 @@ async fn replies_and_mentions_are_checked() {
     assert_eq!(
         error_code(bob.send(here.clone(), reply(before.seq)).await),
         ReplyCode::NotFound,
-        "not readable"
+        "the reader may not read the target"
     );
     assert_eq!(
         error_code(bob.send(here.clone(), reply(Seq(99))).await),
@@ -352,7 +352,7 @@ async fn replies_and_mentions_are_checked() {
     assert_eq!(
         error_code(olga.send(here.clone(), reply(Seq(1))).await),
         ReplyCode::NotFound,
-        "not a message"
+        "the target is not a message"
     );
     olga.send(here.clone(), reply(before.seq)).await.unwrap();
 
@@ -386,20 +386,24 @@ async fn unread_counts_follow_reading_and_writing() {
     }
     alice.send(direct(&bob), edit(Seq(1), "x")).await.unwrap();
     assert_eq!(info(&bob, direct(&alice)).await.unread, 5, "edits do not count");
-    assert_eq!(info(&alice, direct(&bob)).await.unread, 0, "nor what one wrote");
+    assert_eq!(info(&alice, direct(&bob)).await.unread, 0, "own messages do not count");
     bob.send_text(direct(&alice), "answer").await.unwrap();
-    assert_eq!(info(&bob, direct(&alice)).await.unread, 0, "who answers has read");
+    assert_eq!(
+        info(&bob, direct(&alice)).await.unread,
+        0,
+        "a reply marks the conversation as read"
+    );
 }
 
 #[tokio::test]
-async fn policy_everyone_accepts_strangers() {
+async fn everyone_policy_accepts_strangers() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     assert_eq!(
         error_code(bob.send_text(direct(&alice), "hi").await),
         ReplyCode::NotFriends
     );
-    assert!(history_len(&bob).await == 0, "a refused message opens nothing");
+    assert!(history_len(&bob).await == 0, "a refused message opens no conversation");
     let open = Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone));
     alice.execute(open).await.unwrap();
     let sent = bob.send_text(direct(&alice), "hi").await.unwrap();
@@ -413,7 +417,7 @@ async fn policy_everyone_accepts_strangers() {
     assert_eq!(
         error_code(alice.send_text(direct(&bob), "hi").await),
         ReplyCode::NotFriends,
-        "it is no friendship"
+        "the policy applies in one direction only"
     );
     alice.execute(Command::Block(user(&bob))).await.unwrap();
     assert_eq!(

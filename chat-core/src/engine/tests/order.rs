@@ -1,5 +1,5 @@
-//! Drafts of one session in one conversation are stored in the order sent, also if some were
-//! refused temporarily.
+//! Tests that the drafts of one session in one conversation are stored in the order sent, even if
+//! some were refused temporarily.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use super::support::*;
 use crate::model::*;
 use crate::testkit::store::FaultyStore;
 
-/// Lets the store fail for longer than a request is retried, or until it is told to be faultless.
+/// Makes the store fail for longer than the engine retries a request, or until `set_faultless`.
 fn fail(store: &FaultyStore) {
     (0..32).for_each(|_| store.fail_before_commit());
 }
 
 #[tokio::test]
-async fn draft_on_the_way_does_not_overtake_one_that_got_no_answer() {
+async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
     let (_engine, store, alice) = faulty(quick()).await;
     let (notes, drafts) = (direct(&alice), drafts(1..=6));
     fail(&store);
     assert_eq!(codes(send(&alice, &notes, &drafts[..2])).await, [TRY_AGAIN; 2]);
     store.set_faultless();
-    // Sent before the refusals were received, by another name of the conversation; then everything
-    // is resent.
+    // The client sends more before it receives the refusals, with another reference to the same
+    // conversation. Then it resends everything.
     let same = ConversationRef::Id(info(&alice, notes.clone()).await.id);
     assert_eq!(codes(send(&alice, &same, &drafts[2..4])).await, [TRY_AGAIN; 2]);
     assert_eq!(
         codes(send(&alice, &notes, &drafts[1..2])).await,
         [TRY_AGAIN],
-        "1 comes first"
+        "draft 1 must be stored first"
     );
     let elsewhere = ConversationRef::Id(group(&alice, "elsewhere").await);
     assert_eq!(codes(send(&alice, &elsewhere, &[draft("x")])).await, [0]);
@@ -39,7 +39,7 @@ async fn draft_on_the_way_does_not_overtake_one_that_got_no_answer() {
     );
 }
 
-/// A client with many drafts on the way, while the store fails every now and then.
+/// A client has many drafts in flight while the store fails repeatedly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pipelining_client_keeps_its_order_while_the_store_fails() {
     const DRAFTS: usize = 400;
@@ -55,12 +55,12 @@ async fn pipelining_client_keeps_its_order_while_the_store_fails() {
     // Drafts to send, in their order: sending removes a draft, and a refusal puts it back in its
     // place.
     let mut to_send: std::collections::BTreeSet<usize> = (0..DRAFTS).collect();
-    let (mut on_the_way, mut sent, mut stored, mut refused) = (0, 0, 0, 0);
+    let (mut in_flight, mut sent, mut stored, mut refused) = (0, 0, 0, 0);
     while stored < DRAFTS {
-        while on_the_way < WINDOW
+        while in_flight < WINDOW
             && let Some(n) = to_send.pop_first()
         {
-            on_the_way += 1;
+            in_flight += 1;
             sent += 1;
             if sent % 29 == 0 {
                 store.fail_before_commit();
@@ -72,9 +72,9 @@ async fn pipelining_client_keeps_its_order_while_the_store_fails() {
         }
         let (n, answer) = tokio::time::timeout(Duration::from_secs(20), answers.recv())
             .await
-            .expect("no draft is answered any more")
+            .expect("no answer arrived in time")
             .unwrap();
-        on_the_way -= 1;
+        in_flight -= 1;
         match answer {
             Ok(_) => stored += 1,
             Err(error) => {
@@ -91,7 +91,7 @@ async fn pipelining_client_keeps_its_order_while_the_store_fails() {
         let page = Page { from, ..everything() };
         let conversation = direct(&alice);
         let Ok(Outcome::History(page)) = alice.execute(Command::ReadHistory { conversation, page }).await else {
-            panic!();
+            panic!("no history");
         };
         stored_texts.extend(texts(&page));
         match page.events.last() {

@@ -1,4 +1,4 @@
-//! A store that fails, hangs, or does not say what it did.
+//! Tests with a store that fails, hangs, or does not answer after a commit.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub(super) async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, L
     (engine, store, alice)
 }
 
-/// Sends until it is acknowledged, as a client library does.
+/// Sends the draft until it is acknowledged, as a client library does.
 async fn insist(session: &LocalSession, draft: Draft) -> Appended {
     loop {
         match session.send(direct(session), draft.clone()).await {
@@ -57,17 +57,18 @@ async fn retry_after_a_lost_answer_finds_the_message() {
         assert_eq!(
             event(&alice, EventKind::Message).await.seq,
             Seq(seq),
-            "and everybody is told"
+            "every recipient gets the event"
         );
     }
 }
 
-/// Others may use the keys of a batch again and again while it waits: it goes on, and is no defect.
+/// Concurrent transactions may use the idempotency keys of a batch repeatedly. The batch is
+/// retried, and this is not reported as a defect.
 #[tokio::test]
-async fn batch_waits_for_concurrent_users_of_its_keys() {
+async fn batch_is_retried_while_others_use_its_keys() {
     let (_engine, store, alice) = faulty(config()).await;
-    for surprises in 1..=3 {
-        (0..surprises).for_each(|_| store.fail_already_sent());
+    for collisions in 1..=3 {
+        (0..collisions).for_each(|_| store.fail_already_sent());
         let sends = ["a", "b", "c", "d", "e"].map(|text| alice.send_text(direct(&alice), text));
         for sent in join_all(sends).await {
             assert!(!sent.unwrap().duplicate);
@@ -80,12 +81,12 @@ async fn batch_waits_for_concurrent_users_of_its_keys() {
     (0..100).for_each(|_| store.fail_already_sent());
     let sends = ["one", "two"].map(|text| alice.send_text(direct(&alice), text));
     for sent in join_all(sends).await {
-        assert_eq!(error_code(sent), ReplyCode::Busy, "nothing was done");
+        assert_eq!(error_code(sent), ReplyCode::Busy, "nothing was stored");
     }
 }
 
 #[tokio::test]
-async fn full_store_is_reported() {
+async fn full_store_is_answered_try_again() {
     let (_engine, store, alice) = faulty(config()).await;
     store.fail_full();
     let draft = draft("x");
@@ -95,7 +96,7 @@ async fn full_store_is_reported() {
 }
 
 #[tokio::test]
-async fn outage_is_answered_in_time_and_overcome() {
+async fn outage_is_answered_in_time_and_engine_recovers() {
     let (engine, store, alice) = faulty(quick()).await;
     store.set_unavailable(true);
     let started = Instant::now();
@@ -136,9 +137,9 @@ async fn hanging_store_times_out() {
     engine.shutdown().await;
 }
 
-/// After a send whose outcome nobody knows nothing later overtakes its retry.
+/// After a send with an unknown outcome, no later draft overtakes its retry.
 #[tokio::test]
-async fn order_survives_an_outage() {
+async fn send_order_survives_an_outage() {
     let (_engine, store, alice) = faulty(quick()).await;
     let drafts: Vec<Draft> = (0..300).map(|n| draft(&n.to_string())).collect();
     store.set_unavailable(true);
@@ -219,28 +220,29 @@ async fn logins_fail_closed() {
     assert_eq!(error_code(login), ReplyCode::TryAgain);
 }
 
-/// "Busy" says that nothing was done: nobody can say that once an attempt got no answer.
+/// `Busy` promises that nothing was stored. After an unanswered attempt the engine cannot promise
+/// that.
 #[tokio::test]
 async fn possibly_stored_draft_is_never_answered_busy() {
     let (_engine, store, alice) = faulty(quick()).await;
-    let unclear = draft("stored, and nobody says so");
+    let unclear = draft("stored without an answer");
     store.fail_after_commit();
     (0..64).for_each(|_| store.fail_overloaded());
     let answer = alice.send(direct(&alice), unclear.clone()).await;
     assert_eq!(error_code(answer), ReplyCode::TryAgain);
     store.set_faultless();
     assert_eq!(insist(&alice, unclear).await.seq, Seq(2));
-    // Where every attempt was refused it can be said.
+    // If the store refused every attempt, the answer is `Busy`.
     (0..64).for_each(|_| store.fail_overloaded());
     assert_eq!(error_code(alice.send_text(direct(&alice), "x").await), ReplyCode::Busy);
     store.set_faultless();
     assert_eq!(history(&alice, direct(&alice)).await.last_seq, Seq(2));
 }
 
-/// The store can be read, although it takes no marks: a full disk, a database that became
-/// read-only.
+/// Reads and sends continue while the store rejects marks, as with a full disk or a read-only
+/// table.
 #[tokio::test(start_paused = true)]
-async fn reads_go_on_while_marks_cannot_be_written() {
+async fn reads_continue_while_marks_cannot_be_written() {
     let mut config = config();
     config.cursor_flush_interval = EngineConfig::default().cursor_flush_interval;
     let (_engine, store, alice) = faulty(config).await;
@@ -258,8 +260,8 @@ async fn reads_go_on_while_marks_cannot_be_written() {
     assert_eq!(info(&alice, direct(&alice)).await.cursor, seq);
 }
 
-/// A conversation whose row somebody has locked is answered after its deadline; the others are
-/// served all the time.
+/// Sends to a conversation with a locked row are answered at their deadline. Other conversations
+/// are not affected.
 #[tokio::test]
 async fn stuck_conversation_does_not_block_others() {
     let mut config = quick();
@@ -275,13 +277,13 @@ async fn stuck_conversation_does_not_block_others() {
         );
     }
     let sent = tokio::time::timeout(Duration::from_secs(20), insist(&bob, draft("not stuck")));
-    sent.await.expect("bob is refused for what is alice's");
+    sent.await.expect("the stuck conversation of alice blocks bob");
 }
 
-/// Everything that happens to `bob` until nothing has for a while, as kinds of events.
-async fn happens_to(bob: &LocalSession) -> Vec<EventKind> {
+/// Returns the kinds of the events that `session` receives until three seconds pass without one.
+async fn received_kinds(session: &LocalSession) -> Vec<EventKind> {
     let mut kinds = Vec::new();
-    while let Ok(push) = tokio::time::timeout(Duration::from_secs(3), bob.next_push()).await {
+    while let Ok(push) = tokio::time::timeout(Duration::from_secs(3), session.next_push()).await {
         if let Some(Push::Event(event)) = push {
             kinds.push(event.kind);
         }
@@ -289,7 +291,7 @@ async fn happens_to(bob: &LocalSession) -> Vec<EventKind> {
     kinds
 }
 
-/// Whoever asks does not try again; the others learn of it nevertheless.
+/// The caller does not retry after a lost answer; the other members receive the event nevertheless.
 #[tokio::test(start_paused = true)]
 async fn commit_without_an_answer_is_delivered() {
     let (engine, store, alice) = faulty(config()).await;
@@ -298,13 +300,13 @@ async fn commit_without_an_answer_is_delivered() {
     befriend(&alice, &bob).await;
     let group = ConversationRef::Id(group(&alice, "harbour").await);
     let id = info(&alice, group.clone()).await.id;
-    happens_to(&bob).await;
+    received_kinds(&bob).await;
     let join = |group: &ConversationRef| Command::JoinGroup {
         group: group.clone(),
         note: Note::default(),
     };
     let unanswered = async |session: &LocalSession, command: Command| {
-        // So that the breaker counts from the beginning.
+        // A success resets the failure count of the breaker.
         alice.send_text(direct(&alice), "all is well").await.unwrap();
         store.fail_after_commit();
         let answer = session.execute(command).await;
@@ -312,46 +314,46 @@ async fn commit_without_an_answer_is_delivered() {
     };
 
     unanswered(&bob, join(&group)).await;
-    assert_eq!(happens_to(&bob).await, [EventKind::MemberJoined]);
+    assert_eq!(received_kinds(&bob).await, [EventKind::MemberJoined]);
     let rename = Command::UpdateGroup {
         group: group.clone(),
         changes: GroupChanges::new().name(GroupName::parse("renamed").unwrap()),
     };
     unanswered(&alice, rename).await;
-    assert_eq!(happens_to(&bob).await, [EventKind::GroupUpdated]);
+    assert_eq!(received_kinds(&bob).await, [EventKind::GroupUpdated]);
     let mute = Command::MuteMember {
         group: group.clone(),
         user: user(&bob),
         duration_ms: 60_000,
     };
     unanswered(&alice, mute).await;
-    assert_eq!(happens_to(&bob).await, [EventKind::MemberMuted]);
+    assert_eq!(received_kinds(&bob).await, [EventKind::MemberMuted]);
     let kick = Command::KickMember {
         group: group.clone(),
         user: user(&bob),
         ban: false,
     };
     unanswered(&alice, kick).await;
-    assert!(happens_to(&bob).await.contains(&EventKind::MemberKicked));
+    assert!(received_kinds(&bob).await.contains(&EventKind::MemberKicked));
     let request = Command::RequestFriend {
         user: user(&carol),
         note: Note::default(),
     };
     unanswered(&bob, request).await;
-    assert_eq!(happens_to(&carol).await, [EventKind::FriendRequested]);
+    assert_eq!(received_kinds(&carol).await, [EventKind::FriendRequested]);
     let accept = Command::AnswerFriend {
         user: user(&bob),
         accept: true,
     };
     unanswered(&carol, accept).await;
-    assert!(happens_to(&bob).await.contains(&EventKind::FriendAnswered));
-    // And nothing is in the log that nobody was told of.
+    assert!(received_kinds(&bob).await.contains(&EventKind::FriendAnswered));
+    // The log contains no event that was not delivered.
     let last = info(&alice, ConversationRef::Id(id)).await.last_seq;
     let told = alice.send(ConversationRef::Id(id), draft("the end")).await.unwrap();
     assert_eq!(told.seq, last.next());
 }
 
-/// A sender that dies while no attempt to answer it succeeds.
+/// A sender's session ends after every answer to its send was lost.
 #[tokio::test]
 async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
     let (engine, store, alice) = faulty(quick()).await;
@@ -380,7 +382,10 @@ async fn node_with_a_wrong_clock_refuses_logins() {
     assert_eq!(error_code(refused), ReplyCode::TryAgain);
     let refused = engine.register(Source::Local, registration("late")).await;
     assert_eq!(error_code(refused), ReplyCode::TryAgain);
-    alice.send_text(direct(&alice), "who is in goes on").await.unwrap();
+    alice
+        .send_text(direct(&alice), "existing sessions continue")
+        .await
+        .unwrap();
     store.set_time(None);
     store.set_time(Some(engine.now()));
     tokio::time::sleep(Duration::from_secs(3)).await;

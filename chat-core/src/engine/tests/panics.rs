@@ -1,5 +1,5 @@
-//! A defect in the store or in a caller affects the commands that meet it, and does not change the
-//! order of the others.
+//! Tests that a panic in the store or in a caller's waker affects only the commands involved, and
+//! keeps the order of the others.
 
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -11,7 +11,7 @@ use crate::commands::Commands;
 use crate::model::*;
 
 #[tokio::test]
-async fn draft_does_not_overtake_one_over_which_the_store_panicked() {
+async fn draft_does_not_overtake_one_that_made_the_store_panic() {
     let (engine, store, alice) = faulty(config()).await;
     let bob = new_user(&engine, "bob").await;
     let room = group(&alice, "room").await;
@@ -38,7 +38,7 @@ struct Panicking;
 
 impl Wake for Panicking {
     fn wake(self: Arc<Self>) {
-        panic!("a waker panics on purpose");
+        panic!("injected panic of a waker");
     }
 }
 
@@ -51,7 +51,7 @@ async fn caller_whose_waker_panics_does_not_affect_others() {
     let mut cx = Context::from_waker(&waker);
     assert!(bad.as_mut().poll(&mut cx).is_pending());
     let good = alice.send_text(direct(&alice), "good");
-    assert_eq!(good.await.unwrap().seq, Seq(2), "of the same batch");
+    assert_eq!(good.await.unwrap().seq, Seq(2), "a draft of the same batch is answered");
     assert_eq!(alice.send_text(direct(&alice), "next").await.unwrap().seq, Seq(3));
-    assert_eq!(bad.await.unwrap().seq, Seq(1), "its answer is kept");
+    assert_eq!(bad.await.unwrap().seq, Seq(1), "the caller still gets its answer");
 }

@@ -1,4 +1,4 @@
-//! What a session sends without waiting for answers.
+//! Helpers for a session that sends drafts without waiting for answers.
 
 use std::ops::RangeInclusive;
 
@@ -15,7 +15,7 @@ pub(super) const BUSY: u32 = 502;
 
 pub(super) type Answer = BoxFuture<'static, Result<Outcome, CommandError>>;
 
-/// Puts drafts on the wire without waiting for an answer.
+/// Submits drafts in order and returns the futures of their answers.
 pub(super) fn send(session: &LocalSession, conversation: &ConversationRef, drafts: &[Draft]) -> Vec<Answer> {
     let send = |draft: &Draft| {
         let (conversation, draft) = (conversation.clone(), draft.clone());
@@ -24,14 +24,14 @@ pub(super) fn send(session: &LocalSession, conversation: &ConversationRef, draft
     drafts.iter().map(send).collect()
 }
 
-/// The code of each refusal, 0 for what was stored.
+/// Returns the code of each answer: 0 for a stored draft.
 pub(super) async fn codes(answers: Vec<Answer>) -> Vec<u32> {
     let answers = join_all(answers).await;
     let code = |answer: Result<_, CommandError>| answer.err().map_or(0, |error| error.code.number());
     answers.into_iter().map(code).collect()
 }
 
-/// Drafts that say these numbers.
+/// Creates drafts whose texts are these numbers.
 pub(super) fn drafts(texts: RangeInclusive<u32>) -> Vec<Draft> {
     texts.map(|n| draft(&n.to_string())).collect()
 }

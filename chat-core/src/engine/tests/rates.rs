@@ -1,4 +1,4 @@
-//! Limits of users that delay.
+//! Tests of the rates of users, which delay before they refuse.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn pages(sessions: &[&LocalSession], count: usize) -> Duration {
     started.elapsed()
 }
 
-/// However many devices they have.
+/// The rate applies to a user, not to each device.
 #[tokio::test(start_paused = true)]
 async fn page_rate_delays_the_heavy_reader_only() {
     let mut config = config();
@@ -59,7 +59,7 @@ async fn message_rate_counts_all_devices_of_a_user() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn local_sessions_are_held_to_their_users_rate() {
+async fn local_sessions_share_the_rate_of_their_user() {
     let mut config = config();
     let second = Duration::from_secs(1);
     config.message_rate = Rate::new(1, second).with_burst(3);
@@ -74,7 +74,8 @@ async fn local_sessions_are_held_to_their_users_rate() {
     }
     assert!(started.elapsed() < second);
 
-    // Whoever waits for the answers is slowed down; whoever does not is refused before long.
+    // A caller that awaits each answer is delayed. One that does not soon exceeds the maximum delay
+    // and is refused.
     let sends = ["4", "5", "6", "7"].map(|text| laptop.send(notes.clone(), draft(text)));
     let answers = join_all(sends).await;
     let took = started.elapsed();
@@ -90,5 +91,5 @@ async fn local_sessions_are_held_to_their_users_rate() {
 
     let started = tokio::time::Instant::now();
     bob.send_text(direct(&bob), "x").await.unwrap();
-    assert!(started.elapsed() < second, "nobody else waits");
+    assert!(started.elapsed() < second, "other users are not delayed");
 }

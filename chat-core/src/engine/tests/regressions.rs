@@ -1,5 +1,5 @@
-//! The weaknesses of older systems that must not come back, as far as they are the engine's. The
-//! numbers are those of the list in docs/reliability.md.
+//! Regression tests of the engine for known weaknesses of older chat systems, as listed in
+//! docs/reliability.md.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ async fn caller_cannot_act_for_another_user() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = group(&alice, "crowd").await;
-    // Whoever is not who they say they are has no login that the store knows.
+    // A forged caller has no login in the store.
     let forged = Caller {
         user: id(&alice),
         ..bob.caller()
@@ -196,7 +196,7 @@ async fn group_message_is_stored_once_and_reaches_all_but_a_failing_member() {
         join(&one, group).await;
         people.push(one);
     }
-    // One that never reads, one that was closed.
+    // One member never reads, and one has logged out.
     let silent = people.pop().unwrap();
     let gone = people.pop().unwrap();
     gone.execute(Command::Logout).await.unwrap();
@@ -218,8 +218,8 @@ async fn group_message_is_stored_once_and_reaches_all_but_a_failing_member() {
     drop(silent);
 }
 
-/// Sending reads nothing of where the recipients are, and what is sent to somebody whose node is
-/// gone is stored.
+/// Sending does not depend on where the recipients are connected: a message to a user whose node
+/// has stopped is stored.
 #[tokio::test]
 async fn departed_recipient_loses_nothing() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -1,4 +1,4 @@
-//! An engine with people in it.
+//! Helpers that create engines, users, groups and drafts for the tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::store::MemoryStore;
 /// A password that is long enough.
 pub(super) const PASSWORD: &str = "correct horse";
 
-/// A configuration for tests: cheap passwords, no throttle, as many messages as it takes, marks
-/// written at once.
+/// Returns a configuration for tests: cheap password hashes, no throttle, no message rate, and
+/// marks that are written immediately.
 pub(super) fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.passwords.cost = PasswordCost::danger_cheap();
@@ -43,7 +43,7 @@ pub(super) async fn register(engine: &Engine, name: &str) -> UserId {
     engine.register(Source::Local, registration(name)).await.unwrap().id
 }
 
-/// A new account with a session.
+/// Registers an account and opens a session of a new device.
 pub(super) async fn new_user(engine: &Engine, name: &str) -> LocalSession {
     let user = register(engine, name).await;
     engine.session(user, DeviceId::random()).await.unwrap()
@@ -93,7 +93,7 @@ pub(super) fn group_wish(name: &str) -> Command {
     Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()))
 }
 
-/// A new group of this session's.
+/// Creates a group that the user of this session owns.
 pub(super) async fn group(owner: &LocalSession, name: &str) -> ConversationId {
     conversation(owner.execute(group_wish(name)).await).id
 }
@@ -137,7 +137,7 @@ pub(super) async fn history(session: &LocalSession, conversation: ConversationRe
     }
 }
 
-/// The texts of the messages in a page.
+/// Returns the texts of the messages in a page.
 pub(super) fn texts(page: &HistoryPage) -> Vec<String> {
     page.events.iter().filter_map(|event| message(&event.event)).collect()
 }
@@ -153,11 +153,11 @@ pub(super) fn message(event: &Event) -> Option<String> {
     }
 }
 
-/// Waits for a push that `wanted` turns into something; skips others.
+/// Waits for the first push for which `wanted` returns a value; skips other pushes.
 pub(super) async fn push<T>(session: &LocalSession, wanted: impl Fn(&Push) -> Option<T>) -> T {
     let wait = async {
         loop {
-            let push = session.next_push().await.expect("the session is over");
+            let push = session.next_push().await.expect("the session ended");
             if let Some(found) = wanted(&push) {
                 return found;
             }
@@ -165,10 +165,10 @@ pub(super) async fn push<T>(session: &LocalSession, wanted: impl Fn(&Push) -> Op
     };
     tokio::time::timeout(Duration::from_secs(10), wait)
         .await
-        .expect("no such push came")
+        .expect("the expected push did not arrive")
 }
 
-/// Waits for an event of a kind.
+/// Waits for an event of a kind; skips other events.
 pub(super) async fn event(session: &LocalSession, kind: EventKind) -> Event {
     push(session, |push| match push {
         Push::Event(event) if event.kind == kind => Some(event.clone()),

@@ -15,7 +15,7 @@ use crate::server::{Shared, now};
 use crate::service::{AttachedSession, CommandError, SessionGuard};
 use crate::session::{Authenticating, Credentials, Guest, GuestAction, Session};
 
-/// Maximum number of nodes that a client is told of. It needs enough to choose from.
+/// Maximum number of nodes in the reply to a client, which needs several to choose from.
 const MAX_LISTED_NODES: usize = 100;
 
 /// A session whose login has succeeded and which receives events.

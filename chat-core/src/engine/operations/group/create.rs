@@ -39,7 +39,7 @@ impl Operation for CreateGroup {
         let sent = tx.find_sent(&[key]).await?.pop().map(|sent| sent.event);
         let is_mine = |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == self.fingerprint;
         if let Some(created) = sent.as_ref().filter(|event| is_mine(event)) {
-            // It exists, also if the session has ended since.
+            // The group exists, so a retry succeeds even if the session has ended since.
             return Ok((created.conversation, Vec::new()));
         }
         fence(tx, self.caller).await?;
@@ -47,7 +47,7 @@ impl Operation for CreateGroup {
             return Err(crate::engine::operations::message::conflict().into());
         }
         if tx.group_count(user).await? >= self.limits.max_groups_per_user {
-            return Err(CommandError::limit("you are in too many groups").into());
+            return Err(CommandError::limit("you are in the maximum number of groups; leave one first").into());
         }
         let name = self.profile.name.clone();
         let new = NewConversation {

@@ -61,7 +61,7 @@ impl Operation for JoinGroup {
             return Ok((Joined::Asked, Vec::new()));
         }
         if tx.group_count(me).await? >= self.limits.max_groups_per_user {
-            return Err(CommandError::limit("you are in too many groups").into());
+            return Err(CommandError::limit("you are in the maximum number of groups; leave one first").into());
         }
         group.set_state(tx, me, MemberState::Requested).await?;
         let group_name = group.profile()?.name;

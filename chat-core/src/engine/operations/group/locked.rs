@@ -155,7 +155,7 @@ impl LockedGroup {
             return Err(CommandError::limit("the group is full").into());
         }
         if tx.group_count(user).await? >= limits.max_groups_per_user {
-            return Err(CommandError::limit("that user is in too many groups").into());
+            return Err(CommandError::limit("the user is in the maximum number of groups").into());
         }
         let seq = self.append(&EventBody::MemberJoined { user, by })?;
         let row = self.log()?.change();
