@@ -196,8 +196,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Publishes a view of these nodes and of those of this process, which are alive whatever Redis
-    /// says.
+    /// Publishes a view of these nodes and of the nodes of this process, which are alive even if
+    /// Redis does not list them.
     fn show(&self, found: Vec<NodeInfo>) {
         let mut nodes: BTreeMap<NodeId, NodeInfo> = found.into_iter().map(|node| (node.id, node)).collect();
         for (id, own) in self.own.lock().iter() {

@@ -79,7 +79,7 @@ pub trait Commands: Sync {
     }
 
     /// Changes the user's password and ends the user's other sessions. Returns the new tokens of
-    /// this device, or `None` if the device was revoked meanwhile.
+    /// this device, or `None` if the device was revoked in the meantime.
     fn change_password(
         &self,
         old: Secret,
@@ -276,7 +276,7 @@ pub trait Commands: Sync {
         done(self.execute(Command::DeleteGroup(group.into())))
     }
 
-    /// Removes a member from a group; with `ban`, the user cannot come back until
+    /// Removes a member from a group; with `ban`, the user cannot join again until
     /// [unbanned](Self::unban_member). For admins.
     fn kick_member(
         &self,
@@ -288,7 +288,7 @@ pub trait Commands: Sync {
         done(self.execute(Command::KickMember { group, user, ban }))
     }
 
-    /// Lets a banned user come back. For admins.
+    /// Lifts the ban of a user, who may then join again. For admins.
     fn unban_member(
         &self,
         group: impl Into<ConversationRef>,

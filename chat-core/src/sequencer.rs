@@ -131,8 +131,8 @@ impl EventSequencer {
     }
 
     /// Checks by a page whether the log still has the event that was delivered last. Returns
-    /// `false` if another event is in its place. Returns `true` if the user may not read that
-    /// position any more, because then nothing can be known.
+    /// `false` if another event is in its place. Returns `true` if the user may no longer read that
+    /// position, because then the check is impossible.
     pub(crate) fn verify(&mut self, page: &HistoryPage) -> bool {
         let head = self.head();
         let found = page.events.iter().find(|found| found.event.seq == head);

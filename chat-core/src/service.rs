@@ -55,7 +55,7 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// was closed until then is the reason that hooks see.
     ///
     /// # Errors
-    /// [`CommandError`]; nothing was begun. `Fenced`: the device has logged in again meanwhile.
+    /// [`CommandError`]; nothing was started. `Fenced`: the device has logged in again since.
     ///
     /// # Cancel safety
     /// Dropping the future attaches nothing.
@@ -74,7 +74,7 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// polled.
     ///
     /// # Cancel safety
-    /// Dropping the future loses the outcome. Reads may stop; changes that were begun go on.
+    /// Dropping the future loses the outcome. Reads may stop; started changes continue.
     fn execute(&self, caller: Caller, command: Command) -> CommandFuture;
 
     /// Charges `command` against its user's rates, which all sessions of the user on this node
@@ -252,8 +252,8 @@ impl From<CommandError> for Failure {
 /// Result of a command.
 pub type CommandResult = Result<Outcome, CommandError>;
 
-/// Future of a command's outcome. It is independent of the service that returned it, and allocates
-/// nothing unless it was made of another future.
+/// Future of a command's outcome. It does not borrow from the service, and allocates only if it
+/// wraps another future.
 pub struct CommandFuture(State);
 
 enum State {

@@ -36,7 +36,7 @@ fn direct(session: &LocalSession) -> ConversationRef {
 async fn next_message(session: &LocalSession) -> Seq {
     let wait = async {
         loop {
-            match session.next_push().await.expect("the session is over") {
+            match session.next_push().await.expect("the session ended") {
                 Push::Event(event) if event.kind == EventKind::Message => return event.seq,
                 _ => {}
             }

@@ -212,7 +212,7 @@ async fn nodes_answer_try_again_when_the_database_is_down() {
             assert!(connected.is_ok(), "after {:?}: {connected:?}", started.elapsed());
         }
         let error = logged_in(&cluster, balancer.address(), "alice").await.err();
-        let error = error.expect("nobody can log in").to_string();
+        let error = error.expect("the login is refused").to_string();
         assert!(error.contains("TryAgain"), "{error}");
         told += 1;
         sleep(Duration::from_millis(500)).await;

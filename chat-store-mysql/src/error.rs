@@ -1,4 +1,4 @@
-//! Errors of opening a database, and of the driver as errors of the store port.
+//! Errors of opening a database, and the conversion of driver errors to store errors.
 
 use std::path::PathBuf;
 
@@ -26,10 +26,10 @@ pub enum OpenError {
     /// The database cannot be reached, or rejects the connection.
     #[error("cannot connect to the database; check that it runs, its address, and the user's password and rights")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// With its settings, the database may lose what it acknowledged, or show what it may still
-    /// lose.
+    /// With its settings, the database may lose acknowledged commits, or show commits that it may
+    /// still lose.
     #[error(
-        "the database is not set up to keep what it acknowledges: {}; change its settings, or allow it with \
+        "the settings of the database may lose acknowledged commits: {}; change its settings, or allow it with \
          allow_unsafe_durability if messages may be lost",
         .0.join("; ")
     )]
@@ -64,7 +64,7 @@ pub enum OpenError {
     #[error("another process has been migrating the database for too long; check what that process waits for")]
     MigrationLocked,
     /// Another error occurred.
-    #[error("the database cannot be prepared")]
+    #[error("cannot prepare the database")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -86,8 +86,8 @@ pub(crate) const DUPLICATE: u16 = 1062;
 const CONFLICTS: [u16; 3] = [1213, 1205, 1020];
 
 /// The schema differs from that of this program, or a statement is wrong: unknown column, syntax,
-/// column count, unknown table, NULL, duplicate, out of range, wrong value, too long, no default. A
-/// repetition does not help.
+/// column count, unknown table, NULL, duplicate, out of range, wrong value, too long, no default.
+/// Running the statement again does not help.
 const BROKEN: [u16; 10] = [1054, 1064, 1136, 1146, 1048, DUPLICATE, 1264, 1366, 1406, 1364];
 
 /// The server is read-only, by option or as a whole. A former primary may have become a replica.
@@ -122,9 +122,10 @@ pub(crate) fn is_read_only(error: &Error) -> bool {
 pub(crate) fn store_error(error: Error) -> StoreError {
     match &error {
         Error::Server(server) if FULL.contains(&server.code) => StoreError::Full(error.into()),
-        Error::Server(server) if BROKEN.contains(&server.code) => {
-            StoreError::Corrupt(format!("the database refuses with {} ({})", server.code, server.state))
-        }
+        Error::Server(server) if BROKEN.contains(&server.code) => StoreError::Corrupt(format!(
+            "the database rejected a statement with error {} ({})",
+            server.code, server.state
+        )),
         Error::Url(_) => StoreError::Corrupt(error.to_string()),
         _ => StoreError::unavailable(error),
     }

@@ -20,7 +20,7 @@ pub struct Options {
     pub max_waiting: u32,
     /// Maximum duration of one request, waits included. Default 5 s.
     pub deadline: Duration,
-    /// Accepts a server that may lose or take back what it acknowledged, with a warning in the log.
+    /// Accepts a server that may lose acknowledged commits, with a warning in the log.
     /// Default false.
     pub allow_unsafe_durability: bool,
     /// PEM file of CA certificates. If set, connections require TLS with a certificate of one of

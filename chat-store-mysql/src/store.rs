@@ -1,4 +1,4 @@
-//! [`MysqlStore`], and how it runs units of work.
+//! [`MysqlStore`] and its execution of units of work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +34,8 @@ impl MysqlStore {
     /// Connects, checks the server's settings and the schema, and brings the schema up to date.
     ///
     /// The URL is `mysql://user:password@host:port/database`; the database must exist. With the
-    /// feature `tls`, `?require_ssl=true` requires TLS with a certificate of a public authority,
-    /// and
-    /// [`Options::ca_file`] TLS with a certificate of one of the operator's authorities.
+    /// feature `tls`, `?require_ssl=true` requires TLS with a certificate of a public authority;
+    /// with [`Options::ca_file`], the certificate must be of one of the authorities in that file.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -50,7 +49,7 @@ impl MysqlStore {
             }
             tracing::warn!(
                 settings = server.unsafe_settings.join("; "),
-                "the database may lose or take back what it acknowledged"
+                "the settings of the database may lose acknowledged commits"
             );
         }
         let Schema { epoch } = migrate::prepare(&mut conn, options.migrate).await?;
@@ -62,9 +61,9 @@ impl MysqlStore {
         })
     }
 
-    /// Gives the history a new identity, so that clients discard what they know of it. Call this
-    /// after restoring a copy that is older than what clients have seen, while no node runs,
-    /// because nodes read the identity when they open the store.
+    /// Gives the history a new identity, so that clients discard their copies of it. Call this
+    /// after restoring a backup that is older than the events that clients have seen. No node may
+    /// run, because nodes read the identity when they open the store.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -79,20 +78,23 @@ impl MysqlStore {
 }
 
 impl MysqlStore {
-    /// Runs a job in a task of its own, so that a caller that stops waiting does not interrupt a
+    /// Runs a job in a separate task, so that a caller that stops waiting does not interrupt a
     /// commit.
     pub(crate) async fn run(&self, job: Job) -> Result<(), StoreError> {
         let connections = Arc::clone(&self.connections);
         let task = tokio::spawn(async move { connections.run(job).await });
-        task.await
-            .unwrap_or_else(|_| Err(StoreError::unavailable("the runtime stops")))
+        task.await.unwrap_or_else(|_| {
+            Err(StoreError::unavailable(
+                "the runtime stopped before the database answered",
+            ))
+        })
     }
 }
 
 async fn connect(driver: Opts, limit: Duration) -> Result<Conn, OpenError> {
     match tokio::time::timeout(limit, Conn::new(driver)).await {
         Ok(connected) => connected.map_err(|error| OpenError::Connect(error.into())),
-        Err(_) => Err(OpenError::Connect("the server does not answer".into())),
+        Err(_) => Err(OpenError::Connect("the server did not answer in time".into())),
     }
 }
 
@@ -104,7 +106,7 @@ enum Attempt {
 }
 
 impl Connections {
-    /// Runs a job, and again after a conflict, until its deadline.
+    /// Runs a job. Repeats it after a conflict, until its deadline.
     async fn run(&self, mut job: Job) -> Result<(), StoreError> {
         let deadline = self.deadline();
         let mut pause = RETRY_DELAYS.0;
@@ -167,7 +169,10 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
     };
     if let Err(failed) = tx.rollback().await {
         // The driver then closes the connection, which ends the transaction.
-        tracing::debug!(error = &failed as &dyn std::error::Error, "could not roll back");
+        tracing::debug!(
+            error = &failed as &dyn std::error::Error,
+            "could not roll back a transaction"
+        );
     }
     if is_in_conflict {
         Attempt::Conflict(error)
@@ -176,8 +181,8 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
     }
 }
 
-/// Maps the answer to a commit. A rejected commit did not happen; a commit without an answer may
-/// have.
+/// Maps the answer to a commit. A rejected commit was not stored; an unanswered commit may have
+/// been.
 fn committed(result: mysql_async::Result<()>) -> Attempt {
     match result {
         Ok(()) => Attempt::Ended(Ok(())),

@@ -55,7 +55,7 @@ impl<'a> MysqlTx<'a> {
     }
 
     /// Runs one statement and returns the number of rows that it found, or `None` if it would have
-    /// repeated a unique value. Then the statement did nothing, and the transaction goes on.
+    /// repeated a unique value. Then the statement did nothing, and the transaction continues.
     pub(crate) async fn execute_unique(
         &mut self,
         sql: &str,
@@ -83,7 +83,7 @@ impl<'a> MysqlTx<'a> {
     }
 
     /// Runs an INSERT and returns the generated id, or `None` if it would have repeated a unique
-    /// value. Then the statement did nothing, and the transaction goes on.
+    /// value. Then the statement did nothing, and the transaction continues.
     pub(crate) async fn insert(
         &mut self,
         sql: &str,

@@ -161,7 +161,7 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     set(gone, -3_600_000);
     set(ahead, 3_600_000);
     assert_eq!(others().await, [b]);
-    assert_eq!(rows(), "2", "nobody asks for nodes that are long gone");
+    assert_eq!(rows(), "2", "rows of nodes that ended long ago are deleted");
     let time = here.heartbeat(a).await.unwrap().time.unwrap().0;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -181,7 +181,7 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     let waiting = || server.sql("SHOW STATUS LIKE 'Innodb_row_lock_current_waits'").unwrap();
     let deadline = Instant::now() + STEP_TIMEOUT;
     while !waiting().trim().ends_with("\t16") {
-        assert!(Instant::now() < deadline, "they never get stuck: {}", waiting());
+        assert!(Instant::now() < deadline, "the requests did not block: {}", waiting());
     }
     let started = Instant::now();
     here.heartbeat(a).await.unwrap();
@@ -311,7 +311,7 @@ async fn store_recovers_from_a_database_crash_or_freeze() {
         }
         let deadline = Instant::now() + STEP_TIMEOUT;
         while say("back".to_owned()).await.is_err() {
-            assert!(Instant::now() < deadline, "it does not come back");
+            assert!(Instant::now() < deadline, "the store did not recover");
         }
         acknowledged += 1;
     }

@@ -1,4 +1,4 @@
-//! TLS to a real MariaDB, with a test certificate authority.
+//! Tests of TLS to a real MariaDB, with a test certificate authority.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)] // these are tests
@@ -42,7 +42,7 @@ async fn store_connects_only_to_a_server_with_a_certificate_of_the_authority() {
     assert!(matches!(with(Some("other.pem")).await, Err(OpenError::Connect(_))));
     assert!(
         matches!(with(None).await, Err(OpenError::Connect(_) | OpenError::Other(_))),
-        "never in the clear"
+        "the store never falls back to plain text"
     );
     assert!(matches!(
         with(Some("missing.pem")).await,

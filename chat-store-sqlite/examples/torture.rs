@@ -10,7 +10,7 @@
 //! torture throughput DIR        events a second for batches of 1, 16 and 128
 //! ```
 
-#![allow(clippy::unwrap_used)] // what fails here is to be seen
+#![allow(clippy::unwrap_used)] // a panic reports the failure
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -134,7 +134,8 @@ fn control_verify(directory: &Path, acks: &Path) {
     );
 }
 
-/// `writers` tasks append batches of `batch` events to 1,000 conversations for a while.
+/// Measures the rate at which `writers` tasks append batches of `batch` events to 1 000
+/// conversations.
 async fn throughput(directory: &Path) {
     const CONVERSATIONS: u64 = 1000;
     const SPAN: Duration = Duration::from_secs(3);

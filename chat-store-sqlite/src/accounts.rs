@@ -64,8 +64,8 @@ impl AccountStore for SqliteStore {
 
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
         let ids = distinct(ids);
-        let look = move |conn: &Connection| rows::found(ids, |id| account(conn, id));
-        self.readers.read(look).await
+        let query = move |conn: &Connection| rows::found(ids, |id| account(conn, id));
+        self.readers.read(query).await
     }
 
     async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
@@ -103,20 +103,20 @@ impl AccountTx for SqliteTx<'_> {
             let mut statement = conn.prepare_cached(sql)?;
             statement.query_row(values, |row| row.get(0)).optional()
         };
-        let id: Option<i64> = self.look(id)?;
+        let id: Option<i64> = self.query(id)?;
         Ok(id.map(|id| UserId(id.unsigned_abs())))
     }
 
     async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError> {
-        self.look(|conn| account(conn, id))
+        self.query(|conn| account(conn, id))
     }
 
     async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
-        self.look(|conn| account_by_name(conn, name))
+        self.query(|conn| account_by_name(conn, name))
     }
 
     async fn account_by_subject(&mut self, subject: &str) -> Result<Option<Account>, StoreError> {
-        self.look(|conn| account_by_subject(conn, subject))
+        self.query(|conn| account_by_subject(conn, subject))
     }
 
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
@@ -141,7 +141,7 @@ impl AccountTx for SqliteTx<'_> {
         let sql = "SELECT EXISTS (SELECT 1 FROM account WHERE name = ?2 AND id <> ?1)
                        OR EXISTS (SELECT 1 FROM account WHERE skeleton = ?3 AND id <> ?1)";
         let values = params![int(id.0), name, skeleton];
-        if self.look(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))? {
+        if self.query(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))? {
             return Ok(false);
         }
         let sql = "UPDATE account SET name = ?2, skeleton = ?3 WHERE id = ?1";
@@ -153,7 +153,7 @@ impl AccountTx for SqliteTx<'_> {
 
     async fn set_subject(&mut self, id: UserId, subject: Option<&str>) -> Result<bool, StoreError> {
         let holder = match subject {
-            Some(subject) => self.look(|conn| account_by_subject(conn, subject))?,
+            Some(subject) => self.query(|conn| account_by_subject(conn, subject))?,
             None => None,
         };
         if holder.is_some_and(|holder| holder.id != id) {
@@ -168,16 +168,16 @@ impl AccountTx for SqliteTx<'_> {
 
     async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
         self.contract.lock_devices()?;
-        self.look(|conn| device(conn, user, id))
+        self.query(|conn| device(conn, user, id))
     }
 
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
-        self.look(|conn| rows::found(distinct(devices), |(user, id)| device(conn, user, id)))
+        self.query(|conn| rows::found(distinct(devices), |(user, id)| device(conn, user, id)))
     }
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.contract.lock_devices()?;
-        self.look(|conn| devices_of(conn, user))
+        self.query(|conn| devices_of(conn, user))
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {

@@ -123,7 +123,7 @@ impl Partial {
         let write = |error| BackupError::Write(target.to_owned(), error);
         let synced = File::open(&self.0).and_then(|file| file.sync_all());
         synced.map_err(write)?;
-        // A hard link, unlike a rename, does not replace a file that was created meanwhile.
+        // A hard link, unlike a rename, does not replace a file that was created in the meantime.
         match std::fs::hard_link(&self.0, target) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -168,7 +168,7 @@ fn directory_of(target: &Path) -> &Path {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // The file is gone already if it became a backup.
+        // The file no longer exists if it became a backup.
         let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -66,7 +66,7 @@ impl ContactStore for SqliteStore {
 impl ContactTx for SqliteTx<'_> {
     async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
         self.contract.lock_contacts()?;
-        self.look(|conn| Ok((contact(conn, a, b)?, contact(conn, b, a)?)))
+        self.query(|conn| Ok((contact(conn, a, b)?, contact(conn, b, a)?)))
     }
 
     async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
@@ -90,6 +90,6 @@ impl ContactTx for SqliteTx<'_> {
     async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ?1 AND state = ?2 AND since >= ?3";
         let values = params![int(owner.0), ContactState::Requested.code(), since.0];
-        self.look(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))
+        self.query(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))
     }
 }

@@ -209,7 +209,7 @@ impl ConversationStore for SqliteStore {
 impl ConversationTx for SqliteTx<'_> {
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
         if let Some(group) = &new.group
-            && self.look(|conn| group_taken(conn, ConversationId(0), group))?
+            && self.query(|conn| group_taken(conn, ConversationId(0), group))?
         {
             return Ok(None);
         }
@@ -224,7 +224,7 @@ impl ConversationTx for SqliteTx<'_> {
                 .query_row(params![kind, low, high, new.created.0], rows::conversation_id)
                 .optional()
         };
-        let Some(id) = self.look(insert)? else {
+        let Some(id) = self.query(insert)? else {
             return Ok(None);
         };
         if let Some(group) = &new.group {
@@ -237,14 +237,14 @@ impl ConversationTx for SqliteTx<'_> {
     }
 
     async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
-        self.look(|conn| conversation_of_kind(conn, kind))
+        self.query(|conn| conversation_of_kind(conn, kind))
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         if self.contract.lock_conversation(id)? {
             return Ok(self.rows.get(&id).cloned());
         }
-        let Some(row) = self.look(|conn| conversation(conn, id))? else {
+        let Some(row) = self.query(|conn| conversation(conn, id))? else {
             return Ok(None);
         };
         self.contract.locked(&row);
@@ -257,7 +257,7 @@ impl ConversationTx for SqliteTx<'_> {
         let stored = self.rows.get(&id);
         let changed = stored.is_some_and(|row| row.group != conversation.group || row.closed != conversation.closed);
         if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
-            if !conversation.closed && self.look(|conn| group_taken(conn, id, group))? {
+            if !conversation.closed && self.query(|conn| group_taken(conn, id, group))? {
                 return Ok(false);
             }
             self.contract.update(conversation)?;
@@ -289,7 +289,7 @@ impl ConversationTx for SqliteTx<'_> {
     }
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
-        self.look(|conn| rows::found(distinct(users), |user| member(conn, id, user)))
+        self.query(|conn| rows::found(distinct(users), |user| member(conn, id, user)))
     }
 
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
@@ -298,7 +298,7 @@ impl ConversationTx for SqliteTx<'_> {
              ORDER BY m.user_id"
         );
         let wanted = params![int(id.0), MemberState::Active.code(), role.code()];
-        self.look(|conn| {
+        self.query(|conn| {
             let mut statement = conn.prepare_cached(&sql)?;
             let found = statement.query_map(wanted, rows::member)?;
             found.collect()
@@ -341,8 +341,8 @@ impl ConversationTx for SqliteTx<'_> {
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM member AS m JOIN group_profile AS g USING (conversation_id)
                    WHERE m.user_id = ?1 AND m.state = ?2 AND g.open_key IS NOT NULL";
-        let those = params![int(user.0), MemberState::Active.code()];
-        self.look(|conn| conn.prepare_cached(sql)?.query_row(those, |row| row.get(0)))
+        let values = params![int(user.0), MemberState::Active.code()];
+        self.query(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))
     }
 }
 

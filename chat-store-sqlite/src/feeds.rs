@@ -49,7 +49,7 @@ fn live_leases(conn: &Connection, feed: &str) -> rusqlite::Result<Vec<FeedLease>
     leases.collect()
 }
 
-/// Ends all leases. The process that held them is gone when another one opens the database.
+/// Ends all leases. Only one process can open the database, so their holder has ended.
 pub(crate) fn expire_leases(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE feed_lease SET expires = 0", []).map(drop)
 }
@@ -90,7 +90,7 @@ impl SqliteTx<'_> {
     fn latest_lease(&self, feed: &str, shard: FeedShard) -> Result<Option<FeedLease>, StoreError> {
         let sql = format!("SELECT {FEED_LEASE} FROM feed_lease WHERE feed = ?1 AND shard = ?2");
         let key = params![feed, shard.number()];
-        self.look(|conn| conn.prepare_cached(&sql)?.query_row(key, rows::feed_lease).optional())
+        self.query(|conn| conn.prepare_cached(&sql)?.query_row(key, rows::feed_lease).optional())
     }
 
     /// Returns whether `lease` is the latest claim of its shard.

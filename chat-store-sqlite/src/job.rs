@@ -1,4 +1,4 @@
-//! Work of the writer thread.
+//! Jobs of the writer thread.
 
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
 use chat_core::store::backend::run_inline;
@@ -9,7 +9,7 @@ use crate::cursor_sql;
 use crate::error::store_error;
 use crate::tx::SqliteTx;
 
-/// Work of the writer thread, done in a transaction that it may share with other jobs.
+/// Job of the writer thread. It runs in a transaction that it may share with other jobs.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// A unit of work of the engine.

@@ -152,19 +152,19 @@ impl MessageStore for SqliteStore {
 #[async_trait]
 impl MessageTx for SqliteTx<'_> {
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
-        self.look(|conn| find_sent(conn, distinct(ids)))
+        self.query(|conn| find_sent(conn, distinct(ids)))
     }
 
     async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
-        self.look(|conn| events_at(conn, conversation, distinct(seqs)))
+        self.query(|conn| events_at(conn, conversation, distinct(seqs)))
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
         self.contract.append(events)?;
-        if self.look(|conn| any_sent(conn, events))? {
+        if self.query(|conn| any_sent(conn, events))? {
             return Err(StoreError::AlreadySent);
         }
-        self.look_as(|conn| insert_events(conn, events), insert_error)
+        self.query_as(|conn| insert_events(conn, events), insert_error)
     }
 
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {

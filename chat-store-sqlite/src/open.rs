@@ -1,4 +1,4 @@
-//! Options of the store, and how it opens a data directory.
+//! Options of the store, and the opening of a data directory.
 
 use std::fs::File;
 use std::io;
@@ -55,7 +55,7 @@ impl Default for Options {
     }
 }
 
-/// An open data directory whose threads do not run yet.
+/// Open data directory, before its threads start.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) path: PathBuf,
@@ -79,7 +79,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
     set_up_writer(&writer, options).map_err(sqlite)?;
     migrate::migrate(&mut writer, &path)?;
-    // Only now is the file known to belong to this program.
+    // The migration has checked that the file belongs to this program.
     private::tighten_all(&path);
     if let Some(pages) = options.max_pages {
         writer
@@ -129,9 +129,11 @@ pub(crate) fn connect(path: &Path, more: OpenFlags) -> rusqlite::Result<Connecti
 fn set_up_writer(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
-        let why = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
-        let text = format!("the file system does not carry a write-ahead log (journal mode {mode})");
-        return Err(rusqlite::Error::SqliteFailure(why, Some(text)));
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        let text = format!(
+            "the file system does not support a write-ahead log (journal mode {mode}); use a local file system"
+        );
+        return Err(rusqlite::Error::SqliteFailure(code, Some(text)));
     }
     // With FULL, COMMIT returns when the log is on the disk.
     conn.pragma_update(None, "synchronous", "full")?;

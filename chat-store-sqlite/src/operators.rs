@@ -81,7 +81,7 @@ impl AuditTx for SqliteTx<'_> {
             record.detail,
             record.source
         ];
-        let id = self.look(|conn| conn.prepare_cached(sql)?.insert(values))?;
+        let id = self.query(|conn| conn.prepare_cached(sql)?.insert(values))?;
         Ok(AuditId(id.unsigned_abs()))
     }
 }

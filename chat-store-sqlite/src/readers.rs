@@ -1,4 +1,4 @@
-//! Threads that read.
+//! Reader threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use crate::error::{stopped, store_error};
 use crate::queue::Queue;
 
-type Look = Box<dyn FnOnce(&Connection) + Send>;
+type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Pool of reader connections, each on its own thread, so that a slow read never blocks a task.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    queue: Arc<Queue<Look>>,
+    queue: Arc<Queue<ReadJob>>,
 }
 
 impl Readers {
@@ -40,16 +40,16 @@ impl Readers {
         Ok((readers, threads))
     }
 
-    /// Runs `look` on one snapshot of the committed state.
+    /// Runs `query` on one snapshot of the committed state.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.queue.push(Box::new(move |conn| {
             if !reply.is_closed() {
                 // The caller may have stopped waiting.
-                let _ = reply.send(on_snapshot(conn, look));
+                let _ = reply.send(on_snapshot(conn, query));
             }
         }))?;
         answer.await.map_err(|_| stopped())?.map_err(store_error)
@@ -64,17 +64,17 @@ impl Readers {
     }
 }
 
-fn serve(conn: &Connection, queue: &Queue<Look>) {
-    while let Some(look) = queue.pop() {
-        if catch_unwind(AssertUnwindSafe(|| look(conn))).is_err() {
+fn serve(conn: &Connection, queue: &Queue<ReadJob>) {
+    while let Some(read) = queue.pop() {
+        if catch_unwind(AssertUnwindSafe(|| read(conn))).is_err() {
             tracing::error!("a read of the store panicked");
         }
     }
 }
 
-fn on_snapshot<T>(conn: &Connection, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+fn on_snapshot<T>(conn: &Connection, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     let snapshot = Snapshot::begin(conn)?;
-    let found = look(conn);
+    let found = query(conn);
     drop(snapshot);
     found
 }
@@ -96,7 +96,7 @@ impl Drop for Snapshot<'_> {
             .prepare_cached("COMMIT")
             .and_then(|mut statement| statement.execute([]));
         if let Err(error) = ended {
-            tracing::warn!(%error, "a read transaction did not end well");
+            tracing::warn!(%error, "cannot end a read transaction");
         }
     }
 }

@@ -31,28 +31,28 @@ impl<'a> SqliteTx<'a> {
         }
     }
 
-    /// Runs a read.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        self.look_as(look, store_error)
+    /// Runs a query and returns its result.
+    pub(crate) fn query<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.query_as(run, store_error)
     }
 
-    /// As [`look`](Self::look), with its own mapping of errors.
-    pub(crate) fn look_as<T>(
+    /// Runs a query like [`query`](Self::query), with another mapping of errors.
+    pub(crate) fn query_as<T>(
         &self,
-        look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-        failed: impl FnOnce(rusqlite::Error) -> StoreError,
+        run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        map_error: impl FnOnce(rusqlite::Error) -> StoreError,
     ) -> Result<T, StoreError> {
         if self.conn.is_autocommit() {
             // SQLite rolled the transaction back by itself, and would commit every further
             // statement on its own.
-            return Err(StoreError::unavailable("the transaction is over"));
+            return Err(StoreError::unavailable("SQLite rolled the transaction back"));
         }
-        look(self.conn).map_err(failed)
+        run(self.conn).map_err(map_error)
     }
 
     /// Runs one statement and returns the number of rows that it changed.
     pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
-        self.look(|conn| conn.prepare_cached(sql)?.execute(params))
+        self.query(|conn| conn.prepare_cached(sql)?.execute(params))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Copies of a live store.
+//! Tests of backups of a running store.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -63,10 +63,10 @@ async fn backup_is_one_snapshot_of_a_busy_store() {
     assert_eq!(events, original[..events.len()]);
     assert!(
         events.contains(&before[0]),
-        "what was acknowledged before the backup began"
+        "the backup contains every event acknowledged before it began"
     );
     assert!(restored.account_by_name("alice").await.unwrap().is_some());
-    // A server that starts from a backup goes back in history.
+    // A restored backup lacks later events, so its history has a new epoch.
     assert_ne!(restored.epoch().await.unwrap(), store.epoch().await.unwrap());
 }
 

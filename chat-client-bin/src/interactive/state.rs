@@ -71,8 +71,8 @@ impl State {
         });
     }
 
-    /// Starts a job that finds out whether a conversation can be entered. No line is read until it
-    /// ends, for at most 10 s.
+    /// Starts a job that checks whether a conversation can be opened. No input line is read until
+    /// the job ends, for at most 10 s.
     pub(super) fn open_conversation(
         &mut self,
         lookup: impl Future<Output = Result<JobResult, Failure>> + Send + 'static,

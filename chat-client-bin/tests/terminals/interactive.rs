@@ -1,4 +1,4 @@
-//! The interactive client without a terminal: a script supplies its lines.
+//! Tests of the interactive client without a terminal: a script supplies its input lines.
 
 use super::support::{TestServer, eventually};
 
@@ -19,7 +19,7 @@ fn interactive_client_sends_receives_and_runs_commands() {
         client.until("bob: good").ends_with("\\u{1b}[31m"),
         "control characters are escaped"
     );
-    eventually("it is marked as read", || {
+    eventually("the conversation is marked as read", || {
         alice
             .json(&["conversations"])
             .iter()

@@ -6,7 +6,7 @@ use crate::model::{Appended, ClientMessageId, Command, ConversationId, Conversat
 use super::{Client, ClientError, SendOutcome, message_id};
 
 /// Messages go through the outbox: [`send`](Commands::send) and the calls that are built on it put
-/// a message there and wait for its outcome. Use [`Client::enqueue`] to do other things meanwhile.
+/// a message there and wait for its outcome. Use [`Client::enqueue`] to send without waiting.
 impl Commands for Client {
     type Error = ClientError;
 

@@ -20,7 +20,7 @@ pub enum ClientError {
     /// The server's key differs from the pinned one. The client sent nothing to the server and will
     /// not connect to it again.
     #[error(
-        "the key of {host} is not the expected one: it showed {presented}; unless its operator announced a new key, somebody may be in between"
+        "the key of {host} has changed: it presented {presented}; unless its operator announced a new key, an attacker may intercept the connection"
     )]
     WrongKey {
         /// The server, as `name:port`.
@@ -38,11 +38,11 @@ pub enum ClientError {
     /// The device has no session, and no password was given.
     #[error("not logged in, and no password was given")]
     NoCredentials,
-    /// The server ended the session for good.
-    #[error("the session is over: {}", describe_close(*.0))]
+    /// The server ended the session permanently.
+    #[error("the session has ended: {}", describe_close(*.0))]
     Ended(CloseCode),
     /// The connection broke before the reply: the command may or may not have taken effect.
-    #[error("the connection broke; whether the server did it is unknown")]
+    #[error("the connection broke before the reply; it is unknown whether the command took effect")]
     Interrupted,
     /// The server violated the protocol.
     #[error("the server does not follow the protocol: {0}")]
@@ -104,17 +104,17 @@ fn describe_close(code: CloseCode) -> &'static str {
         CloseCode::Revoked => "this device was revoked, or the password was changed",
         CloseCode::LoggedOut => "logged out",
         CloseCode::AccountDisabled => "the account is disabled",
-        CloseCode::GoingAway => "the server goes away for a while",
-        CloseCode::ProtocolError => "the server says that this program broke the protocol",
-        CloseCode::Timeout => "the server heard nothing for too long",
+        CloseCode::GoingAway => "the server is shutting down",
+        CloseCode::ProtocolError => "the server reports that this program violated the protocol",
+        CloseCode::Timeout => "the server received nothing for too long",
         CloseCode::SlowConsumer => "this program read too slowly",
         CloseCode::Overloaded => "the server is overloaded",
-        CloseCode::Internal => "the server has a defect, which it has logged",
-        CloseCode::PacketTooLarge => "this program sent more at once than the server takes",
+        CloseCode::Internal => "the server had an internal error, which it logged",
+        CloseCode::PacketTooLarge => "this program sent a packet larger than the server accepts",
         CloseCode::UnsupportedVersion => {
             "this program and the server have no version of the protocol in common; update the older one"
         }
-        _ => "the server closed it",
+        _ => "the server gave no known reason",
     }
 }
 

@@ -33,7 +33,7 @@ use super::{
 /// Maximum number of requests that wait for the driver. Callers wait while the queue is full.
 const INPUTS: usize = 256;
 /// Maximum number of events that wait for the application, besides those in the machine. While the
-/// queue is full, the client reads no more from the logs.
+/// queue is full, the client does not read from the logs.
 const EVENTS: usize = 64;
 /// Maximum number of users in one request.
 const USERS: usize = 200;
@@ -88,7 +88,7 @@ impl Client {
     /// Starts a client and waits until it is logged in.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start) and [`ready`](Self::ready).
+    /// The errors of [`start`](Self::start) and [`ready`](Self::ready).
     pub async fn connect(options: ClientOptions, store: impl ClientStore) -> Result<Self, ClientError> {
         let client = Self::start(options, store).await?;
         client.ready().await?;
@@ -229,7 +229,7 @@ impl Client {
     /// [`SendOutcome::Unknown`].
     ///
     /// # Errors
-    /// Those of [`enqueue`](Self::enqueue).
+    /// The errors of [`enqueue`](Self::enqueue).
     pub async fn enqueue_until(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -248,8 +248,8 @@ impl Client {
     /// if the key is from [`Commands::new_message_id`](crate::commands::Commands::new_message_id).
     ///
     /// # Errors
-    /// Those of [`enqueue`](Self::enqueue). [`ClientError::Refused`] also if another message has
-    /// this key.
+    /// The errors of [`enqueue`](Self::enqueue). [`ClientError::Refused`] also if another message
+    /// has this key.
     pub async fn enqueue_draft(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -311,13 +311,13 @@ impl Client {
         *self.inner.shared.unsettled.borrow()
     }
 
-    /// Conversations as the client last heard of them. Asks no server.
+    /// Returns the conversations in their last known state, without asking the server.
     #[must_use]
     pub fn known_conversations(&self) -> Vec<Arc<ConversationInfo>> {
         self.inner.shared.conversations()
     }
 
-    /// A conversation as the client last heard of it. Asks no server.
+    /// Returns a conversation in its last known state, without asking the server.
     #[must_use]
     pub fn known_conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
         self.inner.shared.conversation(id)
@@ -327,7 +327,7 @@ impl Client {
     /// exist are left out.
     ///
     /// # Errors
-    /// Those of [`execute`](Self::execute).
+    /// The errors of [`execute`](Self::execute).
     pub async fn names(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashMap<UserId, String>, ClientError> {
         let mut names = HashMap::new();
         let mut unknown = Vec::new();
@@ -352,7 +352,7 @@ impl Client {
         Ok(names)
     }
 
-    /// Returns the names of those users whose names are known. Asks no server.
+    /// Returns the names of the users whose names are known, without asking the server.
     #[must_use]
     pub fn known_names(&self, users: impl IntoIterator<Item = UserId>) -> HashMap<UserId, String> {
         let known = |user| Some((user, self.inner.shared.name(user)?));

@@ -57,8 +57,8 @@ pub struct EngineConfig {
     pub max_devices: u32,
 
     /// Maximum duration of one request to the store, including the time it waits in the engine;
-    /// after that the caller is told to try again. Default 5 s: people wait that long, and a stuck
-    /// conversation must not hold requests for longer.
+    /// after that the caller is answered `TryAgain`. Default 5 s: users accept that delay, and a
+    /// stuck conversation must not hold requests for longer.
     pub request_timeout: Duration,
     /// Number of consecutive store failures after which requests are refused without asking the
     /// store. Default 5.
@@ -141,13 +141,13 @@ pub struct EngineConfig {
     /// Maximum number of marks queued while the store is unavailable, about 200 bytes each. A
     /// further mark is dropped; the next mark of its conversation makes up for it. Default 65 536.
     pub max_queued_cursors: usize,
-    /// Maximum number of marks queued for one user. Default 4 096: a device that comes back
+    /// Maximum number of marks queued for one user. Default 4 096: a device that reconnects
     /// acknowledges in every conversation.
     pub max_queued_cursors_per_user: usize,
-    /// Maximum size of a group whose members are told who received and read what. Default 200: the
-    /// number of receipts grows with the square of the members.
+    /// Maximum size of a group whose members receive receipts of delivery and reading. Default 200:
+    /// the number of receipts grows with the square of the members.
     pub max_receipt_members: u32,
-    /// Maximum size of a group whose members are told who is typing. Default 200.
+    /// Maximum size of a group whose members receive typing notices. Default 200.
     pub max_typing_members: u32,
 }
 

@@ -76,7 +76,8 @@ impl LocalSession {
         &self.conversations
     }
 
-    /// Executes a command; see [`Engine::execute`]. Messages are held to their user's rate, see
+    /// Executes a command; see [`Engine::execute`]. Messages are delayed to the rate of their user,
+    /// see
     /// [`EngineConfig::message_rate`](super::EngineConfig::message_rate).
     ///
     /// # Errors
@@ -88,8 +89,8 @@ impl LocalSession {
         self.engine.execute_paced(self.caller, command)
     }
 
-    /// Returns the next push, or `None` once the session is over. The last push is [`Push::Closed`]
-    /// if the session was ended by the engine.
+    /// Returns the next push, or `None` once the session has ended. The last push is
+    /// [`Push::Closed`] if the session was ended by the engine.
     ///
     /// # Cancel safety
     /// Safe: a push that was not returned is returned by the next call.

@@ -229,7 +229,7 @@ impl Engine {
     /// polled.
     ///
     /// # Cancel safety
-    /// Dropping the future loses the outcome. Reads may stop; changes that were begun go on.
+    /// Dropping the future loses the outcome. Reads may stop; started changes continue.
     pub fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
         self.parts.commands.execute(caller, command)
     }

@@ -1,4 +1,4 @@
-//! [`Engine`] as a [`ChatService`]: for servers.
+//! Implementation of [`ChatService`] for [`Engine`], for use by servers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the deciding hooks are told about the users and groups involved.
+//! Contexts that deciding hooks receive about the users and groups involved.
 
 use crate::model::{Caller, ConversationId, GroupInfo, Note, Role, UserInfo};
 

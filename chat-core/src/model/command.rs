@@ -91,10 +91,10 @@ pub enum Command {
     KickMember {
         group: ConversationRef,
         user: UserRef,
-        /// True if the user cannot come back until unbanned.
+        /// True if the user cannot join again until unbanned.
         ban: bool,
     },
-    /// Lets a banned user come back.
+    /// Lifts the ban of a user, who may then join again.
     UnbanMember { group: ConversationRef, user: UserRef },
     /// Mutes a member of a group.
     MuteMember {

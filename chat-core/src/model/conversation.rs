@@ -129,7 +129,7 @@ pub enum MemberState {
     Requested,
     /// The user left, was removed or turned down, or declined.
     Left,
-    /// The user cannot come back until unbanned.
+    /// The user cannot join again until unbanned.
     Banned,
 }
 

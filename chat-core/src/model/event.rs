@@ -187,7 +187,7 @@ pub enum EventBody {
     /// The sender removed a member.
     MemberKicked {
         user: UserId,
-        /// True if the user cannot come back until unbanned.
+        /// True if the user cannot join again until unbanned.
         banned: bool,
     },
     /// The role of a member changed.

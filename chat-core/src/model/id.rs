@@ -122,7 +122,8 @@ wide_id! {
     NodeId
 }
 wide_id! {
-    /// Id of the store's history. Changes if history may have gone back, as after a restore.
+    /// Id of the store's history. Changes if the store may have lost events, as after a restore of
+    /// a backup.
     StoreEpoch
 }
 

@@ -364,7 +364,7 @@ impl MemberPage {
     }
 }
 
-/// Something that a session is told without a request.
+/// Message from the server to a session that answers no request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the variant describes its fields")]

@@ -74,7 +74,7 @@ impl MessageText {
     /// Checks a body of at most `max_bytes`.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn with_limit(text: impl Into<Arc<str>> + AsRef<str>, max_bytes: usize) -> Result<Self, TextError> {
         let actual = text.as_ref().len();
         if actual == 0 {

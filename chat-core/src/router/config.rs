@@ -15,8 +15,8 @@ pub struct RouterConfig {
     /// polls the store. Default 3 s.
     pub peer_timeout: Duration,
     /// Interval between heartbeats to the store, which answers with the other nodes that use it.
-    /// While one of them is not heard on the bus, this node polls the store. Default 2 s: together
-    /// with `poll_interval`, what such a node commits is found within 3 s.
+    /// While no heartbeat of one of them arrives on the bus, this node polls the store. Default 2
+    /// s: together with `poll_interval`, commits of such a node are found within 3 s.
     pub store_heartbeat_interval: Duration,
     /// Average interval between sweeps, in which the node compares every conversation and user that
     /// it serves with the store. Jittered by a third. Default 30 s.
@@ -66,7 +66,7 @@ impl Default for RouterConfig {
 
 impl RouterConfig {
     /// Returns how many heartbeats of a peer may be lost in a row without losing an announcement.
-    /// An announcement made right after the last heartbeat that was heard is repeated until
+    /// An announcement made right after the last received heartbeat is repeated until
     /// `peer_timeout` has passed, so the number is one less than the heartbeats that fit into it.
     pub(crate) fn max_missed_heartbeats(&self) -> u64 {
         let interval = self.heartbeat_interval.as_millis().max(1);

@@ -69,7 +69,7 @@ impl ConversationFeed {
     }
 
     /// Adds a session, unless it has ended or follows the feed already. If events past `known` were
-    /// delivered here before, the session missed them and is told that it is behind.
+    /// delivered here before, the session missed them and is marked as behind.
     pub(crate) fn subscribe(
         &mut self,
         conversation: ConversationId,

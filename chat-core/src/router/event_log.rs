@@ -79,8 +79,7 @@ pub struct StoreEventLog {
 }
 
 /// Number of events that one query of the store returns: with bodies of 64 KiB each, a query costs
-/// 4 MiB whatever
-/// [`ReadLimit`] its caller sets.
+/// at most 4 MiB, independent of the [`ReadLimit`] of its caller.
 const QUERY_EVENTS: u32 = 64;
 
 impl StoreEventLog {

@@ -83,9 +83,9 @@ pub(crate) struct Counters {
 }
 
 impl Router {
-    /// Tells the router which nodes the cluster's discovery lists, so that it notices those that it
-    /// does not hear. Otherwise it notices only the nodes that fall silent, and those that the
-    /// store lists.
+    /// Tells the router which nodes the cluster's discovery lists, so that it notices listed nodes
+    /// whose heartbeats never arrive. Otherwise it notices only nodes whose heartbeats stop, and
+    /// nodes that the store lists.
     pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
         if self.link.exists() {
             self.nodes.others.watch(nodes);
@@ -107,7 +107,7 @@ impl Router {
         outbox: Arc<Outbox>,
     ) -> Result<(SubscriptionGuard, Vec<MembershipView>), StoreError> {
         let session = self.registry.add(caller, outbox);
-        // From here on, dropping the guard undoes whatever was done.
+        // From here on, dropping the guard removes the session and its subscriptions.
         let guard = SubscriptionGuard::new(
             Arc::clone(&session),
             Arc::clone(&self.delivery),

@@ -1,4 +1,4 @@
-//! Tracks the nodes that this node hears on the bus, and judges the bus by them.
+//! Tracks the heartbeats of nodes on the bus, and derives the health of the bus from them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,8 +13,8 @@ const TRUSTED_HEARTBEATS: u32 = 3;
 /// Maximum number of peers that are tracked; a cluster is smaller, so further ones are forged.
 const MAX_PEERS: usize = 4096;
 
-/// Tracks the heartbeats that this node hears: its own, which the bus returns to it, and those of
-/// its peers.
+/// Tracks the heartbeats that this node receives: its own, which the bus returns, and those of its
+/// peers.
 #[derive(Debug)]
 pub(crate) struct PeerMonitor {
     started: Instant,
@@ -44,19 +44,20 @@ struct Peer {
 /// Health of the bus, as the heartbeats show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BusHealth {
-    /// The node's own heartbeats do not return, or not for long yet: it hears nothing.
+    /// The node's own heartbeats do not return, or have returned for a short time only.
     pub(crate) own_missing: bool,
     /// A listed node missed a heartbeat: announcements since the last one may be lost.
     pub(crate) peer_late: bool,
-    /// A node that has been listed for longer than the timeout is not heard.
+    /// A node has been listed for longer than the timeout without a heartbeat on the bus.
     pub(crate) peer_unseen: bool,
-    /// A peer that was heard is heard no longer.
+    /// The heartbeats of a peer have stopped.
     pub(crate) peer_lost: bool,
 }
 
 impl PeerMonitor {
-    /// Creates a monitor that hears nothing yet. A peer counts as lost after `timeout` without a
-    /// heartbeat; `max_missed` of them may be lost in a row without losing an announcement.
+    /// Creates a monitor that has received no heartbeat yet. A peer counts as lost after `timeout`
+    /// without a heartbeat; `max_missed` of them may be lost in a row without losing an
+    /// announcement.
     pub(crate) fn new(timeout: Duration, max_missed: u64) -> Self {
         Self {
             started: Instant::now(),
@@ -93,8 +94,8 @@ impl PeerMonitor {
         })
     }
 
-    /// Judges the bus by who is heard. `listed` are the other nodes that the store or the cluster's
-    /// discovery lists.
+    /// Derives the health of the bus from the received heartbeats. `listed` are the other nodes
+    /// that the store or the cluster's discovery lists.
     pub(crate) fn health(&self, listed: &HashSet<NodeId>) -> BusHealth {
         let now = Instant::now();
         let mut table = self.table.lock();

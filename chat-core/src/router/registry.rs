@@ -66,7 +66,7 @@ pub(crate) struct Delivered {
     pub(crate) gap: bool,
     /// The feed is new on this node.
     pub(crate) began: bool,
-    /// The feed lost its last session and is gone.
+    /// The feed lost its last session and was removed.
     pub(crate) ended: bool,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Removed {
 }
 
 /// Maximum number of events that a session gets pushed when it joins a conversation that its client
-/// does not know. For a longer log the client is told that it is behind.
+/// does not know. For a longer log the client gets a `Behind` push instead.
 const MAX_PUSHED_ON_JOIN: u64 = 32;
 
 impl Registry {

@@ -1,4 +1,4 @@
-//! A push on its way to any number of sessions.
+//! A push that is encoded once and shared by all its recipients.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::model::{ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
-/// Time for which a log is checked after the store answers again. By then a transaction whose
-/// caller is gone has ended.
+/// Time for which a log is checked after the store answers again. By then the transaction of a
+/// departed caller has ended.
 const GRACE: Duration = Duration::from_secs(10);
 /// Number of conversations in one query for the ends of logs.
 pub(crate) const QUERY_CONVERSATIONS: usize = 1000;

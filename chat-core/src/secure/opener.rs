@@ -20,7 +20,7 @@ use super::{
 pub const REKEY_REQUIRED_RECORDS: u32 = 1 << 24;
 /// Number of records after which a sender may change keys again.
 pub const REKEY_MIN_RECORDS: u32 = 1024;
-/// Time after which a sender may change keys again, whatever the number of records.
+/// Time after which a sender may change keys again, independent of the number of records.
 pub const REKEY_MIN_AGE: Duration = Duration::from_secs(10);
 
 /// Result of [`Opener::feed`].

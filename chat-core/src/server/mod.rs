@@ -163,9 +163,9 @@ impl Server {
     }
 
     /// Serves a connection that the application accepted itself, until it ends: a WebSocket, a Unix
-    /// socket, a QUIC stream. The stream carries packets as they are, so whatever is below it has
-    /// to encrypt and authenticate, as TLS does; [`serve_sc1_stream`](Self::serve_sc1_stream) is
-    /// for streams that do not.
+    /// socket, a QUIC stream. The stream carries packets without encryption, so a lower layer must
+    /// encrypt and authenticate, as TLS does; [`serve_sc1_stream`](Self::serve_sc1_stream) is for
+    /// streams that do not.
     ///
     /// `peer` is where the connection comes from. Limits per source address, login throttling and
     /// logs use it, so pass the client's address and not that of a proxy. With
@@ -181,7 +181,7 @@ impl Server {
     /// stream of a stream of binary messages.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection at once. Commands that were begun go on.
+    /// Dropping the future closes the connection immediately. Started commands continue.
     ///
     /// # Examples
     /// ```

@@ -19,10 +19,10 @@ use crate::transport::tcp::{TcpListener, TcpPort};
 
 /// Interval between readiness checks.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long the node must have been ready before the listeners open again.
+/// Time for which the node must have been ready before the listeners open again.
 const OPEN_AFTER: Duration = Duration::from_secs(1);
-/// First delay before an address is bound again that another program has taken meanwhile. The delay
-/// doubles with each attempt.
+/// First delay before the server tries again to bind an address that another program has taken. The
+/// delay doubles with each attempt.
 const MIN_REBIND_DELAY: Duration = Duration::from_millis(100);
 /// Longest such delay.
 const MAX_REBIND_DELAY: Duration = Duration::from_secs(5);
@@ -160,7 +160,7 @@ impl Drop for ClosedListener<'_> {
 }
 
 /// Closes a listener and opens it again, at the same address, once the gate is open. Keeps the port
-/// bound meanwhile, as far as the operating system allows it.
+/// bound while it is closed, if the operating system allows it.
 pub(super) async fn keep_closed(
     listener: TcpListener,
     gate: &mut GateWatch,

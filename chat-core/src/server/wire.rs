@@ -40,8 +40,7 @@ pub(super) enum WireError {
     Spent,
 }
 
-/// Protection of the bytes on a stream: SC1, or whatever the stream itself provides (TLS or
-/// nothing).
+/// Protection of the bytes on a stream: SC1, or the protection of the stream itself (TLS or none).
 #[derive(Debug)]
 pub(super) enum Protection {
     Sc1(Box<(Sealer, Opener)>),
@@ -185,7 +184,7 @@ impl Wire {
         !self.output.is_empty() || !self.is_flushed
     }
 
-    /// Returns whether so much output waits that none should be added.
+    /// Returns whether the output buffer has reached its limit, so nothing should be added.
     pub(super) fn is_full(&self) -> bool {
         self.output.len() >= MAX_OUTPUT
     }

@@ -34,7 +34,7 @@ enum Stage {
     AwaitingHello,
     /// The peer may register, log in, resume and list nodes.
     Greeted,
-    /// One of these requests is being answered; no packet is read meanwhile.
+    /// One of these requests is being answered; no packet is read until then.
     Asking,
 }
 

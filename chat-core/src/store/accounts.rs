@@ -57,7 +57,7 @@ pub struct NewAccount {
 #[async_trait]
 pub trait AccountTx: Send {
     /// Creates an account. Returns `None` if another account has its name, skeleton or subject:
-    /// then nothing was written and the transaction goes on.
+    /// then nothing was written and the transaction continues.
     async fn create_account(&mut self, account: NewAccount) -> Result<Option<UserId>, StoreError>;
 
     /// Returns the account with this id.
@@ -76,14 +76,14 @@ pub trait AccountTx: Send {
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError>;
 
     /// Gives an account another name and skeleton. Returns `false` if another account has one of
-    /// them: then nothing was written and the transaction goes on.
+    /// them: then nothing was written and the transaction continues.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the account does not exist.
     async fn rename_account(&mut self, id: UserId, name: &str, skeleton: &str) -> Result<bool, StoreError>;
 
     /// Binds an account to an external subject, or removes the binding. Returns `false` if another
-    /// account is bound to the subject: then nothing was written and the transaction goes on.
+    /// account is bound to the subject: then nothing was written and the transaction continues.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the account does not exist.

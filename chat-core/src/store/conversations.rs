@@ -109,7 +109,7 @@ impl NewConversation {
 pub trait ConversationTx: Send {
     /// Creates an empty conversation, locked by this transaction. Returns `None` if there is one of
     /// the same direct or inbox kind, or an open group with the same key or skeleton: then nothing
-    /// was written and the transaction goes on.
+    /// was written and the transaction continues.
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError>;
 
     /// Returns the direct conversation or inbox of this kind, without locking it.
@@ -120,7 +120,7 @@ pub trait ConversationTx: Send {
 
     /// Replaces all fields of a locked conversation except `id` and `kind`. Returns `false` if
     /// another open group has the new key or skeleton: then nothing was written and the transaction
-    /// goes on. Closing a group frees both.
+    /// continues. Closing a group frees both.
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError>;
 
     /// Returns the memberships of those of these users who have one, in any state and any order.

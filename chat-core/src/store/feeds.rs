@@ -148,8 +148,8 @@ pub struct FeedBacklog {
 }
 
 impl FeedBacklog {
-    /// Returns the page made of the positions of `limit` consecutive conversations, or fewer at the
-    /// end, of which only these shards count.
+    /// Builds the page from the positions of `limit` consecutive conversations (fewer at the end),
+    /// and keeps only those of these shards.
     #[must_use]
     pub fn of_scan(mut scanned: Vec<FeedPosition>, shards: &[FeedShard], limit: u32) -> Self {
         let is_full = scanned.len() >= limit as usize;
@@ -176,8 +176,8 @@ pub trait FeedStore: Debug + Send + Sync + 'static {
     /// these shards in which the feed is behind.
     ///
     /// A node calls this to find its work after it claimed a shard, and rarely afterwards; commits
-    /// and doorbells announce new events. The cost of one call is `limit` rows, whatever it
-    /// returns.
+    /// and doorbells announce new events. One call reads `limit` rows, independent of the number of
+    /// results.
     async fn feed_backlog(
         &self,
         feed: &str,
@@ -216,7 +216,7 @@ pub trait FeedTx: Send {
     /// claimed still counts.
     async fn advance_feed(&mut self, lease: &FeedLease, moves: &[(ConversationId, Seq)]) -> Result<bool, StoreError>;
 
-    /// Deletes the cursors and leases of a feed. No node may work on the feed meanwhile.
+    /// Deletes the cursors and leases of a feed. No node may work on the feed at the same time.
     async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError>;
 }
 

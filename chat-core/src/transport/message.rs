@@ -12,9 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Largest message that a [`MessageStream`] sends.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// A byte stream made of a stream and a sink of binary messages: the bytes of all messages, one
-/// after the other. Where one message ends and the next begins means nothing, so each side may
-/// split its bytes as it likes.
+/// Byte stream over a stream and a sink of binary messages. It concatenates the bytes of all
+/// messages. Message boundaries have no meaning, so each side may split its bytes freely.
 ///
 /// This is how the protocol is spoken over a WebSocket: see [`from_socket`](Self::from_socket) and
 /// [`Server::serve_stream`](crate::server::Server::serve_stream).

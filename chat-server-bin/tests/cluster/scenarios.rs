@@ -146,8 +146,8 @@ async fn client_discovers_the_least_loaded_node() {
     settles(&[joined, addresses[0].clone()]).await;
 }
 
-/// Returns `true` if this session may still write. Nodes decide this in the transaction, whatever
-/// the bus has reported.
+/// Returns `true` if this session may still write. Nodes decide this in the transaction,
+/// independent of the bus.
 async fn lives(peer: &mut Peer, name: &str) -> bool {
     let note = say(ConversationRef::Direct(named(name)), "still here");
     matches!(peer.ask(RequestKind::Command(note)).await, Ok(Ok(_)))
@@ -189,7 +189,7 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
                     both => panic!("round {round}: {both:?}"),
                 }
             }
-            (Err(one), Err(other)) => panic!("round {round}: nobody got in: {one}, {other}"),
+            (Err(one), Err(other)) => panic!("round {round}: both logins failed: {one}, {other}"),
         };
         assert!(lives(&mut winner, "alice").await, "round {round}");
         // The close may arrive before the reply.
@@ -266,7 +266,7 @@ async fn forged_doorbells_deliver_nothing() {
             }
         }
     };
-    timeout(WAIT_TIMEOUT, waited).await.expect("the last one comes");
+    timeout(WAIT_TIMEOUT, waited).await.expect("the last event arrives");
     assert!(
         seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
         "each once, in order: {seqs:?}"
@@ -338,7 +338,7 @@ async fn operator_ends_sessions_on_running_nodes() {
     };
     let over = async |peer: &mut Peer| {
         let ends = async { while !matches!(peer.push().await, Err(_) | Ok(Push::Closed(_))) {} };
-        timeout(Duration::from_secs(10), ends).await.expect("it goes on");
+        timeout(Duration::from_secs(10), ends).await.expect("the session ends");
     };
     let said = operator(&["disable", "alice"]);
     assert!(said.contains("disabled") && !said.contains("bus"), "{said}");

@@ -46,5 +46,5 @@ pub(crate) async fn hears(peer: &mut Peer, text: &str) -> Seq {
     };
     timeout(WAIT_TIMEOUT, waited)
         .await
-        .unwrap_or_else(|_| panic!("{text:?} is never heard"))
+        .unwrap_or_else(|_| panic!("{text:?} did not arrive"))
 }

@@ -196,8 +196,8 @@ impl Driver {
         let _ = self.attend(sleep(pause)).await; // the caller notices if the client is to end
     }
 
-    /// Waits for `future` and serves the application meanwhile, without a connection. Returns
-    /// `None` if the client is to end.
+    /// Waits for `future` without a connection and serves the application while it waits. Returns
+    /// `None` if the client must end.
     async fn attend<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         loop {

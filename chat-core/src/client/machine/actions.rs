@@ -106,6 +106,6 @@ pub enum Action {
         /// Minimum delay before the next attempt.
         after: Option<Duration>,
     },
-    /// Close the connection for good.
+    /// Close the connection and do not reconnect.
     End(ClientError),
 }

@@ -229,7 +229,11 @@ async fn garbled_reported_messages_are_an_error() {
         fs::write(&path, &garbled).unwrap();
         let error = FileStore::open(directory.path(), "known_hosts").unwrap_err();
         assert!(matches!(error, ClientStoreError::Damaged { .. }), "{at}: {error}");
-        assert_eq!(fs::read(&path).unwrap(), garbled, "it is left for somebody to look at");
+        assert_eq!(
+            fs::read(&path).unwrap(),
+            garbled,
+            "the damaged file is kept for inspection"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests of a hostile or broken client, and the exact result of each.
+//! Tests with requests of a hostile or defective client, and the exact result of each.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
@@ -52,14 +52,14 @@ fn group(name: &str) -> Option<proto::ConversationRef> {
     Some(proto::ConversationRef { r#ref })
 }
 
-fn sixteen() -> Bytes {
+fn sixteen_bytes() -> Bytes {
     Bytes::from_static(&[0xc1; 16])
 }
 
 fn send() -> proto::SendMessage {
     proto::SendMessage {
         conversation: conversation(9),
-        client_message_id: sixteen(),
+        client_message_id: sixteen_bytes(),
         text: "hi".into(),
         ..Default::default()
     }
@@ -77,7 +77,7 @@ fn login() -> proto::Login {
     proto::Login {
         account: Some(proto::login::Account::Name("alice".into())),
         password: "correct horse".into(),
-        device: sixteen(),
+        device: sixteen_bytes(),
         ..Default::default()
     }
 }
@@ -85,14 +85,14 @@ fn login() -> proto::Login {
 fn resume() -> proto::Resume {
     proto::Resume {
         user: 1,
-        device: sixteen(),
+        device: sixteen_bytes(),
         session_token: Bytes::from_static(&[1; 32]),
     }
 }
 
 fn create() -> proto::CreateGroup {
     proto::CreateGroup {
-        client_message_id: sixteen(),
+        client_message_id: sixteen_bytes(),
         name: "Rust".into(),
         ..Default::default()
     }
@@ -108,7 +108,7 @@ fn history() -> proto::ReadHistory {
 }
 
 #[test]
-fn hostile_test_templates_are_valid_requests() {
+fn templates_of_the_hostile_tests_are_valid_requests() {
     for good in [
         Wire::SendMessage(send()),
         Wire::Register(register()),
@@ -262,7 +262,7 @@ fn decode_request_validates_ids_and_sequence_numbers() {
             }),
             Wire::EditMessage(proto::EditMessage {
                 conversation: conversation(9),
-                client_message_id: sixteen(),
+                client_message_id: sixteen_bytes(),
                 target: number,
                 text: "x".into(),
             }),
@@ -280,18 +280,18 @@ fn decode_request_validates_ids_and_sequence_numbers() {
 
 #[test]
 fn decode_request_rejects_missing_fields() {
-    let nobody = proto::UserRef { r#ref: None };
-    let nowhere = Some(proto::ConversationRef { r#ref: None });
+    let no_user = proto::UserRef { r#ref: None };
+    let no_conversation = Some(proto::ConversationRef { r#ref: None });
     let commands = [
         Wire::Block(proto::Block { user: None }),
         Wire::Block(proto::Block {
-            user: Some(nobody.clone()),
+            user: Some(no_user.clone()),
         }),
         Wire::LeaveGroup(proto::LeaveGroup { group: None }),
-        Wire::LeaveGroup(proto::LeaveGroup { group: nowhere }),
+        Wire::LeaveGroup(proto::LeaveGroup { group: no_conversation }),
         Wire::GetConversation(proto::GetConversation {
             conversation: Some(proto::ConversationRef {
-                r#ref: Some(proto::conversation_ref::Ref::Direct(nobody)),
+                r#ref: Some(proto::conversation_ref::Ref::Direct(no_user)),
             }),
         }),
         Wire::Login(proto::Login {
@@ -410,20 +410,20 @@ fn decode_request_rejects_unknown_enum_values() {
     assert_eq!(
         error_code(Wire::SetRole(set_role)),
         Some(ReplyCode::InvalidArgument),
-        "owners are made by transfer"
+        "only a transfer makes an owner"
     );
     let offline = proto::Presence::Offline as i32;
     let set_status = Wire::SetStatus(proto::SetStatus { presence: offline });
     assert_eq!(
         error_code(set_status),
         Some(ReplyCode::InvalidArgument),
-        "who is here is not offline"
+        "a connected user cannot be offline"
     );
 }
 
 #[test]
 fn decode_request_validates_names() {
-    let zalgo = "e\u{301}".repeat(32 * 1024 / 3); // 64 KiB of combining marks, nearly
+    let zalgo = "e\u{301}".repeat(32 * 1024 / 3); // nearly 64 KiB of combining marks
     let marks = format!("a{}", "\u{301}".repeat(32 * 1024));
     for name in [
         "",
@@ -477,7 +477,7 @@ fn decode_request_validates_texts() {
     for text in ["", "a\0b", &"x".repeat(16 * 1024 + 1), &combining] {
         let edit = proto::EditMessage {
             conversation: conversation(9),
-            client_message_id: sixteen(),
+            client_message_id: sixteen_bytes(),
             target: 1,
             text: text.into(),
         };
@@ -507,7 +507,7 @@ fn decode_request_validates_texts() {
     for emoji in ["", " ", "\u{202e}", &"👍".repeat(9), &combining] {
         let react = proto::React {
             conversation: conversation(9),
-            client_message_id: sixteen(),
+            client_message_id: sixteen_bytes(),
             target: 1,
             emoji: emoji.into(),
             remove: false,

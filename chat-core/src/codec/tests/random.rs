@@ -1,4 +1,4 @@
-//! Whatever comes: no panic, and the fast way and the general way agree.
+//! Tests with random input: decoders do not panic, and the fast and the general decoder agree.
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;

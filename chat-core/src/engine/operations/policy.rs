@@ -14,7 +14,7 @@ pub(crate) enum Membership {
     Outsider,
     /// Was a member.
     Former,
-    /// May not come back.
+    /// Must not join again.
     Banned,
     /// Has an invitation.
     Invited,

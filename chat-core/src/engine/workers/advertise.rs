@@ -40,7 +40,7 @@ impl NodeAdvertiser {
         })
     }
 
-    /// Changes what is told about this node.
+    /// Changes the advertised information about this node.
     pub(in crate::engine) fn update(&self, change: impl FnOnce(&mut NodeInfo)) {
         change(&mut self.me.lock());
         self.changed();

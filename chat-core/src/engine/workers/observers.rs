@@ -12,7 +12,7 @@ use crate::engine::panics::panic_text;
 use crate::hooks::Hooks;
 use crate::model::{Caller, CloseCode, Event, Source, UserId};
 
-/// Something that the observing hooks are told.
+/// Observation that is passed to the observing hooks.
 #[derive(Debug)]
 enum Observation {
     Committed(Vec<Event>),
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::sync::Mutex;
 
-    /// Remembers the users it was told of; panics over user 2.
+    /// Observer that records registered users and panics for user 2.
     #[derive(Debug, Default)]
     struct Registrations(Mutex<Vec<UserId>>);
 

@@ -83,7 +83,7 @@ impl PresenceView {
     }
 }
 
-/// The state that friends were last told of each user. Offline users take no memory.
+/// Last state of each user that was announced to friends. Offline users take no memory.
 #[derive(Debug, Default)]
 struct Announced(HashMap<UserId, PresenceState>);
 

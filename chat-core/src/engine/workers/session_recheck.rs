@@ -3,8 +3,8 @@
 //! A change that ends sessions (a revocation, a new password, a logout, a login that takes over)
 //! may be committed although the store's answer was lost. Then the sessions that it ended would go
 //! on to receive and to read. So after such an answer the router compares the user's sessions with
-//! the store, here and on every node: at once, and again later, since the commit may still be on
-//! its way.
+//! the store, here and on every node: at once, and again later, since the store may still be
+//! committing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ impl SessionEnder {
     ) -> Result<T, CommandError> {
         match &changed {
             Ok(_) => self.close(user, sessions, code),
-            // A refusal may be what the retry of a committed change is told.
+            // A refusal may be the answer to the retry of a committed change.
             Err(error) => self.recheck_later(user, code, error),
         }
         changed

@@ -10,7 +10,7 @@ use super::{NameError, name_string, reserved};
 ///
 /// Each word follows the script and direction rules of user names, so `Rust группа` is valid and
 /// `Rusт` is not. Cloning is cheap. Two names are equal if their shown spelling is; compare keys to
-/// find out whether they mean the same group.
+/// check whether they denote the same group.
 ///
 /// # Examples
 /// ```
@@ -47,7 +47,7 @@ impl GroupName {
     /// Parses a name that may be reserved: to look a group up, and for operators.
     ///
     /// # Errors
-    /// Those of [`parse`](Self::parse), except [`NameError::Reserved`].
+    /// The errors of [`parse`](Self::parse), except [`NameError::Reserved`].
     pub fn parse_any(text: &str) -> Result<Self, NameError> {
         const RULES: canonical::Rules = canonical::Rules {
             max_chars: GroupName::MAX_CHARS,

@@ -48,7 +48,7 @@ impl UserName {
     /// assign reserved names.
     ///
     /// # Errors
-    /// Those of [`parse`](Self::parse), except [`NameError::Reserved`].
+    /// The errors of [`parse`](Self::parse), except [`NameError::Reserved`].
     pub fn parse_any(text: &str) -> Result<Self, NameError> {
         const RULES: canonical::Rules = canonical::Rules {
             max_chars: UserName::MAX_CHARS,

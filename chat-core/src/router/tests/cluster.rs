@@ -193,7 +193,7 @@ async fn replaced_session_is_closed_on_another_node_after_a_lost_announcement() 
 async fn listed_node_that_is_never_heard_makes_peers_poll() {
     let world = world().await;
     let (other_bus, bus) = (faultless(), faultless());
-    // On two buses, neither node hears the other.
+    // The nodes use separate buses, so neither receives the other's heartbeats.
     let ids = [NodeId([1; 16]), NodeId([2; 16])];
     let here = node_named(&world, ids[0], Arc::new(other_bus)).await;
     let there = node_named(&world, ids[1], Arc::new(bus)).await;

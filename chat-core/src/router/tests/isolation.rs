@@ -1,4 +1,4 @@
-//! A part that is slow, stuck or gone delays no other part.
+//! Tests that a slow, blocked or ended part of the router delays no other part.
 
 use std::collections::HashSet;
 

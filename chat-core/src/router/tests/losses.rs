@@ -1,5 +1,5 @@
-//! Losses are made up for within [`REPAIR_TIMEOUT`]: between nodes that hear each other badly or
-//! not at all, after failed subscriptions, after unconfirmed commits.
+//! Tests that losses are repaired within [`REPAIR_TIMEOUT`]: between nodes whose bus loses some or
+//! all messages, after failed subscriptions, and after unconfirmed commits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -114,7 +114,7 @@ async fn node_cut_off_from_the_bus_is_found_in_the_store() {
             expect_delivery(&world, &here, &mut bob).await;
             tokio::time::sleep(Duration::from_millis(1_350)).await;
         }
-        // Once the node is heard again, its peer no longer polls.
+        // Once the node's heartbeats arrive again, its peer stops polling.
         failures.publishing.store(false, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(10)).await;
         let sweeps = there.stats().sweeps;

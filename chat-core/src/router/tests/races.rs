@@ -52,8 +52,7 @@ pub(super) async fn join(world: &World, router: &Router, user: UserId) {
     router.committed(&[commit_change(world, user, change).await]);
 }
 
-/// Begins a session of Bob, and runs `meanwhile` after its memberships were read, before they are
-/// used.
+/// Begins a session of Bob, and runs `meanwhile` between reading its memberships and using them.
 async fn subscribe_while<F: Future<Output = ()>>(
     world: &World,
     router: &Router,

@@ -1,5 +1,5 @@
 //! Heartbeats on the bus. Each node publishes one a second, which repeats its recent announcements.
-//! A node that does not hear the others falls back to polling the store.
+//! A node that does not receive the heartbeats of the others falls back to polling the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Heartbeat {
                 }
                 bus.monitor.health(&others)
             }
-            // No other node can be heard.
+            // Without a bus, no heartbeat can arrive.
             None => BusHealth {
                 peer_unseen: !others.is_empty(),
                 ..BusHealth::default()

@@ -10,12 +10,11 @@ use crate::bus::{BusError, MessageBus};
 use crate::router::envelope::EnvelopeCodec;
 use crate::router::publish_queue::PublishQueue;
 
-/// Maximum number of envelopes that the bus has not yet acknowledged. With an answer after 0.5 ms,
-/// a single one would limit the node to 2 000 envelopes a second.
+/// Maximum number of envelopes that the bus has not yet acknowledged. With one envelope at a time
+/// and an answer after 0.5 ms, a node could publish only 2 000 envelopes a second.
 const MAX_CONCURRENT: usize = 64;
 
-/// Worker that publishes the envelopes of one queue, beginning each in the order in which it was
-/// queued.
+/// Worker that publishes the envelopes of one queue. It starts them in queue order.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub(crate) queue: PublishQueue,
@@ -48,8 +47,8 @@ impl Publisher {
     }
 }
 
-/// Logs the first of a row of failures. None needs a retry: the next heartbeat that gets through
-/// makes up for it.
+/// Logs the first of consecutive failures. A failed envelope is not retried, because the next
+/// successful heartbeat repeats its announcements.
 fn log_first_failure(is_failing: &mut bool, result: &Result<(), BusError>) {
     if let Err(error) = result
         && !*is_failing

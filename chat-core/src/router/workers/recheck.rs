@@ -23,11 +23,11 @@ pub(crate) struct SessionCheck {
 }
 
 impl SessionCheck {
-    /// Closes the ended sessions with `code`. One whose device is gone was not replaced by a newer
-    /// login, which would have kept the device: it was revoked.
+    /// Closes the ended sessions with `code`. A session whose device no longer exists was revoked:
+    /// a newer login would have kept the device.
     async fn close_ended(&self, user: UserId, code: CloseCode) -> Result<(), StoreError> {
-        // Taken before the read, so that a session that begins meanwhile is not judged by an older
-        // state.
+        // Taken before the read, so that a session that begins during the read is not checked
+        // against an older state.
         let sessions = self.registry.of_user(user);
         if sessions.is_empty() {
             return Ok(());
@@ -63,8 +63,8 @@ impl LoginRecheck {
 }
 
 /// Worker that rechecks the logins and memberships of users for whom an announcement may have been
-/// lost. It works on one user after the other, with a pause, so that many of them do not keep the
-/// store from its work.
+/// lost. It checks one user after the other with pauses, so that many checks do not overload the
+/// store.
 #[derive(Debug)]
 pub(crate) struct UserRecheck {
     pub(crate) users: WorkSet<UserId>,

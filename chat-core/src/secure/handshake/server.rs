@@ -89,8 +89,8 @@ impl fmt::Debug for ServerHandshake {
 }
 
 impl HandshakeError {
-    /// Returns the message that a server sends before it closes, for the one error that the client
-    /// is told of.
+    /// Returns the message that a server sends before it closes. Only one error is reported to the
+    /// client.
     #[must_use]
     pub fn reject(&self) -> Option<[u8; 9]> {
         match self {

@@ -1,4 +1,4 @@
-//! [`ServerIdentity`]: a server's RSA key.
+//! RSA key of a server: [`ServerIdentity`].
 
 mod file;
 #[cfg(test)]
@@ -104,8 +104,8 @@ impl ServerIdentity {
         self.sign_with(message, &mut OsRng)
     }
 
-    /// As [`ServerIdentity::sign`] with given randomness, whose first 32 bytes are the salt, for
-    /// test vectors.
+    /// Signs like [`ServerIdentity::sign`] with the given randomness, whose first 32 bytes are the
+    /// salt. For test vectors.
     pub(super) fn sign_with(&self, message: &[u8], mut rng: &mut dyn CryptoRngCore) -> Result<Vec<u8>, IdentityError> {
         self.signatures.fetch_add(1, Ordering::Relaxed);
         let signature = self.key.try_sign_with_rng(&mut rng, message).map_err(rsa_error)?;

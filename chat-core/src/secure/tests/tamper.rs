@@ -112,8 +112,8 @@ fn stream_that_ends_early_is_reported_as_truncated() {
     }
 }
 
-/// One handshake with fixed secrets in which the wire changes bytes; what each side makes of it,
-/// the client's first record included.
+/// Runs a handshake with fixed secrets in which the wire changes bytes. Returns the first error of
+/// either side, up to the client's first record.
 fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Vec<u8>)) -> Result<(), String> {
     let now = Instant::now();
     let fixed = |byte| DhSecret::from_bytes(&SecretBytes::new([byte; 32]));

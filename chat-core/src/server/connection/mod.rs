@@ -1,12 +1,12 @@
-//! One connection, in one task, from accept to close. Here the stream, the session's state machine,
-//! the service and the outbox meet.
+//! Task of one connection, from accept to close. It connects the stream, the session's state
+//! machine, the service and the outbox.
 //!
 //! ```text
-//! establish (handshake) ──► greet (guest) ──► run (session) ──► end (last words)
+//! establish (handshake) ──► greet (guest) ──► run (session) ──► end (close code)
 //!         └─ no handshake        └─ refused, late ────────────────▲
 //! ```
-//! Each stage feeds what has arrived to its state machine, does what that asks for, gathers the
-//! output into few records, and [waits](poll) for the next event.
+//! Each stage passes input to its state machine, performs the actions that the machine returns,
+//! gathers the output into few records, and [waits](poll) for the next event.
 
 mod guest;
 mod poll;
@@ -40,7 +40,7 @@ use crate::transport::Transport;
 
 use self::write_stall::StallDetector;
 
-/// How long a peer has to read why the connection closes, and to close its side.
+/// Maximum time for the peer to read the close code and close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Capacity that an idle connection keeps in each list it fills repeatedly.
 const KEPT_CAPACITY: usize = 16;
@@ -56,8 +56,8 @@ pub(super) async fn serve(
 ) {
     let accepted = now();
     let deadline = accepted + shared.config.handshake_timeout;
-    // Each stage has a box of its own, so that a connection does not keep the memory of its
-    // handshake and its login for the rest of its life.
+    // Each stage has its own box, so that a connection frees the memory of its handshake and login
+    // once they have ended.
     let establish = Box::pin(timeout_at(deadline.into(), protocol.establish(stream, &shared)));
     let Ok(established) = unless_killed(&guard, establish).await else {
         return;
@@ -87,7 +87,7 @@ pub(super) async fn serve(
     Box::pin(connection.end(end, &permit)).await;
 }
 
-/// Returns the result of `work`, unless the server is dropped meanwhile.
+/// Returns the result of `work`, or an error if the server is dropped first.
 async fn unless_killed<T>(guard: &ConnectionGuard, work: impl Future<Output = T>) -> Result<T, End> {
     let mut work = pin!(work);
     poll_fn(|cx| match guard.poll_phase(cx) {
@@ -97,14 +97,14 @@ async fn unless_killed<T>(guard: &ConnectionGuard, work: impl Future<Output = T>
     .await
 }
 
-/// Why a connection ends.
+/// Reason why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// The server closes it, and tells the peer this code.
+    /// The server closes the connection and sends the peer this code.
     Close(CloseCode),
-    /// The peer went away, or broke the stream or the channel.
+    /// The peer disconnected, or violated the rules of the stream or channel.
     Wire(WireError),
-    /// The server was dropped: the connection ends at once.
+    /// The server was dropped, so the connection ends immediately.
     Killed,
 }
 
@@ -139,7 +139,7 @@ struct Connection<'a> {
     source: Source,
     guard: ConnectionGuard,
     shared: &'a Arc<Shared>,
-    /// Whole frames that leave at the next turn.
+    /// Complete frames that are sent in the next turn.
     frames: Vec<Bytes>,
     /// Pushes that were drained from the outbox and not yet encoded.
     drained: Vec<SharedPush>,
@@ -174,7 +174,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Makes one record of the gathered frames, if there are any.
+    /// Seals the gathered frames into one record, if there are any.
     fn seal(&mut self) -> Result<(), End> {
         if !self.frames.is_empty() {
             self.wire.send(now(), &mut self.frames)?;
@@ -182,7 +182,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Tells the peer why the connection ends, as far as it still reads, and closes.
+    /// Sends the close code to the peer if possible, and closes the connection.
     async fn end(&mut self, end: End, permit: &ConnectionPermit) {
         let code = match &end {
             End::Close(code) => Some(*code),
@@ -200,7 +200,7 @@ impl<'a> Connection<'a> {
             }
             self.wire.send_close(code);
         }
-        // The connection is over whether or not the peer reads this, so the result does not matter.
+        // The connection ends whether or not the peer reads the code, so the result is ignored.
         let _ = unless_killed(&self.guard, timeout(CLOSE_TIMEOUT, self.wire.finish())).await;
     }
 }

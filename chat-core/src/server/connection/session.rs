@@ -27,7 +27,7 @@ impl Connection<'_> {
             outbox,
         } = established;
         let end = self.turns(&mut session, &outbox).await;
-        // Commands that were begun go on in the service; their outcomes are dropped.
+        // Started commands continue in the service; their outcomes are dropped.
         self.running.clear();
         let code = match &end {
             End::Close(code) => *code,
@@ -145,7 +145,7 @@ impl Connection<'_> {
     }
 
     /// Hands the next packet that has arrived to the session, and returns whether there was one.
-    /// Only one, because the requests in it may be a reason to read no more.
+    /// Only one, because its requests may be a reason to stop reading.
     fn feed_session(&mut self, session: &mut Session) -> Result<bool, End> {
         if !session.wants_input() || self.wire.is_full() {
             return Ok(false);
@@ -168,7 +168,8 @@ impl Connection<'_> {
     /// another packet.
     fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
         let mut started = false;
-        // A peer that does not read gets no more replies, until it reads or its time is over.
+        // A peer that does not read gets no further replies until it reads, or the write timeout
+        // passes.
         while !self.wire.is_full() || matches!(leaving, Leaving::Now) {
             match session.poll_action() {
                 Some(Action::Send(frames)) => self.frames.push(frames),

@@ -292,7 +292,9 @@ async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(boundary: Bou
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(Duration::from_secs(40), gone).await.expect("it is given up");
+    timeout(Duration::from_secs(40), gone)
+        .await
+        .expect("the server closes the blocked connection");
     assert!(
         stuck.elapsed() >= Duration::from_secs(30),
         "not before its time: {:?}",
@@ -417,7 +419,9 @@ async fn panic_ends_one_connection_and_is_counted(boundary: Boundary) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, counted).await.expect("it is counted, and gone");
+    timeout(PATIENCE, counted)
+        .await
+        .expect("the connection is counted as ended");
     alice.ask(RequestKind::Ping).await.unwrap();
 }
 

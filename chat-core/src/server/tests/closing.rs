@@ -161,7 +161,7 @@ async fn listeners_stay_open_while_no_node_can_serve(boundary: Boundary) {
     assert!(!node.is_listed());
     node.other_serves(true).await;
     node.becomes(false, CLOSED).await;
-    // No node can serve any more: an answer that says so is better than none.
+    // No node can serve, so the listener opens to tell clients so.
     node.other_serves(false).await;
     while !node.is_open() {
         tokio::time::sleep(SECOND / 4).await;

@@ -162,7 +162,7 @@ fn guest_reads_no_packet_during_a_login() {
     guest.handle_packet(time.now(), packet(2, login()));
     assert!(!guest.wants_input());
     assert_eq!(guest.poll_timeout(), None, "our own time is not the guest's");
-    // A driver that reads on all the same breaks no more than this connection.
+    // A driver that reads anyway harms only this connection.
     guest.handle_packet(time.now(), packet(3, login()));
     let (said, end) = say(&mut guest, &time, &[]);
     assert_eq!(

@@ -1,8 +1,8 @@
-//! A store that lives as long as its process: for tests, trials, and applications that keep
-//! nothing.
+//! Store in memory that lives as long as its process. For tests, trials, and applications that need
+//! no durable data.
 //!
 //! One lock admits any number of readers or one unit of work. A unit writes directly into the
-//! tables and records in a journal how to take each write back.
+//! tables and records in a journal how to undo each write.
 
 mod accounts;
 mod contacts;

@@ -14,7 +14,7 @@ pub struct LogRange {
     pub last: Seq,
     /// Maximum number of events.
     pub max_events: u32,
-    /// Maximum size of the bodies, in bytes. The first event is read whatever its size.
+    /// Maximum size of the bodies, in bytes. The first event is read even if it is larger.
     pub max_bytes: u32,
     /// Set if the read starts at the end of the range and goes backwards.
     pub is_backwards: bool,

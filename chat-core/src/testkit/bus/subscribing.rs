@@ -54,7 +54,7 @@ pub async fn unsubscribe_ends_delivery(bus: Arc<dyn MessageBus>) {
     assert_eq!(
         subscriber.envelope().await,
         (other, number(2)),
-        "the other subscription goes on"
+        "the other subscription continues"
     );
 }
 

@@ -58,7 +58,7 @@ impl ForwardingEventLog {
     }
 }
 
-/// Makes a call on the far side. The caller may be gone when the answer comes.
+/// Executes a call on the far side. The caller may have stopped waiting for the answer.
 async fn answer(log: Arc<dyn EventLog>, call: Call) {
     match call {
         Call::Memberships(user, device, reply) => {

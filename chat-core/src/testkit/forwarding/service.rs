@@ -31,7 +31,7 @@ const DRAIN_BYTES: usize = 64 * 1024;
 ///
 /// The far side runs in a thread that handles the requests in their order. Each call waits until
 /// the far side has accepted its request, which it does at once, so that a runtime with paused time
-/// does not advance it meanwhile.
+/// does not advance the time during the call.
 #[derive(Debug)]
 pub struct ForwardingService {
     requests: SyncSender<Request>,
@@ -200,7 +200,7 @@ struct FarSide {
 type Sessions = Mutex<HashMap<SessionId, (SessionGuard, Arc<Outbox>)>>;
 
 impl FarSide {
-    /// Handles requests until the near side and its sessions are gone.
+    /// Handles requests until the near side and its sessions are dropped.
     fn run(self, requests: &Receiver<Request>) {
         let _context = self.runtime.enter();
         for request in requests {

@@ -1,4 +1,4 @@
-//! Rows of conversations: uniqueness, updates, searches.
+//! Cases about rows of conversations: uniqueness, updates, searches.
 
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ pub async fn group_skeleton_is_unique(store: Arc<dyn Store>) {
     assert_eq!(store.group_by_key("ru5t").await.unwrap(), None);
 }
 
-pub async fn transaction_goes_on_after_a_rejected_creation(store: Arc<dyn Store>) {
+pub async fn transaction_continues_after_a_rejected_creation(store: Arc<dyn Store>) {
     create(&*store, new_group("rust")).await.unwrap();
     create(&*store, without_group(ConversationKind::direct(A, B)))
         .await
@@ -192,7 +192,7 @@ pub async fn renaming_frees_the_old_name(store: Arc<dyn Store>) {
     assert_eq!(store.group_by_key("rust").await.unwrap(), None);
     assert_eq!(store.group_by_key("ferrous").await.unwrap(), Some(id));
     assert!(create(&*store, new_group("rust")).await.is_some());
-    // Its own name and skeleton do not conflict with it.
+    // A group does not conflict with its own name and skeleton.
     let describe = |row: &mut Conversation| row.group.as_mut().unwrap().description = "new".into();
     assert!(update(&*store, id, describe).await);
     assert_eq!(row(&*store, id).await.group.unwrap().description, "new");
@@ -263,7 +263,7 @@ pub async fn search_finds_open_listed_groups(store: Arc<dyn Store>) {
     assert_eq!(keys("x", 10).await, Vec::<String>::new());
 }
 
-pub async fn last_seqs_returns_those_that_exist(store: Arc<dyn Store>) {
+pub async fn last_seqs_returns_only_conversations_that_exist(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(3)).await;
     let version = |row: &mut Conversation| row.members_version = Seq(2);

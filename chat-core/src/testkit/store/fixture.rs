@@ -20,7 +20,7 @@ pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
 /// Runs a closure as a unit of work and returns its result once it is committed.
 ///
 /// # Errors
-/// As [`Store::transact`].
+/// The errors of [`Store::transact`].
 pub async fn act<T, F>(store: &dyn Store, work: F) -> Result<T, StoreError>
 where
     F: for<'t> FnMut(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T, TxError>> + Send + 'static,
@@ -242,10 +242,10 @@ pub async fn append_to(
     Ok(events)
 }
 
-/// Appends `drafts` in a unit of their own.
+/// Appends `drafts` in a separate unit of work.
 ///
 /// # Errors
-/// As [`Store::transact`].
+/// The errors of [`Store::transact`].
 pub async fn append(
     store: &dyn Store,
     conversation: ConversationId,
@@ -335,7 +335,7 @@ impl World {
         membership.expect("a membership")
     }
 
-    /// Returns everything that can be read of this world, as text.
+    /// Returns all readable data of this world as text.
     pub(super) async fn dump(&self) -> String {
         let store = &self.store;
         let mut text = String::new();

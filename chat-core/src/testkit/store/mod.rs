@@ -70,11 +70,11 @@ macro_rules! store_conformance {
                 related_users_have_a_relation_on_either_side;
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
-                group_name_is_unique, group_skeleton_is_unique, transaction_goes_on_after_a_rejected_creation,
+                group_name_is_unique, group_skeleton_is_unique, transaction_continues_after_a_rejected_creation,
                 profile_reads_back, closing_frees_name_and_skeleton, reopening_under_a_taken_name_is_rejected,
                 renaming_to_a_taken_name_is_rejected, renaming_frees_the_old_name, update_keeps_the_kind,
                 update_without_the_lock_is_an_error, group_keys_compare_byte_by_byte,
-                search_finds_open_listed_groups, last_seqs_returns_those_that_exist,
+                search_finds_open_listed_groups, last_seqs_returns_only_conversations_that_exist,
                 unknown_conversation_is_not_found;
             members:
                 member_reads_back, marks_never_go_down, members_come_in_pages, members_in_finds_existing_members,

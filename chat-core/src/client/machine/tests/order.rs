@@ -1,4 +1,5 @@
-//! Tests of delivery: every event once and in order, whatever happens to pushes.
+//! Tests of delivery: every event arrives once and in order, even if pushes are lost, repeated or
+//! reordered.
 
 use std::time::Duration;
 
@@ -47,7 +48,10 @@ fn lasting_gap_is_read_from_the_log() {
     script.event(1);
     script.event(3);
     script.pass(SECOND / 2);
-    assert!(script.take_page().is_none(), "it is still patient");
+    assert!(
+        script.take_page().is_none(),
+        "the client still waits for the missing event"
+    );
     script.pass(SECOND / 2);
     let (request, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(1)));
@@ -115,7 +119,7 @@ fn delivery_starts_after_the_greater_cursor() {
     config.cursors.insert(ROOM, Seq(4).into());
     let mut script = Script::online(config, vec![room(2, 5)]);
     let told = script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { seq: Seq(4), .. })));
-    assert!(told.is_some(), "the server hears what it had missed");
+    assert!(told.is_some(), "the client reports its later cursor to the server");
     let (_, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(4)));
 }
@@ -229,7 +233,7 @@ fn other_epoch_restarts_delivery() {
     assert_eq!(
         asked.from,
         PageFrom::After(Seq(1)),
-        "the cursor of the other history is void"
+        "the cursor of the other log is not used"
     );
     script.outcome(request, Outcome::History(page(asked, 3, 500)));
     let events = script.events();
@@ -247,7 +251,7 @@ fn shorter_log_restarts_delivery() {
     script.pass(SECOND);
     assert!(
         saved_seqs(&mut script).is_empty(),
-        "who crashes now is told by the next run"
+        "after a crash, the next run reports the change again"
     );
     let events = script.events();
     assert!(matches!(events[0], ClientEvent::Rewound { to: Seq(2), .. }));
@@ -260,11 +264,7 @@ fn saved_cursor_past_the_end_is_void() {
     let mut config = config();
     config.cursors.insert(ROOM, Seq(9).into());
     let mut script = Script::online(config, vec![room(2, 3)]);
-    assert_eq!(
-        saved_seqs(&mut script),
-        [Seq(2)],
-        "9 would skip what is said from here on"
-    );
+    assert_eq!(saved_seqs(&mut script), [Seq(2)], "cursor 9 would skip later events");
     assert!(matches!(script.events()[0], ClientEvent::Rewound { to: Seq(2), .. }));
 }
 
@@ -321,9 +321,9 @@ enum Fate {
     ComesLate(usize),
     TurnsIntoBehind,
     BreaksTheConnection,
-    /// The server asks to be left, the program stands still beyond the timeout, and then reads what
-    /// was sent meanwhile.
-    ComesToWhoeverIsLeaving,
+    /// The server asks the client to leave, the program is suspended beyond the timeout, and then
+    /// reads what the server sent in that time.
+    ArrivesWhileLeaving,
 }
 
 fn fates() -> impl Strategy<Value = Vec<Fate>> {
@@ -334,7 +334,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
         2 => (1..40_usize).prop_map(Fate::ComesLate),
         1 => Just(Fate::TurnsIntoBehind),
         1 => Just(Fate::BreaksTheConnection),
-        1 => Just(Fate::ComesToWhoeverIsLeaving),
+        1 => Just(Fate::ArrivesWhileLeaving),
     ];
     prop::collection::vec(fate, 1..150)
 }
@@ -359,7 +359,7 @@ proptest! {
                     script.sent.clear();
                     script.log_in(EPOCH, vec![room(cursor, last)]);
                 }
-                Fate::ComesToWhoeverIsLeaving => {
+                Fate::ArrivesWhileLeaving => {
                     let page_under_way = script.take_page();
                     script.push(Push::GoAway { retry_after_ms: 0 });
                     script.now += 3 * SECOND;

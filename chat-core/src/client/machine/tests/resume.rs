@@ -1,4 +1,4 @@
-//! Tests of the check that a log is still the one that was delivered.
+//! Tests of the check that the server's log is still the log that was delivered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,16 +68,23 @@ fn reported(script: &mut Script) -> Option<Seq> {
 /// Asserts that a reset comes first, then everything after `common`.
 fn assert_restarts(script: &mut Script, common: u64, last: u64) {
     let (request, _, asked) = script.take_page().expect("the log is read");
-    assert_eq!(asked.from, PageFrom::After(Seq(4)), "what is known comes first");
+    assert_eq!(
+        asked.from,
+        PageFrom::After(Seq(4)),
+        "reading starts after the delivered events"
+    );
     script.outcome(request, Outcome::History(other_page(asked, common, last)));
     let events = script.events();
     assert!(
         matches!(events[..], [ClientEvent::Rewound { to: Seq(2), .. }]),
         "{events:?}"
     );
-    assert_eq!(reported(script), None, "a void place is not acknowledged");
-    assert!(saved(script).is_empty(), "who crashes now is reported by the next run");
-    let (request, _, asked) = script.take_page().expect("it is read anew");
+    assert_eq!(reported(script), None, "an invalid position is not acknowledged");
+    assert!(
+        saved(script).is_empty(),
+        "after a crash, the next run reports the reset again"
+    );
+    let (request, _, asked) = script.take_page().expect("the log is read again");
     assert_eq!(asked.from, PageFrom::After(Seq(2)));
     script.outcome(request, Outcome::History(other_page(asked, common, last)));
     assert_eq!(script.seqs(), (3..=last).collect::<Vec<_>>());
@@ -91,17 +98,13 @@ fn log_without_new_events_is_not_read() {
     assert!(script.sent.is_empty(), "{:?}", script.sent);
     assert!(saved(&mut script).is_empty());
     script.event(6);
-    assert_eq!(script.seqs(), [6], "it is the same log");
+    assert_eq!(script.seqs(), [6], "the log is unchanged");
 }
 
 #[test]
 fn page_of_the_same_log_delivers_new_events_only() {
     let mut script = Script::online(at_five(), vec![room(2, 7)]);
-    assert_eq!(
-        reported(&mut script),
-        None,
-        "it is not known yet that the log is the same"
-    );
+    assert_eq!(reported(&mut script), None, "the log is not verified yet");
     let (request, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(4)));
     script.outcome(request, Outcome::History(page(asked, 7, 500)));
@@ -150,7 +153,7 @@ fn shorter_log_restarts_at_the_servers_cursor() {
         matches!(events[..], [ClientEvent::Rewound { to: Seq(2), .. }]),
         "{events:?}"
     );
-    let (request, _, asked) = script.take_page().expect("it is read anew");
+    let (request, _, asked) = script.take_page().expect("the log is read again");
     assert_eq!(asked.from, PageFrom::After(Seq(2)));
     script.outcome(request, Outcome::History(other_page(asked, 3, 8)));
     assert_eq!(script.seqs(), (3..=8).collect::<Vec<_>>());

@@ -134,7 +134,7 @@ fn interrupted_registration_falls_back_to_login() {
     assert_eq!(
         ended(&mut script).unwrap().code(),
         Some(ReplyCode::NameTaken),
-        "it was somebody else's"
+        "another user has registered the name"
     );
 }
 
@@ -194,7 +194,7 @@ fn page_at_the_leave_timeout_is_delivered() {
     script.machine.disconnected(script.now);
     assert!(script.seqs().is_empty());
     script.log_in(EPOCH, vec![room(0, 3)]);
-    let (request, _, asked) = script.take_page().expect("it is asked for again");
+    let (request, _, asked) = script.take_page().expect("the page is requested again");
     script.outcome(request, Outcome::History(page(asked, 3, 500)));
     assert_eq!(script.seqs(), [1, 2, 3]);
 }

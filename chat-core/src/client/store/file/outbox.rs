@@ -204,7 +204,7 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     if !all.starts_with(HEADER) {
         return Err(damaged(
             path,
-            "this is no outbox of this version; move it away to go on (what waits in it is then never sent)",
+            "this file is no outbox of this version; move it away to continue (its unsent messages are then lost)",
         ));
     }
     let mut bytes = all.slice(HEADER.len()..);
@@ -226,7 +226,7 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     if has_mark(all, all.len() - bytes.len()) {
         return Err(damaged(
             path,
-            "something in it was overwritten after it was on the disk; move it away to go on (what waits in it is then never sent)",
+            "stored records were overwritten; move the file away to continue (its unsent messages are then lost)",
         ));
     }
     Ok((entries, bytes.len()))

@@ -241,5 +241,5 @@ impl Admit {
 
 /// Returns the error for a session token that is not valid.
 pub(in crate::engine) fn session_expired() -> CommandError {
-    CommandError::new(ReplyCode::SessionExpired, "the session is over; log in again")
+    CommandError::new(ReplyCode::SessionExpired, "the session has ended; log in again")
 }

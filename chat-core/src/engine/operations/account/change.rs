@@ -46,7 +46,7 @@ impl Operation for ChangePassword {
                 device.device_token = None;
                 device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
             } else if device.session_token.is_some() {
-                // A thief of the old tokens must not keep access. The session goes on.
+                // A thief of the old tokens must not keep access. The session itself continues.
                 device.session_token = Some(*self.session_token.as_bytes());
                 device.device_token = Some(*self.device_token.as_bytes());
                 renewed = true;

@@ -73,7 +73,7 @@ impl Operation for InviteMember {
     }
 }
 
-/// Declines an invitation. The inviter is told, if known.
+/// Declines an invitation. The inviter is notified, if known.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeclineInvitation {
     pub(in crate::engine) call: GroupCall,

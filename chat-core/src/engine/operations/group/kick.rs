@@ -66,7 +66,7 @@ impl Operation for KickMember {
     }
 }
 
-/// Lets a banned user come back.
+/// Lifts the ban of a user, who may then join again.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct UnbanMember {
     pub(in crate::engine) call: GroupCall,

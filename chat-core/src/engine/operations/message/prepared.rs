@@ -51,8 +51,8 @@ impl Prepared {
         prepared
     }
 
-    /// Replaces the content by what a hook made of it. The digest stays that of the draft as it was
-    /// sent.
+    /// Replaces the content by the one that a hook returned. The digest remains that of the draft
+    /// as sent.
     pub(in crate::engine) fn rewritten(self, content: DraftContent) -> Self {
         let body = encode(content);
         Self::of(self.caller, self.client_message_id, &body, self.fingerprint)

@@ -54,8 +54,8 @@ impl<'q, P: Ports> Driver<'q, P> {
 
     /// Runs until `draining` is cancelled and everything that was queued is answered.
     ///
-    /// A panic refuses what the machine holds, without letting anything overtake it, and the task
-    /// goes on.
+    /// After a panic, all submissions that the machine holds are refused in order, and the task
+    /// continues.
     pub(super) async fn run(mut self, draining: CancellationToken) {
         while let Err(panic) = AssertUnwindSafe(self.drive(&draining)).catch_unwind().await {
             tracing::error!(
@@ -68,8 +68,8 @@ impl<'q, P: Ports> Driver<'q, P> {
 
     async fn drive(&mut self, draining: &CancellationToken) {
         loop {
-            // Work that ended and submissions that arrived meanwhile belong to the same round, so
-            // that batches become as large as they can.
+            // Finished work and newly arrived submissions belong to the same round, so that batches
+            // become as large as possible.
             while let Some(Some(done)) = self.work.next().now_or_never() {
                 self.machine.finish(Instant::now(), done);
             }
@@ -116,7 +116,7 @@ impl<'q, P: Ports> Driver<'q, P> {
                 "the appender panicked again and forgets the order of resends"
             );
             let broken = std::mem::replace(&mut self.machine, Machine::new(self.limits, self.resend_window));
-            // The callers are told to try again when their replies are dropped, and may panic then.
+            // Dropping a reply answers its caller with `TryAgain`. A caller's waker may panic then.
             drop(catch_unwind(AssertUnwindSafe(|| drop(broken))));
         }
         while let Some((reply_to, result)) = self.machine.poll_reply() {

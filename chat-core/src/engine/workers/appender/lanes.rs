@@ -68,7 +68,7 @@ impl Lanes {
         self.resend_order.requeue_back(draft, error, now);
     }
 
-    /// Forgets a draft that was refused for good before it was admitted: it will not be resent.
+    /// Forgets a draft that was refused permanently before it was admitted: it will not be resent.
     pub(super) fn forget(&mut self, submission: &Submission) {
         if let Some(draft) = submission.draft() {
             let id = draft.client_message_id;

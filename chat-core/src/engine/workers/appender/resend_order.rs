@@ -137,8 +137,8 @@ impl ResendOrder {
         Ok(())
     }
 
-    /// Forgets a draft that was refused for good before it was [admitted](Self::admit): it will not
-    /// be resent, so later drafts need not wait for it.
+    /// Forgets a draft that was refused permanently before it was [admitted](Self::admit): it will
+    /// not be resent, so later drafts need not wait for it.
     pub(super) fn forget(&mut self, caller: Caller, conversation: &ConversationRef, draft: ClientMessageId) {
         let Some(gaps) = self.sessions.get_mut(&caller) else {
             return;
@@ -177,7 +177,7 @@ impl ResendOrder {
     }
 
     /// Records drafts that were refused, in this order, after they had been admitted: they come
-    /// before the drafts of their gaps. Drafts that were refused for good are left out.
+    /// before the drafts of their gaps. Drafts that were refused permanently are left out.
     pub(super) fn requeue_front(
         &mut self,
         drafts: Vec<(DeferredDraft, CommandError)>,

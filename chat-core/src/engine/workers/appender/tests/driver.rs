@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::engine::workers::appender::driver::{Driver, Ports};
 
-/// Ports over a list of stored drafts, which panic when they are told to.
+/// Ports over a list of stored drafts. They panic on demand.
 #[derive(Clone, Default)]
 struct FakePorts(Arc<Fake>);
 

@@ -19,7 +19,7 @@ enum End {
         stored: bool,
     },
     Overloaded,
-    /// One of the drafts meets a defect, or the lookup is refused for good.
+    /// One of the drafts meets a defect, or the lookup is refused permanently.
     Rejected(prop::sample::Index),
 }
 
@@ -74,7 +74,7 @@ struct Client {
     to_send: [BTreeSet<u32>; CONVERSATIONS.len()],
     sent: Vec<(usize, u32, Reply)>,
     operations: Vec<Reply>,
-    /// Drafts that were refused for good.
+    /// Drafts that were refused permanently.
     given_up: Vec<(usize, u32)>,
 }
 

@@ -1,5 +1,5 @@
-//! Drafts of one session in one conversation are stored in the order sent, also if some are refused
-//! temporarily.
+//! Tests that drafts of one session in one conversation are stored in the order sent, even if some
+//! are refused temporarily.
 
 use super::*;
 use crate::engine::workers::appender::machine::Preparation;
@@ -49,7 +49,7 @@ fn machine_cuts_batches_at_their_limits() {
 }
 
 #[test]
-fn operation_runs_alone_and_in_its_turn() {
+fn operation_runs_alone_and_in_queue_order() {
     let mut appender = Appender::new(LIMITS);
     let mut replies = appender.send(session(1), KNOWN, 1..=2);
     let deadline = appender.now + RESEND_WINDOW;
@@ -78,12 +78,12 @@ fn operation_runs_alone_and_in_its_turn() {
 }
 
 #[test]
-fn batch_looks_for_stored_drafts_after_one_with_retries() {
+fn batch_after_one_with_retries_looks_for_stored_drafts_first() {
     let mut appender = Appender::new(LIMITS);
     let looks = |appender: &mut Appender| {
         let replies = appender.send(session(1), KNOWN, 1..=1);
         let work = appender.work().unwrap();
-        // One more keeps the lane.
+        // Another draft keeps the lane alive.
         let next = appender.send(session(1), KNOWN, 2..=2);
         appender.take();
         let Work::Commit { look_first, .. } = work else {
@@ -101,7 +101,7 @@ fn batch_looks_for_stored_drafts_after_one_with_retries() {
 }
 
 #[test]
-fn draft_on_the_way_does_not_overtake_one_whose_commit_failed() {
+fn draft_in_flight_does_not_overtake_one_whose_commit_failed() {
     let mut appender = Appender::new(LIMITS);
     let alice = session(1);
     let refused = appender.send(alice, KNOWN, 1..=2);
@@ -111,14 +111,14 @@ fn draft_on_the_way_does_not_overtake_one_whose_commit_failed() {
     appender.finish(failed(&work, CommandError::try_again()));
     appender.run();
     assert_eq!(codes(refused), [TRY_AGAIN; 2]);
-    assert_eq!(codes(waiting), [TRY_AGAIN], "it waited in the lane");
+    assert_eq!(codes(waiting), [TRY_AGAIN], "the draft waited in the lane");
     // Sent before the refusals were received.
-    let on_the_way = appender.send(alice, KNOWN, 4..=4);
+    let in_flight = appender.send(alice, KNOWN, 4..=4);
     appender.run();
-    assert_eq!(codes(on_the_way), [TRY_AGAIN]);
+    assert_eq!(codes(in_flight), [TRY_AGAIN]);
     let out_of_order = appender.send(alice, KNOWN, 2..=2);
     appender.run();
-    assert_eq!(codes(out_of_order), [TRY_AGAIN], "1 comes first");
+    assert_eq!(codes(out_of_order), [TRY_AGAIN], "draft 1 must be stored first");
     let elsewhere = appender.send(alice, ConversationId(2), 9..=9);
     let others = appender.send(session(2), KNOWN, 8..=8);
     appender.run();
@@ -198,9 +198,9 @@ fn draft_does_not_overtake_one_whose_lookup_failed() {
         result: Err(CommandError::try_again()),
     });
     assert_eq!(codes(refused), [TRY_AGAIN; 2]);
-    let on_the_way = appender.send(alice, UNKNOWN, 3..=3);
+    let in_flight = appender.send(alice, UNKNOWN, 3..=3);
     appender.run();
-    assert_eq!(codes(on_the_way), [TRY_AGAIN]);
+    assert_eq!(codes(in_flight), [TRY_AGAIN]);
     let resent = appender.send(alice, UNKNOWN, 1..=3);
     appender.run();
     assert_eq!(codes(resent), [0; 3]);
@@ -216,10 +216,10 @@ fn draft_refused_by_a_full_queue_comes_after_those_that_wait_for_a_lookup() {
     let refused = replies.split_off(3);
     assert_eq!(codes(refused), [BUSY]);
     appender.run();
-    assert_eq!(codes(replies), [0; 3], "they were sent before");
-    let on_the_way = appender.send(alice, UNKNOWN, 5..=5);
+    assert_eq!(codes(replies), [0; 3], "they were sent before the refused draft");
+    let in_flight = appender.send(alice, UNKNOWN, 5..=5);
     appender.run();
-    assert_eq!(codes(on_the_way), [BUSY]);
+    assert_eq!(codes(in_flight), [BUSY]);
     let resent = appender.send(alice, UNKNOWN, 4..=5);
     appender.run();
     assert_eq!(codes(resent), [0; 2]);
@@ -227,7 +227,7 @@ fn draft_refused_by_a_full_queue_comes_after_those_that_wait_for_a_lookup() {
 }
 
 #[test]
-fn draft_refused_for_good_holds_nothing_back() {
+fn permanently_refused_draft_delays_no_later_draft() {
     let mut appender = Appender::new(LIMITS);
     let mut replies = appender.send(session(1), UNKNOWN, 1..=3);
     let session = preparation(&mut appender).session;
@@ -243,7 +243,7 @@ fn draft_refused_for_good_holds_nothing_back() {
 }
 
 #[test]
-fn draft_that_meets_a_defect_affects_its_session_only() {
+fn draft_with_an_internal_error_affects_its_session_only() {
     let mut appender = Appender::new(LIMITS);
     let (alice, bob) = (session(1), session(2));
     let mut refused = appender.send(alice, KNOWN, 1..=1);
@@ -267,7 +267,7 @@ fn draft_that_meets_a_defect_affects_its_session_only() {
 }
 
 #[test]
-fn session_is_free_once_the_resend_window_is_over() {
+fn session_may_send_new_drafts_after_the_resend_window() {
     let mut appender = Appender::new(LIMITS);
     let refused = appender.send(session(1), KNOWN, 1..=1);
     let work = appender.work().unwrap();
@@ -319,7 +319,7 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
     assert_eq!(codes(replies), [0; 2]);
 }
 
-/// Sends drafts to `conversation`, aborts in the state that `prepare` brings about, and resends.
+/// Sends drafts to `conversation`, aborts in the state that `prepare` creates, and resends.
 fn abort_in(conversation: ConversationId, prepare: impl FnOnce(&mut Appender)) {
     let mut appender = Appender::new(LIMITS);
     let alice = session(1);
@@ -331,9 +331,9 @@ fn abort_in(conversation: ConversationId, prepare: impl FnOnce(&mut Appender)) {
     let first = codes(replies);
     let stored = first.iter().take_while(|code| **code == 0).count();
     assert!(first[stored..].iter().all(|code| *code == TRY_AGAIN), "{first:?}");
-    let on_the_way = appender.send(alice, conversation, 5..=5);
+    let in_flight = appender.send(alice, conversation, 5..=5);
     appender.run();
-    assert_eq!(codes(on_the_way), [TRY_AGAIN]);
+    assert_eq!(codes(in_flight), [TRY_AGAIN]);
     let resent = appender.send(alice, conversation, (1..=5).skip(stored));
     let others = appender.send(session(2), conversation, 9..=9);
     appender.run();
@@ -346,7 +346,7 @@ fn abort_in(conversation: ConversationId, prepare: impl FnOnce(&mut Appender)) {
 }
 
 #[test]
-fn abort_keeps_the_order_of_drafts_wherever_they_are() {
+fn abort_keeps_the_order_of_drafts_in_every_stage() {
     abort_in(KNOWN, |_| {});
     abort_in(KNOWN, Appender::take);
     abort_in(KNOWN, |appender| drop(appender.work()));
@@ -362,7 +362,7 @@ fn abort_keeps_the_order_of_drafts_wherever_they_are() {
         let done = appender.commit(&work);
         appender.finish(done);
     });
-    // Stored, although the answer says that this is not known.
+    // The drafts are stored, but the answer to the commit is lost.
     abort_in(KNOWN, |appender| {
         let work = appender.work().unwrap();
         appender.commit(&work);
@@ -370,7 +370,7 @@ fn abort_keeps_the_order_of_drafts_wherever_they_are() {
 }
 
 #[test]
-fn abort_leaves_earlier_refusals_alone() {
+fn abort_keeps_earlier_refusals() {
     let mut appender = Appender::new(LIMITS);
     let (alice, bob) = (session(1), session(2));
     let refused = appender.send(alice, KNOWN, 1..=1);
@@ -381,9 +381,9 @@ fn abort_leaves_earlier_refusals_alone() {
     appender.take();
     appender.abort();
     assert_eq!(codes(lost), [TRY_AGAIN]);
-    let on_the_way = appender.send(alice, KNOWN, 2..=2);
+    let in_flight = appender.send(alice, KNOWN, 2..=2);
     appender.run();
-    assert_eq!(codes(on_the_way), [TRY_AGAIN]);
+    assert_eq!(codes(in_flight), [TRY_AGAIN]);
     let resent = appender.send(alice, KNOWN, 1..=2);
     appender.run();
     assert_eq!(codes(resent), [0, 0]);
