@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_are_errors_not_empty() {
+    fn damaged_files_are_errors() {
         for bytes in [&b""[..], b"\n", b"\xff\n", b"no way\n", b"[\n"] {
             let (directory, profile) = profile();
             fs::write(directory.path().join("current"), bytes).unwrap();

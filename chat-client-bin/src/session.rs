@@ -1,5 +1,5 @@
-//! Sessions: starts a client as the command line says, and the requests that commands and the
-//! interactive client share.
+//! Sessions: starts a client with the options of the command line, and makes the requests that
+//! commands and the interactive client share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -169,7 +169,7 @@ impl Session {
     }
 }
 
-/// Converts an error to a failure whose text says what to do.
+/// Converts an error to a failure whose text names the next step.
 fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {

@@ -16,13 +16,13 @@
 //!
 //! **Durability.** The server must flush its log with every commit and keep a synced binary log.
 //! Without the binary log, other transactions see a commit shortly before it is durable (InnoDB
-//! releases locks before it flushes), and a power cut could take back what another node has
+//! releases locks before it flushes), and a power cut could revert what another node has
 //! delivered. [`MysqlStore::open`] rejects servers with other settings. By default, MariaDB also
 //! writes the text of each statement into the binary log, which this store does not need:
 //! `binlog_annotate_row_events=OFF` saves 7 % of its CPU in a busy group.
 //!
 //! **Cancellation.** A connection that is abandoned in the middle of an answer would deliver that
-//! answer to its next user. Each unit of work therefore runs in a task of its own, time limits end
+//! answer to its next user. Each unit of work therefore runs in a separate task, time limits end
 //! whole units, and the store closes a connection whose request was interrupted.
 //!
 //! **Dead connections.** A network can lose connections without an error on either side. After a

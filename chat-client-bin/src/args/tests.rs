@@ -21,7 +21,7 @@ fn words<'a>(target: &Target, words: &'a [String]) -> (String, Vec<&'a str>) {
 }
 
 #[test]
-fn definition_is_consistent() {
+fn command_line_definition_is_consistent() {
     Args::command().debug_assert();
 }
 

@@ -17,7 +17,7 @@ use crate::lines::{InvalidLine, Line, Lines};
 use crate::output::{ConversationName, Output, SentLine};
 use crate::session::{LoginMode, Session};
 
-/// Maximum number of lines read ahead, and of messages under way.
+/// Maximum number of lines read ahead, and of messages in flight.
 const MAX_AHEAD: usize = 64;
 /// Time an edit, recall or reaction waits for its outcome.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -161,7 +161,7 @@ impl Sender<'_> {
     /// others.
     async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
-        let mut under_way = VecDeque::new();
+        let mut in_flight = VecDeque::new();
         let mut unsent = 0_u64;
         let (mut reading, mut ended) = (true, Ok(()));
         let mut deadline = Instant::now() + self.timeout;
@@ -169,28 +169,29 @@ impl Sender<'_> {
             unsent += 1;
             output.failure(&failure.at_line(number));
         };
-        while reading || !under_way.is_empty() {
+        while reading || !in_flight.is_empty() {
             tokio::select! {
                 biased;
-                outcome = self.first_outcome(&mut under_way, deadline), if !under_way.is_empty() => {
+                outcome = self.first_outcome(&mut in_flight, deadline), if !in_flight.is_empty() => {
                     let (number, id, outcome) = outcome?;
-                    under_way.pop_front();
+                    in_flight.pop_front();
                     deadline = Instant::now() + self.timeout;
                     match outcome {
                         Ok(appended) => self.print(id, &appended, output).await?,
                         Err(failure) => refuse(number, failure, output),
                     }
                 }
-                line = lines.recv(), if reading && under_way.len() < MAX_AHEAD => match line.transpose() {
+                line = lines.recv(), if reading && in_flight.len() < MAX_AHEAD => match line.transpose() {
                     Ok(Some(line)) => {
-                        if under_way.is_empty() {
+                        if in_flight.is_empty() {
                             deadline = Instant::now() + self.timeout;
                         }
                         match text_of(line.text) {
                             Ok(None) => {}
                             Ok(Some(text)) => match self.session.client.enqueue(self.conversation.clone(), DraftContent::text(text)).await {
-                                Ok(handle) => under_way.push_back((line.number, handle)),
-                                // Further lines would fail too; those under way may still succeed.
+                                Ok(handle) => in_flight.push_back((line.number, handle)),
+                                // Further lines would fail too; messages in flight may still
+                                // succeed.
                                 Err(error) => (reading, ended) = (false, Err(Failure::from(error).at_line(line.number))),
                             },
                             Err(failure) => refuse(line.number, failure, output),
@@ -212,10 +213,10 @@ impl Sender<'_> {
     /// Waits for the outcome of the oldest message.
     async fn first_outcome(
         &self,
-        under_way: &mut VecDeque<(u64, SendHandle)>,
+        in_flight: &mut VecDeque<(u64, SendHandle)>,
         deadline: Instant,
     ) -> Result<(u64, ClientMessageId, Result<Appended, Failure>), Failure> {
-        match under_way.front_mut() {
+        match in_flight.front_mut() {
             Some((number, handle)) => Ok((*number, handle.id(), self.outcome(handle, deadline).await?)),
             None => std::future::pending().await,
         }

@@ -126,7 +126,7 @@ impl App {
         }
     }
 
-    /// Finishes the jobs under way and flushes the outbox, for at most 10 s.
+    /// Finishes the running jobs and flushes the outbox, for at most 10 s.
     async fn finish_jobs(&mut self) {
         let client = self.state.client.clone();
         let finish = async {

@@ -47,7 +47,7 @@ pub(super) struct State {
     pub(super) style: Style,
     pub(super) conversations: Conversations,
     pub(super) known: KnownNames,
-    /// Jobs under way. Each prints its output itself.
+    /// Running jobs. Each prints its output itself.
     pub(super) jobs: JoinSet<Result<JobResult, Failure>>,
     /// `true` while a conversation is being opened. Until then it is unknown where a line belongs,
     /// so no line is read.

@@ -1,4 +1,4 @@
-//! The port between nodes: carries hints, and may lose them.
+//! Port for messages between nodes. It carries hints only, and may lose them.
 //!
 //! An envelope reaches each subscriber of its topic at most once. It may be lost, and nothing
 //! durable depends on it. A bus that knows that it may have lost something delivers

@@ -1,4 +1,5 @@
-//! A client of a chat service: the protocol's other side, with everything that makes it reliable.
+//! Client of a chat service: the client side of the protocol, with reconnection, an outbox and
+//! resynchronisation.
 //!
 //! `Machine` (with the feature `unstable`) is the protocol without I/O. A driver connects, reconnects and
 //! feeds it; a [`ClientStore`] keeps what must survive a restart. The client guarantees:

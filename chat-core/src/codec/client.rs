@@ -1,4 +1,4 @@
-//! The client's side: encodes requests, decodes replies and pushes.
+//! Client side of the codec: encodes requests, decodes replies and pushes.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;

@@ -14,7 +14,7 @@ pub(super) struct EventFields<'a> {
 }
 
 impl<'a> EventFields<'a> {
-    /// Wraps a live event. Its edits are events of their own.
+    /// Wraps a live event. Its edits are separate events.
     pub(super) fn live(event: &'a Event) -> Self {
         Self {
             event,

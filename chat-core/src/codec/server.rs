@@ -1,4 +1,4 @@
-//! The server's side: decodes requests, encodes replies and pushes.
+//! Server side of the codec: decodes requests, encodes replies and pushes.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;

@@ -1,5 +1,5 @@
-//! Calls to the deciding hooks: made before anything is committed, with a timeout, and contained if
-//! a hook panics.
+//! Calls to the deciding hooks. Each call happens before the commit and has a timeout. A panic of a
+//! hook counts as a failure of the hook.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

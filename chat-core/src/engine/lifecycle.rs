@@ -1,4 +1,4 @@
-//! Tasks of an engine, and how they end.
+//! Tasks of an engine and their shutdown.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) struct Lifecycle {
     tasks: TaskTracker,
     draining: CancellationToken,
     stop: CancellationToken,
-    /// Permits of the commands that run in tasks of their own.
+    /// Permits of the commands that run in separate tasks.
     permits: Arc<Semaphore>,
 }
 
@@ -51,7 +51,7 @@ impl Lifecycle {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(worker));
     }
 
-    /// Runs a command in a task of its own, so that a caller who goes away does not cancel it
+    /// Runs a command in a separate task, so that a caller who goes away does not cancel it
     /// half-way.
     pub(super) fn spawn_command<T: Send + 'static>(
         &self,

@@ -1,5 +1,5 @@
-//! The chat engine: commands in, outcomes and pushes out. It knows no sockets; a program may use it
-//! without any.
+//! The chat engine. It executes commands and returns outcomes and pushes. It uses no sockets, so a
+//! program can embed it without a network.
 //!
 //! ```text
 //! builder ─► commands ─► workers ─► operations ─► units ─► store
@@ -9,8 +9,8 @@
 //!
 //! A command comes in through [`Engine::execute`]. Sends and changes of groups go to the
 //! `appender`, which commits them in batches, in one lane for each conversation. Other changes run
-//! as a unit of work in a task of their own, and reads go straight to the store. Every unit of work
-//! is an operation: it checks, after its locks, that the caller's login is still the latest of its
+//! as a unit of work in a separate task, and reads go directly to the store. Every unit of work is
+//! an operation: it checks, after its locks, that the caller's login is still the latest of its
 //! device (`fence`) and that the caller has the permission (`policy`), and appends through one
 //! helper (`log`). `units` runs it with deadlines, circuit breakers and retries, and its events go
 //! to the [`router`](crate::router) once it is committed.

@@ -1,4 +1,4 @@
-//! Containment of panics: a defect that one command meets costs that command only.
+//! Containment of panics: a panic during one command fails that command only.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

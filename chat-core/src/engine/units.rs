@@ -1,5 +1,5 @@
-//! Running units of work and reads: deadlines, circuit breakers, retries, and what becomes of
-//! commits whose outcome the store did not report.
+//! Execution of units of work and reads, with deadlines, circuit breakers and retries, and the
+//! tracking of commits whose outcome the store did not report.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -103,7 +103,7 @@ impl Units {
     /// deadline while its outcome is unknown.
     ///
     /// `outcome_unknown` is set once a run may have been committed without an answer, also across
-    /// calls. From then on no error says that nothing was done.
+    /// calls. From then on, no error promises that nothing was stored.
     pub(super) async fn run_idempotent<O: Idempotent>(
         &self,
         scope: impl Into<Scope>,

@@ -1,13 +1,14 @@
 //! The port through which an application watches, changes and refuses what users do.
 //!
 //! **Deciding** hooks (`before_…`) run before anything is committed. They receive the names and
-//! roles of the users involved, and what they allow is what is stored. Each has a timeout; a hook
-//! that panics or times out counts as a refusal or as an approval, as
+//! roles of the users involved, and the engine stores the request as they return it. Each has a
+//! timeout; a hook that panics or times out counts as a refusal or as an approval, as
 //! [`HookPolicy`](crate::engine::HookPolicy) of the engine's configuration says.
 //!
 //! **Observing** hooks (`on_…`) run after the commit and cannot change it. One task calls them, in
 //! the order of the commits of each conversation, behind a bounded queue: a slow observer misses
-//! observations and never delays a sender. What must not be missed is read from the log, by a feed.
+//! observations and never delays a sender. An application that must not miss an event reads it with
+//! a feed.
 //!
 //! An engine can have several hooks. They are asked in the order in which they were given to the
 //! [builder](crate::engine::EngineBuilder::hooks): each sees what the one before made of the

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Intervals and bounds of the router. With the defaults, a node makes up for a lost doorbell
+/// Intervals and bounds of the router. With the defaults, a node recovers from a lost doorbell
 /// within 3 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

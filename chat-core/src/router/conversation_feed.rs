@@ -106,7 +106,7 @@ impl ConversationFeed {
         let continuing = events.iter().zip(self.head.0 + 1..);
         let continuing = continuing.take_while(|(event, next)| event.seq.0 == *next).count();
         let (next, after_gap) = events.split_at(continuing);
-        // A membership change decides who gets what follows it, so it is a run of its own.
+        // A membership change decides who receives the events after it, so it forms a separate run.
         for run in next.chunk_by(|a, b| !a.kind.changes_members() && !b.kind.changes_members()) {
             match run {
                 [event] if event.kind.changes_members() => self.deliver_change(event, now, &mut sessions_of),

@@ -6,7 +6,7 @@
 //! dropped, and any other reveals a gap, which is read from the log. Pushing never waits: the
 //! [`Outbox`] of a client that does not read overflows, and the client catches up by itself.
 //!
-//! The bus only carries hints. A doorbell that was lost is made up for by the next event, by the
+//! The bus only carries hints. A lost doorbell is repaired by the next event, by the
 //! heartbeats in which every node repeats its announcements, or by comparing with the store
 //! (anti-entropy, in `workers`).
 //!

@@ -44,7 +44,7 @@ pub enum HandshakeError {
     /// The server chose a profile that was not offered.
     #[error("server chose profile {0:#06x}, which was not offered")]
     ProfileNotOffered(u16),
-    /// The server's message does not authenticate: it was changed on the way, or belongs to another
+    /// The server's message does not authenticate: it was changed in transit, or belongs to another
     /// hello.
     #[error("server hello does not authenticate")]
     BadTag,

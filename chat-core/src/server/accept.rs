@@ -176,7 +176,7 @@ impl Server {
     }
 }
 
-/// Serves a connection of a listener in a task of its own.
+/// Serves a connection of a listener in a separate task.
 pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let source = source_of(stream.peer());
     if let Some(serving) = serving(stream, source, protocol, shared) {

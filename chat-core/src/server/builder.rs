@@ -102,7 +102,7 @@ impl ServerBuilder {
     }
 
     /// Adds a listener without encryption, for loopback addresses and tests: on any other network,
-    /// passwords can be read on the way. Port 0 takes any free port.
+    /// passwords can be read in transit. Port 0 takes any free port.
     #[must_use]
     pub fn plain(self, address: SocketAddr) -> Self {
         self.listen(address, Protocol::Plain)

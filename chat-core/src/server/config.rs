@@ -39,11 +39,11 @@ pub struct ServerConfig {
     pub outbox_limits: OutboxLimits,
     /// Shortest delay after which clients reconnect when the server drains. Default 1 s.
     pub retry_after: Duration,
-    /// How long the engine may be [unable to serve](crate::engine::Readiness), while other nodes
-    /// are not known to be unable too, before the TCP listeners close. They open again when the
+    /// Time for which the engine may be [unable to serve](crate::engine::Readiness) before the TCP
+    /// listeners close, unless all other nodes are known to be unable too. They open again when the
     /// engine is able to serve, on the same addresses, which needs the same privileges as the first
     /// time. Open connections stay. Default 5 s; zero disables it. With 4 s or less, nodes cannot
-    /// tell each other in time that none of them can serve.
+    /// announce in time that none of them can serve.
     pub unready_timeout: Duration,
 }
 

@@ -35,7 +35,7 @@ pub fn run_inline(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), T
 /// after an error.
 ///
 /// # Cancel safety
-/// Not cancel safe: run it in a task of its own.
+/// Not cancel safe: run it in a separate task.
 pub async fn run_catching(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), TxError> {
     let work = AssertUnwindSafe(unit.run(tx)).catch_unwind().await;
     work.unwrap_or_else(|payload| Err(panicked(&*payload)))

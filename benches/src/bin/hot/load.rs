@@ -22,7 +22,7 @@ pub(crate) struct Full {
     pub(crate) deliveries: f64,
 }
 
-/// Lets all members send for a while, each with this number of messages in flight.
+/// Lets all members send for a fixed time, each with this number of messages in flight.
 pub(crate) async fn full(
     peers: Vec<Peer>,
     group: ConversationId,
@@ -95,8 +95,8 @@ pub(crate) struct Paced {
     pub(crate) p99: Duration,
 }
 
-/// Lets all members send for a while, `rate` messages per second in total, whether or not they are
-/// acknowledged.
+/// Lets all members send for a fixed time, `rate` messages per second in total, whether or not they
+/// are acknowledged.
 pub(crate) async fn paced(peers: Vec<Peer>, group: ConversationId, rate: f64, time: Duration) -> Result<Paced> {
     let pause = Duration::from_secs_f64(peers.len() as f64 / rate);
     let (started, mut tasks) = (Instant::now(), JoinSet::new());

@@ -1,4 +1,4 @@
-//! Conversations that the client knows, and how far each was delivered.
+//! Conversations that the client knows, and the position up to which each was delivered.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 

@@ -1,4 +1,4 @@
-//! From a connection to a session: hello, then register, resume or log in.
+//! Steps from a connection to a session: hello, then register, resume or log in.
 
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,11 @@
-//! Start and continuation of delivery once a session began, and the check that the logs are still
-//! the same.
+//! Start and continuation of delivery at the begin of a session, and the check that the logs are
+//! unchanged.
 //!
 //! For each conversation the client knows the event at its cursor. If the log ends there, the time
 //! of its last event shows whether it is the same log, and nothing is read. Otherwise the client
 //! reads from the cursor's own event on, so that the first page shows both the known event and new
-//! ones. If another event is at the cursor, the server restored a copy of its data and the log grew
-//! again: what was delivered is void.
+//! ones. If another event is at the cursor, the server restored a backup and the log grew again, so
+//! the delivered events are invalid.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 

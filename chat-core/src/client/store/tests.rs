@@ -1,4 +1,4 @@
-//! Tests of durability: what survives, and what a crash may leave behind.
+//! Tests of durability: the state that survives a restart, and the states that a crash may leave.
 
 use std::fs;
 use std::path::Path;

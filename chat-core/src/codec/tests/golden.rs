@@ -39,7 +39,7 @@ fn check(name: &str, lines: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
 }
 
 #[test]
-fn requests() {
+fn requests_match_their_golden_file() {
     check(
         "requests.txt",
         samples::requests().into_iter().map(|(name, kind)| {
@@ -52,7 +52,7 @@ fn requests() {
 }
 
 #[test]
-fn replies() {
+fn replies_match_their_golden_file() {
     check(
         "replies.txt",
         samples::results().into_iter().map(|(name, result)| {
@@ -64,7 +64,7 @@ fn replies() {
 }
 
 #[test]
-fn pushes() {
+fn pushes_match_their_golden_file() {
     let frames = samples::pushes().into_iter();
     check(
         "pushes.txt",
@@ -73,7 +73,7 @@ fn pushes() {
 }
 
 #[test]
-fn bodies() {
+fn bodies_match_their_golden_file() {
     let bodies = samples::bodies().into_iter();
     check(
         "bodies.txt",

@@ -572,7 +572,7 @@ fn decode_request_bounds_passwords() {
 }
 
 #[test]
-fn debug_hides_secrets() {
+fn debug_output_of_requests_hides_secrets() {
     for command in [Wire::Register(register()), Wire::Login(login())] {
         let request = server::decode_request(packet(ID, command).into(), 100).unwrap();
         assert!(!format!("{request:?}").contains("correct horse"));

@@ -1,4 +1,4 @@
-//! Sending: drafts on their way into the appender.
+//! Sends: checks drafts and submits them to the appender.
 
 use std::sync::Arc;
 use std::time::Duration;

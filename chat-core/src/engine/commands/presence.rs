@@ -1,4 +1,4 @@
-//! Commands about what others see of the caller at the moment: status and typing.
+//! Commands about the caller's presence: status and typing.
 
 use std::sync::Arc;
 

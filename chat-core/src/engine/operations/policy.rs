@@ -1,7 +1,6 @@
-//! Authorization: pure functions from what a caller asks and what the caller is to its object.
-//!
-//! Everything that is not allowed here is refused. Units of work call these functions inside their
-//! transactions, after the locks.
+//! Authorization: pure functions of the requested permission and the caller's relation to the group
+//! or user. A request that these functions do not allow is refused. Units of work call these
+//! functions inside their transactions, after the locks.
 
 use super::contact::Relation;
 use crate::engine::error::CommandError;

@@ -118,7 +118,7 @@ impl AdvertiseWorker {
         }
     }
 
-    /// Runs until the engine drains. An update that is under way is finished first: it must not
+    /// Runs until the engine drains. A running update is finished first: it must not
     /// arrive after the withdrawal.
     pub(in crate::engine) async fn run(self, draining: CancellationToken) {
         loop {

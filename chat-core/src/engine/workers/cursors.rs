@@ -1,6 +1,5 @@
-//! Acknowledgements and read marks: collected, and written together.
-//!
-//! Losing the last of them only repeats deliveries, so they are not units of work. A mark waits for
+//! Acknowledgements and read marks, which are collected and written in batches.
+//! Losing the latest marks only repeats deliveries, so they are not units of work. A mark waits for
 //! at most `EngineConfig::cursor_flush_interval`, is merged with later marks of the same
 //! conversation, and is kept while the store is unavailable. Once it is written, other members get
 //! a receipt, and the user's other devices a read mark.

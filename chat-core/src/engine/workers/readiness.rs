@@ -1,4 +1,4 @@
-//! Node readiness: can this node serve new sessions?
+//! Readiness of the node: whether it can serve new sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

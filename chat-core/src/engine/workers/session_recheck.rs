@@ -103,7 +103,7 @@ impl SessionEnder {
         changed
     }
 
-    /// Ends sessions: a committed change says that they are over.
+    /// Ends sessions that a committed change has ended.
     pub(in crate::engine) fn close(&self, user: UserId, sessions: SessionSelector, code: CloseCode) {
         self.router.close_sessions(user, sessions, code);
     }

@@ -13,7 +13,7 @@ fn skeleton(text: &str) -> Skeleton {
 }
 
 #[test]
-fn accepts_names_of_many_scripts() {
+fn user_names_of_many_scripts_are_accepted() {
     for (typed, canonical) in [
         ("alice", "alice"),
         ("Alice", "alice"),
@@ -49,7 +49,7 @@ fn accepts_names_of_many_scripts() {
 }
 
 #[test]
-fn refuses_names_with_the_reason() {
+fn invalid_user_names_are_refused_with_the_reason() {
     use NameError::{BadEdge, Direction, Empty, MixedDigits, MixedScripts, NoLetter, Reserved};
 
     for (typed, reason) in [
@@ -86,7 +86,7 @@ fn refuses_names_with_the_reason() {
 }
 
 #[test]
-fn refuses_characters_by_name() {
+fn forbidden_characters_are_named_in_the_error() {
     for bad in [
         ' ',
         '\t',
@@ -147,7 +147,7 @@ fn refuses_characters_by_name() {
 }
 
 #[test]
-fn error_texts_are_harmless_and_say_what_to_do() {
+fn error_texts_are_printable_and_name_the_next_step() {
     let error = UserName::parse("bob\u{202e}").unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -166,7 +166,7 @@ fn error_texts_are_harmless_and_say_what_to_do() {
 }
 
 #[test]
-fn counts_code_points_and_bytes() {
+fn name_limits_count_code_points_and_bytes() {
     assert!(user(&"a".repeat(32)).is_ok());
     assert!(user(&"ж".repeat(32)).is_ok());
     assert!(user(&"王".repeat(21)).is_ok());
@@ -249,7 +249,7 @@ fn group_names_keep_capitals_and_fold_spaces() {
 }
 
 #[test]
-fn group_names_refused() {
+fn invalid_group_names_are_refused() {
     use NameError::{BadEdge, Empty, MixedScripts, NoLetter, Reserved};
 
     for (typed, reason) in [
@@ -285,7 +285,7 @@ fn group_names_refused() {
 }
 
 #[test]
-fn display_names_are_free_but_printable() {
+fn display_names_may_contain_any_printable_text() {
     for (typed, shown) in [
         (" Alice Müller ", "Alice Müller"),
         ("小明 🍺", "小明 🍺"),
@@ -369,7 +369,7 @@ proptest! {
     }
 
     #[test]
-    fn never_panics(text in any::<String>()) {
+    fn name_parsers_never_panic(text in any::<String>()) {
         let _ = (UserName::parse(&text), GroupName::parse(&text), DisplayName::parse(&text));
         let _ = UserName::parse(&text).map_err(|e| e.to_string());
     }

@@ -23,7 +23,7 @@ fn message_text_is_byte_exact() {
 }
 
 #[test]
-fn message_text_refuses_clearly() {
+fn message_text_refuses_invalid_text_with_the_reason() {
     assert_eq!(MessageText::new(""), Err(TextError::Empty));
     assert_eq!(MessageText::new("a\0b"), Err(TextError::Forbidden(ShownChar('\0'))));
     let marks = MessageText::new("\u{301}".repeat(32 * 1024)).unwrap_err();
@@ -38,7 +38,7 @@ fn message_text_refuses_clearly() {
 }
 
 #[test]
-fn bodies_do_not_show_in_debug() {
+fn debug_output_hides_message_text() {
     assert_eq!(
         format!("{:?}", MessageText::new("secret").unwrap()),
         "MessageText(6 bytes)"
@@ -62,7 +62,7 @@ fn notes_and_descriptions_count_characters() {
 }
 
 #[test]
-fn reactions() {
+fn reaction_accepts_emoji_and_short_words() {
     for good in [
         "👍",
         "❤️",
@@ -102,7 +102,7 @@ fn reactions() {
 }
 
 #[test]
-fn terminals_get_no_controls() {
+fn sanitized_text_has_no_control_characters() {
     for (text, shown) in [
         ("你好 alice\t!\n", "你好 alice\t!\n"),
         ("a\r\nb", "a\r\nb"),
@@ -131,7 +131,7 @@ fn log_values_are_one_short_line() {
 
 proptest! {
     #[test]
-    fn nothing_unsafe_survives(text in any::<String>()) {
+    fn sanitized_text_is_safe_for_any_input(text in any::<String>()) {
         let unsafe_for_logs = |c: char| c.is_control() || is_bidi_control(c);
         prop_assert!(!escape_for_log(&text).contains(unsafe_for_logs));
         let shown = sanitize_for_terminal(&text);
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn never_panics(text in any::<String>()) {
+    fn text_parsers_never_panic(text in any::<String>()) {
         let _ = (MessageText::new(text.as_str()), Note::new(text.as_str()), Emoji::new(&text));
     }
 }

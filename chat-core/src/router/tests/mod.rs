@@ -27,7 +27,7 @@ use crate::testkit::store::{Draft, World, append};
 /// Time within which lost events are found. Time is paused, and no sweep helps: see
 /// [`without_sweeps`].
 const REPAIR_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time after which everything under way has arrived.
+/// Time after which every message in flight has arrived.
 const SETTLE_TIME: Duration = Duration::from_secs(60);
 
 /// The default without periodic sweeps: what is found was noticed to be lost.
@@ -154,7 +154,7 @@ impl Reader {
         seqs
     }
 
-    /// Checks that no push is queued, and none arrives until everything under way has.
+    /// Checks that no push is queued, and that none arrives while messages in flight are delivered.
     async fn expect_nothing(&mut self) {
         let outbox = Arc::clone(self.guard.outbox());
         assert!(self.taken.is_empty());

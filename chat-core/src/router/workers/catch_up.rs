@@ -43,7 +43,7 @@ impl CatchUp {
                 let text = format!("the log of conversation {conversation} has a hole after {head}");
                 return Err(StoreError::Corrupt(text));
             }
-            // Events that were committed since are announced by doorbells of their own.
+            // Events that were committed since then are announced by separate doorbells.
             if page.is_end {
                 return Ok(());
             }

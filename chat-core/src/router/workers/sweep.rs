@@ -44,7 +44,7 @@ impl Sweep {
             // Jittered, so that nodes that started together do not sweep together.
             let next = last + jitter::spread(self.interval, 2.0 / 3.0, 4.0 / 3.0);
             let was_requested = tokio::select! {
-                // A request comes first: it says that something is known to be lost.
+                // A request comes first, because it means that an announcement is known to be lost.
                 biased;
                 () = self.request.requested() => true,
                 () = sleep_until(next) => false,

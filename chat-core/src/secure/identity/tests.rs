@@ -73,7 +73,7 @@ fn identity_file_readable_by_others_is_rejected() {
 }
 
 #[test]
-fn missing_directory_is_a_clear_error() {
+fn missing_directory_is_reported_with_its_path() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none/identity.pem");
     let error = identity().save(&path).unwrap_err();

@@ -23,7 +23,7 @@ pub struct KnownHosts {
     pins: Vec<(String, Fingerprint)>,
 }
 
-/// How a client treats a server without a pin. A server whose key differs from its pin is always
+/// Policy of a client for servers without a pin. A server whose key differs from its pin is always
 /// refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -48,12 +48,12 @@ fn server_outcome(chunks: &[&[u8]]) -> String {
 
 proptest! {
     #[test]
-    fn server_handshake(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn server_handshake_survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         server_outcome(&[&bytes]);
     }
 
     #[test]
-    fn server_handshake_near_misses(bytes in hello_like(), cut in any::<prop::sample::Index>()) {
+    fn server_handshake_survives_almost_valid_hellos(bytes in hello_like(), cut in any::<prop::sample::Index>()) {
         let whole = server_outcome(&[&bytes]);
         let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
         let pieces = server_outcome(&[head, tail]);
@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn client_handshake(bytes in answer_like()) {
+    fn client_handshake_survives_almost_valid_answers(bytes in answer_like()) {
         let now = Instant::now();
         let mut client = ClientHandshake::new("", PinPolicy::FirstContact).unwrap();
         for chunk in bytes.chunks(97) {
@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn credential(mut bytes in prop::collection::vec(any::<u8>(), 0..700), version in 0u8..2) {
+    fn credential_parser_survives_any_bytes(mut bytes in prop::collection::vec(any::<u8>(), 0..700), version in 0u8..2) {
         if let Some(first) = bytes.first_mut() {
             *first = version;
         }
@@ -83,7 +83,7 @@ proptest! {
     }
 
     #[test]
-    fn records(bytes in prop::collection::vec(any::<u8>(), 0..70_000)) {
+    fn opener_survives_any_records(bytes in prop::collection::vec(any::<u8>(), 0..70_000)) {
         let now = Instant::now();
         let mut opener = Opener::new(Cipher::new(&SecretBytes::new([1; 32])), now);
         let mut input = BytesMut::from(&bytes[..]);
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn known_hosts(text in any::<String>(), lines in "([a-z\\[\\]:.]{0,8}:[0-9]{0,6} (sha256:)?[A-Za-z0-9+/=]{0,46}\n?){0,4}") {
+    fn known_hosts_parser_survives_any_text(text in any::<String>(), lines in "([a-z\\[\\]:.]{0,8}:[0-9]{0,6} (sha256:)?[A-Za-z0-9+/=]{0,46}\n?){0,4}") {
         let _ = KnownHosts::parse(&text);
         let _ = KnownHosts::parse(&lines);
         let _ = text.parse::<Fingerprint>();

@@ -1,4 +1,4 @@
-//! A recorded session, changed on the way in every single byte, and cut at every single byte.
+//! Tests with a recorded session in which each byte is changed, or which is cut after each byte.
 
 use std::time::Instant;
 

@@ -9,7 +9,7 @@ use crate::store::backend::TxContract;
 
 type Undo = Box<dyn FnOnce(&mut Tables) + Send>;
 
-/// An open transaction. Dropping it without [`MemoryTx::commit`] takes back everything that it
+/// An open transaction. Dropping it without [`MemoryTx::commit`] undoes everything that it
 /// wrote.
 pub(super) struct MemoryTx<'a> {
     pub(super) tables: &'a mut Tables,
@@ -29,7 +29,7 @@ impl<'a> MemoryTx<'a> {
         }
     }
 
-    /// Records how to take back a write that the transaction has just made.
+    /// Records how to undo a write that the transaction has just made.
     pub(super) fn undo(&mut self, undo: impl FnOnce(&mut Tables) + Send + 'static) {
         self.journal.push(Box::new(undo));
     }

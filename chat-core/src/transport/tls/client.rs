@@ -20,7 +20,7 @@ use crate::{
     transport::{Stream, Transport},
 };
 
-/// How a client authenticates a server.
+/// Method by which a client authenticates a server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum TlsTrust {

@@ -430,7 +430,7 @@ proptest! {
                 }
                 Step::ConnectionBreaks => log_in(&mut script, &mut server, &mut app),
                 Step::ClientRestarts => {
-                    // What was delivered and not acknowledged is forgotten and delivered again.
+                    // Events that were delivered but not acknowledged are delivered again.
                     answer(&mut script, &mut server, &mut app);
                     let kept = app.cursors.get(&ROOM).map_or(Seq::ZERO, |cursor| cursor.seq);
                     app.log.split_off(&kept.next().0);

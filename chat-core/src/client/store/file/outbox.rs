@@ -6,10 +6,10 @@
 //!   kind 2, settled:  client message id, 16 bytes
 //!   kind 3, durable:  position of this record, u64: everything before it was on disk before it
 //! ```
-//! Integers are big-endian. The length counts what follows the digest, which is the beginning of
-//! the SHA-256 of that. Bytes after the last record of kind 3 that a crash cut off or garbled are
-//! dropped: they were never reported as queued. Garbled bytes before it are damage of later, and an
-//! error.
+//! Integers are big-endian. The length counts the bytes after the digest. The digest is the
+//! beginning of their SHA-256. Bytes after the last record of kind 3 that a crash cut off or
+//! garbled are dropped: they were never reported as queued. Garbled bytes before it were damaged
+//! later and are an error.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! Beginning a session of a device: the unit of work of every login and resume.
+//! Start of a device's session: the unit of work of every login and resume.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,5 @@
-//! A group as a unit of work sees it: locked, the caller's fence checked, the members concerned at
-//! hand.
+//! A group that a unit of work has locked, after it checked the caller's fence and loaded the
+//! members involved.
 
 use std::collections::HashMap;
 

@@ -291,7 +291,7 @@ impl Appends {
     }
 }
 
-/// User id that stands for all members in a message's mentions.
+/// User id that represents all members in a message's mentions.
 const ALL_MEMBERS: UserId = UserId(0);
 
 fn collect_effects(draft: &Prepared, seq: Seq, effects: &mut Vec<Effect>) {

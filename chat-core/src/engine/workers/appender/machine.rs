@@ -1,5 +1,5 @@
-//! State machine of the appender: keeps submissions in order by session and conversation, and says
-//! what to run. It does no I/O, reads no clock and runs no futures.
+//! State machine of the appender. It keeps submissions in order by session and conversation, and
+//! returns the work to run. It does no I/O, reads no clock and runs no futures.
 //!
 //! ```text
 //! push ─► arrived ─┬─► preparing (conversation unknown, or hooks to ask) ─ finish ─┐
@@ -7,9 +7,9 @@
 //!                                     └─► poll_work ─► in flight ─► finish ─► poll_reply
 //! ```
 //!
-//! Every submission is in exactly one of these places at any time: a step decides by looking at a
-//! submission where it is, and then moves it. So [`Machine::abort`] finds all of them, also after a
-//! panic in the middle of a step.
+//! Every submission is in exactly one of these places at any time: a step inspects a submission in
+//! its place before it moves it. So [`Machine::abort`] finds all of them, even after a panic in the
+//! middle of a step.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -98,7 +98,7 @@ struct Preparing {
 
 impl Machine {
     /// Creates a machine without submissions. `resend_window` is the time for which a refused draft
-    /// holds back later ones, if it is not resent.
+    /// delays later drafts, if it is not resent.
     pub(super) fn new(limits: LaneLimits, resend_window: Duration) -> Self {
         Self {
             arrived: VecDeque::new(),

@@ -6,12 +6,11 @@
 //!                                   └─► lane of the conversation ─► one transaction at a time
 //!                                                                     └─► router ─► replies
 //! ```
-//!
-//! One task does all of it; nothing is spawned for a message. A lane collects while its commit is
-//! in flight, so an idle server adds no delay and a busy one makes large batches. Other changes of
-//! a group run in its lane too, so that a session's commands take effect in the order in which it
-//! sent them; for the same reason a session's submissions are prepared one at a time. After a draft
-//! was refused temporarily, later drafts of its session are refused until it has been resent.
+//! One task runs the appender; no task is spawned for a message. A lane collects while its commit
+//! is in flight, so an idle server adds no delay and a busy one makes large batches. Other changes
+//! of a group run in its lane too, so that a session's commands take effect in the order in which
+//! it sent them; for the same reason a session's submissions are prepared one at a time. After a
+//! draft was refused temporarily, later drafts of its session are refused until it has been resent.
 //!
 //! `machine` decides and does no I/O; `driver` is the task around it; `work` is what runs against
 //! the store.

@@ -1,11 +1,9 @@
 //! Order of resends: after a temporary refusal, later drafts are refused until the refused ones
-//! have been resent in their order.
-//!
-//! A client that has several drafts on the way learns of a refusal late: drafts it sent behind the
-//! refused one would be stored, and the refused one, when it is resent, after them. So those are
-//! refused too, until the refused drafts have arrived again in their order. This matters only for
-//! drafts that were on the way: once a client knows of the refusal, it is free to give the draft up
-//! and send others after `EngineConfig::resend_window`.
+//! have been resent in their order. A client with several drafts in flight learns of a refusal
+//! late. Without this module, the drafts behind the refused one would be stored, and the resent
+//! draft would follow them. So the drafts behind it are refused too, until the refused drafts have
+//! arrived again in their order. This concerns only drafts in flight: once a client knows of the
+//! refusal, it may give the draft up and send others after `EngineConfig::resend_window`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Requests to the appender: drafts to store, and operations that take their turn between drafts.
+//! Requests to the appender: drafts to store, and operations that run between drafts in queue
+//! order.
 
 use std::fmt;
 use std::sync::Arc;

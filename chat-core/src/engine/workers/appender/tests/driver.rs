@@ -1,4 +1,4 @@
-//! The driver over fake ports: panics, and the end.
+//! Tests of the driver over fake ports: panics and shutdown.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

@@ -19,7 +19,7 @@ use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
 use crate::model::*;
 
-/// Time for which a refused draft holds back later ones.
+/// Time for which a refused draft delays later ones.
 const RESEND_WINDOW: Duration = Duration::from_secs(3);
 /// Conversation that is known without a lookup.
 const KNOWN: ConversationId = ConversationId(1);
