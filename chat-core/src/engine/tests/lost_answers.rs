@@ -48,13 +48,13 @@ async fn revoked_device_receives_nothing_after_a_lost_answer() {
     let (engine, store, alice) = faulty(config()).await;
     let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
-    unclear(
+    assert_try_again(
         alice
             .execute(Command::RevokeDevice(thief.caller().device().unwrap()))
             .await,
     );
-    assert_eq!(ended(&thief).await, CloseCode::Revoked);
-    hears_nothing(&thief, &alice).await;
+    assert_eq!(close_code(&thief).await, CloseCode::Revoked);
+    assert_receives_nothing(&thief, &alice).await;
 }
 
 #[tokio::test]
@@ -132,9 +132,9 @@ async fn sessions_on_other_nodes_end_after_a_lost_answer() {
     let here = new_user(&one, "bob").await;
     let there = two.session(id(&here), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
-    unclear(
+    assert_try_again(
         here.execute(Command::RevokeDevice(there.caller().device().unwrap()))
             .await,
     );
-    assert_eq!(ended(&there).await, CloseCode::Revoked);
+    assert_eq!(close_code(&there).await, CloseCode::Revoked);
 }
