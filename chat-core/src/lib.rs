@@ -1,8 +1,8 @@
 //! An embeddable chat engine: accounts, friends, groups, durable and ordered messages, several
 //! devices per user, encrypted connections.
 //!
-//! A program builds an [`Engine`](engine::Engine) on a [`Store`](store::Store) and has a chat system,
-//! with or without sockets:
+//! A program builds an [`Engine`](engine::Engine) on a [`Store`](store::Store) and has a chat
+//! system, with or without sockets:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -38,9 +38,9 @@
 //!
 //! # Ports
 //! An application can replace these traits: [`store`] (state that survives a restart), [`bus`]
-//! (messages between nodes), [`cluster`] (nodes and presence), [`auth`] (logins), [`hooks`] (rules of
-//! the application) and [`clock`]. Each states its contract; `testkit` has conformance suites for
-//! backends.
+//! (messages between nodes), [`cluster`] (nodes and presence), [`auth`] (logins), [`hooks`] (rules
+//! of the application) and [`clock`]. Each states its contract; `testkit` has conformance suites
+//! for backends.
 //!
 //! # Features
 //! | feature | adds |
@@ -56,9 +56,9 @@
 //! ([`model`], [`commands`], [`codec`], [`secure`], [`client::machine`]). It then has no runtime,
 //! no sockets and no private keys, and compiles to `wasm32-unknown-unknown`.
 //!
-//! The crate has no global state: it installs no logger, signal handler, runtime or crypto provider,
-//! and a process can have several engines and servers. `docs/embedding.md` goes through a program
-//! step by step.
+//! The crate has no global state: it installs no logger, signal handler, runtime or crypto
+//! provider, and a process can have several engines and servers. `docs/embedding.md` goes through a
+//! program step by step.
 
 // Without `unstable`, items that only tests and tools use are unreachable or unused.
 #![cfg_attr(not(feature = "unstable"), allow(dead_code, unreachable_pub, unused_imports))]

@@ -12,9 +12,10 @@ use crate::service::CommandError;
 /// [`EngineConfig::message_rate`](super::EngineConfig::message_rate). The user's devices, sessions
 /// and presence are not touched, and events name no device ([`Event::device`] is `None`). Commands
 /// that concern the caller's own device are refused with
-/// [`InvalidArgument`](crate::model::ReplyCode::InvalidArgument): logging out, changing the password,
-/// revoking a device, acknowledging, setting a status and typing. In answers, `cursor` is that of a
-/// device that has received nothing. A user who does not exist or was disabled is refused with
+/// [`InvalidArgument`](crate::model::ReplyCode::InvalidArgument): logging out, changing the
+/// password, revoking a device, acknowledging, setting a status and typing. In answers, `cursor` is
+/// that of a device that has received nothing. A user who does not exist or was disabled is refused
+/// with
 /// [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled).
 ///
 /// [`Event::device`]: crate::model::Event::device
@@ -66,8 +67,8 @@ impl ActingAs {
     }
 }
 
-/// The *call* fixes the order, also over the clones of a handle and other handles of the user: what two
-/// calls append to one conversation is appended in the order of the calls.
+/// The *call* fixes the order, also over the clones of a handle and other handles of the user: what
+/// two calls append to one conversation is appended in the order of the calls.
 impl Commands for ActingAs {
     type Error = CommandError;
 

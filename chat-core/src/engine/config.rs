@@ -43,8 +43,8 @@ pub enum HookPolicy {
 pub struct EngineConfig {
     /// Guests may create accounts. Default true.
     pub allow_registration: bool,
-    /// Who may send direct messages to users who have not chosen themselves; taken when an account is
-    /// created. Default [`DirectPolicy::Friends`].
+    /// Who may send direct messages to users who have not chosen themselves; taken when an account
+    /// is created. Default [`DirectPolicy::Friends`].
     pub default_direct_policy: DirectPolicy,
     /// Password hashing of the built-in authenticator.
     pub passwords: PasswordPoolOptions,

@@ -239,8 +239,8 @@ impl Engine {
         self.parts.commands.execute_paced(caller, command)
     }
 
-    /// Returns a handle that sends and reads for `user`, without a login, a session or presence. It costs
-    /// nothing to make; the first command finds out whether the account exists.
+    /// Returns a handle that sends and reads for `user`, without a login, a session or presence. It
+    /// costs nothing to make; the first command finds out whether the account exists.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> ActingAs {
         ActingAs::new(self.clone(), Caller::application(user))
@@ -251,8 +251,9 @@ impl Engine {
     ///
     /// It counts as a login of `device`: it ends an older session of that device, it makes the user
     /// present, and a new device takes a place among the user's
-    /// [`max_devices`](EngineConfig::max_devices), from which the oldest device is evicted. So do not
-    /// begin a session for each request of an application; use [`acting_as`](Self::acting_as).
+    /// [`max_devices`](EngineConfig::max_devices), from which the oldest device is evicted. So do
+    /// not begin a session for each request of an application; use
+    /// [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// [`CommandError`]: the user does not exist, or an error of a login.

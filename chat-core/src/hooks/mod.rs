@@ -54,7 +54,8 @@ impl<T> Verdict<T> {
 /// The application's own rules. Every method has a default that changes nothing.
 ///
 /// A hook that decides about a draft or about a change of a group runs while the later drafts and
-/// changes of the same session wait, so it should answer quickly. Nobody else waits for it. Commands of an
+/// changes of the same session wait, so it should answer quickly. Nobody else waits for it.
+/// Commands of an
 /// [operator](crate::engine::Engine) pass without being asked.
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {

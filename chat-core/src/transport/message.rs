@@ -33,8 +33,8 @@ impl<M> MessageStream<M> {
         }
     }
 
-    /// Wraps a socket with messages of a type `T`, such as a WebSocket. `payload` returns the bytes of
-    /// a binary message, and `None` for a message that is to be skipped; `binary` makes a binary
+    /// Wraps a socket with messages of a type `T`, such as a WebSocket. `payload` returns the bytes
+    /// of a binary message, and `None` for a message that is to be skipped; `binary` makes a binary
     /// message of bytes. The socket answers pings itself, as those of most libraries do.
     ///
     /// # Examples

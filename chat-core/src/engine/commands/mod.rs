@@ -144,8 +144,8 @@ impl Dispatcher {
         self.lifecycle.spawn_command(command).into()
     }
 
-    /// Runs a command that no unit of work fences: where its answer is awaited. An application's caller is
-    /// checked here instead.
+    /// Runs a command that no unit of work fences: where its answer is awaited. An application's
+    /// caller is checked here instead.
     fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
         if caller.origin != Origin::Application {
             return CommandFuture::run(contain(command));

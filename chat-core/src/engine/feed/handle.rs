@@ -11,11 +11,12 @@ use crate::model::{ConversationId, Seq};
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// A feed of events: see [`Engine::feed`](crate::engine::Engine::feed). Dropping it closes it in the
-/// background; [`close`](Self::close) waits for that. It keeps the engine neither alive nor open.
+/// A feed of events: see [`Engine::feed`](crate::engine::Engine::feed). Dropping it closes it in
+/// the background; [`close`](Self::close) waits for that. It keeps the engine neither alive nor
+/// open.
 ///
-/// Several tasks may call [`next`](Self::next) of one feed. Each event goes to one of them, so events
-/// of one conversation may then be processed at the same time.
+/// Several tasks may call [`next`](Self::next) of one feed. Each event goes to one of them, so
+/// events of one conversation may then be processed at the same time.
 #[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,

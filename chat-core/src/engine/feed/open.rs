@@ -166,9 +166,9 @@ impl Engine {
     ///
     /// An event that this node commits is handed out at once. Those of other nodes follow within
     /// about a second: by their announcements on the bus, or without a bus by polling the store.
-    /// What was announced nowhere is found every 30 s; in a large store, less often. A consumer that
-    /// is slow delays only itself: at most [`max_in_flight`](FeedOptions::max_in_flight) events are
-    /// in memory. While the store is down, the feed waits.
+    /// What was announced nowhere is found every 30 s; in a large store, less often. A consumer
+    /// that is slow delays only itself: at most [`max_in_flight`](FeedOptions::max_in_flight)
+    /// events are in memory. While the store is down, the feed waits.
     ///
     /// The feed ends when the engine shuts down; then [`Feed::next`] returns `None`.
     ///

@@ -1,5 +1,5 @@
-//! Fencing: a unit of work acts for a login only while it is the latest login of its device, and for an
-//! application only while the user's account is enabled.
+//! Fencing: a unit of work acts for a login only while it is the latest login of its device, and
+//! for an application only while the user's account is enabled.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,8 @@ use crate::engine::error::{CommandError, Rejection};
 use crate::model::{Caller, DeviceId, Origin, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// Refuses unless the caller may still act; see [`live`]. It is called after the locks were taken, so that it
-/// sees every login that was answered before.
+/// Refuses unless the caller may still act; see [`live`]. It is called after the locks were taken,
+/// so that it sees every login that was answered before.
 pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller) -> Result<(), Rejection> {
     if live(tx, [caller]).await?.contains(&caller) {
         Ok(())
@@ -17,8 +17,8 @@ pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller) -> Result<()
     }
 }
 
-/// Returns the callers that may still act: logins that are the latest of their devices, applications that act
-/// for an enabled account, and operators.
+/// Returns the callers that may still act: logins that are the latest of their devices,
+/// applications that act for an enabled account, and operators.
 pub(crate) async fn live(
     tx: &mut dyn Transaction,
     callers: impl IntoIterator<Item = Caller>,

@@ -5,7 +5,7 @@
 //! [acknowledges](Machine::acknowledge) them.
 //!
 //! ```text
-//! news, scans ─► to look up ─► places ─► to read ─► ready ─► handed out ─► acknowledged ─► recorded
+//! news, scans ─► to look up ─► places ─► to read ─► ready ─► handed out ─► acknowledged
 //!                                 └─────── in flight: bounded ──────────┘
 //! ```
 //!
@@ -328,8 +328,8 @@ impl Machine {
         work
     }
 
-    /// Returns when [`poll_work`](Self::poll_work), called just now, may return more although nothing
-    /// else happened. Work that was due and not returned waits for something else.
+    /// Returns when [`poll_work`](Self::poll_work), called just now, may return more although
+    /// nothing else happened. Work that was due and not returned waits for something else.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let record = self.record_due.filter(|_| !self.unrecorded.is_empty());
         if self.closing.is_some() {

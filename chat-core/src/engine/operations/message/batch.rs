@@ -194,8 +194,8 @@ impl Appends {
     }
 
     /// Returns what the two users of a direct conversation are to each other, and whether the peer
-    /// accepts messages from a stranger. Locks their contacts, which come before the conversation in
-    /// the order of locks.
+    /// accepts messages from a stranger. Locks their contacts, which come before the conversation
+    /// in the order of locks.
     async fn relations(&self, tx: &mut dyn Transaction) -> Result<HashMap<UserId, (Relation, bool)>, StoreError> {
         let ConversationKind::Direct { low, high } = self.kind else {
             return Ok(HashMap::new());

@@ -70,8 +70,8 @@ impl BatchContext {
         })
     }
 
-    /// Records that a member sends a message. Returns the changed membership if this is the member's
-    /// first message to a direct conversation.
+    /// Records that a member sends a message. Returns the changed membership if this is the
+    /// member's first message to a direct conversation.
     pub(super) fn note_first_message(&mut self, sender: UserId) -> Option<Member> {
         if !matches!(self.row.kind, ConversationKind::Direct { .. }) {
             return None;

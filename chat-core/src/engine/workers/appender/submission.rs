@@ -15,8 +15,8 @@ use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
 use crate::model::{Caller, ConversationRef, DeviceId, Draft, Origin, Outcome, UserId};
 
-/// Key of a sender in the appender: submissions of one sender are prepared one at a time. A device keeps
-/// its key when it logs in again.
+/// Key of a sender in the appender: submissions of one sender are prepared one at a time. A device
+/// keeps its key when it logs in again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum SessionKey {
     Device(UserId, DeviceId),
