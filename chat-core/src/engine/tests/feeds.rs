@@ -77,7 +77,7 @@ async fn send(session: &LocalSession, text: &str) -> Appended {
 async fn feed_is_gapless_and_hands_out_once_while_many_send() {
     let engine = engine().await;
     let feed = engine.feed(all()).await.unwrap();
-    let owner = new_user(&engine, "owner").await;
+    let owner = new_user(&engine, "olga").await;
     let group = group(&owner, "crowd").await;
     let names: Vec<_> = (0..6).map(|n| format!("sender{n}")).collect();
     let senders = join_all(names.iter().map(|name| new_user(&engine, name))).await;
@@ -296,7 +296,7 @@ async fn former_owner_is_fenced_and_drops_what_is_in_flight() {
 async fn feed_of_a_user_shows_what_the_user_may_read_and_leaves_no_trace() {
     let engine = engine().await;
     let olga = new_user(&engine, "olga").await;
-    let bot = register(&engine, "bot").await;
+    let bot = register(&engine, "robin").await;
     let mut wish = NewGroup::new(GroupName::parse("crowd").unwrap());
     wish.history_visible = false;
     let crowd = olga.create_group(wish).await.unwrap().id;
@@ -348,14 +348,21 @@ async fn feed_of_a_user_shows_what_the_user_may_read_and_leaves_no_trace() {
 async fn slow_consumer_delays_no_sender_and_misses_nothing() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
+    send(&alice, "held").await;
     let feed = engine.feed(all().max_in_flight(8)).await.unwrap();
-    let first = next(&feed).await;
+    let held = loop {
+        let item = next(&feed).await;
+        if message(item.event()).is_some() {
+            break item;
+        }
+        item.done();
+    };
     for n in 0..300 {
         timeout(Duration::from_secs(5), send(&alice, &n.to_string()))
             .await
             .expect("a sender waits");
     }
-    first.done();
+    held.done();
     let seen = messages(&drain(&feed, is_text("299")).await);
     assert_eq!(seen, (0..300).map(|n| n.to_string()).collect::<Vec<_>>());
 }

@@ -72,6 +72,8 @@ impl Model {
                 for shard in &claim {
                     *self.terms.entry(*shard).or_default() += 1;
                 }
+                // What is released now is no surplus any more.
+                self.surplus = self.surplus.saturating_sub(work.release.len());
                 Done::Leases(Ok(LeaseAnswer {
                     asked: now,
                     renewed,
