@@ -252,6 +252,7 @@ impl Guest {
 
     /// Returns the size of the largest packet that the peer may send now.
     #[must_use]
+    #[expect(clippy::misnamed_getters, reason = "packets of guests have a limit of their own")]
     pub fn max_packet_bytes(&self) -> usize {
         self.config.max_guest_packet_bytes
     }

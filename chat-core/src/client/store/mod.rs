@@ -4,7 +4,8 @@
 mod file;
 mod forward;
 mod memory;
-#[cfg(all(test, feature = "client"))]
+#[cfg(test)]
+#[cfg(feature = "client")]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -170,11 +170,14 @@ async fn crash_hands_out_again_exactly_what_was_not_acknowledged() {
     assert_eq!(messages(&again), ["5", "6", "7", "8", "9", "10"]);
 }
 
+/// Events, in the order in which they came.
+type Places = Mutex<Vec<(ConversationId, Seq)>>;
+
 /// A consumer on one node: acknowledges everything, and says what became of each event.
 #[derive(Debug, Default)]
 struct Consumed {
-    handed_out: Mutex<Vec<(ConversationId, Seq)>>,
-    acknowledged: Mutex<Vec<(ConversationId, Seq)>>,
+    handed_out: Places,
+    acknowledged: Places,
     changed: Notify,
 }
 
@@ -204,7 +207,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
     let [by_dying, by_living] = [(); 2].map(|()| Arc::new(Consumed::default()));
     let tasks = [(&dying, &by_dying), (&living, &by_living)].map(async |(engine, consumed)| {
         let feed = engine.feed(all()).await.unwrap();
-        tokio::spawn(consume(feed, Arc::clone(consumed)))
+        drop(tokio::spawn(consume(feed, Arc::clone(consumed))));
     });
     join_all(tasks).await;
     let round = async |n: usize| {
@@ -235,7 +238,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
         .await
         .into_iter()
         .collect();
-    let places = |consumed: &Consumed, which: fn(&Consumed) -> &Mutex<Vec<(ConversationId, Seq)>>| {
+    let places = |consumed: &Consumed, which: fn(&Consumed) -> &Places| {
         let places = which(consumed).lock().clone();
         places
             .into_iter()

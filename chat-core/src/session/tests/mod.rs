@@ -18,9 +18,10 @@ const EPOCH: StoreEpoch = StoreEpoch([0x5e; 16]);
 const DEVICE: DeviceId = DeviceId([0xd0; 16]);
 
 fn config() -> SessionConfig {
-    let mut config = SessionConfig::default();
-    config.server_name = "test".to_owned();
-    config
+    SessionConfig {
+        server_name: "test".to_owned(),
+        ..SessionConfig::default()
+    }
 }
 
 /// Clock that only the test moves.

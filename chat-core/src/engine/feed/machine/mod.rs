@@ -547,7 +547,10 @@ impl Machine {
             return None;
         }
         let room = self.room().min(READ_EVENTS);
-        while room > 0 {
+        if room == 0 {
+            return None;
+        }
+        loop {
             let conversation = self.to_read.pop_front()?;
             let Some(place) = self.places.get_mut(&conversation) else {
                 continue;
@@ -567,7 +570,6 @@ impl Machine {
                 number: self.reads,
             });
         }
-        None
     }
 
     fn read_finished(&mut self, now: Instant, read: Read, answer: Result<LogRead, CommandError>) {
