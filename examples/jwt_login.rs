@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::async_trait;
-use chat_core::auth::{AuthError, AuthVerdict, Authenticator};
+use chat_core::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Subject};
 use chat_core::client::{MemoryStore as ClientMemoryStore, Scheme};
-use chat_core::model::Login;
+use chat_core::model::{Login, Timestamp};
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
 use chat_examples::AnyError;
@@ -35,13 +35,15 @@ impl Authenticator for JwtLogin {
         let Ok(token) = token else {
             return Ok(AuthVerdict::Denied);
         };
-        // The token says whose it is; a login that claims another account is denied.
-        let name = UserName::parse(&token.claims.sub).ok();
-        let name = name.filter(|name| login.account == UserRef::Name(name.clone()));
-        Ok(name.map_or(AuthVerdict::Denied, |name| AuthVerdict::Provision {
-            name,
-            display_name: DisplayName::parse(&token.claims.name).ok(),
-        }))
+        let Ok(subject) = Subject::new(token.claims.sub) else {
+            return Ok(AuthVerdict::Denied);
+        };
+        // The token says whose it is and how long it counts. The name of the account is a proposal.
+        let mut profile = Profile::new().name_hint(&token.claims.name);
+        profile.display_name = DisplayName::parse(&token.claims.name).ok();
+        let expires = Timestamp(i64::try_from(token.claims.exp * 1000).unwrap_or(i64::MAX));
+        let login = ExternalLogin::new(subject).profile(profile).expires_at(expires);
+        Ok(AuthVerdict::External(login))
     }
 }
 
@@ -75,7 +77,7 @@ async fn main() -> Result<(), AnyError> {
     let address = ServerAddress::parse(&server.addresses()[0].1.to_string(), Scheme::Plain)?;
 
     let claims = Claims {
-        sub: "alice".to_owned(),
+        sub: "auth0|64f1c2".to_owned(),
         name: "Alice Liddell".to_owned(),
         exp: jsonwebtoken::get_current_timestamp() + 3600,
     };
@@ -83,7 +85,11 @@ async fn main() -> Result<(), AnyError> {
     let client = connect(&address, &token).await?;
     let user = client.me().ok_or("the client has no user")?;
     println!("{} logged in as {}, account {}", user.display_name, user.name, user.id);
-    assert_eq!(user.display_name, "Alice Liddell");
+    assert_eq!((&*user.name, &*user.display_name), ("alice-liddell", "Alice Liddell"));
+
+    // The application reaches the same account by the subject, with or without a login.
+    let known = engine.provision(Subject::new("auth0|64f1c2")?, Profile::new()).await?;
+    assert_eq!(known.id, user.id);
 
     let refused = connect(&address, "a guess").await;
     println!("a guess: {}", refused.expect_err("the guess is no token"));

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::auth::{AuthError, AuthVerdict, Authenticator, PasswordCost, ThrottleOptions};
+use chat_core::auth::{
+    AuthError, AuthVerdict, Authenticator, ExternalLogin, PasswordCost, Profile, Subject, ThrottleOptions,
+};
 use chat_core::bus::MemoryBus;
 use chat_core::cluster::MemoryPresence;
 use chat_core::commands::Commands;
@@ -101,11 +103,11 @@ struct Tokens;
 impl Authenticator for Tokens {
     async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
         let token = std::str::from_utf8(login.secret.expose()).unwrap_or_default();
-        match token.strip_prefix("user:").map(UserName::parse) {
-            Some(Ok(name)) => Ok(AuthVerdict::Provision {
-                name,
-                display_name: None,
-            }),
+        match token.strip_prefix("user:").map(|name| (name, Subject::new(token))) {
+            Some((name, Ok(subject))) => {
+                let login = ExternalLogin::new(subject).profile(Profile::new().name_hint(name));
+                Ok(AuthVerdict::External(login))
+            }
             _ => Ok(AuthVerdict::Denied),
         }
     }
@@ -118,8 +120,7 @@ async fn authenticator_of_the_application_decides_logins() {
         .build()
         .await
         .unwrap();
-    let login =
-        |secret: &str| Login::new(UserRef::Id(UserId(0)), Secret::new(secret), DeviceId::random()).device_name("phone");
+    let login = |secret: &str| Login::with_token(Secret::new(secret), DeviceId::random()).device_name("phone");
     let admission = engine.login(Source::Local, login("user:alice")).await.unwrap();
     assert_eq!(admission.user.name, "alice");
     assert!(engine.login(Source::Local, login("nonsense")).await.is_err());

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use super::{PasswordAuthenticator, PasswordPoolError, Throttled};
-use crate::model::{DisplayName, Login, Source, UserId, UserName};
+use super::{ExternalLogin, PasswordAuthenticator, PasswordPoolError, Throttled};
+use crate::model::{Account, Login, Source, UserId};
 use crate::store::StoreError;
 
 /// Verdict of an authenticator. A denial is a verdict, not an error.
@@ -15,15 +15,20 @@ pub enum AuthVerdict {
     /// The login belongs to this account. At commit, the store must still hold what the
     /// authenticator compared, see [`Proof`].
     Account(UserId, Proof),
-    /// The login belongs to a user of the application: the account with this name, which the engine
-    /// creates at the first login.
-    Provision {
-        /// Unique name of the account.
-        name: UserName,
-        /// Display name of a new account; the name if absent.
-        display_name: Option<DisplayName>,
-    },
+    /// The login belongs to a user of the application: to the account of their subject, which the
+    /// engine creates at the first login.
+    External(ExternalLogin),
     /// The login is denied. The verdict does not reveal whether the account exists.
+    Denied,
+}
+
+/// Verdict of an authenticator about a session that is resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reauthentication {
+    /// The session goes on.
+    Accepted,
+    /// The session is over; the client has to log in again.
     Denied,
 }
 
@@ -80,6 +85,18 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// [`AuthError`]: there is no verdict. The engine rejects the login, which the client may
     /// repeat.
     async fn authenticate(&self, source: Source, login: &Login) -> Result<AuthVerdict, AuthError>;
+
+    /// Decides whether a user may resume a session, whose token was found valid. It is asked again at
+    /// each resume, because the application may have locked the user out since the login. By default,
+    /// every resume is accepted: a session then ends when it is logged out, revoked or replaced, when
+    /// its login [expires](ExternalLogin), or when the account is disabled.
+    ///
+    /// # Errors
+    /// [`AuthError`]: there is no verdict. The engine rejects the resume, which the client may repeat.
+    async fn reauthenticate(&self, source: Source, account: &Account) -> Result<Reauthentication, AuthError> {
+        let _ = (source, account);
+        Ok(Reauthentication::Accepted)
+    }
 
     /// Returns the passwords behind this authenticator, if users may register and change passwords
     /// through the engine.

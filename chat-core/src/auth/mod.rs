@@ -2,6 +2,7 @@
 //! of an application.
 
 mod authenticator;
+mod external;
 mod password;
 mod passwords;
 mod penalty;
@@ -9,7 +10,8 @@ mod source;
 mod throttle;
 mod token;
 
-pub use authenticator::{AuthError, AuthVerdict, Authenticator, Proof};
+pub use authenticator::{AuthError, AuthVerdict, Authenticator, Proof, Reauthentication};
+pub use external::{ExternalLogin, Profile, Subject, SubjectError};
 pub use password::{PasswordCost, PasswordHashError, PasswordPoolError, PasswordPoolOptions, PasswordPoolStats};
 pub use passwords::PasswordAuthenticator;
 pub use penalty::{ConnectionLimits, PenaltyOptions};

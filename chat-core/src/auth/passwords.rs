@@ -155,8 +155,11 @@ fn dummy_password() -> Password {
 #[async_trait]
 impl Authenticator for PasswordAuthenticator {
     async fn authenticate(&self, source: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
-        let account = self.find(&login.account).await?;
-        let name = match (&account, &login.account) {
+        let Some(named) = &login.account else {
+            return Ok(AuthVerdict::Denied);
+        };
+        let account = self.find(named).await?;
+        let name = match (&account, named) {
             (Some(account), _) => format!("#{}", account.id),
             (None, UserRef::Id(id)) => format!("#{id}"),
             (None, UserRef::Name(name)) => name.as_str().to_owned(),

@@ -101,7 +101,7 @@ fn describe(failure: &Failure) -> String {
 fn describe_close(code: CloseCode) -> &'static str {
     match code {
         CloseCode::Replaced => "this device logged in elsewhere",
-        CloseCode::Revoked => "this device was revoked, or the password was changed",
+        CloseCode::Revoked => "this device was revoked, the password was changed, or the login expired",
         CloseCode::LoggedOut => "logged out",
         CloseCode::AccountDisabled => "the account is disabled",
         CloseCode::GoingAway => "the server is shutting down",

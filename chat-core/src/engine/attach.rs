@@ -1,14 +1,17 @@
 //! Attaching a session to its events.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::units::Units;
 use super::views::conversation_infos;
 use super::workers::{ObserverQueue, PresenceQueue};
-use crate::model::{Caller, CloseCode, Origin, Source};
-use crate::router::{Outbox, Router};
+use crate::model::{Caller, CloseCode, DeviceId, Origin, SessionEpoch, Source, Timestamp, UserId};
+use crate::router::{Outbox, Router, SessionSelector};
 use crate::service::{AttachedSession, SessionGuard};
 
 /// Begins and ends sessions on this node.
@@ -40,19 +43,44 @@ impl Sessions {
         let (subscription, memberships) = units.read(self.router.subscribe(caller, outbox)).await?;
         // A newer login may have closed the older sessions of the device before this one was
         // attached.
-        let device = units.read(units.store().device(caller.user, device)).await?;
-        if device.is_none_or(|device| device.session_epoch != epoch) {
+        let device_row = units.read(units.store().device(caller.user, device)).await?;
+        let Some(device_row) = device_row.filter(|row| row.session_epoch == epoch) else {
             return Err(CommandError::fenced());
-        }
+        };
+        let expiry = device_row
+            .session_expires
+            .map(|at| self.end_at(at, caller.user, device, epoch));
         let conversations = conversation_infos(units, caller.user, memberships).await?;
         self.presence.changed(caller.user);
         self.observers.session_start(caller, source);
         let guard = SessionGuard::new(subscription.id(), move || {
             let reason = subscription.outbox().close_code().unwrap_or(CloseCode::Normal);
+            drop(expiry);
             drop(subscription);
             self.presence.changed(caller.user);
             self.observers.session_end(caller, reason);
         });
         Ok(AttachedSession::new(guard, conversations))
+    }
+
+    /// Ends the session of a login at a time of day, unless the returned guard is dropped before.
+    fn end_at(&self, time: Timestamp, user: UserId, device: DeviceId, epoch: SessionEpoch) -> DropGuard {
+        let left = time.0.saturating_sub(self.units.now().0);
+        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+        let over = CancellationToken::new();
+        let guard = over.clone().drop_guard();
+        let router = self.router.clone();
+        let draining = self.lifecycle.draining().clone();
+        self.lifecycle.spawn_worker(async move {
+            tokio::select! {
+                () = tokio::time::sleep(left) => {
+                    let up_to_this = SessionSelector::OlderThan(device, SessionEpoch(epoch.0 + 1));
+                    router.close_sessions(user, up_to_this, CloseCode::Revoked);
+                }
+                () = over.cancelled() => {}
+                () = draining.cancelled() => {}
+            }
+        });
+        guard
     }
 }

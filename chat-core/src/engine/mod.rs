@@ -70,6 +70,7 @@ use self::lifecycle::Lifecycle;
 use self::operator::{Operator, OperatorName, OperatorParts};
 use self::units::Units;
 use self::workers::{ObserverQueue, ReadinessState};
+use crate::auth::{Profile, Subject};
 use crate::cluster::{NodeInfo, Nodes};
 use crate::model::{
     Caller, Command, DeviceId, Login, LoginGrant, Registration, Resume, Source, StoreEpoch, Timestamp, UserId, UserInfo,
@@ -180,13 +181,23 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
+    /// Returns the account of a user of the application, and creates it if there is none: for a back end
+    /// that acts for users who have not logged in here. Logins of the same subject belong to it.
+    ///
+    /// # Errors
+    /// [`CommandError`]. A retry is safe: one subject has one account.
+    pub async fn provision(&self, subject: Subject, profile: Profile) -> Result<UserInfo, CommandError> {
+        let command = self.logins().provision(subject, profile);
+        self.parts.lifecycle.spawn_command(command).await
+    }
+
     /// Begins a session with the token of an earlier login. Ends the device's older session.
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
-    pub async fn resume(&self, _source: Source, resume: Resume) -> Result<LoginGrant, CommandError> {
+    pub async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError> {
         self.check_clock()?;
-        let command = self.logins().resume(resume);
+        let command = self.logins().resume(source, resume);
         self.parts.lifecycle.spawn_command(command).await
     }
 

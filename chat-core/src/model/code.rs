@@ -152,7 +152,7 @@ codes! {
         /// A newer login replaced the session: of this device, or of another one if the session
         /// policy allows only one.
         Replaced = 2,
-        /// The device was revoked, or the password was changed.
+        /// The device was revoked, the password was changed, or the login expired.
         Revoked = 3,
         /// The peer violated the protocol.
         ProtocolError = 4,

@@ -76,8 +76,9 @@ impl Registration {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Login {
-    /// Account to log in to.
-    pub account: UserRef,
+    /// Account to log in to; absent if the secret tells whose it is, as a token of the application
+    /// may.
+    pub account: Option<UserRef>,
     /// Password, or a token of the application.
     pub secret: Secret,
     /// Id of the device.
@@ -93,7 +94,19 @@ impl Login {
     #[must_use]
     pub fn new(account: impl Into<UserRef>, secret: Secret, device: DeviceId) -> Self {
         Self {
-            account: account.into(),
+            account: Some(account.into()),
+            secret,
+            device,
+            device_name: String::new(),
+            device_token: None,
+        }
+    }
+
+    /// Returns a login that names no account, because `secret` tells whose it is.
+    #[must_use]
+    pub const fn with_token(secret: Secret, device: DeviceId) -> Self {
+        Self {
+            account: None,
             secret,
             device,
             device_name: String::new(),

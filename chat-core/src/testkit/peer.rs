@@ -160,7 +160,7 @@ impl Peer {
     /// The connection broke, or the server returned an error.
     pub async fn login(&mut self, name: &str) -> io::Result<LoggedIn> {
         let login = Login {
-            account: UserRef::Name(user(name)?),
+            account: Some(UserRef::Name(user(name)?)),
             secret: Secret::new(PASSWORD),
             device: DeviceId::random(),
             device_name: "peer".into(),

@@ -141,7 +141,7 @@ async fn bytes_in_flight_follow_changed_rules() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "no wire is like this: loss 95%")]
+#[should_panic(expected = "a share or a time of this wire is out of range: loss 95%")]
 async fn wire_with_excessive_loss_is_refused() {
     TestProxy::new().await.proxy.both(Wire::lossy(0.95));
 }

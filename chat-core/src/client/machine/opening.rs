@@ -69,7 +69,7 @@ impl Machine {
 
     fn password(&mut self, now: Instant, account: UserRef, secret: Secret) {
         let login = Login {
-            account,
+            account: Some(account),
             secret,
             device: self.config.device,
             device_name: self.config.device_name.clone(),

@@ -70,9 +70,9 @@ pub(in crate::codec) fn to_login(login: proto::Login) -> Result<Login, InvalidRe
     };
     Ok(Login {
         account: match login.account {
-            Some(Account::Name(name)) => UserRef::Name(UserName::parse_any(&name)?),
-            Some(Account::User(id)) => UserRef::Id(parts::to_user_id(id)?),
-            None => return Err(InvalidRequest::argument("account is missing")),
+            Some(Account::Name(name)) => Some(UserRef::Name(UserName::parse_any(&name)?)),
+            Some(Account::User(id)) => Some(UserRef::Id(parts::to_user_id(id)?)),
+            None => None,
         },
         secret,
         device: parts::to_device(&login.device)?,
@@ -84,7 +84,7 @@ pub(in crate::codec) fn to_login(login: proto::Login) -> Result<Login, InvalidRe
 pub(in crate::codec) fn login(login: &Login) -> proto::Login {
     use proto::login::Account;
     proto::Login {
-        account: Some(match &login.account {
+        account: login.account.as_ref().map(|account| match account {
             UserRef::Id(id) => Account::User(id.0),
             UserRef::Name(name) => Account::Name(name.as_str().to_owned()),
         }),

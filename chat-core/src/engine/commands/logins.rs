@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::no_entropy;
-use crate::auth::{AuthVerdict, Authenticator, DeviceToken, Password, Proof, SessionToken, TokenHash};
+use crate::auth::{
+    AuthVerdict, Authenticator, DeviceToken, Password, Profile, Proof, Reauthentication, SessionToken, Subject,
+    TokenHash,
+};
 use crate::engine::breaker::Scope;
 use crate::engine::config::{EngineConfig, SessionPolicy};
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::account::{
-    Admit, CreateAccount, LoggedIn, LoginMethod, PasswordRecord, Tokens, first_epoch, session_expired,
+    Admit, CreateAccount, LoggedIn, LoginMethod, PasswordRecord, Provision, Tokens, first_epoch, private,
+    session_expired,
 };
 use crate::engine::operations::fence::USER_LOCK;
 use crate::engine::units::Units;
 use crate::engine::workers::{ObserverQueue, PresenceView, SessionEnder};
 use crate::model::{
-    CloseCode, DeviceId, DirectPolicy, Login, LoginGrant, Registration, ReplyCode, Resume, Source, UserId, UserInfo,
+    CloseCode, DeviceId, DirectPolicy, Login, LoginGrant, Registration, ReplyCode, Resume, Source, Timestamp, UserId,
+    UserInfo,
 };
 use crate::router::SessionSelector;
 
@@ -82,12 +87,11 @@ impl Logins {
             name: registration.name,
             display_name: registration.display_name,
             password_hash: Some(PasswordRecord(hash)),
-            or_find: false,
             direct_policy: self.options.default_direct_policy,
             now: self.units.now(),
         };
         let created = self.units.run(Scope::Alone, create).await;
-        let (user, _) = created.inspect_err(|_| passwords.take_back_registration(source))?;
+        let user = created.inspect_err(|_| passwords.take_back_registration(source))?;
         tracing::info!(user = user.id.0, "registered");
         self.observers.registered(user.id);
         Ok(user)
@@ -99,7 +103,7 @@ impl Logins {
         login: Login,
     ) -> Result<LoginGrant, CommandError> {
         check_device(login.device, &login.device_name)?;
-        let (user, proof) = self.authenticate(source, &login).await?;
+        let (user, proof, expires) = self.authenticate(source, &login).await?;
         let session = SessionToken::generate().map_err(no_entropy)?;
         let device = DeviceToken::generate().map_err(no_entropy)?;
         let presented = login.device_token.as_ref().map(DeviceToken::from_secret);
@@ -112,6 +116,7 @@ impl Logins {
             name: login.device_name,
             proof,
             tokens,
+            expires,
         };
         let logged_in = self.admit(user, login.device, method).await?;
         Ok(LoginGrant {
@@ -122,32 +127,74 @@ impl Logins {
         })
     }
 
-    /// Asks the authenticator, and creates the account that it provisions.
-    async fn authenticate(&self, source: Source, login: &Login) -> Result<(UserId, Proof), CommandError> {
+    /// Asks the authenticator, and finds or creates the account of a user of the application.
+    /// Returns the user, the basis of the verdict, and the time at which the session ends.
+    async fn authenticate(
+        &self,
+        source: Source,
+        login: &Login,
+    ) -> Result<(UserId, Proof, Option<Timestamp>), CommandError> {
         let verdict = self.authenticator.authenticate(source, login);
         let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
         match verdict.map_err(|_| CommandError::try_again())?? {
-            AuthVerdict::Account(user, proof) => Ok((user, proof)),
-            AuthVerdict::Provision { name, display_name } => {
-                let provision = CreateAccount {
-                    name,
-                    display_name,
-                    password_hash: None,
-                    or_find: true,
-                    direct_policy: self.options.default_direct_policy,
-                    now: self.units.now(),
-                };
-                let (user, is_new) = self.units.run(Scope::Alone, provision).await?;
-                if is_new {
-                    self.observers.registered(user.id);
+            AuthVerdict::Account(user, proof) => Ok((user, proof, None)),
+            AuthVerdict::External(login) => {
+                if login.expires_at.is_some_and(|expires| expires <= self.units.now()) {
+                    return Err(CommandError::bad_credentials());
                 }
-                Ok((user.id, Proof::External))
+                let user = self.find_or_create(login.subject, login.profile).await?;
+                Ok((user.id, Proof::External, login.expires_at))
             }
             AuthVerdict::Denied => Err(CommandError::bad_credentials()),
         }
     }
 
-    pub(in crate::engine) async fn resume(self: Arc<Self>, resume: Resume) -> Result<LoginGrant, CommandError> {
+    /// Finds the account of a user of the application, or creates it.
+    pub(in crate::engine) async fn provision(
+        self: Arc<Self>,
+        subject: Subject,
+        profile: Profile,
+    ) -> Result<UserInfo, CommandError> {
+        self.find_or_create(subject, profile).await
+    }
+
+    async fn find_or_create(&self, subject: Subject, profile: Profile) -> Result<UserInfo, CommandError> {
+        // All logins but the first cost one read, not a transaction.
+        let known = self.units.store().account_by_subject(subject.as_str());
+        if let Some(account) = self.units.read(known).await? {
+            return Ok(private(&account));
+        }
+        let provision = Provision {
+            subject,
+            profile,
+            direct_policy: self.options.default_direct_policy,
+            now: self.units.now(),
+        };
+        let (user, is_new) = self.units.run(Scope::Alone, provision).await?;
+        if is_new {
+            tracing::info!(user = user.id.0, "provisioned");
+            self.observers.registered(user.id);
+        }
+        Ok(user)
+    }
+
+    /// Asks the authenticator whether the user may still have a session.
+    async fn reauthenticate(&self, source: Source, user: UserId) -> Result<(), CommandError> {
+        let account = self.units.read(self.units.store().account(user)).await?;
+        let account = account.ok_or_else(session_expired)?;
+        let verdict = self.authenticator.reauthenticate(source, &account);
+        let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
+        match verdict.map_err(|_| CommandError::try_again())?? {
+            Reauthentication::Accepted => Ok(()),
+            Reauthentication::Denied => Err(session_expired()),
+        }
+    }
+
+    pub(in crate::engine) async fn resume(
+        self: Arc<Self>,
+        source: Source,
+        resume: Resume,
+    ) -> Result<LoginGrant, CommandError> {
         let presented = SessionToken::from_secret(&resume.session_token).map_err(|_| session_expired())?;
         let presented = presented.hash();
         // A wrong token costs one read, not a transaction.
@@ -159,6 +206,7 @@ impl Logins {
         if stored != Some(presented) {
             return Err(session_expired());
         }
+        self.reauthenticate(source, resume.user).await?;
         let method = LoginMethod::Resume(presented);
         let logged_in = self.admit(resume.user, resume.device, method).await?;
         Ok(LoginGrant {

@@ -43,7 +43,6 @@ impl Operator {
                 name: new.name,
                 display_name: new.display_name,
                 password_hash,
-                or_find: false,
                 direct_policy: self.parts.default_direct_policy,
                 now: action.now,
             },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::support::*;
-use crate::auth::{AuthError, AuthVerdict, Authenticator, Proof};
+use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Proof, Subject};
 use crate::commands::Commands;
 use crate::engine::{Engine, SessionPolicy};
 use crate::model::*;
@@ -49,7 +49,7 @@ async fn login_error_does_not_reveal_the_cause() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let attempt = |account: UserRef, secret: &str| Login {
-        account,
+        account: Some(account),
         secret: Secret::new(secret),
         ..login(alice, DeviceId::random())
     };
@@ -278,10 +278,13 @@ struct OwnUsers;
 impl Authenticator for OwnUsers {
     async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
         match login.secret.expose() {
-            b"token of alice" => Ok(AuthVerdict::Provision {
-                name: UserName::parse("alice").unwrap(),
-                display_name: Some(DisplayName::parse("Alice A.").unwrap()),
-            }),
+            b"token of alice" => Ok(AuthVerdict::External(
+                ExternalLogin::new(Subject::new("auth0|64f1").unwrap()).profile(
+                    Profile::new()
+                        .name_hint("alice")
+                        .display_name(DisplayName::parse("Alice A.").unwrap()),
+                ),
+            )),
             b"token of one" => Ok(AuthVerdict::Account(UserId(1), Proof::External)),
             b"down" => Err(AuthError::Unavailable("the user service is away".into())),
             _ => Ok(AuthVerdict::Denied),

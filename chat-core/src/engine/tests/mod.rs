@@ -19,6 +19,7 @@ mod order;
 mod outages;
 mod panics;
 mod pipelining;
+mod provisioning;
 mod rates;
 mod regressions;
 mod support;

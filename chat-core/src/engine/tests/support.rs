@@ -51,7 +51,7 @@ pub(super) async fn new_user(engine: &Engine, name: &str) -> LocalSession {
 
 pub(super) fn login(user: UserId, device: DeviceId) -> Login {
     Login {
-        account: UserRef::Id(user),
+        account: Some(UserRef::Id(user)),
         secret: Secret::new(PASSWORD),
         device,
         device_name: "test".to_owned(),

@@ -50,7 +50,7 @@ impl Raw {
         // A user who connects a second time has an account already.
         let _ = raw.ask(RequestKind::Register(registration)).await;
         let login = Login {
-            account: named(name),
+            account: Some(named(name)),
             secret,
             device: DeviceId::random(),
             device_name: String::new(),

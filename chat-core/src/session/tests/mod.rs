@@ -72,7 +72,7 @@ fn hello() -> RequestKind {
 
 fn login() -> RequestKind {
     RequestKind::Login(Login {
-        account: UserRef::Id(UserId(1)),
+        account: Some(UserRef::Id(UserId(1))),
         secret: Secret::new("correct horse"),
         device: DEVICE,
         device_name: "test".into(),

@@ -25,7 +25,7 @@ pub(crate) fn requests() -> Vec<(&'static str, RequestKind)> {
         (
             "login",
             RequestKind::Login(Login {
-                account: UserRef::Name(name()),
+                account: Some(UserRef::Name(name())),
                 secret: secret(),
                 device: DEVICE,
                 device_name: "laptop".into(),
@@ -35,7 +35,7 @@ pub(crate) fn requests() -> Vec<(&'static str, RequestKind)> {
         (
             "login_by_id",
             RequestKind::Login(Login {
-                account: UserRef::Id(UserId(8)),
+                account: Some(UserRef::Id(UserId(8))),
                 secret: secret(),
                 device: DEVICE,
                 device_name: String::new(),

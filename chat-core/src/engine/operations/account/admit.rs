@@ -42,7 +42,13 @@ pub(in crate::engine) fn first_epoch() -> SessionEpoch {
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum LoginMethod {
     /// A verdict of the authenticator.
-    Login { name: String, proof: Proof, tokens: Tokens },
+    Login {
+        name: String,
+        proof: Proof,
+        tokens: Tokens,
+        /// Time at which the session ends.
+        expires: Option<Timestamp>,
+    },
     /// The token of an earlier login.
     Resume(TokenHash),
     /// No proof: a session in this process.
@@ -134,7 +140,8 @@ impl Admit {
             | LoginMethod::Trusted { .. } => {}
             LoginMethod::Resume(presented) => {
                 let stored = known.and_then(|device| device.session_token).map(TokenHash::from_bytes);
-                if stored != Some(*presented) {
+                let expires = known.and_then(|device| device.session_expires);
+                if stored != Some(*presented) || expires.is_some_and(|expires| expires <= self.now) {
                     return Err(self.invalid_credentials().into());
                 }
             }
@@ -223,8 +230,11 @@ impl Admit {
         device.last_login = self.now;
         let mut kept = true;
         match &self.method {
-            LoginMethod::Login { name, tokens, .. } => {
+            LoginMethod::Login {
+                name, tokens, expires, ..
+            } => {
                 device.name.clone_from(name);
+                device.session_expires = *expires;
                 device.session_token = Some(*tokens.session.as_bytes());
                 let stored = device.device_token.map(TokenHash::from_bytes);
                 kept = stored.is_some() && stored == tokens.presented_device;
@@ -232,7 +242,10 @@ impl Admit {
                     device.device_token = Some(*tokens.device.as_bytes());
                 }
             }
-            LoginMethod::Trusted { name } => device.name.clone_from(name),
+            LoginMethod::Trusted { name } => {
+                device.name.clone_from(name);
+                device.session_expires = None;
+            }
             LoginMethod::Resume(_) => {}
         }
         (device, kept)

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::private;
-use crate::engine::error::{Rejection, name_taken};
+use crate::engine::error::{CommandError, Rejection, name_taken};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{
     ConversationKind, DirectPolicy, DisplayName, Member, Role, Seq, Timestamp, UserId, UserInfo, UserName,
@@ -17,8 +17,6 @@ pub(in crate::engine) struct CreateAccount {
     pub(in crate::engine) display_name: Option<DisplayName>,
     /// Absent where the application authenticates.
     pub(in crate::engine) password_hash: Option<PasswordRecord>,
-    /// An account of this name that exists already is returned; otherwise it is an error.
-    pub(in crate::engine) or_find: bool,
     /// Who may write to the user at first.
     pub(in crate::engine) direct_policy: DirectPolicy,
     pub(in crate::engine) now: Timestamp,
@@ -36,8 +34,7 @@ impl std::fmt::Debug for PasswordRecord {
 
 #[async_trait]
 impl Operation for CreateAccount {
-    /// The account, and whether it was created.
-    type Output = (UserInfo, bool);
+    type Output = UserInfo;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Self::Output, Rejection> {
         let display_name = self
@@ -53,23 +50,16 @@ impl Operation for CreateAccount {
             direct_policy: self.direct_policy,
             created: self.now,
         };
-        let created = tx.create_account(new).await?;
-        let account = match created {
-            Some(id) => {
-                create_inbox(tx, id, self.now).await?;
-                tx.account(id).await?
-            }
-            None if self.or_find => tx.account_by_name(self.name.as_str()).await?,
-            None => None,
+        let Some(id) = tx.create_account(new).await? else {
+            return Err(name_taken().into());
         };
-        match account {
-            Some(account) => Ok((private(&account), created.is_some())),
-            None => Err(name_taken().into()),
-        }
+        create_inbox(tx, id, self.now).await?;
+        let account = tx.account(id).await?.ok_or_else(CommandError::internal)?;
+        Ok(private(&account))
     }
 }
 
-async fn create_inbox(tx: &mut dyn Transaction, owner: UserId, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn create_inbox(tx: &mut dyn Transaction, owner: UserId, now: Timestamp) -> Result<(), StoreError> {
     let new = NewConversation {
         kind: ConversationKind::Inbox { owner },
         group: None,

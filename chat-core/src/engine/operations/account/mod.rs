@@ -4,11 +4,13 @@ mod admit;
 mod change;
 mod create;
 mod devices;
+mod provision;
 
 pub(in crate::engine) use admit::{Admit, LoggedIn, LoginMethod, Tokens, first_epoch, session_expired};
 pub(in crate::engine) use change::{ChangePassword, UpdateProfile};
 pub(in crate::engine) use create::{CreateAccount, PasswordRecord};
 pub(in crate::engine) use devices::{Logout, RevokeDevice};
+pub(in crate::engine) use provision::Provision;
 
 use crate::model::{Account, UserId, UserInfo};
 use crate::store::{StoreError, Transaction};

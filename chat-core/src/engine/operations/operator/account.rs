@@ -23,7 +23,7 @@ impl Operation for CreateByOperator {
     type Output = Account;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Account, Rejection> {
-        let (user, _) = self.create.apply(tx, intents).await?;
+        let user = self.create.apply(tx, intents).await?;
         if let Some(subject) = &self.subject
             && !tx.set_subject(user.id, Some(subject)).await?
         {

@@ -1,0 +1,115 @@
+//! Users of an application: by what the application knows them.
+
+use std::fmt;
+
+use crate::model::{Account, DisplayName, Timestamp};
+
+/// Identifier by which an application knows a user, in any form: `auth0|64f…`, a UUID, an e-mail
+/// address. Compared byte by byte; never shown to other users.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Subject(String);
+
+/// Error: a text cannot be a [`Subject`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a subject has 1 to {max} bytes; this one has {0}", max = Account::MAX_SUBJECT_BYTES)]
+pub struct SubjectError(usize);
+
+impl Subject {
+    /// Takes an identifier of 1 to [`Account::MAX_SUBJECT_BYTES`] bytes.
+    ///
+    /// # Errors
+    /// [`SubjectError`]: it is empty or too long.
+    pub fn new(subject: impl Into<String>) -> Result<Self, SubjectError> {
+        let subject = subject.into();
+        match subject.len() {
+            1..=Account::MAX_SUBJECT_BYTES => Ok(Self(subject)),
+            length => Err(SubjectError(length)),
+        }
+    }
+
+    /// Returns the identifier.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A subject is personal data, so logs do not contain it.
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subject(***)")
+    }
+}
+
+/// Profile of an account that is created for a user of an application. An account that exists keeps
+/// its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Profile {
+    /// Unique name that the account should have, in any form.
+    pub name_hint: Option<String>,
+    /// Display name of the account. Default: its unique name.
+    pub display_name: Option<DisplayName>,
+}
+
+impl Profile {
+    /// Returns a profile that leaves both names to the engine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the unique name that the account should have. Characters that names cannot contain are
+    /// left out, and digits are added if the name is taken. Without a usable hint, the name is
+    /// `user-` and digits, which do not reveal the subject.
+    #[must_use]
+    pub fn name_hint(mut self, hint: impl Into<String>) -> Self {
+        self.name_hint = Some(hint.into());
+        self
+    }
+
+    /// Sets the display name.
+    #[must_use]
+    pub fn display_name(mut self, name: DisplayName) -> Self {
+        self.display_name = Some(name);
+        self
+    }
+}
+
+/// Login of a user whom the application has authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExternalLogin {
+    /// User of the application.
+    pub subject: Subject,
+    /// Profile of the account, if this is the user's first login.
+    pub profile: Profile,
+    /// Time at which the session ends and can no longer be resumed. Default: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl ExternalLogin {
+    /// Returns a login that does not expire, of a user without a profile.
+    #[must_use]
+    pub fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            profile: Profile::new(),
+            expires_at: None,
+        }
+    }
+
+    /// Sets the profile.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Sets the time at which the session ends, such as the expiry of the token that was presented.
+    #[must_use]
+    pub const fn expires_at(mut self, time: Timestamp) -> Self {
+        self.expires_at = Some(time);
+        self
+    }
+}

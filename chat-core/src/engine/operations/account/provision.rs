@@ -1,0 +1,144 @@
+//! Accounts for users of an application.
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+
+use super::create::create_inbox;
+use super::private;
+use crate::auth::{Profile, Subject};
+use crate::engine::error::{CommandError, Rejection};
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::model::{DirectPolicy, DisplayName, Timestamp, UserInfo, UserName};
+use crate::store::{NewAccount, Transaction};
+
+/// Finds the account of a subject, or creates it.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Provision {
+    pub(in crate::engine) subject: Subject,
+    pub(in crate::engine) profile: Profile,
+    /// Who may write to the user at first.
+    pub(in crate::engine) direct_policy: DirectPolicy,
+    pub(in crate::engine) now: Timestamp,
+}
+
+#[async_trait]
+impl Operation for Provision {
+    /// The account, and whether it was created.
+    type Output = (UserInfo, bool);
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        if let Some(account) = tx.account_by_subject(self.subject.as_str()).await? {
+            return Ok((private(&account), false));
+        }
+        for name in names(self.profile.name_hint.as_deref(), &self.subject) {
+            let display_name = self.profile.display_name.as_ref();
+            let new = NewAccount {
+                subject: Some(self.subject.as_str().to_owned()),
+                name: name.as_str().to_owned(),
+                skeleton: name.skeleton().as_str().to_owned(),
+                display_name: display_name.map_or(name.as_str(), DisplayName::as_str).to_owned(),
+                password_hash: None,
+                direct_policy: self.direct_policy,
+                created: self.now,
+            };
+            if let Some(id) = tx.create_account(new).await? {
+                create_inbox(tx, id, self.now).await?;
+                let account = tx.account(id).await?.ok_or_else(CommandError::internal)?;
+                return Ok((private(&account), true));
+            }
+            // The name is taken, or another login of the user created the account at the same time.
+            if let Some(account) = tx.account_by_subject(self.subject.as_str()).await? {
+                return Ok((private(&account), false));
+            }
+        }
+        tracing::error!("all names for an account of the application are taken");
+        Err(CommandError::internal().into())
+    }
+}
+
+/// Returns the names to try, in order: the hint, the hint with more and more digits, and a neutral
+/// name with digits. The digits follow from the subject, so that a retry tries the same names, and
+/// do not reveal it.
+fn names(hint: Option<&str>, subject: &Subject) -> Vec<UserName> {
+    let digest = Sha256::digest(subject.as_str().as_bytes());
+    let number = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    let digits = [
+        format!("{:04}", number % 10_000),
+        format!("{:08}", number % 100_000_000),
+        format!("{:016}", number % 10_000_000_000_000_000),
+    ];
+    let hint = hint.map(cleaned).unwrap_or_default();
+    let mut names = Vec::with_capacity(2 * digits.len() + 1);
+    names.extend(UserName::parse(&hint));
+    for stem in [hint.chars().take(15).collect::<String>(), "user".to_owned()] {
+        for digits in &digits {
+            names.extend(UserName::parse(&format!("{stem}-{digits}")));
+        }
+    }
+    names
+}
+
+/// Returns what names can contain of a hint: its letters, digits and inner separators. Of an e-mail
+/// address, this is the part before the `@`.
+fn cleaned(hint: &str) -> String {
+    let hint = hint.split('@').next().unwrap_or_default();
+    let mut name = String::with_capacity(hint.len().min(UserName::MAX_BYTES));
+    for character in hint.chars().take(UserName::MAX_CHARS) {
+        let is_separator = !character.is_alphanumeric();
+        if is_separator && (name.is_empty() || name.ends_with(['-', '_', '.'])) {
+            continue;
+        }
+        name.push(match character {
+            '_' | '.' => character,
+            _ if is_separator => '-',
+            _ => character,
+        });
+    }
+    name.trim_end_matches(['-', '_', '.']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(hint: Option<&str>) -> Vec<String> {
+        let subject = Subject::new("auth0|64f1").unwrap();
+        let names = names(hint, &subject);
+        names.iter().map(|name| name.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn name_is_the_hint_as_far_as_names_allow() {
+        for (hint, name) in [
+            ("alice", "alice"),
+            ("Alice Smith", "alice-smith"),
+            ("alice.smith@example.org", "alice.smith"),
+            ("  <alice>  ", "alice"),
+            ("_alice_", "alice"),
+        ] {
+            assert_eq!(of(Some(hint))[0], name, "{hint}");
+        }
+        let long = "a".repeat(100);
+        assert_eq!(of(Some(&long))[0].len(), UserName::MAX_CHARS);
+    }
+
+    #[test]
+    fn name_without_a_usable_hint_is_neutral() {
+        for hint in [None, Some(""), Some("12345"), Some("@"), Some("---"), Some("admin")] {
+            let names = of(hint);
+            assert!(!names.is_empty(), "{hint:?}");
+            assert!(names.iter().all(|name| !name.contains("64f1")), "{names:?}");
+        }
+        assert!(of(None).iter().all(|name| name.starts_with("user-")));
+    }
+
+    #[test]
+    fn names_are_distinct_and_the_same_for_a_retry() {
+        let names = of(Some("alice"));
+        assert_eq!((names.len(), of(Some("alice"))), (7, names.clone()));
+        assert!(names[1..4].iter().all(|name| name.starts_with("alice-")), "{names:?}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Users of an application, known by external subjects.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::support::*;
+use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Reauthentication, Subject};
+use crate::clock::{Clock, SystemClock};
+use crate::engine::Engine;
+use crate::model::*;
+use crate::router::{Outbox, OutboxLimits};
+
+/// Takes the secret for the subject, and the part before the first `/` for the hint.
+#[derive(Debug, Default)]
+struct Tokens {
+    expires_at: Option<Timestamp>,
+    locks_out: AtomicBool,
+}
+
+#[async_trait]
+impl Authenticator for Tokens {
+    async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        let token = std::str::from_utf8(login.secret.expose()).unwrap();
+        let (hint, subject) = token.split_once('/').unwrap();
+        let mut external = ExternalLogin::new(Subject::new(subject).unwrap()).profile(Profile::new().name_hint(hint));
+        external.expires_at = self.expires_at;
+        Ok(AuthVerdict::External(external))
+    }
+
+    async fn reauthenticate(&self, _: Source, account: &Account) -> Result<Reauthentication, AuthError> {
+        assert!(account.subject.is_some());
+        Ok(if self.locks_out.load(Ordering::Relaxed) {
+            Reauthentication::Denied
+        } else {
+            Reauthentication::Accepted
+        })
+    }
+}
+
+async fn engine_with(tokens: &Arc<Tokens>) -> Engine {
+    let authenticator: Arc<dyn Authenticator> = Arc::clone(tokens) as _;
+    builder().authenticator(authenticator).build().await.unwrap()
+}
+
+async fn log_in(engine: &Engine, token: &str) -> LoginGrant {
+    let login = Login::with_token(Secret::new(token), DeviceId::random());
+    engine.login(Source::Local, login).await.unwrap()
+}
+
+async fn resume(engine: &Engine, grant: &LoginGrant) -> Result<LoginGrant, crate::engine::CommandError> {
+    let device = grant.caller.device().unwrap();
+    let resume = Resume::new(grant.user.id, device, grant.session_token.clone().unwrap());
+    engine.resume(Source::Local, resume).await
+}
+
+#[tokio::test]
+async fn subjects_of_any_form_have_an_account_each() {
+    let engine = engine_with(&Arc::default()).await;
+    let subjects = [
+        "auth0|64f0c0ffee",
+        "6f9619ff-8b86-d011-b42d-00cf4fc964ff",
+        "alice@example.org",
+        "Alice@example.org",
+        "名前 🍣",
+    ];
+    let mut users = std::collections::HashSet::new();
+    for subject in subjects {
+        let first = log_in(&engine, &format!("alice/{subject}")).await;
+        let again = log_in(&engine, &format!("other/{subject}")).await;
+        assert_eq!(first.user, again.user, "{subject}");
+        assert!(first.user.name.starts_with("alice") || first.user.name.starts_with("user-"));
+        assert!(users.insert(first.user.id), "{subject}");
+        let found = engine.provision(Subject::new(subject).unwrap(), Profile::new()).await;
+        assert_eq!(found.unwrap(), first.user, "{subject}");
+    }
+}
+
+#[tokio::test]
+async fn provisioned_account_is_found_by_a_later_login() {
+    let engine = engine_with(&Arc::default()).await;
+    let subject = || Subject::new("auth0|64f1").unwrap();
+    let profile = Profile::new()
+        .name_hint("Alice Smith")
+        .display_name(DisplayName::parse("Alice S.").unwrap());
+    let provisioned = engine.provision(subject(), profile).await.unwrap();
+    assert_eq!(
+        (provisioned.name.as_str(), provisioned.display_name.as_str()),
+        ("alice-smith", "Alice S.")
+    );
+    assert_eq!(log_in(&engine, "x/auth0|64f1").await.user, provisioned);
+    assert_eq!(engine.stats().router.sessions, 0);
+}
+
+#[test]
+fn subject_has_1_to_255_bytes() {
+    assert!(Subject::new("").is_err());
+    assert!(Subject::new("x".repeat(255)).is_ok());
+    assert!(Subject::new("x".repeat(256)).is_err());
+    assert!(!format!("{:?}", Subject::new("auth0|64f1")).contains("64f1"));
+}
+
+#[tokio::test]
+async fn session_ends_when_its_login_expires() {
+    let soon = SystemClock.now().plus_millis(300);
+    let tokens = Arc::new(Tokens {
+        expires_at: Some(soon),
+        ..Tokens::default()
+    });
+    let engine = engine_with(&tokens).await;
+    let grant = log_in(&engine, "alice/auth0|64f1").await;
+    let resumed = resume(&engine, &grant).await.unwrap();
+    let outbox = Outbox::new(OutboxLimits::default());
+    let attached = engine.attach(resumed.caller, Source::Local, Arc::clone(&outbox)).await;
+    let attached = attached.unwrap();
+    let ended = async {
+        while outbox.close_code().is_none() {
+            outbox.ready().await;
+            outbox.drain(usize::MAX, &mut Vec::new());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    assert_eq!(outbox.close_code(), Some(CloseCode::Revoked));
+    assert!(SystemClock.now() >= soon);
+    drop(attached);
+    assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
+    let expired = Login::with_token(Secret::new("alice/auth0|64f1"), DeviceId::random());
+    let refused = engine.login(Source::Local, expired).await;
+    assert_eq!(error_code(refused), ReplyCode::BadCredentials);
+}
+
+#[tokio::test]
+async fn resume_is_refused_when_the_authenticator_denies_it() {
+    let tokens = Arc::new(Tokens::default());
+    let engine = engine_with(&tokens).await;
+    let grant = log_in(&engine, "alice/auth0|64f1").await;
+    resume(&engine, &grant).await.unwrap();
+    tokens.locks_out.store(true, Ordering::Relaxed);
+    assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
+    tokens.locks_out.store(false, Ordering::Relaxed);
+    resume(&engine, &grant).await.unwrap();
+}
+
+#[tokio::test]
+async fn login_without_an_account_is_refused_where_passwords_decide() {
+    let engine = engine().await;
+    register(&engine, "alice").await;
+    let login = Login::with_token(Secret::new(PASSWORD), DeviceId::random());
+    assert_eq!(
+        error_code(engine.login(Source::Local, login).await),
+        ReplyCode::BadCredentials
+    );
+}
