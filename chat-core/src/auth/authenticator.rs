@@ -86,10 +86,10 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// repeat.
     async fn authenticate(&self, source: Source, login: &Login) -> Result<AuthVerdict, AuthError>;
 
-    /// Decides whether a user may resume a session, whose token was found valid. It is asked again at
-    /// each resume, because the application may have locked the user out since the login. By default,
-    /// every resume is accepted: a session then ends when it is logged out, revoked or replaced, when
-    /// its login [expires](ExternalLogin), or when the account is disabled.
+    /// Decides whether a user may resume a session, whose token was found valid. It is asked again
+    /// at each resume, because the application may have locked the user out since the login. By
+    /// default, every resume is accepted: a session then ends when it is logged out, revoked or
+    /// replaced, when its login [expires](ExternalLogin), or when the account is disabled.
     ///
     /// # Errors
     /// [`AuthError`]: there is no verdict. The engine rejects the resume, which the client may repeat.

@@ -181,8 +181,9 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Returns the account of a user of the application, and creates it if there is none: for a back end
-    /// that acts for users who have not logged in here. Logins of the same subject belong to it.
+    /// Returns the account of a user of the application, and creates it if there is none: for a
+    /// back end that acts for users who have not logged in here. Logins of the same subject belong
+    /// to it.
     ///
     /// # Errors
     /// [`CommandError`]. A retry is safe: one subject has one account.
