@@ -92,7 +92,8 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// replaced, when its login [expires](ExternalLogin), or when the account is disabled.
     ///
     /// # Errors
-    /// [`AuthError`]: there is no verdict. The engine rejects the resume, which the client may repeat.
+    /// [`AuthError`]: there is no verdict. The engine rejects the resume, which the client may
+    /// repeat.
     async fn reauthenticate(&self, source: Source, account: &Account) -> Result<Reauthentication, AuthError> {
         let _ = (source, account);
         Ok(Reauthentication::Accepted)

@@ -1,6 +1,6 @@
 //! `faulty-server`: a node of a cluster that makes one deliberate mistake.
 //!
-//! It is composed from the same parts as `chat-server`, with a [`FaultyStore`](store::FaultyStore)
+//! It is composed from the same parts as `chat-server`, with a [`FaultyStore`]
 //! between the engine and MariaDB. The harness runs clusters of it and expects its check of the
 //! recorded history to report each [`Fault`]. Without `--fault` the server is correct, which shows
 //! that the wrappers themselves change nothing.
