@@ -170,8 +170,7 @@ impl Engine {
     }
 
     /// Begins a session with a password, or with a token that the application's authenticator
-    /// accepts. Ends the device's older session. [`attach`](Self::attach) the session to receive
-    /// its events.
+    /// accepts. Ends the device's older session.
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.

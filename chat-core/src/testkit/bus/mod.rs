@@ -2,7 +2,7 @@
 //!
 //! ```ignore
 //! /// Returns a new bus, and a guard to drop after it.
-//! async fn fresh() -> (MyBus, Server) { … }
+//! async fn fresh() -> (MyBus, Server) { /* … */ }
 //! chat_core::bus_conformance!(fresh());
 //! ```
 //!

@@ -3,7 +3,7 @@
 //!
 //! ```ignore
 //! /// Returns a new discovery, and a guard to drop after it.
-//! async fn fresh() -> (MyDiscovery, Server) { … }
+//! async fn fresh() -> (MyDiscovery, Server) { /* … */ }
 //! chat_core::discovery_conformance!(fresh());
 //! ```
 
