@@ -71,6 +71,10 @@ fn listener_prints_messages_edits_reactions_and_recalls() {
     let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let listener = bob.start(&["listen", "--json", "--count", "4"]);
+    // A listener prints what comes after it has connected.
+    eventually("the listener is connected", || {
+        alice.json(&["friend", "list"])[0]["presence"] == "online"
+    });
     assert_eq!(alice.ok(&["send", "bob", "one"]), "1\n");
     assert!(listener.next_line().contains(r#""text":"one""#));
     alice.ok(&["edit", "bob", "1", "uno"]);
