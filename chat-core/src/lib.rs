@@ -60,8 +60,11 @@
 //! provider, and a process can have several engines and servers. `docs/embedding.md` goes through a
 //! program step by step.
 
-// Without `unstable`, items that only tests and tools use are unreachable or unused.
-#![cfg_attr(not(feature = "unstable"), allow(dead_code, unreachable_pub, unused_imports))]
+// With only some of the features, items that the others use are unreachable or unused.
+#![cfg_attr(
+    not(all(feature = "client", feature = "server", feature = "unstable")),
+    allow(dead_code, unreachable_pub, unused_imports)
+)]
 
 pub mod commands;
 pub mod model;

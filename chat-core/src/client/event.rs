@@ -50,7 +50,7 @@ impl Delivery {
 /// Event at a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the variant describes its fields")]
+#[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum ClientEvent {
     /// An event of a conversation's log. Acknowledge it when it has been processed.
     Event(Box<Delivery>),

@@ -9,7 +9,7 @@ use super::{
 /// Command of a session. [`Commands`](crate::commands::Commands) has a typed method for each.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the variant describes its fields")]
+#[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Command {
     /// Ends the session and voids its token.
     Logout,

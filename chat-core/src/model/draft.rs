@@ -15,7 +15,7 @@ pub struct Draft {
 /// Content of a [`Draft`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the variant describes its fields")]
+#[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum DraftContent {
     /// A text message.
     Message {

@@ -153,7 +153,7 @@ impl EventKind {
 /// Content of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the variant describes its fields")]
+#[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum EventBody {
     /// Content of a later version of the protocol. Only clients see it.
     Unknown,

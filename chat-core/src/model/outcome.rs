@@ -367,7 +367,7 @@ impl MemberPage {
 /// Message from the server to a session that answers no request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the variant describes its fields")]
+#[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Push {
     /// An event was appended to a conversation of the user.
     Event(Event),

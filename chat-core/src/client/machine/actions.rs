@@ -12,7 +12,7 @@ use crate::model::{
 /// Credentials by which a client logs in.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the variant describes its fields")]
+#[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Credentials {
     /// With the session of an earlier login on this device.
     Stored,
@@ -68,7 +68,7 @@ pub struct MachineConfig {
 
 /// Action for the driver. The order matters.
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the variant describes its fields")]
+#[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Action {
     /// Send a request.
     Send(Request),
