@@ -1,10 +1,10 @@
 //! Cursors and leases of feeds.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use chat_core::model::{ConversationId, NodeId, Seq, Timestamp};
-use chat_core::store::sql_support::{FEED_LEASE, distinct, int, millis};
+use chat_core::model::{ConversationId, Seq, Timestamp};
+use chat_core::store::sql_support::{DELETE_FEED, FEED_LEASE, FEED_POSITION, distinct, int, millis};
 use chat_core::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -23,9 +23,7 @@ fn feed_positions(
     feed: &str,
     conversations: Vec<ConversationId>,
 ) -> rusqlite::Result<Vec<FeedPosition>> {
-    let sql = "SELECT c.id, IFNULL(f.seq, 0), c.last_seq FROM conversation AS c
-               LEFT JOIN feed_cursor AS f ON f.feed = ?1 AND f.conversation_id = c.id WHERE c.id = ?2";
-    let mut statement = conn.prepare_cached(sql)?;
+    let mut statement = conn.prepare_cached(&format!("{FEED_POSITION} WHERE c.id = ?"))?;
     rows::found(conversations, |id| {
         statement
             .query_row(params![feed, int(id.0)], rows::feed_position)
@@ -34,10 +32,8 @@ fn feed_positions(
 }
 
 fn scan(conn: &Connection, feed: &str, after: ConversationId, limit: u32) -> rusqlite::Result<Vec<FeedPosition>> {
-    let sql = "SELECT c.id, IFNULL(f.seq, 0), c.last_seq FROM conversation AS c
-               LEFT JOIN feed_cursor AS f ON f.feed = ?1 AND f.conversation_id = c.id
-               WHERE c.id > ?2 ORDER BY c.id LIMIT ?3";
-    let mut statement = conn.prepare_cached(sql)?;
+    let sql = format!("{FEED_POSITION} WHERE c.id > ? ORDER BY c.id LIMIT ?");
+    let mut statement = conn.prepare_cached(&sql)?;
     let scanned = statement.query_map(params![feed, int(after.0), limit], rows::feed_position)?;
     scanned.collect()
 }
@@ -85,21 +81,21 @@ impl FeedStore for SqliteStore {
     }
 }
 
-impl SqliteTx<'_> {
-    /// Returns the latest lease of a shard, even if it has expired.
-    fn latest_lease(&self, feed: &str, shard: FeedShard) -> Result<Option<FeedLease>, StoreError> {
+#[async_trait]
+impl FeedTx for SqliteTx<'_> {
+    async fn lock_feed_shard(
+        &mut self,
+        feed: &str,
+        shard: FeedShard,
+    ) -> Result<(Option<FeedLease>, Timestamp), StoreError> {
+        self.contract.lock_feeds()?;
         let sql = format!("SELECT {FEED_LEASE} FROM feed_lease WHERE feed = ?1 AND shard = ?2");
         let key = params![feed, shard.number()];
-        self.query(|conn| conn.prepare_cached(&sql)?.query_row(key, rows::feed_lease).optional())
+        let latest = self.query(|conn| conn.prepare_cached(&sql)?.query_row(key, rows::feed_lease).optional())?;
+        Ok((latest, now()))
     }
 
-    /// Returns whether `lease` is the latest claim of its shard.
-    fn holds(&self, lease: &FeedLease) -> Result<bool, StoreError> {
-        let latest = self.latest_lease(&lease.feed, lease.shard)?;
-        Ok(latest.is_some_and(|latest| latest.is_same_claim(lease)))
-    }
-
-    fn put_lease(&self, lease: &FeedLease) -> Result<(), StoreError> {
+    async fn put_feed_lease(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
         let sql = format!("INSERT OR REPLACE INTO feed_lease ({FEED_LEASE}) VALUES (?1, ?2, ?3, ?4, ?5)");
         let values = params![
             lease.feed,
@@ -110,61 +106,21 @@ impl SqliteTx<'_> {
         ];
         self.execute(&sql, values).map(drop)
     }
-}
 
-#[async_trait]
-impl FeedTx for SqliteTx<'_> {
-    async fn claim_feed(
-        &mut self,
-        feed: &str,
-        shard: FeedShard,
-        node: NodeId,
-        ttl: Duration,
-    ) -> Result<Option<FeedLease>, StoreError> {
-        self.contract.lock_feeds()?;
-        let (latest, now) = (self.latest_lease(feed, shard)?, now());
-        let requested = FeedLease::new(feed.to_owned(), shard, node, 0, now.plus_millis(millis(ttl)));
-        let claimed = requested.claimed(latest.as_ref(), now);
-        if let Some(lease) = &claimed {
-            self.put_lease(lease)?;
-        }
-        Ok(claimed)
-    }
-
-    async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
-        self.contract.lock_feeds()?;
-        if !self.holds(lease)? {
-            return Ok(None);
-        }
-        let renewed = lease.until(now().plus_millis(millis(ttl)));
-        self.put_lease(&renewed)?;
-        Ok(Some(renewed))
-    }
-
-    async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
-        self.contract.lock_feeds()?;
-        if self.holds(lease)? {
-            self.put_lease(&lease.until(Timestamp(0)))?;
+    async fn advance_feed_cursors(&mut self, feed: &str, moves: &[(ConversationId, Seq)]) -> Result<(), StoreError> {
+        let sql = "INSERT INTO feed_cursor (feed, conversation_id, seq) VALUES (?1, ?2, ?3)
+                   ON CONFLICT DO UPDATE SET seq = ?3 WHERE seq < ?3";
+        for (conversation, seq) in moves {
+            self.execute(sql, params![feed, int(conversation.0), int(seq.0)])?;
         }
         Ok(())
     }
 
-    async fn advance_feed(&mut self, lease: &FeedLease, moves: &[(ConversationId, Seq)]) -> Result<bool, StoreError> {
-        self.contract.lock_feeds()?;
-        if !self.holds(lease)? {
-            return Ok(false);
-        }
-        let sql = "INSERT INTO feed_cursor (feed, conversation_id, seq) VALUES (?1, ?2, ?3)
-                   ON CONFLICT DO UPDATE SET seq = ?3 WHERE seq < ?3";
-        for (conversation, seq) in moves {
-            self.execute(sql, params![lease.feed, int(conversation.0), int(seq.0)])?;
-        }
-        Ok(true)
-    }
-
     async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError> {
         self.contract.lock_feeds()?;
-        self.execute("DELETE FROM feed_cursor WHERE feed = ?1", [feed])?;
-        self.execute("DELETE FROM feed_lease WHERE feed = ?1", [feed]).map(drop)
+        for sql in DELETE_FEED {
+            self.execute(sql, [feed])?;
+        }
+        Ok(())
     }
 }

@@ -1,13 +1,12 @@
 //! [`FaultyTransaction`]: writes that go wrong.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
-    EventId, EventKind, Member, MemberState, NodeId, Role, Seq, Timestamp, UserId,
+    EventId, EventKind, Member, MemberState, Role, Seq, Timestamp, UserId,
 };
 use chat_core::store::{
     AccountTx, AuditId, AuditTx, ContactTx, ConversationTx, FeedLease, FeedShard, FeedTx, MessageTx, NewAccount,
@@ -266,26 +265,20 @@ impl MessageTx for FaultyTransaction<'_> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl FeedTx for FaultyTransaction<'_> {
-    async fn claim_feed(
+    async fn lock_feed_shard(
         &mut self,
         feed: &str,
         shard: FeedShard,
-        node: NodeId,
-        ttl: Duration,
-    ) -> Result<Option<FeedLease>, StoreError> {
-        self.inner.claim_feed(feed, shard, node, ttl).await
+    ) -> Result<(Option<FeedLease>, Timestamp), StoreError> {
+        self.inner.lock_feed_shard(feed, shard).await
     }
 
-    async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
-        self.inner.renew_feed(lease, ttl).await
+    async fn put_feed_lease(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
+        self.inner.put_feed_lease(lease).await
     }
 
-    async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
-        self.inner.release_feed(lease).await
-    }
-
-    async fn advance_feed(&mut self, lease: &FeedLease, moves: &[(ConversationId, Seq)]) -> Result<bool, StoreError> {
-        self.inner.advance_feed(lease, moves).await
+    async fn advance_feed_cursors(&mut self, feed: &str, moves: &[(ConversationId, Seq)]) -> Result<(), StoreError> {
+        self.inner.advance_feed_cursors(feed, moves).await
     }
 
     async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError> {

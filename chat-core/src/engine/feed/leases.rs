@@ -14,7 +14,7 @@ use crate::engine::breaker::Scope;
 use crate::engine::error::CommandError;
 use crate::engine::units::Units;
 use crate::model::{ConversationId, NodeId, Seq};
-use crate::store::{FeedLease, FeedShard, Operation, StoreError, StoreExt, Transaction};
+use crate::store::{FeedLease, FeedShard, FeedTxExt, Operation, StoreError, StoreExt, Transaction};
 use crate::sync::Mutex;
 use crate::time::now;
 

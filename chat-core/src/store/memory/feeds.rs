@@ -1,15 +1,14 @@
 //! Cursors and leases of feeds.
 
 use std::ops::Bound;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::MemoryStore;
 use super::tables::Tables;
 use super::tx::MemoryTx;
-use crate::model::{ConversationId, NodeId, Seq};
-use crate::store::sql_support::{distinct, millis};
+use crate::model::{ConversationId, Seq, Timestamp};
+use crate::store::sql_support::distinct;
 use crate::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx, StoreError};
 
 impl Tables {
@@ -61,74 +60,37 @@ impl FeedStore for MemoryStore {
     }
 }
 
-impl MemoryTx<'_> {
-    fn put_lease(&mut self, lease: FeedLease) {
+#[async_trait]
+impl FeedTx for MemoryTx<'_> {
+    async fn lock_feed_shard(
+        &mut self,
+        feed: &str,
+        shard: FeedShard,
+    ) -> Result<(Option<FeedLease>, Timestamp), StoreError> {
+        self.contract.lock_feeds()?;
+        let latest = self.tables.feed_leases.get(&(feed.to_owned(), shard));
+        Ok((latest.cloned(), self.now))
+    }
+
+    async fn put_feed_lease(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
         let key = (lease.feed.clone(), lease.shard);
-        let old = self.tables.feed_leases.insert(key.clone(), lease);
+        let old = self.tables.feed_leases.insert(key.clone(), lease.clone());
         self.undo(move |tables| match old {
             Some(old) => drop(tables.feed_leases.insert(key, old)),
             None => drop(tables.feed_leases.remove(&key)),
         });
-    }
-
-    /// Returns whether `lease` is the latest claim of its shard.
-    fn holds(&self, lease: &FeedLease) -> bool {
-        let latest = self.tables.feed_leases.get(&(lease.feed.clone(), lease.shard));
-        latest.is_some_and(|latest| latest.is_same_claim(lease))
-    }
-}
-
-#[async_trait]
-impl FeedTx for MemoryTx<'_> {
-    async fn claim_feed(
-        &mut self,
-        feed: &str,
-        shard: FeedShard,
-        node: NodeId,
-        ttl: Duration,
-    ) -> Result<Option<FeedLease>, StoreError> {
-        self.contract.lock_feeds()?;
-        let latest = self.tables.feed_leases.get(&(feed.to_owned(), shard));
-        let expires = self.now.plus_millis(millis(ttl));
-        let wish = FeedLease::new(feed.to_owned(), shard, node, 0, expires);
-        let claimed = wish.claimed(latest, self.now);
-        if let Some(lease) = &claimed {
-            self.put_lease(lease.clone());
-        }
-        Ok(claimed)
-    }
-
-    async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
-        self.contract.lock_feeds()?;
-        if !self.holds(lease) {
-            return Ok(None);
-        }
-        let renewed = lease.until(self.now.plus_millis(millis(ttl)));
-        self.put_lease(renewed.clone());
-        Ok(Some(renewed))
-    }
-
-    async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
-        self.contract.lock_feeds()?;
-        if self.holds(lease) {
-            self.put_lease(lease.until(self.now));
-        }
         Ok(())
     }
 
-    async fn advance_feed(&mut self, lease: &FeedLease, moves: &[(ConversationId, Seq)]) -> Result<bool, StoreError> {
-        self.contract.lock_feeds()?;
-        if !self.holds(lease) {
-            return Ok(false);
-        }
+    async fn advance_feed_cursors(&mut self, feed: &str, moves: &[(ConversationId, Seq)]) -> Result<(), StoreError> {
         for (conversation, seq) in moves.iter().copied() {
-            let cursors = self.tables.feed_cursors.entry(lease.feed.clone()).or_default();
+            let cursors = self.tables.feed_cursors.entry(feed.to_owned()).or_default();
             let old = cursors.get(&conversation).copied();
             if old.is_some_and(|old| old >= seq) {
                 continue;
             }
             cursors.insert(conversation, seq);
-            let feed = lease.feed.clone();
+            let feed = feed.to_owned();
             self.undo(move |tables| {
                 let Some(cursors) = tables.feed_cursors.get_mut(&feed) else {
                     return;
@@ -139,7 +101,7 @@ impl FeedTx for MemoryTx<'_> {
                 }
             });
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError> {

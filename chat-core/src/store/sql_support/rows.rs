@@ -211,7 +211,18 @@ pub fn listed_group<C: ColumnReader>(columns: &mut C) -> Result<ListedGroup, C::
     Ok(ListedGroup::new(conversation(columns)?, columns.flag()?))
 }
 
-/// Decodes the id of a conversation, the cursor of a feed in it, and its last sequence number.
+/// Query for the positions of a feed, as [`feed_position`] reads them. Its first parameter is the
+/// name of the feed; conditions on the conversation `c` follow.
+pub const FEED_POSITION: &str = "SELECT c.id, IFNULL(f.seq, 0), c.last_seq FROM conversation AS c
+     LEFT JOIN feed_cursor AS f ON f.feed = ? AND f.conversation_id = c.id";
+
+/// Statements that delete a feed. Their parameter is the name of the feed.
+pub const DELETE_FEED: [&str; 2] = [
+    "DELETE FROM feed_cursor WHERE feed = ?",
+    "DELETE FROM feed_lease WHERE feed = ?",
+];
+
+/// Decodes a row of [`FEED_POSITION`].
 pub fn feed_position<C: ColumnReader>(columns: &mut C) -> Result<FeedPosition, C::Error> {
     Ok(FeedPosition::new(
         conversation_id(columns)?,

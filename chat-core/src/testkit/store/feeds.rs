@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fixture::{World, act, messages};
 use crate::model::{ConversationId, NodeId, Seq};
-use crate::store::{FeedLease, FeedPosition, FeedShard, Store, StoreError};
+use crate::store::{FeedLease, FeedPosition, FeedShard, FeedTxExt, Store, StoreError};
 
 const LONG: Duration = Duration::from_secs(3600);
 const FEED: &str = "索引 search";

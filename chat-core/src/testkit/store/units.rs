@@ -14,7 +14,9 @@ use crate::model::{
     Contact, ContactState, ConversationId, ConversationKind, EventKind, Member, MemberState, NodeId, PageFrom, Role,
     Seq, Timestamp, UserId,
 };
-use crate::store::{FeedShard, NewAuditRecord, Operation, Store, StoreError, StoreExt, Transaction, TxError};
+use crate::store::{
+    FeedShard, FeedTxExt, NewAuditRecord, Operation, Store, StoreError, StoreExt, Transaction, TxError,
+};
 
 #[derive(Clone, Copy)]
 struct Ids {
