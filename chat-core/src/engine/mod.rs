@@ -26,6 +26,7 @@ mod builder;
 mod config;
 mod error;
 mod local_session;
+mod open_feed;
 mod service;
 
 mod attach;

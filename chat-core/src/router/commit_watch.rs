@@ -105,8 +105,8 @@ impl CommitWatches {
     }
 }
 
-/// A watch of the logs that this node hears of: its own commits at once, those of other nodes by
-/// their doorbells. Its memory is bounded; news that do not fit make it
+/// A watch of all logs: it reports the commits of this node at once, and those of other nodes when
+/// their doorbells arrive. Its memory is bounded; news that do not fit make it
 /// [incomplete](News::may_be_incomplete). It ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct CommitWatch {

@@ -1,4 +1,4 @@
-//! The task of a feed: does what the machine asks.
+//! [`Driver`]: the task of a feed, which does what the machine asks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::sleep_until;
 
-use super::handle::Shared;
 use super::leases::Leases;
 use super::machine::{Done, Work};
-use super::open::OpenName;
+use super::names::OpenName;
+use super::shared::{EndGuard, Shared};
 use super::source::Source;
 use crate::router::CommitWatch;
-use crate::time::now;
+use crate::time;
 
-/// Does one work of the machine. Errors were logged or counted where they arose; the machine waits
+/// Executes work of the machine. Errors were logged or counted where they arose; the machine waits
 /// and asks again.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
@@ -48,27 +48,24 @@ pub(super) struct Driver {
     pub(super) watch: CommitWatch,
     /// Time for which a closing feed waits for the items that the consumer has.
     pub(super) grace: Duration,
-    /// Keeps the name taken until the driver has ended.
-    pub(super) name: OpenName,
+    /// Keeps the name taken until the driver has ended. It is freed before the consumer is told.
+    pub(super) _name: OpenName,
+    /// Tells the consumer that the driver has ended, also if its task is cancelled or panics.
+    pub(super) _end: EndGuard,
 }
 
 impl Driver {
     /// Runs until the feed is closed or the engine drains. If the engine stops instead, the leases
     /// stay until they expire.
     pub(super) async fn run(self) {
-        let shared = Arc::clone(&self.shared);
-        // Also if this task is cancelled or panics, the consumer must not wait for ever.
-        let _closing = shared.closing.clone().drop_guard();
-        let _closed = shared.closed.clone().drop_guard();
         self.drive().await;
-        let leases = shared.machine.lock().all_leases();
+        let leases = self.shared.machine.lock().leases();
         if self.io.leases.release(leases).await.is_err() {
             tracing::warn!(
                 feed = self.io.source.feed,
                 "the leases of the feed could not be released; they expire by themselves"
             );
         }
-        drop(self.name);
     }
 
     async fn drive(&self) {
@@ -76,7 +73,7 @@ impl Driver {
         let mut running = FuturesUnordered::new();
         let mut is_closing = false;
         loop {
-            let now = now();
+            let now = time::now();
             let (work, timeout, is_drained) = {
                 let mut machine = shared.machine.lock();
                 let work = machine.poll_work(now);
@@ -93,7 +90,8 @@ impl Driver {
                 }
             };
             tokio::select! {
-                // The end comes first, so that a busy feed ends too; then what frees memory.
+                // The end comes first, so that a busy feed ends too; then come results, which free
+                // memory.
                 biased;
                 () = shared.closing.cancelled(), if !is_closing => {
                     is_closing = true;
@@ -101,7 +99,7 @@ impl Driver {
                 }
                 Some(done) = running.next() => {
                     let mut machine = shared.machine.lock();
-                    machine.finish(crate::time::now(), done);
+                    machine.finish(time::now(), done);
                     if machine.has_ready() {
                         shared.ready.notify_one();
                     }

@@ -1,15 +1,9 @@
-//! The consumer's side of a feed.
+//! [`Feed`]: the consumer's side of a feed.
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, oneshot};
-use tokio_util::sync::CancellationToken;
-
 use super::item::FeedItem;
-use super::machine::Machine;
-use crate::model::{ConversationId, Seq};
-use crate::sync::Mutex;
-use crate::time::now;
+use super::shared::Shared;
 
 /// A feed of events: see [`Engine::feed`](crate::engine::Engine::feed). Dropping it closes it in
 /// the background; [`close`](Self::close) waits for that. It keeps the engine neither alive nor
@@ -20,20 +14,6 @@ use crate::time::now;
 #[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,
-}
-
-/// State that the consumer shares with the driver.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) machine: Mutex<Machine>,
-    /// Tells the driver that the machine may have work.
-    pub(super) work: Notify,
-    /// Tells a consumer that there may be an event.
-    pub(super) ready: Notify,
-    /// Cancelled when the feed begins to close: it hands out nothing more.
-    pub(super) closing: CancellationToken,
-    /// Cancelled when the driver has ended.
-    pub(super) closed: CancellationToken,
 }
 
 impl Feed {
@@ -53,8 +33,8 @@ impl Feed {
             if self.shared.closing.is_cancelled() {
                 return None;
             }
-            if let Some(item) = self.shared.take() {
-                return Some(item);
+            if let Some((event, term)) = self.shared.take() {
+                return Some(FeedItem::new(event, term, Arc::clone(&self.shared)));
             }
             tokio::select! {
                 () = self.shared.ready.notified() => {}
@@ -75,41 +55,5 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.shared.closing.cancel();
-    }
-}
-
-impl Shared {
-    fn take(self: &Arc<Self>) -> Option<FeedItem> {
-        let mut machine = self.machine.lock();
-        let (event, term) = machine.take(now())?;
-        if machine.has_ready() {
-            self.ready.notify_one();
-        }
-        Some(FeedItem::new(event, term, Arc::clone(self)))
-    }
-
-    pub(super) fn acknowledge(&self, conversation: ConversationId, seq: Seq, term: u64) {
-        self.machine.lock().acknowledge(now(), conversation, seq, term);
-        self.work.notify_one();
-    }
-
-    /// Returns a receiver that is told when the acknowledgement is recorded, or `None` if the lease
-    /// is lost.
-    pub(super) fn acknowledge_durably(
-        &self,
-        conversation: ConversationId,
-        seq: Seq,
-        term: u64,
-    ) -> Option<oneshot::Receiver<()>> {
-        let recorded = self.machine.lock().acknowledge_durably(now(), conversation, seq, term);
-        self.work.notify_one();
-        recorded
-    }
-
-    /// Records that the consumer has one item less.
-    pub(super) fn returned(&self) {
-        if self.machine.lock().returned() {
-            self.work.notify_one();
-        }
     }
 }

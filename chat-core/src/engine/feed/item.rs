@@ -1,10 +1,10 @@
-//! One event of a feed, handed out to the consumer.
+//! [`FeedItem`]: one event of a feed, handed out to the consumer.
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::handle::Shared;
+use super::shared::Shared;
 use crate::model::Event;
 
 /// An event of a feed. [`Event::body()`] decodes its content.
@@ -34,8 +34,9 @@ impl FeedItem {
         Self { event, term, shared }
     }
 
-    /// Returns the event as stored now: an edited message names its edit, and the body of a
-    /// recalled one is erased.
+    /// Returns the event as the store had it when the feed read it. If the message had been edited
+    /// by then, the event names the edit; if it had been recalled, the body is erased. An edit or a
+    /// recall is also an event of its own, later in the log.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.event
@@ -62,7 +63,7 @@ impl FeedItem {
         let recorded = self
             .shared
             .acknowledge_durably(self.event.conversation, self.event.seq, self.term);
-        // While this waits, the item must not count as one that the consumer works on.
+        // The consumer has processed the item, so a closing feed does not wait for it any more.
         drop(self);
         match recorded {
             Some(recorded) => recorded.await.map_err(|_| LeaseLost),
@@ -73,6 +74,6 @@ impl FeedItem {
 
 impl Drop for FeedItem {
     fn drop(&mut self) {
-        self.shared.returned();
+        self.shared.item_returned();
     }
 }

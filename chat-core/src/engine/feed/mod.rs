@@ -22,8 +22,11 @@ mod handle;
 mod item;
 mod leases;
 mod machine;
+mod names;
 mod open;
+mod operations;
 mod options;
+mod shared;
 mod source;
 mod split;
 

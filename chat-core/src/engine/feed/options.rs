@@ -20,21 +20,21 @@ pub enum FeedScope {
     /// All conversations of the store, inboxes included. For services that the operator trusts with
     /// every message.
     AllConversations,
-    /// What one user may read: the user's conversations and inbox, from the first to the last event
-    /// that the user's memberships allow. Joining a conversation adds it to the feed.
+    /// The conversations and the inbox of one user, from the first to the last event that the
+    /// user's memberships allow. Joining a conversation adds it to the feed.
     User(UserId),
 }
 
-/// Where a feed begins that was never opened before.
+/// Begin of a feed that was never opened before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FeedStart {
-    /// With the first event of each conversation.
+    /// The feed begins with the first event of each conversation.
     #[default]
     Beginning,
-    /// With the events that are committed after the feed was opened for the first time. That first
-    /// opening writes one cursor per existing conversation of the scope. A conversation that a user
-    /// joins later is read from the first event that the user may read.
+    /// The feed begins with the events that are committed after it was opened for the first time.
+    /// That opening writes one cursor per existing conversation of the scope, in one transaction. A
+    /// conversation that a user joins later is read from the first event that the user may read.
     Now,
 }
 
@@ -47,7 +47,7 @@ pub struct FeedOptions {
     pub name: String,
     /// The conversations of the feed.
     pub scope: FeedScope,
-    /// Where a feed begins that was never opened before. Default: at the beginning.
+    /// Begin of a feed that was never opened before. Default: the first event of each conversation.
     pub start: FeedStart,
     /// Maximum number of events that were read from the store and not acknowledged, 1 to 65 536.
     /// Each takes up to 64 KiB. A quarter of them, at least one, may be of one conversation.
@@ -140,6 +140,9 @@ pub enum FeedError {
     /// This engine has an open feed of that name.
     #[error("the feed `{0}` is open on this node; close it first")]
     AlreadyOpen(String),
+    /// Another node has the feed open, or had it open when it died, and its lease has not expired.
+    #[error("the feed `{0}` is open on another node, or its lease has not expired; close it there first")]
+    OpenElsewhere(String),
     /// The engine is shutting down.
     #[error("this node is shutting down")]
     ShuttingDown,

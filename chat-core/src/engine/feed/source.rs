@@ -1,4 +1,4 @@
-//! The reads of a feed, by its scope.
+//! [`Source`]: the reads of a feed, by its scope.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const PAGE: u32 = 500;
 /// Maximum size of the bodies in one read, in bytes.
 const READ_BYTES: u32 = 1024 * 1024;
 
-/// Reads what a feed hands out.
+/// Reads the events that a feed hands out, and finds the conversations that have some.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) units: Arc<Units>,
@@ -117,7 +117,6 @@ impl Source {
                 Ok(LogRead {
                     events: page.events,
                     is_end: page.is_end,
-                    is_readable: true,
                 })
             }
             FeedScope::User(user) => {
@@ -125,17 +124,12 @@ impl Source {
                 page.max_bytes = READ_BYTES;
                 let page = self.units.store().events_for(user, read.conversation, page);
                 let page = self.units.read(page).await?;
-                Ok(page.map_or_else(
-                    || LogRead {
-                        is_end: true,
-                        ..LogRead::default()
-                    },
-                    |page| LogRead {
-                        events: page.events,
-                        is_end: !page.more,
-                        is_readable: true,
-                    },
-                ))
+                let events = page.map(|page| (page.events, page.more));
+                let (events, more) = events.unwrap_or_default();
+                Ok(LogRead {
+                    is_end: !more || events.is_empty(),
+                    events,
+                })
             }
         }
     }

@@ -12,6 +12,7 @@ use super::outages::{faulty, quick};
 use super::support::*;
 use crate::bus::MemoryBus;
 use crate::commands::Commands;
+use crate::engine::operator::{DeleteAccount, DeletedName, DeletedTexts, OperatorName};
 use crate::engine::{Engine, Feed, FeedError, FeedItem, FeedOptions, LeaseLost, LocalSession};
 use crate::model::*;
 use crate::store::{MemoryStore, Store};
@@ -480,4 +481,143 @@ async fn closing_waits_for_the_consumer_and_records_what_it_did() {
     let feed = engine.feed(all()).await.unwrap();
     send(&alice, "next").await;
     assert_eq!(messages(&drain(&feed, is_text("next")).await), ["next"]);
+}
+
+#[tokio::test]
+async fn deleting_a_feed_waits_until_no_node_has_it_open() {
+    let store = Arc::new(MemoryStore::new());
+    let (one, other) = (on(store.clone(), NODE).await, on(store, NodeId::random()).await);
+    let alice = new_user(&one, "alice").await;
+    send(&alice, "first").await;
+    let mut options = all();
+    options.lease_ttl = Duration::from_secs(3600);
+    let feed = one.feed(options.clone()).await.unwrap();
+    drain(&feed, is_text("first")).await;
+    let refused = other.delete_feed("index").await;
+    assert!(matches!(refused, Err(FeedError::OpenElsewhere(_))), "{refused:?}");
+    feed.close().await;
+    let feed = one.feed(options).await.unwrap();
+    send(&alice, "second").await;
+    assert_eq!(messages(&drain(&feed, is_text("second")).await), ["second"]);
+    feed.close().await;
+    other.delete_feed("index").await.unwrap();
+}
+
+#[tokio::test]
+async fn acknowledgement_that_cannot_be_recorded_ends_with_the_feed() {
+    let (engine, store, alice) = faulty(quick()).await;
+    send(&alice, "second").await;
+    let feed = engine.feed(all()).await.unwrap();
+    let mut items = Vec::new();
+    while items.len() < 2 {
+        let item = next(&feed).await;
+        match message(item.event()) {
+            Some(_) => items.push(item),
+            None => item.done(),
+        }
+    }
+    let late = items.pop().unwrap();
+    store.set_unavailable(true);
+    let acknowledging = tokio::spawn(items.pop().unwrap().acknowledge());
+    engine.shutdown().await;
+    let limit = Duration::from_secs(20);
+    let recorded = timeout(limit, acknowledging)
+        .await
+        .expect("the consumer waits for ever");
+    assert_eq!(recorded.unwrap(), Err(LeaseLost));
+    let recorded = timeout(limit, late.acknowledge()).await;
+    assert_eq!(recorded.expect("the consumer waits for ever"), Err(LeaseLost));
+    assert!(feed.next().await.is_none());
+    timeout(limit, feed.close()).await.expect("the feed is closed already");
+}
+
+#[tokio::test]
+async fn acknowledgement_ends_when_the_engine_is_dropped() {
+    let (engine, store, alice) = faulty(quick()).await;
+    let feed = engine.feed(all()).await.unwrap();
+    let item = loop {
+        let item = next(&feed).await;
+        if message(item.event()).is_some() {
+            break item;
+        }
+        item.done();
+    };
+    store.set_unavailable(true);
+    let acknowledging = tokio::spawn(item.acknowledge());
+    drop((engine, alice));
+    let recorded = timeout(Duration::from_secs(20), acknowledging).await;
+    assert_eq!(recorded.expect("the consumer waits for ever").unwrap(), Err(LeaseLost));
+    assert!(feed.next().await.is_none());
+}
+
+#[tokio::test]
+async fn feed_of_a_user_follows_the_user_out_of_a_group_and_back() {
+    let engine = engine().await;
+    let olga = new_user(&engine, "olga").await;
+    let robin = new_user(&engine, "robin").await;
+    let mut wish = NewGroup::new(GroupName::parse("crowd").unwrap());
+    wish.history_visible = false;
+    let crowd = olga.create_group(wish).await.unwrap().id;
+    let there = ConversationRef::Id(crowd);
+    let feed = engine.feed(FeedOptions::user("bot", id(&robin))).await.unwrap();
+    let mut seen = Vec::new();
+    for stay in ["first stay", "second stay"] {
+        join(&robin, crowd).await;
+        olga.send_text(there.clone(), stay).await.unwrap();
+        seen.extend(messages(&drain(&feed, is_text(stay)).await));
+        robin.execute(Command::LeaveGroup(there.clone())).await.unwrap();
+        for n in 0..10 {
+            olga.send_text(there.clone(), &format!("away {n}")).await.unwrap();
+        }
+    }
+    assert_eq!(seen, ["first stay", "second stay"]);
+}
+
+#[tokio::test]
+async fn feed_shows_edits_recalls_and_the_end_of_groups_and_accounts() {
+    let engine = engine().await;
+    let (olga, robin) = (new_user(&engine, "olga").await, new_user(&engine, "robin").await);
+    let crowd = group(&olga, "crowd").await;
+    let there = ConversationRef::Id(crowd);
+    join(&robin, crowd).await;
+    let feed = engine.feed(all()).await.unwrap();
+    let users = FeedOptions::user("robins", id(&robin));
+    let robins = engine.feed(users).await.unwrap();
+    let sent = robin.send_text(there.clone(), "typo").await.unwrap();
+    for feed in [&feed, &robins] {
+        drain(feed, is_text("typo")).await;
+    }
+    let (target, text) = (sent.seq, text("fixed"));
+    for content in [DraftContent::Edit { target, text }, DraftContent::Recall { target }] {
+        let client_message_id = ClientMessageId::random();
+        let draft = Draft {
+            client_message_id,
+            content,
+        };
+        robin.send(there.clone(), draft).await.unwrap();
+    }
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    let how = DeleteAccount {
+        texts: DeletedTexts::Keep,
+        name: DeletedName::Free,
+    };
+    operator.delete_account(id(&robin), how).await.unwrap();
+    olga.execute(Command::DeleteGroup(there)).await.unwrap();
+    let rest = drain(&feed, |event| event.kind == EventKind::GroupDeleted).await;
+    let mut kinds: Vec<_> = rest.iter().filter(|event| event.conversation == crowd).collect();
+    kinds.sort_by_key(|event| event.seq);
+    let kinds: Vec<_> = kinds.iter().map(|event| event.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            EventKind::Edit,
+            EventKind::Recall,
+            EventKind::MemberLeft,
+            EventKind::GroupDeleted
+        ]
+    );
+    // The feed of a deleted user stays open and ends where the user's memberships ended.
+    let rest = drain(&robins, |event| event.kind == EventKind::MemberLeft).await;
+    assert!(rest.iter().all(|event| event.kind != EventKind::GroupDeleted));
+    robins.close().await;
 }

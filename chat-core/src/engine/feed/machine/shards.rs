@@ -1,4 +1,4 @@
-//! The leases that this node holds.
+//! [`Shards`]: the leases that this node holds, and when they are renewed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,77 +7,149 @@ use super::work::LeaseWork;
 use crate::model::ConversationId;
 use crate::store::{FeedLease, FeedShard};
 
+/// Number of times that a lease is renewed before it would expire.
+const RENEWALS: u32 = 5;
+
 /// A shard whose lease this node holds.
 #[derive(Debug)]
 struct Held {
     lease: FeedLease,
-    /// Until then no other node can have claimed the shard, whatever happened to later renewals.
+    /// Time before which no other node can have claimed the shard, whatever happened to later
+    /// renewals.
     sure_until: Instant,
-    /// Nothing more is handed out; the lease is released once nothing is in flight.
+    /// The node hands out no more events of the shard, and releases the lease once none is in
+    /// flight.
     is_leaving: bool,
     /// Number of the first look-up that began after the shard was claimed.
     since: u64,
 }
 
-/// The shards whose leases this node holds.
-#[derive(Debug, Default)]
-pub(super) struct Shards(BTreeMap<FeedShard, Held>);
+/// The shards whose leases this node holds, and the schedule of the rounds in which it renews them.
+#[derive(Debug)]
+pub(super) struct Shards {
+    held: BTreeMap<FeedShard, Held>,
+    lease_ttl: Duration,
+    /// Time of the next round; `None` while one runs.
+    due: Option<Instant>,
+}
 
 impl Shards {
+    /// Creates an empty set. The first round is due at `now`.
+    pub(super) fn new(lease_ttl: Duration, now: Instant) -> Self {
+        Self {
+            held: BTreeMap::new(),
+            lease_ttl,
+            due: Some(now),
+        }
+    }
+
+    /// Returns the time of the next round, or `None` while one runs.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Begins a round. Its leases are those to renew, and those to release: the ones of shards that
+    /// the node leaves and that are settled.
+    pub(super) fn start_round(&mut self, may_claim: bool, is_settled: impl Fn(FeedShard) -> bool) -> LeaseWork {
+        self.due = None;
+        let (mut renew, mut release) = (Vec::new(), Vec::new());
+        for (shard, held) in &self.held {
+            let is_over = held.is_leaving && is_settled(*shard);
+            let leases = if is_over { &mut release } else { &mut renew };
+            leases.push(held.lease.clone());
+        }
+        LeaseWork {
+            renew,
+            release,
+            may_claim,
+        }
+    }
+
+    /// Ends a round that changed the leases.
+    pub(super) fn round_succeeded(&mut self, now: Instant) {
+        self.due = Some(now + self.lease_ttl / RENEWALS);
+    }
+
+    /// Ends a round that failed; it is repeated soon.
+    pub(super) fn round_failed(&mut self, now: Instant) {
+        self.due = Some(now + self.lease_ttl / (RENEWALS * 4));
+    }
+
+    /// Lets the next round begin at once if it can release a lease.
+    pub(super) fn release_soon(&mut self, now: Instant, is_settled: impl Fn(FeedShard) -> bool) {
+        let can_release = || self.leaving().any(is_settled);
+        if self.due.is_some() && can_release() {
+            self.due = Some(now);
+        }
+    }
+
+    /// Returns every lease.
+    pub(super) fn leases(&self) -> Vec<FeedLease> {
+        self.held.values().map(|held| held.lease.clone()).collect()
+    }
+
+    /// Forgets every lease.
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+
     /// Returns whether events of the shard may be read and handed out under this term.
     pub(super) fn may_hand_out(&self, shard: FeedShard, term: u64, now: Instant) -> bool {
-        let held = self.0.get(&shard);
+        let held = self.held.get(&shard);
         held.is_some_and(|held| held.lease.term == term && !held.is_leaving && now < held.sure_until)
     }
 
     /// Returns the term of the lease for a conversation.
     pub(super) fn term_of(&self, conversation: ConversationId) -> Option<u64> {
-        self.0.get(&FeedShard::of(conversation)).map(|held| held.lease.term)
+        self.held.get(&FeedShard::of(conversation)).map(|held| held.lease.term)
     }
 
     /// Returns the lease for a conversation.
     pub(super) fn lease_of(&self, conversation: ConversationId) -> Option<&FeedLease> {
-        self.0.get(&FeedShard::of(conversation)).map(|held| &held.lease)
+        self.held.get(&FeedShard::of(conversation)).map(|held| &held.lease)
     }
 
     pub(super) fn lease_of_shard(&self, shard: FeedShard) -> Option<&FeedLease> {
-        self.0.get(&shard).map(|held| &held.lease)
+        self.held.get(&shard).map(|held| &held.lease)
     }
 
     /// Returns whether the node works on a conversation.
     pub(super) fn works_on(&self, conversation: ConversationId) -> bool {
-        let held = self.0.get(&FeedShard::of(conversation));
+        let held = self.held.get(&FeedShard::of(conversation));
         held.is_some_and(|held| !held.is_leaving)
     }
 
     /// Returns whether the node has worked on a conversation without a break since the look-up of
     /// this number began. If not, what the look-up found may be outdated.
     pub(super) fn works_since(&self, conversation: ConversationId, look_up: u64) -> bool {
-        let held = self.0.get(&FeedShard::of(conversation));
+        let held = self.held.get(&FeedShard::of(conversation));
         held.is_some_and(|held| !held.is_leaving && held.since <= look_up)
     }
 
     /// Returns the shards that the node works on.
     pub(super) fn working(&self) -> Vec<FeedShard> {
-        let working = self.0.iter().filter(|(_, held)| !held.is_leaving);
+        let working = self.held.iter().filter(|(_, held)| !held.is_leaving);
         working.map(|(shard, _)| *shard).collect()
     }
 
-    pub(super) fn claimed(&mut self, lease: FeedLease, sure_until: Instant, since: u64) {
+    /// Adds a shard that was claimed in a round which began at `asked`. `since` is the number of
+    /// the next look-up.
+    pub(super) fn claimed(&mut self, lease: FeedLease, asked: Instant, since: u64) {
         let held = Held {
-            sure_until,
+            sure_until: asked + self.lease_ttl,
             is_leaving: false,
             since,
             lease,
         };
-        self.0.insert(held.lease.shard, held);
+        self.held.insert(held.lease.shard, held);
     }
 
-    pub(super) fn renewed(&mut self, lease: FeedLease, asked: Instant, ttl: Duration) {
-        if let Some(held) = self.0.get_mut(&lease.shard)
+    /// Extends a lease that was renewed in a round which began at `asked`.
+    pub(super) fn renewed(&mut self, lease: FeedLease, asked: Instant) {
+        if let Some(held) = self.held.get_mut(&lease.shard)
             && held.lease.is_same_claim(&lease)
         {
-            held.sure_until = held.sure_until.max(asked + ttl);
+            held.sure_until = held.sure_until.max(asked + self.lease_ttl);
             held.lease = lease;
         }
     }
@@ -85,18 +157,18 @@ impl Shards {
     /// Removes a lease that was lost or released. Returns whether the node had it.
     pub(super) fn remove(&mut self, lease: &FeedLease) -> bool {
         let has_it = self
-            .0
+            .held
             .get(&lease.shard)
             .is_some_and(|held| held.lease.is_same_claim(lease));
-        has_it && self.0.remove(&lease.shard).is_some()
+        has_it && self.held.remove(&lease.shard).is_some()
     }
 
     /// Sets how many shards are to be left. Returns those that the node leaves from now on, and
     /// those that it keeps after all.
     pub(super) fn leave(&mut self, count: usize) -> (Vec<FeedShard>, Vec<FeedShard>) {
-        let leaving = self.0.values().filter(|held| held.is_leaving).count();
+        let leaving = self.held.values().filter(|held| held.is_leaving).count();
         let mut changed = (Vec::new(), Vec::new());
-        for (shard, held) in self.0.iter_mut().rev() {
+        for (shard, held) in self.held.iter_mut().rev() {
             if changed.0.len() + leaving < count && !held.is_leaving {
                 held.is_leaving = true;
                 changed.0.push(*shard);
@@ -108,21 +180,9 @@ impl Shards {
         changed
     }
 
-    /// Returns the leases to renew, and those to release: the ones of shards that the node leaves
-    /// and that are settled.
-    pub(super) fn lease_work(&self, is_settled: impl Fn(FeedShard) -> bool) -> LeaseWork {
-        let mut work = LeaseWork::default();
-        for (shard, held) in &self.0 {
-            let release = held.is_leaving && is_settled(*shard);
-            let leases = if release { &mut work.release } else { &mut work.renew };
-            leases.push(held.lease.clone());
-        }
-        work
-    }
-
     /// Returns the shards that the node leaves.
     pub(super) fn leaving(&self) -> impl Iterator<Item = FeedShard> {
-        self.0
+        self.held
             .iter()
             .filter(|(_, held)| held.is_leaving)
             .map(|(shard, _)| *shard)

@@ -1,4 +1,4 @@
-//! What the machine asks the driver to do, and the answers.
+//! [`Work`]: requests of the machine to the store, and [`Done`]: the answers.
 
 use std::time::Instant;
 
@@ -6,12 +6,12 @@ use crate::engine::error::CommandError;
 use crate::model::{ConversationId, Event, Seq};
 use crate::store::{FeedLease, FeedPosition, FeedShard};
 
-/// Something to do outside of the machine. The driver answers each with one [`Done`].
+/// Request to the store. The driver answers each with one [`Done`].
 #[derive(Clone, Debug)]
 pub(in crate::engine::feed) enum Work {
     /// Renew and release leases, and claim shards up to the node's share.
     Leases(LeaseWork),
-    /// Find out where conversations stand.
+    /// Read the ends of logs and the cursors of the feed in them.
     LookUp(LookUp),
     /// Read a log.
     Read(Read),
@@ -26,12 +26,14 @@ pub(in crate::engine::feed) struct LeaseWork {
     pub(in crate::engine::feed) renew: Vec<FeedLease>,
     /// Leases to end.
     pub(in crate::engine::feed) release: Vec<FeedLease>,
+    /// The node may claim shards up to its share. False while the feed closes.
+    pub(in crate::engine::feed) may_claim: bool,
 }
 
-/// Which conversations to look up.
+/// Conversations to look up.
 #[derive(Clone, Debug)]
 pub(in crate::engine::feed) enum LookUp {
-    /// These.
+    /// These conversations.
     These(Vec<ConversationId>),
     /// The next page of the scope, after this conversation.
     Page {
@@ -67,7 +69,7 @@ pub(in crate::engine::feed) enum Done {
     Record(Vec<Moves>, Result<Vec<bool>, CommandError>),
 }
 
-/// What became of leases.
+/// Result of a round of leases.
 #[derive(Debug)]
 pub(in crate::engine::feed) struct LeaseAnswer {
     /// Time before the store was asked: leases hold from here on.
@@ -80,22 +82,22 @@ pub(in crate::engine::feed) struct LeaseAnswer {
     pub(in crate::engine::feed) surplus: usize,
 }
 
-/// Where conversations stand.
+/// Result of a look-up.
 #[derive(Debug, Default)]
 pub(in crate::engine::feed) struct Positions {
     pub(in crate::engine::feed) positions: Vec<FeedPosition>,
-    /// Conversations of this page that the user is or was a member of; empty without a user.
+    /// Conversations of the page of which the feed's user is or was a member; empty in a feed of
+    /// all conversations.
     pub(in crate::engine::feed) members: Vec<ConversationId>,
-    /// Where the next page begins, if this is a page and not the last.
+    /// Conversation after which the next page begins. `None` after the last page, and in a look-up
+    /// of given conversations.
     pub(in crate::engine::feed) next: Option<ConversationId>,
 }
 
-/// Part of a log.
+/// Result of a read.
 #[derive(Debug, Default)]
 pub(in crate::engine::feed) struct LogRead {
     pub(in crate::engine::feed) events: Vec<Event>,
-    /// The log ended with these events, or the user may read no more.
+    /// The log ended with these events, or the user may read no further.
     pub(in crate::engine::feed) is_end: bool,
-    /// False if the feed is of a user who was never a member.
-    pub(in crate::engine::feed) is_readable: bool,
 }

@@ -1,4 +1,4 @@
-//! A feed's place in one conversation.
+//! [`Place`]: a feed's place in one conversation.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ use crate::model::Seq;
 /// ```
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) cursor: Seq,
+    cursor: Seq,
     done: Seq,
     head: Seq,
     known_last: Seq,
@@ -25,8 +25,6 @@ pub(super) struct Place {
     outstanding: VecDeque<(Seq, bool)>,
     /// The read that is running, and `known_last` when it began.
     reading: Option<(u64, Seq)>,
-    /// The conversation stands in the queue of conversations to read.
-    pub(super) is_queued: bool,
     /// Consumers that wait until the cursor reaches a place.
     waiting: Vec<(Seq, oneshot::Sender<()>)>,
 }
@@ -40,7 +38,6 @@ impl Place {
             known_last: last_seq.max(cursor),
             outstanding: VecDeque::new(),
             reading: None,
-            is_queued: false,
             waiting: Vec::new(),
         }
     }
@@ -80,7 +77,7 @@ impl Place {
         if !is_end {
             self.known_last = self.known_last.max(self.head.next());
         } else if asked == Some(self.known_last) || self.known_last < self.head {
-            // Nobody heard of more meanwhile, so the log ends here, or the reader may read no more.
+            // No news came meanwhile, so the log ends here, or the user may read no further.
             self.known_last = self.head;
         }
     }
@@ -125,13 +122,9 @@ impl Place {
     /// Records that the store has this cursor.
     pub(super) fn recorded(&mut self, cursor: Seq) {
         self.cursor = self.cursor.max(cursor);
-        let reached = self.cursor;
-        let (reached, waiting) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|(seq, _)| *seq <= reached);
-        self.waiting = waiting;
-        let reached: Vec<(Seq, oneshot::Sender<()>)> = reached;
+        let reached = self.waiting.extract_if(.., |(seq, _)| *seq <= self.cursor);
         for (_, waiter) in reached {
+            // The consumer may have stopped waiting.
             let _ = waiter.send(());
         }
     }
@@ -163,7 +156,7 @@ impl Place {
 
     /// Returns whether the place holds nothing that the store does not.
     pub(super) fn is_idle(&self) -> bool {
-        self.is_settled() && self.reading.is_none() && !self.is_queued && self.head >= self.known_last
+        self.is_settled() && self.reading.is_none() && self.head >= self.known_last
     }
 }
 

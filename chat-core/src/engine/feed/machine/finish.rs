@@ -1,0 +1,127 @@
+//! The results of work.
+
+use std::time::Instant;
+
+use super::work::{Done, LeaseAnswer, LogRead, LookUp, Moves, Positions, Read};
+use super::{Machine, Phase};
+use crate::engine::error::CommandError;
+
+impl Machine {
+    /// Takes the answer to a work.
+    pub(in crate::engine::feed) fn finish(&mut self, now: Instant, done: Done) {
+        match done {
+            Done::Leases(answer) => self.leases_finished(now, answer),
+            Done::LookUp(look_up, answer) => self.look_up_finished(now, look_up, answer),
+            Done::Read(read, answer) => self.read_finished(now, read, answer),
+            Done::Record(moves, answer) => self.cursors_recorded(now, moves, answer),
+        }
+    }
+
+    fn leases_finished(&mut self, now: Instant, answer: Result<LeaseAnswer, CommandError>) {
+        let Ok(answer) = answer else {
+            self.shards.round_failed(now);
+            return;
+        };
+        for lease in answer.lost.iter().chain(&answer.released) {
+            self.lose(lease);
+        }
+        for lease in answer.renewed {
+            self.shards.renewed(lease, answer.asked);
+        }
+        for lease in answer.claimed {
+            // An earlier lease of the same shard is over.
+            if let Some(earlier) = self.shards.lease_of_shard(lease.shard).cloned() {
+                self.lose(&earlier);
+            }
+            self.shards.claimed(lease, answer.asked, self.look_ups.next_number());
+            self.look_ups.rescan(now);
+        }
+        let (left, kept) = self.shards.leave(answer.surplus);
+        for shard in left {
+            self.unread(shard);
+        }
+        if !kept.is_empty() {
+            for conversation in self.places.of_shards(&kept) {
+                self.queue_read(conversation);
+            }
+            // News of these shards were ignored.
+            self.look_ups.rescan(now);
+        }
+        self.shards.round_succeeded(now);
+        self.release_soon(now);
+    }
+
+    fn release_soon(&mut self, now: Instant) {
+        let places = &self.places;
+        self.shards.release_soon(now, |shard| places.is_settled(shard));
+    }
+
+    fn look_up_finished(&mut self, now: Instant, look_up: LookUp, answer: Result<Positions, CommandError>) {
+        let Ok(found) = answer else {
+            self.look_ups.failed(now, look_up);
+            return;
+        };
+        self.look_ups.succeeded(now, &look_up, &found);
+        let number = self.look_ups.last_number();
+        for position in found.positions {
+            let conversation = position.conversation;
+            if self.shards.works_since(conversation, number) {
+                self.places.found(position);
+                self.queue_read(conversation);
+            }
+        }
+    }
+
+    fn read_finished(&mut self, now: Instant, read: Read, answer: Result<LogRead, CommandError>) {
+        let conversation = read.conversation;
+        self.reads.finished();
+        self.delivery.unreserve(read.max_events);
+        let term = self.shards.term_of(conversation);
+        let (Some(place), Some(term)) = (self.places.get_mut(conversation), term) else {
+            return;
+        };
+        if !place.is_reading(read.number) {
+            return;
+        }
+        match answer {
+            Ok(found) => {
+                self.reads.succeeded();
+                place.read_finished(found.events.iter().map(|event| event.seq), found.is_end);
+                self.look_ups.was_readable(conversation, !found.events.is_empty());
+                self.delivery.add(found.events, term);
+            }
+            Err(_) => {
+                place.read_failed();
+                self.reads.failed(now);
+            }
+        }
+        self.queue_read(conversation);
+    }
+
+    /// Takes the answer to a write of cursors: for each lease, whether the node still held it.
+    fn cursors_recorded(&mut self, now: Instant, moves: Vec<Moves>, answer: Result<Vec<bool>, CommandError>) {
+        let Ok(held) = answer else {
+            self.cursors.failed(now, moves);
+            return;
+        };
+        let mut moved = Vec::new();
+        for (moves, is_held) in moves.into_iter().zip(held) {
+            if !is_held {
+                self.lose(&moves.lease);
+                continue;
+            }
+            for (conversation, cursor) in moves.cursors {
+                // The place may be of a later lease; the store has this cursor all the same.
+                if let Some(place) = self.places.get_mut(conversation) {
+                    place.recorded(cursor);
+                    moved.extend(place.unrecorded().map(|_| conversation));
+                }
+            }
+        }
+        self.cursors.succeeded(now, moved);
+        if matches!(self.phase, Phase::Closing { .. }) {
+            self.cursors.hurry(now);
+        }
+        self.release_soon(now);
+    }
+}

@@ -1,0 +1,233 @@
+//! [`LookUps`]: which conversations are looked up in the store.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::backoff::Backoff;
+use super::unique_queue::UniqueQueue;
+use super::work::{LookUp, Positions};
+use crate::model::{ConversationId, Seq};
+use crate::store::FeedShard;
+
+/// Maximum number of conversations that wait to be looked up; beyond it, a scan finds them.
+const MAX_QUEUED: usize = 4096;
+/// Maximum number of conversations in one look-up.
+const MAX_IN_LOOK_UP: usize = 256;
+/// A scan begins at the earliest when this many times the duration of the last one has passed, so
+/// that scans of a large store take a small part of its time.
+const SCAN_PAUSE: u32 = 20;
+/// The first events of a conversation announce it: news with a `Seq` up to this are looked up even
+/// if the user of the feed is not known to be a member.
+const FIRST_EVENTS: Seq = Seq(4);
+
+/// Schedule of the look-ups. One runs at a time: of conversations that have news, or of a page of a
+/// scan, which goes through all conversations of the scope.
+#[derive(Debug)]
+pub(super) struct LookUps {
+    /// Conversations to look up.
+    queue: UniqueQueue,
+    scan: Scan,
+    /// Number of look-ups that began.
+    started: u64,
+    /// Time at which the running look-up began.
+    running_since: Option<Instant>,
+    backoff: Backoff,
+    members: Option<Members>,
+}
+
+/// A scan of all conversations of the scope for those in which the feed is behind.
+#[derive(Debug)]
+struct Scan {
+    /// Conversation after which the next page begins, while a scan is under way.
+    after: Option<ConversationId>,
+    /// Another scan has to begin.
+    is_requested: bool,
+    /// Time that the look-ups of this scan took. A scan that waits for the store or for room in
+    /// memory takes longer than that, and costs the store no more.
+    cost: Duration,
+    /// Earliest begin of the next scan.
+    not_before: Instant,
+}
+
+/// The conversations of the feed's user.
+#[derive(Debug, Default)]
+struct Members {
+    /// Conversations in which the user is known to read.
+    known: HashSet<ConversationId>,
+    /// Other conversations that had news while a look-up was running, which may find that they are
+    /// the user's.
+    had_news: HashSet<ConversationId>,
+}
+
+impl LookUps {
+    /// Creates the look-ups of a feed of one user, or of all conversations.
+    pub(super) fn new(is_of_user: bool, now: Instant) -> Self {
+        Self {
+            queue: UniqueQueue::default(),
+            scan: Scan {
+                after: None,
+                is_requested: false,
+                cost: Duration::ZERO,
+                not_before: now,
+            },
+            started: 0,
+            running_since: None,
+            backoff: Backoff::new(now),
+            members: is_of_user.then(Members::default),
+        }
+    }
+
+    /// Returns whether news of a conversation concern the feed.
+    pub(super) fn concerns(&mut self, conversation: ConversationId, last_seq: Seq) -> bool {
+        let Some(members) = &mut self.members else {
+            return true;
+        };
+        if last_seq <= FIRST_EVENTS || members.known.contains(&conversation) {
+            return true;
+        }
+        if self.running_since.is_some() {
+            if members.had_news.len() < MAX_QUEUED {
+                members.had_news.insert(conversation);
+            } else {
+                self.scan.is_requested = true;
+            }
+        }
+        false
+    }
+
+    /// Records that the feed's user may have joined a conversation. Returns `false` if the feed has
+    /// no user.
+    pub(super) fn joined(&mut self, conversation: ConversationId) -> bool {
+        let Some(members) = &mut self.members else {
+            return false;
+        };
+        members.known.insert(conversation);
+        true
+    }
+
+    /// Records whether the feed's user could read what a conversation was known to have. If not,
+    /// news of it are ignored until the user joins it or a scan finds it.
+    pub(super) fn was_readable(&mut self, conversation: ConversationId, is_readable: bool) {
+        if let Some(members) = &mut self.members {
+            if is_readable {
+                members.known.insert(conversation);
+            } else {
+                members.known.remove(&conversation);
+            }
+        }
+    }
+
+    /// Queues a conversation that has news.
+    pub(super) fn push(&mut self, conversation: ConversationId) {
+        if self.queue.len() < MAX_QUEUED || self.queue.contains(conversation) {
+            self.queue.push(conversation);
+        } else {
+            self.scan.is_requested = true;
+        }
+    }
+
+    /// Requests a scan. It begins once the last one is long enough ago.
+    pub(super) fn request_scan(&mut self) {
+        self.scan.is_requested = true;
+    }
+
+    /// Begins the scan anew, without a pause: the node works on more shards than before.
+    pub(super) fn rescan(&mut self, now: Instant) {
+        self.scan.is_requested = true;
+        self.scan.after = None;
+        self.scan.not_before = now;
+    }
+
+    /// Returns the number of the look-up that begins next.
+    pub(super) fn next_number(&self) -> u64 {
+        self.started + 1
+    }
+
+    /// Returns the number of the look-up that began last.
+    pub(super) fn last_number(&self) -> u64 {
+        self.started
+    }
+
+    /// Returns whether the next look-up may begin now, if there is something to look up.
+    pub(super) fn may_begin(&self, now: Instant) -> bool {
+        self.running_since.is_none() && self.backoff.until() <= now
+    }
+
+    /// Begins the next look-up, in the shards that the node works on.
+    pub(super) fn start(&mut self, now: Instant, shards: Vec<FeedShard>) -> Option<LookUp> {
+        if self.scan.after.is_none() && self.scan.is_requested && self.scan.not_before <= now {
+            self.scan.is_requested = false;
+            self.scan.after = Some(ConversationId(0));
+            self.scan.cost = Duration::ZERO;
+        }
+        // News come first, but every other look-up is a page while a scan is under way.
+        let is_turn_of_scan = self.queue.is_empty() || self.started.is_multiple_of(2);
+        let look_up = match self.scan.after.filter(|_| is_turn_of_scan) {
+            Some(after) => LookUp::Page { after, shards },
+            None if self.queue.is_empty() => return None,
+            None => {
+                let next = std::iter::from_fn(|| self.queue.pop());
+                LookUp::These(next.take(MAX_IN_LOOK_UP).collect())
+            }
+        };
+        self.started += 1;
+        self.running_since = Some(now);
+        Some(look_up)
+    }
+
+    /// Takes the answer to the running look-up.
+    pub(super) fn succeeded(&mut self, now: Instant, look_up: &LookUp, found: &Positions) {
+        self.backoff.succeeded();
+        let began = self.running_since.take().unwrap_or(now);
+        // A scan that was begun anew meanwhile does not continue here.
+        if let LookUp::Page { after, .. } = look_up
+            && self.scan.after == Some(*after)
+        {
+            self.scan.cost += now.saturating_duration_since(began);
+            self.scan.after = found.next;
+            if found.next.is_none() {
+                self.scan.not_before = now + self.scan.cost * SCAN_PAUSE;
+            }
+        }
+        let Some(members) = &mut self.members else {
+            return;
+        };
+        members.known.extend(&found.members);
+        // The look-up may not have seen what these news announced.
+        for conversation in std::mem::take(&mut members.had_news) {
+            if members.known.contains(&conversation) {
+                self.queue.push(conversation);
+            }
+        }
+    }
+
+    /// Records that the running look-up failed; it is repeated.
+    pub(super) fn failed(&mut self, now: Instant, look_up: LookUp) {
+        self.running_since = None;
+        self.backoff.failed(now);
+        if let LookUp::These(conversations) = look_up {
+            conversations.into_iter().for_each(|id| self.queue.push(id));
+        }
+    }
+
+    /// Returns when the next look-up and the next scan can begin.
+    pub(super) fn timeouts(&self) -> [Option<Instant>; 2] {
+        if self.running_since.is_some() {
+            return [None; 2];
+        }
+        let until = self.backoff.until();
+        let has_work = !self.queue.is_empty() || self.scan.after.is_some();
+        let scan = self.scan.is_requested.then(|| self.scan.not_before.max(until));
+        [has_work.then_some(until), scan]
+    }
+
+    pub(super) fn remove_shard(&mut self, shard: FeedShard) {
+        self.queue.remove_shard(shard);
+    }
+
+    /// Number of conversations that wait to be looked up.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+}

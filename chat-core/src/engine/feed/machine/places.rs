@@ -1,0 +1,113 @@
+//! [`Places`]: the feed's places in the conversations that it works on.
+
+use std::collections::HashMap;
+
+use super::place::Place;
+use crate::model::{ConversationId, Seq};
+use crate::store::{FeedPosition, FeedShard};
+
+/// Number of places above which idle ones are dropped.
+const MAX_PLACES: usize = 4096;
+
+/// The places in memory.
+///
+/// A place is kept while events of its conversation are to be read or in flight, and longer if
+/// there is room, to save looking it up again. The store knows everything about a conversation
+/// without a place. So a place may only be made from a look-up that began after the last place of
+/// the conversation was dropped: places are therefore dropped only while no look-up runs, or
+/// together with the lease of their shard.
+#[derive(Debug)]
+pub(super) struct Places {
+    by_conversation: HashMap<ConversationId, Place>,
+    /// Maximum number of events of one conversation that are in flight.
+    max_in_conversation: usize,
+}
+
+impl Places {
+    pub(super) fn new(max_in_conversation: usize) -> Self {
+        Self {
+            by_conversation: HashMap::new(),
+            max_in_conversation,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, conversation: ConversationId) -> Option<&mut Place> {
+        self.by_conversation.get_mut(&conversation)
+    }
+
+    /// Makes room for the places that a look-up finds. Returns `false` if there is none. No look-up
+    /// may be running.
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.by_conversation.len() >= MAX_PLACES {
+            self.by_conversation.retain(|_, place| !place.is_idle());
+        }
+        self.by_conversation.len() < MAX_PLACES
+    }
+
+    /// Takes over a position that a look-up found.
+    pub(super) fn found(&mut self, position: FeedPosition) {
+        let place = self.by_conversation.entry(position.conversation);
+        let place = place.or_insert_with(|| Place::new(position.cursor, position.last_seq));
+        place.grown(position.last_seq);
+    }
+
+    /// Returns whether events of the conversation can be read now.
+    pub(super) fn wants_read(&self, conversation: ConversationId) -> bool {
+        let place = self.by_conversation.get(&conversation);
+        place.is_some_and(|place| place.wants_read(self.max_in_conversation))
+    }
+
+    /// Begins a read of at most `max_events` events. Returns the `Seq` to read after and the number
+    /// of events to read, or `None` if there is nothing to read.
+    pub(super) fn start_read(
+        &mut self,
+        conversation: ConversationId,
+        number: u64,
+        max_events: usize,
+    ) -> Option<(Seq, usize)> {
+        if !self.wants_read(conversation) {
+            return None;
+        }
+        let max_in_conversation = self.max_in_conversation;
+        let place = self.by_conversation.get_mut(&conversation)?;
+        let max_events = max_events.min(place.room(max_in_conversation));
+        Some((place.read_started(number), max_events))
+    }
+
+    /// Drops the places of a shard whose lease is over. Returns how many of their events were in
+    /// flight.
+    pub(super) fn remove_shard(&mut self, shard: FeedShard) -> usize {
+        let of_shard = |id: &ConversationId, _: &mut Place| FeedShard::of(*id) == shard;
+        let removed = self.by_conversation.extract_if(of_shard);
+        removed.map(|(_, place)| place.unacknowledged()).sum()
+    }
+
+    /// Marks events of a shard as unread: those from `first` on, in each of these conversations.
+    /// Returns their number. Running reads of the shard are no longer wanted.
+    pub(super) fn unread(&mut self, shard: FeedShard, first: &HashMap<ConversationId, Seq>) -> usize {
+        let places = self.by_conversation.iter_mut();
+        let of_shard = places.filter(|(conversation, _)| FeedShard::of(**conversation) == shard);
+        of_shard
+            .map(|(conversation, place)| place.unread_from(first.get(conversation).copied()))
+            .sum()
+    }
+
+    /// Returns whether no event of a shard is in flight, and the store has all cursors.
+    pub(super) fn is_settled(&self, shard: FeedShard) -> bool {
+        let mut places = self.by_conversation.iter();
+        places.all(|(conversation, place)| FeedShard::of(*conversation) != shard || place.is_settled())
+    }
+
+    /// Returns the conversations of these shards that have places.
+    pub(super) fn of_shards(&self, shards: &[FeedShard]) -> Vec<ConversationId> {
+        let conversations = self.by_conversation.keys().copied();
+        conversations
+            .filter(|id| shards.contains(&FeedShard::of(*id)))
+            .collect()
+    }
+
+    /// Drops all places, and with them the senders that consumers wait for.
+    pub(super) fn clear(&mut self) {
+        self.by_conversation.clear();
+    }
+}

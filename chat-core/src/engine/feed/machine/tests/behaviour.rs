@@ -1,0 +1,252 @@
+//! The machine by plain calls.
+
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::*;
+
+#[test]
+fn machine_reads_no_more_than_it_may_have_in_flight() {
+    let mut world = World::new(8, &[(IDS[0], 100), (IDS[1], 100)]);
+    let taken = world.take_all();
+    assert_eq!(taken.len(), 4, "a quarter of the limit for each conversation");
+    assert_eq!(world.machine.delivery.committed(), 4);
+    for taken in &taken {
+        world.acknowledge(taken);
+    }
+    assert_eq!(world.take_all().len(), 4);
+}
+
+#[test]
+fn machine_records_cursors_together_after_the_flush_interval() {
+    let mut world = World::new(100, &[(IDS[0], 3), (IDS[1], 2)]);
+    for taken in world.take_all() {
+        world.acknowledge(&taken);
+    }
+    assert!(world.model.cursors.is_empty());
+    assert_eq!(world.machine.poll_timeout(world.now), Some(world.now + FLUSH));
+    world.wait(FLUSH);
+    assert_eq!(
+        world.model.cursors,
+        BTreeMap::from([(IDS[0], Seq(3)), (IDS[1], Seq(2))])
+    );
+}
+
+#[test]
+fn durable_acknowledgement_is_recorded_at_once_and_then_told() {
+    let mut world = World::new(100, &[(IDS[0], 2)]);
+    let taken = world.take_all();
+    let (event, term) = &taken[1];
+    let mut told = world
+        .machine
+        .acknowledge_durably(world.now, event.conversation, event.seq, *term)
+        .unwrap();
+    world.settle();
+    assert!(told.try_recv().is_err(), "the first event is not acknowledged");
+    world.acknowledge(&taken[0]);
+    world.wait(FLUSH);
+    assert_eq!(told.try_recv(), Ok(()));
+    assert_eq!(world.model.cursors[&IDS[0]], Seq(2));
+}
+
+#[test]
+fn machine_hands_out_nothing_while_its_lease_may_have_expired() {
+    let mut world = World::new(100, &[(IDS[0], 2)]);
+    world.take().unwrap();
+    world.now += TTL;
+    assert_eq!(world.take(), None);
+    world.settle();
+    assert!(world.take().is_some(), "renewed");
+}
+
+#[test]
+fn lost_lease_drops_what_is_in_flight_and_begins_at_the_cursor() {
+    let mut world = World::new(100, &[(IDS[0], 5)]);
+    let first = world.take().unwrap();
+    world.acknowledge(&first);
+    world.wait(FLUSH);
+    let second = world.take().unwrap();
+    world.model.take_away(FeedShard::of(IDS[0]));
+    world.wait(ROUND);
+    let told = world
+        .machine
+        .acknowledge_durably(world.now, IDS[0], second.0.seq, second.1);
+    assert!(told.is_none());
+    world.settle();
+    assert_eq!(seqs(&world.take_all()), [2, 3, 4, 5]);
+    assert_eq!(world.machine.delivery.committed(), 4);
+}
+
+#[test]
+fn advance_that_is_refused_shows_that_the_lease_is_lost() {
+    let mut world = World::new(100, &[(IDS[0], 2)]);
+    let first = world.take().unwrap();
+    world.model.take_away(FeedShard::of(IDS[0]));
+    world.acknowledge(&first);
+    world.wait(FLUSH);
+    assert!(world.model.cursors.is_empty());
+    assert_eq!(world.take(), None);
+}
+
+#[test]
+fn machine_leaves_a_shard_once_nothing_of_it_is_in_flight() {
+    let mut world = World::new(100, &[(IDS[0], 3), (IDS[1], 3)]);
+    let [kept, left] = [IDS[0], IDS[1]];
+    let taken: Vec<_> = std::iter::from_fn(|| world.take()).take(1).collect();
+    let mut others = world.take_all();
+    others.retain(|(event, _)| event.conversation == left);
+    world.model.shares.insert(NODE, 1);
+    world.append(left, 1);
+    world.wait(ROUND);
+    assert!(world.machine.shards.leaving().eq([FeedShard::of(left)]));
+    assert_eq!(world.take(), None, "the fourth event of a shard that is left");
+    for taken in taken.iter().chain(&others) {
+        world.acknowledge(taken);
+    }
+    world.wait(FLUSH);
+    assert_eq!(world.machine.shards.working(), [FeedShard::of(kept)]);
+    assert_eq!(world.machine.shards.leaving().count(), 0);
+    assert_eq!(world.model.cursors[&left], Seq(3));
+}
+
+#[test]
+fn news_of_a_conversation_of_another_user_are_not_looked_up() {
+    let now = Instant::now();
+    let options = FeedOptions::user("feed", UserId(1));
+    let mut machine = Machine::new(&options, now);
+    let mut model = Model::default();
+    for work in machine.poll_work(now) {
+        let done = model.execute(now, NODE, work);
+        machine.finish(now, done);
+    }
+    let news = |seq| News {
+        grown: HashMap::from([(IDS[0], Seq(seq))]),
+        ..News::default()
+    };
+    machine.news(&news(50));
+    assert_eq!(machine.look_ups.queued(), 0);
+    machine.news(&news(1));
+    assert_eq!(machine.look_ups.queued(), 1, "it may have been opened just now");
+    machine.look_ups.remove_shard(FeedShard::of(IDS[0]));
+    machine.look_ups.joined(IDS[0]);
+    machine.news(&news(51));
+    assert_eq!(machine.look_ups.queued(), 1);
+}
+
+#[test]
+fn news_during_a_scan_are_looked_up_if_the_scan_finds_that_they_are_of_the_user() {
+    let now = Instant::now();
+    let mut machine = Machine::new(&FeedOptions::user("feed", UserId(1)), now);
+    let mut model = Model::new(&[(IDS[0], 49)]);
+    let mut leases = machine.poll_work(now);
+    let done = model.execute(now, NODE, leases.remove(0));
+    machine.finish(now, done);
+    let mut scan = machine.poll_work(now);
+    let answer = model.execute(now, NODE, scan.remove(0));
+    // The conversation of another user has news too.
+    model.logs.insert(IDS[0], 50);
+    let grown = HashMap::from([(IDS[0], Seq(50)), (IDS[2], Seq(50))]);
+    machine.news(&News {
+        grown,
+        ..News::default()
+    });
+    machine.finish(now, answer);
+    assert_eq!(machine.look_ups.queued(), 1);
+}
+
+#[test]
+fn scan_that_an_outage_interrupts_does_not_delay_the_next_one() {
+    let mut world = World::new(100, &[(IDS[0], 1)]);
+    let scan = News {
+        may_be_incomplete: true,
+        ..News::default()
+    };
+    world.machine.news(&scan);
+    for _ in 0..600 {
+        for work in world.machine.poll_work(world.now) {
+            world.machine.finish(world.now, fail(work));
+        }
+        world.now += Duration::from_secs(1);
+    }
+    world.wait(Duration::from_secs(10));
+    world.model.logs.insert(IDS[1], 1);
+    world.machine.news(&scan);
+    world.settle();
+    let taken = world.take_all();
+    assert!(taken.iter().any(|(event, _)| event.conversation == IDS[1]));
+}
+
+#[test]
+fn losing_a_shard_again_and_again_leaves_nothing_behind() {
+    let mut world = World::new(2, &[(IDS[0], 9), (IDS[2], 9)]);
+    assert_eq!(world.take_all().len(), 2, "the consumer acknowledges nothing");
+    world.append(IDS[1], 3);
+    for _ in 0..50 {
+        world.model.take_away(FeedShard::of(IDS[1]));
+        world.wait(ROUND);
+        assert_eq!((world.machine.reads.queued(), world.machine.look_ups.queued()), (1, 0));
+    }
+}
+
+#[test]
+fn cursor_beyond_the_end_of_the_log_waits_for_the_log_to_pass_it() {
+    let mut world = World::new(100, &[]);
+    world.model.cursors.insert(IDS[0], Seq(5));
+    world.append(IDS[0], 3);
+    assert_eq!(world.take(), None);
+    world.append(IDS[0], 4);
+    assert_eq!(seqs(&world.take_all()), [6, 7]);
+}
+
+#[test]
+fn shard_that_is_kept_after_all_goes_on_with_what_came_meanwhile() {
+    let mut world = World::new(100, &[(IDS[0], 1), (IDS[1], 1)]);
+    let taken = world.take_all();
+    world.model.shares.insert(NODE, 1);
+    world.wait(ROUND);
+    assert_eq!(world.machine.shards.leaving().count(), 1);
+    world.append(IDS[1], 2);
+    assert_eq!(world.take(), None);
+    world.model.shares.clear();
+    world.wait(ROUND);
+    assert_eq!(seqs(&world.take_all()), [2, 3]);
+    taken.iter().for_each(|taken| world.acknowledge(taken));
+}
+
+#[test]
+fn closing_feed_keeps_its_leases_for_the_items_that_the_consumer_has() {
+    let mut world = World::new(100, &[(IDS[0], 3)]);
+    let held = world.take().unwrap();
+    world.machine.close(world.now, world.now + 10 * TTL);
+    assert_eq!(world.take(), None, "it hands out nothing more");
+    world.model.take_away(FeedShard::of(IDS[1]));
+    for _ in 0..20 {
+        world.wait(ROUND);
+        assert!(!world.machine.is_drained(world.now));
+    }
+    let claimed: Vec<_> = world.machine.leases().iter().map(|lease| lease.shard).collect();
+    assert_eq!(claimed, [FeedShard::of(IDS[0])], "it claims nothing");
+    assert!(world.model.leases[&claimed[0]].expires > world.now);
+    world.acknowledge(&held);
+    assert_eq!(world.model.cursors[&IDS[0]], Seq(1));
+    assert!(world.machine.is_drained(world.now));
+}
+
+#[test]
+fn end_of_the_feed_tells_every_consumer_that_waits() {
+    let mut world = World::new(100, &[(IDS[0], 2)]);
+    let taken = world.take_all();
+    let acknowledge = |world: &mut World, (event, term): &(Event, u64)| {
+        let conversation = event.conversation;
+        world
+            .machine
+            .acknowledge_durably(world.now, conversation, event.seq, *term)
+    };
+    let mut waiting = acknowledge(&mut world, &taken[1]).unwrap();
+    assert_eq!(waiting.try_recv(), Err(TryRecvError::Empty));
+    world.machine.end();
+    assert_eq!(waiting.try_recv(), Err(TryRecvError::Closed));
+    assert!(acknowledge(&mut world, &taken[0]).is_none());
+    world.machine.item_returned();
+    assert_eq!(world.take(), None);
+    assert!(world.machine.poll_work(world.now + TTL).is_empty());
+}

@@ -1,0 +1,231 @@
+//! The units of work of a feed. All of them lock leases in the order of their shards, those of the
+//! feed before those of its registry of nodes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::machine::{LeaseWork, Moves};
+use crate::model::{ConversationId, NodeId, Seq};
+use crate::store::{FeedLease, FeedShard, FeedTxExt, Operation, StoreError, Transaction};
+
+/// Number of cursors in one statement.
+const MOVES_AT_ONCE: usize = 512;
+
+/// The last events of logs, by the shards of their conversations.
+pub(super) type Ends = BTreeMap<FeedShard, Vec<(ConversationId, Seq)>>;
+
+/// A change of the lease of one shard.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Renew(FeedLease),
+    Release(FeedLease),
+    Claim(FeedShard),
+}
+
+impl Change {
+    fn shard(&self) -> FeedShard {
+        match self {
+            Self::Renew(lease) | Self::Release(lease) => lease.shard,
+            Self::Claim(shard) => *shard,
+        }
+    }
+
+    /// Returns the changes of a round in the order of their shards.
+    pub(super) fn of_round(work: LeaseWork, claim: &[FeedShard]) -> Vec<Self> {
+        let renew = work.renew.into_iter().map(Self::Renew);
+        let release = work.release.into_iter().map(Self::Release);
+        let claim = claim.iter().copied().map(Self::Claim);
+        let mut changes: Vec<_> = renew.chain(release).chain(claim).collect();
+        changes.sort_by_key(Self::shard);
+        changes
+    }
+}
+
+/// Unit of work of one round.
+#[derive(Clone, Debug)]
+pub(super) struct Round {
+    pub(super) feed: String,
+    pub(super) registry: String,
+    pub(super) node: NodeId,
+    pub(super) ttl: Duration,
+    /// Change of the lease by which the node is registered.
+    pub(super) registration: Option<Change>,
+    pub(super) changes: Vec<Change>,
+    /// Events up to which the feed skips each log when a shard is claimed for the first time.
+    /// `None` if they were not read yet.
+    pub(super) ends: Option<Ends>,
+}
+
+/// Result of a round.
+#[derive(Debug, Default)]
+pub(super) struct RoundDone {
+    pub(super) registration: Option<FeedLease>,
+    pub(super) renewed: Vec<FeedLease>,
+    pub(super) claimed: Vec<FeedLease>,
+    pub(super) released: Vec<FeedLease>,
+    pub(super) lost: Vec<FeedLease>,
+}
+
+/// Reason why a round writes nothing.
+#[derive(Debug)]
+pub(super) enum RoundRejection {
+    /// A shard was claimed for the first time, and the round lacks the ends of its logs.
+    NeedsEnds,
+    Store(StoreError),
+}
+
+impl From<StoreError> for RoundRejection {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+#[async_trait]
+impl Operation for Round {
+    type Output = RoundDone;
+    type Rejection = RoundRejection;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<RoundDone, RoundRejection> {
+        let mut done = RoundDone::default();
+        for change in &self.changes {
+            match change {
+                Change::Renew(lease) => match tx.renew_feed(lease, self.ttl).await? {
+                    Some(renewed) => done.renewed.push(renewed),
+                    None => done.lost.push(lease.clone()),
+                },
+                Change::Release(lease) => {
+                    tx.release_feed(lease).await?;
+                    done.released.push(lease.clone());
+                }
+                Change::Claim(shard) => {
+                    let claimed = tx.claim_feed(&self.feed, *shard, self.node, self.ttl).await?;
+                    if let Some(lease) = claimed {
+                        self.begin(tx, &lease).await?;
+                        done.claimed.push(lease);
+                    }
+                }
+            }
+        }
+        done.registration = match &self.registration {
+            Some(Change::Renew(lease)) => tx.renew_feed(lease, self.ttl).await?,
+            Some(Change::Claim(slot)) => tx.claim_feed(&self.registry, *slot, self.node, self.ttl).await?,
+            _ => None,
+        };
+        Ok(done)
+    }
+
+    fn store_error(rejection: RoundRejection) -> Result<StoreError, RoundRejection> {
+        match rejection {
+            RoundRejection::Store(error) => Ok(error),
+            RoundRejection::NeedsEnds => Err(rejection),
+        }
+    }
+}
+
+impl Round {
+    /// Skips the events before the begin of the feed if a shard is claimed for the first time ever.
+    /// The cursors commit together with that claim, so they are set once.
+    async fn begin(&self, tx: &mut dyn Transaction, lease: &FeedLease) -> Result<(), RoundRejection> {
+        if lease.term > 1 {
+            return Ok(());
+        }
+        let ends = self.ends.as_ref().ok_or(RoundRejection::NeedsEnds)?;
+        let ends = ends.get(&lease.shard).map_or(&[][..], Vec::as_slice);
+        for ends in ends.chunks(MOVES_AT_ONCE) {
+            tx.advance_feed(lease, ends).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Unit of work that records cursors.
+#[derive(Debug)]
+pub(super) struct Record(pub(super) Vec<Moves>);
+
+#[async_trait]
+impl Operation for Record {
+    type Output = Vec<bool>;
+    type Rejection = StoreError;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Vec<bool>, StoreError> {
+        let mut held = Vec::with_capacity(self.0.len());
+        for moves in &self.0 {
+            held.push(tx.advance_feed(&moves.lease, &moves.cursors).await?);
+        }
+        Ok(held)
+    }
+
+    fn store_error(rejection: StoreError) -> Result<StoreError, StoreError> {
+        Ok(rejection)
+    }
+}
+
+/// Unit of work that ends leases.
+#[derive(Debug)]
+pub(super) struct Release(pub(super) Vec<FeedLease>);
+
+#[async_trait]
+impl Operation for Release {
+    type Output = ();
+    type Rejection = StoreError;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<(), StoreError> {
+        for lease in &self.0 {
+            tx.release_feed(lease).await?;
+        }
+        Ok(())
+    }
+
+    fn store_error(rejection: StoreError) -> Result<StoreError, StoreError> {
+        Ok(rejection)
+    }
+}
+
+/// Unit of work that deletes a feed.
+#[derive(Debug)]
+pub(super) struct Delete {
+    pub(super) feed: String,
+    pub(super) registry: String,
+    pub(super) node: NodeId,
+}
+
+/// Reason why a feed is not deleted.
+#[derive(Debug)]
+pub(super) enum DeleteRejection {
+    /// Another node holds a lease of a shard, or of the registry.
+    IsOpen,
+    Store(StoreError),
+}
+
+impl From<StoreError> for DeleteRejection {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+#[async_trait]
+impl Operation for Delete {
+    type Output = ();
+    type Rejection = DeleteRejection;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<(), DeleteRejection> {
+        for feed in [&self.feed, &self.registry] {
+            for shard in FeedShard::all() {
+                // A claim locks the lease, and fails if another node holds it.
+                let claimed = tx.claim_feed(feed, shard, self.node, Duration::ZERO).await?;
+                claimed.ok_or(DeleteRejection::IsOpen)?;
+            }
+        }
+        tx.delete_feed(&self.feed).await?;
+        Ok(tx.delete_feed(&self.registry).await?)
+    }
+
+    fn store_error(rejection: DeleteRejection) -> Result<StoreError, DeleteRejection> {
+        match rejection {
+            DeleteRejection::Store(error) => Ok(error),
+            DeleteRejection::IsOpen => Err(rejection),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! [`Shared`]: the state that the consumer and the driver of a feed share.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::machine::Machine;
+use crate::model::{ConversationId, Event, Seq};
+use crate::sync::Mutex;
+use crate::time::now;
+
+/// State that the consumer shares with the driver.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) machine: Mutex<Machine>,
+    /// Tells the driver that the machine may have work.
+    pub(super) work: Notify,
+    /// Tells a consumer that there may be an event.
+    pub(super) ready: Notify,
+    /// Cancelled when the feed begins to close: it hands out nothing more.
+    pub(super) closing: CancellationToken,
+    /// Cancelled when the driver has ended.
+    pub(super) closed: CancellationToken,
+}
+
+impl Shared {
+    pub(super) fn new(machine: Machine, closing: CancellationToken) -> Self {
+        Self {
+            machine: Mutex::new(machine),
+            work: Notify::new(),
+            ready: Notify::new(),
+            closing,
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// Takes the next event, with the term of its lease.
+    pub(super) fn take(&self) -> Option<(Event, u64)> {
+        let mut machine = self.machine.lock();
+        let taken = machine.take(now())?;
+        if machine.has_ready() {
+            self.ready.notify_one();
+        }
+        Some(taken)
+    }
+
+    pub(super) fn acknowledge(&self, conversation: ConversationId, seq: Seq, term: u64) {
+        self.machine.lock().acknowledge(now(), conversation, seq, term);
+        self.work.notify_one();
+    }
+
+    /// Returns a receiver that is told when the acknowledgement is recorded, or `None` if the lease
+    /// is lost.
+    pub(super) fn acknowledge_durably(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+        term: u64,
+    ) -> Option<oneshot::Receiver<()>> {
+        let recorded = self.machine.lock().acknowledge_durably(now(), conversation, seq, term);
+        self.work.notify_one();
+        recorded
+    }
+
+    /// Records that the consumer has one item less.
+    pub(super) fn item_returned(&self) {
+        if self.machine.lock().item_returned() {
+            self.work.notify_one();
+        }
+    }
+}
+
+/// Ends a feed when it is dropped with the feed's driver, for whatever reason that is: a consumer
+/// then waits neither for an event nor for an acknowledgement.
+#[derive(Debug)]
+pub(super) struct EndGuard(pub(super) Arc<Shared>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.closing.cancel();
+        self.0.machine.lock().end();
+        self.0.closed.cancel();
+    }
+}

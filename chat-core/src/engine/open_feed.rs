@@ -1,0 +1,73 @@
+//! The methods of an engine that open and delete feeds.
+
+use super::Engine;
+use super::feed::{Feed, FeedError, FeedOptions};
+
+impl Engine {
+    /// Opens a feed: every event of all conversations, or of those of one user, without a device, a
+    /// session or presence.
+    ///
+    /// The feed continues where the feed of that name stopped, here or on another node: its cursors
+    /// are in the store. Within a conversation, events come in the order of their `Seq` and without
+    /// gaps. Each event is handed out once, and again only if it was not
+    /// [acknowledged](super::FeedItem::done) before the node died or lost its lease.
+    ///
+    /// Several nodes may open the same feed. They divide the conversations into 16 parts between
+    /// them, and a node takes over the parts of another one that closes the feed, or within
+    /// [`lease_ttl`](FeedOptions::lease_ttl) those of a node that died. A node that joins gets its
+    /// share as soon as the others have processed what they have in flight.
+    ///
+    /// An event that this node commits is handed out at once. Those of other nodes follow within
+    /// about a second: by their announcements on the bus, or without a bus by polling the store.
+    /// Events that were announced nowhere are found every 30 s; in a large store, less often. A
+    /// consumer that is slow delays only itself: at most
+    /// [`max_in_flight`](FeedOptions::max_in_flight) events are in memory. While the store is down,
+    /// the feed waits.
+    ///
+    /// The feed ends when the engine shuts down; then [`Feed::next`] returns `None`.
+    ///
+    /// # Errors
+    /// [`FeedError`]; nothing was opened.
+    ///
+    /// # Cancel safety
+    /// Dropping the future opens nothing, but leases that were claimed stand until they expire.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use chat_core::engine::FeedOptions;
+    /// use chat_core::prelude::*;
+    /// use chat_core::store::MemoryStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
+    /// let feed = engine.feed(FeedOptions::all_conversations("index").from_now()).await?;
+    /// # let alice = Registration::new(UserName::parse("alice")?, Secret::new("correct horse"));
+    /// # let alice = engine.register(Source::Local, alice).await?;
+    /// # let session = engine.session(alice.id, DeviceId::random()).await?;
+    /// # session.send_text(ConversationRef::direct(alice.id), "milk, bread").await?;
+    /// while let Some(item) = feed.next().await {
+    ///     if let EventBody::Message(message) = item.event().body()? {
+    ///         println!("{} wrote {}", item.event().sender, message.text);
+    /// #       break;
+    ///     }
+    ///     item.done();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn feed(&self, options: FeedOptions) -> Result<Feed, FeedError> {
+        self.feeds().open(options).await
+    }
+
+    /// Deletes the cursors and leases of a feed. A feed of that name that is opened later begins
+    /// anew.
+    ///
+    /// # Errors
+    /// [`FeedError`]; nothing was deleted if a node has the feed open. After [`FeedError::Store`]
+    /// the feed may have been deleted.
+    pub async fn delete_feed(&self, name: &str) -> Result<(), FeedError> {
+        self.feeds().delete(name).await
+    }
+}
