@@ -4,8 +4,8 @@
 /// One unit from the client. A command gets exactly one Reply with the same request_id.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientPacket {
-    /// Chosen by the client, unique among its requests under way. 0: no reply is wanted; allowed for
-    /// acknowledge, mark_read, typing and set_status only.
+    /// Chosen by the client, unique among its requests under way. 0: the server sends no reply;
+    /// allowed for acknowledge, mark_read, typing and set_status only.
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
     #[prost(oneof = "client_packet::Command", tags = "2, 3, 4, 5, 7, 6, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 80, 81, 82, 83, 84, 85")]
@@ -26,7 +26,7 @@ pub mod client_packet {
         Resume(super::Resume),
         #[prost(message, tag = "7")]
         ListNodes(super::ListNodes),
-        /// Any time.
+        /// At any time.
         #[prost(message, tag = "6")]
         Ping(super::Ping),
         /// Own account and devices.
@@ -152,19 +152,19 @@ pub struct Reply {
     /// A ReplyCode; 0 is success. A plain integer, so that an old client can show a new code.
     #[prost(uint32, tag = "2")]
     pub code: u32,
-    /// For people, in English; empty on success. Programs use the code.
+    /// Text for people, in English; empty on success. Programs use the code.
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
-    /// With THROTTLED, BUSY, TRY_AGAIN: not before this many milliseconds.
+    /// With THROTTLED, BUSY, TRY_AGAIN: minimum delay before a retry, in milliseconds.
     #[prost(uint32, tag = "4")]
     pub retry_after_ms: u32,
-    /// Absent where there is nothing to tell but success.
+    /// Absent if the outcome is success without a result.
     #[prost(oneof = "reply::Result", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25")]
     pub result: ::core::option::Option<reply::Result>,
 }
 /// Nested message and enum types in `Reply`.
 pub mod reply {
-    /// Absent where there is nothing to tell but success.
+    /// Absent if the outcome is success without a result.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Result {
         #[prost(message, tag = "10")]
@@ -206,7 +206,7 @@ pub mod reply {
 /// Must be the first packet of a connection. The client may send more without waiting for the reply.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Hello {
-    /// Range of protocol versions the client speaks; this file is version 1.
+    /// Range of protocol versions that the client speaks; this file is version 1.
     #[prost(uint32, tag = "1")]
     pub min_version: u32,
     #[prost(uint32, tag = "2")]
@@ -228,14 +228,17 @@ pub struct Welcome {
     pub max_packet_bytes: u32,
     #[prost(uint32, tag = "5")]
     pub max_text_bytes: u32,
-    /// The client pings when it has sent nothing for this long; the server closes after 2.5 times of it.
+    /// The client sends a ping after this time without a packet; the server closes the connection
+    /// after 2.5 times as long.
     #[prost(uint32, tag = "6")]
     pub heartbeat_ms: u32,
-    /// Names the history. When it differs from what the client saw before, cached history is void.
+    /// Identifies the history. If it differs from the last one that the client received, the client's
+    /// copy of the history is void.
     #[prost(bytes = "bytes", tag = "7")]
     pub store_epoch: ::prost::bytes::Bytes,
 }
-/// Which nodes the service has, for clients that choose one. Empty if the server is alone, or does not say.
+/// Lists the nodes of the service, for clients that choose one. Empty if there is one node only, or
+/// the server does not list its nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListNodes {
 }
@@ -246,13 +249,13 @@ pub struct NodeList {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeEntry {
-    /// Where clients reach it, as sc1://host:port and the like.
+    /// Addresses for clients, for example sc1://host:port.
     #[prost(string, repeated, tag = "1")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Live sessions, as of some seconds ago.
+    /// Number of live sessions, a few seconds old.
     #[prost(uint32, tag = "2")]
     pub sessions: u32,
-    /// It asks for no new sessions: it is about to end, or cannot reach its store.
+    /// The node accepts no new sessions: it is about to end, or cannot reach its store.
     #[prost(bool, tag = "3")]
     pub draining: bool,
 }
@@ -262,7 +265,7 @@ pub struct Register {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub password: ::prost::alloc::string::String,
-    /// Empty: the name.
+    /// Name to display. Empty: the user name.
     #[prost(string, tag = "3")]
     pub display_name: ::prost::alloc::string::String,
 }
@@ -283,7 +286,8 @@ pub struct Login {
     /// For the user's list of devices; at most 64 bytes.
     #[prost(string, tag = "5")]
     pub device_name: ::prost::alloc::string::String,
-    /// From an earlier LoggedIn on this device; lets a known device past a throttle that strangers may have triggered.
+    /// Token of an earlier LoggedIn on this device. It exempts a known device from a throttle that
+    /// failed logins of others have triggered.
     #[prost(bytes = "bytes", tag = "6")]
     pub device_token: ::prost::bytes::Bytes,
     #[prost(oneof = "login::Account", tags = "1, 2")]
@@ -299,7 +303,7 @@ pub mod login {
         User(u64),
     }
 }
-/// Takes up a session again, on any node, without the password.
+/// Resumes a session, on any node, without the password.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resume {
     #[prost(uint64, tag = "1")]
@@ -313,14 +317,16 @@ pub struct Resume {
 pub struct LoggedIn {
     #[prost(message, optional, tag = "1")]
     pub user: ::core::option::Option<UserInfo>,
-    /// For Resume; valid until logout, revocation or a change of password. Empty after Resume: the old one stays.
+    /// Token for Resume; valid until logout, revocation or a change of password. Empty after Resume:
+    /// the token that was presented stays valid.
     #[prost(bytes = "bytes", tag = "2")]
     pub session_token: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "3")]
     pub device_token: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "4")]
     pub store_epoch: ::prost::bytes::Bytes,
-    /// Everything the user is in, each with where this device stands. The client pages what it lacks (ReadHistory).
+    /// All conversations of the user, each with the cursor of this device. The client reads missing
+    /// events with ReadHistory.
     #[prost(message, repeated, tag = "5")]
     pub conversations: ::prost::alloc::vec::Vec<ConversationInfo>,
     #[prost(int64, tag = "6")]
@@ -348,7 +354,7 @@ pub struct ChangePassword {
     #[prost(string, tag = "2")]
     pub new_password: ::prost::alloc::string::String,
 }
-/// This device's tokens from now on; the former are void. Absent for a device that has none.
+/// New tokens of this device; the former ones are void. Absent for a device without tokens.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PasswordChanged {
     #[prost(bytes = "bytes", tag = "1")]
@@ -371,7 +377,7 @@ pub struct DeviceInfo {
     pub last_login_ms: i64,
     #[prost(bool, tag = "5")]
     pub online: bool,
-    /// The device that asks.
+    /// The device of this session.
     #[prost(bool, tag = "6")]
     pub current: bool,
 }
@@ -390,11 +396,11 @@ pub struct UpdateProfile {
     /// Absent: unchanged.
     #[prost(string, optional, tag = "1")]
     pub display_name: ::core::option::Option<::prost::alloc::string::String>,
-    /// Who may send direct messages to this user. UNSPECIFIED: unchanged.
+    /// Senders from whom the user accepts direct messages. UNSPECIFIED: unchanged.
     #[prost(enumeration = "DirectPolicy", tag = "2")]
     pub direct_policy: i32,
 }
-/// ONLINE or IDLE, for this session.
+/// Sets the presence of this session to ONLINE or IDLE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetStatus {
     #[prost(enumeration = "Presence", tag = "1")]
@@ -425,7 +431,7 @@ pub struct UserInfo {
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub display_name: ::prost::alloc::string::String,
-    /// Only the user's own.
+    /// Set only in the user's own account.
     #[prost(enumeration = "DirectPolicy", tag = "4")]
     pub direct_policy: i32,
 }
@@ -443,7 +449,7 @@ pub struct SearchUsers {
     #[prost(uint32, tag = "2")]
     pub limit: u32,
 }
-/// At most 200; users that do not exist are left out.
+/// Looks up at most 200 users; unknown users are left out of the reply.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetUsers {
     #[prost(message, repeated, tag = "1")]
@@ -490,12 +496,12 @@ pub struct ContactInfo {
     pub state: i32,
     #[prost(bool, tag = "3")]
     pub blocked: bool,
-    /// Of the request.
+    /// Note of the request.
     #[prost(string, tag = "4")]
     pub note: ::prost::alloc::string::String,
     #[prost(int64, tag = "5")]
     pub since_ms: i64,
-    /// Of friends only.
+    /// Presence, for friends only.
     #[prost(enumeration = "Presence", tag = "6")]
     pub presence: i32,
 }
@@ -517,7 +523,7 @@ pub mod conversation_ref {
     pub enum Ref {
         #[prost(uint64, tag = "1")]
         Id(u64),
-        /// The direct conversation with this user; with oneself: notes to self.
+        /// The direct conversation with this user; with the user's own account: notes.
         #[prost(message, tag = "2")]
         Direct(super::UserRef),
         /// A group by its name.
@@ -535,10 +541,10 @@ pub struct GroupInfo {
     pub description: ::prost::alloc::string::String,
     #[prost(enumeration = "JoinPolicy", tag = "4")]
     pub join_policy: i32,
-    /// Newcomers may read what was said before they came.
+    /// New members may read the events before they joined.
     #[prost(bool, tag = "5")]
     pub history_visible: bool,
-    /// Not found by SearchGroups; strangers learn nothing of it.
+    /// SearchGroups does not find the group, and users outside it learn nothing about it.
     #[prost(bool, tag = "6")]
     pub unlisted: bool,
     #[prost(uint32, tag = "7")]
@@ -549,14 +555,14 @@ pub struct GroupList {
     #[prost(message, repeated, tag = "1")]
     pub groups: ::prost::alloc::vec::Vec<GroupInfo>,
 }
-/// A conversation as one user, on one device, sees it.
+/// A conversation as one user sees it on one device.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConversationInfo {
     #[prost(uint64, tag = "1")]
     pub id: u64,
     #[prost(enumeration = "ConversationKind", tag = "2")]
     pub kind: i32,
-    /// Direct: the other user (oneself for notes).
+    /// Direct: the other user (the user's own account for notes).
     #[prost(message, optional, tag = "3")]
     pub peer: ::core::option::Option<UserInfo>,
     /// Group.
@@ -564,7 +570,8 @@ pub struct ConversationInfo {
     pub group: ::core::option::Option<GroupInfo>,
     #[prost(enumeration = "Role", tag = "5")]
     pub role: i32,
-    /// Lowest and highest Seq that this user may read; an ex-member's end where they left.
+    /// Lowest and highest Seq that this user may read. For a former member the range ends where they
+    /// left.
     #[prost(uint64, tag = "6")]
     pub first_seq: u64,
     #[prost(uint64, tag = "7")]
@@ -579,7 +586,7 @@ pub struct ConversationInfo {
     pub unread: u32,
     #[prost(uint32, tag = "11")]
     pub mentions: u32,
-    /// Direct: how far the other user has got and read.
+    /// Direct: highest Seq that the other user has received, and highest Seq that they have read.
     #[prost(uint64, tag = "12")]
     pub peer_delivered_seq: u64,
     #[prost(uint64, tag = "13")]
@@ -587,7 +594,7 @@ pub struct ConversationInfo {
     /// Time of the last event.
     #[prost(int64, tag = "14")]
     pub last_time_ms: i64,
-    /// False: an ex-member, who may read up to last_seq but not write.
+    /// False for a former member, who may read up to last_seq but not write.
     #[prost(bool, tag = "15")]
     pub active: bool,
 }
@@ -635,7 +642,7 @@ pub struct SearchGroups {
 pub struct JoinGroup {
     #[prost(message, optional, tag = "1")]
     pub group: ::core::option::Option<ConversationRef>,
-    /// For the admins, where joining takes approval.
+    /// Note to the admins, in groups where they approve new members.
     #[prost(string, tag = "2")]
     pub note: ::prost::alloc::string::String,
 }
@@ -676,7 +683,7 @@ pub struct KickMember {
     pub group: ::core::option::Option<ConversationRef>,
     #[prost(message, optional, tag = "2")]
     pub user: ::core::option::Option<UserRef>,
-    /// May not come back until unbanned.
+    /// The user may not return until unbanned.
     #[prost(bool, tag = "3")]
     pub ban: bool,
 }
@@ -693,7 +700,7 @@ pub struct MuteMember {
     pub group: ::core::option::Option<ConversationRef>,
     #[prost(message, optional, tag = "2")]
     pub user: ::core::option::Option<UserRef>,
-    /// From now; 0 unmutes.
+    /// Duration of the mute from now, in milliseconds; 0 unmutes.
     #[prost(uint64, tag = "3")]
     pub duration_ms: u64,
 }
@@ -750,7 +757,7 @@ pub struct MemberInfo {
     /// ACTIVE; admins also see INVITED, REQUESTED and BANNED.
     #[prost(enumeration = "MemberState", tag = "3")]
     pub state: i32,
-    /// 0: not muted.
+    /// 0: the member is not muted.
     #[prost(int64, tag = "4")]
     pub muted_until_ms: i64,
     #[prost(uint64, tag = "5")]
@@ -762,13 +769,14 @@ pub struct MemberInfo {
 pub struct MemberList {
     #[prost(message, repeated, tag = "1")]
     pub members: ::prost::alloc::vec::Vec<MemberInfo>,
-    /// More follow: ask again after the last one.
+    /// More members follow: continue after the last one.
     #[prost(bool, tag = "2")]
     pub more: bool,
 }
 // ---------------------------------------------------------------- messages
 
-/// Stored once per (user, client_message_id), however often it is sent. The same id with other content is a CONFLICT.
+/// Sends a message, which is stored once per (user, client_message_id), however often it is sent.
+/// The same id with other content is a CONFLICT.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SendMessage {
     #[prost(message, optional, tag = "1")]
@@ -781,10 +789,10 @@ pub struct SendMessage {
     /// Seq in the same conversation; 0: none.
     #[prost(uint64, tag = "4")]
     pub reply_to: u64,
-    /// Members; at most 50.
+    /// Mentioned members; at most 50.
     #[prost(uint64, repeated, tag = "5")]
     pub mentions: ::prost::alloc::vec::Vec<u64>,
-    /// Admins and owners of a group only.
+    /// Mentions all members. For admins and owners of a group only.
     #[prost(bool, tag = "6")]
     pub mention_all: bool,
 }
@@ -832,13 +840,13 @@ pub struct Appended {
     pub event_id: ::prost::bytes::Bytes,
     #[prost(int64, tag = "4")]
     pub time_ms: i64,
-    /// It had been stored before; this is where.
+    /// The event had been stored before, at this position.
     #[prost(bool, tag = "5")]
     pub duplicate: bool,
 }
 // ---------------------------------------------------------------- reading
 
-/// A page is in ascending order of Seq, whichever its direction.
+/// Reads a page of events. A page is in ascending order of Seq in either direction.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadHistory {
     #[prost(message, optional, tag = "1")]
@@ -849,7 +857,7 @@ pub struct ReadHistory {
     /// ... or the last events with seq < before (0: the last of all).
     #[prost(uint64, optional, tag = "3")]
     pub before: ::core::option::Option<u64>,
-    /// 1 to 500; 0: 100. A page also ends at 256 KiB, and at what fits a packet.
+    /// 1 to 500; 0: 100. A page also ends at 256 KiB, and at the size of a packet.
     #[prost(uint32, tag = "4")]
     pub limit: u32,
 }
@@ -859,7 +867,7 @@ pub struct HistoryPage {
     pub conversation: u64,
     #[prost(message, repeated, tag = "2")]
     pub events: ::prost::alloc::vec::Vec<Event>,
-    /// More follow in the direction asked.
+    /// More events follow in the requested direction.
     #[prost(bool, tag = "3")]
     pub more: bool,
     /// The range that this user may read, at the time of reading.
@@ -868,7 +876,7 @@ pub struct HistoryPage {
     #[prost(uint64, tag = "5")]
     pub last_seq: u64,
 }
-/// The application on this device has everything up to seq. Only grows.
+/// Reports that the application on this device has processed all events up to seq. Only grows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Acknowledge {
     #[prost(uint64, tag = "1")]
@@ -876,7 +884,7 @@ pub struct Acknowledge {
     #[prost(uint64, tag = "2")]
     pub seq: u64,
 }
-/// The user has read everything up to seq. Only grows.
+/// Reports that the user has read all events up to seq. Only grows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MarkRead {
     #[prost(uint64, tag = "1")]
@@ -893,7 +901,7 @@ pub struct Typing {
 }
 // ---------------------------------------------------------------- events
 
-/// One entry of a conversation's log. Which body is set says what happened.
+/// One entry of a conversation's log. The body that is set determines the kind of the event.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Event {
     #[prost(uint64, tag = "1")]
@@ -903,20 +911,20 @@ pub struct Event {
     pub seq: u64,
     #[prost(bytes = "bytes", tag = "3")]
     pub id: ::prost::bytes::Bytes,
-    /// Who did it.
+    /// User who caused the event.
     #[prost(uint64, tag = "4")]
     pub sender: u64,
     #[prost(int64, tag = "5")]
     pub time_ms: i64,
-    /// The sender's, where there was one.
+    /// Idempotency key of the sender, if the event has one.
     #[prost(bytes = "bytes", tag = "6")]
     pub client_message_id: ::prost::bytes::Bytes,
-    /// Of a message that was edited: the latest edit's Seq and text. Empty in live events.
+    /// If the message was edited: Seq and text of the latest edit. Empty in live events.
     #[prost(uint64, tag = "7")]
     pub edited_seq: u64,
     #[prost(string, tag = "8")]
     pub edited_text: ::prost::alloc::string::String,
-    /// Of a message that was recalled: the recall's Seq; the body is gone.
+    /// If the message was recalled: Seq of the recall. The body is absent.
     #[prost(uint64, tag = "9")]
     pub recalled_seq: u64,
     #[prost(oneof = "event::Body", tags = "16, 17, 18, 19, 30, 31, 32, 33, 34, 35, 36, 37, 38, 50, 51, 52, 53, 54, 55, 56, 57, 58")]
@@ -1016,7 +1024,7 @@ pub struct GroupCreatedBody {
 pub struct MemberJoinedBody {
     #[prost(uint64, tag = "1")]
     pub user: u64,
-    /// Who let them in; 0: nobody had to.
+    /// User who admitted the member; 0: no admission was needed.
     #[prost(uint64, tag = "2")]
     pub by: u64,
 }
@@ -1048,11 +1056,11 @@ pub struct OwnershipTransferredBody {
 pub struct MemberMutedBody {
     #[prost(uint64, tag = "1")]
     pub user: u64,
-    /// 0: unmuted.
+    /// 0: the member is unmuted.
     #[prost(int64, tag = "2")]
     pub until_ms: i64,
 }
-/// As the group is from here on.
+/// The profile of the group from this event on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GroupUpdatedBody {
     #[prost(string, tag = "1")]
@@ -1135,7 +1143,8 @@ pub struct InvitationDeclinedBody {
     #[prost(uint64, tag = "3")]
     pub user: u64,
 }
-/// The user is now in a direct conversation that this device may not have heard of: look it up and page it.
+/// The user is now in a direct conversation that this device may not know. The client looks it up
+/// and reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConversationOpenedBody {
     #[prost(uint64, tag = "1")]
@@ -1145,7 +1154,8 @@ pub struct ConversationOpenedBody {
 }
 // ---------------------------------------------------------------- not in the log
 
-/// How far another member has got and read. Best effort; ConversationInfo and MemberInfo have the stored values.
+/// Highest Seq that another member has received, and highest Seq that they have read. Best effort;
+/// ConversationInfo and MemberInfo have the stored values.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReceiptNotice {
     #[prost(uint64, tag = "1")]
@@ -1178,7 +1188,7 @@ pub struct TypingNotice {
     #[prost(bool, tag = "3")]
     pub stopped: bool,
 }
-/// Of friends.
+/// The presence of a friend changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PresenceNotice {
     #[prost(uint64, tag = "1")]
@@ -1186,8 +1196,8 @@ pub struct PresenceNotice {
     #[prost(enumeration = "Presence", tag = "2")]
     pub presence: i32,
 }
-/// Pushes were dropped, because this session read too slowly or a bus lost them: the conversation stands at
-/// last_seq, the client pages what it lacks.
+/// Pushes were dropped, because this session read too slowly or a bus lost them. The log of the
+/// conversation ends at last_seq; the client reads the missing events.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BehindNotice {
     #[prost(uint64, tag = "1")]
@@ -1195,7 +1205,7 @@ pub struct BehindNotice {
     #[prost(uint64, tag = "2")]
     pub last_seq: u64,
 }
-/// The node drains: finish, and come back, to any node, after retry_after_ms.
+/// The node drains. The client finishes, and reconnects to any node after retry_after_ms.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GoAway {
     #[prost(uint32, tag = "1")]
@@ -1332,7 +1342,8 @@ impl ReplyCode {
         }
     }
 }
-/// Why the server ends a session or a connection (SessionClosed.code, and the code of an SC1 CLOSE record).
+/// Reason for which the server ends a session or a connection (SessionClosed.code, and the code of
+/// an SC1 CLOSE record).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum CloseCode {
@@ -1462,11 +1473,11 @@ impl Presence {
 pub enum ContactState {
     Unspecified = 0,
     Friend = 1,
-    /// This user asked; the other has not answered.
+    /// This user sent a request, which the other user has not answered.
     Requested = 2,
-    /// The other asked this user.
+    /// The other user sent a request to this user.
     Pending = 3,
-    /// None of these; listed because blocked.
+    /// None of these; the user is listed because they are blocked.
     None = 4,
 }
 impl ContactState {
@@ -1501,7 +1512,7 @@ pub enum ConversationKind {
     Unspecified = 0,
     Direct = 1,
     Group = 2,
-    /// The user's own: requests, invitations, notices.
+    /// Log of one user: requests, invitations, notices.
     Inbox = 3,
 }
 impl ConversationKind {

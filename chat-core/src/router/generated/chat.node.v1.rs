@@ -40,14 +40,15 @@ pub struct Doorbell {
 /// Sent every second. Repeats the announcements of the last seconds, because any of them may have been lost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
-    /// Counts up. Announcements that do not fit into one envelope follow in others of the same number.
+    /// Grows with each heartbeat. Announcements that do not fit into one envelope follow in further
+    /// envelopes of the same number.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(message, repeated, tag = "2")]
     pub doorbells: ::prost::alloc::vec::Vec<Doorbell>,
     #[prost(message, repeated, tag = "3")]
     pub joins: ::prost::alloc::vec::Vec<UserJoined>,
-    /// The node announced more than it can repeat: compare everything with the store.
+    /// The node announced more than it can repeat; the receiver compares everything with the store.
     #[prost(bool, tag = "4")]
     pub overflowed: bool,
     #[prost(message, repeated, tag = "5")]
@@ -69,7 +70,7 @@ pub struct Notice {
     #[prost(bytes = "bytes", tag = "5")]
     pub except_device: ::prost::bytes::Bytes,
 }
-/// A user's logins changed: close the sessions that the store says are over.
+/// A user's logins changed; the receiver closes the sessions that are over according to the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionsChanged {
     #[prost(uint64, tag = "1")]
@@ -78,7 +79,7 @@ pub struct SessionsChanged {
     #[prost(uint32, tag = "2")]
     pub code: u32,
 }
-/// A user became a member of a conversation: follow it for the user's sessions.
+/// A user became a member of a conversation; the receiver follows it for the user's sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UserJoined {
     #[prost(uint64, tag = "1")]
