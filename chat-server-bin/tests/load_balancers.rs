@@ -138,7 +138,7 @@ async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
     }
     assert_eq!(served(&mut there).await, 9);
 
-    cluster.links[0].database.both(Wire::hole());
+    cluster.links[0].database.set_both(Wire::hole());
     let closed = listens(node, false).await;
     // HAProxy needs time to notice.
     sleep(Duration::from_secs(5)).await;
@@ -205,7 +205,7 @@ async fn nodes_answer_try_again_when_the_database_is_down() {
     }
     cluster.database.process().signal("STOP").unwrap();
     let started = Instant::now();
-    let mut told = 0;
+    let mut try_again_count = 0;
     while started.elapsed() < Duration::from_secs(20) {
         for node in nodes(&cluster) {
             let connected = tokio::net::TcpStream::connect(node).await;
@@ -214,11 +214,11 @@ async fn nodes_answer_try_again_when_the_database_is_down() {
         let error = logged_in(&cluster, balancer.address(), "alice").await.err();
         let error = error.expect("the login is refused").to_string();
         assert!(error.contains("TryAgain"), "{error}");
-        told += 1;
+        try_again_count += 1;
         sleep(Duration::from_millis(500)).await;
     }
     cluster.database.process().signal("CONT").unwrap();
-    println!("the database was away for 20 s: {told} were told to try again");
+    println!("the database was away for 20 s: {try_again_count} logins were answered TRY_AGAIN");
     let started = Instant::now();
     while served(&mut there).await < 6 {
         assert!(

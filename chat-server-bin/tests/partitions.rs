@@ -25,7 +25,7 @@ static PROGRAM: LazyLock<PathBuf> =
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Number of rounds: `PARTITIONS`, or `usual` without it.
+/// Returns the number of rounds: the variable `PARTITIONS`, or `usual` if it is not set.
 fn rounds(usual: usize) -> usize {
     std::env::var("PARTITIONS").map_or(usual, |text| text.parse().unwrap())
 }
@@ -35,16 +35,16 @@ fn ways() -> [(&'static str, Wire, Wire); 7] {
     let (clear, hole, waits) = (Wire::clear(), Wire::hole(), Wire::waiting());
     [
         ("nothing gets through", hole, hole),
-        ("the node hears nothing, until later", clear, waits),
-        ("the node is not heard", hole, clear),
+        ("the node receives nothing, until later", clear, waits),
+        ("the data of the node is lost", hole, clear),
         ("one packet in twenty is lost", Wire::lossy(0.05), Wire::lossy(0.05)),
         ("nothing gets through, until later", waits, waits),
-        ("the node hears nothing", clear, hole),
-        ("the node is not heard, until later", waits, clear),
+        ("the node receives nothing", clear, hole),
+        ("the data of the node is late", waits, clear),
     ]
 }
 
-fn room() -> ConversationRef {
+fn group() -> ConversationRef {
     ConversationRef::Group(GroupName::parse("room").unwrap())
 }
 
@@ -54,7 +54,7 @@ async fn gather(people: &mut [&mut Peer]) {
     people[0].run(create).await.unwrap();
     for peer in &mut people[1..] {
         let join = Command::JoinGroup {
-            group: room(),
+            group: group(),
             note: Note::default(),
         };
         peer.run(join).await.unwrap();
@@ -69,7 +69,7 @@ fn draft(text: &str) -> Draft {
 /// one, fails the test.
 async fn say(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
     let send = Command::Send {
-        conversation: room(),
+        conversation: group(),
         draft: draft.clone(),
     };
     let started = Instant::now();
@@ -104,7 +104,7 @@ async fn insist(peer: &mut Peer, draft: &Draft) -> Appended {
 }
 
 /// Waits for messages with these texts, in any order, each once.
-async fn hears(peer: &mut Peer, texts: &[String]) {
+async fn receive_texts(peer: &mut Peer, texts: &[String]) {
     let mut missing: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
     let waited = async {
         while !missing.is_empty() {
@@ -127,7 +127,7 @@ async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
         let text = format!("{text} {way}");
         insist(from, &draft(&text)).await;
         let started = Instant::now();
-        hears(to, &[text]).await;
+        receive_texts(to, &[text]).await;
         slowest = slowest.max(started.elapsed());
         (from, to) = (to, from);
     }
@@ -207,7 +207,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
     };
     is_listed(true).await;
     let mut seqs = BTreeSet::new();
-    let mut said = 0;
+    let mut sent_count = 0;
     for round in 0..rounds(3) {
         let (name, up, down) = ways()[round % ways().len()];
         let is_shut = up.loss == 0.0;
@@ -238,7 +238,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
         let healed = Instant::now();
         let appended = insist(&mut alice, &mine).await;
         let acknowledged = healed.elapsed();
-        hears(&mut bob, &[hers, others]).await;
+        receive_texts(&mut bob, &[hers, others]).await;
         // A silent client would time out after some rounds.
         bob.send(RequestKind::Ping).await.unwrap();
         let listed = is_listed(true).await;
@@ -253,13 +253,13 @@ async fn database_partition_acknowledges_nothing_unstored() {
             seqs.insert(appended.seq) && seqs.insert(theirs.seq),
             "each has a seq of its own"
         );
-        said += 2;
+        sent_count += 2;
     }
     let stored = cluster.database.sql(
         "SELECT COUNT(*), COUNT(DISTINCT sender_id, client_message_id) FROM chat.event WHERE kind = \
          (SELECT kind FROM chat.event ORDER BY conversation_id DESC, seq DESC LIMIT 1)",
     );
-    assert_eq!(stored.unwrap(), format!("{said}\t{said}\n"), "each once");
+    assert_eq!(stored.unwrap(), format!("{sent_count}\t{sent_count}\n"), "each once");
 }
 
 /// Clients that know several nodes log in while one node is isolated, and on that node soon after.
@@ -272,7 +272,7 @@ async fn isolated_node_locks_no_user_out() {
         links
             .to(chat_harness::Endpoint::Both)
             .iter()
-            .for_each(|link| link.both(Wire::hole()));
+            .for_each(|link| link.set_both(Wire::hole()));
         let started = Instant::now();
         let mut clients = Vec::new();
         for first in 0..6 {

@@ -86,7 +86,7 @@ async fn vanished_node_loses_its_locks() {
             let (link, is_locked) = (Arc::clone(&link), Arc::clone(&is_locked));
             Box::pin(async move {
                 tx.lock_conversation(group).await?;
-                link.both(Wire::hole());
+                link.set_both(Wire::hole());
                 is_locked.notify_one();
                 std::future::pending().await
             })

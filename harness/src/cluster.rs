@@ -140,7 +140,7 @@ impl Cluster {
         let scheme = if self.is_behind_proxy { "sc1+proxy" } else { "sc1" };
         let node = ServerProcess::start_on(scheme, &self.program, &data, &settings)?;
         if let Some(link) = link {
-            link.clients.aim(node.address());
+            link.clients.set_target(node.address());
         }
         self.nodes.push(node);
         Ok(())
@@ -168,7 +168,7 @@ impl Cluster {
         Ok(peer)
     }
 
-    /// Fingerprint of the key that all nodes share.
+    /// Returns the fingerprint of the key that all nodes share.
     ///
     /// # Panics
     /// If the cluster has no nodes.

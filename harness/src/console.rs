@@ -80,7 +80,7 @@ impl Console {
         Ok(Self { lines, socket })
     }
 
-    /// Returns the next line that is not empty; waits for ever if input and socket are closed.
+    /// Returns the next line that is not empty. Waits forever if input and socket are closed.
     ///
     /// # Cancel safety
     /// No line is lost.

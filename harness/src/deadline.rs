@@ -9,13 +9,13 @@ use tokio::time::timeout;
 /// Longest wait for an answer. Servers refuse within seconds what they cannot do.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits for an answer of a server, for at most a minute. `what` names the request in the error.
+/// Waits for an answer of a server, for at most a minute. `step` names the request in the error.
 ///
 /// # Errors
 /// The error of the future, or [`io::ErrorKind::TimedOut`].
-pub async fn with_deadline<T>(what: impl Display, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub async fn with_deadline<T>(step: impl Display, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(ANSWER_TIMEOUT, future).await.unwrap_or_else(|_| {
-        let text = format!("{what}: no answer within {} s", ANSWER_TIMEOUT.as_secs());
+        let text = format!("{step}: no answer within {} s", ANSWER_TIMEOUT.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })
 }

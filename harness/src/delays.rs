@@ -18,13 +18,13 @@ impl Delays {
     pub fn of(history: &History) -> Self {
         let mut acked = HashMap::new();
         for record in history.records() {
-            if let Observation::Acked { message, .. } = &record.what {
+            if let Observation::Acked { message, .. } = &record.observation {
                 acked.entry(message.as_str()).or_insert(record.at);
             }
         }
         let mut delays = Vec::new();
         for record in history.records() {
-            if let Observation::Delivered { event, .. } = &record.what
+            if let Observation::Delivered { event, .. } = &record.observation
                 && let Some(at) = event.message.as_deref().and_then(|message| acked.get(message))
             {
                 // A delivery may precede the acknowledgement.
@@ -43,7 +43,7 @@ impl Delays {
         }
     }
 
-    /// Number of delays.
+    /// Returns the number of delays.
     #[must_use]
     pub fn len(&self) -> usize {
         self.delays.len()

@@ -120,14 +120,14 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history:
             cluster.redis.restart()?;
         }
         Fault::FlushRedis => {
-            let said = cluster.redis.command(&["FLUSHALL"])?;
-            if said.trim() != "OK" {
-                return Err(io::Error::other(format!("Redis refused FLUSHALL: {said}")));
+            let answer = cluster.redis.command(&["FLUSHALL"])?;
+            if answer.trim() != "OK" {
+                return Err(io::Error::other(format!("Redis refused FLUSHALL: {answer}")));
             }
         }
         Fault::DropSubscribers => retry_until_noticed(fault, || {
-            let said = cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"])?;
-            let dropped: u64 = said.trim().parse().map_err(io::Error::other)?;
+            let answer = cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"])?;
+            let dropped: u64 = answer.trim().parse().map_err(io::Error::other)?;
             Ok(dropped > 0)
         })?,
         Fault::KillDatabase => {
@@ -162,8 +162,13 @@ pub fn inject_network(links: &[NodeLinks], fault: Fault, rng: &mut SeededRng, hi
     }
     note(history, fault, true)?;
     retry_until_noticed(fault, || match fault {
-        Fault::Network(endpoint, what) => impair(&links[rng.below(links.len() as u64) as usize], endpoint, what, rng),
-        Fault::Everywhere(endpoint, what) => impair_all(links, endpoint, what, rng),
+        Fault::Network(endpoint, impairment) => impair(
+            &links[rng.below(links.len() as u64) as usize],
+            endpoint,
+            impairment,
+            rng,
+        ),
+        Fault::Everywhere(endpoint, impairment) => impair_all(links, endpoint, impairment, rng),
         _ => Ok(true),
     })?;
     note(history, fault, false)

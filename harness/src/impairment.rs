@@ -209,7 +209,7 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
     Ok(happened)
 }
 
-/// Number of connections that have ended.
+/// Returns the number of connections that have ended.
 fn ended(proxies: &[&Proxy]) -> u64 {
     let of = |proxy: &&Proxy| {
         // In this order, a connection accepted in between does not count as ended.
@@ -234,8 +234,11 @@ mod tests {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let links = NodeLinks::start(nowhere, nowhere).unwrap();
         let mut rng = SeededRng::new(1);
-        for what in [Impairment::Cut, Impairment::Lossy, Impairment::Narrow] {
-            assert!(!impair(&links, Endpoint::Redis, what, &mut rng).unwrap(), "{what:?}");
+        for impairment in [Impairment::Cut, Impairment::Lossy, Impairment::Narrow] {
+            assert!(
+                !impair(&links, Endpoint::Redis, impairment, &mut rng).unwrap(),
+                "{impairment:?}"
+            );
         }
         assert!(impair(&links, Endpoint::Database, Impairment::Flipped, &mut rng).is_err());
         let directory = tempfile::tempdir().unwrap();

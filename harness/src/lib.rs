@@ -1,4 +1,5 @@
-//! A cluster of real processes, load and faults on it, and a check of what its clients saw.
+//! A cluster of real processes, load and faults on it, and a check of the events that its clients
+//! received.
 //!
 //! ```text
 //! Cluster ── starts, kills, freezes ──► nodes, MariaDB, Redis

@@ -84,7 +84,7 @@ impl ServerProcess {
         self.process.kill();
     }
 
-    /// The process, for its state and its id.
+    /// Returns the process, for its state and its id.
     #[must_use]
     pub const fn process(&self) -> &GuardedProcess {
         &self.process
@@ -107,13 +107,13 @@ impl ServerProcess {
         self.process.wait()
     }
 
-    /// Address that the server listens on.
+    /// Returns the address that the server listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Fingerprint of the server's key, for clients to pin.
+    /// Returns the fingerprint of the server's key, for clients to pin.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint

@@ -60,7 +60,7 @@ impl GuardedTempDir {
         Ok(temp_dir)
     }
 
-    /// Path of the directory.
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -14,7 +14,7 @@ use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{Cluster, conclude};
 use tokio::time::timeout;
 
-use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, hears, join, named};
+use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, join, named, receive_text};
 
 async fn say(peer: &mut Peer, conversation: ConversationId, text: &str) -> Seq {
     peer.commands().send_text(conversation, text).await.unwrap().seq
@@ -49,7 +49,7 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
     cluster.database.sql(&sql).unwrap();
     say(&mut alice, group, "opening").await;
     for peer in &mut listeners {
-        hears(peer, "opening").await;
+        receive_text(peer, "opening").await;
     }
 
     let mut monitor = Process::new("redis-cli")
@@ -73,7 +73,7 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
         say(&mut alice, group, &text).await;
         // Once the last member has it, all have it.
         for peer in &mut listeners {
-            hears(peer, &text).await;
+            receive_text(peer, &text).await;
         }
         delays.push(started.elapsed());
     }
@@ -112,7 +112,7 @@ async fn member_removed_on_another_node_receives_nothing_more() {
         join(&mut bob, ConversationRef::Id(group)).await;
         let ready = format!("ready {round}");
         say(&mut alice, group, &ready).await;
-        hears(&mut bob, &ready).await;
+        receive_text(&mut bob, &ready).await;
         let kick = Command::KickMember {
             group: ConversationRef::Id(group),
             user: named("bob"),
@@ -120,9 +120,9 @@ async fn member_removed_on_another_node_receives_nothing_more() {
         };
         alice.run(kick).await.unwrap();
         let secret = format!("secret {round}");
-        let place = say(&mut alice, group, &secret).await;
+        let last_readable = say(&mut alice, group, &secret).await;
         // Carol is on Bob's node: once she has the event, the node has delivered it.
-        hears(&mut carol, &secret).await;
+        receive_text(&mut carol, &secret).await;
         // Everything sent to Bob before this reply has arrived with it.
         bob.ask(RequestKind::Ping).await.unwrap().unwrap();
         let mut seqs = Vec::new();
@@ -134,8 +134,8 @@ async fn member_removed_on_another_node_receives_nothing_more() {
             }
         }
         assert!(
-            seqs.iter().all(|seq| *seq < place),
-            "round {round}: {seqs:?} after {place}"
+            seqs.iter().all(|seq| *seq < last_readable),
+            "round {round}: {seqs:?} after {last_readable}"
         );
     }
 }
@@ -151,7 +151,7 @@ async fn lost_doorbell_is_repaired_within_three_seconds() {
     let group = create_group(&mut alice, "crowd").await;
     join(&mut bob, ConversationRef::Id(group)).await;
     say(&mut alice, group, "opening").await;
-    hears(&mut bob, "opening").await;
+    receive_text(&mut bob, "opening").await;
     // From here on Redis refuses all channels but that of all nodes: doorbells fail, heartbeats
     // arrive.
     let refused = cluster
@@ -164,7 +164,7 @@ async fn lost_doorbell_is_repaired_within_three_seconds() {
         let text = format!("quiet {n}");
         let started = Instant::now();
         say(&mut alice, group, &text).await;
-        hears(&mut bob, &text).await;
+        receive_text(&mut bob, &text).await;
         delays.push(started.elapsed());
     }
     delays.sort_unstable();
@@ -212,11 +212,12 @@ async fn rolling_restart_is_invisible_to_clients() {
     }
     let ending = conclude(cluster, swarm, history, &path, WAIT_TIMEOUT).await.unwrap();
     assert!(ending.report.is_clean(), "{:?}", ending.report.violations());
-    let failed = ending
-        .history
-        .records()
-        .iter()
-        .filter(|record| matches!(record.what, Observation::Refused { .. } | Observation::Unknown { .. }));
+    let failed = ending.history.records().iter().filter(|record| {
+        matches!(
+            record.observation,
+            Observation::Refused { .. } | Observation::Unknown { .. }
+        )
+    });
     assert_eq!(failed.count(), 0);
     println!(
         "12 restarts, {} acknowledgements, slowest drain and start {slowest:?}",

@@ -14,7 +14,7 @@ use chat_core::testkit::Peer;
 use chat_harness::Cluster;
 use tokio::time::timeout;
 
-use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, hears, join, named};
+use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, join, named, receive_text};
 
 async fn befriend(one: &mut Peer, one_name: &str, other: &mut Peer, other_name: &str) {
     let asked = one.commands().request_friend(named(other_name), Note::default()).await;
@@ -50,7 +50,7 @@ async fn users_on_different_nodes_chat_as_on_one() {
     bob.run(say(ConversationRef::Direct(named("alice")), "opening too"))
         .await
         .unwrap();
-    let _ = timeout(Duration::from_millis(500), hears(&mut bob, "never said")).await;
+    let _ = timeout(Duration::from_millis(500), receive_text(&mut bob, "never said")).await;
 
     let mut monitor = Process::new("redis-cli")
         .args(["-p", &cluster.redis.address().port().to_string(), "monitor"])
@@ -68,14 +68,14 @@ async fn users_on_different_nodes_chat_as_on_one() {
             .run(say(ConversationRef::Direct(named("bob")), &text))
             .await
             .unwrap();
-        hears(&mut bob, &text).await;
+        receive_text(&mut bob, &text).await;
         slowest = slowest.max(started.elapsed());
         let text = format!("to alice {n}");
         let started = Instant::now();
         bob.run(say(ConversationRef::Direct(named("alice")), &text))
             .await
             .unwrap();
-        hears(&mut alice, &text).await;
+        receive_text(&mut alice, &text).await;
         slowest = slowest.max(started.elapsed());
     }
     println!("slowest message from one node to another: {slowest:?}");
@@ -86,7 +86,7 @@ async fn users_on_different_nodes_chat_as_on_one() {
         let text = format!("group {n}");
         let appended = people[n].commands().send_text(group(), &text).await.unwrap();
         for (_, listener) in people.iter_mut().enumerate().filter(|(listener, _)| *listener != n) {
-            assert_eq!(hears(listener, &text).await, appended.seq);
+            assert_eq!(receive_text(listener, &text).await, appended.seq);
         }
     }
     cluster.redis.command(&["PING"]).unwrap();
@@ -217,23 +217,28 @@ async fn forged_doorbells_deliver_nothing() {
     let redis = RedisBackend::open(&cluster.redis.url(), chat_bus_redis::Options::default()).unwrap();
     let bus = redis.bus();
     let mut ear = bus.connect().await.unwrap();
-    let room = Topic::Conversation(first.conversation);
-    let topics = [room, Topic::User(UserId(1)), Topic::User(UserId(2)), Topic::Control];
+    let conversation = Topic::Conversation(first.conversation);
+    let topics = [
+        conversation,
+        Topic::User(UserId(1)),
+        Topic::User(UserId(2)),
+        Topic::Control,
+    ];
     for topic in topics {
         ear.topics().subscribe(topic).await.unwrap();
     }
     // Record real doorbells.
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for n in 0..5 {
         alice.run(say(to_bob(), &format!("real {n}"))).await.unwrap();
     }
-    while heard.len() < 8 {
+    while received.len() < 8 {
         if let Some(BusMessage::Envelope(_, envelope)) = timeout(WAIT_TIMEOUT, ear.next()).await.unwrap() {
-            heard.push(envelope);
+            received.push(envelope);
         }
     }
     // Replay them on every channel, truncated, with flipped bits, and as random bytes.
-    for envelope in &heard {
+    for envelope in &received {
         for topic in topics {
             let mut flipped = envelope.to_vec();
             let middle = flipped.len() / 2;
@@ -340,8 +345,8 @@ async fn operator_ends_sessions_on_running_nodes() {
         let ends = async { while !matches!(peer.push().await, Err(_) | Ok(Push::Closed(_))) {} };
         timeout(Duration::from_secs(10), ends).await.expect("the session ends");
     };
-    let said = operator(&["disable", "alice"]);
-    assert!(said.contains("disabled") && !said.contains("bus"), "{said}");
+    let output = operator(&["disable", "alice"]);
+    assert!(output.contains("disabled") && !output.contains("bus"), "{output}");
     over(&mut alice).await;
     assert!(lives(&mut bob, "bob").await);
     operator(&["passwd", "bob"]);

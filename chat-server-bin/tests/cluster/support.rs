@@ -33,7 +33,7 @@ pub(crate) async fn join(peer: &mut Peer, group: ConversationRef) {
 }
 
 /// Waits for a message with this text; returns its seq.
-pub(crate) async fn hears(peer: &mut Peer, text: &str) -> Seq {
+pub(crate) async fn receive_text(peer: &mut Peer, text: &str) -> Seq {
     let waited = async {
         loop {
             if let Push::Event(event) = peer.push().await.unwrap()

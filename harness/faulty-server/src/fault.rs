@@ -11,11 +11,11 @@ pub(crate) enum Fault {
     AckUnwritten,
     /// Stores messages under another idempotency key than the sender's.
     KeyForgotten,
-    /// Stores a message a second time, at the place after it.
+    /// Stores a message a second time, at the position after it.
     StoredTwice,
     /// Stores an event with a time before that of the preceding one.
     TimeBack,
-    /// Acknowledges a repeated message with another place than the first time.
+    /// Acknowledges a repeated message with another position than the first time.
     AckMoved,
     /// Stores a message as another event than the one it acknowledges.
     AckOtherEvent,

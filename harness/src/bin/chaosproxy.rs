@@ -101,8 +101,8 @@ async fn main() -> ExitCode {
 }
 
 fn tell(control: &Path, line: &str) -> io::Result<()> {
-    let told = console::send_command(control, line);
-    let text = told
+    let answer = console::send_command(control, line);
+    let text = answer
         .map_err(|error| io::Error::other(format!("{}: {error}", control.display())))?
         .map_err(io::Error::other)?;
     print!("{text}");
@@ -147,10 +147,10 @@ fn obey(routes: &[Route], line: &str) -> Answer {
     let order: ProxyCommand = line.parse().map_err(|error| format!("{error}"))?;
     let mut says = String::new();
     for (number, route) in chosen {
-        let said = order.execute(&route.proxy).map_err(|error| error.to_string())?;
+        let output = order.execute(&route.proxy).map_err(|error| error.to_string())?;
         if order == ProxyCommand::Status {
             let (listen, server) = (route.proxy.address(), &route.server);
-            says += &format!("@{number} {listen} to {server}: {said}\n");
+            says += &format!("@{number} {listen} to {server}: {output}\n");
         }
     }
     Ok(says)
@@ -159,7 +159,7 @@ fn obey(routes: &[Route], line: &str) -> Answer {
 /// Routes, with their numbers.
 type Chosen<'a> = Vec<(usize, &'a Route)>;
 
-/// The routes that a line is about, and the rest of it.
+/// Returns the routes that a line selects, and the rest of the line.
 fn choose<'a, 'b>(routes: &'a [Route], line: &'b str) -> Result<(Chosen<'a>, &'b str), String> {
     let all = || (1..).zip(routes);
     let Some(rest) = line.strip_prefix('@') else {

@@ -197,7 +197,7 @@ fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String>
     failings
 }
 
-/// Injects faults into processes and into the network while the load goes on, each on a thread of
+/// Injects faults into processes and into the network while the load continues, each on a thread of
 /// its own, because the calls block.
 async fn inject_faults(
     mut cluster: Cluster,
@@ -296,7 +296,7 @@ async fn outages(
 fn print(history: &History, report: &Report, windows: &[Window]) {
     let mut faults: Vec<(&str, u32)> = Vec::new();
     for record in history.records() {
-        if let Observation::Fault { name, begins: true } = &record.what {
+        if let Observation::Fault { name, begins: true } = &record.observation {
             match faults.iter_mut().find(|(known, _)| known == name) {
                 Some((_, count)) => *count += 1,
                 None => faults.push((name, 1)),

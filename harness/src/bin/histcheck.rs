@@ -58,7 +58,7 @@ enum Problem {
     History(#[from] HistoryError),
     #[error("the logs cannot be read: {0}")]
     Logs(#[source] io::Error),
-    #[error("the history has no acknowledgement and no delivery: there is nothing to judge")]
+    #[error("the history has no acknowledgement and no delivery: there is nothing to check")]
     Nothing,
     #[error(
         "the history has no final logs; name --database or --server, let swarm write them, or check without them (--partial)"
@@ -104,13 +104,17 @@ async fn judge(cli: &Cli) -> Result<Report, Problem> {
 
 /// Returns the conversations of the history; a database may hold others.
 fn conversations(history: &History) -> BTreeSet<u64> {
-    let of = |what: &Observation| match what {
+    let of = |observation: &Observation| match observation {
         Observation::Send { conversation, .. } => Some(*conversation),
-        Observation::Acked { place, .. } => Some(place.conversation),
-        Observation::Delivered { event, .. } => Some(event.place.conversation),
+        Observation::Acked { position, .. } => Some(position.conversation),
+        Observation::Delivered { event, .. } => Some(event.position.conversation),
         _ => None,
     };
-    history.records().iter().filter_map(|record| of(&record.what)).collect()
+    history
+        .records()
+        .iter()
+        .filter_map(|record| of(&record.observation))
+        .collect()
 }
 
 async fn read_logs(cli: &Cli, only: &BTreeSet<u64>, writer: &Writer) -> io::Result<()> {

@@ -51,7 +51,7 @@ struct Cli {
     seconds: u64,
     /// Maximum time for users to receive the events that they missed, in seconds
     #[arg(long, default_value_t = 60, value_name = "N")]
-    patience: u64,
+    catch_up_timeout: u64,
     /// Prefix of the names of users and groups, different for each run on the same service
     /// [default: a random one]
     #[arg(long, value_name = "NAME")]
@@ -83,12 +83,11 @@ Examples:
   swarm --server 127.0.0.1:7401 --server 127.0.0.1:7402 --users 12 --churn 3 --takeovers 1 --seconds 60 --history h.jsonl
   swarm --server 127.0.0.1:7400 --wire --users 500 --group-size 10 --rate 20 --burst 4 --history load.jsonl
 
-The server must let so many users register and log in from one address: --users 500 needs, for example,
+The server must allow that many registrations and logins from one address: --users 500 needs, for example,
 CHAT_ACCOUNTS__LOGIN_RATE=100000/1s, CHAT_LIMITS__MESSAGE_RATE=100000/1s and CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE=100000.
 
-Exit codes: 0 everybody got everything, 1 somebody did not, the service failed, or it acknowledged less than a quarter of what was said,
-2 wrong usage. Whether what they got is right is
-what histcheck says.";
+Exit codes: 0 every client received every event; 1 a client did not, the service failed, or it acknowledged
+less than a quarter of the messages; 2 wrong usage. histcheck checks that the events are the right ones.";
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -146,8 +145,8 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     Ok(ending.incomplete == 0 && share >= MIN_ACKED_SHARE)
 }
 
-fn at(place: &dyn Display, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{place}: {error}"))
+fn at(context: &dyn Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{context}: {error}"))
 }
 
 /// Result of a run.
@@ -177,14 +176,14 @@ async fn by_library(
     pin: Fingerprint,
     history: Arc<Writer>,
 ) -> io::Result<Conclusion> {
-    let patience = Duration::from_secs(cli.patience);
+    let catch_up_timeout = Duration::from_secs(cli.catch_up_timeout);
     let mut swarm = Swarm::start(servers, pin, options, history).await?;
     let talked = send_for(cli).await;
-    let settled = swarm.stop_sending(patience).await?;
+    let settled = swarm.stop_sending(catch_up_timeout).await?;
     let heads = swarm.heads().await?;
     swarm.dump().await?;
     let started = Instant::now();
-    let incomplete = swarm.catch_up(&heads, patience).await;
+    let incomplete = swarm.catch_up(&heads, catch_up_timeout).await;
     let caught_up = started.elapsed();
     swarm.finish(&heads, Duration::ZERO).await?;
     Ok(Conclusion {
@@ -204,12 +203,12 @@ async fn wire(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<
         window: cli.window.get(),
         name: name(cli),
     };
-    let patience = Duration::from_secs(cli.patience);
+    let catch_up_timeout = Duration::from_secs(cli.catch_up_timeout);
     let mut swarm = WireSwarm::start(servers, pin, &options, history).await?;
     let talked = send_for(cli).await;
-    let settled = swarm.stop_sending(patience).await?;
+    let settled = swarm.stop_sending(catch_up_timeout).await?;
     let started = Instant::now();
-    let incomplete = swarm.finish(patience).await?;
+    let incomplete = swarm.finish(catch_up_timeout).await?;
     let caught_up = started.elapsed();
     swarm.dump().await?;
     Ok(Conclusion {
@@ -241,7 +240,7 @@ fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
     let mut counts = [0_u64; 5];
     let mut acked = HashSet::new();
     let count = |record: Record| {
-        let at = match record.what {
+        let at = match record.observation {
             Observation::Send { .. } => 0,
             Observation::Acked { message, .. } => {
                 // A message that is sent again is acknowledged again.

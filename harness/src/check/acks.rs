@@ -8,50 +8,56 @@ use crate::history::LogPosition;
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     let sent: HashMap<&str, &Sent<'_>> = facts.sends.iter().map(|sent| (sent.message, sent)).collect();
-    acknowledged_is_there(facts, &sent, report);
-    there_was_sent_once(facts, &sent, report);
+    check_acknowledged(facts, &sent, report);
+    check_stored(facts, &sent, report);
 }
 
-fn acknowledged_is_there(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut Report) {
+fn check_acknowledged(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut Report) {
     let mut first: HashMap<&str, (LogPosition, &str)> = HashMap::new();
     for ack in &facts.acks {
-        let told = (ack.place, ack.event);
-        if *first.entry(ack.message).or_insert(told) != told {
+        let acknowledged = (ack.position, ack.event);
+        if *first.entry(ack.message).or_insert(acknowledged) != acknowledged {
             report.add_violation(
                 Rule::C11,
-                format_args!("{} was acknowledged as {told:?} and otherwise", ack.message),
+                format_args!(
+                    "message {}, acknowledged as {acknowledged:?}, has another acknowledgement too",
+                    ack.message
+                ),
             );
         }
         for (source, logs) in &facts.logs {
             // A node returns only events that its reader may read; the database returns all.
-            let Some(log) = logs.get(&ack.place.conversation) else {
+            let Some(log) = logs.get(&ack.position.conversation) else {
                 continue;
             };
-            let there = log.get(&ack.place.seq).into_iter().flatten().any(|event| {
+            let is_stored = log.get(&ack.position.seq).into_iter().flatten().any(|event| {
                 let digest = sent.get(ack.message).map(|sent| sent.digest);
                 event.event == ack.event && event.message.as_deref() == Some(ack.message) && event.digest == digest
             });
-            if !there {
+            if !is_stored {
                 report.add_violation(
                     Rule::C1,
                     format_args!(
-                        "{} was acknowledged at {:?}, but is not there in {source}",
-                        ack.message, ack.place
+                        "message {} was acknowledged at {:?}, but {source} does not have it there",
+                        ack.message, ack.position
                     ),
                 );
             }
         }
         let mut logs = facts.logs.values();
-        if !facts.logs.is_empty() && !logs.any(|logs| logs.contains_key(&ack.place.conversation)) {
+        if !facts.logs.is_empty() && !logs.any(|logs| logs.contains_key(&ack.position.conversation)) {
             report.add_violation(
                 Rule::C1,
-                format_args!("{} was acknowledged in a conversation that is nowhere", ack.message),
+                format_args!(
+                    "message {} was acknowledged in a conversation that no source has",
+                    ack.message
+                ),
             );
         }
     }
 }
 
-fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut Report) {
+fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut Report) {
     for (source, logs) in &facts.logs {
         let mut seen: HashMap<&str, LogPosition> = HashMap::new();
         for event in logs.values().flat_map(|log| log.values()).flatten() {
@@ -59,7 +65,10 @@ fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, repor
                 if event.digest.is_some() {
                     report.add_violation(
                         Rule::C2,
-                        format_args!("a message without a key is at {:?} in {source}", event.place),
+                        format_args!(
+                            "a message without an idempotency key is at {:?} in {source}",
+                            event.position
+                        ),
                     );
                 }
                 continue;
@@ -67,36 +76,42 @@ fn there_was_sent_once(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, repor
             match sent.get(message) {
                 None => report.add_violation(
                     Rule::C2,
-                    format_args!("{message} is at {:?} in {source}, but was never sent", event.place),
+                    format_args!(
+                        "message {message} is at {:?} in {source}, but was never sent",
+                        event.position
+                    ),
                 ),
                 Some(sent) => {
                     let user = facts.runs.get(&sent.run).map(|run| run.user);
-                    if sent.conversation != event.place.conversation
+                    if sent.conversation != event.position.conversation
                         || user != Some(event.sender)
                         || event.digest != Some(sent.digest)
                     {
                         report.add_violation(
                             Rule::C2,
                             format_args!(
-                                "{message} is at {:?} in {source} as something else than was sent",
-                                event.place
+                                "message {message} at {:?} in {source} differs from the one that was sent",
+                                event.position
                             ),
                         );
                     }
                 }
             }
-            if let Some(other) = seen.insert(message, event.place) {
+            if let Some(other) = seen.insert(message, event.position) {
                 report.add_violation(
                     Rule::C3,
-                    format_args!("{message} is at {other:?} and at {:?} in {source}", event.place),
+                    format_args!(
+                        "message {message} is at {other:?} and at {:?} in {source}",
+                        event.position
+                    ),
                 );
             }
             if let Some(reason) = facts.refused.get(message) {
                 report.add_violation(
                     Rule::C3,
                     format_args!(
-                        "{message} was refused ({reason}), but is at {:?} in {source}",
-                        event.place
+                        "message {message} was refused ({reason}), but is at {:?} in {source}",
+                        event.position
                     ),
                 );
             }

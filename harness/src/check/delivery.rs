@@ -11,17 +11,17 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     for (number, run) in &facts.runs {
         let mut at = run.cursors.clone();
         let (mut epoch, mut was_reset) = (None, false);
-        let is_told = stays.are_told_of(run.user);
-        report.readers += usize::from(is_told);
-        for handed in &run.handed {
-            let (conversation, first, last) = match handed {
+        let is_membership_known = stays.are_known_for(run.user);
+        report.readers += usize::from(is_membership_known);
+        for delivery in &run.deliveries {
+            let (conversation, first, last) = match delivery {
                 Delivery::Reset => {
                     (at, was_reset) = (BTreeMap::new(), true);
                     // A source that still returns this epoch has not lost it.
-                    if epoch.is_some_and(|epoch| facts.epochs.values().any(|told| *told == epoch)) {
+                    if epoch.is_some_and(|epoch| facts.epochs.values().any(|logged| *logged == epoch)) {
                         report.add_violation(
                             Rule::C5,
-                            format_args!("run {number} was told that history {epoch:?} is void, which goes on"),
+                            format_args!("run {number} was told that the store of epoch {epoch:?} is gone, but a source still has it"),
                         );
                     }
                     continue;
@@ -30,13 +30,13 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     at.insert(to.conversation, to.seq);
                     report.add_violation(
                         Rule::C5,
-                        format_args!("run {number} was told that what follows after {to:?} is another log"),
+                        format_args!("run {number} was told that its events after {to:?} are void"),
                     );
                     continue;
                 }
                 Delivery::Event { epoch: of, event } => {
                     epoch = Some(*of);
-                    (event.place.conversation, event.place.seq, event.place.seq)
+                    (event.position.conversation, event.position.seq, event.position.seq)
                 }
                 Delivery::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
@@ -46,47 +46,49 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             let begins = stays.begins(conversation, run.user, first);
             // After a reset, delivery begins after the cursor that the server has for the device.
             let begins = begins.filter(|_| !was_reset).unwrap_or(first);
-            let place = at.entry(conversation).or_insert(begins.saturating_sub(1));
-            if first <= *place {
+            let position = at.entry(conversation).or_insert(begins.saturating_sub(1));
+            if first <= *position {
                 report.add_violation(
                     Rule::C6,
-                    format_args!("run {number} was handed {first} of {conversation} again, after {place}"),
+                    format_args!(
+                        "run {number} received position {first} of conversation {conversation} again, after {position}"
+                    ),
                 );
-            } else if first > *place + 1 {
+            } else if first > *position + 1 {
                 report.add_violation(
                     Rule::C7,
-                    format_args!("run {number} was handed {first} of {conversation} after {place}"),
+                    format_args!("run {number} received position {first} of conversation {conversation} directly after {position}"),
                 );
             }
-            *place = (*place).max(last);
-            if !is_told {
+            *position = (*position).max(last);
+            if !is_membership_known {
                 continue;
             }
-            match handed {
+            match delivery {
                 Delivery::Event { .. } if stays.begins(conversation, run.user, first).is_none() => report
                     .add_violation(
                         Rule::C12,
                         format_args!(
-                            "run {number} was handed {first} of {conversation}, which user {} may not read",
+                            "run {number} received position {first} of conversation {conversation}, which user {} may not read",
                             run.user
                         ),
                     ),
                 Delivery::Skipped { .. } if stay.is_some_and(|(begins, _)| last >= begins) => report.add_violation(
                     Rule::C7,
-                    format_args!("run {number} was told that {first} to {last} of {conversation} will not come"),
+                    format_args!("run {number} was told that positions {first} to {last} of conversation {conversation} will not be delivered"),
                 ),
                 _ => {}
             }
         }
-        if run.finished && is_told {
+        if run.finished && is_membership_known {
             report.endings += 1;
-            everything(facts, &stays, *number, run, &at, report);
+            check_completeness(facts, &stays, *number, run, &at, report);
         }
     }
 }
 
-/// C8: reports positions that a run which finished did not receive.
-fn everything(
+/// Checks rule C8: reports positions that a finished run did not receive.
+fn check_completeness(
     facts: &Facts<'_>,
     stays: &Memberships,
     number: u64,
@@ -100,7 +102,7 @@ fn everything(
         if first <= last && got < last {
             report.add_violation(
                 Rule::C8,
-                format_args!("run {number} has {got} of {conversation}, which ends at {last}"),
+                format_args!("run {number} received conversation {conversation} up to {got}, but it ends at {last}"),
             );
         }
     }

@@ -1,4 +1,4 @@
-//! [`Facts`]: a history, indexed for the rules.
+//! [`Facts`]: a history, indexed for the checks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,7 +21,7 @@ pub(super) struct Ack<'a> {
     pub(super) run: u64,
     pub(super) message: &'a str,
     pub(super) event: &'a str,
-    pub(super) place: LogPosition,
+    pub(super) position: LogPosition,
 }
 
 /// Delivery to an application, or a notice about deliveries.
@@ -39,7 +39,7 @@ pub(super) struct Run<'a> {
     pub(super) user: u64,
     pub(super) device: &'a str,
     pub(super) cursors: BTreeMap<u64, u64>,
-    pub(super) handed: Vec<Delivery<'a>>,
+    pub(super) deliveries: Vec<Delivery<'a>>,
     pub(super) logins: Vec<u64>,
     pub(super) finished: bool,
 }
@@ -68,9 +68,10 @@ pub(super) struct Facts<'a> {
     pub(super) logs: BTreeMap<&'a str, BTreeMap<u64, Log<'a>>>,
     pub(super) heads: BTreeMap<(&'a str, u64), Head>,
     /// Times and last known positions of each conversation, ascending.
-    reached: HashMap<u64, Vec<(u64, u64)>>,
+    known: HashMap<u64, Vec<(u64, u64)>>,
     pub(super) epochs: BTreeMap<(&'a str, LogPosition), &'a str>,
-    /// First and last readable position by user and conversation; no last one for members.
+    /// First and last readable position by conversation and user. The last one is `None` for
+    /// members.
     pub(super) members: BTreeMap<(u64, u64), (u64, Option<u64>)>,
     pub(super) faults: u64,
 }
@@ -79,7 +80,7 @@ impl<'a> Facts<'a> {
     pub(super) fn of(history: &'a History) -> Self {
         let mut facts = Self::default();
         for record in history.records() {
-            facts.take(record.at, &record.what);
+            facts.add(record.at, &record.observation);
         }
         // A log with a head but without events is empty, not unknown.
         for (source, conversation) in facts.heads.keys() {
@@ -92,23 +93,23 @@ impl<'a> Facts<'a> {
         self.runs.entry(run).or_default()
     }
 
-    /// Records that a source or a client knew this position.
-    fn reach(&mut self, at: u64, place: LogPosition) {
-        let steps = self.reached.entry(place.conversation).or_default();
-        if steps.last().is_none_or(|(_, seq)| *seq < place.seq) {
-            steps.push((at, place.seq));
+    /// Records that a source or a client knew this position at this time.
+    fn record_known(&mut self, at: u64, position: LogPosition) {
+        let steps = self.known.entry(position.conversation).or_default();
+        if steps.last().is_none_or(|(_, seq)| *seq < position.seq) {
+            steps.push((at, position.seq));
         }
     }
 
     /// Returns the last position of a conversation that was known before a time.
-    fn reached(&self, conversation: u64, before: u64) -> u64 {
-        let steps = self.reached.get(&conversation).map(Vec::as_slice).unwrap_or_default();
+    fn known_before(&self, conversation: u64, before: u64) -> u64 {
+        let steps = self.known.get(&conversation).map(Vec::as_slice).unwrap_or_default();
         let count = steps.partition_point(|(at, _)| *at < before);
         count.checked_sub(1).map_or(0, |last| steps[last].1)
     }
 
-    fn take(&mut self, at: u64, what: &'a Observation) {
-        match what {
+    fn add(&mut self, at: u64, observation: &'a Observation) {
+        match observation {
             Observation::Run {
                 run,
                 user,
@@ -117,7 +118,10 @@ impl<'a> Facts<'a> {
             } => {
                 let known = self.run(*run);
                 (known.user, known.device) = (*user, device);
-                known.cursors = cursors.iter().map(|place| (place.conversation, place.seq)).collect();
+                known.cursors = cursors
+                    .iter()
+                    .map(|position| (position.conversation, position.seq))
+                    .collect();
             }
             Observation::LoggedIn { run, .. } => self.run(*run).logins.push(at),
             Observation::Send {
@@ -136,42 +140,43 @@ impl<'a> Facts<'a> {
                 run,
                 message,
                 event,
-                place,
+                position,
             } => {
-                self.reach(at, *place);
+                self.record_known(at, *position);
                 self.acks.push(Ack {
                     at,
                     run: *run,
                     message,
                     event,
-                    place: *place,
+                    position: *position,
                 });
             }
             Observation::Refused { message, reason, .. } => drop(self.refused.insert(message, reason)),
             Observation::Unknown { .. } => {}
             Observation::Delivered { run, epoch, event } => {
-                self.reach(at, event.place);
-                self.run(*run).handed.push(Delivery::Event { epoch, event });
+                self.record_known(at, event.position);
+                self.run(*run).deliveries.push(Delivery::Event { epoch, event });
             }
-            Observation::Skipped { run, from, to } => {
-                self.run(*run).handed.push(Delivery::Skipped { from: *from, to: *to })
-            }
-            Observation::Reset { run } => self.run(*run).handed.push(Delivery::Reset),
-            Observation::Rewound { run, to } => self.run(*run).handed.push(Delivery::Rewound { to: *to }),
+            Observation::Skipped { run, from, to } => self
+                .run(*run)
+                .deliveries
+                .push(Delivery::Skipped { from: *from, to: *to }),
+            Observation::Reset { run } => self.run(*run).deliveries.push(Delivery::Reset),
+            Observation::Rewound { run, to } => self.run(*run).deliveries.push(Delivery::Rewound { to: *to }),
             Observation::Finished { run } => self.run(*run).finished = true,
             Observation::Fault { begins, .. } => self.faults += u64::from(*begins),
             Observation::Logged { source, epoch, event } => {
                 let logs = self.logs.entry(source).or_default();
-                let log = logs.entry(event.place.conversation).or_default();
-                log.entry(event.place.seq).or_default().push(event);
-                self.epochs.insert((source, event.place), epoch);
+                let log = logs.entry(event.position.conversation).or_default();
+                log.entry(event.position.seq).or_default().push(event);
+                self.epochs.insert((source, event.position), epoch);
             }
             Observation::Head { source, last, asked } => {
                 let head = Head {
                     seq: last.seq,
-                    reached: self.reached(last.conversation, *asked),
+                    reached: self.known_before(last.conversation, *asked),
                 };
-                self.reach(at, *last);
+                self.record_known(at, *last);
                 self.heads.insert((source, last.conversation), head);
             }
             Observation::Member { user, first, until } => {
@@ -180,9 +185,9 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Returns the logs of the source that has all conversations, for rules that need one answer.
-    /// Other rules compare the sources with each other.
-    pub(super) fn whole(&self) -> Option<&BTreeMap<u64, Log<'a>>> {
+    /// Returns the logs of the source with the most conversations, for rules that need one set of
+    /// logs. Other rules compare the sources with each other.
+    pub(super) fn most_complete_logs(&self) -> Option<&BTreeMap<u64, Log<'a>>> {
         self.logs.values().max_by_key(|logs| logs.len())
     }
 
@@ -190,8 +195,8 @@ impl<'a> Facts<'a> {
     /// source may lack events.
     pub(super) fn last(&self, conversation: u64) -> u64 {
         let logs = self.logs.values().filter_map(|logs| logs.get(&conversation));
-        let told = logs.filter_map(|log| log.keys().next_back().copied());
+        let ends = logs.filter_map(|log| log.keys().next_back().copied());
         let heads = self.heads.iter().filter(|((_, of), _)| *of == conversation);
-        told.chain(heads.map(|(_, head)| head.seq)).max().unwrap_or(0)
+        ends.chain(heads.map(|(_, head)| head.seq)).max().unwrap_or(0)
     }
 }

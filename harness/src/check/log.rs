@@ -15,7 +15,10 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 if *seq != expected {
                     report.add_violation(
                         Rule::C4,
-                        format_args!("{conversation} has {seq} after {} in {source}", expected - 1),
+                        format_args!(
+                            "conversation {conversation} has {seq} after {} in {source}",
+                            expected - 1
+                        ),
                     );
                 }
                 expected = seq + 1;
@@ -23,7 +26,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     if event.time < time {
                         report.add_violation(
                             Rule::C15,
-                            format_args!("{conversation} goes back in time at {seq} in {source}"),
+                            format_args!("the time at position {seq} of conversation {conversation} is before that of an earlier event in {source}"),
                         );
                     }
                     time = event.time;
@@ -36,51 +39,58 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 let has = expected - 1;
                 report.add_violation(
                     Rule::C4,
-                    format_args!("{conversation} ends at {} but has {has} in {source}", head.seq),
+                    format_args!(
+                        "conversation {conversation} ends at {} but has {has} in {source}",
+                        head.seq
+                    ),
                 );
             }
             if head.seq < head.reached {
                 report.add_violation(
                     Rule::C4,
                     format_args!(
-                        "{conversation} ends at {} in {source}, but {} was known before",
+                        "conversation {conversation} ends at {} in {source}, but position {} was known before",
                         head.seq, head.reached
                     ),
                 );
             }
         }
     }
-    one_place_one_event(facts, report);
+    check_event_per_position(facts, report);
 }
 
-fn one_place_one_event<'a>(facts: &Facts<'a>, report: &mut Report) {
-    let mut held: HashMap<(&str, LogPosition), &EventRecord> = HashMap::new();
+fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
+    let mut first_events: HashMap<(&str, LogPosition), &EventRecord> = HashMap::new();
     let mut texts: HashMap<(&str, LogPosition), Digest> = HashMap::new();
     let mut see = |epoch: &'a str, event: &'a EventRecord, who: &dyn std::fmt::Display| {
-        let EventRecord { place, .. } = *event;
-        let first: &EventRecord = held.entry((epoch, place)).or_insert(event);
+        let EventRecord { position, .. } = *event;
+        let first: &EventRecord = first_events.entry((epoch, position)).or_insert(event);
         // Readers see no text once the message is recalled.
         let text = event
             .digest
-            .map(|text| (*texts.entry((epoch, place)).or_insert(text), text));
+            .map(|text| (*texts.entry((epoch, position)).or_insert(text), text));
         let is_same = (&first.event, first.sender, first.time) == (&event.event, event.sender, event.time)
             && text.is_none_or(|(first, text)| first == text);
         if !is_same {
             report.add_violation(
                 Rule::C5,
-                format_args!("{place:?} is {first:?}, and {event:?} for {who}"),
+                format_args!("{position:?} is {first:?} for one source or run, but {event:?} for {who}"),
             );
         }
     };
     for (source, logs) in &facts.logs {
         for event in logs.values().flat_map(|log| log.values()).flatten() {
-            let epoch = facts.epochs.get(&(*source, event.place)).copied().unwrap_or_default();
+            let epoch = facts
+                .epochs
+                .get(&(*source, event.position))
+                .copied()
+                .unwrap_or_default();
             see(epoch, event, source);
         }
     }
     for (run, life) in &facts.runs {
-        for handed in &life.handed {
-            if let Delivery::Event { epoch, event } = handed {
+        for delivery in &life.deliveries {
+            if let Delivery::Event { epoch, event } = delivery {
                 see(epoch, event, run);
             }
         }

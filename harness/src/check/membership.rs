@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::facts::Facts;
 
-/// First and last position of a stay; no last one while the user is a member.
+/// First and last position of a stay. The last one is `None` while the user is a member.
 pub(super) type Stay = (u64, Option<u64>);
 
 /// Stays of all users.
@@ -25,17 +25,17 @@ impl Memberships {
             users: facts.members.keys().map(|(_, user)| *user).collect(),
             earlier: HashMap::new(),
         };
-        for (conversation, log) in facts.whole().into_iter().flatten() {
-            let mut here: HashMap<u64, u64> = HashMap::new();
+        for (conversation, log) in facts.most_complete_logs().into_iter().flatten() {
+            let mut present: HashMap<u64, u64> = HashMap::new();
             for (seq, event) in log
                 .iter()
                 .flat_map(|(seq, events)| events.iter().map(move |event| (seq, event)))
             {
                 for user in &event.joined {
-                    here.entry(*user).or_insert(*seq);
+                    present.entry(*user).or_insert(*seq);
                 }
                 for user in &event.left {
-                    if let Some(since) = here.remove(user) {
+                    if let Some(since) = present.remove(user) {
                         stays
                             .earlier
                             .entry((*conversation, *user))
@@ -48,9 +48,9 @@ impl Memberships {
         stays
     }
 
-    /// Returns whether the memberships of this user are known. A source may return those of some
+    /// Returns `true` if the memberships of this user are known. A source may return those of some
     /// users only.
-    pub(super) fn are_told_of(&self, user: u64) -> bool {
+    pub(super) fn are_known_for(&self, user: u64) -> bool {
         self.users.contains(&user)
     }
 

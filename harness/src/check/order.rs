@@ -6,22 +6,22 @@ use super::facts::Facts;
 use super::report::{Report, Rule};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
-    let places: HashMap<&str, (u64, u64)> = facts
+    let positions: HashMap<&str, (u64, u64)> = facts
         .acks
         .iter()
-        .map(|ack| (ack.message, (ack.place.seq, ack.at)))
+        .map(|ack| (ack.message, (ack.position.seq, ack.at)))
         .collect();
 
     // C9: messages of one run to one conversation.
     let mut last: HashMap<(u64, u64), u64> = HashMap::new();
     for sent in &facts.sends {
-        if let Some((seq, _)) = places.get(sent.message) {
+        if let Some((seq, _)) = positions.get(sent.message) {
             let before = last.entry((sent.run, sent.conversation)).or_insert(0);
             if seq < before {
                 report.add_violation(
                     Rule::C9,
                     format_args!(
-                        "{} of run {} is at {seq}, but what it sent before is at {before}",
+                        "message {} of run {} is at {seq}, but an earlier message of the run is at {before}",
                         sent.message, sent.run
                     ),
                 );
@@ -30,22 +30,21 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         }
     }
 
-    // C10, over all senders: acknowledgements in the order of time, as far as they precede the next
-    // send.
+    // C10, over all senders: for each send, the acknowledgements that precede it in time.
     let mut acks = facts.acks.iter().peekable();
     let mut highest: BTreeMap<u64, u64> = BTreeMap::new();
     for sent in &facts.sends {
         while let Some(ack) = acks.next_if(|ack| ack.at < sent.at) {
-            let highest = highest.entry(ack.place.conversation).or_insert(0);
-            *highest = (*highest).max(ack.place.seq);
+            let highest = highest.entry(ack.position.conversation).or_insert(0);
+            *highest = (*highest).max(ack.position.seq);
         }
-        if let (Some((seq, _)), Some(highest)) = (places.get(sent.message), highest.get(&sent.conversation))
+        if let (Some((seq, _)), Some(highest)) = (positions.get(sent.message), highest.get(&sent.conversation))
             && seq <= highest
         {
             report.add_violation(
                 Rule::C10,
                 format_args!(
-                    "{} is at {seq}, but was sent after {highest} had been acknowledged",
+                    "message {} is at {seq}, but was sent after {highest} had been acknowledged",
                     sent.message
                 ),
             );

@@ -53,13 +53,13 @@ impl Rule {
         (Self::C11, "all acknowledgements of one message are the same"),
         (
             Self::C12,
-            "senders were members when they sent; users get only events that they may read",
+            "senders were members when they sent; users receive only events that they may read",
         ),
         (Self::C13, "a replaced session gets no acknowledgements"),
         (Self::C15, "times never go back within a log"),
     ];
 
-    /// Returns whether the rule can be checked only with the final logs.
+    /// Returns `true` if the rule can be checked only with the final logs.
     const fn needs_logs(self) -> bool {
         matches!(
             self,
@@ -111,11 +111,13 @@ impl Report {
         Self {
             faults: facts.faults,
             acks: facts.acks.len(),
-            deliveries: facts.runs.values().map(|run| run.handed.len()).sum(),
+            deliveries: facts.runs.values().map(|run| run.deliveries.len()).sum(),
             sends: facts.sends.len(),
             acked: facts.acks.iter().map(|ack| ack.message).collect::<HashSet<_>>().len(),
             refused: facts.refused.len(),
-            events: facts.whole().map_or(0, |logs| logs.values().map(BTreeMap::len).sum()),
+            events: facts
+                .most_complete_logs()
+                .map_or(0, |logs| logs.values().map(BTreeMap::len).sum()),
             sources: facts.logs.keys().map(|source| (*source).to_owned()).collect(),
             ..Self::default()
         }
@@ -127,7 +129,7 @@ impl Report {
         &self.sources
     }
 
-    /// Returns whether the history had all records that the rule needs. If not, the absence of
+    /// Returns `true` if the history had all records that the rule needs. If not, the absence of
     /// violations proves nothing.
     #[must_use]
     pub fn could_check(&self, rule: Rule) -> bool {
@@ -201,7 +203,7 @@ impl Report {
         self.sum(&[Rule::C2, Rule::C12, Rule::C13])
     }
 
-    /// Returns whether no rule was violated.
+    /// Returns `true` if no rule was violated.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.counts.is_empty()

@@ -6,12 +6,12 @@ use super::facts::Facts;
 use super::report::{Report, Rule};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
-    senders_were_members(facts, report);
-    replaced_sessions_get_no_acks(facts, report);
+    check_senders(facts, report);
+    check_replaced_sessions(facts, report);
 }
 
-fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
-    let Some(logs) = facts.whole() else { return };
+fn check_senders(facts: &Facts<'_>, report: &mut Report) {
+    let Some(logs) = facts.most_complete_logs() else { return };
     for (conversation, log) in logs {
         let mut members: BTreeSet<u64> = BTreeSet::new();
         // Direct conversations have no joins and leaves.
@@ -22,8 +22,8 @@ fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
                 report.add_violation(
                     Rule::C12,
                     format_args!(
-                        "{} of {conversation} is by user {}, no member then",
-                        event.place.seq, event.sender
+                        "event {} of conversation {conversation} is by user {}, who was not a member then",
+                        event.position.seq, event.sender
                     ),
                 );
             }
@@ -36,7 +36,7 @@ fn senders_were_members(facts: &Facts<'_>, report: &mut Report) {
 
 /// Reports acknowledgements of messages that a run sent after another run of its device had logged
 /// in and before the run logged in again.
-fn replaced_sessions_get_no_acks(facts: &Facts<'_>, report: &mut Report) {
+fn check_replaced_sessions(facts: &Facts<'_>, report: &mut Report) {
     let mut logins: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
     for (number, run) in &facts.runs {
         let of_device = logins.entry((run.user, run.device)).or_default();
@@ -59,7 +59,7 @@ fn replaced_sessions_get_no_acks(facts: &Facts<'_>, report: &mut Report) {
             report.add_violation(
                 Rule::C13,
                 format_args!(
-                    "{} was acknowledged to run {}, which had been taken over from",
+                    "message {} was acknowledged to run {}, whose session had been replaced",
                     ack.message, ack.run
                 ),
             );

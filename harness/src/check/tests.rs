@@ -1,20 +1,20 @@
-//! A clean history has no violation; each way to spoil it breaks the rule that forbids it.
+//! A history without violations passes the check; each change that breaks a rule is reported.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
 use super::{Rule, check};
 use crate::history::{Digest, EventRecord, History, LogPosition, Observation, Record};
 
-const ROOM: u64 = 7;
-const DUO: u64 = 8;
+const GROUP: u64 = 7;
+const DIRECT: u64 = 8;
 
-fn place(conversation: u64, seq: u64) -> LogPosition {
+fn position(conversation: u64, seq: u64) -> LogPosition {
     LogPosition { conversation, seq }
 }
 
 fn event(conversation: u64, seq: u64, sender: u64, message: Option<&str>) -> EventRecord {
     EventRecord {
-        place: place(conversation, seq),
+        position: position(conversation, seq),
         event: format!("event-{conversation}-{seq}"),
         sender,
         time: 1000 + i64::try_from(seq).unwrap(),
@@ -25,51 +25,51 @@ fn event(conversation: u64, seq: u64, sender: u64, message: Option<&str>) -> Eve
     }
 }
 
-/// Users 1 and 2 in a room, which user 3 leaves, and in a conversation of their own. Runs have
-/// their users' numbers.
-fn story() -> Vec<Observation> {
-    let mut story = Vec::new();
+/// Returns a history without violations: users 1 and 2 are in a group, which user 3 leaves, and
+/// have a direct conversation. Each run has the number of its user.
+fn history() -> Vec<Observation> {
+    let mut history = Vec::new();
     for run in [1, 2, 3] {
         let device = format!("device-{run}");
-        story.push(Observation::Run {
+        history.push(Observation::Run {
             run,
             user: run,
             device,
             cursors: Vec::new(),
         });
-        story.push(Observation::LoggedIn {
+        history.push(Observation::LoggedIn {
             run,
             server: "a".into(),
         });
     }
     let mut log = vec![EventRecord {
         joined: vec![1],
-        ..event(ROOM, 1, 1, None)
+        ..event(GROUP, 1, 1, None)
     }];
     log.push(EventRecord {
         joined: vec![2, 3],
-        ..event(ROOM, 2, 1, None)
+        ..event(GROUP, 2, 1, None)
     });
     for (seq, run, message) in [(3, 1, "m1"), (4, 2, "m2"), (5, 1, "m3")] {
-        say(&mut story, &mut log, ROOM, seq, run, message);
+        add_message(&mut history, &mut log, GROUP, seq, run, message);
     }
     log.push(EventRecord {
         left: vec![3],
-        ..event(ROOM, 6, 3, None)
+        ..event(GROUP, 6, 3, None)
     });
-    say(&mut story, &mut log, ROOM, 7, 2, "m4");
-    say(&mut story, &mut log, DUO, 1, 1, "d1");
-    say(&mut story, &mut log, DUO, 2, 1, "d2");
-    story.push(Observation::Refused {
+    add_message(&mut history, &mut log, GROUP, 7, 2, "m4");
+    add_message(&mut history, &mut log, DIRECT, 1, 1, "d1");
+    add_message(&mut history, &mut log, DIRECT, 2, 1, "d2");
+    history.push(Observation::Refused {
         run: 3,
         message: "late".into(),
         reason: "not a member".into(),
     });
     for event in &log {
         for run in [1, 2, 3] {
-            let readable = run < 3 || (event.place.conversation == ROOM && event.place.seq <= 6);
+            let readable = run < 3 || (event.position.conversation == GROUP && event.position.seq <= 6);
             if readable {
-                story.push(Observation::Delivered {
+                history.push(Observation::Delivered {
                     run,
                     epoch: "e".into(),
                     event: event.clone(),
@@ -77,240 +77,255 @@ fn story() -> Vec<Observation> {
             }
         }
     }
-    story.extend([1, 2, 3].map(|run| Observation::Finished { run }));
+    history.extend([1, 2, 3].map(|run| Observation::Finished { run }));
     for source in ["node", "database"] {
         let logged = |event: &EventRecord| Observation::Logged {
             source: source.into(),
             epoch: "e".into(),
             event: event.clone(),
         };
-        story.extend(log.iter().map(logged));
-        story.extend([(ROOM, 7), (DUO, 2)].map(|(id, seq)| Observation::Head {
+        history.extend(log.iter().map(logged));
+        history.extend([(GROUP, 7), (DIRECT, 2)].map(|(id, seq)| Observation::Head {
             source: source.into(),
-            last: place(id, seq),
+            last: position(id, seq),
             asked: u64::MAX,
         }));
     }
     for (user, conversation, until) in [
-        (1, ROOM, None),
-        (2, ROOM, None),
-        (3, ROOM, Some(6)),
-        (1, DUO, None),
-        (2, DUO, None),
+        (1, GROUP, None),
+        (2, GROUP, None),
+        (3, GROUP, Some(6)),
+        (1, DIRECT, None),
+        (2, DIRECT, None),
     ] {
-        story.push(Observation::Member {
+        history.push(Observation::Member {
             user,
-            first: place(conversation, 1),
+            first: position(conversation, 1),
             until,
         });
     }
-    story
+    history
 }
 
-fn say(story: &mut Vec<Observation>, log: &mut Vec<EventRecord>, conversation: u64, seq: u64, run: u64, message: &str) {
-    story.push(Observation::Send {
+fn add_message(
+    history: &mut Vec<Observation>,
+    log: &mut Vec<EventRecord>,
+    conversation: u64,
+    seq: u64,
+    run: u64,
+    message: &str,
+) {
+    history.push(Observation::Send {
         run,
         conversation,
         message: message.into(),
         digest: Digest::of(message.as_bytes()),
     });
     let event = event(conversation, seq, run, Some(message));
-    story.push(Observation::Acked {
+    history.push(Observation::Acked {
         run,
         message: message.into(),
         event: event.event.clone(),
-        place: event.place,
+        position: event.position,
     });
     log.push(event);
 }
 
-fn judged(story: Vec<Observation>) -> super::Report {
-    let records = (0..).zip(story).map(|(at, what)| Record { at, what });
+fn report_of(history: Vec<Observation>) -> super::Report {
+    let records = (0..).zip(history).map(|(at, observation)| Record { at, observation });
     check(&History::new(records.collect()))
 }
 
 #[test]
 fn history_without_violations_is_clean() {
-    let report = judged(story());
+    let report = report_of(history());
     assert!(report.is_clean(), "{:?}", report.violations());
     assert_eq!((report.acks, report.events, report.deliveries), (6, 9, 24));
 }
 
-/// Keeps the events of the final logs for which `is` returns true and lets it change them, in all
-/// sources or in one.
-fn logged(story: &mut Vec<Observation>, source: Option<&str>, mut change: impl FnMut(&mut EventRecord) -> bool) {
-    story.retain_mut(|what| match what {
+/// Keeps the events of the final logs for which `change` returns `true`, in all sources or in one.
+/// `change` may change them.
+fn retain_logged(
+    history: &mut Vec<Observation>,
+    source: Option<&str>,
+    mut change: impl FnMut(&mut EventRecord) -> bool,
+) {
+    history.retain_mut(|observation| match observation {
         Observation::Logged { source: of, event, .. } if source.is_none_or(|source| of == source) => change(event),
         _ => true,
     });
 }
 
-fn delivered(story: &mut Vec<Observation>, run: u64, mut keep: impl FnMut(&mut EventRecord) -> bool) {
-    story.retain_mut(|what| match what {
+fn retain_delivered(history: &mut Vec<Observation>, run: u64, mut keep: impl FnMut(&mut EventRecord) -> bool) {
+    history.retain_mut(|observation| match observation {
         Observation::Delivered { run: of, event, .. } if *of == run => keep(event),
         _ => true,
     });
 }
 
-fn copy_of(story: &[Observation], is: impl Fn(&Observation) -> bool) -> (usize, Observation) {
-    let at = story.iter().position(is).expect("it is in the story");
-    (at, story[at].clone())
+fn copy_of(history: &[Observation], is: impl Fn(&Observation) -> bool) -> (usize, Observation) {
+    let at = history.iter().position(is).expect("the observation is in the history");
+    (at, history[at].clone())
 }
 
-fn is_acked(what: &Observation, wanted: &str) -> bool {
-    matches!(what, Observation::Acked { message, .. } if message == wanted)
+fn is_acked(observation: &Observation, wanted: &str) -> bool {
+    matches!(observation, Observation::Acked { message, .. } if message == wanted)
 }
 
-fn is_delivered(what: &Observation, wanted: u64, seq: u64) -> bool {
-    matches!(what, Observation::Delivered { run, event, .. } if *run == wanted && event.place == place(ROOM, seq))
+fn is_delivered(observation: &Observation, wanted: u64, seq: u64) -> bool {
+    matches!(observation, Observation::Delivered { run, event, .. } if *run == wanted && event.position == position(GROUP, seq))
 }
 
 #[test]
 fn every_violation_is_found() {
     type Bug = (&'static str, Rule, fn(&mut Vec<Observation>));
     let bugs: [Bug; 20] = [
-        ("acknowledged before the commit, which then failed", Rule::C1, |story| {
-            logged(story, None, |event| event.message.as_deref() != Some("m4"));
+        ("a message is acknowledged, but not stored", Rule::C1, |history| {
+            retain_logged(history, None, |event| event.message.as_deref() != Some("m4"));
         }),
-        ("one node does not have what was acknowledged", Rule::C1, |story| {
-            logged(story, Some("node"), |event| event.message.as_deref() != Some("d2"));
+        ("one node lacks an acknowledged message", Rule::C1, |history| {
+            retain_logged(history, Some("node"), |event| event.message.as_deref() != Some("d2"));
         }),
-        ("the text was cut", Rule::C1, |story| {
-            logged(story, None, |event| {
+        ("the text was cut", Rule::C1, |history| {
+            retain_logged(history, None, |event| {
                 if event.message.as_deref() == Some("m1") {
                     event.digest = Some(Digest::of(b"m"));
                 }
                 true
             });
         }),
-        ("a message of nobody's", Rule::C2, |story| {
-            logged(story, None, |event| {
-                if event.place == place(ROOM, 6) {
+        ("a message that no user sent", Rule::C2, |history| {
+            retain_logged(history, None, |event| {
+                if event.position == position(GROUP, 6) {
                     event.message = Some("phantom".into());
                 }
                 true
             });
         }),
-        ("stored in another's name", Rule::C2, |story| {
-            logged(story, None, |event| {
+        ("a message is stored for another sender", Rule::C2, |history| {
+            retain_logged(history, None, |event| {
                 if event.message.as_deref() == Some("m2") {
                     event.sender = 1;
                 }
                 true
             });
         }),
-        ("a retry is stored again", Rule::C3, |story| {
-            logged(story, None, |event| {
-                if event.place == place(ROOM, 6) {
+        ("a retry is stored again", Rule::C3, |history| {
+            retain_logged(history, None, |event| {
+                if event.position == position(GROUP, 6) {
                     event.message = Some("m1".into());
                 }
                 true
             });
         }),
-        ("refused, and stored all the same", Rule::C3, |story| {
-            story.push(Observation::Refused {
+        ("a refused message is stored", Rule::C3, |history| {
+            history.push(Observation::Refused {
                 run: 1,
                 message: "m3".into(),
                 reason: "try again".into(),
             });
         }),
-        ("a number is burnt", Rule::C4, |story| {
-            logged(story, None, |event| {
-                if event.place == place(DUO, 2) {
-                    event.place.seq = 3;
+        ("a position is left out", Rule::C4, |history| {
+            retain_logged(history, None, |event| {
+                if event.position == position(DIRECT, 2) {
+                    event.position.seq = 3;
                 }
                 true
             });
         }),
-        ("two nodes give one number twice", Rule::C5, |story| {
-            logged(story, Some("node"), |event| {
-                if event.place == place(ROOM, 6) {
+        ("two nodes assign one position twice", Rule::C5, |history| {
+            retain_logged(history, Some("node"), |event| {
+                if event.position == position(GROUP, 6) {
                     event.event = "another".into();
                 }
                 true
             });
         }),
-        ("a device saw what is gone now", Rule::C5, |story| {
-            delivered(story, 2, |event| {
-                if event.place == place(ROOM, 6) {
+        ("a device received an event that is gone", Rule::C5, |history| {
+            retain_delivered(history, 2, |event| {
+                if event.position == position(GROUP, 6) {
                     event.event = "gone".into();
                 }
                 true
             });
         }),
-        ("a device is shown another text", Rule::C5, |story| {
-            delivered(story, 2, |event| {
-                if event.place == place(ROOM, 4) {
+        ("a device receives another text", Rule::C5, |history| {
+            retain_delivered(history, 2, |event| {
+                if event.position == position(GROUP, 4) {
                     event.digest = Some(Digest::of(b"never said"));
                 }
                 true
             });
         }),
-        ("a message that nobody can repeat", Rule::C2, |story| {
-            logged(story, None, |event| {
-                if event.place == place(ROOM, 6) {
+        ("a message is stored with another text", Rule::C2, |history| {
+            retain_logged(history, None, |event| {
+                if event.position == position(GROUP, 6) {
                     event.digest = Some(Digest::of(b"m4"));
                 }
                 true
             });
         }),
-        ("a doorbell is answered twice", Rule::C6, |story| {
-            let (at, again) = copy_of(story, |what| is_delivered(what, 1, 4));
-            story.insert(at + 1, again);
+        ("a delivery is repeated", Rule::C6, |history| {
+            let (at, again) = copy_of(history, |observation| is_delivered(observation, 1, 4));
+            history.insert(at + 1, again);
         }),
-        ("a cursor skips after a short read", Rule::C7, |story| {
-            delivered(story, 1, |event| event.place != place(ROOM, 4));
+        ("a cursor skips after a short read", Rule::C7, |history| {
+            retain_delivered(history, 1, |event| event.position != position(GROUP, 4));
         }),
-        ("a last doorbell is lost and never looked for", Rule::C8, |story| {
-            delivered(story, 2, |event| event.place != place(ROOM, 7));
+        ("the last event is not delivered", Rule::C8, |history| {
+            retain_delivered(history, 2, |event| event.position != position(GROUP, 7));
         }),
-        ("a retry overtakes", Rule::C9, |story| {
+        ("a retry is stored out of order", Rule::C9, |history| {
             for (from, to) in [("m1", "held"), ("m3", "m1"), ("held", "m3")] {
-                for what in &mut *story {
-                    match what {
+                for observation in &mut *history {
+                    match observation {
                         Observation::Send { message, .. } if message == from => *message = to.into(),
                         _ => {}
                     }
                 }
             }
         }),
-        ("what was sent later comes earlier", Rule::C10, |story| {
-            let (at, send) = copy_of(
-                story,
-                |what| matches!(what, Observation::Send { message, .. } if message == "m1"),
-            );
-            story.remove(at);
-            let (after, _) = copy_of(story, |what| is_acked(what, "m2"));
-            story.insert(after + 1, send);
-        }),
-        ("the second acknowledgement of a retry differs", Rule::C11, |story| {
-            let (at, mut again) = copy_of(story, |what| is_acked(what, "m1"));
-            if let Observation::Acked { place, .. } = &mut again {
-                place.seq = 5;
+        (
+            "a later message is stored before an acknowledged one",
+            Rule::C10,
+            |history| {
+                let (at, send) = copy_of(
+                    history,
+                    |observation| matches!(observation, Observation::Send { message, .. } if message == "m1"),
+                );
+                history.remove(at);
+                let (after, _) = copy_of(history, |observation| is_acked(observation, "m2"));
+                history.insert(after + 1, send);
+            },
+        ),
+        ("the second acknowledgement of a retry differs", Rule::C11, |history| {
+            let (at, mut again) = copy_of(history, |observation| is_acked(observation, "m1"));
+            if let Observation::Acked { position, .. } = &mut again {
+                position.seq = 5;
             }
-            story.insert(at + 1, again);
+            history.insert(at + 1, again);
         }),
-        ("who was removed is delivered to", Rule::C12, |story| {
-            let (at, mut last) = copy_of(story, |what| is_delivered(what, 2, 7));
+        ("a removed member receives an event", Rule::C12, |history| {
+            let (at, mut last) = copy_of(history, |observation| is_delivered(observation, 2, 7));
             if let Observation::Delivered { run, .. } = &mut last {
                 *run = 3;
             }
-            story.insert(at + 1, last);
+            history.insert(at + 1, last);
         }),
-        ("a session that was taken over from goes on", Rule::C13, |story| {
+        ("a replaced session is acknowledged a message", Rule::C13, |history| {
             let (at, _) = copy_of(
-                story,
-                |what| matches!(what, Observation::Send { message, .. } if message == "m4"),
+                history,
+                |observation| matches!(observation, Observation::Send { message, .. } if message == "m4"),
             );
             let device = "device-2".to_owned();
-            story.insert(
+            history.insert(
                 at,
                 Observation::LoggedIn {
                     run: 9,
                     server: "b".into(),
                 },
             );
-            story.insert(
+            history.insert(
                 at,
                 Observation::Run {
                     run: 9,
@@ -322,86 +337,92 @@ fn every_violation_is_found() {
         }),
     ];
     for (name, rule, plant) in bugs {
-        let mut story = story();
-        plant(&mut story);
-        let report = judged(story);
+        let mut history = history();
+        plant(&mut history);
+        let report = report_of(history);
         assert!(report.count(rule) > 0, "{name}: {:?}", report.violations());
     }
-    let mut back_in_time = story();
-    logged(&mut back_in_time, None, |event| {
-        if event.place == place(ROOM, 5) {
+    let mut back_in_time = history();
+    retain_logged(&mut back_in_time, None, |event| {
+        if event.position == position(GROUP, 5) {
             event.time = 1;
         }
         true
     });
-    assert!(judged(back_in_time).count(Rule::C15) > 0);
-    let mut stranger = story();
-    logged(&mut stranger, None, |event| {
+    assert!(report_of(back_in_time).count(Rule::C15) > 0);
+    let mut stranger = history();
+    retain_logged(&mut stranger, None, |event| {
         event.joined.retain(|user| *user != 2);
         true
     });
-    assert!(judged(stranger).count(Rule::C12) > 0, "a sender who is no member");
+    assert!(report_of(stranger).count(Rule::C12) > 0, "a sender who is no member");
 }
 
-/// The same history, in which user 3 joins again at position 8.
+/// Returns the same history, except that user 3 joins again at position 8.
 fn returned() -> Vec<Observation> {
-    let mut story = story();
-    // The room does not show its history to new members.
-    delivered(&mut story, 3, |event| event.place != place(ROOM, 1));
+    let mut history = history();
+    // The group does not show its history to new members.
+    retain_delivered(&mut history, 3, |event| event.position != position(GROUP, 1));
     let back = EventRecord {
         joined: vec![3],
-        ..event(ROOM, 8, 3, None)
+        ..event(GROUP, 8, 3, None)
     };
-    story.retain(|what| {
-        let is_end = matches!(what, Observation::Head { last, .. } if last.conversation == ROOM);
-        !is_end && !matches!(what, Observation::Member { user: 3, .. } | Observation::Finished { .. })
+    history.retain(|observation| {
+        let is_end = matches!(observation, Observation::Head { last, .. } if last.conversation == GROUP);
+        !is_end
+            && !matches!(
+                observation,
+                Observation::Member { user: 3, .. } | Observation::Finished { .. }
+            )
     });
-    story.push(Observation::Skipped {
+    history.push(Observation::Skipped {
         run: 3,
-        from: place(ROOM, 7),
+        from: position(GROUP, 7),
         to: 7,
     });
     for run in [1, 2, 3] {
-        story.push(Observation::Delivered {
+        history.push(Observation::Delivered {
             run,
             epoch: "e".into(),
             event: back.clone(),
         });
-        story.push(Observation::Finished { run });
+        history.push(Observation::Finished { run });
     }
     for source in ["node", "database"] {
-        story.push(Observation::Logged {
+        history.push(Observation::Logged {
             source: source.into(),
             epoch: "e".into(),
             event: back.clone(),
         });
-        story.push(Observation::Head {
+        history.push(Observation::Head {
             source: source.into(),
-            last: place(ROOM, 8),
+            last: position(GROUP, 8),
             asked: u64::MAX,
         });
     }
-    story.push(Observation::Member {
+    history.push(Observation::Member {
         user: 3,
-        first: place(ROOM, 8),
+        first: position(GROUP, 8),
         until: None,
     });
-    story
+    history
 }
 
 #[test]
 fn member_who_left_and_returned_reads_both_stays_only() {
-    let report = judged(returned());
+    let report = report_of(returned());
     assert!(report.is_clean(), "{:?}", report.violations());
 
-    let mut told_on = returned();
-    let (_, mut seventh) = copy_of(&told_on, |what| is_delivered(what, 2, 7));
+    let mut continued = returned();
+    let (_, mut seventh) = copy_of(&continued, |observation| is_delivered(observation, 2, 7));
     if let Observation::Delivered { run, .. } = &mut seventh {
         *run = 3;
     }
-    let (at, _) = copy_of(&told_on, |what| matches!(what, Observation::Skipped { .. }));
-    told_on[at] = seventh;
-    let report = judged(told_on);
+    let (at, _) = copy_of(&continued, |observation| {
+        matches!(observation, Observation::Skipped { .. })
+    });
+    continued[at] = seventh;
+    let report = report_of(continued);
     assert_eq!(
         (report.count(Rule::C12), report.misrouted()),
         (1, 1),
@@ -410,66 +431,68 @@ fn member_who_left_and_returned_reads_both_stays_only() {
     );
 
     let mut kept_from = returned();
-    let (at, _) = copy_of(&kept_from, |what| is_delivered(what, 3, 8));
+    let (at, _) = copy_of(&kept_from, |observation| is_delivered(observation, 3, 8));
     kept_from[at] = Observation::Skipped {
         run: 3,
-        from: place(ROOM, 8),
+        from: position(GROUP, 8),
         to: 8,
     };
-    assert_eq!(judged(kept_from).count(Rule::C7), 1);
+    assert_eq!(report_of(kept_from).count(Rule::C7), 1);
 
     let mut left_out = returned();
-    delivered(&mut left_out, 3, |event| event.place != place(ROOM, 4));
-    assert!(judged(left_out).count(Rule::C7) > 0);
+    retain_delivered(&mut left_out, 3, |event| event.position != position(GROUP, 4));
+    assert!(report_of(left_out).count(Rule::C7) > 0);
 }
 
 #[test]
 fn source_with_missing_events_is_found() {
-    let is_of = |what: &Observation, of: &str, room: u64| match what {
-        Observation::Logged { source, event, .. } => source == of && event.place.conversation == room,
+    let is_of = |observation: &Observation, of: &str, conversation: u64| match observation {
+        Observation::Logged { source, event, .. } => source == of && event.position.conversation == conversation,
         _ => false,
     };
     // The source returns no events, with or without a head that admits it.
-    for said in [0, 7] {
-        let mut empty = story();
-        empty.retain(|what| !is_of(what, "node", ROOM));
-        for what in &mut empty {
-            if let Observation::Head { source, last, .. } = what
+    for claimed in [0, 7] {
+        let mut empty = history();
+        empty.retain(|observation| !is_of(observation, "node", GROUP));
+        for observation in &mut empty {
+            if let Observation::Head { source, last, .. } = observation
                 && source == "node"
-                && last.conversation == ROOM
+                && last.conversation == GROUP
             {
-                last.seq = said;
+                last.seq = claimed;
             }
         }
-        let report = judged(empty);
+        let report = report_of(empty);
         assert_eq!(report.count(Rule::C1), 4, "{:?}", report.violations());
         assert_eq!(report.count(Rule::C4), 1, "{:?}", report.violations());
     }
     // The log of the source lacks only a message that was never acknowledged.
-    let (mut short, mut honest) = (story(), story());
-    for story in [&mut short, &mut honest] {
-        story.retain(|what| !is_acked(what, "d2"));
-        story.retain(|what| !matches!(what, Observation::Delivered { event, .. } if event.place == place(DUO, 2)));
-        story.retain(|what| !matches!(what, Observation::Finished { .. }));
+    let (mut short, mut honest) = (history(), history());
+    for history in [&mut short, &mut honest] {
+        history.retain(|observation| !is_acked(observation, "d2"));
+        history.retain(|observation| !matches!(observation, Observation::Delivered { event, .. } if event.position == position(DIRECT, 2)));
+        history.retain(|observation| !matches!(observation, Observation::Finished { .. }));
     }
-    assert!(judged(honest).is_clean());
-    for told_first in [true, false] {
+    assert!(report_of(honest).is_clean());
+    for asked_first in [true, false] {
         let mut short = short.clone();
-        logged(&mut short, Some("database"), |event| event.place != place(DUO, 2));
-        for what in &mut short {
-            if let Observation::Head { source, last, asked } = what
+        retain_logged(&mut short, Some("database"), |event| {
+            event.position != position(DIRECT, 2)
+        });
+        for observation in &mut short {
+            if let Observation::Head { source, last, asked } = observation
                 && source == "database"
-                && last.conversation == DUO
+                && last.conversation == DIRECT
             {
                 last.seq = 1;
                 // A source that was asked before the position was known need not have it.
-                *asked = if told_first { 0 } else { u64::MAX };
+                *asked = if asked_first { 0 } else { u64::MAX };
             }
         }
-        let report = judged(short);
+        let report = report_of(short);
         assert_eq!(
             report.count(Rule::C4),
-            u64::from(!told_first),
+            u64::from(!asked_first),
             "{:?}",
             report.violations()
         );
@@ -478,14 +501,14 @@ fn source_with_missing_events_is_found() {
 
 #[test]
 fn rules_without_records_are_not_checked() {
-    let mut clients_only = story();
-    clients_only.retain(|what| {
+    let mut clients_only = history();
+    clients_only.retain(|observation| {
         !matches!(
-            what,
+            observation,
             Observation::Logged { .. } | Observation::Head { .. } | Observation::Member { .. }
         )
     });
-    let report = judged(clients_only);
+    let report = report_of(clients_only);
     assert!(report.is_clean(), "{:?}", report.violations());
     let judged: Vec<Rule> = Rule::ALL
         .map(|(rule, _)| rule)
@@ -499,24 +522,24 @@ fn rules_without_records_are_not_checked() {
 #[test]
 fn only_users_with_known_memberships_are_checked() {
     // Only the memberships of one user are known: deliveries to other users are no violations.
-    let mut one_told = story();
-    one_told.retain(|what| !matches!(what, Observation::Member { user, .. } if *user != 1));
-    let report = judged(one_told);
+    let mut one_known = history();
+    one_known.retain(|observation| !matches!(observation, Observation::Member { user, .. } if *user != 1));
+    let report = report_of(one_known);
     assert!(report.is_clean(), "{:?}", report.violations());
     assert_eq!((report.endings, report.could_check(Rule::C12)), (1, true));
 
     // No run was followed to its end, or only runs of users with unknown memberships.
-    let mut cut_off = story();
-    cut_off.retain(|what| !matches!(what, Observation::Finished { .. }));
-    let mut unknown = story();
-    unknown.retain(|what| {
+    let mut cut_off = history();
+    cut_off.retain(|observation| !matches!(observation, Observation::Finished { .. }));
+    let mut unknown = history();
+    unknown.retain(|observation| {
         !matches!(
-            what,
+            observation,
             Observation::Finished { run: 1 } | Observation::Member { user: 2 | 3, .. }
         )
     });
-    for story in [cut_off, unknown] {
-        let report = judged(story);
+    for history in [cut_off, unknown] {
+        let report = report_of(history);
         assert_eq!((report.endings, report.unchecked()), (0, vec![Rule::C8]));
         assert!(report.to_string().contains("C8    not checked"), "{report}");
     }
@@ -524,27 +547,27 @@ fn only_users_with_known_memberships_are_checked() {
 
 #[test]
 fn cluster_that_refuses_everything_proves_nothing() {
-    let mut refused = story();
-    refused.retain(|what| {
+    let mut refused = history();
+    refused.retain(|observation| {
         !matches!(
-            what,
+            observation,
             Observation::Delivered { .. } | Observation::Logged { .. } | Observation::Head { .. }
         )
     });
-    for what in &mut refused {
-        if let Observation::Acked { run, message, .. } = what {
-            *what = Observation::Refused {
+    for observation in &mut refused {
+        if let Observation::Acked { run, message, .. } = observation {
+            *observation = Observation::Refused {
                 run: *run,
                 message: message.clone(),
                 reason: "no".into(),
             };
         }
     }
-    let report = judged(refused);
+    let report = report_of(refused);
     assert!(report.is_clean(), "{:?}", report.violations());
     assert_eq!(report.unchecked().len(), Rule::ALL.len(), "{:?}", report.unchecked());
     assert_eq!((report.sends, report.acked, report.acked_share()), (6, 0, 0.0));
-    let whole = judged(story());
+    let whole = report_of(history());
     assert_eq!((whole.unchecked(), whole.acked_share()), (Vec::new(), 1.0));
     assert_eq!((whole.sends, whole.refused), (6, 1));
 }
@@ -552,34 +575,34 @@ fn cluster_that_refuses_everything_proves_nothing() {
 #[test]
 fn reset_of_a_live_epoch_is_a_violation() {
     // The notice comes in the middle, followed by all deliveries again.
-    let again = |story: &mut Vec<Observation>, told: Observation| {
-        let (at, _) = copy_of(story, |what| is_delivered(what, 2, 7));
-        let handed: Vec<Observation> = story[..=at]
+    let again = |history: &mut Vec<Observation>, notice: Observation| {
+        let (at, _) = copy_of(history, |observation| is_delivered(observation, 2, 7));
+        let deliveries: Vec<Observation> = history[..=at]
             .iter()
-            .filter(|what| matches!(what, Observation::Delivered { run: 2, .. }))
+            .filter(|observation| matches!(observation, Observation::Delivered { run: 2, .. }))
             .cloned()
             .collect();
-        story.splice(at + 1..=at, [told].into_iter().chain(handed));
+        history.splice(at + 1..=at, [notice].into_iter().chain(deliveries));
     };
-    let mut void = story();
+    let mut void = history();
     again(&mut void, Observation::Reset { run: 2 });
-    let report = judged(void.clone());
+    let report = report_of(void.clone());
     assert_eq!(
         (report.count(Rule::C5), report.count(Rule::C6)),
         (1, 0),
         "{:?}",
         report.violations()
     );
-    for what in &mut void {
-        if let Observation::Logged { epoch, .. } = what {
+    for observation in &mut void {
+        if let Observation::Logged { epoch, .. } = observation {
             *epoch = "another".into();
         }
     }
-    let report = judged(void);
+    let report = report_of(void);
     assert!(report.is_clean(), "{:?}", report.violations());
 
-    let mut rewound = story();
-    let to = place(ROOM, 3);
+    let mut rewound = history();
+    let to = position(GROUP, 3);
     again(&mut rewound, Observation::Rewound { run: 2, to });
-    assert_eq!(judged(rewound).count(Rule::C5), 1);
+    assert_eq!(report_of(rewound).count(Rule::C5), 1);
 }

@@ -29,8 +29,8 @@ impl Disk {
             .arg(path)
             .output()?;
         if !mounted.status.success() {
-            let said = String::from_utf8_lossy(&mounted.stderr).trim().to_owned();
-            return Err(io::Error::other(format!("a disk cannot be mounted: {said}")));
+            let errors = String::from_utf8_lossy(&mounted.stderr).trim().to_owned();
+            return Err(io::Error::other(format!("a disk cannot be mounted: {errors}")));
         }
         Ok(Self { path: path.to_owned() })
     }

@@ -58,9 +58,9 @@ impl CommandExecutor {
             ClusterCommand::Link(node, endpoint, order) => {
                 let links = self.cluster.links.get(node);
                 let links = links.ok_or_else(|| io::Error::other(self.no_node(node)))?;
-                let said = links.to(endpoint).into_iter().map(|proxy| order.execute(proxy));
-                let said = said.collect::<io::Result<Vec<_>>>()?;
-                return Ok(said.join("\n"));
+                let outputs = links.to(endpoint).into_iter().map(|proxy| order.execute(proxy));
+                let outputs = outputs.collect::<io::Result<Vec<_>>>()?;
+                return Ok(outputs.join("\n"));
             }
             ClusterCommand::Heal => {
                 for proxy in self.cluster.links.iter().flat_map(|links| links.all()) {
@@ -115,8 +115,8 @@ impl CommandExecutor {
 
     fn redis(&self, words: &[&str], expected: &str) -> io::Result<()> {
         match self.ask_redis(words)? {
-            said if said == expected => Ok(()),
-            said => refuse(said),
+            answer if answer == expected => Ok(()),
+            answer => refuse(answer),
         }
     }
 

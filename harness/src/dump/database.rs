@@ -37,13 +37,13 @@ impl FromStr for Database {
 
     fn from_str(url: &str) -> Result<Self, DatabaseUrlError> {
         let rest = url.strip_prefix("mysql://").ok_or(DatabaseUrlError)?;
-        let (who, place) = rest.rsplit_once('@').ok_or(DatabaseUrlError)?;
-        let (place, name) = place.split_once('/').ok_or(DatabaseUrlError)?;
-        let (user, password) = who.split_once(':').unwrap_or((who, ""));
-        let (host, port) = match place.rsplit_once(':') {
+        let (login, address) = rest.rsplit_once('@').ok_or(DatabaseUrlError)?;
+        let (address, name) = address.split_once('/').ok_or(DatabaseUrlError)?;
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        let (host, port) = match address.rsplit_once(':') {
             // An IPv6 address without a port has colons too.
-            Some((host, port)) if !place.ends_with(']') => (host, port.parse().map_err(|_| DatabaseUrlError)?),
-            _ => (place, 3306),
+            Some((host, port)) if !address.ends_with(']') => (host, port.parse().map_err(|_| DatabaseUrlError)?),
+            _ => (address, 3306),
         };
         if [host, user, name].iter().any(|part| part.is_empty()) {
             return Err(DatabaseUrlError);
@@ -100,11 +100,11 @@ impl Database {
             .ok_or_else(|| io::Error::other("the database has no epoch"))?;
         let mut lacking = only.cloned().unwrap_or_default();
         for line in rows {
-            let what = read_row(line, epoch, asked)?;
-            if let Observation::Head { last, .. } = &what {
+            let observation = read_row(line, epoch, asked)?;
+            if let Observation::Head { last, .. } = &observation {
                 lacking.remove(&last.conversation);
             }
-            history.note(what)?;
+            history.note(observation)?;
         }
         // The database has all conversations: those without rows are empty.
         for conversation in lacking {

@@ -28,7 +28,7 @@ pub(crate) fn acked(run: u64, message: String, appended: &Appended) -> Observati
         run,
         message,
         event: hex(&appended.event_id.0),
-        place: LogPosition {
+        position: LogPosition {
             conversation: appended.conversation.0,
             seq: appended.seq.0,
         },
@@ -46,7 +46,7 @@ pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
     }
     let is_message = event.kind == EventKind::Message;
     EventRecord {
-        place: LogPosition {
+        position: LogPosition {
             conversation: event.conversation.0,
             seq: event.seq.0,
         },
@@ -71,16 +71,16 @@ pub(crate) fn note_stays(
 ) -> io::Result<Vec<LogPosition>> {
     let mut ends = Vec::with_capacity(conversations.len());
     for info in conversations {
-        let place = |seq| LogPosition {
+        let position = |seq| LogPosition {
             conversation: info.id.0,
             seq,
         };
         history.note(Observation::Member {
             user,
-            first: place(info.first_seq.0),
+            first: position(info.first_seq.0),
             until: (!info.active).then_some(info.last_seq.0),
         })?;
-        ends.push(place(info.last_seq.0));
+        ends.push(position(info.last_seq.0));
     }
     Ok(ends)
 }

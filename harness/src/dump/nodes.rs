@@ -76,26 +76,26 @@ pub async fn dump_as(
     let wanted = |info: &ConversationInfo| only.is_none_or(|only| only.contains(&info.id.0));
     let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(wanted).collect();
     note_stays(user.id.0, &conversations, history)?;
-    let mut told = BTreeSet::new();
+    let mut recorded = BTreeSet::new();
     // The name has the user, because other users may read other logs from the same server.
     let source = Source {
         name: format!("{server} to {name}"),
         epoch: epoch(store_epoch),
     };
-    dump_readable(&mut peer, &conversations, &source, &mut told, history).await
+    dump_readable(&mut peer, &conversations, &source, &mut recorded, history).await
 }
 
-/// Records the logs that can be read from the beginning and are not in `told` yet.
+/// Records the logs that can be read from the beginning and are not in `recorded` yet.
 pub(crate) async fn dump_readable(
     peer: &mut Peer,
     conversations: &[ConversationInfo],
     source: &Source,
-    told: &mut BTreeSet<u64>,
+    recorded: &mut BTreeSet<u64>,
     history: &Writer,
 ) -> io::Result<()> {
     for info in conversations {
         let is_whole = info.active && info.first_seq <= Seq(1);
-        if is_whole && told.insert(info.id.0) {
+        if is_whole && recorded.insert(info.id.0) {
             dump_log(peer, info.id, source, history).await?;
         }
     }
@@ -110,13 +110,13 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
         let read = calls.history(conversation, Page::after(after, 500).max_bytes(200_000));
         let page = with_deadline(&source.name, async { Ok(read.await?) }).await?;
         let before = after;
-        for told in &page.events {
-            after = after.max(told.event.seq);
-            let decoded = body::decode(told.event.kind, &told.event.body).map_err(io::Error::other)?;
+        for readable in &page.events {
+            after = after.max(readable.event.seq);
+            let decoded = body::decode(readable.event.kind, &readable.event.body).map_err(io::Error::other)?;
             history.note(Observation::Logged {
                 source: source.name.clone(),
                 epoch: source.epoch.clone(),
-                event: record(&told.event, &decoded),
+                event: record(&readable.event, &decoded),
             })?;
         }
         if !page.more {

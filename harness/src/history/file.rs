@@ -32,13 +32,13 @@ impl Writer {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn note(&self, what: Observation) -> io::Result<()> {
+    pub fn note(&self, observation: Observation) -> io::Result<()> {
         // The time is taken under the lock, so that lines are ordered by time.
         let mut out = self.out();
-        let record = Record { at: now(), what };
+        let record = Record { at: now(), observation };
         serde_json::to_writer(&mut *out, &record)?;
         out.write_all(b"\n")?;
-        match record.what {
+        match record.observation {
             // Flushed, because a message may be stored although this process is killed.
             Observation::Send { .. } => out.flush(),
             _ => Ok(()),
@@ -71,7 +71,7 @@ fn now() -> u64 {
     seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
 }
 
-/// Why a history cannot be read.
+/// Error in a line of a history.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}:{line}: {problem}")]
 pub struct HistoryError {
@@ -128,10 +128,10 @@ impl History {
         let (mut records, mut runs) = (Vec::new(), HashSet::new());
         for path in paths {
             each_record(path, |record| {
-                if let Observation::Run { run, .. } = &record.what
+                if let Observation::Run { run, .. } = &record.observation
                     && !runs.insert(*run)
                 {
-                    return Err(format!("another run is called {run} too"));
+                    return Err(format!("two runs have the id {run}"));
                 }
                 records.push(record);
                 Ok(())
@@ -140,7 +140,7 @@ impl History {
         Ok(Self::new(records))
     }
 
-    /// Adds what others have to tell.
+    /// Adds the records of other histories.
     pub fn add(&mut self, other: Self) {
         self.records.extend(other.records);
         // Both are sorted: this is a merge.
@@ -172,7 +172,9 @@ mod tests {
 
     fn written(path: &Path, lines: impl IntoIterator<Item = Observation>) {
         let writer = Writer::open(path).unwrap();
-        lines.into_iter().for_each(|what| writer.note(what).unwrap());
+        lines
+            .into_iter()
+            .for_each(|observation| writer.note(observation).unwrap());
         writer.flush().unwrap();
     }
 

@@ -1,5 +1,5 @@
-//! Histories: one line of JSON per observation. Clients record what they began, were told, were
-//! delivered, and what the logs say in the end.
+//! Histories: one line of JSON per observation. Clients record their requests, the
+//! replies and the deliveries. At the end, the logs of the nodes and the database are recorded.
 
 mod file;
 mod record;

@@ -10,7 +10,7 @@ pub struct Record {
     pub at: u64,
     /// The observation.
     #[serde(flatten)]
-    pub what: Observation,
+    pub observation: Observation,
 }
 
 /// Digest of a message's text. Histories hold no texts.
@@ -41,7 +41,7 @@ pub struct LogPosition {
 pub struct EventRecord {
     /// Position of the event.
     #[serde(flatten)]
-    pub place: LogPosition,
+    pub position: LogPosition,
     /// Global id of the event.
     pub event: String,
     /// User who caused the event.
@@ -76,7 +76,7 @@ pub enum Observation {
         user: u64,
         /// Device of the user.
         device: String,
-        /// Positions up to which the device has acknowledged events; delivery goes on after them.
+        /// Positions up to which the device has acknowledged events; delivery continues after them.
         #[serde(default)]
         cursors: Vec<LogPosition>,
     },
@@ -108,7 +108,7 @@ pub enum Observation {
         event: String,
         /// Position of the event.
         #[serde(flatten)]
-        place: LogPosition,
+        position: LogPosition,
     },
     /// A message was refused: it is not stored, now or later.
     Refused {

@@ -26,7 +26,7 @@ use self::pump::{End, pump};
 use self::wire::Rules;
 use crate::SeededRng;
 
-/// Connections that wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// Forwards TCP connections to a server and impairs them on command. Commands affect open and new
@@ -40,46 +40,46 @@ pub struct Proxy {
     address: SocketAddr,
     rules: watch::Sender<Rules>,
     /// `None` only while the proxy is dropped.
-    door: Option<mpsc::Sender<Opening>>,
-    count: Arc<Count>,
+    requests: Option<mpsc::Sender<AcceptRequest>>,
+    counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Counters of a proxy.
 #[derive(Debug, Default)]
-struct Count {
+struct Counters {
     accepted: AtomicU64,
     ended: AtomicU64,
     /// Open connections that were forgotten.
     forgotten: AtomicU64,
 }
 
-/// Request to accept or refuse connections, answered once that is done.
+/// Request to accept or refuse connections. The answer follows once the listener has changed.
 #[derive(Debug)]
-struct Opening {
+struct AcceptRequest {
     accepts: bool,
-    done: sync::SyncSender<io::Result<()>>,
+    reply: sync::SyncSender<io::Result<()>>,
 }
 
 impl Proxy {
     /// Listens on a free port of this machine, for a server that may start later.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The proxy cannot listen.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
         Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), target)
     }
 
-    /// The same, listening there.
+    /// Like [`start`](Self::start), but listens on `listen`.
     ///
     /// # Errors
-    /// As [`Proxy::start`].
+    /// As for [`start`](Self::start).
     pub fn start_on(listen: SocketAddr, target: SocketAddr) -> io::Result<Self> {
-        let (rules, ruled) = watch::channel(Rules::to(target));
-        let (door, orders) = mpsc::channel(1);
+        let (rules, rules_of_connections) = watch::channel(Rules::to(target));
+        let (requests, received) = mpsc::channel(1);
         let (bound, address) = sync::sync_channel(1);
-        let count = Arc::new(Count::default());
-        let counts = Arc::clone(&count);
+        let counters = Arc::new(Counters::default());
+        let shared = Arc::clone(&counters);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("proxy".to_owned()).spawn(move || {
             runtime.block_on(async {
@@ -88,7 +88,8 @@ impl Proxy {
                     Ok((address, listener)) => {
                         // The thread that created the proxy waits for the address.
                         let _ = bound.send(Ok(address));
-                        serve(Door::Open(listener), address, ruled, orders, counts).await;
+                        let state = ListenerState::Open(listener);
+                        serve(state, address, rules_of_connections, received, shared).await;
                     }
                     Err(error) => drop(bound.send(Err(error))),
                 }
@@ -98,8 +99,8 @@ impl Proxy {
         Ok(Self {
             address,
             rules,
-            door: Some(door),
-            count,
+            requests: Some(requests),
+            counters,
             thread: Some(thread),
         })
     }
@@ -110,8 +111,8 @@ impl Proxy {
         self.address
     }
 
-    /// Leads new connections to another server.
-    pub fn aim(&self, target: SocketAddr) {
+    /// Sets the server that new connections are forwarded to.
+    pub fn set_target(&self, target: SocketAddr) {
         self.rules.send_modify(|rules| rules.target = target);
     }
 
@@ -140,14 +141,14 @@ impl Proxy {
         });
     }
 
-    /// Sets both wires to `wire`.
-    pub fn both(&self, wire: Wire) {
+    /// Sets the wires of both directions to `wire`.
+    pub fn set_both(&self, wire: Wire) {
         self.set(wire, wire);
     }
 
-    /// Ends all impairments. Connections stay refused, if they were.
+    /// Ends all impairments. If new connections are refused, they stay refused.
     pub fn clear(&self) {
-        self.both(Wire::clear());
+        self.set_both(Wire::clear());
     }
 
     /// Resets all open connections.
@@ -158,57 +159,59 @@ impl Proxy {
     /// Forgets all present connections, as a restarted firewall does: their bytes are discarded
     /// from now on, without a reset. New connections are not affected.
     pub fn forget(&self) {
-        self.rules.send_modify(|rules| rules.losses += 1);
+        self.rules.send_modify(|rules| rules.forgets += 1);
     }
 
     /// Refuses new connections from now on.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The port cannot be bound, or the proxy has ended.
     pub fn refuse(&self) -> io::Result<()> {
-        self.order(false)
+        self.set_accepting(false)
     }
 
     /// Accepts connections again.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The port cannot be bound, or the proxy has ended.
     pub fn accept(&self) -> io::Result<()> {
-        self.order(true)
+        self.set_accepting(true)
     }
 
-    /// Connections accepted so far.
+    /// Returns the number of connections accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
-        self.count.accepted.load(Ordering::Relaxed)
+        self.counters.accepted.load(Ordering::Relaxed)
     }
 
     /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
         // Read first, so that connections never seem to have ended before they were accepted.
-        let ended = self.count.ended.load(Ordering::Acquire);
-        self.count.accepted.load(Ordering::Relaxed).saturating_sub(ended)
+        let ended = self.counters.ended.load(Ordering::Acquire);
+        self.counters.accepted.load(Ordering::Relaxed).saturating_sub(ended)
     }
 
     /// Returns the number of open connections that were forgotten.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
-        self.count.forgotten.load(Ordering::Relaxed)
+        self.counters.forgotten.load(Ordering::Relaxed)
     }
 
-    /// Returns whether new connections are refused.
+    /// Returns `true` if new connections are refused.
     #[must_use]
     pub fn refuses(&self) -> bool {
         self.rules.borrow().refuses
     }
 
-    fn order(&self, accepts: bool) -> io::Result<()> {
-        let (done, answer) = sync::sync_channel(1);
+    fn set_accepting(&self, accepts: bool) -> io::Result<()> {
+        let (reply, answer) = sync::sync_channel(1);
         let ended = || io::Error::other("the proxy has ended");
         // The channel holds one request. If two threads call at once, one of them gets an error.
-        let door = self.door.as_ref().ok_or_else(ended)?;
-        door.try_send(Opening { accepts, done }).map_err(io::Error::other)?;
+        let requests = self.requests.as_ref().ok_or_else(ended)?;
+        requests
+            .try_send(AcceptRequest { accepts, reply })
+            .map_err(io::Error::other)?;
         answer.recv().map_err(|_| ended())??;
         self.rules.send_modify(|rules| rules.refuses = !accepts);
         Ok(())
@@ -217,7 +220,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.door = None;
+        self.requests = None;
         if let Some(thread) = self.thread.take() {
             // If the thread has panicked, callers have seen errors before.
             let _ = thread.join();
@@ -237,14 +240,17 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-enum Door {
+/// Listening socket of a proxy.
+enum ListenerState {
+    /// Connections are accepted.
     Open(TcpListener),
-    Shut(TcpSocket),
-    /// Between the two, or after an error.
-    Gone,
+    /// The port is bound, and connections are refused.
+    Closed(TcpSocket),
+    /// There is no socket: the last change failed.
+    Failed,
 }
 
-impl Door {
+impl ListenerState {
     async fn next(&self) -> TcpStream {
         loop {
             match self {
@@ -252,24 +258,24 @@ impl Door {
                     if let Ok((stream, _)) = listener.accept().await {
                         return stream;
                     }
-                    // Out of files, most likely: others have to end first, which takes turns of
-                    // this thread.
+                    // Most likely the process has too many open files. Other connections have to
+                    // end first, on this thread.
                     tokio::task::yield_now().await;
                 }
-                Self::Shut(_) | Self::Gone => std::future::pending().await,
+                Self::Closed(_) | Self::Failed => std::future::pending().await,
             }
         }
     }
 
     fn change(&mut self, address: SocketAddr, accepts: bool) -> io::Result<()> {
-        *self = match (std::mem::replace(self, Self::Gone), accepts) {
-            (Self::Shut(socket), true) => Self::Open(socket.listen(BACKLOG)?),
+        *self = match (std::mem::replace(self, Self::Failed), accepts) {
+            (Self::Closed(socket), true) => Self::Open(socket.listen(BACKLOG)?),
             (Self::Open(listener), false) => {
                 drop(listener);
-                Self::Shut(socket(address)?)
+                Self::Closed(socket(address)?)
             }
-            (Self::Gone, true) => Self::Open(socket(address)?.listen(BACKLOG)?),
-            (Self::Gone, false) => Self::Shut(socket(address)?),
+            (Self::Failed, true) => Self::Open(socket(address)?.listen(BACKLOG)?),
+            (Self::Failed, false) => Self::Closed(socket(address)?),
             (same, _) => same,
         };
         Ok(())
@@ -277,39 +283,39 @@ impl Door {
 }
 
 async fn serve(
-    mut door: Door,
+    mut state: ListenerState,
     address: SocketAddr,
     rules: watch::Receiver<Rules>,
-    mut orders: mpsc::Receiver<Opening>,
-    count: Arc<Count>,
+    mut requests: mpsc::Receiver<AcceptRequest>,
+    counters: Arc<Counters>,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // Requests come first: connections that arrive after one must find it done.
+            // Requests come first: they apply to every connection that arrives after them.
             biased;
-            order = orders.recv() => match order {
-                Some(order) => drop(order.done.send(door.change(address, order.accepts))),
+            request = requests.recv() => match request {
+                Some(request) => drop(request.reply.send(state.change(address, request.accepts))),
                 None => return,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {
-                count.ended.fetch_add(1, Ordering::Release);
+                counters.ended.fetch_add(1, Ordering::Release);
             }
-            client = door.next() => {
-                let number = count.accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(carry(client, rules.clone(), SeededRng::new(number), Arc::clone(&count)));
+            client = state.next() => {
+                let number = counters.accepted.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(carry(client, rules.clone(), SeededRng::new(number), Arc::clone(&counters)));
             }
         }
     }
 }
 
-/// A connection that was forgotten, for as long as it is there.
+/// Guard that counts an open connection that was forgotten.
 struct Forgotten<'a>(&'a AtomicU64);
 
 impl<'a> Forgotten<'a> {
-    fn counted(count: &'a AtomicU64) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+    fn new(counter: &'a AtomicU64) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
     }
 }
 
@@ -320,12 +326,12 @@ impl Drop for Forgotten<'_> {
 }
 
 /// Carries one connection until it ends.
-async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: SeededRng, count: Arc<Count>) {
-    let Rules { resets, losses, .. } = *rules.borrow();
+async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: SeededRng, counters: Arc<Counters>) {
+    let Rules { resets, forgets, .. } = *rules.borrow();
     let (mut resetting, mut forgetting) = (rules.clone(), rules.clone());
     // An error means that the proxy ends.
     let was_reset = async { drop(resetting.wait_for(|rules| rules.resets != resets).await) };
-    let was_forgotten = async { drop(forgetting.wait_for(|rules| rules.losses != losses).await) };
+    let was_forgotten = async { drop(forgetting.wait_for(|rules| rules.forgets != forgets).await) };
     let mut server = None;
     let carried = async {
         let target = rules.wait_for(Rules::is_open).await.map_err(|_| End::Reset)?.target;
@@ -340,13 +346,13 @@ async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: Se
         tokio::try_join!(up, down).map(drop)
     };
     let carried = async {
-        // The future is kept although it is not polled any longer: dropping it would close a
-        // connection that is being established.
+        // The future is not polled after the connection is forgotten, but kept: dropping it would
+        // close a connection that is being established.
         let mut carried = std::pin::pin!(carried);
         tokio::select! {
             biased;
             () = was_forgotten => {
-                let _counted = Forgotten::counted(&count.forgotten);
+                let _guard = Forgotten::new(&counters.forgotten);
                 std::future::pending().await
             }
             end = &mut carried => end,

@@ -1,4 +1,5 @@
-//! One direction of one connection: what is read is queued until it is due, and written then.
+//! One direction of one connection: bytes are queued when they are read, and written when they are
+//! due.
 
 use std::io;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::SeededRng;
 const MAX_IN_FLIGHT: usize = 64;
 /// Maximum size of a piece, in bytes.
 const PIECE: usize = 16 * 1024;
-/// Bytes of a stream in one packet.
+/// Number of bytes of a stream in one packet.
 const PACKET: usize = 1460;
 /// Time after which TCP repeats an unacknowledged packet; it doubles with each repetition (RFC
 /// 6298, with the minimum of Linux).
@@ -131,7 +132,8 @@ impl Sender {
         (*rules.wire(self.direction), rules.version)
     }
 
-    /// When a piece arrives that is sent now, if nothing before it is later.
+    /// Returns the time at which a piece that is sent now arrives, if no earlier piece arrives
+    /// later.
     fn due(&mut self, wire: &Wire, length: usize) -> Instant {
         let starts = self.free.max(Instant::now());
         let takes = match wire.bytes_per_second {
@@ -166,7 +168,7 @@ fn most(wire: &Wire) -> usize {
     most
 }
 
-/// Writes what is due, if it gets through.
+/// Writes the pieces that are due, unless the wire discards them.
 struct Receiver {
     direction: Direction,
     rules: watch::Receiver<Rules>,
@@ -213,7 +215,7 @@ impl Receiver {
         }
     }
 
-    /// Waits until a piece arrives that is due then, by the rules of this version.
+    /// Waits until a piece arrives. `due` is its time of arrival by the rules of this version.
     async fn arrives(&mut self, due: Instant, version: u64) {
         loop {
             let due = {
@@ -235,14 +237,14 @@ impl Receiver {
         }
     }
 
-    /// Waits while everything waits; whether it passes then.
+    /// Waits while the flow waits. Returns `true` if bytes pass then.
     async fn gets_through(&mut self) -> bool {
         let direction = self.direction;
         let decided = self
             .rules
             .wait_for(|rules| rules.wire(direction).flow != Flow::Waits)
             .await;
-        // The proxy ends if it is told no more; so does this, before anything is written.
+        // An error means that the proxy ends: nothing more is written.
         decided.is_ok_and(|rules| rules.wire(direction).flow == Flow::Passes)
     }
 
@@ -283,7 +285,7 @@ mod tests {
     #[test]
     fn packets_arrive_at_every_permitted_loss() {
         let rules = Rules::to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let (_told, rules) = watch::channel(rules);
+        let (_rules_sender, rules) = watch::channel(rules);
         let mut sender = Sender {
             direction: Direction::Up,
             rules,

@@ -40,18 +40,18 @@ impl TestProxy {
     }
 }
 
-async fn hears(stream: &mut TcpStream, expected: &[u8]) {
-    let mut heard = vec![0; expected.len()];
-    timeout(WAIT_TIMEOUT, stream.read_exact(&mut heard))
+async fn receives(stream: &mut TcpStream, expected: &[u8]) {
+    let mut received = vec![0; expected.len()];
+    timeout(WAIT_TIMEOUT, stream.read_exact(&mut received))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(heard, expected);
+    assert_eq!(received, expected);
 }
 
-async fn hears_nothing(stream: &mut TcpStream) {
-    let heard = timeout(QUIET_TIME, stream.read(&mut [0; 1])).await;
-    assert!(heard.is_err(), "{heard:?}");
+async fn receives_nothing(stream: &mut TcpStream) {
+    let received = timeout(QUIET_TIME, stream.read(&mut [0; 1])).await;
+    assert!(received.is_err(), "{received:?}");
 }
 
 async fn ends(stream: &mut TcpStream) {
@@ -79,13 +79,13 @@ async fn proxy_forwards_bytes_and_ends_of_both_streams() {
     let fixture = TestProxy::new().await;
     let Pair { mut client, mut server } = fixture.connect().await;
     let bytes = noise(3_000_000);
-    let (sent, ()) = tokio::join!(client.write_all(&bytes), hears(&mut server, &bytes));
+    let (sent, ()) = tokio::join!(client.write_all(&bytes), receives(&mut server, &bytes));
     sent.unwrap();
     client.shutdown().await.unwrap();
     ends(&mut server).await;
     // The other way is open still.
     server.write_all(b"goodbye").await.unwrap();
-    hears(&mut client, b"goodbye").await;
+    receives(&mut client, b"goodbye").await;
     drop(server);
     ends(&mut client).await;
     assert_eq!(fixture.proxy.accepted(), 1);
@@ -103,7 +103,7 @@ async fn slow_wire_delays_bytes_and_keeps_their_order() {
         tokio::task::yield_now().await;
     }
     let all: Vec<u8> = (0..50).collect();
-    hears(&mut pair.server, &all).await;
+    receives(&mut pair.server, &all).await;
     assert!(started.elapsed() >= latency, "{:?}", started.elapsed());
 }
 
@@ -115,8 +115,8 @@ async fn slow_wire_does_not_affect_the_other_direction() {
     fixture.proxy.set(hour, Wire::clear());
     pair.client.write_all(b"slow").await.unwrap();
     pair.server.write_all(b"quick").await.unwrap();
-    hears(&mut pair.client, b"quick").await;
-    hears_nothing(&mut pair.server).await;
+    receives(&mut pair.client, b"quick").await;
+    receives_nothing(&mut pair.server).await;
 }
 
 #[tokio::test]
@@ -126,24 +126,24 @@ async fn bytes_in_flight_follow_changed_rules() {
     for late in [Wire::slow(hour, Duration::ZERO), jitter, Wire::narrow(number(1))] {
         let fixture = TestProxy::new().await;
         let mut pair = fixture.connect().await;
-        fixture.proxy.both(late);
+        fixture.proxy.set_both(late);
         let bytes = noise(200);
         pair.client.write_all(&bytes).await.unwrap();
-        hears_nothing(&mut pair.server).await;
+        receives_nothing(&mut pair.server).await;
         // Changed, and late still.
-        fixture.proxy.both(Wire::slow(hour / 2, Duration::ZERO));
-        hears_nothing(&mut pair.server).await;
+        fixture.proxy.set_both(Wire::slow(hour / 2, Duration::ZERO));
+        receives_nothing(&mut pair.server).await;
         fixture.proxy.clear();
-        hears(&mut pair.server, &bytes).await;
+        receives(&mut pair.server, &bytes).await;
         pair.client.write_all(b"and on").await.unwrap();
-        hears(&mut pair.server, b"and on").await;
+        receives(&mut pair.server, b"and on").await;
     }
 }
 
 #[tokio::test]
 #[should_panic(expected = "a share or a time of this wire is out of range: loss 95%")]
 async fn wire_with_excessive_loss_is_refused() {
-    TestProxy::new().await.proxy.both(Wire::lossy(0.95));
+    TestProxy::new().await.proxy.set_both(Wire::lossy(0.95));
 }
 
 #[tokio::test]
@@ -177,10 +177,10 @@ async fn proxy_reports_its_wires_and_connections() {
 async fn narrow_wire_limits_bandwidth() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
-    fixture.proxy.both(Wire::narrow(number(100_000)));
+    fixture.proxy.set_both(Wire::narrow(number(100_000)));
     let bytes = noise(30_000);
     let started = Instant::now();
-    let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), hears(&mut pair.server, &bytes));
+    let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), receives(&mut pair.server, &bytes));
     sent.unwrap();
     assert!(
         started.elapsed() >= Duration::from_millis(290),
@@ -197,11 +197,11 @@ async fn sliced_wire_delivers_slices_one_by_one() {
         slice: Some(number(3)),
         ..Wire::default()
     };
-    fixture.proxy.both(sliced);
+    fixture.proxy.set_both(sliced);
     let bytes = noise(100);
     let started = Instant::now();
     pair.client.write_all(&bytes).await.unwrap();
-    hears(&mut pair.server, &bytes).await;
+    receives(&mut pair.server, &bytes).await;
     assert!(
         started.elapsed() >= Duration::from_millis(33),
         "{:?}",
@@ -213,10 +213,10 @@ async fn sliced_wire_delivers_slices_one_by_one() {
 async fn lossy_wire_delays_bytes_and_loses_none() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
-    fixture.proxy.both(Wire::lossy(0.2));
+    fixture.proxy.set_both(Wire::lossy(0.2));
     let bytes = noise(60_000);
     let started = Instant::now();
-    let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), hears(&mut pair.server, &bytes));
+    let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), receives(&mut pair.server, &bytes));
     sent.unwrap();
     assert!(
         started.elapsed() >= Duration::from_millis(200),
@@ -235,12 +235,12 @@ async fn flipping_wire_changes_one_bit_of_a_packet() {
     fixture.proxy.set(flipping, Wire::clear());
     let bytes = noise(14_600);
     pair.client.write_all(&bytes).await.unwrap();
-    let mut heard = vec![0; bytes.len()];
-    pair.server.read_exact(&mut heard).await.unwrap();
+    let mut received = vec![0; bytes.len()];
+    pair.server.read_exact(&mut received).await.unwrap();
     let wrong: u32 = bytes
         .iter()
-        .zip(&heard)
-        .map(|(sent, heard)| (sent ^ heard).count_ones())
+        .zip(&received)
+        .map(|(sent, received)| (sent ^ received).count_ones())
         .sum();
     assert!(
         (10..=1000).contains(&wrong),
@@ -255,13 +255,13 @@ async fn waiting_wire_delivers_bytes_after_it_is_cleared() {
     fixture.proxy.set(Wire::waiting(), Wire::clear());
     pair.client.write_all(b"wait").await.unwrap();
     pair.server.write_all(b"one way passes").await.unwrap();
-    hears(&mut pair.client, b"one way passes").await;
-    hears_nothing(&mut pair.server).await;
-    // Even the sender's end is heard of late, and behind everything else.
+    receives(&mut pair.client, b"one way passes").await;
+    receives_nothing(&mut pair.server).await;
+    // The end of the stream also arrives late, after all bytes.
     drop(pair.client);
-    hears_nothing(&mut pair.server).await;
+    receives_nothing(&mut pair.server).await;
     fixture.proxy.clear();
-    hears(&mut pair.server, b"wait").await;
+    receives(&mut pair.server, b"wait").await;
     ends(&mut pair.server).await;
 }
 
@@ -271,25 +271,25 @@ async fn connection_is_reset_only_if_it_lost_bytes() {
     let (mut one, mut other) = (fixture.connect().await, fixture.connect().await);
     fixture.proxy.set(Wire::clear(), Wire::hole());
     one.server.write_all(b"into nowhere").await.unwrap();
-    hears_nothing(&mut one.client).await;
-    one.client.write_all(b"still heard").await.unwrap();
-    hears(&mut one.server, b"still heard").await;
+    receives_nothing(&mut one.client).await;
+    one.client.write_all(b"the other direction").await.unwrap();
+    receives(&mut one.server, b"the other direction").await;
     fixture.proxy.clear();
     is_reset(&mut one.client).await;
     is_reset(&mut one.server).await;
     other.server.write_all(b"here").await.unwrap();
-    hears(&mut other.client, b"here").await;
+    receives(&mut other.client, b"here").await;
     other.client.write_all(b"there").await.unwrap();
-    hears(&mut other.server, b"there").await;
+    receives(&mut other.server, b"there").await;
 }
 
 #[tokio::test]
 async fn end_of_stream_is_lost_on_a_discarding_wire() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
-    fixture.proxy.both(Wire::hole());
+    fixture.proxy.set_both(Wire::hole());
     drop(pair.client);
-    hears_nothing(&mut pair.server).await;
+    receives_nothing(&mut pair.server).await;
     fixture.proxy.clear();
     is_reset(&mut pair.server).await;
 }
@@ -305,12 +305,12 @@ async fn connection_opened_in_a_partition_is_served_after_it() {
         fixture.proxy.set(up, down);
         let mut client = TcpStream::connect(fixture.proxy.address()).await.unwrap();
         client.write_all(b"anybody there?").await.unwrap();
-        hears_nothing(&mut client).await;
+        receives_nothing(&mut client).await;
         let reached = timeout(QUIET_TIME, fixture.server.accept()).await;
         assert!(reached.is_err(), "{reached:?}");
         fixture.proxy.clear();
         let (mut server, _) = timeout(WAIT_TIMEOUT, fixture.server.accept()).await.unwrap().unwrap();
-        hears(&mut server, b"anybody there?").await;
+        receives(&mut server, b"anybody there?").await;
     }
 }
 
@@ -319,13 +319,13 @@ async fn reset_affects_open_connections_only() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"a").await.unwrap();
-    hears(&mut pair.server, b"a").await;
+    receives(&mut pair.server, b"a").await;
     fixture.proxy.reset();
     is_reset(&mut pair.client).await;
     is_reset(&mut pair.server).await;
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"b").await.unwrap();
-    hears(&mut pair.server, b"b").await;
+    receives(&mut pair.server, b"b").await;
 }
 
 #[tokio::test]
@@ -334,12 +334,12 @@ async fn forgotten_connections_receive_nothing_and_new_ones_are_served() {
     let mut forgotten = fixture.connect().await;
     fixture.proxy.forget();
     forgotten.client.write_all(b"still there?").await.unwrap();
-    hears_nothing(&mut forgotten.server).await;
+    receives_nothing(&mut forgotten.server).await;
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"new").await.unwrap();
-    hears(&mut pair.server, b"new").await;
+    receives(&mut pair.server, b"new").await;
     drop(forgotten.server);
-    hears_nothing(&mut forgotten.client).await;
+    receives_nothing(&mut forgotten.client).await;
     fixture.proxy.reset();
     is_reset(&mut forgotten.client).await;
 }
@@ -349,7 +349,7 @@ async fn reset_of_a_peer_is_forwarded() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     pair.server.write_all(b"a").await.unwrap();
-    hears(&mut pair.client, b"a").await;
+    receives(&mut pair.client, b"a").await;
     pair.server.set_zero_linger().unwrap();
     drop(pair.server);
     is_reset(&mut pair.client).await;
@@ -365,7 +365,7 @@ async fn refused_connections_fail_and_open_ones_continue() {
         let refused = TcpStream::connect(fixture.proxy.address()).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         pair.client.write_all(b"on").await.unwrap();
-        hears(&mut pair.server, b"on").await;
+        receives(&mut pair.server, b"on").await;
         fixture.proxy.accept().unwrap();
         fixture.connect().await;
     }
@@ -375,7 +375,7 @@ async fn refused_connections_fail_and_open_ones_continue() {
 async fn connection_to_an_absent_server_is_reset() {
     let TestProxy { proxy, server } = TestProxy::new().await;
     drop(server);
-    // It may be told before it knows that it is connected.
+    // The reset may arrive before or after the connection is established.
     match TcpStream::connect(proxy.address()).await {
         Ok(mut client) => is_reset(&mut client).await,
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
@@ -387,21 +387,21 @@ async fn cut_ends_a_connection_after_the_exact_number_of_bytes() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"before it counts").await.unwrap();
-    hears(&mut pair.server, b"before it counts").await;
+    receives(&mut pair.server, b"before it counts").await;
     fixture.proxy.set(Wire::cut(5), Wire::clear());
     let other = fixture.connect().await;
     for mut pair in [pair, other] {
         pair.client.write_all(b"123").await.unwrap();
-        hears(&mut pair.server, b"123").await;
+        receives(&mut pair.server, b"123").await;
         pair.client.write_all(b"456").await.unwrap();
-        hears(&mut pair.server, b"45").await;
+        receives(&mut pair.server, b"45").await;
         ends(&mut pair.server).await;
         ends(&mut pair.client).await;
     }
     fixture.proxy.clear();
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"123456789").await.unwrap();
-    hears(&mut pair.server, b"123456789").await;
+    receives(&mut pair.server, b"123456789").await;
 }
 
 #[tokio::test]

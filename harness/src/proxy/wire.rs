@@ -18,10 +18,10 @@ pub enum Flow {
     #[default]
     Passes,
     /// Bytes are held back and arrive once the flow passes again, as in a partition shorter than
-    /// the patience of TCP. The proxy and both kernels buffer as much as they can hold; then the
+    /// the timeout of TCP. The proxy and both kernels buffer as much as they can hold; then the
     /// sender cannot write.
     Waits,
-    /// Bytes are read from the sender and discarded, as in a partition longer than the patience of
+    /// Bytes are read from the sender and discarded, as in a partition longer than the timeout of
     /// TCP. A connection that lost bytes is reset once the flow passes again.
     Vanishes,
 }
@@ -149,7 +149,7 @@ pub(super) struct Rules {
     /// Number of times that all connections were reset.
     pub(super) resets: u64,
     /// Number of times that all connections were forgotten.
-    pub(super) losses: u64,
+    pub(super) forgets: u64,
 }
 
 impl Rules {
@@ -162,7 +162,7 @@ impl Rules {
             since: Instant::now(),
             refuses: false,
             resets: 0,
-            losses: 0,
+            forgets: 0,
         }
     }
 

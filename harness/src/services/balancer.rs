@@ -17,7 +17,7 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// nginx with the example `deploy/nginx/chat.conf`, before these three nodes.
+    /// Starts nginx with the example `deploy/nginx/chat.conf` in front of these three nodes.
     ///
     /// # Errors
     /// nginx or its stream module is not installed (Debian: `nginx-light`, `libnginx-mod-stream`),
@@ -34,7 +34,7 @@ impl Balancer {
         })
     }
 
-    /// HAProxy with the example `deploy/haproxy/haproxy.cfg`, before these three nodes.
+    /// Starts HAProxy with the example `deploy/haproxy/haproxy.cfg` in front of these three nodes.
     ///
     /// # Errors
     /// HAProxy is not installed (Debian: `haproxy`), or cannot be started.
@@ -75,7 +75,7 @@ impl Balancer {
         self.address
     }
 
-    /// The running process, for signals.
+    /// Returns the running process, for signals.
     #[must_use]
     pub const fn process(&self) -> &GuardedProcess {
         &self.process

@@ -20,7 +20,7 @@ pub(super) fn output(command: &mut Command) -> io::Result<String> {
     output_within(command, ANSWER_TIMEOUT)
 }
 
-fn output_within(command: &mut Command, patience: Duration) -> io::Result<String> {
+fn output_within(command: &mut Command, timeout: Duration) -> io::Result<String> {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -30,19 +30,19 @@ fn output_within(command: &mut Command, patience: Duration) -> io::Result<String
     let (sender, ended) = mpsc::sync_channel(1);
     // The send fails if the caller has stopped waiting, because the process could not be killed.
     thread::spawn(move || drop(sender.send(child.wait_with_output())));
-    let output = match ended.recv_timeout(patience) {
+    let output = match ended.recv_timeout(timeout) {
         Ok(output) => output?,
         Err(_) => {
             // Fails if the program has ended just now.
             let _ = signal(pid, "KILL", Reach::Process);
             let program = command.get_program().to_string_lossy();
-            let waited = format!("{program} has no answer after {patience:?}");
+            let waited = format!("{program} has no answer after {timeout:?}");
             return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
         }
     };
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(io::Error::other(said));
+        let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(io::Error::other(errors));
     }
     String::from_utf8(output.stdout).map_err(io::Error::other)
 }

@@ -111,13 +111,13 @@ impl GuardedProcess {
             pid: 0,
             started: None,
         };
-        let said = guarded.wait_until_ready(&lines, ready)?;
-        Ok((guarded, said))
+        let lines_so_far = guarded.wait_until_ready(&lines, ready)?;
+        Ok((guarded, lines_so_far))
     }
 
     fn wait_until_ready(&mut self, lines: &mpsc::Receiver<String>, ready: &str) -> io::Result<Vec<String>> {
         let deadline = Instant::now() + PROCESS_TIMEOUT;
-        let mut said = Vec::new();
+        let mut lines_so_far = Vec::new();
         loop {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) if self.pid == 0 => {
@@ -126,9 +126,9 @@ impl GuardedProcess {
                 }
                 Ok(line) => {
                     let is_ready = line.contains(ready);
-                    said.push(line);
+                    lines_so_far.push(line);
                     if is_ready {
-                        return Ok(said);
+                        return Ok(lines_so_far);
                     }
                 }
                 Err(error) => {
@@ -136,8 +136,8 @@ impl GuardedProcess {
                         RecvTimeoutError::Timeout => "it took too long to start",
                         RecvTimeoutError::Disconnected => "it ended before it was ready",
                     };
-                    let last = said.split_off(said.len().saturating_sub(20)).join("\n");
-                    return Err(io::Error::other(format!("{why}; it said:\n{last}")));
+                    let last = lines_so_far.split_off(lines_so_far.len().saturating_sub(20)).join("\n");
+                    return Err(io::Error::other(format!("{why}; the end of its output:\n{last}")));
                 }
             }
         }

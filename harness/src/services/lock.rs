@@ -7,29 +7,29 @@ use std::thread;
 
 use super::client;
 
-/// Row of the database that another session has locked. The lock ends after its time, or with the
-/// database.
+/// Row of the database that another session has locked. The lock ends when its time is over, or
+/// when the database ends.
 #[derive(Debug)]
 pub struct Lock {
     client: Child,
 }
 
 impl Lock {
-    /// Runs a program that prints a line when it has the lock, and waits for the line.
-    pub(super) fn held_by(command: &mut Command) -> io::Result<Self> {
+    /// Runs `command`, which locks the row and prints a line, and waits for the line.
+    pub(super) fn acquire(command: &mut Command) -> io::Result<Self> {
         let mut client = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
         let output = client.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
-        let (sender, held) = mpsc::sync_channel(1);
+        let (sender, locked) = mpsc::sync_channel(1);
         thread::spawn(move || {
             let mut lines = BufReader::new(output).lines().map_while(Result::ok);
             let _ = sender.send(lines.next());
             lines.for_each(drop);
         });
-        if let Ok(Some(_)) = held.recv_timeout(client::ANSWER_TIMEOUT) {
+        if let Ok(Some(_)) = locked.recv_timeout(client::ANSWER_TIMEOUT) {
             return Ok(Self { client });
         }
         // Fails if the program has ended already.
@@ -51,13 +51,13 @@ impl Lock {
 
 /// Returns the error output of a program that failed.
 fn failure(mut client: Child) -> io::Result<io::Error> {
-    let mut said = String::new();
+    let mut text = String::new();
     if let Some(mut errors) = client.stderr.take() {
-        errors.read_to_string(&mut said)?;
+        errors.read_to_string(&mut text)?;
     }
     client.wait()?;
-    Ok(match said.trim() {
-        "" => io::Error::new(io::ErrorKind::TimedOut, "the row is locked by others"),
-        said => io::Error::other(said.to_owned()),
+    Ok(match text.trim() {
+        "" => io::Error::new(io::ErrorKind::TimedOut, "the row is locked by another session"),
+        text => io::Error::other(text.to_owned()),
     })
 }

@@ -41,8 +41,8 @@ impl MariaDb {
             .arg(format!("--user={user}"))
             .output()?;
         if !installed.status.success() {
-            let said = String::from_utf8_lossy(&installed.stderr).into_owned();
-            return Err(io::Error::other(format!("mariadb-install-db failed: {said}")));
+            let errors = String::from_utf8_lossy(&installed.stderr).into_owned();
+            return Err(io::Error::other(format!("mariadb-install-db failed: {errors}")));
         }
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let (process, address) = on_free_port(|address| Ok((launch(directory.path(), address, &options)?, address)))?;
@@ -152,7 +152,7 @@ impl Administrator {
             "BEGIN; SELECT id FROM chat.conversation WHERE id = {id} FOR UPDATE; SELECT SLEEP({}); COMMIT",
             time.as_secs_f64()
         );
-        Lock::held_by(&mut self.client(&["--skip-ssl", "--unbuffered"], &statements))
+        Lock::acquire(&mut self.client(&["--skip-ssl", "--unbuffered"], &statements))
     }
 
     fn run(self, transport: &[&str], statements: &str) -> io::Result<String> {

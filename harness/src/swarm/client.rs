@@ -31,7 +31,7 @@ pub(super) struct SwarmClient {
     pub(super) account: Account,
     pub(super) run: u64,
     pub(super) library: Arc<Client>,
-    /// Last place of each conversation that was delivered.
+    /// Last position of each conversation that was delivered.
     pub(super) received_up_to: Arc<Mutex<HashMap<u64, u64>>>,
     /// Conversations that the user sends to.
     pub(super) conversations: Vec<u64>,
@@ -92,7 +92,7 @@ impl SwarmClient {
         })
     }
 
-    /// Records what the client delivers, until it is closed.
+    /// Records the deliveries of the client until it is closed.
     pub(super) fn record_deliveries(
         &self,
         history: Arc<Writer>,
@@ -107,7 +107,7 @@ impl SwarmClient {
                 match &received.event {
                     ClientEvent::Event(delivery) => {
                         let event = record(&delivery.event.event, &delivery.body);
-                        lock(&received_up_to).insert(event.place.conversation, event.place.seq);
+                        lock(&received_up_to).insert(event.position.conversation, event.position.seq);
                         history.note(Observation::Delivered {
                             run,
                             epoch: epoch.clone(),

@@ -18,7 +18,7 @@ use chat_core::model::{UserName, UserRef};
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use self::churn::ChurningUser;
 use self::client::SwarmClient;
@@ -159,7 +159,7 @@ impl Swarm {
         Ok(())
     }
 
-    /// Name of a user who is a member of all groups.
+    /// Returns the name of a user who is a member of all groups.
     #[must_use]
     pub fn reader(&self) -> &str {
         &self.clients[0].account.name
@@ -171,21 +171,21 @@ impl Swarm {
         &self.groups
     }
 
-    /// Number of messages without an outcome yet.
+    /// Returns the number of messages without an outcome yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.clients.iter().map(|client| client.library.unsettled()).sum()
     }
 
-    /// Waits until all clients have received everything up to `heads`, for at most `patience`, then
+    /// Waits until all clients have received everything up to `heads`, for at most `timeout`, then
     /// closes them. Returns the time that the clients took to catch up. The check reports what a
     /// client lacks after that.
     ///
     /// # Errors
     /// A client does not close, or the history cannot be written.
-    pub async fn finish(mut self, heads: &HashMap<u64, u64>, patience: Duration) -> io::Result<Duration> {
+    pub async fn finish(mut self, heads: &HashMap<u64, u64>, timeout: Duration) -> io::Result<Duration> {
         let started = Instant::now();
-        self.catch_up(heads, patience).await;
+        self.catch_up(heads, timeout).await;
         let took = started.elapsed();
         for client in &self.clients {
             self.history.note(Observation::Finished { run: client.run })?;
@@ -206,9 +206,9 @@ impl Swarm {
         Ok(took)
     }
 
-    /// Waits until all clients have received everything up to `heads`, for at most `patience`.
+    /// Waits until all clients have received everything up to `heads`, for at most `timeout`.
     /// Returns the number of clients that have not.
-    pub async fn catch_up(&self, heads: &HashMap<u64, u64>, patience: Duration) -> usize {
+    pub async fn catch_up(&self, heads: &HashMap<u64, u64>, timeout: Duration) -> usize {
         let started = Instant::now();
         loop {
             let incomplete = self
@@ -216,7 +216,7 @@ impl Swarm {
                 .iter()
                 .filter(|client| !client.has_everything(heads))
                 .count();
-            if incomplete == 0 || started.elapsed() >= patience {
+            if incomplete == 0 || started.elapsed() >= timeout {
                 return incomplete;
             }
             sleep(Duration::from_millis(20)).await;
@@ -226,8 +226,8 @@ impl Swarm {
     /// Stops sending and waits until every message has its outcome. Returns the time it took.
     ///
     /// # Errors
-    /// Messages have no outcome after `patience`.
-    pub async fn stop_sending(&mut self, patience: Duration) -> io::Result<Duration> {
+    /// Messages have no outcome after `timeout`.
+    pub async fn stop_sending(&mut self, timeout: Duration) -> io::Result<Duration> {
         self.stop.store(true, Ordering::Relaxed);
         let started = Instant::now();
         let ending = async {
@@ -237,17 +237,17 @@ impl Swarm {
             }
             io::Result::Ok(())
         };
-        match timeout(patience, ending).await {
+        match tokio::time::timeout(timeout, ending).await {
             Ok(ended) => ended.map(|()| started.elapsed()),
             Err(_) => {
                 let left = self.unsettled();
-                let text = format!("{left} messages have no outcome after {} s", patience.as_secs());
+                let text = format!("{left} messages have no outcome after {} s", timeout.as_secs());
                 Err(io::Error::other(text))
             }
         }
     }
 
-    /// Returns the last place of each conversation, as the servers report it to its members.
+    /// Returns the last position of each conversation, as the servers report it to its members.
     ///
     /// # Errors
     /// A server does not answer.

@@ -1,5 +1,5 @@
 //! Devices whose sessions replace each other, on one node after the other, while the replaced
-//! sessions go on sending.
+//! sessions continue to send.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! [`Progress`]: how far a session has received each conversation, and what it has to request.
+//! [`Progress`]: the received part of each conversation of a session, and the events to request.
 //!
-//! As the protocol demands, an event at the next place is accepted, an earlier one is a duplicate,
-//! and an event beyond a gap is read from the log.
+//! As the protocol demands, an event at the next position is accepted, an earlier one is a
+//! duplicate, and an event beyond a gap is read from the log.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub(super) struct Progress(HashMap<u64, ConversationProgress>);
 #[derive(Clone, Copy, Debug)]
 struct ConversationProgress {
     next: u64,
-    /// Highest place known to be in the log.
+    /// Highest position known to be in the log.
     known: u64,
     is_requested: bool,
 }
@@ -30,14 +30,14 @@ struct ConversationProgress {
 /// Page of a log, with the part of it that is to be delivered.
 #[derive(Debug)]
 pub(super) struct AcceptedPage {
-    /// First and last place that will not be delivered: they precede the first readable one.
+    /// First and last position that will not be delivered: they precede the first readable one.
     pub(super) skipped: Option<(u64, u64)>,
     /// Number of events at the start of the page that were delivered before.
     pub(super) known: usize,
 }
 
 impl Progress {
-    /// Starts after the last place of each conversation.
+    /// Starts after the last position of each conversation.
     pub(super) fn after(conversations: &[ConversationInfo]) -> Self {
         let entries = conversations.iter().map(|info| {
             let entry = ConversationProgress {
@@ -58,16 +58,16 @@ impl Progress {
         })
     }
 
-    /// Returns the last place that was delivered.
+    /// Returns the last position that was delivered.
     pub(super) fn last_delivered(&self, conversation: u64) -> u64 {
         self.0.get(&conversation).map_or(0, |entry| entry.next - 1)
     }
 
     /// Records a pushed event. Returns whether it is the next one and must be delivered.
-    pub(super) fn accept(&mut self, place: LogPosition) -> bool {
-        let entry = self.entry(place.conversation);
-        entry.known = entry.known.max(place.seq);
-        let is_next = place.seq == entry.next && !entry.is_requested;
+    pub(super) fn accept(&mut self, position: LogPosition) -> bool {
+        let entry = self.entry(position.conversation);
+        entry.known = entry.known.max(position.seq);
+        let is_next = position.seq == entry.next && !entry.is_requested;
         entry.next += u64::from(is_next);
         is_next
     }

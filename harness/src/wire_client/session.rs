@@ -69,14 +69,14 @@ pub(crate) struct Session {
     pending: HashMap<RequestId, String>,
     pages: HashMap<RequestId, u64>,
     progress: Progress,
-    /// Last place of each conversation, once the server has returned them.
+    /// Last position of each conversation, once the server has returned them.
     targets: Option<Vec<LogPosition>>,
     sent_count: u64,
     written: Instant,
 }
 
 impl Session {
-    /// Connects and resumes this account. Deliveries start after the last place that each
+    /// Connects and resumes this account. Deliveries start after the last position that each
     /// conversation has then.
     pub(crate) async fn begin(context: &RunContext, server: SocketAddr, account: &Account) -> io::Result<Self> {
         let beginning = async {
@@ -115,12 +115,12 @@ impl Session {
         })
     }
 
-    /// Number of the session's run.
+    /// Returns the number of the session's run.
     pub(crate) const fn run(&self) -> u64 {
         self.run
     }
 
-    /// Number of messages without an outcome yet.
+    /// Returns the number of messages without an outcome yet.
     pub(crate) fn pending_count(&self) -> usize {
         self.pending.len()
     }
@@ -203,7 +203,7 @@ impl Session {
 
     fn record_outcome(&self, message: String, result: Result<Answer, Failure>) -> io::Result<()> {
         let run = self.run;
-        let what = match result {
+        let observation = match result {
             Ok(Answer::Outcome(Outcome::Appended(appended))) => acked(run, message, &appended),
             Ok(other) => return Err(io::Error::other(format!("the server answered Send with {other:?}"))),
             Err(failure) => match failure.code() {
@@ -223,15 +223,15 @@ impl Session {
                 },
             },
         };
-        self.history.note(what)
+        self.history.note(observation)
     }
 
     fn handle_push(&mut self, event: &Event) -> io::Result<()> {
-        let place = LogPosition {
+        let position = LogPosition {
             conversation: event.conversation.0,
             seq: event.seq.0,
         };
-        if self.progress.accept(place) {
+        if self.progress.accept(position) {
             self.record_delivery(event)?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::{Account, RunContext, Session};
 use crate::deadline::with_deadline;
@@ -53,7 +53,7 @@ impl Default for WireOptions {
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Interval between checks for missing events, for connections that send nothing.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// Interval between requests for the last places of the conversations.
+/// Interval between requests for the last positions of the conversations.
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Phase of a swarm.
@@ -139,29 +139,29 @@ impl WireSwarm {
     /// the time it took.
     ///
     /// # Errors
-    /// Messages have no outcome after `patience`.
-    pub async fn stop_sending(&mut self, patience: Duration) -> io::Result<Duration> {
+    /// Messages have no outcome after `timeout`.
+    pub async fn stop_sending(&mut self, timeout: Duration) -> io::Result<Duration> {
         let started = Instant::now();
         self.phase.send_replace(Phase::Settle);
         let clients = self.accounts.len();
         let mut settled = self.settled.subscribe();
-        let all = timeout(patience, settled.wait_for(|settled| *settled >= clients)).await;
+        let all = tokio::time::timeout(timeout, settled.wait_for(|settled| *settled >= clients)).await;
         match all {
             Ok(_) => Ok(started.elapsed()),
             Err(_) => Err(io::Error::other(format!(
                 "messages have no outcome after {} s",
-                patience.as_secs()
+                timeout.as_secs()
             ))),
         }
     }
 
-    /// Lets all clients receive what they may read, for at most `patience`, and ends them. Returns
+    /// Lets all clients receive what they may read, for at most `timeout`, and ends them. Returns
     /// the number of clients that did not receive everything.
     ///
     /// # Errors
     /// The history cannot be written.
-    pub async fn finish(&mut self, patience: Duration) -> io::Result<usize> {
-        self.phase.send_replace(Phase::End(Instant::now() + patience));
+    pub async fn finish(&mut self, timeout: Duration) -> io::Result<usize> {
+        self.phase.send_replace(Phase::End(Instant::now() + timeout));
         let mut incomplete = self.accounts.len();
         while let Some(ended) = self.tasks.join_next().await {
             incomplete -= usize::from(ended.map_err(io::Error::other)??);

@@ -1,4 +1,4 @@
-//! `chaosproxy`, before a server that repeats what it hears.
+//! `chaosproxy`, before a server that echoes its input.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time after which no more bytes are expected.
 const QUIET_TIME: Duration = Duration::from_millis(200);
 
-/// A server that repeats what it hears, for as long as the test lives.
+/// Starts a server that echoes its input until the test ends. Returns its address.
 fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -97,12 +97,12 @@ fn tell(control: &Path, words: &str) -> (Option<i32>, String) {
 }
 
 /// Sends a text and receives it again. Returns the time that this took.
-fn exchange(stream: &mut TcpStream, said: &str) -> Duration {
+fn exchange(stream: &mut TcpStream, sent: &str) -> Duration {
     let started = Instant::now();
-    stream.write_all(said.as_bytes()).unwrap();
-    let mut heard = vec![0; said.len()];
-    stream.read_exact(&mut heard).unwrap();
-    assert_eq!(text(&heard), said);
+    stream.write_all(sent.as_bytes()).unwrap();
+    let mut received = vec![0; sent.len()];
+    stream.read_exact(&mut received).unwrap();
+    assert_eq!(text(&received), sent);
     started.elapsed()
 }
 
@@ -217,7 +217,7 @@ fn proxy_executes_its_input_and_ends_on_quit() {
         [route[0].as_str(), "--control", &control.display().to_string()],
     );
     assert_eq!(second.status.code(), Some(1));
-    exchange(&mut running.connect(0), "the first one goes on");
+    exchange(&mut running.connect(0), "the first one continues");
 
     // A file that is no socket belongs to another program.
     let file = directory.path().join("letter");

@@ -35,7 +35,7 @@ fn clients() -> Vec<Observation> {
             run,
             message: "m".into(),
             event: "e2".into(),
-            place: LogPosition {
+            position: LogPosition {
                 conversation: 3,
                 seq: 2,
             },
@@ -49,7 +49,7 @@ fn logs(is_kept: bool) -> Vec<Observation> {
         source: "database".into(),
         epoch: "1".into(),
         event: EventRecord {
-            place: LogPosition { conversation: 3, seq },
+            position: LogPosition { conversation: 3, seq },
             event: format!("e{seq}"),
             sender: 7,
             time: 1000 + i64::try_from(seq).unwrap(),
@@ -77,7 +77,9 @@ fn logs(is_kept: bool) -> Vec<Observation> {
 fn file(directory: &Path, name: &str, lines: Vec<Observation>) -> PathBuf {
     let path = directory.join(name);
     let writer = Writer::open(&path).unwrap();
-    lines.into_iter().for_each(|what| writer.note(what).unwrap());
+    lines
+        .into_iter()
+        .for_each(|observation| writer.note(observation).unwrap());
     writer.flush().unwrap();
     path
 }
@@ -138,7 +140,7 @@ fn unreadable_history_gets_no_verdict() {
         (vec![garbage.as_path()], "garbage:1: "),
         (
             vec![Path::new("--partial"), empty.as_path()],
-            "there is nothing to judge",
+            "there is nothing to check",
         ),
         (vec![], "Usage: histcheck"),
         (

@@ -51,7 +51,11 @@ async fn histcheck_of(histories: &[&Path], options: &[String]) -> (Option<i32>, 
 /// Returns the number of records in a history that satisfy a condition.
 fn count(history: &Path, is: impl Fn(&Observation) -> bool) -> usize {
     let history = History::read(&[history.to_owned()]).unwrap();
-    history.records().iter().filter(|record| is(&record.what)).count()
+    history
+        .records()
+        .iter()
+        .filter(|record| is(&record.observation))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,8 +68,13 @@ async fn swarm_through_the_library_passes_the_check() {
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("acknowledged   "), "{printed}");
     // Removed users were refused, and sessions were replaced.
-    assert!(count(&history, |what| matches!(what, Observation::Refused { .. })) > 0);
-    assert!(count(&history, |what| matches!(what, Observation::Run { .. })) > 10);
+    assert!(
+        count(&history, |observation| matches!(
+            observation,
+            Observation::Refused { .. }
+        )) > 0
+    );
+    assert!(count(&history, |observation| matches!(observation, Observation::Run { .. })) > 10);
 
     let (code, printed) = histcheck(&history, &[]).await;
     assert_eq!(code, Some(0), "{printed}");
@@ -107,7 +116,11 @@ async fn raw_connections_resume_and_miss_no_event() {
         // twice.
         let mut looks = tokio::time::interval(Duration::from_millis(50));
         for round in 1..=2 {
-            let delivered = || count(&history, |what| matches!(what, Observation::Delivered { .. }));
+            let delivered = || {
+                count(&history, |observation| {
+                    matches!(observation, Observation::Delivered { .. })
+                })
+            };
             while !history.exists() || delivered() < 200 * round {
                 looks.tick().await;
             }
@@ -117,15 +130,15 @@ async fn raw_connections_resume_and_miss_no_event() {
     };
     let (code, printed) = tokio::select! {
         ended = load => ended,
-        () = breaking => unreachable!("it goes on until the load has ended"),
+        () = breaking => unreachable!("connections are broken until the load has ended"),
     };
     assert_eq!(code, Some(0), "{printed}");
     assert!(
-        count(&history, |what| matches!(what, Observation::Run { .. })) > 12,
+        count(&history, |observation| matches!(observation, Observation::Run { .. })) > 12,
         "no user joined again"
     );
     assert!(
-        count(&history, |what| matches!(what, Observation::Acked { .. })) > 100,
+        count(&history, |observation| matches!(observation, Observation::Acked { .. })) > 100,
         "{printed}"
     );
     let (code, printed) = histcheck(&history, &[]).await;
@@ -146,7 +159,7 @@ async fn histories_of_two_processes_are_checked_together() {
     assert_eq!(by_protocol.0, Some(0), "{}", by_protocol.1);
     let (code, printed) = histcheck_of(&[&library, &raw], &[]).await;
     assert_eq!(code, Some(0), "{printed}");
-    let acked = |history| count(history, |what| matches!(what, Observation::Acked { .. }));
+    let acked = |history| count(history, |observation| matches!(observation, Observation::Acked { .. }));
     let all = format!("acknowledgements checked    {}\n", acked(&library) + acked(&raw));
     assert!(printed.contains(&all), "{printed}");
 }
@@ -166,7 +179,7 @@ async fn users_who_are_offline_in_the_end_are_checked_too() {
     let mut swarm = WireSwarm::start(&[proxy.address()], pin, &options, history)
         .await
         .unwrap();
-    while count(&path, |what| matches!(what, Observation::Send { .. })) < 4 {
+    while count(&path, |observation| matches!(observation, Observation::Send { .. })) < 4 {
         tokio::task::yield_now().await;
     }
     swarm.stop_sending(WAIT_TIMEOUT).await.unwrap();
