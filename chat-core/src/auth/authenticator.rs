@@ -12,7 +12,7 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthVerdict {
-    /// The login belongs to this account. At commit, the store must still hold what the
+    /// The login belongs to this account. At commit, the store must still hold the data that the
     /// authenticator compared, see [`Proof`].
     Account(UserId, Proof),
     /// The login belongs to a user of the application: to the account of their subject, which the
@@ -26,7 +26,7 @@ pub enum AuthVerdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reauthentication {
-    /// The session goes on.
+    /// The session continues.
     Accepted,
     /// The session is over; the client has to log in again.
     Denied,
@@ -71,7 +71,7 @@ pub enum AuthError {
 /// Decides who may log in.
 ///
 /// The default is [`PasswordAuthenticator`]. An application with its own accounts checks its own
-/// tokens: the `secret` of a [`Login`] is what its clients present.
+/// tokens: the `secret` of a [`Login`] is the token that its clients present.
 ///
 /// # Contract
 /// - A verdict does not distinguish an unknown account from a wrong secret, in content or in time.

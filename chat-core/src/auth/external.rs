@@ -1,4 +1,4 @@
-//! Users of an application: by what the application knows them.
+//! Users of an application, and the subjects by which the application identifies them.
 
 use std::fmt;
 

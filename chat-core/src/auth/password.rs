@@ -101,8 +101,8 @@ impl PasswordCost {
         parallelism: 16,
     };
 
-    /// Lowest cost that Argon2 allows, for tests and benchmarks of other code. Offers no
-    /// protection.
+    /// Returns the lowest cost that Argon2 allows, for tests and benchmarks of other code. It
+    /// offers no protection.
     #[must_use]
     pub fn danger_cheap() -> Self {
         Self {
@@ -237,7 +237,7 @@ pub enum PasswordHashError {
     )]
     Cost,
     /// The operating system provided no random bytes for a salt.
-    #[error("no random bytes from the operating system")]
+    #[error("the operating system returned no random bytes")]
     Entropy,
     /// The computation had no memory, or failed internally.
     #[error("password hashing failed: {0}")]

@@ -24,10 +24,10 @@ const TOKEN_CHARS: usize = 43;
 #[non_exhaustive]
 pub enum TokenError {
     /// The input is not 32 bytes, or not 43 characters of base64url.
-    #[error("not a token: 32 bytes, or 43 characters of base64url, expected")]
+    #[error("the text is not a token; expected are 32 bytes, or 43 characters of base64url")]
     Malformed,
     /// The operating system provided no random bytes.
-    #[error("no random bytes from the operating system")]
+    #[error("the operating system returned no random bytes")]
     Entropy,
 }
 

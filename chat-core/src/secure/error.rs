@@ -11,69 +11,69 @@ use super::fingerprint::Fingerprint;
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The length field of the first message is out of range.
-    #[error("handshake message announces {0} bytes, which is out of range")]
+    #[error("the handshake message announces {0} bytes, which is out of range")]
     LengthOutOfRange(u16),
     /// The peer does not speak this protocol.
-    #[error("not an SC1 hello")]
+    #[error("the peer's first bytes are not an SC1 hello")]
     BadMagic,
     /// The hello does not offer 1 to 8 profiles.
-    #[error("hello offers {0} profiles")]
+    #[error("the hello offers {0} profiles; 1 to 8 are allowed")]
     ProfileCount(u8),
     /// The server supports no profile that the client offers. Answer with
     /// [`HandshakeError::reject`] and close.
-    #[error("no common profile")]
+    #[error("client and server have no common profile")]
     NoCommonProfile,
     /// The server name is longer than 64 bytes.
-    #[error("server name of {0} bytes")]
+    #[error("the server name has {0} bytes; at most 64 are allowed")]
     NameTooLong(usize),
     /// The server name is not UTF-8.
-    #[error("server name is not UTF-8")]
+    #[error("the server name is not UTF-8")]
     NameNotUtf8,
     /// The fields of the message do not add up to its length.
-    #[error("fields do not add up to the message's length")]
+    #[error("the fields of the handshake message do not match its length")]
     LengthMismatch,
     /// Bytes follow the message although its sender has to wait for an answer.
-    #[error("unexpected bytes after the handshake message")]
+    #[error("unexpected bytes follow the handshake message")]
     UnexpectedData,
     /// The key agreement yielded the all-zero secret: the peer sent a point of low order.
-    #[error("key agreement without contribution of the peer")]
+    #[error("the peer's point in the key agreement has low order")]
     WeakPublicKey,
     /// A reject message has the wrong length.
-    #[error("malformed reject")]
+    #[error("the reject message is malformed")]
     MalformedReject,
     /// The server chose a profile that was not offered.
-    #[error("server chose profile {0:#06x}, which was not offered")]
+    #[error("the server chose profile {0:#06x}, which was not offered")]
     ProfileNotOffered(u16),
     /// The server's message does not authenticate: it was changed in transit, or belongs to another
     /// hello.
-    #[error("server hello does not authenticate")]
+    #[error("the server's hello is not authentic")]
     BadTag,
     /// The credential has another version.
-    #[error("credential of version {0}")]
+    #[error("the credential has the unknown version {0}")]
     CredentialVersion(u8),
     /// The credential is truncated, has surplus bytes, or has a field with an impossible value.
-    #[error("malformed credential")]
+    #[error("the credential is malformed")]
     MalformedCredential,
     /// The server's key is not an RSA key in SubjectPublicKeyInfo form.
-    #[error("server key is not a well-formed RSA key")]
+    #[error("the server key is not a well-formed RSA key")]
     MalformedKey,
     /// The server's RSA modulus does not have 2048 to 4096 bits.
-    #[error("server key of {0} bits, allowed are 2048 to 4096")]
+    #[error("the server key has {0} bits; 2048 to 4096 are allowed")]
     KeySize(usize),
     /// The server's RSA exponent is not 65537.
-    #[error("server key has an exponent other than 65537")]
+    #[error("the server key has an exponent other than 65537")]
     KeyExponent,
     /// The server's key is not a pinned one.
-    #[error("server key {presented} is not the pinned key")]
+    #[error("the server key {presented} is not the pinned key")]
     PinMismatch {
         /// Fingerprint of the key that the server presented.
         presented: Fingerprint,
     },
     /// The RSA signature over the server's static key is wrong.
-    #[error("credential signature is wrong")]
+    #[error("the signature of the credential is wrong")]
     BadSignature,
     /// The credential is not valid yet, by more than the allowed clock difference.
-    #[error("credential is valid from {not_before}, it is {now} (unix seconds)")]
+    #[error("the credential is valid from {not_before}, and the time is {now} (unix seconds)")]
     NotYetValid {
         /// Start of validity, unix seconds.
         not_before: u64,
@@ -81,7 +81,7 @@ pub enum HandshakeError {
         now: u64,
     },
     /// The credential has expired, by more than the allowed clock difference.
-    #[error("credential was valid until {not_after}, it is {now} (unix seconds)")]
+    #[error("the credential was valid until {not_after}, and the time is {now} (unix seconds)")]
     Expired {
         /// End of validity, unix seconds.
         not_after: u64,
@@ -90,13 +90,13 @@ pub enum HandshakeError {
     },
     /// The profile in the credential differs from the unencrypted one: an attacker changed the
     /// choice.
-    #[error("credential is for profile {0:#06x}")]
+    #[error("the credential is for profile {0:#06x}, not for the chosen one")]
     ProfileEcho(u16),
     /// The stream ended inside the handshake.
-    #[error("stream ended during the handshake")]
+    #[error("the stream ended during the handshake")]
     Truncated,
     /// The handshake is over, with or without success, and was fed again.
-    #[error("handshake is already over")]
+    #[error("the handshake is already over")]
     Over,
 }
 
@@ -105,10 +105,10 @@ pub enum HandshakeError {
 #[non_exhaustive]
 pub enum SealError {
     /// A close record was already written.
-    #[error("channel is closed for sending")]
+    #[error("the channel is closed for sending")]
     Closed,
     /// The record counter reached its end.
-    #[error("record counter exhausted")]
+    #[error("the record counter is exhausted")]
     Exhausted,
 }
 
@@ -117,40 +117,40 @@ pub enum SealError {
 #[non_exhaustive]
 pub enum OpenError {
     /// The record is shorter than a type and a tag.
-    #[error("record of {0} bytes is too short")]
+    #[error("the record of {0} bytes is too short")]
     TooShort(u16),
     /// The record is longer than one with 16 KiB of content.
-    #[error("record of {0} bytes is too long")]
+    #[error("the record of {0} bytes is too long")]
     TooLong(u16),
     /// The record was forged, changed or repeated, or an earlier record was dropped or reordered.
-    #[error("record does not authenticate")]
+    #[error("the record is not authentic")]
     BadTag,
     /// The record has a type that this profile does not have.
-    #[error("record of unknown type {0}")]
+    #[error("the record has the unknown type {0}")]
     UnknownType(u8),
     /// A REKEY record has content.
-    #[error("malformed rekey record")]
+    #[error("the rekey record is malformed")]
     MalformedRekey,
     /// The content of a CLOSE record is not a 16-bit code.
-    #[error("malformed close record")]
+    #[error("the close record is malformed")]
     MalformedClose,
     /// The peer changed keys again within 1024 records and 10 s.
-    #[error("peer changes keys too often")]
+    #[error("the peer changes keys too often")]
     RekeyTooSoon,
     /// The peer sent 2^24 records under one key.
-    #[error("peer does not change keys")]
+    #[error("the peer does not change keys")]
     RekeyOverdue,
     /// The record counter reached its end.
-    #[error("record counter exhausted")]
+    #[error("the record counter is exhausted")]
     Exhausted,
     /// Bytes followed a CLOSE record.
-    #[error("data after close")]
+    #[error("data follows the close record")]
     DataAfterClose,
     /// The stream ended without a CLOSE record: data may be missing.
-    #[error("stream was cut off")]
+    #[error("the stream ended without a close record")]
     Truncated,
     /// An earlier error ended the receiving half.
-    #[error("channel failed before")]
+    #[error("an earlier error ended the channel")]
     Dead,
 }
 
@@ -159,16 +159,16 @@ pub enum OpenError {
 #[non_exhaustive]
 pub enum IdentityError {
     /// The RSA key does not have 2048 to 4096 bits.
-    #[error("RSA key of {0} bits, allowed are 2048 to 4096")]
+    #[error("the RSA key has {0} bits; 2048 to 4096 are allowed")]
     KeySize(usize),
     /// The RSA key has an exponent other than 65537.
-    #[error("RSA key with an exponent other than 65537")]
+    #[error("the RSA key has an exponent other than 65537")]
     KeyExponent,
     /// The text is not a PKCS#8 RSA private key in PEM.
-    #[error("not an RSA private key in PKCS#8 PEM")]
+    #[error("the text is not an RSA private key in PKCS#8 PEM")]
     Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Users other than the owner can access the key file.
-    #[error("key file {path} is accessible by others (mode {mode:03o}); set its mode to 600")]
+    #[error("the key file {path} is accessible by others (mode {mode:03o}); set its mode to 600")]
     Permissions {
         /// Path of the file.
         path: String,
@@ -185,6 +185,6 @@ pub enum IdentityError {
         source: std::io::Error,
     },
     /// Generating a key or a signature failed.
-    #[error("RSA operation failed")]
+    #[error("the RSA operation failed")]
     Rsa(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -86,7 +86,7 @@ impl Symmetric {
     }
 }
 
-/// HKDF with two outputs, as Noise defines it (§4.3).
+/// Computes HKDF with two outputs, as Noise defines it (§4.3).
 fn hkdf2(chaining_key: &SecretBytes, input: &[u8]) -> (SecretBytes, SecretBytes) {
     let temporary = hmac(chaining_key, &[input]);
     let first = hmac(&temporary, &[&[1]]);

@@ -139,8 +139,8 @@ fn invalid_hellos_have_their_documented_reaction() {
     ];
     for (name, bytes, expected) in rows {
         assert_eq!(reaction(&bytes), Err(Some(expected.clone())), "{name}");
-        let told = expected.reject();
-        assert_eq!(told.is_some(), expected == E::NoCommonProfile, "{name}");
+        let reject_bytes = expected.reject();
+        assert_eq!(reject_bytes.is_some(), expected == E::NoCommonProfile, "{name}");
     }
     assert_eq!(reaction(&honest()), Ok(()));
 }
@@ -191,6 +191,6 @@ fn rejects_have_the_documented_bytes() {
     ] {
         assert_eq!(reject(code, after), expected);
     }
-    let told = E::NoCommonProfile.reject();
-    assert_eq!(told, Some(reject(RejectCode::NoProfile, Duration::ZERO)));
+    let reject_bytes = E::NoCommonProfile.reject();
+    assert_eq!(reject_bytes, Some(reject(RejectCode::NoProfile, Duration::ZERO)));
 }

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use chat_core::secure::{Channel, MAX_CONTENT, OpenError as E, Opened};
 use snow::TransportState;
 
-use crate::peer::{framed, hear, our_client, our_server, record, sealed};
+use crate::peer::{framed, our_client, our_server, receive, record, sealed};
 
 /// Produces the bytes that the peer sends, given a record of ours to reflect.
 type Script = fn(&mut TransportState, echo: &[u8]) -> Vec<u8>;
@@ -170,9 +170,14 @@ fn invalid_records_have_their_documented_reaction() {
             let mut echo = BytesMut::new();
             ours.sealer().seal(now, b"ours", &mut echo).unwrap();
             let bytes = (row.script)(&mut peer, &echo);
-            let heard = hear(&mut ours, now, &bytes);
+            let received = receive(&mut ours, now, &bytes);
             let before = row.before.iter().map(|content| Opened::Data(BytesMut::from(*content)));
-            assert_eq!(heard, (before.collect(), Err(row.expected)), "{} to a {role}", row.name);
+            assert_eq!(
+                received,
+                (before.collect(), Err(row.expected)),
+                "{} to a {role}",
+                row.name
+            );
             assert_stays_failed(&mut ours, &mut peer, now);
         }
     }
@@ -185,9 +190,9 @@ fn records_after_close_are_refused() {
         for (mut ours, mut peer, role) in ends(now) {
             let mut bytes = record(&mut peer, 2, &[1, 2]);
             bytes.extend_from_slice(&(row.script)(&mut peer, &[]));
-            let heard = hear(&mut ours, now, &bytes);
+            let received = receive(&mut ours, now, &bytes);
             let expected = (vec![Opened::Close(0x0102)], Err(row.expected));
-            assert_eq!(heard, expected, "{} to a {role}", row.name);
+            assert_eq!(received, expected, "{} to a {role}", row.name);
             assert_stays_failed(&mut ours, &mut peer, now);
         }
     }
@@ -219,7 +224,7 @@ fn announced_rekey_that_is_not_performed_is_detected() {
     let later = start + Duration::from_secs(10);
     for (mut ours, mut peer, role) in ends(start) {
         let bytes = [record(&mut peer, 1, b""), record(&mut peer, 0, b"old key")].concat();
-        assert_eq!(hear(&mut ours, later, &bytes), (vec![], Err(E::BadTag)), "{role}");
+        assert_eq!(receive(&mut ours, later, &bytes), (vec![], Err(E::BadTag)), "{role}");
     }
 }
 
@@ -233,7 +238,7 @@ fn second_rekey_within_ten_seconds_is_refused() {
         bytes.extend_from_slice(&record(&mut peer, 0, b"new key"));
         bytes.extend_from_slice(&record(&mut peer, 1, b""));
         let expected = (vec![Opened::Data(BytesMut::from("new key"))], Err(E::RekeyTooSoon));
-        assert_eq!(hear(&mut ours, later, &bytes), expected, "{role}");
+        assert_eq!(receive(&mut ours, later, &bytes), expected, "{role}");
     }
 }
 
@@ -254,7 +259,7 @@ fn values_at_the_limits_are_accepted() {
             Opened::Data(BytesMut::from(&largest[..])),
             Opened::Close(0xffff),
         ];
-        assert_eq!(hear(&mut ours, now, &bytes), (expected, Ok(())), "{role}");
+        assert_eq!(receive(&mut ours, now, &bytes), (expected, Ok(())), "{role}");
         assert!(ours.opener().is_closed());
     }
 }
@@ -271,8 +276,8 @@ fn replayed_session_opens_nothing() {
     let mut first = accept(&hello);
     let (_, _, mut transport) = client.finish(&first.reply);
     let login = record(&mut transport, 0, b"login");
-    assert_eq!(hear(&mut first.channel, now, &login).0.len(), 1);
+    assert_eq!(receive(&mut first.channel, now, &login).0.len(), 1);
     let mut again = accept(&hello);
     assert_ne!(again.reply, first.reply);
-    assert_eq!(hear(&mut again.channel, now, &login), (vec![], Err(E::BadTag)));
+    assert_eq!(receive(&mut again.channel, now, &login), (vec![], Err(E::BadTag)));
 }

@@ -40,7 +40,7 @@ fn row(name: &'static str, expected: E, answer: impl Fn(&[u8]) -> Vec<u8> + 'sta
     }
 }
 
-/// A valid reply that `change` then modifies.
+/// Creates a row with a valid reply that `change` modifies.
 fn changed(name: &'static str, expected: E, change: fn(&mut Vec<u8>)) -> Row {
     row(name, expected, move |hello| {
         let mut bytes = honest_answer(hello).bytes;
@@ -49,7 +49,7 @@ fn changed(name: &'static str, expected: E, change: fn(&mut Vec<u8>)) -> Row {
     })
 }
 
-/// A reply that authenticates, whose credential `change` modified before it was signed.
+/// Creates a row with a valid reply whose credential `change` modifies before it is signed.
 fn credential(name: &'static str, expected: E, change: fn(&mut Credential)) -> Row {
     row(name, expected, move |hello| {
         let mut credential = Credential::honest();
@@ -486,7 +486,7 @@ fn client_keeps_several_pins_and_reports_the_one_used() {
 #[test]
 fn rejects_are_advice_within_bounds() {
     let now = Instant::now();
-    let told = |bytes: &[u8]| {
+    let advice = |bytes: &[u8]| {
         let mut client = ClientHandshake::new("", pin()).unwrap();
         match client.feed(now, UNIX_NOW, bytes).unwrap() {
             ClientProgress::Rejected { code, retry_after } => {
@@ -496,11 +496,11 @@ fn rejects_are_advice_within_bounds() {
             other => panic!("{other:?}"),
         }
     };
-    let busy = told(&reject(RejectCode::Busy, Duration::from_millis(1500)));
+    let busy = advice(&reject(RejectCode::Busy, Duration::from_millis(1500)));
     assert_eq!(busy, (RejectCode::Busy, Duration::from_millis(1500)));
-    let forever = told(&[0, 7, 0, 0, 3, 255, 255, 255, 255]);
+    let forever = advice(&[0, 7, 0, 0, 3, 255, 255, 255, 255]);
     assert_eq!(forever, (RejectCode::ShuttingDown, Duration::from_secs(60)));
-    let unknown = told(&[0, 7, 0, 0, 77, 0, 0, 0, 0]);
+    let unknown = advice(&[0, 7, 0, 0, 77, 0, 0, 0, 0]);
     assert_eq!(unknown, (RejectCode::Other(77), Duration::ZERO));
 }
 

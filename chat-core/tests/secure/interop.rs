@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use chat_core::secure::{ClientHandshake, ClientProgress, Opened, ServerHandshake, ServerIdentity, ServerKeys};
 use snow::TransportState;
 
-use crate::peer::{self, KEYS, UNIX_NOW, hear, our_client, our_server, record};
+use crate::peer::{self, KEYS, UNIX_NOW, our_client, our_server, receive, record};
 
 /// Opens every record in `wire` with snow; a REKEY changes snow's key too.
 fn open_with_snow(transport: &mut TransportState, wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
@@ -56,7 +56,7 @@ fn converses(mut ours: chat_core::secure::Channel, mut theirs: TransportState, s
     ours.sealer().seal_close(0x1234, &mut wire).unwrap();
     assert_eq!(open_with_snow(&mut theirs, &wire), [(2, vec![0x12, 0x34])]);
     let close = record(&mut theirs, 2, &[0, 9]);
-    assert_eq!(hear(&mut ours, now, &close), (vec![Opened::Close(9)], Ok(())));
+    assert_eq!(receive(&mut ours, now, &close), (vec![Opened::Close(9)], Ok(())));
 }
 
 #[test]

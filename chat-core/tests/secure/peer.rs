@@ -213,14 +213,14 @@ pub(crate) fn sealed(transport: &mut TransportState, plaintext: &[u8]) -> Vec<u8
 }
 
 /// Feeds `bytes` and the end of the stream to `channel`; returns its events and its result.
-pub(crate) fn hear(channel: &mut Channel, now: Instant, bytes: &[u8]) -> (Vec<Opened>, Result<(), OpenError>) {
+pub(crate) fn receive(channel: &mut Channel, now: Instant, bytes: &[u8]) -> (Vec<Opened>, Result<(), OpenError>) {
     let mut input = BytesMut::from(bytes);
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     loop {
         match channel.opener().feed(now, &mut input) {
-            Ok(Opened::NeedMore) => return (heard, channel.opener().end_of_stream(&input)),
-            Ok(opened) => heard.push(opened),
-            Err(error) => return (heard, Err(error)),
+            Ok(Opened::NeedMore) => return (received, channel.opener().end_of_stream(&input)),
+            Ok(opened) => received.push(opened),
+            Err(error) => return (received, Err(error)),
         }
     }
 }

@@ -93,7 +93,7 @@ pub struct PasswordHasherPool {
     /// Record that no password matches, compared for users that do not exist.
     dummy: PasswordHash,
     /// Permits for waiting or running requests.
-    places: Arc<Semaphore>,
+    queue_permits: Arc<Semaphore>,
     workers: Arc<Semaphore>,
     tasks: TaskTracker,
     counters: Arc<Counters>,
@@ -112,11 +112,11 @@ impl PasswordHasherPool {
     /// [`PasswordHashError`]: the cost is out of range, or the system provides no random bytes.
     pub fn new(options: PasswordPoolOptions) -> Result<Self, PasswordHashError> {
         let workers = options.workers.clamp(1, 1024);
-        let places = workers + options.queue.min(1 << 20);
+        let queue_permits = workers + options.queue.min(1 << 20);
         Ok(Self {
             dummy: PasswordHash::dummy(options.cost)?,
             options,
-            places: Arc::new(Semaphore::new(places)),
+            queue_permits: Arc::new(Semaphore::new(queue_permits)),
             workers: Arc::new(Semaphore::new(workers)),
             tasks: TaskTracker::new(),
             counters: Arc::default(),
@@ -176,7 +176,7 @@ impl PasswordHasherPool {
 
     /// Rejects all further requests, including those that wait.
     pub fn close(&self) {
-        self.places.close();
+        self.queue_permits.close();
         self.workers.close();
         self.tasks.close();
     }
@@ -194,7 +194,7 @@ impl PasswordHasherPool {
         work: impl FnOnce() -> Result<T, PasswordHashError> + Send + 'static,
     ) -> Result<T, PasswordPoolError> {
         let pending = self.tasks.token();
-        let place = Arc::clone(&self.places)
+        let queue_permit = Arc::clone(&self.queue_permits)
             .try_acquire_owned()
             .map_err(|_| self.refuse())?;
         let worker = timeout(self.options.max_wait, Arc::clone(&self.workers).acquire_owned())
@@ -205,7 +205,7 @@ impl PasswordHasherPool {
         // The permits move with the work, so that a caller that stops waiting does not free a
         // worker early.
         let computed = tokio::task::spawn_blocking(move || {
-            let (_pending, _place, _worker) = (pending, place, worker);
+            let (_pending, _queue_permit, _worker) = (pending, queue_permit, worker);
             counters.computed.fetch_add(1, Ordering::Relaxed);
             work()
         });
@@ -218,7 +218,7 @@ impl PasswordHasherPool {
     }
 
     fn refuse(&self) -> PasswordPoolError {
-        if self.places.is_closed() {
+        if self.queue_permits.is_closed() {
             return PasswordPoolError::Closed;
         }
         self.counters.refused.fetch_add(1, Ordering::Relaxed);

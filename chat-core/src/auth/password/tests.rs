@@ -5,7 +5,7 @@ fn password(text: &str) -> Password {
 }
 
 #[test]
-fn password_lengths() {
+fn password_length_is_limited() {
     assert_eq!(
         Password::new(Secret::new("1234567")).unwrap_err(),
         PasswordError::TooShort { min: 8 }

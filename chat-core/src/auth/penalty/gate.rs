@@ -17,19 +17,19 @@ use crate::sync::{Mutex, MutexGuard};
 #[non_exhaustive]
 pub enum ConnectionRefused {
     /// The source has a penalty for this time.
-    #[error("source is penalised for another {} s", .0.as_secs())]
+    #[error("the source is penalised for another {} s", .0.as_secs())]
     Penalised(Duration),
     /// The source exceeds its rate of connections for this time.
-    #[error("source connects too often")]
+    #[error("the source connects too often")]
     TooFast(Duration),
     /// The source has its maximum number of connections.
-    #[error("too many connections of this source")]
+    #[error("the source has too many connections")]
     SourceFull,
     /// The node has its maximum number of connections before login.
-    #[error("too many connections before login")]
+    #[error("too many connections have not logged in")]
     NodeFull,
     /// The node has many connections before login and rejected this one at random.
-    #[error("dropped early: many connections before login")]
+    #[error("refused early, because many connections have not logged in")]
     EarlyDrop,
 }
 

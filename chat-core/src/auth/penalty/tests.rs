@@ -89,7 +89,7 @@ fn penalty_table_is_bounded_and_keeps_the_worst() {
 }
 
 #[test]
-fn twenty_before_login_per_source() {
+fn source_is_limited_to_twenty_connections_before_login() {
     let gate = gate(|limits| limits.unauthenticated_per_source = 20);
     let now = Instant::now();
     let mut open: Vec<ConnectionPermit> = (0..20).map(|_| gate.admit(now, source(1)).unwrap()).collect();
@@ -129,7 +129,7 @@ fn networks_of_64_bits_are_one_source() {
 }
 
 #[test]
-fn authenticated_per_source() {
+fn source_is_limited_in_authenticated_connections() {
     let gate = gate(|limits| limits.authenticated_per_source = 2);
     let now = Instant::now();
     let mut open: Vec<ConnectionPermit> = (0..3).map(|_| gate.admit(now, source(1)).unwrap()).collect();
@@ -152,7 +152,7 @@ fn authenticated_per_source() {
 }
 
 #[test]
-fn new_connections_per_source() {
+fn source_is_limited_in_new_connections() {
     let gate = gate(|limits| limits.new_per_source = ConnectionLimits::default().new_per_source);
     let now = Instant::now();
     for _ in 0..60 {
@@ -248,7 +248,7 @@ proptest! {
 }
 
 #[test]
-fn this_machine_is_held_to_the_node_s_limits_alone() {
+fn loopback_is_subject_to_the_limits_of_the_node_only() {
     let local = Source::Ip([127, 0, 0, 1].into());
     for (exempt_loopback, admitted) in [(true, 5), (false, 2)] {
         let gate = gate(|limits| {

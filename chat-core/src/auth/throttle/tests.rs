@@ -69,7 +69,7 @@ fn account_waits_double_up_to_fifteen_minutes() {
 }
 
 #[test]
-fn a_few_attempts_are_forgotten_after_the_window() {
+fn few_attempts_are_forgotten_after_the_window() {
     let throttle = accounts_only();
     let now = Instant::now();
     for minute in 0..20 {
@@ -90,7 +90,7 @@ fn right_password_clears_the_history() {
 }
 
 #[test]
-fn attempts_that_did_not_happen_are_taken_back() {
+fn withdrawn_attempts_do_not_count() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let now = Instant::now();
     for step in 0..100 {
@@ -200,7 +200,7 @@ fn node_is_limited_over_all_sources() {
 }
 
 #[test]
-fn registrations() {
+fn registrations_of_a_source_are_limited() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let now = Instant::now();
     for _ in 0..3 {
@@ -246,7 +246,7 @@ fn tables_stay_bounded_and_remember_the_worst() {
 }
 
 #[test]
-fn refusals_say_when() {
+fn throttle_error_tells_when_to_retry() {
     let throttled = Throttled {
         limit: ThrottleLimit::Account,
         retry_after: Duration::from_millis(1500),
@@ -255,7 +255,7 @@ fn refusals_say_when() {
 }
 
 #[test]
-fn this_machine_may_make_accounts_but_not_guess_passwords() {
+fn loopback_may_create_accounts_but_not_guess_passwords() {
     let now = Instant::now();
     for (exempt_loopback, made) in [(true, 25), (false, 3)] {
         let throttle = LoginThrottle::new(ThrottleOptions {

@@ -65,7 +65,7 @@ pub enum ClientProgress {
     },
 }
 
-/// Result of a successful handshake: the channel and what is known of the server.
+/// Result of a successful handshake: the channel and the identity of the server.
 #[derive(Debug)]
 pub struct Connected {
     /// The channel. The client sends first.
@@ -84,7 +84,7 @@ impl ClientHandshake {
         Self::with_ephemeral(server_name, pin, DhSecret::generate())
     }
 
-    /// As [`ClientHandshake::new`] with a given ephemeral key, for test vectors.
+    /// Like [`ClientHandshake::new`], with a given ephemeral key, for test vectors.
     pub(in crate::secure) fn with_ephemeral(
         server_name: &str,
         pin: PinPolicy,

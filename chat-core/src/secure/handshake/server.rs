@@ -144,7 +144,7 @@ impl ClientHello {
         self.accept_with(keys, now, DhSecret::generate())
     }
 
-    /// As [`ClientHello::accept`] with a given ephemeral key; only test vectors fix it.
+    /// Like [`ClientHello::accept`], with a given ephemeral key; only test vectors fix it.
     pub(in crate::secure) fn accept_with(
         self,
         keys: &ServerKeys,

@@ -33,7 +33,7 @@ fn answer_like() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Whole and in pieces, the outcome is the same.
+/// Feeds a server handshake with `chunks` and returns its outcome as text.
 fn server_outcome(chunks: &[&[u8]]) -> String {
     let mut server = ServerHandshake::new();
     for chunk in chunks {

@@ -13,7 +13,7 @@ use crate::secure::{
 
 const FLIPS: [u8; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 0xff, 0x55];
 
-/// A receiving half as it stands after one certain handshake.
+/// Returns the receiving half of a channel with a fixed key.
 fn opener(now: Instant) -> Opener {
     Opener::new(Cipher::new(&SecretBytes::new([7; 32])), now)
 }
@@ -34,18 +34,18 @@ fn recorded(now: Instant) -> (Vec<Vec<u8>>, BytesMut) {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Heard {
+struct Received {
     contents: Vec<Vec<u8>>,
     closed: Option<u16>,
     end: Result<(), OpenError>,
 }
 
 /// Feeds `chunks` as if each came from one read, then the end of the stream.
-fn hear<'a>(now: Instant, chunks: impl IntoIterator<Item = &'a [u8]>) -> Heard {
+fn receive<'a>(now: Instant, chunks: impl IntoIterator<Item = &'a [u8]>) -> Received {
     let mut opener = opener(now);
     // The recorded REKEY comes early; the rate rule has its own tests.
     opener.set_records(2000);
-    let mut heard = Heard {
+    let mut received = Received {
         contents: Vec::new(),
         closed: None,
         end: Ok(()),
@@ -56,17 +56,17 @@ fn hear<'a>(now: Instant, chunks: impl IntoIterator<Item = &'a [u8]>) -> Heard {
         loop {
             match opener.feed(now, &mut input) {
                 Ok(Opened::NeedMore) => break,
-                Ok(Opened::Data(data)) => heard.contents.push(data.to_vec()),
-                Ok(Opened::Close(code)) => heard.closed = Some(code),
+                Ok(Opened::Data(data)) => received.contents.push(data.to_vec()),
+                Ok(Opened::Close(code)) => received.closed = Some(code),
                 Err(error) => {
-                    heard.end = Err(error);
-                    return heard;
+                    received.end = Err(error);
+                    return received;
                 }
             }
         }
     }
-    heard.end = opener.end_of_stream(&input);
-    heard
+    received.end = opener.end_of_stream(&input);
+    received
 }
 
 #[test]
@@ -77,10 +77,10 @@ fn every_changed_byte_of_twenty_records_is_detected() {
         for flip in FLIPS {
             let mut changed = wire.clone();
             changed[position] ^= flip;
-            let heard = hear(now, [&changed[..]]);
-            assert!(heard.end.is_err(), "byte {position} ^ {flip:#x}");
-            assert!(contents.starts_with(&heard.contents), "byte {position}");
-            assert_eq!(heard.closed, None, "byte {position} ^ {flip:#x}");
+            let received = receive(now, [&changed[..]]);
+            assert!(received.end.is_err(), "byte {position} ^ {flip:#x}");
+            assert!(contents.starts_with(&received.contents), "byte {position}");
+            assert_eq!(received.closed, None, "byte {position} ^ {flip:#x}");
         }
     }
 }
@@ -89,15 +89,15 @@ fn every_changed_byte_of_twenty_records_is_detected() {
 fn records_cut_anywhere_are_the_same_records() {
     let now = Instant::now();
     let (contents, wire) = recorded(now);
-    let expected = Heard {
+    let expected = Received {
         contents,
         closed: Some(258),
         end: Ok(()),
     };
-    assert_eq!(hear(now, [&wire[..]]), expected);
-    assert_eq!(hear(now, wire.chunks(1)), expected);
+    assert_eq!(receive(now, [&wire[..]]), expected);
+    assert_eq!(receive(now, wire.chunks(1)), expected);
     for cut in 0..=wire.len() {
-        assert_eq!(hear(now, [&wire[..cut], &wire[cut..]]), expected, "{cut}");
+        assert_eq!(receive(now, [&wire[..cut], &wire[cut..]]), expected, "{cut}");
     }
 }
 
@@ -106,9 +106,9 @@ fn stream_that_ends_early_is_reported_as_truncated() {
     let now = Instant::now();
     let (contents, wire) = recorded(now);
     for end in 0..wire.len() {
-        let heard = hear(now, [&wire[..end]]);
-        assert_eq!(heard.end, Err(OpenError::Truncated), "{end}");
-        assert!(contents.starts_with(&heard.contents));
+        let received = receive(now, [&wire[..end]]);
+        assert_eq!(received.end, Err(OpenError::Truncated), "{end}");
+        assert!(contents.starts_with(&received.contents));
     }
 }
 

@@ -108,7 +108,7 @@ async fn full_queue_is_refused_at_once() {
     assert!(waiting.await.unwrap().is_ok(), "who waited is served");
     assert!(
         pool.hash(password("correct horse")).await.is_ok(),
-        "and the place is free again"
+        "a place in the queue is free again"
     );
 }
 
@@ -122,7 +122,7 @@ async fn long_wait_is_refused() {
 }
 
 #[tokio::test]
-async fn caller_who_leaves_frees_the_queue_but_not_the_worker() {
+async fn cancelled_caller_frees_the_queue_but_not_the_worker() {
     let pool = narrow(1, Duration::from_secs(3600));
     let (worker, running) = occupy(&pool).await;
     running.abort();
@@ -130,7 +130,7 @@ async fn caller_who_leaves_frees_the_queue_but_not_the_worker() {
     assert_eq!(
         pool.workers.available_permits(),
         0,
-        "the hash goes on, so nobody else may begin"
+        "the hash is still running, so no other one may begin"
     );
     let waiting = tokio::spawn({
         let pool = Arc::clone(&pool);
