@@ -32,7 +32,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// What every handler needs.
+/// State that every handler needs.
 #[derive(Clone)]
 struct App {
     engine: Engine,
@@ -106,7 +106,7 @@ struct Customer {
     name: String,
 }
 
-/// The login of the application, which would check a password here.
+/// Logs a customer in to the application. A real application checks a password here.
 async fn log_in(State(app): State<App>, Json(customer): Json<Customer>) -> Result<Json<String>, StatusCode> {
     let user = *app.accounts.get(&customer.name).ok_or(StatusCode::UNAUTHORIZED)?;
     let exp = jsonwebtoken::get_current_timestamp() + 3600;
@@ -136,7 +136,7 @@ async fn post_message(
     Ok(Json(user.send_text(conversation, &message.text).await?))
 }
 
-/// A chat client's connection: the packets of the protocol, in binary messages.
+/// Serves a chat client: binary messages carry the packets of the protocol.
 async fn chat(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

@@ -1,6 +1,6 @@
 //! A bot in the process of the engine. It reads a feed: the events of all conversations that the
 //! bot's account may read, decoded, in order and without gaps. The store keeps the cursors of the
-//! feed, so the bot goes on where it stopped, and the nodes of a cluster share the work.
+//! feed, so the bot continues where it stopped, and the nodes of a cluster share the work.
 //! `cargo run -p chat-examples --example in_process_bot`
 
 use std::sync::Arc;

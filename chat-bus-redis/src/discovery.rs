@@ -21,9 +21,9 @@ const MAX_NODES: usize = 1000;
 /// Maximum size of a node's info, in bytes.
 const MAX_INFO: usize = 64 * 1024;
 
-/// Stores a node's info, unless that of a later incarnation is there, and announces a change. KEYS:
-/// the node's key, the set of ids, the channel. ARGV: the info, which begins with the incarnation
-/// in 20 digits; the lease in milliseconds; the id.
+/// Stores a node's info, unless Redis has that of a later incarnation, and announces a change.
+/// KEYS: the node's key, the set of ids, the channel. ARGV: the info, which begins with the
+/// incarnation in 20 digits; the lease in milliseconds; the id.
 const STORE_INFO: &str = "local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

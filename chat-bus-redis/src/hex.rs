@@ -8,8 +8,8 @@ pub(crate) fn encode(id: &[u8; 16]) -> String {
 /// Parses the output of [`encode`]; returns `None` for any other text.
 pub(crate) fn decode(text: &[u8]) -> Option<[u8; 16]> {
     let text = std::str::from_utf8(text).ok()?;
-    let is_ours = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let number = is_ours.then(|| u128::from_str_radix(text, 16).ok())?;
+    let is_encoded = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let number = is_encoded.then(|| u128::from_str_radix(text, 16).ok())?;
     number.map(u128::to_be_bytes)
 }
 

@@ -94,10 +94,10 @@ impl<T: Clone> SubscriptionHandle<T> {
 
     /// Adds a channel. After an error, the channel is subscribed to as soon as there is a
     /// connection, and a gap is reported.
-    pub(crate) async fn subscribe(&self, channel: String, name: T) -> RedisResult<()> {
+    pub(crate) async fn subscribe(&self, channel: String, key: T) -> RedisResult<()> {
         // Added first: a connection that is made at this moment either subscribes to the channel
         // itself, or is the one used below.
-        self.mailbox.add_channel(channel.clone(), name);
+        self.mailbox.add_channel(channel.clone(), key);
         subscribe(self.connection()?, &[channel]).await
     }
 
@@ -137,13 +137,13 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
     let mut first_attempt = Some(first_attempt);
     let mut backoff = FIRST_BACKOFF;
     // Messages may have been lost since the last connection.
-    let mut has_missed = false;
+    let mut may_have_lost = false;
     while !handle.is_closed() {
         let ended = Arc::new(Notify::new());
         match connect(&commands, &handle, &ended).await {
             Ok(connection) => {
                 backoff = FIRST_BACKOFF;
-                if has_missed {
+                if may_have_lost {
                     tracing::info!("connected to Redis again");
                     handle.mailbox.gap();
                 }
@@ -155,7 +155,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
                 );
             }
             Err(error) => {
-                if !has_missed {
+                if !may_have_lost {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "Redis cannot be reached; retrying"
@@ -165,7 +165,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
             }
         }
         handle.set_connection(None);
-        has_missed = true;
+        may_have_lost = true;
         sleep(jitter::spread(backoff, 0.5, 1.0)).await;
         backoff = (backoff * 2).min(commands.options.max_backoff);
     }

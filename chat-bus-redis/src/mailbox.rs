@@ -16,7 +16,7 @@ const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 /// An event that a listener receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BusEvent<T> {
-    /// A message on the channel with this name.
+    /// A message on the channel with this key.
     Message(T, Bytes),
     /// Messages may have been lost.
     Gap,
@@ -31,7 +31,7 @@ pub(crate) struct Mailbox<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    /// Subscribed channels, with the name of each.
+    /// Keys of the subscribed channels, by channel name.
     channels: HashMap<String, T>,
     queue: VecDeque<BusEvent<T>>,
     bytes: usize,
@@ -52,10 +52,10 @@ impl<T: Clone> Mailbox<T> {
     }
 
     /// Accepts messages of a channel. Returns `false` if the mailbox is closed.
-    pub(crate) fn add_channel(&self, channel: String, name: T) -> bool {
+    pub(crate) fn add_channel(&self, channel: String, key: T) -> bool {
         let mut state = self.state.lock();
         if !state.is_closed {
-            state.channels.insert(channel, name);
+            state.channels.insert(channel, key);
         }
         !state.is_closed
     }
@@ -70,11 +70,10 @@ impl<T: Clone> Mailbox<T> {
         self.state.lock().channels.keys().cloned().collect()
     }
 
-    /// Queues a message. One of a channel that is not accepted is dropped: its unsubscription is
-    /// under way.
+    /// Queues a message. Drops it if its channel is not accepted: the unsubscription is under way.
     pub(crate) fn deliver(&self, channel: &str, message: Vec<u8>) {
         let mut state = self.state.lock();
-        let Some(name) = state.channels.get(channel).cloned() else {
+        let Some(key) = state.channels.get(channel).cloned() else {
             return;
         };
         if message.len() > MAX_MESSAGE || state.is_closed {
@@ -86,7 +85,7 @@ impl<T: Clone> Mailbox<T> {
             state.bytes = 0;
         }
         state.bytes += message.len();
-        state.queue.push_back(BusEvent::Message(name, message.into()));
+        state.queue.push_back(BusEvent::Message(key, message.into()));
         drop(state);
         self.arrived.notify_one();
     }

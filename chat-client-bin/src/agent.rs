@@ -1,8 +1,9 @@
-//! The agent: the process that has a profile open serves other processes that send or query.
+//! The agent: the process that uses a profile serves other processes that send or query.
 //!
 //! A device has one session, so `send` cannot have its own beside a running `listen`. The process
-//! that has the profile open listens on a Unix socket in it, which only its owner can reach. It
-//! speaks the plain client protocol there and executes what arrives with its own client.
+//! that uses the profile listens on a Unix socket in the profile's directory, which only the owner
+//! can reach. It speaks the plain client protocol there and executes the requests with its own
+//! client.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Listens at `path`. Returns `None` if the socket cannot be bound; only sharing is lost then.
+    /// Listens at `path`. Returns `None` if the socket cannot be bound: other processes cannot use
+    /// the profile then, but this one can.
     pub(crate) fn start(path: &Path, client: Client) -> Option<Self> {
         // This process holds the lock of the profile, so an existing socket belongs to a process
         // that has ended.
@@ -222,7 +224,7 @@ async fn perform(client: &Client, kind: RequestKind) -> Result<Answer, Failure> 
         RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome).map_err(failure),
         _ => Err(Failure::new(
             ReplyCode::BadRequest,
-            "the profile is in use by another process, which cannot do this; try again when it has ended",
+            "the profile is in use by another process, which cannot do this; try again when that process has ended",
         )),
     }
 }

@@ -147,7 +147,7 @@ fn refused(code: Option<ReplyCode>) -> Kind {
     }
 }
 
-/// Maps the reason of a closed session to what helps: logging in again, another program version, or
+/// Maps the reason of a closed session to the remedy: logging in again, another program version, or
 /// time.
 fn closed(code: CloseCode) -> Kind {
     match code {

@@ -48,7 +48,7 @@ pub(crate) struct Session {
 
 /// Number of attempts to connect before a command fails.
 const MAX_ATTEMPTS: u32 = 3;
-/// Time at the end of a command to send what an earlier run left in the outbox.
+/// Time at the end of a command to send the messages that an earlier run left in the outbox.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Session {
@@ -150,7 +150,8 @@ impl Session {
         self.servers.first().map_or("", String::as_str)
     }
 
-    /// Sends what an earlier run left in the outbox, for at most 5 s, and closes the client.
+    /// Sends the messages that an earlier run left in the outbox, for at most 5 s, and closes the
+    /// client.
     pub(crate) async fn finish(self) {
         if self.client.unsettled() > 0 {
             let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await; // unsent messages wait for the next run

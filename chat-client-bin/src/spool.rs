@@ -1,8 +1,8 @@
 //! Outboxes of processes that send through the agent of an account.
 //!
 //! Such a process keeps its messages in an outbox of its own until they have an outcome, because
-//! the agent may die or hang. The next run sends what is left, with the same message ids, so that a
-//! message that did arrive is not duplicated.
+//! the agent may die or hang. The next run sends the remaining messages, with the same message ids,
+//! so that a message that did arrive is not duplicated.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Creates an outbox in `spools`, and moves what earlier processes left in others to it.
+    /// Creates an outbox in `spools`, and moves the messages of outboxes that earlier processes
+    /// left to it.
     ///
     /// # Errors
     /// A file or directory cannot be read or written.

@@ -1,5 +1,5 @@
-//! The port to wall time. Durations are measured with `Instant`; this is for what people see and
-//! what must last.
+//! The port to wall time. Durations are measured with `Instant`; this clock is for times that
+//! people see and times that are stored.
 
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use crate::model::Timestamp;
 
 /// Tells the time of day.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// Now. May step back; the engine never lets that show in a conversation.
+    /// Returns the current time. It may step back; times within a conversation still grow.
     fn now(&self) -> Timestamp;
 }
 

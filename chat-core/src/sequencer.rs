@@ -115,17 +115,17 @@ impl EventSequencer {
         self.read_at(now);
     }
 
-    /// Last position that was delivered.
+    /// Returns the last position that was delivered.
     pub(crate) fn head(&self) -> Seq {
         self.next.previous()
     }
 
-    /// Highest position that the log is known to have.
+    /// Returns the highest position that the log is known to have.
     pub(crate) fn known_last(&self) -> Seq {
         self.known_last
     }
 
-    /// Returns whether the log may differ from what was delivered.
+    /// Returns whether the log may differ from the delivered events.
     pub(crate) fn is_unverified(&self) -> bool {
         self.unverified
     }
@@ -143,8 +143,8 @@ impl EventSequencer {
         }
     }
 
-    /// Accepts a pushed event, and appends to `out` what can be delivered now. Without `room` the
-    /// event is dropped; the log is read once there is room.
+    /// Accepts a pushed event, and appends the events that can be delivered now to `out`. Without
+    /// `room` the event is dropped; the log is read once there is room.
     pub(crate) fn push(&mut self, now: Instant, event: Event, room: bool, out: &mut Vec<HistoryEvent>) {
         if event.seq < self.next {
             return;
@@ -185,8 +185,8 @@ impl EventSequencer {
         if self.unverified { head.previous() } else { head }
     }
 
-    /// Processes a page, and appends to `out` what can be delivered. Returns the events that the
-    /// page shows to be unreadable.
+    /// Processes a page, and appends the events that can be delivered to `out`. Returns the events
+    /// that the page shows to be unreadable.
     pub(crate) fn read_finished(
         &mut self,
         now: Instant,

@@ -27,7 +27,7 @@ use crate::router::Outbox;
 /// state of the node.
 ///
 /// All methods may be called from any task, at the same time. Methods that are not `async` return
-/// at once: a remote implementation answers them from what it knows.
+/// at once: a remote implementation answers them from its cache.
 #[async_trait]
 pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// Creates an account.
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn command_future_yields_its_result_however_it_was_made() {
+    async fn command_future_yields_its_result_for_every_constructor() {
         assert_eq!(CommandFuture::ready(Ok(Outcome::Done)).await, Ok(Outcome::Done));
         assert_eq!(CommandFuture::run(async { Ok(Outcome::Done) }).await, Ok(Outcome::Done));
         let (reply, future) = CommandFuture::channel();

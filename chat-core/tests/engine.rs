@@ -27,8 +27,8 @@ fn config() -> EngineConfig {
 }
 
 async fn register(engine: &Engine, name: &str) -> UserId {
-    let wish = Registration::new(UserName::parse(name).unwrap(), Secret::new("correct horse"));
-    engine.register(Source::Local, wish).await.unwrap().id
+    let registration = Registration::new(UserName::parse(name).unwrap(), Secret::new("correct horse"));
+    engine.register(Source::Local, registration).await.unwrap().id
 }
 
 fn direct(session: &LocalSession) -> ConversationRef {

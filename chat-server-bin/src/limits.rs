@@ -91,7 +91,8 @@ enum Capacity {
 }
 
 impl Capacity {
-    /// `configured` is `limits.max_connections`; 0 means as many as possible.
+    /// Computes the capacity. `configured` is `limits.max_connections`; 0 means as many as
+    /// possible.
     fn new(configured: u32, open_files: Option<u64>, own: u64) -> Self {
         let max = open_files.map_or(u32::MAX, |files| {
             u32::try_from(files.saturating_sub(own)).unwrap_or(u32::MAX)

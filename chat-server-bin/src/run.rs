@@ -19,7 +19,7 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
     let mut signals =
         Signals::install().map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")))?;
     match &config.file {
-        Some(file) => tracing::info!(file = %file.display(), "configuration read"),
+        Some(file) => tracing::info!(file = %file.display(), "the configuration was read"),
         None => tracing::info!("no configuration file found: using the defaults"),
     }
     let composition = compose(&config).await?;
@@ -49,7 +49,7 @@ fn announce(composition: &Composition) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     let written = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
     match written {
-        // The parent process closed the pipe; the server runs all the same.
+        // The parent process closed the pipe; the server still runs.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::Failed(format!("cannot write to standard output: {error}")))
         }

@@ -176,11 +176,11 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
         if let Some(id) = event.client_message_id
             && acked.contains_key(&id)
         {
-            let place = Acked {
+            let position = Acked {
                 seq: event.seq,
                 event_id: event.id,
             };
-            assert_eq!(found.insert(id, place), None, "each message is stored once");
+            assert_eq!(found.insert(id, position), None, "each message is stored once");
         }
     }
     assert_eq!(found, acked, "every acknowledged message has its acknowledged position");

@@ -49,18 +49,18 @@ async fn delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
         let draft = Draft::text(MessageText::new(text.clone()).unwrap());
         let conversation = ConversationRef::Direct(named("bob"));
         alice.run(Command::Send { conversation, draft }).await.unwrap();
-        let said = Instant::now();
-        let heard = async {
+        let sent_at = Instant::now();
+        let delivery = async {
             loop {
                 if let Push::Event(event) = bob.push().await.unwrap()
                     && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
                     && message.text == text
                 {
-                    return said.elapsed();
+                    return sent_at.elapsed();
                 }
             }
         };
-        delays.push(timeout(WAIT_TIMEOUT, heard).await.expect("the message is delivered"));
+        delays.push(timeout(WAIT_TIMEOUT, delivery).await.expect("the message is delivered"));
         tokio::time::sleep(Duration::from_millis(730)).await;
     }
     delays

@@ -135,14 +135,14 @@ impl Connections {
         Instant::now() + self.deadline
     }
 
-    /// WaitingRequest for a connection.
+    /// Waits for a connection.
     pub(crate) async fn lease<'a>(&'a self, gate: &'a Gate) -> Result<Lease<'a>, StoreError> {
         let permit = gate.enter().await?;
         let conn = self.pool.connection().await?;
         Ok(Lease { conn, _permit: permit })
     }
 
-    /// WaitingRequest for a connection for a read.
+    /// Waits for a connection for a read.
     pub(crate) async fn reader(&self) -> Result<Lease<'_>, StoreError> {
         self.lease(&self.reads).await
     }

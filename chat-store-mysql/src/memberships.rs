@@ -9,8 +9,8 @@ use mysql_async::{Conn, Params, params};
 use crate::error::store_error;
 use crate::rows;
 
-/// Query of the memberships of `:user` as `:device` sees them. `more` adds a condition. One
-/// statement reads one snapshot.
+/// Returns the query of the memberships of `:user` as `:device` sees them. `more` adds a condition.
+/// One statement reads one snapshot.
 ///
 /// The number of unread messages is a difference of two counts: up to the last readable event and
 /// up to the last read event. A conversation that was read to its end needs no lookup.

@@ -72,7 +72,7 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.failed(error))
     }
 
-    /// As [`execute`](Self::execute), for inserting events, some of which may have been sent
+    /// Like [`execute`](Self::execute), for inserting events, some of which may have been sent
     /// before.
     pub(crate) async fn insert_new(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<(), StoreError> {
         let done = match self.tx.exec_drop(sql, params).await {

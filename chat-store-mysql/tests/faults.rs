@@ -44,10 +44,10 @@ async fn lock(url: &str, conversation: ConversationId) -> mysql_async::Conn {
 async fn unsafe_settings_are_rejected_unless_allowed() {
     let (server, url) = server(&["--skip-log-bin", "--innodb-flush-log-at-trx-commit=2"]);
     let refused = MysqlStore::open(&url, Options::default()).await.unwrap_err();
-    let said = refused.to_string();
+    let text = refused.to_string();
     assert!(
-        said.contains("innodb_flush_log_at_trx_commit is 2") && said.contains("log_bin is off"),
-        "{said}"
+        text.contains("innodb_flush_log_at_trx_commit is 2") && text.contains("log_bin is off"),
+        "{text}"
     );
     assert_eq!(server.sql("SHOW TABLES IN chat").unwrap(), "", "nothing was written");
     let mut options = Options::default();
@@ -169,8 +169,8 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     let now = i64::try_from(now.as_millis()).unwrap();
     assert!((now - time).abs() < 2_000, "{time} at {now}");
 
-    // Another transaction's lock blocks every connection for units of work. A heartbeat succeeds
-    // all the same.
+    // Another transaction's lock blocks every connection for units of work. A heartbeat still
+    // succeeds.
     let world = World::new(Arc::new(open().await)).await;
     let _holder = lock(&url, world.group).await;
     let here = Arc::new(here);
@@ -352,16 +352,16 @@ async fn cancelled_requests_never_mix_answers() {
             let (store, users, world) = (store.clone(), users.clone(), world.clone());
             tokio::spawn(async move {
                 let (mut answers, mut cancelled) = (0, 0);
-                let mut dice = u64::from(task) + 1;
+                let mut random = u64::from(task) + 1;
                 for _ in 0..many / TASKS {
                     // xorshift, with another seed for each task
-                    dice ^= dice << 13;
-                    dice ^= dice >> 7;
-                    dice ^= dice << 17;
-                    let n = (dice % 50) as usize;
-                    let patience = Duration::from_micros(dice >> 20 & 0x3fff);
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    let n = (random % 50) as usize;
+                    let cancel_after = Duration::from_micros(random >> 20 & 0x3fff);
                     let work = async {
-                        match dice % 4 {
+                        match random % 4 {
                             0 => {
                                 let account = store.account(users[n]).await.unwrap().unwrap();
                                 assert_eq!((account.id, account.name), (users[n], format!("user-{n}")));
@@ -383,7 +383,7 @@ async fn cancelled_requests_never_mix_answers() {
                             }
                         }
                     };
-                    match tokio::time::timeout(patience, work).await {
+                    match tokio::time::timeout(cancel_after, work).await {
                         Ok(()) => answers += 1,
                         Err(_) => cancelled += 1,
                     }

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! torture append DIR            appends until it is killed; prints acknowledgements
-//! torture verify DIR ACKS       checks that DIR is whole and holds what ACKS says
-//! torture fill DIR BALLAST      appends until the disk is full, removes the file BALLAST, goes on
+//! torture verify DIR ACKS       checks that DIR is intact and holds the messages that ACKS lists
+//! torture fill DIR BALLAST      appends until the disk is full, removes BALLAST, continues
 //! torture control-append DIR    the same with a database that does not wait for the disk
 //! torture control-verify DIR ACKS    prints how many of its acknowledgements were lost
 //! torture throughput DIR        events a second for batches of 1, 16 and 128

@@ -154,7 +154,7 @@ fn remove_stale(target: &Path, name: &OsStr) {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let is_stale = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= STALE));
         if is_stale && std::fs::remove_file(entry.path()).is_ok() {
-            tracing::info!(file = %entry.path().display(), "removed what a backup left that was cut off");
+            tracing::info!(file = %entry.path().display(), "removed the files of an interrupted backup");
         }
     }
 }

@@ -60,7 +60,7 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
     found.collect()
 }
 
-/// Query of the memberships of user ?1 as device ?2 sees them. `more` adds a condition.
+/// Returns the query of the memberships of user ?1 as device ?2 sees them. `more` adds a condition.
 ///
 /// The number of unread messages is a difference of two counts: up to the last readable event and
 /// up to the last read event. A conversation that was read to its end needs no lookup.

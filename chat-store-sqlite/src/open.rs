@@ -65,7 +65,7 @@ pub(crate) struct Opened {
     pub(crate) readers: Vec<Connection>,
 }
 
-/// Opens `directory` and creates what is missing. Blocks.
+/// Opens `directory` and creates missing files. Blocks.
 pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenError> {
     let not_writable = |source| OpenError::NotWritable {
         directory: directory.to_owned(),

@@ -85,7 +85,7 @@ decoders! {
     user_id -> UserId,
 }
 
-/// Returns what `find` returns for each key, without the keys that it does not find.
+/// Calls `find` for each key, and returns its results without the keys that it does not find.
 pub(crate) fn found<K, T>(
     keys: Vec<K>,
     mut find: impl FnMut(K) -> rusqlite::Result<Option<T>>,

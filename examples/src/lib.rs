@@ -1,5 +1,5 @@
-//! The other side of the examples: a small HTTP client, a chat client's way through a WebSocket,
-//! and what every example repeats.
+//! Clients for the examples: a small HTTP client, and a chat client over a WebSocket; and helpers
+//! that several examples use.
 
 use std::io;
 use std::net::SocketAddr;

@@ -193,7 +193,7 @@ impl Script {
 
     fn outcome(&mut self, which: u8) {
         let Peer::Session(session) = &mut self.peer else { return };
-        let Some(place) = usize::from(which).checked_rem(self.running.len()) else {
+        let Some(index) = usize::from(which).checked_rem(self.running.len()) else {
             return;
         };
         let result = match which % 16 {
@@ -201,7 +201,7 @@ impl Script {
             14 => Err(Failure::new(ReplyCode::TryAgain, "").retry_after(100)),
             _ => Ok(Outcome::Done),
         };
-        session.handle_outcome(self.now.instant, self.running.remove(place), result);
+        session.handle_outcome(self.now.instant, self.running.remove(index), result);
     }
 
     fn drain(&mut self) {

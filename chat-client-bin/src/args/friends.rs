@@ -30,7 +30,7 @@ pub(crate) enum FriendCommand {
 #[derive(Debug, Args)]
 pub(crate) struct User {
     /// User name or id
-    // The id is not `user`: the global option has that one.
+    // The field is not named `user`, because the global option has that id.
     #[arg(value_name = "USER")]
     pub(crate) who: String,
 }

@@ -30,7 +30,7 @@ pub(super) use sending::send_to_current;
 /// are unread.
 const SHOWN_EVENTS: (u32, u32) = (20, 200);
 
-/// Starts what an action asks for, or prints why it cannot.
+/// Starts the jobs of an action, or prints the error.
 pub(super) fn perform(state: &mut State, action: Action) {
     if let Err(failure) = start(state, action) {
         state.show_error(&failure.text);
@@ -149,7 +149,7 @@ fn current(state: &State) -> Result<(ConversationRef, String), Failure> {
         .ok_or_else(|| Failure::usage("no conversation is open; /dm USER or /group NAME opens one"))
 }
 
-/// Returns what the client knows about the current conversation.
+/// Returns the client's information about the current conversation.
 fn current_info(state: &State) -> Result<Arc<ConversationInfo>, Failure> {
     let id = state.conversations.current.as_ref().and_then(|current| current.id);
     id.and_then(|id| state.client.known_conversation(id))

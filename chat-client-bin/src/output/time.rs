@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clock_prints_known_times() {
+    fn clock_prints_reference_times() {
         assert_eq!(clock(0), "1970-01-01 00:00");
         assert_eq!(clock(1_790_000_000_000), "2026-09-21 14:13");
         assert_eq!(clock(951_782_400_000), "2000-02-29 00:00");

@@ -118,18 +118,18 @@ fn send_survives_repeated_server_kills() {
     let mut world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let mut sender = alice.start(&["send", "bob", "-", "--timeout", "60"]);
-    let mut said = Vec::new();
+    let mut sent_texts = Vec::new();
     for round in 0..3 {
         for number in 0..40 {
             let text = format!("{round}.{number}");
             sender.type_line(&text);
-            said.push(text);
+            sent_texts.push(text);
         }
         sender.next_line();
         world.server.kill_and_restart().unwrap();
     }
     assert_eq!(sender.finish().0, Some(0));
-    assert_eq!(bob.texts(&["alice"]), said);
+    assert_eq!(bob.texts(&["alice"]), sent_texts);
     let seqs: Vec<_> = bob
         .json(&["history", "alice", "--after", "0"])
         .iter()

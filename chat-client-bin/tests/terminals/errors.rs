@@ -60,9 +60,9 @@ fn server_key_is_pinned_and_a_changed_one_refused() {
     let world = TestServer::new();
     let alice = world.device("alice", "alice");
     let registered = alice.run(&["register"]);
-    let told = String::from_utf8(registered.stderr).unwrap();
+    let warning = String::from_utf8(registered.stderr).unwrap();
     let key = world.server.fingerprint().to_string();
-    assert!(told.contains(&key), "{told}");
+    assert!(warning.contains(&key), "{warning}");
     assert!(alice.run(&["whoami"]).stderr.is_empty(), "only the first time");
 
     let known_hosts = alice.profile.join("known_hosts");
@@ -185,8 +185,8 @@ fn invalid_line_does_not_stop_the_others() {
     assert_eq!((code, sent.as_str()), (Some(1), ""));
     assert!(errors.contains("line 2: ") && errors.contains("2 lines"), "{errors}");
 
-    let (code, said, errors) = fed(&alice, &[], b"/dm bob\nfour\n\xff\nfive\n");
-    assert!(said.contains("#7 bob") && said.contains("#8 bob"), "{said}");
+    let (code, output, errors) = fed(&alice, &[], b"/dm bob\nfour\n\xff\nfive\n");
+    assert!(output.contains("#7 bob") && output.contains("#8 bob"), "{output}");
     assert!(code == Some(1) && errors.contains("line 3: "), "{errors}");
     assert_eq!(
         bob.texts(&["alice"]),
@@ -210,8 +210,8 @@ fn impossible_message_number_is_refused_and_not_queued() {
         alice.fails(2, &["react", "bob", number, "👍"]);
         alice.fails(2, &["send", "bob", "x", "--reply-to", number]);
         alice.fails(2, &["send", number, "x"]);
-        let (_, said, _) = fed(&alice, &[], format!("/dm bob\n/edit {number} x\n").as_bytes());
-        assert!(said.contains("! /edit [SEQ] TEXT"), "{said}");
+        let (_, output, _) = fed(&alice, &[], format!("/dm bob\n/edit {number} x\n").as_bytes());
+        assert!(output.contains("! /edit [SEQ] TEXT"), "{output}");
     }
     alice.fails(1, &["edit", "bob", "9223372036854775807", "x"]);
     assert_eq!(bob.texts(&["alice"]), ["mine"]);

@@ -1,6 +1,6 @@
 //! The real client against the real server, from terminals and scripts.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::unwrap_used)] // a test that cannot continue has failed
 
 mod crash;
 mod errors;

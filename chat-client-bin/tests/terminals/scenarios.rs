@@ -5,16 +5,16 @@ use serde_json::json;
 use super::support::{TestServer, eventually, texts};
 
 #[test]
-fn friends_group_absent_member_and_second_device() {
+fn friends_chat_in_a_group_with_an_absent_member_and_a_second_device() {
     let world = TestServer::new();
     let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
 
     assert_eq!(alice.ok(&["send", "bob", "hello", "bob"]), "1\n");
-    let heard = bob.json(&["listen", "--count", "1", "--timeout", "20"]);
-    assert_eq!(heard[0]["event"], "message");
-    assert_eq!(heard[0]["conversation"], json!({"direct": "alice"}));
+    let printed = bob.json(&["listen", "--count", "1", "--timeout", "20"]);
+    assert_eq!(printed[0]["event"], "message");
+    assert_eq!(printed[0]["conversation"], json!({"direct": "alice"}));
     assert_eq!(
-        (&heard[0]["seq"], &heard[0]["from"], &heard[0]["text"]),
+        (&printed[0]["seq"], &printed[0]["from"], &printed[0]["text"]),
         (&json!(1), &json!("alice"), &json!("hello bob"))
     );
     let sent = bob.json(&["send", "alice", "你好"]);
@@ -22,8 +22,8 @@ fn friends_group_absent_member_and_second_device() {
         (&sent[0]["event"], &sent[0]["seq"], &sent[0]["conversation"]),
         (&json!("sent"), &json!(2), &json!({"direct": "alice"}))
     );
-    let heard = alice.json(&["listen", "--count", "1", "--timeout", "20"]);
-    assert_eq!(texts(&heard), ["你好"], "her own message is not printed");
+    let printed = alice.json(&["listen", "--count", "1", "--timeout", "20"]);
+    assert_eq!(texts(&printed), ["你好"], "her own message is not printed");
 
     alice.ok(&["group", "create", "rust 学习"]);
     bob.ok(&["group", "join", "RUST 学习"]);
@@ -31,16 +31,16 @@ fn friends_group_absent_member_and_second_device() {
     assert!(carol.missed().is_empty());
 
     // Carol is offline.
-    let mut said = Vec::new();
+    let mut sent_texts = Vec::new();
     for round in 0..5 {
         for (person, name) in [(&alice, "alice"), (&bob, "bob")] {
             let text = format!("{name} {round}");
             person.ok(&["send", "--group", "rust 学习", &text]);
-            said.push(text);
+            sent_texts.push(text);
         }
     }
     let listened = carol.json(&["listen", "--count", "10", "--timeout", "20"]);
-    assert_eq!(texts(&listened), said);
+    assert_eq!(texts(&listened), sent_texts);
     assert!(
         listened
             .iter()
@@ -49,14 +49,14 @@ fn friends_group_absent_member_and_second_device() {
     let seqs: Vec<_> = listened.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
     assert!(carol.missed().is_empty(), "delivered once");
-    assert_eq!(carol.texts(&["--group", "rust 学习"]), said);
+    assert_eq!(carol.texts(&["--group", "rust 学习"]), sent_texts);
 
     // A second device of Bob has seen nothing yet, and receives what he sent from the first one.
     let second = world.device("bob", "bob-2");
     second.ok(&["login"]);
     let mut everything = second.missed();
     everything.sort();
-    let mut expected: Vec<_> = said
+    let mut expected: Vec<_> = sent_texts
         .iter()
         .cloned()
         .chain(["hello bob".to_owned(), "你好".to_owned()])
@@ -71,7 +71,7 @@ fn listener_prints_messages_edits_reactions_and_recalls() {
     let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     let listener = bob.start(&["listen", "--json", "--count", "4"]);
-    // A listener prints what comes after it has connected.
+    // A listener prints events that arrive after it has connected.
     eventually("the listener is connected", || {
         alice.json(&["friend", "list"])[0]["presence"] == "online"
     });
@@ -160,7 +160,7 @@ fn group_commands_cover_the_life_of_a_group() {
 }
 
 #[test]
-fn account_contact_and_device_commands() {
+fn account_contact_and_device_commands_work() {
     let world = TestServer::new();
     let [alice, bob] = world.friends(["alice", "bob"]);
     assert_eq!(alice.json(&["whoami"])[0]["user"]["name"], "alice");

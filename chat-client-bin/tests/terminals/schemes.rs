@@ -30,12 +30,12 @@ fn serve(scheme: &str, directory: &std::path::Path) -> (Running, TestDevice, Str
 fn tls_with_identity_key_is_pinned_like_sc1() {
     let directory = tempfile::tempdir().unwrap();
     let (_server, alice, fingerprint) = serve("tls", directory.path());
-    let told = alice.fails(76, &["--tls", "--pin", WRONG, "register"]);
+    let error = alice.fails(76, &["--tls", "--pin", WRONG, "register"]);
     assert!(
-        told.contains(&fingerprint) && told.contains("given with --pin"),
-        "{told}"
+        error.contains(&fingerprint) && error.contains("given with --pin"),
+        "{error}"
     );
-    assert!(!told.contains("known_hosts"), "no key is pinned yet: {told}");
+    assert!(!error.contains("known_hosts"), "no key is pinned yet: {error}");
     alice.ok(&["--tls", "--pin", &fingerprint, "register"]);
     assert!(alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"));
     alice.fails(76, &["--tls", "--pin", WRONG, "whoami"]);
@@ -64,12 +64,12 @@ fn wrong_scheme_error_names_the_right_one() {
         for (wanted, option) in schemes.into_iter().filter(|(wanted, _)| *wanted != spoken) {
             for command in [&["whoami"][..], &["--discover", "whoami"]] {
                 let arguments: Vec<_> = option.into_iter().chain(command.iter().copied()).collect();
-                let told = alice.fails(69, &arguments);
+                let error = alice.fails(69, &arguments);
                 let expected = format!(
                     "{wanted}://{0}: its port speaks {spoken}; try {spoken}://{0}",
                     alice.server
                 );
-                assert!(told.contains(&expected) && told.lines().count() == 1, "{told}");
+                assert!(error.contains(&expected) && error.lines().count() == 1, "{error}");
             }
         }
         let pins = std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap_or_default();

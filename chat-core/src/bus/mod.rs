@@ -55,7 +55,7 @@ pub enum BusMessage {
     Gap,
 }
 
-/// Why the bus refused a call.
+/// Error of a call to the bus.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BusError {
@@ -68,7 +68,7 @@ pub enum BusError {
 }
 
 impl BusError {
-    /// The bus did not answer within `timeout`.
+    /// Returns the error for a bus that did not answer within `timeout`.
     pub(crate) fn timed_out(timeout: Duration) -> Self {
         Self::Unavailable(format!("the message bus did not answer within {timeout:?}").into())
     }

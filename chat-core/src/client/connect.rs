@@ -182,7 +182,8 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
     }
 }
 
-/// A wrong key is final: the client must not connect again to a server that shows one.
+/// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
+/// that server again.
 fn judge(endpoint: &Endpoint, error: HandshakeError) -> ConnectError {
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),

@@ -80,7 +80,7 @@ impl Reader {
         }
     }
 
-    /// Decrypts what was read; returns `false` if a whole record is missing.
+    /// Decrypts the bytes that were read. Returns `false` if a whole record is missing.
     fn open(&mut self, now: Instant) -> Result<bool, ClientError> {
         let Some(opener) = &mut self.opener else {
             let some = !self.raw.is_empty();

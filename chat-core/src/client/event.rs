@@ -25,7 +25,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Position of the event in its conversation.
+    /// Returns the position of the event in its conversation.
     #[must_use]
     pub fn seq(&self) -> Seq {
         self.event.event.seq
@@ -40,7 +40,7 @@ impl Delivery {
         }
     }
 
-    /// User who caused the event.
+    /// Returns the user who caused the event.
     #[must_use]
     pub fn sender(&self) -> UserId {
         self.event.event.sender
@@ -67,9 +67,9 @@ pub enum ClientEvent {
     /// was delivered is void; each conversation is delivered again from the position where the
     /// server knows this device to be.
     HistoryReset,
-    /// A conversation's log differs from what was delivered, because the server's operator restored
-    /// a copy of its data. Everything that was delivered after `to` is void; the present events
-    /// follow. Acknowledge this event, or the next run reports it again.
+    /// A conversation's log differs from the delivered events, because the server's operator
+    /// restored a copy of its data. Everything that was delivered after `to` is void; the present
+    /// events follow. Acknowledge this event, or the next run reports it again.
     Rewound {
         conversation: Arc<ConversationInfo>,
         /// Last event that both logs have in common.

@@ -79,13 +79,13 @@ impl Received {
     /// Acknowledges this event and all before it in its conversation: after a restart they are not
     /// delivered again. Does nothing for events that are not part of a log.
     pub fn done(&self) {
-        if let Some((conversation, cursor)) = self.place() {
+        if let Some((conversation, cursor)) = self.position() {
             let resets = self.resets;
             self.shared.acknowledge(conversation, Acked { cursor, resets });
         }
     }
 
-    fn place(&self) -> Option<(ConversationId, Cursor)> {
+    fn position(&self) -> Option<(ConversationId, Cursor)> {
         match &self.event {
             ClientEvent::Event(delivery) => Some((delivery.event.event.conversation, delivery.cursor())),
             ClientEvent::Truncated { conversation, to, .. } | ClientEvent::Rewound { conversation, to } => {

@@ -65,7 +65,7 @@ pub struct SendHandle {
 }
 
 impl SendHandle {
-    /// Idempotency key of the message.
+    /// Returns the idempotency key of the message.
     #[must_use]
     pub fn id(&self) -> ClientMessageId {
         self.id
@@ -170,19 +170,19 @@ impl Client {
         }
     }
 
-    /// Current state of the client.
+    /// Returns the current state of the client.
     #[must_use]
     pub fn status(&self) -> Status {
         self.inner.shared.status.borrow().clone()
     }
 
-    /// Id of this device.
+    /// Returns the id of this device.
     #[must_use]
     pub fn device(&self) -> DeviceId {
         self.inner.shared.device
     }
 
-    /// The user, once they have logged in on this device.
+    /// Returns the user of this device, or `None` before the first login.
     #[must_use]
     pub fn me(&self) -> Option<UserInfo> {
         self.inner.shared.me()
@@ -268,15 +268,15 @@ impl Client {
             queued: time,
             deadline: deadline.map(|deadline| time.plus_millis(millis(deadline))),
         };
-        let (queued, told) = oneshot::channel();
+        let (queued_reply, queued) = oneshot::channel();
         let (outcome, awaited) = oneshot::channel();
         self.ask(Input::Queue(Queued {
             entry,
-            told: queued,
+            queued_reply,
             outcome,
         }))
         .await?;
-        told.await.map_err(|_| self.ended())??;
+        queued.await.map_err(|_| self.ended())??;
         Ok(SendHandle { id, outcome: awaited })
     }
 
@@ -305,7 +305,7 @@ impl Client {
         }
     }
 
-    /// Number of messages in the outbox that have no outcome yet.
+    /// Returns the number of messages in the outbox that have no outcome yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         *self.inner.shared.unsettled.borrow()

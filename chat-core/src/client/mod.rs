@@ -2,8 +2,8 @@
 //! resynchronisation.
 //!
 //! `Machine` (with the feature `unstable`) is the protocol without I/O. A driver connects,
-//! reconnects and feeds it; a [`ClientStore`] keeps what must survive a restart. The client
-//! guarantees:
+//! reconnects and feeds it; a [`ClientStore`] keeps the state that must survive a restart. The
+//! client guarantees:
 //! - It delivers every event of every log once per run, in order and without gaps, although pushes
 //!   may be lost, duplicated or reordered.
 //! - After a restart it delivers everything that the application has not acknowledged.

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn delay_is_at_least_what_the_server_asked() {
+    fn retry_delay_is_at_least_the_delay_of_the_server() {
         let mut backoff = Backoff::default();
         let asked = Duration::from_secs(7);
         assert_eq!(backoff.failed(Instant::now(), Some(asked), 0), asked);

@@ -25,8 +25,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// See [`Engine::attach`](super::Engine::attach). The session is attached before the state of
-    /// its conversations is read, so that no event falls in between.
+    /// Implements [`Engine::attach`](super::Engine::attach). Attaches the session before it reads
+    /// the state of the conversations, so that the session misses no event.
     pub(super) async fn attach(
         self: Arc<Self>,
         caller: Caller,

@@ -138,28 +138,28 @@ impl EngineBuilder {
         self
     }
 
-    /// Clock for the time of day. Default: the operating system's.
+    /// Sets the clock for the time of day. Default: the operating system's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Configuration of the engine.
+    /// Sets the configuration of the engine.
     #[must_use]
     pub fn config(mut self, config: EngineConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Configuration of the router.
+    /// Sets the configuration of the router.
     #[must_use]
     pub fn router_config(mut self, config: RouterConfig) -> Self {
         self.router = config;
         self
     }
 
-    /// The node's id. Default: a random one for each engine.
+    /// Sets the node's id. Default: a random one for each engine.
     #[must_use]
     pub fn node(mut self, node: NodeId) -> Self {
         self.node = node;

@@ -43,8 +43,8 @@ pub enum HookPolicy {
 pub struct EngineConfig {
     /// Guests may create accounts. Default true.
     pub allow_registration: bool,
-    /// Who may send direct messages to users who have not chosen themselves; taken when an account
-    /// is created. Default [`DirectPolicy::Friends`].
+    /// Direct-message policy of a new account, until its user chooses another one. Default
+    /// [`DirectPolicy::Friends`].
     pub default_direct_policy: DirectPolicy,
     /// Password hashing of the built-in authenticator.
     pub passwords: PasswordPoolOptions,
@@ -209,7 +209,7 @@ impl EngineConfig {
     /// Checks that every field is in its range.
     ///
     /// # Errors
-    /// The name of the first field that is not, and what it has to be.
+    /// The name of the first invalid field, and its valid values.
     pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
         let some_time = |duration: &Duration| !duration.is_zero();
         let positive = |number: &usize| *number > 0;

@@ -9,32 +9,33 @@ pub(super) use crate::service::CommandError;
 use crate::store::StoreError;
 
 impl CommandError {
-    /// The object does not exist, or the caller may not know of it. Both have the same text.
+    /// Returns the error for an object that does not exist or is hidden from the caller. Both cases
+    /// have the same text.
     pub(crate) fn not_found() -> Self {
         Self::new(ReplyCode::NotFound, "not found, or not visible to you")
     }
 
-    /// The caller lacks the permission.
+    /// Returns the error for a caller without the permission.
     pub(crate) fn forbidden() -> Self {
         Self::new(ReplyCode::Forbidden, "you do not have the permission for this")
     }
 
-    /// An argument is invalid.
+    /// Returns the error for an invalid argument.
     pub(crate) fn invalid(text: &'static str) -> Self {
         Self::new(ReplyCode::InvalidArgument, text)
     }
 
-    /// A limit of this server is reached.
+    /// Returns the error for a limit of this server that is reached.
     pub(crate) fn limit(text: &'static str) -> Self {
         Self::new(ReplyCode::LimitExceeded, text)
     }
 
-    /// The command concerns the caller's own device, and the caller has none.
+    /// Returns the error for a command about the caller's own device, if the caller has no device.
     pub(crate) fn needs_device() -> Self {
         Self::invalid("only a session of a device can do this; the caller acts without one")
     }
 
-    /// The caller's login is no longer the latest of its device.
+    /// Returns the error for a caller whose login is no longer the latest of its device.
     pub(crate) fn fenced() -> Self {
         Self::new(
             ReplyCode::Fenced,
@@ -42,7 +43,7 @@ impl CommandError {
         )
     }
 
-    /// The application acts for a user who cannot act.
+    /// Returns the error for an application that acts for an unknown or disabled user.
     pub(crate) fn account_unusable() -> Self {
         Self::new(
             ReplyCode::AccountDisabled,
@@ -50,22 +51,22 @@ impl CommandError {
         )
     }
 
-    /// A queue is full; nothing was done.
+    /// Returns the error for a full queue. Nothing was done.
     pub(crate) fn busy() -> Self {
         Self::new(ReplyCode::Busy, "the server is overloaded; nothing was done").retry_after(Duration::from_secs(1))
     }
 
-    /// The node is draining; nothing was done.
+    /// Returns the error for a node that drains. Nothing was done.
     pub(crate) fn shutting_down() -> Self {
         Self::new(ReplyCode::ShuttingDown, "this node is shutting down; nothing was done")
     }
 
-    /// The account is unknown or the secret is wrong. The text does not say which.
+    /// Returns the error for an unknown account or a wrong secret. The text does not say which.
     pub(crate) fn bad_credentials() -> Self {
         Self::new(ReplyCode::BadCredentials, "unknown account or wrong password")
     }
 
-    /// The store did not answer; the command may have been executed.
+    /// Returns the error for a store that did not answer. The command may have been executed.
     pub(crate) fn try_again() -> Self {
         Self::new(
             ReplyCode::TryAgain,
@@ -74,7 +75,7 @@ impl CommandError {
         .retry_after(Duration::from_secs(1))
     }
 
-    /// This node's clock is wrong; another node may accept the login.
+    /// Returns the error for a login at a node whose clock is wrong. Another node may accept it.
     pub(crate) fn clock_is_wrong() -> Self {
         Self::new(
             ReplyCode::TryAgain,
@@ -83,7 +84,7 @@ impl CommandError {
         .retry_after(Duration::from_secs(10))
     }
 
-    /// A defect, which the server's log describes.
+    /// Returns the error for a defect, which the server's log describes.
     pub(crate) fn internal() -> Self {
         Self::new(ReplyCode::Internal, "internal error; the server's log has the details")
     }
@@ -147,7 +148,7 @@ impl From<AuthError> for CommandError {
     }
 }
 
-/// The name of an account or group is taken.
+/// Returns the error for a name of an account or group that is taken.
 pub(crate) fn name_taken() -> CommandError {
     CommandError::new(
         ReplyCode::NameTaken,
@@ -155,7 +156,7 @@ pub(crate) fn name_taken() -> CommandError {
     )
 }
 
-/// Why a unit of work ended without a result.
+/// Reason for which a unit of work ended without a result.
 #[derive(Debug)]
 pub(crate) enum Rejection {
     /// The store failed.

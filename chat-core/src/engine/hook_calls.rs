@@ -47,7 +47,7 @@ impl HookCalls {
         !self.hooks.is_empty()
     }
 
-    /// Asks whether an account may be created, and with what.
+    /// Asks whether an account may be created, and with which profile.
     pub(super) async fn before_register(
         &self,
         source: Source,
@@ -77,7 +77,7 @@ impl HookCalls {
         Ok((allowed.content != original).then_some(allowed.content))
     }
 
-    /// Asks whether a group may be created, and with what.
+    /// Asks whether a group may be created, and with which profile.
     pub(super) async fn before_create_group(&self, caller: Caller, new: NewGroup) -> Result<NewGroup, CommandError> {
         if !self.exist() {
             return Ok(new);
@@ -155,7 +155,7 @@ impl HookCalls {
     }
 
     async fn append_context(&self, sender: Caller, target: &Target) -> Result<AppendContext, CommandError> {
-        let (actor, place) = match target.kind {
+        let (actor, append_target) = match target.kind {
             ConversationKind::Direct { low, high } => {
                 let peer = if low == sender.user { high } else { low };
                 let mut users = user_infos(&self.units, &[sender.user, peer]).await?;
@@ -165,15 +165,15 @@ impl HookCalls {
             }
             ConversationKind::Group => {
                 let context = self.group_context(sender, target.id).await?;
-                let place = AppendTarget::Group {
+                let append_target = AppendTarget::Group {
                     group: context.group,
                     role: context.role,
                 };
-                (context.actor, place)
+                (context.actor, append_target)
             }
             ConversationKind::Inbox { .. } => (self.actor(sender).await?, AppendTarget::Inbox),
         };
-        Ok(AppendContext::new(actor, target.id, place))
+        Ok(AppendContext::new(actor, target.id, append_target))
     }
 
     async fn group_context(&self, caller: Caller, group: ConversationId) -> Result<GroupContext, CommandError> {
@@ -205,7 +205,7 @@ impl HookCalls {
         account.as_ref().map(public).ok_or_else(CommandError::not_found)
     }
 
-    /// Asks one hook after the other, each about what the one before allowed.
+    /// Asks one hook after the other, each about the value that the one before allowed.
     async fn ask_all<'a, T: Clone>(
         &'a self,
         request: T,

@@ -1,4 +1,4 @@
-//! Units of work of the engine, and the record of what they are about to append.
+//! Units of work of the engine, and the record of the events that they are about to append.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -22,14 +22,15 @@ pub(crate) trait Operation: Debug + Send + 'static {
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection>;
 }
 
-/// A unit of work that may be run again after it was committed, because it finds what it wrote.
+/// A unit of work that may be run again after it was committed, because it finds its earlier
+/// writes.
 pub(crate) trait Idempotent: Operation + Clone {
-    /// Some of it may be stored already: the next run is to look before it writes.
+    /// Makes the next run look for its writes first, because some may be stored already.
     fn look_first(&mut self) {}
 }
 
-/// Record of what a unit of work is about to append to logs: if the outcome of the commit is
-/// unknown, this may have been committed.
+/// Record of the events that a unit of work is about to append to logs. If the outcome of the
+/// commit is unknown, they may have been committed.
 ///
 /// Clones share the record, so that it can be read after the unit of work was dropped.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +49,7 @@ impl WriteIntents {
         }
     }
 
-    /// Removes and returns what the last run recorded.
+    /// Removes and returns the records of the last run.
     pub(super) fn take(&self) -> Vec<UnconfirmedCommit> {
         std::mem::take(&mut *self.0.lock())
     }

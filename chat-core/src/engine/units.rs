@@ -99,7 +99,7 @@ impl Units {
         Err(CommandError::busy())
     }
 
-    /// Runs a unit of work that finds what an earlier run of it wrote, and retries it until the
+    /// Runs a unit of work that finds the writes of an earlier run, and retries it until the
     /// deadline while its outcome is unknown.
     ///
     /// `outcome_unknown` is set once a run may have been committed without an answer, also across
@@ -163,7 +163,7 @@ impl Units {
         });
         self.writes.record(scope, error);
         match error {
-            // It may have been committed all the same, now or a little later.
+            // The transaction may have been committed nevertheless, or will be a little later.
             Some(StoreError::Unavailable(_)) => self.unconfirmed.track_unconfirmed(intents.take()),
             Some(_) => {}
             // A store that can be written can be read.
@@ -207,7 +207,7 @@ fn timed_out() -> StoreError {
 /// Explains a rejection after which an earlier run may have been committed.
 fn explain_unknown(rejection: Rejection, outcome_unknown: bool) -> CommandError {
     match explain(rejection) {
-        // The unit looks for what it wrote before it decides, so its other decisions hold.
+        // The unit looks for its earlier writes before it decides, so its other decisions hold.
         error if outcome_unknown && matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain) => {
             CommandError::try_again()
         }

@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::store::MembershipView;
 
-/// Reads what everyone may see of these users.
+/// Reads the public profiles of these users.
 pub(super) async fn user_infos(units: &Units, ids: &[UserId]) -> Result<HashMap<UserId, UserInfo>, CommandError> {
     let accounts = units.read(units.store().accounts(ids)).await?;
     Ok(accounts.iter().map(|account| (account.id, public(account))).collect())
@@ -33,7 +33,7 @@ pub(super) async fn conversation_info(
     infos.into_iter().next().ok_or_else(CommandError::internal)
 }
 
-/// Turns a user's memberships into what the user sees of them, latest first.
+/// Converts a user's memberships to the user's view of the conversations, latest first.
 pub(super) async fn conversation_infos(
     units: &Units,
     user: UserId,

@@ -89,6 +89,6 @@ impl GroupContext {
 pub enum FriendshipStep {
     /// The actor asks for it, with a note for the peer.
     Request(Note),
-    /// The actor accepts what the peer asked for.
+    /// The actor accepts the request of the peer.
     Accept,
 }

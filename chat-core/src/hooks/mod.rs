@@ -1,4 +1,4 @@
-//! The port through which an application watches, changes and refuses what users do.
+//! The port through which an application watches, changes and refuses the actions of users.
 //!
 //! **Deciding** hooks (`before_…`) run before anything is committed. They receive the names and
 //! roles of the users involved, and the engine stores the request as they return it. Each has a
@@ -11,8 +11,8 @@
 //! a feed.
 //!
 //! An engine can have several hooks. They are asked in the order in which they were given to the
-//! [builder](crate::engine::EngineBuilder::hooks): each sees what the one before made of the
-//! request, and the first refusal decides.
+//! [builder](crate::engine::EngineBuilder::hooks): each receives the request as the one before
+//! has changed it, and the first refusal decides.
 
 mod context;
 
@@ -54,9 +54,8 @@ impl<T> Verdict<T> {
 /// The application's own rules. Every method has a default that changes nothing.
 ///
 /// A hook that decides about a draft or about a change of a group runs while the later drafts and
-/// changes of the same session wait, so it should answer quickly. Nobody else waits for it.
-/// Commands of an
-/// [operator](crate::engine::Engine) pass without being asked.
+/// changes of the same session wait, so it should answer quickly. Other sessions do
+/// not wait for it. Hooks are not asked about commands of an [operator](crate::engine::Engine).
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {
     /// Decides about a new account.

@@ -24,7 +24,7 @@ pub struct NewGroup {
     pub description: Description,
     /// Rule by which users become members; default: open.
     pub join_policy: JoinPolicy,
-    /// True if new members may read what was written before they joined; default: no.
+    /// True if new members may read the events before they joined; default: no.
     pub history_visible: bool,
     /// True if the group is hidden from search and from users who are not in it; default: no.
     pub unlisted: bool,
@@ -58,7 +58,7 @@ impl NewGroup {
         self
     }
 
-    /// Sets whether new members may read what was written before they joined.
+    /// Sets whether new members may read the events before they joined.
     #[must_use]
     pub const fn history_visible(mut self, visible: bool) -> Self {
         self.history_visible = visible;
@@ -90,7 +90,7 @@ pub struct GroupChanges {
     pub description: Option<Description>,
     /// Rule by which users become members.
     pub join_policy: Option<JoinPolicy>,
-    /// True if new members may read what was written before they joined.
+    /// True if new members may read the events before they joined.
     pub history_visible: Option<bool>,
     /// True if the group is hidden from search and from users who are not in it.
     pub unlisted: Option<bool>,
@@ -124,7 +124,7 @@ impl GroupChanges {
         self
     }
 
-    /// Changes whether new members may read what was written before they joined.
+    /// Changes whether new members may read the events before they joined.
     #[must_use]
     pub fn history_visible(mut self, visible: bool) -> Self {
         self.history_visible = Some(visible);

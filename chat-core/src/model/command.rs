@@ -119,7 +119,7 @@ pub enum Command {
     /// Changes a group.
     UpdateGroup {
         group: ConversationRef,
-        /// New values of what changes.
+        /// Fields to change, with their new values.
         changes: GroupChanges,
     },
     /// Lists members of a group, in order of user id.

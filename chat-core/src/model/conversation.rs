@@ -67,7 +67,7 @@ pub struct GroupProfile {
     pub description: String,
     /// Rule by which users become members.
     pub join_policy: JoinPolicy,
-    /// True if new members may read what was written before they joined.
+    /// True if new members may read the events before they joined.
     pub history_visible: bool,
     /// True if the group is hidden from search and from users who are not in it.
     pub unlisted: bool,

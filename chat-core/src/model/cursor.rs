@@ -1,4 +1,4 @@
-//! Cursors: how far an application has processed a conversation, and which event is there.
+//! Cursors: how far an application has processed a conversation, and the event at that position.
 
 use super::{Event, EventId, Seq, Timestamp};
 

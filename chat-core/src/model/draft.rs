@@ -59,7 +59,7 @@ impl DraftContent {
 }
 
 impl From<DraftContent> for Draft {
-    /// A draft with a fresh idempotency key.
+    /// Creates a draft with a fresh idempotency key.
     fn from(content: DraftContent) -> Self {
         Self {
             client_message_id: ClientMessageId::random(),

@@ -209,7 +209,7 @@ pub enum EventBody {
         description: String,
         /// Rule by which users become members.
         join_policy: JoinPolicy,
-        /// True if new members may read what was written before they joined.
+        /// True if new members may read the events before they joined.
         history_visible: bool,
         /// True if the group is hidden from search.
         unlisted: bool,

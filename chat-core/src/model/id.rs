@@ -128,7 +128,7 @@ wide_id! {
 }
 
 impl UserId {
-    /// Sender of what the system itself posts. No account has this id.
+    /// Sender of the events that the system posts. No account has this id.
     pub const SYSTEM: Self = Self(0);
 }
 

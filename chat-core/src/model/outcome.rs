@@ -231,7 +231,7 @@ impl GroupInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum ConversationView {
-    /// Direct conversation with this user; with oneself for notes.
+    /// Direct conversation with this user. With the own account it holds notes.
     Direct(UserInfo),
     /// Group with members.
     Group(GroupInfo),

@@ -23,7 +23,7 @@ impl From<UserName> for UserRef {
     }
 }
 
-/// Reference to a conversation, by id or by what it is.
+/// Reference to a conversation: its id, its group name, or the other user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConversationRef {
     /// Reference by id.
@@ -35,7 +35,8 @@ pub enum ConversationRef {
 }
 
 impl ConversationRef {
-    /// Returns a reference to the direct conversation with `user`; with oneself for notes.
+    /// Returns a reference to the direct conversation with `user`. With the own account it holds
+    /// notes.
     #[must_use]
     pub fn direct(user: impl Into<UserRef>) -> Self {
         Self::Direct(user.into())
@@ -49,7 +50,7 @@ impl From<ConversationId> for ConversationRef {
 }
 
 impl From<UserRef> for ConversationRef {
-    /// The direct conversation with `user`.
+    /// Returns a reference to the direct conversation with `user`.
     fn from(user: UserRef) -> Self {
         Self::Direct(user)
     }

@@ -114,7 +114,7 @@ impl Login {
         }
     }
 
-    /// Sets what the user's list of devices calls the device; at most 64 bytes.
+    /// Sets the name of the device in the user's list of devices; at most 64 bytes.
     #[must_use]
     pub fn device_name(mut self, name: impl Into<String>) -> Self {
         self.device_name = name.into();
@@ -174,17 +174,17 @@ impl SessionTokens {
     }
 }
 
-/// Identity that a command is executed for: a user, and through what they act. It never comes from
-/// the content of a packet.
+/// Identity that a command is executed for: a user, and the means by which they act. It never comes
+/// from the content of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// User who acts.
     pub user: UserId,
-    /// Through what the user acts.
+    /// Means by which the user acts.
     pub origin: Origin,
 }
 
-/// Through what a [`Caller`] acts.
+/// Means by which a [`Caller`] acts: a session of a device, or the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {

@@ -42,7 +42,7 @@ impl Rate {
         burst: 1,
     };
 
-    /// `count` events per `per`, all of them at once if need be.
+    /// Creates a rate of `count` events per `per`. All `count` events may come at once.
     #[must_use]
     pub const fn new(count: u32, per: Duration) -> Self {
         Self {

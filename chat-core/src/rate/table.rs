@@ -99,7 +99,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn table_forgets_decayed_states_and_keeps_the_heaviest() {
+    fn table_forgets_decayed_states_and_keeps_the_slowest_to_decay() {
         let rate = Rate::new(1, SECOND).with_burst(100);
         let start = Instant::now();
         let mut table = Table::<u32, Bucket>::new(8);
@@ -114,7 +114,7 @@ mod tests {
             table
                 .get(&0)
                 .is_some_and(|bucket| bucket.remaining(start) == 50 * SECOND),
-            "a flood evicts the light ones"
+            "new keys evict the states that decay first"
         );
 
         let mut table = Table::<u32, Bucket>::new(1000);
@@ -124,7 +124,7 @@ mod tests {
         for key in 1000..1600 {
             table.entry(start + 2 * SECOND, key).add(start + 2 * SECOND, &rate);
         }
-        assert_eq!(table.len(), 600, "decayed states went away as new ones came");
+        assert_eq!(table.len(), 600, "insertions remove decayed states");
     }
 
     proptest! {

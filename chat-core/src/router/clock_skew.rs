@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use crate::model::Timestamp;
 
-/// Difference from which on the node logs a warning.
+/// Difference above which the node logs a warning.
 const MAX_UNREMARKED: Duration = Duration::from_secs(2);
-/// Difference from which on the node's timestamps cannot be relied upon, so that it admits no new
-/// session.
+/// Difference above which the node's timestamps are unreliable, so that it admits no new session.
 const MAX_TOLERATED: Duration = Duration::from_secs(5 * 60);
 
 /// The latest finding about the node's clock. Clones share it.

@@ -72,7 +72,7 @@ impl ClusterLink {
     }
 
     /// Asks the other nodes to compare all their state with the store, because this node does not
-    /// know what it should have announced.
+    /// know the announcements that are missing.
     pub(crate) fn announce_unknown(&self) {
         if let Some(link) = &self.link {
             link.recent.overflow();

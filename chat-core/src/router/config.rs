@@ -41,7 +41,7 @@ pub struct RouterConfig {
     /// may have lost something. Each costs the store two reads. Default 100.
     pub user_rechecks_per_second: u32,
     /// Maximum number of envelopes that wait to be published. Further ones are dropped, because
-    /// heartbeats, which have a queue of their own, repeat what they announced. Default 4096.
+    /// heartbeats, which have a queue of their own, repeat those announcements. Default 4096.
     pub max_queued_envelopes: usize,
 }
 

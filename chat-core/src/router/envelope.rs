@@ -171,7 +171,8 @@ impl EnvelopeCodec {
     }
 }
 
-/// A heartbeat that repeats more than it may counts as overflowed, and repeats nothing.
+/// Decodes a heartbeat. One with more than [`MAX_REPEATED`] repetitions counts as overflowed and
+/// repeats nothing.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
     let lists = [heartbeat.doorbells.len(), heartbeat.joins.len(), heartbeat.logins.len()];
     if lists.iter().any(|len| *len > MAX_REPEATED) {

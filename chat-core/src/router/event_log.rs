@@ -1,5 +1,5 @@
-//! The router's port to the store: the reads with which a node fills gaps and finds what the bus
-//! lost.
+//! The router's port to the store: the reads with which a node fills gaps and finds the events that
+//! the bus lost.
 
 use std::fmt::Debug;
 use std::sync::Arc;

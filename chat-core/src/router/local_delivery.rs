@@ -27,7 +27,7 @@ pub(crate) struct LocalDelivery {
 /// Work that delivery leaves to the workers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeliveryQueues {
-    /// Conversations whose log is longer than what was delivered.
+    /// Conversations whose log goes beyond the delivered events.
     pub(crate) catch_up: WorkSet<ConversationId>,
     /// Conversations whose log may be longer: those that the node follows as of now, and all of
     /// them in a sweep.
@@ -49,7 +49,7 @@ impl LocalDelivery {
         }
     }
 
-    /// Delivers events of one conversation, ascending, as far as they continue what was delivered.
+    /// Delivers events of one conversation, ascending, as far as they continue the delivered ones.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event]) {
         if let Some(last) = events.last() {
             self.queues.watches.grown(conversation, last.seq);
@@ -74,7 +74,7 @@ impl LocalDelivery {
         }
     }
 
-    /// Handles a doorbell: the log is read if it is longer than what was delivered here.
+    /// Handles a doorbell: the log is read if it goes beyond the events delivered here.
     pub(crate) fn doorbell(&self, doorbell: Doorbell) {
         self.queues.watches.grown(doorbell.conversation, doorbell.last_seq);
         let head = self.registry.head(doorbell.conversation);
@@ -105,7 +105,7 @@ impl LocalDelivery {
     }
 
     /// Prepares for a feed that is new on this node: the node subscribes to the conversation's
-    /// topic and then compares the feed with the log, because it missed what was announced before.
+    /// topic and then compares the feed with the log, because it missed the earlier announcements.
     pub(crate) fn feed_began(&self, conversation: ConversationId) {
         match &self.topics {
             Some(topics) => topics.recheck(Topic::Conversation(conversation)),

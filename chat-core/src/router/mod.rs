@@ -2,7 +2,7 @@
 //!
 //! Every event reaches a conversation's sessions on one ordered path, its feed
 //! (`conversation_feed`), whether this node committed it, a doorbell announced it, or a read of
-//! the log found it. An event that continues what was delivered is delivered, an older one is
+//! the log found it. An event that continues the delivered ones is delivered, an older one is
 //! dropped, and any other reveals a gap, which is read from the log. Pushing never waits: the
 //! [`Outbox`] of a client that does not read overflows, and the client catches up by itself.
 //!
@@ -17,7 +17,7 @@
 //!   registry ► conversation_feed ► session ► outbox ► shared_push
 //!   work_set topic_requests publish_queue announcements unconfirmed sweep_request    queues
 //!   commit_watch                      news of all logs, for event feeds
-//!   peer_monitor store_peers other_nodes clock_skew    what is known of other nodes
+//!   peer_monitor store_peers other_nodes clock_skew    knowledge about other nodes
 //!   event_log envelope                                 the store · the bus
 //! ```
 

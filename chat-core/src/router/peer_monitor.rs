@@ -107,9 +107,9 @@ impl PeerMonitor {
         }
         let own_missing = self.started.elapsed() > self.timeout && table.own_in_a_row < TRUSTED_HEARTBEATS;
 
-        let heard = table.peers.len();
+        let peers_before = table.peers.len();
         table.peers.retain(|_, peer| peer.at.elapsed() <= self.timeout);
-        let peer_lost = table.peers.len() < heard;
+        let peer_lost = table.peers.len() < peers_before;
 
         table.listed_since.retain(|node, _| listed.contains(node));
         let (mut peer_late, mut peer_unseen) = (false, false);

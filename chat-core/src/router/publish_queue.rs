@@ -13,8 +13,8 @@ use crate::model::{ConversationId, Seq};
 use crate::sync::Mutex;
 
 /// A bounded queue of envelopes. Nothing waits for room in it: an envelope that finds none is
-/// dropped, because heartbeats repeat what matters. Of a conversation's doorbells, only the newest
-/// is queued. Clones share the queue.
+/// dropped, because heartbeats repeat the announcements. Of a conversation's doorbells, only the
+/// newest is queued. Clones share the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct PublishQueue {
     inner: Arc<Inner>,

@@ -43,7 +43,7 @@ use crate::model::{NodeId, StoreEpoch, UserId};
 
 /// Maximum number of queued envelopes with heartbeats: more than one heartbeat ever takes.
 const MAX_QUEUED_HEARTBEATS: usize = 256;
-/// Maximum number of items that a worker has in work at the same time.
+/// Maximum number of items that a worker has in progress at the same time.
 const MAX_CONCURRENT: usize = 8;
 /// Maximum number of subscriptions that change at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
@@ -194,7 +194,7 @@ impl Assembly {
         }
     }
 
-    /// Starts the workers that find in the store what the bus lost.
+    /// Starts the workers that find lost events in the store.
     fn start_anti_entropy(&self, has_bus: bool) {
         let Self {
             router, log, queues, ..

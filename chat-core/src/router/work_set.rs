@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::sync::Mutex;
 
-/// Number of items from which on [`WorkSet::try_add`] refuses more.
+/// Number of items at which [`WorkSet::try_add`] refuses more.
 const MAX_UNTRUSTED: usize = 1 << 17;
 
 /// A set of items that one worker drains: an item that is added several times before the worker
@@ -90,7 +90,7 @@ impl<T: Eq + Hash> WorkSet<T> {
 /// Options of a worker that drains a [`WorkSet`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkerOptions {
-    /// Maximum number of items in work at the same time.
+    /// Maximum number of items in progress at the same time.
     pub(crate) max_concurrent: usize,
     /// Delay before a failed item is retried. Doubles with each failure, up to ten times this
     /// value. Other items do not wait for it.
@@ -100,8 +100,8 @@ pub(crate) struct WorkerOptions {
 }
 
 impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
-    /// Calls `work` with every item that is added, for ever. An item is never in work twice at the
-    /// same time; one that is added while it is in work is worked on again afterwards.
+    /// Calls `work` with every item that is added, and never returns. An item is in progress at
+    /// most once at a time; one that is added meanwhile is worked on again afterwards.
     pub(crate) async fn drain_forever<E, F>(&self, options: WorkerOptions, work: impl Fn(T) -> F)
     where
         E: std::error::Error + 'static,
@@ -109,26 +109,26 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
     {
         let mut queue: VecDeque<T> = VecDeque::new();
         let mut running = FuturesUnordered::new();
-        let mut in_work: HashSet<T> = HashSet::new();
-        let mut added_in_work: HashSet<T> = HashSet::new();
+        let mut in_progress: HashSet<T> = HashSet::new();
+        let mut added_meanwhile: HashSet<T> = HashSet::new();
         let mut sleeping = FuturesUnordered::new();
         let mut delays: HashMap<T, Duration> = HashMap::new();
         loop {
             while running.len() < options.max_concurrent {
                 let Some(item) = queue.pop_front() else { break };
-                if in_work.insert(item) {
+                if in_progress.insert(item) {
                     let work = work(item);
                     running.push(async move { (item, work.await) });
                 } else {
-                    added_in_work.insert(item);
+                    added_meanwhile.insert(item);
                 }
             }
             tokio::select! {
                 // Finished items first: they make room for new ones.
                 biased;
                 Some((item, result)) = running.next() => {
-                    in_work.remove(&item);
-                    let repeat = added_in_work.remove(&item);
+                    in_progress.remove(&item);
+                    let repeat = added_meanwhile.remove(&item);
                     match result {
                         Ok(()) => {
                             delays.remove(&item);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn worker_goes_on_while_one_item_hangs() {
+    async fn worker_continues_while_one_item_hangs() {
         let set = WorkSet::default();
         set.add_all(0..100);
         let successes = AtomicU32::new(0);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn worker_repeats_an_item_added_in_work_and_never_runs_it_twice_at_once() {
+    async fn worker_repeats_an_item_added_in_progress_and_never_runs_it_twice_at_once() {
         let set = WorkSet::default();
         set.add(1);
         let (running, runs) = (AtomicU32::new(0), AtomicU32::new(0));

@@ -148,7 +148,7 @@ impl ReservedFile {
         *self = Self::open();
         tracing::debug!(
             turned_away,
-            "no file descriptor left; the waiting connections were closed"
+            "no file descriptors are left; the waiting connections were closed"
         );
     }
 }

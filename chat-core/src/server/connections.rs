@@ -73,7 +73,7 @@ impl Connections {
         }
     }
 
-    /// Advances to `phase`, unless the server is there or beyond, and wakes every connection.
+    /// Advances to `phase`, unless the server has reached it, and wakes every connection.
     pub(super) fn advance(&self, phase: Phase) {
         if self.phase.fetch_max(phase as u8, Ordering::SeqCst) < phase as u8 {
             // The lock is released first: a waker may run its task at once, and the task may end

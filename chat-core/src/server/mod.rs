@@ -206,7 +206,7 @@ impl Server {
         self.serve(stream, peer, Protocol::Plain)
     }
 
-    /// As [`serve_stream`](Self::serve_stream), for a stream that is not encrypted: client and
+    /// Like [`serve_stream`](Self::serve_stream), for a stream that is not encrypted: client and
     /// server protect it by SC1. The server renews the static key of `keys` each day.
     ///
     /// # Cancel safety

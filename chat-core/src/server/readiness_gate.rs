@@ -88,7 +88,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             (true, false) => tracing::warn!(
                 store_answers = readiness.store_answers,
                 clock_is_right = readiness.clock_is_right,
-                "this node cannot serve and others may: its listeners are closed until it can; open connections stay"
+                "this node cannot serve, and other nodes may; its listeners are closed until it can, and open connections stay"
             ),
             (false, true) => tracing::info!(
                 is_ready = readiness.is_ready(),

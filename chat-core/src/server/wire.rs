@@ -20,7 +20,7 @@ use crate::transport::Transport;
 /// connection owns no buffer.
 const READ_SIZE: usize = 16 * 1024;
 
-/// Amount of waiting output from which on the connection reads no packet and sends no reply.
+/// Amount of waiting output at which the connection reads no packet and sends no reply.
 const MAX_OUTPUT: usize = 64 * 1024;
 
 /// Failure of a connection.

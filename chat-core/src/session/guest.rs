@@ -21,7 +21,7 @@ pub struct Guest {
     stage: Stage,
     hello_deadline: Instant,
     login_deadline: Instant,
-    /// When the peer made the request that is being answered.
+    /// Time of the request that is being answered.
     asked_at: Instant,
     packets_left: u32,
     output: Output,

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::codec::{Answer, Failure, RequestId, server};
 use crate::model::{CloseCode, Push, ReplyCode};
 
-/// Size of the reply buffer, in bytes, from which on no further packet is read from the peer.
+/// Size of the reply buffer, in bytes, at which no further packet is read from the peer.
 const FULL: usize = 64 * 1024;
 
 /// Encoded replies, followed by the close code if the connection ends.

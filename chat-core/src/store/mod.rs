@@ -1,4 +1,4 @@
-//! Port to the persistent state: what survives a restart.
+//! Port to the persistent state, which survives a restart.
 //!
 //! A [`Store`] has two faces. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`],
 //! [`ConversationStore`], [`MessageStore`], [`CursorStore`], [`FeedStore`] and [`OperatorStore`];

@@ -56,8 +56,8 @@ impl Peer {
         Ok(peer)
     }
 
-    /// As [`Peer::connect`], for a server whose key is not known yet. Returns the key's
-    /// fingerprint.
+    /// Connects like [`Peer::connect`] to a server whose key is not known yet. Returns the key's
+    /// fingerprint too.
     ///
     /// # Errors
     /// As [`Peer::connect`].

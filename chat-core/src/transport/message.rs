@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// One end of a pipe that carries messages.
+    /// Creates one end of a pipe that carries messages.
     fn pipe_end(sender: mpsc::Sender<Bytes>, receiver: mpsc::Receiver<Bytes>) -> impl AsyncRead + AsyncWrite {
         let received = futures_util::stream::unfold(receiver, async |mut receiver| {
             let message = receiver.recv().await?;

@@ -14,7 +14,7 @@ use chat_core::client::{
 use chat_core::model::{Command, Draft, DraftContent, MessageText, ReplyCode, Seq};
 use chat_core::secure::{ServerIdentity, ServerKeys, Trust};
 
-use support::{PATIENCE, Service, direct, message, seqs};
+use support::{Service, WAIT_TIMEOUT, direct, message, seqs};
 
 #[tokio::test]
 async fn slow_application_gets_every_event_once() {
@@ -83,7 +83,7 @@ async fn client_continues_at_another_node() {
         .enqueue(direct("bob"), DraftContent::text(message(2)))
         .await
         .unwrap();
-    let outcome = tokio::time::timeout(PATIENCE, handle.outcome()).await.unwrap();
+    let outcome = tokio::time::timeout(WAIT_TIMEOUT, handle.outcome()).await.unwrap();
     assert!(matches!(outcome.unwrap(), SendOutcome::Acked(_)));
     assert_eq!(seqs(&mut events, 2).await, [1, 2]);
 }
@@ -109,7 +109,10 @@ async fn message_waits_for_a_server() {
 
     let _node = service.node_at(address.port).await;
     let client = Client::connect(options, store).await.unwrap();
-    tokio::time::timeout(PATIENCE, client.flush()).await.unwrap().unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, client.flush())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(client.unsettled(), 0);
     let info = client.execute(Command::GetConversation(direct("bob"))).await.unwrap();
     assert!(format!("{info:?}").contains("last_seq: Seq(1)"), "{info:?}");
@@ -151,13 +154,16 @@ async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome(
     ];
     let _node = service.node_at(address.port).await;
     for handle in &mut handles {
-        let outcome = tokio::time::timeout(PATIENCE, handle.outcome()).await.unwrap();
+        let outcome = tokio::time::timeout(WAIT_TIMEOUT, handle.outcome()).await.unwrap();
         assert!(
             matches!(&outcome, Ok(SendOutcome::Acked(appended)) if appended.seq == Seq(1)),
             "{outcome:?}"
         );
     }
-    tokio::time::timeout(PATIENCE, client.flush()).await.unwrap().unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, client.flush())
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
@@ -196,9 +202,17 @@ async fn wrong_password_ends_the_client() {
     let client = Client::start(options, MemoryStore::new()).await.unwrap();
     assert!(matches!(client.ready().await, Err(ClientError::Refused(_))));
     let mut events = client.events().unwrap();
-    let ended = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+    let ended = tokio::time::timeout(WAIT_TIMEOUT, events.next())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(matches!(ended.event, ClientEvent::Ended(_)));
-    assert!(tokio::time::timeout(PATIENCE, events.next()).await.unwrap().is_none());
+    assert!(
+        tokio::time::timeout(WAIT_TIMEOUT, events.next())
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert!(matches!(
         client.execute(Command::ListDevices).await,
         Err(ClientError::Refused(_))

@@ -19,8 +19,8 @@ use chat_core::service::ChatService;
 use chat_core::store::MemoryStore;
 use chat_core::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 
-/// Longest wait of a test. A test that waits longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time of a step of a test; a test whose step takes longer fails.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The servers reach their engines through a channel: `tests/client_forwarded.rs` runs the same
 /// tests in that way.
 const IS_FORWARDED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"client_forwarded");
@@ -137,7 +137,7 @@ impl Node {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, counted)
+        tokio::time::timeout(WAIT_TIMEOUT, counted)
             .await
             .expect("so many connections");
     }
@@ -163,7 +163,7 @@ pub(crate) fn message(number: u64) -> MessageText {
 pub(crate) async fn seqs(events: &mut Events, count: usize) -> Vec<u64> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
-        let received = tokio::time::timeout(PATIENCE, events.next())
+        let received = tokio::time::timeout(WAIT_TIMEOUT, events.next())
             .await
             .expect("more events in time")
             .unwrap();

@@ -66,8 +66,8 @@ impl Loaded {
     }
 }
 
-/// Reads and merges the sources. Values that cannot be read become problems; the others are merged
-/// all the same, so that they can be checked too.
+/// Reads and merges the sources. Values that cannot be read become problems; the others are still
+/// merged, so that they can be checked too.
 pub(crate) fn load(sources: Sources) -> Loaded {
     let defaults = default_table();
     let (file, mut written, mut problems) = read_file(sources.file);

@@ -273,13 +273,13 @@ fn unreadable_values_do_not_hide_other_problems() {
         "[server]\nlisten = [\"ftp://x:1\", \"plain://0.0.0.0:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\nmax_packet_size = \"1B\"\n[connection]\nlogin_timeout = \"1ms\"\n[log]\nlevel = \"loud\"\n",
     )
     .unwrap_err();
-    let places: Vec<&str> = problems
+    let locations: Vec<&str> = problems
         .iter()
         .map(|problem| problem.split(": ").next().unwrap())
         .collect();
     // plain:// is not reported: the misspelt key `nam` might have been meant to allow it.
     assert_eq!(
-        places,
+        locations,
         ["FILE:2", "FILE:3", "FILE:5", "FILE:6", "FILE:8", "FILE:10"],
         "{problems:#?}"
     );

@@ -74,8 +74,8 @@ pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
 
 fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     let text = info.payload_as_str().unwrap_or("no text");
-    let place = info.location().map(ToString::to_string).unwrap_or_default();
-    tracing::error!(place, panic = text, "panic: this is a bug, please report it");
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(location, panic = text, "panic: this is a bug, please report it");
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Sink {
 }
 
 fn write_lines(receiver: &Receiver<Item>, dropped: &AtomicU64) {
-    // stderr is locked per line only: other code writes to it too, above all at exit.
+    // stderr is locked per line only: other code writes to it too, mainly at exit.
     let mut stderr = io::stderr();
     for item in receiver {
         // An error on stderr cannot be reported anywhere.

@@ -152,20 +152,17 @@ async fn file_descriptor_exhaustion_keeps_sessions_alive() {
 fn unwritable_data_directory_is_named_in_the_error() {
     let directory = tempfile::tempdir().unwrap();
     // Even root cannot write there.
-    for place in ["/proc/chat-data", "/sys/kernel"] {
-        let output = finish(
-            directory.path(),
-            &["--listen", "sc1://127.0.0.1:0", "--data-dir", place],
-        );
-        let said = stderr(&output);
+    for path in ["/proc/chat-data", "/sys/kernel"] {
+        let output = finish(directory.path(), &["--listen", "sc1://127.0.0.1:0", "--data-dir", path]);
+        let errors = stderr(&output);
         assert!(
             matches!(output.status.code(), Some(69 | 73 | 77)),
-            "{:?} {said}",
+            "{:?} {errors}",
             output.status
         );
         assert!(
-            said.lines().last().unwrap().starts_with("chat-server: ") && said.contains(place),
-            "{said}"
+            errors.lines().last().unwrap().starts_with("chat-server: ") && errors.contains(path),
+            "{errors}"
         );
     }
 }
@@ -227,8 +224,8 @@ async fn logs_hold_no_secrets_at_any_level() {
         drop(peer);
         assert_eq!(child.wait().unwrap().code(), Some(0));
 
-        let said = fs::read_to_string(&log).unwrap();
-        assert!(said.contains("logged in"), "{said}");
+        let log_text = fs::read_to_string(&log).unwrap();
+        assert!(log_text.contains("logged in"), "{log_text}");
         let mut secrets = vec![
             BODY.to_owned(),
             PASSWORD.to_owned(),
@@ -240,7 +237,7 @@ async fn logs_hold_no_secrets_at_any_level() {
             secrets.extend([hex, format!("{token:?}").trim_matches(['[', ']']).to_owned()]);
         }
         for secret in secrets {
-            assert!(!said.contains(&secret), "{secret} is in the log");
+            assert!(!log_text.contains(&secret), "{secret} is in the log");
         }
     }
 }

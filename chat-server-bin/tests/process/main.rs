@@ -100,11 +100,11 @@ fn port_in_use_is_reported_in_one_line() {
     let listen = format!("sc1://{}", taken.local_addr().unwrap());
     let output = finish(directory.path(), &["--listen", &listen]);
     assert_eq!(output.status.code(), Some(69));
-    let said = stderr(&output);
-    let last = said.lines().last().unwrap();
+    let errors = stderr(&output);
+    let last = errors.lines().last().unwrap();
     assert!(
         last.starts_with("chat-server: ") && last.contains(&listen) && last.contains("--listen"),
-        "{said}"
+        "{errors}"
     );
 }
 
@@ -116,10 +116,13 @@ fn check_config_prints_every_problem() {
     for command in ["check-config", "run"] {
         let output = finish(directory.path(), &["-c", "bad.toml", command]);
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
-        let said = stderr(&output);
-        assert!(said.contains("bad.toml:3") && said.contains("nam"), "{said}");
-        assert!(said.contains("bad.toml:5") && said.contains("connections"), "{said}");
-        assert!(said.contains("bad.toml:2") && said.contains("ftp"), "{said}");
+        let errors = stderr(&output);
+        assert!(errors.contains("bad.toml:3") && errors.contains("nam"), "{errors}");
+        assert!(
+            errors.contains("bad.toml:5") && errors.contains("connections"),
+            "{errors}"
+        );
+        assert!(errors.contains("bad.toml:2") && errors.contains("ftp"), "{errors}");
     }
     let unknown = program(directory.path(), &["check-config"])
         .env("CHAT_SERVER__LISTN", "x")
@@ -221,8 +224,8 @@ async fn backup_of_a_running_server_is_usable() {
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
     let after = peer.login("alice").await.unwrap().store_epoch;
     assert_ne!(before, after);
-    let told = String::from_utf8(renewed.stdout).unwrap();
-    assert!(told.contains(&after.to_string()), "{told}");
+    let output = String::from_utf8(renewed.stdout).unwrap();
+    assert!(output.contains(&after.to_string()), "{output}");
     drop(server);
 
     let restored: TempDir = tempfile::tempdir().unwrap();

@@ -126,28 +126,28 @@ async fn pass_on(client: TcpStream, server: TcpStream, asked: Arc<Mutex<Vec<Requ
 
 /// Events that a run of a client received.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Heard {
+struct Deliveries {
     rewound_to: Vec<u64>,
     texts: Vec<(u64, String)>,
 }
 
-impl Heard {
+impl Deliveries {
     /// Receives and acknowledges all events until the client has caught up.
     async fn all(events: &mut Events) -> Self {
-        let mut heard = Self::default();
+        let mut deliveries = Self::default();
         loop {
             let received = tokio::time::timeout(WAIT_TIMEOUT, events.next())
                 .await
                 .unwrap()
                 .unwrap();
             match &received.event {
-                ClientEvent::Rewound { to: Seq(to), .. } => heard.rewound_to.push(*to),
+                ClientEvent::Rewound { to: Seq(to), .. } => deliveries.rewound_to.push(*to),
                 ClientEvent::Event(delivery) => {
                     if let EventBody::Message(message) = &delivery.body {
-                        heard.texts.push((delivery.seq().0, message.text.clone()));
+                        deliveries.texts.push((delivery.seq().0, message.text.clone()));
                     }
                 }
-                ClientEvent::CaughtUp => return heard,
+                ClientEvent::CaughtUp => return deliveries,
                 ClientEvent::HistoryReset | ClientEvent::Ended(_) => panic!("{:?}", received.event),
                 _ => {}
             }
@@ -160,13 +160,13 @@ impl Heard {
         let client = Client::connect(options(server, password()), Arc::clone(profile))
             .await
             .unwrap();
-        let heard = Self::all(&mut client.events().unwrap()).await;
+        let deliveries = Self::all(&mut client.events().unwrap()).await;
         client.close().await;
-        heard
+        deliveries
     }
 }
 
-fn said(texts: &[(u64, &str)]) -> Vec<(u64, String)> {
+fn numbered(texts: &[(u64, &str)]) -> Vec<(u64, String)> {
     texts.iter().map(|(seq, text)| (*seq, (*text).to_owned())).collect()
 }
 
@@ -197,50 +197,50 @@ async fn rewound_store_is_noticed_and_read_once() {
         .close()
         .await;
     say(&first, &["one", "two", "three"]).await;
-    let heard = Heard::by(first.address(), &profile).await;
-    assert_eq!(heard.texts, said(&[(1, "one"), (2, "two"), (3, "three")]));
+    let deliveries = Deliveries::by(first.address(), &profile).await;
+    assert_eq!(deliveries.texts, numbered(&[(1, "one"), (2, "two"), (3, "three")]));
     drained(first).await;
     copied(data.path(), copy.path());
 
     let second = server(data.path());
     say(&second, &["four", "five"]).await;
-    let heard = Heard::by(second.address(), &profile).await;
-    assert_eq!(heard.texts, said(&[(4, "four"), (5, "five")]));
+    let deliveries = Deliveries::by(second.address(), &profile).await;
+    assert_eq!(deliveries.texts, numbered(&[(4, "four"), (5, "five")]));
     drained(second).await;
 
     // The copy is restored, and other devices write before this one returns.
     copied(copy.path(), data.path());
     let third = server(data.path());
     say(&third, &["another four", "another five", "another six"]).await;
-    let heard = Heard::by(third.address(), &profile).await;
-    let anew = [(4, "another four"), (5, "another five"), (6, "another six")];
-    let expected = Heard {
+    let deliveries = Deliveries::by(third.address(), &profile).await;
+    let rewritten = [(4, "another four"), (5, "another five"), (6, "another six")];
+    let expected = Deliveries {
         rewound_to: vec![3],
-        texts: said(&anew),
+        texts: numbered(&rewritten),
     };
-    assert_eq!(heard, expected);
+    assert_eq!(deliveries, expected);
 
     // From here on the log is the same.
-    assert_eq!(Heard::by(third.address(), &profile).await, Heard::default());
+    assert_eq!(Deliveries::by(third.address(), &profile).await, Deliveries::default());
     say(&third, &["seven"]).await;
-    let heard = Heard::by(third.address(), &profile).await;
-    let expected = Heard {
+    let deliveries = Deliveries::by(third.address(), &profile).await;
+    let expected = Deliveries {
         rewound_to: Vec::new(),
-        texts: said(&[(7, "seven")]),
+        texts: numbered(&[(7, "seven")]),
     };
-    assert_eq!(heard, expected);
+    assert_eq!(deliveries, expected);
 
     // Once more, with a log that ends at the cursor of the device.
     drained(third).await;
     copied(copy.path(), data.path());
     let fourth = server(data.path());
     say(&fourth, &["4", "5", "6", "7"]).await;
-    let heard = Heard::by(fourth.address(), &profile).await;
-    let expected = Heard {
+    let deliveries = Deliveries::by(fourth.address(), &profile).await;
+    let expected = Deliveries {
         rewound_to: vec![3],
-        texts: said(&[(4, "4"), (5, "5"), (6, "6"), (7, "7")]),
+        texts: numbered(&[(4, "4"), (5, "5"), (6, "6"), (7, "7")]),
     };
-    assert_eq!(heard, expected);
+    assert_eq!(deliveries, expected);
     drained(fourth).await;
 }
 
@@ -257,17 +257,20 @@ async fn unchanged_log_is_not_read_again() {
         .close()
         .await;
     say(&server, &["one", "two"]).await;
-    Heard::by(server.address(), &profile).await;
+    Deliveries::by(server.address(), &profile).await;
 
     // Without new events there is no request.
     let tap = Tap::before(server.address()).await;
-    assert_eq!(Heard::by(tap.address, &profile).await, Heard::default());
+    assert_eq!(Deliveries::by(tap.address, &profile).await, Deliveries::default());
     assert!(tap.readings().is_empty(), "{tap:?}");
 
     // With new events there is one page.
     say(&server, &["three"]).await;
     let tap = Tap::before(server.address()).await;
-    assert_eq!(Heard::by(tap.address, &profile).await.texts, said(&[(3, "three")]));
+    assert_eq!(
+        Deliveries::by(tap.address, &profile).await.texts,
+        numbered(&[(3, "three")])
+    );
     let readings = tap.readings();
     let is_page = matches!(readings[..], [RequestKind::Command(Command::ReadHistory { .. })]);
     assert!(is_page, "{readings:?}");

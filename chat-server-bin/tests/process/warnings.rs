@@ -18,11 +18,11 @@ const LISTEN: [&str; 2] = ["--listen", "sc1://127.0.0.1:0"];
 
 fn started(mut command: Command) -> (Child, SocketAddr, Fingerprint) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (address, fingerprint) = place(&until_ready(&mut child));
+    let (address, fingerprint) = address_and_fingerprint(&until_ready(&mut child));
     (child, address, fingerprint)
 }
 
-fn place(lines: &[String]) -> (SocketAddr, Fingerprint) {
+fn address_and_fingerprint(lines: &[String]) -> (SocketAddr, Fingerprint) {
     let value = |prefix| lines.iter().find_map(|line| line.strip_prefix(prefix)).unwrap();
     let address = value("listening sc1 ").parse().unwrap();
     (address, value("fingerprint ").parse().unwrap())
@@ -63,12 +63,12 @@ fn too_low_open_file_limit_refuses_to_start() {
     if child.stdout.as_mut().unwrap().read(&mut [0]).unwrap() > 0 {
         child.kill().unwrap();
     }
-    let (code, said) = rest(child);
-    assert_eq!(code, Some(69), "{said}");
-    let last = said.lines().last().unwrap();
+    let (code, errors) = rest(child);
+    assert_eq!(code, Some(69), "{errors}");
+    let last = errors.lines().last().unwrap();
     assert!(
         last.starts_with("chat-server: the limit of 48 open files") && last.contains("ulimit -n"),
-        "{said}"
+        "{errors}"
     );
     assert!(
         !directory.path().join("chat-data/chat.db").exists(),
@@ -114,7 +114,7 @@ async fn lost_identity_key_warns_once_clients_have_logged_in() {
     assert!(added.status.success(), "{}", stderr(&added));
 
     let (child, lines) = start(directory.path(), &LISTEN);
-    let (address, fingerprint) = place(&lines);
+    let (address, fingerprint) = address_and_fingerprint(&lines);
     Peer::connect(address, fingerprint)
         .await
         .unwrap()
@@ -128,7 +128,7 @@ async fn lost_identity_key_warns_once_clients_have_logged_in() {
     fs::remove_file(directory.path().join("chat-data/identity.pem")).unwrap();
     for is_new in [true, false] {
         let (child, lines) = start(directory.path(), &LISTEN);
-        assert_ne!(place(&lines).1, fingerprint);
+        assert_ne!(address_and_fingerprint(&lines).1, fingerprint);
         signal(&child, "TERM");
         let (code, log) = rest(child);
         assert_eq!(code, Some(0), "{log}");
@@ -141,7 +141,7 @@ async fn lost_identity_key_warns_once_clients_have_logged_in() {
 async fn sighup_does_not_stop_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let (mut child, lines) = start(directory.path(), &LISTEN);
-    let (address, fingerprint) = place(&lines);
+    let (address, fingerprint) = address_and_fingerprint(&lines);
     signal(&child, "HUP");
     until_logged(&mut child, "SIGHUP");
     let mut peer = Peer::connect(address, fingerprint).await.unwrap();

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::{Result, draft};
 
-/// Messages of one member in flight: as many as a lane accepts from all members of one engine.
+/// Number of messages that one member has in flight. The queue of the conversation takes that many
+/// from all members of one engine.
 const WINDOW: usize = 16;
 
 /// Measures the rate of engines in this process that write up to `batch` messages per transaction

@@ -15,20 +15,20 @@ use crate::{Result, draft};
 
 /// Result of a saturating load.
 #[derive(Debug)]
-pub(crate) struct Full {
+pub(crate) struct Saturated {
     /// Acknowledgements per second.
     pub(crate) rate: f64,
     /// Deliveries per second, to all members together.
     pub(crate) deliveries: f64,
 }
 
-/// Lets all members send for a fixed time, each with this number of messages in flight.
-pub(crate) async fn full(
+/// Lets all members send for a fixed time, each with `window` messages in flight.
+pub(crate) async fn saturate(
     peers: Vec<Peer>,
     group: ConversationId,
     window: usize,
     time: Duration,
-) -> Result<(Full, Vec<Peer>)> {
+) -> Result<(Saturated, Vec<Peer>)> {
     let (seen, is_over) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
     let mut tasks = JoinSet::new();
     let started = Instant::now();
@@ -68,15 +68,15 @@ pub(crate) async fn full(
     is_over.store(true, Ordering::Relaxed);
     let seconds = started.elapsed().as_secs_f64();
     let rate = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / seconds;
-    let full = Full {
+    let result = Saturated {
         rate: rate(&seen.acknowledged),
         deliveries: rate(&seen.delivered),
     };
-    let mut back = Vec::new();
+    let mut peers = Vec::new();
     while let Some(task) = tasks.join_next().await {
-        back.push(task??);
+        peers.push(task??);
     }
-    Ok((full, back))
+    Ok((result, peers))
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ pub(crate) struct Paced {
     /// Acknowledgements per second.
     pub(crate) rate: f64,
     /// Time from message to acknowledgement, p50 and p99.
-    pub(crate) half: Duration,
+    pub(crate) p50: Duration,
     pub(crate) p99: Duration,
 }
 
@@ -133,7 +133,7 @@ pub(crate) async fn paced(peers: Vec<Peer>, group: ConversationId, rate: f64, ti
     let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied();
     Ok(Paced {
         rate: times.len() as f64 / time.as_secs_f64(),
-        half: at(0.5).ok_or("nothing was acknowledged")?,
+        p50: at(0.5).ok_or("nothing was acknowledged")?,
         p99: at(0.99).ok_or("nothing was acknowledged")?,
     })
 }
@@ -144,7 +144,8 @@ fn message(group: ConversationId) -> Result<RequestKind> {
     Ok(RequestKind::Command(Command::Send { conversation, draft }))
 }
 
-/// Returns the number of the message that a reply is for, and `true` if it acknowledges it.
+/// Returns the id of the request that a reply answers, and `true` if the reply is an
+/// acknowledgement.
 fn answer(incoming: Incoming) -> Option<(RequestId, bool)> {
     match incoming {
         Incoming::Reply { request_id, result } => {

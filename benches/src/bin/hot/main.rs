@@ -36,21 +36,21 @@ async fn main() -> Result<()> {
     let senders: usize = arguments.get(1).map_or(Ok(64), |text| text.parse())?;
     let cluster = tokio::task::spawn_blocking(move || Cluster::start(&server, 3)).await??;
     let nodes: Vec<SocketAddr> = cluster.nodes.iter().map(|node| node.address()).collect();
-    let Room {
+    let BenchGroup {
         group,
         members,
         mut peers,
-    } = Room::fill(&nodes, cluster.fingerprint(), senders).await?;
+    } = BenchGroup::fill(&nodes, cluster.fingerprint(), senders).await?;
 
     let others = peers.split_off(1);
-    let (slow, mut peers) = load::full(peers, group, 1, TIME).await?;
+    let (slow, mut peers) = load::saturate(peers, group, 1, TIME).await?;
     println!(
         "one sender, one message in flight:        {:>8.0} messages a second",
         slow.rate
     );
     peers.extend(others);
 
-    let (fast, peers) = load::full(peers, group, WINDOW, TIME).await?;
+    let (fast, peers) = load::saturate(peers, group, WINDOW, TIME).await?;
     println!(
         "{senders} senders, {WINDOW} under way each:          {:>8.0} messages a second, {:.0} times as many as of one sender",
         fast.rate,
@@ -66,7 +66,7 @@ async fn main() -> Result<()> {
     println!(
         "acknowledged at {:.0} messages a second: p50 {:.0} ms, p99 {:.0} ms",
         paced.rate,
-        paced.half.as_secs_f64() * 1e3,
+        paced.p50.as_secs_f64() * 1e3,
         paced.p99.as_secs_f64() * 1e3
     );
 
@@ -82,19 +82,19 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Text of the messages.
+/// Returns a new draft with a text of 256 bytes.
 fn draft() -> Result<Draft> {
     Ok(Draft::text(MessageText::new("x".repeat(256))?))
 }
 
 /// The group and its members.
-struct Room {
+struct BenchGroup {
     group: ConversationId,
     members: Vec<UserId>,
     peers: Vec<Peer>,
 }
 
-impl Room {
+impl BenchGroup {
     /// Registers this number of members, distributed over all nodes.
     async fn fill(nodes: &[SocketAddr], fingerprint: Fingerprint, count: usize) -> Result<Self> {
         let (mut peers, mut members, mut group) = (Vec::new(), Vec::new(), None);

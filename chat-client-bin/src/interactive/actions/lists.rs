@@ -105,7 +105,7 @@ pub(super) fn members(state: &mut State) -> Result<(), Failure> {
         if page.more {
             job.screen.line(
                 job.style
-                    .dim("-- the list goes on: `chat-client group members` prints all of it"),
+                    .dim("-- the list is longer: `chat-client group members` prints all members"),
             );
         }
         Ok(JobResult::Done)

@@ -1,4 +1,4 @@
-//! Actions that open a conversation and print its end.
+//! Actions that open a conversation and print its newest events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,8 +52,9 @@ fn is_active_match(info: &ConversationInfo, reference: &ConversationRef) -> bool
     matches && info.active
 }
 
-/// Asks the server whether the conversation exists, or the user it could begin with. Without an
-/// answer it is assumed to exist: messages wait in the outbox until the server answers.
+/// Asks the server whether the conversation exists, or for a direct one whether the user exists.
+/// Without an answer the conversation is assumed to exist: messages wait in the outbox until the
+/// server answers.
 async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> Result<JobResult, Failure> {
     match timeout(LOOKUP_TIMEOUT, exists(&job.client, &reference)).await {
         Ok(Ok(true)) => {}
@@ -79,13 +80,13 @@ async fn exists(client: &Client, reference: &ConversationRef) -> Result<bool, Cl
     Ok(!client.users([user.clone()]).await?.is_empty())
 }
 
-/// Makes a conversation the current one, and prints its end.
+/// Makes a conversation the current one, and prints its newest events.
 pub(in crate::interactive) fn enter(state: &mut State, reference: ConversationRef, label: String) {
     state.conversations.enter(reference.clone(), label.clone());
     state.jobs.spawn(show(JobContext::of(state), reference, label, None));
 }
 
-/// Prints the end of a conversation and marks it as read.
+/// Prints the newest events of a conversation and marks it as read.
 pub(super) async fn show(
     job: JobContext,
     reference: ConversationRef,
@@ -94,7 +95,7 @@ pub(super) async fn show(
 ) -> Result<JobResult, Failure> {
     let info = match job.client.conversation(reference).await {
         Ok(info) => Arc::new(info),
-        // A direct conversation comes into being with its first message.
+        // The first message creates a direct conversation.
         Err(ClientError::Refused(failure))
             if failure.code() == Some(ReplyCode::NotFound) && !label.starts_with('#') =>
         {

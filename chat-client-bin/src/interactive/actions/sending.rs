@@ -12,7 +12,7 @@ use super::{JobContext, current};
 
 /// Time without an answer after which a text to the current conversation is reported as being sent.
 const SLOW_SEND: Duration = Duration::from_millis(700);
-/// The same for edits, recalls and reactions.
+/// Time without an answer after which an edit, recall or reaction is reported as being sent.
 const SLOW_CHANGE: Duration = Duration::from_secs(1);
 /// Minimum of these times.
 const MIN_SLOW: Duration = Duration::from_millis(200);

@@ -125,7 +125,7 @@ impl App {
         }
     }
 
-    /// Prints the unread counts of what arrived while the client was away.
+    /// Prints the unread counts of events that arrived while the client was disconnected.
     fn summarise(&self) {
         let all = self.state.client.known_conversations();
         let unread: Vec<_> = all.iter().filter(|info| info.unread > 0).collect();

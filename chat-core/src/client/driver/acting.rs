@@ -11,7 +11,7 @@ use crate::time::now;
 use super::{Driver, Next};
 
 impl Driver {
-    /// Runs all actions of the machine. Returns what follows if the connection is to be left.
+    /// Runs all actions of the machine. Returns the next state if the connection has to be left.
     pub(super) async fn act(&mut self, mut link: Option<(&mut Writer, &str)>) -> Option<Next> {
         let mut settled = Vec::new();
         let mut next = None;
@@ -69,8 +69,8 @@ impl Driver {
         next
     }
 
-    /// Tells the callers that wait for a message what became of it, or the application if there are
-    /// none.
+    /// Reports the outcome of a message to the callers that wait for it, or to the application if
+    /// there are none.
     fn report_outcome(&mut self, id: ClientMessageId, conversation: ConversationRef, outcome: SendOutcome) {
         let waiting = self.replies.sends.remove(&id).unwrap_or_default();
         let answer = |waiting: oneshot::Sender<_>| waiting.send(outcome.clone()).is_ok();
@@ -117,13 +117,13 @@ impl Driver {
     /// Saves the account. A failure does not end the session.
     async fn save_account(&self) {
         if let Err(error) = self.store.save_account(&self.account).await {
-            tracing::error!(%error, "the session was not kept; the next run needs the password");
+            tracing::error!(%error, "the session could not be saved; the next run needs the password");
         }
     }
 
     async fn save_cursors(&self) {
         if let Err(error) = self.store.save_cursors(&self.cursors).await {
-            tracing::error!(%error, "cursors were not kept; events may come again after a restart");
+            tracing::error!(%error, "the cursors could not be saved; events may be delivered again after a restart");
         }
     }
 }

@@ -32,7 +32,7 @@ impl Driver {
                 Input::SaveNames(names) => {
                     // Lost names can be requested again.
                     if let Err(error) = self.store.save_names(&names).await {
-                        tracing::warn!(%error, "the names were not kept");
+                        tracing::warn!(%error, "the names could not be saved");
                     }
                 }
                 Input::Close => self.close(),
@@ -58,21 +58,36 @@ impl Driver {
         };
         match stored {
             Ok(()) => {
-                for Queued { entry, told, outcome } in new {
-                    self.wait_for_outcome(entry.id, told, outcome);
+                for Queued {
+                    entry,
+                    queued_reply,
+                    outcome,
+                } in new
+                {
+                    self.wait_for_outcome(entry.id, queued_reply, outcome);
                     self.machine.send(now(), outgoing(entry));
                 }
-                for Queued { entry, told, outcome } in again {
-                    self.wait_for_outcome(entry.id, told, outcome);
+                for Queued {
+                    entry,
+                    queued_reply,
+                    outcome,
+                } in again
+                {
+                    self.wait_for_outcome(entry.id, queued_reply, outcome);
                 }
                 self.shared.unsettled.send_replace(self.machine.unsettled());
             }
             Err(error) => {
-                for Queued { entry, told, outcome } in new.into_iter().chain(again) {
+                for Queued {
+                    entry,
+                    queued_reply,
+                    outcome,
+                } in new.into_iter().chain(again)
+                {
                     if self.machine.message(&entry.id).is_some() {
-                        self.wait_for_outcome(entry.id, told, outcome); // an earlier request queued it
+                        self.wait_for_outcome(entry.id, queued_reply, outcome); // an earlier request queued it
                     } else {
-                        let _ = told.send(Err(error.clone())); // the caller may have stopped waiting
+                        let _ = queued_reply.send(Err(error.clone())); // the caller may have stopped waiting
                     }
                 }
             }
@@ -110,7 +125,7 @@ impl Driver {
                 }
                 None => ClientError::OutboxFull(self.options.max_outbox),
             };
-            let _ = queued.told.send(Err(refusal)); // the caller may have stopped waiting
+            let _ = queued.queued_reply.send(Err(refusal)); // the caller may have stopped waiting
         }
         (new, again)
     }
@@ -118,11 +133,11 @@ impl Driver {
     fn wait_for_outcome(
         &mut self,
         id: ClientMessageId,
-        told: oneshot::Sender<Result<(), ClientError>>,
+        queued_reply: oneshot::Sender<Result<(), ClientError>>,
         outcome: oneshot::Sender<SendOutcome>,
     ) {
         self.replies.sends.entry(id).or_default().push(outcome);
-        let _ = told.send(Ok(())); // the caller may have stopped waiting
+        let _ = queued_reply.send(Ok(())); // the caller may have stopped waiting
     }
 
     fn close(&mut self) {

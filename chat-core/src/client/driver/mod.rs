@@ -55,7 +55,7 @@ pub(super) enum Input {
 pub(super) struct Queued {
     pub(super) entry: OutboxEntry,
     /// Tells the caller once the message is durable.
-    pub(super) told: oneshot::Sender<Result<(), ClientError>>,
+    pub(super) queued_reply: oneshot::Sender<Result<(), ClientError>>,
     pub(super) outcome: oneshot::Sender<SendOutcome>,
 }
 
@@ -226,8 +226,7 @@ impl Driver {
                 break Next::End;
             }
             let io = async {
-                // Writing comes first: it is bounded by what was queued, while a server may send
-                // for ever.
+                // Writing comes first: it is bounded by the queue, while a server may send forever.
                 tokio::select! {
                     biased;
                     written = writer.write(), if writer.is_pending() => written.map(|()| false),

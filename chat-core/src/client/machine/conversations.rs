@@ -81,7 +81,7 @@ impl ConversationState {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Returns whether the log may differ from what was delivered.
+    /// Returns whether the log may differ from the delivered events.
     pub(super) fn is_unverified(&self) -> bool {
         self.sequencer.as_ref().is_some_and(EventSequencer::is_unverified)
     }

@@ -57,7 +57,7 @@ impl Acks {
         self.unreported.remove(&id);
     }
 
-    /// Voids what was delivered and acknowledged of a conversation.
+    /// Voids the deliveries and acknowledgements of a conversation.
     pub(super) fn reset(&mut self, id: ConversationId) {
         self.forget(id);
         self.resets += 1;

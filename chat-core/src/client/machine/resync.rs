@@ -47,7 +47,7 @@ impl Machine {
         }
     }
 
-    /// Processes what the server says about a conversation.
+    /// Processes the server's information about a conversation.
     pub(super) fn learn(&mut self, now: Instant, info: ConversationInfo) {
         for name in names_of(&info) {
             self.outbox.learn(&name, info.id);
@@ -133,7 +133,7 @@ impl Machine {
         self.restart_delivery(info, begin.into());
     }
 
-    /// Voids what was delivered after `begin` and tells the application.
+    /// Voids the events delivered after `begin` and tells the application.
     fn restart_delivery(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
         // A cursor with a mark shows that it is void at every check, until the application

@@ -134,7 +134,7 @@ impl Machine {
         });
     }
 
-    /// Changes what is known of a conversation and tells the driver.
+    /// Updates the client's information about a conversation and tells the driver.
     fn change(
         &mut self,
         id: ConversationId,

@@ -1,4 +1,5 @@
-//! Port for what a client keeps between runs. Implemented in memory and in the files of a profile.
+//! Port for the state that a client keeps between runs. Implemented in memory and in the files of a
+//! profile.
 
 #[cfg(feature = "client")]
 mod file;
@@ -53,7 +54,7 @@ pub enum ClientStoreError {
     KnownHosts(String),
 }
 
-/// Identity of this device, and what its last login left.
+/// Identity of this device, and the result of its last login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountState {
     /// Id of this device.
@@ -125,7 +126,7 @@ pub struct SavedState {
     pub names: BTreeMap<UserId, String>,
 }
 
-/// Stores what survives a run of the client. Used by one process at a time.
+/// Stores the state that survives a run of the client. One process uses it at a time.
 ///
 /// Every method is durable once it returns, unless its documentation says otherwise. The process
 /// may be killed at any time: what is loaded afterwards is the state before or after a call, never

@@ -148,7 +148,7 @@ impl Encode for Appended {
 
 pub(super) fn to_appended(appended: &proto::Appended) -> Result<Appended, Malformed> {
     if appended.conversation == 0 || appended.seq == 0 {
-        return Err(Malformed::Field("place of the event"));
+        return Err(Malformed::Field("position of the event"));
     }
     Ok(Appended {
         conversation: ConversationId(appended.conversation),

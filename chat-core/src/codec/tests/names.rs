@@ -25,8 +25,8 @@ fn numbers(opening: &str) -> BTreeMap<String, u32> {
         .collect()
 }
 
-/// `BadRequest` as `BAD_REQUEST` after `prefix`.
-fn screaming(prefix: &str, name: &str) -> String {
+/// Returns `prefix` and the name in capitals: `BAD_REQUEST` for `BadRequest`.
+fn upper_snake_case(prefix: &str, name: &str) -> String {
     name.chars().fold(prefix.to_owned(), |mut out, c| {
         if c.is_uppercase() {
             out.push('_');
@@ -40,7 +40,7 @@ fn screaming(prefix: &str, name: &str) -> String {
 fn reply_codes_are_those_of_the_proto() {
     let mut expected: BTreeMap<_, _> = ReplyCode::ALL
         .iter()
-        .map(|code| (screaming("REPLY_CODE", &format!("{code:?}")), code.number()))
+        .map(|code| (upper_snake_case("REPLY_CODE", &format!("{code:?}")), code.number()))
         .collect();
     expected.insert("REPLY_CODE_OK".into(), 0);
     assert_eq!(numbers("enum ReplyCode {"), expected);
@@ -50,7 +50,12 @@ fn reply_codes_are_those_of_the_proto() {
 fn close_codes_are_those_of_the_proto() {
     let expected: BTreeMap<_, _> = CloseCode::ALL
         .iter()
-        .map(|code| (screaming("CLOSE_CODE", &format!("{code:?}")), u32::from(code.number())))
+        .map(|code| {
+            (
+                upper_snake_case("CLOSE_CODE", &format!("{code:?}")),
+                u32::from(code.number()),
+            )
+        })
         .collect();
     assert_eq!(numbers("enum CloseCode {"), expected);
 }
@@ -61,7 +66,7 @@ fn event_kinds_are_those_of_the_proto() {
         .into_iter()
         .map(|kind| {
             (
-                screaming("", &format!("{kind:?}"))
+                upper_snake_case("", &format!("{kind:?}"))
                     .trim_start_matches('_')
                     .to_lowercase(),
                 kind as u32,

@@ -74,8 +74,8 @@ fn send_message() -> impl Strategy<Value = proto::SendMessage> {
         )
 }
 
-/// A packet with some of its bytes changed, cut off or added.
-fn bent(packet: Vec<u8>) -> impl Strategy<Value = Bytes> {
+/// Generates copies of a packet with some of its bytes changed, cut off or added.
+fn corrupted(packet: Vec<u8>) -> impl Strategy<Value = Bytes> {
     let length = packet.len();
     let changes = prop::collection::vec((0..length.max(1), any::<u8>()), 0..4);
     let ending = prop_oneof![
@@ -85,8 +85,8 @@ fn bent(packet: Vec<u8>) -> impl Strategy<Value = Bytes> {
     (changes, ending).prop_map(move |(changes, (keep, more))| {
         let mut bytes = packet.clone();
         for (at, byte) in changes {
-            if let Some(place) = bytes.get_mut(at) {
-                *place = byte;
+            if let Some(target) = bytes.get_mut(at) {
+                *target = byte;
             }
         }
         bytes.truncate(keep);
@@ -105,7 +105,7 @@ fn bent_request() -> impl Strategy<Value = Bytes> {
             unframe(&frame).to_vec()
         })
         .collect();
-    prop::sample::select(packets).prop_flat_map(bent)
+    prop::sample::select(packets).prop_flat_map(corrupted)
 }
 
 fn bent_reply() -> impl Strategy<Value = Bytes> {
@@ -117,7 +117,7 @@ fn bent_reply() -> impl Strategy<Value = Bytes> {
     let pushes = samples::pushes()
         .into_iter()
         .map(|(_, push)| unframe(&server::encode_push(&push)).to_vec());
-    prop::sample::select(replies.chain(pushes).collect::<Vec<_>>()).prop_flat_map(bent)
+    prop::sample::select(replies.chain(pushes).collect::<Vec<_>>()).prop_flat_map(corrupted)
 }
 
 fn body() -> impl Strategy<Value = EventBody> {
@@ -167,8 +167,8 @@ fn body() -> impl Strategy<Value = EventBody> {
 fn event() -> impl Strategy<Value = Event> {
     let numbers = (1u64.., 1u64.., 1u64.., any::<i64>());
     let ids = (any::<[u8; 16]>(), prop::option::of(any::<[u8; 16]>()));
-    let fates = (prop::option::of(1u64..), prop::option::of(1u64..));
-    (numbers, ids, fates, body()).prop_map(|(numbers, ids, fates, body)| Event {
+    let changed_by = (prop::option::of(1u64..), prop::option::of(1u64..));
+    (numbers, ids, changed_by, body()).prop_map(|(numbers, ids, changed_by, body)| Event {
         conversation: ConversationId(numbers.0),
         seq: Seq(numbers.1),
         id: EventId(ids.0),
@@ -180,8 +180,8 @@ fn event() -> impl Strategy<Value = Event> {
         kind: body.kind(),
         target: body.target(),
         message_count: 0,
-        edited_seq: fates.0.map(Seq),
-        recalled_seq: fates.1.map(Seq),
+        edited_seq: changed_by.0.map(Seq),
+        recalled_seq: changed_by.1.map(Seq),
         body: body::encode(&body),
     })
 }
@@ -240,7 +240,7 @@ proptest! {
     fn hand_written_decoder_agrees_with_prost_on_mutated_sends(
         packet in send_message().prop_flat_map(|message| {
             let command = Some(Wire::SendMessage(message));
-            bent(proto::ClientPacket { request_id: 7, command }.encode_to_vec())
+            corrupted(proto::ClientPacket { request_id: 7, command }.encode_to_vec())
         }),
     ) {
         if let Some((id, by_hand)) = send::decode(&packet, MAX) {

@@ -136,7 +136,7 @@ impl ContactCommands {
         Ok(Outcome::Done)
     }
 
-    /// Publishes what came of a friend request or its answer. If the two became friends, each
+    /// Publishes the outcome of a friend request or of its answer. If the two became friends, each
     /// learns whether the other is present.
     fn publish(&self, user: UserId, peer: UserId, events: Vec<Event>) {
         let became_friends = events.iter().any(is_accepted);

@@ -362,8 +362,8 @@ impl GroupCommands {
         self.submit(caller, group, None, change)
     }
 
-    /// Runs a change of a group in its lane, with what `check` returned before. The check runs
-    /// outside of the lane: a slow hook delays the session that it is asked about, and not the
+    /// Runs a change of a group in its lane, with the value that `check` returned before. The check
+    /// runs outside of the lane: a slow hook delays the session that it is asked about, and not the
     /// messages of the group.
     fn in_lane_after<T, C, F>(
         self: Arc<Self>,
@@ -385,7 +385,7 @@ impl GroupCommands {
             }
             Box::pin(async move {
                 let value = check(this, target.id).await?;
-                // Nobody waits for it if the command was refused meanwhile.
+                // This fails if the command was refused meanwhile and waits no longer.
                 let _ = send_checked.send(value);
                 Ok(())
             })

@@ -60,7 +60,7 @@ impl MessageCommands {
                     conversation,
                     id: draft.client_message_id,
                 });
-                let error = CommandError::new(ReplyCode::Busy, "you send too fast; nothing was done");
+                let error = CommandError::new(ReplyCode::Busy, "you send messages too fast; nothing was done");
                 CommandFuture::ready(Err(error.retry_after(delay)))
             }
         }

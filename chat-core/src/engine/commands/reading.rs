@@ -64,7 +64,7 @@ impl ReadingCommands {
         Ok(Outcome::Conversation(Box::new(info)))
     }
 
-    /// Returns a page of what the caller may read, each message with its latest edit.
+    /// Returns a page of the events that the caller may read, each message with its latest edit.
     pub(super) async fn read_history(
         self: Arc<Self>,
         caller: Caller,

@@ -44,7 +44,7 @@ impl Feed {
     }
 
     /// Hands out nothing more, waits a few seconds at most for the items that the consumer still
-    /// has, records what was acknowledged and releases the leases, so that other nodes go on at
+    /// has, records what was acknowledged and releases the leases, so that other nodes continue at
     /// once.
     pub async fn close(self) {
         self.shared.closing.cancel();

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn node_claims_again_what_an_earlier_run_of_it_held() {
+    fn restarted_node_claims_its_earlier_leases_again() {
         let nodes = BTreeSet::from([node(1)]);
         let leases: Vec<_> = FeedShard::all().map(|shard| lease(shard, 1)).collect();
         assert_eq!(plan(node(1), &nodes, &leases, &BTreeSet::new()).claim.len(), 16);

@@ -22,7 +22,7 @@ use crate::store::{StoreError, Transaction};
 pub(crate) struct Author {
     pub(crate) user: UserId,
     pub(crate) device: Option<DeviceId>,
-    /// Idempotency key, and the fingerprint of what was sent under it.
+    /// Idempotency key, and the fingerprint of the draft that was sent with it.
     pub(crate) sent: Option<(ClientMessageId, u64)>,
 }
 
@@ -36,8 +36,8 @@ impl From<Caller> for Author {
     }
 }
 
-/// The logs of the conversations that a transaction has locked, with what it is about to append to
-/// each.
+/// The logs of the conversations that a transaction has locked, with the events that it is about to
+/// append to each.
 #[derive(Debug)]
 pub(crate) struct Logs {
     now: Timestamp,
@@ -159,8 +159,8 @@ impl Logs {
         Ok(log.append(now, author, body).seq)
     }
 
-    /// Writes what was appended and changed. Returns `false` if a group's new name is taken; then
-    /// the transaction must be aborted.
+    /// Writes the appended events and the changes. Returns `false` if a group's new name is taken;
+    /// then the transaction must be aborted.
     pub(crate) async fn write(
         self,
         tx: &mut dyn Transaction,

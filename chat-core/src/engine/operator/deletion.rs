@@ -62,7 +62,7 @@ impl Operator {
     /// received them.
     ///
     /// The deletion takes many transactions: the first one locks the user out. If a later one
-    /// fails, delete the account again, by its id: the deletion goes on where it stopped.
+    /// fails, delete the account again, by its id: the deletion continues where it stopped.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.

@@ -13,7 +13,8 @@ use crate::model::{Account, ContactInfo, ConversationId, Seq, UserId, UserInfo, 
 /// An export of one account, read page by page: the profile, the devices, the contacts, and for
 /// each conversation the membership and what the user wrote there.
 ///
-/// The pages are read one after the other: what the user writes in the meantime may be missing.
+/// The pages are read one after the other: messages that the user writes in the meantime may be
+/// missing.
 #[derive(Debug)]
 pub struct AccountExport {
     operator: Operator,
@@ -65,7 +66,7 @@ impl AccountExport {
     /// Returns the next records, or `None` after the last one. A page is never empty.
     ///
     /// # Errors
-    /// [`CommandError`]: the store failed. Call it again to go on.
+    /// [`CommandError`]: the store failed. Call it again to continue.
     pub async fn next_page(&mut self) -> Result<Option<Vec<ExportRecord>>, CommandError> {
         loop {
             let page = match self.next {

@@ -99,7 +99,7 @@ impl Operator {
         self
     }
 
-    /// Returns what the audit log says of an action that is taken now.
+    /// Returns the fields of the audit record of an action that is taken now.
     fn action(&self) -> Action {
         Action {
             operator: Arc::clone(&self.name),

@@ -291,7 +291,7 @@ pub struct ExportedEvent {
 }
 
 impl ExportedEvent {
-    /// Returns what the user wrote, or `None` if the event holds nothing that the user wrote.
+    /// Returns the text that the user wrote, or `None` if the event has no text of the user.
     pub(super) fn of(event: &Event) -> Option<Self> {
         let (kind, target, text) = match (event.kind, event.body().ok()?) {
             (EventKind::Message, EventBody::Message(message)) => ("message", message.reply_to, message.text),

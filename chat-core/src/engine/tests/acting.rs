@@ -1,4 +1,4 @@
-//! An application acts for a user without a session.
+//! Tests of an application that acts for a user without a session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ async fn ten_thousand_posts_leave_devices_sessions_and_presence_unchanged() {
     let after = (devices(&alice).await, engine.router().local_sessions(id(&alice)));
     assert_eq!(before, after);
     assert_eq!(engine.stats().router.sessions, sessions);
-    assert!(alice.try_next_push().is_some(), "the session goes on");
+    assert!(alice.try_next_push().is_some(), "the session still receives pushes");
     let mut from = Seq(seqs[0].0 - 1);
     let mut expected = 0;
     while expected < POSTS {
@@ -113,7 +113,7 @@ async fn acting_caller_has_the_rights_of_the_user() {
 }
 
 #[tokio::test]
-async fn acting_caller_marks_as_read_and_the_devices_are_told() {
+async fn acting_caller_marks_as_read_on_all_devices() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = group(&alice, "crowd").await;
@@ -133,7 +133,7 @@ async fn acting_caller_marks_as_read_and_the_devices_are_told() {
 }
 
 #[tokio::test]
-async fn commands_of_a_device_are_refused() {
+async fn acting_caller_cannot_run_commands_of_a_device() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     let group = group(&alice, "crowd").await;
@@ -171,17 +171,17 @@ async fn unknown_and_disabled_users_are_refused() {
         .await
         .unwrap();
     let alice = register(&engine, "alice").await;
-    let nobody = engine.acting_as(UserId(4711));
+    let unknown = engine.acting_as(UserId(4711));
     let disabled = engine.acting_as(alice);
     disabled.conversations().await.unwrap();
     disable(&*store, alice).await;
-    for acting in [nobody, disabled] {
+    for acting in [unknown, disabled] {
         let own = ConversationRef::direct(acting.user());
         let answers = [
             acting.conversations().await.map(drop),
             acting.send(own, draft("hello")).await.map(drop),
             acting.mark_read(ConversationId(1), Seq(1)).await,
-            acting.execute(group_wish("crowd")).await.map(drop),
+            acting.execute(create_group_command("crowd")).await.map(drop),
         ];
         for answer in answers {
             assert_eq!(error_code(answer), ReplyCode::AccountDisabled);
@@ -199,7 +199,7 @@ async fn session_needs_a_device() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn posts_are_held_to_the_rate_of_the_user() {
+async fn posts_wait_for_the_message_rate_of_the_user() {
     let mut config = config();
     config.message_rate = Rate::new(2, Duration::from_secs(1));
     let engine = builder().config(config).build().await.unwrap();

@@ -186,16 +186,16 @@ async fn friends_see_each_others_presence() {
 }
 
 #[tokio::test]
-async fn request_to_oneself_or_an_unknown_user_is_refused() {
+async fn request_to_the_own_account_or_an_unknown_user_is_refused() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     assert_eq!(
         error_code(alice.execute(request(&alice)).await),
         ReplyCode::InvalidArgument
     );
-    let nobody = Command::RequestFriend {
+    let to_unknown = Command::RequestFriend {
         user: UserRef::Id(UserId(99)),
         note: Note::default(),
     };
-    assert_eq!(error_code(alice.execute(nobody).await), ReplyCode::NotFound);
+    assert_eq!(error_code(alice.execute(to_unknown).await), ReplyCode::NotFound);
 }

@@ -1,4 +1,5 @@
-//! Feeds: what a consumer gets, over restarts, crashes, outages and several nodes.
+//! Tests of the events that the consumer of a feed receives, over restarts, crashes, outages and
+//! several nodes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -114,7 +115,7 @@ async fn feed_is_gapless_and_hands_out_once_while_many_send() {
 }
 
 #[tokio::test]
-async fn feed_resumes_behind_what_was_done_before_a_restart() {
+async fn feed_resumes_after_the_events_acknowledged_before_a_restart() {
     let store = Arc::new(MemoryStore::new());
     let first = on(store.clone(), NODE).await;
     let alice = new_user(&first, "alice").await;
@@ -141,7 +142,7 @@ async fn feed_resumes_behind_what_was_done_before_a_restart() {
 }
 
 #[tokio::test]
-async fn crash_hands_out_again_exactly_what_was_not_acknowledged() {
+async fn crash_repeats_exactly_the_unacknowledged_events() {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let first = on(store.clone(), NODE).await;
@@ -172,22 +173,23 @@ async fn crash_hands_out_again_exactly_what_was_not_acknowledged() {
 }
 
 /// Events, in the order in which they came.
-type Places = Mutex<Vec<(ConversationId, Seq)>>;
+type Positions = Mutex<Vec<(ConversationId, Seq)>>;
 
-/// A consumer on one node: acknowledges everything, and says what became of each event.
+/// A consumer on one node, which acknowledges every event and records which ones it received and
+/// which acknowledgements are stored.
 #[derive(Debug, Default)]
 struct Consumed {
-    handed_out: Places,
-    acknowledged: Places,
+    handed_out: Positions,
+    acknowledged: Positions,
     changed: Notify,
 }
 
 async fn consume(feed: Feed, consumed: Arc<Consumed>) {
     while let Some(item) = feed.next().await {
-        let place = (item.event().conversation, item.event().seq);
-        consumed.handed_out.lock().push(place);
+        let position = (item.event().conversation, item.event().seq);
+        consumed.handed_out.lock().push(position);
         if item.acknowledge().await.is_ok() {
-            consumed.acknowledged.lock().push(place);
+            consumed.acknowledged.lock().push(position);
         }
         consumed.changed.notify_one();
     }
@@ -239,18 +241,18 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
         .await
         .into_iter()
         .collect();
-    let places = |consumed: &Consumed, which: fn(&Consumed) -> &Places| {
-        let places = which(consumed).lock().clone();
-        places
+    let positions = |consumed: &Consumed, which: fn(&Consumed) -> &Positions| {
+        let positions = which(consumed).lock().clone();
+        positions
             .into_iter()
             .filter(|(id, _)| notes.contains(id))
             .collect::<Vec<_>>()
     };
-    let acknowledged = |by: &Consumed| places(by, |by| &by.acknowledged);
+    let acknowledged = |by: &Consumed| positions(by, |by| &by.acknowledged);
     let is_complete = || {
         let mut done: BTreeSet<_> = acknowledged(&by_living).into_iter().collect();
         // The dying node may have recorded one more than it was told.
-        done.extend(places(&by_dying, |by| &by.handed_out));
+        done.extend(positions(&by_dying, |by| &by.handed_out));
         done.len() == total
     };
     while !is_complete() {
@@ -258,17 +260,17 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
         change.await.expect("an event was not processed");
     }
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    for place in acknowledged(&by_living).into_iter().chain(acknowledged(&by_dying)) {
-        *counts.entry(place).or_default() += 1;
+    for position in acknowledged(&by_living).into_iter().chain(acknowledged(&by_dying)) {
+        *counts.entry(position).or_default() += 1;
     }
     assert!(counts.values().all(|count| *count == 1), "an event was processed twice");
     let recorded: BTreeSet<_> = acknowledged(&by_dying).into_iter().collect();
-    let handed_out = places(&by_living, |by| &by.handed_out);
-    assert!(!handed_out.iter().any(|place| recorded.contains(place)));
+    let handed_out = positions(&by_living, |by| &by.handed_out);
+    assert!(!handed_out.iter().any(|position| recorded.contains(position)));
 }
 
 #[tokio::test]
-async fn former_owner_is_fenced_and_drops_what_is_in_flight() {
+async fn former_owner_is_fenced_and_drops_events_in_flight() {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let builder = Engine::builder(store.clone()).config(quick());
@@ -297,13 +299,13 @@ async fn former_owner_is_fenced_and_drops_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn feed_of_a_user_shows_what_the_user_may_read_and_leaves_no_trace() {
+async fn feed_of_a_user_shows_the_readable_events_and_leaves_no_trace() {
     let engine = engine().await;
     let olga = new_user(&engine, "olga").await;
     let bot = register(&engine, "robin").await;
-    let mut wish = NewGroup::new(GroupName::parse("crowd").unwrap());
-    wish.history_visible = false;
-    let crowd = olga.create_group(wish).await.unwrap().id;
+    let mut new_group = NewGroup::new(GroupName::parse("crowd").unwrap());
+    new_group.history_visible = false;
+    let crowd = olga.create_group(new_group).await.unwrap().id;
     let there = ConversationRef::Id(crowd);
     olga.send_text(there.clone(), "before").await.unwrap();
     send(&olga, "private").await;
@@ -372,7 +374,7 @@ async fn slow_consumer_delays_no_sender_and_misses_nothing() {
 }
 
 #[tokio::test]
-async fn feed_waits_during_an_outage_of_the_store_and_goes_on() {
+async fn feed_waits_during_an_outage_of_the_store_and_continues() {
     let (engine, store, alice) = faulty(quick()).await;
     let feed = engine.feed(all()).await.unwrap();
     let item = loop {
@@ -401,7 +403,7 @@ async fn feed_waits_during_an_outage_of_the_store_and_goes_on() {
 }
 
 #[tokio::test]
-async fn feed_from_now_skips_what_is_older_than_its_first_opening() {
+async fn feed_from_now_skips_events_before_its_first_opening() {
     let store = Arc::new(MemoryStore::new());
     let engine = on(store.clone(), NODE).await;
     let alice = new_user(&engine, "alice").await;
@@ -457,7 +459,7 @@ async fn commits_of_another_node_arrive_with_and_without_a_bus() {
 }
 
 #[tokio::test]
-async fn closing_waits_for_the_consumer_and_records_what_it_did() {
+async fn closing_waits_for_the_consumer_and_records_its_acknowledgements() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     send(&alice, "last").await;

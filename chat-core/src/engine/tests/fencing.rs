@@ -135,8 +135,8 @@ async fn retry_of_a_replaced_session_finds_its_message() {
     let old = first.caller();
     let draft = draft("stored");
     let sent = first.send(direct(&first), draft.clone()).await.unwrap();
-    let wish = group_wish("friends");
-    let made = conversation(first.execute(wish.clone()).await);
+    let command = create_group_command("friends");
+    let made = conversation(first.execute(command.clone()).await);
     let newer = engine.session(old.user, old.device().unwrap()).await.unwrap();
     let conversation_of = direct(&newer);
     let retry = |draft| Command::Send {
@@ -147,11 +147,11 @@ async fn retry_of_a_replaced_session_finds_its_message() {
         Ok(Outcome::Appended(again)) => assert_eq!((again.seq, again.duplicate), (sent.seq, true)),
         other => panic!("{other:?}"),
     }
-    assert_eq!(conversation(engine.execute(old, wish).await).id, made.id);
+    assert_eq!(conversation(engine.execute(old, command).await).id, made.id);
     let another = engine.execute(old, retry(super::support::draft("new"))).await;
     assert_eq!(error_code(another), ReplyCode::Fenced);
     assert_eq!(
-        error_code(engine.execute(old, group_wish("others")).await),
+        error_code(engine.execute(old, create_group_command("others")).await),
         ReplyCode::Fenced
     );
 }

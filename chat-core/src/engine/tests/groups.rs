@@ -35,24 +35,24 @@ fn update(group: ConversationId, join_policy: Option<JoinPolicy>, history_visibl
 }
 
 #[tokio::test]
-async fn retry_finds_the_group_it_created() {
+async fn retried_creation_finds_the_created_group() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
-    let wish = group_wish("Rust 学习");
-    let (first, again) = tokio::join!(olga.execute(wish.clone()), olga.execute(wish.clone()));
+    let command = create_group_command("Rust 学习");
+    let (first, again) = tokio::join!(olga.execute(command.clone()), olga.execute(command.clone()));
     let (first, again) = (conversation(first), conversation(again));
     assert_eq!(first.id, again.id);
     assert_eq!((first.role, first.last_seq), (Role::Owner, Seq(1)));
     for name in ["Rust 学习", "RUST 学习", "ｒｕｓｔ 学习"] {
         assert_eq!(
-            error_code(bob.execute(group_wish(name)).await),
+            error_code(bob.execute(create_group_command(name)).await),
             ReplyCode::NameTaken,
             "{name}"
         );
     }
     let found = ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
     assert_eq!(info(&olga, found).await.id, first.id);
-    let (Command::CreateGroup(first), Command::CreateGroup(other)) = (wish, group_wish("other")) else {
+    let (Command::CreateGroup(first), Command::CreateGroup(other)) = (command, create_group_command("other")) else {
         unreachable!()
     };
     let other = Command::CreateGroup(other.with_id(first.client_message_id));
@@ -60,7 +60,7 @@ async fn retry_finds_the_group_it_created() {
 }
 
 #[tokio::test]
-async fn former_member_reads_what_was_written_until_leaving() {
+async fn former_member_reads_events_up_to_leaving() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let group = group(&olga, "crowd").await;
@@ -132,8 +132,8 @@ async fn join_request_is_answered_by_an_admin() {
             accept,
         };
         olga.execute(answer).await.unwrap();
-        let told = event(one, EventKind::JoinAnswered).await;
-        assert!(matches!(body(&told), EventBody::JoinAnswered { accepted, .. } if accepted == accept));
+        let answered = event(one, EventKind::JoinAnswered).await;
+        assert!(matches!(body(&answered), EventBody::JoinAnswered { accepted, .. } if accepted == accept));
     }
     bob.send_text(here(group), "thanks").await.unwrap();
     assert_eq!(error_code(eve.send_text(here(group), "why").await), ReplyCode::NotFound);
@@ -191,8 +191,8 @@ async fn kicked_user_returns_and_banned_user_does_not() {
         ban,
     };
     olga.execute(kick(false)).await.unwrap();
-    let told = event(&bob, EventKind::RemovedFromGroup).await;
-    assert!(matches!(body(&told), EventBody::RemovedFromGroup { .. }));
+    let removed = event(&bob, EventKind::RemovedFromGroup).await;
+    assert!(matches!(body(&removed), EventBody::RemovedFromGroup { .. }));
     assert_eq!(error_code(bob.send_text(here(group), "x").await), ReplyCode::Forbidden);
     join(&bob, group).await;
     olga.execute(kick(true)).await.unwrap();
@@ -268,7 +268,9 @@ async fn owner_transfers_or_deletes_the_group() {
         error_code(new_user(&engine, "eve").await.send_text(here(group), "x").await),
         ReplyCode::NotFound
     );
-    bob.execute(group_wish("crowd")).await.expect("the name is free again");
+    bob.execute(create_group_command("crowd"))
+        .await
+        .expect("the name is free again");
 }
 
 #[tokio::test]
@@ -333,14 +335,14 @@ async fn group_limits_are_enforced() {
     );
     let second = group(&olga, "second").await;
     assert_eq!(
-        error_code(olga.execute(group_wish("third")).await),
+        error_code(olga.execute(create_group_command("third")).await),
         ReplyCode::LimitExceeded,
         "the user is in the maximum number of groups"
     );
     olga.execute(Command::DeleteGroup(here(second))).await.unwrap();
     let third = group(&olga, "third").await;
     olga.execute(Command::DeleteGroup(here(third))).await.unwrap();
-    let refused = olga.execute(group_wish("fourth")).await.unwrap_err();
+    let refused = olga.execute(create_group_command("fourth")).await.unwrap_err();
     assert_eq!(refused.code, ReplyCode::LimitExceeded, "creation rate");
     assert!(refused.retry_after.is_some());
 }

@@ -344,7 +344,7 @@ async fn stacked_hooks_run_in_order_and_the_first_refusal_decides() {
     assert_eq!(moderation.asked.lock().unwrap().len(), 2);
 }
 
-/// Holds up whoever joins until it is told to go on, and numbers the groups that are created.
+/// Hooks that delay joins until the test admits them, and number the groups that are created.
 #[derive(Debug)]
 struct Doorkeeper {
     asked: Semaphore,
@@ -382,10 +382,10 @@ async fn guarded() -> (Engine, Arc<Doorkeeper>) {
     (engine.build().await.unwrap(), doorkeeper)
 }
 
-/// An outsider whom a hook thinks about for long is no reason to delay the members of a group. What
-/// the outsider sends behind the wish to join is kept until it is decided.
+/// A hook that takes long to decide about an outsider's request to join does not delay the members
+/// of the group. Later commands of the outsider wait until the hook has decided.
 #[tokio::test]
-async fn slow_group_hook_delays_nobody_but_its_session() {
+async fn slow_join_hook_delays_only_its_session() {
     let (engine, doorkeeper) = guarded().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = ConversationRef::Id(group(&alice, "rust").await);
@@ -409,13 +409,13 @@ async fn slow_group_hook_delays_nobody_but_its_session() {
 }
 
 #[tokio::test]
-async fn retried_group_creation_is_told_by_what_was_asked_for() {
+async fn retried_group_creation_is_recognised_by_its_request() {
     let (engine, _) = guarded().await;
     let alice = new_user(&engine, "alice").await;
     let new = NewGroup::new(GroupName::parse("rust").unwrap());
     let created = alice.create_group(new.clone()).await.unwrap();
     assert_eq!(alice.create_group(new.clone()).await.unwrap().id, created.id);
     let mut other = new;
-    other.description = Description::new("another wish").unwrap();
+    other.description = Description::new("another description").unwrap();
     assert_eq!(error_code(alice.create_group(other).await), ReplyCode::Conflict);
 }

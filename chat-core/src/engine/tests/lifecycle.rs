@@ -160,9 +160,9 @@ async fn node_without_its_store_is_not_ready() {
     for unavailable in [true, false] {
         let started = tokio::time::Instant::now();
         store.set_unavailable(unavailable);
-        let told = nodes.wait_for(|nodes| nodes.iter().any(|node| node.draining) == unavailable);
+        let announced = nodes.wait_for(|nodes| nodes.iter().any(|node| node.draining) == unavailable);
         drop(
-            tokio::time::timeout(Duration::from_secs(60), told)
+            tokio::time::timeout(Duration::from_secs(60), announced)
                 .await
                 .unwrap()
                 .unwrap(),
@@ -170,9 +170,9 @@ async fn node_without_its_store_is_not_ready() {
         assert!(started.elapsed() <= Duration::from_secs(5), "{:?}", started.elapsed());
     }
     let held = store.hold();
-    let told = nodes.wait_for(|nodes| nodes.iter().any(|node| node.draining));
+    let announced = nodes.wait_for(|nodes| nodes.iter().any(|node| node.draining));
     drop(
-        tokio::time::timeout(Duration::from_secs(60), told)
+        tokio::time::timeout(Duration::from_secs(60), announced)
             .await
             .unwrap()
             .unwrap(),

@@ -27,7 +27,7 @@ async fn receipt(session: &LocalSession, wanted: (Seq, Seq)) {
 }
 
 #[tokio::test]
-async fn sender_learns_what_was_received_and_read() {
+async fn sender_receives_delivery_and_read_receipts() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -110,7 +110,7 @@ async fn marks_are_written_at_shutdown() {
 
 #[tokio::test]
 async fn receipts_and_typing_stop_at_a_group_size() {
-    for (limit, told) in [(3, true), (2, false)] {
+    for (limit, sends_receipts) in [(3, true), (2, false)] {
         let mut config = config();
         config.max_receipt_members = limit;
         config.max_typing_members = limit;
@@ -128,15 +128,15 @@ async fn receipts_and_typing_stop_at_a_group_size() {
         eve.execute(typing).await.unwrap();
         bob.execute(read(group, sent.seq)).await.unwrap();
         engine.shutdown().await;
-        let mut heard = (0, 0);
+        let mut received = (0, 0);
         while let Some(push) = olga.try_next_push() {
             match push {
-                Push::Receipt { user, read_seq, .. } if (user, read_seq) == (id(&bob), sent.seq) => heard.0 += 1,
-                Push::Typing { user, .. } if user == id(&eve) => heard.1 += 1,
+                Push::Receipt { user, read_seq, .. } if (user, read_seq) == (id(&bob), sent.seq) => received.0 += 1,
+                Push::Typing { user, .. } if user == id(&eve) => received.1 += 1,
                 _ => {}
             }
         }
-        assert_eq!(heard, if told { (1, 1) } else { (0, 0) });
+        assert_eq!(received, if sends_receipts { (1, 1) } else { (0, 0) });
     }
 }
 

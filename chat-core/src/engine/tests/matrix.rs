@@ -482,7 +482,7 @@ fn user_rows() -> Vec<UserRow> {
         ("change profile", |_| Command::UpdateProfile(ProfileChanges::new()), [OK; 4]),
         ("set status", |_| Command::SetStatus(PresenceState::Idle),                       [OK; 4]),
         ("log out", |_| Command::Logout,                                                  [OK; 4]),
-        ("make a group", |_| group_wish("new"),                                           [OK; 4]),
+        ("make a group", |_| create_group_command("new"),                                           [OK; 4]),
         ("find groups", |_| Command::SearchGroups { query: "n".to_owned(), limit: 10 },   [OK; 4]),
         ("list conversations", |_| Command::ListConversations,                            [OK; 4]),
     ]

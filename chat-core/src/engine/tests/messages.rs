@@ -130,20 +130,23 @@ async fn retry_after_leaving_finds_the_stored_message() {
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = group(&alice, "friends").await;
     join(&bob, group).await;
-    let (room, said) = (ConversationRef::Id(group), draft("said"));
-    let first = bob.send(room.clone(), said.clone()).await.unwrap();
-    bob.execute(Command::LeaveGroup(room.clone())).await.unwrap();
-    let again = bob.send(room.clone(), said.clone()).await.unwrap();
+    let (reference, message_draft) = (ConversationRef::Id(group), draft("stored"));
+    let first = bob.send(reference.clone(), message_draft.clone()).await.unwrap();
+    bob.execute(Command::LeaveGroup(reference.clone())).await.unwrap();
+    let again = bob.send(reference.clone(), message_draft.clone()).await.unwrap();
     assert_eq!(
         (again.seq, again.event_id, again.duplicate),
         (first.seq, first.event_id, true)
     );
-    let other_text = draft("other").with_id(said.client_message_id);
+    let other_text = draft("other").with_id(message_draft.client_message_id);
     assert_eq!(
-        error_code(bob.send(room.clone(), other_text).await),
+        error_code(bob.send(reference.clone(), other_text).await),
         ReplyCode::Conflict
     );
-    assert_ne!(error_code(bob.send(room, draft("late")).await), ReplyCode::Conflict);
+    assert_ne!(
+        error_code(bob.send(reference, draft("late")).await),
+        ReplyCode::Conflict
+    );
 }
 
 /// The order of the calls is the order in the log, even if a name must be looked up or the
@@ -465,13 +468,13 @@ async fn history_len(session: &crate::engine::LocalSession) -> usize {
 async fn send_to_an_unknown_user_is_refused() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
-    let nobody = [
+    let unknown = [
         ConversationRef::Id(ConversationId(99)),
         ConversationRef::Direct(UserRef::Id(UserId(99))),
         ConversationRef::Direct(UserRef::Name(UserName::parse("noone").unwrap())),
         ConversationRef::Group(GroupName::parse("nothing").unwrap()),
     ];
-    for conversation in nobody {
+    for conversation in unknown {
         assert_eq!(
             error_code(alice.send_text(conversation, "x").await),
             ReplyCode::NotFound

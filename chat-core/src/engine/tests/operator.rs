@@ -195,9 +195,12 @@ async fn renamed_account_is_found_under_its_new_name_only() {
     assert_eq!(audit(&operator).await, [action("account.rename", "user:1")]);
 }
 
-/// A group of alice, bob and dora, whose owner is alice; bob is her friend. Returns the group and a
-/// direct conversation of alice and bob. Alice has written to both.
-async fn society(engine: &Engine) -> (LocalSession, LocalSession, LocalSession, ConversationId, ConversationId) {
+/// Registers alice, bob and dora; alice and bob are friends. Creates a group of the three, owned by
+/// alice, and a direct conversation of alice and bob, with a message from alice in each. Returns
+/// the three sessions, the group and the direct conversation.
+async fn create_group_of_friends(
+    engine: &Engine,
+) -> (LocalSession, LocalSession, LocalSession, ConversationId, ConversationId) {
     let alice = new_user(engine, "alice").await;
     let bob = new_user(engine, "bob").await;
     let dora = new_user(engine, "dora").await;
@@ -216,7 +219,7 @@ async fn society(engine: &Engine) -> (LocalSession, LocalSession, LocalSession, 
 async fn deletion_keeps_the_conversations_of_others() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, dora, group, direct) = society(&engine).await;
+    let (alice, bob, dora, group, direct) = create_group_of_friends(&engine).await;
     alice.set_role(group, user(&dora), Role::Admin).await.unwrap();
     operator.delete_account(name("alice"), KEEP).await.unwrap();
     ended(&alice).await;
@@ -257,7 +260,7 @@ async fn deletion_removes_personal_data_and_can_be_repeated() {
         .await
         .unwrap();
     let operator = operator(&engine);
-    let (alice, bob, dora, _, _) = society(&engine).await;
+    let (alice, bob, dora, _, _) = create_group_of_friends(&engine).await;
     dora.request_friend(user(&alice), Note::new("my secret note").unwrap())
         .await
         .unwrap();
@@ -304,7 +307,7 @@ async fn deletion_removes_personal_data_and_can_be_repeated() {
 async fn erased_texts_are_tombstones_for_others() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, direct) = society(&engine).await;
+    let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
     let sent = alice.send_text(group, "a first draft").await.unwrap();
     alice.edit(group, sent.seq, text("a second draft")).await.unwrap();
     let erase = deletion(DeletedTexts::Erase, DeletedName::Reserve);
@@ -386,7 +389,7 @@ async fn orphaned_group_is_listed_and_can_be_transferred() {
 async fn transferred_group_keeps_its_former_owner_as_an_admin() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, _) = society(&engine).await;
+    let (alice, bob, _, group, _) = create_group_of_friends(&engine).await;
     operator
         .transfer_group(GroupName::parse("rust").unwrap(), name("bob"))
         .await
@@ -410,7 +413,7 @@ async fn transferred_group_keeps_its_former_owner_as_an_admin() {
 async fn closed_group_takes_no_messages() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, _, _, group, direct) = society(&engine).await;
+    let (alice, _, _, group, direct) = create_group_of_friends(&engine).await;
     operator.close_group(group).await.unwrap();
     let target = format!("conversation:{group}");
     assert_eq!(last_action(&operator).await, action("group.close", &target));
@@ -435,7 +438,7 @@ async fn closed_group_takes_no_messages() {
 async fn operator_recalls_any_message_at_any_age() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, direct) = society(&engine).await;
+    let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
     operator.recall(direct, Seq(1)).await.unwrap();
     assert_eq!(texts(&history(&bob, direct.into()).await), ["", "to alice"]);
     let recall = event(&alice, EventKind::Recall).await;
@@ -459,7 +462,7 @@ async fn operator_recalls_any_message_at_any_age() {
 async fn system_posts_to_groups_and_users() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, direct) = society(&engine).await;
+    let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
     let key = ClientMessageId::random();
     let posted = operator
         .post_to_group(group, text("maintenance at 5"), key)
@@ -502,10 +505,10 @@ async fn system_posts_to_groups_and_users() {
 }
 
 #[tokio::test]
-async fn export_contains_what_the_user_wrote_and_nothing_of_others() {
+async fn export_contains_the_texts_of_the_user_only() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, direct) = society(&engine).await;
+    let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
     let mut export = operator.export_account(name("alice")).await.unwrap();
     let mut records = Vec::new();
     while let Some(page) = export.next_page().await.unwrap() {

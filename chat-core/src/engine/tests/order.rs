@@ -9,7 +9,8 @@ use super::support::*;
 use crate::model::*;
 use crate::testkit::store::FaultyStore;
 
-/// Makes the store fail for longer than the engine retries a request, or until `set_faultless`.
+/// Makes the store fail for longer than the engine retries a request, or until
+/// `clear_commit_faults`.
 fn fail(store: &FaultyStore) {
     (0..32).for_each(|_| store.fail_before_commit());
 }
@@ -20,7 +21,7 @@ async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
     let (notes, drafts) = (direct(&alice), drafts(1..=6));
     fail(&store);
     assert_eq!(codes(send(&alice, &notes, &drafts[..2])).await, [TRY_AGAIN; 2]);
-    store.set_faultless();
+    store.clear_commit_faults();
     // The client sends more before it receives the refusals, with another reference to the same
     // conversation. Then it resends everything.
     let same = ConversationRef::Id(info(&alice, notes.clone()).await.id);
@@ -84,7 +85,7 @@ async fn pipelining_client_keeps_its_order_while_the_store_fails() {
             }
         }
     }
-    store.set_faultless();
+    store.clear_commit_faults();
     let mut stored_texts = Vec::new();
     let mut from = PageFrom::After(Seq::ZERO);
     loop {

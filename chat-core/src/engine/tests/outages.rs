@@ -43,7 +43,7 @@ async fn retry_after_a_lost_answer_finds_the_message() {
     let (_engine, store, alice) = faulty(config()).await;
     store.fail_after_commit();
     let sent = alice
-        .send_text(direct(&alice), "committed, but nobody says so")
+        .send_text(direct(&alice), "committed, but the answer is lost")
         .await
         .unwrap();
     assert_eq!((sent.seq, sent.duplicate), (Seq(2), true));
@@ -75,7 +75,7 @@ async fn batch_is_retried_while_others_use_its_keys() {
         }
     }
     store.fail_already_sent();
-    alice.execute(group_wish("friends")).await.unwrap();
+    alice.execute(create_group_command("friends")).await.unwrap();
 
     let (_engine, store, alice) = faulty(quick()).await;
     (0..100).for_each(|_| store.fail_already_sent());
@@ -230,12 +230,12 @@ async fn possibly_stored_draft_is_never_answered_busy() {
     (0..64).for_each(|_| store.fail_overloaded());
     let answer = alice.send(direct(&alice), unclear.clone()).await;
     assert_eq!(error_code(answer), ReplyCode::TryAgain);
-    store.set_faultless();
+    store.clear_commit_faults();
     assert_eq!(insist(&alice, unclear).await.seq, Seq(2));
     // If the store refused every attempt, the answer is `Busy`.
     (0..64).for_each(|_| store.fail_overloaded());
     assert_eq!(error_code(alice.send_text(direct(&alice), "x").await), ReplyCode::Busy);
-    store.set_faultless();
+    store.clear_commit_faults();
     assert_eq!(history(&alice, direct(&alice)).await.last_seq, Seq(2));
 }
 
@@ -349,8 +349,8 @@ async fn commit_without_an_answer_is_delivered() {
     assert!(received_kinds(&bob).await.contains(&EventKind::FriendAnswered));
     // The log contains no event that was not delivered.
     let last = info(&alice, ConversationRef::Id(id)).await.last_seq;
-    let told = alice.send(ConversationRef::Id(id), draft("the end")).await.unwrap();
-    assert_eq!(told.seq, last.next());
+    let appended = alice.send(ConversationRef::Id(id), draft("the end")).await.unwrap();
+    assert_eq!(appended.seq, last.next());
 }
 
 /// A sender's session ends after every answer to its send was lost.
@@ -367,8 +367,8 @@ async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
     let lost = alice.send_text(direct(&bob), "last words").await;
     assert_eq!(error_code(lost), ReplyCode::TryAgain);
     drop(alice);
-    let heard = tokio::time::timeout(Duration::from_secs(3), event(&bob, EventKind::Message));
-    assert_eq!(message(&heard.await.unwrap()).as_deref(), Some("last words"));
+    let received = tokio::time::timeout(Duration::from_secs(3), event(&bob, EventKind::Message));
+    assert_eq!(message(&received.await.unwrap()).as_deref(), Some("last words"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,12 +11,12 @@ use crate::commands::Commands;
 use crate::model::*;
 
 #[tokio::test]
-async fn draft_does_not_overtake_one_that_made_the_store_panic() {
+async fn draft_does_not_overtake_one_on_which_the_store_panicked() {
     let (engine, store, alice) = faulty(config()).await;
     let bob = new_user(&engine, "bob").await;
-    let room = group(&alice, "room").await;
-    join(&bob, room).await;
-    let group = ConversationRef::Id(room);
+    let group_id = group(&alice, "room").await;
+    join(&bob, group_id).await;
+    let group = ConversationRef::Id(group_id);
     let drafts = drafts(1..=4);
     store.fail_panicking();
     let held = store.hold();

@@ -54,7 +54,7 @@ async fn failing_store_is_never_reported_as_success() {
     store.set_unavailable(true);
     for command in [
         Command::ListConversations,
-        group_wish("crowd"),
+        create_group_command("crowd"),
         Command::ListContacts,
         Command::Logout,
         Command::Send {
@@ -76,9 +76,9 @@ async fn failing_store_is_never_reported_as_success() {
 async fn passwords_are_hashed_and_never_shown() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let engine = Engine::builder(store.clone()).config(config()).build().await.unwrap();
-    let wish = registration("alice");
-    assert!(!format!("{wish:?}").contains(PASSWORD));
-    let alice = engine.register(Source::Local, wish).await.unwrap();
+    let registration_of_alice = registration("alice");
+    assert!(!format!("{registration_of_alice:?}").contains(PASSWORD));
+    let alice = engine.register(Source::Local, registration_of_alice).await.unwrap();
     let account = store.account(alice.id).await.unwrap().unwrap();
     let record = account.password_hash.clone().unwrap();
     assert!(record.starts_with("$argon2id$"));

@@ -89,13 +89,13 @@ pub(super) async fn befriend(one: &LocalSession, other: &LocalSession) {
     }
 }
 
-pub(super) fn group_wish(name: &str) -> Command {
+pub(super) fn create_group_command(name: &str) -> Command {
     Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()))
 }
 
 /// Creates a group that the user of this session owns.
 pub(super) async fn group(owner: &LocalSession, name: &str) -> ConversationId {
-    conversation(owner.execute(group_wish(name)).await).id
+    conversation(owner.execute(create_group_command(name)).await).id
 }
 
 pub(super) async fn join(session: &LocalSession, group: ConversationId) {

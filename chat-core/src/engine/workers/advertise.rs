@@ -97,7 +97,7 @@ impl NodeAdvertiser {
     }
 }
 
-/// Advertises this node, and withdraws it in the end.
+/// Advertises this node, and withdraws it when the engine drains.
 #[derive(Debug)]
 pub(in crate::engine) struct AdvertiseWorker {
     advertiser: Arc<NodeAdvertiser>,

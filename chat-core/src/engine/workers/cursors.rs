@@ -140,7 +140,7 @@ impl Marks {
 #[derive(Debug)]
 pub(in crate::engine) struct CursorQueue {
     marks: Mutex<Marks>,
-    some: Notify,
+    added: Notify,
     full_batch: Notify,
     batch: usize,
 }
@@ -153,13 +153,13 @@ impl CursorQueue {
         };
         Self {
             marks: Mutex::new(Marks::new(limits)),
-            some: Notify::new(),
+            added: Notify::new(),
             full_batch: Notify::new(),
             batch: config.max_cursor_batch,
         }
     }
 
-    /// The caller's device has received everything up to `seq`.
+    /// Records that the caller's device has received everything up to `seq`.
     pub(in crate::engine) fn acknowledge(
         &self,
         caller: Caller,
@@ -172,7 +172,7 @@ impl CursorQueue {
         self.add(target, caller, seq, is_followed);
     }
 
-    /// The caller has read everything up to `seq`.
+    /// Records that the caller has read everything up to `seq`.
     pub(in crate::engine) fn mark_read(
         &self,
         caller: Caller,
@@ -197,7 +197,7 @@ impl CursorQueue {
             marks.queued.len()
         };
         if queued == 1 {
-            self.some.notify_one();
+            self.added.notify_one();
         }
         if queued >= self.batch {
             self.full_batch.notify_one();
@@ -254,11 +254,11 @@ impl CursorWorker {
         }
     }
 
-    /// Runs until the engine drains, then writes what is queued once more.
+    /// Runs until the engine drains, then writes the remaining marks.
     pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
         loop {
             tokio::select! {
-                () = self.queue.some.notified() => {}
+                () = self.queue.added.notified() => {}
                 () = draining.cancelled() => {
                     self.flush().await;
                     return;
@@ -336,7 +336,7 @@ impl CursorWorker {
             .await;
     }
 
-    /// Tells the user's other devices what was read, and other members what was received and read.
+    /// Sends read marks to the user's other devices, and receipts to the other members.
     async fn notify_of(&self, user: UserId, reader: Option<Caller>, membership: &MembershipView) {
         let (conversation, member) = (&membership.conversation, &membership.member);
         if reader.is_some() {

@@ -52,7 +52,7 @@ pub(in crate::engine) fn observers(
 }
 
 impl ObserverQueue {
-    /// Number of observations that were dropped because the hooks were too slow.
+    /// Returns the number of observations that were dropped because the hooks were too slow.
     pub(in crate::engine) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn queue_drops_and_counts_what_exceeds_its_bound() {
+    fn queue_drops_and_counts_items_beyond_its_bound() {
         let (queue, _worker) = observers(Arc::new([Arc::new(Registrations::default()) as Arc<dyn Hooks>]), 2);
         (1..=5).for_each(|user| queue.registered(UserId(user)));
         assert_eq!(queue.dropped(), 3);

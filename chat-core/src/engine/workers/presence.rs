@@ -1,5 +1,5 @@
-//! Presence of users, and telling friends when it changes. A user's presence follows from their
-//! sessions alone.
+//! Presence of users, and its announcement to their friends. A user's presence follows from the
+//! user's sessions alone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use crate::model::{DeviceId, NodeId, PresenceState, Push, UserId};
 use crate::router::Router;
 use crate::sync::Mutex;
 
-/// Users whose sessions changed since the worker last looked. Bounded by the number of users.
+/// Users whose sessions changed since the worker last took them. Bounded by the number of users.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct PresenceQueue {
     changed: Mutex<HashSet<UserId>>,
-    some: Notify,
+    added: Notify,
 }
 
 impl PresenceQueue {
-    /// A session of this user began, changed or ended.
+    /// Queues a user of whom a session began, changed or ended.
     pub(in crate::engine) fn changed(&self, user: UserId) {
         self.changed.lock().insert(user);
-        self.some.notify_one();
+        self.added.notify_one();
     }
 
     fn take(&self) -> HashSet<UserId> {
@@ -128,7 +128,7 @@ impl PresenceWorker {
     pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
         loop {
             tokio::select! {
-                () = self.queue.some.notified() => {}
+                () = self.queue.added.notified() => {}
                 () = draining.cancelled() => return,
             }
             for user in self.queue.take() {

@@ -6,7 +6,7 @@ use super::observers::ObserverQueue;
 use crate::model::Event;
 use crate::router::Router;
 
-/// Tells sessions on this node, other nodes and the observing hooks what was committed.
+/// Publishes committed events to sessions on this node, other nodes and the observing hooks.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Publisher {
     router: Router,

@@ -40,7 +40,7 @@ impl ReadinessState {
         }
     }
 
-    /// Returns what advertises this node, if there is a cluster.
+    /// Returns the advertiser of this node, if there is a cluster.
     pub(in crate::engine) fn advertiser(&self) -> Option<&NodeAdvertiser> {
         self.advertiser.as_deref()
     }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_missed_probe_makes_the_store_silent_and_two_answers_end_it() {
+    fn store_is_silent_from_one_missed_probe_to_two_answers() {
         let mut probes = StoreProbes::default();
         assert!(!probes.record(true) && !probes.is_silent);
         assert!(probes.record(false) && probes.is_silent);

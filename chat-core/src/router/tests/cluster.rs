@@ -43,8 +43,8 @@ async fn events_arrive_once_and_in_order_whatever_the_bus_does() {
         };
         let bus = lossy(seed, faults);
         let (here, there) = pair(&world, &bus).await;
-        let mut bob = Reader::attach(&there, world.bob, 1).await.patient();
-        let mut carol = Reader::attach(&here, world.carol, 1).await.patient();
+        let mut bob = Reader::attach(&there, world.bob, 1).await.with_settle_timeout();
+        let mut carol = Reader::attach(&here, world.carol, 1).await.with_settle_timeout();
         for n in 0..100_u32 {
             send_message(&world, if n % 3 == 0 { &there } else { &here }, "x").await;
             if n % 10 == 0 {
@@ -69,8 +69,8 @@ async fn members_who_join_and_leave_get_exactly_their_events_whatever_the_bus_do
         let bus = lossy(seed, faults);
         let (here, there) = pair(&world, &bus).await;
         let user = world.bob;
-        let mut bob = Reader::attach(&there, user, 1).await.patient();
-        let mut bob_here = Reader::attach(&here, user, 2).await.patient();
+        let mut bob = Reader::attach(&there, user, 1).await.with_settle_timeout();
+        let mut bob_here = Reader::attach(&here, user, 2).await.with_settle_timeout();
         let mut expected = Vec::new();
         let mut is_member = true;
         for round in 0..30_u32 {
@@ -139,7 +139,7 @@ async fn join_without_any_announcement_is_found_after_a_gap() {
     bus.set_silent(true);
     join(&world, &here, user).await;
     send_message(&world, &here, "welcome").await;
-    // Longer than announcements are repeated.
+    // Longer than the time for which nodes repeat their announcements.
     tokio::time::sleep(Duration::from_secs(60)).await;
     bus.set_silent(false);
     bus.send_gap();
@@ -225,14 +225,14 @@ async fn heartbeat_repeats_all_announcements_in_several_envelopes() {
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     bus.set_silent(true);
-    let said = append(&*world.store, world.group, world.alice, vec![Draft::message("x")]);
+    let appended = append(&*world.store, world.group, world.alice, vec![Draft::message("x")]);
     for other in 0..5_000_u64 {
         here.link.ring(Doorbell {
             conversation: ConversationId(1_000_000 + other),
             last_seq: Seq(1),
         });
     }
-    here.committed(&said.await.unwrap());
+    here.committed(&appended.await.unwrap());
     tokio::task::yield_now().await;
     bus.set_silent(false);
     let (lost, sweeps) = (tokio::time::Instant::now(), there.stats().sweeps);

@@ -101,7 +101,7 @@ async fn events_arrive_after_an_outage_of_the_store() {
 #[tokio::test(start_paused = true)]
 async fn hanging_bus_neither_blocks_sessions_nor_loses_events() {
     let world = world().await;
-    let here = node(&world, Some(Arc::new(Hanging))).await;
+    let here = node(&world, Some(Arc::new(HangingBus))).await;
     let began = tokio::time::Instant::now();
     let mut bob = Reader::attach(&here, world.bob, 1).await;
     assert!(began.elapsed() <= Duration::from_secs(3), "{:?}", began.elapsed());
@@ -118,10 +118,10 @@ async fn hanging_bus_neither_blocks_sessions_nor_loses_events() {
 
 /// A bus that never answers.
 #[derive(Clone, Debug)]
-struct Hanging;
+struct HangingBus;
 
 #[async_trait::async_trait]
-impl MessageBus for Hanging {
+impl MessageBus for HangingBus {
     async fn publish(&self, _: Topic, _: bytes::Bytes) -> Result<(), BusError> {
         std::future::pending().await
     }
@@ -134,7 +134,7 @@ impl MessageBus for Hanging {
 }
 
 #[async_trait::async_trait]
-impl Subscriber for Hanging {
+impl Subscriber for HangingBus {
     fn topics(&self) -> Box<dyn Topics> {
         Box::new(Self)
     }
@@ -145,7 +145,7 @@ impl Subscriber for Hanging {
 }
 
 #[async_trait::async_trait]
-impl Topics for Hanging {
+impl Topics for HangingBus {
     async fn subscribe(&self, _: Topic) -> Result<(), BusError> {
         std::future::pending().await
     }

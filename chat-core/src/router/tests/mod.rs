@@ -30,7 +30,8 @@ const REPAIR_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time after which every message in flight has arrived.
 const SETTLE_TIME: Duration = Duration::from_secs(60);
 
-/// The default without periodic sweeps: what is found was noticed to be lost.
+/// Returns the default configuration without periodic sweeps, so that only a noticed loss makes the
+/// router read a log.
 fn without_sweeps() -> RouterConfig {
     RouterConfig {
         sweep_interval: Duration::from_secs(1_000_000),
@@ -51,8 +52,8 @@ async fn node_named(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Ro
     Router::start(parts).await.unwrap()
 }
 
-/// A log that is behind a channel: nothing else connects the routers of these tests with their
-/// store.
+/// Returns the log of a store behind a channel, the only connection between a router of these tests
+/// and its store.
 fn log(store: &Arc<dyn Store>) -> Arc<dyn EventLog> {
     let log = StoreEventLog::new(Arc::clone(store));
     Arc::new(ForwardingEventLog::new(Arc::new(log)))
@@ -119,8 +120,9 @@ impl Reader {
         }
     }
 
-    /// Waits longer for events than it may take to find lost ones.
-    fn patient(mut self) -> Self {
+    /// Waits for events until every message in flight has arrived, not only until losses are
+    /// repaired.
+    fn with_settle_timeout(mut self) -> Self {
         self.timeout = SETTLE_TIME;
         self
     }
@@ -344,7 +346,7 @@ async fn events_arrive_once_over_a_lossy_bus() {
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 300);
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
     let there = node(&world, Some(Arc::new(bus.clone()))).await;
-    let mut bob = Reader::attach(&there, world.bob, 1).await.patient();
+    let mut bob = Reader::attach(&there, world.bob, 1).await.with_settle_timeout();
     for _ in 0..200 {
         send_message(&world, &here, "x").await;
         // Doorbells that are queued together merge.

@@ -144,7 +144,7 @@ async fn member_kicked_during_subscribe_gets_the_kick_and_nothing_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn user_who_joins_during_subscribe_gets_the_join_and_all_after() {
+async fn user_who_joins_during_subscribe_gets_the_join_and_later_events() {
     for others in [false, true] {
         let world = world().await;
         let slow = slow_over(&world);

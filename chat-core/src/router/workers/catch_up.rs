@@ -1,4 +1,4 @@
-//! Fills gaps: reads from the log what a feed lacks.
+//! Fills gaps: reads the missing events of a feed from the log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

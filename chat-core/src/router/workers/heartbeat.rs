@@ -79,10 +79,14 @@ impl Heartbeat {
 
     fn log(&self, health: BusHealth) {
         match (health.own_missing, health.peer_unseen, &self.bus) {
-            (true, ..) => tracing::warn!("this node does not hear itself on the bus; polling the store"),
-            (_, true, Some(_)) => tracing::warn!("another node is not heard on the bus; polling the store"),
+            (true, ..) => {
+                tracing::warn!("this node does not receive its own heartbeats from the bus; polling the store")
+            }
+            (_, true, Some(_)) => {
+                tracing::warn!("the heartbeats of another node do not arrive on the bus; polling the store")
+            }
             (_, true, None) => tracing::warn!("another node uses this store, and there is no bus; polling the store"),
-            (false, false, Some(_)) => tracing::info!("all nodes are heard on the bus again"),
+            (false, false, Some(_)) => tracing::info!("the heartbeats of all nodes arrive on the bus again"),
             (false, false, None) => tracing::info!("no other node uses this store any longer"),
         }
     }

@@ -1,4 +1,4 @@
-//! Keeps the node's bus subscriptions at what its sessions need. One worker changes them, and asks
+//! Keeps the node's bus subscriptions in step with its sessions. One worker changes them, and asks
 //! the registry at that moment, so that a session that begins cannot be crossed by one that ends.
 
 use std::collections::HashMap;
@@ -73,8 +73,8 @@ impl Subscriptions {
         }
     }
 
-    /// Announcements from before the subscription were missed, so what they were about has to be
-    /// read.
+    /// Announcements from before the subscription were missed, so the conversation or user has to
+    /// be read.
     fn subscribed(&self, topic: Topic) {
         let was_awaited = self.requests.confirm(topic);
         match topic {

@@ -15,7 +15,7 @@ use crate::router::local_delivery::LocalDelivery;
 use crate::router::unconfirmed::{QUERY_CONVERSATIONS, UnconfirmedCommits};
 use crate::router::work_set::WorkSet;
 
-/// Worker that checks the logs with unconfirmed commits, and announces what it finds.
+/// Worker that checks the logs with unconfirmed commits, and announces the events that it finds.
 #[derive(Debug)]
 pub(crate) struct ConfirmCommits {
     pub(crate) commits: UnconfirmedCommits,

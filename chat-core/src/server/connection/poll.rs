@@ -18,7 +18,7 @@ use crate::service::CommandResult;
 pub(super) struct Interest<'o> {
     /// More input may be read.
     pub(super) input: bool,
-    /// When the state machine's timeout is due.
+    /// Time at which the state machine's timeout is due.
     pub(super) timeout: Option<Instant>,
     /// The session's outbox, if pushes may be taken from it.
     pub(super) outbox: Option<&'o Outbox>,

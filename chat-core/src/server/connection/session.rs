@@ -111,7 +111,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands over what has arrived, starts the commands that were asked for, and gathers the
+    /// Hands the received bytes over, starts the requested commands, and gathers the
     /// output.
     fn turn(&mut self, session: &mut Session, caller: Caller, outbox: &Outbox, leaving: &Leaving) -> Result<(), End> {
         self.wire.set_limit(session.max_packet_bytes());
@@ -164,8 +164,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Does what the session asks for. Returns whether a command was started, which makes room for
-    /// another packet.
+    /// Performs the action that the session requests. Returns whether a command was started, which
+    /// makes room for another packet.
     fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
         let mut started = false;
         // A peer that does not read gets no further replies until it reads, or the write timeout

@@ -15,7 +15,7 @@ use crate::model::{
     Command, ConversationRef, DeviceId, Login, Outcome, Page, PageFrom, Push, Registration, Secret, Seq, UserName,
 };
 use crate::server::tests::{
-    ANY_PORT, Boundary, PATIENCE, closed_with, engine, keys, named, on_each_boundary, rest, say,
+    ANY_PORT, Boundary, WAIT_TIMEOUT, closed_with, engine, keys, named, on_each_boundary, rest, say,
 };
 use crate::server::{Server, ServerConfig, accept};
 use crate::transport::PeerAddr;
@@ -177,7 +177,7 @@ fn connect_counted(server: &Server) -> (MemoryTransport, Arc<Writes>) {
     (client, writes)
 }
 
-/// A page of the user's own notes, some 250 KiB.
+/// Returns a request for a page of the user's own notes, about 250 KiB.
 fn large_page() -> Command {
     let page = Page {
         from: PageFrom::Newest,
@@ -221,7 +221,7 @@ async fn unread_output_is_bounded(boundary: Boundary) {
 
     let mut answered = 0;
     while answered < PAGES {
-        let next = timeout(PATIENCE, alice.next()).await.unwrap().unwrap();
+        let next = timeout(WAIT_TIMEOUT, alice.next()).await.unwrap().unwrap();
         if let Incoming::Reply { result, .. } = next {
             assert!(matches!(result, Ok(Answer::Outcome(Outcome::History(_)))), "{result:?}");
             answered += 1;
@@ -248,7 +248,7 @@ async fn replies_of_one_batch_leave_in_few_writes() {
     alice.stream.write_all(&bytes).await.unwrap();
     let (mut answered, mut pushed) = (0, 0);
     while answered < SENT || pushed < SENT {
-        match timeout(PATIENCE, alice.next()).await.unwrap().unwrap() {
+        match timeout(WAIT_TIMEOUT, alice.next()).await.unwrap().unwrap() {
             Incoming::Reply { result, .. } => answered += usize::from(result.is_ok()),
             Incoming::Push(Push::Event(event)) => pushed += usize::from(event.seq > Seq(1)),
             _ => {}
@@ -277,7 +277,7 @@ async fn pushes_wait_in_the_outbox_until_the_peer_reads(boundary: Boundary) {
     assert!(largest <= 48 * 1024, "{largest} bytes wait");
     let mut pushed = 0;
     while pushed < 10 {
-        let next = timeout(PATIENCE, other.next()).await.unwrap().unwrap();
+        let next = timeout(WAIT_TIMEOUT, other.next()).await.unwrap().unwrap();
         pushed += usize::from(matches!(next, Incoming::Push(Push::Event(_))));
     }
 }
@@ -311,7 +311,7 @@ async fn peer_that_reads_slowly_gets_everything(boundary: Boundary) {
         pace.tick().await;
         let mut some = [0; 32 * 1024];
         let read = alice.stream.read(&mut some).await.unwrap();
-        assert!(read > 0, "the server has patience");
+        assert!(read > 0, "the server does not close a slow connection");
         alice.frames.feed(some[..read].into());
         let next = alice.frames.next_packet().unwrap().map(client::decode);
         if let Some(Ok(Incoming::Reply { request_id, result })) = next {
@@ -345,7 +345,7 @@ async fn old_connection_is_asked_to_reconnect_after_its_replies(boundary: Bounda
     tokio::time::sleep(Duration::from_secs(59)).await;
     alice.ask(RequestKind::Command(say("alice", "still"))).await.unwrap();
     let mut pushes = Vec::new();
-    while let Some(incoming) = timeout(PATIENCE, alice.next()).await.unwrap() {
+    while let Some(incoming) = timeout(WAIT_TIMEOUT, alice.next()).await.unwrap() {
         if let Incoming::Push(push) = incoming {
             pushes.push(push);
         }
@@ -372,7 +372,7 @@ async fn peer_that_still_sends_receives_the_close_code(boundary: Boundary) {
         bytes.resize(100 * 1024, 0);
         stream.write_all(&bytes).await.unwrap();
         let mut answer = Vec::new();
-        timeout(PATIENCE, stream.read_to_end(&mut answer))
+        timeout(WAIT_TIMEOUT, stream.read_to_end(&mut answer))
             .await
             .unwrap()
             .unwrap();
@@ -419,7 +419,7 @@ async fn panic_ends_one_connection_and_is_counted(boundary: Boundary) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, counted)
+    timeout(WAIT_TIMEOUT, counted)
         .await
         .expect("the connection is counted as ended");
     alice.ask(RequestKind::Ping).await.unwrap();
@@ -439,7 +439,7 @@ async fn revoked_device_is_disconnected(boundary: Boundary) {
         .await
         .unwrap();
     let mut last = None;
-    while let Some(incoming) = timeout(PATIENCE, first.next()).await.unwrap() {
+    while let Some(incoming) = timeout(WAIT_TIMEOUT, first.next()).await.unwrap() {
         last = Some(incoming);
     }
     assert_eq!(last, Some(Incoming::Push(Push::Closed(CloseCode::Revoked))));
@@ -514,19 +514,19 @@ async fn last_words(boundary: Boundary, end: CloseCode, command: impl FnOnce(Dev
         alice.send(RequestKind::Command(command(*device))).await;
         tokio::task::yield_now().await; // the connection starts the command
         outbox.close(end);
-        let mut heard = Vec::new();
-        while let Some(incoming) = timeout(PATIENCE, alice.next()).await.unwrap() {
-            heard.push(incoming);
+        let mut received = Vec::new();
+        while let Some(incoming) = timeout(WAIT_TIMEOUT, alice.next()).await.unwrap() {
+            received.push(incoming);
         }
-        heard
+        received
     };
     let (mut serving, mut asking) = (pin!(serving.fuse()), pin!(asking));
     poll_fn(|cx| {
         // Both are polled in turns before the engine's own task runs and can answer.
         for _ in 0..3 {
             let _ = serving.as_mut().poll(cx);
-            if let Poll::Ready(heard) = asking.as_mut().poll(cx) {
-                return Poll::Ready(heard);
+            if let Poll::Ready(received) = asking.as_mut().poll(cx) {
+                return Poll::Ready(received);
             }
         }
         Poll::Pending
@@ -535,16 +535,21 @@ async fn last_words(boundary: Boundary, end: CloseCode, command: impl FnOnce(Dev
 }
 
 async fn reply_to_the_command_that_ends_a_session_is_sent_first(boundary: Boundary) {
-    let heard = [
+    let received = [
         last_words(boundary, CloseCode::LoggedOut, |_| Command::Logout).await,
         last_words(boundary, CloseCode::Revoked, Command::RevokeDevice).await,
     ];
-    for (heard, code) in heard.iter().zip([CloseCode::LoggedOut, CloseCode::Revoked]) {
-        let [.., Incoming::Reply { result, .. }, Incoming::Push(Push::Closed(told))] = &heard[..] else {
-            panic!("{code:?}: {heard:?}");
+    for (received, code) in received.iter().zip([CloseCode::LoggedOut, CloseCode::Revoked]) {
+        let [
+            ..,
+            Incoming::Reply { result, .. },
+            Incoming::Push(Push::Closed(received_code)),
+        ] = &received[..]
+        else {
+            panic!("{code:?}: {received:?}");
         };
         assert!(matches!(result, Ok(Answer::Outcome(Outcome::Done))), "{result:?}");
-        assert_eq!(*told, code);
+        assert_eq!(*received_code, code);
     }
 }
 
@@ -554,13 +559,16 @@ async fn logout_is_answered_before_the_close_on_many_threads(boundary: Boundary)
         let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
         let logout = alice.send(RequestKind::Command(Command::Logout)).await;
         alice.send(RequestKind::Ping).await; // wakes the connection meanwhile
-        let mut heard = Vec::new();
-        while let Some(incoming) = timeout(PATIENCE, alice.next()).await.unwrap() {
-            heard.push(incoming);
+        let mut received = Vec::new();
+        while let Some(incoming) = timeout(WAIT_TIMEOUT, alice.next()).await.unwrap() {
+            received.push(incoming);
         }
         let answered = |incoming: &Incoming| matches!(incoming, Incoming::Reply { request_id, result: Ok(_) } if *request_id == logout);
-        assert!(heard.iter().any(answered), "round {round}: {heard:?}");
-        assert_eq!(heard.last(), Some(&Incoming::Push(Push::Closed(CloseCode::LoggedOut))));
+        assert!(received.iter().any(answered), "round {round}: {received:?}");
+        assert_eq!(
+            received.last(),
+            Some(&Incoming::Push(Push::Closed(CloseCode::LoggedOut)))
+        );
     }
 }
 

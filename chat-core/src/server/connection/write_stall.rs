@@ -1,4 +1,4 @@
-//! Detection of peers that do not read what is written to them.
+//! Detection of peers that do not read the output written to them.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ pub(super) struct StallDetector {
 /// Output that waits for the peer.
 #[derive(Debug)]
 struct Waiting {
-    /// When the peer last read something.
+    /// Time at which the peer last read some output.
     progress: Instant,
-    /// When the output up to `mark` began to wait.
+    /// Time at which the output up to `mark` began to wait.
     since: Instant,
     /// Bytes, counted from the start of the connection, that had been handed over at `since`.
     mark: u64,

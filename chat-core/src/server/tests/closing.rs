@@ -234,7 +234,7 @@ async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: Boundary) {
     node.becomes(true, OPEN).await;
     node.store.set_unavailable(true);
     node.becomes(false, CLOSED).await;
-    timeout(PATIENCE, node.site.server.drain(SECOND)).await.unwrap();
+    timeout(WAIT_TIMEOUT, node.site.server.drain(SECOND)).await.unwrap();
 }
 
 on_each_boundary! {

@@ -76,7 +76,8 @@ macro_rules! on_each_boundary {
 }
 pub(super) use on_each_boundary;
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// Maximum time of a step of a test; a test whose step takes longer fails.
+pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub(super) async fn engine(boundary: Boundary) -> Engine {
@@ -167,7 +168,7 @@ async fn befriend(alice: &mut Peer, bob: &mut Peer) {
 async fn messages(peer: &mut Peer, count: usize) -> Vec<Seq> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
-        if let Push::Event(event) = timeout(PATIENCE, peer.push()).await.unwrap().unwrap()
+        if let Push::Event(event) = timeout(WAIT_TIMEOUT, peer.push()).await.unwrap().unwrap()
             && event.kind == crate::model::EventKind::Message
         {
             seqs.push(event.seq);
@@ -219,11 +220,13 @@ async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: Boundary) {
             }
         }
     });
-    timeout(PATIENCE, futures_util::future::join_all(sends)).await.unwrap();
+    timeout(WAIT_TIMEOUT, futures_util::future::join_all(sends))
+        .await
+        .unwrap();
     let took = started.elapsed();
     // 60 messages with a burst of 20; a few were read before the rate was exceeded.
     assert!(took > Duration::from_millis(700), "{took:?}");
-    timeout(PATIENCE, bob.run(say("bob", "x"))).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, bob.run(say("bob", "x"))).await.unwrap().unwrap();
 }
 
 async fn pipelined_messages_keep_their_order(boundary: Boundary) {
@@ -245,7 +248,7 @@ async fn pipelined_messages_keep_their_order(boundary: Boundary) {
     }
     let mut seqs = Vec::new();
     while seqs.len() < ids.len() {
-        let next = timeout(PATIENCE, alice.next()).await;
+        let next = timeout(WAIT_TIMEOUT, alice.next()).await;
         match next.unwrap_or_else(|_| panic!("only {} answers", seqs.len())).unwrap() {
             Incoming::Reply {
                 request_id,
@@ -274,9 +277,9 @@ async fn commands_before_login_are_rejected(boundary: Boundary) {
 async fn drain_tells_clients_to_reconnect_and_ends(boundary: Boundary) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let mut alice = site.user("alice").await;
-    let drained = tokio::spawn(async move { site.server.drain(PATIENCE).await });
+    let drained = tokio::spawn(async move { site.server.drain(WAIT_TIMEOUT).await });
     let mut pushes = Vec::new();
-    while let Ok(push) = timeout(PATIENCE, alice.push()).await.unwrap() {
+    while let Ok(push) = timeout(WAIT_TIMEOUT, alice.push()).await.unwrap() {
         pushes.push(push);
     }
     assert!(
@@ -286,8 +289,8 @@ async fn drain_tells_clients_to_reconnect_and_ends(boundary: Boundary) {
         ),
         "{pushes:?}"
     );
-    timeout(PATIENCE, drained).await.unwrap().unwrap();
-    timeout(PATIENCE, site.engine.shutdown()).await.unwrap();
+    timeout(WAIT_TIMEOUT, drained).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, site.engine.shutdown()).await.unwrap();
 }
 
 async fn dropped_server_ends_every_task(boundary: Boundary) {
@@ -352,7 +355,7 @@ async fn raw(boundary: Boundary, config: ServerConfig) -> (Server, MemoryTranspo
 
 pub(super) async fn rest(stream: &mut MemoryTransport) -> Vec<u8> {
     let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest))
+    timeout(WAIT_TIMEOUT, stream.read_to_end(&mut rest))
         .await
         .expect("the server closes")
         .unwrap();
@@ -452,7 +455,9 @@ async fn connections_per_source_are_limited(boundary: Boundary) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, again).await.expect("room is made");
+    timeout(WAIT_TIMEOUT, again)
+        .await
+        .expect("a connection can be accepted again");
 }
 
 async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary) {
@@ -509,7 +514,7 @@ async fn login_reports_thousands_of_conversations(boundary: Boundary) {
     .await
     .unwrap();
     let mut peer = site.peer().await;
-    let logged_in = timeout(PATIENCE, peer.login("alice")).await.unwrap().unwrap();
+    let logged_in = timeout(WAIT_TIMEOUT, peer.login("alice")).await.unwrap().unwrap();
     assert_eq!(logged_in.conversations.len() as u64, MANY + 1, "and the inbox");
 }
 

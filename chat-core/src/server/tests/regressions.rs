@@ -32,7 +32,7 @@ async fn slow_reader_is_told_that_it_is_behind_and_delays_no_sender(boundary: Bo
     let mut last = Seq::ZERO;
     let mut behind = None;
     while last < Seq(900) && behind < Some(Seq(900)) {
-        match timeout(PATIENCE, bob.push()).await.unwrap().unwrap() {
+        match timeout(WAIT_TIMEOUT, bob.push()).await.unwrap().unwrap() {
             Push::Event(event) if event.kind == crate::model::EventKind::Message => last = event.seq,
             Push::Behind { last_seq, .. } => behind = Some(last_seq),
             _ => {}
@@ -76,7 +76,7 @@ async fn answers(boundary: Boundary, chunks: Vec<&[u8]>) -> Vec<(u64, Option<Rep
     let mut answers = Vec::new();
     let mut buffer = bytes::BytesMut::new();
     while answers.len() < 3 {
-        let read = timeout(PATIENCE, stream.read_buf(&mut buffer))
+        let read = timeout(WAIT_TIMEOUT, stream.read_buf(&mut buffer))
             .await
             .expect("an answer comes")
             .unwrap();
@@ -136,7 +136,7 @@ async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: Bo
             }
         }
     };
-    timeout(PATIENCE, all_there)
+    timeout(WAIT_TIMEOUT, all_there)
         .await
         .expect("what was sent before leaving is stored");
 }
@@ -147,7 +147,7 @@ async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
     let mut config = ServerConfig::default();
     // On a busy machine the last logins take longer, and are tried again more often, than the
     // defaults allow.
-    config.session.login_timeout = PATIENCE;
+    config.session.login_timeout = WAIT_TIMEOUT;
     config.session.max_guest_packets = 1000;
     let site = Arc::new(Site::new(boundary, config).await);
     for name in 0..USERS {
@@ -172,7 +172,7 @@ async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
     }
     let mut peers = Vec::new();
     for peer in coming {
-        peers.push(timeout(PATIENCE, peer).await.expect("all get in").unwrap());
+        peers.push(timeout(WAIT_TIMEOUT, peer).await.expect("all get in").unwrap());
     }
     assert_eq!(site.engine.stats().router.sessions, MANY);
     drop(peers);
@@ -181,7 +181,7 @@ async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, gone)
+    timeout(WAIT_TIMEOUT, gone)
         .await
         .expect("nothing is left of those who went");
     assert_eq!(site.server.stats().panics, 0);

@@ -8,7 +8,7 @@ use super::*;
 use crate::transport::pipe;
 use crate::transport::{MessageStream, PeerAddr};
 
-/// A server without listeners.
+/// Starts a server without listeners.
 async fn streams_only(boundary: Boundary, config: ServerConfig) -> Server {
     let builder = Server::builder(boundary.service(&engine(boundary).await)).config(config);
     builder.bind().await.unwrap()
@@ -36,7 +36,7 @@ async fn unix_sockets_and_duplex_streams_are_served(boundary: Boundary) {
     assert_eq!(server.stats().connections, 2);
     converse(peers.0, peers.1).await;
     for serving in [alice, bob] {
-        timeout(PATIENCE, serving).await.unwrap().unwrap();
+        timeout(WAIT_TIMEOUT, serving).await.unwrap().unwrap();
     }
     assert_eq!(server.stats().connections, 0);
 }
@@ -67,7 +67,7 @@ async fn message_streams_are_served(boundary: Boundary) {
     converse(alice, bob).await;
 }
 
-/// Two ends of a pipe that carries messages, as a WebSocket does.
+/// Creates the two ends of a pipe that carries messages, as a WebSocket does.
 fn message_pipe() -> (impl AsyncRead + AsyncWrite + Send, impl AsyncRead + AsyncWrite + Send) {
     let (to_far, from_near) = mpsc::channel(4);
     let (to_near, from_far) = mpsc::channel(4);
@@ -96,7 +96,7 @@ async fn stream_beyond_a_limit_is_closed_at_once(boundary: Boundary) {
     let (_near, far) = pipe();
     let _serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
     let (mut refused, far) = pipe();
-    timeout(PATIENCE, server.serve_stream(far, PeerAddr::Local))
+    timeout(WAIT_TIMEOUT, server.serve_stream(far, PeerAddr::Local))
         .await
         .unwrap();
     assert_eq!(rest(&mut refused).await, b"");
@@ -107,7 +107,7 @@ async fn stream_is_subject_to_deadlines(boundary: Boundary) {
     let (mut near, far) = pipe();
     let serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
     assert_eq!(closed_with(&rest(&mut near).await), Some(CloseCode::Timeout));
-    timeout(PATIENCE, serving).await.unwrap().unwrap();
+    timeout(WAIT_TIMEOUT, serving).await.unwrap().unwrap();
 }
 
 async fn drain_closes_streams_and_refuses_later_ones(boundary: Boundary) {
@@ -124,13 +124,16 @@ async fn drain_closes_streams_and_refuses_later_ones(boundary: Boundary) {
         }
         last
     };
-    let ((), last) = timeout(PATIENCE, futures_util::future::join(server.drain(PATIENCE), read))
-        .await
-        .unwrap();
+    let ((), last) = timeout(
+        WAIT_TIMEOUT,
+        futures_util::future::join(server.drain(WAIT_TIMEOUT), read),
+    )
+    .await
+    .unwrap();
     assert_eq!(last, Some(Push::Closed(CloseCode::GoingAway)));
     serving.await.unwrap();
     let (mut late, far) = pipe();
-    timeout(PATIENCE, server.serve_stream(far, PeerAddr::Local))
+    timeout(WAIT_TIMEOUT, server.serve_stream(far, PeerAddr::Local))
         .await
         .unwrap();
     assert_eq!(closed_with(&rest(&mut late).await), Some(CloseCode::GoingAway));

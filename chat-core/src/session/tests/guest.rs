@@ -9,16 +9,16 @@ fn say(guest: &mut Guest, time: &Time, packets: &[Bytes]) -> (Vec<(u64, u32)>, O
     for packet in packets {
         guest.handle_packet(time.now(), packet.clone());
     }
-    let mut said = Vec::new();
+    let mut sent = Vec::new();
     let mut end = None;
     while let Some(action) = guest.poll_action() {
         match action {
-            GuestAction::Send(frames) => said.extend(codes(frames)),
+            GuestAction::Send(frames) => sent.extend(codes(frames)),
             GuestAction::Close(code) => end = Some(code),
             other => panic!("{other:?}"),
         }
     }
-    (said, end)
+    (sent, end)
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn guest_answers_hello_with_its_limits() {
 fn guest_closes_unless_the_first_packet_is_hello() {
     let time = Time::new();
     for first in [login(), RequestKind::Ping, RequestKind::Command(Command::ListDevices)] {
-        let (said, end) = say(&mut guest(&time), &time, &[packet(5, first)]);
+        let (sent, end) = say(&mut guest(&time), &time, &[packet(5, first)]);
         assert_eq!(
-            said,
+            sent,
             [(5, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
         );
         assert_eq!(end, Some(CloseCode::ProtocolError));
@@ -61,10 +61,10 @@ fn guest_closes_unless_the_first_packet_is_hello() {
 fn guest_closes_on_second_hello() {
     let time = Time::new();
     let packets = [packet(1, hello()), packet(2, hello()), packet(3, RequestKind::Ping)];
-    let (said, end) = say(&mut guest(&time), &time, &packets);
+    let (sent, end) = say(&mut guest(&time), &time, &packets);
     let bad = (2, code(ReplyCode::BadRequest));
     assert_eq!(
-        said,
+        sent,
         [(1, 0), bad, closed(CloseCode::ProtocolError)],
         "and what follows is ignored"
     );
@@ -80,10 +80,10 @@ fn guest_closes_without_a_common_version() {
             max_version,
             client: String::new(),
         });
-        let (said, end) = say(&mut guest(&time), &time, &[packet(1, hello)]);
+        let (sent, end) = say(&mut guest(&time), &time, &[packet(1, hello)]);
         let refused = (1, code(ReplyCode::UnsupportedVersion));
         assert_eq!(
-            said,
+            sent,
             [refused, closed(CloseCode::UnsupportedVersion)],
             "{min_version}..{max_version}"
         );
@@ -100,9 +100,9 @@ fn guest_rejects_commands_before_login() {
         command(3, send(1)),
         packet(4, RequestKind::Ping),
     ];
-    let (said, end) = say(&mut guest(&time), &time, &packets);
+    let (sent, end) = say(&mut guest(&time), &time, &packets);
     let refused = code(ReplyCode::NotLoggedIn);
-    assert_eq!(said, [(1, 0), (2, refused), (3, refused), (4, 0)]);
+    assert_eq!(sent, [(1, 0), (2, refused), (3, refused), (4, 0)]);
     assert_eq!(end, None);
 }
 
@@ -110,8 +110,8 @@ fn guest_rejects_commands_before_login() {
 fn session_closes_on_malformed_packets() {
     let time = Time::new();
     for malformed in [&b"\xff"[..], b"", b"\x12\x05\x1a\x03\xff\xff\xff"] {
-        let (said, end) = say(&mut guest(&time), &time, &[Bytes::from_static(malformed)]);
-        assert_eq!(said, [closed(CloseCode::ProtocolError)], "{malformed:?}");
+        let (sent, end) = say(&mut guest(&time), &time, &[Bytes::from_static(malformed)]);
+        assert_eq!(sent, [closed(CloseCode::ProtocolError)], "{malformed:?}");
         assert_eq!(end, Some(CloseCode::ProtocolError));
     }
 }
@@ -164,9 +164,9 @@ fn guest_reads_no_packet_during_a_login() {
     assert_eq!(guest.poll_timeout(), None, "our own time is not the guest's");
     // A driver that reads anyway harms only this connection.
     guest.handle_packet(time.now(), packet(3, login()));
-    let (said, end) = say(&mut guest, &time, &[]);
+    let (sent, end) = say(&mut guest, &time, &[]);
     assert_eq!(
-        said,
+        sent,
         [(3, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
     );
     assert_eq!(end, Some(CloseCode::ProtocolError));
@@ -195,8 +195,8 @@ fn guest_login_deadline_is_not_moved_by_other_packets() {
     let mut guest = greeted(config(), &time);
     for id in 0..9 {
         time.pass(1.0);
-        let (said, _) = say(&mut guest, &time, &[packet(10 + id, RequestKind::Ping)]);
-        assert_eq!(said, [(10 + id, 0)]);
+        let (sent, _) = say(&mut guest, &time, &[packet(10 + id, RequestKind::Ping)]);
+        assert_eq!(sent, [(10 + id, 0)]);
     }
     guest.handle_timeout(time.pass(1.0).instant);
     assert_eq!(say(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
@@ -216,8 +216,8 @@ fn guest_deadline_excludes_the_servers_time() {
         guest.handle_timeout(now);
         guest.handle_rejected(now, ticket, Failure::new(ReplyCode::TryAgain, ""));
         guest.handle_timeout(now);
-        let (said, end) = say(&mut guest, &time, &[]);
-        assert_eq!((said, end), (vec![(id, code(ReplyCode::TryAgain))], None));
+        let (sent, end) = say(&mut guest, &time, &[]);
+        assert_eq!((sent, end), (vec![(id, code(ReplyCode::TryAgain))], None));
     }
     // The remaining time is the time that the guest had not used.
     assert_eq!(guest.poll_timeout(), Some(time.now().instant + Duration::from_secs(6)));
@@ -239,7 +239,7 @@ fn guest_is_closed_after_too_many_packets() {
     let time = Time::new();
     let mut guest = greeted(config(), &time);
     let pings: Vec<_> = (0..32).map(|id| packet(10 + id, RequestKind::Ping)).collect();
-    let (said, end) = say(&mut guest, &time, &pings);
-    assert_eq!(said.len(), 32, "31 pongs and the close");
+    let (sent, end) = say(&mut guest, &time, &pings);
+    assert_eq!(sent.len(), 32, "31 pongs and the close");
     assert_eq!(end, Some(CloseCode::Overloaded));
 }

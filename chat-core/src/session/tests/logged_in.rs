@@ -14,17 +14,18 @@ fn feed(session: &mut Session, now: Now, packets: &[Bytes]) -> usize {
         .count()
 }
 
-/// All there is to do now: commands to run, what was said, how it ended.
+/// Drains the actions of a session. Returns the commands to run, the packets to send and the close
+/// code.
 fn drain(session: &mut Session) -> (Vec<u64>, Vec<(u64, u32)>, Option<CloseCode>) {
-    let (mut run, mut said, mut end) = (Vec::new(), Vec::new(), None);
+    let (mut run, mut sent, mut end) = (Vec::new(), Vec::new(), None);
     while let Some(action) = session.poll_action() {
         match action {
             Action::Run(id, _) => run.push(id.0),
-            Action::Send(frames) => said.extend(codes(frames)),
+            Action::Send(frames) => sent.extend(codes(frames)),
             Action::Close(code) => end = Some(code),
         }
     }
-    (run, said, end)
+    (run, sent, end)
 }
 
 fn done() -> Result<Outcome, Failure> {
@@ -113,9 +114,9 @@ fn session_is_closed_after_two_and_a_half_silent_heartbeats() {
     session.handle_timeout(time.pass(74.9).instant);
     assert_eq!(drain(&mut session).2, None);
     session.handle_timeout(time.pass(0.1).instant);
-    let (_, said, end) = drain(&mut session);
+    let (_, sent, end) = drain(&mut session);
     assert_eq!(
-        (said, end),
+        (sent, end),
         (vec![closed(CloseCode::Timeout)], Some(CloseCode::Timeout))
     );
 }
@@ -171,9 +172,9 @@ fn logout_waits_for_earlier_commands_and_ends_the_session() {
     session.handle_outcome(now.instant, RequestId(10), done());
     assert_eq!(drain(&mut session), (vec![11], vec![(10, 0)], None));
     session.handle_outcome(now.instant, RequestId(11), done());
-    let (run, said, end) = drain(&mut session);
+    let (run, sent, end) = drain(&mut session);
     assert!(run.is_empty(), "12 came after the end");
-    assert_eq!(said, [(11, 0), closed(CloseCode::LoggedOut)]);
+    assert_eq!(sent, [(11, 0), closed(CloseCode::LoggedOut)]);
     assert_eq!(end, Some(CloseCode::LoggedOut));
     assert_eq!(session.poll_timeout(), None);
 }
@@ -200,8 +201,8 @@ fn session_ends_after_a_fenced_command() {
     drain(&mut session);
     let fenced = Err(Failure::new(ReplyCode::Fenced, ""));
     session.handle_outcome(time.now().instant, RequestId(10), fenced);
-    let (_, said, end) = drain(&mut session);
-    assert_eq!(said, [(10, code(ReplyCode::Fenced)), closed(CloseCode::Replaced)]);
+    let (_, sent, end) = drain(&mut session);
+    assert_eq!(sent, [(10, code(ReplyCode::Fenced)), closed(CloseCode::Replaced)]);
     assert_eq!(end, Some(CloseCode::Replaced));
 }
 
@@ -212,9 +213,9 @@ fn session_rejects_login_and_hello() {
     feed(&mut session, time.now(), &[packet(5, login())]);
     assert_eq!(drain(&mut session).1, [(5, code(ReplyCode::AlreadyLoggedIn))]);
     feed(&mut session, time.now(), &[packet(6, hello())]);
-    let (_, said, end) = drain(&mut session);
+    let (_, sent, end) = drain(&mut session);
     assert_eq!(
-        said,
+        sent,
         [(6, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
     );
     assert_eq!(end, Some(CloseCode::ProtocolError));
@@ -294,7 +295,7 @@ fn guest_closes_on_the_drivers_request() {
     session.close(CloseCode::GoingAway);
     session.close(CloseCode::Internal);
     let Some(Action::Send(frames)) = session.poll_action() else {
-        panic!("nothing said");
+        panic!("no packet was sent");
     };
     let expected = [
         Incoming::Push(Push::GoAway { retry_after_ms: 2500 }),
@@ -306,7 +307,11 @@ fn guest_closes_on_the_drivers_request() {
         Some(Action::Close(CloseCode::GoingAway))
     ));
     session.handle_outcome(time.now().instant, RequestId(5), done());
-    assert_eq!(drain(&mut session), (vec![], vec![], None), "too late to be told");
+    assert_eq!(
+        drain(&mut session),
+        (vec![], vec![], None),
+        "the session is over, so the peer is not informed"
+    );
 }
 
 #[test]

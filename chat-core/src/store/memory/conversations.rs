@@ -282,7 +282,7 @@ impl ConversationTx for MemoryTx<'_> {
         let (id, user) = (member.conversation, member.user);
         let Some(log) = self.tables.logs.get_mut(&id) else {
             return Err(StoreError::Corrupt(format!(
-                "conversation {id} does not exist, but was to get a member"
+                "conversation {id} does not exist; a member cannot be added to it"
             )));
         };
         let mut new = member.clone();
@@ -301,8 +301,8 @@ impl ConversationTx for MemoryTx<'_> {
                 log.members.insert(user, old);
             } else {
                 log.members.remove(&user);
-                if let Some(places) = tables.memberships.get_mut(&user) {
-                    places.remove(&id);
+                if let Some(memberships) = tables.memberships.get_mut(&user) {
+                    memberships.remove(&id);
                 }
             }
         });

@@ -162,11 +162,11 @@ impl MessageTx for MemoryTx<'_> {
         for event in events {
             let conversation = event.conversation;
             if let Some(id) = event.client_message_id {
-                let place = (conversation, event.seq);
+                let position = (conversation, event.seq);
                 if self.tables.sent.contains_key(&(event.sender, id)) {
                     return Err(StoreError::AlreadySent);
                 }
-                self.tables.sent.insert((event.sender, id), place);
+                self.tables.sent.insert((event.sender, id), position);
             }
             let Some(log) = self.tables.logs.get_mut(&conversation) else {
                 return Err(StoreError::Corrupt(format!(

@@ -38,7 +38,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     tables: Tables,
-    /// Time of the latest heartbeat of each node of this process.
+    /// Time of the latest heartbeat of each node that uses this store.
     nodes: HashMap<NodeId, Instant>,
     closed: bool,
 }
@@ -60,16 +60,16 @@ impl MemoryStore {
     }
 
     /// Reads the committed state.
-    fn read<T>(&self, look: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
+    fn read<T>(&self, query: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
         let state: RwLockReadGuard<'_, State> = self.state.read();
-        state.open()?;
-        Ok(look(&state.tables))
+        state.check_open()?;
+        Ok(query(&state.tables))
     }
 
     /// Locks the state for one writer.
     fn write(&self) -> Result<RwLockWriteGuard<'_, State>, StoreError> {
         let state = self.state.write();
-        state.open()?;
+        state.check_open()?;
         Ok(state)
     }
 }
@@ -81,7 +81,8 @@ impl Default for MemoryStore {
 }
 
 impl State {
-    fn open(&self) -> Result<(), StoreError> {
+    /// Returns an error if the store was closed.
+    fn check_open(&self) -> Result<(), StoreError> {
         if self.closed {
             return Err(StoreError::unavailable("the store was closed"));
         }

@@ -39,7 +39,7 @@ pub struct ForwardingService {
 
 type Answer<T> = oneshot::Receiver<Result<T, CommandError>>;
 
-/// A call, as the far side gets it, with the channel for what the call returns.
+/// A call, as the far side receives it, with the channel for its result.
 #[derive(Debug)]
 enum Request {
     Register(Source, Registration, SyncSender<Answer<UserInfo>>),
@@ -280,7 +280,7 @@ impl FarSide {
         answered
     }
 
-    /// Attaches a session whose outbox is on this side, and forwards what is pushed to it.
+    /// Attaches a session whose outbox is on this side, and forwards its pushes.
     fn attach(&self, caller: Caller, source: Source) -> Answer<FarSession> {
         let (service, sessions) = (Arc::clone(&self.service), Arc::clone(&self.sessions));
         let (answer, answered) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! Futures that are dropped halfway.
+//! Contract of calls whose future is dropped before it has completed.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::fixture::{Dice, Draft, World, account, append, device_id, messages};
+use super::fixture::{Draft, SeededRng, World, account, append, device_id, messages};
 use crate::model::{ClientMessageId, Seq};
 use crate::store::Store;
 
@@ -63,11 +63,11 @@ pub async fn dropped_reads_never_mix_answers(store: Arc<dyn Store>) {
         let name = format!("user {number}");
         users.push((account(&*store, &name).await, name));
     }
-    let mut dice = Dice::new(7);
+    let mut rng = SeededRng::new(7);
     for _ in 0..500 {
-        let (dropped, _) = &users[dice.roll(20) as usize];
-        poll_and_drop(store.account(*dropped), dice.roll(3)).await;
-        let (id, name) = &users[dice.roll(20) as usize];
+        let (dropped, _) = &users[rng.below(20) as usize];
+        poll_and_drop(store.account(*dropped), rng.below(3)).await;
+        let (id, name) = &users[rng.below(20) as usize];
         assert_eq!(&store.account(*id).await.unwrap().unwrap().name, name);
         assert_eq!(store.account_by_name(name).await.unwrap().unwrap().id, *id);
     }

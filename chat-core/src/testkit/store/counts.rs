@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fixture::{Dice, Draft, World, act, append, append_to, device_id, messages, put_member};
+use super::fixture::{Draft, SeededRng, World, act, append, append_to, device_id, messages, put_member};
 use crate::model::{EventKind, Member, MemberState, Role, Seq, UserId};
 use crate::store::{MembershipView, Store};
 
@@ -152,7 +152,7 @@ pub async fn memberships_name_the_peer_of_a_direct_conversation(store: Arc<dyn S
     assert_eq!(bob.peer.as_ref(), Some(&alice.member));
     assert_eq!(bob.member.delivered_seq, Seq(2));
     assert_eq!(world.membership(world.alice).await.peer, None);
-    // A conversation with oneself has no peer.
+    // A conversation of a user with themselves has no peer.
     let notes = super::fixture::without_group(crate::model::ConversationKind::direct(world.alice, world.alice));
     let notes = super::fixture::create(&*world.store, notes).await.unwrap();
     put_member(&*world.store, Member::active(notes, world.alice, Role::Member, Seq(1))).await;
@@ -244,12 +244,12 @@ impl Model {
 pub async fn counts_are_exact(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let users = [world.alice, world.bob, world.carol];
-    let mut dice = Dice::new(0x5eed);
+    let mut rng = SeededRng::new(0x5eed);
     let mut model = Model::default();
     for step in 0..250 {
-        let user = users[dice.roll(3) as usize];
+        let user = users[rng.below(3) as usize];
         let last = Seq(model.log.len() as u64);
-        match dice.roll(10) {
+        match rng.below(10) {
             0..=4 => {
                 let kinds = [
                     EventKind::Message,
@@ -257,16 +257,16 @@ pub async fn counts_are_exact(store: Arc<dyn Store>) {
                     EventKind::Reaction,
                     EventKind::MemberMuted,
                 ];
-                let kind = kinds[dice.roll(4) as usize];
+                let kind = kinds[rng.below(4) as usize];
                 let everybody = [UserId(0)];
-                let called = users.iter().chain(&everybody).filter(|_| dice.roll(3) == 0).copied();
+                let called = users.iter().chain(&everybody).filter(|_| rng.below(3) == 0).copied();
                 let called: BTreeSet<_> = called.filter(|_| kind == EventKind::Message).collect();
                 let called_on: Vec<_> = called.iter().copied().collect();
                 world.say(vec![Draft::of(kind, None).mentioning(&called_on)]).await;
                 model.log.push((kind == EventKind::Message, called));
             }
             5 if last > Seq::ZERO => {
-                let target = Seq(1 + dice.roll(last.0));
+                let target = Seq(1 + rng.below(last.0));
                 recall(&world, target).await;
                 model.log[target.0 as usize - 1].1.clear();
                 model.log.push((false, BTreeSet::new()));
@@ -282,7 +282,7 @@ pub async fn counts_are_exact(store: Arc<dyn Store>) {
                     put_member(&*world.store, member).await;
                 }
             }
-            _ => read_to(&world, user, Seq(dice.roll(last.0 + 2))).await,
+            _ => read_to(&world, user, Seq(rng.below(last.0 + 2))).await,
         }
         for user in users {
             let member = world.member(user).await;

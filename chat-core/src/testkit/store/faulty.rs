@@ -30,7 +30,7 @@ pub struct FaultyStore {
 struct Plan {
     unavailable: bool,
     unreadable: Option<ConversationId>,
-    stuck: Option<ConversationId>,
+    stuck_marks: Option<ConversationId>,
     marks_fail: bool,
     largest_marks: usize,
     time: Option<Timestamp>,
@@ -40,15 +40,15 @@ struct Plan {
 /// Fault of one commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// The commit does not happen; the answer is unavailable.
+    /// The commit does not happen; the error is `Unavailable`.
     Before,
-    /// The commit happens, but the answer is unavailable.
+    /// The commit happens, but the error is `Unavailable`.
     After,
-    /// The commit does not happen; the answer is full.
+    /// The commit does not happen; the error is `Full`.
     Full,
-    /// The commit does not happen; the answer is overloaded.
+    /// The commit does not happen; the error is `Overloaded`.
     Overloaded,
-    /// The commit does not happen; the answer is that an event is stored already.
+    /// The commit does not happen; the error is `AlreadySent`.
     AlreadySent,
     /// The commit does not happen, and no answer arrives.
     Hang,
@@ -121,7 +121,7 @@ impl FaultyStore {
         self.plan(|plan| plan.unreadable = conversation);
     }
 
-    /// Makes the next commit without a fault wait for ever, as a unit that waits for a lock.
+    /// Makes the next commit without a fault wait forever, as a unit that waits for a lock.
     pub fn fail_hanging(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Hang));
     }
@@ -132,9 +132,9 @@ impl FaultyStore {
     }
 
     /// Sets the conversation whose cursors and read marks are never written, if any: the calls wait
-    /// for ever.
+    /// forever.
     pub fn set_marks_stuck(&self, conversation: Option<ConversationId>) {
-        self.plan(|plan| plan.stuck = conversation);
+        self.plan(|plan| plan.stuck_marks = conversation);
     }
 
     /// Sets whether writes of cursors and read marks fail.
@@ -149,7 +149,7 @@ impl FaultyStore {
     }
 
     /// Removes the faults of future commits.
-    pub fn set_faultless(&self) {
+    pub fn clear_commit_faults(&self) {
         self.plan(|plan| plan.commits.clear());
     }
 
@@ -198,7 +198,7 @@ impl FaultyStore {
         let inner = self.enter().await?;
         let (stuck, fail) = self.plan(|plan| {
             plan.largest_marks = plan.largest_marks.max(conversations.len());
-            (plan.stuck, plan.marks_fail)
+            (plan.stuck_marks, plan.marks_fail)
         });
         if stuck.is_some_and(|stuck| conversations.contains(&stuck)) {
             std::future::pending::<()>().await;
@@ -213,13 +213,13 @@ fn injected() -> StoreError {
 
 /// Unit that runs to its end and is then rolled back.
 #[derive(Debug)]
-struct Doomed {
+struct RolledBackUnit {
     unit: Box<dyn Unit>,
     fault: Fault,
 }
 
 #[async_trait]
-impl Unit for Doomed {
+impl Unit for RolledBackUnit {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
         self.unit.run(tx).await?;
         Err(TxError::Store(match self.fault {
@@ -244,7 +244,7 @@ impl Store for FaultyStore {
             }
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Panic) => panic!("injected by a test"),
-            Some(fault) => inner.transact(Box::new(Doomed { unit, fault })).await,
+            Some(fault) => inner.transact(Box::new(RolledBackUnit { unit, fault })).await,
         }
     }
 

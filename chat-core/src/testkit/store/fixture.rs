@@ -398,18 +398,18 @@ impl World {
 }
 
 /// Deterministic random numbers.
-pub(super) struct Dice(u64);
+pub(super) struct SeededRng(u64);
 
-impl Dice {
+impl SeededRng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed | 1)
     }
 
-    /// Returns a number of `0..sides`.
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+    /// Returns a number in `0..end`.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 >> 11) % sides
+        (self.0 >> 11) % end
     }
 }

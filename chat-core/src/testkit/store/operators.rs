@@ -1,4 +1,4 @@
-//! Listings, statistics, the audit log, and what the deletion of an account needs.
+//! Listings, statistics, the audit log, and the reads for the deletion of an account.
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn pushes_in_order_are_delivered_at_once() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=3).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs(), [1, 2, 3]);
     assert!(script.take_page().is_none());
@@ -23,7 +23,7 @@ fn pushes_in_order_are_delivered_at_once() {
 
 #[test]
 fn duplicate_and_old_events_are_dropped() {
-    let mut script = Script::online(config(), vec![room(2, 2)]);
+    let mut script = Script::online(config(), vec![group_info(2, 2)]);
     for seq in [1, 2, 3, 3, 2, 4, 3] {
         script.event(seq);
     }
@@ -32,7 +32,7 @@ fn duplicate_and_old_events_are_dropped() {
 
 #[test]
 fn gap_waits_for_the_missing_event() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     script.event(3);
     script.event(2);
     assert!(script.seqs().is_empty());
@@ -44,7 +44,7 @@ fn gap_waits_for_the_missing_event() {
 
 #[test]
 fn lasting_gap_is_read_from_the_log() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     script.event(1);
     script.event(3);
     script.pass(SECOND / 2);
@@ -60,8 +60,8 @@ fn lasting_gap_is_read_from_the_log() {
 }
 
 #[test]
-fn full_buffer_is_read_from_the_log_at_once() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+fn overflow_of_the_buffer_reads_the_log_at_once() {
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (2..=300).for_each(|seq| script.event(seq));
     let (request, _, asked) = script.take_page().expect("256 are buffered");
     script.outcome(request, Outcome::History(page(asked, 300, 500)));
@@ -70,9 +70,9 @@ fn full_buffer_is_read_from_the_log_at_once() {
 
 #[test]
 fn behind_push_reads_the_log_page_by_page() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     script.push(Push::Behind {
-        conversation: ROOM,
+        conversation: GROUP_ID,
         last_seq: Seq(25),
     });
     let mut pages = 0;
@@ -86,7 +86,7 @@ fn behind_push_reads_the_log_page_by_page() {
 
 #[test]
 fn backlog_is_read_no_faster_than_events_are_taken() {
-    let mut script = Script::online(config(), vec![room(0, 100_000)]);
+    let mut script = Script::online(config(), vec![group_info(0, 100_000)]);
     let mut asked_for = 0;
     while let Some((request, _, asked)) = script.take_page() {
         asked_for += 1;
@@ -102,7 +102,7 @@ fn backlog_is_read_no_faster_than_events_are_taken() {
 
 #[test]
 fn pushes_without_room_are_read_later() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=5000).for_each(|seq| script.event(seq));
     let mut seqs = script.seqs();
     assert!(seqs.len() < 2000);
@@ -116,10 +116,14 @@ fn pushes_without_room_are_read_later() {
 #[test]
 fn delivery_starts_after_the_greater_cursor() {
     let mut config = config();
-    config.cursors.insert(ROOM, Seq(4).into());
-    let mut script = Script::online(config, vec![room(2, 5)]);
-    let told = script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { seq: Seq(4), .. })));
-    assert!(told.is_some(), "the client reports its later cursor to the server");
+    config.cursors.insert(GROUP_ID, Seq(4).into());
+    let mut script = Script::online(config, vec![group_info(2, 5)]);
+    let acknowledged =
+        script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { seq: Seq(4), .. })));
+    assert!(
+        acknowledged.is_some(),
+        "the client reports its later cursor to the server"
+    );
     let (_, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(4)));
 }
@@ -128,8 +132,8 @@ fn delivery_starts_after_the_greater_cursor() {
 fn delivery_from_the_beginning_starts_at_the_first_readable_event() {
     let mut config = config();
     config.receive = Receive::FromBeginning;
-    config.cursors.insert(ROOM, Seq(4).into());
-    let mut info = room(4, 5);
+    config.cursors.insert(GROUP_ID, Seq(4).into());
+    let mut info = group_info(4, 5);
     info.first_seq = Seq(3);
     let mut script = Script::online(config, vec![info]);
     let (_, _, asked) = script.take_page().unwrap();
@@ -138,7 +142,7 @@ fn delivery_from_the_beginning_starts_at_the_first_readable_event() {
 
 #[test]
 fn unreadable_events_are_reported_as_truncated() {
-    let mut script = Script::online(config(), vec![room(0, 9)]);
+    let mut script = Script::online(config(), vec![group_info(0, 9)]);
     let (request, _, asked) = script.take_page().unwrap();
     let mut answer = page(asked, 9, 500);
     answer.events.drain(..5);
@@ -164,14 +168,14 @@ fn unreadable_events_are_reported_as_truncated() {
 
 #[test]
 fn page_with_a_gap_is_requested_again() {
-    let mut script = Script::online(config(), vec![room(0, 3)]);
+    let mut script = Script::online(config(), vec![group_info(0, 3)]);
     let (request, _, asked) = script.take_page().unwrap();
     let mut answer = page(asked, 3, 500);
     answer.events.remove(1);
     script.outcome(request, Outcome::History(answer));
     assert_eq!(script.seqs(), [1]);
     script.push(Push::Behind {
-        conversation: ROOM,
+        conversation: GROUP_ID,
         last_seq: Seq(3),
     });
     let (request, _, asked) = script.take_page().unwrap();
@@ -185,13 +189,13 @@ fn new_conversation_is_looked_up() {
     script.event(1);
     assert!(script.seqs().is_empty());
     let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::GetConversation(_))));
-    script.outcome(request, Outcome::Conversation(Box::new(room(0, 1))));
+    script.outcome(request, Outcome::Conversation(Box::new(group_info(0, 1))));
     assert_eq!(script.seqs(), [1]);
 }
 
 #[test]
 fn missing_conversation_is_forgotten() {
-    let mut script = Script::online(config(), vec![room(0, 1)]);
+    let mut script = Script::online(config(), vec![group_info(0, 1)]);
     let (request, ..) = script.take_page().unwrap();
     script.refuse(request, ReplyCode::NotFound);
     script.pass(60 * SECOND);
@@ -200,12 +204,12 @@ fn missing_conversation_is_forgotten() {
 
 #[test]
 fn reconnection_continues_delivery() {
-    let mut script = Script::online(config(), vec![room(0, 2)]);
+    let mut script = Script::online(config(), vec![group_info(0, 2)]);
     let (request, _, asked) = script.take_page().unwrap();
     script.outcome(request, Outcome::History(page(asked, 2, 500)));
     assert_eq!(script.seqs(), [1, 2]);
     script.machine.disconnected(script.now);
-    script.log_in(EPOCH, vec![room(0, 4)]);
+    script.log_in(EPOCH, vec![group_info(0, 4)]);
     let (request, _, asked) = script.take_page().unwrap();
     assert_eq!(
         asked.from,
@@ -219,9 +223,9 @@ fn reconnection_continues_delivery() {
 #[test]
 fn other_epoch_restarts_delivery() {
     let mut config = config();
-    config.cursors.insert(ROOM, Seq(9).into());
+    config.cursors.insert(GROUP_ID, Seq(9).into());
     let mut script = Script::new(config);
-    script.log_in(StoreEpoch([2; 16]), vec![room(1, 3)]);
+    script.log_in(StoreEpoch([2; 16]), vec![group_info(1, 3)]);
     script.drain();
     assert!(
         script
@@ -242,12 +246,12 @@ fn other_epoch_restarts_delivery() {
 
 #[test]
 fn shorter_log_restarts_delivery() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
     script.acknowledge(5);
     script.machine.disconnected(script.now);
-    script.log_in(EPOCH, vec![room(2, 3)]);
+    script.log_in(EPOCH, vec![group_info(2, 3)]);
     script.pass(SECOND);
     assert!(
         saved_seqs(&mut script).is_empty(),
@@ -262,17 +266,17 @@ fn shorter_log_restarts_delivery() {
 #[test]
 fn saved_cursor_past_the_end_is_void() {
     let mut config = config();
-    config.cursors.insert(ROOM, Seq(9).into());
-    let mut script = Script::online(config, vec![room(2, 3)]);
+    config.cursors.insert(GROUP_ID, Seq(9).into());
+    let mut script = Script::online(config, vec![group_info(2, 3)]);
     assert_eq!(saved_seqs(&mut script), [Seq(2)], "cursor 9 would skip later events");
     assert!(matches!(script.events()[0], ClientEvent::Rewound { to: Seq(2), .. }));
 }
 
-/// Returns the cursors of the room that the profile was told to save, in order.
+/// Returns the cursors of the group that the profile was told to save, in order.
 fn saved_seqs(script: &mut Script) -> Vec<Seq> {
     script.drain();
     let saved = script.actions.iter().filter_map(|action| match action {
-        Action::SaveCursors(cursors) => cursors.get(&ROOM).map(|cursor| cursor.seq),
+        Action::SaveCursors(cursors) => cursors.get(&GROUP_ID).map(|cursor| cursor.seq),
         _ => None,
     });
     saved.collect()
@@ -280,7 +284,7 @@ fn saved_seqs(script: &mut Script) -> Vec<Seq> {
 
 #[test]
 fn acknowledgements_share_a_request() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=3).for_each(|seq| script.event(seq));
     script.seqs();
     (1..=3).for_each(|seq| script.acknowledge(seq));
@@ -298,13 +302,13 @@ fn acknowledgements_share_a_request() {
         script
             .actions
             .iter()
-            .any(|action| matches!(action, Action::SaveCursors(cursors) if cursors[&ROOM] == cursor(3)))
+            .any(|action| matches!(action, Action::SaveCursors(cursors) if cursors[&GROUP_ID] == cursor(3)))
     );
 }
 
 #[test]
 fn caught_up_follows_the_backlog() {
-    let mut script = Script::online(config(), vec![room(0, 2)]);
+    let mut script = Script::online(config(), vec![group_info(0, 2)]);
     assert!(script.events().is_empty());
     let (request, _, asked) = script.take_page().unwrap();
     script.outcome(request, Outcome::History(page(asked, 2, 500)));
@@ -314,52 +318,52 @@ fn caught_up_follows_the_backlog() {
 
 /// Treatment of a push by the network.
 #[derive(Clone, Debug)]
-enum Fate {
+enum Disturbance {
     Arrives,
     IsLost,
     IsDoubled,
-    ComesLate(usize),
-    TurnsIntoBehind,
-    BreaksTheConnection,
+    IsLate(usize),
+    BecomesBehind,
+    ConnectionBreaks,
     /// The server asks the client to leave, the program is suspended beyond the timeout, and then
-    /// reads what the server sent in that time.
+    /// reads the packets that the server sent in that time.
     ArrivesWhileLeaving,
 }
 
-fn fates() -> impl Strategy<Value = Vec<Fate>> {
-    let fate = prop_oneof![
-        4 => Just(Fate::Arrives),
-        2 => Just(Fate::IsLost),
-        1 => Just(Fate::IsDoubled),
-        2 => (1..40_usize).prop_map(Fate::ComesLate),
-        1 => Just(Fate::TurnsIntoBehind),
-        1 => Just(Fate::BreaksTheConnection),
-        1 => Just(Fate::ArrivesWhileLeaving),
+fn disturbances() -> impl Strategy<Value = Vec<Disturbance>> {
+    let disturbance = prop_oneof![
+        4 => Just(Disturbance::Arrives),
+        2 => Just(Disturbance::IsLost),
+        1 => Just(Disturbance::IsDoubled),
+        2 => (1..40_usize).prop_map(Disturbance::IsLate),
+        1 => Just(Disturbance::BecomesBehind),
+        1 => Just(Disturbance::ConnectionBreaks),
+        1 => Just(Disturbance::ArrivesWhileLeaving),
     ];
-    prop::collection::vec(fate, 1..150)
+    prop::collection::vec(disturbance, 1..150)
 }
 
 proptest! {
     #[test]
-    fn every_event_is_delivered_once_and_in_order(fates in fates(), cursor in 0..5_u64, backlog in 0..40_u64, most in 1..50_u64) {
+    fn every_event_is_delivered_once_and_in_order(disturbances in disturbances(), cursor in 0..5_u64, backlog in 0..40_u64, most in 1..50_u64) {
         let mut last = cursor + backlog;
-        let mut script = Script::online(config(), vec![room(cursor, last)]);
+        let mut script = Script::online(config(), vec![group_info(cursor, last)]);
         let mut late: Vec<(usize, u64)> = Vec::new();
         let mut seqs = Vec::new();
-        for (step, fate) in fates.iter().enumerate() {
+        for (step, disturbance) in disturbances.iter().enumerate() {
             last += 1;
-            match fate {
-                Fate::Arrives => script.event(last),
-                Fate::IsLost => {}
-                Fate::IsDoubled => { script.event(last); script.event(last); }
-                Fate::ComesLate(by) => late.push((step + by, last)),
-                Fate::TurnsIntoBehind => script.push(Push::Behind { conversation: ROOM, last_seq: Seq(last) }),
-                Fate::BreaksTheConnection => {
+            match disturbance {
+                Disturbance::Arrives => script.event(last),
+                Disturbance::IsLost => {}
+                Disturbance::IsDoubled => { script.event(last); script.event(last); }
+                Disturbance::IsLate(by) => late.push((step + by, last)),
+                Disturbance::BecomesBehind => script.push(Push::Behind { conversation: GROUP_ID, last_seq: Seq(last) }),
+                Disturbance::ConnectionBreaks => {
                     script.machine.disconnected(script.now);
                     script.sent.clear();
-                    script.log_in(EPOCH, vec![room(cursor, last)]);
+                    script.log_in(EPOCH, vec![group_info(cursor, last)]);
                 }
-                Fate::ArrivesWhileLeaving => {
+                Disturbance::ArrivesWhileLeaving => {
                     let page_under_way = script.take_page();
                     script.push(Push::GoAway { retry_after_ms: 0 });
                     script.now += 3 * SECOND;
@@ -371,7 +375,7 @@ proptest! {
                     script.event(last);
                     script.machine.disconnected(script.now);
                     script.sent.clear();
-                    script.log_in(EPOCH, vec![room(cursor, last)]);
+                    script.log_in(EPOCH, vec![group_info(cursor, last)]);
                 }
             }
             late.iter().filter(|(due, _)| *due == step).for_each(|(_, seq)| script.event(*seq));

@@ -12,7 +12,7 @@ use crate::model::{
 
 fn appended(seq: u64) -> Outcome {
     Outcome::Appended(Appended {
-        conversation: ROOM,
+        conversation: GROUP_ID,
         seq: Seq(seq),
         event_id: EventId([1; 16]),
         time: Timestamp(1),
@@ -32,7 +32,7 @@ fn settled(script: &mut Script) -> Vec<(ClientMessageId, SendOutcome)> {
 
 #[test]
 fn ack_settles_its_message() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let id = script.send("a");
     let (request, sent) = script.take_message().unwrap();
     assert_eq!(sent, id);
@@ -44,7 +44,7 @@ fn ack_settles_its_message() {
 
 #[test]
 fn own_event_in_the_log_settles_its_message() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let id = script.send("a");
     script.take_message().unwrap();
     script.push(Push::Event(event_of(1, ME, Some(id))));
@@ -60,7 +60,7 @@ fn own_event_in_the_log_settles_its_message() {
 
 #[test]
 fn event_of_another_user_settles_nothing() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let id = script.send("a");
     script.push(Push::Event(event_of(1, OTHER, Some(id))));
     assert!(settled(&mut script).is_empty());
@@ -68,7 +68,7 @@ fn event_of_another_user_settles_nothing() {
 
 #[test]
 fn ack_after_the_own_event_is_ignored() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let id = script.send("a");
     let (request, _) = script.take_message().unwrap();
     script.push(Push::Event(event_of(1, ME, Some(id))));
@@ -78,12 +78,12 @@ fn ack_after_the_own_event_is_ignored() {
 
 #[test]
 fn lost_connection_resends_in_order_under_the_same_ids() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let ids = ["a", "b", "c"].map(|text| script.send(text));
     script.take_message().unwrap();
     assert!(script.take_message().is_none(), "one at a time keeps the order");
     script.machine.disconnected(script.now);
-    script.log_in(EPOCH, vec![room(0, 0)]);
+    script.log_in(EPOCH, vec![group_info(0, 0)]);
     for (at, id) in ids.iter().enumerate() {
         let (request, sent) = script.take_message().unwrap();
         assert_eq!(sent, *id);
@@ -94,7 +94,7 @@ fn lost_connection_resends_in_order_under_the_same_ids() {
 
 #[test]
 fn conversations_do_not_block_each_other() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     script.send("a");
     let mut other = outgoing(ClientMessageId::random(), "b");
     other.conversation = ConversationRef::Id(ConversationId(11));
@@ -105,7 +105,7 @@ fn conversations_do_not_block_each_other() {
 
 #[test]
 fn second_message_with_a_used_key_is_ignored() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let id = script.send("to the room");
     let mut other = outgoing(id, "elsewhere");
     other.conversation = ConversationRef::Id(ConversationId(77));
@@ -128,20 +128,20 @@ fn conversation_keeps_its_order_under_all_references() {
         message
     };
     let group = |name| ConversationRef::Group(GroupName::parse(name).unwrap());
-    // Enqueued before the room is known, while another conversation waits too.
+    // Enqueued before the group is known, while another conversation waits too.
     let mut script = Script::new(config());
     let elsewhere = by(ConversationRef::Id(ConversationId(11)), "elsewhere");
     let messages = [
         by(group("Room"), "1"),
-        by(ConversationRef::Id(ROOM), "2"),
+        by(ConversationRef::Id(GROUP_ID), "2"),
         by(group("room"), "3"),
         elsewhere.clone(),
-        by(ConversationRef::Id(ROOM), "4"),
+        by(ConversationRef::Id(GROUP_ID), "4"),
     ];
     for message in messages.clone() {
         script.machine.send(script.now, message);
     }
-    script.log_in(EPOCH, vec![room(0, 0)]);
+    script.log_in(EPOCH, vec![group_info(0, 0)]);
     // Enqueued afterwards.
     let later = by(group("ROOM"), "5");
     script.machine.send(script.now, later.clone());
@@ -169,10 +169,18 @@ fn ack_resolves_the_conversation_reference() {
     send(&mut script, bob());
     send(&mut script, bob());
     let (first, _) = script.take_message().unwrap();
-    assert!(!script.machine.is_same_conversation(&bob(), &ConversationRef::Id(ROOM)));
+    assert!(
+        !script
+            .machine
+            .is_same_conversation(&bob(), &ConversationRef::Id(GROUP_ID))
+    );
     script.outcome(first, appended(1));
-    assert!(script.machine.is_same_conversation(&bob(), &ConversationRef::Id(ROOM)));
-    send(&mut script, ConversationRef::Id(ROOM));
+    assert!(
+        script
+            .machine
+            .is_same_conversation(&bob(), &ConversationRef::Id(GROUP_ID))
+    );
+    send(&mut script, ConversationRef::Id(GROUP_ID));
     assert!(script.take_message().is_some());
     assert!(
         script.take_message().is_none(),
@@ -184,7 +192,7 @@ fn ack_resolves_the_conversation_reference() {
 fn max_in_flight_allows_several_messages_at_once() {
     let mut config = config();
     config.max_in_flight = 8;
-    let mut script = Script::online(config, vec![room(0, 0)]);
+    let mut script = Script::online(config, vec![group_info(0, 0)]);
     for _ in 0..20 {
         script.send("a");
     }
@@ -194,7 +202,7 @@ fn max_in_flight_allows_several_messages_at_once() {
 
 #[test]
 fn refusal_settles_and_the_next_message_is_sent() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     script.send("a");
     let next = script.send("b");
     let (request, _) = script.take_message().unwrap();
@@ -205,7 +213,7 @@ fn refusal_settles_and_the_next_message_is_sent() {
 
 #[test]
 fn temporary_refusal_is_retried_in_order() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let first = script.send("a");
     script.send("b");
     let (request, _) = script.take_message().unwrap();
@@ -224,7 +232,7 @@ fn temporary_refusal_is_retried_in_order() {
 fn refusals_of_one_round_delay_the_queue_once() {
     let mut config = config();
     config.max_in_flight = 32;
-    let mut script = Script::online(config, vec![room(0, 0)]);
+    let mut script = Script::online(config, vec![group_info(0, 0)]);
     let ids: Vec<_> = (0..32).map(|_| script.send("a")).collect();
     let mut waits = Vec::new();
     for round in 0..7 {
@@ -250,7 +258,7 @@ fn refusals_of_one_round_delay_the_queue_once() {
 fn late_refusal_counts_for_its_own_round() {
     let mut config = config();
     config.max_in_flight = 2;
-    let mut script = Script::online(config, vec![room(0, 0)]);
+    let mut script = Script::online(config, vec![group_info(0, 0)]);
     let [one, two] = ["a", "b"].map(|text| script.send(text));
     let [(first, _), (second, _)] = [script.take_message().unwrap(), script.take_message().unwrap()];
     script.refuse(first, ReplyCode::Busy);
@@ -268,7 +276,7 @@ fn late_refusal_counts_for_its_own_round() {
 
 #[test]
 fn repeated_internal_errors_make_a_message_unknown() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     script.send("a");
     for _ in 0..3 {
         script.pass(Duration::from_secs(5));

@@ -15,10 +15,10 @@ use crate::model::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// State of a device that has processed five events.
+/// Returns the state of a device that has processed five events.
 fn at_five() -> MachineConfig {
     let mut config = config();
-    config.cursors.insert(ROOM, cursor(5));
+    config.cursors.insert(GROUP_ID, cursor(5));
     config
 }
 
@@ -32,11 +32,11 @@ fn other(common: u64, seq: u64) -> Event {
     event
 }
 
-/// Returns the room with the log of [`other`].
+/// Returns the group with the log of [`other`].
 fn other_room(cursor: u64, common: u64, last: u64) -> ConversationInfo {
     ConversationInfo {
         last_time: other(common, last).time,
-        ..room(cursor, last)
+        ..group_info(cursor, last)
     }
 }
 
@@ -51,7 +51,7 @@ fn other_page(asked: Page, common: u64, last: u64) -> HistoryPage {
 fn saved(script: &mut Script) -> Vec<Cursor> {
     script.drain();
     let saved = script.actions.iter().filter_map(|action| match action {
-        Action::SaveCursors(cursors) => cursors.get(&ROOM).copied(),
+        Action::SaveCursors(cursors) => cursors.get(&GROUP_ID).copied(),
         _ => None,
     });
     saved.collect()
@@ -92,7 +92,7 @@ fn assert_restarts(script: &mut Script, common: u64, last: u64) {
 
 #[test]
 fn log_without_new_events_is_not_read() {
-    let mut script = Script::online(at_five(), vec![room(5, 5)]);
+    let mut script = Script::online(at_five(), vec![group_info(5, 5)]);
     assert!(matches!(script.events()[..], [ClientEvent::CaughtUp]));
     script.drain();
     assert!(script.sent.is_empty(), "{:?}", script.sent);
@@ -103,7 +103,7 @@ fn log_without_new_events_is_not_read() {
 
 #[test]
 fn page_of_the_same_log_delivers_new_events_only() {
-    let mut script = Script::online(at_five(), vec![room(2, 7)]);
+    let mut script = Script::online(at_five(), vec![group_info(2, 7)]);
     assert_eq!(reported(&mut script), None, "the log is not verified yet");
     let (request, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(4)));
@@ -128,7 +128,7 @@ fn other_log_ending_at_the_cursor_restarts_delivery() {
 
 #[test]
 fn other_log_is_found_after_a_reconnection() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
     script.machine.disconnected(script.now);
@@ -140,7 +140,7 @@ fn other_log_is_found_after_a_reconnection() {
 /// a void cursor.
 #[test]
 fn shorter_log_restarts_at_the_servers_cursor() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=9).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 9);
     script.acknowledge(5);
@@ -161,7 +161,7 @@ fn shorter_log_restarts_at_the_servers_cursor() {
 
 #[test]
 fn pushes_wait_until_the_log_is_verified() {
-    let mut script = Script::online(at_five(), vec![room(2, 6)]);
+    let mut script = Script::online(at_five(), vec![group_info(2, 6)]);
     script.event(6);
     script.event(7);
     assert!(script.seqs().is_empty());
@@ -176,7 +176,7 @@ fn pushes_wait_until_the_log_is_verified() {
 
 #[test]
 fn acknowledgement_before_a_reset_is_void() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
     script.machine.disconnected(script.now);
@@ -194,7 +194,7 @@ fn acknowledgement_before_a_reset_is_void() {
         seq: Seq(4),
         mark: Some(EventMark::from(&other(3, 4))),
     };
-    script.machine.acknowledge(script.now, ROOM, cursor, 1);
+    script.machine.acknowledge(script.now, GROUP_ID, cursor, 1);
     script.pass(SECOND / 10);
     assert_eq!(reported(&mut script), Some(Seq(4)));
     assert_eq!(saved(&mut script).last(), Some(&cursor));
@@ -213,7 +213,7 @@ fn unknown_server_cursor_restarts_from_the_beginning() {
 
 #[test]
 fn unreadable_cursor_position_verifies_nothing() {
-    let mut script = Script::online(at_five(), vec![room(2, 9)]);
+    let mut script = Script::online(at_five(), vec![group_info(2, 9)]);
     let (request, _, asked) = script.take_page().unwrap();
     let mut answer = page(asked, 9, 500);
     answer.first_seq = Seq(8);
@@ -237,8 +237,8 @@ fn unreadable_cursor_position_verifies_nothing() {
 #[test]
 fn cursor_without_mark_is_trusted() {
     let mut config = config();
-    config.cursors.insert(ROOM, Seq(5).into());
-    let mut script = Script::online(config, vec![room(2, 8)]);
+    config.cursors.insert(GROUP_ID, Seq(5).into());
+    let mut script = Script::online(config, vec![group_info(2, 8)]);
     let (_, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(5)));
 }
@@ -285,7 +285,7 @@ impl Server {
         event
     }
 
-    fn room(&self) -> ConversationInfo {
+    fn group_info(&self) -> ConversationInfo {
         let last_time = if self.log.is_empty() {
             Timestamp(0)
         } else {
@@ -293,7 +293,7 @@ impl Server {
         };
         ConversationInfo {
             last_time,
-            ..room(self.cursor, self.last())
+            ..group_info(self.cursor, self.last())
         }
     }
 
@@ -307,7 +307,7 @@ impl Server {
             edited_text: None,
         });
         HistoryPage {
-            conversation: ROOM,
+            conversation: GROUP_ID,
             events: events.collect(),
             more: to < self.last(),
             first_seq: Seq(1),
@@ -316,7 +316,7 @@ impl Server {
     }
 }
 
-/// Application that keeps what was delivered and forgets what is void.
+/// Application that keeps the delivered events and forgets void ones.
 #[derive(Debug, Default)]
 struct Application {
     log: BTreeMap<u64, EventId>,
@@ -335,13 +335,13 @@ impl Application {
                 ClientEvent::Rewound { to, .. } => {
                     self.resets += 1;
                     self.log.split_off(&to.next().0);
-                    script.machine.acknowledge(script.now, ROOM, to.into(), self.resets);
+                    script.machine.acknowledge(script.now, GROUP_ID, to.into(), self.resets);
                 }
                 ClientEvent::Event(delivery) => {
                     self.log.insert(delivery.seq().0, delivery.event.event.id);
                     if at < acknowledged {
                         let cursor = delivery.cursor();
-                        script.machine.acknowledge(script.now, ROOM, cursor, self.resets);
+                        script.machine.acknowledge(script.now, GROUP_ID, cursor, self.resets);
                     }
                 }
                 _ => {}
@@ -403,7 +403,7 @@ fn answer(script: &mut Script, server: &mut Server, app: &mut Application) {
 fn log_in(script: &mut Script, server: &mut Server, app: &mut Application) {
     script.machine.disconnected(script.now);
     script.sent.clear();
-    script.log_in(EPOCH, vec![server.room()]);
+    script.log_in(EPOCH, vec![server.group_info()]);
     answer(script, server, app);
 }
 
@@ -412,7 +412,7 @@ proptest! {
     fn logs_are_never_mixed(steps in steps()) {
         let (mut server, mut copy, mut run) = (Server::default(), Server::default(), 0);
         let mut app = Application::default();
-        let mut script = Script::online(config(), vec![server.room()]);
+        let mut script = Script::online(config(), vec![server.group_info()]);
         for step in steps {
             match step {
                 Step::Appends { events, pushed } => for _ in 0..events {
@@ -432,7 +432,7 @@ proptest! {
                 Step::ClientRestarts => {
                     // Events that were delivered but not acknowledged are delivered again.
                     answer(&mut script, &mut server, &mut app);
-                    let kept = app.cursors.get(&ROOM).map_or(Seq::ZERO, |cursor| cursor.seq);
+                    let kept = app.cursors.get(&GROUP_ID).map_or(Seq::ZERO, |cursor| cursor.seq);
                     app.log.split_off(&kept.next().0);
                     script = Script::new(MachineConfig { cursors: app.cursors.clone(), ..config() });
                     app.resets = 0;

@@ -15,7 +15,7 @@ use crate::model::{
     UserInfo,
 };
 
-pub(super) const ROOM: ConversationId = ConversationId(10);
+pub(super) const GROUP_ID: ConversationId = ConversationId(10);
 pub(super) const ME: UserId = UserId(1);
 pub(super) const OTHER: UserId = UserId(2);
 pub(super) const EPOCH: StoreEpoch = StoreEpoch([1; 16]);
@@ -131,7 +131,7 @@ impl Script {
 
     /// Acknowledges every event up to `seq`.
     pub(super) fn acknowledge(&mut self, seq: u64) {
-        self.machine.acknowledge(self.now, ROOM, cursor(seq), 0);
+        self.machine.acknowledge(self.now, GROUP_ID, cursor(seq), 0);
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
@@ -167,7 +167,7 @@ impl Script {
 pub(super) fn outgoing(id: ClientMessageId, text: &str) -> Outgoing {
     Outgoing {
         id,
-        conversation: ConversationRef::Id(ROOM),
+        conversation: ConversationRef::Id(GROUP_ID),
         content: DraftContent::Message {
             text: MessageText::new(text).unwrap(),
             reply_to: None,
@@ -210,8 +210,8 @@ pub(super) fn user(id: UserId, name: &str) -> UserInfo {
     }
 }
 
-/// Returns the room as a device sees it that has acknowledged every event up to `cursor`.
-pub(super) fn room(cursor: u64, last: u64) -> ConversationInfo {
+/// Returns the group as a device sees it that has acknowledged every event up to `cursor`.
+pub(super) fn group_info(cursor: u64, last: u64) -> ConversationInfo {
     let profile = GroupProfile {
         name: "room".into(),
         key: String::new(),
@@ -222,9 +222,9 @@ pub(super) fn room(cursor: u64, last: u64) -> ConversationInfo {
         unlisted: false,
     };
     ConversationInfo {
-        id: ROOM,
+        id: GROUP_ID,
         view: ConversationView::Group(GroupInfo {
-            id: ROOM,
+            id: GROUP_ID,
             profile,
             member_count: 2,
         }),
@@ -257,7 +257,7 @@ pub(super) fn event_of(seq: u64, sender: UserId, id: Option<ClientMessageId>) ->
         ..Message::default()
     };
     Event {
-        conversation: ROOM,
+        conversation: GROUP_ID,
         seq: Seq(seq),
         id: EventId([u8::try_from(seq % 251).unwrap(); 16]),
         sender,
@@ -286,7 +286,7 @@ pub(super) fn cursor(seq: u64) -> Cursor {
     }
 }
 
-/// Returns the page of a server whose log of the room ends at `last`.
+/// Returns the page of a server whose log of the group ends at `last`.
 pub(super) fn page(page: Page, last: u64, most: u64) -> HistoryPage {
     let PageFrom::After(after) = page.from else {
         panic!("clients read forward")
@@ -297,7 +297,7 @@ pub(super) fn page(page: Page, last: u64, most: u64) -> HistoryPage {
         edited_text: None,
     });
     HistoryPage {
-        conversation: ROOM,
+        conversation: GROUP_ID,
         events: events.collect(),
         more: to < last,
         first_seq: Seq(1),

@@ -179,7 +179,7 @@ fn running_requests_finish_before_the_client_leaves() {
 
 #[test]
 fn page_at_the_leave_timeout_is_delivered() {
-    let mut script = Script::online(config(), vec![room(0, 3)]);
+    let mut script = Script::online(config(), vec![group_info(0, 3)]);
     let (request, _, asked) = script.take_page().unwrap();
     script.push(Push::GoAway { retry_after_ms: 0 });
     // The program stood still (a blocked pipe, a suspended laptop); then one read brings two
@@ -193,7 +193,7 @@ fn page_at_the_leave_timeout_is_delivered() {
     script.outcome(request, Outcome::History(page(asked, 3, 500)));
     script.machine.disconnected(script.now);
     assert!(script.seqs().is_empty());
-    script.log_in(EPOCH, vec![room(0, 3)]);
+    script.log_in(EPOCH, vec![group_info(0, 3)]);
     let (request, _, asked) = script.take_page().expect("the page is requested again");
     script.outcome(request, Outcome::History(page(asked, 3, 500)));
     assert_eq!(script.seqs(), [1, 2, 3]);
@@ -275,7 +275,7 @@ fn idle_session_is_pinged_and_a_dead_one_is_left() {
 fn receive_nothing_delivers_nothing() {
     let mut config = config();
     config.receive = Receive::Nothing;
-    let mut script = Script::online(config, vec![room(0, 5)]);
+    let mut script = Script::online(config, vec![group_info(0, 5)]);
     script.event(6);
     assert!(script.take_page().is_none());
     assert!(script.events().is_empty());
@@ -283,7 +283,7 @@ fn receive_nothing_delivers_nothing() {
 
 #[test]
 fn unread_counts_follow_messages_and_read_markers() {
-    let mut script = Script::online(config(), vec![room(0, 0)]);
+    let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=3).for_each(|seq| script.event(seq));
     let unread = |script: &mut Script| {
         script.drain();
@@ -296,7 +296,7 @@ fn unread_counts_follow_messages_and_read_markers() {
     assert_eq!(unread(&mut script), (3, 0));
     let read = |script: &mut Script, seq| {
         let command = Command::MarkRead {
-            conversation: ROOM,
+            conversation: GROUP_ID,
             seq: Seq(seq),
         };
         script.machine.execute(script.now, 1, command);

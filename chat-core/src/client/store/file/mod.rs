@@ -114,7 +114,7 @@ impl Inner {
             account,
             cursors: lists::parse_cursors(&cursors).unwrap_or_else(|problem| {
                 let path = self.directory.path("cursors");
-                tracing::warn!(path = %path.display(), problem, "these cursors are not used; events may come again");
+                tracing::warn!(path = %path.display(), problem, "these cursors are not used; events may be delivered again");
                 BTreeMap::new()
             }),
             names: lists::parse_names(&names),

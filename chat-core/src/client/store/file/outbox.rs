@@ -60,7 +60,7 @@ impl OutboxFile {
             Err(source) => return Err(disk::failed(&path, source)),
         };
         if tail > 0 {
-            tracing::warn!(path = %path.display(), bytes = tail, "dropping a cut-off end of the outbox");
+            tracing::warn!(path = %path.display(), bytes = tail, "dropping the incomplete end of the outbox");
         }
         let (file, length) = write_file(&path, &entries)?;
         disk::sync_directory_of(&path)?;

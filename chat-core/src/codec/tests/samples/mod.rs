@@ -160,7 +160,7 @@ pub(super) fn bodies() -> Vec<(&'static str, EventBody)> {
     ]
 }
 
-/// An event as a client gets it: without what does not travel.
+/// Returns an event as a client receives it, without the fields that are not sent.
 pub(super) fn event(body: &EventBody) -> Event {
     Event {
         conversation: ConversationId(9),
@@ -257,7 +257,7 @@ pub(super) fn conversation(view: ConversationView) -> ConversationInfo {
     }
 }
 
-/// A frame's packet.
+/// Returns the packet of a frame.
 pub(super) fn unframe(frame: &[u8]) -> Bytes {
     let (prefix, packet) = frame.split_at(4);
     assert_eq!(u32::from_be_bytes(prefix.try_into().unwrap()) as usize, packet.len());

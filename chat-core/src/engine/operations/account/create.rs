@@ -17,7 +17,7 @@ pub(in crate::engine) struct CreateAccount {
     pub(in crate::engine) display_name: Option<DisplayName>,
     /// Absent where the application authenticates.
     pub(in crate::engine) password_hash: Option<PasswordRecord>,
-    /// Who may write to the user at first.
+    /// Initial direct-message policy of the user.
     pub(in crate::engine) direct_policy: DirectPolicy,
     pub(in crate::engine) now: Timestamp,
 }

@@ -25,7 +25,7 @@ pub(in crate::engine) async fn exists(tx: &mut dyn Transaction, user: UserId) ->
     Ok(account.is_some_and(|account| account.deleted.is_none()))
 }
 
-/// Returns what everyone may see of a user.
+/// Returns the public profile of a user.
 pub(in crate::engine) fn public(account: &Account) -> UserInfo {
     if account.deleted.is_some() {
         return UserInfo::new(account.id, DELETED_USER);
@@ -38,7 +38,7 @@ pub(in crate::engine) fn public(account: &Account) -> UserInfo {
     }
 }
 
-/// Returns what a user sees of themselves.
+/// Returns a user's view of their own account.
 pub(in crate::engine) fn private(account: &Account) -> UserInfo {
     UserInfo {
         direct_policy: Some(account.direct_policy),

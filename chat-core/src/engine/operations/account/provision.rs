@@ -16,7 +16,7 @@ use crate::store::{NewAccount, Transaction};
 pub(in crate::engine) struct Provision {
     pub(in crate::engine) subject: Subject,
     pub(in crate::engine) profile: Profile,
-    /// Who may write to the user at first.
+    /// Initial direct-message policy of the user.
     pub(in crate::engine) direct_policy: DirectPolicy,
     pub(in crate::engine) now: Timestamp,
 }
@@ -81,8 +81,8 @@ fn names(hint: Option<&str>, subject: &Subject) -> Vec<UserName> {
     names
 }
 
-/// Returns what names can contain of a hint: its letters, digits and inner separators. Of an e-mail
-/// address, this is the part before the `@`.
+/// Returns the part of a hint that names can contain: its letters, digits and inner separators. Of
+/// an e-mail address, this is the part before the `@`.
 fn cleaned(hint: &str) -> String {
     let hint = hint.split('@').next().unwrap_or_default();
     let mut name = String::with_capacity(hint.len().min(UserName::MAX_BYTES));

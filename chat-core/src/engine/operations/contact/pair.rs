@@ -26,7 +26,7 @@ pub(in crate::engine) enum Relation {
 }
 
 impl Relation {
-    /// Returns what the owner of `own` is to the owner of `theirs`.
+    /// Returns the relation of the owner of `own` to the owner of `theirs`.
     pub(in crate::engine) fn of(own: Option<&Contact>, theirs: Option<&Contact>) -> Self {
         if theirs.is_some_and(|contact| contact.blocked) {
             Self::BlockedByPeer
@@ -78,7 +78,7 @@ impl Pair {
         })
     }
 
-    /// Returns what the caller is to the peer.
+    /// Returns the relation of the caller to the peer.
     pub(in crate::engine) fn relation(&self) -> Relation {
         Relation::of(Some(&self.own), Some(&self.theirs))
     }

@@ -39,7 +39,7 @@ impl From<&EngineConfig> for GroupLimits {
     }
 }
 
-/// A locked group, with what the unit of work is about to write.
+/// A locked group, with the changes that the unit of work is about to write.
 #[derive(Debug)]
 pub(super) struct LockedGroup {
     call: GroupCall,
@@ -214,7 +214,7 @@ impl LockedGroup {
         Ok(())
     }
 
-    /// Writes what was appended and changed, and returns the events.
+    /// Writes the appended events and the changes. Returns the events.
     pub(super) async fn commit(
         self,
         tx: &mut dyn Transaction,

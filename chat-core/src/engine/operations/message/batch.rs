@@ -193,7 +193,7 @@ impl Appends {
         decisions
     }
 
-    /// Returns what the two users of a direct conversation are to each other, and whether the peer
+    /// Returns the relation of the two users of a direct conversation, and whether the peer
     /// accepts messages from a stranger. Locks their contacts, which come before the conversation
     /// in the order of locks.
     async fn relations(&self, tx: &mut dyn Transaction) -> Result<HashMap<UserId, (Relation, bool)>, StoreError> {
@@ -216,8 +216,8 @@ impl Appends {
         Ok(relations)
     }
 
-    /// Returns what the keys of the selected drafts were used for; `selected` gets their indexes in
-    /// the batch.
+    /// Returns the events for which the keys of the selected drafts were used; `selected` gets
+    /// their indexes in the batch.
     async fn find_sent(
         &self,
         tx: &mut dyn Transaction,

@@ -1,4 +1,4 @@
-//! Decides whether a draft may be appended, from what was read under the conversation's lock.
+//! Decides whether a draft may be appended, from the rows read under the conversation's lock.
 
 use std::collections::{HashMap, HashSet};
 
@@ -118,8 +118,8 @@ impl BatchContext {
         let sender = draft.caller.user;
         match &self.row.kind {
             ConversationKind::Group => {
-                let place = Membership::of(self.members.get(&sender), self.now);
-                if self.row.closed && place != Membership::Outsider {
+                let membership = Membership::of(self.members.get(&sender), self.now);
+                if self.row.closed && membership != Membership::Outsider {
                     return Err(CommandError::new(ReplyCode::GroupDeleted, "the group was deleted"));
                 }
                 let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
@@ -129,7 +129,7 @@ impl BatchContext {
                     _ if draft.mention_all => GroupPermission::MentionAll,
                     _ => GroupPermission::Send,
                 };
-                policy::group(act, place, profile)
+                policy::group(act, membership, profile)
             }
             ConversationKind::Direct { .. } => {
                 let Some((relation, accepts)) = self.relations.get(&sender) else {
@@ -184,8 +184,8 @@ impl BatchContext {
             return Err(CommandError::forbidden());
         };
         let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
-        let place = Membership::of(self.members.get(&draft.caller.user), self.now);
-        policy::group(GroupPermission::RecallOthers, place, profile)?;
+        let membership = Membership::of(self.members.get(&draft.caller.user), self.now);
+        policy::group(GroupPermission::RecallOthers, membership, profile)?;
         let author = self.members.get(&target.sender).filter(|member| member.is_active());
         if author.is_some_and(|author| author.role == Role::Owner) {
             return Err(CommandError::forbidden());

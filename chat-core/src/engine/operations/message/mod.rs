@@ -12,7 +12,7 @@ pub(in crate::engine) use prepared::{BatchRules, Prepared, fingerprint};
 use crate::engine::error::CommandError;
 use crate::model::{Appended, Event, ReplyCode};
 
-/// Error for a draft whose idempotency key was used for another draft.
+/// Returns the error for a draft whose idempotency key was used for another draft.
 pub(in crate::engine) fn conflict() -> CommandError {
     CommandError::new(
         ReplyCode::Conflict,

@@ -12,8 +12,8 @@ use crate::store::{StoreError, Transaction};
 
 /// Erases the text of a message, with an event that says so.
 ///
-/// The log of a closed group takes no more events. There the text is erased all the same, and the
-/// last event stands for the recall.
+/// The log of a closed group takes no more events. The text is still erased there, and the last
+/// event stands for the recall.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RecallMessage {
     pub(in crate::engine) action: Action,

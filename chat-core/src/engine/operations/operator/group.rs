@@ -1,4 +1,4 @@
-//! Groups that operators transfer and close, orphaned ones above all.
+//! Operations by which operators transfer and close groups, for example groups without an owner.
 
 use async_trait::async_trait;
 
@@ -81,7 +81,7 @@ impl Operation for CloseGroup {
     }
 }
 
-/// Returns the log of a locked group that is open.
+/// Returns the log of a group that `logs` has locked, if the group is not closed.
 fn open_group(logs: &mut Logs, group: ConversationId) -> Result<&mut Log, CommandError> {
     let is_group = |log: &&mut Log| log.row.kind == ConversationKind::Group;
     let log = logs.log(group).filter(is_group).ok_or_else(|| no_group(group))?;

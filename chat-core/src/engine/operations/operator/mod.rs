@@ -50,14 +50,14 @@ impl Action {
     }
 }
 
-/// Sender of what an operator appends in the name of the system.
+/// Sender of the events that an operator appends in the name of the system.
 const SYSTEM: Author = Author {
     user: UserId::SYSTEM,
     device: None,
     sent: None,
 };
 
-/// Returns the sender of what an operator appends for a user.
+/// Returns the sender of the events that an operator appends for a user.
 const fn on_behalf_of(user: UserId) -> Author {
     Author {
         user,
@@ -76,22 +76,22 @@ fn conversation_target(conversation: ConversationId) -> String {
     format!("conversation:{conversation}")
 }
 
-/// Error for an account that does not exist.
+/// Returns the error for an account that does not exist.
 pub(in crate::engine) fn no_account(user: impl std::fmt::Display) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("user {user} does not exist"))
 }
 
-/// Error for a change of an account that is deleted.
+/// Returns the error for a change of an account that is deleted.
 fn is_deleted(user: UserId) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("the account of user {user} is deleted"))
 }
 
-/// Error for a group that does not exist.
+/// Returns the error for a group that does not exist.
 pub(in crate::engine) fn no_group(group: impl std::fmt::Display) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("group {group} does not exist"))
 }
 
-/// Error for a change of a group that is closed.
+/// Returns the error for a change of a group that is closed.
 fn is_closed(group: ConversationId) -> CommandError {
     CommandError::new(ReplyCode::GroupDeleted, format!("group {group} is closed"))
 }

@@ -60,7 +60,7 @@ impl<'q, P: Ports> Driver<'q, P> {
         while let Err(panic) = AssertUnwindSafe(self.drive(&draining)).catch_unwind().await {
             tracing::error!(
                 panic = panic_text(&*panic),
-                "the appender panicked; what it held is refused"
+                "the appender panicked; the drafts that it held are refused"
             );
             self.recover().await;
         }
@@ -103,8 +103,8 @@ impl<'q, P: Ports> Driver<'q, P> {
         }
     }
 
-    /// After a panic: refuses what the machine holds, and waits for the work that runs, so that no
-    /// conversation has two transactions at a time.
+    /// Recovers from a panic: refuses the queued operations, and waits for the running ones, so
+    /// that no conversation has two transactions at a time.
     async fn recover(&mut self) {
         let aborted = catch_unwind(AssertUnwindSafe(|| {
             self.taken.drain(..).for_each(|incoming| self.machine.push(incoming));

@@ -63,7 +63,7 @@ pub(super) enum InFlight {
     },
 }
 
-/// Draft of a batch that is in flight: what is needed to answer its sender.
+/// Draft of a batch in flight, with the data needed to answer its sender.
 #[derive(Debug)]
 pub(super) struct SentDraft {
     pub(super) name: DeferredDraft,
@@ -109,8 +109,8 @@ impl Lane {
         self.queue.push_back(submission);
     }
 
-    /// Takes what may run now: a batch of drafts or one operation; `None` while something is in
-    /// flight.
+    /// Takes the work that may run now: a batch of drafts or one operation; `None` while something
+    /// is in flight.
     pub(super) fn next(&mut self, limits: &LaneLimits) -> Option<Next> {
         if self.in_flight.is_some() {
             return None;
@@ -191,7 +191,7 @@ impl Lane {
         self.in_flight.as_ref()
     }
 
-    /// Removes what was in flight, because its transaction has ended or was given up.
+    /// Removes the work in flight, because its transaction has ended or was given up.
     pub(super) fn take_in_flight(&mut self) -> Option<InFlight> {
         self.in_flight.take()
     }

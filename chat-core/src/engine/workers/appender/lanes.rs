@@ -77,7 +77,7 @@ impl Lanes {
         }
     }
 
-    /// Takes what some lane wants to run, if any does.
+    /// Takes the next work of a lane, if any lane has some.
     pub(super) fn next(&mut self) -> Option<(Target, Next)> {
         while let Some(id) = self.ready.pop_front() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
@@ -118,7 +118,7 @@ impl Lanes {
                 refused.push((sent.name.clone(), error.clone()));
             }
         }
-        // A defect that one draft causes is no reason to refuse what others sent.
+        // A defect that one draft causes is no reason to refuse the drafts of other sessions.
         let failure = failure.filter(|error| error.code != ReplyCode::Internal);
         let sessions: Vec<Caller> = refused.iter().map(|(draft, _)| draft.caller).collect();
         let is_refused = |submission: &Submission| match failure {

@@ -52,7 +52,7 @@ pub(super) struct Preparation {
     pub(super) is_draft: bool,
     /// The draft to show to the hooks, as it would be stored and as it was sent.
     pub(super) for_hooks: Option<(Prepared, Draft)>,
-    /// What has to pass before the operation may enter its lane.
+    /// Check that has to pass before the operation may enter its lane.
     pub(super) check: Option<LaneCheck>,
 }
 
@@ -230,7 +230,7 @@ impl Machine {
     }
 
     /// Moves the entry at the front of `arrived` behind the submission of its session that is being
-    /// prepared. A refused draft waits there too: it comes after what its session sent before it.
+    /// prepared. A refused draft waits there too: it comes after the earlier drafts of its session.
     fn wait_for_preparation(&mut self) {
         if let Some(incoming) = self.arrived.pop_front()
             && let Some(preparing) = self.preparing.get_mut(&incoming.session())

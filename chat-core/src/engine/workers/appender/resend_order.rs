@@ -19,7 +19,7 @@ const MAX_GAP_DRAFTS: usize = 512;
 /// Interval at which expired gaps are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Name of a refused draft: what identifies it when it is resent.
+/// Fields of a refused draft that identify it when it is resent.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeferredDraft {
     pub(in crate::engine) caller: Caller,
@@ -52,7 +52,7 @@ struct Gap {
     id: Option<ConversationId>,
     /// The refused drafts, in the order in which they were sent. Never empty.
     drafts: VecDeque<ClientMessageId>,
-    /// One of the drafts may have been stored all the same.
+    /// One of the drafts may have been stored nevertheless.
     outcome_unknown: bool,
     /// Time until which the first of the drafts has to be resent.
     expires: Instant,

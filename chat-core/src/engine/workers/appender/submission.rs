@@ -56,7 +56,7 @@ pub(super) enum Payload {
     },
     /// Run another change of the conversation in its turn.
     Operation {
-        /// What has to pass before the change takes its turn, if anything.
+        /// Check that has to pass before the change takes its turn.
         check: Option<LaneCheck>,
         operation: LaneOperation,
     },

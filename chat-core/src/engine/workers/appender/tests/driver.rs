@@ -139,7 +139,7 @@ async fn answers(replies: Vec<Reply>) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn driver_keeps_order_and_goes_on_after_a_panic() {
+async fn driver_keeps_order_and_continues_after_a_panic() {
     for (call, after) in [(Call::Known, 0), (Call::Known, 2), (Call::Start, 0)] {
         for conversation in [KNOWN, UNKNOWN] {
             let running = Running::start();

@@ -25,11 +25,11 @@ enum End {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A client sends what it has to send next.
+    /// A client sends its next draft.
     Send { session: usize, conversation: usize },
     /// A client runs another command in a conversation.
     Operate { session: usize, conversation: usize },
-    /// The machine gets what has been queued.
+    /// The machine receives the queued submissions.
     Take,
     /// The driver asks for work.
     Poll,
@@ -66,8 +66,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A client that sends its drafts in order without waiting for replies, and resends what is refused
-/// temporarily.
+/// A client that sends its drafts in order without waiting for replies, and resends drafts that are
+/// refused temporarily.
 #[derive(Default)]
 struct Client {
     /// Numbers of the drafts that have to be sent to each conversation.

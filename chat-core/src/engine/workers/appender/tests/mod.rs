@@ -112,7 +112,7 @@ impl Appender {
         taken.into_iter().for_each(|incoming| self.machine.push(incoming));
     }
 
-    /// Takes what has arrived and returns the next piece of work.
+    /// Takes the submissions that have arrived, and returns the next piece of work.
     fn work(&mut self) -> Option<Work> {
         self.take();
         self.machine.poll_work(self.now, known)

@@ -131,7 +131,7 @@ fn draft_in_flight_does_not_overtake_one_whose_commit_failed() {
 }
 
 #[test]
-fn draft_does_not_overtake_one_that_met_a_full_lane() {
+fn draft_does_not_overtake_one_refused_by_a_full_lane() {
     let mut appender = Appender::new(LaneLimits {
         max_batch_drafts: 2,
         max_lane_drafts: 2,
@@ -161,7 +161,7 @@ fn draft_does_not_overtake_one_that_met_a_full_lane() {
 }
 
 #[test]
-fn draft_does_not_overtake_one_that_met_a_full_queue() {
+fn draft_does_not_overtake_one_refused_by_a_full_queue() {
     let mut appender = Appender::new(LIMITS);
     appender.queue = AppendQueue::new(2048);
     let alice = session(1);
