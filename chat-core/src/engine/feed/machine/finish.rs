@@ -111,7 +111,7 @@ impl Machine {
                 continue;
             }
             for (conversation, cursor) in moves.cursors {
-                // The place may be of a later lease; the store has this cursor all the same.
+                // The place may be of a later lease; the store has this cursor nevertheless.
                 if let Some(place) = self.places.get_mut(conversation) {
                     place.recorded(cursor);
                     moved.extend(place.unrecorded().map(|_| conversation));

@@ -131,7 +131,7 @@ impl LookUps {
         self.scan.is_requested = true;
     }
 
-    /// Begins the scan anew, without a pause: the node works on more shards than before.
+    /// Restarts the scan, without a pause: the node works on more shards than before.
     pub(super) fn rescan(&mut self, now: Instant) {
         self.scan.is_requested = true;
         self.scan.after = None;
@@ -179,7 +179,7 @@ impl LookUps {
     pub(super) fn succeeded(&mut self, now: Instant, look_up: &LookUp, found: &Positions) {
         self.backoff.succeeded();
         let began = self.running_since.take().unwrap_or(now);
-        // A scan that was begun anew meanwhile does not continue here.
+        // A scan that was restarted meanwhile does not continue here.
         if let LookUp::Page { after, .. } = look_up
             && self.scan.after == Some(*after)
         {

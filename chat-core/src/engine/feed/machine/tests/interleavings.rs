@@ -248,7 +248,7 @@ impl Cluster {
         self.settle()?;
         let closed = &mut self.nodes[node];
         prop_assert!(closed.machine.is_drained(self.now));
-        prop_assert!(closed.waits_for.is_empty(), "a consumer waits for ever");
+        prop_assert!(closed.waits_for.is_empty(), "a consumer waits forever");
         for lease in closed.machine.leases() {
             if self.model.holds(&lease) {
                 self.model.leases.get_mut(&lease.shard).unwrap().expires = self.now;
@@ -284,7 +284,7 @@ proptest! {
         }
         for node in &cluster.nodes {
             prop_assert_eq!(node.machine.delivery.committed(), 0);
-            prop_assert!(node.waits_for.is_empty(), "a consumer waits for ever");
+            prop_assert!(node.waits_for.is_empty(), "a consumer waits forever");
         }
     }
 }
