@@ -154,6 +154,43 @@ fn news_during_a_scan_are_looked_up_if_the_scan_finds_that_they_are_of_the_user(
 }
 
 #[test]
+fn news_of_a_group_that_the_user_left_are_not_read() {
+    let now = Instant::now();
+    let mut machine = Machine::new(&FeedOptions::user("feed", UserId(1)), now);
+    let mut model = Model::new(&[(IDS[0], 50)]);
+    // The leases, then the scan.
+    for _ in 0..2 {
+        for work in machine.poll_work(now) {
+            let done = model.execute(now, NODE, work);
+            machine.finish(now, done);
+        }
+    }
+    let [Work::Read(read)] = machine.poll_work(now)[..] else {
+        panic!("the scan found events");
+    };
+    machine.finish(
+        now,
+        Done::Read(
+            read,
+            Ok(LogRead {
+                is_end: true,
+                ..LogRead::default()
+            }),
+        ),
+    );
+    let mut news = News {
+        grown: HashMap::from([(IDS[0], Seq(51))]),
+        ..News::default()
+    };
+    machine.news(&news);
+    assert!(machine.poll_work(now).is_empty());
+    news.joined.insert(IDS[0]);
+    machine.news(&news);
+    let work = machine.poll_work(now);
+    assert!(work.iter().any(|work| matches!(work, Work::LookUp(_))));
+}
+
+#[test]
 fn scan_that_an_outage_interrupts_does_not_delay_the_next_one() {
     let mut world = World::new(100, &[(IDS[0], 1)]);
     let scan = News {
