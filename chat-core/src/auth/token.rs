@@ -258,7 +258,7 @@ mod tests {
         }
 
         #[test]
-        fn one_spelling_per_token(text in "[A-Za-z0-9_-]{43}") {
+        fn token_has_one_text_form(text in "[A-Za-z0-9_-]{43}") {
             if let Ok(token) = text.parse::<DeviceToken>() {
                 let again = token.expose();
                 prop_assert_eq!(again.as_str(), text.as_str());

@@ -19,7 +19,7 @@ fn password_length_is_limited() {
 }
 
 #[test]
-fn secrets_do_not_show() {
+fn password_and_hash_do_not_show_in_debug() {
     assert_eq!(format!("{:?}", password("correct horse")), "Password(***)");
     let hash = PasswordHash::compute(&password("correct horse"), PasswordCost::danger_cheap()).unwrap();
     let shown = format!("{hash:?}");
@@ -38,7 +38,7 @@ fn default_cost_is_the_recommended_one() {
 }
 
 #[test]
-fn reads_records_of_others() {
+fn record_of_another_implementation_is_verified() {
     // Output of the reference implementation: echo -n password | argon2 somesalt -id -t 2 -m 16 -p
     // 1
     let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
@@ -49,7 +49,7 @@ fn reads_records_of_others() {
 }
 
 #[test]
-fn refuses_other_records() {
+fn record_of_another_algorithm_is_refused() {
     let good = PasswordHash::compute(&password("correct horse"), PasswordCost::danger_cheap()).unwrap();
     assert_eq!(PasswordHash::parse(good.as_str()), Ok(good.clone()));
     for bad in [
@@ -68,7 +68,7 @@ fn refuses_other_records() {
 }
 
 #[test]
-fn weaker_records_need_rehash() {
+fn weaker_record_needs_a_rehash() {
     let cost = |memory_kib, iterations| PasswordCost {
         memory_kib,
         iterations,

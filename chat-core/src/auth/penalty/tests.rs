@@ -114,7 +114,7 @@ fn source_is_limited_to_twenty_connections_before_login() {
 }
 
 #[test]
-fn networks_of_64_bits_are_one_source() {
+fn ipv6_network_of_64_bits_is_one_source() {
     let gate = gate(|limits| limits.unauthenticated_per_source = 20);
     let now = Instant::now();
     let address = |host: u128| {
@@ -166,7 +166,7 @@ fn source_is_limited_in_new_connections() {
 }
 
 #[test]
-fn early_drop_grows_from_half() {
+fn early_drop_grows_from_half_of_the_guest_limit() {
     let gate = gate(|limits| {
         limits.unauthenticated = 1000;
         limits.early_drop_from = 50;
@@ -196,7 +196,7 @@ fn early_drop_grows_from_half() {
 }
 
 #[test]
-fn same_seed_same_decisions() {
+fn gates_of_one_seed_decide_alike() {
     let decisions = |seed| -> Vec<bool> {
         let limits = ConnectionLimits {
             early_drop_from: 0,
@@ -212,7 +212,7 @@ fn same_seed_same_decisions() {
 
 proptest! {
     #[test]
-    fn counts_are_those_of_the_living(steps in prop::collection::vec((0u8..3, 0u32..5, 0usize..20), 0..200)) {
+    fn counts_match_the_open_connections(steps in prop::collection::vec((0u8..3, 0u32..5, 0usize..20), 0..200)) {
         let gate = gate(|limits| {
             limits.unauthenticated = 12;
             limits.unauthenticated_per_source = 4;

@@ -42,7 +42,7 @@ const NOT_FRIENDS: Expect = Some(ReplyCode::NotFriends);
 
 /// Relation of a user to the group, in the order of the columns: outsiders first, then members.
 #[derive(Clone, Copy, Debug)]
-enum Who {
+enum GroupRelation {
     Stranger,
     Former,
     Banned,
@@ -54,23 +54,23 @@ enum Who {
     Owner,
 }
 
-const WHO: [Who; 9] = [
-    Who::Stranger,
-    Who::Former,
-    Who::Banned,
-    Who::Invited,
-    Who::Requested,
-    Who::Member,
-    Who::Muted,
-    Who::Admin,
-    Who::Owner,
+const GROUP_RELATIONS: [GroupRelation; 9] = [
+    GroupRelation::Stranger,
+    GroupRelation::Former,
+    GroupRelation::Banned,
+    GroupRelation::Invited,
+    GroupRelation::Requested,
+    GroupRelation::Member,
+    GroupRelation::Muted,
+    GroupRelation::Admin,
+    GroupRelation::Owner,
 ];
 
 /// A group, a user for each relation to it, and a message of each user who was ever a member.
-struct House {
+struct GroupFixture {
     engine: Engine,
     group: ConversationId,
-    people: Vec<LocalSession>,
+    sessions: Vec<LocalSession>,
     messages: Vec<Seq>,
     /// Member that commands target.
     member: LocalSession,
@@ -78,24 +78,30 @@ struct House {
     by_member: Seq,
 }
 
-impl House {
+impl GroupFixture {
     async fn build(policy: JoinPolicy, unlisted: bool) -> Self {
         let engine = engine().await;
-        let mut people = Vec::new();
-        for who in WHO {
-            people.push(new_user(&engine, &format!("the-{who:?}").to_lowercase()).await);
+        let mut sessions = Vec::new();
+        for relation in GROUP_RELATIONS {
+            sessions.push(new_user(&engine, &format!("the-{relation:?}").to_lowercase()).await);
         }
-        let owner = &people[Who::Owner as usize];
-        let group = group(owner, "house").await;
+        let owner = &sessions[GroupRelation::Owner as usize];
+        let group = group(owner, "rust").await;
         let member = new_user(&engine, "target").await;
         let admin = new_user(&engine, "other-admin").await;
-        for who in [Who::Former, Who::Banned, Who::Member, Who::Muted, Who::Admin] {
-            join(&people[who as usize], group).await;
+        for relation in [
+            GroupRelation::Former,
+            GroupRelation::Banned,
+            GroupRelation::Member,
+            GroupRelation::Muted,
+            GroupRelation::Admin,
+        ] {
+            join(&sessions[relation as usize], group).await;
         }
         join(&member, group).await;
         join(&admin, group).await;
         let mut messages = Vec::new();
-        for session in &people {
+        for session in &sessions {
             let sent = session.send_text(ConversationRef::Id(group), "mine").await;
             messages.push(sent.map_or(Seq::ZERO, |sent| sent.seq));
         }
@@ -104,53 +110,56 @@ impl House {
             .await
             .unwrap()
             .seq;
-        let house = Self {
+        let fixture = Self {
             engine,
             group,
-            people,
+            sessions,
             messages,
             member,
             admin,
             by_member,
         };
-        house.settle(policy, unlisted).await;
-        house
+        fixture.settle(policy, unlisted).await;
+        fixture
     }
 
     /// Gives each user the relation of its column.
     async fn settle(&self, policy: JoinPolicy, unlisted: bool) {
         let group = self.here();
-        let by_owner = |command| self.who(Who::Owner).execute(command);
-        for (session, role) in [(self.who(Who::Admin), Role::Admin), (&self.admin, Role::Admin)] {
+        let by_owner = |command| self.session(GroupRelation::Owner).execute(command);
+        for (session, role) in [
+            (self.session(GroupRelation::Admin), Role::Admin),
+            (&self.admin, Role::Admin),
+        ] {
             let (group, user) = (group.clone(), user(session));
             by_owner(Command::SetRole { group, user, role }).await.unwrap();
         }
         by_owner(Command::MuteMember {
             group: group.clone(),
-            user: user(self.who(Who::Muted)),
+            user: user(self.session(GroupRelation::Muted)),
             duration_ms: 3_600_000,
         })
         .await
         .unwrap();
-        self.who(Who::Former)
+        self.session(GroupRelation::Former)
             .execute(Command::LeaveGroup(group.clone()))
             .await
             .unwrap();
         by_owner(Command::KickMember {
             group: group.clone(),
-            user: user(self.who(Who::Banned)),
+            user: user(self.session(GroupRelation::Banned)),
             ban: true,
         })
         .await
         .unwrap();
         by_owner(Command::InviteMember {
             group: group.clone(),
-            user: user(self.who(Who::Invited)),
+            user: user(self.session(GroupRelation::Invited)),
         })
         .await
         .unwrap();
         by_owner(self.change(Some(JoinPolicy::Approval), None)).await.unwrap();
-        join(self.who(Who::Requested), self.group).await;
+        join(self.session(GroupRelation::Requested), self.group).await;
         by_owner(self.change(Some(policy), Some(unlisted))).await.unwrap();
     }
 
@@ -163,8 +172,8 @@ impl House {
         }
     }
 
-    fn who(&self, who: Who) -> &LocalSession {
-        &self.people[who as usize]
+    fn session(&self, relation: GroupRelation) -> &LocalSession {
+        &self.sessions[relation as usize]
     }
 
     fn here(&self) -> ConversationRef {
@@ -214,8 +223,8 @@ impl House {
         }
     }
 
-    fn own(&self, who: Who) -> Seq {
-        self.messages[who as usize]
+    fn own(&self, relation: GroupRelation) -> Seq {
+        self.messages[relation as usize]
     }
 }
 
@@ -223,12 +232,12 @@ struct Row {
     name: &'static str,
     policy: JoinPolicy,
     unlisted: bool,
-    command: fn(&House, Who) -> Command,
-    /// Expected results in the order of [`WHO`].
+    command: fn(&GroupFixture, GroupRelation) -> Command,
+    /// Expected results in the order of [`GROUP_RELATIONS`].
     expect: [Expect; 9],
 }
 
-const fn row(name: &'static str, command: fn(&House, Who) -> Command, expect: [Expect; 9]) -> Row {
+const fn row(name: &'static str, command: fn(&GroupFixture, GroupRelation) -> Command, expect: [Expect; 9]) -> Row {
     Row {
         name,
         policy: JoinPolicy::Open,
@@ -266,15 +275,15 @@ fn group_rows() -> Vec<Row> {
         row("send", |h, _| h.message(false),                                        UNMUTED),
         row("mention all", |h, _| h.message(true),                                  LEADERS),
         row("react", |h, _| h.say(DraftContent::React { target: h.by_member, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
-        row("edit own", |h, who| h.say(DraftContent::Edit { target: h.own(who), text: text("new") }), UNMUTED),
-        row("recall own", |h, who| h.recall(h.own(who)),                            ALL_MEMBERS),
+        row("edit own", |h, relation| h.say(DraftContent::Edit { target: h.own(relation), text: text("new") }), UNMUTED),
+        row("recall own", |h, relation| h.recall(h.own(relation)),                            ALL_MEMBERS),
         row("recall a member's", |h, _| h.recall(h.by_member),                      LEADERS),
-        row("recall the owner's", |h, _| h.recall(h.own(Who::Owner)),               OWNER),
-        row("invite, open", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, UNMUTED)
+        row("recall the owner's", |h, _| h.recall(h.own(GroupRelation::Owner)),               OWNER),
+        row("invite, open", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, UNMUTED)
             .targets_stranger(),
-        row("invite, by invitation", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, UNMUTED)
+        row("invite, by invitation", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, UNMUTED)
             .policy(JoinPolicy::Invite).targets_stranger(),
-        row("invite, by approval", |h, _| Command::InviteMember { group: h.here(), user: user(h.who(Who::Stranger)) }, LEADERS)
+        row("invite, by approval", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, LEADERS)
             .policy(JoinPolicy::Approval).targets_stranger(),
         row("join, open", |h, _| h.join(),                                          [OK, OK, NO, OK, OK, OK, OK, OK, OK]),
         row("join, by approval", |h, _| h.join(),                                   [OK, OK, NO, OK, OK, OK, OK, OK, OK]).policy(JoinPolicy::Approval),
@@ -282,13 +291,13 @@ fn group_rows() -> Vec<Row> {
         row("join, unlisted", |h, _| h.join(),                                      [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK]).unlisted(),
         row("join, unlisted, by approval", |h, _| h.join(),                         [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK])
             .policy(JoinPolicy::Approval).unlisted(),
-        row("answer who asked", |h, _| Command::AnswerJoin { group: h.here(), user: user(h.who(Who::Requested)), accept: true }, LEADERS),
+        row("answer who asked", |h, _| Command::AnswerJoin { group: h.here(), user: user(h.session(GroupRelation::Requested)), accept: true }, LEADERS),
         row("decline an invitation", |h, _| Command::DeclineInvitation(h.here()),   [ABSENT, ABSENT, ABSENT, OK, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]),
         row("kick a member", |h, _| h.kick(&h.member, false),                       LEADERS),
         row("ban a member", |h, _| h.kick(&h.member, true),                         LEADERS),
         row("kick an admin", |h, _| h.kick(&h.admin, false),                        OWNER),
         row("ban an admin", |h, _| h.kick(&h.admin, true),                          OWNER),
-        row("unban", |h, _| Command::UnbanMember { group: h.here(), user: user(h.who(Who::Banned)) }, LEADERS),
+        row("unban", |h, _| Command::UnbanMember { group: h.here(), user: user(h.session(GroupRelation::Banned)) }, LEADERS),
         row("mute a member", |h, _| h.mute(&h.member),                              LEADERS),
         row("mute an admin", |h, _| h.mute(&h.admin),                               OWNER),
         row("change it", |h, _| h.change(None, Some(true)),                         LEADERS),
@@ -305,7 +314,7 @@ fn group_rows() -> Vec<Row> {
 impl Row {
     /// For commands that target the stranger of the table: the stranger cannot target itself.
     fn targets_stranger(mut self) -> Self {
-        self.expect[Who::Stranger as usize] = Some(ReplyCode::InvalidArgument);
+        self.expect[GroupRelation::Stranger as usize] = Some(ReplyCode::InvalidArgument);
         self
     }
 }
@@ -314,13 +323,13 @@ impl Row {
 async fn every_command_about_a_group_has_the_expected_result() {
     let mut wrong = Vec::new();
     for row in group_rows() {
-        for (who, expect) in WHO.into_iter().zip(row.expect) {
-            let house = House::build(row.policy, row.unlisted).await;
-            let command = (row.command)(&house, who);
-            let result = house.who(who).execute(command).await;
+        for (relation, expect) in GROUP_RELATIONS.into_iter().zip(row.expect) {
+            let fixture = GroupFixture::build(row.policy, row.unlisted).await;
+            let command = (row.command)(&fixture, relation);
+            let result = fixture.session(relation).execute(command).await;
             let got = result.as_ref().err().map(|error| error.code);
             if got != expect {
-                wrong.push(format!("{} by {who:?}: {got:?} instead of {expect:?}", row.name));
+                wrong.push(format!("{} by {relation:?}: {got:?} instead of {expect:?}", row.name));
             }
         }
     }
@@ -331,33 +340,33 @@ async fn every_command_about_a_group_has_the_expected_result() {
 /// equal, including their texts.
 #[tokio::test]
 async fn absent_and_forbidden_groups_have_the_same_error() {
-    let house = House::build(JoinPolicy::Open, true).await;
-    let stranger = house.who(Who::Stranger);
+    let fixture = GroupFixture::build(JoinPolicy::Open, true).await;
+    let stranger = fixture.session(GroupRelation::Stranger);
     for row in group_rows() {
-        let command = (row.command)(&house, Who::Stranger);
+        let command = (row.command)(&fixture, GroupRelation::Stranger);
         if row.name.starts_with("invite") {
             continue;
         }
         let there = stranger.execute(command).await.unwrap_err();
         let missing = ConversationId(999_999);
-        let nowhere = House {
+        let absent_group = GroupFixture {
             group: missing,
-            engine: house.engine.clone(),
-            people: Vec::new(),
-            messages: house.messages.clone(),
-            member: house
+            engine: fixture.engine.clone(),
+            sessions: Vec::new(),
+            messages: fixture.messages.clone(),
+            member: fixture
                 .engine
-                .session(id(&house.member), house.member.caller().device().unwrap())
+                .session(id(&fixture.member), fixture.member.caller().device().unwrap())
                 .await
                 .unwrap(),
-            admin: house
+            admin: fixture
                 .engine
-                .session(id(&house.admin), house.admin.caller().device().unwrap())
+                .session(id(&fixture.admin), fixture.admin.caller().device().unwrap())
                 .await
                 .unwrap(),
-            by_member: house.by_member,
+            by_member: fixture.by_member,
         };
-        let Some(command) = absent_twin(&row, &nowhere) else {
+        let Some(command) = absent_twin(&row, &absent_group) else {
             continue;
         };
         let absent = stranger.execute(command).await.unwrap_err();
@@ -366,9 +375,9 @@ async fn absent_and_forbidden_groups_have_the_same_error() {
 }
 
 /// Returns the same command about a group that does not exist, unless it names users of the group.
-fn absent_twin(row: &Row, nowhere: &House) -> Option<Command> {
-    let names_people = ["answer who asked", "unban", "recall the owner's"];
-    (!names_people.contains(&row.name)).then(|| (row.command)(nowhere, Who::Stranger))
+fn absent_twin(row: &Row, absent_group: &GroupFixture) -> Option<Command> {
+    let names_members = ["answer who asked", "unban", "recall the owner's"];
+    (!names_members.contains(&row.name)).then(|| (row.command)(absent_group, GroupRelation::Stranger))
 }
 
 #[tokio::test]
@@ -377,17 +386,25 @@ async fn search_finds_groups_that_the_caller_may_see() {
         (false, [true; 9]),
         (true, [false, false, false, true, true, true, true, true, true]),
     ] {
-        let house = House::build(JoinPolicy::Open, unlisted).await;
-        for (who, expect) in WHO.into_iter().zip(expect) {
-            let find = |query: String| house.who(who).execute(Command::SearchGroups { query, limit: 10 });
-            let Ok(Outcome::Groups(by_id)) = find(house.group.to_string()).await else {
+        let fixture = GroupFixture::build(JoinPolicy::Open, unlisted).await;
+        for (relation, expect) in GROUP_RELATIONS.into_iter().zip(expect) {
+            let find = |query: String| {
+                fixture
+                    .session(relation)
+                    .execute(Command::SearchGroups { query, limit: 10 })
+            };
+            let Ok(Outcome::Groups(by_id)) = find(fixture.group.to_string()).await else {
                 panic!("no groups");
             };
-            assert_eq!(!by_id.is_empty(), expect, "by id, {who:?}, unlisted: {unlisted}");
-            let Ok(Outcome::Groups(by_name)) = find("hou".to_owned()).await else {
+            assert_eq!(!by_id.is_empty(), expect, "by id, {relation:?}, unlisted: {unlisted}");
+            let Ok(Outcome::Groups(by_name)) = find("rus".to_owned()).await else {
                 panic!("no groups");
             };
-            assert_eq!(!by_name.is_empty(), !unlisted, "by name, {who:?}, unlisted: {unlisted}");
+            assert_eq!(
+                !by_name.is_empty(),
+                !unlisted,
+                "by name, {relation:?}, unlisted: {unlisted}"
+            );
         }
     }
 }
@@ -409,7 +426,7 @@ const RELATIONS: [Relation; 4] = [
 ];
 
 /// Two users with a direct conversation, whose relation may have changed since.
-struct Street {
+struct PairFixture {
     me: LocalSession,
     them: LocalSession,
     direct: ConversationId,
@@ -417,7 +434,7 @@ struct Street {
     _engine: Engine,
 }
 
-impl Street {
+impl PairFixture {
     async fn build(relation: Relation) -> Self {
         let engine = engine().await;
         let (me, them) = (new_user(&engine, "mona").await, new_user(&engine, "theo").await);
@@ -449,7 +466,7 @@ impl Street {
     }
 }
 
-type UserRow = (&'static str, fn(&Street) -> Command, [Expect; 4]);
+type UserRow = (&'static str, fn(&PairFixture) -> Command, [Expect; 4]);
 
 #[rustfmt::skip]
 fn user_rows() -> Vec<UserRow> {
@@ -493,8 +510,8 @@ async fn every_command_about_a_user_has_the_expected_result() {
     let mut wrong = Vec::new();
     for (name, command, expect) in user_rows() {
         for (relation, expect) in RELATIONS.into_iter().zip(expect) {
-            let street = Street::build(relation).await;
-            let result = street.me.execute(command(&street)).await;
+            let pair = PairFixture::build(relation).await;
+            let result = pair.me.execute(command(&pair)).await;
             let got = result.as_ref().err().map(|error| error.code);
             if got != expect {
                 wrong.push(format!("{name} as {relation:?}: {got:?} instead of {expect:?}"));
@@ -507,9 +524,9 @@ async fn every_command_about_a_user_has_the_expected_result() {
 /// A third user cannot tell a direct conversation from one that does not exist.
 #[tokio::test]
 async fn third_user_sees_nothing_of_a_direct_conversation() {
-    let street = Street::build(Relation::Friend).await;
-    let eve = new_user(&street._engine, "eve").await;
-    for conversation in [street.direct, ConversationId(999_999)] {
+    let pair = PairFixture::build(Relation::Friend).await;
+    let eve = new_user(&pair._engine, "eve").await;
+    for conversation in [pair.direct, ConversationId(999_999)] {
         let conversation = ConversationRef::Id(conversation);
         let read = Command::ReadHistory {
             conversation: conversation.clone(),
@@ -522,14 +539,14 @@ async fn third_user_sees_nothing_of_a_direct_conversation() {
         );
         assert_eq!(error_code(eve.send_text(conversation, "x").await), ReplyCode::NotFound);
     }
-    let inbox = street
+    let inbox = pair
         .me
         .initial_conversations()
         .iter()
         .find(|info| info.view == ConversationView::Inbox);
     let inbox = ConversationRef::Id(inbox.unwrap().id);
     assert_eq!(error_code(eve.send_text(inbox.clone(), "x").await), ReplyCode::NotFound);
-    assert_eq!(error_code(street.me.send_text(inbox, "x").await), ReplyCode::Forbidden);
+    assert_eq!(error_code(pair.me.send_text(inbox, "x").await), ReplyCode::Forbidden);
 }
 
 /// A blocked user gets the same errors as a stranger, including their texts, and sees the same
@@ -538,14 +555,14 @@ async fn third_user_sees_nothing_of_a_direct_conversation() {
 async fn block_is_not_visible_to_the_blocked_user() {
     let mut seen = Vec::new();
     for relation in [Relation::Stranger, Relation::Blocked] {
-        let street = Street::build(relation).await;
-        let refused = street.me.send_text(direct(&street.them), "x").await.unwrap_err();
+        let pair = PairFixture::build(relation).await;
+        let refused = pair.me.send_text(direct(&pair.them), "x").await.unwrap_err();
         let request = Command::RequestFriend {
-            user: user(&street.them),
+            user: user(&pair.them),
             note: Note::default(),
         };
-        let asked = street.me.execute(request).await.unwrap();
-        let Ok(Outcome::Contacts(contacts)) = street.me.execute(Command::ListContacts).await else {
+        let asked = pair.me.execute(request).await.unwrap();
+        let Ok(Outcome::Contacts(contacts)) = pair.me.execute(Command::ListContacts).await else {
             panic!("no contacts");
         };
         let contacts: Vec<_> = contacts
@@ -563,8 +580,8 @@ async fn presence_is_visible_to_friends_only() {
         .into_iter()
         .zip([None, Some(PresenceState::Online), None, None])
     {
-        let street = Street::build(relation).await;
-        let Ok(Outcome::Contacts(contacts)) = street.me.execute(Command::ListContacts).await else {
+        let pair = PairFixture::build(relation).await;
+        let Ok(Outcome::Contacts(contacts)) = pair.me.execute(Command::ListContacts).await else {
             panic!("no contacts");
         };
         assert_eq!(
@@ -578,11 +595,15 @@ async fn presence_is_visible_to_friends_only() {
 /// A new command needs a row in one of the tables, so that its rights are decided explicitly.
 #[tokio::test]
 async fn every_command_has_a_row() {
-    let house = House::build(JoinPolicy::Open, false).await;
-    let street = Street::build(Relation::Friend).await;
+    let fixture = GroupFixture::build(JoinPolicy::Open, false).await;
+    let pair = PairFixture::build(Relation::Friend).await;
     let mut covered: HashSet<Kind> = HashSet::new();
-    covered.extend(group_rows().iter().map(|row| kind(&(row.command)(&house, Who::Member))));
-    covered.extend(user_rows().iter().map(|(_, command, _)| kind(&command(&street))));
+    covered.extend(
+        group_rows()
+            .iter()
+            .map(|row| kind(&(row.command)(&fixture, GroupRelation::Member))),
+    );
+    covered.extend(user_rows().iter().map(|(_, command, _)| kind(&command(&pair))));
     let missing: Vec<_> = ALL.iter().filter(|kind| !covered.contains(kind)).collect();
     assert!(missing.is_empty(), "no row for {missing:?}");
 }
@@ -636,17 +657,17 @@ async fn every_change_is_fenced() {
     let mut tried = HashSet::new();
     for row in group_rows() {
         for revoked in [false, true] {
-            let house = House::build(row.policy, row.unlisted).await;
-            let owner = house.who(Who::Owner).caller();
-            let command = (row.command)(&house, Who::Owner);
-            tried.extend(fenced_off(&house.engine, owner, command, revoked).await);
+            let fixture = GroupFixture::build(row.policy, row.unlisted).await;
+            let owner = fixture.session(GroupRelation::Owner).caller();
+            let command = (row.command)(&fixture, GroupRelation::Owner);
+            tried.extend(fenced_off(&fixture.engine, owner, command, revoked).await);
         }
     }
     for (_, command, _) in user_rows() {
         for revoked in [false, true] {
-            let street = Street::build(Relation::Friend).await;
-            let command = command(&street);
-            tried.extend(fenced_off(&street._engine, street.me.caller(), command, revoked).await);
+            let pair = PairFixture::build(Relation::Friend).await;
+            let command = command(&pair);
+            tried.extend(fenced_off(&pair._engine, pair.me.caller(), command, revoked).await);
         }
     }
     let missing: Vec<_> = ALL

@@ -13,7 +13,7 @@ fn options() -> PasswordPoolOptions {
 }
 
 #[tokio::test]
-async fn right_and_wrong() {
+async fn pool_tells_right_from_wrong_passwords() {
     let pool = PasswordHasherPool::new(options()).unwrap();
     let hash = pool.hash(password("correct horse")).await.unwrap();
     let check = |typed: &str| pool.verify(password(typed), Some(hash.clone()));

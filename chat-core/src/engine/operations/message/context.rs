@@ -123,13 +123,13 @@ impl BatchContext {
                     return Err(CommandError::new(ReplyCode::GroupDeleted, "the group was deleted"));
                 }
                 let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
-                let act = match draft.kind {
+                let permission = match draft.kind {
                     EventKind::Edit => GroupPermission::EditOwn,
                     EventKind::Recall => GroupPermission::RecallOwn,
                     _ if draft.mention_all => GroupPermission::MentionAll,
                     _ => GroupPermission::Send,
                 };
-                policy::group(act, membership, profile)
+                policy::group(permission, membership, profile)
             }
             ConversationKind::Direct { .. } => {
                 let Some((relation, accepts)) = self.relations.get(&sender) else {
@@ -138,11 +138,11 @@ impl BatchContext {
                 if draft.mention_all {
                     return Err(CommandError::forbidden());
                 }
-                let act = match draft.kind {
+                let permission = match draft.kind {
                     EventKind::Recall => DirectPermission::RecallOwn,
                     _ => DirectPermission::Send,
                 };
-                policy::direct(act, *relation, *accepts)
+                policy::direct(permission, *relation, *accepts)
             }
             ConversationKind::Inbox { owner } if *owner == sender => Err(CommandError::forbidden()),
             ConversationKind::Inbox { .. } => Err(CommandError::not_found()),
