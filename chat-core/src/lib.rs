@@ -121,6 +121,8 @@ pub mod store;
 // Parts that several of the above share.
 #[doc(hidden)]
 pub mod jitter;
+#[cfg(feature = "runtime")]
+mod panics;
 pub mod rate;
 mod sequencer;
 #[doc(hidden)]

@@ -59,6 +59,10 @@ pub enum ClientError {
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
+    /// The client's task panicked, in the application's [`ClientStore`](super::ClientStore) or by a
+    /// defect of the client. Contains the text of the panic. The outbox stays for the next run.
+    #[error("the client has ended, because it panicked: {0}")]
+    Panicked(String),
 }
 
 impl ClientError {

@@ -364,7 +364,7 @@ impl Client {
     pub async fn close(&self) {
         let _ = self.ask(Input::Close).await; // the client may have ended by itself
         if let Some(task) = self.inner.task.lock().await.take() {
-            let _ = task.await; // a panic was reported by the panic hook
+            let _ = task.await; // it catches its panics
         }
     }
 

@@ -71,7 +71,7 @@ impl Sessions {
         let guard = over.clone().drop_guard();
         let router = self.router.clone();
         let draining = self.lifecycle.draining().clone();
-        self.lifecycle.spawn_worker(async move {
+        self.lifecycle.spawn_worker("session expiry", async move {
             tokio::select! {
                 () = tokio::time::sleep(left) => {
                     let up_to_this = SessionSelector::OlderThan(device, SessionEpoch(epoch.0 + 1));

@@ -304,7 +304,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
     };
     start_workers(&lifecycle, &config, &ports, &queues, &shared);
     if let Some(worker) = observer_worker {
-        lifecycle.spawn_worker(worker.run(lifecycle.draining().clone()));
+        lifecycle.spawn_worker("observers", worker.run(lifecycle.draining().clone()));
     }
     Engine::new(Parts {
         commands: Arc::new(commands(&lifecycle, &config, &ports, &queues, &shared)),
@@ -378,23 +378,23 @@ fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &Ports, qu
         rules: BatchRules::from(config),
     };
     let appender = AppendWorker::new(Arc::clone(&queues.appends), append_ports, config);
-    lifecycle.spawn_worker(appender.run(draining()));
+    lifecycle.spawn_worker("appender", appender.run(draining()));
     let cursors = CursorWorker::new(Arc::clone(&queues.cursors), units(), router(), config);
-    lifecycle.spawn_worker(cursors.run(draining()));
+    lifecycle.spawn_worker("cursors", cursors.run(draining()));
     let presence = PresenceWorker::new(
         Arc::clone(&queues.presence),
         Arc::clone(&ports.presence),
         units(),
         router(),
     );
-    lifecycle.spawn_worker(presence.run(draining()));
+    lifecycle.spawn_worker("presence", presence.run(draining()));
     let rechecks = SessionRecheckWorker::new(Arc::clone(&queues.ender));
-    lifecycle.spawn_worker(rechecks.run(draining()));
+    lifecycle.spawn_worker("session recheck", rechecks.run(draining()));
     let readiness = ReadinessWorker::new(Arc::clone(&ports.store), Arc::clone(&queues.readiness));
-    lifecycle.spawn_worker(readiness.run(draining()));
+    lifecycle.spawn_worker("readiness", readiness.run(draining()));
     if let Some(advertiser) = &ports.advertiser {
         let advertise = AdvertiseWorker::new(Arc::clone(advertiser), Arc::clone(&queues.readiness), router());
-        lifecycle.spawn_worker(advertise.run(draining()));
+        lifecycle.spawn_worker("advertise", advertise.run(draining()));
     }
 }
 

@@ -1,11 +1,9 @@
 //! Calls to the deciding hooks. Each call happens before the commit and has a timeout. A panic of a
 //! hook counts as a failure of the hook.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::config::{EngineConfig, HookPolicy};
@@ -13,7 +11,6 @@ use super::directory::Target;
 use super::error::CommandError;
 use super::operations::account::public;
 use super::operations::policy::Membership;
-use super::panics::panic_text;
 use super::units::Units;
 use super::views::{group_info, user_infos};
 use crate::hooks::{Actor, AppendContext, AppendTarget, FriendshipStep, GroupContext, Hooks, Verdict};
@@ -24,6 +21,7 @@ use crate::model::{
 
 /// The application's deciding hooks, in the order in which they are asked. Without hooks nothing is
 /// read for them.
+use crate::panics;
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,
@@ -221,11 +219,10 @@ impl HookCalls {
 
     /// Returns the verdict, or `None` if the hook panicked or timed out.
     async fn contained<T>(&self, verdict: impl Future<Output = Verdict<T>>) -> Option<Verdict<T>> {
-        let verdict = AssertUnwindSafe(verdict).catch_unwind();
-        match tokio::time::timeout(self.timeout, verdict).await {
+        match tokio::time::timeout(self.timeout, panics::catch(verdict)).await {
             Ok(Ok(verdict)) => Some(verdict),
             Ok(Err(panic)) => {
-                tracing::error!(panic = panic_text(&*panic), "a deciding hook panicked");
+                tracing::error!(panic = panic.text(), "a deciding hook panicked");
                 None
             }
             Err(_) => {

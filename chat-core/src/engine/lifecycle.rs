@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::CommandError;
 use super::panics::contain;
+use crate::panics;
 
 /// Starts the tasks of an engine, and ends them in two steps: draining refuses new commands and
 /// finishes those that run, stopping ends every task where it stands.
@@ -46,8 +47,11 @@ impl Lifecycle {
         &self.stop
     }
 
-    /// Runs a worker until the engine stops.
-    pub(super) fn spawn_worker(&self, worker: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a worker until the engine stops. One that panics is logged under its name.
+    pub(super) fn spawn_worker(&self, name: &'static str, worker: impl Future<Output = ()> + Send + 'static) {
+        let worker = async move {
+            panics::watch(name, worker).await;
+        };
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(worker));
     }
 

@@ -212,14 +212,14 @@ impl Assembly {
             delivery: Arc::clone(&router.delivery),
             repairs: Arc::clone(&router.counters.repairs),
         };
-        tasks.spawn(catch_up.run());
+        tasks.spawn("catch-up", catch_up.run());
         let compare = Compare {
             conversations: queues.compare.clone(),
             log: Arc::clone(log),
             delivery: Arc::clone(&router.delivery),
             retry_interval: self.config.retry_interval,
         };
-        tasks.spawn(compare.run());
+        tasks.spawn("compare", compare.run());
         let sweep = Sweep {
             request: router.sweep.clone(),
             registry: Arc::clone(&router.registry),
@@ -233,7 +233,7 @@ impl Assembly {
             min_interval: self.config.poll_interval,
             sweeps: Arc::clone(&router.counters.sweeps),
         };
-        tasks.spawn(sweep.run());
+        tasks.spawn("sweep", sweep.run());
         let confirm = ConfirmCommits {
             commits: router.unconfirmed.clone(),
             log: Arc::clone(log),
@@ -242,7 +242,7 @@ impl Assembly {
             link: router.link.clone(),
             interval: self.config.poll_interval,
         };
-        tasks.spawn(confirm.run());
+        tasks.spawn("confirm commits", confirm.run());
         self.start_user_workers();
     }
 
@@ -259,7 +259,7 @@ impl Assembly {
             log: Arc::clone(log),
             joiner: router.joiner.clone(),
         };
-        tasks.spawn(join.run());
+        tasks.spawn("join", join.run());
         let check = SessionCheck {
             registry: Arc::clone(&router.registry),
             log: Arc::clone(log),
@@ -270,7 +270,7 @@ impl Assembly {
             options: self.options("recheck a user's logins"),
             check: check.clone(),
         };
-        tasks.spawn(logins.run());
+        tasks.spawn("login recheck", logins.run());
         let users = UserRecheck {
             users: self.users.clone(),
             options: WorkerOptions {
@@ -281,7 +281,7 @@ impl Assembly {
             joins: queues.joins.clone(),
             pause: Duration::from_secs(1) / self.config.user_rechecks_per_second.max(1),
         };
-        tasks.spawn(users.run());
+        tasks.spawn("user recheck", users.run());
     }
 
     fn start_heartbeats(&self, bus: Option<&BusConnection>, clock: Arc<dyn Clock>) {
@@ -299,7 +299,7 @@ impl Assembly {
             compare: self.queues.compare.clone(),
             sweep: router.sweep.clone(),
         };
-        router.tasks.spawn(heartbeat.run());
+        router.tasks.spawn("heartbeat", heartbeat.run());
         let store_heartbeat = StoreHeartbeat {
             node: self.codec.node,
             log: Arc::clone(&self.log),
@@ -309,7 +309,7 @@ impl Assembly {
             clock_status: router.nodes.clock.clone(),
             sweep: router.sweep.clone(),
         };
-        router.tasks.spawn(store_heartbeat.run());
+        router.tasks.spawn("store heartbeat", store_heartbeat.run());
     }
 
     fn start_presence(&self, presence: Arc<dyn Presence>) {
@@ -324,7 +324,7 @@ impl Assembly {
             node: self.codec.node,
             call_timeout: self.config.bus_timeout,
         };
-        self.router.tasks.spawn(publish.run());
+        self.router.tasks.spawn("presence", publish.run());
     }
 
     fn start_bus(&self, connection: BusConnection) {
@@ -342,7 +342,7 @@ impl Assembly {
             users: self.users.clone(),
             call_timeout,
         };
-        router.tasks.spawn(subscriptions.run());
+        router.tasks.spawn("subscriptions", subscriptions.run());
         for queue in [connection.queue, connection.heartbeats] {
             let publisher = Publisher {
                 queue,
@@ -350,7 +350,7 @@ impl Assembly {
                 bus: Arc::clone(&connection.bus),
                 call_timeout,
             };
-            router.tasks.spawn(publisher.run());
+            router.tasks.spawn("publisher", publisher.run());
         }
         let inbound = Inbound {
             subscriber: connection.subscriber,
@@ -361,7 +361,8 @@ impl Assembly {
             joins: self.queues.joins.clone(),
             logins: router.logins.clone(),
             sweep: router.sweep.clone(),
+            retry_interval: self.config.retry_interval,
         };
-        router.tasks.spawn(inbound.run());
+        router.tasks.spawn("inbound", inbound.run());
     }
 }

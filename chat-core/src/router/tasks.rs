@@ -3,6 +3,8 @@
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::panics;
+
 /// The router's tasks. They end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Tasks {
@@ -18,11 +20,17 @@ impl Tasks {
         }
     }
 
-    /// Starts a task on the current tokio runtime. When the tasks are stopped, it ends at its next
-    /// await.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let task = self.stop.clone().run_until_cancelled_owned(task);
-        self.tracker.spawn(task);
+    /// Starts a worker on the current tokio runtime. When the tasks are stopped, it ends at its
+    /// next await. A worker that ends before is logged under its name: nothing does its work any
+    /// longer.
+    pub(crate) fn spawn(&self, name: &'static str, worker: impl Future<Output = ()> + Send + 'static) {
+        let worker = async move {
+            if panics::watch(name, worker).await {
+                tracing::error!(worker = name, "a worker of the router has ended unexpectedly");
+            }
+        };
+        let worker = self.stop.clone().run_until_cancelled_owned(worker);
+        self.tracker.spawn(worker);
     }
 
     /// Ends the tasks without waiting for them.

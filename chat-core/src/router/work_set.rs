@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
 
+use crate::panics::{self, Failure};
 use crate::sync::Mutex;
 
 /// Number of items at which [`WorkSet::try_add`] refuses more.
@@ -99,14 +100,36 @@ pub(crate) struct WorkerOptions {
     pub(crate) task: &'static str,
 }
 
+impl WorkerOptions {
+    /// Logs that an item has failed. A panic is a defect, so it is an error.
+    fn log_failure<E: std::error::Error + 'static>(&self, item: impl Debug, failure: &Failure<E>) {
+        match failure {
+            Failure::Error(error) => {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(?item, error, "cannot {}; retrying", self.task);
+            }
+            Failure::Panic(panic) => {
+                tracing::error!(
+                    ?item,
+                    panic = panic.text(),
+                    "cannot {}: it panicked; retrying",
+                    self.task
+                );
+            }
+        }
+    }
+}
+
 impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
     /// Calls `work` with every item that is added, and never returns. An item is in progress at
-    /// most once at a time; one that is added meanwhile is worked on again afterwards.
+    /// most once at a time; one that is added meanwhile is worked on again afterwards. An item
+    /// whose work panics has failed, like one whose work returns an error.
     pub(crate) async fn drain_forever<E, F>(&self, options: WorkerOptions, work: impl Fn(T) -> F)
     where
         E: std::error::Error + 'static,
         F: Future<Output = Result<(), E>>,
     {
+        let work = &work;
         let mut queue: VecDeque<T> = VecDeque::new();
         let mut running = FuturesUnordered::new();
         let mut in_progress: HashSet<T> = HashSet::new();
@@ -117,8 +140,7 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
             while running.len() < options.max_concurrent {
                 let Some(item) = queue.pop_front() else { break };
                 if in_progress.insert(item) {
-                    let work = work(item);
-                    running.push(async move { (item, work.await) });
+                    running.push(async move { (item, panics::contain(async { work(item).await }).await) });
                 } else {
                     added_meanwhile.insert(item);
                 }
@@ -139,8 +161,7 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
                             let last = delays.get(&item);
                             let delay = last.map_or(options.retry_interval, |delay| (*delay * 2).min(max));
                             if delays.insert(item, delay).is_none() {
-                                let error = &error as &dyn std::error::Error;
-                                tracing::warn!(?item, error, "cannot {}; retrying", options.task);
+                                options.log_failure(item, &error);
                             }
                             sleeping.push(async move {
                                 tokio::time::sleep(delay).await;
@@ -197,6 +218,27 @@ mod tests {
             let failed = item < 10 && failures.fetch_add(1, Ordering::Relaxed) < 30;
             successes.fetch_add(u32::from(!failed), Ordering::Relaxed);
             async move { if failed { Err(std::fmt::Error) } else { Ok(()) } }
+        })
+        .await;
+        assert_eq!(successes.into_inner(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_continues_after_panics_and_retries_their_items() {
+        let set = WorkSet::default();
+        set.add_all(0..100);
+        let (panics, successes) = (AtomicU32::new(0), AtomicU32::new(0));
+        drain_for(&set, 10, |item| {
+            assert!(
+                item != 3 || panics.fetch_add(1, Ordering::Relaxed) > 0,
+                "before the future"
+            );
+            let (panics, successes) = (&panics, &successes);
+            async move {
+                assert!(item != 4 || panics.fetch_add(1, Ordering::Relaxed) > 2, "in the future");
+                successes.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
         })
         .await;
         assert_eq!(successes.into_inner(), 100);

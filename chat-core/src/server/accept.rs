@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::readiness_gate::{self, GateWatch};
 use super::{Server, Shared, connection, now};
 use crate::auth::{ConnectionPermit, ConnectionRefused};
 use crate::model::Source;
+use crate::panics;
 use crate::server::stream::OwnedStream;
 use crate::transport::MemoryListener;
 use crate::transport::read_header;
@@ -280,9 +280,13 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
 
 /// Runs the future of a connection. A panic in it ends this connection only.
 async fn contain_panics(serving: impl Future<Output = ()> + Send, source: Source, shared: Arc<Shared>) {
-    if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
+    if let Err(panic) = panics::catch(serving).await {
         shared.panics.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(?source, "the task of a connection panicked; the connection was closed");
+        tracing::error!(
+            ?source,
+            panic = panic.text(),
+            "the task of a connection panicked; the connection was closed"
+        );
     }
 }
 

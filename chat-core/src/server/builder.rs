@@ -160,13 +160,13 @@ impl ServerBuilder {
             throttled: ThrottledLogs::default(),
         });
         if !addresses.is_empty() && !shared.config.unready_timeout.is_zero() {
-            shared.spawn_until_drain(readiness_gate::run(Arc::clone(&shared)));
+            shared.spawn_until_drain("readiness gate", readiness_gate::run(Arc::clone(&shared)));
         }
         for (listener, protocol) in listeners {
             if let Protocol::Sc1(keys) = &protocol {
                 shared.keep_renewed(keys);
             }
-            shared.spawn_until_drain(accept::run(listener, protocol, Arc::clone(&shared)));
+            shared.spawn_until_drain("accept loop", accept::run(listener, protocol, Arc::clone(&shared)));
         }
         Ok(Server { shared, addresses })
     }

@@ -32,7 +32,10 @@ pub(super) async fn renew(keys: Arc<ServerKeys>) {
                     "cannot renew the static SC1 key; the present key stays in use until it expires"
                 );
             }
-            Err(_) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the renewal of the static SC1 key panicked; it is tried again");
+            }
         }
     }
 }

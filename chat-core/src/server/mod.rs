@@ -42,6 +42,7 @@ use self::handshake::Protocol;
 use self::log_throttle::LogThrottle;
 use self::readiness_gate::ReadinessGate;
 use crate::auth::ConnectionGate;
+use crate::panics;
 use crate::rate::Bucket;
 use crate::secure::ServerKeys;
 use crate::service::ChatService;
@@ -109,8 +110,11 @@ impl Shared {
         u32::try_from(self.config.retry_after.as_millis()).unwrap_or(u32::MAX)
     }
 
-    /// Runs a task until the server drains.
-    fn spawn_until_drain(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a task until the server drains. One that panics is logged under its name.
+    fn spawn_until_drain(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let task = async move {
+            panics::watch(name, task).await;
+        };
         self.tasks.spawn(self.draining.clone().run_until_cancelled_owned(task));
     }
 
@@ -119,7 +123,7 @@ impl Shared {
         let mut renewed = self.renewed_keys.lock();
         if !renewed.iter().any(|known| Arc::ptr_eq(known, keys)) {
             renewed.push(Arc::clone(keys));
-            self.spawn_until_drain(keys::renew(Arc::clone(keys)));
+            self.spawn_until_drain("key renewal", keys::renew(Arc::clone(keys)));
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::handshake::Protocol;
 use super::{Shared, now};
+use crate::panics;
 use crate::transport::tcp::{TcpListener, TcpPort};
 
 /// Interval between readiness checks.
@@ -81,7 +82,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         checks.tick().await;
-        let readiness = shared.service.readiness();
+        let readiness = panics::step("readiness gate", async { shared.service.readiness() }).await;
+        let Some(readiness) = readiness else { continue };
         let should_open = readiness.is_ready() || !readiness.others_serve;
         let (was_open, is_open) = (debounce.is_open, debounce.update(now(), should_open));
         match (was_open, is_open) {

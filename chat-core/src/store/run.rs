@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt;
 
 use super::{StoreError, Transaction, TxError, Unit};
+use crate::panics;
 
 /// Runs `unit` to its end on the current thread, against a transaction whose futures are ready at
 /// once. Catches a panic.
@@ -42,21 +43,11 @@ pub async fn run_catching(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Resu
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> TxError {
-    contract_violation(&format!("it panicked: {}", panic_text(payload)))
+    contract_violation(&format!("it panicked: {}", panics::text(payload)))
 }
 
 fn contract_violation(what: &str) -> TxError {
     TxError::Store(StoreError::Corrupt(format!(
         "a unit of work broke its contract: {what}"
     )))
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "no text"
-    }
 }

@@ -5,14 +5,18 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::client::{
-    Client, ClientError, ClientEvent, ClientStore as _, Credentials, MemoryStore, Receive, SendOutcome,
+    AccountState, Client, ClientError, ClientEvent, ClientStore, ClientStoreError, Credentials, Cursor, MemoryStore,
+    OutboxEntry, Receive, SavedState, SendOutcome,
 };
-use chat_core::model::{Command, Draft, DraftContent, MessageText, ReplyCode, Seq};
-use chat_core::secure::{ServerIdentity, ServerKeys, Trust};
+use chat_core::model::{
+    ClientMessageId, Command, ConversationId, Draft, DraftContent, MessageText, ReplyCode, Seq, UserId,
+};
+use chat_core::secure::{Fingerprint, KnownHosts, ServerIdentity, ServerKeys, Trust};
 
 use support::{Service, WAIT_TIMEOUT, direct, message, seqs};
 
@@ -271,4 +275,60 @@ async fn permanent_refusal_rejects_the_message() {
         SendOutcome::Rejected(ClientError::Refused(_))
     ));
     assert_eq!(client.unsettled(), 0);
+}
+
+/// A store that panics when it is to pin a key.
+#[derive(Debug)]
+struct PanickingStore(MemoryStore);
+
+#[chat_core::async_trait]
+impl ClientStore for PanickingStore {
+    async fn load(&self) -> Result<SavedState, ClientStoreError> {
+        self.0.load().await
+    }
+
+    async fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError> {
+        self.0.save_account(account).await
+    }
+
+    async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError> {
+        self.0.save_cursors(cursors).await
+    }
+
+    async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
+        self.0.save_names(names).await
+    }
+
+    async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
+        self.0.queue(entries).await
+    }
+
+    async fn settle(&self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
+        self.0.settle(ids).await
+    }
+
+    async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError> {
+        self.0.known_hosts().await
+    }
+
+    async fn pin(&self, _: &str, _: &Fingerprint) -> Result<(), ClientStoreError> {
+        panic!("the store panics on purpose")
+    }
+}
+
+#[tokio::test]
+async fn client_whose_store_panics_ends_and_tells_why() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, _] = service.friends(&node, ["alice", "bob"]).await;
+    let client = Client::start(node.options(&alice), PanickingStore(MemoryStore::new()))
+        .await
+        .unwrap();
+    let ready = tokio::time::timeout(WAIT_TIMEOUT, client.ready())
+        .await
+        .expect("an answer");
+    assert!(matches!(ready, Err(ClientError::Panicked(text)) if text.contains("on purpose")));
+    let refused = client.enqueue(direct("bob"), DraftContent::text(message(1))).await;
+    assert!(matches!(refused, Err(ClientError::Panicked(_))));
+    client.close().await;
 }

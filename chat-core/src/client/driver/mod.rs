@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{ClientMessageId, Command, ConversationId, Outcome, UserId};
-
+use crate::panics;
 use crate::time::now;
 
 use super::{
@@ -112,8 +112,18 @@ enum Next {
 }
 
 impl Driver {
-    /// Runs until the client ends or is closed.
-    pub(super) async fn run(mut self) {
+    /// Runs until the client ends or is closed. A panic ends it, and those who wait for the client
+    /// get the reason.
+    pub(super) async fn run(self) {
+        let shared = Arc::clone(&self.shared);
+        if let Err(panic) = panics::catch(self.run_to_end()).await {
+            tracing::error!(panic = panic.text(), "a client has ended, because it panicked");
+            let reason = ClientError::Panicked(panic.text().to_owned());
+            shared.status.send_replace(Status::Ended(reason));
+        }
+    }
+
+    async fn run_to_end(mut self) {
         let reason = self.connections().await;
         self.machine.give_up(reason.clone());
         let _ = self.act(None).await; // only outcomes remain

@@ -12,11 +12,12 @@ use super::machine::{Done, Work};
 use super::names::OpenName;
 use super::shared::{EndGuard, Shared};
 use super::source::Source;
+use crate::engine::panics::contain;
 use crate::router::CommitWatch;
 use crate::time;
 
 /// Executes work of the machine. Errors were logged or counted where they arose; the machine waits
-/// and asks again.
+/// and asks again. So it does after a panic.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
     pub(super) source: Arc<Source>,
@@ -26,14 +27,14 @@ pub(super) struct Io {
 impl Io {
     pub(super) async fn execute(self, work: Work) -> Done {
         match work {
-            Work::Leases(work) => Done::Leases(self.leases.round(work).await),
+            Work::Leases(work) => Done::Leases(contain(self.leases.round(work)).await),
             Work::LookUp(look_up) => {
-                let found = self.source.look_up(&look_up).await;
+                let found = contain(self.source.look_up(&look_up)).await;
                 Done::LookUp(look_up, found)
             }
-            Work::Read(read) => Done::Read(read, self.source.read(read).await),
+            Work::Read(read) => Done::Read(read, contain(self.source.read(read)).await),
             Work::Record(moves) => {
-                let held = self.leases.record(moves.clone()).await;
+                let held = contain(self.leases.record(moves.clone())).await;
                 Done::Record(moves, held)
             }
         }
@@ -60,7 +61,7 @@ impl Driver {
     pub(super) async fn run(self) {
         self.drive().await;
         let leases = self.shared.machine.lock().leases();
-        if self.io.leases.release(leases).await.is_err() {
+        if contain(self.io.leases.release(leases)).await.is_err() {
             tracing::warn!(
                 feed = self.io.source.feed,
                 "the leases of the feed could not be released; they expire by themselves"

@@ -79,7 +79,7 @@ impl Feeds {
             _name: name,
             _end: EndGuard(Arc::clone(&shared)),
         };
-        self.lifecycle.spawn_worker(driver.run());
+        self.lifecycle.spawn_worker("feed", driver.run());
         Ok(Feed::new(shared))
     }
 

@@ -2,12 +2,16 @@
 //! keeps the order of the others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 
 use super::outages::faulty;
 use super::pipelining::{INTERNAL, TRY_AGAIN, codes, drafts, send};
 use super::support::*;
+use crate::cluster::{ClusterError, MemoryPresence, Presence};
 use crate::commands::Commands;
+use crate::engine::FeedOptions;
 use crate::model::*;
 
 #[tokio::test]
@@ -31,6 +35,73 @@ async fn draft_does_not_overtake_one_on_which_the_store_panicked() {
     assert_eq!(codes(send(&alice, &group, &drafts[3..])).await, [TRY_AGAIN]);
     assert_eq!(codes(send(&alice, &group, &drafts)).await, [0; 4]);
     assert_eq!(texts(&history(&alice, group).await), ["bob's", "1", "2", "3", "4"]);
+}
+
+/// A presence service that panics the first time it is asked for devices.
+#[derive(Debug)]
+struct PanickingPresence(MemoryPresence, AtomicBool);
+
+#[async_trait::async_trait]
+impl Presence for PanickingPresence {
+    async fn set(
+        &self,
+        node: NodeId,
+        user: UserId,
+        device: DeviceId,
+        state: PresenceState,
+    ) -> Result<(), ClusterError> {
+        self.0.set(node, user, device, state).await
+    }
+
+    async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError> {
+        self.0.clear(node, user, device).await
+    }
+
+    async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
+        assert!(self.1.swap(true, Ordering::Relaxed), "injected panic of a port");
+        self.0.devices(users).await
+    }
+}
+
+#[tokio::test]
+async fn friends_learn_of_presence_after_the_presence_service_panicked() {
+    let presence = Arc::new(PanickingPresence(MemoryPresence::new(), AtomicBool::new(false)));
+    let engine = builder().presence(presence.clone()).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    while !presence.1.load(Ordering::Relaxed) {
+        tokio::task::yield_now().await;
+    }
+    let bob = new_user(&engine, "bob").await;
+    befriend(&alice, &bob).await;
+    bob.set_status(PresenceState::Idle).await.unwrap();
+    let user = bob.caller().user;
+    let told = async {
+        loop {
+            let push = alice.next_push().await.expect("the session goes on");
+            if matches!(push, Push::Presence { user: of, state: PresenceState::Idle } if of == user) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+}
+
+#[tokio::test]
+async fn feed_goes_on_after_a_panic_of_the_store() {
+    let (engine, store, alice) = faulty(config()).await;
+    let feed = engine
+        .feed(FeedOptions::all_conversations("index").from_now())
+        .await
+        .unwrap();
+    let sent = alice.send_text(direct(&alice), "first").await.unwrap();
+    let item = feed.next().await.expect("the engine runs");
+    assert_eq!(item.event().seq, sent.seq);
+    // Recording the acknowledgement is the next commit.
+    store.fail_panicking();
+    item.acknowledge().await.unwrap();
+    let sent = alice.send_text(direct(&alice), "second").await.unwrap();
+    let item = feed.next().await.expect("the engine runs");
+    assert_eq!(item.event().seq, sent.seq);
 }
 
 /// A waker that panics.

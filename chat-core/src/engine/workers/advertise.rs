@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::readiness::ReadinessState;
 use crate::cluster::{ClusterError, Discovery, NodeInfo, Nodes};
+use crate::panics;
 use crate::router::Router;
 use crate::sync::Mutex;
 
@@ -127,9 +128,12 @@ impl AdvertiseWorker {
                 () = self.advertiser.changed.notified() => {}
                 () = sleep(UPDATE_INTERVAL) => {}
             }
-            let sessions = self.router.stats().sessions;
-            self.advertiser.publish(sessions, self.readiness.takes_sessions()).await;
+            let publish = async {
+                let sessions = self.router.stats().sessions;
+                self.advertiser.publish(sessions, self.readiness.takes_sessions()).await;
+            };
+            panics::step("advertise", publish).await;
         }
-        self.advertiser.leave().await;
+        panics::step("advertise", self.advertiser.leave()).await;
     }
 }

@@ -20,6 +20,7 @@ use crate::engine::config::EngineConfig;
 use crate::engine::signals::may_signal;
 use crate::engine::units::Units;
 use crate::model::{Caller, ConversationId, ConversationKind, DeviceId, Push, Seq, UserId};
+use crate::panics;
 use crate::router::Router;
 use crate::store::{MembershipView, Store, StoreError};
 use crate::sync::Mutex;
@@ -281,8 +282,13 @@ impl CursorWorker {
         }
     }
 
-    /// Writes the marks that are queued now. Returns `false` if the store failed.
+    /// Writes the marks that are queued now. Returns `false` if the store failed. After a panic,
+    /// the marks of the batch are lost.
     async fn flush(&mut self) -> bool {
+        panics::step("cursors", self.write_queued()).await.unwrap_or(false)
+    }
+
+    async fn write_queued(&mut self) -> bool {
         let mut remaining = self.queue.len();
         while remaining > 0 {
             let taken = self.queue.take(self.batch);

@@ -1,16 +1,14 @@
 //! The observing hooks, called by one worker behind a bounded queue, so that they delay no command.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::panics::panic_text;
 use crate::hooks::Hooks;
 use crate::model::{Caller, CloseCode, Event, Source, UserId};
+use crate::panics;
 
 /// Observation that is passed to the observing hooks.
 #[derive(Debug)]
@@ -97,9 +95,8 @@ impl ObserverWorker {
             };
             let Some(observation) = next else { return };
             for hooks in &*self.hooks {
-                let call = AssertUnwindSafe(call(&**hooks, &observation)).catch_unwind();
-                if let Err(panic) = call.await {
-                    tracing::error!(panic = panic_text(&*panic), "an observing hook panicked");
+                if let Err(panic) = panics::catch(call(&**hooks, &observation)).await {
+                    tracing::error!(panic = panic.text(), "an observing hook panicked");
                 }
             }
         }

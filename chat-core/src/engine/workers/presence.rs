@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::Presence;
 use crate::engine::units::Units;
 use crate::model::{DeviceId, NodeId, PresenceState, Push, UserId};
+use crate::panics;
 use crate::router::Router;
 use crate::sync::Mutex;
 
@@ -132,7 +133,7 @@ impl PresenceWorker {
                 () = draining.cancelled() => return,
             }
             for user in self.queue.take() {
-                self.announce(user).await;
+                panics::step("presence", self.announce(user)).await;
             }
         }
     }

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::advertise::NodeAdvertiser;
+use crate::panics;
 use crate::router::Router;
 use crate::service::Readiness;
 use crate::store::Store;
@@ -130,8 +131,8 @@ impl ReadinessWorker {
         let mut was_ready = true;
         loop {
             sleep(self.probes.interval()).await;
-            let answer = timeout(PROBE_INTERVAL, self.store.ping()).await;
-            if self.probes.record(matches!(answer, Ok(Ok(_)))) {
+            let ping = panics::step("readiness", timeout(PROBE_INTERVAL, self.store.ping())).await;
+            if self.probes.record(matches!(ping, Some(Ok(Ok(_))))) {
                 let is_silent = self.probes.is_silent;
                 self.state.store_is_silent.store(is_silent, Ordering::Relaxed);
                 if is_silent {

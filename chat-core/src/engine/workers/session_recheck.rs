@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::error::CommandError;
 use crate::model::{CloseCode, ReplyCode, UserId};
+use crate::panics;
 use crate::router::{Router, SessionSelector};
 use crate::sync::Mutex;
 
@@ -147,18 +148,18 @@ impl SessionRecheckWorker {
                 () = self.0.scheduled.notified() => {}
                 () = due => {}
                 () = draining.cancelled() => {
-                    self.check_due(Instant::now() + LONGER_THAN_ANY_DELAY);
+                    self.check_due(Instant::now() + LONGER_THAN_ANY_DELAY).await;
                     return;
                 }
             }
-            next = self.check_due(Instant::now());
+            next = self.check_due(Instant::now()).await;
         }
     }
 
-    fn check_due(&self, now: Instant) -> Option<Instant> {
+    async fn check_due(&self, now: Instant) -> Option<Instant> {
         let (users, next) = self.0.schedule.lock().take_due(now);
         for (user, code) in users {
-            self.0.recheck(user, code);
+            panics::step("session recheck", async { self.0.recheck(user, code) }).await;
         }
         next
     }

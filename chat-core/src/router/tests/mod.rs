@@ -3,6 +3,7 @@ mod event_log;
 mod isolation;
 mod losses;
 mod outgoing;
+mod panics;
 mod races;
 mod workers;
 

@@ -6,10 +6,12 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::model::ConversationId;
+use crate::panics;
 use crate::router::envelope::Doorbell;
 use crate::router::event_log::EventLog;
 use crate::router::local_delivery::LocalDelivery;
 use crate::router::work_set::WorkSet;
+use crate::store::StoreError;
 
 /// Number of conversations in one query for the ends of logs.
 const QUERY_CONVERSATIONS: usize = 1000;
@@ -30,13 +32,8 @@ impl Compare {
         loop {
             let conversations = Vec::from_iter(self.conversations.take().await);
             for chunk in conversations.chunks(QUERY_CONVERSATIONS) {
-                match self.log.last_seqs(chunk).await {
-                    Ok(ends) => {
-                        delay = self.retry_interval;
-                        for (conversation, last_seq) in ends {
-                            self.delivery.doorbell(Doorbell { conversation, last_seq });
-                        }
-                    }
+                match panics::contain(self.compare(chunk)).await {
+                    Ok(()) => delay = self.retry_interval,
                     Err(error) => {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
@@ -49,5 +46,12 @@ impl Compare {
                 }
             }
         }
+    }
+
+    async fn compare(&self, conversations: &[ConversationId]) -> Result<(), StoreError> {
+        for (conversation, last_seq) in self.log.last_seqs(conversations).await? {
+            self.delivery.doorbell(Doorbell { conversation, last_seq });
+        }
+        Ok(())
     }
 }

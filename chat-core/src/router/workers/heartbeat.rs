@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bus::Topic;
 use crate::model::ConversationId;
+use crate::panics;
 use crate::router::announcements::RecentAnnouncements;
 use crate::router::envelope::EnvelopeCodec;
 use crate::router::other_nodes::OtherNodes;
@@ -47,20 +48,26 @@ impl Heartbeat {
         let mut last = BusHealth::default();
         for number in 1_u64.. {
             ticks.tick().await;
-            let health = self.beat(number);
-            if health.own_missing != last.own_missing || health.peer_unseen != last.peer_unseen {
-                self.log(health);
-            }
-            if health.own_missing || health.peer_unseen || health.peer_lost {
-                self.sweep.request();
-            } else if health.peer_late {
-                self.compare.add_all(self.registry.conversations());
-            }
-            last = health;
+            let beat = async { self.beat(number, last) };
+            last = panics::step("heartbeat", beat).await.unwrap_or(last);
         }
     }
 
-    fn beat(&self, number: u64) -> BusHealth {
+    /// Publishes a heartbeat, and asks for checks if those of other nodes are missing.
+    fn beat(&self, number: u64, last: BusHealth) -> BusHealth {
+        let health = self.publish(number);
+        if health.own_missing != last.own_missing || health.peer_unseen != last.peer_unseen {
+            self.log(health);
+        }
+        if health.own_missing || health.peer_unseen || health.peer_lost {
+            self.sweep.request();
+        } else if health.peer_late {
+            self.compare.add_all(self.registry.conversations());
+        }
+        health
+    }
+
+    fn publish(&self, number: u64) -> BusHealth {
         let others = self.others.ids();
         match &self.bus {
             Some(bus) => {

@@ -1,9 +1,13 @@
 //! Handles the announcements of other nodes.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use crate::bus::{BusMessage, Subscriber};
 use crate::model::{CloseCode, ConversationId, UserId};
+use crate::panics;
 use crate::router::envelope::{Content, EnvelopeCodec, Received};
 use crate::router::local_delivery::LocalDelivery;
 use crate::router::peer_monitor::PeerMonitor;
@@ -23,20 +27,40 @@ pub(crate) struct Inbound {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
     pub(crate) logins: WorkSet<(UserId, CloseCode)>,
     pub(crate) sweep: SweepRequest,
+    /// Pause after a panic, so that a subscription that panics each time does not occupy the
+    /// processor.
+    pub(crate) retry_interval: Duration,
 }
 
 impl Inbound {
-    /// Runs until the bus is closed.
+    /// Runs until the bus is closed. A message whose handling panics is a gap.
     pub(crate) async fn run(mut self) {
-        while let Some(message) = self.subscriber.next().await {
-            match message {
-                BusMessage::Envelope(_, bytes) => {
-                    if let Some(received) = self.codec.decode(bytes) {
-                        self.receive(received);
-                    }
+        loop {
+            match panics::step("inbound", self.next()).await {
+                Some(true) => {}
+                Some(false) => return,
+                None => {
+                    self.sweep.request();
+                    sleep(self.retry_interval).await;
                 }
-                BusMessage::Gap => self.sweep.request(),
             }
+        }
+    }
+
+    /// Handles the next message. Returns `false` once the bus is closed.
+    async fn next(&mut self) -> bool {
+        match self.subscriber.next().await {
+            Some(BusMessage::Envelope(_, bytes)) => {
+                if let Some(received) = self.codec.decode(bytes) {
+                    self.receive(received);
+                }
+                true
+            }
+            Some(BusMessage::Gap) => {
+                self.sweep.request();
+                true
+            }
+            None => false,
         }
     }
 

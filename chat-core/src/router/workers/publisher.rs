@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::timeout;
 
-use crate::bus::{BusError, MessageBus};
+use crate::bus::{BusError, MessageBus, Topic};
+use crate::panics::{self, Failure};
 use crate::router::envelope::EnvelopeCodec;
 use crate::router::publish_queue::PublishQueue;
 
@@ -32,24 +34,26 @@ impl Publisher {
                 let Some((topic, envelope)) = self.queue.next(&self.codec) else {
                     break;
                 };
-                running.push(timeout(self.call_timeout, self.bus.publish(topic, envelope)));
+                running.push(panics::contain(self.publish(topic, envelope)));
             }
             tokio::select! {
                 // Finished calls first: they make room for new ones.
                 biased;
-                Some(result) = running.next() => {
-                    let result = result.unwrap_or_else(|_| Err(BusError::timed_out(self.call_timeout)));
-                    log_first_failure(&mut is_failing, &result);
-                }
+                Some(result) = running.next() => log_first_failure(&mut is_failing, &result),
                 () = self.queue.added(), if running.len() < MAX_CONCURRENT => {}
             }
         }
+    }
+
+    async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
+        let result = timeout(self.call_timeout, self.bus.publish(topic, envelope)).await;
+        result.unwrap_or_else(|_| Err(BusError::timed_out(self.call_timeout)))
     }
 }
 
 /// Logs the first of consecutive failures. A failed envelope is not retried, because the next
 /// successful heartbeat repeats its announcements.
-fn log_first_failure(is_failing: &mut bool, result: &Result<(), BusError>) {
+fn log_first_failure(is_failing: &mut bool, result: &Result<(), Failure<BusError>>) {
     if let Err(error) = result
         && !*is_failing
     {

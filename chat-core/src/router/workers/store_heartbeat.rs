@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::model::NodeId;
+use crate::panics;
 use crate::router::clock_skew::{ClockSkew, ClockStatus};
 use crate::router::event_log::EventLog;
 use crate::router::store_peers::StorePeers;
@@ -33,7 +34,7 @@ impl StoreHeartbeat {
         let mut skew = ClockSkew::Synchronised;
         loop {
             ticks.tick().await;
-            match self.beat(skew).await {
+            match panics::contain(self.beat(skew)).await {
                 Ok(now) => {
                     is_failing = false;
                     skew = now;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::jitter;
 use crate::model::{ConversationId, DeviceId, UserId};
+use crate::panics;
 use crate::router::commit_watch::CommitWatches;
 use crate::router::registry::Registry;
 use crate::router::store_peers::StorePeers;
@@ -53,7 +54,10 @@ impl Sweep {
                 sleep_until(last + self.min_interval).await;
             }
             last = Instant::now();
-            self.sweep(number, was_requested);
+            let swept = panics::step("sweep", async { self.sweep(number, was_requested) }).await;
+            if swept.is_none() {
+                self.request.request();
+            }
         }
     }
 

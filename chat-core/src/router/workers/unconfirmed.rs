@@ -8,12 +8,14 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::model::{ConversationId, Seq, UserId};
+use crate::panics;
 use crate::router::cluster_link::ClusterLink;
 use crate::router::envelope::Doorbell;
 use crate::router::event_log::EventLog;
 use crate::router::local_delivery::LocalDelivery;
 use crate::router::unconfirmed::{QUERY_CONVERSATIONS, UnconfirmedCommits};
 use crate::router::work_set::WorkSet;
+use crate::store::StoreError;
 
 /// Worker that checks the logs with unconfirmed commits, and announces the events that it finds.
 #[derive(Debug)]
@@ -31,21 +33,21 @@ impl ConfirmCommits {
         loop {
             let conversations = self.commits.conversations().await;
             for chunk in conversations.chunks(QUERY_CONVERSATIONS) {
-                match self.log.last_seqs(chunk).await {
-                    Ok(ends) => {
-                        let ends: HashMap<_, _> = ends.into_iter().collect();
-                        for conversation in chunk {
-                            self.check(*conversation, ends.get(conversation).copied().unwrap_or(Seq::ZERO));
-                        }
-                    }
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::debug!(error, "cannot check unconfirmed commits; retrying");
-                    }
+                if let Err(error) = panics::contain(self.check_all(chunk)).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(error, "cannot check unconfirmed commits; retrying");
                 }
             }
             sleep(self.interval).await;
         }
+    }
+
+    async fn check_all(&self, conversations: &[ConversationId]) -> Result<(), StoreError> {
+        let ends: HashMap<_, _> = self.log.last_seqs(conversations).await?.into_iter().collect();
+        for conversation in conversations {
+            self.check(*conversation, ends.get(conversation).copied().unwrap_or(Seq::ZERO));
+        }
+        Ok(())
     }
 
     fn check(&self, conversation: ConversationId, last_seq: Seq) {

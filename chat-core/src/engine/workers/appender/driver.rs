@@ -14,8 +14,8 @@ use super::queue::{AppendQueue, Incoming};
 use super::submission::ReplyTo;
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
-use crate::engine::panics::panic_text;
 use crate::model::{ConversationRef, Outcome, UserId};
+use crate::panics;
 
 /// Parts of the engine that the appender uses.
 pub(super) trait Ports: Send {
@@ -57,9 +57,9 @@ impl<'q, P: Ports> Driver<'q, P> {
     /// After a panic, all submissions that the machine holds are refused in order, and the task
     /// continues.
     pub(super) async fn run(mut self, draining: CancellationToken) {
-        while let Err(panic) = AssertUnwindSafe(self.drive(&draining)).catch_unwind().await {
+        while let Err(panic) = panics::catch(self.drive(&draining)).await {
             tracing::error!(
-                panic = panic_text(&*panic),
+                panic = panic.text(),
                 "the appender panicked; the drafts that it held are refused"
             );
             self.recover().await;
@@ -112,7 +112,7 @@ impl<'q, P: Ports> Driver<'q, P> {
         }));
         if let Err(panic) = aborted {
             tracing::error!(
-                panic = panic_text(&*panic),
+                panic = panics::text(&*panic),
                 "the appender panicked again and forgets the order of resends"
             );
             let broken = std::mem::replace(&mut self.machine, Machine::new(self.limits, self.resend_window));
@@ -123,8 +123,8 @@ impl<'q, P: Ports> Driver<'q, P> {
             answer(reply_to, result);
         }
         // Work does not panic; if it does, it has ended, and the rest is still waited for.
-        while let Err(panic) = AssertUnwindSafe(self.finish_work()).catch_unwind().await {
-            tracing::error!(panic = panic_text(&*panic), "work of the appender panicked");
+        while let Err(panic) = panics::catch(self.finish_work()).await {
+            tracing::error!(panic = panic.text(), "work of the appender panicked");
         }
     }
 
@@ -139,7 +139,7 @@ impl<'q, P: Ports> Driver<'q, P> {
 pub(super) fn answer(reply_to: ReplyTo, result: Result<Outcome, CommandError>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reply_to.send(result)))) {
         tracing::error!(
-            panic = panic_text(&*panic),
+            panic = panics::text(&*panic),
             "the waker of a caller panicked when its command was answered"
         );
     }

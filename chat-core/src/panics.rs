@@ -1,0 +1,95 @@
+//! Containment of panics: a panic ends one piece of work, and its text is logged.
+
+use std::any::Any;
+use std::error::Error;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+
+/// A panic that was caught, with its text.
+#[derive(Debug, thiserror::Error)]
+#[error("it panicked: {0}")]
+pub(crate) struct Panicked(String);
+
+impl Panicked {
+    /// Returns the text of the panic.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Failure of a piece of work.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum Failure<E: Error + 'static> {
+    /// The work returned an error.
+    Error(E),
+    /// The work panicked, which is a defect of it.
+    Panic(#[from] Panicked),
+}
+
+/// Returns the text of a panic.
+pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
+}
+
+/// Runs `work` to its end and catches a panic.
+pub(crate) async fn catch<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    let caught = AssertUnwindSafe(work).catch_unwind().await;
+    caught.map_err(|payload| Panicked(text(&*payload).to_owned()))
+}
+
+/// Runs `work` to its end and turns a panic into a failure.
+pub(crate) async fn contain<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Failure<E>>
+where
+    E: Error + 'static,
+{
+    catch(work).await?.map_err(Failure::Error)
+}
+
+/// Runs one step of the worker with this name. A panic is logged and ends the step only; then this
+/// returns `None`.
+pub(crate) async fn step<T>(worker: &'static str, work: impl Future<Output = T>) -> Option<T> {
+    let result = catch(work).await;
+    result
+        .inspect_err(|panic| {
+            tracing::error!(
+                worker,
+                panic = panic.0,
+                "a step of a worker panicked; the worker goes on"
+            )
+        })
+        .ok()
+}
+
+/// Runs a worker to its end. A panic that no step of it contained is logged, because the worker has
+/// ended then. Returns whether it ended without a panic.
+pub(crate) async fn watch(worker: &'static str, work: impl Future<Output = ()>) -> bool {
+    let result = catch(work).await;
+    result
+        .inspect_err(|panic| tracing::error!(worker, panic = panic.0, "a worker has ended, because it panicked"))
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn caught_panic_has_its_text() {
+        let number = 7;
+        let formatted = catch(async { panic!("number {number}") }).await;
+        assert_eq!(formatted.map_err(|panic| panic.0), Err::<(), _>("number 7".to_owned()));
+        let literal = contain(async { panic!("literal") }).await;
+        let literal: Failure<std::fmt::Error> = literal.map(|()| 0).unwrap_err();
+        assert_eq!(literal.to_string(), "it panicked: literal");
+        let other = catch(async { std::panic::panic_any(7) }).await;
+        assert_eq!(other.map_err(|panic| panic.0), Err::<(), _>("no text".to_owned()));
+        assert_eq!(step("test", async { 1 }).await, Some(1));
+        assert!(!watch("test", async { panic!("ends the worker") }).await);
+    }
+}

@@ -1,0 +1,169 @@
+//! Tests that a port that panics ends no worker: once it works again, so does the router.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::bus::{BusError, BusMessage, Subscriber, Topics};
+use crate::store::{Heartbeat, MembershipView, StoreError};
+
+/// Whether the ports of a test panic. Clones share the switch.
+#[derive(Clone, Debug, Default)]
+struct Switch(Arc<AtomicBool>);
+
+impl Switch {
+    fn set(&self, panics: bool) {
+        self.0.store(panics, Ordering::Relaxed);
+    }
+
+    fn pass(&self) {
+        assert!(!self.0.load(Ordering::Relaxed), "a port panics on purpose");
+    }
+}
+
+#[derive(Debug)]
+struct PanickingLog(StoreEventLog, Switch);
+
+#[async_trait::async_trait]
+impl EventLog for PanickingLog {
+    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+        self.1.pass();
+        self.0.memberships(user, device).await
+    }
+
+    async fn membership(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<MembershipView>, StoreError> {
+        self.1.pass();
+        self.0.membership(user, device, conversation).await
+    }
+
+    async fn events_after(
+        &self,
+        conversation: ConversationId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, StoreError> {
+        self.1.pass();
+        self.0.events_after(conversation, after, limit).await
+    }
+
+    async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
+        self.1.pass();
+        self.0.last_seqs(conversations).await
+    }
+
+    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
+        self.1.pass();
+        self.0.session_epochs(user).await
+    }
+
+    async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
+        self.1.pass();
+        self.0.heartbeat(node).await
+    }
+}
+
+#[derive(Debug)]
+struct PanickingBus(MemoryBus, Switch);
+
+#[derive(Debug)]
+struct PanickingSubscriber(Box<dyn Subscriber>, Switch);
+
+#[derive(Debug)]
+struct PanickingTopics(Box<dyn Topics>, Switch);
+
+#[async_trait::async_trait]
+impl MessageBus for PanickingBus {
+    async fn publish(&self, topic: Topic, envelope: bytes::Bytes) -> Result<(), BusError> {
+        self.1.pass();
+        self.0.publish(topic, envelope).await
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
+        Ok(Box::new(PanickingSubscriber(self.0.connect().await?, self.1.clone())))
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+#[async_trait::async_trait]
+impl Subscriber for PanickingSubscriber {
+    fn topics(&self) -> Box<dyn Topics> {
+        Box::new(PanickingTopics(self.0.topics(), self.1.clone()))
+    }
+
+    async fn next(&mut self) -> Option<BusMessage> {
+        self.1.pass();
+        let message = self.0.next().await;
+        self.1.pass();
+        message
+    }
+}
+
+#[async_trait::async_trait]
+impl Topics for PanickingTopics {
+    async fn subscribe(&self, topic: Topic) -> Result<(), BusError> {
+        self.1.pass();
+        self.0.subscribe(topic).await
+    }
+
+    async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError> {
+        self.1.pass();
+        self.0.unsubscribe(topic).await
+    }
+}
+
+/// Starts a node whose log and bus panic while `panics` says so.
+async fn panicking_node(world: &World, bus: &MemoryBus, panics: &Switch) -> Router {
+    let bus = Arc::new(PanickingBus(bus.clone(), panics.clone()));
+    let log = StoreEventLog::new(Arc::clone(&world.store));
+    let parts = RouterParts {
+        log: Arc::new(PanickingLog(log, panics.clone())),
+        ..parts(world, Arc::clone(&world.store), Some(bus), without_sweeps()).await
+    };
+    Router::start(parts).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_go_on_after_their_log_and_bus_panicked() {
+    let world = world().await;
+    let (bus, panics) = (MemoryBus::new(), Switch::default());
+    let here = node(&world, Some(Arc::new(bus.clone()))).await;
+    let there = panicking_node(&world, &bus, &panics).await;
+    let mut bob = Reader::attach(&there, world.bob, 1).await.with_settle_timeout();
+    for round in 0..3 {
+        panics.set(true);
+        for _ in 0..10 {
+            send_message(&world, &here, "missed").await;
+            there.recheck_sessions(world.bob, CloseCode::Replaced);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        // The reads of a new session panic where it begins.
+        let (router, user) = (there.clone(), caller(world.carol, 9));
+        let begun = tokio::spawn(async move {
+            let outbox = Outbox::new(OutboxLimits::default());
+            router.subscribe(user, outbox).await.map(drop)
+        });
+        assert!(begun.await.unwrap_err().is_panic());
+        panics.set(false);
+        tokio::time::sleep(SETTLE_TIME).await;
+        let first = round * 11 + 1;
+        assert_eq!(bob.seqs(10).await, (first..first + 10).collect::<Vec<_>>());
+        // The bus alone brings this one at once: nothing polls any longer.
+        send_message(&world, &here, "heard").await;
+        bob.timeout = Duration::from_millis(50);
+        assert_eq!(bob.seqs(1).await, [first + 10]);
+        bob.timeout = SETTLE_TIME;
+        assert_eq!(here.stats().sessions, 0);
+    }
+    // The panicking node announces again what it commits.
+    let mut carol = Reader::attach(&here, world.carol, 1).await;
+    send_message(&world, &there, "announced").await;
+    carol.timeout = Duration::from_millis(50);
+    assert_eq!(carol.event().await.seq, Seq(34));
+}
