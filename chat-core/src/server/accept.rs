@@ -154,7 +154,8 @@ impl ReservedFile {
 }
 
 impl Server {
-    /// Serves a stream that the application accepted, like a connection of a listener.
+    /// Serves a stream that the application accepted, like a connection of a listener. The
+    /// connection begins with the first poll.
     pub(super) fn serve<S>(
         &self,
         stream: S,
@@ -166,13 +167,15 @@ impl Server {
     {
         let stream = Box::new(OwnedStream::new(stream, peer));
         let (source, shared) = (source_of(peer), Arc::clone(&self.shared));
-        let serving = serving(stream, source, &protocol, &shared);
-        let tasks = shared.tasks.clone();
-        tasks.track_future(async move {
-            if let Some(serving) = serving {
+        async move {
+            let _tracked = shared.streams.token();
+            if let Protocol::Sc1(keys) = &protocol {
+                shared.keep_renewed(keys);
+            }
+            if let Some(serving) = serving(stream, source, &protocol, &shared) {
                 contain_panics(serving, source, shared).await;
             }
-        })
+        }
     }
 }
 

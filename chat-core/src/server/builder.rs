@@ -152,6 +152,7 @@ impl ServerBuilder {
             config: self.config,
             service: self.service,
             tasks: TaskTracker::new(),
+            streams: TaskTracker::new(),
             draining: CancellationToken::new(),
             readiness_gate: ReadinessGate::new(),
             connections: Arc::new(Connections::new()),

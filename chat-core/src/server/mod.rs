@@ -70,7 +70,11 @@ struct Shared {
     session_config: Arc<SessionConfig>,
     gate: ConnectionGate,
     handshakes: Mutex<Bucket>,
+    /// Tasks that the server spawned.
     tasks: TaskTracker,
+    /// Connections that the application serves in futures of its own. Nothing but the application
+    /// polls them, so the end of the server does not wait for them for ever.
+    streams: TaskTracker,
     /// Ends the tasks that serve no connection.
     draining: CancellationToken,
     readiness_gate: ReadinessGate,
@@ -177,7 +181,8 @@ impl Server {
     ///
     /// The connection is subject to all limits, deadlines and drain of this server, like one from a
     /// listener. If a limit is reached, the stream is closed at once. The returned future is
-    /// independent of `self`.
+    /// independent of `self`. It does nothing until it is polled: the connection counts from the
+    /// first poll until the future completes or is dropped.
     ///
     /// # Message-oriented streams
     /// The packets of the protocol are framed by length, so a message of a WebSocket may hold any
@@ -224,7 +229,6 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        self.shared.keep_renewed(keys);
         self.serve(stream, peer, Protocol::Sc1(Arc::clone(keys)))
     }
 
@@ -236,18 +240,25 @@ impl Server {
 
     /// Stops accepting connections, tells the clients to reconnect (to any node), answers the
     /// requests that are in flight, and closes the connections. Connections that are still open
-    /// after `grace` are cut off. Idempotent.
+    /// after `grace` are cut off; the futures of [`serve_stream`](Self::serve_stream) complete when
+    /// they are polled next, which this does not wait for. Idempotent.
     pub async fn drain(&self, grace: Duration) {
+        let Shared { tasks, streams, .. } = &*self.shared;
         self.shared.draining.cancel();
         self.shared.connections.advance(Phase::Draining);
-        self.shared.tasks.close();
-        if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
+        tasks.close();
+        streams.close();
+        let ended = async {
+            tasks.wait().await;
+            streams.wait().await;
+        };
+        if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::warn!(
                 connections = self.stats().connections,
                 "the grace period of the drain is over; the remaining connections were cut off"
             );
             self.shared.connections.advance(Phase::Killed);
-            self.shared.tasks.wait().await;
+            tasks.wait().await;
         }
     }
 }

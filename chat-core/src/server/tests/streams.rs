@@ -1,6 +1,8 @@
 //! Streams that the application accepted itself.
 
-use futures_util::StreamExt as _;
+use std::pin::pin;
+
+use futures_util::{StreamExt as _, poll};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
@@ -94,7 +96,8 @@ async fn stream_beyond_a_limit_is_closed_at_once(boundary: Boundary) {
     config.max_connections = 1;
     let server = streams_only(boundary, config).await;
     let (_near, far) = pipe();
-    let _serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
+    let mut served = pin!(server.serve_stream(far, PeerAddr::Local));
+    assert!(poll!(served.as_mut()).is_pending());
     let (mut refused, far) = pipe();
     timeout(WAIT_TIMEOUT, server.serve_stream(far, PeerAddr::Local))
         .await
@@ -142,14 +145,42 @@ async fn drain_closes_streams_and_refuses_later_ones(boundary: Boundary) {
 async fn dropped_future_closes_the_stream(boundary: Boundary) {
     let server = streams_only(boundary, ServerConfig::default()).await;
     let (mut near, far) = pipe();
-    let serving = server.serve_stream(far, PeerAddr::Local);
+    let mut serving = Box::pin(server.serve_stream(far, PeerAddr::Local));
+    assert!(poll!(serving.as_mut()).is_pending());
     assert_eq!(server.stats().connections, 1);
     drop(serving);
     assert_eq!(rest(&mut near).await, b"");
     assert_eq!(server.stats().connections, 0);
 }
 
+/// An application may create the futures and poll them late, once or never.
+async fn unpolled_futures_take_no_connection_and_do_not_delay_drain(boundary: Boundary) {
+    let mut config = ServerConfig::default();
+    config.max_connections = 1;
+    let server = streams_only(boundary, config).await;
+    let (_near, far) = pipe();
+    let unpolled = server.serve_stream(far, PeerAddr::Local);
+    let unpolled_sc1 = server.serve_sc1_stream(pipe().1, PeerAddr::Local, &keys());
+    assert_eq!(server.stats().connections, 0);
+    assert!(server.shared.renewed_keys.lock().is_empty());
+    let (mut near, far) = pipe();
+    let mut held = Box::pin(server.serve_stream(far, PeerAddr::Local));
+    assert!(poll!(held.as_mut()).is_pending());
+    assert_eq!(server.stats().connections, 1);
+    let grace = Duration::from_secs(5);
+    let began = tokio::time::Instant::now();
+    timeout(WAIT_TIMEOUT, server.drain(grace)).await.unwrap();
+    assert_eq!(began.elapsed(), grace);
+    held.await;
+    assert_eq!(rest(&mut near).await, b"");
+    assert_eq!(server.stats().connections, 0);
+    timeout(WAIT_TIMEOUT, server.drain(grace)).await.unwrap();
+    drop((unpolled, unpolled_sc1));
+}
+
 on_each_boundary! {
+    #[tokio::test(start_paused = true)]
+    unpolled_futures_take_no_connection_and_do_not_delay_drain,
     #[tokio::test]
     unix_sockets_and_duplex_streams_are_served,
     #[tokio::test]
