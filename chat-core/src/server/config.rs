@@ -30,7 +30,8 @@ pub struct ServerConfig {
     /// Longest time from accept to the end of the SC1 or TLS handshake. Default 5 s.
     pub handshake_timeout: Duration,
     /// Longest time that a peer may read nothing of the output that waits for it. A peer that reads
-    /// only a trickle has ten times as long for what waits. Default 30 s.
+    /// only a trickle has ten times as long for what waits. Over TLS, and over streams of the
+    /// application, reading shows in steps of 4 KiB. Default 30 s.
     pub write_timeout: Duration,
     /// Age at which the client is asked to reconnect, which makes both sides agree on new keys.
     /// Default 24 h.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+#[cfg(feature = "tls")]
+use super::stream::OwnedStream;
 use super::wire::{Protection, Wire};
 use super::{Shared, now};
 use crate::codec::frame::GUEST_LIMIT;
@@ -45,6 +47,8 @@ impl Protocol {
                     .admit_handshake(now())
                     .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"))?;
                 let stream = acceptor.accept(stream).await?;
+                let peer = stream.peer();
+                let stream = OwnedStream::new(stream, peer);
                 Ok(Wire::new(Box::new(stream), Protection::Stream, GUEST_LIMIT))
             }
             Self::Sc1(keys) => {

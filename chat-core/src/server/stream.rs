@@ -1,4 +1,4 @@
-//! Connections that the application accepted itself.
+//! Streams that buffer what they take: TLS, and those that the application accepted itself.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::{PeerAddr, Transport};
 
-/// Any byte stream, together with the address of its peer.
+/// Maximum number of bytes that a stream takes in one write. Bytes that it buffers show no progress
+/// until all of them have left. So a slow peer has to read this many within
+/// [`ServerConfig::write_timeout`](super::ServerConfig::write_timeout).
+const MAX_WRITE: usize = 4 * 1024;
+
+/// Any byte stream, together with the address of its peer. It takes writes in small parts.
 pub(super) struct OwnedStream<S> {
     inner: Pin<Box<S>>,
     peer: PeerAddr,
@@ -46,7 +51,8 @@ impl<S: AsyncRead> AsyncRead for OwnedStream<S> {
 
 impl<S: AsyncWrite> AsyncWrite for OwnedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.inner.as_mut().poll_write(cx, bytes)
+        let part = bytes.get(..MAX_WRITE).unwrap_or(bytes);
+        self.inner.as_mut().poll_write(cx, part)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -205,32 +205,42 @@ impl Wire {
     }
 
     /// Writes as much as the stream takes. Ready once all output is written and flushed.
+    ///
+    /// A stream that buffers takes bytes also while its peer reads nothing. So what it took has to
+    /// be flushed before it is given more: only then does [`written`](Self::written) grow because
+    /// the peer reads.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.output) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => {
-                    self.is_flushed = false;
-                    self.written = self.written.saturating_add(length(written));
-                    if written < self.output.len() {
-                        self.output.advance(written);
-                        self.is_partly_written = true;
-                    } else {
-                        self.output.clear();
-                    }
-                }
+        loop {
+            if !self.is_flushed {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                self.is_flushed = true;
+            }
+            if self.output.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.is_flushed = false;
+            self.written = self.written.saturating_add(length(written));
+            if written < self.output.len() {
+                self.output.advance(written);
+                self.is_partly_written = true;
+            } else {
+                self.release_output();
             }
         }
-        let output = std::mem::take(&mut self.output);
+    }
+
+    /// Releases the output buffer, all of which was written.
+    fn release_output(&mut self) {
+        let mut output = std::mem::take(&mut self.output);
+        output.clear();
         // A buffer of a stream without SC1 has held plaintext, so no other connection gets it.
         if !std::mem::take(&mut self.is_partly_written) && matches!(self.protection, Protection::Sc1(_)) {
             spare::give_back(output);
         }
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.is_flushed = true;
-        Poll::Ready(Ok(()))
     }
 
     /// Writes the remaining output, ends the stream, and waits until the peer has ended it too. A

@@ -1,5 +1,7 @@
 #![allow(clippy::field_reassign_with_default)] // the structs are non-exhaustive: this is how users fill them too
 
+mod buffering;
+
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
