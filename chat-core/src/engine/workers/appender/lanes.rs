@@ -35,12 +35,13 @@ impl Lanes {
     }
 
     /// Decides whether a submission may enter its lane. If it may, it has to be
-    /// [pushed](Self::push) next; if not, its place in the resend order is recorded.
+    /// [pushed](Self::push) next, and keeps its place in the resend order until then; if not, its
+    /// place there is recorded.
     pub(super) fn admit(&mut self, submission: &Submission, target: &Target, now: Instant) -> Result<(), CommandError> {
         if let Some(draft) = submission.draft() {
             let conversation = (&submission.conversation, target.id);
             let (caller, id) = (submission.caller, draft.client_message_id);
-            self.resend_order.admit(caller, conversation, id, now)?;
+            self.resend_order.check(caller, conversation, id, now)?;
         }
         let new_lane = || Lane::new(target.kind.clone());
         let lane = self.lanes.entry(target.id).or_insert_with(new_lane);
@@ -55,9 +56,14 @@ impl Lanes {
     }
 
     /// Puts a submission that was just [admitted](Self::admit) into its lane.
-    pub(super) fn push(&mut self, id: ConversationId, submission: Box<Submission>) {
+    pub(super) fn push(&mut self, id: ConversationId, submission: Box<Submission>, now: Instant) {
+        let has_gaps = !self.resend_order.is_empty();
+        let arrived = has_gaps.then(|| submission.to_deferred()).flatten();
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.push(submission);
+        }
+        if let Some(draft) = arrived {
+            self.resend_order.arrived(&draft, id, now);
         }
         self.set_ready(id);
     }

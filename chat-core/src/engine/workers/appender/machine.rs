@@ -77,6 +77,19 @@ pub(super) enum Done {
 
 /// See the [module documentation](self).
 #[derive(Debug)]
+/// What becomes of an entry that has arrived.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// It waits for the submission of its session that is being prepared.
+    Wait,
+    /// It is a draft that was refused before, whose place is recorded.
+    Deferred,
+    /// It is prepared.
+    Prepare,
+    /// It enters the lane of this conversation, or is refused.
+    Enter(ConversationId, Result<(), CommandError>),
+}
+
 pub(super) struct Machine {
     /// Entries that have not been looked at.
     arrived: VecDeque<Incoming>,
@@ -123,29 +136,8 @@ impl Machine {
         now: Instant,
         known: impl Fn(UserId, &ConversationRef) -> Option<Target>,
     ) -> Option<Work> {
-        while let Some(incoming) = self.arrived.front() {
-            if self.preparing.contains_key(&incoming.session()) {
-                self.wait_for_preparation();
-                continue;
-            }
-            match incoming {
-                Incoming::Deferred(draft) => {
-                    self.lanes.defer(draft, &CommandError::busy(), now);
-                    self.arrived.pop_front();
-                }
-                Incoming::Submission(submission) => {
-                    let (user, conversation) = (submission.caller.user, &submission.conversation);
-                    let target = if submission.needs_check() {
-                        None
-                    } else {
-                        known(user, conversation)
-                    };
-                    match target {
-                        Some(target) => self.enter_arrived(&target, now),
-                        None => self.prepare_arrived(),
-                    }
-                }
-            }
+        while let Some(turn) = self.decide(now, &known) {
+            self.take_turn(turn, now);
         }
         if let Some(preparation) = self.next_preparation() {
             return Some(Work::Prepare(Box::new(preparation)));
@@ -209,12 +201,43 @@ impl Machine {
         self.reply_all(arrived, &error);
     }
 
-    /// Moves the submission at the front of `arrived` into its lane, or refuses it.
-    fn enter_arrived(&mut self, target: &Target, now: Instant) {
-        if let Some(Incoming::Submission(submission)) = self.arrived.front() {
-            let admitted = self.lanes.admit(submission, target, now);
-            if let Some(Incoming::Submission(submission)) = self.arrived.pop_front() {
-                self.enter(target.id, submission, admitted);
+    /// Decides what becomes of the entry at the front of `arrived`, if there is one. It stays
+    /// there, and keeps its place in the order of its session, until its
+    /// [turn is taken](Self::take_turn).
+    pub(super) fn decide(
+        &mut self,
+        now: Instant,
+        known: impl Fn(UserId, &ConversationRef) -> Option<Target>,
+    ) -> Option<Turn> {
+        let incoming = self.arrived.front()?;
+        if self.preparing.contains_key(&incoming.session()) {
+            return Some(Turn::Wait);
+        }
+        let submission = match incoming {
+            Incoming::Deferred(draft) => {
+                self.lanes.defer(draft, &CommandError::busy(), now);
+                return Some(Turn::Deferred);
+            }
+            Incoming::Submission(submission) if submission.needs_check() => return Some(Turn::Prepare),
+            Incoming::Submission(submission) => submission,
+        };
+        let Some(target) = known(submission.caller.user, &submission.conversation) else {
+            return Some(Turn::Prepare);
+        };
+        let admitted = self.lanes.admit(submission, &target, now);
+        Some(Turn::Enter(target.id, admitted))
+    }
+
+    /// Moves the entry at the front of `arrived`, as was decided.
+    fn take_turn(&mut self, turn: Turn, now: Instant) {
+        match turn {
+            Turn::Wait => self.wait_for_preparation(),
+            Turn::Deferred => drop(self.arrived.pop_front()),
+            Turn::Prepare => self.prepare_arrived(),
+            Turn::Enter(id, admitted) => {
+                if let Some(Incoming::Submission(submission)) = self.arrived.pop_front() {
+                    self.enter(id, submission, admitted, now);
+                }
             }
         }
     }
@@ -284,14 +307,20 @@ impl Machine {
             if let (Payload::Draft { prepared, .. }, Some(rewritten)) = (&mut submission.payload, rewritten) {
                 *prepared = rewritten;
             }
-            self.enter(target.id, submission, admitted);
+            self.enter(target.id, submission, admitted, now);
         }
     }
 
     /// Puts a submission into its lane, or refuses it, as was decided.
-    fn enter(&mut self, id: ConversationId, submission: Box<Submission>, admitted: Result<(), CommandError>) {
+    fn enter(
+        &mut self,
+        id: ConversationId,
+        submission: Box<Submission>,
+        admitted: Result<(), CommandError>,
+        now: Instant,
+    ) {
         match admitted {
-            Ok(()) => self.lanes.push(id, submission),
+            Ok(()) => self.lanes.push(id, submission, now),
             Err(error) => self.reply(*submission, error),
         }
     }

@@ -98,18 +98,24 @@ impl ResendOrder {
         }
     }
 
-    /// Decides about a draft that has arrived.
+    /// Returns whether no draft has to be resent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Decides about a draft that has arrived. One that may be stored keeps its place until it has
+    /// [entered its lane](Self::arrived).
     ///
     /// # Errors
     /// An earlier draft of the session has to be resent to the conversation first.
-    pub(super) fn admit(
+    pub(super) fn check(
         &mut self,
         caller: Caller,
         (conversation, id): (&ConversationRef, ConversationId),
         draft: ClientMessageId,
         now: Instant,
     ) -> Result<(), CommandError> {
-        if self.sessions.is_empty() {
+        if self.is_empty() {
             return Ok(());
         }
         let Some(gaps) = self.sessions.get_mut(&caller) else {
@@ -120,22 +126,34 @@ impl ResendOrder {
             return Ok(());
         };
         gap.id = Some(id);
-        if now < gap.expires {
-            if gap.drafts.front() != Some(&draft) {
-                gap.push_back(draft);
-                return Err(gap.error());
-            }
-            gap.drafts.pop_front();
-            gap.expires = now + self.window;
-            if !gap.drafts.is_empty() {
-                return Ok(());
-            }
+        if now >= gap.expires {
+            self.remove_gap(caller, index);
+        } else if gap.drafts.front() != Some(&draft) {
+            gap.push_back(draft);
+            return Err(gap.error());
         }
-        self.remove_gap(caller, index);
         Ok(())
     }
 
-    /// Forgets a draft that was refused permanently before it was [admitted](Self::admit): it will
+    /// Removes a draft that has entered its lane, so that the next one of its gap may.
+    pub(super) fn arrived(&mut self, draft: &DeferredDraft, id: ConversationId, now: Instant) {
+        let Some(gaps) = self.sessions.get_mut(&draft.caller) else {
+            return;
+        };
+        let mut found = gaps.iter_mut().enumerate();
+        let Some((index, gap)) = found.find(|(_, gap)| gap.is_in(&draft.conversation, Some(id))) else {
+            return;
+        };
+        if gap.drafts.front() == Some(&draft.id) {
+            gap.drafts.pop_front();
+            gap.expires = now + self.window;
+            if gap.drafts.is_empty() {
+                self.remove_gap(draft.caller, index);
+            }
+        }
+    }
+
+    /// Forgets a draft that was refused permanently before it was [admitted](Self::check): it will
     /// not be resent, so later drafts need not wait for it.
     pub(super) fn forget(&mut self, caller: Caller, conversation: &ConversationRef, draft: ClientMessageId) {
         let Some(gaps) = self.sessions.get_mut(&caller) else {
@@ -160,7 +178,7 @@ impl ResendOrder {
         }
     }
 
-    /// Records a draft that was refused before it was [admitted](Self::admit): it comes after the
+    /// Records a draft that was refused before it was [admitted](Self::check): it comes after the
     /// drafts of its gap.
     pub(super) fn requeue_back(&mut self, draft: &DeferredDraft, error: &CommandError, now: Instant) {
         let window = self.window;
@@ -261,7 +279,9 @@ mod tests {
     }
 
     fn admit(order: &mut ResendOrder, draft: &DeferredDraft, now: Instant) -> Result<(), CommandError> {
-        order.admit(draft.caller, (&draft.conversation, CONVERSATION), draft.id, now)
+        order.check(draft.caller, (&draft.conversation, CONVERSATION), draft.id, now)?;
+        order.arrived(draft, CONVERSATION, now);
+        Ok(())
     }
 
     /// Returns those of these drafts that are admitted when they arrive in this order.

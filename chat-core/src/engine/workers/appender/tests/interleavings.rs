@@ -39,8 +39,9 @@ enum Step {
     Reply,
     /// A client receives the replies that are there.
     Receive(usize),
-    /// The driver has panicked. Commits that were in flight end; `stored` says how.
-    Abort { stored: bool },
+    /// The driver has panicked. Commits that were in flight end; `stored` says how. If it panicked
+    /// `between` two steps of the machine, an entry was decided about and not moved.
+    Abort { stored: bool, between: bool },
 }
 
 fn end() -> impl Strategy<Value = End> {
@@ -62,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (any::<prop::sample::Index>(), end()).prop_map(|(index, end)| Step::Finish(index, end)),
         3 => Just(Step::Reply),
         3 => session.prop_map(Step::Receive),
-        1 => any::<bool>().prop_map(|stored| Step::Abort { stored }),
+        1 => any::<(bool, bool)>().prop_map(|(stored, between)| Step::Abort { stored, between }),
     ]
 }
 
@@ -127,7 +128,13 @@ impl Simulation {
             }
             Step::Reply => self.reply(),
             Step::Receive(session) => self.receive(session),
-            Step::Abort { stored } => self.abort(stored),
+            Step::Abort { stored, between } => {
+                if between {
+                    self.appender.take();
+                    self.appender.machine.decide(self.appender.now, known);
+                }
+                self.abort(stored);
+            }
         }
     }
 
