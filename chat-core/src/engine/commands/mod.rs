@@ -26,7 +26,7 @@ pub(super) use reading::{PageLimits, ReadingCommands};
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::panics::contain;
-use crate::model::{Caller, Command, Origin};
+use crate::model::{Caller, Command, ConversationId, Origin};
 use crate::service::{CommandFuture, CommandResult};
 
 /// Dispatcher of each command to its family.
@@ -54,8 +54,8 @@ impl Dispatcher {
         let account = || Arc::clone(&self.account);
         let contacts = || Arc::clone(&self.contacts);
         let groups = || Arc::clone(&self.groups);
-        let presence = || Arc::clone(&self.presence);
         let reading = || Arc::clone(&self.reading);
+        let ready = CommandFuture::ready;
         match command {
             Command::Send { conversation, draft } => self.messages.send(caller, conversation, draft),
 
@@ -97,24 +97,17 @@ impl Dispatcher {
             }
 
             Command::ListConversations => self.query(caller, reading().list_conversations(caller)),
-            Command::GetConversation(conversation) => {
-                self.query(caller, reading().get_conversation(caller, conversation))
-            }
+            Command::GetConversation(named) => self.query(caller, reading().get_conversation(caller, named)),
             Command::ReadHistory { conversation, page } => {
                 self.query(caller, reading().read_history(caller, conversation, page))
             }
-            Command::Acknowledge { conversation, seq } => {
-                CommandFuture::ready(reading().acknowledge(caller, conversation, seq))
-            }
+            Command::Acknowledge { conversation, seq } => ready(self.reading.acknowledge(caller, conversation, seq)),
             Command::MarkRead { conversation, seq } => {
-                let reading = reading();
-                self.query(caller, async move { reading.mark_read(caller, conversation, seq) })
+                self.query(caller, reading().mark_read(caller, conversation, seq))
             }
 
-            Command::SetStatus(state) => CommandFuture::ready(presence().set_status(caller, state)),
-            Command::Typing { conversation, stopped } => {
-                self.query(caller, presence().typing(caller, conversation, stopped))
-            }
+            Command::SetStatus(state) => ready(self.presence.set_status(caller, state)),
+            Command::Typing { conversation, stopped } => self.typing(caller, conversation, stopped),
         }
     }
 
@@ -136,6 +129,11 @@ impl Dispatcher {
             Command::Send { .. } => self.messages.pace(caller),
             _ => Duration::ZERO,
         }
+    }
+
+    fn typing(&self, caller: Caller, conversation: ConversationId, stopped: bool) -> CommandFuture {
+        let presence = Arc::clone(&self.presence);
+        self.query(caller, presence.typing(caller, conversation, stopped))
     }
 
     /// Runs a command that changes something. It runs in its own task, so a caller that drops the

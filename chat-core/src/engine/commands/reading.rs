@@ -138,8 +138,8 @@ impl ReadingCommands {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn mark_read(
-        &self,
+    pub(super) async fn mark_read(
+        self: Arc<Self>,
         caller: Caller,
         conversation: ConversationId,
         seq: Seq,
