@@ -48,16 +48,9 @@ impl PasswordAuthenticator {
         self.pool.stats()
     }
 
-    /// Charges the creation of one account to its source, and hashes the password.
-    pub(crate) async fn begin_registration(&self, source: Source, password: Password) -> Result<String, AuthError> {
-        self.throttle.begin_registration(Instant::now(), source)?;
-        match self.pool.hash(password).await {
-            Ok(hash) => Ok(hash.as_str().to_owned()),
-            Err(error) => {
-                self.throttle.take_back_registration(Instant::now(), source);
-                Err(error.into())
-            }
-        }
+    /// Charges the creation of one account to its source.
+    pub(crate) fn charge_registration(&self, source: Source) -> Result<(), AuthError> {
+        Ok(self.throttle.begin_registration(Instant::now(), source)?)
     }
 
     /// Takes the charge back, because no account was created.

@@ -296,12 +296,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
         ender: Arc::new(SessionEnder::new(ports.router.clone())),
         readiness: Arc::new(ReadinessState::new(ports.router.clone(), ports.advertiser.clone())),
     };
-    let shared = Shared {
-        directory: Arc::new(Directory::new(Arc::clone(&ports.units))),
-        limits: Arc::new(UserLimits::new(&config)),
-        hooks: Arc::new(HookCalls::new(ports.hooks.clone(), Arc::clone(&ports.units), &config)),
-        publisher: Publisher::new(ports.router.clone(), Arc::clone(&queues.observers)),
-    };
+    let shared = Shared::new(&config, &ports, &queues);
     start_workers(&lifecycle, &config, &ports, &queues, &shared);
     if let Some(worker) = observer_worker {
         lifecycle.spawn_worker("observers", worker.run(lifecycle.draining().clone()));
@@ -357,6 +352,24 @@ struct Shared {
     limits: Arc<UserLimits>,
     hooks: Arc<HookCalls>,
     publisher: Publisher,
+}
+
+impl Shared {
+    fn new(config: &EngineConfig, ports: &Ports, queues: &Queues) -> Self {
+        let units = || Arc::clone(&ports.units);
+        let limits = Arc::new(UserLimits::new(config));
+        Self {
+            directory: Arc::new(Directory::new(units())),
+            hooks: Arc::new(HookCalls::new(
+                ports.hooks.clone(),
+                units(),
+                Arc::clone(&limits),
+                config,
+            )),
+            limits,
+            publisher: Publisher::new(ports.router.clone(), Arc::clone(&queues.observers)),
+        }
+    }
 }
 
 fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &Ports, queues: &Queues, shared: &Shared) {
@@ -424,7 +437,7 @@ fn commands(
             units: units(),
             limits: limits(),
             lifecycle: lifecycle.clone(),
-            has_hooks: shared.hooks.exist(),
+            hooks: Arc::clone(&shared.hooks),
         },
         presence: Arc::new(PresenceCommands {
             units: units(),

@@ -89,10 +89,16 @@ pub struct EngineConfig {
     /// client takes to learn of the refusal.
     pub resend_window: Duration,
 
-    /// Maximum duration of a deciding hook. Default 1 s.
+    /// Maximum duration of all deciding hooks of one command together. One that has not decided
+    /// then has failed, and those after it too, unless they decide at once. Default 1 s; a command
+    /// that hooks decide about may take this much longer than `request_timeout`.
     pub hook_timeout: Duration,
     /// Outcome of a command whose deciding hook fails. Default [`HookPolicy::FailClosed`].
     pub hook_policy: HookPolicy,
+    /// Rate at which hooks decide about one user's commands that have no rate of their own: joining
+    /// groups, changing their profiles, and accepting friend requests. A command counts also if it
+    /// is refused. Default 120 per minute.
+    pub hook_command_rate: Rate,
     /// Maximum number of observations queued for the observing hooks; further ones are dropped and
     /// counted. Default 4 096.
     pub max_queued_observations: usize,
@@ -172,6 +178,7 @@ impl Default for EngineConfig {
             resend_window: 3 * SECOND,
             hook_timeout: SECOND,
             hook_policy: HookPolicy::default(),
+            hook_command_rate: Rate::new(120, 60 * SECOND),
             max_queued_observations: 4096,
             edit_window: DAY,
             max_mentions: 50,

@@ -1,14 +1,17 @@
-//! Calls to the deciding hooks. Each call happens before the commit and has a timeout. A panic of a
-//! hook counts as a failure of the hook.
+//! Calls to the deciding hooks. The order of a command is: it is validated, charged to the rate of
+//! its user, decided by the hooks, and committed. The hooks of one command share a timeout. A panic
+//! of a hook counts as a failure of the hook.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
 
 use super::config::{EngineConfig, HookPolicy};
 use super::directory::Target;
 use super::error::CommandError;
+use super::limits::{Charge, UserLimits};
 use super::operations::account::public;
 use super::operations::policy::Membership;
 use super::units::Units;
@@ -18,23 +21,30 @@ use crate::model::{
     Caller, ConversationId, ConversationKind, Draft, DraftContent, GroupChanges, GroupInfo, NewGroup, Note,
     Registration, ReplyCode, Role, Source, UserId, UserInfo,
 };
+use crate::panics;
 
 /// The application's deciding hooks, in the order in which they are asked. Without hooks nothing is
 /// read for them.
-use crate::panics;
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,
     units: Arc<Units>,
+    limits: Arc<UserLimits>,
     timeout: Duration,
     policy: HookPolicy,
 }
 
 impl HookCalls {
-    pub(super) fn new(hooks: Arc<[Arc<dyn Hooks>]>, units: Arc<Units>, config: &EngineConfig) -> Self {
+    pub(super) fn new(
+        hooks: Arc<[Arc<dyn Hooks>]>,
+        units: Arc<Units>,
+        limits: Arc<UserLimits>,
+        config: &EngineConfig,
+    ) -> Self {
         Self {
             hooks,
             units,
+            limits,
             timeout: config.hook_timeout,
             policy: config.hook_policy,
         }
@@ -43,6 +53,11 @@ impl HookCalls {
     /// Returns whether there are hooks to ask.
     pub(super) fn exist(&self) -> bool {
         !self.hooks.is_empty()
+    }
+
+    /// Returns the time that hooks may add to a command.
+    pub(super) fn max_delay(&self) -> Duration {
+        if self.exist() { self.timeout } else { Duration::ZERO }
     }
 
     /// Asks whether an account may be created, and with which profile.
@@ -75,12 +90,19 @@ impl HookCalls {
         Ok((allowed.content != original).then_some(allowed.content))
     }
 
-    /// Asks whether a group may be created, and with which profile.
-    pub(super) async fn before_create_group(&self, caller: Caller, new: NewGroup) -> Result<NewGroup, CommandError> {
+    /// Asks whether a group may be created, and with which profile. The `charge` is final once
+    /// hooks are asked: otherwise a user who is refused could make them run at any rate.
+    pub(super) async fn before_create_group(
+        &self,
+        caller: Caller,
+        new: NewGroup,
+        charge: &mut Charge,
+    ) -> Result<NewGroup, CommandError> {
         if !self.exist() {
             return Ok(new);
         }
         let actor = self.actor(caller).await?;
+        charge.keep();
         // A retry has to be recognised by the key of the first attempt.
         let id = new.client_message_id;
         let mut allowed = self
@@ -100,7 +122,9 @@ impl HookCalls {
         if !self.exist() {
             return Ok(changes);
         }
+        let mut charge = self.limits.hook_commands.charge(caller.user)?;
         let context = self.group_context(caller, group).await?;
+        charge.keep();
         self.ask_all(changes, |hooks, changes| hooks.before_update_group(&context, changes))
             .await
     }
@@ -115,39 +139,68 @@ impl HookCalls {
         if !self.exist() {
             return Ok(note);
         }
+        let mut charge = self.limits.hook_commands.charge(caller.user)?;
         let context = self.group_context(caller, group).await?;
+        charge.keep();
         self.ask_all(note, |hooks, note| hooks.before_join(&context, note))
             .await
     }
 
-    /// Asks whether the caller may invite a user into a group.
+    /// Asks whether the caller may invite a user into a group. The `charge` is final once hooks are
+    /// asked.
     pub(super) async fn before_invite(
         &self,
         caller: Caller,
         group: ConversationId,
         user: UserId,
+        charge: &mut Charge,
     ) -> Result<(), CommandError> {
         if !self.exist() {
             return Ok(());
         }
         let context = self.group_context(caller, group).await?;
         let invited = self.user(user).await?;
+        charge.keep();
         self.ask_all((), |hooks, ()| hooks.before_invite(&context, &invited))
             .await
     }
 
-    /// Asks whether the caller may take a step towards a friendship.
-    pub(super) async fn before_befriend(
+    /// Asks whether the caller may request a friendship. The `charge` is final once hooks are
+    /// asked.
+    pub(super) async fn before_request_friend(
+        &self,
+        caller: Caller,
+        peer: UserId,
+        note: Note,
+        charge: &mut Charge,
+    ) -> Result<(), CommandError> {
+        self.before_befriend(caller, peer, FriendshipStep::Request(note), charge)
+            .await
+    }
+
+    /// Asks whether the caller may accept a request for friendship.
+    pub(super) async fn before_accept_friend(&self, caller: Caller, peer: UserId) -> Result<(), CommandError> {
+        if !self.exist() {
+            return Ok(());
+        }
+        let mut charge = self.limits.hook_commands.charge(caller.user)?;
+        self.before_befriend(caller, peer, FriendshipStep::Accept, &mut charge)
+            .await
+    }
+
+    async fn before_befriend(
         &self,
         caller: Caller,
         peer: UserId,
         step: FriendshipStep,
+        charge: &mut Charge,
     ) -> Result<(), CommandError> {
         if !self.exist() {
             return Ok(());
         }
         let actor = self.actor(caller).await?;
         let peer = self.user(peer).await?;
+        charge.keep();
         self.ask_all((), |hooks, ()| hooks.before_befriend(&actor, &peer, &step))
             .await
     }
@@ -203,23 +256,25 @@ impl HookCalls {
         account.as_ref().map(public).ok_or_else(CommandError::not_found)
     }
 
-    /// Asks one hook after the other, each about the value that the one before allowed.
+    /// Asks one hook after the other, each about the value that the one before allowed. All of them
+    /// have to decide within the timeout.
     async fn ask_all<'a, T: Clone>(
         &'a self,
         request: T,
         ask: impl Fn(&'a dyn Hooks, T) -> BoxFuture<'a, Verdict<T>>,
     ) -> Result<T, CommandError> {
+        let deadline = Instant::now() + self.timeout;
         let mut allowed = request;
         for hooks in &*self.hooks {
-            let verdict = self.contained(ask(&**hooks, allowed.clone())).await;
+            let verdict = self.contained(ask(&**hooks, allowed.clone()), deadline).await;
             allowed = self.judge(verdict, allowed)?;
         }
         Ok(allowed)
     }
 
-    /// Returns the verdict, or `None` if the hook panicked or timed out.
-    async fn contained<T>(&self, verdict: impl Future<Output = Verdict<T>>) -> Option<Verdict<T>> {
-        match tokio::time::timeout(self.timeout, panics::catch(verdict)).await {
+    /// Returns the verdict, or `None` if the hook panicked or has not decided by the deadline.
+    async fn contained<T>(&self, verdict: impl Future<Output = Verdict<T>>, deadline: Instant) -> Option<Verdict<T>> {
+        match timeout_at(deadline, panics::catch(verdict)).await {
             Ok(Ok(verdict)) => Some(verdict),
             Ok(Err(panic)) => {
                 tracing::error!(panic = panic.text(), "a deciding hook panicked");

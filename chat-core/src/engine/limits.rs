@@ -1,5 +1,6 @@
 //! Per-user rate limits, each enforced by one node over all sessions that a user has there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::EngineConfig;
@@ -28,7 +29,7 @@ impl UserLimit {
     }
 
     /// Charges one event, or refuses it.
-    pub(crate) fn charge(&self, user: UserId) -> Result<(), CommandError> {
+    pub(crate) fn charge(self: &Arc<Self>, user: UserId) -> Result<Charge, CommandError> {
         let now = now();
         let mut users = self.users.lock();
         let bucket = users.get(&user).copied().unwrap_or_default();
@@ -36,7 +37,11 @@ impl UserLimit {
             CommandError::new(ReplyCode::LimitExceeded, "rate limit exceeded; wait a while").retry_after(wait)
         })?;
         users.entry(now, user).add(now, &self.rate);
-        Ok(())
+        Ok(Charge {
+            limit: Arc::clone(self),
+            user,
+            is_kept: false,
+        })
     }
 
     /// Charges one event in any case. Returns the delay that it has to be given.
@@ -63,7 +68,7 @@ impl UserLimit {
     }
 
     /// Gives one event back, because nothing was done.
-    pub(crate) fn take_back(&self, user: UserId) {
+    fn take_back(&self, user: UserId) {
         let mut users = self.users.lock();
         if let Some(bucket) = users.get_mut(&user) {
             bucket.take_back(now(), &self.rate);
@@ -71,24 +76,53 @@ impl UserLimit {
     }
 }
 
+/// An event that was charged to a user. It is given back when this is dropped, unless it was
+/// [kept](Self::keep).
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Charge {
+    limit: Arc<UserLimit>,
+    user: UserId,
+    is_kept: bool,
+}
+
+impl Charge {
+    /// Makes the charge final: something was done, or the application's hooks are asked.
+    pub(crate) const fn keep(&mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.limit.take_back(self.user);
+        }
+    }
+}
+
 /// The rate limits of users.
 #[derive(Debug)]
 pub(crate) struct UserLimits {
-    pub(crate) group_creations: UserLimit,
-    pub(crate) friend_requests: UserLimit,
-    pub(crate) invitations: UserLimit,
-    pub(crate) direct_openings: UserLimit,
+    pub(crate) group_creations: Arc<UserLimit>,
+    pub(crate) friend_requests: Arc<UserLimit>,
+    pub(crate) invitations: Arc<UserLimit>,
+    pub(crate) direct_openings: Arc<UserLimit>,
+    /// Commands that hooks decide about and that have no rate of their own.
+    pub(crate) hook_commands: Arc<UserLimit>,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,
 }
 
 impl UserLimits {
     pub(crate) fn new(config: &EngineConfig) -> Self {
+        let charged = |rate| Arc::new(UserLimit::new(rate));
         Self {
-            group_creations: UserLimit::new(config.group_creation_rate),
-            friend_requests: UserLimit::new(config.friend_request_rate),
-            invitations: UserLimit::new(config.invitation_rate),
-            direct_openings: UserLimit::new(config.direct_opening_rate),
+            group_creations: charged(config.group_creation_rate),
+            friend_requests: charged(config.friend_request_rate),
+            invitations: charged(config.invitation_rate),
+            direct_openings: charged(config.direct_opening_rate),
+            hook_commands: charged(config.hook_command_rate),
             messages: UserLimit::new(config.message_rate),
             pages: UserLimit::new(config.page_rate),
         }

@@ -87,8 +87,20 @@ impl Units {
     where
         O: Operation + Clone,
     {
+        self.run_until(self.deadline(), scope, operation).await
+    }
+
+    /// As [`run`](Self::run), with the deadline of the request that the unit of work is part of.
+    pub(super) async fn run_until<O>(
+        &self,
+        deadline: Instant,
+        scope: impl Into<Scope>,
+        operation: O,
+    ) -> Result<O::Output, CommandError>
+    where
+        O: Operation + Clone,
+    {
         let scope = scope.into();
-        let deadline = self.deadline();
         for _ in 0..MAX_MOVES {
             match self.attempt(scope, operation.clone(), deadline).await {
                 Err(Rejection::Moved) => {}
@@ -150,10 +162,10 @@ impl Units {
         if !self.writes.admits(now()) {
             return Err(CommandError::try_again().into());
         }
-        let intents = WriteIntents::default();
+        let intents = TrackedIntents::new(&*self.unconfirmed);
         let recorded = Recorded {
             operation,
-            intents: intents.clone(),
+            intents: intents.of_unit.clone(),
         };
         let answer = timeout_at(deadline.into(), self.store.run(recorded)).await;
         let answer = answer.unwrap_or_else(|_| Err(timed_out().into()));
@@ -164,10 +176,13 @@ impl Units {
         self.writes.record(scope, error);
         match error {
             // The transaction may have been committed nevertheless, or will be a little later.
-            Some(StoreError::Unavailable(_)) => self.unconfirmed.track_unconfirmed(intents.take()),
-            Some(_) => {}
-            // A store that can be written can be read.
-            None => self.reads.record(scope, None),
+            Some(StoreError::Unavailable(_)) => drop(intents),
+            Some(_) => intents.forget(),
+            None => {
+                intents.forget();
+                // A store that can be written can be read.
+                self.reads.record(scope, None);
+            }
         }
         answer
     }
@@ -197,6 +212,36 @@ impl Units {
         let answer = answer.unwrap_or_else(|_| Err(timed_out()));
         self.writes.record(scope, answer.as_ref().err());
         Some(answer)
+    }
+}
+
+/// Intents of a unit of work whose outcome is not known yet. Dropping them tracks them as
+/// unconfirmed, also if the future that runs the unit is dropped or panics before the answer.
+struct TrackedIntents<'a> {
+    of_unit: WriteIntents,
+    unconfirmed: &'a dyn UnconfirmedCommits,
+}
+
+impl<'a> TrackedIntents<'a> {
+    fn new(unconfirmed: &'a dyn UnconfirmedCommits) -> Self {
+        Self {
+            of_unit: WriteIntents::default(),
+            unconfirmed,
+        }
+    }
+
+    /// Forgets the intents, because the outcome is known.
+    fn forget(self) {
+        self.of_unit.take();
+    }
+}
+
+impl Drop for TrackedIntents<'_> {
+    fn drop(&mut self) {
+        let intents = self.of_unit.take();
+        if !intents.is_empty() {
+            self.unconfirmed.track_unconfirmed(intents);
+        }
     }
 }
 

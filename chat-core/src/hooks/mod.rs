@@ -1,9 +1,12 @@
 //! The port through which an application watches, changes and refuses the actions of users.
 //!
 //! **Deciding** hooks (`before_…`) run before anything is committed. They receive the names and
-//! roles of the users involved, and the engine stores the request as they return it. Each has a
-//! timeout; a hook that panics or times out counts as a refusal or as an approval, as
-//! [`HookPolicy`](crate::engine::HookPolicy) of the engine's configuration says.
+//! roles of the users involved, and the engine stores the request as they return it. A command is
+//! validated, then charged to the rate of its user, then decided by the hooks, so that a user who
+//! is refused cannot make them run at any rate. The hooks of one command share a
+//! [timeout](crate::engine::EngineConfig::hook_timeout); a hook that panics or times out counts as
+//! a refusal or as an approval, as [`HookPolicy`](crate::engine::HookPolicy) of the engine's
+//! configuration says.
 //!
 //! **Observing** hooks (`on_…`) run after the commit and cannot change it. One task calls them, in
 //! the order of the commits of each conversation, behind a bounded queue: a slow observer misses

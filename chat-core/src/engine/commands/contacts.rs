@@ -17,7 +17,6 @@ use crate::engine::operations::policy::{self, DirectPermission};
 use crate::engine::units::Units;
 use crate::engine::views::user_infos;
 use crate::engine::workers::{PresenceView, Publisher};
-use crate::hooks::FriendshipStep;
 use crate::model::{
     Caller, Contact, ContactInfo, ContactState, Event, EventBody, EventKind, Note, Outcome, PresenceState, Push,
     UserId, UserInfo, UserRef,
@@ -63,10 +62,15 @@ impl ContactCommands {
         note: Note,
     ) -> Result<Outcome, CommandError> {
         let peer = self.directory.user_id(&user).await?;
-        let step = FriendshipStep::Request(note.clone());
-        self.hooks.before_befriend(caller, peer, step).await?;
-        let allowed = self.limits.friend_requests.charge(caller.user);
-        let was_charged = allowed.is_ok();
+        let (mut charge, allowed) = match self.limits.friend_requests.charge(caller.user) {
+            Ok(charge) => (Some(charge), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // Without a charge the command can only repeat what was done already: hooks are not asked.
+        if let Some(charge) = &mut charge {
+            let note = note.clone();
+            self.hooks.before_request_friend(caller, peer, note, charge).await?;
+        }
         let request = RequestFriend {
             caller,
             peer,
@@ -75,11 +79,12 @@ impl ContactCommands {
             max_open_per_day: self.options.max_open_requests,
             now: self.units.now(),
         };
-        let requested = self.units.run(caller, request).await;
-        if was_charged && !matches!(&requested, Ok((_, true))) {
-            self.limits.friend_requests.take_back(caller.user);
+        let (events, is_new) = self.units.run(caller, request).await?;
+        if let Some(charge) = &mut charge
+            && is_new
+        {
+            charge.keep();
         }
-        let (events, _) = requested?;
         self.publish(caller.user, peer, events);
         Ok(Outcome::Done)
     }
@@ -92,7 +97,7 @@ impl ContactCommands {
     ) -> Result<Outcome, CommandError> {
         let peer = self.directory.user_id(&user).await?;
         if accept {
-            self.hooks.before_befriend(caller, peer, FriendshipStep::Accept).await?;
+            self.hooks.before_accept_friend(caller, peer).await?;
         }
         let answer = AnswerFriend {
             caller,

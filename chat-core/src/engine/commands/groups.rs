@@ -45,8 +45,8 @@ impl GroupCommands {
     pub(super) async fn create(self: Arc<Self>, caller: Caller, new: NewGroup) -> Result<Outcome, CommandError> {
         // Of the group as it was asked for: a retry is the same, whatever the hooks make of it.
         let fingerprint = fingerprint_of(&profile_of(&new));
-        let new = self.hooks.before_create_group(caller, new).await?;
-        self.limits.group_creations.charge(caller.user)?;
+        let mut charge = self.limits.group_creations.charge(caller.user)?;
+        let new = self.hooks.before_create_group(caller, new, &mut charge).await?;
         let create = CreateGroup {
             caller,
             client_message_id: new.client_message_id,
@@ -57,11 +57,11 @@ impl GroupCommands {
         };
         let deadline = self.units.deadline();
         let created = self.units.run_idempotent(caller, create, deadline, &mut false).await;
-        // A retry that finds the group costs nothing.
-        if created.as_ref().map_or(true, |(_, events)| events.is_empty()) {
-            self.limits.group_creations.take_back(caller.user);
-        }
         let (group, events) = created?;
+        // A retry that finds the group costs nothing.
+        if !events.is_empty() {
+            charge.keep();
+        }
         self.publisher.publish(events);
         self.conversation(caller, group).await
     }
@@ -106,14 +106,15 @@ impl GroupCommands {
     pub(super) fn invite(self: Arc<Self>, caller: Caller, group: ConversationRef, user: UserRef) -> CommandFuture {
         let check = move |this: Arc<Self>, group| async move {
             let user = this.directory.user_id(&user).await?;
-            this.hooks.before_invite(caller, group, user).await?;
-            Ok(user)
+            let mut charge = this.limits.invitations.charge(caller.user)?;
+            this.hooks.before_invite(caller, group, user, &mut charge).await?;
+            Ok((user, charge))
         };
-        self.in_lane_after(caller, group, check, move |this, call, user| async move {
-            this.limits.invitations.charge(caller.user)?;
+        self.in_lane_after(caller, group, check, move |this, call, (user, mut charge)| async move {
             let limits = this.group_limits;
-            let invited = this.perform(call.group, InviteMember { call, user, limits }).await;
-            invited.inspect_err(|_| this.limits.invitations.take_back(caller.user))
+            let invited = this.perform(call.group, InviteMember { call, user, limits }).await?;
+            charge.keep();
+            Ok(invited)
         })
     }
 
@@ -406,7 +407,8 @@ impl GroupCommands {
     where
         F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
     {
-        let (queue, deadline) = (Arc::clone(&self.queue), self.units.deadline());
+        let queue = Arc::clone(&self.queue);
+        let deadline = self.units.deadline() + self.hooks.max_delay();
         let operation: LaneOperation = Box::new(move |target| {
             if target.kind != ConversationKind::Group {
                 return Box::pin(ready(Err(CommandError::not_found())));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::account::no_entropy;
 use crate::auth::{
-    AuthVerdict, Authenticator, DeviceToken, Password, Profile, Proof, Reauthentication, SessionToken, Subject,
-    TokenHash,
+    AuthVerdict, Authenticator, DeviceToken, Password, PasswordAuthenticator, Profile, Proof, Reauthentication,
+    SessionToken, Subject, TokenHash,
 };
 use crate::engine::breaker::Scope;
 use crate::engine::config::{EngineConfig, SessionPolicy};
@@ -75,14 +75,29 @@ impl Logins {
                 "this server takes no registrations; ask its operator for an account",
             ));
         };
+        Password::new(registration.password.clone())?;
+        passwords.charge_registration(source)?;
+        let created = self.create_account(source, registration, passwords).await;
+        let user = created.inspect_err(|_| passwords.take_back_registration(source))?;
+        tracing::info!(user = user.id.0, "registered");
+        self.observers.registered(user.id);
+        Ok(user)
+    }
+
+    /// Creates an account, as the hooks allow it.
+    async fn create_account(
+        &self,
+        source: Source,
+        registration: Registration,
+        passwords: &PasswordAuthenticator,
+    ) -> Result<UserInfo, CommandError> {
         let registration = self.hooks.before_register(source, registration).await?;
-        let password = Password::new(registration.password)?;
         // Most taken names are found before a core is spent on the password.
         let existing = self.units.store().account_by_name(registration.name.as_str());
         if self.units.read(existing).await?.is_some() {
             return Err(name_taken());
         }
-        let hash = passwords.begin_registration(source, password).await?;
+        let hash = passwords.hash(Password::new(registration.password)?).await?;
         let create = CreateAccount {
             name: registration.name,
             display_name: registration.display_name,
@@ -90,11 +105,7 @@ impl Logins {
             direct_policy: self.options.default_direct_policy,
             now: self.units.now(),
         };
-        let created = self.units.run(Scope::Alone, create).await;
-        let user = created.inspect_err(|_| passwords.take_back_registration(source))?;
-        tracing::info!(user = user.id.0, "registered");
-        self.observers.registered(user.id);
-        Ok(user)
+        self.units.run(Scope::Alone, create).await
     }
 
     pub(in crate::engine) async fn login(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::error::CommandError;
+use crate::engine::hook_calls::HookCalls;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::limits::UserLimits;
 use crate::engine::operations::message::Prepared;
@@ -21,16 +22,15 @@ pub(in crate::engine) struct MessageCommands {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) lifecycle: Lifecycle,
-    /// Hooks have to see drafts.
-    pub(in crate::engine) has_hooks: bool,
+    pub(in crate::engine) hooks: Arc<HookCalls>,
 }
 
 impl MessageCommands {
     /// Queues a draft for its conversation.
     pub(super) fn send(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
-        let for_hooks = self.has_hooks.then(|| draft.clone());
+        let for_hooks = self.hooks.exist().then(|| draft.clone());
         let prepared = Prepared::new(caller, draft);
-        let deadline = self.units.deadline();
+        let deadline = self.units.deadline() + self.hooks.max_delay();
         CommandFuture::run(self.queue.submit_draft(prepared, for_hooks, conversation, deadline))
     }
 

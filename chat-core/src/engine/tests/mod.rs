@@ -8,6 +8,7 @@ mod contacts;
 mod feeds;
 mod fencing;
 mod groups;
+mod hook_limits;
 mod hooks;
 mod lifecycle;
 mod lost_answers;

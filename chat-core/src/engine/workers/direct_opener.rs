@@ -1,6 +1,9 @@
 //! Opening direct conversations on the first message.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::time::timeout_at;
 
 use super::publisher::Publisher;
 use crate::engine::directory::{Directory, Target};
@@ -35,13 +38,16 @@ impl DirectOpener {
         }
     }
 
-    /// Returns the conversation. If it is a direct one that does not exist, opens it.
+    /// Returns the conversation. If it is a direct one that does not exist, opens it. Gives up at
+    /// the deadline. The unit of work has to see it too: it tracks a commit without an answer.
     pub(in crate::engine) async fn find_or_open(
         &self,
         caller: Caller,
         conversation: &ConversationRef,
+        deadline: Instant,
     ) -> Result<Target, CommandError> {
-        let found = self.directory.find(caller.user, conversation).await;
+        let found = self.directory.find(caller.user, conversation);
+        let found = within(deadline, found).await;
         let ConversationRef::Direct(user) = conversation else {
             return found;
         };
@@ -49,11 +55,12 @@ impl DirectOpener {
             Err(error) if error == CommandError::not_found() => {}
             found => return found,
         }
-        let peer = self.directory.user_id(user).await?;
-        self.limits.direct_openings.charge(caller.user)?;
+        let peer = within(deadline, self.directory.user_id(user)).await?;
+        let mut charge = self.limits.direct_openings.charge(caller.user)?;
         let now = self.units.now();
-        let opened = self.units.run(caller, OpenDirect { caller, peer, now }).await;
-        let (id, events) = opened.inspect_err(|_| self.limits.direct_openings.take_back(caller.user))?;
+        let open = OpenDirect { caller, peer, now };
+        let (id, events) = self.units.run_until(deadline, caller, open).await?;
+        charge.keep();
         self.publisher.publish(events);
         let target = Target {
             id,
@@ -62,4 +69,13 @@ impl DirectOpener {
         self.directory.remember(&target);
         Ok(target)
     }
+}
+
+/// Returns the answer of a lookup, unless the deadline comes first.
+pub(super) async fn within<T>(
+    deadline: Instant,
+    lookup: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    let answer = timeout_at(deadline.into(), lookup).await;
+    answer.unwrap_or_else(|_| Err(CommandError::try_again()))
 }

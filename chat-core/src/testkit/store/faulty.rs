@@ -52,6 +52,8 @@ enum Fault {
     AlreadySent,
     /// The commit does not happen, and no answer arrives.
     Hang,
+    /// The commit happens, and no answer arrives.
+    HangAfter,
     /// The commit does not happen, and the store panics.
     Panic,
 }
@@ -124,6 +126,11 @@ impl FaultyStore {
     /// Makes the next commit without a fault wait forever, as a unit that waits for a lock.
     pub fn fail_hanging(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Hang));
+    }
+
+    /// Makes the next commit without a fault succeed without an answer.
+    pub fn fail_hanging_after_commit(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::HangAfter));
     }
 
     /// Makes the store panic at the next commit without a fault, as a store with a defect.
@@ -226,7 +233,7 @@ impl Unit for RolledBackUnit {
             Fault::Full => StoreError::Full("injected by a test".into()),
             Fault::Overloaded => StoreError::Overloaded,
             Fault::AlreadySent => StoreError::AlreadySent,
-            Fault::Before | Fault::After | Fault::Hang | Fault::Panic => injected(),
+            Fault::Before | Fault::After | Fault::Hang | Fault::HangAfter | Fault::Panic => injected(),
         }))
     }
 }
@@ -243,6 +250,10 @@ impl Store for FaultyStore {
                 Err(injected())
             }
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::HangAfter) => {
+                inner.transact(unit).await?;
+                std::future::pending().await
+            }
             Some(Fault::Panic) => panic!("injected by a test"),
             Some(fault) => inner.transact(Box::new(RolledBackUnit { unit, fault })).await,
         }

@@ -54,6 +54,8 @@ pub(super) struct Preparation {
     pub(super) for_hooks: Option<(Prepared, Draft)>,
     /// Check that has to pass before the operation may enter its lane.
     pub(super) check: Option<LaneCheck>,
+    /// Time at which the submission is given up.
+    pub(super) deadline: Instant,
 }
 
 /// End of a piece of [`Work`].
@@ -75,8 +77,6 @@ pub(super) enum Done {
     },
 }
 
-/// See the [module documentation](self).
-#[derive(Debug)]
 /// What becomes of an entry that has arrived.
 #[derive(Debug)]
 pub(super) enum Turn {
@@ -90,6 +90,8 @@ pub(super) enum Turn {
     Enter(ConversationId, Result<(), CommandError>),
 }
 
+/// See the [module documentation](self).
+#[derive(Debug)]
 pub(super) struct Machine {
     /// Entries that have not been looked at.
     arrived: VecDeque<Incoming>,
@@ -279,6 +281,7 @@ impl Machine {
             is_draft,
             for_hooks,
             check,
+            deadline: submission.deadline,
         })
     }
 

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout_at;
 
 use super::driver::Ports;
 use super::lanes::BatchResult;
@@ -18,6 +17,7 @@ use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::message::{Appends, BatchRules, Prepared};
 use crate::engine::panics::contain;
 use crate::engine::units::Units;
+use crate::engine::workers::direct_opener::within;
 use crate::engine::workers::{DirectOpener, Publisher};
 use crate::model::{Appended, Caller, ConversationRef, ReplyCode, UserId};
 
@@ -64,26 +64,27 @@ async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
         is_draft,
         for_hooks,
         check,
+        deadline,
     } = preparation;
-    let prepared = async {
-        let target = if is_draft {
-            ports.opener.find_or_open(caller, &conversation).await?
-        } else {
-            ports.directory.find(caller.user, &conversation).await?
-        };
-        if let Some(check) = check {
-            check(target.clone()).await?;
-        }
-        let Some((draft, original)) = for_hooks else {
-            return Ok((target, None));
-        };
-        let content = ports.hooks.before_append(caller, &target, original).await?;
-        Ok((target, content.map(|content| draft.rewritten(content))))
-    };
-    // A lookup that takes too long is dropped inside `contain`: even its drop may panic.
+    // What takes too long is dropped inside `contain`: even its drop may panic.
     let result = contain(async {
-        let prepared = timeout_at(ports.units.deadline().into(), prepared).await;
-        prepared.unwrap_or_else(|_| Err(CommandError::try_again()))
+        let target = if is_draft {
+            ports.opener.find_or_open(caller, &conversation, deadline).await?
+        } else {
+            within(deadline, ports.directory.find(caller.user, &conversation)).await?
+        };
+        let decided = async {
+            if let Some(check) = check {
+                check(target.clone()).await?;
+            }
+            let Some((draft, original)) = for_hooks else {
+                return Ok(None);
+            };
+            let content = ports.hooks.before_append(caller, &target, original).await?;
+            Ok(content.map(|content| draft.rewritten(content)))
+        };
+        let rewritten = within(deadline, decided).await?;
+        Ok((target, rewritten))
     });
     let result = result.await;
     Done::Prepared { session, result }
