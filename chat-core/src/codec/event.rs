@@ -68,7 +68,8 @@ pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
             conversation: positive(event.conversation, "conversation").map(ConversationId)?,
             seq: positive(event.seq, "seq").map(Seq)?,
             id: EventId::from_slice(&event.id).ok_or(Malformed::Field("event id"))?,
-            sender: positive(event.sender, "sender").map(UserId)?,
+            // 0 is the system.
+            sender: UserId(event.sender),
             device: None,
             client_message_id,
             fingerprint: 0,

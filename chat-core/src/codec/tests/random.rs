@@ -165,7 +165,9 @@ fn body() -> impl Strategy<Value = EventBody> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let numbers = (1u64.., 1u64.., 1u64.., any::<i64>());
+    // The sender is 0 if the event comes from the system.
+    let sender = prop_oneof![Just(0), 1u64..];
+    let numbers = (1u64.., 1u64.., sender, any::<i64>());
     let ids = (any::<[u8; 16]>(), prop::option::of(any::<[u8; 16]>()));
     let changed_by = (prop::option::of(1u64..), prop::option::of(1u64..));
     (numbers, ids, changed_by, body()).prop_map(|(numbers, ids, changed_by, body)| Event {
