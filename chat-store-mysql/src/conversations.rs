@@ -273,6 +273,15 @@ impl ConversationTx for MysqlTx<'_> {
         rows::all(self.rows(&sql, wanted).await?, sql::member)
     }
 
+    async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        let sql = format!(
+            "SELECT {MEMBER} FROM member AS m JOIN account AS a ON a.id = m.user_id AND NOT a.disabled
+             WHERE m.conversation_id = ? AND m.state = ? ORDER BY m.role DESC, m.first_seq, m.user_id LIMIT ?"
+        );
+        let wanted = (int(id.0), MemberState::Active.code(), limit);
+        rows::all(self.rows(&sql, wanted).await?, sql::member)
+    }
+
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
                                       delivered_seq, read_seq, has_sent)

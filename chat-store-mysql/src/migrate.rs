@@ -25,6 +25,9 @@ pub(crate) struct Schema {
 /// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
 /// migrates at a time; the others wait.
 pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, OpenError> {
+    if !migrate {
+        return require_current(conn).await;
+    }
     // Names of locks are global to the server, so the name includes that of the database.
     let lock = "SELECT GET_LOCK(CONCAT('chat.migrate.', DATABASE()), ?)";
     let got: Option<Option<i64>> = conn.exec_first(lock, (LOCK_WAIT,)).await.map_err(OpenError::other)?;
@@ -32,10 +35,16 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, Op
         return Err(OpenError::MigrationLocked);
     }
     // After an error, the lock ends with the connection.
+    conn.query_drop(
+        "CREATE TABLE IF NOT EXISTS migration (
+             version  INT UNSIGNED NOT NULL PRIMARY KEY,
+             name     VARBINARY(64) NOT NULL,
+             checksum BINARY(32)    NOT NULL
+         ) ENGINE = InnoDB",
+    )
+    .await
+    .map_err(OpenError::other)?;
     let found = applied(conn).await?;
-    if found < KNOWN && !migrate {
-        return Err(OpenError::OlderSchema { found, known: KNOWN });
-    }
     for (version, (name, sql)) in (1..).zip(MIGRATIONS) {
         if version > found {
             apply(conn, version, name, sql).await?;
@@ -49,17 +58,27 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, Op
     Ok(Schema { epoch })
 }
 
+/// Fails unless the database has the schema of this program. Changes nothing.
+async fn require_current(conn: &mut Conn) -> Result<Schema, OpenError> {
+    let tables = "SELECT COUNT(*) FROM information_schema.tables
+                  WHERE table_schema = DATABASE() AND table_name = 'migration'";
+    let tables: Option<u64> = conn.query_first(tables).await.map_err(OpenError::other)?;
+    let found = match tables {
+        None | Some(0) => 0,
+        Some(_) => applied(conn).await?,
+    };
+    if found < KNOWN {
+        return Err(OpenError::OlderSchema { found, known: KNOWN });
+    }
+    for (version, (_, sql)) in (1..).zip(MIGRATIONS) {
+        check(conn, version, sql).await?;
+    }
+    let epoch = epoch(conn).await?;
+    Ok(Schema { epoch })
+}
+
 /// Returns the number of migrations that the database has.
 async fn applied(conn: &mut Conn) -> Result<u32, OpenError> {
-    conn.query_drop(
-        "CREATE TABLE IF NOT EXISTS migration (
-             version  INT UNSIGNED NOT NULL PRIMARY KEY,
-             name     VARBINARY(64) NOT NULL,
-             checksum BINARY(32)    NOT NULL
-         ) ENGINE = InnoDB",
-    )
-    .await
-    .map_err(OpenError::other)?;
     let newest = conn.query_first("SELECT IFNULL(MAX(version), 0) FROM migration");
     let found: u32 = newest.await.map_err(OpenError::other)?.unwrap_or_default();
     if found > KNOWN {

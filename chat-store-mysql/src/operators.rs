@@ -32,7 +32,8 @@ impl OperatorStore for MysqlStore {
 
     async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError> {
         let sql = format!(
-            "SELECT {CONVERSATION}, EXISTS (SELECT 1 FROM member AS m
+            "SELECT {CONVERSATION}, EXISTS (SELECT 1 FROM member AS m JOIN account AS a
+                                            ON a.id = m.user_id AND NOT a.disabled
                                             WHERE m.conversation_id = c.id AND m.state = ? AND m.role = ?)
              FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
              WHERE g.conversation_id > ? ORDER BY g.conversation_id LIMIT ?"
@@ -73,6 +74,12 @@ impl OperatorStore for MysqlStore {
 #[async_trait]
 impl AuditTx for MysqlTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
+        self.contract.lock_audit()?;
+        // Ids are given before the commit. The lock of this row makes the records visible in the order
+        // of their ids, so that a reader that goes on after the last id misses none.
+        let lock =
+            "INSERT INTO meta (name, value) VALUES ('audit_lock', '') ON DUPLICATE KEY UPDATE name = VALUES(name)";
+        self.execute(lock, ()).await?;
         let sql = "INSERT INTO audit (time, operator, action, target, detail, source) VALUES (?, ?, ?, ?, ?, ?)";
         let values = (
             record.time.0,

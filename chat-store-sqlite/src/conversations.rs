@@ -305,6 +305,19 @@ impl ConversationTx for SqliteTx<'_> {
         })
     }
 
+    async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        let sql = format!(
+            "SELECT {MEMBER} FROM member AS m JOIN account AS a ON a.id = m.user_id AND NOT a.disabled
+             WHERE m.conversation_id = ?1 AND m.state = ?2 ORDER BY m.role DESC, m.first_seq, m.user_id LIMIT ?3"
+        );
+        let wanted = params![int(id.0), MemberState::Active.code(), limit];
+        self.query(|conn| {
+            let mut statement = conn.prepare_cached(&sql)?;
+            let found = statement.query_map(wanted, rows::member)?;
+            found.collect()
+        })
+    }
+
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
                                        delivered_seq, read_seq, has_sent)

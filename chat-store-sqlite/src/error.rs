@@ -28,6 +28,22 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// There is no database, and [`Options::migrate`](crate::Options::migrate) is not set.
+    #[error("there is no database {}; check the path, or create the database first", .path.display())]
+    Missing {
+        /// Path of the database file.
+        path: PathBuf,
+    },
+    /// The database lacks migrations, and [`Options::migrate`](crate::Options::migrate) is not set.
+    #[error("{} has schema {found}, this program needs {known}; run the migration first", .path.display())]
+    OlderSchema {
+        /// Path of the database file.
+        path: PathBuf,
+        /// Number of the schema in the file.
+        found: u32,
+        /// Number of the schema that this program needs.
+        known: u32,
+    },
     /// The disk has no space for the database.
     #[error("the disk that holds {} is full; free some space, then start again", .path.display())]
     Full {

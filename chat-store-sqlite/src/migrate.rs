@@ -46,6 +46,28 @@ pub(crate) fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     refuse_newer(conn, path)
 }
 
+/// Rejects all files but those with the schema of this program. Writes nothing.
+pub(crate) fn require_current(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let sqlite = |error| OpenError::sqlite(path, error);
+    check_application_id(conn, path)?;
+    let tables = "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'migration'";
+    let has_migrations: bool = conn.query_row(tables, [], |row| row.get(0)).map_err(sqlite)?;
+    if !has_migrations {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    refuse_newer(conn, path)?;
+    for (version, (_, sql)) in (1..).zip(MIGRATIONS) {
+        if !is_applied(conn, path, version, sql)? {
+            return Err(OpenError::OlderSchema {
+                path: path.to_owned(),
+                found: version - 1,
+                known: KNOWN,
+            });
+        }
+    }
+    Ok(())
+}
+
 fn check_application_id(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     let id: i32 = conn
@@ -78,29 +100,35 @@ fn refuse_newer(conn: &Connection, path: &Path) -> Result<(), OpenError> {
 }
 
 fn apply(conn: &Connection, path: &Path, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
+    if is_applied(conn, path, version, sql)? {
+        return Ok(());
+    }
     let sqlite = |error| OpenError::sqlite(path, error);
+    conn.execute_batch(sql).map_err(sqlite)?;
     let checksum = Sha256::digest(sql.as_bytes());
+    conn.execute(
+        "INSERT INTO migration (version, name, checksum) VALUES (?1, ?2, ?3)",
+        params![version, name, checksum.as_slice()],
+    )
+    .map_err(sqlite)?;
+    tracing::info!(migration = name, "applied a migration");
+    Ok(())
+}
+
+/// Returns whether a migration was applied. Fails if it was and had another text.
+fn is_applied(conn: &Connection, path: &Path, version: u32, sql: &str) -> Result<bool, OpenError> {
     let applied: Option<Vec<u8>> = conn
         .query_row("SELECT checksum FROM migration WHERE version = ?1", [version], |row| {
             row.get(0)
         })
         .optional()
-        .map_err(sqlite)?;
+        .map_err(|error| OpenError::sqlite(path, error))?;
     match applied {
-        Some(applied) if applied == checksum.as_slice() => Ok(()),
+        Some(applied) if applied == Sha256::digest(sql.as_bytes()).as_slice() => Ok(true),
         Some(_) => Err(OpenError::ChangedMigration {
             path: path.to_owned(),
             version,
         }),
-        None => {
-            conn.execute_batch(sql).map_err(sqlite)?;
-            conn.execute(
-                "INSERT INTO migration (version, name, checksum) VALUES (?1, ?2, ?3)",
-                params![version, name, checksum.as_slice()],
-            )
-            .map_err(sqlite)?;
-            tracing::info!(migration = name, "applied a migration");
-            Ok(())
-        }
+        None => Ok(false),
     }
 }

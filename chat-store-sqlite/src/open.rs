@@ -39,6 +39,9 @@ pub struct Options {
     /// Maximum size of the database file, in pages of 4 KiB; the store rejects a write beyond it as
     /// full. Default: the limit of SQLite (16 TiB).
     pub max_pages: Option<u32>,
+    /// Creates a missing database, and brings the schema up to date when opening; otherwise opening
+    /// a missing or an old database fails. Default true.
+    pub migrate: bool,
 }
 
 impl Default for Options {
@@ -51,6 +54,7 @@ impl Default for Options {
             writer_cache_kib: 65_536,
             reader_cache_kib: 16_384,
             max_pages: None,
+            migrate: true,
         }
     }
 }
@@ -65,20 +69,32 @@ pub(crate) struct Opened {
     pub(crate) readers: Vec<Connection>,
 }
 
-/// Opens `directory` and creates missing files. Blocks.
+/// Opens `directory`, and creates missing files unless the options exclude that. Blocks.
 pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenError> {
     let not_writable = |source| OpenError::NotWritable {
         directory: directory.to_owned(),
         source,
     };
-    make_directory(directory).map_err(not_writable)?;
-    let lock = DirectoryLock::take(directory)?;
     let path = directory.join(DATABASE_FILE);
-    private::make(&path).map_err(not_writable)?;
+    if options.migrate {
+        make_directory(directory).map_err(not_writable)?;
+    } else {
+        require(&path)?;
+    }
+    let lock = DirectoryLock::take(directory)?;
     let sqlite = |error| OpenError::sqlite(&path, error);
-    let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
-    set_up_writer(&writer, options).map_err(sqlite)?;
-    migrate::migrate(&mut writer, &path)?;
+    let writer = if options.migrate {
+        private::make(&path).map_err(not_writable)?;
+        let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
+        set_up_writer(&writer, options).map_err(sqlite)?;
+        migrate::migrate(&mut writer, &path)?;
+        writer
+    } else {
+        let writer = connect(&path, OpenFlags::empty()).map_err(sqlite)?;
+        migrate::require_current(&writer, &path)?;
+        set_up_writer(&writer, options).map_err(sqlite)?;
+        writer
+    };
     // The migration has checked that the file belongs to this program.
     private::tighten_all(&path);
     if let Some(pages) = options.max_pages {
@@ -101,6 +117,14 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
         writer,
         readers,
     })
+}
+
+/// Fails unless there is a database. Creates nothing.
+pub(crate) fn require(path: &Path) -> Result<(), OpenError> {
+    if path.is_file() {
+        return Ok(());
+    }
+    Err(OpenError::Missing { path: path.to_owned() })
 }
 
 /// Creates a missing directory with access for its owner only, and syncs its parents, so that a

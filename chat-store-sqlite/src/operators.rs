@@ -23,7 +23,8 @@ fn list_accounts(conn: &Connection, prefix: &str, after: &str, limit: u32) -> ru
 
 fn list_groups(conn: &Connection, after: ConversationId, limit: u32) -> rusqlite::Result<Vec<ListedGroup>> {
     let sql = format!(
-        "SELECT {CONVERSATION}, EXISTS (SELECT 1 FROM member AS m
+        "SELECT {CONVERSATION}, EXISTS (SELECT 1 FROM member AS m JOIN account AS a
+                                        ON a.id = m.user_id AND NOT a.disabled
                                         WHERE m.conversation_id = c.id AND m.state = ?3 AND m.role = ?4)
          FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
          WHERE g.conversation_id > ?1 ORDER BY g.conversation_id LIMIT ?2"
@@ -72,6 +73,7 @@ impl OperatorStore for SqliteStore {
 #[async_trait]
 impl AuditTx for SqliteTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
+        self.contract.lock_audit()?;
         let sql = "INSERT INTO audit (time, operator, action, target, detail, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let values = params![
             record.time.0,

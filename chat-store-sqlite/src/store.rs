@@ -39,7 +39,7 @@ struct Running {
 
 impl SqliteStore {
     /// Opens the data directory. Creates the directory and the database if they are missing, with
-    /// access for their owner only (0700, 0600). Removes the access of other users to existing
+    /// access for their owner only (0700, 0600), unless [`Options::migrate`] is off. Removes the access of other users to existing
     /// files of the store, with a warning in the log.
     ///
     /// # Errors
@@ -61,11 +61,13 @@ impl SqliteStore {
     /// clients have seen. [`backup`](crate::backup) does this for its copies.
     ///
     /// # Errors
-    /// See [`OpenError`]; [`OpenError::InUse`] while a server uses the directory.
+    /// See [`OpenError`]; [`OpenError::InUse`] while a server uses the directory,
+    /// [`OpenError::Missing`] if there is no database.
     pub async fn renew_epoch(directory: impl AsRef<Path>) -> Result<StoreEpoch, OpenError> {
         let directory = directory.as_ref().to_owned();
         let path = directory.join(open::DATABASE_FILE);
         let renewed = tokio::task::spawn_blocking(move || {
+            open::require(&directory.join(open::DATABASE_FILE))?;
             let opened = open::open(&directory, &Options::default())?;
             open::renew_epoch(&opened.writer).map_err(|error| OpenError::sqlite(&opened.path, error))
         });

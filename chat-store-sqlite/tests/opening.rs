@@ -454,3 +454,30 @@ async fn created_directories_are_private() {
     assert_eq!(mode(&made), 0o700);
     assert_eq!(mode(directory.path()), 0o755, "an existing directory keeps its mode");
 }
+
+#[tokio::test]
+async fn opening_without_migration_creates_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("data");
+    let mut options = Options::default();
+    options.migrate = false;
+    let open = async || SqliteStore::open(&directory, options.clone()).await;
+    for _ in 0..2 {
+        assert!(matches!(open().await, Err(OpenError::Missing { .. })));
+        assert!(matches!(
+            SqliteStore::renew_epoch(&directory).await,
+            Err(OpenError::Missing { .. })
+        ));
+        let entries = |path: &Path| std::fs::read_dir(path).unwrap().count();
+        if directory.exists() {
+            assert_eq!(entries(&directory), 0);
+        } else {
+            assert_eq!(entries(parent.path()), 0);
+            std::fs::create_dir(&directory).unwrap();
+        }
+    }
+    drop(SqliteStore::open(&directory, Options::default()).await.unwrap());
+    drop(open().await.unwrap());
+    raw(&directory).execute("DELETE FROM migration", []).unwrap();
+    assert!(matches!(open().await, Err(OpenError::OlderSchema { found: 0, .. })));
+}

@@ -129,6 +129,11 @@ pub trait ConversationTx: Send {
     /// Returns the active members with at least this role, ordered by user id.
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError>;
 
+    /// Returns up to `limit` active members whose accounts are not disabled: those with the highest
+    /// role first, of these the ones with the earliest `first_seq`, of these the ones with the
+    /// smallest id.
+    async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError>;
+
     /// Inserts or replaces a membership. `delivered_seq` and `read_seq` only grow: the greater of
     /// the stored and the given value stays.
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError>;

@@ -13,7 +13,8 @@ use crate::model::{Account, Conversation, ConversationId, Timestamp};
 pub struct ListedGroup {
     /// Row of the group.
     pub conversation: Conversation,
-    /// Set if the group has an active owner. An open group without one is orphaned.
+    /// Set if the group has an active owner whose account is not disabled. An open group without
+    /// one is orphaned.
     pub has_owner: bool,
 }
 
@@ -50,8 +51,8 @@ pub struct StoreStats {
     pub messages: u64,
 }
 
-/// Position of a record in the audit log. Grows with each record, with gaps. Of two actions at the
-/// same time, the later id may become visible first.
+/// Position of a record in the audit log. Grows with each record, with gaps. A record becomes
+/// visible after all records with smaller ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct AuditId(pub u64);
@@ -129,6 +130,8 @@ pub trait OperatorStore: Debug + Send + Sync + 'static {
 /// Writes of the audit log, in the transaction of the action that they record.
 #[async_trait]
 pub trait AuditTx: Send {
-    /// Appends a record. The strings may have at most 255 bytes, `detail` 64 KiB less one byte.
+    /// Locks the log until the transaction ends, and appends a record. So records become visible in
+    /// the order of their ids. The strings may have at most 255 bytes, `detail` 64 KiB less one
+    /// byte.
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError>;
 }

@@ -14,6 +14,7 @@ enum LockStage {
     Contacts,
     Conversations,
     Feeds,
+    Audit,
 }
 
 /// Tracks the locks and appends of one transaction, and rejects units that violate the
@@ -91,9 +92,17 @@ impl TxContract {
     /// order of their numbers.
     ///
     /// # Errors
-    /// Never: this is the last kind of lock.
+    /// [`StoreError::Corrupt`]: the transaction already holds the audit log.
     pub fn lock_feeds(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Feeds)
+    }
+
+    /// Records that the transaction is about to lock the audit log.
+    ///
+    /// # Errors
+    /// Never: this is the last kind of lock.
+    pub fn lock_audit(&mut self) -> Result<(), StoreError> {
+        self.enter(LockStage::Audit)
     }
 
     /// Records the row of a conversation that the transaction has just locked.

@@ -195,6 +195,10 @@ impl ConversationTx for FaultyTransaction<'_> {
         self.inner.members_with_role(id, role).await
     }
 
+    async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        self.inner.members_by_seniority(id, limit).await
+    }
+
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         self.inner.put_member(member).await
     }

@@ -1,5 +1,6 @@
 //! Conversations and their members.
 
+use std::cmp::Reverse;
 use std::ops::Bound;
 
 use async_trait::async_trait;
@@ -276,6 +277,20 @@ impl ConversationTx for MemoryTx<'_> {
             .values()
             .filter(|member| member.is_active() && member.role >= role);
         Ok(wanted.cloned().collect())
+    }
+
+    async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError> {
+        let Some(log) = self.tables.logs.get(&id) else {
+            return Ok(Vec::new());
+        };
+        let active = log.members.values().filter(|member| member.is_active());
+        let mut members: Vec<Member> = active
+            .filter(|member| self.tables.is_enabled(member.user))
+            .cloned()
+            .collect();
+        members.sort_by_key(|member| (Reverse(member.role), member.first_seq, member.user));
+        members.truncate(limit as usize);
+        Ok(members)
     }
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {

@@ -7,19 +7,25 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use super::tables::{Log, Tables};
 use super::tx::MemoryTx;
-use crate::model::{Account, ConversationId, ConversationKind, Role};
+use crate::model::{Account, ConversationId, ConversationKind, Role, UserId};
 use crate::store::{
     AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreError, StoreStats,
 };
 
-impl Log {
-    fn has_owner(&self) -> bool {
-        let mut members = self.members.values();
-        members.any(|member| member.is_active() && member.role == Role::Owner)
-    }
-}
-
 impl Tables {
+    fn has_owner(&self, log: &Log) -> bool {
+        let mut owners = log
+            .members
+            .values()
+            .filter(|member| member.is_active() && member.role == Role::Owner);
+        owners.any(|owner| self.is_enabled(owner.user))
+    }
+
+    /// Returns whether an account exists and is not disabled.
+    pub(super) fn is_enabled(&self, user: UserId) -> bool {
+        self.accounts.get(&user).is_some_and(|account| !account.disabled)
+    }
+
     fn stats(&self) -> StoreStats {
         let accounts = |wanted: fn(&&Account) -> bool| self.accounts.values().filter(wanted).count() as u64;
         StoreStats {
@@ -62,7 +68,7 @@ impl OperatorStore for MemoryStore {
             let groups = later
                 .map(|(_, log)| log)
                 .filter(|log| log.row.kind == ConversationKind::Group);
-            let listed = groups.map(|log| ListedGroup::new(log.row.clone(), log.has_owner()));
+            let listed = groups.map(|log| ListedGroup::new(log.row.clone(), tables.has_owner(log)));
             listed.take(limit as usize).collect()
         })
     }
@@ -88,6 +94,7 @@ impl OperatorStore for MemoryStore {
 #[async_trait]
 impl AuditTx for MemoryTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
+        self.contract.lock_audit()?;
         self.tables.audit.push(record.clone());
         self.undo(|tables| drop(tables.audit.pop()));
         Ok(AuditId(self.tables.audit.len() as u64))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{World, act, create, messages, new_group, page, put_member, without_group};
+use super::fixture::{World, account, act, create, messages, new_group, page, put_member, without_group};
 use crate::model::{ConversationKind, Member, MemberState, PageFrom, Role, Seq, Timestamp, UserId};
 use crate::store::Store;
 
@@ -117,6 +117,38 @@ pub async fn members_with_role_are_active_and_ranked(store: Arc<dyn Store>) {
         let found: Vec<_> = work.await.unwrap().iter().map(|member| member.user).collect();
         assert_eq!(found, users, "{role:?}");
     }
+}
+
+pub async fn members_by_seniority_can_log_in(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let store = &*world.store;
+    let late = account(store, "late").await;
+    let disabled = account(store, "disabled").await;
+    let left = account(store, "left").await;
+    put_member(store, Member::active(world.group, late, Role::Member, Seq(9))).await;
+    put_member(store, Member::active(world.group, disabled, Role::Admin, Seq(1))).await;
+    let gone = Member {
+        state: MemberState::Left,
+        ..Member::active(world.group, left, Role::Admin, Seq(1))
+    };
+    put_member(store, gone).await;
+    let mut row = store.account(disabled).await.unwrap().unwrap();
+    row.disabled = true;
+    let work = act(store, move |tx| {
+        let row = row.clone();
+        Box::pin(async move { Ok(tx.update_account(&row).await?) })
+    });
+    work.await.unwrap();
+    let group = world.group;
+    let first = async |limit| {
+        let work = act(store, move |tx| {
+            Box::pin(async move { Ok(tx.members_by_seniority(group, limit).await?) })
+        });
+        let members = work.await.unwrap();
+        members.iter().map(|member| member.user).collect::<Vec<_>>()
+    };
+    assert_eq!(first(9).await, [world.alice, world.bob, world.carol, late]);
+    assert_eq!(first(2).await, [world.alice, world.bob]);
 }
 
 pub async fn advance_read_advances_active_members(store: Arc<dyn Store>) {

@@ -78,7 +78,8 @@ macro_rules! store_conformance {
                 unknown_conversation_is_not_found;
             members:
                 member_reads_back, marks_never_go_down, members_come_in_pages, members_in_finds_existing_members,
-                members_with_role_are_active_and_ranked, advance_read_advances_active_members,
+                members_with_role_are_active_and_ranked, members_by_seniority_can_log_in,
+                advance_read_advances_active_members,
                 group_count_counts_open_groups_of_active_members, leaving_and_rejoining_moves_the_interval;
             messages:
                 event_reads_back, gap_is_rejected, wrong_message_count_is_rejected,
@@ -119,7 +120,7 @@ macro_rules! store_conformance {
                 conversations_lock_before_feeds;
             operators:
                 accounts_are_listed_in_pages_by_name, groups_are_listed_with_whether_they_have_an_owner,
-                stats_count_rows, audit_log_is_read_in_both_directions, rolled_back_actions_leave_no_audit_record,
+                stats_count_rows, audit_log_is_read_in_both_directions, audit_log_grows_at_its_end_only, rolled_back_actions_leave_no_audit_record,
                 members_of_user_come_in_pages_in_every_state, events_by_sender_are_those_of_one_user;
             heartbeats:
                 heartbeats_return_all_peers_or_none, repeated_heartbeat_changes_nothing, store_clock_goes_forward;

@@ -58,6 +58,16 @@ pub async fn groups_are_listed_with_whether_they_have_an_owner(store: Arc<dyn St
     );
     assert_eq!(listed(world.group, 10).await, [(orphaned, false)]);
     assert_eq!(listed(ConversationId(0), 1).await, [(world.group, true)]);
+    let mut alice = store.account(world.alice).await.unwrap().unwrap();
+    alice.disabled = true;
+    update(store, alice.clone()).await;
+    assert_eq!(
+        listed(ConversationId(0), 1).await,
+        [(world.group, false)],
+        "its owner is disabled"
+    );
+    alice.disabled = false;
+    update(store, alice).await;
     let group = store.list_groups(world.group, 1).await.unwrap().remove(0).conversation;
     assert_eq!(store.conversation(orphaned).await.unwrap(), Some(group));
     let work = act(store, move |tx| {
@@ -132,6 +142,46 @@ pub async fn audit_log_is_read_in_both_directions(store: Arc<dyn Store>) {
     assert_eq!(times(AuditPage::After(AuditId(0)), 3).await, [1, 2, 3]);
     assert_eq!(times(AuditPage::After(ids[2]), 9).await, [4, 5]);
     assert_eq!(times(AuditPage::After(AuditId(u64::MAX)), 9).await, [0; 0]);
+}
+
+/// A reader that goes on after the last record it has seen misses none, however long the
+/// transactions last that append records at the same time.
+pub async fn audit_log_grows_at_its_end_only(store: Arc<dyn Store>) {
+    const WRITERS: i64 = 8;
+    const RECORDS: i64 = 10;
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let store = Arc::clone(&store);
+        writers.push(tokio::spawn(async move {
+            for number in 0..RECORDS {
+                let number = writer * RECORDS + number;
+                let work = act(&*store, move |tx| {
+                    Box::pin(async move {
+                        tx.append_audit(&record(number)).await?;
+                        // Some transactions last longer than others.
+                        for _ in 0..(number % 4) * 3 {
+                            tx.account(UserId(1)).await?;
+                        }
+                        Ok(())
+                    })
+                });
+                work.await.unwrap();
+            }
+        }));
+    }
+    let (mut last, mut seen) = (AuditId(0), 0);
+    loop {
+        let is_over = writers.iter().all(tokio::task::JoinHandle::is_finished);
+        let page = store.audit_log(AuditPage::After(last), 100).await.unwrap();
+        seen += page.len();
+        if let Some(newest) = page.last() {
+            last = newest.id;
+        } else if is_over {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(seen, usize::try_from(WRITERS * RECORDS).unwrap());
 }
 
 pub async fn rolled_back_actions_leave_no_audit_record(store: Arc<dyn Store>) {

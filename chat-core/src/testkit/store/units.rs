@@ -66,15 +66,6 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
     tx.delete_contact(ids.bob, ids.alice).await?;
     tx.rename_account(ids.bob, "robert", "skeleton of robert").await?;
     tx.set_subject(ids.bob, Some("auth0|bob")).await?;
-    let record = NewAuditRecord {
-        time: NOW,
-        operator: "operator".into(),
-        action: "test".into(),
-        target: "everything".into(),
-        detail: String::new(),
-        source: "here".into(),
-    };
-    tx.append_audit(&record).await?;
     append_to(tx, ids.direct, ids.alice, &messages(3)).await?;
     let mut row = tx.lock_conversation(ids.group).await?.ok_or(TxError::Abort)?;
     row.group = Some(profile("renamed"));
@@ -120,6 +111,15 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
         tx.release_feed(&lease).await?;
     }
     tx.delete_feed("feed").await?;
+    let record = NewAuditRecord {
+        time: NOW,
+        operator: "operator".into(),
+        action: "test".into(),
+        target: "everything".into(),
+        detail: String::new(),
+        source: "here".into(),
+    };
+    tx.append_audit(&record).await?;
     Ok(())
 }
 
