@@ -1,13 +1,12 @@
 //! Administration commands: identity keys, backups and the store epoch.
 
-use std::io::Write as _;
-
 use chat_core::secure::ServerIdentity;
 
 use crate::args::KeygenArgs;
 use crate::compose::{make_private, open_store, renew_epoch};
 use crate::config::Checked;
 use crate::failure::Failure;
+use crate::output::report;
 
 /// Creates the identity key if the file does not exist yet, and prints its fingerprint.
 pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Failure> {
@@ -18,7 +17,7 @@ pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Fai
     }
     let identity = ServerIdentity::generate(usize::try_from(arguments.bits).unwrap_or(3072))?;
     identity.save(&path)?;
-    print(&format!(
+    report(&format!(
         "key {}\nfingerprint {}",
         path.display(),
         identity.fingerprint()
@@ -29,13 +28,13 @@ pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Fai
 pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
     let store = open_store(config).await?;
     store.close().await;
-    print("the store has this version's schema")
+    report("the store has this version's schema")
 }
 
 /// Gives the store a new epoch, so that clients read the whole history again.
 pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
     let epoch = renew_epoch(config).await?;
-    print(&format!(
+    report(&format!(
         "epoch {epoch}\nclients will read the whole history again at their next login; start the servers now"
     ))
 }
@@ -50,10 +49,5 @@ pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result
         ));
     };
     chat_store_sqlite::backup(directory, target).await?;
-    print(&format!("backed up to {}", target.display()))
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{text}").map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}")))
+    report(&format!("backed up to {}", target.display()))
 }

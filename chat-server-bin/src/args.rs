@@ -33,7 +33,10 @@ CHAT_SERVER__LISTEN=sc1://0.0.0.0:7400,tls://0.0.0.0:7401. Flags override the en
 environment overrides the file.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 69 the store or an address is unavailable,
-78 wrong configuration.";
+78 wrong configuration.
+
+Commands of operators (user, group, session, audit) work on a store that exists: one that a server
+has used, or that `chat-server migrate` has created.";
 
 /// Options that every subcommand accepts.
 #[derive(Debug, Args)]
@@ -117,7 +120,7 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Creates the server's identity key and prints its fingerprint; never overwrites a key
     Keygen(KeygenArgs),
-    /// Migrates the store to this version's schema without starting the server
+    /// Creates the store, or migrates it to this version's schema, without starting the server
     Migrate,
     /// Copies the store to a new file; works while the server runs
     Backup {
@@ -178,7 +181,8 @@ pub(crate) struct OperatorArgs {
     /// Prints JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Name of the operator for the audit log [default: the login name of the system's user]
+    /// Name of the operator for the audit log, which also records the system's user who runs the
+    /// command [default: the name of the system's user]
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) operator: Option<String>,
 }
@@ -201,7 +205,7 @@ pub(crate) enum UserCommand {
     },
     /// Lists accounts, disabled and deleted ones included
     List {
-        /// Lists accounts whose name begins with this text only
+        /// Lists accounts whose name begins with this text only, in any spelling
         #[arg(default_value = "")]
         prefix: String,
     },
@@ -238,17 +242,27 @@ pub(crate) enum UserCommand {
     Delete {
         /// Name, or # and id
         user: String,
-        /// Erases the texts of the user's messages, too
+        /// Erases the texts of the user's messages and edits, too; reactions, and the names and
+        /// descriptions of groups, stay
         #[arg(long)]
         erase_texts: bool,
         /// Lets other users take the name
         #[arg(long)]
         free_name: bool,
+        /// Lets the user's subject get a new account at its next login; otherwise such logins fail
+        #[arg(long)]
+        free_subject: bool,
         /// Confirms the deletion, which cannot be undone
         #[arg(long)]
         yes: bool,
     },
-    /// Prints everything that the store holds about an account, as JSON
+    /// Lets the subject of a deleted account get a new account at its next login
+    FreeSubject {
+        /// Identifier by which the application knows the user
+        subject: String,
+    },
+    /// Prints the account, its devices and contacts, what the user wrote, and the user's inbox, as
+    /// JSON
     Export {
         /// Name, or # and id
         user: String,
@@ -260,7 +274,7 @@ pub(crate) enum UserCommand {
 pub(crate) enum GroupCommand {
     /// Lists groups, closed ones included
     List {
-        /// Lists open groups without an owner only
+        /// Lists open groups without an owner who can log in only
         #[arg(long)]
         orphaned: bool,
     },

@@ -16,7 +16,7 @@ use chat_core::server::{BindError, Server, ServerConfig};
 use chat_core::store::Store;
 use chat_core::transport::tls::TlsAcceptor;
 use chat_store_mysql::MysqlStore;
-use chat_store_sqlite::SqliteStore;
+use chat_store_sqlite::{OpenError, SqliteStore};
 
 use crate::config::{Checked, LimitsSection, Scheme, Sessions, Settings, StoreUrl};
 use crate::failure::{Failure, chain};
@@ -61,13 +61,43 @@ pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failu
     })
 }
 
-/// Gives the store a new epoch.
-pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure> {
-    make_data_dir(config)?;
+/// Opens the configured store for a command of an operator: creates nothing and changes no schema,
+/// since a mistyped path is no new store, and running nodes may need the schema as it is.
+pub(crate) async fn open_existing_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
     Ok(match &config.store {
         StoreUrl::Sqlite(directory) => {
             let directory = directory.as_deref().unwrap_or(&config.settings.server.data_dir);
-            SqliteStore::renew_epoch(directory).await?
+            let mut options = chat_store_sqlite::Options::default();
+            options.migrate = false;
+            let opened = SqliteStore::open(directory, options).await;
+            Arc::new(opened.map_err(explain_lock)?)
+        }
+        StoreUrl::Mysql(url) => {
+            let mut options = mysql_options(config);
+            options.migrate = false;
+            Arc::new(MysqlStore::open(&url.0, options).await?)
+        }
+    })
+}
+
+/// Explains why a command cannot use the embedded store while a server does.
+fn explain_lock(error: OpenError) -> Failure {
+    match error {
+        OpenError::InUse { directory } => Failure::Unavailable(format!(
+            "a server is using the store in {}; the embedded store belongs to one process, so stop the server, run this \
+             command again, and start the server after it",
+            directory.display()
+        )),
+        other => other.into(),
+    }
+}
+
+/// Gives the store a new epoch.
+pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure> {
+    Ok(match &config.store {
+        StoreUrl::Sqlite(directory) => {
+            let directory = directory.as_deref().unwrap_or(&config.settings.server.data_dir);
+            SqliteStore::renew_epoch(directory).await.map_err(explain_lock)?
         }
         StoreUrl::Mysql(url) => MysqlStore::renew_epoch(&url.0, mysql_options(config)).await?,
     })
@@ -96,9 +126,16 @@ fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
     options
 }
 
-/// Builds an engine on this store without a bus, for administration commands.
-pub(crate) async fn build_engine(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
-    build(Engine::builder(store).config(engine_config(&config.settings))).await
+/// Builds an engine on this store for a command of an operator: it is no node, and announces on the
+/// bus, if one is configured, what it changes.
+pub(crate) async fn build_operator_engine(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
+    let mut builder = Engine::builder(store)
+        .config(engine_config(&config.settings))
+        .operator_only();
+    if let Some(redis) = open_bus(config)? {
+        builder = builder.bus(Arc::new(redis.bus()));
+    }
+    build(builder).await
 }
 
 /// Builds the engine of a node on this store, and on the bus if one is configured.
@@ -119,7 +156,7 @@ async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, F
 }
 
 /// Opens the bus if one is configured.
-pub(crate) fn open_bus(config: &Checked) -> Result<Option<RedisBackend>, Failure> {
+fn open_bus(config: &Checked) -> Result<Option<RedisBackend>, Failure> {
     let bus = &config.settings.bus;
     if bus.url.is_empty() {
         return Ok(None);

@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     /// The store, a file or an address is unavailable; the same configuration may work later. Exit
     /// code 69.
     Unavailable(String),
+    /// The reader of standard output closed it, and so wants no more. No message; exit code 0.
+    ReaderGone,
     /// The configuration is wrong; starting again does not help. Exit code 78.
     Config(Vec<Problem>),
 }
@@ -28,6 +30,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Failed(_) => 1,
             Self::Unavailable(_) => 69,
+            Self::ReaderGone => 0,
             Self::Config(_) => 78,
         })
     }
@@ -42,6 +45,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(text) | Self::Unavailable(text) => f.write_str(text),
+            Self::ReaderGone => f.write_str("the reader of standard output closed it"),
             Self::Config(problems) => {
                 for (index, problem) in problems.iter().enumerate() {
                     let newline = if index == 0 { "" } else { "\nchat-server: " };
@@ -67,7 +71,18 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Self::Unavailable(chain(&error))
+        Self::Unavailable(match &error {
+            OpenError::Missing { path } => format!(
+                "there is no store {}; check --data-dir and the configuration, or create the store with `chat-server \
+                 migrate` or by starting the server",
+                path.display()
+            ),
+            OpenError::OlderSchema { path, found, known } => format!(
+                "the store {} has schema {found}, this program needs {known}; run `chat-server migrate` first",
+                path.display()
+            ),
+            _ => chain(&error),
+        })
     }
 }
 
@@ -78,6 +93,15 @@ impl From<chat_store_mysql::OpenError> for Failure {
             E::Url(_) | E::UnsafeSettings(_) | E::Authorities { .. } => {
                 Self::config(format!("store.url: {}", chain(&error)))
             }
+            E::OlderSchema { found: 0, .. } => Self::Unavailable(
+                "the database of store.url holds no store; check the configuration, or create the store with \
+                 `chat-server migrate` or by starting a node"
+                    .to_owned(),
+            ),
+            E::OlderSchema { found, known } => Self::Unavailable(format!(
+                "the database of store.url has schema {found}, this program needs {known}; run `chat-server migrate` \
+                 once all nodes may run this release"
+            )),
             _ => Self::Unavailable(chain(&error)),
         }
     }

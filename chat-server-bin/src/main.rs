@@ -7,11 +7,11 @@ mod config;
 mod failure;
 mod limits;
 mod operator;
+mod output;
 mod run;
 mod signals;
 mod telemetry;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser as _};
@@ -30,7 +30,9 @@ fn main() -> ExitCode {
     match perform(&cli) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("chat-server: {failure}");
+            if !matches!(failure, Failure::ReaderGone) {
+                eprintln!("chat-server: {failure}");
+            }
             failure.code()
         }
     }
@@ -93,13 +95,6 @@ fn on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Writes to standard output. A reader that closed the pipe is not an error.
 fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
-    let mut output = std::io::stdout().lock();
-    match output.write_all(bytes).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    output::print(bytes).map(|()| ExitCode::SUCCESS)
 }

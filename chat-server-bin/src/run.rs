@@ -1,12 +1,12 @@
 //! Runs the server until a signal stops it.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::compose::{Composition, compose};
 use crate::config::Checked;
 use crate::failure::Failure;
+use crate::output::print;
 use crate::signals::{Signals, Stop};
 use crate::telemetry::Telemetry;
 
@@ -46,14 +46,10 @@ fn announce(composition: &Composition) -> Result<(), Failure> {
         lines.push_str(&format!("listening {protocol} {address}\n"));
     }
     lines.push_str(&format!("ready\nfingerprint {}\n", composition.fingerprint));
-    let mut output = std::io::stdout().lock();
-    let written = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
-    match written {
+    match print(lines.as_bytes()) {
         // The parent process closed the pipe; the server still runs.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Err(Failure::ReaderGone) => Ok(()),
+        written => written,
     }
 }
 

@@ -75,8 +75,8 @@ impl OperatorStore for MysqlStore {
 impl AuditTx for MysqlTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
         self.contract.lock_audit()?;
-        // Ids are given before the commit. The lock of this row makes the records visible in the order
-        // of their ids, so that a reader that goes on after the last id misses none.
+        // Ids are given before the commit. The lock of this row makes the records visible in the
+        // order of their ids, so that a reader that goes on after the last id misses none.
         let lock =
             "INSERT INTO meta (name, value) VALUES ('audit_lock', '') ON DUPLICATE KEY UPDATE name = VALUES(name)";
         self.execute(lock, ()).await?;

@@ -39,8 +39,8 @@ struct Running {
 
 impl SqliteStore {
     /// Opens the data directory. Creates the directory and the database if they are missing, with
-    /// access for their owner only (0700, 0600), unless [`Options::migrate`] is off. Removes the access of other users to existing
-    /// files of the store, with a warning in the log.
+    /// access for their owner only (0700, 0600), unless [`Options::migrate`] is off. Removes the
+    /// access of other users to existing files of the store, with a warning in the log.
     ///
     /// # Errors
     /// See [`OpenError`]. After an error, no thread is running.

@@ -2,35 +2,48 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::model::{Account, DisplayName, Timestamp};
 
-/// Identifier by which an application knows a user, in any form: `auth0|64f…`, a UUID, an e-mail
-/// address. Compared byte by byte; never shown to other users.
+/// Identifier by which an application knows a user, in any form without control characters:
+/// `auth0|64f…`, a UUID, an e-mail address. Compared byte by byte; never shown to other users.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 
 /// Error: a text cannot be a [`Subject`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a subject has 1 to {max} bytes; this one has {0}", max = Account::MAX_SUBJECT_BYTES)]
-pub struct SubjectError(usize);
+#[error("a subject has 1 to {max} bytes and no control characters", max = Account::MAX_SUBJECT_BYTES)]
+pub struct SubjectError;
 
 impl Subject {
     /// Takes an identifier of 1 to [`Account::MAX_SUBJECT_BYTES`] bytes.
     ///
     /// # Errors
-    /// [`SubjectError`]: it is empty or too long.
+    /// [`SubjectError`]: it is empty or too long, or contains a control character.
     pub fn new(subject: impl Into<String>) -> Result<Self, SubjectError> {
         let subject = subject.into();
-        match subject.len() {
-            1..=Account::MAX_SUBJECT_BYTES => Ok(Self(subject)),
-            length => Err(SubjectError(length)),
+        let has_valid_size = (1..=Account::MAX_SUBJECT_BYTES).contains(&subject.len());
+        if !has_valid_size || subject.chars().any(char::is_control) {
+            return Err(SubjectError);
         }
+        Ok(Self(subject))
     }
 
     /// Returns the identifier.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns what a deleted account keeps in place of the subject, so that the subject gets no
+    /// other account: a digest. It begins with a control character, so no subject equals it.
+    pub(crate) fn tombstone(&self) -> String {
+        let mut text = String::from("\u{1}deleted:");
+        for byte in Sha256::digest(self.0.as_bytes()) {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        text
     }
 }
 

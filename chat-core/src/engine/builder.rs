@@ -79,6 +79,7 @@ pub struct EngineBuilder {
     router: RouterConfig,
     node: NodeId,
     addresses: Vec<String>,
+    is_node: bool,
 }
 
 impl EngineBuilder {
@@ -96,6 +97,7 @@ impl EngineBuilder {
             router: RouterConfig::default(),
             node: NodeId::random(),
             addresses: Vec::new(),
+            is_node: true,
         }
     }
 
@@ -173,6 +175,17 @@ impl EngineBuilder {
         self
     }
 
+    /// Makes an engine that is no node: for a program that runs beside the nodes of a cluster and
+    /// changes what they serve, such as a tool of operators. It announces on the bus what it
+    /// commits, and receives nothing: it cannot serve sessions. Other nodes do not learn of it.
+    /// Await [`Engine::flush_announcements`] before the program ends. Default: the engine is a
+    /// node.
+    #[must_use]
+    pub const fn operator_only(mut self) -> Self {
+        self.is_node = false;
+        self
+    }
+
     /// Sets the log from which deliveries are read. It has to show everything that the store
     /// commits. Default: the store.
     #[cfg(feature = "unstable")]
@@ -208,7 +221,7 @@ impl EngineBuilder {
         let log = self
             .event_log
             .unwrap_or_else(|| Arc::new(StoreEventLog::new(Arc::clone(&self.store))));
-        let router = Router::start(RouterParts {
+        let parts = RouterParts {
             log,
             bus: self.bus,
             presence: Arc::clone(&presence),
@@ -217,8 +230,11 @@ impl EngineBuilder {
             incarnation,
             epoch,
             config: self.router,
-        })
-        .await?;
+        };
+        let router = match self.is_node {
+            true => Router::start(parts).await?,
+            false => Router::start_announcer(parts),
+        };
         let me = NodeInfo {
             id: self.node,
             incarnation,
@@ -226,7 +242,8 @@ impl EngineBuilder {
             sessions: 0,
             draining: false,
         };
-        let advertiser = join_cluster(self.discovery, me, &router).await?;
+        let discovery = self.discovery.filter(|_| self.is_node);
+        let advertiser = join_cluster(discovery, me, &router).await?;
         let ports = Ports {
             units: Arc::new(Units::new(Arc::clone(&self.store), self.clock, router.clone(), &config)),
             store: self.store,

@@ -51,6 +51,12 @@ impl CommandError {
         )
     }
 
+    /// Returns the error for a login whose subject is that of a deleted account, and reserved.
+    pub(crate) fn account_deleted() -> Self {
+        let text = "the account of this user was deleted; an operator can allow another one";
+        Self::new(ReplyCode::AccountDisabled, text)
+    }
+
     /// Returns the error for a full queue. Nothing was done.
     pub(crate) fn busy() -> Self {
         Self::new(ReplyCode::Busy, "the server is overloaded; nothing was done").retry_after(Duration::from_secs(1))

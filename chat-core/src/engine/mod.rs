@@ -381,6 +381,16 @@ impl Engine {
         }
     }
 
+    /// Waits until the other nodes have been told on the bus of everything that this engine
+    /// committed. Returns whether the bus took all of it; nodes that were not told find it in the
+    /// store a little later. Without a bus there is nothing to wait for.
+    ///
+    /// Nodes repeat their announcements while they run, so only programs that end soon after a
+    /// change need this.
+    pub async fn flush_announcements(&self) -> bool {
+        self.parts.router.flush_announcements().await
+    }
+
     /// Refuses new commands, finishes and answers those that were begun, writes the last read
     /// marks, and waits until no task is left. Local sessions end. Idempotent.
     pub async fn shutdown(&self) {

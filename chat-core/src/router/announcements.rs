@@ -69,6 +69,31 @@ impl RecentAnnouncements {
         self.inner.announced.lock().note_overflow(true);
     }
 
+    /// Returns the recent announcements one by one, with the users or conversations that they are
+    /// about, or `None` if there were too many to remember.
+    pub(crate) fn all(&self) -> Option<(Vec<Doorbell>, Vec<Content>)> {
+        let announced = self.inner.announced.lock();
+        if announced.overflowed.is_some() {
+            return None;
+        }
+        let doorbells = announced.doorbells.iter();
+        let doorbells = doorbells.map(|(conversation, (last_seq, _))| Doorbell {
+            conversation: *conversation,
+            last_seq: *last_seq,
+        });
+        let joins = announced.joins.keys();
+        let joins = joins.map(|(user, conversation)| Content::UserJoined {
+            user: *user,
+            conversation: *conversation,
+        });
+        let logins = announced.logins.iter();
+        let logins = logins.map(|(user, (code, _))| Content::SessionsChanged {
+            user: *user,
+            code: *code,
+        });
+        Some((doorbells.collect(), joins.chain(logins).collect()))
+    }
+
     /// Returns the content of heartbeat `number`, in as many envelopes as it takes, and forgets
     /// announcements that were repeated for long enough.
     pub(crate) fn heartbeat(&self, number: u64) -> Vec<Content> {

@@ -4,8 +4,11 @@ use super::announcements::RecentAnnouncements;
 use super::envelope::{Audience, Content, Doorbell, EnvelopeCodec, ExceptDevice};
 use super::publish_queue::PublishQueue;
 use super::shared_push::SharedPush;
-use crate::bus::{BusError, MessageBus, Topic};
-use crate::model::{CloseCode, ConversationId, NodeId, StoreEpoch, UserId};
+use crate::bus::Topic;
+use crate::model::{CloseCode, ConversationId, UserId};
+
+/// Number of times that announcements are repeated which the bus did not take.
+const FLUSH_ATTEMPTS: u32 = 3;
 
 /// Announces changes made on this node to the other nodes. Without a bus it does nothing, and the
 /// other nodes read the changes from the store. Its methods never wait.
@@ -34,6 +37,23 @@ impl ClusterLink {
 
     pub(crate) fn exists(&self) -> bool {
         self.link.is_some()
+    }
+
+    /// Waits until the announcements so far are on the bus. Repeats those of the last seconds if
+    /// the bus did not take all of them. Returns whether it took them in the end.
+    pub(crate) async fn flush(&self) -> bool {
+        let Some(link) = &self.link else {
+            return true;
+        };
+        for _ in 0..FLUSH_ATTEMPTS {
+            if link.queue.flushed().await {
+                return true;
+            }
+            if !link.repeat() {
+                return false;
+            }
+        }
+        link.queue.flushed().await
     }
 
     /// Announces that a conversation's log has grown.
@@ -80,23 +100,22 @@ impl ClusterLink {
     }
 }
 
-/// Announces to every node that logins of a user ended. For programs that are no nodes, such as an
-/// administration tool, after they changed the logins in the store. Best effort: a node that misses
-/// the announcement reads the change in its next sweep.
-///
-/// # Errors
-/// [`BusError`] if the bus cannot be reached.
-pub async fn announce_ended_logins(
-    bus: &dyn MessageBus,
-    epoch: StoreEpoch,
-    user: UserId,
-    code: CloseCode,
-) -> Result<(), BusError> {
-    let codec = EnvelopeCodec {
-        epoch,
-        node: NodeId::random(),
-        incarnation: 0,
-    };
-    let envelope = codec.encode(Content::SessionsChanged { user, code });
-    bus.publish(Topic::User(user), envelope).await
+impl Link {
+    /// Queues the recent announcements again. Returns `false` if they are not known.
+    fn repeat(&self) -> bool {
+        let Some((doorbells, others)) = self.recent.all() else {
+            return false;
+        };
+        for doorbell in doorbells {
+            self.queue.ring(doorbell);
+        }
+        for content in others {
+            let user = match content {
+                Content::UserJoined { user, .. } | Content::SessionsChanged { user, .. } => user,
+                _ => continue,
+            };
+            self.queue.send(Topic::User(user), self.codec.encode(content));
+        }
+        true
+    }
 }

@@ -229,6 +229,12 @@ impl Router {
         self.link.announce_logins(user, code);
     }
 
+    /// Waits until what this router announced to the other nodes is on the bus. Returns whether the
+    /// bus took all of it. Without a bus there is nothing to wait for.
+    pub async fn flush_announcements(&self) -> bool {
+        self.link.flush().await
+    }
+
     /// Returns a user's sessions on this node, with the presence of each.
     #[must_use]
     pub fn local_sessions(&self, user: UserId) -> Vec<(Caller, PresenceState)> {

@@ -53,7 +53,6 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub use cluster_link::announce_ended_logins;
 pub(crate) use commit_watch::{CommitWatch, News};
 pub use config::RouterConfig;
 pub(crate) use conversation_feed::joined_user;

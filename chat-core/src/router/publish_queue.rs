@@ -25,11 +25,16 @@ struct Inner {
     max_envelopes: usize,
     state: Mutex<State>,
     added: Notify,
+    idle: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
+    /// Number of envelopes that were taken and are being published.
+    publishing: usize,
+    /// Set if an envelope was dropped or not published since the last [`PublishQueue::flushed`].
+    has_lost: bool,
     /// Newest doorbell of each conversation that has an [`Item::Doorbell`].
     doorbells: HashMap<ConversationId, Seq>,
 }
@@ -47,6 +52,7 @@ impl PublishQueue {
                 max_envelopes: max_envelopes.max(1),
                 state: Mutex::default(),
                 added: Notify::new(),
+                idle: Notify::new(),
             }),
         }
     }
@@ -62,7 +68,10 @@ impl PublishQueue {
                 return;
             }
             Entry::Vacant(entry) if has_room => drop(entry.insert(doorbell.last_seq)),
-            Entry::Vacant(_) => return,
+            Entry::Vacant(_) => {
+                state.has_lost = true;
+                return;
+            }
         }
         state.items.push_back(Item::Doorbell(doorbell.conversation));
         drop(state);
@@ -76,14 +85,18 @@ impl PublishQueue {
             state.items.push_back(Item::Envelope(topic, envelope));
             drop(state);
             self.inner.added.notify_one();
+        } else {
+            state.has_lost = true;
         }
     }
 
-    /// Takes the oldest envelope. A doorbell is encoded only now, with the newest place of its
-    /// conversation.
+    /// Takes the oldest envelope, to be reported as [`done`](Self::done). A doorbell is encoded
+    /// only now, with the newest place of its conversation.
     pub(crate) fn next(&self, codec: &EnvelopeCodec) -> Option<(Topic, Bytes)> {
         let mut state = self.inner.state.lock();
-        let conversation = match state.items.pop_front()? {
+        let item = state.items.pop_front()?;
+        state.publishing += 1;
+        let conversation = match item {
             Item::Envelope(topic, envelope) => return Some((topic, envelope)),
             Item::Doorbell(conversation) => conversation,
         };
@@ -94,8 +107,39 @@ impl PublishQueue {
         Some((Topic::Conversation(conversation), envelope))
     }
 
+    /// Reports the end of the publication of an envelope.
+    pub(crate) fn done(&self, is_published: bool) {
+        let mut state = self.inner.state.lock();
+        state.publishing = state.publishing.saturating_sub(1);
+        state.has_lost |= !is_published;
+        if state.is_idle() {
+            self.inner.idle.notify_waiters();
+        }
+    }
+
+    /// Waits until no envelope is queued or being published. Returns whether all were published
+    /// since the last call.
+    pub(crate) async fn flushed(&self) -> bool {
+        loop {
+            let idle = self.inner.idle.notified();
+            {
+                let mut state = self.inner.state.lock();
+                if state.is_idle() {
+                    return !std::mem::take(&mut state.has_lost);
+                }
+            }
+            idle.await;
+        }
+    }
+
     /// Waits until an envelope was queued. Cancel safe; one task may wait at a time.
     pub(crate) async fn added(&self) {
         self.inner.added.notified().await;
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.items.is_empty() && self.publishing == 0
     }
 }

@@ -81,15 +81,56 @@ struct Assembly {
     config: RouterConfig,
 }
 
+/// The sending half of the bus: what this node announces.
+struct Outbound {
+    bus: Arc<dyn MessageBus>,
+    queue: PublishQueue,
+    recent: RecentAnnouncements,
+}
+
+impl Outbound {
+    fn new(bus: Arc<dyn MessageBus>, config: &RouterConfig) -> Self {
+        Self {
+            bus,
+            queue: PublishQueue::new(config.max_queued_envelopes),
+            recent: RecentAnnouncements::new(config.peer_timeout),
+        }
+    }
+
+    fn link(&self, codec: EnvelopeCodec) -> ClusterLink {
+        ClusterLink::new(codec, self.queue.clone(), self.recent.clone())
+    }
+}
+
 /// A connection to the bus, and the queues that belong to it.
 struct BusConnection {
-    bus: Arc<dyn MessageBus>,
+    outbound: Outbound,
     subscriber: Box<dyn Subscriber>,
     topics: TopicRequests,
-    queue: PublishQueue,
     heartbeats: PublishQueue,
-    recent: RecentAnnouncements,
     monitor: Arc<PeerMonitor>,
+}
+
+impl BusConnection {
+    async fn open(bus: Arc<dyn MessageBus>, config: &RouterConfig, stop: &CancellationToken) -> Result<Self, BusError> {
+        Ok(Self {
+            subscriber: bus.connect().await?,
+            outbound: Outbound::new(bus, config),
+            topics: TopicRequests::new(config.bus_timeout, stop.clone()),
+            heartbeats: PublishQueue::new(MAX_QUEUED_HEARTBEATS),
+            monitor: Arc::new(PeerMonitor::new(config.peer_timeout, config.max_missed_heartbeats())),
+        })
+    }
+}
+
+impl RouterParts {
+    const fn codec(&self) -> EnvelopeCodec {
+        EnvelopeCodec {
+            epoch: self.epoch,
+            node: self.node,
+            incarnation: self.incarnation,
+        }
+    }
 }
 
 impl Router {
@@ -98,26 +139,15 @@ impl Router {
     /// # Errors
     /// [`BusError`] if the bus cannot be reached; nothing runs.
     pub async fn start(parts: RouterParts) -> Result<Self, BusError> {
-        let config = parts.config;
+        let codec = parts.codec();
         let stop = CancellationToken::new();
-        let codec = EnvelopeCodec {
-            epoch: parts.epoch,
-            node: parts.node,
-            incarnation: parts.incarnation,
-        };
         let bus = match parts.bus {
-            Some(bus) => Some(BusConnection {
-                subscriber: bus.connect().await?,
-                bus,
-                topics: TopicRequests::new(config.bus_timeout, stop.clone()),
-                queue: PublishQueue::new(config.max_queued_envelopes),
-                heartbeats: PublishQueue::new(MAX_QUEUED_HEARTBEATS),
-                recent: RecentAnnouncements::new(config.peer_timeout),
-                monitor: Arc::new(PeerMonitor::new(config.peer_timeout, config.max_missed_heartbeats())),
-            }),
+            Some(bus) => Some(BusConnection::open(bus, &parts.config, &stop).await?),
             None => None,
         };
-        let assembly = Assembly::new(parts.log, bus.as_ref(), codec, config, stop);
+        let link = bus.as_ref().map(|bus| bus.outbound.link(codec));
+        let topics = bus.as_ref().map(|bus| bus.topics.clone());
+        let assembly = Assembly::new(parts.log, link, topics, codec, parts.config, stop);
         assembly.start_anti_entropy(bus.is_some());
         assembly.start_heartbeats(bus.as_ref(), parts.clock);
         assembly.start_presence(parts.presence);
@@ -128,12 +158,31 @@ impl Router {
         }
         Ok(assembly.router)
     }
+
+    /// Starts a router for a program that changes what the nodes serve and is no node itself: it
+    /// announces what is committed through it, and receives nothing. Other nodes do not learn of
+    /// it, unless there is no bus: then its heartbeats in the store make them look for what it
+    /// commits.
+    #[must_use]
+    pub fn start_announcer(parts: RouterParts) -> Self {
+        let codec = parts.codec();
+        let outbound = parts.bus.map(|bus| Outbound::new(bus, &parts.config));
+        let link = outbound.as_ref().map(|outbound| outbound.link(codec));
+        let assembly = Assembly::new(parts.log, link, None, codec, parts.config, CancellationToken::new());
+        assembly.start_anti_entropy(outbound.is_some());
+        match outbound {
+            Some(outbound) => assembly.start_publisher(outbound.queue, outbound.bus),
+            None => assembly.start_heartbeats(None, parts.clock),
+        }
+        assembly.router
+    }
 }
 
 impl Assembly {
     fn new(
         log: Arc<dyn EventLog>,
-        bus: Option<&BusConnection>,
+        link: Option<ClusterLink>,
+        topics: Option<TopicRequests>,
         codec: EnvelopeCodec,
         config: RouterConfig,
         stop: CancellationToken,
@@ -141,11 +190,6 @@ impl Assembly {
         let limited: Arc<dyn EventLog> = Arc::new(TimeLimited::new(Arc::clone(&log), config.read_timeout));
         let registry = Arc::new(Registry::default());
         let queues = DeliveryQueues::default();
-        let topics = bus.map(|bus| bus.topics.clone());
-        let link = match bus {
-            Some(bus) => ClusterLink::new(codec, bus.queue.clone(), bus.recent.clone()),
-            None => ClusterLink::none(),
-        };
         let delivery = Arc::new(LocalDelivery::new(
             Arc::clone(&registry),
             topics.clone(),
@@ -162,7 +206,7 @@ impl Assembly {
             delivery,
             log,
             topics,
-            link,
+            link: link.unwrap_or_else(ClusterLink::none),
             nodes: NodeStatus {
                 others: OtherNodes::new(codec.node, store_peers.clone()),
                 store_peers,
@@ -291,7 +335,7 @@ impl Assembly {
             others: router.nodes.others.clone(),
             bus: bus.map(|bus| BusHeartbeat {
                 codec: self.codec,
-                recent: bus.recent.clone(),
+                recent: bus.outbound.recent.clone(),
                 queue: bus.heartbeats.clone(),
                 monitor: Arc::clone(&bus.monitor),
             }),
@@ -343,14 +387,8 @@ impl Assembly {
             call_timeout,
         };
         router.tasks.spawn("subscriptions", subscriptions.run());
-        for queue in [connection.queue, connection.heartbeats] {
-            let publisher = Publisher {
-                queue,
-                codec: self.codec,
-                bus: Arc::clone(&connection.bus),
-                call_timeout,
-            };
-            router.tasks.spawn("publisher", publisher.run());
+        for queue in [connection.outbound.queue, connection.heartbeats] {
+            self.start_publisher(queue, Arc::clone(&connection.outbound.bus));
         }
         let inbound = Inbound {
             subscriber: connection.subscriber,
@@ -364,5 +402,15 @@ impl Assembly {
             retry_interval: self.config.retry_interval,
         };
         router.tasks.spawn("inbound", inbound.run());
+    }
+
+    fn start_publisher(&self, queue: PublishQueue, bus: Arc<dyn MessageBus>) {
+        let publisher = Publisher {
+            queue,
+            codec: self.codec,
+            bus,
+            call_timeout: self.config.bus_timeout,
+        };
+        self.router.tasks.spawn("publisher", publisher.run());
     }
 }

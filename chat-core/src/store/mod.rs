@@ -19,8 +19,8 @@
 //! - A store may run a unit more than once (after a deadlock, for example), so a unit must not keep
 //!   state from one run to the next.
 //! - A unit takes locks in this order, so that units do not deadlock: devices, contacts,
-//!   conversations by ascending id, feeds, the audit log. A transaction may lock a conversation that
-//!   it created itself at any time.
+//!   conversations by ascending id, feeds, the audit log. A transaction may lock a conversation
+//!   that it created itself at any time.
 //! - A unit awaits only its transaction. If a unit panics, the store rolls it back and the caller
 //!   receives [`StoreError::Corrupt`].
 //! - When a transaction commits, the row of every conversation it locked states where the log of

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)] // these are tests
 
 mod groups;
+mod operators;
 mod scenarios;
 mod support;

@@ -321,34 +321,3 @@ async fn ended_node_frees_its_own_users_only() {
         "the end of another node does not disturb Bob"
     );
 }
-
-/// Disabling an account or changing its password ends its sessions on every running node.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operator_ends_sessions_on_running_nodes() {
-    let cluster = Cluster::start(&PROGRAM, 2).unwrap();
-    let (mut alice, mut bob) = (
-        cluster.new_user(0, "alice").await.unwrap(),
-        cluster.new_user(1, "bob").await.unwrap(),
-    );
-    let store = cluster.database.url("chat");
-    let bus = cluster.redis.url();
-    let operator = |arguments: &[&str]| {
-        let mut process = Process::new(&*PROGRAM);
-        process.arg("user").args(arguments);
-        process.env("CHAT_STORE__URL", &store).env("CHAT_BUS__URL", &bus);
-        process.env("CHAT_PASSWORD", "correct horse battery");
-        let done = process.output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-        String::from_utf8(done.stdout).unwrap()
-    };
-    let over = async |peer: &mut Peer| {
-        let ends = async { while !matches!(peer.push().await, Err(_) | Ok(Push::Closed(_))) {} };
-        timeout(Duration::from_secs(10), ends).await.expect("the session ends");
-    };
-    let output = operator(&["disable", "alice"]);
-    assert!(output.contains("disabled") && !output.contains("bus"), "{output}");
-    over(&mut alice).await;
-    assert!(lives(&mut bob, "bob").await);
-    operator(&["passwd", "bob"]);
-    over(&mut bob).await;
-}

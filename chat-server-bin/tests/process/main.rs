@@ -168,6 +168,7 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
     let user = |arguments: &[&str]| finish(directory.path(), &[&["user"], arguments].concat());
     let file = ["--password-file", password.to_str().unwrap()];
 
+    assert!(finish(directory.path(), &["migrate"]).status.success());
     let added = user(&[&["add", "alice"], &file[..]].concat());
     assert_eq!(stdout(&added), "created user alice with id 1\n", "{}", stderr(&added));
     let again = user(&[&["add", "alice"], &file[..]].concat());
@@ -179,11 +180,9 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
     };
     let mut server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     assert_eq!(login(&server).await, Ok(()));
-    assert_eq!(
-        user(&["disable", "alice"]).status.code(),
-        Some(69),
-        "the running server holds the store"
-    );
+    let refused = user(&["disable", "alice"]);
+    assert_eq!(refused.status.code(), Some(69), "the running server holds the store");
+    assert!(stderr(&refused).contains("stop the server"), "{}", stderr(&refused));
     server.kill();
 
     assert!(user(&["disable", "alice"]).status.success());

@@ -1,10 +1,18 @@
 //! Commands of operators on the store of a stopped server.
 
+use std::fs::File;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::support::{finish, stderr, stdout};
+use super::support::{finish, program, stderr, stdout};
+
+/// Creates a directory with an empty store.
+fn new_store() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    run(directory.path(), &["migrate"]);
+    directory
+}
 
 /// Runs a command that has to succeed. Returns its lines.
 fn run(directory: &Path, arguments: &[&str]) -> Vec<String> {
@@ -21,7 +29,7 @@ fn json(directory: &Path, arguments: &[&str]) -> Vec<Value> {
 
 #[test]
 fn account_commands_print_text_or_json_and_leave_audit_records() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = new_store();
     let here = directory.path();
     run(here, &["user", "add", "admin", "--no-password", "--operator", "carol"]);
     let bob = json(
@@ -32,7 +40,7 @@ fn account_commands_print_text_or_json_and_leave_audit_records() {
     assert_eq!(bob[0]["has_password"], false);
 
     assert_eq!(run(here, &["user", "list"]), ["#1\tadmin\tactive", "#2\tbob\tactive"]);
-    assert_eq!(json(here, &["user", "list", "b"])[0]["name"], "bob");
+    assert_eq!(json(here, &["user", "list", "B"])[0]["name"], "bob");
     run(here, &["user", "rename", "bob", "bobby", "--operator", "carol"]);
     run(here, &["session", "end", "bobby", "--operator", "carol"]);
     let shown = run(here, &["user", "show", "#2"]);
@@ -59,6 +67,7 @@ fn account_commands_print_text_or_json_and_leave_audit_records() {
         stderr(&unknown)
     );
 
+    let source = format!("chat-server run by {}", system_user());
     let audit = json(here, &["audit"]);
     let actions: Vec<&str> = audit
         .iter()
@@ -78,14 +87,119 @@ fn account_commands_print_text_or_json_and_leave_audit_records() {
     assert!(
         audit
             .iter()
-            .all(|record| record["operator"] == "carol" && record["source"] == "chat-server")
+            .all(|record| record["operator"] == "carol" && record["source"] == source)
     );
     assert_eq!(run(here, &["audit", "--limit", "2"]).len(), 2);
 }
 
+/// Returns the name of the account that runs the tests.
+fn system_user() -> String {
+    let output = std::process::Command::new("id").arg("-un").output().unwrap();
+    stdout(&output).trim().to_owned()
+}
+
+#[test]
+fn operator_is_the_account_that_runs_the_command_whatever_the_environment_says() {
+    let directory = new_store();
+    let here = directory.path();
+    let mut command = program(here, &["user", "add", "alice", "--no-password"]);
+    for variable in ["USER", "LOGNAME"] {
+        command.env(variable, "mallory");
+    }
+    assert!(command.env("SUDO_USER", "dora").output().unwrap().status.success());
+    let lines = run(here, &["audit", "--json"]);
+    let record: Value = serde_json::from_str(&lines[0]).unwrap();
+    let user = system_user();
+    assert_eq!(record["operator"], user.as_str());
+    assert_eq!(record["source"], format!("chat-server run by {user} (SUDO_USER=dora)"));
+}
+
+#[test]
+fn commands_create_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let commands = [
+        &["user", "list"][..],
+        &["user", "add", "alice", "--no-password"],
+        &["group", "list"],
+        &["session", "end", "alice"],
+        &["audit"],
+        &["new-epoch"],
+    ];
+    for command in commands {
+        let refused = finish(here, &[&["--data-dir", "mistyped"], command].concat());
+        assert_eq!(refused.status.code(), Some(69), "{command:?}");
+        let text = stderr(&refused);
+        assert!(
+            text.contains("mistyped/chat.db") && text.contains("--data-dir") && text.contains("chat-server migrate"),
+            "{text}"
+        );
+        assert_eq!(std::fs::read_dir(here).unwrap().count(), 0, "{command:?}");
+    }
+}
+
+#[test]
+fn reader_that_wants_no_more_is_no_failure() {
+    let directory = new_store();
+    let here = directory.path();
+    run(here, &["user", "add", "alice", "--no-password"]);
+    let commands = [
+        &["user", "list"][..],
+        &["user", "export", "alice"],
+        &["audit"],
+        &["user", "disable", "alice"],
+    ];
+    for command in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(here, command).stdout(writer).output().unwrap();
+        assert_eq!(
+            (output.status.code(), stderr(&output)),
+            (Some(0), String::new()),
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn failed_output_does_not_hide_what_was_done() {
+    let directory = new_store();
+    let here = directory.path();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let add = ["user", "add", "alice", "--no-password"];
+    let output = program(here, &add).stdout(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(
+        text.contains("this was done") && text.contains("created user alice with id 1"),
+        "{text}"
+    );
+    let output = program(here, &["user", "list"]).stdout(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!stderr(&output).contains("this was done"), "{}", stderr(&output));
+}
+
+#[test]
+fn deletion_reserves_the_subject_until_it_is_freed() {
+    let directory = new_store();
+    let here = directory.path();
+    let unknown = finish(here, &["user", "free-subject", "auth0|1"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(
+        stderr(&unknown).contains("reserves this subject"),
+        "{}",
+        stderr(&unknown)
+    );
+    run(here, &["user", "add", "alice", "--no-password"]);
+    let deleted = json(here, &["user", "delete", "alice", "--free-subject", "--yes"]);
+    assert_eq!(deleted[0]["subject_reserved"], false);
+    let audit = json(here, &["audit", "--limit", "1"]);
+    assert_eq!(audit[0]["detail"], "texts kept, name reserved, subject freed");
+}
+
 #[test]
 fn group_commands_report_unknown_groups() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = new_store();
     let here = directory.path();
     assert!(run(here, &["group", "list"]).is_empty());
     for arguments in [

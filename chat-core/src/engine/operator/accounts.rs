@@ -1,7 +1,7 @@
 //! Accounts: creating, listing and changing them.
 
 use super::{AccountDetails, AccountInfo, AccountPage, CreateAccount, Operator};
-use crate::auth::{Password, PasswordAuthenticator};
+use crate::auth::{Password, PasswordAuthenticator, Subject};
 use crate::engine::breaker::Scope;
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::operations;
@@ -17,18 +17,17 @@ impl Operator {
     /// Creates an account. Reserved names are allowed, and closed registration does not matter.
     ///
     /// # Errors
-    /// [`CommandError`]. `NameTaken`: the name, one that looks like it, or the subject is taken.
-    /// `InvalidPassword`: the password is too short or too long.
+    /// [`CommandError`]. `NameTaken`: the name, one that looks like it, or the subject is taken, or
+    /// a deleted account reserves the subject. `InvalidPassword`: the password is too short or too
+    /// long.
     pub async fn create_account(&self, account: CreateAccount) -> Result<AccountInfo, CommandError> {
         self.spawn(|this| async move { this.create(account).await }).await
     }
 
     async fn create(&self, new: CreateAccount) -> Result<AccountInfo, CommandError> {
         let units = &self.parts.units;
-        let subject_len = new.subject.as_ref().map_or(1, String::len);
-        if subject_len == 0 || subject_len > Account::MAX_SUBJECT_BYTES {
-            return Err(CommandError::invalid("a subject must have 1 to 255 bytes"));
-        }
+        let subject = new.subject.map(Subject::new).transpose();
+        let subject = subject.map_err(|error| CommandError::new(ReplyCode::InvalidArgument, error.to_string()))?;
         let existing = units.store().account_by_name(new.name.as_str());
         if units.read(existing).await?.is_some() {
             return Err(name_taken());
@@ -47,7 +46,7 @@ impl Operator {
                 now: action.now,
             },
             action,
-            subject: new.subject,
+            subject,
         };
         let account = units.run(Scope::Alone, create).await?;
         tracing::info!(user = account.id.0, operator = &*self.name, "account created");
@@ -68,16 +67,17 @@ impl Operator {
         })
     }
 
-    /// Returns up to `limit` accounts (at most 500) whose name begins with `prefix` and is greater
-    /// than `after`, disabled and deleted accounts included. Empty texts begin with the first
-    /// account.
+    /// Returns up to `limit` accounts (at most 500) whose name begins with `prefix`, in any
+    /// spelling, and is greater than `after`, disabled and deleted accounts included. Empty texts
+    /// begin with the first account.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.
     pub async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<AccountPage, CommandError> {
         let limit = limit.clamp(1, MAX_PAGE);
         let units = &self.parts.units;
-        let accounts = units.store().list_accounts(prefix, after, limit + 1);
+        let prefix = UserName::canonical_prefix(prefix);
+        let accounts = units.store().list_accounts(&prefix, after, limit + 1);
         let mut accounts = units.read(accounts).await?;
         let more = accounts.len() > limit as usize;
         accounts.truncate(limit as usize);

@@ -1,52 +1,84 @@
 //! Deleting an account.
 
+use std::collections::HashSet;
+
 use super::Operator;
 use super::accounts::MAX_PAGE;
+use crate::auth::Subject;
+use crate::engine::breaker::Scope;
 use crate::engine::error::CommandError;
-use crate::engine::operations::operator::{EndContacts, EndMembership, EraseInbox, EraseMessages, MarkDeleted};
+use crate::engine::operations::operator::{
+    EndContacts, EndMembership, EraseInbox, EraseMessages, FreeSubject, MarkDeleted,
+};
 use crate::model::{CloseCode, Conversation, ConversationId, ConversationKind, Event, EventKind, Seq, UserId, UserRef};
 use crate::router::SessionSelector;
 
 /// Number of contacts, and of messages, that one unit of work deletes.
 const BATCH: usize = 100;
 /// Number of events that one read looks through.
-const RANGE: u64 = 2_000;
+pub(super) const RANGE: u64 = 2_000;
 
 /// Treatment of the texts of a deleted user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletedTexts {
     /// They stay readable to the other members of each conversation.
+    #[default]
     Keep,
-    /// They are erased, as if the user had recalled each message.
+    /// The user's messages and their edits are erased, as if the user had recalled each message.
+    ///
+    /// Reactions stay, as do the names and descriptions of groups, and the notes of the user's
+    /// requests in the inboxes of those who received them. A feed or a client that has read a text
+    /// before may still hold it.
     Erase,
 }
 
 /// Treatment of the name of a deleted account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletedName {
     /// Another account may take it.
     Free,
     /// No account may take it, so that no one can pose as the user.
+    #[default]
     Reserve,
 }
 
-/// Options of a deletion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Treatment of the external subject of a deleted account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletedSubject {
+    /// The next login of the subject gets a new account.
+    Free,
+    /// The subject gets no other account until [`Operator::free_subject`]: logins of it fail with
+    /// `AccountDisabled`. The account keeps a digest of the subject for that, not the subject.
+    #[default]
+    Refuse,
+}
+
+/// Options of a deletion. The default keeps the texts, reserves the name, and refuses the subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeleteAccount {
     /// Treatment of the user's texts.
     pub texts: DeletedTexts,
     /// Treatment of the account's name.
     pub name: DeletedName,
+    /// Treatment of the account's subject, if it has one.
+    pub subject: DeletedSubject,
 }
 
 impl DeleteAccount {
-    const fn describe(self) -> &'static str {
-        match (self.texts, self.name) {
-            (DeletedTexts::Keep, DeletedName::Free) => "texts kept, name freed",
-            (DeletedTexts::Keep, DeletedName::Reserve) => "texts kept, name reserved",
-            (DeletedTexts::Erase, DeletedName::Free) => "texts erased, name freed",
-            (DeletedTexts::Erase, DeletedName::Reserve) => "texts erased, name reserved",
-        }
+    fn describe(self) -> String {
+        let texts = match self.texts {
+            DeletedTexts::Keep => "texts kept",
+            DeletedTexts::Erase => "texts erased",
+        };
+        let name = match self.name {
+            DeletedName::Free => "name freed",
+            DeletedName::Reserve => "name reserved",
+        };
+        let subject = match self.subject {
+            DeletedSubject::Free => "subject freed",
+            DeletedSubject::Refuse => "subject refused",
+        };
+        format!("{texts}, {name}, {subject}")
     }
 }
 
@@ -58,11 +90,13 @@ impl Operator {
     /// [`list_groups`](Self::list_groups). Conversations of others stay as they are, and show the
     /// user as "deleted user".
     ///
-    /// Notes of the user's friend requests and requests to join stay in the inboxes of those who
-    /// received them.
+    /// The user's reactions stay, as do the names and descriptions of groups that the user wrote,
+    /// and the notes of the user's friend requests and requests to join, in the inboxes of those
+    /// who received them.
     ///
     /// The deletion takes many transactions: the first one locks the user out. If a later one
     /// fails, delete the account again, by its id: the deletion continues where it stopped.
+    /// Deleting again with other options also applies those.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
@@ -76,26 +110,53 @@ impl Operator {
             action: self.action(),
             user,
             free_name: how.name == DeletedName::Free,
+            free_subject: how.subject == DeletedSubject::Free,
             detail: how.describe(),
         };
         let marked = self.parts.units.run(user, mark).await;
         let sessions = &self.parts.sessions;
         let before = sessions.after(user, SessionSelector::All, CloseCode::Revoked, marked)?;
         self.forget_name(&before.name);
-        self.end_contacts(user).await?;
-        self.end_memberships(user, how.texts).await?;
+        // Requests that passed their checks before the account was marked may still be committed in
+        // the meantime, so everything is looked through until there is nothing new.
+        let mut ended = Ended {
+            conversations: HashSet::new(),
+            inbox: Seq::ZERO,
+        };
+        while self.end_contacts(user).await? | self.end_memberships(user, how.texts, &mut ended).await? {}
         tracing::info!(user = user.0, operator = &*self.name, "account deleted");
         Ok(())
     }
 
-    async fn end_contacts(&self, user: UserId) -> Result<(), CommandError> {
+    /// Allows the subject of a deleted account to get another account at its next login; see
+    /// [`DeletedSubject::Refuse`].
+    ///
+    /// # Errors
+    /// [`CommandError`]. `NotFound`: no deleted account reserves the subject.
+    pub async fn free_subject(&self, subject: Subject) -> Result<(), CommandError> {
+        self.spawn(|this| async move {
+            let action = this.action();
+            let free = FreeSubject { action, subject };
+            let user = this.parts.units.run(Scope::Alone, free).await?;
+            tracing::info!(
+                user = user.0,
+                operator = &*this.name,
+                "subject of a deleted account freed"
+            );
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes the user's contacts. Returns whether there were any.
+    async fn end_contacts(&self, user: UserId) -> Result<bool, CommandError> {
         let units = &self.parts.units;
         let mut last = UserId(0);
         loop {
             let limit = u32::try_from(BATCH).unwrap_or(u32::MAX);
             let peers = units.read(units.store().related_users(user, last, limit)).await?;
             let Some(end) = peers.last() else {
-                return Ok(());
+                return Ok(last > UserId(0));
             };
             last = *end;
             let now = units.now();
@@ -104,44 +165,66 @@ impl Operator {
         }
     }
 
-    async fn end_memberships(&self, user: UserId, texts: DeletedTexts) -> Result<(), CommandError> {
+    /// Ends the user's memberships. Returns whether there was anything that `ended` does not
+    /// contain, and adds it.
+    async fn end_memberships(
+        &self,
+        user: UserId,
+        texts: DeletedTexts,
+        ended: &mut Ended,
+    ) -> Result<bool, CommandError> {
         let units = &self.parts.units;
-        let mut last = ConversationId(0);
+        let (mut last, mut is_new) = (ConversationId(0), false);
         loop {
             let members = units.store().members_of_user(user, last, MAX_PAGE);
             let members = units.read(members).await?;
             let Some(end) = members.last() else {
-                return Ok(());
+                return Ok(is_new);
             };
             last = end.conversation;
             for member in members {
-                let row = units.store().conversation(member.conversation);
-                let Some(row) = units.read(row).await? else {
-                    continue;
-                };
-                self.end_membership(user, &row, texts).await?;
+                is_new |= self.end_membership(user, member.conversation, texts, ended).await?;
             }
         }
     }
 
-    async fn end_membership(&self, user: UserId, row: &Conversation, texts: DeletedTexts) -> Result<(), CommandError> {
-        if matches!(row.kind, ConversationKind::Inbox { .. }) {
-            return self.erase_inbox(row).await;
+    async fn end_membership(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        texts: DeletedTexts,
+        ended: &mut Ended,
+    ) -> Result<bool, CommandError> {
+        let is_new = ended.conversations.insert(conversation);
+        if is_new {
+            // It waits for the lock of the conversation, and so for every append that passed its
+            // checks before the user was locked out. The log that is read next contains them.
+            let now = self.parts.units.now();
+            let end = EndMembership {
+                user,
+                conversation,
+                now,
+            };
+            self.append(conversation, end).await?;
         }
-        if texts == DeletedTexts::Erase {
-            self.erase_messages(user, row).await?;
-        }
-        let end = EndMembership {
-            user,
-            conversation: row.id,
-            now: self.parts.units.now(),
+        let row = self.parts.units.store().conversation(conversation);
+        let Some(row) = self.parts.units.read(row).await? else {
+            return Ok(false);
         };
-        self.append(row.id, end).await
+        if matches!(row.kind, ConversationKind::Inbox { .. }) {
+            let from = std::mem::replace(&mut ended.inbox, row.last_seq);
+            self.erase_inbox(&row, from.next()).await?;
+            return Ok(row.last_seq > from);
+        }
+        if is_new && texts == DeletedTexts::Erase {
+            self.erase_messages(user, &row).await?;
+        }
+        Ok(is_new)
     }
 
     async fn erase_messages(&self, user: UserId, row: &Conversation) -> Result<(), CommandError> {
         let (units, store) = (&self.parts.units, self.parts.units.store());
-        for (first, last) in ranges(row.last_seq) {
+        for (first, last) in ranges(Seq(1), row.last_seq) {
             let events = units.read(store.events_by_sender(row.id, user, first, last)).await?;
             let has_text = |event: &Event| event.kind == EventKind::Message && event.recalled_seq.is_none();
             let targets: Vec<Seq> = events
@@ -162,10 +245,10 @@ impl Operator {
         Ok(())
     }
 
-    async fn erase_inbox(&self, row: &Conversation) -> Result<(), CommandError> {
+    async fn erase_inbox(&self, row: &Conversation, from: Seq) -> Result<(), CommandError> {
         let (units, store) = (&self.parts.units, self.parts.units.store());
         let max = u32::try_from(RANGE).unwrap_or(u32::MAX);
-        for (first, last) in ranges(row.last_seq) {
+        for (first, last) in ranges(from, row.last_seq) {
             let events = units.read(store.events(row.id, first, last, max)).await?;
             let has_text = |event: &Event| event.body().ok().and_then(EraseInbox::without_text).is_some();
             let targets: Vec<Seq> = events
@@ -185,9 +268,17 @@ impl Operator {
     }
 }
 
-/// Returns the ranges of positions that a log with this end is read in.
-pub(super) fn ranges(last_seq: Seq) -> impl Iterator<Item = (Seq, Seq)> {
-    let starts = (1..=last_seq.0).step_by(usize::try_from(RANGE).unwrap_or(usize::MAX));
+/// What a deletion has ended so far.
+#[derive(Debug)]
+struct Ended {
+    conversations: HashSet<ConversationId>,
+    /// Position up to which the user's inbox was erased.
+    inbox: Seq,
+}
+
+/// Returns the ranges of positions that a log is read in, from `from` up to its end.
+pub(super) fn ranges(from: Seq, last_seq: Seq) -> impl Iterator<Item = (Seq, Seq)> {
+    let starts = (from.0..=last_seq.0).step_by(usize::try_from(RANGE).unwrap_or(usize::MAX));
     starts.map(move |first| (Seq(first), Seq((first + RANGE - 1).min(last_seq.0))))
 }
 
@@ -197,9 +288,12 @@ mod tests {
 
     #[test]
     fn ranges_cover_a_log_without_overlap() {
-        assert_eq!(ranges(Seq::ZERO).count(), 0);
-        assert_eq!(ranges(Seq(1)).collect::<Vec<_>>(), [(Seq(1), Seq(1))]);
+        let of = |from, last| ranges(Seq(from), Seq(last)).collect::<Vec<_>>();
+        assert_eq!(of(1, 0), []);
+        assert_eq!(of(1, 1), [(Seq(1), Seq(1))]);
         let two = [(Seq(1), Seq(RANGE)), (Seq(RANGE + 1), Seq(RANGE + 1))];
-        assert_eq!(ranges(Seq(RANGE + 1)).collect::<Vec<_>>(), two);
+        assert_eq!(of(1, RANGE + 1), two);
+        assert_eq!(of(7, 9), [(Seq(7), Seq(9))]);
+        assert_eq!(of(10, 9), []);
     }
 }

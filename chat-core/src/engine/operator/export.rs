@@ -3,15 +3,20 @@
 use std::collections::VecDeque;
 
 use super::accounts::MAX_PAGE;
-use super::deletion::ranges;
-use super::{ExportRecord, ExportedEvent, Membership, Operator};
+use super::deletion::{RANGE, ranges};
+use super::{ExportRecord, ExportedEvent, InboxEntry, Membership, Operator};
 use crate::engine::error::CommandError;
 use crate::engine::operations::operator::RecordAction;
 use crate::engine::views::user_infos;
-use crate::model::{Account, ContactInfo, ConversationId, Seq, UserId, UserInfo, UserRef};
+use crate::model::{Account, ContactInfo, ConversationId, ConversationKind, Seq, UserId, UserInfo, UserRef};
 
 /// An export of one account, read page by page: the profile, the devices, the contacts, and for
-/// each conversation the membership and what the user wrote there.
+/// each conversation the membership and what the user wrote there: messages, edits, reactions, and
+/// names and descriptions of groups. Of the inbox it contains everything, what others and the
+/// system wrote included.
+///
+/// It does not contain what others wrote in conversations, the notes of the user's requests in the
+/// inboxes of others, and the records about the user in the audit log.
 ///
 /// The pages are read one after the other: messages that the user writes in the meantime may be
 /// missing.
@@ -23,7 +28,16 @@ pub struct AccountExport {
     /// Last conversation whose membership was read.
     last: ConversationId,
     /// Ranges of logs that are still to be read, in order.
-    ranges: VecDeque<(ConversationId, Seq, Seq)>,
+    ranges: VecDeque<LogRange>,
+}
+
+/// Range of a log that is still to be read.
+#[derive(Clone, Copy, Debug)]
+struct LogRange {
+    conversation: ConversationId,
+    is_inbox: bool,
+    first: Seq,
+    last: Seq,
 }
 
 /// Part of an export that comes next.
@@ -36,7 +50,7 @@ enum Part {
 }
 
 impl Operator {
-    /// Begins an export of everything that the store holds about an account.
+    /// Begins an export of what the store holds about an account; see [`AccountExport`].
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
@@ -112,13 +126,10 @@ impl AccountExport {
     async fn conversation(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let (units, store) = (&self.operator.parts.units, self.operator.parts.units.store());
         let user = self.account.id;
-        if let Some((conversation, first, last)) = self.ranges.front().copied() {
-            let events = units
-                .read(store.events_by_sender(conversation, user, first, last))
-                .await?;
+        if let Some(range) = self.ranges.front().copied() {
+            let records = self.read_range(range).await?;
             self.ranges.pop_front();
-            let written = events.iter().filter_map(ExportedEvent::of);
-            return Ok(written.map(ExportRecord::Event).collect());
+            return Ok(records);
         }
         let members = units.read(store.members_of_user(user, self.last, MAX_PAGE)).await?;
         let Some(end) = members.last().map(|member| member.conversation) else {
@@ -129,11 +140,37 @@ impl AccountExport {
         for member in members {
             if let Some(row) = units.read(store.conversation(member.conversation)).await? {
                 page.push(ExportRecord::Membership(Membership::of(&row, &member)));
-                logs.extend(ranges(row.last_seq).map(|(first, last)| (row.id, first, last)));
+                let is_inbox = matches!(row.kind, ConversationKind::Inbox { .. });
+                logs.extend(ranges(Seq(1), row.last_seq).map(|(first, last)| LogRange {
+                    conversation: row.id,
+                    is_inbox,
+                    first,
+                    last,
+                }));
             }
         }
         self.last = end;
         self.ranges = logs;
         Ok(page)
+    }
+
+    async fn read_range(&self, range: LogRange) -> Result<Vec<ExportRecord>, CommandError> {
+        let (units, store) = (&self.operator.parts.units, self.operator.parts.units.store());
+        let LogRange {
+            conversation,
+            is_inbox,
+            first,
+            last,
+        } = range;
+        if is_inbox {
+            let max = u32::try_from(RANGE).unwrap_or(u32::MAX);
+            let events = units.read(store.events(conversation, first, last, max)).await?;
+            let entries = events.iter().filter_map(InboxEntry::of);
+            return Ok(entries.map(ExportRecord::Inbox).collect());
+        }
+        let written = store.events_by_sender(conversation, self.account.id, first, last);
+        let events = units.read(written).await?;
+        let written = events.iter().filter_map(ExportedEvent::of);
+        Ok(written.map(ExportRecord::Event).collect())
     }
 }

@@ -10,8 +10,8 @@ use crate::store::ListedGroup;
 
 impl Operator {
     /// Returns up to `limit` groups (at most 500) with a greater id than `after`, closed groups
-    /// included; with `orphaned`, those of them that are open and have no owner. Begin with
-    /// `ConversationId(0)`.
+    /// included; with `orphaned`, those of them that are open and have no owner who can log in:
+    /// none, or one whose account is disabled. Begin with `ConversationId(0)`.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.
@@ -40,9 +40,7 @@ impl Operator {
         let row = self.find_group(&group.into()).await?;
         let id = row.id;
         let members = self.all_members(id).await?;
-        let has_owner = members
-            .iter()
-            .any(|member| member.is_active() && member.role == Role::Owner);
+        let has_owner = self.has_owner(&members).await?;
         let listing = GroupListing::of(ListedGroup::new(row, has_owner)).ok_or_else(|| no_group(id))?;
         let mut infos = Vec::with_capacity(members.len());
         for page in members.chunks(MAX_PAGE as usize) {
@@ -52,6 +50,17 @@ impl Operator {
             infos.extend(page.iter().map(info));
         }
         Ok(GroupDetails::new(listing, infos))
+    }
+
+    /// Returns whether one of the members is an owner whose account is not disabled.
+    async fn has_owner(&self, members: &[Member]) -> Result<bool, CommandError> {
+        let owners = members
+            .iter()
+            .filter(|member| member.is_active() && member.role == Role::Owner);
+        let owners: Vec<UserId> = owners.map(|owner| owner.user).collect();
+        let units = &self.parts.units;
+        let accounts = units.read(units.store().accounts(&owners)).await?;
+        Ok(accounts.iter().any(|account| !account.disabled))
     }
 
     async fn all_members(&self, group: ConversationId) -> Result<Vec<Member>, CommandError> {
@@ -72,7 +81,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group, or the user is not a member of it.
-    /// `GroupDeleted`: the group is closed.
+    /// `AccountDisabled`: the user's account is disabled. `GroupDeleted`: the group is closed.
     pub async fn transfer_group(
         &self,
         group: impl Into<ConversationRef>,

@@ -3,11 +3,11 @@
 use super::Operator;
 use crate::codec::body;
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::fingerprint;
-use crate::engine::operations::operator::{PostAsSystem, RecallMessage, no_account, no_group};
+use crate::engine::operations::message::{appended, fingerprint};
+use crate::engine::operations::operator::{PostAsSystem, RecallMessage, no_group};
 use crate::model::{
     Appended, ClientMessageId, ConversationId, ConversationKind, ConversationRef, EventBody, EventKind, Message,
-    MessageText, Seq, UserRef,
+    MessageText, ReplyCode, Seq, UserId, UserRef,
 };
 
 impl Operator {
@@ -43,7 +43,7 @@ impl Operator {
         text: MessageText,
         id: ClientMessageId,
     ) -> Result<Appended, CommandError> {
-        let group = self.find_group(&group.into()).await?.id;
+        let group = self.find_group(&group.into()).await.map(|group| group.id);
         self.post(group, text, id).await
     }
 
@@ -60,29 +60,39 @@ impl Operator {
         text: MessageText,
         id: ClientMessageId,
     ) -> Result<Appended, CommandError> {
-        let account = self.find_account(&user.into()).await?;
-        if account.deleted.is_some() {
-            return Err(no_account(account.id));
-        }
-        let kind = ConversationKind::Inbox { owner: account.id };
-        let units = &self.parts.units;
-        let inbox = units.read(units.store().conversation_of_kind(&kind)).await?;
-        self.post(inbox.ok_or_else(CommandError::internal)?, text, id).await
+        let inbox = self.inbox(&user.into()).await;
+        self.post(inbox, text, id).await
     }
 
+    async fn inbox(&self, user: &UserRef) -> Result<ConversationId, CommandError> {
+        let kind = ConversationKind::Inbox {
+            owner: self.find_user(user).await?,
+        };
+        let units = &self.parts.units;
+        let inbox = units.read(units.store().conversation_of_kind(&kind)).await?;
+        inbox.ok_or_else(CommandError::internal)
+    }
+
+    /// Posts a message to a conversation, or fails as looking for the conversation did, unless the
+    /// message was posted before: then a name may have stopped to lead there.
     async fn post(
         &self,
-        conversation: ConversationId,
+        conversation: Result<ConversationId, CommandError>,
         text: MessageText,
         id: ClientMessageId,
     ) -> Result<Appended, CommandError> {
         let body = body::encode(&EventBody::Message(Message::new(text.as_str())));
+        let fingerprint = fingerprint(EventKind::Message, &body);
+        let conversation = match conversation {
+            Ok(conversation) => conversation,
+            Err(error) => return self.posted_before(id, fingerprint, error).await,
+        };
         self.spawn(|this| async move {
             let post = PostAsSystem {
                 action: this.action(),
                 conversation,
                 client_message_id: id,
-                fingerprint: fingerprint(EventKind::Message, &body),
+                fingerprint,
                 body,
                 look_first: false,
             };
@@ -94,6 +104,22 @@ impl Operator {
             Ok(appended)
         })
         .await
+    }
+
+    /// Returns the message that was posted with this id, or `error` if there is none.
+    async fn posted_before(
+        &self,
+        id: ClientMessageId,
+        fingerprint: u64,
+        error: CommandError,
+    ) -> Result<Appended, CommandError> {
+        if error.code != ReplyCode::NotFound {
+            return Err(error);
+        }
+        let units = &self.parts.units;
+        let sent = units.read(units.store().find_sent(UserId::SYSTEM, &[id])).await?;
+        let same = sent.into_iter().find(|sent| sent.event.fingerprint == fingerprint);
+        same.map(|sent| appended(&sent.event, true)).ok_or(error)
     }
 
     /// Returns the row of a group, open or closed. A closed group has an id only.

@@ -9,6 +9,7 @@ mod accounts;
 mod audit;
 mod deletion;
 mod export;
+mod export_records;
 mod groups;
 mod messages;
 mod name;
@@ -27,13 +28,11 @@ use super::workers::{PresenceView, Publisher, SessionEnder};
 use crate::auth::Authenticator;
 use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef};
 
-pub use deletion::{DeleteAccount, DeletedName, DeletedTexts};
+pub use deletion::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
 pub use export::AccountExport;
+pub use export_records::{ExportRecord, ExportedEvent, InboxEntry, Membership};
 pub use name::{OperatorName, OperatorNameError};
-pub use records::{
-    AccountDetails, AccountInfo, AccountPage, CreateAccount, ExportRecord, ExportedEvent, GroupDetails, GroupListPage,
-    GroupListing, Membership,
-};
+pub use records::{AccountDetails, AccountInfo, AccountPage, CreateAccount, GroupDetails, GroupListPage, GroupListing};
 
 /// Maximum size of the place that an operator's request came from, in bytes.
 const MAX_SOURCE_BYTES: usize = 255;

@@ -1,8 +1,8 @@
 //! Plain data that operators pass and receive.
 
 use crate::model::{
-    Account, ContactInfo, Conversation, ConversationId, ConversationKind, DeviceInfo, DirectPolicy, DisplayName, Event,
-    EventBody, EventKind, GroupInfo, Member, MemberInfo, MemberState, Role, Secret, Seq, Timestamp, UserId, UserName,
+    Account, ConversationId, DeviceInfo, DirectPolicy, DisplayName, GroupInfo, MemberInfo, Secret, Timestamp, UserId,
+    UserName,
 };
 use crate::store::ListedGroup;
 
@@ -17,7 +17,7 @@ pub struct CreateAccount {
     /// Password of the account. Default: none; then users log in by the application's
     /// authenticator only.
     pub password: Option<Secret>,
-    /// Identifier by which the application knows the user; at most 255 bytes.
+    /// Identifier by which the application knows the user; see [`Subject`](crate::auth::Subject).
     pub subject: Option<String>,
 }
 
@@ -68,8 +68,10 @@ pub struct AccountInfo {
     pub display_name: String,
     /// Users who may send direct messages to the user.
     pub direct_policy: DirectPolicy,
-    /// Identifier by which the application knows the user.
+    /// Identifier by which the application knows the user. Deleted accounts have none.
     pub subject: Option<String>,
+    /// True if the account is deleted and its subject gets no other account.
+    pub subject_reserved: bool,
     /// True if the user can log in with a password.
     pub has_password: bool,
     /// True if the user may not log in.
@@ -89,7 +91,9 @@ impl From<Account> for AccountInfo {
             name: account.name,
             display_name: account.display_name,
             direct_policy: account.direct_policy,
-            subject: account.subject,
+            // A deleted account keeps a tombstone in place of its subject.
+            subject_reserved: account.deleted.is_some() && account.subject.is_some(),
+            subject: account.subject.filter(|_| account.deleted.is_none()),
             has_password: account.password_hash.is_some(),
             disabled: account.disabled,
             created: account.created,
@@ -148,7 +152,7 @@ pub struct GroupListing {
     pub last_time: Timestamp,
     /// True if the group is deleted, so that nothing can be appended.
     pub closed: bool,
-    /// True if the group is open and has no owner.
+    /// True if the group is open and has no owner whose account is enabled.
     pub orphaned: bool,
 }
 
@@ -206,113 +210,5 @@ pub struct GroupDetails {
 impl GroupDetails {
     pub(super) const fn new(group: GroupListing, members: Vec<MemberInfo>) -> Self {
         Self { group, members }
-    }
-}
-
-/// One record of an exported account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(tag = "record", rename_all = "snake_case")
-)]
-#[non_exhaustive]
-pub enum ExportRecord {
-    /// The account itself. The first record.
-    Profile(AccountInfo),
-    /// A device of the user.
-    Device(DeviceInfo),
-    /// A contact of the user.
-    Contact(ContactInfo),
-    /// A conversation in which the user is or was.
-    Membership(Membership),
-    /// A message, edit or reaction of the user.
-    Event(ExportedEvent),
-}
-
-/// Membership of the user of an export.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Membership {
-    /// Conversation of the membership.
-    pub conversation: ConversationId,
-    /// Name of the group, if it is one.
-    pub group: Option<String>,
-    /// The other user of a direct conversation.
-    pub peer: Option<UserId>,
-    /// State of the user in the conversation.
-    pub state: MemberState,
-    /// Role of the user.
-    pub role: Role,
-    /// First event that the user may read; 0 if the user was never a member.
-    pub first_seq: Seq,
-    /// Last event that the user has read.
-    pub read_seq: Seq,
-}
-
-impl Membership {
-    pub(super) fn of(row: &Conversation, member: &Member) -> Self {
-        let peer = match row.kind {
-            ConversationKind::Direct { low, high } if low == member.user => Some(high),
-            ConversationKind::Direct { low, .. } => Some(low),
-            _ => None,
-        };
-        Self {
-            conversation: row.id,
-            group: row.group.as_ref().map(|profile| profile.name.clone()),
-            peer,
-            state: member.state,
-            role: member.role,
-            first_seq: member.first_seq,
-            read_seq: member.read_seq,
-        }
-    }
-}
-
-/// A message, edit or reaction of the user of an export.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct ExportedEvent {
-    /// Conversation of the event.
-    pub conversation: ConversationId,
-    /// Position in the conversation.
-    pub seq: Seq,
-    /// Time of the commit.
-    #[cfg_attr(feature = "serde", serde(rename = "time_ms"))]
-    pub time: Timestamp,
-    /// `message`, `edit` or `reaction`.
-    pub kind: &'static str,
-    /// Message that an edit or a reaction refers to, or that a message answers.
-    pub target: Option<Seq>,
-    /// Text of the message or edit, emoji of the reaction; empty if it was recalled.
-    pub text: String,
-}
-
-impl ExportedEvent {
-    /// Returns the text that the user wrote, or `None` if the event has no text of the user.
-    pub(super) fn of(event: &Event) -> Option<Self> {
-        let (kind, target, text) = match (event.kind, event.body().ok()?) {
-            (EventKind::Message, EventBody::Message(message)) => ("message", message.reply_to, message.text),
-            (EventKind::Edit, EventBody::Edit { target, text }) => ("edit", Some(target), text),
-            (
-                EventKind::Reaction,
-                EventBody::Reaction {
-                    target,
-                    emoji,
-                    removed: false,
-                },
-            ) => ("reaction", Some(target), emoji),
-            _ => return None,
-        };
-        Some(Self {
-            conversation: event.conversation,
-            seq: event.seq,
-            time: event.time,
-            kind,
-            target,
-            text,
-        })
     }
 }

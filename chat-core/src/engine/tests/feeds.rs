@@ -602,6 +602,7 @@ async fn feed_shows_edits_recalls_and_the_end_of_groups_and_accounts() {
     let how = DeleteAccount {
         texts: DeletedTexts::Keep,
         name: DeletedName::Free,
+        ..DeleteAccount::default()
     };
     operator.delete_account(id(&robin), how).await.unwrap();
     olga.execute(Command::DeleteGroup(there)).await.unwrap();

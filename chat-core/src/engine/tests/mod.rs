@@ -5,6 +5,7 @@ mod acting;
 mod basics;
 mod cluster;
 mod contacts;
+mod deletion;
 mod feeds;
 mod fencing;
 mod groups;

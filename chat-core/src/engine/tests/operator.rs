@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::support::*;
 use crate::commands::Commands;
 use crate::engine::operator::{
-    CreateAccount, DeleteAccount, DeletedName, DeletedTexts, ExportRecord, Operator, OperatorName,
+    CreateAccount, DeleteAccount, DeletedName, DeletedSubject, DeletedTexts, ExportRecord, Operator, OperatorName,
 };
 use crate::engine::{CommandError, Engine, LocalSession};
 use crate::model::*;
@@ -58,12 +58,17 @@ async fn ended(session: &LocalSession) {
 }
 
 fn deletion(texts: DeletedTexts, name: DeletedName) -> DeleteAccount {
-    DeleteAccount { texts, name }
+    DeleteAccount {
+        texts,
+        name,
+        ..DeleteAccount::default()
+    }
 }
 
 const KEEP: DeleteAccount = DeleteAccount {
     texts: DeletedTexts::Keep,
     name: DeletedName::Reserve,
+    subject: DeletedSubject::Refuse,
 };
 
 #[tokio::test]
@@ -112,7 +117,10 @@ async fn accounts_are_listed_in_pages_and_shown_with_devices() {
     assert_eq!((names, first.more), (vec!["alice", "bob"], true));
     let rest = operator.list_accounts("", "bob", 2).await.unwrap();
     assert_eq!((rest.accounts[0].name.as_str(), rest.more), ("dora", false));
-    assert!(operator.list_accounts("al", "", 9).await.unwrap().accounts.len() == 1);
+    for prefix in ["al", "AL", "ａｌ"] {
+        let found = operator.list_accounts(prefix, "", 9).await.unwrap();
+        assert_eq!(found.accounts.len(), 1, "{prefix}");
+    }
 
     let alice = first.accounts[0].id;
     let session = engine.session(alice, DeviceId::random()).await.unwrap();
@@ -364,15 +372,19 @@ async fn orphaned_group_is_listed_and_can_be_transferred() {
     let bob = new_user(&engine, "bob").await;
     let rust = group(&alice, "rust").await;
     join(&bob, rust).await;
-    group(&bob, "go").await;
+    let go = group(&bob, "go").await;
     operator.disable(id(&bob)).await.unwrap();
     operator.delete_account(id(&alice), KEEP).await.unwrap();
     let all = operator.list_groups(ConversationId(0), 9, false).await.unwrap();
     assert_eq!((all.groups.len(), all.next), (2, None));
+    // Nobody can administer either group: one has no owner, and the owner of the other is disabled.
     let orphaned = operator.list_groups(ConversationId(0), 9, true).await.unwrap();
-    assert_eq!(orphaned.groups.len(), 1);
-    assert_eq!(orphaned.groups[0].group.id, rust);
+    let ids: Vec<_> = orphaned.groups.iter().map(|group| group.group.id).collect();
+    assert_eq!(ids, [rust, go]);
+    assert!(operator.group(go).await.unwrap().group.orphaned);
 
+    let refused = operator.transfer_group(rust, id(&bob)).await;
+    assert_eq!(error_code(refused), ReplyCode::AccountDisabled);
     operator.enable(id(&bob)).await.unwrap();
     let refused = operator.transfer_group(rust, id(&alice)).await;
     assert_eq!(error_code(refused), ReplyCode::NotFound);
@@ -383,6 +395,7 @@ async fn orphaned_group_is_listed_and_can_be_transferred() {
     );
     let bob = engine.session(id(&bob), DeviceId::random()).await.unwrap();
     bob.delete_group(rust).await.unwrap();
+    assert!(!operator.group(go).await.unwrap().group.orphaned);
 }
 
 #[tokio::test]
@@ -505,10 +518,73 @@ async fn system_posts_to_groups_and_users() {
 }
 
 #[tokio::test]
-async fn export_contains_the_texts_of_the_user_only() {
+async fn retried_post_of_the_system_succeeds_whatever_happened_since() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
+    let (alice, _, _, group, _) = create_group_of_friends(&engine).await;
+    let rust = || ConversationRef::Group(GroupName::parse("rust").unwrap());
+    let (to_group, to_user) = (ClientMessageId::random(), ClientMessageId::random());
+    let in_group = operator
+        .post_to_group(rust(), text("maintenance"), to_group)
+        .await
+        .unwrap();
+    let in_inbox = operator
+        .post_to_user(name("alice"), text("welcome"), to_user)
+        .await
+        .unwrap();
+    operator.close_group(group).await.unwrap();
+    let free = deletion(DeletedTexts::Keep, DeletedName::Free);
+    operator.delete_account(id(&alice), free).await.unwrap();
+    for again in [
+        operator
+            .post_to_group(group, text("maintenance"), to_group)
+            .await
+            .unwrap(),
+        operator
+            .post_to_group(rust(), text("maintenance"), to_group)
+            .await
+            .unwrap(),
+    ] {
+        assert_eq!((again.seq, again.duplicate), (in_group.seq, true));
+    }
+    for again in [
+        operator
+            .post_to_user(id(&alice), text("welcome"), to_user)
+            .await
+            .unwrap(),
+        operator
+            .post_to_user(name("alice"), text("welcome"), to_user)
+            .await
+            .unwrap(),
+    ] {
+        assert_eq!((again.seq, again.duplicate), (in_inbox.seq, true));
+    }
+    let other = || ClientMessageId::random();
+    let refused = operator.post_to_group(group, text("maintenance"), other()).await;
+    assert_eq!(error_code(refused), ReplyCode::GroupDeleted);
+    for refused in [
+        operator.post_to_group(rust(), text("maintenance"), other()).await,
+        operator.post_to_user(id(&alice), text("welcome"), other()).await,
+        operator.post_to_user(name("alice"), text("welcome"), other()).await,
+        operator.post_to_user(name("alice"), text("other text"), to_user).await,
+    ] {
+        assert_eq!(error_code(refused), ReplyCode::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn export_contains_what_the_user_wrote_and_the_inbox_and_nothing_else_of_others() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let (alice, bob, dora, group, direct) = create_group_of_friends(&engine).await;
+    let changes = GroupChanges {
+        description: Some(Description::new("all about rust").unwrap()),
+        ..GroupChanges::default()
+    };
+    alice.update_group(group, changes).await.unwrap();
+    dora.request_friend(user(&alice), Note::new("we met").unwrap())
+        .await
+        .unwrap();
     let mut export = operator.export_account(name("alice")).await.unwrap();
     let mut records = Vec::new();
     while let Some(page) = export.next_page().await.unwrap() {
@@ -526,7 +602,7 @@ async fn export_contains_the_texts_of_the_user_only() {
             _ => None,
         })
         .collect();
-    assert_eq!(contacts, [id(&bob)]);
+    assert_eq!(contacts, [id(&bob), id(&dora)]);
     let memberships = records.iter().filter_map(|record| match record {
         ExportRecord::Membership(membership) => Some((membership.group.clone(), membership.peer)),
         _ => None,
@@ -546,9 +622,30 @@ async fn export_contains_the_texts_of_the_user_only() {
             _ => None,
         })
         .collect();
+    let expected = [
+        (group, "rust"),
+        (group, "to the group"),
+        (group, "rust\nall about rust"),
+        (direct, "to bob"),
+    ];
     assert_eq!(
         written,
-        [(group, "to the group".to_owned()), (direct, "to bob".to_owned())]
+        expected.map(|(conversation, text)| (conversation, text.to_owned()))
+    );
+    let inbox: Vec<(&str, Option<UserId>, &str)> = records
+        .iter()
+        .filter_map(|record| match record {
+            ExportRecord::Inbox(entry) => Some((entry.kind, entry.user, entry.text.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        inbox.contains(&("friend_requested", Some(id(&dora)), "we met")),
+        "{inbox:?}"
+    );
+    assert!(
+        inbox.contains(&("conversation_opened", Some(id(&bob)), "")),
+        "{inbox:?}"
     );
     assert_eq!(audit(&operator).await, [action("account.export", "user:1")]);
 }

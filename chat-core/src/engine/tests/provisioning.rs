@@ -95,10 +95,14 @@ async fn provisioned_account_is_found_by_a_later_login() {
 }
 
 #[test]
-fn subject_has_1_to_255_bytes() {
+fn subject_has_1_to_255_bytes_without_control_characters() {
     assert!(Subject::new("").is_err());
     assert!(Subject::new("x".repeat(255)).is_ok());
     assert!(Subject::new("x".repeat(256)).is_err());
+    assert!(
+        Subject::new("\u{1}deleted:00").is_err(),
+        "no subject equals a tombstone"
+    );
     assert!(!format!("{:?}", Subject::new("auth0|64f1")).contains("64f1"));
 }
 

@@ -65,6 +65,11 @@ impl UserName {
         Ok(Self(name.into()))
     }
 
+    /// Returns the canonical spelling of the beginning of a name, which need not be a name itself.
+    pub(crate) fn canonical_prefix(text: &str) -> String {
+        canonical::fold_case(&canonical::fold_width(text))
+    }
+
     /// Returns the form that is equal for all names that look like this one. Unique in a store, so
     /// that no user can imitate another.
     #[must_use]

@@ -1,3 +1,4 @@
+mod announcer;
 mod cluster;
 mod event_log;
 mod isolation;

@@ -39,7 +39,10 @@ impl Publisher {
             tokio::select! {
                 // Finished calls first: they make room for new ones.
                 biased;
-                Some(result) = running.next() => log_first_failure(&mut is_failing, &result),
+                Some(result) = running.next() => {
+                    self.queue.done(result.is_ok());
+                    log_first_failure(&mut is_failing, &result);
+                }
                 () = self.queue.added(), if running.len() < MAX_CONCURRENT => {}
             }
         }

@@ -30,7 +30,11 @@ impl Operation for Provision {
         if let Some(account) = tx.account_by_subject(self.subject.as_str()).await? {
             return Ok((private(&account), false));
         }
-        for name in names(self.profile.name_hint.as_deref(), &self.subject) {
+        if tx.account_by_subject(&self.subject.tombstone()).await?.is_some() {
+            return Err(CommandError::account_deleted().into());
+        }
+        let hint = self.profile.name_hint.as_deref();
+        for name in names(hint, &self.subject).into_iter().chain(random_names(hint)) {
             let display_name = self.profile.display_name.as_ref();
             let new = NewAccount {
                 subject: Some(self.subject.as_str().to_owned()),
@@ -51,7 +55,7 @@ impl Operation for Provision {
                 return Ok((private(&account), false));
             }
         }
-        tracing::error!("all names for an account of the application are taken");
+        tracing::error!("all names for an account of the application are taken, random ones too");
         Err(CommandError::internal().into())
     }
 }
@@ -68,17 +72,36 @@ fn names(hint: Option<&str>, subject: &Subject) -> Vec<UserName> {
     let digits = [
         format!("{:04}", number % 10_000),
         format!("{:08}", number % 100_000_000),
-        format!("{:016}", number % 10_000_000_000_000_000),
+        sixteen_digits(number),
     ];
-    let hint = hint.map(cleaned).unwrap_or_default();
     let mut names = Vec::with_capacity(2 * digits.len() + 1);
-    names.extend(UserName::parse(&hint));
-    for stem in [hint.chars().take(15).collect::<String>(), "user".to_owned()] {
+    names.extend(UserName::parse(&hint.map(cleaned).unwrap_or_default()));
+    for stem in stems(hint) {
         for digits in &digits {
             names.extend(UserName::parse(&format!("{stem}-{digits}")));
         }
     }
     names
+}
+
+/// Returns names with random digits, for when all of [`names`] are taken: by accounts of the
+/// subject that were deleted and reserve their names, or by users who know the subject. A retry
+/// finds the account by its subject.
+fn random_names(hint: Option<&str>) -> impl Iterator<Item = UserName> {
+    stems(hint).into_iter().filter_map(|stem| {
+        let digits = sixteen_digits(getrandom::u64().ok()?);
+        UserName::parse(&format!("{stem}-{digits}")).ok()
+    })
+}
+
+fn sixteen_digits(number: u64) -> String {
+    format!("{:016}", number % 10_000_000_000_000_000)
+}
+
+/// Returns the parts of names before their digits: the start of the hint, then a neutral word.
+fn stems(hint: Option<&str>) -> [String; 2] {
+    let hint = hint.map(cleaned).unwrap_or_default();
+    [hint.chars().take(15).collect(), "user".to_owned()]
 }
 
 /// Returns the part of a hint that names can contain: its letters, digits and inner separators. Of
@@ -133,6 +156,18 @@ mod tests {
             assert!(names.iter().all(|name| !name.contains("64f1")), "{names:?}");
         }
         assert!(of(None).iter().all(|name| name.starts_with("user-")));
+    }
+
+    #[test]
+    fn random_names_differ_each_time() {
+        let of = |hint| {
+            random_names(hint)
+                .map(|name| name.as_str().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((of(Some("alice")).len(), of(None).len()), (2, 1));
+        assert!(of(Some("alice"))[0].starts_with("alice-"));
+        assert!(of(Some("alice")).iter().all(|name| !of(Some("alice")).contains(name)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Action, is_deleted, no_account, user_target};
+use crate::auth::Subject;
 use crate::engine::error::{CommandError, Rejection, name_taken};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::account::{CreateAccount, PasswordRecord};
@@ -15,7 +16,7 @@ use crate::store::{StoreError, Transaction};
 pub(in crate::engine) struct CreateByOperator {
     pub(in crate::engine) action: Action,
     pub(in crate::engine) create: CreateAccount,
-    pub(in crate::engine) subject: Option<String>,
+    pub(in crate::engine) subject: Option<Subject>,
 }
 
 #[async_trait]
@@ -24,10 +25,13 @@ impl Operation for CreateByOperator {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Account, Rejection> {
         let user = self.create.apply(tx, intents).await?;
-        if let Some(subject) = &self.subject
-            && !tx.set_subject(user.id, Some(subject)).await?
-        {
-            return Err(subject_taken().into());
+        if let Some(subject) = &self.subject {
+            if tx.account_by_subject(&subject.tombstone()).await?.is_some() {
+                return Err(subject_reserved().into());
+            }
+            if !tx.set_subject(user.id, Some(subject.as_str())).await? {
+                return Err(subject_taken().into());
+            }
         }
         let detail = format!("name {}", user.name);
         self.action
@@ -39,6 +43,11 @@ impl Operation for CreateByOperator {
 
 fn subject_taken() -> CommandError {
     CommandError::new(ReplyCode::NameTaken, "another account is bound to this subject")
+}
+
+fn subject_reserved() -> CommandError {
+    let text = "the account of this subject was deleted; free the subject first";
+    CommandError::new(ReplyCode::NameTaken, text)
 }
 
 /// Change of an account.

@@ -1,23 +1,19 @@
 //! Deleting an account: its row, its contacts, its memberships.
 
-use std::cmp::Reverse;
-
 use async_trait::async_trait;
 
 use super::{Action, no_account, on_behalf_of, user_target};
-use crate::engine::error::Rejection;
+use crate::auth::Subject;
+use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::contact::inbox_of;
 use crate::engine::operations::fence::lock_user;
 use crate::engine::operations::log::{Log, Logs};
 use crate::model::{
-    Account, ContactState, ConversationId, ConversationKind, DirectPolicy, Event, EventBody, Member, MemberState, Role,
-    Timestamp, UserId,
+    Account, ContactState, ConversationId, ConversationKind, DirectPolicy, Event, EventBody, Member, MemberState,
+    ReplyCode, Role, Timestamp, UserId,
 };
 use crate::store::{StoreError, Transaction};
-
-/// Maximum number of members who are considered as the next owner of a group.
-const MAX_CANDIDATES: usize = 100;
 
 /// Marks an account as deleted, and removes the personal data that its row and its devices hold.
 /// Does the same again for an account that is marked already.
@@ -27,8 +23,10 @@ pub(in crate::engine) struct MarkDeleted {
     pub(in crate::engine) user: UserId,
     /// Gives the name free for other accounts.
     pub(in crate::engine) free_name: bool,
+    /// Gives the external subject free for another account.
+    pub(in crate::engine) free_subject: bool,
     /// Options of the deletion in words.
-    pub(in crate::engine) detail: &'static str,
+    pub(in crate::engine) detail: String,
 }
 
 #[async_trait]
@@ -54,7 +52,10 @@ impl Operation for MarkDeleted {
             ..before.clone()
         };
         tx.update_account(&deleted).await?;
-        tx.set_subject(self.user, None).await?;
+        let subject = self.subject_after(&before);
+        if !tx.set_subject(self.user, subject.as_deref()).await? {
+            return Err(StoreError::Corrupt("the tombstone of a subject is taken".to_owned()).into());
+        }
         if self.free_name {
             // No account can be given this name, because names contain no `#`.
             let name = format!("deleted#{}", self.user);
@@ -63,9 +64,47 @@ impl Operation for MarkDeleted {
             }
         }
         self.action
-            .record(tx, "account.delete", user_target(self.user), self.detail.to_owned())
+            .record(tx, "account.delete", user_target(self.user), self.detail.clone())
             .await?;
         Ok(before)
+    }
+}
+
+impl MarkDeleted {
+    /// Returns what the account keeps of its subject: a tombstone, or nothing.
+    fn subject_after(&self, before: &Account) -> Option<String> {
+        let subject = before.subject.as_ref().filter(|_| !self.free_subject)?;
+        if before.deleted.is_some() {
+            // An earlier deletion has replaced the subject.
+            return Some(subject.clone());
+        }
+        Subject::new(subject.as_str()).ok().map(|subject| subject.tombstone())
+    }
+}
+
+/// Allows the subject of a deleted account to get another account.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct FreeSubject {
+    pub(in crate::engine) action: Action,
+    pub(in crate::engine) subject: Subject,
+}
+
+#[async_trait]
+impl Operation for FreeSubject {
+    /// The deleted account.
+    type Output = UserId;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<UserId, Rejection> {
+        let Some(account) = tx.account_by_subject(&self.subject.tombstone()).await? else {
+            let text = "no deleted account reserves this subject";
+            return Err(CommandError::new(ReplyCode::NotFound, text).into());
+        };
+        lock_user(tx, account.id).await?;
+        tx.set_subject(account.id, None).await?;
+        self.action
+            .record(tx, "account.free_subject", user_target(account.id), String::new())
+            .await?;
+        Ok(account.id)
     }
 }
 
@@ -105,13 +144,13 @@ impl Operation for EndContacts {
     }
 }
 
-/// Ends a deleted user's membership, invitation or request in a group. Does nothing in other
-/// conversations, and in groups that are closed.
+/// Ends a deleted user's membership, invitation or request in a group. In other conversations, and
+/// in groups that are closed, it waits for their lock and does nothing else.
 ///
 /// A group of the user goes to the admin, or else the member, who has been in it for the longest
 /// time: whose first readable event is the earliest; of several, the one with the smallest id.
-/// Disabled accounts do not count. If no one else is in the group, it is closed. If no member can
-/// take it, it is orphaned.
+/// Disabled accounts do not count, however many there are. If no one else is in the group, it is
+/// closed. If no member can take it, it is orphaned.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EndMembership {
     pub(in crate::engine) user: UserId,
@@ -169,15 +208,8 @@ impl EndMembership {
     }
 
     async fn next_owner(&self, tx: &mut dyn Transaction) -> Result<Option<Member>, StoreError> {
-        let mut candidates = tx.members_with_role(self.conversation, Role::Member).await?;
-        candidates.retain(|member| member.user != self.user);
-        candidates.sort_by_key(|member| (Reverse(member.role), member.first_seq, member.user));
-        for candidate in candidates.into_iter().take(MAX_CANDIDATES) {
-            let account = tx.account(candidate.user).await?;
-            if account.is_some_and(|account| !account.disabled) {
-                return Ok(Some(candidate));
-            }
-        }
-        Ok(None)
+        // The user's own account is disabled by now.
+        let candidates = tx.members_by_seniority(self.conversation, 2).await?;
+        Ok(candidates.into_iter().find(|member| member.user != self.user))
     }
 }

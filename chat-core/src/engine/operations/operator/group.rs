@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::{Action, SYSTEM, conversation_target, is_closed, no_group};
+use super::{Action, SYSTEM, conversation_target, is_closed, is_deleted, no_account, no_group};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::fence::lock_user;
 use crate::engine::operations::log::{Log, Logs};
 use crate::model::{ConversationId, ConversationKind, Event, EventBody, ReplyCode, Role, Timestamp, UserId};
 use crate::store::Transaction;
@@ -22,6 +23,17 @@ impl Operation for TransferGroup {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        // The lock keeps the account as it is.
+        lock_user(tx, self.to).await?;
+        match tx.account(self.to).await? {
+            None => return Err(no_account(self.to).into()),
+            Some(account) if account.deleted.is_some() => return Err(is_deleted(self.to).into()),
+            Some(account) if account.disabled => {
+                let text = format!("the account of user {} is disabled; enable it first", self.to);
+                return Err(CommandError::new(ReplyCode::AccountDisabled, text).into());
+            }
+            Some(_) => {}
+        }
         let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
         let log = open_group(&mut logs, self.group)?;
         let next = tx.members_in(self.group, &[self.to]).await?.pop();
@@ -48,11 +60,12 @@ impl Operation for TransferGroup {
                 &EventBody::OwnershipTransferred { to: self.to },
             );
         }
+        let (_, events) = logs.write(tx, intents).await?;
         let detail = format!("to user {}", self.to);
         self.action
             .record(tx, "group.transfer", conversation_target(self.group), detail)
             .await?;
-        Ok(logs.write(tx, intents).await?.1)
+        Ok(events)
     }
 }
 
@@ -73,11 +86,12 @@ impl Operation for CloseGroup {
         log.append(self.action.now, SYSTEM, &EventBody::GroupDeleted);
         log.change().closed = true;
         let name = log.row.group.as_ref().map(|profile| profile.name.clone());
+        let (_, events) = logs.write(tx, intents).await?;
         let detail = format!("name {}", name.unwrap_or_default());
         self.action
             .record(tx, "group.close", conversation_target(self.group), detail)
             .await?;
-        Ok(logs.write(tx, intents).await?.1)
+        Ok(events)
     }
 }
 

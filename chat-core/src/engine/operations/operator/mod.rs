@@ -7,7 +7,7 @@ mod group;
 mod post;
 
 pub(in crate::engine) use account::{AccountChange, ChangeAccount, CreateByOperator, RecordAction};
-pub(in crate::engine) use delete::{EndContacts, EndMembership, MarkDeleted};
+pub(in crate::engine) use delete::{EndContacts, EndMembership, FreeSubject, MarkDeleted};
 pub(in crate::engine) use erase::{EraseInbox, EraseMessages, RecallMessage};
 pub(in crate::engine) use group::{CloseGroup, TransferGroup};
 pub(in crate::engine) use post::PostAsSystem;

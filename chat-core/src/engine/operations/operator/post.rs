@@ -3,13 +3,15 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Action, SYSTEM, conversation_target, is_closed};
+use super::{Action, SYSTEM, conversation_target, is_closed, is_deleted};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Idempotent, Operation, WriteIntents};
 use crate::engine::operations::log::{Author, Logs};
 use crate::engine::operations::message::{appended, conflict};
-use crate::model::{Appended, ClientMessageId, ConversationId, Event, EventKind, ReplyCode, UserId};
-use crate::store::Transaction;
+use crate::model::{
+    Appended, ClientMessageId, Conversation, ConversationId, ConversationKind, Event, EventKind, ReplyCode, UserId,
+};
+use crate::store::{StoreError, Transaction};
 
 /// Appends a message of the system to a group or an inbox. A retry finds the message that it
 /// appended.
@@ -38,7 +40,10 @@ impl Operation for PostAsSystem {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
         let mut logs = Logs::lock(tx, self.action.now, [self.conversation]).await?;
-        if self.look_first {
+        let refusal = self
+            .refusal(tx, logs.log(self.conversation).map(|log| &log.row))
+            .await?;
+        if self.look_first || refusal.is_some() {
             let key = (UserId::SYSTEM, self.client_message_id);
             if let Some(sent) = tx.find_sent(&[key]).await?.pop() {
                 let is_same =
@@ -49,13 +54,9 @@ impl Operation for PostAsSystem {
                 };
             }
         }
-        let Some(log) = logs.log(self.conversation) else {
-            let text = format!("conversation {} does not exist", self.conversation);
-            return Err(CommandError::new(ReplyCode::NotFound, text).into());
+        let Some(log) = logs.log(self.conversation).filter(|_| refusal.is_none()) else {
+            return Err(refusal.unwrap_or_else(|| self.no_conversation()).into());
         };
-        if log.row.closed {
-            return Err(is_closed(self.conversation).into());
-        }
         let author = Author {
             sent: Some((self.client_message_id, self.fingerprint)),
             ..SYSTEM
@@ -68,5 +69,29 @@ impl Operation for PostAsSystem {
             .record(tx, "message.post", conversation_target(self.conversation), detail)
             .await?;
         Ok((appended, events))
+    }
+}
+
+impl PostAsSystem {
+    /// Returns why the conversation with this row takes no new message, or `None` if it does.
+    async fn refusal(
+        &self,
+        tx: &mut dyn Transaction,
+        row: Option<&Conversation>,
+    ) -> Result<Option<CommandError>, StoreError> {
+        let Some(row) = row else {
+            return Ok(Some(self.no_conversation()));
+        };
+        if let ConversationKind::Inbox { owner } = row.kind {
+            let account = tx.account(owner).await?;
+            let is_usable = account.is_some_and(|account| account.deleted.is_none());
+            return Ok((!is_usable).then(|| is_deleted(owner)));
+        }
+        Ok(row.closed.then(|| is_closed(self.conversation)))
+    }
+
+    fn no_conversation(&self) -> CommandError {
+        let text = format!("conversation {} does not exist", self.conversation);
+        CommandError::new(ReplyCode::NotFound, text)
     }
 }

@@ -1,0 +1,102 @@
+//! What a deleted account leaves: its subject, its names, its messages in flight.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::support::*;
+use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Subject};
+use crate::engine::operator::{CreateAccount, DeleteAccount, DeletedSubject, Operator, OperatorName};
+use crate::engine::{CommandError, Engine};
+use crate::model::*;
+use crate::store::AuditPage;
+
+/// Takes the secret for the subject.
+#[derive(Debug)]
+struct Tokens;
+
+#[async_trait]
+impl Authenticator for Tokens {
+    async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        let token = std::str::from_utf8(login.secret.expose()).unwrap();
+        let login = ExternalLogin::new(subject(token)).profile(Profile::new().name_hint("alice"));
+        Ok(AuthVerdict::External(login))
+    }
+}
+
+fn subject(text: &str) -> Subject {
+    Subject::new(text).unwrap()
+}
+
+async fn engine_with_tokens() -> (Engine, Operator) {
+    let engine = builder().authenticator(Arc::new(Tokens)).build().await.unwrap();
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    (engine, operator)
+}
+
+async fn log_in(engine: &Engine) -> Result<LoginGrant, CommandError> {
+    let login = Login::with_token(Secret::new("auth0|1"), DeviceId::random());
+    engine.login(Source::Local, login).await
+}
+
+const FREE: DeleteAccount = DeleteAccount {
+    texts: crate::engine::operator::DeletedTexts::Keep,
+    name: crate::engine::operator::DeletedName::Reserve,
+    subject: DeletedSubject::Free,
+};
+
+#[tokio::test]
+async fn deleted_subject_gets_no_other_account_until_it_is_freed() {
+    let (engine, operator) = engine_with_tokens().await;
+    let first = log_in(&engine).await.unwrap().user.id;
+    for _ in 0..2 {
+        operator.delete_account(first, DeleteAccount::default()).await.unwrap();
+        let refused = log_in(&engine).await.unwrap_err();
+        assert_eq!(refused.code, ReplyCode::AccountDisabled);
+        assert!(refused.text.contains("deleted"), "{}", refused.text);
+        let refused = engine.provision(subject("auth0|1"), Profile::new()).await;
+        assert_eq!(error_code(refused), ReplyCode::AccountDisabled);
+    }
+    let shown = operator.account(first).await.unwrap().account;
+    assert_eq!((shown.subject, shown.subject_reserved), (None, true));
+    let bound = CreateAccount::new(UserName::parse("other").unwrap()).subject("auth0|1");
+    assert_eq!(
+        error_code(operator.create_account(bound.clone()).await),
+        ReplyCode::NameTaken
+    );
+
+    operator.free_subject(subject("auth0|1")).await.unwrap();
+    let last = operator.audit_log(AuditPage::Newest, 1).await.unwrap();
+    assert_eq!(last[0].record.action, "account.free_subject");
+    assert!(!operator.account(first).await.unwrap().account.subject_reserved);
+    let again = operator.free_subject(subject("auth0|1")).await;
+    assert_eq!(error_code(again), ReplyCode::NotFound);
+    let second = log_in(&engine).await.unwrap().user.id;
+    assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn deletion_frees_the_subject_at_once_or_when_it_is_repeated() {
+    let (engine, operator) = engine_with_tokens().await;
+    let first = log_in(&engine).await.unwrap().user.id;
+    operator.delete_account(first, DeleteAccount::default()).await.unwrap();
+    assert!(log_in(&engine).await.is_err());
+    operator.delete_account(first, FREE).await.unwrap();
+    let second = log_in(&engine).await.unwrap().user.id;
+    operator.delete_account(second, FREE).await.unwrap();
+    let third = log_in(&engine).await.unwrap().user.id;
+    assert!(first < second && second < third);
+}
+
+#[tokio::test]
+async fn subject_finds_a_name_however_many_accounts_reserve_theirs() {
+    let (engine, operator) = engine_with_tokens().await;
+    let mut names = std::collections::HashSet::new();
+    for round in 0..10 {
+        let profile = Profile::new().name_hint("alice");
+        let user = engine.provision(subject("auth0|1"), profile).await;
+        let user = user.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert!(names.insert(user.name), "round {round}");
+        operator.delete_account(user.id, FREE).await.unwrap();
+    }
+}

@@ -1,0 +1,96 @@
+//! Routers of programs that are no nodes: they announce, and receive nothing.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::bus::{BusError, BusMessage, Subscriber};
+use crate::router::SessionSelector;
+
+/// A bus that refuses a number of envelopes before it takes any, and cannot be subscribed to.
+#[derive(Debug)]
+struct RefusingBus {
+    bus: MemoryBus,
+    refusals: AtomicU32,
+}
+
+#[async_trait::async_trait]
+impl MessageBus for RefusingBus {
+    async fn publish(&self, topic: Topic, envelope: bytes::Bytes) -> Result<(), BusError> {
+        let refuse = |left: u32| left.checked_sub(1);
+        if self
+            .refusals
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, refuse)
+            .is_ok()
+        {
+            return Err(BusError::Unavailable("refused".into()));
+        }
+        self.bus.publish(topic, envelope).await
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
+        Err(BusError::Closed)
+    }
+
+    async fn close(&self) {}
+}
+
+async fn announcer(world: &World, bus: Arc<dyn MessageBus>) -> Router {
+    let parts = parts(world, Arc::clone(&world.store), Some(bus), without_sweeps()).await;
+    Router::start_announcer(parts)
+}
+
+#[tokio::test(start_paused = true)]
+async fn announcer_rings_the_nodes_and_is_none_of_them() {
+    let world = world().await;
+    let bus = Arc::new(MemoryBus::new());
+    let node = node(&world, Some(bus.clone())).await;
+    let mut bob = Reader::attach(&node, world.bob, 1).await;
+    let mut ear = bus.connect().await.unwrap();
+    ear.topics().subscribe(Topic::Control).await.unwrap();
+    let own = node.nodes.others.ids();
+    let sweeps = node.stats().sweeps;
+
+    let announcer = announcer(&world, bus).await;
+    send_message(&world, &announcer, "closed for maintenance").await;
+    assert_eq!(bob.seqs(1).await, [1]);
+    assert!(announcer.flush_announcements().await);
+    announcer.shutdown().await;
+    tokio::time::sleep(SETTLE_TIME).await;
+    assert_eq!((node.nodes.others.ids(), node.stats().sweeps), (own, sweeps));
+    let epoch = world.store.epoch().await.unwrap();
+    let codec = EnvelopeCodec {
+        epoch,
+        node: NodeId::random(),
+        incarnation: 1,
+    };
+    let mut senders = std::collections::HashSet::new();
+    while let Ok(Some(BusMessage::Envelope(_, envelope))) = timeout(Duration::ZERO, ear.next()).await {
+        senders.extend(codec.decode(envelope).map(|received| received.node));
+    }
+    assert!(senders.len() <= 1, "only the node sends heartbeats: {senders:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_repeats_what_the_bus_refused() {
+    let world = world().await;
+    for (refusals, is_taken) in [(0, true), (2, true), (1_000, false)] {
+        let bus = Arc::new(RefusingBus {
+            bus: MemoryBus::new(),
+            refusals: AtomicU32::new(refusals),
+        });
+        let mut ear = bus.bus.connect().await.unwrap();
+        for topic in [Topic::Conversation(world.group), Topic::User(world.bob)] {
+            ear.topics().subscribe(topic).await.unwrap();
+        }
+        let announcer = announcer(&world, bus.clone()).await;
+        send_message(&world, &announcer, "x").await;
+        announcer.close_sessions(world.bob, SessionSelector::All, CloseCode::Revoked);
+        assert_eq!(announcer.flush_announcements().await, is_taken, "{refusals}");
+        let mut topics = std::collections::HashSet::new();
+        while let Ok(Some(BusMessage::Envelope(topic, _))) = timeout(Duration::ZERO, ear.next()).await {
+            topics.insert(topic);
+        }
+        assert_eq!(topics.len(), if is_taken { 2 } else { 0 }, "{refusals}");
+        announcer.shutdown().await;
+    }
+}

@@ -1,0 +1,33 @@
+//! Passwords that operators give.
+
+use std::io::IsTerminal as _;
+
+use chat_core::model::Secret;
+
+use crate::args::PasswordArgs;
+use crate::failure::Failure;
+
+/// Reads the password from the given file, else from `CHAT_PASSWORD`, else from a prompt.
+pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
+    if let Some(path) = &arguments.password_file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::Failed(format!("cannot read {}: {error}", path.display())))?;
+        return Ok(Secret::new(text.lines().next().unwrap_or_default()));
+    }
+    if let Ok(password) = std::env::var("CHAT_PASSWORD") {
+        return Ok(Secret::new(password));
+    }
+    if !std::io::stdin().is_terminal() {
+        let text = "no password given: set CHAT_PASSWORD or use --password-file FILE";
+        return Err(Failure::Failed(text.to_owned()));
+    }
+    let ask = |prompt| rpassword::prompt_password(prompt).map(Secret::new);
+    let failed = |error: std::io::Error| Failure::Failed(format!("cannot read the password: {error}"));
+    let password = ask("New password: ").map_err(failed)?;
+    if ask("Again: ").map_err(failed)? != password {
+        return Err(Failure::Failed(
+            "the two passwords differ; nothing was changed".to_owned(),
+        ));
+    }
+    Ok(password)
+}

@@ -1,0 +1,76 @@
+//! Accounts, groups and records as lines of text.
+
+use chat_core::engine::operator::{AccountDetails, AccountInfo, GroupDetails, GroupListing};
+use chat_core::model::escape_for_log;
+use chat_core::store::AuditRecord;
+
+pub(super) const fn account_state(account: &AccountInfo) -> &'static str {
+    match (account.deleted, account.disabled) {
+        (Some(_), _) => "deleted",
+        (None, true) => "disabled",
+        (None, false) => "active",
+    }
+}
+
+pub(super) fn account_row(account: &AccountInfo) -> String {
+    format!("#{}\t{}\t{}", account.id, account.name, account_state(account))
+}
+
+pub(super) fn describe_account(details: &AccountDetails) -> String {
+    let account = &details.account;
+    let mut lines = vec![
+        format!("id {}", account.id),
+        format!("name {}", account.name),
+        format!("display name {}", escape_for_log(&account.display_name)),
+        format!("state {}", account_state(account)),
+        format!("password {}", if account.has_password { "set" } else { "none" }),
+        format!("created {} (ms since 1970)", account.created.0),
+    ];
+    if let Some(subject) = &account.subject {
+        lines.push(format!("subject {}", escape_for_log(subject)));
+    }
+    if account.subject_reserved {
+        lines.push("subject reserved: it gets no other account".to_owned());
+    }
+    for device in &details.devices {
+        let name = escape_for_log(&device.name);
+        lines.push(format!(
+            "device {} last login {} {name}",
+            device.id, device.last_login.0
+        ));
+    }
+    lines.join("\n")
+}
+
+pub(super) fn group_row(group: &GroupListing) -> String {
+    let state = match (group.closed, group.orphaned) {
+        (true, _) => "closed",
+        (false, true) => "orphaned",
+        (false, false) => "open",
+    };
+    let info = &group.group;
+    let name = escape_for_log(&info.profile.name);
+    format!(
+        "#{}\t{name}\t{state}\t{} members\t{} messages",
+        info.id, info.member_count, group.messages
+    )
+}
+
+pub(super) fn describe_group(details: &GroupDetails) -> String {
+    let mut lines = vec![group_row(&details.group)];
+    for member in &details.members {
+        let role = format!("{:?} {:?}", member.state, member.role).to_lowercase();
+        lines.push(format!("user #{} {} {role}", member.user.id, member.user.name));
+    }
+    lines.join("\n")
+}
+
+pub(super) fn audit_row(entry: &AuditRecord) -> String {
+    let record = &entry.record;
+    let (operator, detail) = (escape_for_log(&record.operator), escape_for_log(&record.detail));
+    let (id, time, source) = (entry.id.0, record.time.0, escape_for_log(&record.source));
+    format!(
+        "{id}\t{time}\t{operator}\t{}\t{}\t{detail}\t{source}",
+        record.action, record.target
+    )
+}

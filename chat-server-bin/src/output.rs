@@ -1,0 +1,60 @@
+//! Standard output. A reader that closed the pipe has seen enough; that is no failure.
+
+use std::io::{BufWriter, ErrorKind, StdoutLock, Write as _};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Writes bytes to standard output.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(bytes)
+        .and_then(|()| output.flush())
+        .map_err(cannot_write)
+}
+
+/// Writes the text that reports what a command has done. If that fails, the failure says what was
+/// done.
+pub(crate) fn report(text: &str) -> Result<(), Failure> {
+    print(format!("{text}\n").as_bytes()).map_err(|failure| match failure {
+        Failure::Failed(error) => Failure::Failed(format!("this was done, but {error}: {text}")),
+        other => other,
+    })
+}
+
+/// Lines of output, as text or as JSON.
+#[derive(Debug)]
+pub(crate) struct Lines(BufWriter<StdoutLock<'static>>);
+
+impl Lines {
+    pub(crate) fn new() -> Self {
+        Self(BufWriter::new(std::io::stdout().lock()))
+    }
+
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        writeln!(self.0, "{text}").map_err(cannot_write)
+    }
+
+    pub(crate) fn json(&mut self, object: &impl Serialize) -> Result<(), Failure> {
+        let line = to_json(object)?;
+        self.text(&line)
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        self.0.flush().map_err(cannot_write)
+    }
+}
+
+/// Returns an object as a line of JSON.
+pub(crate) fn to_json(object: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(object).map_err(|error| Failure::Failed(format!("cannot encode JSON: {error}")))
+}
+
+fn cannot_write(error: std::io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Failure::ReaderGone,
+        _ => Failure::Failed(format!("standard output cannot be written: {error}")),
+    }
+}
