@@ -1,12 +1,13 @@
-//! Chat inside an axum application that has a login of its own:
+//! Chat inside an axum application that has its own login:
 //!
-//! - `POST /login` gives the user a JWT.
+//! - `POST /login` issues a JWT to the user.
 //! - `GET /conversations` lists the user's conversations with their unread counts.
-//! - `POST /conversations/{id}/messages` posts a message for the user.
+//! - `POST /conversations/{id}/messages` posts a message as the user.
 //! - `/chat` is a WebSocket for chat clients, which log in with the same JWT.
 //!
-//! The program starts the application on a free port, uses it, and ends.
-//! `cargo run -p chat-examples --example axum_app`
+//! The program starts the application on a free port, sends it requests, and exits.
+//!
+//! Run it with `cargo run -p chat-examples --example axum_app`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -38,7 +39,7 @@ struct App {
     engine: Engine,
     server: Arc<Server>,
     tokens: Arc<Tokens>,
-    /// Accounts of the customers.
+    /// Accounts of the customers, by name.
     accounts: Arc<HashMap<String, UserId>>,
 }
 
@@ -59,7 +60,7 @@ impl Tokens {
     }
 }
 
-/// Chat clients log in with the application's token.
+/// Lets chat clients log in with the application's token.
 #[async_trait]
 impl Authenticator for Tokens {
     async fn authenticate(&self, _source: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
@@ -68,7 +69,7 @@ impl Authenticator for Tokens {
     }
 }
 
-/// User whose token a request carries.
+/// The user whom the token of a request identifies.
 struct CurrentUser(UserId);
 
 impl FromRequestParts<App> for CurrentUser {
@@ -175,7 +176,7 @@ async fn start() -> Result<(App, SocketAddr), AnyError> {
         .build()
         .await?;
     let accounts = Arc::new(create_accounts(&engine).await?);
-    // A server without a listener of its own.
+    // The server needs no listener: it serves the WebSockets that axum accepts.
     let server = Arc::new(Server::builder(engine.clone()).bind().await?);
     let app = App {
         engine,
@@ -198,18 +199,18 @@ async fn start() -> Result<(App, SocketAddr), AnyError> {
 
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
-    let (app, web) = start().await?;
-    let (_, alice) = request(web, "POST /login", "", json!({ "name": "alice" })).await?;
-    let (_, bob) = request(web, "POST /login", "", json!({ "name": "bob" })).await?;
-    let (alice, bob) = (alice.as_str().unwrap_or(""), bob.as_str().unwrap_or(""));
+    let (app, address) = start().await?;
+    let (_, alice_token) = request(address, "POST /login", "", json!({ "name": "alice" })).await?;
+    let (_, bob_token) = request(address, "POST /login", "", json!({ "name": "bob" })).await?;
+    let (alice_token, bob_token) = (alice_token.as_str().unwrap_or(""), bob_token.as_str().unwrap_or(""));
 
-    // Alice has a chat client, which comes through the WebSocket.
+    // Alice has a chat client, which connects through the WebSocket.
     let credentials = Credentials::Password {
         account: UserName::parse("alice")?.into(),
-        secret: Secret::new(alice),
+        secret: Secret::new(alice_token),
         fresh: false,
     };
-    let endpoint = Endpoint::new(ServerAddress::parse("app", Scheme::Plain)?, WebSocketDial(web));
+    let endpoint = Endpoint::new(ServerAddress::parse("app", Scheme::Plain)?, WebSocketDial(address));
     let options = ClientOptions::new([endpoint], credentials);
     let client = Client::connect(options, ClientMemoryStore::default()).await?;
     let mut events = events(&client)?;
@@ -218,11 +219,13 @@ async fn main() -> Result<(), AnyError> {
         .await?
         .id;
 
-    // Bob uses the application, without a chat client.
-    let joined = app.engine.acting_as(app.tokens.user(bob).ok_or("no token")?);
-    joined.join_group(group, Note::default()).await?;
+    // Bob uses the application without a chat client.
+    let bob = app
+        .engine
+        .acting_as(app.tokens.user(bob_token).ok_or("the token is not valid")?);
+    bob.join_group(group, Note::default()).await?;
     let path = format!("POST /conversations/{group}/messages");
-    let (status, posted) = request(web, &path, bob, json!({ "text": "hello from the web" })).await?;
+    let (status, posted) = request(address, &path, bob_token, json!({ "text": "hello from the web" })).await?;
     println!("bob posted: {status} {posted}");
     assert_eq!(status, 200);
     let text = next_text(&mut events).await?;
@@ -230,17 +233,23 @@ async fn main() -> Result<(), AnyError> {
     assert_eq!(text, "hello from the web");
 
     client.send_text(group, "hello from the phone").await?;
-    let (_, listed) = request(web, "GET /conversations", bob, json!(null)).await?;
+    let (_, listed) = request(address, "GET /conversations", bob_token, json!(null)).await?;
     for conversation in listed.as_array().into_iter().flatten() {
         println!(
             "bob has {} unread in conversation {}",
             conversation["unread"], conversation["id"]
         );
     }
-    let (status, refusal) = request(web, "POST /conversations/4711/messages", bob, json!({ "text": "?" })).await?;
-    println!("bob posted elsewhere: {status} {refusal}");
+    let (status, refusal) = request(
+        address,
+        "POST /conversations/4711/messages",
+        bob_token,
+        json!({ "text": "?" }),
+    )
+    .await?;
+    println!("bob posted to an unknown conversation: {status} {refusal}");
     assert_eq!(status, 404);
-    let (status, _) = request(web, "GET /conversations", "a guess", json!(null)).await?;
+    let (status, _) = request(address, "GET /conversations", "a guess", json!(null)).await?;
     assert_eq!(status, 401);
 
     client.close().await;

@@ -1,7 +1,9 @@
-//! A bot in the process of the engine. It reads a feed: the events of all conversations that the
-//! bot's account may read, decoded, in order and without gaps. The store keeps the cursors of the
-//! feed, so the bot continues where it stopped, and the nodes of a cluster share the work.
-//! `cargo run -p chat-examples --example in_process_bot`
+//! A bot that runs in the same process as the engine. It reads a feed: the events of all
+//! conversations that the bot's account may read, decoded, in order and without gaps. The store
+//! keeps the cursors of the feed, so the bot continues where it stopped, and the nodes of a cluster
+//! share the work.
+//!
+//! Run it with `cargo run -p chat-examples --example in_process_bot`.
 
 use std::sync::Arc;
 
@@ -21,8 +23,8 @@ async fn run_bot(engine: Engine, bot: UserId) -> Result<(), AnyError> {
             && event.sender != bot.user()
         {
             let text = MessageText::new(format!("you said: {}", message.text))?;
-            // A key made of the event: after a crash the event comes again, and its answer is still
-            // sent once.
+            // The idempotency key of the answer is derived from the event. If the event is
+            // delivered again after a crash, the answer is still sent only once.
             let key = ClientMessageId(event.id.0);
             let answer = Draft::text(text).reply_to(event.seq).with_id(key);
             bot.send(event.conversation, answer).await?;

@@ -1,6 +1,7 @@
-//! Users log in to the engine with the JWT of the application's own login. The first login makes
-//! the account.
-//! `cargo run -p chat-examples --example jwt_login`
+//! Users log in to the engine with a JWT that the application issued. The first login creates the
+//! account.
+//!
+//! Run it with `cargo run -p chat-examples --example jwt_login`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,8 @@ impl Authenticator for JwtLogin {
         let Ok(subject) = Subject::new(token.claims.sub) else {
             return Ok(AuthVerdict::Denied);
         };
-        // The token says whose it is and how long it counts. The name of the account is a proposal.
+        // The token determines the account and when the login expires. Its `name` is only a hint
+        // for the name of a new account.
         let mut profile = Profile::new().name_hint(&token.claims.name);
         profile.display_name = DisplayName::parse(&token.claims.name).ok();
         let expires = Timestamp(i64::try_from(token.claims.exp * 1000).unwrap_or(i64::MAX));
@@ -88,11 +90,11 @@ async fn main() -> Result<(), AnyError> {
     assert_eq!((&*user.name, &*user.display_name), ("alice-liddell", "Alice Liddell"));
 
     // The application reaches the same account by the subject, with or without a login.
-    let known = engine.provision(Subject::new("auth0|64f1c2")?, Profile::new()).await?;
-    assert_eq!(known.id, user.id);
+    let provisioned = engine.provision(Subject::new("auth0|64f1c2")?, Profile::new()).await?;
+    assert_eq!(provisioned.id, user.id);
 
     let refused = connect(&address, "a guess").await;
-    println!("a guess: {}", refused.expect_err("the guess is no token"));
+    println!("a guess: {}", refused.expect_err("a guess is not a valid token"));
 
     client.close().await;
     server.drain(Duration::from_secs(5)).await;

@@ -1,6 +1,7 @@
-//! Moderation: a rule that refuses messages before they are stored, also when they come as edits,
-//! and a check that takes its time and removes a message later.
-//! `cargo run -p chat-examples --example moderation`
+//! Moderation: a rule that refuses messages and edits before they are stored, and a slow check that
+//! recalls messages afterwards.
+//!
+//! Run it with `cargo run -p chat-examples --example moderation`.
 
 use std::sync::Arc;
 
@@ -12,14 +13,14 @@ use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
 use chat_examples::AnyError;
 
-/// Only admins of a group may advertise.
+/// Rule: only admins of a group may advertise.
 #[derive(Debug)]
 struct NoAdvertisements;
 
 #[async_trait]
 impl Hooks for NoAdvertisements {
     async fn before_append(&self, context: &AppendContext, draft: Draft) -> Verdict<Draft> {
-        // The text of a message or of an edit: a rule about messages alone could be evaded.
+        // The rule applies to the text of messages and of edits: otherwise, an edit could evade it.
         let text = draft.written_text().map_or("", MessageText::as_str);
         match &context.target {
             AppendTarget::Group { role: Some(role), .. } if *role >= Role::Admin => Verdict::Allow(draft),
@@ -32,8 +33,8 @@ impl Hooks for NoAdvertisements {
     }
 }
 
-/// Recalls what a slow check finds to be spam. It reads all conversations, misses nothing over a
-/// restart, and delays no sender.
+/// Recalls messages that a slow check classifies as spam. Its feed covers all conversations,
+/// continues after a restart where it stopped, and delays no sender.
 async fn remove_spam(engine: Engine) -> Result<(), AnyError> {
     let operator = engine.operator(OperatorName::new("spam check")?);
     let feed = engine.feed(FeedOptions::all_conversations("spam-check")).await?;
@@ -60,7 +61,7 @@ async fn remove_spam(engine: Engine) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Stands for a model or a service that looks at the text.
+/// Stands for a model or a service that classifies the text.
 async fn is_spam(text: &str) -> bool {
     tokio::task::yield_now().await;
     text.contains("lottery")
@@ -86,12 +87,18 @@ async fn main() -> Result<(), AnyError> {
         .id;
     bob.join_group(group, Note::default()).await?;
 
-    let refused = bob.send_text(group, "come to my casino").await.expect_err("a rule");
+    let refused = bob
+        .send_text(group, "come to my casino")
+        .await
+        .expect_err("the rule refuses it");
     println!("refused: {refused}");
     assert_eq!(refused.code, ReplyCode::RefusedByPolicy);
     let sent = bob.send_text(group, "hello").await?;
     let edited = bob.edit(group, sent.seq, MessageText::new("come to my casino")?).await;
-    assert_eq!(edited.expect_err("the same rule").code, ReplyCode::RefusedByPolicy);
+    assert_eq!(
+        edited.expect_err("the same rule refuses it").code,
+        ReplyCode::RefusedByPolicy
+    );
     alice.send_text(group, "our casino night is on Friday").await?;
 
     let spam = bob.send_text(group, "you have won the lottery").await?;

@@ -1,8 +1,9 @@
-//! A server on a port, and a bot in a program of its own that is connected to it: the bot answers
-//! every message, and continues where it stopped after a restart or a network failure.
+//! A server that listens on a port, and a bot that connects to it as a separate program would: the
+//! bot answers every message, and continues where it stopped after a restart or a network failure.
 //!
-//! The program is both, and also the user who writes to the bot.
-//! `cargo run -p chat-examples --example remote_bot`
+//! For simplicity, this one program runs the server, the bot and a user who writes to the bot.
+//!
+//! Run it with `cargo run -p chat-examples --example remote_bot`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,14 +24,15 @@ async fn answer(bot: Client, mut events: Events) -> Result<(), AnyError> {
             let text = format!("you said: {}", message.text);
             bot.send_text(delivery.conversation.id, &text).await?;
         }
-        // From here on, the bot will not see this event again. The cursor is in its directory.
+        // Moves the bot's cursor, which its directory stores, past the event: the bot does not
+        // receive the event again.
         received.done();
     }
     Ok(())
 }
 
-/// Creates an account and connects to it. `directory` keeps the session, the cursors and the
-/// messages that wait to be sent.
+/// Creates an account and connects to the server as its user. `directory` keeps the session, the
+/// cursors and the messages that wait to be sent.
 async fn connect(server: &ServerAddress, name: &str, directory: &Path) -> Result<Client, AnyError> {
     let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
     let options = ClientOptions::new([server.clone()], Credentials::Register(registration));
@@ -43,7 +45,7 @@ async fn main() -> Result<(), AnyError> {
     let data = tempfile::tempdir()?;
     let store = Arc::new(SqliteStore::open(data.path().join("server"), Options::default()).await?);
     let engine = Engine::builder(store).build().await?;
-    // `sc1` and `tls` are the encrypted kinds of listeners.
+    // This listener is not encrypted; `sc1` and `tls` add encrypted ones.
     let server = Server::builder(engine.clone())
         .plain("127.0.0.1:0".parse()?)
         .bind()

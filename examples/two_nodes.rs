@@ -2,7 +2,8 @@
 //! to a user whose client is connected to the second. In production, the store is
 //! `chat_store_mysql::MysqlStore`, the bus is `chat_bus_redis::RedisBus`, and each node is a
 //! process.
-//! `cargo run -p chat-examples --example two_nodes`
+//!
+//! Run it with `cargo run -p chat-examples --example two_nodes`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,7 @@ async fn main() -> Result<(), AnyError> {
 
     let sent = alice.send_text(group, "across the bus").await?;
     let text = next_text(&mut events).await?;
-    println!("bob, at the second node, received {text:?} as number {}", sent.seq);
+    println!("bob, at the second node, received {text:?} at position {}", sent.seq);
     assert_eq!(text, "across the bus");
 
     bob.close().await;

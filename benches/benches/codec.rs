@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 
 const MAX_TEXT: usize = 16 * 1024;
 
-fn read(c: &mut Criterion) {
+fn decode_send(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec/read_send");
     for size in [64, 256, 4096] {
         let mut wire = BytesMut::new();
@@ -36,7 +36,7 @@ fn read(c: &mut Criterion) {
     group.finish();
 }
 
-fn write(c: &mut Criterion) {
+fn encode_answers(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec");
     group.throughput(Throughput::Elements(1));
 
@@ -57,5 +57,5 @@ fn write(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, read, write);
+criterion_group!(benches, decode_send, encode_answers);
 criterion_main!(benches);

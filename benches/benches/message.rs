@@ -1,10 +1,10 @@
 //! Benchmark of one whole message over loopback: from Alice's socket through secure channel,
-//! session, engine and store to her acknowledgement and to Bob's client. One at a time, and with 32
-//! in flight, which share commits, records and writes.
+//! session, engine and store to her acknowledgement and to Bob's client. It measures one message at
+//! a time, and 32 in flight, which share commits, records and writes.
 
 use std::sync::Arc;
 
-use chat_benches::{messages, site::Site};
+use chat_benches::{messages, testbed::Testbed};
 use chat_core::store::{MemoryStore, Store};
 use chat_store_sqlite::{Options, SqliteStore};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -24,15 +24,15 @@ fn message(c: &mut Criterion) {
 
     let mut benchmarks = c.benchmark_group("message");
     for (name, store) in stores {
-        let mut site = runtime.block_on(Site::start(store)).expect("a server");
-        for under_way in [1_usize, 32] {
-            let texts = vec![messages::text(256); under_way];
-            benchmarks.throughput(Throughput::Elements(under_way as u64));
-            benchmarks.bench_function(BenchmarkId::new(name, under_way), |b| {
-                b.iter(|| runtime.block_on(site.exchange(&texts)));
+        let mut testbed = runtime.block_on(Testbed::start(store)).expect("a server");
+        for in_flight in [1_usize, 32] {
+            let texts = vec![messages::text(256); in_flight];
+            benchmarks.throughput(Throughput::Elements(in_flight as u64));
+            benchmarks.bench_function(BenchmarkId::new(name, in_flight), |b| {
+                b.iter(|| runtime.block_on(testbed.exchange(&texts)));
             });
         }
-        runtime.block_on(site.stop());
+        runtime.block_on(testbed.stop());
     }
     benchmarks.finish();
 }

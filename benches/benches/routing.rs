@@ -25,17 +25,17 @@ fn fanout(c: &mut Criterion) {
         let mut event = messages::event(256);
         event.conversation = group;
         event.seq = Seq::ZERO;
-        let mut taken = Vec::new();
+        let mut drained = Vec::new();
 
         benchmarks.throughput(Throughput::Elements(sessions as u64));
         benchmarks.bench_function(BenchmarkId::from_parameter(sessions), |b| {
             b.iter(|| {
                 event.seq = event.seq.next();
                 audience.router.committed(std::slice::from_ref(&event));
-                // Draining is part of the measurement, so that no cost hides in a queue.
+                // The measurement includes draining, so that no cost remains hidden in a queue.
                 for outbox in &audience.outboxes {
-                    outbox.drain(usize::MAX, &mut taken);
-                    for delivery in taken.drain(..) {
+                    outbox.drain(usize::MAX, &mut drained);
+                    for delivery in drained.drain(..) {
                         black_box(delivery.frame());
                     }
                 }

@@ -60,7 +60,7 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Attaches one session for each of `members`.
+    /// Attaches one session of each member.
     ///
     /// # Panics
     /// If the store cannot be read.

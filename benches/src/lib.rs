@@ -3,4 +3,4 @@
 pub mod group;
 pub mod messages;
 pub mod secure;
-pub mod site;
+pub mod testbed;

@@ -1,5 +1,5 @@
-//! Clients for the examples: a small HTTP client, and a chat client over a WebSocket; and helpers
-//! that several examples use.
+//! Helpers of the examples: a small HTTP client, a dialer for chat over a WebSocket, and access to
+//! the events of a client.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +13,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Error of an example: it ends the program.
+/// Any error; it ends the example.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Sends a request with a JSON body to a server on this machine, with a bearer token if `token` is
-/// not empty. Returns the status and the JSON of the response, or its text as a JSON string.
+/// Sends a request with a JSON body and the bearer token `token` to a server on this machine.
+/// Returns the status and the JSON of the response. A response that is not JSON is returned as a
+/// JSON string.
 ///
 /// # Errors
 /// The server cannot be reached, or its response cannot be read.
@@ -44,7 +45,7 @@ pub async fn request(
     Ok((status, serde_json::from_str(body).unwrap_or_else(|_| Value::from(body))))
 }
 
-/// Connects a chat client through a WebSocket at `/chat` of a server on this machine.
+/// Dialer that connects a chat client through a WebSocket at `/chat` of a server on this machine.
 #[derive(Debug)]
 pub struct WebSocketDial(pub SocketAddr);
 
@@ -67,7 +68,7 @@ impl Dial for WebSocketDial {
 /// Returns the events of a client.
 ///
 /// # Errors
-/// They were taken before.
+/// The events were taken before.
 pub fn events(client: &Client) -> Result<Events, AnyError> {
     client.events().ok_or_else(|| "the events were taken before".into())
 }
@@ -75,7 +76,7 @@ pub fn events(client: &Client) -> Result<Events, AnyError> {
 /// Returns the text of the next message that another device sent, and acknowledges it.
 ///
 /// # Errors
-/// The client ended first.
+/// The client was closed before a message arrived.
 pub async fn next_text(events: &mut Events) -> Result<String, AnyError> {
     while let Some(received) = events.next().await {
         received.done();
@@ -86,7 +87,7 @@ pub async fn next_text(events: &mut Events) -> Result<String, AnyError> {
             return Ok(message.text);
         }
     }
-    Err("the client ended before a message came".into())
+    Err("the client was closed before a message arrived".into())
 }
 
 /// Compiles the programs in the documentation.

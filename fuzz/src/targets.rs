@@ -44,8 +44,8 @@ fn channels() -> (Channel, Channel) {
     }
 }
 
-/// Fuzzes records: sealed correctly, then modified as the input says. Every record that opens must
-/// have been sent, in order.
+/// Fuzzes records that are sealed correctly and then modified as the input says. Only content that
+/// was sent may open, in the order of sending.
 pub(crate) fn record(data: &[u8]) {
     let Some((&[position, flip, split], content)) = data.split_first_chunk::<3>() else {
         return;
@@ -85,34 +85,34 @@ pub(crate) fn packet(data: &[u8]) {
     let mut decoder = FrameDecoder::new(SESSION_LIMIT);
     decoder.feed(BytesMut::from(data));
     while let Ok(Some(packet)) = decoder.next_packet() {
-        both_ends(packet);
+        decode_at_both_ends(packet);
     }
-    both_ends(Bytes::copy_from_slice(data));
+    decode_at_both_ends(Bytes::copy_from_slice(data));
     for kind in EventKind::ALL {
         let _ = body::decode(kind, &Bytes::copy_from_slice(data));
     }
 }
 
-fn both_ends(packet: Bytes) {
+fn decode_at_both_ends(packet: Bytes) {
     if let Ok(request) = server::decode_request(packet.clone(), MAX_TEXT) {
         // A decoded request encodes again, and decodes to the same request.
-        let mut again = BytesMut::new();
-        client::encode_request(&request, &mut again);
+        let mut encoded = BytesMut::new();
+        client::encode_request(&request, &mut encoded);
         let mut decoder = FrameDecoder::new(usize::MAX);
-        decoder.feed(again);
+        decoder.feed(encoded);
         let packet = decoder
             .next_packet()
             .expect("a valid length")
             .expect("a complete packet");
-        let read_again = server::decode_request(packet, MAX_TEXT).expect("our own packet");
-        assert_eq!(format!("{request:?}"), format!("{read_again:?}"));
+        let decoded = server::decode_request(packet, MAX_TEXT).expect("an encoded request decodes");
+        assert_eq!(format!("{request:?}"), format!("{decoded:?}"));
     }
     let _ = client::decode(packet);
 }
 
 /// Fuzzes sessions: a script of valid and invalid packets, of passing time and of completed
-/// commands. After the end no command starts, and the number of commands in flight stays within its
-/// limit.
+/// commands. After the session has ended, no command starts. The number of commands in flight never
+/// exceeds its limit.
 pub(crate) fn session_script(data: &[u8]) {
     let config = Arc::new(SessionConfig::default());
     let start = Instant::now();
@@ -129,7 +129,7 @@ pub(crate) fn session_script(data: &[u8]) {
             time: Timestamp(0),
         },
         running: Vec::new(),
-        ended: false,
+        has_ended: false,
     };
     let mut rest = data.iter().copied();
     while let Some(step) = rest.next() {
@@ -141,8 +141,8 @@ pub(crate) fn session_script(data: &[u8]) {
             3 => script.request(argument, RequestKind::Ping),
             4 => script.request(argument, RequestKind::Command(Command::Logout)),
             5 => script.request(argument, RequestKind::Command(Command::ListDevices)),
-            6 => script.pass(Duration::from_secs(u64::from(argument))),
-            _ => script.outcome(argument),
+            6 => script.advance_time(Duration::from_secs(u64::from(argument))),
+            _ => script.complete_command(argument),
         }
         script.drain();
     }
@@ -160,7 +160,7 @@ struct Script {
     peer: Peer,
     now: Now,
     running: Vec<RequestId>,
-    ended: bool,
+    has_ended: bool,
 }
 
 impl Script {
@@ -182,7 +182,7 @@ impl Script {
         }
     }
 
-    fn pass(&mut self, time: Duration) {
+    fn advance_time(&mut self, time: Duration) {
         self.now.instant += time;
         match &mut self.peer {
             Peer::Guest(guest) => guest.handle_timeout(self.now.instant),
@@ -191,12 +191,12 @@ impl Script {
         }
     }
 
-    fn outcome(&mut self, which: u8) {
+    fn complete_command(&mut self, choice: u8) {
         let Peer::Session(session) = &mut self.peer else { return };
-        let Some(index) = usize::from(which).checked_rem(self.running.len()) else {
+        let Some(index) = usize::from(choice).checked_rem(self.running.len()) else {
             return;
         };
-        let result = match which % 16 {
+        let result = match choice % 16 {
             15 => Err(Failure::new(ReplyCode::Fenced, "")),
             14 => Err(Failure::new(ReplyCode::TryAgain, "").retry_after(100)),
             _ => Ok(Outcome::Done),
@@ -217,7 +217,7 @@ impl Script {
 
     fn drain_guest(&mut self, mut guest: Box<Guest>) -> Peer {
         while let Some(action) = guest.poll_action() {
-            assert!(!self.ended, "no action follows the end");
+            assert!(!self.has_ended, "no action follows the end");
             match action {
                 GuestAction::Send(_) => {}
                 GuestAction::ListNodes(ticket) => guest.handle_nodes(self.now.instant, ticket, Vec::new()),
@@ -227,7 +227,7 @@ impl Script {
                     self.drain_session(&mut session);
                     return Peer::Session(Box::new(session));
                 }
-                GuestAction::Close(_) => self.ended = true,
+                GuestAction::Close(_) => self.has_ended = true,
             }
         }
         Peer::Guest(guest)
@@ -235,11 +235,11 @@ impl Script {
 
     fn drain_session(&mut self, session: &mut Session) {
         while let Some(action) = session.poll_action() {
-            assert!(!self.ended, "no action follows the end");
+            assert!(!self.has_ended, "no action follows the end");
             match action {
                 Action::Run(id, _) => self.running.push(id),
                 Action::Send(_) => {}
-                Action::Close(_) => self.ended = true,
+                Action::Close(_) => self.has_ended = true,
             }
         }
     }

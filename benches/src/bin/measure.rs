@@ -15,7 +15,7 @@ use chat_core::testkit::Peer;
 use chat_harness::ServerProcess;
 use tokio::time::Instant;
 
-/// Settings that lift the rate limits, which are not part of the measurement.
+/// Settings that lift the rate limits and make heartbeats rare: neither is part of the measurement.
 const UNLIMITED: &[(&str, &str)] = &[
     ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
     ("CHAT_LIMITS__MESSAGE_RATE", "1000000/1s"),
@@ -28,13 +28,13 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [server, what, count] = &arguments[..] else {
+    let [server, measurement, count] = &arguments[..] else {
         return Err("usage: measure CHAT_SERVER (idle SESSIONS | direct MESSAGES)".into());
     };
     let count = count.parse()?;
     let directory = tempfile::tempdir()?;
     let server = ServerProcess::start(server.as_ref(), &directory.path().join("data"), UNLIMITED)?;
-    match what.as_str() {
+    match measurement.as_str() {
         "idle" => idle(&server, count).await,
         "direct" => direct(&server, count).await,
         other => Err(format!("unknown measurement {other}; write idle or direct").into()),
@@ -60,7 +60,7 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
         peers.push(peer);
     }
     let logins = started.elapsed();
-    // One round trip on each session ends the logins, so that their memory is freed.
+    // After a round trip on each session, every login has completed and its memory is freed.
     for peer in &mut peers {
         peer.ask(RequestKind::Ping)
             .await?
@@ -78,7 +78,8 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
     Ok(())
 }
 
-/// Measures one sender and one reader, with one durable message in flight.
+/// Measures CPU time and latency of durable messages from one sender to one reader, with one
+/// message in flight.
 async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     let mut alice = Peer::connect(server.address(), server.fingerprint()).await?;
     let mut bob = Peer::connect(server.address(), server.fingerprint()).await?;
@@ -99,7 +100,7 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     let text = messages::text(256);
     let mut acked = Vec::with_capacity(messages);
     let mut delivered = Vec::with_capacity(messages);
-    let cpu_before = server.cpu()?;
+    let cpu_time_before = server.cpu_time()?;
     let started = Instant::now();
     for _ in 0..messages {
         let sent = Instant::now();
@@ -121,11 +122,11 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
         delivered.push(sent.elapsed());
     }
     let wall = started.elapsed();
-    let cpu = server.cpu()? - cpu_before;
+    let cpu = server.cpu_time()? - cpu_time_before;
     println!("messages             {messages}, 256 B, one in flight");
     println!("rate                 {:.0} /s", messages as f64 / wall.as_secs_f64());
     println!(
-        "server CPU           {:.1} us each",
+        "server CPU           {:.1} us per message",
         cpu.as_secs_f64() * 1e6 / messages as f64
     );
     report("acknowledged", &mut acked);
@@ -133,13 +134,13 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     Ok(())
 }
 
-fn report(what: &str, times: &mut [Duration]) {
+fn report(label: &str, times: &mut [Duration]) {
     times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    let percentile = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     println!(
-        "{what:<20} p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
-        at(0.50),
-        at(0.99),
-        at(1.0)
+        "{label:<20} p50 {:.3} ms, p99 {:.3} ms, max {:.3} ms",
+        percentile(0.50),
+        percentile(0.99),
+        percentile(1.0)
     );
 }

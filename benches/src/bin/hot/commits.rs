@@ -11,12 +11,13 @@ use tokio::task::JoinSet;
 
 use crate::{Result, draft};
 
-/// Number of messages that one member has in flight. The queue of the conversation takes that many
-/// from all members of one engine.
+/// Number of messages that one member has in flight. With 64 members on three engines, the queue of
+/// the conversation has room for all of them.
 const WINDOW: usize = 16;
 
-/// Measures the rate of engines in this process that write up to `batch` messages per transaction
-/// to this database, for all members at once.
+/// Returns the number of acknowledged messages per second while all members send at once, through
+/// `engines` engines in this process that write up to `batch` messages per transaction to the
+/// database at `url`.
 pub(crate) async fn rate(
     url: &str,
     engines: usize,
@@ -36,7 +37,7 @@ pub(crate) async fn rate(
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
     for (number, member) in members.iter().enumerate() {
         let node = &nodes[number % engines];
-        // The login is still valid; its session has ended.
+        // The session ends here; its caller stays valid.
         let caller = node.session(*member, DeviceId::random()).await?.caller();
         for _ in 0..WINDOW {
             let node = node.clone();
@@ -46,7 +47,8 @@ pub(crate) async fn rate(
                     let conversation = ConversationRef::Id(group);
                     let draft = draft()?;
                     let sent = node.execute(caller, Command::Send { conversation, draft });
-                    // BUSY or TRY_AGAIN: the measurement saturates the engine on purpose.
+                    // BUSY and TRY_AGAIN do not count: the measurement saturates the engine on
+                    // purpose.
                     acknowledged += u32::from(sent.await.is_ok());
                 }
                 Result::Ok(acknowledged)

@@ -1,4 +1,4 @@
-//! Members that send over the network.
+//! Load: members of a group that send over the network.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,22 +29,22 @@ pub(crate) async fn saturate(
     window: usize,
     time: Duration,
 ) -> Result<(Saturated, Vec<Peer>)> {
-    let (seen, is_over) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
+    let (counters, is_over) = (Arc::new(Counters::default()), Arc::new(AtomicBool::new(false)));
     let mut tasks = JoinSet::new();
     let started = Instant::now();
     for mut peer in peers {
-        let (seen, is_over) = (Arc::clone(&seen), Arc::clone(&is_over));
+        let (counters, is_over) = (Arc::clone(&counters), Arc::clone(&is_over));
         tasks.spawn(async move {
-            let mut under_way = 0;
+            let mut in_flight = 0;
             loop {
-                if under_way < window && !is_over.load(Ordering::Relaxed) {
+                if in_flight < window && !is_over.load(Ordering::Relaxed) {
                     // Sends as many messages as the last read has acknowledged, in one write.
                     let messages: Vec<RequestKind> =
-                        (under_way..window).map(|_| message(group)).collect::<Result<_>>()?;
+                        (in_flight..window).map(|_| message(group)).collect::<Result<_>>()?;
                     peer.send_all(messages).await?;
-                    under_way = window;
+                    in_flight = window;
                 }
-                if under_way == 0 {
+                if in_flight == 0 {
                     return Result::Ok(peer);
                 }
                 let (mut delivered, mut acknowledged) = (0, 0);
@@ -52,15 +52,16 @@ pub(crate) async fn saturate(
                 while let Some(incoming) = next {
                     if let Incoming::Push(Push::Event(_)) = incoming {
                         delivered += 1;
-                    } else if let Some((_, is_acked)) = answer(incoming) {
-                        // BUSY or TRY_AGAIN: the measurement saturates the servers on purpose.
-                        under_way -= 1;
+                    } else if let Some((_, is_acked)) = as_reply(incoming) {
+                        // BUSY and TRY_AGAIN do not count: the measurement saturates the servers on
+                        // purpose.
+                        in_flight -= 1;
                         acknowledged += u64::from(is_acked);
                     }
                     next = peer.received()?;
                 }
-                seen.delivered.fetch_add(delivered, Ordering::Relaxed);
-                seen.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
+                counters.delivered.fetch_add(delivered, Ordering::Relaxed);
+                counters.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
             }
         });
     }
@@ -69,8 +70,8 @@ pub(crate) async fn saturate(
     let seconds = started.elapsed().as_secs_f64();
     let rate = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / seconds;
     let result = Saturated {
-        rate: rate(&seen.acknowledged),
-        deliveries: rate(&seen.delivered),
+        rate: rate(&counters.acknowledged),
+        deliveries: rate(&counters.delivered),
     };
     let mut peers = Vec::new();
     while let Some(task) = tasks.join_next().await {
@@ -80,7 +81,7 @@ pub(crate) async fn saturate(
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Counters {
     acknowledged: AtomicU64,
     delivered: AtomicU64,
 }
@@ -90,32 +91,37 @@ struct Seen {
 pub(crate) struct Paced {
     /// Acknowledgements per second.
     pub(crate) rate: f64,
-    /// Time from message to acknowledgement, p50 and p99.
+    /// Median time from message to acknowledgement.
     pub(crate) p50: Duration,
+    /// 99th percentile of that time.
     pub(crate) p99: Duration,
 }
 
-/// Lets all members send for a fixed time, `rate` messages per second in total, whether or not they
-/// are acknowledged.
-pub(crate) async fn paced(peers: Vec<Peer>, group: ConversationId, rate: f64, time: Duration) -> Result<Paced> {
-    let pause = Duration::from_secs_f64(peers.len() as f64 / rate);
+/// Lets all members send for a fixed time, `rate` messages per second in total. Members do not wait
+/// for acknowledgements before they send the next message.
+pub(crate) async fn send_paced(peers: Vec<Peer>, group: ConversationId, rate: f64, time: Duration) -> Result<Paced> {
+    let send_interval = Duration::from_secs_f64(peers.len() as f64 / rate);
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
     for (number, mut peer) in peers.into_iter().enumerate() {
         let first = Duration::from_secs_f64(number as f64 / rate);
         tasks.spawn(async move {
             sleep_until(started + first).await;
-            let (mut pace, mut sent, mut times) = (interval(pause), HashMap::<RequestId, Instant>::new(), Vec::new());
+            let (mut ticks, mut sent, mut times) = (
+                interval(send_interval),
+                HashMap::<RequestId, Instant>::new(),
+                Vec::new(),
+            );
             loop {
                 let is_over = started.elapsed() >= time;
                 if is_over && sent.is_empty() {
                     return Result::Ok(times);
                 }
                 tokio::select! {
-                    at = pace.tick(), if !is_over => {
+                    at = ticks.tick(), if !is_over => {
                         sent.insert(peer.send(message(group)?).await?, at);
                     }
                     incoming = peer.next() => {
-                        if let Some((id, is_acked)) = answer(incoming?)
+                        if let Some((id, is_acked)) = as_reply(incoming?)
                             && let Some(at) = sent.remove(&id)
                         {
                             times.extend(is_acked.then(|| at.elapsed()));
@@ -130,11 +136,11 @@ pub(crate) async fn paced(peers: Vec<Peer>, group: ConversationId, rate: f64, ti
         times.extend(task??);
     }
     times.sort_unstable();
-    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied();
+    let percentile = |share: f64| times.get((times.len() as f64 * share) as usize).copied();
     Ok(Paced {
         rate: times.len() as f64 / time.as_secs_f64(),
-        p50: at(0.5).ok_or("nothing was acknowledged")?,
-        p99: at(0.99).ok_or("nothing was acknowledged")?,
+        p50: percentile(0.5).ok_or("nothing was acknowledged")?,
+        p99: percentile(0.99).ok_or("nothing was acknowledged")?,
     })
 }
 
@@ -144,9 +150,9 @@ fn message(group: ConversationId) -> Result<RequestKind> {
     Ok(RequestKind::Command(Command::Send { conversation, draft }))
 }
 
-/// Returns the id of the request that a reply answers, and `true` if the reply is an
-/// acknowledgement.
-fn answer(incoming: Incoming) -> Option<(RequestId, bool)> {
+/// Returns the id of the request that a reply answers, and whether the reply is an acknowledgement.
+/// Returns `None` for a push.
+fn as_reply(incoming: Incoming) -> Option<(RequestId, bool)> {
     match incoming {
         Incoming::Reply { request_id, result } => {
             let is_acked = matches!(result, Ok(Answer::Outcome(Outcome::Appended(_))));

@@ -22,7 +22,7 @@ use chat_harness::Cluster;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Messages of one sender in flight.
+/// Number of messages that each sender has in flight.
 const WINDOW: usize = 32;
 /// Maximum number of messages in a transaction of an engine with the default configuration.
 const BATCH: usize = 128;
@@ -40,29 +40,29 @@ async fn main() -> Result<()> {
         group,
         members,
         mut peers,
-    } = BenchGroup::fill(&nodes, cluster.fingerprint(), senders).await?;
+    } = BenchGroup::create(&nodes, cluster.fingerprint(), senders).await?;
 
-    let others = peers.split_off(1);
-    let (slow, mut peers) = load::saturate(peers, group, 1, TIME).await?;
+    let other_peers = peers.split_off(1);
+    let (one_sender, mut peers) = load::saturate(peers, group, 1, TIME).await?;
     println!(
         "one sender, one message in flight:        {:>8.0} messages a second",
-        slow.rate
+        one_sender.rate
     );
-    peers.extend(others);
+    peers.extend(other_peers);
 
-    let (fast, peers) = load::saturate(peers, group, WINDOW, TIME).await?;
+    let (all_senders, peers) = load::saturate(peers, group, WINDOW, TIME).await?;
     println!(
-        "{senders} senders, {WINDOW} under way each:          {:>8.0} messages a second, {:.0} times as many as of one sender",
-        fast.rate,
-        fast.rate / slow.rate
+        "{senders} senders, {WINDOW} in flight each:          {:>8.0} messages a second, {:.0} times the rate of one sender",
+        all_senders.rate,
+        all_senders.rate / one_sender.rate
     );
     println!(
-        "delivered meanwhile:                      {:>8.0} a second, {:.1} % of all; the rest is read from the log",
-        fast.deliveries,
-        100.0 * fast.deliveries / fast.rate / senders as f64
+        "delivered at the same time:               {:>8.0} a second, {:.1} % of all; receivers read the rest from the log",
+        all_senders.deliveries,
+        100.0 * all_senders.deliveries / all_senders.rate / senders as f64
     );
 
-    let paced = load::paced(peers, group, fast.rate / 2.0, TIME).await?;
+    let paced = load::send_paced(peers, group, all_senders.rate / 2.0, TIME).await?;
     println!(
         "acknowledged at {:.0} messages a second: p50 {:.0} ms, p99 {:.0} ms",
         paced.rate,
@@ -78,7 +78,10 @@ async fn main() -> Result<()> {
         "without receivers, up to {BATCH} in one:       {batched:>6.0} messages a second, {:.0} times as many",
         batched / single
     );
-    println!("the log has {} events, numbered without gaps", events(&cluster, group)?);
+    println!(
+        "the log has {} events, numbered without gaps",
+        count_events(&cluster, group)?
+    );
     Ok(())
 }
 
@@ -87,7 +90,7 @@ fn draft() -> Result<Draft> {
     Ok(Draft::text(MessageText::new("x".repeat(256))?))
 }
 
-/// The group and its members.
+/// The measured group and its members.
 struct BenchGroup {
     group: ConversationId,
     members: Vec<UserId>,
@@ -95,8 +98,8 @@ struct BenchGroup {
 }
 
 impl BenchGroup {
-    /// Registers this number of members, distributed over all nodes.
-    async fn fill(nodes: &[SocketAddr], fingerprint: Fingerprint, count: usize) -> Result<Self> {
+    /// Registers `count` members, distributed round-robin over the nodes, in one group.
+    async fn create(nodes: &[SocketAddr], fingerprint: Fingerprint, count: usize) -> Result<Self> {
         let (mut peers, mut members, mut group) = (Vec::new(), Vec::new(), None);
         for number in 0..count {
             let mut peer = Peer::connect(nodes[number % nodes.len()], fingerprint).await?;
@@ -104,7 +107,7 @@ impl BenchGroup {
             peer.register(&name).await?;
             members.push(peer.login(&name).await?.user.id);
             match group {
-                None => group = Some(create(&mut peer).await?),
+                None => group = Some(create_group(&mut peer).await?),
                 Some(id) => {
                     let (group, note) = (ConversationRef::Id(id), Note::default());
                     peer.commands().join_group(group, note).await?;
@@ -113,14 +116,14 @@ impl BenchGroup {
             peers.push(peer);
         }
         Ok(Self {
-            group: group.ok_or("the number of senders is 0")?,
+            group: group.ok_or("SENDERS is 0; at least one sender is needed")?,
             members,
             peers,
         })
     }
 }
 
-async fn create(owner: &mut Peer) -> Result<ConversationId> {
+async fn create_group(owner: &mut Peer) -> Result<ConversationId> {
     Ok(owner
         .commands()
         .create_group(NewGroup::new(GroupName::parse("hot")?))
@@ -128,8 +131,8 @@ async fn create(owner: &mut Peer) -> Result<ConversationId> {
         .id)
 }
 
-/// Returns the number of events in the group.
-fn events(cluster: &Cluster, group: ConversationId) -> Result<u64> {
+/// Returns the number of events in the log of the group, or an error if the log has gaps.
+fn count_events(cluster: &Cluster, group: ConversationId) -> Result<u64> {
     let sql = format!(
         "SELECT COUNT(*), MIN(seq), MAX(seq) FROM chat.event WHERE conversation_id = {}",
         group.0

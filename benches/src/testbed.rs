@@ -1,4 +1,4 @@
-//! Fixture: a server in this process, and two friends connected to it over SC1 on loopback.
+//! Fixture: a server in this process, and two clients connected to it over SC1 on loopback.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,16 +16,16 @@ use chat_core::server::{Server, ServerConfig};
 use chat_core::store::Store;
 use chat_core::testkit::Peer;
 
-/// A server and two connected clients, Alice and Bob.
+/// A server and two connected clients: Alice and Bob, who are friends.
 #[derive(Debug)]
-pub struct Site {
+pub struct Testbed {
     server: Server,
     engine: Engine,
     alice: Peer,
     bob: Peer,
 }
 
-impl Site {
+impl Testbed {
     /// Starts a server on `store` without rate limits, and connects both clients.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Site {
         let mut config = ServerConfig::default();
         config.session.message_rate = Rate::UNLIMITED;
         config.session.packet_rate = Rate::UNLIMITED;
-        config.session.heartbeat_interval = Duration::from_secs(30); // bob only listens
+        config.session.heartbeat_interval = Duration::from_secs(30); // Bob only receives.
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::builder(engine.clone())
             .config(config)
@@ -61,18 +61,18 @@ impl Site {
         let note = Note::new("")?;
         alice.commands().request_friend(user("bob"), note).await?;
         bob.commands().answer_friend(user("alice"), true).await?;
-        let mut site = Self {
+        let mut testbed = Self {
             server,
             engine,
             alice,
             bob,
         };
-        site.open_conversation().await?;
-        Ok(site)
+        testbed.open_conversation().await?;
+        Ok(testbed)
     }
 
-    /// Sends a first message, which creates the conversation. Bob's session may receive `Behind`
-    /// instead of the event, if it does not know the conversation yet.
+    /// Sends a first message, which creates the conversation. Bob's session does not know the
+    /// conversation yet, so it may receive `Behind` instead of the event.
     async fn open_conversation(&mut self) -> Result<(), Box<dyn Error>> {
         let first = self.alice.commands().send_text(user("bob"), "hello").await?;
         loop {
@@ -84,8 +84,8 @@ impl Site {
         }
     }
 
-    /// Sends these texts from Alice to Bob without waiting in between. Returns once Alice has every
-    /// acknowledgement and Bob every message.
+    /// Sends `texts` from Alice to Bob without waiting in between. Returns once Alice has received
+    /// every acknowledgement and Bob every message.
     ///
     /// # Panics
     /// If a message is refused, or a connection breaks.
@@ -105,9 +105,9 @@ impl Site {
                 last = Some(appended.event_id);
             }
         }
-        while let Some(awaited) = last {
+        while let Some(last_event) = last {
             if let Push::Event(event) = self.bob.push().await.expect("a connection")
-                && event.id == awaited
+                && event.id == last_event
             {
                 last = None;
             }
