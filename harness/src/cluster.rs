@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use crate::services::{MariaDb, Redis};
 use crate::{NodeLinks, ServerProcess};
 
-/// Settings of all nodes. Limits are off that would take the many users of one machine for one
-/// source, or the many logins of a test for an attack.
+/// Settings of all nodes. They raise the limits that would otherwise treat the users of this one
+/// machine as a single source, or the logins of a test as an attack.
 const SETTINGS: [(&str, &str); 7] = [
     // Injected faults cause warnings.
     ("CHAT_LOG__LEVEL", "error"),
@@ -34,7 +34,9 @@ pub struct Cluster {
     pub redis: Redis,
     /// Store of the nodes.
     pub database: MariaDb,
-    /// Proxies on the connections of each node; empty for a cluster without links.
+    /// Fault-injecting TCP proxies between each node and its database, bus and clients; empty
+    /// unless the cluster was started with [`linked`](Self::linked) or
+    /// [`linked_behind_proxy`](Self::linked_behind_proxy).
     pub links: Arc<[NodeLinks]>,
     program: PathBuf,
     directory: TempDir,
@@ -48,7 +50,7 @@ impl Cluster {
     /// # Errors
     /// A process cannot be started.
     pub fn start(program: &Path, nodes: usize) -> io::Result<Self> {
-        Self::with(program, nodes, 0, false, &[])
+        Self::start_with(program, nodes, 0, false, &[])
     }
 
     /// Like [`configured`](Self::configured), with [`links`](Self::links) on all connections of
@@ -57,7 +59,7 @@ impl Cluster {
     /// # Errors
     /// As for [`Cluster::start`].
     pub fn linked(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
-        Self::with(program, nodes, nodes, false, settings)
+        Self::start_with(program, nodes, nodes, false, settings)
     }
 
     /// Like [`start`](Self::start), with `settings` in the environment of the nodes.
@@ -65,7 +67,7 @@ impl Cluster {
     /// # Errors
     /// As for [`Cluster::start`].
     pub fn configured(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
-        Self::with(program, nodes, 0, false, settings)
+        Self::start_with(program, nodes, 0, false, settings)
     }
 
     /// Like [`start`](Self::start), with nodes that accept connections only from a load balancer on
@@ -74,7 +76,7 @@ impl Cluster {
     /// # Errors
     /// As for [`Cluster::start`].
     pub fn behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
-        Self::with(program, nodes, 0, true, &[])
+        Self::start_with(program, nodes, 0, true, &[])
     }
 
     /// Like [`behind_proxy`](Self::behind_proxy), with [`links`](Self::links) to the bus and to the
@@ -83,10 +85,10 @@ impl Cluster {
     /// # Errors
     /// As for [`Cluster::start`].
     pub fn linked_behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
-        Self::with(program, nodes, nodes, true, &[])
+        Self::start_with(program, nodes, nodes, true, &[])
     }
 
-    fn with(
+    fn start_with(
         program: &Path,
         nodes: usize,
         links: usize,
@@ -123,7 +125,7 @@ impl Cluster {
         let database = link.map_or(self.database.address(), |link| link.database.address());
         let redis = link.map_or(self.redis.address(), |link| link.redis.address());
         let (database, redis) = (format!("mysql://chat@{database}/chat"), format!("redis://{redis}/"));
-        // The first node creates it.
+        // The first node creates the key file.
         let key = self.directory.path().join("identity.pem");
         let key = key.to_string_lossy();
         let mut settings = SETTINGS.to_vec();
@@ -146,21 +148,22 @@ impl Cluster {
         Ok(())
     }
 
-    /// Returns the address of each node for clients: that of its link, if it has one.
+    /// Returns the address at which clients reach each node: the address of its link, if it has
+    /// links.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let nodes = self.nodes.iter().map(ServerProcess::address);
-        let reached = nodes.enumerate().map(|(number, node)| match self.links.get(number) {
+        let addresses = nodes.enumerate().map(|(number, node)| match self.links.get(number) {
             Some(link) => link.clients.address(),
             None => node,
         });
-        reached.collect()
+        addresses.collect()
     }
 
     /// Registers a user and logs them in at a node.
     ///
     /// # Errors
-    /// The node refuses or does not answer.
+    /// The node refuses a request or does not answer.
     pub async fn new_user(&self, node: usize, name: &str) -> io::Result<Peer> {
         let mut peer = Peer::connect(self.nodes[node].address(), self.fingerprint()).await?;
         peer.register(name).await?;

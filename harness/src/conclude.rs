@@ -11,13 +11,13 @@ use crate::history::{History, Writer};
 use crate::swarm::Swarm;
 use crate::{Cluster, dump};
 
-/// Longest time until every message has its outcome.
+/// Maximum wait for the outcomes of all messages.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Results of a run.
 #[derive(Debug)]
 pub struct Conclusion {
-    /// Everything that was recorded.
+    /// History of the run.
     pub history: History,
     /// Result of the check.
     pub report: Report,
@@ -28,7 +28,8 @@ pub struct Conclusion {
 }
 
 /// Ends a run: stops the load, lets clients catch up for at most `catch_up_timeout`, records the
-/// logs as each node and the database return them, and checks the history at `path`.
+/// event log of each conversation, as returned by every node and by the database, and checks the
+/// history at `path`.
 ///
 /// # Errors
 /// The cluster does not answer, or the history cannot be written or read.

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 const MAX_LINE_BYTES: u64 = 4096;
 /// Maximum number of lines that wait to be handled.
 const MAX_QUEUED_LINES: usize = 16;
-/// Longest time for a client of the socket to send its line, and to read the answer.
+/// Maximum time for a client of the socket to send its line, and to read the answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answer to a line: text to print, or an error.
@@ -69,7 +69,7 @@ impl Console {
                 Some((path.to_owned(), listener_task))
             }
         };
-        // Reading blocks, and nothing can interrupt it: the thread ends with the process.
+        // Reading blocks and cannot be interrupted, so the thread ends with the process.
         thread::Builder::new().name("console".into()).spawn(move || {
             for text in io::stdin().lock().lines().map_while(Result::ok) {
                 if sender.blocking_send(Line { text, reply: None }).is_err() {
@@ -108,16 +108,16 @@ impl Drop for Console {
     fn drop(&mut self) {
         if let Some((path, listener_task)) = self.socket.take() {
             listener_task.abort();
-            // It may have been removed already.
+            // The socket may have been removed already.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// Sends a line to the program that listens on this socket, and returns its answer.
+/// Sends a line to the program that listens on `socket`, and returns its answer.
 ///
 /// # Errors
-/// No program listens there, or it does not answer.
+/// No program listens on the socket, or the program does not answer.
 pub fn send_command(socket: &Path, line: &str) -> io::Result<Answer> {
     let mut stream = StdStream::connect(socket)?;
     stream.write_all(format!("{line}\n").as_bytes())?;
@@ -141,9 +141,9 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Returns whether this is a socket without a listener, left by a process that was killed.
+/// Returns whether `path` is a socket without a listener, left by a process that was killed.
 fn is_left_over(path: &Path) -> io::Result<bool> {
-    // A file that is no socket is kept.
+    // A file that is not a socket is kept.
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Ok(false);
     }

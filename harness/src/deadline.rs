@@ -1,4 +1,4 @@
-//! [`with_deadline`]: a deadline for every wait for a server.
+//! [`with_deadline`]: limits the time to wait for a server.
 
 use std::fmt::Display;
 use std::io;
@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-/// Longest wait for an answer. Servers refuse within seconds what they cannot do.
+/// Maximum wait for an answer. A server that cannot serve a request refuses it within seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits for an answer of a server, for at most a minute. `step` names the request in the error.
+/// Waits for an answer of a server, for at most a minute. `step` names the request or the server in
+/// the error.
 ///
 /// # Errors
 /// The error of the future, or [`io::ErrorKind::TimedOut`].

@@ -55,7 +55,8 @@ impl Delays {
         self.delays.is_empty()
     }
 
-    /// Returns the delay that this share of them, from 0 to 1, does not exceed.
+    /// Returns the smallest delay that the given share (0 to 1) of all delays does not exceed; zero
+    /// if there are no delays.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {
         let mut delays: Vec<u64> = self.delays.iter().map(|(_, delay)| *delay).collect();

@@ -35,8 +35,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Returns whether it is a fault of the network, which [`inject_network`] can inject beside
-    /// other faults.
+    /// Returns whether this is a fault of the network, which [`inject_network`] can inject while
+    /// other faults last.
     #[must_use]
     pub const fn is_network(&self) -> bool {
         matches!(self, Self::Network(..) | Self::Everywhere(..))
@@ -125,7 +125,7 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history:
                 return Err(io::Error::other(format!("Redis refused FLUSHALL: {answer}")));
             }
         }
-        Fault::DropSubscribers => retry_until_noticed(fault, || {
+        Fault::DropSubscribers => retry_until_effective(fault, || {
             let answer = cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"])?;
             let dropped: u64 = answer.trim().parse().map_err(io::Error::other)?;
             Ok(dropped > 0)
@@ -149,19 +149,19 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history:
     note(history, fault, false)
 }
 
-/// Injects a fault of the network and heals it. If it affected no connection, it is injected again,
-/// maybe at another node. Blocks.
+/// Injects a fault of the network and heals it. If the fault affected no connection, it is injected
+/// again, possibly at another node. Blocks.
 ///
 /// # Errors
 /// No connection was affected within a minute; there are no links; the fault is not one of the
 /// network; or a proxy fails.
 pub fn inject_network(links: &[NodeLinks], fault: Fault, rng: &mut SeededRng, history: &Writer) -> io::Result<()> {
     if links.is_empty() || !fault.is_network() {
-        let text = format!("{fault}: not a fault of the network, or a cluster without links");
+        let text = format!("cannot inject {fault}: it is not a fault of the network, or the cluster has no links");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     note(history, fault, true)?;
-    retry_until_noticed(fault, || match fault {
+    retry_until_effective(fault, || match fault {
         Fault::Network(endpoint, impairment) => impair(
             &links[rng.below(links.len() as u64) as usize],
             endpoint,
@@ -174,23 +174,27 @@ pub fn inject_network(links: &[NodeLinks], fault: Fault, rng: &mut SeededRng, hi
     note(history, fault, false)
 }
 
-/// Longest wait for a connection that a fault affects. Other faults may leave none for a while.
-const NOTICE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum wait until a fault affects a connection. Because of other faults, there may be no
+/// connection for a while.
+const EFFECT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Injects a fault until it affects a connection, so that every fault counted was one.
-fn retry_until_noticed(fault: Fault, mut attempt: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+/// Injects a fault until it affects a connection, so that every counted fault had an effect.
+fn retry_until_effective(fault: Fault, mut attempt: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let started = Instant::now();
     while !attempt()? {
-        if started.elapsed() > NOTICE_TIMEOUT {
-            return Err(io::Error::other(format!("{fault}: no connection was affected")));
+        if started.elapsed() > EFFECT_TIMEOUT {
+            return Err(io::Error::other(format!(
+                "{fault}: no connection was affected within {} s",
+                EFFECT_TIMEOUT.as_secs()
+            )));
         }
         pause(SECOND / 10);
     }
     Ok(())
 }
 
-/// Returns a node that can be killed and started again now, `first` if possible: one that is not
-/// cut off from the store.
+/// Returns a node that can be killed and restarted now, because it is not cut off from the store:
+/// `first` if possible. The guard keeps other threads from cutting the node off.
 fn killable(links: &[NodeLinks], first: usize, nodes: usize) -> (usize, Option<MutexGuard<'_, ()>>) {
     for node in (first..nodes).chain(0..first) {
         match links.get(node).map(NodeLinks::try_hold) {

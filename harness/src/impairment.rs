@@ -23,19 +23,19 @@ pub enum Direction {
 /// A network fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Impairment {
-    /// Traffic is blocked. By chance it arrives afterwards, or never.
+    /// Traffic is blocked. It arrives afterwards or is lost, which is chosen at random.
     Apart(Direction),
     /// Traffic is delayed.
     Slow,
     /// One packet in twenty is lost.
     Lossy,
-    /// Little bandwidth.
+    /// Bandwidth is low.
     Narrow,
     /// Data arrive in small pieces.
     Sliced,
-    /// Bits are flipped now and then. Only between node and clients, whose channel detects it.
+    /// Bits are flipped at random. Allowed only between node and clients, whose channel detects it.
     Flipped,
-    /// Connections are cut in the middle of a record, again and again.
+    /// Connections are cut repeatedly, in the middle of a record.
     Cut,
     /// A firewall forgets open connections and drops their packets silently.
     Forgotten,
@@ -53,7 +53,7 @@ impl Endpoint {
         }
     }
 
-    /// Returns whether a node needs it to start.
+    /// Returns whether a node needs this endpoint to start.
     const fn is_needed_to_start(self) -> bool {
         matches!(self, Self::Database | Self::Both)
     }
@@ -86,11 +86,11 @@ const NARROW: NonZeroU32 = NonZeroU32::new(16 * 1024).expect("it is above zero")
 /// Size of a piece of [`Impairment::Sliced`], in bytes.
 const SLICE: NonZeroU32 = NonZeroU32::new(16).expect("it is above zero");
 
-/// Applies the fault between one node and `endpoint`, and heals it. Blocks. Returns whether any
+/// Applies an impairment between one node and `endpoint`, and heals it. Blocks. Returns whether any
 /// connection was affected.
 ///
 /// # Errors
-/// A proxy cannot listen again, or the fault cannot be applied to `endpoint`.
+/// A proxy cannot listen again, or the impairment cannot be applied to `endpoint`.
 pub(crate) fn impair(
     links: &NodeLinks,
     endpoint: Endpoint,
@@ -129,94 +129,95 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
         let text = "bits can be flipped only between node and clients, whose channel detects it";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    // A forgotten connection does not notice any other fault.
+    // A forgotten connection is not affected by further impairments.
     if proxies.iter().all(|proxy| proxy.connections() <= proxy.forgotten()) {
         return Ok(false);
     }
-    let mut happened = true;
-    let each = |up, down| proxies.iter().for_each(|proxy| proxy.set(up, down));
-    let lasts = |rng: &mut SeededRng, most: u32| pause(rng.between(SECOND, most * SECOND));
+    let mut had_effect = true;
+    let set_all = |up, down| proxies.iter().for_each(|proxy| proxy.set(up, down));
+    let pause_up_to = |rng: &mut SeededRng, max_seconds: u32| pause(rng.between(SECOND, max_seconds * SECOND));
     match impairment {
-        Impairment::Apart(ways) => {
-            let shut = if rng.chance(0.5) { Wire::waiting() } else { Wire::hole() };
-            let (up, down) = match (ways, endpoint) {
-                (Direction::Both, _) => (shut, shut),
-                // Clients connect to the node; the node connects to the others.
-                (Direction::In, Endpoint::Clients) => (shut, Wire::clear()),
-                (Direction::Out, Endpoint::Clients) => (Wire::clear(), shut),
-                (Direction::Out, _) => (shut, Wire::clear()),
-                (Direction::In, _) => (Wire::clear(), shut),
+        Impairment::Apart(direction) => {
+            let blocked = if rng.chance(0.5) { Wire::waiting() } else { Wire::hole() };
+            let (up, down) = match (direction, endpoint) {
+                (Direction::Both, _) => (blocked, blocked),
+                // Clients connect to the node; the node connects to the other endpoints.
+                (Direction::In, Endpoint::Clients) => (blocked, Wire::clear()),
+                (Direction::Out, Endpoint::Clients) => (Wire::clear(), blocked),
+                (Direction::Out, _) => (blocked, Wire::clear()),
+                (Direction::In, _) => (Wire::clear(), blocked),
             };
-            each(up, down);
-            lasts(rng, 8);
+            set_all(up, down);
+            pause_up_to(rng, 8);
         }
         Impairment::Slow => {
             let slow = Wire::slow(Duration::from_millis(50), Duration::from_millis(100));
-            each(slow, slow);
-            lasts(rng, 6);
+            set_all(slow, slow);
+            pause_up_to(rng, 6);
         }
         Impairment::Lossy => {
             let lossy = Wire::lossy(0.05);
-            each(lossy, lossy);
-            lasts(rng, 6);
+            set_all(lossy, lossy);
+            pause_up_to(rng, 6);
         }
         Impairment::Narrow => {
             let narrow = Wire::narrow(NARROW);
-            each(narrow, narrow);
-            lasts(rng, 6);
+            set_all(narrow, narrow);
+            pause_up_to(rng, 6);
         }
         Impairment::Sliced => {
             let slice = Some(SLICE);
             let sliced = Wire { slice, ..Wire::clear() };
-            each(sliced, sliced);
-            lasts(rng, 6);
+            set_all(sliced, sliced);
+            pause_up_to(rng, 6);
         }
         Impairment::Flipped => {
             let flips = 0.02;
             let flipped = Wire { flips, ..Wire::clear() };
-            each(flipped, flipped);
-            lasts(rng, 6);
+            set_all(flipped, flipped);
+            pause_up_to(rng, 6);
         }
         Impairment::Cut => {
-            let before = ended(proxies);
+            let before = count_ended(proxies);
             for _ in 0..CUTS {
-                // Each direction at another byte, in this record or one of the next.
+                // Cuts each direction at another byte, in this record or one of the next.
                 let (up, down) = (Wire::cut(1 + rng.below(700)), Wire::cut(1 + rng.below(700)));
-                each(up, down);
+                set_all(up, down);
                 pause(rng.between(SECOND / 10, SECOND / 2));
-                each(Wire::clear(), Wire::clear());
+                set_all(Wire::clear(), Wire::clear());
                 pause(rng.between(SECOND / 10, SECOND / 2));
             }
-            // With little traffic, no connection may have reached the byte where it was to be cut.
-            happened = ended(proxies) > before;
+            // With little traffic, possibly no connection has reached the byte at which it was to
+            // be cut.
+            had_effect = count_ended(proxies) > before;
         }
         Impairment::Forgotten => {
             proxies.iter().for_each(|proxy| proxy.forget());
-            lasts(rng, 6);
+            pause_up_to(rng, 6);
         }
         Impairment::Refused => {
             for proxy in proxies {
                 proxy.refuse()?;
                 proxy.reset();
             }
-            lasts(rng, 6);
+            pause_up_to(rng, 6);
             for proxy in proxies {
                 proxy.accept()?;
             }
         }
     }
     proxies.iter().for_each(|proxy| proxy.clear());
-    Ok(happened)
+    Ok(had_effect)
 }
 
 /// Returns the number of connections that have ended.
-fn ended(proxies: &[&Proxy]) -> u64 {
-    let of = |proxy: &&Proxy| {
+fn count_ended(proxies: &[&Proxy]) -> u64 {
+    let ended = |proxy: &&Proxy| {
         // In this order, a connection accepted in between does not count as ended.
         let accepted = proxy.accepted();
         accepted.saturating_sub(proxy.connections())
     };
-    proxies.iter().map(of).sum()
+    proxies.iter().map(ended).sum()
 }
 
 #[cfg(test)]

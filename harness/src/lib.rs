@@ -1,5 +1,5 @@
-//! A cluster of real processes, load and faults on it, and a check of the events that its clients
-//! received.
+//! Runs a cluster of real processes under load and injected faults, and checks the events that its
+//! clients received.
 //!
 //! ```text
 //! Cluster ── starts, kills, freezes ──► nodes, MariaDB, Redis
@@ -7,10 +7,9 @@
 //!                                         ▲
 //! Swarm ── clients, through the library ──┘
 //!   └── history (one line per event) ──► check ──► report
-//! ```
-//! The check relies only on what clients sent and received, and on the logs as each node and the
-//! database return them in the end. Nodes, databases, buses and balancers end with the process that
-//! started them, however it ends.
+//! ``` The check relies only on what clients sent and received, and on the logs as each node and
+//! the database return them at the end. Nodes, databases, buses and balancers end with the process
+//! that started them, however that process ends.
 
 mod binary;
 pub mod check;

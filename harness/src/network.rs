@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::proxy::Proxy;
 
-/// The other side of a node's connections.
+/// Peer of a node's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// Redis, the bus.
@@ -19,7 +19,7 @@ pub enum Endpoint {
     Clients,
 }
 
-/// Proxies on all connections of one node, so that its network can fail alone.
+/// Fault-injecting proxies on all connections of one node, so that its network can fail alone.
 #[derive(Debug)]
 pub struct NodeLinks {
     /// From the node to the bus.
@@ -28,19 +28,20 @@ pub struct NodeLinks {
     pub database: Proxy,
     /// From clients to the node.
     pub clients: Proxy,
-    /// Held while the node is being started, or cannot be because its store is cut off.
+    /// Held while the node is being started, or cannot be started because its store is cut off.
     starting: Mutex<()>,
 }
 
 impl NodeLinks {
     /// Starts the proxies of a node that is not running yet.
     pub(crate) fn start(redis: SocketAddr, database: SocketAddr) -> io::Result<Self> {
-        // Gets its target when the node has a port; no client knows the proxy before.
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        // The proxy for clients gets its target once the node has a port. No client knows the proxy
+        // before that.
+        let no_target = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Ok(Self {
             redis: Proxy::start(redis)?,
             database: Proxy::start(database)?,
-            clients: Proxy::start(nowhere)?,
+            clients: Proxy::start(no_target)?,
             starting: Mutex::new(()),
         })
     }
@@ -62,8 +63,8 @@ impl NodeLinks {
         [&self.redis, &self.database, &self.clients]
     }
 
-    /// Waits for the lock that a caller holds while it restarts the node, or cuts off what the node
-    /// needs to start.
+    /// Waits for the lock that a caller holds while it restarts the node, or while it cuts the node
+    /// off from its store.
     pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }

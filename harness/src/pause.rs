@@ -1,9 +1,9 @@
-//! [`pause`]: the only place of the harness that sleeps.
+//! [`pause`]: the only function of the harness that blocks a thread for a fixed time.
 
 use std::time::Duration;
 
-/// Blocks the thread for `time`. Meant for plans of faults, where the duration of a fault, or of
-/// the calm between two, is part of the plan.
+/// Blocks the thread for `time`. Meant for plans of faults, which determine the duration of each
+/// fault and of the time between two faults.
 pub fn pause(time: Duration) {
     #[expect(
         clippy::disallowed_methods,

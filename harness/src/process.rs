@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Unit of CPU time in `/proc`: the kernel reports 100 ticks a second to programs.
-const TICKS: f64 = 100.0;
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Returns the memory that a process occupies now.
 ///
@@ -34,12 +34,12 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
     match (ticks(11), ticks(12)) {
-        (Some(user), Some(system)) => Ok(Duration::from_secs_f64((user + system) / TICKS)),
+        (Some(user), Some(system)) => Ok(Duration::from_secs_f64((user + system) / TICKS_PER_SECOND)),
         _ => Err(io::Error::other(format!("no CPU times in /proc/{pid}/stat"))),
     }
 }
 
-/// Receivers of a signal.
+/// Processes that receive a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// The process.
@@ -48,7 +48,7 @@ pub enum Reach {
     Group,
 }
 
-/// Longest time for all threads of a process to stop.
+/// Maximum time for all threads of a process to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends a process a signal, by name: `STOP`, `CONT`, `TERM`. Returns from `STOP` when every thread

@@ -36,7 +36,7 @@ impl ServerProcess {
         Self::start_on("sc1", program, data, settings)
     }
 
-    /// Like [`start`](Self::start), but listens with another scheme than `sc1`.
+    /// Like [`start`](Self::start), but listens with `scheme` instead of `sc1`.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -131,7 +131,7 @@ impl ServerProcess {
     ///
     /// # Errors
     /// The server has ended, or the system has no `/proc`.
-    pub fn cpu(&self) -> io::Result<Duration> {
+    pub fn cpu_time(&self) -> io::Result<Duration> {
         cpu_time(self.process.pid())
     }
 }

@@ -1,4 +1,4 @@
-//! Services start, answer, are killed and restart.
+//! Tests that services start, answer, end with their process, and restart.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chat_harness::process::{Reach, signal};
 use chat_harness::services::{MariaDb, Redis, State};
 
-/// Environment variable of the process that is to be killed.
+/// Environment variable that marks the process which starts a service and is ended.
 const STARTER: &str = "CHAT_HARNESS_STARTER";
 
 #[test]
@@ -31,7 +31,7 @@ fn mariadb_keeps_committed_rows() {
 }
 
 #[test]
-fn lock_affects_one_conversation_only() {
+fn lock_affects_only_one_conversation() {
     let mut database = MariaDb::start(&[]).unwrap();
     database
         .sql("CREATE DATABASE chat; CREATE TABLE chat.conversation (id BIGINT PRIMARY KEY, last_seq BIGINT)")
@@ -42,7 +42,7 @@ fn lock_affects_one_conversation_only() {
     database
         .sql("INSERT INTO chat.conversation VALUES (1, 5), (2, 7), (3, 6)")
         .unwrap();
-    let moves = |id: u32| {
+    let update = |id: u32| {
         let wait = "SET innodb_lock_wait_timeout = 0";
         database.sql(&format!(
             "{wait}; UPDATE chat.conversation SET last_seq = 8 WHERE id = {id}"
@@ -50,10 +50,10 @@ fn lock_affects_one_conversation_only() {
     };
     lock(Duration::from_millis(1)).unwrap().wait().unwrap();
     let held = lock(Duration::from_secs(600)).unwrap();
-    let refused = moves(2).unwrap_err().to_string();
+    let refused = update(2).unwrap_err().to_string();
     assert!(refused.contains("Lock wait timeout exceeded"), "{refused}");
-    moves(1).unwrap();
-    moves(3).unwrap();
+    update(1).unwrap();
+    update(3).unwrap();
     database.kill();
     assert!(held.wait().is_err());
     assert!(database.administrator().lock_busiest(Duration::ZERO).is_err());
@@ -62,18 +62,20 @@ fn lock_affects_one_conversation_only() {
 #[test]
 fn pause_of_redis_ends_after_its_time_or_on_request() {
     let redis = Redis::start(&[]).unwrap();
-    let hour = redis.pause(Duration::from_secs(3600)).unwrap();
-    let mut asker = TcpStream::connect(redis.address()).unwrap();
-    asker.write_all(b"PING\r\n").unwrap();
-    asker.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert_eq!(asker.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    assert!(!hour.is_over());
-    hour.end().unwrap();
+    let long_pause = redis.pause(Duration::from_secs(3600)).unwrap();
+    let mut waiting_client = TcpStream::connect(redis.address()).unwrap();
+    waiting_client.write_all(b"PING\r\n").unwrap();
+    waiting_client
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    assert_eq!(waiting_client.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(!long_pause.is_over());
+    long_pause.end().unwrap();
     redis.command(&["PING"]).unwrap();
-    let moment = redis.pause(Duration::from_millis(1)).unwrap();
+    let short_pause = redis.pause(Duration::from_millis(1)).unwrap();
     redis.command(&["PING"]).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !moment.is_over() {
+    while !short_pause.is_over() {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }
@@ -92,7 +94,7 @@ fn redis_is_empty_after_a_restart() {
     assert!(redis.command(&["PING"]).is_err());
 }
 
-/// This test runs itself in other processes, which start a service and are ended in different ways.
+/// Runs itself in other processes, which start a service and are then ended in different ways.
 #[test]
 fn service_ends_with_the_process_that_started_it() {
     if std::env::var_os(STARTER).is_some() {
@@ -100,7 +102,8 @@ fn service_ends_with_the_process_that_started_it() {
         println!("\nstarted {}", redis.process().pid());
         std::thread::park();
     }
-    // The process alone; its process group, as `timeout` does it; and through a closed terminal.
+    // Signals the process alone; its process group, as `timeout` does; and the group as a closed
+    // terminal does.
     for (name, reach) in [
         ("KILL", Reach::Process),
         ("TERM", Reach::Group),
@@ -127,13 +130,13 @@ fn service_ends_with_the_process_that_started_it() {
         starter.wait().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while Path::new(&process).exists() {
-            assert!(Instant::now() < deadline, "{process} lives on after {name}");
+            assert!(Instant::now() < deadline, "{process} still exists after {name}");
             std::thread::yield_now();
         }
     }
 }
 
-/// An ended process gets no signals: another process may have its id by then.
+/// An ended process gets no signals, because another process may have the same id by then.
 #[test]
 fn ended_process_gets_no_signals() {
     let mut redis = Redis::start(&[]).unwrap();

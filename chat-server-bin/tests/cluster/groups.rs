@@ -64,7 +64,7 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
         let status = cluster.database.sql("SHOW GLOBAL STATUS LIKE 'Com_commit'").unwrap();
         status.trim().rsplit('\t').next().unwrap().parse().unwrap()
     };
-    let cpu = || -> Duration { cluster.nodes.iter().map(|node| node.cpu().unwrap()).sum() };
+    let cpu = || -> Duration { cluster.nodes.iter().map(|node| node.cpu_time().unwrap()).sum() };
     let before = (commits(), cpu());
     let mut delays = Vec::new();
     for n in 0..MESSAGES {

@@ -4,22 +4,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::ValueEnum;
 
-/// A mistake that a server makes on purpose.
+/// Deliberate fault of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
     /// Acknowledges messages whose transaction is rolled back.
     AckUnwritten,
-    /// Stores messages under another idempotency key than the sender's.
+    /// Stores messages under an idempotency key other than the sender's.
     KeyForgotten,
     /// Stores a message a second time, at the position after it.
     StoredTwice,
     /// Stores an event with a time before that of the preceding one.
     TimeBack,
-    /// Acknowledges a repeated message with another position than the first time.
+    /// Acknowledges a repeated message with a position other than the first time.
     AckMoved,
-    /// Stores a message as another event than the one it acknowledges.
+    /// Stores a message under an event id other than the acknowledged one.
     AckOtherEvent,
-    /// Refuses a message that is stored already.
+    /// Refuses a repeated message that is stored already.
     StoredRefused,
     /// Returns a page of history in which the text of a message differs.
     PageAltered,
@@ -27,7 +27,7 @@ pub(crate) enum Fault {
     PageForged,
     /// Returns a page of history in which events are missing.
     PageShort,
-    /// Delivers another text to connected clients than readers of the history get.
+    /// Delivers to connected clients a text that differs from the one in the history.
     PushAltered,
     /// Delivers events of a group to users who were removed from it.
     RemovedStays,
@@ -35,18 +35,18 @@ pub(crate) enum Fault {
     StrangerSends,
     /// Accepts messages of a session after another node has given its device to a new session.
     FenceOpen,
-    /// Does not deliver what other nodes have committed.
+    /// Does not deliver events that other nodes have committed.
     Deaf,
 }
 
-/// The fault of this process, and how often it has had the opportunity to strike.
+/// The fault of this process, if any, and the number of its opportunities so far.
 #[derive(Debug, Default)]
-pub(crate) struct Chosen {
+pub(crate) struct ActiveFault {
     fault: Option<Fault>,
     opportunities: AtomicU32,
 }
 
-impl Chosen {
+impl ActiveFault {
     pub(crate) fn new(fault: Option<Fault>) -> Self {
         Self {
             fault,

@@ -1,9 +1,9 @@
-//! `faulty-server`: a node of a cluster that makes one deliberate mistake.
+//! `faulty-server`: a chat server with one deliberate fault.
 //!
-//! It is composed from the same parts as `chat-server`, with a [`FaultyStore`]
-//! between the engine and MariaDB. The harness runs clusters of it and expects its check of the
-//! recorded history to report each [`Fault`]. Without `--fault` the server is correct, which shows
-//! that the wrappers themselves change nothing.
+//! It is composed from the same parts as `chat-server`, with a [`FaultyStore`] between the engine
+//! and MariaDB. The harness runs clusters of such servers and expects its check of the recorded
+//! history to report each [`Fault`]. Without `--fault` the server is correct, which shows that the
+//! wrappers themselves change nothing.
 
 mod fault;
 mod store;
@@ -34,7 +34,7 @@ struct Options {
     /// Address to listen on, as `sc1://ADDRESS:PORT`.
     #[arg(long)]
     listen: String,
-    /// Accepted for compatibility; the server keeps nothing there.
+    /// Ignored, because the server stores nothing there; the harness passes it to every server.
     #[arg(long)]
     data_dir: PathBuf,
     /// MariaDB that the nodes share.
@@ -43,10 +43,10 @@ struct Options {
     /// Redis that the nodes share.
     #[arg(long, env = "CHAT_BUS__URL")]
     bus: String,
-    /// Key of the server, created if it does not exist.
+    /// File with the key of the server; created if it does not exist.
     #[arg(long, env = "CHAT_IDENTITY__KEY_FILE")]
     key_file: PathBuf,
-    /// The mistake; none if it is not given.
+    /// Deliberate fault [default: none].
     #[arg(long, env = "FAULT")]
     fault: Option<Fault>,
 }
@@ -94,11 +94,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("listening {protocol} {address}");
     }
     println!("ready\nfingerprint {fingerprint}");
-    // The harness ends its nodes by killing them.
+    // The harness kills its nodes; the server never exits by itself.
     std::future::pending().await
 }
 
-/// Returns a configuration without rates: all users of a test come from one address.
+/// Returns a configuration without rate limits, because all users of a test connect from one
+/// address.
 fn engine_config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.throttle.node = Rate::UNLIMITED;

@@ -1,4 +1,4 @@
-//! [`FaultyStore`]: a store that is right about almost everything.
+//! [`FaultyStore`]: a store with one deliberate fault.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,17 +16,18 @@ use chat_core::store::{
     SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
 };
 
-use crate::fault::{Chosen, Fault};
+use crate::fault::{ActiveFault, Fault};
 use crate::transaction::FaultyTransaction;
 
-/// One acknowledgement in this many is of a message that was not written.
+/// Every `UNWRITTEN_PERIOD`th transaction with messages is rolled back, though acknowledged.
 const UNWRITTEN_PERIOD: u32 = 50;
-/// One event in this many is delivered with another text.
+/// Every `PUSH_PERIOD`th event is delivered with another text.
 const PUSH_PERIOD: u32 = 50;
-/// One event in this many is wrong on a page.
+/// Every `PAGE_PERIOD`th event on a page is falsified.
 const PAGE_PERIOD: u32 = 200;
-/// Added to the id of a removed user, so that the node removes no user.
-const OTHER_USER: u64 = 1_000_000;
+/// Offset added to the id of a removed user. No user has the resulting id, so the node keeps
+/// delivering to the removed user.
+const REMOVED_USER_OFFSET: u64 = 1_000_000;
 
 /// Wraps the store that the nodes share and commits one [`Fault`], if any.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(crate) struct FaultyStore {
 /// State that a store shares with its transactions.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) chosen: Chosen,
+    pub(crate) active_fault: ActiveFault,
     /// Epoch of the latest login of each device at this node.
     logins: Mutex<HashMap<(UserId, DeviceId), SessionEpoch>>,
 }
@@ -49,13 +50,14 @@ impl State {
     }
 
     /// Records a login at this node.
-    pub(crate) fn note_login(&self, device: &Device) {
-        if self.chosen.is(Fault::FenceOpen) {
+    pub(crate) fn record_login(&self, device: &Device) {
+        if self.active_fault.is(Fault::FenceOpen) {
             self.logins().insert((device.user, device.id), device.session_epoch);
         }
     }
 
-    /// Makes the latest login at this node the latest of all.
+    /// Replaces the epochs of sessions by those of the latest logins at this node, as if no other
+    /// node had replaced these sessions.
     pub(crate) fn forget_takeovers(&self, devices: &mut [Device]) {
         let logins = self.logins();
         for device in devices {
@@ -67,10 +69,10 @@ impl State {
 }
 
 impl FaultyStore {
-    /// Commits `fault`, or none, in front of `inner`.
+    /// Wraps `inner` and commits `fault`, if any.
     pub(crate) fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
         let state = State {
-            chosen: Chosen::new(fault),
+            active_fault: ActiveFault::new(fault),
             logins: Mutex::default(),
         };
         Self {
@@ -79,41 +81,41 @@ impl FaultyStore {
         }
     }
 
-    /// Changes a page that a client asked for.
+    /// Falsifies a page that a client requested.
     fn corrupt_page(&self, page: &mut EventPage) {
-        let chosen = &self.state.chosen;
+        let active_fault = &self.state.active_fault;
         for event in &mut page.events {
-            if chosen.strikes(Fault::PageAltered, PAGE_PERIOD) {
-                alter(event);
+            if active_fault.strikes(Fault::PageAltered, PAGE_PERIOD) {
+                replace_text(event);
             }
-            if chosen.strikes(Fault::PageForged, PAGE_PERIOD) {
+            if active_fault.strikes(Fault::PageForged, PAGE_PERIOD) {
                 event.sender = UserId(event.sender.0 + 1);
             }
         }
-        if chosen.is(Fault::PageShort) {
+        if active_fault.is(Fault::PageShort) {
             page.events.retain(|event| event.seq.0 % 50 != 49);
         }
     }
 
-    /// Changes events that the node delivers because another node committed them.
+    /// Falsifies events that the node delivers because another node committed them.
     fn corrupt_pushes(&self, events: &mut Vec<Event>) {
-        let chosen = &self.state.chosen;
+        let active_fault = &self.state.active_fault;
         for event in events.iter_mut() {
-            if chosen.strikes(Fault::PushAltered, PUSH_PERIOD) {
-                alter(event);
+            if active_fault.strikes(Fault::PushAltered, PUSH_PERIOD) {
+                replace_text(event);
             }
-            if chosen.is(Fault::RemovedStays) {
-                misread_removal(event);
+            if active_fault.is(Fault::RemovedStays) {
+                replace_removed_user(event);
             }
         }
-        if chosen.is(Fault::Deaf) {
+        if active_fault.is(Fault::Deaf) {
             events.clear();
         }
     }
 }
 
 /// Replaces the text of a message.
-fn alter(event: &mut Event) {
+fn replace_text(event: &mut Event) {
     if let Ok(EventBody::Message(mut message)) = body::decode(event.kind, &event.body) {
         message.text = "this was never said".to_owned();
         event.body = body::encode(&EventBody::Message(message));
@@ -121,9 +123,9 @@ fn alter(event: &mut Event) {
 }
 
 /// Replaces the user whom an event removes from a group.
-fn misread_removal(event: &mut Event) {
+fn replace_removed_user(event: &mut Event) {
     if let Ok(EventBody::MemberKicked { user, banned }) = body::decode(event.kind, &event.body) {
-        let user = UserId(user.0 + OTHER_USER);
+        let user = UserId(user.0 + REMOVED_USER_OFFSET);
         event.body = body::encode(&EventBody::MemberKicked { user, banned });
     }
 }
@@ -134,28 +136,29 @@ struct FaultyUnit {
     /// Shared, so that the store can run the unit a second time.
     unit: Arc<tokio::sync::Mutex<Box<dyn Unit>>>,
     state: Arc<State>,
-    is_lying: bool,
+    falsifies_members: bool,
     outcome: Arc<Outcome>,
 }
 
-/// Effects of the last run of a unit, beside its result.
+/// Effects of the last run of a unit, in addition to its result.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// It was rolled back, though it succeeded and the caller must believe so.
+    /// The unit succeeded and was rolled back; the caller is told that it was committed.
     is_lost: AtomicBool,
-    /// It was rolled back to run again without lies.
+    /// The unit was rolled back, and must run again without falsified members.
     must_repeat: AtomicBool,
 }
 
 #[async_trait]
 impl Unit for FaultyUnit {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
-        let mut tx = FaultyTransaction::new(tx, &self.state, self.is_lying);
+        let mut tx = FaultyTransaction::new(tx, &self.state, self.falsifies_members);
         let result = self.unit.lock().await.run(&mut tx).await;
-        // Only the senders of messages are lied about: a removed user may still join again.
-        let must_repeat = tx.has_lied && !tx.has_messages;
+        // Members are falsified only for units that append messages, so that a removed user can
+        // join again.
+        let must_repeat = tx.has_falsified_members && !tx.has_messages;
         let is_lost =
-            result.is_ok() && tx.has_messages && self.state.chosen.strikes(Fault::AckUnwritten, UNWRITTEN_PERIOD);
+            result.is_ok() && tx.has_messages && self.state.active_fault.strikes(Fault::AckUnwritten, UNWRITTEN_PERIOD);
         self.outcome.must_repeat.store(must_repeat, Ordering::Relaxed);
         self.outcome.is_lost.store(is_lost, Ordering::Relaxed);
         if must_repeat || is_lost {
@@ -171,15 +174,15 @@ impl Store for FaultyStore {
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
         let unit = Arc::new(tokio::sync::Mutex::new(unit));
         let outcome = Arc::new(Outcome::default());
-        let attempt = |is_lying| {
+        let attempt = |falsifies_members| {
             self.inner.transact(Box::new(FaultyUnit {
                 unit: Arc::clone(&unit),
                 state: Arc::clone(&self.state),
-                is_lying,
+                falsifies_members,
                 outcome: Arc::clone(&outcome),
             }))
         };
-        let result = attempt(self.state.chosen.is(Fault::StrangerSends)).await;
+        let result = attempt(self.state.active_fault.is(Fault::StrangerSends)).await;
         match result {
             Err(StoreError::Aborted) if outcome.must_repeat.load(Ordering::Relaxed) => attempt(false).await,
             Err(StoreError::Aborted) if outcome.is_lost.load(Ordering::Relaxed) => Ok(()),

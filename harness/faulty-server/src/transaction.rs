@@ -1,4 +1,4 @@
-//! [`FaultyTransaction`]: writes that go wrong.
+//! [`FaultyTransaction`]: a transaction that falsifies writes and reads.
 
 use std::collections::HashSet;
 
@@ -16,66 +16,66 @@ use chat_core::store::{
 use crate::fault::Fault;
 use crate::store::State;
 
-/// One event in this many is stored wrongly.
-const PERIOD: u32 = 50;
+/// Every `EVENT_PERIOD`th event is falsified before it is stored.
+const EVENT_PERIOD: u32 = 50;
 /// Milliseconds that [`Fault::TimeBack`] subtracts from the time of an event.
-const BACK: i64 = 60_000;
+const TIME_BACK_MS: i64 = 60_000;
 
-/// A transaction of the real store that changes what it is told to write, or what it reads.
+/// A transaction of the real store that falsifies what it writes or reads, if the fault says so.
 #[derive(Debug)]
 pub(crate) struct FaultyTransaction<'a> {
     inner: &'a mut dyn Transaction,
     state: &'a State,
-    /// Reads of members are falsified.
-    is_lying: bool,
-    /// A falsified member was returned.
-    pub(crate) has_lied: bool,
-    /// A message was written.
+    /// Whether reads of members are falsified: users who left count as members.
+    falsifies_members: bool,
+    /// Whether a falsified member was returned.
+    pub(crate) has_falsified_members: bool,
+    /// Whether a message was written.
     pub(crate) has_messages: bool,
-    /// Conversations to which a copy of a message was added that the engine does not know of.
+    /// Conversations to which a copy of a message was added without the knowledge of the engine.
     lengthened: HashSet<ConversationId>,
 }
 
 impl<'a> FaultyTransaction<'a> {
-    pub(crate) fn new(inner: &'a mut dyn Transaction, state: &'a State, is_lying: bool) -> Self {
+    pub(crate) fn new(inner: &'a mut dyn Transaction, state: &'a State, falsifies_members: bool) -> Self {
         Self {
             inner,
             state,
-            is_lying,
-            has_lied: false,
+            falsifies_members,
+            has_falsified_members: false,
             has_messages: false,
             lengthened: HashSet::new(),
         }
     }
 
-    /// Changes events on their way into the log.
+    /// Falsifies events before they are inserted into the log.
     fn corrupt(&mut self, events: &mut Vec<Event>) {
-        let chosen = &self.state.chosen;
+        let active_fault = &self.state.active_fault;
         let is_message = |event: &Event| event.kind == EventKind::Message;
         for event in events.iter_mut().filter(|event| is_message(event)) {
             self.has_messages = true;
-            if chosen.is(Fault::KeyForgotten) {
+            if active_fault.is(Fault::KeyForgotten) {
                 event.client_message_id = Some(ClientMessageId::random());
             }
-            if chosen.strikes(Fault::TimeBack, PERIOD) {
-                event.time.0 -= BACK;
+            if active_fault.strikes(Fault::TimeBack, EVENT_PERIOD) {
+                event.time.0 -= TIME_BACK_MS;
             }
-            if chosen.strikes(Fault::AckOtherEvent, PERIOD) {
+            if active_fault.strikes(Fault::AckOtherEvent, EVENT_PERIOD) {
                 event.id = EventId::random();
             }
         }
         if let Some(last) = events.last().filter(|last| is_message(last)).cloned()
-            && chosen.strikes(Fault::StoredTwice, PERIOD)
+            && active_fault.strikes(Fault::StoredTwice, EVENT_PERIOD)
         {
             self.lengthened.insert(last.conversation);
-            let mut again = last.clone();
-            again.seq = last.seq.next();
-            again.id = EventId::random();
-            again.client_message_id = None;
-            again.fingerprint = 0;
-            again.time = Timestamp(last.time.0 + 1);
-            again.message_count += 1;
-            events.push(again);
+            let mut copy = last.clone();
+            copy.seq = last.seq.next();
+            copy.id = EventId::random();
+            copy.client_message_id = None;
+            copy.fingerprint = 0;
+            copy.time = Timestamp(last.time.0 + 1);
+            copy.message_count += 1;
+            events.push(copy);
         }
     }
 }
@@ -126,7 +126,7 @@ impl AccountTx for FaultyTransaction<'_> {
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
-        self.state.note_login(device);
+        self.state.record_login(device);
         self.inner.put_device(device).await
     }
 
@@ -182,10 +182,10 @@ impl ConversationTx for FaultyTransaction<'_> {
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
         let mut members = self.inner.members_in(id, users).await?;
-        if self.is_lying {
+        if self.falsifies_members {
             for member in members.iter_mut().filter(|member| member.state == MemberState::Left) {
                 member.state = MemberState::Active;
-                self.has_lied = true;
+                self.has_falsified_members = true;
             }
         }
         Ok(members)
@@ -218,11 +218,11 @@ impl MessageTx for FaultyTransaction<'_> {
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
         let mut sent = self.inner.find_sent(ids).await?;
         for found in &mut sent {
-            if self.state.chosen.is(Fault::AckMoved) {
+            if self.state.active_fault.is(Fault::AckMoved) {
                 found.event.seq = found.event.seq.next();
             }
-            // The engine takes it for another message under the same key.
-            if self.state.chosen.is(Fault::StoredRefused) {
+            // The engine concludes that the key belongs to another message.
+            if self.state.active_fault.is(Fault::StoredRefused) {
                 found.event.fingerprint = !found.event.fingerprint;
             }
         }

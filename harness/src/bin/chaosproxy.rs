@@ -1,4 +1,4 @@
-//! A network that misbehaves on command, between any TCP clients and servers.
+//! `chaosproxy`: forwards TCP connections and impairs them on command.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,19 +11,19 @@ use chat_harness::proxy::{HELP, Proxy, ProxyCommand};
 use clap::{Args, Parser, Subcommand};
 use tokio::net::lookup_host;
 
-/// Forwards TCP connections to servers and impairs them on command: one command per line, on its
-/// input or its control socket
+/// Forwards TCP connections to servers and impairs them on command. Reads one command per line,
+/// from its standard input and from its control socket
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    tell: Option<Tell>,
+    action: Option<Action>,
     #[command(flatten)]
     run: Run,
 }
 
 #[derive(Debug, Subcommand)]
-enum Tell {
+enum Action {
     /// Sends a command to a running proxy and prints the answer
     Tell {
         /// Control socket of the proxy
@@ -43,9 +43,9 @@ enum Tell {
 #[derive(Debug, Args)]
 struct Run {
     /// Address to listen on and server to forward to; can be repeated. Port 0 chooses a free port
-    #[arg(required = true, value_name = "LISTEN=SERVER", value_parser = route)]
+    #[arg(required = true, value_name = "LISTEN=SERVER", value_parser = parse_route)]
     routes: Vec<(SocketAddr, String)>,
-    /// Listens for commands on a Unix socket of this name too
+    /// Path of a Unix socket on which to listen for commands too
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 }
@@ -68,13 +68,13 @@ Exit codes: 0 after quit or Ctrl-C; 1 the proxy cannot listen, or a command was 
     )
 }
 
-fn route(text: &str) -> Result<(SocketAddr, String), String> {
+fn parse_route(text: &str) -> Result<(SocketAddr, String), String> {
     let (listen, server) = text
         .split_once('=')
-        .ok_or("written LISTEN=SERVER, as 127.0.0.1:7500=127.0.0.1:7400")?;
+        .ok_or("write LISTEN=SERVER, for example 127.0.0.1:7500=127.0.0.1:7400")?;
     let listen = listen
         .parse()
-        .map_err(|_| format!("{listen} is not an address with a port"))?;
+        .map_err(|_| format!("{listen} is not an address with a port; write, for example, 127.0.0.1:7500"))?;
     Ok((listen, server.to_owned()))
 }
 
@@ -87,8 +87,8 @@ struct Route {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match cli.tell {
-        Some(Tell::Tell { control, words }) => tell(&control, &words.join(" ")),
+    let done = match cli.action {
+        Some(Action::Tell { control, words }) => tell(&control, &words.join(" ")),
         None => run(cli.run).await,
     };
     match done {
@@ -103,7 +103,7 @@ async fn main() -> ExitCode {
 fn tell(control: &Path, line: &str) -> io::Result<()> {
     let answer = console::send_command(control, line);
     let text = answer
-        .map_err(|error| io::Error::other(format!("{}: {error}", control.display())))?
+        .map_err(|error| io::Error::other(format!("no proxy answers on {}: {error}", control.display())))?
         .map_err(io::Error::other)?;
     print!("{text}");
     Ok(())
@@ -112,11 +112,11 @@ fn tell(control: &Path, line: &str) -> io::Result<()> {
 async fn run(options: Run) -> io::Result<()> {
     let mut routes = Vec::new();
     for (listen, server) in options.routes {
-        let found = lookup_host(&server).await.map(|mut found| found.next());
-        let target = found.map_err(|error| io::Error::other(format!("{server}: {error}")))?;
-        let target = target.ok_or_else(|| io::Error::other(format!("{server}: no address")))?;
+        let resolved = lookup_host(&server).await.map(|mut resolved| resolved.next());
+        let target = resolved.map_err(|error| io::Error::other(format!("cannot resolve {server}: {error}")))?;
+        let target = target.ok_or_else(|| io::Error::other(format!("{server} has no address")))?;
         let proxy = Proxy::start_on(listen, target);
-        let proxy = proxy.map_err(|error| io::Error::other(format!("{listen}: {error}")))?;
+        let proxy = proxy.map_err(|error| io::Error::other(format!("cannot listen on {listen}: {error}")))?;
         println!("listening {} to {server}", proxy.address());
         routes.push(Route { proxy, server });
     }
@@ -131,7 +131,7 @@ async fn run(options: Run) -> io::Result<()> {
                     console.close().await;
                     return Ok(());
                 }
-                let answer = obey(&routes, line.text.trim());
+                let answer = execute(&routes, line.text.trim());
                 line.answer(answer);
             }
             () = signals.next() => return Ok(()),
@@ -139,39 +139,41 @@ async fn run(options: Run) -> io::Result<()> {
     }
 }
 
-fn obey(routes: &[Route], line: &str) -> Answer {
+fn execute(routes: &[Route], line: &str) -> Answer {
     if line == "help" {
         return Ok(format!("{HELP}\nquit\n"));
     }
-    let (chosen, line) = choose(routes, line)?;
-    let order: ProxyCommand = line.parse().map_err(|error| format!("{error}"))?;
-    let mut says = String::new();
-    for (number, route) in chosen {
-        let output = order.execute(&route.proxy).map_err(|error| error.to_string())?;
-        if order == ProxyCommand::Status {
+    let (selected, line) = select_routes(routes, line)?;
+    let command: ProxyCommand = line.parse().map_err(|error| format!("{error}"))?;
+    let mut status = String::new();
+    for (number, route) in selected {
+        let output = command.execute(&route.proxy).map_err(|error| error.to_string())?;
+        if command == ProxyCommand::Status {
             let (listen, server) = (route.proxy.address(), &route.server);
-            says += &format!("@{number} {listen} to {server}: {output}\n");
+            status += &format!("@{number} {listen} to {server}: {output}\n");
         }
     }
-    Ok(says)
+    Ok(status)
 }
 
 /// Routes, with their numbers.
-type Chosen<'a> = Vec<(usize, &'a Route)>;
+type SelectedRoutes<'a> = Vec<(usize, &'a Route)>;
 
 /// Returns the routes that a line selects, and the rest of the line.
-fn choose<'a, 'b>(routes: &'a [Route], line: &'b str) -> Result<(Chosen<'a>, &'b str), String> {
+fn select_routes<'a, 'b>(routes: &'a [Route], line: &'b str) -> Result<(SelectedRoutes<'a>, &'b str), String> {
     let all = || (1..).zip(routes);
     let Some(rest) = line.strip_prefix('@') else {
         return Ok((all().collect(), line));
     };
     let (number, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-    let chosen: Vec<_> = all().filter(|(of, _)| number == of.to_string()).collect();
-    if chosen.is_empty() {
+    let selected: Vec<_> = all()
+        .filter(|(route_number, _)| number == route_number.to_string())
+        .collect();
+    if selected.is_empty() {
         return Err(format!(
             "there is no route @{number}: the routes are @1 to @{}",
             routes.len()
         ));
     }
-    Ok((chosen, rest))
+    Ok((selected, rest))
 }

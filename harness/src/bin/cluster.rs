@@ -1,4 +1,4 @@
-//! A cluster of real processes, to break by hand.
+//! `cluster`: runs a cluster of real processes and injects faults on command.
 
 use std::env;
 use std::io;
@@ -13,20 +13,20 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 
-/// Runs MariaDB, Redis and nodes until it is told to quit, and injects faults: one command per
-/// line, on its input or from a second call
+/// Runs MariaDB, Redis and nodes until it is told to quit, and injects faults on command. Reads one
+/// command per line from its standard input; further calls of this program send commands to it
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    up: Option<Program>,
+    action: Option<Action>,
     #[command(flatten)]
     tell: Tell,
 }
 
 #[derive(Debug, Subcommand)]
-enum Program {
-    /// Starts a cluster, and keeps it until Ctrl-C or quit
+enum Action {
+    /// Starts a cluster and runs it until Ctrl-C or quit
     Up(Up),
 }
 
@@ -42,7 +42,8 @@ struct Up {
     /// Server program of the nodes [default: chat-server beside this program]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Puts all data on a disk of this size (512M), in memory, which can be full; for root
+    /// Puts all data on an in-memory disk of this size (for example 512M), which the command disk
+    /// fills; needs root
     #[arg(long, value_name = "SIZE")]
     disk: Option<String>,
 }
@@ -66,7 +67,7 @@ fn examples() -> String {
     let help = HELP.lines().map(|line| format!("  {line}\n")).collect::<String>();
     format!(
         "\
-Verbs:
+Commands:
 {help}  help, quit
 
 Examples:
@@ -77,19 +78,19 @@ Examples:
   cluster /tmp/c partition 2 redis in
   cluster /tmp/c heal
 
-Exit codes: 0 the command was executed, or after quit; 1 the cluster cannot start, or a command was refused or
+Exit codes: 0 the command was executed, or the cluster has quit; 1 the cluster cannot start, or a command was refused or
 failed; 2 wrong usage."
     )
 }
 
-/// Time that a running command has to finish when the cluster is to end. Its processes are killed
-/// after that.
-const LAST_COMMAND: Duration = Duration::from_secs(2);
+/// Maximum time for a running command to finish after the cluster was told to quit. After that, its
+/// processes are killed.
+const LAST_COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match (cli.up, cli.tell.directory) {
-        (Some(Program::Up(up)), _) => run(up),
+    let done = match (cli.action, cli.tell.directory) {
+        (Some(Action::Up(up)), _) => run(up),
         (None, Some(directory)) => tell(&directory, &cli.tell.command.join(" ")),
         (None, None) => Ok(()),
     };
@@ -102,13 +103,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn socket(directory: &Path) -> PathBuf {
+fn control_socket(directory: &Path) -> PathBuf {
     directory.join("control")
 }
 
 fn tell(directory: &Path, line: &str) -> io::Result<()> {
     let no_cluster = |error| io::Error::other(format!("no cluster runs in {}: {error}", directory.display()));
-    let text = console::send_command(&socket(directory), line).map_err(no_cluster)?;
+    let text = console::send_command(&control_socket(directory), line).map_err(no_cluster)?;
     print!("{}", text.map_err(io::Error::other)?);
     Ok(())
 }
@@ -116,7 +117,7 @@ fn tell(directory: &Path, line: &str) -> io::Result<()> {
 fn run(options: Up) -> io::Result<()> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(up(options));
-    runtime.shutdown_timeout(LAST_COMMAND);
+    runtime.shutdown_timeout(LAST_COMMAND_TIMEOUT);
     done
 }
 
@@ -132,11 +133,11 @@ async fn up(options: Up) -> io::Result<()> {
         )));
     }
     std::fs::create_dir_all(&options.directory)?;
-    // First, because it fails if another cluster uses this directory.
-    let mut console = Console::open(Some(&socket(&options.directory)))?;
+    // Opened first, because this fails if another cluster uses the directory.
+    let mut console = Console::open(Some(&control_socket(&options.directory)))?;
     let mut signals = Signals::catch()?;
     let mut executor = tokio::select! {
-        // Processes that were started end with this process.
+        // If a signal comes first, the processes started so far end with this process.
         executor = spawn_blocking(move || start(&options.directory, &program, options.nodes, options.disk.as_deref())) => executor??,
         () = signals.next() => return Ok(()),
     };
@@ -149,13 +150,14 @@ async fn up(options: Up) -> io::Result<()> {
         };
         let text = line.text.trim().to_owned();
         if text == "quit" {
-            // The cluster has ended when the caller gets the answer.
+            // The caller gets the answer only after the cluster has ended.
             spawn_blocking(move || drop(executor)).await?;
             line.answer(Ok(String::new()));
             console.close().await;
             return Ok(());
         }
-        // The call blocks. Other commands wait for their turn, except the one to quit.
+        // The call blocks. Other commands wait for their turn, but a signal ends the cluster at
+        // once.
         let executed = spawn_blocking(move || {
             let answer = execute(&mut executor, &text);
             (executor, answer)

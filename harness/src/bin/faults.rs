@@ -1,6 +1,6 @@
 //! Runs a cluster under load, injects every kind of fault, and checks the promises of the service:
-//! `faults CHAT_SERVER (short|long) [SEED]`. Exit code 1 if a promise was broken or the cluster did
-//! not do its work; 2 if the run could not be judged.
+//! `faults CHAT_SERVER (short|long) [SEED]`. The exit code is 1 if a promise was broken or too few
+//! messages were acknowledged, and 2 if the run could not be judged.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,38 +16,38 @@ use chat_harness::{
     inject_network, pause,
 };
 
-/// Minimum share of acknowledged messages. Users outside a group and replaced sessions are refused;
-/// a cluster with a smaller share refuses other messages too.
+/// Minimum share of acknowledged messages. The servers rightly refuse users outside a group and
+/// replaced sessions, but these have a smaller share of the messages.
 const MIN_ACKED_SHARE: f64 = 0.5;
 
 /// Maximum delay of deliveries in the absence of faults (promise P6).
 const MAX_DELIVERY_DELAY: Duration = Duration::from_secs(3);
-/// Name of the time without faults, in the table of delays.
-const NO_FAULTS: &str = "all well";
+/// Name of the time window without faults, in the table of delays.
+const NO_FAULTS: &str = "no faults";
 
 /// Maximum time for clients to receive the events that they missed.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Extent of a run.
+/// Faults and load of a run.
 struct Size {
-    /// Numbers of faults of processes and their data.
-    counts: Vec<(Fault, u32)>,
-    /// Numbers of faults of the network, at the same time.
+    /// Number of injections of each fault of processes and their data.
+    processes: Vec<(Fault, u32)>,
+    /// Number of injections of each fault of the network, at the same time.
     network: Vec<(Fault, u32)>,
-    /// Lengths of the outages of Redis and, after it, of the database.
+    /// Durations of the outage of Redis and of the outage of the database, which follows it.
     outages: (Duration, Duration),
     options: Options,
 }
 
-fn size(name: &str) -> Option<Size> {
+fn parse_size(name: &str) -> Option<Size> {
     let (kills, redis, database, freezes, network, outages, users) = match name {
         "short" => (20_u32, 10_u32, 5_u32, 5_u32, 1_u32, 10, 12),
         "long" => (100, 50, 30, 30, 10, 60, 24),
         _ => return None,
     };
-    let counts = vec![
+    let processes = vec![
         (Fault::KillNode, kills),
         (Fault::FreezeNode, freezes),
         (Fault::KillRedis, redis),
@@ -58,7 +58,7 @@ fn size(name: &str) -> Option<Size> {
         (Fault::LockConversation, database.div_ceil(2)),
     ];
     Some(Size {
-        counts,
+        processes,
         network: network_faults(network),
         outages: (Duration::from_secs(outages), Duration::from_secs(outages.min(20))),
         options: Options {
@@ -74,18 +74,18 @@ fn size(name: &str) -> Option<Size> {
 
 /// Returns every kind of network fault, each `times` times.
 fn network_faults(times: u32) -> Vec<(Fault, u32)> {
-    let ways = [Direction::Both, Direction::In, Direction::Out];
+    let directions = [Direction::Both, Direction::In, Direction::Out];
     let mut faults = vec![(
         Fault::Everywhere(Endpoint::Redis, Impairment::Apart(Direction::Both)),
         times,
     )];
-    for far in [Endpoint::Redis, Endpoint::Database] {
-        faults.extend(ways.map(|ways| (Fault::Network(far, Impairment::Apart(ways)), times)));
+    for endpoint in [Endpoint::Redis, Endpoint::Database] {
+        faults.extend(directions.map(|direction| (Fault::Network(endpoint, Impairment::Apart(direction)), times)));
     }
-    for far in [Endpoint::Both, Endpoint::Clients] {
-        faults.push((Fault::Network(far, Impairment::Apart(Direction::Both)), times));
+    for endpoint in [Endpoint::Both, Endpoint::Clients] {
+        faults.push((Fault::Network(endpoint, Impairment::Apart(Direction::Both)), times));
     }
-    for trouble in [
+    for impairment in [
         Impairment::Slow,
         Impairment::Lossy,
         Impairment::Narrow,
@@ -95,10 +95,11 @@ fn network_faults(times: u32) -> Vec<(Fault, u32)> {
         Impairment::Refused,
     ] {
         faults.extend(
-            [Endpoint::Redis, Endpoint::Database, Endpoint::Clients].map(|far| (Fault::Network(far, trouble), times)),
+            [Endpoint::Redis, Endpoint::Database, Endpoint::Clients]
+                .map(|endpoint| (Fault::Network(endpoint, impairment), times)),
         );
     }
-    // The channels to other endpoints do not detect flipped bits.
+    // Only the connections to clients detect flipped bits.
     faults.push((Fault::Network(Endpoint::Clients, Impairment::Flipped), times));
     faults
 }
@@ -118,14 +119,14 @@ async fn main() -> ExitCode {
 async fn run_from_arguments() -> Result<bool> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let usage = "usage: faults CHAT_SERVER (short|long) [SEED]";
-    let (Some(server), Some(size)) = (arguments.first(), arguments.get(1).and_then(|name| size(name))) else {
+    let (Some(server), Some(size)) = (arguments.first(), arguments.get(1).and_then(|name| parse_size(name))) else {
         return Err(usage.into());
     };
     let seed = arguments.get(2).map_or(Ok(1), |seed| seed.parse())?;
-    // Printed first, so that it is known however the run ends.
+    // Printed first, so that the seed is known however the run ends.
     println!("seed {seed}");
-    // Leaves no files and processes behind, however this process ends.
-    let _workplace = GuardedTempDir::open()?;
+    // Removes all temporary files, however this process ends.
+    let _temp_dir = GuardedTempDir::open()?;
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path)?);
@@ -152,32 +153,34 @@ async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path:
     )
     .await?;
 
-    let cluster = inject_faults(cluster, size.counts, size.network, seed, &history).await?;
+    let cluster = inject_faults(cluster, size.processes, size.network, seed, &history).await?;
     let (cluster, windows) = outages(cluster, size.outages, &history).await?;
 
     let ending = conclude(cluster, swarm, history, path, CATCH_UP_TIMEOUT).await?;
     let (history, report) = (ending.history, ending.report);
     print(&history, &report, &windows);
-    println!("outcomes for all after the last fault      {:.1?}", ending.settled);
-    println!("everything delivered after that             {:.1?}", ending.caught_up);
-    println!("whole run                                   {:.0?}", started.elapsed());
+    println!("time to all outcomes after the last fault  {:.1?}", ending.settled);
+    println!("time to all deliveries after that          {:.1?}", ending.caught_up);
+    println!("duration of the run                        {:.0?}", started.elapsed());
     for violation in report.violations() {
         println!("{:?}: {}", violation.rule, violation.text);
     }
     let unchecked = report.unchecked();
     if !unchecked.is_empty() {
-        return Err(format!("the history has nothing to which the rules {unchecked:?} apply").into());
+        return Err(
+            format!("the rules {unchecked:?} could not be checked: the history has no records for them").into(),
+        );
     }
-    let failings = failings(&report, &Delays::of(&history), &windows);
-    failings.iter().for_each(|failing| println!("{failing}"));
-    Ok(report.is_clean() && failings.is_empty())
+    let other_failures = other_failures(&report, &Delays::of(&history), &windows);
+    other_failures.iter().for_each(|failure| println!("{failure}"));
+    Ok(report.is_clean() && other_failures.is_empty())
 }
 
 /// Returns failures that no rule of the check covers: an idle cluster violates no rule.
-fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String> {
-    let mut failings = Vec::new();
+fn other_failures(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String> {
+    let mut other_failures = Vec::new();
     if report.acked_share() < MIN_ACKED_SHARE {
-        failings.push(format!(
+        other_failures.push(format!(
             "too few messages were acknowledged: {:.0} %, at least {:.0} % are expected",
             100.0 * report.acked_share(),
             100.0 * MIN_ACKED_SHARE
@@ -187,18 +190,18 @@ fn failings(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String>
         let inside = delays.between(window.from, window.to);
         let late = inside.quantile(0.99);
         if inside.is_empty() {
-            failings.push("no event was delivered in the time without faults".to_owned());
+            other_failures.push("no event was delivered in the time without faults".to_owned());
         } else if late > MAX_DELIVERY_DELAY {
-            failings.push(format!(
+            other_failures.push(format!(
                 "1 % of deliveries took more than {late:.1?} in the time without faults; the promise is {MAX_DELIVERY_DELAY:.0?}"
             ));
         }
     }
-    failings
+    other_failures
 }
 
-/// Injects faults into processes and into the network while the load continues, each on a thread of
-/// its own, because the calls block.
+/// Injects faults into processes and into the network while the load continues, on one thread for
+/// each of the two, because the calls block.
 async fn inject_faults(
     mut cluster: Cluster,
     processes: Vec<(Fault, u32)>,
@@ -206,12 +209,13 @@ async fn inject_faults(
     seed: u64,
     history: &Arc<Writer>,
 ) -> Result<Cluster> {
-    let next = |rng: &mut SeededRng| pause(rng.between(Duration::from_millis(300), Duration::from_millis(1500)));
+    let pause_before_next =
+        |rng: &mut SeededRng| pause(rng.between(Duration::from_millis(300), Duration::from_millis(1500)));
     let (links, notes) = (Arc::clone(&cluster.links), Arc::clone(history));
     let network = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
         let mut rng = SeededRng::new(seed.wrapping_add(1));
         for fault in (Plan { counts: network, seed }).sequence() {
-            next(&mut rng);
+            pause_before_next(&mut rng);
             inject_network(&links, fault, &mut rng, &notes)?;
         }
         Ok(())
@@ -225,7 +229,7 @@ async fn inject_faults(
         })
         .sequence()
         {
-            next(&mut rng);
+            pause_before_next(&mut rng);
             inject(&mut cluster, fault, &mut rng, &notes)?;
         }
         Ok(cluster)
@@ -235,14 +239,15 @@ async fn inject_faults(
     Ok(cluster?)
 }
 
-/// Interval of the history's clock, with its name in the output.
+/// Interval of the history's clock, with a name for the output.
 struct Window {
     name: &'static str,
     from: u64,
     to: u64,
 }
 
-/// Ends Redis for a while, then the database.
+/// Kills Redis and restarts it after a while, then the database. Returns the windows for the table
+/// of delays.
 async fn outages(
     cluster: Cluster,
     lengths: (Duration, Duration),
@@ -270,24 +275,24 @@ async fn outages(
         let from = history.now();
         pause(calm);
         window(NO_FAULTS, from);
-        note(true, "Redis away")?;
+        note(true, "Redis down")?;
         let from = history.now();
         cluster.redis.kill();
         pause(lengths.0);
         cluster.redis.restart()?;
-        note(false, "Redis away")?;
-        window("Redis away", from);
+        note(false, "Redis down")?;
+        window("Redis down", from);
         pause(calm);
         let from = history.now();
         pause(calm);
         window("5 s after Redis came back", from);
-        note(true, "MariaDB away")?;
+        note(true, "MariaDB down")?;
         let from = history.now();
         cluster.database.kill();
         pause(lengths.1);
         cluster.database.restart()?;
-        note(false, "MariaDB away")?;
-        window("MariaDB away", from);
+        note(false, "MariaDB down")?;
+        window("MariaDB down", from);
         Ok((cluster, windows))
     });
     Ok(done.await??)
@@ -311,7 +316,7 @@ fn print(history: &History, report: &Report, windows: &[Window]) {
     }
     let delays = Delays::of(history);
     println!(
-        "slowest delivery after its acknowledgement  {:.1?}",
+        "slowest delivery after its acknowledgement {:.1?}",
         delays.quantile(1.0)
     );
     for window in windows {

@@ -1,4 +1,4 @@
-//! Checks histories: the observations of clients have to agree with each other and with the final
+//! `histcheck`: checks that the observations of clients agree with each other and with the final
 //! logs.
 
 use std::collections::BTreeSet;
@@ -14,30 +14,30 @@ use chat_harness::history::{History, HistoryError, Observation, Writer};
 use chat_harness::{Database, dump_as, with_deadline};
 use clap::Parser;
 
-/// Checks histories that swarm (or the project's tests) wrote by the rules C1 to C13 and C15, and
-/// prints one table
+/// Checks histories, which swarm or the project's tests wrote, against the rules C1 to C13 and C15,
+/// and prints a report
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
 struct Cli {
-    /// Files of one history, from all processes that took part on one machine
+    /// Files of one history: one from each process that took part, all from one machine
     #[arg(required = true, value_name = "FILE")]
     histories: Vec<PathBuf>,
-    /// Reads the final logs from this database too: mysql://USER:PASSWORD@HOST:PORT/NAME; password
-    /// and port may be left out
+    /// Also reads the final logs from this database: mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE
     #[arg(long, value_name = "URL")]
     database: Option<Database>,
-    /// Reads the final logs from this node too, those that --user may read completely; repeat it
+    /// Also reads from this node the final logs that --user may read completely; repeat the option
     /// for more nodes
     #[arg(long, value_name = "HOST:PORT", requires = "user")]
     server: Vec<SocketAddr>,
-    /// User who reads the logs; the password comes from CHAT_PASSWORD, if it is not the one of the
-    /// users of swarm
+    /// User who reads the logs, with the password in CHAT_PASSWORD [default: the password of the
+    /// users of swarm]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Fingerprint of the servers' key, as they print it [default: the key of the first server]
+    /// Fingerprint of the servers' key, as the servers print it [default: the key of the first
+    /// server]
     #[arg(long, value_name = "FINGERPRINT")]
     pin: Option<Fingerprint>,
-    /// Checks histories without final logs too, by the rules that need none
+    /// Also checks histories without final logs, by the rules that need none
     #[arg(long)]
     partial: bool,
 }
@@ -102,7 +102,7 @@ async fn judge(cli: &Cli) -> Result<Report, Problem> {
     }
 }
 
-/// Returns the conversations of the history; a database may hold others.
+/// Returns the ids of the conversations in the history. A database may hold more conversations.
 fn conversations(history: &History) -> BTreeSet<u64> {
     let of = |observation: &Observation| match observation {
         Observation::Send { conversation, .. } => Some(*conversation),

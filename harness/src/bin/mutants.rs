@@ -1,9 +1,9 @@
-//! Tests the check of recorded histories with servers that make deliberate mistakes.
+//! `mutants`: tests the check of recorded histories, with servers that have deliberate faults.
 //!
 //! `mutants faults FAULTY_SERVER [FAULT...]` runs clusters with each fault and fails unless the
 //! check reports it within three runs, by a rule that the fault breaks. `mutants clean RUNS
-//! SERVER...` runs clusters of correct servers, by turns, and fails if the check reports anything.
-//! The exit code is 1 if the test fails, and 2 if a run could not be judged.
+//! SERVER...` runs clusters of correct servers, each SERVER in turn, and fails if the check reports
+//! anything. The exit code is 1 if the test fails, and 2 if a run could not be judged.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -19,10 +19,11 @@ use chat_harness::{Cluster, Fault, GuardedTempDir, Plan, SeededRng, conclude, in
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The faults of `faulty-server`, each with the rules of which it breaks at least one.
+/// The faults of `faulty-server`, and the rules by which the check may find each: one of them is
+/// enough.
 const FAULTS: [(&str, &[Rule]); 15] = [
     ("ack-unwritten", &[Rule::C1]),
-    // A message that is stored under another key is one that no client sent.
+    // A message that is stored under another key looks like a message that no client sent.
     ("key-forgotten", &[Rule::C2, Rule::C3, Rule::C11]),
     ("stored-twice", &[Rule::C2, Rule::C3]),
     ("time-back", &[Rule::C15]),
@@ -38,12 +39,12 @@ const FAULTS: [(&str, &[Rule]); 15] = [
     ("fence-open", &[Rule::C13]),
     ("deaf", &[Rule::C8]),
 ];
-/// Share of messages that must be acknowledged in a run of correct servers.
-const MIN_ACKED: f64 = 0.5;
-/// Runs in which a fault must be found.
-const RUNS: u64 = 3;
-/// Time that clients get to catch up in the end; longer than any repair takes that works.
-const CATCH_UP: Duration = Duration::from_secs(10);
+/// Minimum share of acknowledged messages in a run of correct servers.
+const MIN_ACKED_SHARE: f64 = 0.5;
+/// Maximum number of runs until a fault is found.
+const MAX_RUNS: u64 = 3;
+/// Maximum time for clients to catch up at the end. Every repair that works takes less time.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
 const USAGE: &str = "usage: mutants faults FAULTY_SERVER [FAULT...] | mutants clean RUNS SERVER...";
 
 #[tokio::main]
@@ -61,7 +62,7 @@ async fn run_command() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Removes all temporary files, however this process ends.
-    let _workplace = GuardedTempDir::open()?;
+    let _temp_dir = GuardedTempDir::open()?;
     match arguments[..] {
         ["faults", server, ref names @ ..] => find_faults(Path::new(server), names).await,
         ["clean", runs, ref servers @ ..] if !servers.is_empty() => {
@@ -72,25 +73,22 @@ async fn run_command() -> Result<ExitCode> {
     }
 }
 
-/// Looks for the faults of these names, or for all.
+/// Runs clusters with the faults in `names`, or with each fault if there are none, and prints which
+/// faults the check finds.
 async fn find_faults(server: &Path, names: &[&str]) -> Result<ExitCode> {
-    let is_wanted = |fault: &str| names.is_empty() || names.contains(&fault);
-    let chosen: Vec<_> = FAULTS.iter().filter(|(fault, _)| is_wanted(fault)).collect();
-    if chosen.len() < names.len() {
+    let is_selected = |fault: &str| names.is_empty() || names.contains(&fault);
+    let selected: Vec<_> = FAULTS.iter().filter(|(fault, _)| is_selected(fault)).collect();
+    if let Some(unknown) = names.iter().find(|name| FAULTS.iter().all(|(fault, _)| fault != *name)) {
         let known = FAULTS.map(|(fault, _)| fault).join(", ");
-        return Err(format!(
-            "one of the faults {} is unknown; the faults are {known}",
-            names.join(", ")
-        )
-        .into());
+        return Err(format!("unknown fault {unknown}; the faults are {known}").into());
     }
     let mut missed = Vec::new();
-    for (fault, rules) in &chosen {
+    for (fault, rules) in &selected {
         if !is_found(server, fault, rules).await {
             missed.push(*fault);
         }
     }
-    println!("{} of {} faults found", chosen.len() - missed.len(), chosen.len());
+    println!("{} of {} faults found", selected.len() - missed.len(), selected.len());
     if missed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -98,11 +96,12 @@ async fn find_faults(server: &Path, names: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Runs clusters until the check reports that one of the `expected` rules is broken.
+/// Runs clusters with a fault until the check reports a violation of one of the `expected` rules.
+/// Returns whether it did within [`MAX_RUNS`] runs.
 async fn is_found(server: &Path, fault: &'static str, expected: &[Rule]) -> bool {
-    for seed in 1..=RUNS {
+    for seed in 1..=MAX_RUNS {
         let started = Instant::now();
-        // A run that cannot be judged found nothing.
+        // In a run that cannot be judged, the fault was not found.
         let found = match run(server, Some(fault), seed).await {
             Ok(report) => {
                 let rules: BTreeSet<Rule> = report.violations().iter().map(|violation| violation.rule).collect();
@@ -122,7 +121,8 @@ async fn is_found(server: &Path, fault: &'static str, expected: &[Rule]) -> bool
     false
 }
 
-/// Runs correct servers, by turns, and fails if the check reports anything.
+/// Runs clusters of correct servers, each of `servers` in turn, and fails if the check reports
+/// anything.
 async fn clean_runs(servers: &[PathBuf], runs: u64) -> Result<ExitCode> {
     let (mut sends, mut acks, mut deliveries) = (0, 0, 0);
     for (seed, server) in (1..=runs).zip(servers.iter().cycle()) {
@@ -135,9 +135,12 @@ async fn clean_runs(servers: &[PathBuf], runs: u64) -> Result<ExitCode> {
         }
         let (unchecked, share) = (report.unchecked(), report.acked_share());
         if !unchecked.is_empty() {
-            return Err(format!("run {seed}: the history had nothing to which {unchecked:?} apply").into());
+            return Err(format!(
+                "run {seed}: the rules {unchecked:?} could not be checked: the history has no records for them"
+            )
+            .into());
         }
-        if share < MIN_ACKED {
+        if share < MIN_ACKED_SHARE {
             println!(
                 "run {seed}: only {:.0} % of the messages were acknowledged",
                 100.0 * share
@@ -157,9 +160,9 @@ async fn run(server: &Path, fault: Option<&'static str>, seed: u64) -> Result<Re
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("history.jsonl");
     let history = Arc::new(Writer::open(&path)?);
-    let report = run_into(server, fault, seed, Arc::clone(&history), &path).await;
-    let is_well = |report: &Report| report.is_clean() && report.acked_share() >= MIN_ACKED;
-    if fault.is_none() && !report.as_ref().is_ok_and(is_well) {
+    let report = run_cluster(server, fault, seed, Arc::clone(&history), &path).await;
+    let passes = |report: &Report| report.is_clean() && report.acked_share() >= MIN_ACKED_SHARE;
+    if fault.is_none() && !report.as_ref().is_ok_and(passes) {
         history.flush()?;
         let kept = std::env::temp_dir().join(format!("history-clean-{seed}.jsonl"));
         std::fs::copy(&path, &kept)?;
@@ -168,7 +171,7 @@ async fn run(server: &Path, fault: Option<&'static str>, seed: u64) -> Result<Re
     report
 }
 
-async fn run_into(
+async fn run_cluster(
     server: &Path,
     fault: Option<&'static str>,
     seed: u64,
@@ -215,5 +218,5 @@ async fn run_into(
         Ok(cluster)
     })
     .await??;
-    Ok(conclude(cluster, swarm, history, path, CATCH_UP).await?.report)
+    Ok(conclude(cluster, swarm, history, path, CATCH_UP_TIMEOUT).await?.report)
 }

@@ -1,4 +1,5 @@
-//! Load on running servers, through the client library or by the protocol itself, and its history.
+//! `swarm`: load on running servers, through the client library or the bare protocol, and its
+//! history.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -30,21 +31,22 @@ struct Cli {
     /// Address of a node that listens for sc1; repeat it for more nodes of the same service
     #[arg(long, required = true, value_name = "HOST:PORT")]
     server: Vec<String>,
-    /// Fingerprint of the servers' key, as they print it [default: the key of the first server]
+    /// Fingerprint of the servers' key, as the servers print it [default: the key of the first
+    /// server]
     #[arg(long, value_name = "FINGERPRINT")]
     pin: Option<Fingerprint>,
     /// File to write the history to; it must not exist
     #[arg(long, value_name = "FILE")]
     history: PathBuf,
-    /// Speaks the protocol itself instead of using the client library: more connections for less
-    /// CPU here
+    /// Uses the bare protocol instead of the client library: each connection then needs less CPU
+    /// time
     #[arg(long)]
     wire: bool,
-    /// Number of users; with --wire each is a connection
+    /// Number of users; with --wire, each user has one connection
     #[arg(long, default_value = "8", value_name = "N")]
     users: NonZeroUsize,
-    /// Messages that each user sends, a second
-    #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = rate)]
+    /// Messages per second that each user sends
+    #[arg(long, default_value_t = 5.0, value_name = "N", value_parser = parse_rate)]
     rate: f64,
     /// Time during which users send messages, in seconds
     #[arg(long, default_value_t = 10, value_name = "N")]
@@ -56,23 +58,23 @@ struct Cli {
     /// [default: a random one]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Number of groups that all users are in; with 0, users chat in pairs, so their number must be
-    /// even
+    /// Number of groups that all users are members of; with 0, users chat in pairs only, so their
+    /// number must be even
     #[arg(long, default_value_t = 2, value_name = "N", conflicts_with = "wire")]
     groups: usize,
-    /// Number of users who are removed from a further group and join again, all the time
+    /// Number of users who are repeatedly removed from one more group and join it again
     #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "wire")]
     churn: usize,
-    /// Number of further users, whose sessions replace each other
+    /// Number of additional users with one device each, whose sessions replace each other
     #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "wire")]
     takeovers: usize,
     /// Number of users in a group; each user is in one group
     #[arg(long, default_value = "8", value_name = "N", requires = "wire")]
     group_size: NonZeroUsize,
-    /// Messages in one write
+    /// Number of messages in one write
     #[arg(long, default_value = "1", value_name = "N", requires = "wire")]
     burst: NonZeroUsize,
-    /// Messages of a connection that may wait for their answers
+    /// Maximum number of messages of a connection that wait for answers
     #[arg(long, default_value = "128", value_name = "N", requires = "wire")]
     window: NonZeroUsize,
 }
@@ -83,16 +85,16 @@ Examples:
   swarm --server 127.0.0.1:7401 --server 127.0.0.1:7402 --users 12 --churn 3 --takeovers 1 --seconds 60 --history h.jsonl
   swarm --server 127.0.0.1:7400 --wire --users 500 --group-size 10 --rate 20 --burst 4 --history load.jsonl
 
-The server must allow that many registrations and logins from one address: --users 500 needs, for example,
+The server must allow the registrations, logins and messages of all users from one address: --users 500 needs, for example,
 CHAT_ACCOUNTS__LOGIN_RATE=100000/1s, CHAT_LIMITS__MESSAGE_RATE=100000/1s and CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE=100000.
 
 Exit codes: 0 every client received every event; 1 a client did not, the service failed, or it acknowledged
-less than a quarter of the messages; 2 wrong usage. histcheck checks that the events are the right ones.";
+less than a quarter of the messages; 2 wrong usage. histcheck checks which events they received.";
 
-fn rate(text: &str) -> Result<f64, String> {
+fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 10_000.0 => Ok(rate),
-        _ => Err("a number above 0, up to 10000".into()),
+        _ => Err("write a number above 0, up to 10000".into()),
     }
 }
 
@@ -109,11 +111,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Minimum share of acknowledged messages of a service that works. Users outside a group and
-/// replaced sessions are refused, so the share is well below 1.
+/// Minimum share of acknowledged messages of a working service. Its servers refuse users outside a
+/// group and replaced sessions, so the share is well below 1.
 const MIN_ACKED_SHARE: f64 = 0.25;
 
-/// Runs the swarm. Returns whether all users received all events and the service did its work.
+/// Runs the swarm. Returns whether all users received all events and enough messages were
+/// acknowledged.
 async fn run(cli: &Cli) -> io::Result<bool> {
     let options = options(cli);
     if !cli.wire && options.has_isolated_users() {
@@ -122,37 +125,45 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     }
     let mut servers = Vec::new();
     for server in &cli.server {
-        servers.extend(lookup_host(server).await.map_err(|error| at(server, &error))?.next());
+        servers.extend(
+            lookup_host(server)
+                .await
+                .map_err(|error| with_context(server, &error))?
+                .next(),
+        );
     }
     let pin = match cli.pin {
         Some(pin) => pin,
         None => {
-            let met = with_deadline("its key", Peer::meet(servers[0])).await;
-            met.map_err(|error| at(&servers[0], &error))?.1
+            let greeting = with_deadline("the key of the server", Peer::meet(servers[0])).await;
+            greeting.map_err(|error| with_context(&servers[0], &error))?.1
         }
     };
-    let file = std::fs::File::create_new(&cli.history).map_err(|error| at(&cli.history.display(), &error))?;
+    let file = std::fs::File::create_new(&cli.history).map_err(|error| with_context(&cli.history.display(), &error))?;
     drop(file);
     let history = Arc::new(Writer::open(&cli.history)?);
     let started = Instant::now();
-    let ending = if cli.wire {
-        wire(cli, &servers, pin, Arc::clone(&history)).await?
+    let result = if cli.wire {
+        run_with_protocol(cli, &servers, pin, Arc::clone(&history)).await?
     } else {
-        by_library(cli, &options, &servers, pin, Arc::clone(&history)).await?
+        run_with_library(cli, &options, &servers, pin, Arc::clone(&history)).await?
     };
     history.flush()?;
-    let share = print(cli, started.elapsed(), &ending)?;
-    Ok(ending.incomplete == 0 && share >= MIN_ACKED_SHARE)
+    let share = print(cli, started.elapsed(), &result)?;
+    Ok(result.incomplete == 0 && share >= MIN_ACKED_SHARE)
 }
 
-fn at(context: &dyn Display, error: &io::Error) -> io::Error {
+fn with_context(context: &dyn Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{context}: {error}"))
 }
 
-/// Result of a run.
-struct Conclusion {
-    talked: Duration,
+/// Durations and result of a run.
+struct RunResult {
+    /// Time during which users sent messages.
+    sending: Duration,
+    /// Time after that until every message had its outcome.
     settled: Duration,
+    /// Time until all users had received all events, or the maximum time was over.
     caught_up: Duration,
     /// Number of users who did not receive all events.
     incomplete: usize,
@@ -169,16 +180,16 @@ fn options(cli: &Cli) -> Options {
     }
 }
 
-async fn by_library(
+async fn run_with_library(
     cli: &Cli,
     options: &Options,
     servers: &[SocketAddr],
     pin: Fingerprint,
     history: Arc<Writer>,
-) -> io::Result<Conclusion> {
+) -> io::Result<RunResult> {
     let catch_up_timeout = Duration::from_secs(cli.catch_up_timeout);
     let mut swarm = Swarm::start(servers, pin, options, history).await?;
-    let talked = send_for(cli).await;
+    let sending = send_for(cli).await;
     let settled = swarm.stop_sending(catch_up_timeout).await?;
     let heads = swarm.heads().await?;
     swarm.dump().await?;
@@ -186,15 +197,20 @@ async fn by_library(
     let incomplete = swarm.catch_up(&heads, catch_up_timeout).await;
     let caught_up = started.elapsed();
     swarm.finish(&heads, Duration::ZERO).await?;
-    Ok(Conclusion {
-        talked,
+    Ok(RunResult {
+        sending,
         settled,
         caught_up,
         incomplete,
     })
 }
 
-async fn wire(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> io::Result<Conclusion> {
+async fn run_with_protocol(
+    cli: &Cli,
+    servers: &[SocketAddr],
+    pin: Fingerprint,
+    history: Arc<Writer>,
+) -> io::Result<RunResult> {
     let options = WireOptions {
         users: cli.users.get(),
         group_size: cli.group_size,
@@ -205,22 +221,22 @@ async fn wire(cli: &Cli, servers: &[SocketAddr], pin: Fingerprint, history: Arc<
     };
     let catch_up_timeout = Duration::from_secs(cli.catch_up_timeout);
     let mut swarm = WireSwarm::start(servers, pin, &options, history).await?;
-    let talked = send_for(cli).await;
+    let sending = send_for(cli).await;
     let settled = swarm.stop_sending(catch_up_timeout).await?;
     let started = Instant::now();
     let incomplete = swarm.finish(catch_up_timeout).await?;
     let caught_up = started.elapsed();
     swarm.dump().await?;
-    Ok(Conclusion {
-        talked,
+    Ok(RunResult {
+        sending,
         settled,
         caught_up,
         incomplete,
     })
 }
 
-/// Waits while users send messages, until the time is over or the user presses Ctrl-C. Returns the
-/// time that passed.
+/// Waits while users send messages, until the time is over or Ctrl-C is pressed. Returns the time
+/// that passed.
 async fn send_for(cli: &Cli) -> Duration {
     let started = Instant::now();
     let _ = timeout(Duration::from_secs(cli.seconds), tokio::signal::ctrl_c()).await;
@@ -235,12 +251,12 @@ fn name(cli: &Cli) -> String {
     cli.name.clone().unwrap_or_else(random)
 }
 
-/// Returns the share of messages that were acknowledged.
-fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
+/// Prints the counts and durations of a run. Returns the share of messages that were acknowledged.
+fn print(cli: &Cli, total: Duration, result: &RunResult) -> io::Result<f64> {
     let mut counts = [0_u64; 5];
     let mut acked = HashSet::new();
     let count = |record: Record| {
-        let at = match record.observation {
+        let index = match record.observation {
             Observation::Send { .. } => 0,
             Observation::Acked { message, .. } => {
                 // A message that is sent again is acknowledged again.
@@ -252,7 +268,7 @@ fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
             Observation::Delivered { .. } => 4,
             _ => return Ok(()),
         };
-        counts[at] += 1;
+        counts[index] += 1;
         Ok(())
     };
     each_record(&cli.history, count).map_err(io::Error::other)?;
@@ -263,20 +279,24 @@ fn print(cli: &Cli, took: Duration, ending: &Conclusion) -> io::Result<f64> {
         println!("{name:<14} {count}");
     }
     println!(
-        "acknowledged   {:.0} a second, while they talked",
-        counts[1] as f64 / ending.talked.as_secs_f64().max(0.001)
+        "acknowledged   {:.0} a second, while users sent messages",
+        counts[1] as f64 / result.sending.as_secs_f64().max(0.001)
     );
-    println!("settled after  {:.1?}", ending.settled);
+    println!("settled after  {:.1?}", result.settled);
     println!(
         "all events delivered {:.1?} later; {:.0?} in total",
-        ending.caught_up, took
+        result.caught_up, total
     );
-    if ending.incomplete > 0 {
-        println!("{} did not receive all events", ending.incomplete);
+    if result.incomplete > 0 {
+        println!("{} users did not receive all events", result.incomplete);
     }
     let share = counts[1] as f64 / counts[0].max(1) as f64;
     if share < MIN_ACKED_SHARE {
-        println!("too few messages were acknowledged: the service does not work");
+        println!(
+            "too few messages were acknowledged: {:.0} %, at least {:.0} % are expected",
+            100.0 * share,
+            100.0 * MIN_ACKED_SHARE
+        );
     }
     Ok(share)
 }

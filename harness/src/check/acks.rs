@@ -13,14 +13,15 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 }
 
 fn check_acknowledged(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut Report) {
-    let mut first: HashMap<&str, (LogPosition, &str)> = HashMap::new();
+    let mut first_acks: HashMap<&str, (LogPosition, &str)> = HashMap::new();
     for ack in &facts.acks {
         let acknowledged = (ack.position, ack.event);
-        if *first.entry(ack.message).or_insert(acknowledged) != acknowledged {
+        let first = *first_acks.entry(ack.message).or_insert(acknowledged);
+        if first != acknowledged {
             report.add_violation(
                 Rule::C11,
                 format_args!(
-                    "message {}, acknowledged as {acknowledged:?}, has another acknowledgement too",
+                    "message {} was acknowledged as {first:?} and as {acknowledged:?}",
                     ack.message
                 ),
             );
@@ -38,7 +39,7 @@ fn check_acknowledged(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report
                 report.add_violation(
                     Rule::C1,
                     format_args!(
-                        "message {} was acknowledged at {:?}, but {source} does not have it there",
+                        "message {} was acknowledged at {:?}, but {source} does not have the message there",
                         ack.message, ack.position
                     ),
                 );
@@ -77,7 +78,7 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                 None => report.add_violation(
                     Rule::C2,
                     format_args!(
-                        "message {message} is at {:?} in {source}, but was never sent",
+                        "message {message} is at {:?} in {source}, but no client sent it",
                         event.position
                     ),
                 ),
@@ -90,7 +91,7 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                         report.add_violation(
                             Rule::C2,
                             format_args!(
-                                "message {message} at {:?} in {source} differs from the one that was sent",
+                                "message {message} at {:?} in {source} differs from the message that was sent",
                                 event.position
                             ),
                         );
@@ -101,7 +102,7 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                 report.add_violation(
                     Rule::C3,
                     format_args!(
-                        "message {message} is at {other:?} and at {:?} in {source}",
+                        "message {message} is twice in {source}: at {other:?} and at {:?}",
                         event.position
                     ),
                 );

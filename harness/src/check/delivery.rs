@@ -7,57 +7,62 @@ use super::membership::Memberships;
 use super::report::{Report, Rule};
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
-    let stays = Memberships::of(facts);
+    let memberships = Memberships::of(facts);
     for (number, run) in &facts.runs {
-        let mut at = run.cursors.clone();
+        let mut positions = run.cursors.clone();
         let (mut epoch, mut was_reset) = (None, false);
-        let is_membership_known = stays.are_known_for(run.user);
+        let is_membership_known = memberships.are_known_for(run.user);
         report.readers += usize::from(is_membership_known);
         for delivery in &run.deliveries {
             let (conversation, first, last) = match delivery {
                 Delivery::Reset => {
-                    (at, was_reset) = (BTreeMap::new(), true);
-                    // A source that still returns this epoch has not lost it.
-                    if epoch.is_some_and(|epoch| facts.epochs.values().any(|logged| *logged == epoch)) {
+                    (positions, was_reset) = (BTreeMap::new(), true);
+                    // If a source still returns logs of this epoch, the store was not replaced.
+                    if let Some(epoch) = epoch
+                        && facts.epochs.values().any(|logged| *logged == epoch)
+                    {
                         report.add_violation(
                             Rule::C5,
-                            format_args!("run {number} was told that the store of epoch {epoch:?} is gone, but a source still has it"),
+                            format_args!("run {number} was told that the store epoch {epoch} has ended, but a source still returns it"),
                         );
                     }
                     continue;
                 }
                 Delivery::Rewound { to } => {
-                    at.insert(to.conversation, to.seq);
+                    positions.insert(to.conversation, to.seq);
                     report.add_violation(
                         Rule::C5,
-                        format_args!("run {number} was told that its events after {to:?} are void"),
+                        format_args!("run {number} was told that the events after {to:?} are void"),
                     );
                     continue;
                 }
-                Delivery::Event { epoch: of, event } => {
-                    epoch = Some(*of);
+                Delivery::Event {
+                    epoch: event_epoch,
+                    event,
+                } => {
+                    epoch = Some(*event_epoch);
                     (event.position.conversation, event.position.seq, event.position.seq)
                 }
                 Delivery::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
-            let stay = stays.last(conversation, run.user);
-            // Without a known membership, the first delivered position begins the stay; a delivery
-            // to a user who may not read it is reported below.
-            let begins = stays.begins(conversation, run.user, first);
+            let stay = memberships.last(conversation, run.user);
+            // If no stay contains the position, this delivery counts as the start of one. A
+            // delivery to a user who may not read it is reported below.
+            let stay_start = memberships.start_of_stay(conversation, run.user, first);
             // After a reset, delivery begins after the cursor that the server has for the device.
-            let begins = begins.filter(|_| !was_reset).unwrap_or(first);
-            let position = at.entry(conversation).or_insert(begins.saturating_sub(1));
+            let stay_start = stay_start.filter(|_| !was_reset).unwrap_or(first);
+            let position = positions.entry(conversation).or_insert(stay_start.saturating_sub(1));
             if first <= *position {
                 report.add_violation(
                     Rule::C6,
                     format_args!(
-                        "run {number} received position {first} of conversation {conversation} again, after {position}"
+                        "run {number} received position {first} of conversation {conversation} again, after position {position}"
                     ),
                 );
             } else if first > *position + 1 {
                 report.add_violation(
                     Rule::C7,
-                    format_args!("run {number} received position {first} of conversation {conversation} directly after {position}"),
+                    format_args!("run {number} received position {first} of conversation {conversation} directly after position {position}"),
                 );
             }
             *position = (*position).max(last);
@@ -65,7 +70,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 continue;
             }
             match delivery {
-                Delivery::Event { .. } if stays.begins(conversation, run.user, first).is_none() => report
+                Delivery::Event { .. } if memberships.start_of_stay(conversation, run.user, first).is_none() => report
                     .add_violation(
                         Rule::C12,
                         format_args!(
@@ -73,7 +78,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                             run.user
                         ),
                     ),
-                Delivery::Skipped { .. } if stay.is_some_and(|(begins, _)| last >= begins) => report.add_violation(
+                Delivery::Skipped { .. } if stay.is_some_and(|(stay_start, _)| last >= stay_start) => report.add_violation(
                     Rule::C7,
                     format_args!("run {number} was told that positions {first} to {last} of conversation {conversation} will not be delivered"),
                 ),
@@ -82,7 +87,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         }
         if run.finished && is_membership_known {
             report.endings += 1;
-            check_completeness(facts, &stays, *number, run, &at, report);
+            check_completeness(facts, &memberships, *number, run, &positions, report);
         }
     }
 }
@@ -90,19 +95,19 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 /// Checks rule C8: reports positions that a finished run did not receive.
 fn check_completeness(
     facts: &Facts<'_>,
-    stays: &Memberships,
+    memberships: &Memberships,
     number: u64,
     run: &Run<'_>,
-    at: &BTreeMap<u64, u64>,
+    positions: &BTreeMap<u64, u64>,
     report: &mut Report,
 ) {
-    for (conversation, (first, until)) in stays.of_user(run.user) {
+    for (conversation, (first, until)) in memberships.of_user(run.user) {
         let last = until.unwrap_or(u64::MAX).min(facts.last(conversation));
-        let got = at.get(&conversation).copied().unwrap_or(0);
-        if first <= last && got < last {
+        let received = positions.get(&conversation).copied().unwrap_or(0);
+        if first <= last && received < last {
             report.add_violation(
                 Rule::C8,
-                format_args!("run {number} received conversation {conversation} up to {got}, but it ends at {last}"),
+                format_args!("run {number} received conversation {conversation} up to position {received}, but its last readable position is {last}"),
             );
         }
     }

@@ -7,6 +7,7 @@ use crate::history::{Digest, EventRecord, History, LogPosition, Observation};
 /// A message that was sent.
 #[derive(Debug)]
 pub(super) struct Sent<'a> {
+    /// Time of sending, by the history's clock.
     pub(super) at: u64,
     pub(super) run: u64,
     pub(super) conversation: u64,
@@ -17,6 +18,7 @@ pub(super) struct Sent<'a> {
 /// Acknowledgement of a message.
 #[derive(Debug)]
 pub(super) struct Ack<'a> {
+    /// Time of the acknowledgement, by the history's clock.
     pub(super) at: u64,
     pub(super) run: u64,
     pub(super) message: &'a str,
@@ -40,7 +42,9 @@ pub(super) struct Run<'a> {
     pub(super) device: &'a str,
     pub(super) cursors: BTreeMap<u64, u64>,
     pub(super) deliveries: Vec<Delivery<'a>>,
+    /// Times of the logins.
     pub(super) logins: Vec<u64>,
+    /// Whether the client had time to receive everything before the run ended.
     pub(super) finished: bool,
 }
 
@@ -48,7 +52,7 @@ pub(super) struct Run<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) seq: u64,
-    /// Last position that other sources and clients knew before this source was asked.
+    /// Last position known to other sources and clients before this source was asked.
     pub(super) reached: u64,
 }
 
@@ -67,10 +71,11 @@ pub(super) struct Facts<'a> {
     /// Final logs by source and conversation.
     pub(super) logs: BTreeMap<&'a str, BTreeMap<u64, Log<'a>>>,
     pub(super) heads: BTreeMap<(&'a str, u64), Head>,
-    /// Times and last known positions of each conversation, ascending.
+    /// For each conversation, the times at which a higher position became known, and these
+    /// positions; ascending.
     known: HashMap<u64, Vec<(u64, u64)>>,
     pub(super) epochs: BTreeMap<(&'a str, LogPosition), &'a str>,
-    /// First and last readable position by conversation and user. The last one is `None` for
+    /// First and last readable position by conversation and user. The last position is `None` for
     /// members.
     pub(super) members: BTreeMap<(u64, u64), (u64, Option<u64>)>,
     pub(super) faults: u64,
@@ -93,7 +98,7 @@ impl<'a> Facts<'a> {
         self.runs.entry(run).or_default()
     }
 
-    /// Records that a source or a client knew this position at this time.
+    /// Records that a source or a client knew a position at the time `at`.
     fn record_known(&mut self, at: u64, position: LogPosition) {
         let steps = self.known.entry(position.conversation).or_default();
         if steps.last().is_none_or(|(_, seq)| *seq < position.seq) {
@@ -101,7 +106,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Returns the last position of a conversation that was known before a time.
+    /// Returns the last position of a conversation that was known before the time `before`.
     fn known_before(&self, conversation: u64, before: u64) -> u64 {
         let steps = self.known.get(&conversation).map(Vec::as_slice).unwrap_or_default();
         let count = steps.partition_point(|(at, _)| *at < before);
@@ -116,9 +121,9 @@ impl<'a> Facts<'a> {
                 device,
                 cursors,
             } => {
-                let known = self.run(*run);
-                (known.user, known.device) = (*user, device);
-                known.cursors = cursors
+                let entry = self.run(*run);
+                (entry.user, entry.device) = (*user, device);
+                entry.cursors = cursors
                     .iter()
                     .map(|position| (position.conversation, position.seq))
                     .collect();
@@ -196,7 +201,7 @@ impl<'a> Facts<'a> {
     pub(super) fn last(&self, conversation: u64) -> u64 {
         let logs = self.logs.values().filter_map(|logs| logs.get(&conversation));
         let ends = logs.filter_map(|log| log.keys().next_back().copied());
-        let heads = self.heads.iter().filter(|((_, of), _)| *of == conversation);
+        let heads = self.heads.iter().filter(|((_, id), _)| *id == conversation);
         ends.chain(heads.map(|(_, head)| head.seq)).max().unwrap_or(0)
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     report.add_violation(
                         Rule::C4,
                         format_args!(
-                            "conversation {conversation} has {seq} after {} in {source}",
+                            "in {source}, position {seq} of conversation {conversation} follows position {}",
                             expected - 1
                         ),
                     );
@@ -26,7 +26,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     if event.time < time {
                         report.add_violation(
                             Rule::C15,
-                            format_args!("the time at position {seq} of conversation {conversation} is before that of an earlier event in {source}"),
+                            format_args!("in {source}, the time at position {seq} of conversation {conversation} is before the time of an earlier event"),
                         );
                     }
                     time = event.time;
@@ -36,11 +36,11 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 continue;
             };
             if head.seq != expected - 1 {
-                let has = expected - 1;
+                let last = expected - 1;
                 report.add_violation(
                     Rule::C4,
                     format_args!(
-                        "conversation {conversation} ends at {} but has {has} in {source}",
+                        "{source} says that conversation {conversation} ends at position {}, but returned positions up to {last}",
                         head.seq
                     ),
                 );
@@ -49,7 +49,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 report.add_violation(
                     Rule::C4,
                     format_args!(
-                        "conversation {conversation} ends at {} in {source}, but position {} was known before",
+                        "conversation {conversation} ends at position {} in {source}, but position {} was known before",
                         head.seq, head.reached
                     ),
                 );
@@ -62,10 +62,10 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
     let mut first_events: HashMap<(&str, LogPosition), &EventRecord> = HashMap::new();
     let mut texts: HashMap<(&str, LogPosition), Digest> = HashMap::new();
-    let mut see = |epoch: &'a str, event: &'a EventRecord, who: &dyn std::fmt::Display| {
+    let mut compare = |epoch: &'a str, event: &'a EventRecord, observer: &dyn std::fmt::Display| {
         let EventRecord { position, .. } = *event;
         let first: &EventRecord = first_events.entry((epoch, position)).or_insert(event);
-        // Readers see no text once the message is recalled.
+        // A message has no text for readers after it was recalled.
         let text = event
             .digest
             .map(|text| (*texts.entry((epoch, position)).or_insert(text), text));
@@ -74,7 +74,7 @@ fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
         if !is_same {
             report.add_violation(
                 Rule::C5,
-                format_args!("{position:?} is {first:?} for one source or run, but {event:?} for {who}"),
+                format_args!("{position:?} is {first:?} for another source or run, but {event:?} for {observer}"),
             );
         }
     };
@@ -85,13 +85,13 @@ fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
                 .get(&(*source, event.position))
                 .copied()
                 .unwrap_or_default();
-            see(epoch, event, source);
+            compare(epoch, event, source);
         }
     }
-    for (run, life) in &facts.runs {
-        for delivery in &life.deliveries {
+    for (number, run) in &facts.runs {
+        for delivery in &run.deliveries {
             if let Delivery::Event { epoch, event } = delivery {
-                see(epoch, event, run);
+                compare(epoch, event, &format_args!("run {number}"));
             }
         }
     }

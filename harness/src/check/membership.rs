@@ -10,7 +10,7 @@ pub(super) type Stay = (u64, Option<u64>);
 /// Stays of all users.
 #[derive(Debug, Default)]
 pub(super) struct Memberships {
-    /// Last stay by conversation and user, as the store has it in the end.
+    /// Last stay by conversation and user, as the store has it at the end.
     last: BTreeMap<(u64, u64), Stay>,
     /// Users whose last stays are known.
     users: BTreeSet<u64>,
@@ -20,7 +20,7 @@ pub(super) struct Memberships {
 
 impl Memberships {
     pub(super) fn of(facts: &Facts<'_>) -> Self {
-        let mut stays = Self {
+        let mut memberships = Self {
             last: facts.members.clone(),
             users: facts.members.keys().map(|(_, user)| *user).collect(),
             earlier: HashMap::new(),
@@ -36,7 +36,7 @@ impl Memberships {
                 }
                 for user in &event.left {
                     if let Some(since) = present.remove(user) {
-                        stays
+                        memberships
                             .earlier
                             .entry((*conversation, *user))
                             .or_default()
@@ -45,28 +45,29 @@ impl Memberships {
                 }
             }
         }
-        stays
+        memberships
     }
 
-    /// Returns `true` if the memberships of this user are known. A source may return those of some
-    /// users only.
+    /// Returns whether the memberships of this user are known. A source may return the memberships
+    /// of some users only.
     pub(super) fn are_known_for(&self, user: u64) -> bool {
         self.users.contains(&user)
     }
 
-    /// Returns the last stay of a user. All of its positions must have been delivered.
+    /// Returns the last stay of a user, of which all positions must have been delivered.
     pub(super) fn last(&self, conversation: u64, user: u64) -> Option<Stay> {
         self.last.get(&(conversation, user)).copied()
     }
 
     /// Returns the conversations of a user, with the last stay in each.
     pub(super) fn of_user(&self, user: u64) -> impl Iterator<Item = (u64, Stay)> {
-        let of_user = self.last.iter().filter(move |((_, of), _)| *of == user);
-        of_user.map(|((conversation, _), stay)| (*conversation, *stay))
+        let entries = self.last.iter().filter(move |((_, member), _)| *member == user);
+        entries.map(|((conversation, _), stay)| (*conversation, *stay))
     }
 
-    /// Returns the beginning of the stay in which the user may read `seq`, if there is one.
-    pub(super) fn begins(&self, conversation: u64, user: u64, seq: u64) -> Option<u64> {
+    /// Returns the first position of the stay in which the user may read `seq`, if there is such a
+    /// stay.
+    pub(super) fn start_of_stay(&self, conversation: u64, user: u64, seq: u64) -> Option<u64> {
         let last = self.last(conversation, user);
         let in_last = last.filter(|(first, until)| *first <= seq && until.is_none_or(|until| seq <= until));
         let mut earlier = self.earlier.get(&(conversation, user)).into_iter().flatten();

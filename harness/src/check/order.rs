@@ -21,7 +21,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 report.add_violation(
                     Rule::C9,
                     format_args!(
-                        "message {} of run {} is at {seq}, but an earlier message of the run is at {before}",
+                        "message {} of run {} is at position {seq}, but an earlier message of the run is at position {before}",
                         sent.message, sent.run
                     ),
                 );
@@ -44,7 +44,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             report.add_violation(
                 Rule::C10,
                 format_args!(
-                    "message {} is at {seq}, but was sent after {highest} had been acknowledged",
+                    "message {} is at position {seq}, but was sent after position {highest} had been acknowledged",
                     sent.message
                 ),
             );

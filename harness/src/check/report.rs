@@ -1,4 +1,4 @@
-//! [`Report`]: the findings of a check.
+//! [`Report`]: the result of a check.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -7,7 +7,7 @@ use super::facts::Facts;
 
 /// A rule of the [check](super::check).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)] // the module describes the rules
+#[allow(missing_docs)] // the documentation of the module describes the rules
 pub enum Rule {
     C1,
     C2,
@@ -77,10 +77,10 @@ pub struct Violation {
     pub text: String,
 }
 
-/// Maximum number of violations of one rule that are kept; further ones are only counted.
-const KEPT: usize = 20;
+/// Maximum number of violations of one rule that are kept. Further violations are only counted.
+const MAX_KEPT_VIOLATIONS: usize = 20;
 
-/// Findings of a check, and the numbers that it counted.
+/// Violations that a check found, and its counts.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Faults that were injected.
@@ -129,8 +129,8 @@ impl Report {
         &self.sources
     }
 
-    /// Returns `true` if the history had all records that the rule needs. If not, the absence of
-    /// violations proves nothing.
+    /// Returns whether the history has all records that the rule needs. If it has not, the absence
+    /// of violations proves nothing.
     #[must_use]
     pub fn could_check(&self, rule: Rule) -> bool {
         let has_any = match rule {
@@ -143,7 +143,7 @@ impl Report {
         has_any && (!rule.needs_logs() || !self.sources.is_empty())
     }
 
-    /// Returns the rules for which the history has no records.
+    /// Returns the rules that could not be checked, because the history has no records for them.
     #[must_use]
     pub fn unchecked(&self) -> Vec<Rule> {
         let rules = Rule::ALL.iter().map(|(rule, _)| *rule);
@@ -160,7 +160,7 @@ impl Report {
     pub(super) fn add_violation(&mut self, rule: Rule, text: impl fmt::Display) {
         let count = self.counts.entry(rule).or_default();
         *count += 1;
-        if *count <= KEPT as u64 {
+        if *count <= MAX_KEPT_VIOLATIONS as u64 {
             self.violations.push(Violation {
                 rule,
                 text: text.to_string(),
@@ -178,32 +178,35 @@ impl Report {
         rules.iter().map(|rule| self.count(*rule)).sum()
     }
 
-    /// Returns the number of events that were acknowledged but are missing, or were never
-    /// delivered.
+    /// Returns the number of violations by loss: acknowledged events that are missing from a log,
+    /// or events that were never delivered.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.sum(&[Rule::C1, Rule::C8])
     }
 
-    /// Returns the number of events that were stored or delivered more than once.
+    /// Returns the number of violations by duplication: events that were stored, delivered or
+    /// acknowledged in more than one way.
     #[must_use]
     pub fn duplicated(&self) -> u64 {
         self.sum(&[Rule::C3, Rule::C6, Rule::C11])
     }
 
-    /// Returns the number of events that are out of order, or missing in between.
+    /// Returns the number of violations of the order: events that are out of order, differ between
+    /// observers, or are missing in between.
     #[must_use]
     pub fn reordered(&self) -> u64 {
         self.sum(&[Rule::C4, Rule::C5, Rule::C7, Rule::C9, Rule::C10, Rule::C15])
     }
 
-    /// Returns the number of events without a sender, or delivered to users who may not read them.
+    /// Returns the number of violations of rights: events that no client sent, events of users who
+    /// were not allowed to send them, or events delivered to users who may not read them.
     #[must_use]
     pub fn misrouted(&self) -> u64 {
         self.sum(&[Rule::C2, Rule::C12, Rule::C13])
     }
 
-    /// Returns `true` if no rule was violated.
+    /// Returns whether no rule was violated.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.counts.is_empty()

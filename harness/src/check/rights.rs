@@ -22,7 +22,7 @@ fn check_senders(facts: &Facts<'_>, report: &mut Report) {
                 report.add_violation(
                     Rule::C12,
                     format_args!(
-                        "event {} of conversation {conversation} is by user {}, who was not a member then",
+                        "event {} of conversation {conversation} was sent by user {}, who was not a member at that position",
                         event.position.seq, event.sender
                     ),
                 );
@@ -39,23 +39,25 @@ fn check_senders(facts: &Facts<'_>, report: &mut Report) {
 fn check_replaced_sessions(facts: &Facts<'_>, report: &mut Report) {
     let mut logins: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
     for (number, run) in &facts.runs {
-        let of_device = logins.entry((run.user, run.device)).or_default();
-        of_device.extend(run.logins.iter().map(|at| (*at, *number)));
+        let device_logins = logins.entry((run.user, run.device)).or_default();
+        device_logins.extend(run.logins.iter().map(|at| (*at, *number)));
     }
-    logins.values_mut().for_each(|of_device| of_device.sort_unstable());
+    logins
+        .values_mut()
+        .for_each(|device_logins| device_logins.sort_unstable());
     let sent: HashMap<&str, u64> = facts.sends.iter().map(|sent| (sent.message, sent.at)).collect();
     for ack in &facts.acks {
         let (Some(run), Some(sent)) = (facts.runs.get(&ack.run), sent.get(ack.message)) else {
             continue;
         };
-        let of_device = &logins[&(run.user, run.device)];
+        let device_logins = &logins[&(run.user, run.device)];
         // The run that held the device when the message was sent, and whether this run held it
         // again before the acknowledgement.
-        let owner = of_device.iter().take_while(|(at, _)| at < sent).last();
-        let is_back = of_device
+        let holder = device_logins.iter().take_while(|(at, _)| at < sent).last();
+        let has_returned = device_logins
             .iter()
             .any(|(at, number)| *number == ack.run && at > sent && *at < ack.at);
-        if owner.is_some_and(|(_, number)| *number != ack.run) && !is_back {
+        if holder.is_some_and(|(_, number)| *number != ack.run) && !has_returned {
             report.add_violation(
                 Rule::C13,
                 format_args!(

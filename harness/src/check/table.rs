@@ -38,13 +38,13 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         writeln!(f, "rule  violations   content")?;
-        for (rule, says) in Rule::ALL {
+        for (rule, content) in Rule::ALL {
             let name = format!("{rule:?}");
-            let broken = match self.count(rule) {
+            let violations = match self.count(rule) {
                 0 if !self.could_check(rule) => "not checked".to_owned(),
                 count => count.to_string(),
             };
-            writeln!(f, "{name:<5} {broken:<12} {says}")?;
+            writeln!(f, "{name:<5} {violations:<12} {content}")?;
         }
         for violation in self.violations() {
             writeln!(f, "{:?}: {}", violation.rule, violation.text)?;

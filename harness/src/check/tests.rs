@@ -1,4 +1,5 @@
-//! A history without violations passes the check; each change that breaks a rule is reported.
+//! Tests that a history without violations passes the check, and that each change that breaks a
+//! rule is reported.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -143,15 +144,17 @@ fn history_without_violations_is_clean() {
     assert_eq!((report.acks, report.events, report.deliveries), (6, 9, 24));
 }
 
-/// Keeps the events of the final logs for which `change` returns `true`, in all sources or in one.
-/// `change` may change them.
+/// Keeps the events of the final logs for which `change` returns `true`, in all sources or in
+/// `source`. `change` may also modify the events.
 fn retain_logged(
     history: &mut Vec<Observation>,
     source: Option<&str>,
     mut change: impl FnMut(&mut EventRecord) -> bool,
 ) {
     history.retain_mut(|observation| match observation {
-        Observation::Logged { source: of, event, .. } if source.is_none_or(|source| of == source) => change(event),
+        Observation::Logged {
+            source: name, event, ..
+        } if source.is_none_or(|source| name == source) => change(event),
         _ => true,
     });
 }
@@ -163,7 +166,8 @@ fn retain_delivered(history: &mut Vec<Observation>, run: u64, mut keep: impl FnM
     });
 }
 
-fn copy_of(history: &[Observation], is: impl Fn(&Observation) -> bool) -> (usize, Observation) {
+/// Returns the index and a copy of the first observation that satisfies `is`.
+fn find(history: &[Observation], is: impl Fn(&Observation) -> bool) -> (usize, Observation) {
     let at = history.iter().position(is).expect("the observation is in the history");
     (at, history[at].clone())
 }
@@ -177,9 +181,9 @@ fn is_delivered(observation: &Observation, wanted: u64, seq: u64) -> bool {
 }
 
 #[test]
-fn every_violation_is_found() {
-    type Bug = (&'static str, Rule, fn(&mut Vec<Observation>));
-    let bugs: [Bug; 20] = [
+fn every_violation_is_reported() {
+    type Mutation = (&'static str, Rule, fn(&mut Vec<Observation>));
+    let mutations: [Mutation; 20] = [
         ("a message is acknowledged, but not stored", Rule::C1, |history| {
             retain_logged(history, None, |event| event.message.as_deref() != Some("m4"));
         }),
@@ -266,7 +270,7 @@ fn every_violation_is_found() {
             });
         }),
         ("a delivery is repeated", Rule::C6, |history| {
-            let (at, again) = copy_of(history, |observation| is_delivered(observation, 1, 4));
+            let (at, again) = find(history, |observation| is_delivered(observation, 1, 4));
             history.insert(at + 1, again);
         }),
         ("a cursor skips after a short read", Rule::C7, |history| {
@@ -289,31 +293,31 @@ fn every_violation_is_found() {
             "a later message is stored before an acknowledged one",
             Rule::C10,
             |history| {
-                let (at, send) = copy_of(
+                let (at, send) = find(
                     history,
                     |observation| matches!(observation, Observation::Send { message, .. } if message == "m1"),
                 );
                 history.remove(at);
-                let (after, _) = copy_of(history, |observation| is_acked(observation, "m2"));
+                let (after, _) = find(history, |observation| is_acked(observation, "m2"));
                 history.insert(after + 1, send);
             },
         ),
         ("the second acknowledgement of a retry differs", Rule::C11, |history| {
-            let (at, mut again) = copy_of(history, |observation| is_acked(observation, "m1"));
+            let (at, mut again) = find(history, |observation| is_acked(observation, "m1"));
             if let Observation::Acked { position, .. } = &mut again {
                 position.seq = 5;
             }
             history.insert(at + 1, again);
         }),
         ("a removed member receives an event", Rule::C12, |history| {
-            let (at, mut last) = copy_of(history, |observation| is_delivered(observation, 2, 7));
+            let (at, mut last) = find(history, |observation| is_delivered(observation, 2, 7));
             if let Observation::Delivered { run, .. } = &mut last {
                 *run = 3;
             }
             history.insert(at + 1, last);
         }),
         ("a replaced session is acknowledged a message", Rule::C13, |history| {
-            let (at, _) = copy_of(
+            let (at, _) = find(
                 history,
                 |observation| matches!(observation, Observation::Send { message, .. } if message == "m4"),
             );
@@ -336,9 +340,9 @@ fn every_violation_is_found() {
             );
         }),
     ];
-    for (name, rule, plant) in bugs {
+    for (name, rule, mutate) in mutations {
         let mut history = history();
-        plant(&mut history);
+        mutate(&mut history);
         let report = report_of(history);
         assert!(report.count(rule) > 0, "{name}: {:?}", report.violations());
     }
@@ -355,15 +359,15 @@ fn every_violation_is_found() {
         event.joined.retain(|user| *user != 2);
         true
     });
-    assert!(report_of(stranger).count(Rule::C12) > 0, "a sender who is no member");
+    assert!(report_of(stranger).count(Rule::C12) > 0, "a sender who is not a member");
 }
 
-/// Returns the same history, except that user 3 joins again at position 8.
-fn returned() -> Vec<Observation> {
+/// Returns the history of [`history`], except that user 3 joins again at position 8.
+fn history_with_return() -> Vec<Observation> {
     let mut history = history();
     // The group does not show its history to new members.
     retain_delivered(&mut history, 3, |event| event.position != position(GROUP, 1));
-    let back = EventRecord {
+    let rejoined = EventRecord {
         joined: vec![3],
         ..event(GROUP, 8, 3, None)
     };
@@ -384,7 +388,7 @@ fn returned() -> Vec<Observation> {
         history.push(Observation::Delivered {
             run,
             epoch: "e".into(),
-            event: back.clone(),
+            event: rejoined.clone(),
         });
         history.push(Observation::Finished { run });
     }
@@ -392,7 +396,7 @@ fn returned() -> Vec<Observation> {
         history.push(Observation::Logged {
             source: source.into(),
             epoch: "e".into(),
-            event: back.clone(),
+            event: rejoined.clone(),
         });
         history.push(Observation::Head {
             source: source.into(),
@@ -410,19 +414,19 @@ fn returned() -> Vec<Observation> {
 
 #[test]
 fn member_who_left_and_returned_reads_both_stays_only() {
-    let report = report_of(returned());
+    let report = report_of(history_with_return());
     assert!(report.is_clean(), "{:?}", report.violations());
 
-    let mut continued = returned();
-    let (_, mut seventh) = copy_of(&continued, |observation| is_delivered(observation, 2, 7));
+    let mut event_between_stays = history_with_return();
+    let (_, mut seventh) = find(&event_between_stays, |observation| is_delivered(observation, 2, 7));
     if let Observation::Delivered { run, .. } = &mut seventh {
         *run = 3;
     }
-    let (at, _) = copy_of(&continued, |observation| {
+    let (at, _) = find(&event_between_stays, |observation| {
         matches!(observation, Observation::Skipped { .. })
     });
-    continued[at] = seventh;
-    let report = report_of(continued);
+    event_between_stays[at] = seventh;
+    let report = report_of(event_between_stays);
     assert_eq!(
         (report.count(Rule::C12), report.misrouted()),
         (1, 1),
@@ -430,27 +434,27 @@ fn member_who_left_and_returned_reads_both_stays_only() {
         report.violations()
     );
 
-    let mut kept_from = returned();
-    let (at, _) = copy_of(&kept_from, |observation| is_delivered(observation, 3, 8));
-    kept_from[at] = Observation::Skipped {
+    let mut skipped_event = history_with_return();
+    let (at, _) = find(&skipped_event, |observation| is_delivered(observation, 3, 8));
+    skipped_event[at] = Observation::Skipped {
         run: 3,
         from: position(GROUP, 8),
         to: 8,
     };
-    assert_eq!(report_of(kept_from).count(Rule::C7), 1);
+    assert_eq!(report_of(skipped_event).count(Rule::C7), 1);
 
-    let mut left_out = returned();
-    retain_delivered(&mut left_out, 3, |event| event.position != position(GROUP, 4));
-    assert!(report_of(left_out).count(Rule::C7) > 0);
+    let mut missing_event = history_with_return();
+    retain_delivered(&mut missing_event, 3, |event| event.position != position(GROUP, 4));
+    assert!(report_of(missing_event).count(Rule::C7) > 0);
 }
 
 #[test]
-fn source_with_missing_events_is_found() {
+fn source_with_missing_events_is_reported() {
     let is_of = |observation: &Observation, of: &str, conversation: u64| match observation {
         Observation::Logged { source, event, .. } => source == of && event.position.conversation == conversation,
         _ => false,
     };
-    // The source returns no events, with or without a head that admits it.
+    // The source returns no events, and a head that agrees with it or not.
     for claimed in [0, 7] {
         let mut empty = history();
         empty.retain(|observation| !is_of(observation, "node", GROUP));
@@ -467,13 +471,13 @@ fn source_with_missing_events_is_found() {
         assert_eq!(report.count(Rule::C4), 1, "{:?}", report.violations());
     }
     // The log of the source lacks only a message that was never acknowledged.
-    let (mut short, mut honest) = (history(), history());
-    for history in [&mut short, &mut honest] {
+    let (mut short, mut complete) = (history(), history());
+    for history in [&mut short, &mut complete] {
         history.retain(|observation| !is_acked(observation, "d2"));
         history.retain(|observation| !matches!(observation, Observation::Delivered { event, .. } if event.position == position(DIRECT, 2)));
         history.retain(|observation| !matches!(observation, Observation::Finished { .. }));
     }
-    assert!(report_of(honest).is_clean());
+    assert!(report_of(complete).is_clean());
     for asked_first in [true, false] {
         let mut short = short.clone();
         retain_logged(&mut short, Some("database"), |event| {
@@ -485,7 +489,7 @@ fn source_with_missing_events_is_found() {
                 && last.conversation == DIRECT
             {
                 last.seq = 1;
-                // A source that was asked before the position was known need not have it.
+                // A source that was asked before the position was known may lack it.
                 *asked = if asked_first { 0 } else { u64::MAX };
             }
         }
@@ -510,18 +514,18 @@ fn rules_without_records_are_not_checked() {
     });
     let report = report_of(clients_only);
     assert!(report.is_clean(), "{:?}", report.violations());
-    let judged: Vec<Rule> = Rule::ALL
+    let checked: Vec<Rule> = Rule::ALL
         .map(|(rule, _)| rule)
         .into_iter()
         .filter(|rule| report.could_check(*rule))
         .collect();
     use Rule::{C5, C6, C7, C9, C10, C11, C13};
-    assert_eq!(judged, [C5, C6, C7, C9, C10, C11, C13]);
+    assert_eq!(checked, [C5, C6, C7, C9, C10, C11, C13]);
 }
 
 #[test]
 fn only_users_with_known_memberships_are_checked() {
-    // Only the memberships of one user are known: deliveries to other users are no violations.
+    // Only the memberships of one user are known, so deliveries to other users are not violations.
     let mut one_known = history();
     one_known.retain(|observation| !matches!(observation, Observation::Member { user, .. } if *user != 1));
     let report = report_of(one_known);
@@ -529,16 +533,16 @@ fn only_users_with_known_memberships_are_checked() {
     assert_eq!((report.endings, report.could_check(Rule::C12)), (1, true));
 
     // No run was followed to its end, or only runs of users with unknown memberships.
-    let mut cut_off = history();
-    cut_off.retain(|observation| !matches!(observation, Observation::Finished { .. }));
-    let mut unknown = history();
-    unknown.retain(|observation| {
+    let mut without_endings = history();
+    without_endings.retain(|observation| !matches!(observation, Observation::Finished { .. }));
+    let mut without_memberships = history();
+    without_memberships.retain(|observation| {
         !matches!(
             observation,
             Observation::Finished { run: 1 } | Observation::Member { user: 2 | 3, .. }
         )
     });
-    for history in [cut_off, unknown] {
+    for history in [without_endings, without_memberships] {
         let report = report_of(history);
         assert_eq!((report.endings, report.unchecked()), (0, vec![Rule::C8]));
         assert!(report.to_string().contains("C8    not checked"), "{report}");
@@ -574,9 +578,9 @@ fn cluster_that_refuses_everything_proves_nothing() {
 
 #[test]
 fn reset_of_a_live_epoch_is_a_violation() {
-    // The notice comes in the middle, followed by all deliveries again.
-    let again = |history: &mut Vec<Observation>, notice: Observation| {
-        let (at, _) = copy_of(history, |observation| is_delivered(observation, 2, 7));
+    // Inserts a notice after a delivery to run 2, and repeats all earlier deliveries after it.
+    let redeliver_after = |history: &mut Vec<Observation>, notice: Observation| {
+        let (at, _) = find(history, |observation| is_delivered(observation, 2, 7));
         let deliveries: Vec<Observation> = history[..=at]
             .iter()
             .filter(|observation| matches!(observation, Observation::Delivered { run: 2, .. }))
@@ -584,25 +588,25 @@ fn reset_of_a_live_epoch_is_a_violation() {
             .collect();
         history.splice(at + 1..=at, [notice].into_iter().chain(deliveries));
     };
-    let mut void = history();
-    again(&mut void, Observation::Reset { run: 2 });
-    let report = report_of(void.clone());
+    let mut reset = history();
+    redeliver_after(&mut reset, Observation::Reset { run: 2 });
+    let report = report_of(reset.clone());
     assert_eq!(
         (report.count(Rule::C5), report.count(Rule::C6)),
         (1, 0),
         "{:?}",
         report.violations()
     );
-    for observation in &mut void {
+    for observation in &mut reset {
         if let Observation::Logged { epoch, .. } = observation {
             *epoch = "another".into();
         }
     }
-    let report = report_of(void);
+    let report = report_of(reset);
     assert!(report.is_clean(), "{:?}", report.violations());
 
     let mut rewound = history();
     let to = position(GROUP, 3);
-    again(&mut rewound, Observation::Rewound { run: 2, to });
+    redeliver_after(&mut rewound, Observation::Rewound { run: 2, to });
     assert_eq!(report_of(rewound).count(Rule::C5), 1);
 }

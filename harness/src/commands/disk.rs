@@ -1,4 +1,4 @@
-//! [`Disk`]: a disk that can be full.
+//! [`Disk`]: a disk of limited size.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -7,20 +7,20 @@ use std::process::Command;
 
 use crate::GuardedTempDir;
 
-/// Size of a write that fills the disk.
-const PIECE: usize = 1 << 20;
+/// Size of the first writes that fill the disk, in bytes. Later writes are smaller.
+const CHUNK_BYTES: usize = 1 << 20;
 
-/// File system of limited size, in memory. It is unmounted with the directory that it is for.
+/// File system of limited size, in memory. It is unmounted when its [`GuardedTempDir`] is removed.
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
 }
 
 impl Disk {
-    /// Mounts a file system of this size (`512M`) on the directory of temporary files.
+    /// Mounts a file system of the size `size` (for example `512M`) on `temp_dir`.
     ///
     /// # Errors
-    /// The process does not run as root, or not on Linux.
+    /// The process does not run as root, or the system is not Linux.
     pub fn mount(temp_dir: &GuardedTempDir, size: &str) -> io::Result<Self> {
         let path = temp_dir.path();
         let options = format!("size={size},mode=0700");
@@ -30,7 +30,9 @@ impl Disk {
             .output()?;
         if !mounted.status.success() {
             let errors = String::from_utf8_lossy(&mounted.stderr).trim().to_owned();
-            return Err(io::Error::other(format!("a disk cannot be mounted: {errors}")));
+            return Err(io::Error::other(format!(
+                "cannot mount a disk of size {size}: {errors}"
+            )));
         }
         Ok(Self { path: path.to_owned() })
     }
@@ -42,13 +44,13 @@ impl Disk {
     /// Fills the free space.
     pub(super) fn fill(&self) -> io::Result<()> {
         let mut ballast = File::options().create(true).append(true).open(self.ballast())?;
-        let mut piece = vec![0; PIECE];
-        // Each write is smaller than the one that failed, down to a byte.
-        while !piece.is_empty() {
-            match ballast.write(&piece) {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        // After a failed write, the next one is half as large, down to a byte.
+        while !chunk.is_empty() {
+            match ballast.write(&chunk) {
                 Ok(written) if written > 0 => {}
-                Ok(_) => piece.truncate(piece.len() / 2),
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => piece.truncate(piece.len() / 2),
+                Ok(_) => chunk.truncate(chunk.len() / 2),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => chunk.truncate(chunk.len() / 2),
                 Err(error) => return Err(error),
             }
         }

@@ -18,16 +18,16 @@ pub struct CommandExecutor {
     disk: Option<Disk>,
     /// Last pause of Redis.
     pause: Option<Pause>,
-    /// Dropped after the processes that work in it.
-    _workplace: GuardedTempDir,
+    /// Directory of all data. Dropped last, after the processes that use it.
+    _temp_dir: GuardedTempDir,
 }
 
-/// Returns an error unless the process runs: a stopped process never answers.
-fn running(process: &GuardedProcess, component: &str) -> io::Result<()> {
+/// Returns an error unless the process runs, because a stopped process never answers.
+fn require_running(process: &GuardedProcess, component: &str) -> io::Result<()> {
     match process.state() {
         State::Runs => Ok(()),
         State::Stopped => refuse(format!("{component} is stopped; continue it first (cont)")),
-        State::Ended => refuse(format!("{component} has ended; start it first")),
+        State::Ended => refuse(format!("{component} has ended; start it first (start)")),
     }
 }
 
@@ -43,22 +43,23 @@ impl CommandExecutor {
             cluster,
             disk,
             pause: None,
-            _workplace: temp_dir,
+            _temp_dir: temp_dir,
         }
     }
 
     /// Executes a command; blocks. Returns the text to print.
     ///
     /// # Errors
-    /// There is no such node, the state of a process does not allow the command, or it failed.
+    /// The node does not exist, the state of a process does not allow the command, or the command
+    /// failed.
     pub fn execute(&mut self, command: &ClusterCommand) -> io::Result<String> {
         match *command {
             ClusterCommand::Status => return self.status(),
-            ClusterCommand::Process(act, component) => return self.act(act, component),
-            ClusterCommand::Link(node, endpoint, order) => {
+            ClusterCommand::Process(action, component) => return self.act(action, component),
+            ClusterCommand::Link(node, endpoint, command) => {
                 let links = self.cluster.links.get(node);
                 let links = links.ok_or_else(|| io::Error::other(self.no_node(node)))?;
-                let outputs = links.to(endpoint).into_iter().map(|proxy| order.execute(proxy));
+                let outputs = links.to(endpoint).into_iter().map(|proxy| command.execute(proxy));
                 let outputs = outputs.collect::<io::Result<Vec<_>>>()?;
                 return Ok(outputs.join("\n"));
             }
@@ -67,10 +68,10 @@ impl CommandExecutor {
                     ProxyCommand::Heal.execute(proxy)?;
                 }
             }
-            ClusterCommand::RedisFlush => self.redis(&["FLUSHALL"], "OK")?,
-            ClusterCommand::RedisPause(time) => self.pause = Some(self.answering()?.pause(time)?),
+            ClusterCommand::RedisFlush => self.run_redis(&["FLUSHALL"], "OK")?,
+            ClusterCommand::RedisPause(time) => self.pause = Some(self.available_redis()?.pause(time)?),
             ClusterCommand::RedisUnpause if self.is_paused() => {
-                running(self.cluster.redis.process(), "redis")?;
+                require_running(self.cluster.redis.process(), "redis")?;
                 if let Some(pause) = self.pause.take() {
                     pause.end()?;
                 }
@@ -81,13 +82,13 @@ impl CommandExecutor {
                 killed => return Ok(format!("{killed} connections ended\n")),
             },
             ClusterCommand::RedisOom(on) => {
-                self.redis(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }], "OK")?
+                self.run_redis(&["CONFIG", "SET", "maxmemory", if on { "1" } else { "0" }], "OK")?
             }
             ClusterCommand::MysqlLockRow(time) => self.lock_row(time)?,
             ClusterCommand::MysqlReadOnly(on) => self.sql(&format!("SET GLOBAL read_only = {}", u8::from(on)))?,
             ClusterCommand::MysqlConnections(number) => self.sql(&format!("SET GLOBAL max_connections = {number}"))?,
             ClusterCommand::Disk(is_full) => match &self.disk {
-                None => return refuse("the cluster has no disk of its own; start it with --disk"),
+                None => return refuse("the cluster has no disk of limited size; start it with --disk"),
                 Some(disk) if is_full => disk.fill()?,
                 Some(disk) => disk.free()?,
             },
@@ -95,10 +96,10 @@ impl CommandExecutor {
         Ok(String::new())
     }
 
-    /// Returns Redis, if it can answer.
-    fn answering(&self) -> io::Result<&Redis> {
+    /// Returns Redis, or an error if it cannot answer.
+    fn available_redis(&self) -> io::Result<&Redis> {
         let redis = &self.cluster.redis;
-        running(redis.process(), "redis")?;
+        require_running(redis.process(), "redis")?;
         if self.is_paused() {
             return refuse("redis is paused; redis unpause ends the pause");
         }
@@ -110,18 +111,18 @@ impl CommandExecutor {
     }
 
     fn ask_redis(&self, words: &[&str]) -> io::Result<String> {
-        Ok(self.answering()?.command(words)?.trim_end().to_owned())
+        Ok(self.available_redis()?.command(words)?.trim_end().to_owned())
     }
 
-    fn redis(&self, words: &[&str], expected: &str) -> io::Result<()> {
+    fn run_redis(&self, words: &[&str], expected: &str) -> io::Result<()> {
         match self.ask_redis(words)? {
             answer if answer == expected => Ok(()),
-            answer => refuse(answer),
+            answer => refuse(format!("redis answered {answer}")),
         }
     }
 
     fn database(&self) -> io::Result<Administrator> {
-        running(self.cluster.database.process(), "mysql")?;
+        require_running(self.cluster.database.process(), "mysql")?;
         Ok(self.cluster.database.administrator())
     }
 
@@ -131,9 +132,12 @@ impl CommandExecutor {
 
     fn lock_row(&self, time: Duration) -> io::Result<()> {
         let lock = self.database()?.lock_busiest(time)?;
-        // The wait fails if the database is killed, which ends the lock too.
-        let let_go = move || drop(lock.wait());
-        thread::Builder::new().name("lock".into()).spawn(let_go).map(drop)
+        // The wait fails if the database is killed. Then the lock has ended too.
+        let wait_for_release = move || drop(lock.wait());
+        thread::Builder::new()
+            .name("lock".into())
+            .spawn(wait_for_release)
+            .map(drop)
     }
 
     fn no_node(&self, node: usize) -> String {
@@ -155,16 +159,20 @@ impl CommandExecutor {
         }
     }
 
-    fn act(&mut self, act: ProcessAction, component: Component) -> io::Result<String> {
+    fn act(&mut self, action: ProcessAction, component: Component) -> io::Result<String> {
         let process = self.process(component)?;
-        match (act, process.state()) {
+        match (action, process.state()) {
             (ProcessAction::Start, State::Ended) => self.start(component)?,
-            (ProcessAction::Start, _) => return refuse("it has not ended"),
-            (_, State::Ended) => return refuse("it has ended"),
+            (ProcessAction::Start, _) => {
+                return refuse(format!("{component} has not ended; end it first (term, kill9)"));
+            }
+            (_, State::Ended) => return refuse(format!("{component} has ended; start it first (start)")),
             (ProcessAction::Kill9, _) => self.kill(component),
             (ProcessAction::Stop, _) => process.signal("STOP")?,
             (ProcessAction::Cont, _) => process.signal("CONT")?,
-            (ProcessAction::Term, State::Stopped) => return refuse("it is stopped; continue it first (cont)"),
+            (ProcessAction::Term, State::Stopped) => {
+                return refuse(format!("{component} is stopped; continue it first (cont)"));
+            }
             (ProcessAction::Term, State::Runs) => return self.end(component),
         }
         Ok(String::new())
@@ -193,7 +201,7 @@ impl CommandExecutor {
             Component::Mysql => self.cluster.database.wait()?,
             Component::Node(node) => {
                 let code = self.cluster.nodes[node].wait()?;
-                return Ok(code.map_or_else(|| "a signal ended it".to_owned(), |code| format!("exit code {code}")));
+                return Ok(code.map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit code {code}")));
             }
         }
         Ok(String::new())
@@ -203,8 +211,8 @@ impl CommandExecutor {
         let mut text = String::new();
         let process = |process: &GuardedProcess| format!("process {} {}", process.pid(), process.state().name());
         let addresses = self.cluster.addresses();
-        for (number, (node, reached)) in (1..).zip(self.cluster.nodes.iter().zip(addresses)) {
-            let _ = writeln!(text, "node {number}  {reached}  {}", process(node.process()));
+        for (number, (node, address)) in (1..).zip(self.cluster.nodes.iter().zip(addresses)) {
+            let _ = writeln!(text, "node {number}  {address}  {}", process(node.process()));
         }
         let (redis, database) = (&self.cluster.redis, &self.cluster.database);
         let paused = if self.is_paused() { " paused" } else { "" };

@@ -6,6 +6,7 @@ mod executor;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,25 +20,25 @@ pub use executor::CommandExecutor;
 /// `ENDPOINT` is `redis`, `mysql`, `both` or `clients`.
 pub const HELP: &str = "\
 status                             prints processes, addresses and impaired links
-kill9 COMPONENT                    kills it with SIGKILL; COMPONENT: the number of a node, redis or mysql
-stop COMPONENT                     stops it with SIGSTOP
-cont COMPONENT                     continues it with SIGCONT
-term COMPONENT                     ends it with SIGTERM, waits, and prints the exit code
-start COMPONENT                    starts it again, on the same data and port
+kill9 COMPONENT                    kills the process with SIGKILL; COMPONENT: the number of a node, redis or mysql
+stop COMPONENT                     stops the process with SIGSTOP
+cont COMPONENT                     continues the process with SIGCONT
+term COMPONENT                     ends the process with SIGTERM, waits, and prints the exit code
+start COMPONENT                    starts an ended process again, on the same data and port
 partition NODE ENDPOINT [in|out]   blocks traffic with ENDPOINT: redis, mysql, both or clients; in: to the node, out: from it
 link NODE ENDPOINT COMMAND         executes a command of chaosproxy: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
 heal                               ends all impairments of all links
-redis flush                        deletes all keys
-redis pause SECONDS                answers no client for a time, or until unpause
+redis flush                        deletes all keys of Redis
+redis pause SECONDS                makes Redis answer no client for a time, or until redis unpause
 redis unpause                      ends the pause
-redis killpubsub                   closes the connections of all subscribers
-redis oom on|off                   refuses writes as if memory were exhausted
+redis killpubsub                   closes the connections of all subscribers of Redis
+redis oom on|off                   makes Redis refuse writes as if memory were exhausted
 mysql lockrow SECONDS              locks the conversation with the most events for a time
-mysql readonly on|off              refuses writes of nodes
-mysql maxconn NUMBER               limits the number of connections
+mysql readonly on|off              makes MariaDB refuse writes of nodes
+mysql maxconn NUMBER               limits the number of connections of MariaDB
 disk full|free                     fills the disk of a cluster started with --disk (MariaDB looks for space once a minute)";
 
-/// Minimum of `max_connections` in MariaDB, which replaces smaller values by it.
+/// Minimum of `max_connections` in MariaDB, which raises smaller values to this minimum.
 const MIN_CONNECTIONS: u32 = 10;
 
 /// Command to a cluster.
@@ -52,23 +53,23 @@ pub enum ClusterCommand {
     Link(usize, Endpoint, ProxyCommand),
     /// Ends all impairments of all links.
     Heal,
-    /// Redis forgets everything.
+    /// Deletes all keys of Redis.
     RedisFlush,
-    /// Redis answers no client for a time.
+    /// Makes Redis answer no client for a time.
     RedisPause(Duration),
-    /// Redis answers again.
+    /// Ends the pause of Redis.
     RedisUnpause,
-    /// Redis ends subscribers' connections.
+    /// Closes the connections of all subscribers of Redis.
     RedisKillPubsub,
-    /// Redis refuses writes as if memory were exhausted (true), or accepts them again.
+    /// Makes Redis refuse writes as if memory were exhausted (true), or accept writes again.
     RedisOom(bool),
-    /// A conversation is locked for a time.
+    /// Locks the conversation with the most events for a time.
     MysqlLockRow(Duration),
-    /// The database refuses writes (true), or accepts them again.
+    /// Makes the database refuse writes (true), or accept writes again.
     MysqlReadOnly(bool),
-    /// The database accepts this number of connections at most.
+    /// Sets the maximum number of connections to the database.
     MysqlConnections(u32),
-    /// The disk is filled (true), or freed.
+    /// Fills the disk (true), or frees it.
     Disk(bool),
 }
 
@@ -94,12 +95,12 @@ pub enum Component {
     Mysql,
 }
 
-/// Error: the words are no command to a cluster.
+/// Error of parsing a [`ClusterCommand`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseCommandError(String);
 
-fn wrong(text: impl Into<String>) -> ParseCommandError {
+fn parse_error(text: impl Into<String>) -> ParseCommandError {
     ParseCommandError(text.into())
 }
 
@@ -119,7 +120,7 @@ impl FromStr for ClusterCommand {
             ["partition", node, endpoint] => Ok(partition(parse_node(node)?, parse_endpoint(endpoint)?, Side::Both)),
             ["partition", node, endpoint, way @ ("in" | "out")] => {
                 let endpoint = parse_endpoint(endpoint)?;
-                // Clients connect to the node; to the others, it does.
+                // Clients connect to the node; the node connects to the other endpoints.
                 let side = if (way == "in") == (endpoint == Endpoint::Clients) {
                     Side::Up
                 } else {
@@ -127,9 +128,12 @@ impl FromStr for ClusterCommand {
                 };
                 Ok(partition(parse_node(node)?, endpoint, side))
             }
-            ["link", node, endpoint, ref command @ ..] if !command.is_empty() => {
-                let order: ProxyCommand = command.join(" ").parse().map_err(|error| wrong(format!("{error}")))?;
-                Ok(Self::Link(parse_node(node)?, parse_endpoint(endpoint)?, order))
+            ["link", node, endpoint, ref words @ ..] if !words.is_empty() => {
+                let command: ProxyCommand = words
+                    .join(" ")
+                    .parse()
+                    .map_err(|error| parse_error(format!("{error}")))?;
+                Ok(Self::Link(parse_node(node)?, parse_endpoint(endpoint)?, command))
             }
             ["redis", "flush"] => Ok(Self::RedisFlush),
             ["redis", "pause", time] => parse_seconds(time).map(Self::RedisPause),
@@ -140,10 +144,10 @@ impl FromStr for ClusterCommand {
             ["mysql", "readonly", switch] => parse_switch(switch).map(Self::MysqlReadOnly),
             ["mysql", "maxconn", number] => match number.parse() {
                 Ok(number) if number >= MIN_CONNECTIONS => Ok(Self::MysqlConnections(number)),
-                Ok(_) => Err(wrong(format!(
+                Ok(_) => Err(parse_error(format!(
                     "{number} connections are too few: the minimum of MariaDB is {MIN_CONNECTIONS}"
                 ))),
-                Err(_) => Err(wrong(format!("{number} is not a number of connections"))),
+                Err(_) => Err(parse_error(format!("{number} is not a number of connections"))),
             },
             ["disk", "full"] => Ok(Self::Disk(true)),
             ["disk", "free"] => Ok(Self::Disk(false)),
@@ -158,26 +162,39 @@ fn partition(node: usize, endpoint: Endpoint, side: Side) -> ClusterCommand {
 
 /// Returns an error that shows the usage of similar commands.
 fn usage(words: &[&str]) -> ParseCommandError {
-    let alike = |count: usize| {
-        let known = HELP.lines().filter(move |line| {
+    let usages_of_first_words = |count: usize| {
+        let similar = HELP.lines().filter(move |line| {
             let mut known = line.split_whitespace();
             words.len() >= count && words.iter().take(count).all(|word| known.next() == Some(word))
         });
-        known
+        similar
             .map(|line| line.split("  ").next().unwrap_or(line))
             .collect::<Vec<_>>()
     };
-    let found = [2, 1].map(alike).into_iter().find(|found| !found.is_empty());
+    let found = [2, 1]
+        .map(usages_of_first_words)
+        .into_iter()
+        .find(|found| !found.is_empty());
     match (words.first(), found) {
-        (_, Some(found)) => wrong(format!("usage: {}", found.join(" | "))),
-        (Some(word), None) => wrong(format!("unknown command \"{word}\"; help lists the commands")),
-        (None, None) => wrong("the command is empty"),
+        (_, Some(found)) => parse_error(format!("usage: {}", found.join(" | "))),
+        (Some(word), None) => parse_error(format!("unknown command \"{word}\"; help lists the commands")),
+        (None, None) => parse_error("the command is empty"),
     }
 }
 
 fn parse_node(text: &str) -> Result<usize, ParseCommandError> {
     let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-    number.ok_or_else(|| wrong(format!("{text} is not the number of a node; nodes are numbered from 1")))
+    number.ok_or_else(|| parse_error(format!("{text} is not the number of a node; nodes are numbered from 1")))
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "node {}", node + 1),
+            Self::Redis => f.write_str("redis"),
+            Self::Mysql => f.write_str("mysql"),
+        }
+    }
 }
 
 impl FromStr for Component {
@@ -189,7 +206,7 @@ impl FromStr for Component {
             "mysql" => Ok(Self::Mysql),
             number => match parse_node(number) {
                 Ok(node) => Ok(Self::Node(node)),
-                Err(_) => Err(wrong(format!(
+                Err(_) => Err(parse_error(format!(
                     "{text} is not a component: the number of a node, redis or mysql"
                 ))),
             },
@@ -203,7 +220,7 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, ParseCommandError> {
         "mysql" => Ok(Endpoint::Database),
         "both" => Ok(Endpoint::Both),
         "clients" => Ok(Endpoint::Clients),
-        _ => Err(wrong(format!(
+        _ => Err(parse_error(format!(
             "{text} is not an endpoint: redis, mysql, both or clients"
         ))),
     }
@@ -213,13 +230,13 @@ fn parse_seconds(text: &str) -> Result<Duration, ParseCommandError> {
     let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| *time <= Duration::from_secs(3600))
-        .ok_or_else(|| wrong(format!("{text} is not a time in seconds")))
+        .ok_or_else(|| parse_error(format!("{text} is not a time in seconds, up to 3600")))
 }
 
 fn parse_switch(text: &str) -> Result<bool, ParseCommandError> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err(wrong(format!("{text} is neither on nor off"))),
+        _ => Err(parse_error(format!("{text} is neither on nor off"))),
     }
 }

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn commands_are_parsed() {
     let freeze = |side| ProxyCommand::Change(side, Change::Freeze);
-    for (line, meant) in [
+    for (line, expected) in [
         ("status", ClusterCommand::Status),
         (
             "kill9 2",
@@ -47,13 +47,13 @@ fn commands_are_parsed() {
         ("mysql maxconn 20", ClusterCommand::MysqlConnections(20)),
         ("disk free", ClusterCommand::Disk(false)),
     ] {
-        assert_eq!(line.parse::<ClusterCommand>(), Ok(meant), "{line}");
+        assert_eq!(line.parse::<ClusterCommand>(), Ok(expected), "{line}");
     }
 }
 
 #[test]
-fn unknown_commands_are_explained() {
-    for (line, says) in [
+fn parse_error_explains_the_command() {
+    for (line, expected) in [
         ("", "the command is empty"),
         ("melt 1", "unknown command \"melt\"; help lists the commands"),
         ("kill9", "usage: kill9 COMPONENT"),
@@ -70,7 +70,7 @@ fn unknown_commands_are_explained() {
         ("partition 1 redis up", "usage: partition NODE ENDPOINT [in|out]"),
         ("link 1 redis melt", "unknown command \"melt\"; help lists the commands"),
         ("redis oom maybe", "maybe is neither on nor off"),
-        ("redis pause long", "long is not a time in seconds"),
+        ("redis pause long", "long is not a time in seconds, up to 3600"),
         ("mysql maxconn few", "few is not a number of connections"),
         (
             "mysql maxconn 9",
@@ -79,15 +79,19 @@ fn unknown_commands_are_explained() {
         ("mysql readonly", "usage: mysql readonly on|off"),
         ("disk", "usage: disk full|free"),
     ] {
-        assert_eq!(line.parse::<ClusterCommand>().unwrap_err().to_string(), says, "{line}");
+        assert_eq!(
+            line.parse::<ClusterCommand>().unwrap_err().to_string(),
+            expected,
+            "{line}"
+        );
     }
 }
 
 #[test]
 fn help_describes_every_command() {
     for line in HELP.lines() {
-        let (form, says) = line.split_once("  ").unwrap();
-        assert!(!says.trim().is_empty(), "{line}");
+        let (form, description) = line.split_once("  ").unwrap();
+        assert!(!description.trim().is_empty(), "{line}");
         let example = form
             .replace("COMPONENT", "1")
             .replace("NODE", "1")

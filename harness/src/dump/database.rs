@@ -27,9 +27,9 @@ pub struct Database {
     name: String,
 }
 
-/// The text is not `mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE`.
+/// Error of parsing a [`Database`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a database is written mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE")]
+#[error("not the URL of a database; write mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE")]
 pub struct DatabaseUrlError;
 
 impl FromStr for Database {
@@ -68,7 +68,8 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Records all logs, their heads and the memberships, of the conversations in `only` or of all.
+    /// Records the logs, their heads and the memberships of the conversations in `only`, or of all
+    /// conversations.
     ///
     /// # Errors
     /// The database does not answer, or has another schema.
@@ -98,16 +99,16 @@ impl Database {
         let epoch = rows
             .next()
             .ok_or_else(|| io::Error::other("the database has no epoch"))?;
-        let mut lacking = only.cloned().unwrap_or_default();
+        let mut without_head = only.cloned().unwrap_or_default();
         for line in rows {
             let observation = read_row(line, epoch, asked)?;
             if let Observation::Head { last, .. } = &observation {
-                lacking.remove(&last.conversation);
+                without_head.remove(&last.conversation);
             }
             history.note(observation)?;
         }
-        // The database has all conversations: those without rows are empty.
-        for conversation in lacking {
+        // The database has all conversations, so a conversation without a row is empty.
+        for conversation in without_head {
             let last = LogPosition { conversation, seq: 0 };
             let source = SOURCE.to_owned();
             history.note(Observation::Head { source, last, asked })?;
@@ -115,7 +116,7 @@ impl Database {
         Ok(())
     }
 
-    fn is_here(&self) -> bool {
+    fn is_local(&self) -> bool {
         let is_loopback = |ip: std::net::IpAddr| ip.is_loopback();
         self.host == "localhost" || self.host.parse().is_ok_and(is_loopback)
     }
@@ -134,7 +135,7 @@ impl Database {
             .env("MYSQL_PWD", &self.password)
             // No peer can eavesdrop within a machine, and local servers rarely have certificates
             // that clients trust.
-            .args(self.is_here().then_some("--skip-ssl"))
+            .args(self.is_local().then_some("--skip-ssl"))
             .args(["--execute", statement])
             .output()?;
         if !output.status.success() {
@@ -146,7 +147,7 @@ impl Database {
     }
 }
 
-/// Parses a row. The number of columns tells the table.
+/// Parses a row. The number of columns identifies the table.
 fn read_row(line: &str, epoch: &str, asked: u64) -> io::Result<Observation> {
     let source = SOURCE.to_owned();
     match line.split('\t').count() {
@@ -166,7 +167,9 @@ fn read_row(line: &str, epoch: &str, asked: u64) -> io::Result<Observation> {
         _ => Ok(Observation::Logged {
             source,
             epoch: epoch.to_owned(),
-            event: read_event(line).ok_or_else(|| io::Error::other(format!("an unreadable event: {line}")))?,
+            event: read_event(line).ok_or_else(|| {
+                io::Error::other(format!("the database returned an event that cannot be decoded: {line}"))
+            })?,
         }),
     }
 }
@@ -176,7 +179,7 @@ fn numbers<const N: usize>(line: &str) -> io::Result<[u64; N]> {
     let numbers = numbers.map_err(io::Error::other)?;
     numbers
         .try_into()
-        .map_err(|_| io::Error::other(format!("not {N} numbers: {line}")))
+        .map_err(|_| io::Error::other(format!("the database returned {line:?} instead of {N} numbers")))
 }
 
 fn read_event(line: &str) -> Option<EventRecord> {
@@ -199,11 +202,11 @@ fn read_event(line: &str) -> Option<EventRecord> {
         kind,
         Default::default(),
     );
-    let known = record(&event_row, &decoded);
+    let decoded_record = record(&event_row, &decoded);
     Some(EventRecord {
         event,
         message: (kind == EventKind::Message && !message.is_empty()).then_some(message),
-        ..known
+        ..decoded_record
     })
 }
 

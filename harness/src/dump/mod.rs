@@ -63,13 +63,14 @@ pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
     }
 }
 
-/// Records the memberships of a user and the heads of conversations, as a server returned them.
-pub(crate) fn note_stays(
+/// Records the memberships of a user, as a server returned them. Returns the last position of each
+/// conversation.
+pub(crate) fn record_memberships(
     user: u64,
     conversations: &[ConversationInfo],
     history: &Writer,
 ) -> io::Result<Vec<LogPosition>> {
-    let mut ends = Vec::with_capacity(conversations.len());
+    let mut last_positions = Vec::with_capacity(conversations.len());
     for info in conversations {
         let position = |seq| LogPosition {
             conversation: info.id.0,
@@ -80,7 +81,7 @@ pub(crate) fn note_stays(
             first: position(info.first_seq.0),
             until: (!info.active).then_some(info.last_seq.0),
         })?;
-        ends.push(position(info.last_seq.0));
+        last_positions.push(position(info.last_seq.0));
     }
-    Ok(ends)
+    Ok(last_positions)
 }

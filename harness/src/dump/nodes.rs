@@ -10,7 +10,7 @@ use chat_core::model::{ConversationId, ConversationInfo, DeviceId, Login, Page, 
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 
-use super::{Database, epoch, note_stays, record};
+use super::{Database, epoch, record, record_memberships};
 use crate::Cluster;
 use crate::deadline::with_deadline;
 use crate::history::{LogPosition, Observation, Writer};
@@ -42,9 +42,9 @@ pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Wri
     database.dump(None, history)
 }
 
-/// Records the logs that a server returns to a user, of the conversations in `only` or of all. Logs
-/// that the user cannot read from the beginning are left out. Records the memberships of the user
-/// too.
+/// Records the logs that a server returns to a user, and the memberships of the user: of the
+/// conversations in `only`, or of all. Logs that the user cannot read from the beginning are left
+/// out.
 ///
 /// # Errors
 /// The server does not answer, or refuses the login.
@@ -64,8 +64,12 @@ pub async fn dump_as(
     .device_name("check");
     let logged_in = match with_deadline(server, peer.ask(RequestKind::Login(login))).await? {
         Ok(Answer::LoggedIn(logged_in)) => logged_in,
-        Ok(other) => return Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
-        Err(failure) => return Err(io::Error::other(failure.to_string())),
+        Ok(other) => return Err(io::Error::other(format!("{server} answered Login with {other:?}"))),
+        Err(failure) => {
+            return Err(io::Error::other(format!(
+                "{server} refused the login of {name}: {failure}"
+            )));
+        }
     };
     let LoggedIn {
         user,
@@ -75,9 +79,9 @@ pub async fn dump_as(
     } = *logged_in;
     let wanted = |info: &ConversationInfo| only.is_none_or(|only| only.contains(&info.id.0));
     let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(wanted).collect();
-    note_stays(user.id.0, &conversations, history)?;
+    record_memberships(user.id.0, &conversations, history)?;
     let mut recorded = BTreeSet::new();
-    // The name has the user, because other users may read other logs from the same server.
+    // The name contains the user, because other users may read other logs from the same server.
     let source = Source {
         name: format!("{server} to {name}"),
         epoch: epoch(store_epoch),
@@ -94,8 +98,8 @@ pub(crate) async fn dump_readable(
     history: &Writer,
 ) -> io::Result<()> {
     for info in conversations {
-        let is_whole = info.active && info.first_seq <= Seq(1);
-        if is_whole && recorded.insert(info.id.0) {
+        let is_readable = info.active && info.first_seq <= Seq(1);
+        if is_readable && recorded.insert(info.id.0) {
             dump_log(peer, info.id, source, history).await?;
         }
     }
@@ -120,13 +124,13 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
             })?;
         }
         if !page.more {
-            // The head that the node claims, not the last event that it returned: the check
-            // compares the two.
+            // Records the head that the node reports, not the last event that it returned: the
+            // check compares the two.
             break (asked, page.last_seq);
         }
         if after <= before {
             let text = format!(
-                "{} says that more of {} follows after {}, and tells none",
+                "{} reports more events of conversation {} after position {}, but returns none",
                 source.name, conversation.0, before.0
             );
             return Err(io::Error::other(text));

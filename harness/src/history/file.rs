@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Observation, Record};
 
-/// Writes a history to a file. All clients of a process share one writer; each process writes to a
-/// file of its own.
+/// Writes a history to a file. All clients of a process share one writer; each process writes to
+/// its own file.
 #[derive(Debug)]
 pub struct Writer {
     out: Mutex<BufWriter<File>>,
@@ -27,7 +27,7 @@ impl Writer {
         })
     }
 
-    /// Records an observation with the present time. The record of an action's beginning has to be
+    /// Records an observation with the current time. The record of an action's beginning has to be
     /// written before the action begins.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Writer {
         }
     }
 
-    /// Returns the time of the history's clock.
+    /// Returns the current time of the history's clock, in nanoseconds.
     #[must_use]
     pub fn now(&self) -> u64 {
         now()
@@ -64,7 +64,7 @@ impl Writer {
     }
 }
 
-/// Nanoseconds of the monotonic clock.
+/// Returns the nanoseconds of the monotonic clock.
 fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
@@ -80,12 +80,12 @@ pub struct HistoryError {
     problem: String,
 }
 
-/// Gives the records of a file one by one, as they stand there. A last line that its process could
-/// not finish is left out.
+/// Calls `handle` with each record of a file, in the order of the file. An incomplete last line,
+/// left by a process that was killed, is ignored.
 ///
 /// # Errors
-/// The file cannot be read, a line is none of a history, or `take` does not take it.
-pub fn each_record(path: &Path, mut take: impl FnMut(Record) -> Result<(), String>) -> Result<(), HistoryError> {
+/// The file cannot be read, a line is not a record, or `handle` returns an error.
+pub fn each_record(path: &Path, mut handle: impl FnMut(Record) -> Result<(), String>) -> Result<(), HistoryError> {
     let wrong = |line: usize, problem: String| HistoryError {
         path: path.to_owned(),
         line,
@@ -101,7 +101,7 @@ pub fn each_record(path: &Path, mut take: impl FnMut(Record) -> Result<(), Strin
             break;
         }
         let record = serde_json::from_slice(&line).map_err(|error| wrong(number, error.to_string()))?;
-        take(record).map_err(|problem| wrong(number, problem))?;
+        handle(record).map_err(|problem| wrong(number, problem))?;
     }
     Ok(())
 }
@@ -120,10 +120,10 @@ impl History {
         Self { records }
     }
 
-    /// Reads files. A last line that its process could not finish is left out.
+    /// Reads files. An incomplete last line, left by a process that was killed, is ignored.
     ///
     /// # Errors
-    /// A file cannot be read, or a line is none of a history.
+    /// A file cannot be read, a line is not a record, or two runs have the same id.
     pub fn read(paths: &[PathBuf]) -> Result<Self, HistoryError> {
         let (mut records, mut runs) = (Vec::new(), HashSet::new());
         for path in paths {
@@ -140,10 +140,10 @@ impl History {
         Ok(Self::new(records))
     }
 
-    /// Adds the records of other histories.
+    /// Adds the records of another history.
     pub fn add(&mut self, other: Self) {
         self.records.extend(other.records);
-        // Both are sorted: this is a merge.
+        // Both parts are sorted, so the sort is a merge.
         self.records.sort_by_key(|record| record.at);
     }
 
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    fn written(path: &Path, lines: impl IntoIterator<Item = Observation>) {
+    fn write(path: &Path, lines: impl IntoIterator<Item = Observation>) {
         let writer = Writer::open(path).unwrap();
         lines
             .into_iter()
@@ -183,17 +183,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history");
         let read = || History::read(std::slice::from_ref(&path));
-        written(&path, [run(1), run(2)]);
+        write(&path, [run(1), run(2)]);
         let whole = std::fs::read(&path).unwrap();
-        for (more, says) in [
+        for (appended, expected) in [
             (&b"{\"at\":1,\"what\":\"fin"[..], Ok(2)),
             (b"\xff\xfe", Ok(2)),
             (b"garbage\n", Err("history:3: ")),
             (b"\n", Err("history:3: ")),
         ] {
-            std::fs::write(&path, [&whole, more].concat()).unwrap();
+            std::fs::write(&path, [&whole, appended].concat()).unwrap();
             let records = read().map(|history| history.records().len());
-            match says {
+            match expected {
                 Ok(count) => assert_eq!(records.unwrap(), count),
                 Err(text) => assert!(records.unwrap_err().to_string().contains(text)),
             }
@@ -221,15 +221,15 @@ mod tests {
     fn runs_of_several_files_are_distinguished() {
         let directory = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
-        written(&one, [run(1)]);
-        written(&other, [run(2)]);
+        write(&one, [run(1)]);
+        write(&other, [run(2)]);
         let mut both = History::read(std::slice::from_ref(&one)).unwrap();
         both.add(History::read(std::slice::from_ref(&other)).unwrap());
         assert_eq!(both.records().len(), 2);
-        written(&other, [run(1)]);
+        write(&other, [run(1)]);
         let error = History::read(&[one, other]).unwrap_err();
         assert!(
-            error.to_string().ends_with("other:2: another run is called 1 too"),
+            error.to_string().ends_with("other:2: two runs have the id 1"),
             "{error}"
         );
     }

@@ -72,7 +72,7 @@ pub enum Observation {
     Run {
         /// Unique id of the run.
         run: u64,
-        /// User whose client it is.
+        /// User of the client.
         user: u64,
         /// Device of the user.
         device: String,

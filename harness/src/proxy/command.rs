@@ -14,14 +14,14 @@ pub const HELP: &str = "\
 delay TIME [up|down]    delays all bytes (50ms, 1.5s)
 jitter TIME [up|down]   delays all bytes by a random time up to TIME more
 rate BYTES [up|down]    limits the bytes a second (64k, 2m)
-loss SHARE [up|down]    loses this share of packets; TCP repeats them (5%; at most 90%)
+loss SHARE [up|down]    loses this share of packets, which TCP retransmits (5%; at most 90%)
 flip SHARE [up|down]    flips one bit in this share of packets
 slice BYTES [up|down]   limits the bytes that arrive at once
 cut [BYTES] [up|down]   ends each connection after BYTES more (default 0: with the next byte)
 freeze [up|down]        holds all bytes back until heal
 drop [up|down]          discards all bytes; heal resets connections that lost some
 reset                   resets all connections
-forget                  discards all later bytes of the present connections, without a reset
+forget                  discards all further bytes of the open connections, without a reset
 refuse                  refuses new connections
 accept                  accepts new connections again
 heal                    ends all impairments; forgotten connections stay forgotten
@@ -36,7 +36,7 @@ pub enum ProxyCommand {
     Change(Side, Change),
     /// Resets all connections.
     Reset,
-    /// Forgets all connections.
+    /// Forgets all open connections.
     Forget,
     /// Refuses new connections.
     Refuse,
@@ -119,27 +119,27 @@ impl ProxyCommand {
             Self::Status => {
                 let (up, down) = proxy.wires();
                 let (open, accepted) = (proxy.connections(), proxy.accepted());
-                let mut says = format!("up: {up}; down: {down}; {open} connections of {accepted} so far");
+                let mut text = format!("up: {up}; down: {down}; {open} open connections, {accepted} accepted so far");
                 match proxy.forgotten() {
                     0 => {}
-                    forgotten => says += &format!(", {forgotten} of them forgotten"),
+                    forgotten => text += &format!(", {forgotten} forgotten"),
                 }
                 if proxy.refuses() {
-                    says += "; new ones are refused";
+                    text += "; new connections are refused";
                 }
-                return Ok(says);
+                return Ok(text);
             }
         }
         Ok(String::new())
     }
 }
 
-/// Error: the words are no command to a proxy.
+/// Error of parsing a [`ProxyCommand`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseProxyCommandError(String);
 
-fn wrong(text: impl Into<String>) -> ParseProxyCommandError {
+fn parse_error(text: impl Into<String>) -> ParseProxyCommandError {
     ParseProxyCommandError(text.into())
 }
 
@@ -159,18 +159,18 @@ impl FromStr for ProxyCommand {
         let change = match words[..] {
             ["delay", time] => Change::Delay(parse_time(time)?),
             ["jitter", time] => Change::Jitter(parse_time(time)?),
-            ["rate", bytes] => Change::Rate(parse_some(bytes)?),
+            ["rate", bytes] => Change::Rate(parse_nonzero_bytes(bytes)?),
             ["loss", share] => match parse_share(share)? {
                 loss if loss <= MAX_LOSS => Change::Loss(loss),
                 _ => {
                     let most = MAX_LOSS * 100.0;
-                    return Err(wrong(format!(
+                    return Err(parse_error(format!(
                         "a loss of {share} is too high: the maximum is {most}%; drop discards all bytes"
                     )));
                 }
             },
             ["flip", share] => Change::Flip(parse_share(share)?),
-            ["slice", bytes] => Change::Slice(parse_some(bytes)?),
+            ["slice", bytes] => Change::Slice(parse_nonzero_bytes(bytes)?),
             ["cut"] => Change::Cut(0),
             ["cut", bytes] => Change::Cut(parse_bytes(bytes)?),
             ["freeze"] => Change::Freeze,
@@ -181,23 +181,27 @@ impl FromStr for ProxyCommand {
             ] => {
                 let line = HELP.lines().find(|line| line.starts_with(word)).unwrap_or_default();
                 let usage = line.split("  ").next().unwrap_or_default();
-                return Err(wrong(format!("usage: {usage}")));
+                return Err(parse_error(format!("usage: {usage}")));
             }
             _ => {
-                let order = match words[..] {
+                let command = match words[..] {
                     ["reset"] => Self::Reset,
                     ["forget"] => Self::Forget,
                     ["refuse"] => Self::Refuse,
                     ["accept"] => Self::Accept,
                     ["heal"] => Self::Heal,
                     ["status"] => Self::Status,
-                    [] => return Err(wrong("the command is empty")),
-                    [word, ..] => return Err(wrong(format!("unknown command \"{word}\"; help lists the commands"))),
+                    [] => return Err(parse_error("the command is empty")),
+                    [word, ..] => {
+                        return Err(parse_error(format!(
+                            "unknown command \"{word}\"; help lists the commands"
+                        )));
+                    }
                 };
                 if side != Side::Both {
-                    return Err(wrong(format!("{} has no direction", words[0])));
+                    return Err(parse_error(format!("{} has no direction; omit up or down", words[0])));
                 }
-                return Ok(order);
+                return Ok(command);
             }
         };
         Ok(Self::Change(side, change))
@@ -212,7 +216,7 @@ fn parse_time(text: &str) -> Result<Duration, ParseProxyCommandError> {
     let time = number.parse::<f64>().ok().map(|number| number * unit);
     let time = time.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| *time <= MAX_DELAY)
-        .ok_or_else(|| wrong(format!("{text} is not a time like 50ms or 1.5s")))
+        .ok_or_else(|| parse_error(format!("{text} is not a time like 50ms or 1.5s, up to 3600s")))
 }
 
 fn parse_bytes(text: &str) -> Result<u64, ParseProxyCommandError> {
@@ -222,12 +226,12 @@ fn parse_bytes(text: &str) -> Result<u64, ParseProxyCommandError> {
         _ => (text, 1),
     };
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    bytes.ok_or_else(|| wrong(format!("{text} is not a number of bytes like 100, 64k or 2m")))
+    bytes.ok_or_else(|| parse_error(format!("{text} is not a number of bytes like 100, 64k or 2m")))
 }
 
-fn parse_some(text: &str) -> Result<NonZeroU32, ParseProxyCommandError> {
+fn parse_nonzero_bytes(text: &str) -> Result<NonZeroU32, ParseProxyCommandError> {
     let bytes = u32::try_from(parse_bytes(text)?).ok().and_then(NonZeroU32::new);
-    bytes.ok_or_else(|| wrong(format!("{text} is not between 1 and 4294967295")))
+    bytes.ok_or_else(|| parse_error(format!("{text} is not a number of bytes from 1 to 4294967295")))
 }
 
 fn parse_share(text: &str) -> Result<f64, ParseProxyCommandError> {
@@ -236,42 +240,42 @@ fn parse_share(text: &str) -> Result<f64, ParseProxyCommandError> {
         None => text.parse(),
     };
     let share = share.ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| wrong(format!("{text} is not a share like 5% or 0.05")))
+    share.ok_or_else(|| parse_error(format!("{text} is not a share like 5% or 0.05")))
 }
 
 impl fmt::Display for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut says = Vec::new();
+        let mut parts = Vec::new();
         match self.flow {
             Flow::Passes => {}
-            Flow::Waits => says.push("frozen".to_owned()),
-            Flow::Vanishes => says.push("dropped".to_owned()),
+            Flow::Waits => parts.push("frozen".to_owned()),
+            Flow::Vanishes => parts.push("dropped".to_owned()),
         }
         if !self.latency.is_zero() {
-            says.push(format!("delay {:?}", self.latency));
+            parts.push(format!("delay {:?}", self.latency));
         }
         if !self.jitter.is_zero() {
-            says.push(format!("jitter {:?}", self.jitter));
+            parts.push(format!("jitter {:?}", self.jitter));
         }
         if let Some(bytes) = self.bytes_per_second {
-            says.push(format!("rate {bytes}"));
+            parts.push(format!("rate {bytes}"));
         }
         if self.loss > 0.0 {
-            says.push(format!("loss {}%", self.loss * 100.0));
+            parts.push(format!("loss {}%", self.loss * 100.0));
         }
         if self.flips > 0.0 {
-            says.push(format!("flip {}%", self.flips * 100.0));
+            parts.push(format!("flip {}%", self.flips * 100.0));
         }
         if let Some(bytes) = self.slice {
-            says.push(format!("slice {bytes}"));
+            parts.push(format!("slice {bytes}"));
         }
         if let Some(bytes) = self.cut_after {
-            says.push(format!("cut {bytes}"));
+            parts.push(format!("cut {bytes}"));
         }
-        if says.is_empty() {
-            says.push("clear".to_owned());
+        if parts.is_empty() {
+            parts.push("clear".to_owned());
         }
-        f.write_str(&says.join(", "))
+        f.write_str(&parts.join(", "))
     }
 }
 
@@ -283,7 +287,7 @@ mod tests {
     fn commands_are_parsed() {
         let both = |change| Ok(ProxyCommand::Change(Side::Both, change));
         let number = |number| NonZeroU32::new(number).unwrap();
-        for (line, meant) in [
+        for (line, expected) in [
             ("delay 50ms", both(Change::Delay(Duration::from_millis(50)))),
             (" jitter  1.5s ", both(Change::Jitter(Duration::from_millis(1500)))),
             ("rate 64k", both(Change::Rate(number(65536)))),
@@ -300,30 +304,34 @@ mod tests {
             ("drop", both(Change::Drop)),
             ("heal", Ok(ProxyCommand::Heal)),
         ] {
-            assert_eq!(line.parse::<ProxyCommand>(), meant, "{line}");
+            assert_eq!(line.parse::<ProxyCommand>(), expected, "{line}");
         }
     }
 
     #[test]
-    fn unknown_commands_are_explained() {
-        for (line, says) in [
+    fn parse_error_explains_the_command() {
+        for (line, expected) in [
             ("", "the command is empty"),
             ("delay", "usage: delay TIME [up|down]"),
             ("delay up", "usage: delay TIME [up|down]"),
             ("cut 1 2", "usage: cut [BYTES] [up|down]"),
-            ("delay fast", "fast is not a time like 50ms or 1.5s"),
-            ("delay -1s", "-1s is not a time like 50ms or 1.5s"),
+            ("delay fast", "fast is not a time like 50ms or 1.5s, up to 3600s"),
+            ("delay -1s", "-1s is not a time like 50ms or 1.5s, up to 3600s"),
             ("loss 120%", "120% is not a share like 5% or 0.05"),
             (
                 "loss 0.91",
                 "a loss of 0.91 is too high: the maximum is 90%; drop discards all bytes",
             ),
-            ("slice 0", "0 is not between 1 and 4294967295"),
+            ("slice 0", "0 is not a number of bytes from 1 to 4294967295"),
             ("rate 5x", "5x is not a number of bytes like 100, 64k or 2m"),
-            ("heal up", "heal has no direction"),
+            ("heal up", "heal has no direction; omit up or down"),
             ("melt", "unknown command \"melt\"; help lists the commands"),
         ] {
-            assert_eq!(line.parse::<ProxyCommand>().unwrap_err().to_string(), says, "{line}");
+            assert_eq!(
+                line.parse::<ProxyCommand>().unwrap_err().to_string(),
+                expected,
+                "{line}"
+            );
         }
     }
 

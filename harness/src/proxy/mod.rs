@@ -1,4 +1,4 @@
-//! [`Proxy`]: a network that misbehaves on command.
+//! [`Proxy`]: forwards TCP connections and impairs them on command.
 
 mod command;
 mod pump;
@@ -30,8 +30,8 @@ use crate::SeededRng;
 const BACKLOG: u32 = 1024;
 
 /// Forwards TCP connections to a server and impairs them on command. Commands affect open and new
-/// connections. The proxy runs on a thread of its own, so its methods can be called from any thread
-/// or task. Dropping it ends all of its connections.
+/// connections. The proxy runs on its own thread, so its methods can be called from any thread or
+/// task. Dropping the proxy ends all of its connections.
 ///
 /// While a direction is blocked, new connections are accepted but reach the server only once both
 /// directions pass, as if the network had lost their first packets.
@@ -123,14 +123,14 @@ impl Proxy {
         (rules.up, rules.down)
     }
 
-    /// Changes the wires of both directions, also for bytes in flight.
+    /// Changes the wires of both directions. The change also applies to bytes in flight.
     ///
     /// # Panics
     /// If a share or a time is out of the range of its field in [`Wire`].
     pub fn set(&self, up: Wire, down: Wire) {
         for wire in [&up, &down] {
             assert!(
-                wire.is_possible(),
+                wire.is_valid(),
                 "a share or a time of this wire is out of range: {wire}"
             );
         }
@@ -198,7 +198,7 @@ impl Proxy {
         self.counters.forgotten.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if new connections are refused.
+    /// Returns whether new connections are refused.
     #[must_use]
     pub fn refuses(&self) -> bool {
         self.rules.borrow().refuses
@@ -222,7 +222,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.requests = None;
         if let Some(thread) = self.thread.take() {
-            // If the thread has panicked, callers have seen errors before.
+            // A panic of the thread is not reported here: earlier calls have returned errors.
             let _ = thread.join();
         }
     }
@@ -246,7 +246,7 @@ enum ListenerState {
     Open(TcpListener),
     /// The port is bound, and connections are refused.
     Closed(TcpSocket),
-    /// There is no socket: the last change failed.
+    /// There is no socket, because the last change failed.
     Failed,
 }
 
@@ -276,7 +276,7 @@ impl ListenerState {
             }
             (Self::Failed, true) => Self::Open(socket(address)?.listen(BACKLOG)?),
             (Self::Failed, false) => Self::Closed(socket(address)?),
-            (same, _) => same,
+            (unchanged, _) => unchanged,
         };
         Ok(())
     }
@@ -303,7 +303,7 @@ async fn serve(
             }
             client = state.next() => {
                 let number = counters.accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(carry(client, rules.clone(), SeededRng::new(number), Arc::clone(&counters)));
+                connections.spawn(forward(client, rules.clone(), SeededRng::new(number), Arc::clone(&counters)));
             }
         }
     }
@@ -325,18 +325,18 @@ impl Drop for Forgotten<'_> {
     }
 }
 
-/// Carries one connection until it ends.
-async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: SeededRng, counters: Arc<Counters>) {
+/// Forwards one connection until it ends.
+async fn forward(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: SeededRng, counters: Arc<Counters>) {
     let Rules { resets, forgets, .. } = *rules.borrow();
     let (mut resetting, mut forgetting) = (rules.clone(), rules.clone());
-    // An error means that the proxy ends.
+    // An error means that the proxy has ended.
     let was_reset = async { drop(resetting.wait_for(|rules| rules.resets != resets).await) };
     let was_forgotten = async { drop(forgetting.wait_for(|rules| rules.forgets != forgets).await) };
     let mut server = None;
-    let carried = async {
+    let forwarded = async {
         let target = rules.wait_for(Rules::is_open).await.map_err(|_| End::Reset)?.target;
         let server = server.insert(TcpStream::connect(target).await.map_err(|_| End::Reset)?);
-        // Packets are small or late only if the wire says so, never because of the kernel.
+        // Disables buffering by the kernel, so that only the wire determines sizes and delays.
         client.set_nodelay(true).map_err(|_| End::Reset)?;
         server.set_nodelay(true).map_err(|_| End::Reset)?;
         let (from_client, to_client) = client.split();
@@ -345,27 +345,27 @@ async fn carry(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: Se
         let down = pump(from_server, to_client, Direction::Down, rules.clone(), rng);
         tokio::try_join!(up, down).map(drop)
     };
-    let carried = async {
+    let forwarded = async {
         // The future is not polled after the connection is forgotten, but kept: dropping it would
         // close a connection that is being established.
-        let mut carried = std::pin::pin!(carried);
+        let mut forwarded = std::pin::pin!(forwarded);
         tokio::select! {
             biased;
             () = was_forgotten => {
                 let _guard = Forgotten::new(&counters.forgotten);
                 std::future::pending().await
             }
-            end = &mut carried => end,
+            end = &mut forwarded => end,
         }
     };
     let end = tokio::select! {
         biased;
         () = was_reset => Err(End::Reset),
-        end = carried => end,
+        end = forwarded => end,
     };
     if let Err(End::Reset) = end {
         for stream in [Some(client), server].into_iter().flatten() {
-            // If this fails, the stream is closed all the same.
+            // If this fails, the stream is closed without a reset.
             let _ = stream.set_zero_linger();
         }
     }

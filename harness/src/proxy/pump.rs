@@ -1,5 +1,5 @@
-//! One direction of one connection: bytes are queued when they are read, and written when they are
-//! due.
+//! Forwards one direction of one connection: bytes are queued when they are read, and written when
+//! they are due.
 
 use std::io;
 use std::time::Duration;
@@ -12,28 +12,29 @@ use tokio::time::{Instant, sleep_until};
 use super::wire::{Direction, Flow, Rules, Wire};
 use crate::SeededRng;
 
-/// Maximum number of pieces in flight in one direction. The sender waits when it is reached.
+/// Maximum number of pieces in flight in one direction. At this number, the sender waits.
 const MAX_IN_FLIGHT: usize = 64;
 /// Maximum size of a piece, in bytes.
-const PIECE: usize = 16 * 1024;
+const MAX_PIECE_BYTES: usize = 16 * 1024;
 /// Number of bytes of a stream in one packet.
-const PACKET: usize = 1460;
-/// Time after which TCP repeats an unacknowledged packet; it doubles with each repetition (RFC
-/// 6298, with the minimum of Linux).
-const REPEAT: Duration = Duration::from_millis(200);
-/// Maximum time between repetitions. TCP itself goes up to two minutes, too long for a test.
-const MAX_REPEAT_INTERVAL: Duration = Duration::from_secs(1);
+const PACKET_BYTES: usize = 1460;
+/// Time after which TCP retransmits an unacknowledged packet for the first time. It doubles with
+/// each retransmission (RFC 6298; this is the minimum of Linux).
+const RETRANSMISSION_TIMEOUT: Duration = Duration::from_millis(200);
+/// Maximum time between retransmissions. In TCP itself it is two minutes, too long for a test.
+const MAX_RETRANSMISSION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between slices.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
-/// Number of times a second that a wire with a bandwidth limit takes bytes.
-const TURNS_PER_SECOND: u32 = 50;
+/// Number of reads per second under a bandwidth limit. Each read takes at most that share of the
+/// bandwidth.
+const READS_PER_SECOND: u32 = 50;
 
 /// Ways in which the proxy ends a connection.
 #[derive(Debug)]
 pub(super) enum End {
-    /// A reset, on both sides.
+    /// Both sides receive a reset.
     Reset,
-    /// The end of both streams.
+    /// Both sides receive the end of the stream.
     Cut,
 }
 
@@ -74,7 +75,7 @@ pub(super) async fn pump(
         rules,
         rng,
         has_lost: false,
-        counted: (0, 0),
+        written_bytes: (0, 0),
     };
     tokio::try_join!(sender.run(from, queue), receiver.run(pieces, to)).map(drop)
 }
@@ -92,10 +93,10 @@ struct Sender {
 
 impl Sender {
     async fn run(mut self, mut from: ReadHalf<'_>, queue: mpsc::Sender<Sent>) -> Result<(), End> {
-        let mut buffer = vec![0; PIECE];
+        let mut buffer = vec![0; MAX_PIECE_BYTES];
         loop {
-            let most_before = most(&self.wire().0);
-            let read = from.read(&mut buffer[..most_before]).await;
+            let max_read_before = max_read(&self.wire().0);
+            let read = from.read(&mut buffer[..max_read_before]).await;
             // Read again, because the rules may have changed while the read waited.
             let (wire, version) = self.wire();
             if self.version != version {
@@ -105,7 +106,7 @@ impl Sender {
             let (pieces, is_last): (Vec<Piece>, bool) = match read {
                 Ok(0) => (vec![Piece::Last], true),
                 Ok(length) => {
-                    let pieces = buffer[..length].chunks(most(&wire));
+                    let pieces = buffer[..length].chunks(max_read(&wire));
                     (pieces.map(|bytes| Piece::Bytes(bytes.to_vec())).collect(), false)
                 }
                 Err(_) => (vec![Piece::Broken], true),
@@ -135,37 +136,37 @@ impl Sender {
     /// Returns the time at which a piece that is sent now arrives, if no earlier piece arrives
     /// later.
     fn due(&mut self, wire: &Wire, length: usize) -> Instant {
-        let starts = self.free.max(Instant::now());
-        let takes = match wire.bytes_per_second {
+        let start = self.free.max(Instant::now());
+        let duration = match wire.bytes_per_second {
             Some(rate) => Duration::from_secs_f64(length as f64 / f64::from(rate.get())),
             None if wire.slice.is_some() => SLICE_PAUSE,
             None => Duration::ZERO,
         };
-        self.free = starts + takes;
+        self.free = start + duration;
         let jitter = self.rng.between(Duration::ZERO, wire.jitter);
         let mut due = self.free + wire.latency + jitter;
-        let mut repeat = REPEAT;
+        let mut timeout = RETRANSMISSION_TIMEOUT;
         while self.rng.chance(wire.loss) {
-            due += repeat;
-            repeat = (repeat * 2).min(MAX_REPEAT_INTERVAL);
+            due += timeout;
+            timeout = (timeout * 2).min(MAX_RETRANSMISSION_TIMEOUT);
         }
         due
     }
 }
 
 /// Returns the maximum number of bytes to read at once.
-fn most(wire: &Wire) -> usize {
-    let mut most = PIECE;
+fn max_read(wire: &Wire) -> usize {
+    let mut max_read = MAX_PIECE_BYTES;
     if let Some(slice) = wire.slice {
-        most = most.min(slice.get() as usize);
+        max_read = max_read.min(slice.get() as usize);
     }
     if let Some(rate) = wire.bytes_per_second {
-        most = most.min((rate.get() / TURNS_PER_SECOND).max(1) as usize);
+        max_read = max_read.min((rate.get() / READS_PER_SECOND).max(1) as usize);
     }
     if wire.loss > 0.0 || wire.flips > 0.0 {
-        most = most.min(PACKET);
+        max_read = max_read.min(PACKET_BYTES);
     }
-    most
+    max_read
 }
 
 /// Writes the pieces that are due, unless the wire discards them.
@@ -173,19 +174,21 @@ struct Receiver {
     direction: Direction,
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
-    /// Bytes of this connection were discarded, so no later byte may arrive.
+    /// Whether bytes of this connection were discarded, so that no later byte may arrive.
     has_lost: bool,
-    /// The version of the rules, and bytes that were written under it.
-    counted: (u64, u64),
+    /// A version of the rules, and the number of bytes written since that version.
+    written_bytes: (u64, u64),
 }
 
 impl Receiver {
     async fn run(mut self, mut pieces: mpsc::Receiver<Sent>, mut to: WriteHalf<'_>) -> Result<(), End> {
-        // Set when the other side has closed. Its own end or reset arrives in the other direction.
+        // Set when the receiving side has closed the connection. Its end or reset is forwarded by
+        // the other direction.
         let mut is_gone = false;
         loop {
             let next = tokio::select! {
-                // First, because a connection that has lost bytes must end before later bytes.
+                // Checked first, because a connection that has lost bytes must end before later
+                // bytes arrive.
                 biased;
                 end = Self::reset_once_open(self.rules.clone(), self.direction), if self.has_lost => return end,
                 next = pieces.recv() => next,
@@ -194,8 +197,8 @@ impl Receiver {
                 // The sender has ended, and its last bytes were discarded.
                 return Self::reset_once_open(self.rules.clone(), self.direction).await;
             };
-            self.arrives(due, version).await;
-            if !self.gets_through().await {
+            self.wait_for_arrival(due, version).await;
+            if !self.wait_for_flow().await {
                 self.has_lost = true;
                 continue;
             }
@@ -215,8 +218,9 @@ impl Receiver {
         }
     }
 
-    /// Waits until a piece arrives. `due` is its time of arrival by the rules of this version.
-    async fn arrives(&mut self, due: Instant, version: u64) {
+    /// Waits until a piece arrives. `due` is its time of arrival by the rules of `version`; newer
+    /// rules may make it earlier.
+    async fn wait_for_arrival(&mut self, due: Instant, version: u64) {
         loop {
             let due = {
                 let rules = self.rules.borrow_and_update();
@@ -230,24 +234,26 @@ impl Receiver {
             tokio::select! {
                 () = sleep_until(due) => return,
                 changed = self.rules.changed() => if changed.is_err() {
-                    // The proxy ends.
+                    // The proxy has ended.
                     return;
                 },
             }
         }
     }
 
-    /// Waits while the flow waits. Returns `true` if bytes pass then.
-    async fn gets_through(&mut self) -> bool {
+    /// Waits until the flow is not [`Flow::Waits`]. Returns whether bytes pass then, or are
+    /// discarded.
+    async fn wait_for_flow(&mut self) -> bool {
         let direction = self.direction;
         let decided = self
             .rules
             .wait_for(|rules| rules.wire(direction).flow != Flow::Waits)
             .await;
-        // An error means that the proxy ends: nothing more is written.
+        // An error means that the proxy has ended: nothing more is written.
         decided.is_ok_and(|rules| rules.wire(direction).flow == Flow::Passes)
     }
 
+    /// Waits until bytes pass, and returns a reset.
     async fn reset_once_open(mut rules: watch::Receiver<Rules>, direction: Direction) -> Result<(), End> {
         let _ = rules.wait_for(|rules| rules.wire(direction).flow == Flow::Passes).await;
         Err(End::Reset)
@@ -258,15 +264,17 @@ impl Receiver {
             let rules = self.rules.borrow();
             (*rules.wire(self.direction), rules.version)
         };
-        if self.counted.0 != version {
-            self.counted = (version, 0);
+        if self.written_bytes.0 != version {
+            self.written_bytes = (version, 0);
         }
-        let left = wire.cut_after.map(|most| most.saturating_sub(self.counted.1));
-        let is_cut = left.is_some_and(|left| bytes.len() as u64 >= left);
-        if let Some(left) = left {
-            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        let remaining = wire
+            .cut_after
+            .map(|max_bytes| max_bytes.saturating_sub(self.written_bytes.1));
+        let is_cut = remaining.is_some_and(|remaining| bytes.len() as u64 >= remaining);
+        if let Some(remaining) = remaining {
+            bytes.truncate(usize::try_from(remaining).unwrap_or(usize::MAX));
         }
-        self.counted.1 += bytes.len() as u64;
+        self.written_bytes.1 += bytes.len() as u64;
         if !bytes.is_empty() && self.rng.chance(wire.flips) {
             let at = self.rng.below(bytes.len() as u64) as usize;
             bytes[at] ^= 1 << self.rng.below(8);
@@ -283,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_arrive_at_every_permitted_loss() {
+    fn packet_arrives_in_time_at_the_maximum_loss() {
         let rules = Rules::to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let (_rules_sender, rules) = watch::channel(rules);
         let mut sender = Sender {
@@ -295,8 +303,8 @@ mod tests {
         };
         let wire = Wire::lossy(crate::proxy::MAX_LOSS);
         for _ in 0..10_000 {
-            let takes = sender.due(&wire, 1).duration_since(sender.free);
-            assert!(takes < Duration::from_secs(200), "{takes:?}");
+            let delay = sender.due(&wire, 1).duration_since(sender.free);
+            assert!(delay < Duration::from_secs(200), "{delay:?}");
         }
     }
 }

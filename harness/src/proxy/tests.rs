@@ -1,4 +1,4 @@
-//! Each way to misbehave, seen from both sides.
+//! Tests of each impairment, as both sides of a connection observe it.
 
 use std::io::ErrorKind;
 use std::num::NonZeroU32;
@@ -9,12 +9,12 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time after which bytes that have not arrived are held back or lost.
+/// Time after which bytes that have not arrived count as held back or lost.
 const QUIET_TIME: Duration = Duration::from_millis(150);
 
-/// A server, and a proxy before it.
+/// A server, and a proxy in front of it.
 struct TestProxy {
     proxy: Proxy,
     server: TcpListener,
@@ -40,7 +40,7 @@ impl TestProxy {
     }
 }
 
-async fn receives(stream: &mut TcpStream, expected: &[u8]) {
+async fn assert_receives(stream: &mut TcpStream, expected: &[u8]) {
     let mut received = vec![0; expected.len()];
     timeout(WAIT_TIMEOUT, stream.read_exact(&mut received))
         .await
@@ -49,17 +49,17 @@ async fn receives(stream: &mut TcpStream, expected: &[u8]) {
     assert_eq!(received, expected);
 }
 
-async fn receives_nothing(stream: &mut TcpStream) {
+async fn assert_receives_nothing(stream: &mut TcpStream) {
     let received = timeout(QUIET_TIME, stream.read(&mut [0; 1])).await;
     assert!(received.is_err(), "{received:?}");
 }
 
-async fn ends(stream: &mut TcpStream) {
+async fn assert_ends(stream: &mut TcpStream) {
     let end = timeout(WAIT_TIMEOUT, stream.read(&mut [0; 1])).await.unwrap();
     assert_eq!(end.unwrap(), 0);
 }
 
-async fn is_reset(stream: &mut TcpStream) {
+async fn assert_reset(stream: &mut TcpStream) {
     let end = timeout(WAIT_TIMEOUT, stream.read(&mut [0; 1])).await.unwrap();
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
@@ -68,7 +68,7 @@ fn number(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
 }
 
-/// Bytes that are not all the same.
+/// Returns pseudo-random bytes.
 fn noise(length: usize) -> Vec<u8> {
     let mut rng = SeededRng::new(7);
     (0..length).map(|_| rng.below(256) as u8).collect()
@@ -79,15 +79,15 @@ async fn proxy_forwards_bytes_and_ends_of_both_streams() {
     let fixture = TestProxy::new().await;
     let Pair { mut client, mut server } = fixture.connect().await;
     let bytes = noise(3_000_000);
-    let (sent, ()) = tokio::join!(client.write_all(&bytes), receives(&mut server, &bytes));
+    let (sent, ()) = tokio::join!(client.write_all(&bytes), assert_receives(&mut server, &bytes));
     sent.unwrap();
     client.shutdown().await.unwrap();
-    ends(&mut server).await;
-    // The other way is open still.
+    assert_ends(&mut server).await;
+    // The other direction is still open.
     server.write_all(b"goodbye").await.unwrap();
-    receives(&mut client, b"goodbye").await;
+    assert_receives(&mut client, b"goodbye").await;
     drop(server);
-    ends(&mut client).await;
+    assert_ends(&mut client).await;
     assert_eq!(fixture.proxy.accepted(), 1);
 }
 
@@ -103,7 +103,7 @@ async fn slow_wire_delays_bytes_and_keeps_their_order() {
         tokio::task::yield_now().await;
     }
     let all: Vec<u8> = (0..50).collect();
-    receives(&mut pair.server, &all).await;
+    assert_receives(&mut pair.server, &all).await;
     assert!(started.elapsed() >= latency, "{:?}", started.elapsed());
 }
 
@@ -111,12 +111,12 @@ async fn slow_wire_delays_bytes_and_keeps_their_order() {
 async fn slow_wire_does_not_affect_the_other_direction() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
-    let hour = Wire::slow(Duration::from_secs(3600), Duration::ZERO);
-    fixture.proxy.set(hour, Wire::clear());
+    let very_slow = Wire::slow(Duration::from_secs(3600), Duration::ZERO);
+    fixture.proxy.set(very_slow, Wire::clear());
     pair.client.write_all(b"slow").await.unwrap();
     pair.server.write_all(b"quick").await.unwrap();
-    receives(&mut pair.client, b"quick").await;
-    receives_nothing(&mut pair.server).await;
+    assert_receives(&mut pair.client, b"quick").await;
+    assert_receives_nothing(&mut pair.server).await;
 }
 
 #[tokio::test]
@@ -129,14 +129,14 @@ async fn bytes_in_flight_follow_changed_rules() {
         fixture.proxy.set_both(late);
         let bytes = noise(200);
         pair.client.write_all(&bytes).await.unwrap();
-        receives_nothing(&mut pair.server).await;
-        // Changed, and late still.
+        assert_receives_nothing(&mut pair.server).await;
+        // The rules have changed, and the bytes are still late.
         fixture.proxy.set_both(Wire::slow(hour / 2, Duration::ZERO));
-        receives_nothing(&mut pair.server).await;
+        assert_receives_nothing(&mut pair.server).await;
         fixture.proxy.clear();
-        receives(&mut pair.server, &bytes).await;
+        assert_receives(&mut pair.server, &bytes).await;
         pair.client.write_all(b"and on").await.unwrap();
-        receives(&mut pair.server, b"and on").await;
+        assert_receives(&mut pair.server, b"and on").await;
     }
 }
 
@@ -152,25 +152,25 @@ async fn proxy_reports_its_wires_and_connections() {
     let status = || ProxyCommand::Status.execute(&fixture.proxy).unwrap();
     let clear = "up: clear; down: clear; ";
     let _kept = fixture.connect().await;
-    assert_eq!(status(), format!("{clear}1 connections of 1 so far"));
+    assert_eq!(status(), format!("{clear}1 open connections, 1 accepted so far"));
     fixture.proxy.refuse().unwrap();
     fixture.proxy.forget();
-    let expected = format!("{clear}1 connections of 1 so far, 1 of them forgotten; new ones are refused");
-    let seen = async {
+    let expected = format!("{clear}1 open connections, 1 accepted so far, 1 forgotten; new connections are refused");
+    let reported = async {
         while status() != expected {
             tokio::task::yield_now().await
         }
     };
-    timeout(WAIT_TIMEOUT, seen).await.unwrap();
+    timeout(WAIT_TIMEOUT, reported).await.unwrap();
     fixture.proxy.accept().unwrap();
     fixture.proxy.reset();
-    let expected = format!("{clear}0 connections of 1 so far");
-    let seen = async {
+    let expected = format!("{clear}0 open connections, 1 accepted so far");
+    let reported = async {
         while status() != expected {
             tokio::task::yield_now().await
         }
     };
-    timeout(WAIT_TIMEOUT, seen).await.unwrap();
+    timeout(WAIT_TIMEOUT, reported).await.unwrap();
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn narrow_wire_limits_bandwidth() {
     fixture.proxy.set_both(Wire::narrow(number(100_000)));
     let bytes = noise(30_000);
     let started = Instant::now();
-    let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), receives(&mut pair.server, &bytes));
+    let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), assert_receives(&mut pair.server, &bytes));
     sent.unwrap();
     assert!(
         started.elapsed() >= Duration::from_millis(290),
@@ -201,7 +201,7 @@ async fn sliced_wire_delivers_slices_one_by_one() {
     let bytes = noise(100);
     let started = Instant::now();
     pair.client.write_all(&bytes).await.unwrap();
-    receives(&mut pair.server, &bytes).await;
+    assert_receives(&mut pair.server, &bytes).await;
     assert!(
         started.elapsed() >= Duration::from_millis(33),
         "{:?}",
@@ -216,11 +216,11 @@ async fn lossy_wire_delays_bytes_and_loses_none() {
     fixture.proxy.set_both(Wire::lossy(0.2));
     let bytes = noise(60_000);
     let started = Instant::now();
-    let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), receives(&mut pair.server, &bytes));
+    let (sent, ()) = tokio::join!(pair.client.write_all(&bytes), assert_receives(&mut pair.server, &bytes));
     sent.unwrap();
     assert!(
         started.elapsed() >= Duration::from_millis(200),
-        "41 packets, of which none was lost"
+        "none of 41 packets was delayed"
     );
 }
 
@@ -244,7 +244,7 @@ async fn flipping_wire_changes_one_bit_of_a_packet() {
         .sum();
     assert!(
         (10..=1000).contains(&wrong),
-        "one in each packet of at most 1460 bytes: {wrong}"
+        "{wrong} flipped bits; expected is one per packet of at most 1460 bytes"
     );
 }
 
@@ -255,14 +255,14 @@ async fn waiting_wire_delivers_bytes_after_it_is_cleared() {
     fixture.proxy.set(Wire::waiting(), Wire::clear());
     pair.client.write_all(b"wait").await.unwrap();
     pair.server.write_all(b"one way passes").await.unwrap();
-    receives(&mut pair.client, b"one way passes").await;
-    receives_nothing(&mut pair.server).await;
+    assert_receives(&mut pair.client, b"one way passes").await;
+    assert_receives_nothing(&mut pair.server).await;
     // The end of the stream also arrives late, after all bytes.
     drop(pair.client);
-    receives_nothing(&mut pair.server).await;
+    assert_receives_nothing(&mut pair.server).await;
     fixture.proxy.clear();
-    receives(&mut pair.server, b"wait").await;
-    ends(&mut pair.server).await;
+    assert_receives(&mut pair.server, b"wait").await;
+    assert_ends(&mut pair.server).await;
 }
 
 #[tokio::test]
@@ -271,31 +271,31 @@ async fn connection_is_reset_only_if_it_lost_bytes() {
     let (mut one, mut other) = (fixture.connect().await, fixture.connect().await);
     fixture.proxy.set(Wire::clear(), Wire::hole());
     one.server.write_all(b"into nowhere").await.unwrap();
-    receives_nothing(&mut one.client).await;
+    assert_receives_nothing(&mut one.client).await;
     one.client.write_all(b"the other direction").await.unwrap();
-    receives(&mut one.server, b"the other direction").await;
+    assert_receives(&mut one.server, b"the other direction").await;
     fixture.proxy.clear();
-    is_reset(&mut one.client).await;
-    is_reset(&mut one.server).await;
+    assert_reset(&mut one.client).await;
+    assert_reset(&mut one.server).await;
     other.server.write_all(b"here").await.unwrap();
-    receives(&mut other.client, b"here").await;
+    assert_receives(&mut other.client, b"here").await;
     other.client.write_all(b"there").await.unwrap();
-    receives(&mut other.server, b"there").await;
+    assert_receives(&mut other.server, b"there").await;
 }
 
 #[tokio::test]
-async fn end_of_stream_is_lost_on_a_discarding_wire() {
+async fn discarding_wire_loses_the_end_of_a_stream() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     fixture.proxy.set_both(Wire::hole());
     drop(pair.client);
-    receives_nothing(&mut pair.server).await;
+    assert_receives_nothing(&mut pair.server).await;
     fixture.proxy.clear();
-    is_reset(&mut pair.server).await;
+    assert_reset(&mut pair.server).await;
 }
 
 #[tokio::test]
-async fn connection_opened_in_a_partition_is_served_after_it() {
+async fn connection_opened_during_a_partition_is_served_after_healing() {
     let fixture = TestProxy::new().await;
     for (up, down) in [
         (Wire::hole(), Wire::clear()),
@@ -305,12 +305,12 @@ async fn connection_opened_in_a_partition_is_served_after_it() {
         fixture.proxy.set(up, down);
         let mut client = TcpStream::connect(fixture.proxy.address()).await.unwrap();
         client.write_all(b"anybody there?").await.unwrap();
-        receives_nothing(&mut client).await;
+        assert_receives_nothing(&mut client).await;
         let reached = timeout(QUIET_TIME, fixture.server.accept()).await;
         assert!(reached.is_err(), "{reached:?}");
         fixture.proxy.clear();
         let (mut server, _) = timeout(WAIT_TIMEOUT, fixture.server.accept()).await.unwrap().unwrap();
-        receives(&mut server, b"anybody there?").await;
+        assert_receives(&mut server, b"anybody there?").await;
     }
 }
 
@@ -319,13 +319,13 @@ async fn reset_affects_open_connections_only() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"a").await.unwrap();
-    receives(&mut pair.server, b"a").await;
+    assert_receives(&mut pair.server, b"a").await;
     fixture.proxy.reset();
-    is_reset(&mut pair.client).await;
-    is_reset(&mut pair.server).await;
+    assert_reset(&mut pair.client).await;
+    assert_reset(&mut pair.server).await;
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"b").await.unwrap();
-    receives(&mut pair.server, b"b").await;
+    assert_receives(&mut pair.server, b"b").await;
 }
 
 #[tokio::test]
@@ -334,14 +334,14 @@ async fn forgotten_connections_receive_nothing_and_new_ones_are_served() {
     let mut forgotten = fixture.connect().await;
     fixture.proxy.forget();
     forgotten.client.write_all(b"still there?").await.unwrap();
-    receives_nothing(&mut forgotten.server).await;
+    assert_receives_nothing(&mut forgotten.server).await;
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"new").await.unwrap();
-    receives(&mut pair.server, b"new").await;
+    assert_receives(&mut pair.server, b"new").await;
     drop(forgotten.server);
-    receives_nothing(&mut forgotten.client).await;
+    assert_receives_nothing(&mut forgotten.client).await;
     fixture.proxy.reset();
-    is_reset(&mut forgotten.client).await;
+    assert_reset(&mut forgotten.client).await;
 }
 
 #[tokio::test]
@@ -349,10 +349,10 @@ async fn reset_of_a_peer_is_forwarded() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     pair.server.write_all(b"a").await.unwrap();
-    receives(&mut pair.client, b"a").await;
+    assert_receives(&mut pair.client, b"a").await;
     pair.server.set_zero_linger().unwrap();
     drop(pair.server);
-    is_reset(&mut pair.client).await;
+    assert_reset(&mut pair.client).await;
 }
 
 #[tokio::test]
@@ -365,7 +365,7 @@ async fn refused_connections_fail_and_open_ones_continue() {
         let refused = TcpStream::connect(fixture.proxy.address()).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         pair.client.write_all(b"on").await.unwrap();
-        receives(&mut pair.server, b"on").await;
+        assert_receives(&mut pair.server, b"on").await;
         fixture.proxy.accept().unwrap();
         fixture.connect().await;
     }
@@ -377,7 +377,7 @@ async fn connection_to_an_absent_server_is_reset() {
     drop(server);
     // The reset may arrive before or after the connection is established.
     match TcpStream::connect(proxy.address()).await {
-        Ok(mut client) => is_reset(&mut client).await,
+        Ok(mut client) => assert_reset(&mut client).await,
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
 }
@@ -387,32 +387,32 @@ async fn cut_ends_a_connection_after_the_exact_number_of_bytes() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"before it counts").await.unwrap();
-    receives(&mut pair.server, b"before it counts").await;
+    assert_receives(&mut pair.server, b"before it counts").await;
     fixture.proxy.set(Wire::cut(5), Wire::clear());
     let other = fixture.connect().await;
     for mut pair in [pair, other] {
         pair.client.write_all(b"123").await.unwrap();
-        receives(&mut pair.server, b"123").await;
+        assert_receives(&mut pair.server, b"123").await;
         pair.client.write_all(b"456").await.unwrap();
-        receives(&mut pair.server, b"45").await;
-        ends(&mut pair.server).await;
-        ends(&mut pair.client).await;
+        assert_receives(&mut pair.server, b"45").await;
+        assert_ends(&mut pair.server).await;
+        assert_ends(&mut pair.client).await;
     }
     fixture.proxy.clear();
     let mut pair = fixture.connect().await;
     pair.client.write_all(b"123456789").await.unwrap();
-    receives(&mut pair.server, b"123456789").await;
+    assert_receives(&mut pair.server, b"123456789").await;
 }
 
 #[tokio::test]
-async fn end_of_the_proxy_ends_all_connections() {
+async fn dropped_proxy_ends_all_connections() {
     let TestProxy { proxy, server } = TestProxy::new().await;
     let address = proxy.address();
     let mut client = TcpStream::connect(address).await.unwrap();
     let (mut served, _) = server.accept().await.unwrap();
     drop(proxy);
-    ends(&mut client).await;
-    ends(&mut served).await;
+    assert_ends(&mut client).await;
+    assert_ends(&mut served).await;
     let refused = TcpStream::connect(address).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }

@@ -42,16 +42,17 @@ pub struct Wire {
     pub jitter: Duration,
     /// Maximum bandwidth.
     pub bytes_per_second: Option<NonZeroU32>,
-    /// Share (0 to [`MAX_LOSS`]) of packets that are lost in each transmission. TCP repeats them,
-    /// so all later bytes are late: by 0.2 s, 0.4 s and so on, at most a second per repetition.
-    /// (TCP itself waits up to two minutes, which is too long for a test.)
+    /// Share (0 to [`MAX_LOSS`]) of packets that are lost in each transmission. TCP retransmits
+    /// them, which delays all later bytes: by 0.2 s, 0.4 s and so on, at most a second per
+    /// retransmission. (TCP itself waits up to two minutes, which is too long for a test.)
     pub loss: f64,
     /// Maximum number of bytes that arrive at once. Slices are a millisecond apart.
     pub slice: Option<NonZeroU32>,
-    /// Number of further bytes after which each connection ends. They arrive, followed by the end
-    /// of the stream, on both sides.
+    /// Number of further bytes after which each connection ends. These bytes arrive; then both
+    /// sides receive the end of the stream.
     pub cut_after: Option<u64>,
-    /// Share (0 to 1) of packets that arrive with one flipped bit. For protocols that detect it.
+    /// Share (0 to 1) of packets that arrive with one flipped bit. Meant for protocols that detect
+    /// flipped bits.
     pub flips: f64,
 }
 
@@ -90,7 +91,7 @@ impl Wire {
         }
     }
 
-    /// Returns a wire with this bandwidth.
+    /// Returns a wire with limited bandwidth.
     #[must_use]
     pub fn narrow(bytes_per_second: NonZeroU32) -> Self {
         Self {
@@ -99,7 +100,7 @@ impl Wire {
         }
     }
 
-    /// Returns a wire that loses this share of packets.
+    /// Returns a wire that loses the share `loss` of packets.
     #[must_use]
     pub fn lossy(loss: f64) -> Self {
         Self {
@@ -117,7 +118,7 @@ impl Wire {
         }
     }
 
-    pub(super) fn is_possible(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         (0.0..=MAX_LOSS).contains(&self.loss)
             && (0.0..=1.0).contains(&self.flips)
             && self.latency.max(self.jitter) <= MAX_DELAY
@@ -144,7 +145,7 @@ pub(super) struct Rules {
     pub(super) version: u64,
     /// Time of the last change.
     pub(super) since: Instant,
-    /// New connections are refused.
+    /// Whether new connections are refused.
     pub(super) refuses: bool,
     /// Number of times that all connections were reset.
     pub(super) resets: u64,
@@ -173,7 +174,7 @@ impl Rules {
         }
     }
 
-    /// Returns whether a connection can be established: it needs both directions.
+    /// Returns whether a connection can be established: bytes must pass in both directions.
     pub(super) fn is_open(&self) -> bool {
         self.up.flow == Flow::Passes && self.down.flow == Flow::Passes
     }

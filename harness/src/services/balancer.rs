@@ -1,4 +1,4 @@
-//! [`Balancer`].
+//! [`Balancer`]: a load balancer for tests.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use super::{GuardedProcess, on_free_port};
 
-/// A load balancer before some nodes, set up as the project's examples show. Dropping it kills it.
+/// A load balancer in front of three nodes, configured by an example of the project. Dropping the
+/// handle kills the load balancer.
 #[derive(Debug)]
 pub struct Balancer {
     process: GuardedProcess,
@@ -17,7 +18,7 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Starts nginx with the example `deploy/nginx/chat.conf` in front of these three nodes.
+    /// Starts nginx in front of three nodes. `example` is the text of `deploy/nginx/chat.conf`.
     ///
     /// # Errors
     /// nginx or its stream module is not installed (Debian: `nginx-light`, `libnginx-mod-stream`),
@@ -34,7 +35,8 @@ impl Balancer {
         })
     }
 
-    /// Starts HAProxy with the example `deploy/haproxy/haproxy.cfg` in front of these three nodes.
+    /// Starts HAProxy in front of three nodes. `example` is the text of
+    /// `deploy/haproxy/haproxy.cfg`.
     ///
     /// # Errors
     /// HAProxy is not installed (Debian: `haproxy`), or cannot be started.
@@ -47,14 +49,14 @@ impl Balancer {
 
     fn start(
         example: &str,
-        listens: &str,
-        word: &str,
+        example_listen: &str,
+        directive: &str,
         nodes: [SocketAddr; 3],
         launch: impl Fn(&std::path::Path, &std::path::Path) -> io::Result<GuardedProcess>,
     ) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
         let (process, address) = on_free_port(|address| {
-            let mut text = example.replace(listens, &format!("{word} {address}"));
+            let mut text = example.replace(example_listen, &format!("{directive} {address}"));
             for (number, node) in (1..).zip(nodes) {
                 text = text.replace(&format!("10.0.0.{number}:7401"), &node.to_string());
             }
@@ -69,7 +71,7 @@ impl Balancer {
         })
     }
 
-    /// Returns the address on which the server listens.
+    /// Returns the address on which the load balancer listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address

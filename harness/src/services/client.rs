@@ -1,4 +1,4 @@
-//! Programs that ask a server something.
+//! Runs client programs, which send a request to a server and print the answer.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use crate::process::{Reach, signal};
 
-/// Maximum time to wait for an answer of a server, which may hang.
+/// Maximum time to wait for the answer of a server, which may hang.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs a program to its end and returns its output.
 ///
 /// # Errors
-/// The program cannot be started, takes longer than [`ANSWER_TIMEOUT`], or fails; the error then
-/// has its error output.
+/// The program cannot be started, takes longer than [`ANSWER_TIMEOUT`], or fails. If the program
+/// failed, the error contains its error output.
 pub(super) fn output(command: &mut Command) -> io::Result<String> {
     output_within(command, ANSWER_TIMEOUT)
 }
@@ -36,7 +36,7 @@ fn output_within(command: &mut Command, timeout: Duration) -> io::Result<String>
             // Fails if the program has ended just now.
             let _ = signal(pid, "KILL", Reach::Process);
             let program = command.get_program().to_string_lossy();
-            let waited = format!("{program} has no answer after {timeout:?}");
+            let waited = format!("{program} did not end within {timeout:?} and was killed");
             return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
         }
     };
@@ -57,7 +57,7 @@ mod tests {
         slow.args(["-c", "echo $$ >&2; exec sleep 600"]);
         let error = output_within(&mut slow, Duration::from_millis(50)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(error.to_string(), "sh has no answer after 50ms");
+        assert_eq!(error.to_string(), "sh did not end within 50ms and was killed");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A process that ends with this one.
+//! [`GuardedProcess`]: a process that ends with this process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,9 +15,9 @@ use crate::pause;
 
 /// Shell script that starts the program and waits for the end of its own input, which comes when
 /// this process drops the handle or ends in any way. The program leads its own process group, so
-/// that its children are killed too; immediately after its start it does not yet. The first line of
-/// the output is the process id: the shell that becomes the program prints it first. The script
-/// ends with the exit code of the program.
+/// that its children are killed too. Immediately after its start, the group does not exist yet, and
+/// the program is killed alone. The first line of the output is the process id: the shell that
+/// becomes the program prints it first. The script ends with the exit code of the program.
 const WATCH: &str = r#"exec 3<&0
 setsid sh -c 'echo $$; exec "$@"' sh "$@" </dev/null 3<&- &
 program=$!
@@ -29,7 +29,7 @@ code=$?
 kill $watch
 exit $code"#;
 
-/// Longest time for a program to become ready, or to end.
+/// Maximum time for a program to become ready, or to end.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running program. Dropping it kills the program and waits for its end.
@@ -39,8 +39,8 @@ pub struct GuardedProcess {
     /// Input of the watcher, which kills the program when the input ends.
     input: Option<ChildStdin>,
     pid: u32,
-    /// Start time of the program in ticks of the kernel: another process with the same id started
-    /// at another time.
+    /// Start time of the program in ticks of the kernel: if the id is reused, the other process has
+    /// another start time.
     started: Option<u64>,
 }
 
@@ -71,17 +71,17 @@ impl GuardedProcess {
     /// Starts `program` and waits until a line of its output or its errors holds `ready`.
     ///
     /// # Errors
-    /// The program cannot be started, or ends or takes too long before it is ready; the error then
-    /// has the last lines that it printed.
+    /// The program cannot be started, or ends or takes too long before it is ready. The error
+    /// contains the last lines that the program printed.
     pub fn start<A: AsRef<OsStr>>(program: &str, arguments: &[A], ready: &str) -> io::Result<Self> {
         let mut watcher = watcher(&format!("exec 2>&1; {WATCH}"));
         watcher.arg(program).args(arguments).stderr(Stdio::null());
         Self::launch(watcher, ready).map(|(guarded, _)| guarded)
     }
 
-    /// Like [`start`](Self::start), for a program with further variables in its environment. Its
-    /// error output is that of this process. Returns also the lines that it printed until it was
-    /// ready.
+    /// Like [`start`](Self::start), for a program with further variables in its environment. The
+    /// program writes its errors to the error output of this process. Also returns the lines that
+    /// the program printed until it was ready.
     pub(crate) fn start_with<A: AsRef<OsStr>>(
         program: &Path,
         arguments: &[A],
@@ -133,8 +133,8 @@ impl GuardedProcess {
                 }
                 Err(error) => {
                     let why = match error {
-                        RecvTimeoutError::Timeout => "it took too long to start",
-                        RecvTimeoutError::Disconnected => "it ended before it was ready",
+                        RecvTimeoutError::Timeout => "the program was not ready after a minute",
+                        RecvTimeoutError::Disconnected => "the program ended before it was ready",
                     };
                     let last = lines_so_far.split_off(lines_so_far.len().saturating_sub(20)).join("\n");
                     return Err(io::Error::other(format!("{why}; the end of its output:\n{last}")));
@@ -162,15 +162,14 @@ impl GuardedProcess {
         }
     }
 
-    /// Sends a signal, by name: `STOP`, `CONT` and `KILL` to its children too, others (`TERM`,
-    /// `HUP`) to itself. See
-    /// [`process::signal`].
+    /// Sends a signal, by name: `STOP`, `CONT` and `KILL` also to the children of the process,
+    /// other signals (`TERM`, `HUP`) only to the process itself. See [`process::signal`].
     ///
     /// # Errors
     /// The program has ended.
     pub fn signal(&self, name: &str) -> io::Result<()> {
         if self.state() == State::Ended {
-            // Another process may have its id by now.
+            // Another process may have the same id by now.
             return Err(io::Error::other(format!("process {} has ended", self.pid)));
         }
         let reach = if matches!(name, "STOP" | "CONT" | "KILL") {
@@ -181,7 +180,8 @@ impl GuardedProcess {
         process::signal(self.pid, name, reach)
     }
 
-    /// Waits until the program has ended by itself. Returns its exit code, if no signal ended it.
+    /// Waits until the program has ended by itself. Returns its exit code, or `None` if a signal
+    /// ended it.
     ///
     /// # Errors
     /// The program has not ended after a minute, or the system call fails.
@@ -217,8 +217,8 @@ impl Drop for GuardedProcess {
     }
 }
 
-/// Returns a shell in a session of its own. Signals to the process group of this process, or from a
-/// terminal that is closed, do not reach it, so it stays able to kill the program.
+/// Returns a shell in its own session. Signals to the process group of this process, or from a
+/// terminal that is closed, do not reach the shell, so it can still kill the program.
 fn watcher(script: &str) -> Command {
     let mut watcher = Command::new("setsid");
     watcher.args(["sh", "-c", script, "sh"]);

@@ -15,7 +15,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Runs `command`, which locks the row and prints a line, and waits for the line.
+    /// Runs `command`, which locks the row and then prints a line. Waits for that line.
     pub(super) fn acquire(command: &mut Command) -> io::Result<Self> {
         let mut client = command
             .stdin(Stdio::null())

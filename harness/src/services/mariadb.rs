@@ -21,7 +21,7 @@ pub struct MariaDb {
 }
 
 impl MariaDb {
-    /// Starts a server, with these options beside the usual ones (`--name=value`).
+    /// Starts a server with `options` (`--name=value`) in addition to the default ones.
     ///
     /// # Errors
     /// MariaDB is not installed (Debian: `mariadb-server`), or cannot be started.
@@ -29,8 +29,8 @@ impl MariaDb {
         let directory = tempfile::tempdir()?;
         let user = current_user()?;
         let installed = Command::new("mariadb-install-db")
-            // MariaDB deletes all temporary tables in its temporary directory when it starts, those
-            // of other servers too.
+            // MariaDB deletes all temporary tables in its temporary directory when it starts,
+            // including those of other servers.
             .env("TMPDIR", directory.path())
             .args([
                 "--no-defaults",
@@ -129,13 +129,13 @@ impl Administrator {
     /// Runs statements and returns their output, columns separated by tabs.
     ///
     /// # Errors
-    /// A statement failed, or they took longer than a minute.
+    /// A statement failed, or the statements took longer than a minute.
     pub fn sql(self, statements: &str) -> io::Result<String> {
         self.run(&["--skip-ssl"], statements)
     }
 
-    /// Locks the conversation with the most events in the database `chat` for a time. Returns once
-    /// it is locked.
+    /// Locks the conversation with the most events in the database `chat` for the time `time`.
+    /// Returns once the conversation is locked.
     ///
     /// # Errors
     /// The database does not answer, there is no conversation, or another lock on it is not
@@ -199,7 +199,8 @@ fn launch(directory: &Path, address: SocketAddr, options: &[String]) -> io::Resu
     GuardedProcess::start("mariadbd", &arguments, "ready for connections")
 }
 
-/// Returns the option with the present user: MariaDB runs as root only if the option says so.
+/// Returns the name of the current user, for the option `--user`: MariaDB runs as root only if the
+/// option names root.
 fn current_user() -> io::Result<String> {
     let output = Command::new("id").arg("-un").output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

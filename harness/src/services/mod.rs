@@ -18,21 +18,21 @@ pub use mariadb::{Administrator, MariaDb};
 pub use pause::Pause;
 pub use redis::Redis;
 
-/// Returns a loopback address on which no process listens at the moment. Another process may take
-/// it before it is used: the caller then tries again with another one.
+/// Returns a loopback address on which no process listens at the moment. Another process may bind
+/// the address before the caller does, which then has to retry with another address.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Attempts to start a service, each on another port.
-const ATTEMPTS: u32 = 3;
+/// Maximum number of attempts to start a service, each on another port.
+const MAX_ATTEMPTS: u32 = 3;
 
 /// Starts a service on a free port.
 fn on_free_port<T>(mut start: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {
         match start(free_address()?) {
-            Err(_) if attempt < ATTEMPTS => attempt += 1,
+            Err(_) if attempt < MAX_ATTEMPTS => attempt += 1,
             result => return result,
         }
     }

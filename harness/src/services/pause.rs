@@ -16,9 +16,9 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Begins a pause. During a pause Redis serves only clients in `MONITOR` mode, so the
+    /// Starts a pause. During a pause Redis serves only clients in `MONITOR` mode, so the
     /// connection that will end the pause enters that mode first.
-    pub(super) fn begin(server: SocketAddr, time: Duration) -> io::Result<Self> {
+    pub(super) fn start(server: SocketAddr, time: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, ANSWER_TIMEOUT)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let mut answers = BufReader::new(stream.try_clone()?);
@@ -46,7 +46,7 @@ impl Pause {
         Ok(Self { stream, watch })
     }
 
-    /// Returns whether the pause, or Redis, has ended.
+    /// Returns whether the pause or the Redis server has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.watch.is_finished()
@@ -55,7 +55,7 @@ impl Pause {
     /// Ends the pause.
     ///
     /// # Errors
-    /// The pause is over.
+    /// The pause is over already.
     pub fn end(self) -> io::Result<()> {
         (&self.stream).write_all(b"CLIENT UNPAUSE\r\n")?;
         self.watch

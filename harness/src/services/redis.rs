@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{GuardedProcess, Pause, client, on_free_port};
 
-/// A Redis server that keeps nothing on the disk. Dropping it kills the server.
+/// A Redis server that writes nothing to the disk. Dropping it kills the server.
 #[derive(Debug)]
 pub struct Redis {
     process: GuardedProcess,
@@ -19,7 +19,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a server, with these options beside the usual ones (`["--maxmemory", "1mb"]`).
+    /// Starts a server with `options` (for example `["--maxmemory", "1mb"]`) in addition to the
+    /// default ones.
     ///
     /// # Errors
     /// Redis is not installed (Debian: `redis-server`), or cannot be started.
@@ -35,7 +36,7 @@ impl Redis {
         })
     }
 
-    /// Starts a server that speaks TLS only, with this certificate and key (files in PEM).
+    /// Starts a server that accepts only TLS. `certificate` and `key` are PEM files.
     ///
     /// # Errors
     /// As for [`Redis::start`].
@@ -51,7 +52,7 @@ impl Redis {
         ];
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let (process, address) = on_free_port(|address| {
-            // The last option counts: no port for plain text.
+            // The last value of an option counts, so the server has no port for plain text.
             let tls = [
                 "--tls-port".to_owned(),
                 address.port().to_string(),
@@ -96,12 +97,12 @@ impl Redis {
         )
     }
 
-    /// Makes the server answer no client for a time.
+    /// Makes the server answer no client for the time `time`.
     ///
     /// # Errors
     /// The server does not answer.
     pub fn pause(&self, time: Duration) -> io::Result<Pause> {
-        Pause::begin(self.address, time)
+        Pause::start(self.address, time)
     }
 
     /// Returns the running process, for signals.
@@ -138,7 +139,7 @@ fn launch(directory: &TempDir, address: SocketAddr, options: &[String]) -> io::R
     let port = address.port().to_string();
     let ip = address.ip().to_string();
     let directory = directory.path().to_string_lossy().into_owned();
-    let usual = [
+    let default_options = [
         "--bind",
         &ip,
         "--port",
@@ -150,6 +151,9 @@ fn launch(directory: &TempDir, address: SocketAddr, options: &[String]) -> io::R
         "--appendonly",
         "no",
     ];
-    let arguments: Vec<&str> = usual.into_iter().chain(options.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> = default_options
+        .into_iter()
+        .chain(options.iter().map(String::as_str))
+        .collect();
     GuardedProcess::start("redis-server", &arguments, "Ready to accept connections")
 }

@@ -11,11 +11,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// Interval between two changes of the membership.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(200);
-/// Longest wait for the answer to a change. After it the next change is made: the log tells whether
-/// this one happened.
+/// Maximum wait for the answer to a change. After that, the next change is made; the log shows
+/// whether this change happened.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time until all users have joined again in the end. MariaDB looks for space once a minute
-/// after its disk was full.
+/// Maximum time until all users have joined again at the end. After its disk was full, MariaDB
+/// checks for free space only once a minute.
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// A user who is removed and joins again.
@@ -25,10 +25,10 @@ pub(super) struct ChurningUser {
     pub(super) user: UserRef,
 }
 
-/// Removes users and lets them join again, one after the other, until `stop` is set; then lets all
-/// of them join.
+/// Removes users and lets them join again, one after the other, until `stop` is set. Then lets all
+/// users join.
 pub(super) async fn run(
-    host: Arc<Client>,
+    owner: Arc<Client>,
     users: Vec<ChurningUser>,
     group_id: u64,
     stop: Arc<AtomicBool>,
@@ -38,23 +38,23 @@ pub(super) async fn run(
         group: group.clone(),
         note: Note::default(),
     };
-    let mut pace = interval(CHANGE_INTERVAL);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(CHANGE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = 0;
     while !stop.load(Ordering::Relaxed) {
-        pace.tick().await;
+        ticks.tick().await;
         // Each user stays outside while the others are removed.
         let (round, number) = (turn / users.len(), turn % users.len());
         turn += 1;
         let churning = &users[number];
-        // The log shows the outcome.
+        // The outcome is not recorded here: the log shows it.
         if round.is_multiple_of(2) {
             let kick = Command::KickMember {
                 group: group.clone(),
                 user: churning.user.clone(),
                 ban: false,
             };
-            let _ = timeout(ANSWER_TIMEOUT, host.execute(kick)).await;
+            let _ = timeout(ANSWER_TIMEOUT, owner.execute(kick)).await;
         } else {
             let _ = timeout(ANSWER_TIMEOUT, churning.library.execute(join())).await;
         }
@@ -66,9 +66,12 @@ pub(super) async fn run(
             Ok(Ok(_))
         ) {
             if Instant::now() > deadline {
-                return Err(io::Error::other("a removed user cannot join again"));
+                return Err(io::Error::other(format!(
+                    "a removed user could not join the group again within {} s",
+                    REJOIN_TIMEOUT.as_secs()
+                )));
             }
-            pace.tick().await;
+            ticks.tick().await;
         }
     }
     Ok(())

@@ -12,18 +12,19 @@ use chat_core::testkit::PASSWORD;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::named;
+use super::user_ref;
 use crate::deadline::with_deadline;
 use crate::dump::{acked, hex, record};
 use crate::history::{Digest, LogPosition, Observation, Writer};
 use crate::wire_client::{Account, RunContext};
 
-/// Messages without an outcome above which a client sends no more.
+/// Maximum number of messages of a client without an outcome. At this number, the client sends no
+/// more.
 const MAX_UNSETTLED: usize = 50;
 
-/// One message in this many is sent again, with the same id, after it was acknowledged. The server
-/// must answer it alike and store it once.
-const REPEAT_EVERY: usize = 10;
+/// Every `RESEND_PERIOD`th message is sent again, with the same id, after it was acknowledged. The
+/// server must return the same acknowledgement and store the message once.
+const RESEND_PERIOD: usize = 10;
 
 /// A user with a client of the library, and the run that records it.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(super) struct SwarmClient {
     pub(super) account: Account,
     pub(super) run: u64,
     pub(super) library: Arc<Client>,
-    /// Last position of each conversation that was delivered.
+    /// Last delivered position of each conversation.
     pub(super) received_up_to: Arc<Mutex<HashMap<u64, u64>>>,
     /// Conversations that the user sends to.
     pub(super) conversations: Vec<u64>,
@@ -46,7 +47,7 @@ impl SwarmClient {
             .all(|conversation| received_up_to.get(conversation) >= heads.get(conversation))
     }
 
-    /// Starts the client of an account, on a device of its own.
+    /// Starts the client of an account, on a new device.
     pub(super) async fn start(
         context: &RunContext,
         number: usize,
@@ -56,8 +57,8 @@ impl SwarmClient {
         let mut servers = context.servers.clone();
         servers.rotate_left(number % context.servers.len());
         if number.is_multiple_of(2) {
-            // Knows one node only. If all clients changed nodes when theirs dies, all would end up
-            // on the node that died first.
+            // Every other client knows only one node. If all clients switched nodes whenever a node
+            // dies, they would all gather on the node that died first.
             servers.truncate(1);
         }
         let mut addresses = Vec::new();
@@ -65,7 +66,7 @@ impl SwarmClient {
             addresses.push(server.to_string().parse::<ServerAddress>().map_err(io::Error::other)?);
         }
         let credentials = Credentials::Password {
-            account: named(&account.name)?,
+            account: user_ref(&account.name)?,
             secret: Secret::new(PASSWORD),
             fresh: false,
         };
@@ -125,7 +126,8 @@ impl SwarmClient {
                     }
                     ClientEvent::HistoryReset => {
                         history.note(Observation::Reset { run })?;
-                        // The library does not name the new epoch: use one that equals no other.
+                        // The library does not report the new epoch, so an artificial one is
+                        // recorded, which differs from all others.
                         epoch = format!("after {epoch}");
                         lock(&received_up_to).clear();
                         received.done();
@@ -162,14 +164,14 @@ impl SwarmClient {
         let (run, conversations, name) = (self.run, self.conversations.clone(), self.account.name.clone());
         let client = Arc::clone(&self.library);
         async move {
-            let mut pace = interval(Duration::from_secs_f64(1.0 / rate));
-            pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut outcomes: JoinSet<io::Result<()>> = JoinSet::new();
             let mut number = 0_usize;
             while !stop.load(Ordering::Relaxed) {
-                pace.tick().await;
-                while let Some(noted) = outcomes.try_join_next() {
-                    noted.map_err(io::Error::other)??;
+                ticks.tick().await;
+                while let Some(recorded) = outcomes.try_join_next() {
+                    recorded.map_err(io::Error::other)??;
                 }
                 if client.unsettled() >= MAX_UNSETTLED {
                     continue;
@@ -187,8 +189,8 @@ impl SwarmClient {
                     digest,
                 })?;
                 let conversation = ConversationRef::Id(ConversationId(conversation));
-                let again = number
-                    .is_multiple_of(REPEAT_EVERY)
+                let resend = number
+                    .is_multiple_of(RESEND_PERIOD)
                     .then(|| (Arc::clone(&client), conversation.clone(), draft.clone()));
                 let mut handle = client
                     .enqueue_draft(conversation, draft, None)
@@ -199,7 +201,7 @@ impl SwarmClient {
                     let outcome = handle.outcome().await.map_err(io::Error::other)?;
                     let is_stored = matches!(outcome, SendOutcome::Acked(_));
                     history.note(send_outcome(run, message.clone(), outcome))?;
-                    if let Some((client, conversation, draft)) = again.filter(|_| is_stored) {
+                    if let Some((client, conversation, draft)) = resend.filter(|_| is_stored) {
                         let mut handle = client
                             .enqueue_draft(conversation, draft, None)
                             .await
@@ -210,8 +212,8 @@ impl SwarmClient {
                     Ok(())
                 });
             }
-            while let Some(noted) = outcomes.join_next().await {
-                noted.map_err(io::Error::other)??;
+            while let Some(recorded) = outcomes.join_next().await {
+                recorded.map_err(io::Error::other)??;
             }
             Ok(())
         }

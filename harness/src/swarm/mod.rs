@@ -1,5 +1,5 @@
-//! Many users who chat through the client library and record what they send and receive. Some are
-//! removed from a group and join again all the time. Some devices, whose sessions replace each
+//! Many users who chat through the client library and record what they send and receive. Some users
+//! are repeatedly removed from a group and join it again. Some devices, whose sessions replace each
 //! other, use the protocol without the library.
 
 mod churn;
@@ -30,14 +30,14 @@ use crate::wire_client::{Account, RunContext, dump_for};
 /// Size and load of a [`Swarm`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Number of users. Each two of them also share a direct conversation: without groups the
-    /// number must be even.
+    /// Number of users. Users are paired, and each pair has a direct conversation, so without
+    /// groups the number must be even.
     pub users: usize,
     /// Number of groups that all users are members of.
     pub groups: usize,
     /// Messages per user and second.
     pub rate: f64,
-    /// Number of users who are removed from one more group and join it again, all the time.
+    /// Number of users who are repeatedly removed from one more group and join it again.
     pub churn: usize,
     /// Number of additional users with one device each, whose sessions replace each other.
     pub takeovers: usize,
@@ -81,7 +81,7 @@ impl Options {
     }
 }
 
-fn named(name: &str) -> io::Result<UserRef> {
+fn user_ref(name: &str) -> io::Result<UserRef> {
     UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)
 }
 
@@ -89,8 +89,8 @@ impl Swarm {
     /// Registers the users, creates their conversations, and starts sending.
     ///
     /// # Errors
-    /// The cluster refuses something or does not answer; or `options` leave
-    /// [users without conversations](Options::has_isolated_users).
+    /// The cluster refuses a request or does not answer, or `options` leave [users without
+    /// conversations](Options::has_isolated_users).
     pub async fn start(
         servers: &[SocketAddr],
         fingerprint: Fingerprint,
@@ -98,26 +98,23 @@ impl Swarm {
         history: Arc<Writer>,
     ) -> io::Result<Self> {
         if options.has_isolated_users() {
-            return Err(io::Error::other("the options leave users without a conversation"));
+            return Err(io::Error::other(
+                "the options leave users without a conversation; add groups, or make the number of users even",
+            ));
         }
         let context = Arc::new(RunContext::new(servers, fingerprint, history));
-        let setup_done = setup::run(&context, options).await?;
+        let created = setup::run(&context, options).await?;
         let mut swarm = Self {
             clients: Vec::new(),
-            takeovers: setup_done.takeovers.clone(),
-            groups: setup_done.groups,
+            takeovers: created.takeovers.clone(),
+            groups: created.groups,
             history: Arc::clone(&context.history),
             context: Arc::clone(&context),
             stop: Arc::default(),
             tasks: JoinSet::new(),
             senders: JoinSet::new(),
         };
-        for (number, (account, conversations)) in setup_done
-            .accounts
-            .into_iter()
-            .zip(setup_done.conversations)
-            .enumerate()
-        {
+        for (number, (account, conversations)) in created.accounts.into_iter().zip(created.conversations).enumerate() {
             let client = SwarmClient::start(&context, number, account, conversations).await?;
             let history = || Arc::clone(&swarm.history);
             let sending = client.send_messages(options.rate, history(), Arc::clone(&swarm.stop));
@@ -125,11 +122,11 @@ impl Swarm {
             swarm.senders.spawn(sending);
             swarm.clients.push(client);
         }
-        if let Some(churn_group) = setup_done.churn_group {
+        if let Some(churn_group) = created.churn_group {
             swarm.groups.push(churn_group);
             swarm.start_churn(churn_group, options.churn)?;
         }
-        for account in setup_done.takeovers {
+        for account in created.takeovers {
             let conversation = *swarm
                 .groups
                 .first()
@@ -141,20 +138,20 @@ impl Swarm {
     }
 
     fn start_churn(&mut self, group: u64, count: usize) -> io::Result<()> {
-        let Some((host, others)) = self.clients.split_first() else {
+        let Some((owner, others)) = self.clients.split_first() else {
             return Ok(());
         };
         let users = others[others.len().saturating_sub(count)..].iter().map(|client| {
             Ok(ChurningUser {
                 library: Arc::clone(&client.library),
-                user: named(&client.account.name)?,
+                user: user_ref(&client.account.name)?,
             })
         });
         let users = users.collect::<io::Result<Vec<_>>>()?;
         if !users.is_empty() {
             let stop = Arc::clone(&self.stop);
             self.senders
-                .spawn(churn::run(Arc::clone(&host.library), users, group, stop));
+                .spawn(churn::run(Arc::clone(&owner.library), users, group, stop));
         }
         Ok(())
     }
@@ -165,7 +162,7 @@ impl Swarm {
         &self.clients[0].account.name
     }
 
-    /// Ids of the groups.
+    /// Returns the ids of the groups.
     #[must_use]
     pub fn groups(&self) -> &[u64] {
         &self.groups
@@ -178,8 +175,8 @@ impl Swarm {
     }
 
     /// Waits until all clients have received everything up to `heads`, for at most `timeout`, then
-    /// closes them. Returns the time that the clients took to catch up. The check reports what a
-    /// client lacks after that.
+    /// closes them. Returns the time that the clients took to catch up. The check reports the
+    /// events that a client lacks after that.
     ///
     /// # Errors
     /// A client does not close, or the history cannot be written.

@@ -10,7 +10,7 @@ use chat_core::model::{
 use chat_core::testkit::Peer;
 
 use super::client::send_outcome;
-use super::{Options, named};
+use super::{Options, user_ref};
 use crate::deadline::with_deadline;
 use crate::dump::hex;
 use crate::history::{Digest, Observation};
@@ -26,6 +26,7 @@ pub(super) struct Setup {
     pub(super) accounts: Vec<Account>,
     /// Conversations that each account sends to, in the order of `accounts`.
     pub(super) conversations: Vec<Vec<u64>>,
+    /// Accounts with one device each, whose sessions replace each other.
     pub(super) takeovers: Vec<Account>,
 }
 
@@ -45,40 +46,40 @@ pub(super) async fn run(context: &RunContext, options: &Options) -> io::Result<S
     let mut groups = Vec::new();
     for number in 0..options.groups {
         let name = format!("{} crowd {number}", options.name);
-        let (host, others) = peers
+        let (owner, others) = peers
             .split_first_mut()
             .ok_or_else(|| io::Error::other("a group needs at least one user"))?;
         let others = others.iter_mut().chain(&mut takeovers);
-        groups.push(create_group(host, others, &name, true).await?);
+        groups.push(create_group(owner, others, &name, true).await?);
     }
     let mut conversations = vec![groups.clone(); options.users];
     let mut churn_group = None;
     if options.churn > 0 {
-        let (host, others) = peers
+        let (owner, others) = peers
             .split_first_mut()
             .ok_or_else(|| io::Error::other("a group needs at least one user"))?;
         let outside = others.len().saturating_sub(options.churn);
         let name = format!("{} churn", options.name);
-        let made = create_group(host, others[outside..].iter_mut(), &name, false).await?;
-        conversations[0].push(made);
+        let group = create_group(owner, others[outside..].iter_mut(), &name, false).await?;
+        conversations[0].push(group);
         conversations[outside + 1..]
             .iter_mut()
-            .for_each(|conversations| conversations.push(made));
-        churn_group = Some(made);
+            .for_each(|conversations| conversations.push(group));
+        churn_group = Some(group);
     }
     for first in (0..options.users.saturating_sub(1)).step_by(2) {
-        let (one, other) = (accounts[first].name.clone(), accounts[first + 1].name.clone());
+        let (name, other_name) = (accounts[first].name.clone(), accounts[first + 1].name.clone());
         let request = Command::RequestFriend {
-            user: named(&other)?,
+            user: user_ref(&other_name)?,
             note: Note::default(),
         };
         with_deadline("RequestFriend", peers[first].run(request)).await?;
         let accept = Command::AnswerFriend {
-            user: named(&one)?,
+            user: user_ref(&name)?,
             accept: true,
         };
         with_deadline("AnswerFriend", peers[first + 1].run(accept)).await?;
-        let conversation = open_direct(context, &mut peers[first], &accounts[first], &other).await?;
+        let conversation = open_direct(context, &mut peers[first], &accounts[first], &other_name).await?;
         conversations[first].push(conversation);
         conversations[first + 1].push(conversation);
     }
@@ -91,7 +92,7 @@ pub(super) async fn run(context: &RunContext, options: &Options) -> io::Result<S
     })
 }
 
-/// Registers `count` accounts and logs them in, on one server after the other.
+/// Registers `count` accounts and logs them in, distributed round-robin over the servers.
 pub(crate) async fn enroll(
     context: &RunContext,
     count: usize,
@@ -107,9 +108,9 @@ pub(crate) async fn enroll(
     Ok((peers, accounts))
 }
 
-/// Creates a group with these members.
+/// Creates a group, which `owner` creates and `others` join.
 pub(crate) async fn create_group(
-    host: &mut Peer,
+    owner: &mut Peer,
     others: impl Iterator<Item = &mut Peer>,
     name: &str,
     history_visible: bool,
@@ -117,17 +118,17 @@ pub(crate) async fn create_group(
     let create = Command::CreateGroup(
         NewGroup::new(GroupName::parse(name).map_err(io::Error::other)?).history_visible(history_visible),
     );
-    let Outcome::Conversation(made) = with_deadline("CreateGroup", host.run(create)).await? else {
+    let Outcome::Conversation(group) = with_deadline("CreateGroup", owner.run(create)).await? else {
         return Err(io::Error::other(
             "the server answered CreateGroup without a conversation",
         ));
     };
     for other in others {
-        let group = ConversationRef::Id(made.id);
+        let group = ConversationRef::Id(group.id);
         let note = Note::default();
         with_deadline("JoinGroup", other.run(Command::JoinGroup { group, note })).await?;
     }
-    Ok(made.id.0)
+    Ok(group.id.0)
 }
 
 /// Opens a direct conversation by sending its first message.
@@ -136,7 +137,7 @@ async fn open_direct(context: &RunContext, peer: &mut Peer, account: &Account, o
     let digest = Digest::of(text.as_str().as_bytes());
     let draft = Draft::text(text);
     let message = hex(&draft.client_message_id.0);
-    let conversation = ConversationRef::Direct(named(other)?);
+    let conversation = ConversationRef::Direct(user_ref(other)?);
     let send = Command::Send { conversation, draft };
     let Outcome::Appended(appended) = with_deadline("Send", peer.run(send)).await? else {
         return Err(io::Error::other("the server answered Send without an acknowledgement"));

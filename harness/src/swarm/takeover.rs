@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::wire_client::{Account, RunContext, Session};
 
-/// Time until the next session replaces this one.
+/// Time until a session is replaced by the next one.
 const SESSION_TIME: Duration = Duration::from_millis(500);
-/// Longest time that a replaced session receives answers; longer than a node stays frozen.
+/// Maximum time that a replaced session waits for answers. Frozen nodes continue earlier.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(12);
 /// Interval between messages.
 const SEND_INTERVAL: Duration = Duration::from_millis(50);
-/// Messages that a session sends at the moment it is replaced.
+/// Number of messages that a session sends at the moment it is replaced.
 const FINAL_MESSAGES: usize = 5;
 /// Delay after a server refused a login.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -34,13 +34,13 @@ pub(super) async fn run(
     let mut server = 0;
     while !stop.load(Ordering::Relaxed) {
         server = (server + 1) % context.servers.len();
-        let Ok(mut session) = Session::begin(&context, context.servers[server], &account).await else {
+        let Ok(mut session) = Session::start(&context, context.servers[server], &account).await else {
             sleep(RETRY_DELAY).await;
             continue;
         };
         if let Some(mut previous) = previous.take() {
-            // At once, while its node may not know of the new session yet. Whether the messages
-            // arrive does not matter.
+            // Sent at once, while the node of the previous session may not know of the new session
+            // yet. Whether the messages arrive does not matter.
             let _ = previous.send(conversation, FINAL_MESSAGES).await;
             draining.spawn(drain(previous));
         }
@@ -80,10 +80,10 @@ async fn send_for_a_while(session: &mut Session, conversation: u64) -> io::Resul
     Ok(())
 }
 
-/// Receives until this time.
+/// Receives packets until the time `until`.
 async fn receive_until(session: &mut Session, until: Instant) -> io::Result<()> {
-    while let Ok(taken) = timeout_at(until, session.receive()).await {
-        taken?;
+    while let Ok(received) = timeout_at(until, session.receive()).await {
+        received?;
     }
     Ok(())
 }

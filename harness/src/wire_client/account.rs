@@ -23,7 +23,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Registers an account and logs in. The account may exist already, with the password of the
+    /// Registers an account and logs in. The account may already exist, with the password of the
     /// harness.
     pub(crate) async fn enroll(server: SocketAddr, pin: Fingerprint, name: &str) -> io::Result<(Peer, Self)> {
         let mut peer = with_deadline(server, Peer::connect(server, pin)).await?;
@@ -35,7 +35,7 @@ impl Account {
             device,
         )
         .device_name("swarm");
-        let logged_in = begun(with_deadline(server, peer.ask(RequestKind::Login(login))).await?)?;
+        let logged_in = expect_logged_in(with_deadline(server, peer.ask(RequestKind::Login(login))).await?)?;
         let account = Self {
             name: name.to_owned(),
             user: logged_in.user.id.0,
@@ -43,22 +43,24 @@ impl Account {
             epoch: epoch(logged_in.store_epoch),
             token: logged_in
                 .session_token
-                .ok_or_else(|| io::Error::other("the server answered a login without a session token"))?,
+                .ok_or_else(|| io::Error::other("the server answered Login without a session token"))?,
         };
         Ok((peer, account))
     }
 
-    /// Begins another session of the device, which replaces the previous one.
+    /// Starts another session of the device, which replaces the previous session.
     pub(crate) async fn resume(&self, peer: &mut Peer) -> io::Result<LoggedIn> {
         let resume = Resume::new(UserId(self.user), self.device, self.token.clone());
-        begun(with_deadline("Resume", peer.ask(RequestKind::Resume(resume))).await?)
+        expect_logged_in(with_deadline("Resume", peer.ask(RequestKind::Resume(resume))).await?)
     }
 }
 
-fn begun(answer: Result<Answer, Failure>) -> io::Result<LoggedIn> {
+fn expect_logged_in(answer: Result<Answer, Failure>) -> io::Result<LoggedIn> {
     match answer {
         Ok(Answer::LoggedIn(logged_in)) => Ok(*logged_in),
-        Ok(other) => Err(io::Error::other(format!("the server answered a login with {other:?}"))),
+        Ok(other) => Err(io::Error::other(format!(
+            "the server answered Login or Resume with {other:?}"
+        ))),
         Err(failure) => Err(io::Error::other(failure.to_string())),
     }
 }

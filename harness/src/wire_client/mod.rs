@@ -1,6 +1,6 @@
 //! A client of the bare protocol, without the client library. It pipelines sends, many in one
-//! write, and has one session per connection. It costs little, and does what the library never
-//! does: it continues after another session has replaced it.
+//! write, and has one session per connection. It needs little CPU time and, unlike the library,
+//! continues to send after another session has replaced its session.
 
 mod account;
 mod progress;

@@ -27,17 +27,18 @@ struct ConversationProgress {
     is_requested: bool,
 }
 
-/// Page of a log, with the part of it that is to be delivered.
+/// Which events of a page are to be delivered.
 #[derive(Debug)]
 pub(super) struct AcceptedPage {
-    /// First and last position that will not be delivered: they precede the first readable one.
+    /// First and last of the positions that will not be delivered, because they precede the first
+    /// readable position.
     pub(super) skipped: Option<(u64, u64)>,
     /// Number of events at the start of the page that were delivered before.
     pub(super) known: usize,
 }
 
 impl Progress {
-    /// Starts after the last position of each conversation.
+    /// Returns the progress of a session that starts after the last position of each conversation.
     pub(super) fn after(conversations: &[ConversationInfo]) -> Self {
         let entries = conversations.iter().map(|info| {
             let entry = ConversationProgress {
@@ -80,9 +81,9 @@ impl Progress {
 
     /// Returns the pages to request now.
     pub(super) fn next_requests(&mut self) -> Vec<(u64, ConversationRef, Page)> {
-        let lacking = self.0.iter_mut();
-        let lacking = lacking.filter(|(_, entry)| !entry.is_requested && entry.next <= entry.known);
-        let pages = lacking.map(|(conversation, entry)| {
+        let incomplete = self.0.iter_mut();
+        let incomplete = incomplete.filter(|(_, entry)| !entry.is_requested && entry.next <= entry.known);
+        let pages = incomplete.map(|(conversation, entry)| {
             entry.is_requested = true;
             let page = Page {
                 from: PageFrom::After(Seq(entry.next - 1)),
@@ -99,15 +100,15 @@ impl Progress {
         self.entry(conversation).is_requested = false;
     }
 
-    /// Records a page that was requested. Everything in it but the events delivered before must be
-    /// delivered, with gaps too: the check reports them.
+    /// Records a page that was requested. All events of the page that were not delivered before
+    /// must be delivered, even after a gap: the check reports gaps.
     pub(super) fn accept_page(&mut self, page: &HistoryPage) -> AcceptedPage {
         let entry = self.entry(page.conversation.0);
         entry.is_requested = false;
         let first = page.events.first().map_or(page.first_seq, |read| read.event.seq).0;
-        let is_cut = first > entry.next && page.first_seq.0 > entry.next;
-        let skipped = is_cut.then(|| (entry.next, first - 1));
-        if is_cut {
+        let skips_positions = first > entry.next && page.first_seq.0 > entry.next;
+        let skipped = skips_positions.then(|| (entry.next, first - 1));
+        if skips_positions {
             entry.next = first;
         }
         let known = page

@@ -18,10 +18,10 @@ use tokio::time::timeout;
 
 use super::Account;
 use super::progress::Progress;
-use crate::dump::{acked, epoch, hex, note_stays, record};
+use crate::dump::{acked, epoch, hex, record, record_memberships};
 use crate::history::{Digest, LogPosition, Observation, Writer};
 
-/// Longest time to begin a session, or to write.
+/// Maximum time to start a session, or to write.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time without a write after which a ping is sent. Servers close sessions that are silent for much
@@ -38,7 +38,8 @@ pub(crate) struct RunContext {
 }
 
 impl RunContext {
-    /// Starts the numbers of runs at random, so that no other process uses the same ones.
+    /// Creates a context whose run numbers start at random, so that other processes use other
+    /// numbers.
     pub(crate) fn new(servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> Self {
         // JSON numbers are exact up to 2^53; a start below 2^52 leaves 2^52 runs.
         let [a, b, c, d, e, f, g, h, ..] = DeviceId::random().0;
@@ -67,24 +68,26 @@ pub(crate) struct Session {
     history: Arc<Writer>,
     /// Messages without an outcome yet.
     pending: HashMap<RequestId, String>,
+    /// Conversations of the requested pages.
     pages: HashMap<RequestId, u64>,
     progress: Progress,
     /// Last position of each conversation, once the server has returned them.
     targets: Option<Vec<LogPosition>>,
     sent_count: u64,
+    /// Time of the last write.
     written: Instant,
 }
 
 impl Session {
-    /// Connects and resumes this account. Deliveries start after the last position that each
-    /// conversation has then.
-    pub(crate) async fn begin(context: &RunContext, server: SocketAddr, account: &Account) -> io::Result<Self> {
-        let beginning = async {
+    /// Connects and resumes this account. Deliveries start after the position that is the last one
+    /// of each conversation at that time.
+    pub(crate) async fn start(context: &RunContext, server: SocketAddr, account: &Account) -> io::Result<Self> {
+        let starting = async {
             let mut peer = Peer::connect(server, context.pin).await?;
             let logged_in = account.resume(&mut peer).await?;
             io::Result::Ok((peer, logged_in))
         };
-        let (peer, logged_in) = timeout(IO_TIMEOUT, beginning).await.map_err(io::Error::other)??;
+        let (peer, logged_in) = timeout(IO_TIMEOUT, starting).await.map_err(io::Error::other)??;
         let run = context.run();
         let cursor = |info: &ConversationInfo| LogPosition {
             conversation: info.id.0,
@@ -128,7 +131,7 @@ impl Session {
     /// Sends `count` messages in one write, without waiting for answers.
     pub(crate) async fn send(&mut self, conversation: u64, count: usize) -> io::Result<()> {
         let mut sends = Vec::with_capacity(count);
-        for other in 0..count {
+        for offset in 0..count {
             self.sent_count += 1;
             let text = format!("{} 你好 😀 in run {}", self.sent_count, self.run);
             let digest = Digest::of(text.as_bytes());
@@ -140,7 +143,7 @@ impl Session {
                 message: message.clone(),
                 digest,
             })?;
-            self.pending.insert(self.peer.id_after(other as u64), message);
+            self.pending.insert(self.peer.id_after(offset as u64), message);
             let conversation = ConversationRef::Id(ConversationId(conversation));
             sends.push(RequestKind::Command(Command::Send { conversation, draft }));
         }
@@ -151,8 +154,8 @@ impl Session {
     pub(crate) async fn request_missing(&mut self) -> io::Result<()> {
         let requests = self.progress.next_requests();
         let mut reads = Vec::with_capacity(requests.len());
-        for (other, (number, conversation, page)) in requests.into_iter().enumerate() {
-            self.pages.insert(self.peer.id_after(other as u64), number);
+        for (offset, (number, conversation, page)) in requests.into_iter().enumerate() {
+            self.pages.insert(self.peer.id_after(offset as u64), number);
             reads.push(RequestKind::Command(Command::ReadHistory { conversation, page }));
         }
         if self.written.elapsed() > PING_AFTER {
@@ -166,7 +169,8 @@ impl Session {
             return Ok(());
         }
         self.written = Instant::now();
-        // After a timeout part of a packet may be written: the connection cannot be used again.
+        // After a timeout, part of a packet may have been written, so the connection cannot be used
+        // again.
         timeout(IO_TIMEOUT, self.peer.send_all(kinds))
             .await
             .map_err(io::Error::other)?
@@ -215,7 +219,7 @@ impl Session {
                     | ReplyCode::Internal,
                 )
                 | None => Observation::Unknown { run, message },
-                // Each message is sent once: a fenced one is not stored.
+                // Each message is sent only once, so a message that is refused is not stored.
                 Some(_) => Observation::Refused {
                     run,
                     message,
@@ -262,7 +266,7 @@ impl Session {
         })
     }
 
-    /// Requests the user's conversations with their last progress.
+    /// Requests the user's conversations with their last positions.
     pub(crate) async fn request_conversations(&mut self) -> io::Result<()> {
         self.targets = None;
         self.write(vec![RequestKind::Command(Command::ListConversations)]).await
@@ -270,22 +274,22 @@ impl Session {
 
     /// Records the answer to [`request_conversations`](Self::request_conversations).
     fn handle_conversations(&mut self, conversations: &[ConversationInfo]) -> io::Result<()> {
-        let targets = note_stays(self.user, conversations, &self.history)?;
+        let targets = record_memberships(self.user, conversations, &self.history)?;
         targets.iter().for_each(|end| self.progress.note_last_seq(*end));
         self.targets = Some(targets);
         Ok(())
     }
 
-    /// Returns whether everything up to the last progress was delivered.
+    /// Returns whether everything up to the requested last positions was delivered.
     pub(crate) fn is_complete(&self) -> bool {
         let has = |end: &LogPosition| self.progress.last_delivered(end.conversation) >= end.seq;
         self.targets.as_ref().is_some_and(|targets| targets.iter().all(has))
     }
 
-    /// Ends the session. The outcome of pending messages is recorded as unknown.
+    /// Ends the session. Records the outcome of pending messages as unknown.
     pub(crate) fn end(self) -> io::Result<()> {
         let run = self.run;
-        let mut left = self.pending.into_values();
-        left.try_for_each(|message| self.history.note(Observation::Unknown { run, message }))
+        let mut pending = self.pending.into_values();
+        pending.try_for_each(|message| self.history.note(Observation::Unknown { run, message }))
     }
 }

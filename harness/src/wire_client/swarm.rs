@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::{Account, RunContext, Session};
 use crate::deadline::with_deadline;
-use crate::dump::{Source, dump_readable, epoch, note_stays};
+use crate::dump::{Source, dump_readable, epoch, record_memberships};
 use crate::history::{LogPosition, Observation, Writer};
 use crate::swarm::{create_group, enroll};
 
@@ -24,13 +24,14 @@ use crate::swarm::{create_group, enroll};
 pub struct WireOptions {
     /// Number of users, each with one connection.
     pub users: usize,
-    /// Number of users in a group; each user is in one.
+    /// Number of users in a group; each user is in one group.
     pub group_size: NonZeroUsize,
     /// Writes per connection and second.
     pub rate: f64,
     /// Number of messages in one write.
     pub burst: usize,
-    /// Maximum number of messages of a connection without an outcome; at it, the connection waits.
+    /// Maximum number of messages of a connection without an outcome. At this number, the
+    /// connection sends no more.
     pub window: usize,
     /// Prefix of the names of users and groups.
     pub name: String,
@@ -59,11 +60,11 @@ const LIST_INTERVAL: Duration = Duration::from_secs(1);
 /// Phase of a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Send messages.
+    /// Clients send messages.
     Send,
-    /// Send no more, and wait for outcomes.
+    /// Clients send no more and wait for outcomes.
     Settle,
-    /// Receive everything until the deadline, and end.
+    /// Clients receive everything, until the deadline at most, and end.
     End(Instant),
 }
 
@@ -74,7 +75,7 @@ impl Phase {
 }
 
 /// Users of the bare protocol, who reconnect as soon as they lose their connection. Each connection
-/// is a run of its own.
+/// is a separate run.
 #[derive(Debug)]
 pub struct WireSwarm {
     context: Arc<RunContext>,
@@ -89,7 +90,7 @@ impl WireSwarm {
     /// Registers the users, creates their groups, and starts sending.
     ///
     /// # Errors
-    /// A server refuses something, or does not answer.
+    /// A server refuses a request, or does not answer.
     pub async fn start(
         servers: &[SocketAddr],
         pin: Fingerprint,
@@ -102,14 +103,14 @@ impl WireSwarm {
         for first in (0..options.users).step_by(options.group_size.get()) {
             let count = options.group_size.get().min(options.users - first);
             let name = |number| format!("{}-{}", options.name, first + number);
-            let (mut peers, mut some) = enroll(&context, count, name).await?;
-            let (host, others) = peers
+            let (mut peers, mut enrolled) = enroll(&context, count, name).await?;
+            let (owner, others) = peers
                 .split_first_mut()
                 .ok_or_else(|| io::Error::other("a group needs at least one user"))?;
             let conversation =
-                create_group(host, others.iter_mut(), &format!("{} {first}", options.name), true).await?;
+                create_group(owner, others.iter_mut(), &format!("{} {first}", options.name), true).await?;
             conversations.extend(vec![conversation; count]);
-            accounts.append(&mut some);
+            accounts.append(&mut enrolled);
         }
         let mut swarm = Self {
             context,
@@ -135,8 +136,8 @@ impl WireSwarm {
         Ok(swarm)
     }
 
-    /// Stops sending and waits until every message has its outcome or lost its connection. Returns
-    /// the time it took.
+    /// Stops sending, and waits until every message has its outcome or its connection was lost.
+    /// Returns the time that this took.
     ///
     /// # Errors
     /// Messages have no outcome after `timeout`.
@@ -183,11 +184,11 @@ impl WireSwarm {
 pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::Result<()> {
     let mut servers = Vec::with_capacity(context.servers.len());
     for server in &context.servers {
-        let (asked, mut named) = (context.history.now(), BTreeSet::new());
+        let (asked, mut recorded) = (context.history.now(), BTreeSet::new());
         for account in accounts {
             let mut peer = with_deadline(server, Peer::connect(*server, context.pin)).await?;
             let logged_in = account.resume(&mut peer).await?;
-            note_stays(account.user, &logged_in.conversations, &context.history)?;
+            record_memberships(account.user, &logged_in.conversations, &context.history)?;
             let source = Source {
                 name: server.to_string(),
                 epoch: epoch(logged_in.store_epoch),
@@ -196,17 +197,18 @@ pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::
                 &mut peer,
                 &logged_in.conversations,
                 &source,
-                &mut named,
+                &mut recorded,
                 &context.history,
             )
             .await?;
         }
-        servers.push((server, asked, named));
+        servers.push((server, asked, recorded));
     }
-    // A server that does not list a conversation which others list has an empty log of it.
-    let all: BTreeSet<u64> = servers.iter().flat_map(|(_, _, named)| named).copied().collect();
-    for (server, asked, named) in &servers {
-        for conversation in all.difference(named) {
+    // If a server does not list a conversation that another server lists, its log of that
+    // conversation counts as empty.
+    let all: BTreeSet<u64> = servers.iter().flat_map(|(_, _, recorded)| recorded).copied().collect();
+    for (server, asked, recorded) in &servers {
+        for conversation in all.difference(recorded) {
             context.history.note(Observation::Head {
                 source: server.to_string(),
                 last: LogPosition {
@@ -220,7 +222,7 @@ pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::
     context.history.flush()
 }
 
-/// A user, over all their connections.
+/// Client of one user, over all connections of the user.
 struct WireClient {
     context: Arc<RunContext>,
     account: Account,
@@ -240,8 +242,8 @@ impl WireClient {
         let mut session = None;
         let mut phase = self.phase.clone();
         let timed_out = async move {
-            let named = phase.wait_for(Phase::is_end).await.map(|phase| *phase);
-            match named {
+            let end = phase.wait_for(Phase::is_end).await.map(|phase| *phase);
+            match end {
                 Ok(Phase::End(deadline)) => sleep_until(deadline).await,
                 // The swarm was dropped, which aborts this task.
                 _ => std::future::pending().await,
@@ -254,7 +256,7 @@ impl WireClient {
         };
         session.map_or(Ok(()), Session::end)?;
         if let Some(run) = self.last_run {
-            // In time or not: the check judges what the user has received.
+            // Recorded even after a timeout: the check judges what the user has received.
             self.context.history.note(Observation::Finished { run })?;
         }
         Ok(has_everything)
@@ -266,40 +268,40 @@ impl WireClient {
         loop {
             let server = self.context.servers[self.server % self.context.servers.len()];
             self.server += 1;
-            let Ok(begun) = Session::begin(&self.context, server, &self.account).await else {
+            let Ok(started) = Session::start(&self.context, server, &self.account).await else {
                 sleep(RETRY_DELAY).await;
                 continue;
             };
-            self.last_run = Some(begun.run());
-            if self.run_session(session.insert(begun)).await.is_ok() {
+            self.last_run = Some(started.run());
+            if self.run_session(session.insert(started)).await.is_ok() {
                 return Ok(());
             }
             session.take().map_or(Ok(()), Session::end)?;
         }
     }
 
-    /// Runs a session until everything is done, or the connection ends.
+    /// Runs a session until the user has received everything, or the connection ends.
     async fn run_session(&mut self, session: &mut Session) -> io::Result<()> {
-        let pause = Duration::from_secs_f64(1.0 / self.options.rate);
-        let mut pace = interval(pause);
-        let mut look = interval(CHECK_INTERVAL);
+        let send_interval = Duration::from_secs_f64(1.0 / self.options.rate);
+        let mut sends = interval(send_interval);
+        let mut check = interval(CHECK_INTERVAL);
         let mut asked: Option<Instant> = None;
-        for ticks in [&mut pace, &mut look] {
+        for ticks in [&mut sends, &mut check] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
             let phase = *self.phase.borrow();
             tokio::select! {
-                // Answers first: they free the window.
+                // Answers come first, because they free the window.
                 biased;
                 received = session.receive() => received?,
-                _ = pace.tick(), if phase == Phase::Send => {
+                _ = sends.tick(), if phase == Phase::Send => {
                     if session.pending_count() < self.options.window {
                         session.send(self.conversation, self.options.burst).await?;
                     }
                     session.request_missing().await?;
                 }
-                _ = look.tick(), if phase != Phase::Send => session.request_missing().await?,
+                _ = check.tick(), if phase != Phase::Send => session.request_missing().await?,
                 _ = self.phase.changed() => {}
             }
             if phase > Phase::Send && session.pending_count() == 0 && !self.is_settled {

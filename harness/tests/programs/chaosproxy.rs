@@ -1,4 +1,4 @@
-//! `chaosproxy`, before a server that echoes its input.
+//! Tests of `chaosproxy`, in front of a server that echoes its input.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use chat_harness::process::{Reach, signal};
 
-use super::{run, text};
+use super::{run, utf8};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chaosproxy");
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time after which no more bytes are expected.
 const QUIET_TIME: Duration = Duration::from_millis(200);
@@ -29,6 +29,7 @@ fn echo() -> SocketAddr {
     address
 }
 
+/// A running proxy.
 struct Running {
     process: Child,
     input: ChildStdin,
@@ -54,7 +55,7 @@ impl Running {
             addresses: Vec::new(),
         };
         loop {
-            let line = running.line();
+            let line = running.read_line();
             match line.strip_prefix("listening ") {
                 Some(rest) => running.addresses.push(rest.split(' ').next().unwrap().parse().unwrap()),
                 None => break assert_eq!(line, "ready"),
@@ -63,7 +64,7 @@ impl Running {
         running
     }
 
-    fn line(&mut self) -> String {
+    fn read_line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
@@ -93,20 +94,20 @@ fn tell(control: &Path, words: &str) -> (Option<i32>, String) {
             .into_iter()
             .chain(words),
     );
-    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    (output.status.code(), utf8(&output.stdout) + &utf8(&output.stderr))
 }
 
-/// Sends a text and receives it again. Returns the time that this took.
+/// Sends a text and receives its echo. Returns the time that this took.
 fn exchange(stream: &mut TcpStream, sent: &str) -> Duration {
     let started = Instant::now();
     stream.write_all(sent.as_bytes()).unwrap();
     let mut received = vec![0; sent.len()];
     stream.read_exact(&mut received).unwrap();
-    assert_eq!(text(&received), sent);
+    assert_eq!(utf8(&received), sent);
     started.elapsed()
 }
 
-fn hears_nothing(stream: &mut TcpStream) {
+fn assert_receives_nothing(stream: &mut TcpStream) {
     stream.set_read_timeout(Some(QUIET_TIME)).unwrap();
     let error = stream.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
@@ -137,7 +138,7 @@ fn proxy_delays_holds_cuts_and_discards_on_command() {
 
     ok("@2 freeze up");
     other.write_all(b"held").unwrap();
-    hears_nothing(&mut other);
+    assert_receives_nothing(&mut other);
     exchange(&mut one, "the other route is free");
     ok("heal");
     let mut held = [0; 4];
@@ -148,12 +149,12 @@ fn proxy_delays_holds_cuts_and_discards_on_command() {
     one.write_all(b"abcdef").unwrap();
     let mut rest = Vec::new();
     one.read_to_end(&mut rest).unwrap();
-    assert_eq!(text(&rest), "abc");
+    assert_eq!(utf8(&rest), "abc");
     ok("heal");
 
     ok("@2 drop down");
     other.write_all(b"gone").unwrap();
-    hears_nothing(&mut other);
+    assert_receives_nothing(&mut other);
     ok("heal");
     assert_eq!(other.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 
@@ -168,28 +169,31 @@ fn proxy_delays_holds_cuts_and_discards_on_command() {
     ok("slice 1");
     exchange(&mut running.connect(0), "piece by piece");
 
-    for (words, says) in [
+    for (words, expected) in [
         (
             "melt",
             "chaosproxy: unknown command \"melt\"; help lists the commands\n",
         ),
-        ("delay -1s", "chaosproxy: -1s is not a time like 50ms or 1.5s\n"),
+        (
+            "delay -1s",
+            "chaosproxy: -1s is not a time like 50ms or 1.5s, up to 3600s\n",
+        ),
         ("@3 heal", "chaosproxy: there is no route @3: the routes are @1 to @2\n"),
     ] {
-        assert_eq!(tell(&control, words), (Some(1), says.to_owned()));
+        assert_eq!(tell(&control, words), (Some(1), expected.to_owned()));
     }
 }
 
 #[test]
-fn proxy_executes_its_input_and_ends_on_quit() {
+fn proxy_executes_commands_from_its_input_and_ends_on_quit() {
     let directory = tempfile::tempdir().unwrap();
     let control = directory.path().join("control");
     let route = [format!("127.0.0.1:0={}", echo())];
     let mut running = Running::start(&route, &control);
     writeln!(running.input, "delay 20ms").unwrap();
-    assert_eq!(running.line(), "ok");
+    assert_eq!(running.read_line(), "ok");
     writeln!(running.input, "status").unwrap();
-    assert!(running.line().contains("up: delay 20ms; down: delay 20ms;"));
+    assert!(running.read_line().contains("up: delay 20ms; down: delay 20ms;"));
     writeln!(running.input, "quit").unwrap();
     assert_eq!(running.process.wait().unwrap().code(), Some(0));
     assert!(!control.exists());
@@ -205,8 +209,8 @@ fn proxy_executes_its_input_and_ends_on_quit() {
     assert_eq!(tell(&control, "quit"), (Some(0), String::new()));
     assert_eq!(running.process.wait().unwrap().code(), Some(0));
 
-    // A killed proxy leaves its socket, which the next one replaces. Two proxies at once cannot use
-    // the same socket.
+    // A killed proxy leaves its socket, which the next proxy replaces. Two running proxies cannot
+    // use the same socket.
     let mut killed = Running::start(&route, &control);
     killed.process.kill().unwrap();
     killed.process.wait().unwrap();
@@ -219,7 +223,7 @@ fn proxy_executes_its_input_and_ends_on_quit() {
     assert_eq!(second.status.code(), Some(1));
     exchange(&mut running.connect(0), "the first one continues");
 
-    // A file that is no socket belongs to another program.
+    // A file that is not a socket belongs to another program, and is kept.
     let file = directory.path().join("letter");
     std::fs::write(&file, "dear").unwrap();
     let third = run(PROGRAM, [route[0].as_str(), "--control", &file.display().to_string()]);
@@ -228,23 +232,31 @@ fn proxy_executes_its_input_and_ends_on_quit() {
 }
 
 #[test]
-fn wrong_usage_is_explained() {
-    for (arguments, code, says) in [
+fn usage_error_explains_the_arguments() {
+    for (arguments, code, expected) in [
         (vec![], 2, "LISTEN=SERVER"),
-        (vec!["127.0.0.1:0"], 2, "written LISTEN=SERVER"),
+        (vec!["127.0.0.1:0"], 2, "write LISTEN=SERVER"),
         (vec!["here=127.0.0.1:1"], 2, "here is not an address with a port"),
         (vec!["tell", "/nowhere/control"], 2, "WORD"),
         (
             vec!["tell", "/nowhere/control", "heal"],
             1,
-            "chaosproxy: /nowhere/control: ",
+            "chaosproxy: no proxy answers on /nowhere/control: ",
         ),
-        (vec!["127.0.0.1:0=127.0.0.1"], 1, "chaosproxy: 127.0.0.1: "),
-        (vec!["192.0.2.1:1=127.0.0.1:1"], 1, "chaosproxy: 192.0.2.1:1: "),
+        (
+            vec!["127.0.0.1:0=127.0.0.1"],
+            1,
+            "chaosproxy: cannot resolve 127.0.0.1: ",
+        ),
+        (
+            vec!["192.0.2.1:1=127.0.0.1:1"],
+            1,
+            "chaosproxy: cannot listen on 192.0.2.1:1: ",
+        ),
     ] {
         let output = run(PROGRAM, &arguments);
-        let printed = text(&output.stderr);
+        let printed = utf8(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
-        assert!(printed.contains(says), "{arguments:?}: {printed}");
+        assert!(printed.contains(expected), "{arguments:?}: {printed}");
     }
 }

@@ -1,11 +1,11 @@
-//! `histcheck`, on histories written by hand.
+//! Tests of `histcheck`, with handmade histories.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use chat_harness::history::{Digest, EventRecord, LogPosition, Observation, Writer};
 
-use super::{run, text};
+use super::{run, utf8};
 
 fn histcheck(arguments: &[&Path]) -> Output {
     run(env!("CARGO_BIN_EXE_histcheck"), arguments)
@@ -43,8 +43,8 @@ fn clients() -> Vec<Observation> {
     ]
 }
 
-/// Returns the final logs: complete, or with the creation of the group only.
-fn logs(is_kept: bool) -> Vec<Observation> {
+/// Returns the final logs: complete, or without the message.
+fn logs(is_complete: bool) -> Vec<Observation> {
     let event = |seq: u64, message: Option<&str>| Observation::Logged {
         source: "database".into(),
         epoch: "1".into(),
@@ -60,7 +60,7 @@ fn logs(is_kept: bool) -> Vec<Observation> {
         },
     };
     let mut logs = vec![event(1, None)];
-    if is_kept {
+    if is_complete {
         logs.push(event(2, Some("m")));
     }
     logs.push(Observation::Member {
@@ -74,7 +74,7 @@ fn logs(is_kept: bool) -> Vec<Observation> {
     logs
 }
 
-fn file(directory: &Path, name: &str, lines: Vec<Observation>) -> PathBuf {
+fn write_history(directory: &Path, name: &str, lines: Vec<Observation>) -> PathBuf {
     let path = directory.join(name);
     let writer = Writer::open(&path).unwrap();
     lines
@@ -87,10 +87,10 @@ fn file(directory: &Path, name: &str, lines: Vec<Observation>) -> PathBuf {
 #[test]
 fn history_and_logs_are_read_from_several_files() {
     let directory = tempfile::tempdir().unwrap();
-    let clients = file(directory.path(), "clients", clients());
-    let kept = file(directory.path(), "kept", logs(true));
+    let clients = write_history(directory.path(), "clients", clients());
+    let kept = write_history(directory.path(), "kept", logs(true));
     let output = histcheck(&[&clients, &kept]);
-    let printed = text(&output.stdout);
+    let printed = utf8(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}");
     assert!(printed.contains("logs read from              database\n"), "{printed}");
     assert!(printed.contains("acknowledgements checked    1\n"), "{printed}");
@@ -103,24 +103,24 @@ fn history_and_logs_are_read_from_several_files() {
 #[test]
 fn violation_is_printed_and_sets_the_exit_code() {
     let directory = tempfile::tempdir().unwrap();
-    let clients = file(directory.path(), "clients", clients());
-    let lost = file(directory.path(), "lost", logs(false));
+    let clients = write_history(directory.path(), "clients", clients());
+    let lost = write_history(directory.path(), "lost", logs(false));
     let output = histcheck(&[&clients, &lost]);
-    let printed = text(&output.stdout);
+    let printed = utf8(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{printed}");
     assert!(printed.contains("\nlost                        1\n"), "{printed}");
-    assert!(printed.contains("\nC1: m was acknowledged at "), "{printed}");
+    assert!(printed.contains("\nC1: message m was acknowledged at "), "{printed}");
 }
 
 #[test]
 fn history_without_final_logs_is_checked_only_on_request() {
     let directory = tempfile::tempdir().unwrap();
-    let clients = file(directory.path(), "clients", clients());
+    let clients = write_history(directory.path(), "clients", clients());
     let output = histcheck(&[&clients]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).starts_with("histcheck: the history has no final logs"));
+    assert!(utf8(&output.stderr).starts_with("histcheck: the history has no final logs"));
     let output = histcheck(&[Path::new("--partial"), &clients]);
-    let printed = text(&output.stdout);
+    let printed = utf8(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}");
     assert!(printed.contains("C1    not checked"), "{printed}");
     assert!(printed.contains("C13   0"), "{printed}");
@@ -134,7 +134,7 @@ fn unreadable_history_gets_no_verdict() {
     let (garbage, empty) = (directory.path().join("garbage"), directory.path().join("empty"));
     std::fs::write(&garbage, "no history\n").unwrap();
     std::fs::write(&empty, "").unwrap();
-    for (arguments, says) in [
+    for (arguments, expected) in [
         (vec![Path::new("/nowhere/history")], "/nowhere/history:0: No such file"),
         (vec![broken.as_path()], "broken:1: "),
         (vec![garbage.as_path()], "garbage:1: "),
@@ -145,13 +145,13 @@ fn unreadable_history_gets_no_verdict() {
         (vec![], "Usage: histcheck"),
         (
             vec![Path::new("--database"), Path::new("chat"), &broken],
-            "a database is written mysql://",
+            "not the URL of a database; write mysql://",
         ),
         (vec![Path::new("--server"), Path::new("127.0.0.1:1"), &broken], "--user"),
     ] {
         let output = histcheck(&arguments);
-        let printed = text(&output.stderr);
+        let printed = utf8(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{printed}");
-        assert!(printed.contains(says), "{printed}");
+        assert!(printed.contains(expected), "{printed}");
     }
 }

@@ -1,4 +1,4 @@
-//! The programs of the harness, as people and scripts use them.
+//! Tests that run the programs of the harness.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -16,6 +16,6 @@ fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -
     Command::new(program).args(arguments).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+fn utf8(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A service of two nodes in this process.
+//! Fixture: a service of two nodes in this process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

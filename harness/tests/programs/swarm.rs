@@ -1,4 +1,4 @@
-//! `swarm`, and the verdict of `histcheck` on its histories.
+//! Tests of `swarm`, and of the verdict of `histcheck` on its histories.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,16 +13,16 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::service::Service;
-use super::text;
+use super::utf8;
 
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs a program while this process serves it.
 async fn run(program: &str, arguments: Vec<String>) -> (Option<i32>, String) {
     let output = Command::new(program).args(arguments).kill_on_drop(true).output();
     let output = timeout(WAIT_TIMEOUT, output).await.unwrap().unwrap();
-    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    (output.status.code(), utf8(&output.stdout) + &utf8(&output.stderr))
 }
 
 async fn swarm(servers: &[SocketAddr], history: &Path, options: &str) -> (Option<i32>, String) {
@@ -48,7 +48,7 @@ async fn histcheck_of(histories: &[&Path], options: &[String]) -> (Option<i32>, 
     run(env!("CARGO_BIN_EXE_histcheck"), arguments).await
 }
 
-/// Returns the number of records in a history that satisfy a condition.
+/// Returns the number of records in a history that satisfy the condition `is`.
 fn count(history: &Path, is: impl Fn(&Observation) -> bool) -> usize {
     let history = History::read(&[history.to_owned()]).unwrap();
     history
@@ -100,7 +100,7 @@ async fn swarm_through_the_library_passes_the_check() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn raw_connections_resume_and_miss_no_event() {
+async fn users_of_the_bare_protocol_reconnect_and_miss_no_event() {
     let service = Service::start().await;
     let directory = tempfile::tempdir().unwrap();
     let history = directory.path().join("history");
@@ -112,9 +112,9 @@ async fn raw_connections_resume_and_miss_no_event() {
     );
     let load = swarm(&servers, &history, &options);
     let breaking = async {
-        // Once messages are delivered, half of the connections end in the middle of something,
-        // twice.
-        let mut looks = tokio::time::interval(Duration::from_millis(50));
+        // Once messages are delivered, half of the connections are reset in the middle of their
+        // traffic, twice.
+        let mut checks = tokio::time::interval(Duration::from_millis(50));
         for round in 1..=2 {
             let delivered = || {
                 count(&history, |observation| {
@@ -122,7 +122,7 @@ async fn raw_connections_resume_and_miss_no_event() {
                 })
             };
             while !history.exists() || delivered() < 200 * round {
-                looks.tick().await;
+                checks.tick().await;
             }
             proxy.reset();
         }
@@ -135,7 +135,7 @@ async fn raw_connections_resume_and_miss_no_event() {
     assert_eq!(code, Some(0), "{printed}");
     assert!(
         count(&history, |observation| matches!(observation, Observation::Run { .. })) > 12,
-        "no user joined again"
+        "no user has reconnected"
     );
     assert!(
         count(&history, |observation| matches!(observation, Observation::Acked { .. })) > 100,
@@ -165,7 +165,7 @@ async fn histories_of_two_processes_are_checked_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_who_are_offline_in_the_end_are_checked_too() {
+async fn users_who_are_offline_at_the_end_are_checked_too() {
     let service = Service::start().await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("history");
@@ -193,7 +193,7 @@ async fn users_who_are_offline_in_the_end_are_checked_too() {
 }
 
 #[tokio::test]
-async fn swarm_that_cannot_begin_reports_why() {
+async fn swarm_that_cannot_start_reports_why() {
     let directory = tempfile::tempdir().unwrap();
     let history = directory.path().join("history");
     let unused_address = SocketAddr::from(([127, 0, 0, 1], 1));
