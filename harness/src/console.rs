@@ -151,7 +151,7 @@ fn is_left_over(path: &Path) -> io::Result<bool> {
 }
 
 async fn listen(listener: UnixListener, lines: mpsc::Sender<Line>) {
-    // One connection after the other, because commands run one after the other.
+    // Serves one connection after the other, because commands run one after the other.
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {

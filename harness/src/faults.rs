@@ -91,7 +91,7 @@ impl Plan {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Injects a fault and heals it. Blocks.
+/// Injects a fault and heals it. Blocks the thread meanwhile.
 ///
 /// # Errors
 /// A process does not start again, or a command fails.

@@ -9,7 +9,7 @@
 //! | C5 | all sources and clients see the same event at a position, at all times |
 //! | C6 | no position is delivered to a device twice |
 //! | C7 | positions are delivered to a device in order, without holes |
-//! | C8 | in the end every position that a device may read was delivered to it |
+//! | C8 | at the end, every position that a device may read has been delivered to it |
 //! | C9 | messages of one run to one conversation are in the order of sending |
 //! | C10 | a message sent after an acknowledgement follows the acknowledged one |
 //! | C11 | all acknowledgements of one message are the same |

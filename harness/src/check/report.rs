@@ -41,7 +41,10 @@ impl Rule {
         (Self::C5, "all sources and clients see the same event at a position"),
         (Self::C6, "no position is delivered to a device twice"),
         (Self::C7, "positions are delivered to a device in order, without holes"),
-        (Self::C8, "in the end all that a device may read was delivered to it"),
+        (
+            Self::C8,
+            "at the end, every position that a device may read has been delivered to it",
+        ),
         (
             Self::C9,
             "messages of one run to one conversation are in the order of sending",
@@ -185,8 +188,8 @@ impl Report {
         self.sum(&[Rule::C1, Rule::C8])
     }
 
-    /// Returns the number of violations by duplication: events that were stored, delivered or
-    /// acknowledged in more than one way.
+    /// Returns the number of violations by duplication: events that were stored or delivered more
+    /// than once, or whose acknowledgements differ.
     #[must_use]
     pub fn duplicated(&self) -> u64 {
         self.sum(&[Rule::C3, Rule::C6, Rule::C11])

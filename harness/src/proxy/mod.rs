@@ -346,8 +346,8 @@ async fn forward(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: 
         tokio::try_join!(up, down).map(drop)
     };
     let forwarded = async {
-        // The future is not polled after the connection is forgotten, but kept: dropping it would
-        // close a connection that is being established.
+        // After the connection is forgotten, the future is kept but not polled: dropping the future
+        // would close a connection that is being established.
         let mut forwarded = std::pin::pin!(forwarded);
         tokio::select! {
             biased;

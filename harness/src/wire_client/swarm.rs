@@ -262,8 +262,8 @@ impl WireClient {
         Ok(has_everything)
     }
 
-    /// Runs one session after the other until one has received everything, and leaves that one
-    /// open.
+    /// Runs one session after the other until a session has received everything. Leaves that
+    /// session open.
     async fn run_sessions(&mut self, session: &mut Option<Session>) -> io::Result<()> {
         loop {
             let server = self.context.servers[self.server % self.context.servers.len()];
