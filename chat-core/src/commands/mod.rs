@@ -2,8 +2,9 @@
 //!
 //! [`Commands`] is implemented by everything that acts for a user: a remote
 //! [`Client`](crate::client::Client), a [`LocalSession`](crate::engine::LocalSession) of an engine
-//! in this process, and [`ActingAs`](crate::engine::ActingAs), by which an application acts for a
-//! user without a session. Code that is generic over `impl Commands` runs unchanged on each.
+//! in this process, [`ActingAs`](crate::engine::ActingAs), by which an application acts for a user
+//! without a session, and [`OperatorActingAs`](crate::engine::operator::OperatorActingAs), by which
+//! an operator does so on record. Code that is generic over `impl Commands` runs unchanged on each.
 //!
 //! ```
 //! use chat_core::commands::Commands;
@@ -18,31 +19,17 @@
 //! }
 //! ```
 
+mod answer;
+
 use std::time::Duration;
+
+pub use answer::{JoinOutcome, UnexpectedOutcome};
 
 use crate::model::{
     Appended, ClientMessageId, Command, ContactInfo, ConversationId, ConversationInfo, ConversationRef, DeviceId,
     DeviceInfo, Draft, Emoji, GroupChanges, GroupInfo, HistoryPage, MemberPage, MessageText, NewGroup, Note, Outcome,
     Page, PresenceState, ProfileChanges, Role, Secret, Seq, SessionTokens, TextError, UserId, UserInfo, UserRef,
 };
-
-/// Error: a command was answered with an outcome that does not belong to it. Only a defective
-/// server does this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the outcome does not belong to the command; expected {expected}")]
-pub struct UnexpectedOutcome {
-    /// Name of the expected outcome.
-    expected: &'static str,
-}
-
-/// Result of [`Commands::join_group`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JoinOutcome {
-    /// The user is a member. Contains the group as the user sees it.
-    Member(Box<ConversationInfo>),
-    /// The user asked to join; an admin will answer.
-    Requested,
-}
 
 /// Calls that a user can make, with typed arguments and results.
 ///
@@ -75,7 +62,7 @@ pub trait Commands: Sync {
 
     /// Ends the session and voids its token.
     fn logout(&self) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::Logout))
+        answer::done(self.execute(Command::Logout))
     }
 
     /// Changes the user's password and ends the user's other sessions. Returns the new tokens of
@@ -85,45 +72,27 @@ pub trait Commands: Sync {
         old: Secret,
         new: Secret,
     ) -> impl Future<Output = Result<Option<SessionTokens>, Self::Error>> + Send {
-        take(
-            self.execute(Command::ChangePassword { old, new }),
-            "tokens",
-            |outcome| match outcome {
-                Outcome::PasswordChanged(tokens) => Some(Some(tokens)),
-                Outcome::Done => Some(None),
-                _ => None,
-            },
-        )
+        answer::tokens(self.execute(Command::ChangePassword { old, new }))
     }
 
     /// Returns the user's devices.
     fn devices(&self) -> impl Future<Output = Result<Vec<DeviceInfo>, Self::Error>> + Send {
-        take(self.execute(Command::ListDevices), "devices", |outcome| match outcome {
-            Outcome::Devices(devices) => Some(devices),
-            _ => None,
-        })
+        answer::devices(self.execute(Command::ListDevices))
     }
 
     /// Ends the session of a device and forgets the device.
     fn revoke_device(&self, device: DeviceId) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::RevokeDevice(device)))
+        answer::done(self.execute(Command::RevokeDevice(device)))
     }
 
     /// Changes the user's profile. Returns the user as they are now.
     fn update_profile(&self, changes: ProfileChanges) -> impl Future<Output = Result<UserInfo, Self::Error>> + Send {
-        take(
-            self.execute(Command::UpdateProfile(changes)),
-            "a user",
-            |outcome| match outcome {
-                Outcome::User(user) => Some(user),
-                _ => None,
-            },
-        )
+        answer::user(self.execute(Command::UpdateProfile(changes)))
     }
 
     /// Declares the session online or idle.
     fn set_status(&self, status: PresenceState) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::SetStatus(status)))
+        answer::done(self.execute(Command::SetStatus(status)))
     }
 
     // Users and contacts
@@ -135,7 +104,7 @@ pub trait Commands: Sync {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<UserInfo>, Self::Error>> + Send {
         let query = query.into();
-        users(self.execute(Command::SearchUsers { query, limit }))
+        answer::users(self.execute(Command::SearchUsers { query, limit }))
     }
 
     /// Returns those of `users` that exist.
@@ -143,7 +112,7 @@ pub trait Commands: Sync {
         &self,
         users: impl IntoIterator<Item = UserRef>,
     ) -> impl Future<Output = Result<Vec<UserInfo>, Self::Error>> + Send {
-        self::users(self.execute(Command::GetUsers(users.into_iter().collect())))
+        answer::users(self.execute(Command::GetUsers(users.into_iter().collect())))
     }
 
     /// Asks `user` for friendship, or accepts their request.
@@ -153,7 +122,7 @@ pub trait Commands: Sync {
         note: Note,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let user = user.into();
-        done(self.execute(Command::RequestFriend { user, note }))
+        answer::done(self.execute(Command::RequestFriend { user, note }))
     }
 
     /// Accepts or declines the friend request of `user`.
@@ -163,34 +132,27 @@ pub trait Commands: Sync {
         accept: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let user = user.into();
-        done(self.execute(Command::AnswerFriend { user, accept }))
+        answer::done(self.execute(Command::AnswerFriend { user, accept }))
     }
 
     /// Ends the friendship with `user`, or withdraws the request to them.
     fn remove_friend(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::RemoveFriend(user.into())))
+        answer::done(self.execute(Command::RemoveFriend(user.into())))
     }
 
     /// Blocks `user`: ends a friendship, hides their requests and refuses their messages.
     fn block(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::Block(user.into())))
+        answer::done(self.execute(Command::Block(user.into())))
     }
 
     /// Unblocks `user`.
     fn unblock(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::Unblock(user.into())))
+        answer::done(self.execute(Command::Unblock(user.into())))
     }
 
     /// Returns friends, requests and blocked users, with the presence of friends.
     fn contacts(&self) -> impl Future<Output = Result<Vec<ContactInfo>, Self::Error>> + Send {
-        take(
-            self.execute(Command::ListContacts),
-            "contacts",
-            |outcome| match outcome {
-                Outcome::Contacts(contacts) => Some(contacts),
-                _ => None,
-            },
-        )
+        answer::contacts(self.execute(Command::ListContacts))
     }
 
     // Groups
@@ -198,7 +160,7 @@ pub trait Commands: Sync {
     /// Creates a group that the user owns. A retry with the same [`NewGroup`] returns the group
     /// that was created.
     fn create_group(&self, group: NewGroup) -> impl Future<Output = Result<ConversationInfo, Self::Error>> + Send {
-        conversation(self.execute(Command::CreateGroup(group)))
+        answer::conversation(self.execute(Command::CreateGroup(group)))
     }
 
     /// Returns at most `limit` listed groups whose id is `query` or whose name begins with it.
@@ -208,14 +170,7 @@ pub trait Commands: Sync {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<GroupInfo>, Self::Error>> + Send {
         let query = query.into();
-        take(
-            self.execute(Command::SearchGroups { query, limit }),
-            "groups",
-            |outcome| match outcome {
-                Outcome::Groups(groups) => Some(groups),
-                _ => None,
-            },
-        )
+        answer::groups(self.execute(Command::SearchGroups { query, limit }))
     }
 
     /// Joins a group, accepts an invitation to it, or asks to join it, as the group's policy has
@@ -226,15 +181,7 @@ pub trait Commands: Sync {
         note: Note,
     ) -> impl Future<Output = Result<JoinOutcome, Self::Error>> + Send {
         let group = group.into();
-        take(
-            self.execute(Command::JoinGroup { group, note }),
-            "a conversation",
-            |outcome| match outcome {
-                Outcome::Conversation(info) => Some(JoinOutcome::Member(info)),
-                Outcome::Done => Some(JoinOutcome::Requested),
-                _ => None,
-            },
-        )
+        answer::joined(self.execute(Command::JoinGroup { group, note }))
     }
 
     /// Accepts or declines the request of `user` to join a group. For admins.
@@ -245,7 +192,7 @@ pub trait Commands: Sync {
         accept: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let (group, user) = (group.into(), user.into());
-        done(self.execute(Command::AnswerJoin { group, user, accept }))
+        answer::done(self.execute(Command::AnswerJoin { group, user, accept }))
     }
 
     /// Invites `user` to a group.
@@ -255,7 +202,7 @@ pub trait Commands: Sync {
         user: impl Into<UserRef>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let (group, user) = (group.into(), user.into());
-        done(self.execute(Command::InviteMember { group, user }))
+        answer::done(self.execute(Command::InviteMember { group, user }))
     }
 
     /// Declines an invitation to a group.
@@ -263,17 +210,17 @@ pub trait Commands: Sync {
         &self,
         group: impl Into<ConversationRef>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::DeclineInvitation(group.into())))
+        answer::done(self.execute(Command::DeclineInvitation(group.into())))
     }
 
     /// Leaves a group.
     fn leave_group(&self, group: impl Into<ConversationRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::LeaveGroup(group.into())))
+        answer::done(self.execute(Command::LeaveGroup(group.into())))
     }
 
     /// Deletes a group for all its members. For the owner.
     fn delete_group(&self, group: impl Into<ConversationRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::DeleteGroup(group.into())))
+        answer::done(self.execute(Command::DeleteGroup(group.into())))
     }
 
     /// Removes a member from a group; with `ban`, the user cannot join again until
@@ -285,7 +232,7 @@ pub trait Commands: Sync {
         ban: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let (group, user) = (group.into(), user.into());
-        done(self.execute(Command::KickMember { group, user, ban }))
+        answer::done(self.execute(Command::KickMember { group, user, ban }))
     }
 
     /// Lifts the ban of a user, who may then join again. For admins.
@@ -295,7 +242,7 @@ pub trait Commands: Sync {
         user: impl Into<UserRef>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let (group, user) = (group.into(), user.into());
-        done(self.execute(Command::UnbanMember { group, user }))
+        answer::done(self.execute(Command::UnbanMember { group, user }))
     }
 
     /// Mutes a member from now on for `duration`; zero unmutes. For admins.
@@ -305,7 +252,7 @@ pub trait Commands: Sync {
         user: impl Into<UserRef>,
         duration: Duration,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::MuteMember {
+        answer::done(self.execute(Command::MuteMember {
             group: group.into(),
             user: user.into(),
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
@@ -320,7 +267,7 @@ pub trait Commands: Sync {
         role: Role,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let (group, user) = (group.into(), user.into());
-        done(self.execute(Command::SetRole { group, user, role }))
+        answer::done(self.execute(Command::SetRole { group, user, role }))
     }
 
     /// Makes another member the owner of a group. For the owner.
@@ -330,7 +277,7 @@ pub trait Commands: Sync {
         user: impl Into<UserRef>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let (group, user) = (group.into(), user.into());
-        done(self.execute(Command::TransferOwnership { group, user }))
+        answer::done(self.execute(Command::TransferOwnership { group, user }))
     }
 
     /// Changes a group. For admins.
@@ -340,7 +287,7 @@ pub trait Commands: Sync {
         changes: GroupChanges,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let group = group.into();
-        done(self.execute(Command::UpdateGroup { group, changes }))
+        answer::done(self.execute(Command::UpdateGroup { group, changes }))
     }
 
     /// Returns at most `limit` members of a group, in order of user id, that come after `after`.
@@ -352,14 +299,7 @@ pub trait Commands: Sync {
         limit: u32,
     ) -> impl Future<Output = Result<MemberPage, Self::Error>> + Send {
         let group = group.into();
-        take(
-            self.execute(Command::ListMembers { group, after, limit }),
-            "members",
-            |outcome| match outcome {
-                Outcome::Members(page) => Some(page),
-                _ => None,
-            },
-        )
+        answer::members(self.execute(Command::ListMembers { group, after, limit }))
     }
 
     // Messages
@@ -372,14 +312,7 @@ pub trait Commands: Sync {
         draft: Draft,
     ) -> impl Future<Output = Result<Appended, Self::Error>> + Send {
         let conversation = conversation.into();
-        take(
-            self.execute(Command::Send { conversation, draft }),
-            "an appended event",
-            |outcome| match outcome {
-                Outcome::Appended(appended) => Some(appended),
-                _ => None,
-            },
-        )
+        answer::appended(self.execute(Command::Send { conversation, draft }))
     }
 
     /// Sends a text message; see [`send`](Self::send).
@@ -445,14 +378,7 @@ pub trait Commands: Sync {
 
     /// Returns all conversations of the user.
     fn conversations(&self) -> impl Future<Output = Result<Vec<ConversationInfo>, Self::Error>> + Send {
-        take(
-            self.execute(Command::ListConversations),
-            "conversations",
-            |outcome| match outcome {
-                Outcome::Conversations(conversations) => Some(conversations),
-                _ => None,
-            },
-        )
+        answer::conversations(self.execute(Command::ListConversations))
     }
 
     /// Returns one conversation of the user.
@@ -460,7 +386,7 @@ pub trait Commands: Sync {
         &self,
         conversation: impl Into<ConversationRef>,
     ) -> impl Future<Output = Result<ConversationInfo, Self::Error>> + Send {
-        self::conversation(self.execute(Command::GetConversation(conversation.into())))
+        answer::conversation(self.execute(Command::GetConversation(conversation.into())))
     }
 
     /// Reads a page of a conversation's log.
@@ -470,14 +396,7 @@ pub trait Commands: Sync {
         page: Page,
     ) -> impl Future<Output = Result<HistoryPage, Self::Error>> + Send {
         let conversation = conversation.into();
-        take(
-            self.execute(Command::ReadHistory { conversation, page }),
-            "a page of history",
-            |outcome| match outcome {
-                Outcome::History(page) => Some(page),
-                _ => None,
-            },
-        )
+        answer::history(self.execute(Command::ReadHistory { conversation, page }))
     }
 
     /// Moves the device's cursor: the application has processed every event up to `seq`.
@@ -486,7 +405,7 @@ pub trait Commands: Sync {
         conversation: ConversationId,
         seq: Seq,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::Acknowledge { conversation, seq }))
+        answer::done(self.execute(Command::Acknowledge { conversation, seq }))
     }
 
     /// Marks every event up to `seq` as read by the user.
@@ -495,7 +414,7 @@ pub trait Commands: Sync {
         conversation: ConversationId,
         seq: Seq,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        done(self.execute(Command::MarkRead { conversation, seq }))
+        answer::done(self.execute(Command::MarkRead { conversation, seq }))
     }
 
     /// Tells the other members that the user is typing, or that they stopped.
@@ -505,41 +424,6 @@ pub trait Commands: Sync {
         typing: bool,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let stopped = !typing;
-        done(self.execute(Command::Typing { conversation, stopped }))
+        answer::done(self.execute(Command::Typing { conversation, stopped }))
     }
-}
-
-async fn take<T, E: From<UnexpectedOutcome>>(
-    answer: impl Future<Output = Result<Outcome, E>>,
-    expected: &'static str,
-    take: impl FnOnce(Outcome) -> Option<T>,
-) -> Result<T, E> {
-    take(answer.await?).ok_or_else(|| UnexpectedOutcome { expected }.into())
-}
-
-async fn done<E: From<UnexpectedOutcome>>(answer: impl Future<Output = Result<Outcome, E>>) -> Result<(), E> {
-    take(answer, "no result", |outcome| {
-        matches!(outcome, Outcome::Done).then_some(())
-    })
-    .await
-}
-
-async fn users<E: From<UnexpectedOutcome>>(
-    answer: impl Future<Output = Result<Outcome, E>>,
-) -> Result<Vec<UserInfo>, E> {
-    take(answer, "users", |outcome| match outcome {
-        Outcome::Users(users) => Some(users),
-        _ => None,
-    })
-    .await
-}
-
-async fn conversation<E: From<UnexpectedOutcome>>(
-    answer: impl Future<Output = Result<Outcome, E>>,
-) -> Result<ConversationInfo, E> {
-    take(answer, "a conversation", |outcome| match outcome {
-        Outcome::Conversation(info) => Some(*info),
-        _ => None,
-    })
-    .await
 }

@@ -1,0 +1,72 @@
+//! Typed results of commands, taken out of their outcomes.
+
+use crate::model::{
+    Appended, ContactInfo, ConversationInfo, DeviceInfo, GroupInfo, HistoryPage, MemberPage, Outcome, SessionTokens,
+    UserInfo,
+};
+
+/// Error: a command was answered with an outcome that does not belong to it. Only a defective
+/// server does this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the outcome does not belong to the command; expected {expected}")]
+pub struct UnexpectedOutcome {
+    /// Name of the expected outcome.
+    expected: &'static str,
+}
+
+/// Result of [`Commands::join_group`](super::Commands::join_group).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// The user is a member. Contains the group as the user sees it.
+    Member(Box<ConversationInfo>),
+    /// The user asked to join; an admin will answer.
+    Requested,
+}
+
+/// Awaits the outcome of a command and takes the result out of it.
+async fn take<T, E: From<UnexpectedOutcome>>(
+    answer: impl Future<Output = Result<Outcome, E>>,
+    expected: &'static str,
+    take: impl FnOnce(Outcome) -> Option<T>,
+) -> Result<T, E> {
+    take(answer.await?).ok_or_else(|| UnexpectedOutcome { expected }.into())
+}
+
+/// Defines functions that await an outcome and return what a command of their kind results in.
+macro_rules! results {
+    ($(fn $name:ident() -> $result:ty = $expected:literal { $($outcome:pat => $value:expr,)+ })*) => {$(
+        pub(super) async fn $name<E: From<UnexpectedOutcome>>(
+            answer: impl Future<Output = Result<Outcome, E>>,
+        ) -> Result<$result, E> {
+            take(answer, $expected, |outcome| match outcome {
+                $($outcome => Some($value),)+
+                _ => None,
+            })
+            .await
+        }
+    )*};
+}
+
+results! {
+    fn done() -> () = "no result" { Outcome::Done => (), }
+    fn tokens() -> Option<SessionTokens> = "tokens" {
+        Outcome::PasswordChanged(tokens) => Some(tokens),
+        Outcome::Done => None,
+    }
+    fn devices() -> Vec<DeviceInfo> = "devices" { Outcome::Devices(devices) => devices, }
+    fn user() -> UserInfo = "a user" { Outcome::User(user) => user, }
+    fn users() -> Vec<UserInfo> = "users" { Outcome::Users(users) => users, }
+    fn contacts() -> Vec<ContactInfo> = "contacts" { Outcome::Contacts(contacts) => contacts, }
+    fn groups() -> Vec<GroupInfo> = "groups" { Outcome::Groups(groups) => groups, }
+    fn joined() -> JoinOutcome = "a conversation" {
+        Outcome::Conversation(info) => JoinOutcome::Member(info),
+        Outcome::Done => JoinOutcome::Requested,
+    }
+    fn members() -> MemberPage = "members" { Outcome::Members(page) => page, }
+    fn appended() -> Appended = "an appended event" { Outcome::Appended(appended) => appended, }
+    fn conversation() -> ConversationInfo = "a conversation" { Outcome::Conversation(info) => *info, }
+    fn conversations() -> Vec<ConversationInfo> = "conversations" {
+        Outcome::Conversations(conversations) => conversations,
+    }
+    fn history() -> HistoryPage = "a page of history" { Outcome::History(page) => page, }
+}
