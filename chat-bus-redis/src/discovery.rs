@@ -273,17 +273,15 @@ fn read_info(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
         return None;
     }
     let mut lines = text.split('\n');
-    Some(NodeInfo {
-        id,
-        incarnation: lines.next()?.parse().ok()?,
-        sessions: lines.next()?.parse().ok()?,
-        draining: match lines.next()? {
-            "0" => false,
-            "1" => true,
-            _ => return None,
-        },
-        addresses: lines.map(str::to_owned).collect(),
-    })
+    let mut info = NodeInfo::new(id, lines.next()?.parse().ok()?);
+    info.sessions = lines.next()?.parse().ok()?;
+    info.draining = match lines.next()? {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    info.addresses = lines.map(str::to_owned).collect();
+    Some(info)
 }
 
 #[cfg(test)]
@@ -292,18 +290,13 @@ mod tests {
 
     #[test]
     fn read_info_accepts_only_written_infos() {
-        let me = NodeInfo {
-            id: NodeId([1; 16]),
-            incarnation: u64::MAX,
-            addresses: vec!["sc1://[::1]:1".into(), String::new(), "tls://例え:2".into()],
-            sessions: u32::MAX,
-            draining: true,
-        };
+        let mut me = NodeInfo::new(NodeId([1; 16]), u64::MAX);
+        me.addresses = vec!["sc1://[::1]:1".into(), String::new(), "tls://例え:2".into()];
+        me.sessions = u32::MAX;
+        me.draining = true;
         assert_eq!(read_info(me.id, write_info(&me).as_bytes()), Some(me.clone()));
-        let alone = NodeInfo {
-            addresses: Vec::new(),
-            ..me
-        };
+        let mut alone = me;
+        alone.addresses = Vec::new();
         assert_eq!(read_info(alone.id, write_info(&alone).as_bytes()), Some(alone.clone()));
         let long = format!("1\n1\n1\n{}", "x".repeat(MAX_INFO));
         for text in ["", "1", "1\n1", "1\n1\n2", "x\n1\n1", "1\n-1\n0", &long] {

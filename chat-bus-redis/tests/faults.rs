@@ -268,11 +268,7 @@ async fn url_sets_password_user_and_database() {
 }
 
 fn node(number: u8) -> NodeInfo {
-    NodeInfo {
-        id: NodeId([number; 16]),
-        incarnation: 1,
-        addresses: vec![format!("sc1://127.0.0.1:{number}")],
-        sessions: 0,
-        draining: false,
-    }
+    let mut info = NodeInfo::new(NodeId([number; 16]), 1);
+    info.addresses = vec![format!("sc1://127.0.0.1:{number}")];
+    info
 }

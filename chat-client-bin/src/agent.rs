@@ -17,6 +17,7 @@ use chat_core::client::{
 use chat_core::codec::{
     Answer, DecodeError, Failure, LoggedIn, Request, RequestId, RequestKind, Welcome, frame, server, version,
 };
+use chat_core::commands::Commands;
 use chat_core::model::{Command, MessageText, Outcome, ReplyCode, Secret, StoreEpoch, Timestamp};
 use chat_core::transport::{PeerAddr, Stream, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -182,7 +182,7 @@ pub struct Readiness {
 impl Readiness {
     /// Describes a node that can serve, and that has no other node beside it.
     #[must_use]
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             store_answers: true,
             clock_is_right: true,

@@ -5,9 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::auth::{
-    AuthError, AuthVerdict, Authenticator, ExternalLogin, PasswordCost, Profile, Subject, ThrottleOptions,
-};
+use chat_core::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, PasswordCost, Subject, ThrottleOptions};
 use chat_core::bus::MemoryBus;
 use chat_core::cluster::MemoryPresence;
 use chat_core::commands::Commands;
@@ -16,6 +14,7 @@ use chat_core::model::{
     ConversationRef, DeviceId, DirectPolicy, EventKind, Login, ProfileChanges, Push, Registration, Secret, Seq, Source,
     UserId, UserName, UserRef,
 };
+use chat_core::service::ChatService as _;
 use chat_core::store::{MemoryStore, Store};
 use chat_core::testkit::LossyBus;
 
@@ -75,7 +74,8 @@ async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
         .await
         .unwrap();
     for session in [&alice, &bob] {
-        let open = ProfileChanges::new().direct_policy(DirectPolicy::Everyone);
+        let mut open = ProfileChanges::default();
+        open.direct_policy = Some(DirectPolicy::Everyone);
         session.update_profile(open).await.unwrap();
     }
     alice.send_text(direct(&bob), "opens it").await.unwrap();
@@ -105,7 +105,8 @@ impl Authenticator for Tokens {
         let token = std::str::from_utf8(login.secret.expose()).unwrap_or_default();
         match token.strip_prefix("user:").map(|name| (name, Subject::new(token))) {
             Some((name, Ok(subject))) => {
-                let login = ExternalLogin::new(subject).profile(Profile::new().name_hint(name));
+                let mut login = ExternalLogin::new(subject);
+                login.profile.name_hint = Some(name.to_owned());
                 Ok(AuthVerdict::External(login))
             }
             _ => Ok(AuthVerdict::Denied),
@@ -120,7 +121,7 @@ async fn authenticator_of_the_application_decides_logins() {
         .build()
         .await
         .unwrap();
-    let login = |secret: &str| Login::with_token(Secret::new(secret), DeviceId::random()).device_name("phone");
+    let login = |secret: &str| Login::with_token(Secret::new(secret), DeviceId::random());
     let admission = engine.login(Source::Local, login("user:alice")).await.unwrap();
     assert_eq!(admission.user.name, "alice");
     assert!(engine.login(Source::Local, login("nonsense")).await.is_err());

@@ -10,7 +10,6 @@ use chat_core::auth::{ConnectionLimits, PenaltyOptions};
 use chat_core::engine::{Engine, EngineBuilder, EngineConfig, SessionPolicy};
 use chat_core::model::StoreEpoch;
 use chat_core::rate::Rate;
-use chat_core::router::OutboxLimits;
 use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{BindError, Server, ServerConfig};
 use chat_core::store::Store;
@@ -309,9 +308,9 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         Sessions::Reject => SessionPolicy::Reject,
         Sessions::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
     };
-    config.throttle.node = accounts.login_rate.0;
-    config.throttle.source = accounts.login_rate_per_source.0;
-    config.throttle.registrations = accounts.registration_rate_per_source.0;
+    config.throttle.node_rate = accounts.login_rate.0;
+    config.throttle.source_rate = accounts.login_rate_per_source.0;
+    config.throttle.registration_rate = accounts.registration_rate_per_source.0;
     config.throttle.exempt_loopback = settings.limits.exempt_loopback;
     config.message_rate = message_rate(&settings.limits);
     config.page_rate = settings.limits.page_rate_per_user.0;
@@ -334,10 +333,10 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     let settings = &checked.settings;
     let (limits, connection) = (&settings.limits, &settings.connection);
     let mut connections = ConnectionLimits::default();
-    connections.unauthenticated = limits.max_unauthenticated;
-    connections.unauthenticated_per_source = limits.max_unauthenticated_per_source;
-    connections.authenticated_per_source = limits.max_authenticated_per_source;
-    connections.new_per_source = limits.connection_rate_per_source.0;
+    connections.max_unauthenticated = limits.max_unauthenticated;
+    connections.max_unauthenticated_per_source = limits.max_unauthenticated_per_source;
+    connections.max_authenticated_per_source = limits.max_authenticated_per_source;
+    connections.connection_rate_per_source = limits.connection_rate_per_source.0;
     connections.exempt_loopback = limits.exempt_loopback;
     if !limits.penalties {
         connections.penalties = PenaltyOptions::danger_none();
@@ -355,10 +354,8 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     config.write_timeout = connection.write_timeout.0;
     config.max_connection_age = connection.max_connection_age.0;
     config.session.max_packet_bytes = limits.max_packet_size.bytes();
-    config.outbox_limits = OutboxLimits::new(
-        usize::try_from(limits.max_outbox_packets).unwrap_or(usize::MAX),
-        limits.max_outbox_size.bytes(),
-    );
+    config.outbox_limits.max_packets = usize::try_from(limits.max_outbox_packets).unwrap_or(usize::MAX);
+    config.outbox_limits.max_bytes = limits.max_outbox_size.bytes();
     config.session.message_rate = limits.message_rate.0;
     config.retry_after = settings.server.retry_after.0;
     config.unready_timeout = match checked.store {

@@ -96,7 +96,8 @@ async fn read_all(peer: &mut Peer) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     loop {
         let after = events.last().map_or(Seq::ZERO, |event| event.seq);
-        let page = Page::after(after, 500).max_bytes(64 * 1024);
+        let mut page = Page::after(after, 500);
+        page.max_bytes = 64 * 1024;
         let page = peer.commands().history(group(), page).await.unwrap();
         events.extend(page.events.into_iter().map(|event| event.event));
         if !page.more {
@@ -112,7 +113,9 @@ async fn create_group_with_members(server: &ServerProcess) {
         peer.register(&name).await.unwrap();
         peer.login(&name).await.unwrap();
         let command = if sender == 0 {
-            Command::CreateGroup(NewGroup::new(GroupName::parse("crowd").unwrap()).history_visible(true))
+            let mut group = NewGroup::new(GroupName::parse("crowd").unwrap());
+            group.history_visible = true;
+            Command::CreateGroup(group)
         } else {
             Command::JoinGroup {
                 group: group(),

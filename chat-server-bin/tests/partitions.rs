@@ -50,8 +50,9 @@ fn group() -> ConversationRef {
 
 /// Creates a group of these users; the first one owns it.
 async fn gather(people: &mut [&mut Peer]) {
-    let create = Command::CreateGroup(NewGroup::new(GroupName::parse("room").unwrap()).history_visible(true));
-    people[0].run(create).await.unwrap();
+    let mut new_group = NewGroup::new(GroupName::parse("room").unwrap());
+    new_group.history_visible = true;
+    people[0].run(Command::CreateGroup(new_group)).await.unwrap();
     for peer in &mut people[1..] {
         let join = Command::JoinGroup {
             group: group(),

@@ -41,7 +41,7 @@ async fn heartbeat(conn: &mut Conn, node: NodeId) -> mysql_async::Result<Heartbe
         // An absolute difference, because the clock of the database may have been set back.
         let silence = u128::from(now.abs_diff(at));
         some_expired |= silence > u128::from(EXPIRED);
-        let other = NodeId::from_slice(&id).filter(|id| *id != node);
+        let other = NodeId::try_from(&*id).ok().filter(|id| *id != node);
         if silence <= Heartbeat::PEER_TIMEOUT.as_millis() {
             heartbeat.peers.extend(other);
         }

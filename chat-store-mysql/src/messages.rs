@@ -80,7 +80,7 @@ async fn events_in(conn: &mut impl Queryable, range: &LogRange) -> Result<Vec<Ev
                 return Ok(ascending(events, range));
             }
             if range.is_backwards {
-                last = event.seq.previous();
+                last = Seq(event.seq.0.saturating_sub(1));
             } else {
                 first = event.seq.next();
             }

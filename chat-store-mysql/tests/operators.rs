@@ -82,10 +82,8 @@ async fn erasure_contains_messages_that_are_being_committed() {
     let sending = tokio::spawn(bobs.execute(Command::Send { conversation, draft }));
     wait_for_waiting_transactions(&mut watcher, 1).await;
     let deleting = tokio::spawn(async move {
-        let how = DeleteAccount {
-            texts: DeletedTexts::Erase,
-            ..DeleteAccount::default()
-        };
+        let mut how = DeleteAccount::default();
+        how.texts = DeletedTexts::Erase;
         operator.delete_account(bob, how).await
     });
     wait_for_waiting_transactions(&mut watcher, 2).await;
@@ -112,7 +110,9 @@ async fn provisioning_on_two_nodes_gives_each_subject_one_account() {
         for n in 0..16 {
             let engine = engines[n % 2].clone();
             let subject = Subject::new(format!("s{round}-{}", n % 4)).unwrap();
-            let provision = async move { engine.provision(subject, Profile::new().name_hint("same")).await };
+            let mut profile = Profile::default();
+            profile.name_hint = Some("same".to_owned());
+            let provision = async move { engine.provision(subject, profile).await };
             tasks.push((n % 4, tokio::spawn(provision)));
         }
         let mut ids: BTreeMap<usize, BTreeSet<UserId>> = BTreeMap::new();

@@ -78,7 +78,7 @@ pub(super) async fn update(
     direct: Option<impl Into<chat_core::model::DirectPolicy>>,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let mut changes = ProfileChanges::new();
+    let mut changes = ProfileChanges::default();
     changes.display_name = parse_display_name(display_name)?;
     changes.direct_policy = direct.map(Into::into);
     client.update_profile(changes).await?;

@@ -25,11 +25,11 @@ pub(super) async fn group(client: &Client, command: GroupCommand, output: &mut O
             history_visible,
             unlisted,
         } => {
-            let group = NewGroup::new(GroupName::parse(&name).map_err(Failure::usage)?)
-                .description(Description::new(description).map_err(Failure::usage)?)
-                .join_policy(join_policy.into())
-                .history_visible(history_visible)
-                .unlisted(unlisted);
+            let mut group = NewGroup::new(GroupName::parse(&name).map_err(Failure::usage)?);
+            group.description = Description::new(description).map_err(Failure::usage)?;
+            group.join_policy = join_policy.into();
+            group.history_visible = history_visible;
+            group.unlisted = unlisted;
             print_group(&client.create_group(group).await?, output)
         }
         GroupCommand::Join { group, note } => {
@@ -82,7 +82,7 @@ fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), F
             history_visible,
             unlisted,
         } => {
-            let mut changes = GroupChanges::new();
+            let mut changes = GroupChanges::default();
             changes.description = description.map(Description::new).transpose().map_err(Failure::usage)?;
             changes.join_policy = join_policy.map(Into::into);
             (changes.history_visible, changes.unlisted) = (history_visible, unlisted);
@@ -93,9 +93,11 @@ fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), F
             ("update", format!("updated {group}"), command)
         }
         GroupCommand::Rename { group, name } => {
+            let mut changes = GroupChanges::default();
+            changes.name = Some(GroupName::parse(&name).map_err(Failure::usage)?);
             let command = Command::UpdateGroup {
                 group: group_ref(&group)?,
-                changes: GroupChanges::new().name(GroupName::parse(&name).map_err(Failure::usage)?),
+                changes,
             };
             ("rename", format!("renamed {group} to {name}"), command)
         }

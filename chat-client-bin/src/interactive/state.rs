@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::client::Client;
+use chat_core::commands::Commands;
 use chat_core::model::{
     Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, sanitize_for_terminal,
 };

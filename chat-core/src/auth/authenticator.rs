@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use super::{ExternalLogin, PasswordAuthenticator, PasswordPoolError, Throttled};
+use super::{ExternalLogin, PasswordPoolError, Throttled};
 use crate::model::{Account, Login, Source, UserId};
 use crate::store::StoreError;
 
@@ -70,8 +70,9 @@ pub enum AuthError {
 
 /// Decides who may log in.
 ///
-/// The default is [`PasswordAuthenticator`]. An application with its own accounts checks its own
-/// tokens: the `secret` of a [`Login`] is the token that its clients present.
+/// The default is [`PasswordAuthenticator`](super::PasswordAuthenticator). An application with its
+/// own accounts checks its own tokens: the `secret` of a [`Login`] is the token that its clients
+/// present.
 ///
 /// # Contract
 /// - A verdict does not distinguish an unknown account from a wrong secret, in content or in time.
@@ -97,12 +98,6 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     async fn reauthenticate(&self, source: Source, account: &Account) -> Result<Reauthentication, AuthError> {
         let _ = (source, account);
         Ok(Reauthentication::Accepted)
-    }
-
-    /// Returns the passwords behind this authenticator, if users may register and change passwords
-    /// through the engine.
-    fn passwords(&self) -> Option<&PasswordAuthenticator> {
-        None
     }
 
     /// Completes the running requests. The engine calls this once, after it has stopped.

@@ -17,7 +17,7 @@ pub struct Subject(String);
 pub struct SubjectError;
 
 impl Subject {
-    /// Takes an identifier of 1 to [`Account::MAX_SUBJECT_BYTES`] bytes.
+    /// Takes an identifier of 1 to 255 bytes.
     ///
     /// # Errors
     /// [`SubjectError`]: it is empty or too long, or contains a control character.
@@ -59,34 +59,12 @@ impl fmt::Debug for Subject {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
-    /// Unique name that the account should have, in any form.
+    /// Unique name that the account should have. Characters that names cannot contain are left out,
+    /// and digits are added if the name is taken. Without a usable hint, the name is `user-` and
+    /// digits, which do not reveal the subject.
     pub name_hint: Option<String>,
     /// Display name of the account. Default: its unique name.
     pub display_name: Option<DisplayName>,
-}
-
-impl Profile {
-    /// Returns a profile that leaves both names to the engine.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the unique name that the account should have. Characters that names cannot contain are
-    /// left out, and digits are added if the name is taken. Without a usable hint, the name is
-    /// `user-` and digits, which do not reveal the subject.
-    #[must_use]
-    pub fn name_hint(mut self, hint: impl Into<String>) -> Self {
-        self.name_hint = Some(hint.into());
-        self
-    }
-
-    /// Sets the display name.
-    #[must_use]
-    pub fn display_name(mut self, name: DisplayName) -> Self {
-        self.display_name = Some(name);
-        self
-    }
 }
 
 /// Login of a user whom the application has authenticated.
@@ -97,7 +75,8 @@ pub struct ExternalLogin {
     pub subject: Subject,
     /// Profile of the account, if this is the user's first login.
     pub profile: Profile,
-    /// Time at which the session ends and can no longer be resumed. Default: never.
+    /// Time at which the session ends and can no longer be resumed, such as the expiry of the token
+    /// that was presented. Default: never.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -107,22 +86,8 @@ impl ExternalLogin {
     pub fn new(subject: Subject) -> Self {
         Self {
             subject,
-            profile: Profile::new(),
+            profile: Profile::default(),
             expires_at: None,
         }
-    }
-
-    /// Sets the profile.
-    #[must_use]
-    pub fn profile(mut self, profile: Profile) -> Self {
-        self.profile = profile;
-        self
-    }
-
-    /// Sets the time at which the session ends, such as the expiry of the token that was presented.
-    #[must_use]
-    pub const fn expires_at(mut self, time: Timestamp) -> Self {
-        self.expires_at = Some(time);
-        self
     }
 }

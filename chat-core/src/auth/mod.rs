@@ -12,7 +12,7 @@ mod token;
 
 pub use authenticator::{AuthError, AuthVerdict, Authenticator, Proof, Reauthentication};
 pub use external::{ExternalLogin, Profile, Subject, SubjectError};
-pub use password::{PasswordCost, PasswordHashError, PasswordPoolError, PasswordPoolOptions, PasswordPoolStats};
+pub use password::{PasswordCost, PasswordHashError, PasswordPoolError, PasswordPoolOptions};
 pub use passwords::PasswordAuthenticator;
 pub use penalty::{ConnectionLimits, PenaltyOptions};
 pub use throttle::{ThrottleLimit, ThrottleOptions, Throttled};
@@ -24,7 +24,9 @@ pub use internals::*;
 
 /// Parts of the engine and the server: limits at work, and tokens.
 mod internals {
-    pub use super::password::{Password, PasswordCheck, PasswordError, PasswordHash, PasswordHasherPool};
+    pub use super::password::{
+        Password, PasswordCheck, PasswordError, PasswordHash, PasswordHasherPool, PasswordPoolStats,
+    };
     pub use super::penalty::{ConnectionGate, ConnectionPermit, ConnectionRefused, GateStats, Offence};
     pub use super::throttle::{LoginAttempt, LoginThrottle};
     pub use super::token::{DeviceToken, SessionToken, TokenError, TokenHash};

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::{
     AuthError, AuthVerdict, Authenticator, DeviceToken, LoginAttempt, LoginThrottle, Password, PasswordCheck,
-    PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError, PasswordPoolOptions, PasswordPoolStats,
-    Proof, ThrottleOptions, TokenHash,
+    PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError, PasswordPoolOptions, Proof,
+    ThrottleOptions, TokenHash,
 };
 use crate::model::{Account, DeviceId, Login, Secret, Source, UserRef};
 use crate::store::{Store, StoreError};
@@ -40,12 +40,6 @@ impl PasswordAuthenticator {
             pool: PasswordHasherPool::new(pool)?,
             throttle: LoginThrottle::new(throttle),
         })
-    }
-
-    /// Returns the number of requests and the load of the threads that hash passwords.
-    #[must_use]
-    pub fn stats(&self) -> PasswordPoolStats {
-        self.pool.stats()
     }
 
     /// Charges the creation of one account to its source.
@@ -181,10 +175,6 @@ impl Authenticator for PasswordAuthenticator {
             None
         };
         Ok(AuthVerdict::Account(account.id, Proof::Password { compared, stronger }))
-    }
-
-    fn passwords(&self) -> Option<&Self> {
-        Some(self)
     }
 
     async fn close(&self) {

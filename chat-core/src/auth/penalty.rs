@@ -17,9 +17,9 @@ use crate::rate::Rate;
 #[non_exhaustive]
 pub struct ConnectionLimits {
     /// Maximum number of connections before login on the node; up to 4 KiB each. Default 1000.
-    pub unauthenticated: u32,
+    pub max_unauthenticated: u32,
     /// Maximum number of connections before login from one source. Default 20.
-    pub unauthenticated_per_source: u32,
+    pub max_unauthenticated_per_source: u32,
     /// Share of the maximum before login, in percent, from which the gate rejects new connections
     /// at random, so that a flood affects itself more than other clients. Default 50.
     pub early_drop_from: u8,
@@ -28,9 +28,9 @@ pub struct ConnectionLimits {
     pub early_drop_chance: u8,
     /// Maximum number of connections after login from one source. Default 500, because the users of
     /// an office share an address.
-    pub authenticated_per_source: u32,
+    pub max_authenticated_per_source: u32,
     /// Rate of new connections from one source. Default 30 per 10 s, burst 60.
-    pub new_per_source: Rate,
+    pub connection_rate_per_source: Rate,
     /// Exempts connections from this machine from the limits per source, because local programs
     /// have other ways to disturb the server. Set it to false behind a proxy on the same machine
     /// that hides the addresses of clients. Default true.
@@ -39,21 +39,21 @@ pub struct ConnectionLimits {
     pub penalties: PenaltyOptions,
     /// Maximum number of sources remembered, separately for rates and for penalties; about 60 bytes
     /// each. Default 65 536.
-    pub table_entries: usize,
+    pub max_table_entries: usize,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            unauthenticated: 1000,
-            unauthenticated_per_source: 20,
+            max_unauthenticated: 1000,
+            max_unauthenticated_per_source: 20,
             early_drop_from: 50,
             early_drop_chance: 30,
-            authenticated_per_source: 500,
-            new_per_source: Rate::new(30, Duration::from_secs(10)).with_burst(60),
+            max_authenticated_per_source: 500,
+            connection_rate_per_source: Rate::new(30, Duration::from_secs(10)).with_burst(60),
             exempt_loopback: true,
             penalties: PenaltyOptions::default(),
-            table_entries: 65_536,
+            max_table_entries: 65_536,
         }
     }
 }
@@ -63,12 +63,12 @@ impl ConnectionLimits {
     #[must_use]
     pub fn danger_unlimited() -> Self {
         Self {
-            unauthenticated: u32::MAX,
-            unauthenticated_per_source: u32::MAX,
+            max_unauthenticated: u32::MAX,
+            max_unauthenticated_per_source: u32::MAX,
             early_drop_from: 100,
             early_drop_chance: 0,
-            authenticated_per_source: u32::MAX,
-            new_per_source: Rate::UNLIMITED,
+            max_authenticated_per_source: u32::MAX,
+            connection_rate_per_source: Rate::UNLIMITED,
             penalties: PenaltyOptions::danger_none(),
             ..Self::default()
         }

@@ -26,23 +26,23 @@ pub struct ThrottleOptions {
     pub account_window: Duration,
     /// Maximum wait between attempts; each further attempt doubles the wait up to it. Default 15
     /// min.
-    pub account_max_wait: Duration,
+    pub max_account_wait: Duration,
     /// Rate of attempts from one source. Default 20 per minute.
-    pub source: Rate,
+    pub source_rate: Rate,
     /// Rate of attempts on the node, which leaves cores for the sessions. Default 30 per second.
-    pub node: Rate,
+    pub node_rate: Rate,
     /// Rate of attempts by known devices on the node; other attempts do not count against it.
     /// Default 30 per second.
-    pub known_devices: Rate,
+    pub known_device_rate: Rate,
     /// Rate of registrations from one source. Default 3 per hour.
-    pub registrations: Rate,
+    pub registration_rate: Rate,
     /// Exempts attempts from this machine from the limits per source, because local programs have
     /// other ways to disturb the server. Set it to false behind a proxy on the same machine that
     /// hides the addresses of clients. Default true.
     pub exempt_loopback: bool,
     /// Maximum number of accounts, of devices and of sources remembered; about 100 bytes each.
     /// Default 65 536.
-    pub table_entries: usize,
+    pub max_table_entries: usize,
 }
 
 impl Default for ThrottleOptions {
@@ -51,13 +51,13 @@ impl Default for ThrottleOptions {
         Self {
             account_attempts: 5,
             account_window: 60 * SECOND,
-            account_max_wait: 15 * 60 * SECOND,
-            source: Rate::new(20, 60 * SECOND),
-            node: Rate::new(30, SECOND),
-            known_devices: Rate::new(30, SECOND),
-            registrations: Rate::new(3, 3600 * SECOND),
+            max_account_wait: 15 * 60 * SECOND,
+            source_rate: Rate::new(20, 60 * SECOND),
+            node_rate: Rate::new(30, SECOND),
+            known_device_rate: Rate::new(30, SECOND),
+            registration_rate: Rate::new(3, 3600 * SECOND),
             exempt_loopback: true,
-            table_entries: 65_536,
+            max_table_entries: 65_536,
         }
     }
 }
@@ -68,10 +68,10 @@ impl ThrottleOptions {
     pub fn danger_unlimited() -> Self {
         Self {
             account_attempts: u32::MAX,
-            source: Rate::UNLIMITED,
-            node: Rate::UNLIMITED,
-            known_devices: Rate::UNLIMITED,
-            registrations: Rate::UNLIMITED,
+            source_rate: Rate::UNLIMITED,
+            node_rate: Rate::UNLIMITED,
+            known_device_rate: Rate::UNLIMITED,
+            registration_rate: Rate::UNLIMITED,
             ..Self::default()
         }
     }
@@ -120,7 +120,7 @@ pub enum ThrottleLimit {
 }
 
 /// Counts login attempts and registrations. Time is an argument; memory is bounded, see
-/// [`ThrottleOptions::table_entries`].
+/// [`ThrottleOptions::max_table_entries`].
 ///
 /// The throttle charges an attempt before the password is compared, so that simultaneous attempts
 /// cannot all pass. A right password clears the history. A rejected attempt charges nothing.
@@ -162,7 +162,7 @@ impl LoginThrottle {
     /// Creates a throttle without any history.
     #[must_use]
     pub fn new(options: ThrottleOptions) -> Self {
-        let entries = options.table_entries;
+        let entries = options.max_table_entries;
         Self {
             options,
             hasher: RandomState::new(),
@@ -193,9 +193,9 @@ impl LoginThrottle {
             history.check(now).map_err(refused(ThrottleLimit::Device))?;
             state
                 .known_devices
-                .check(now, &options.known_devices)
+                .check(now, &options.known_device_rate)
                 .map_err(refused(ThrottleLimit::Node))?;
-            state.known_devices.add(now, &options.known_devices);
+            state.known_devices.add(now, &options.known_device_rate);
             state.devices.entry(now, key).add(now, options);
         } else {
             let key = self.account_key(attempt.account);
@@ -208,9 +208,9 @@ impl LoginThrottle {
                 .map_err(refused(ThrottleLimit::Source))?;
             state
                 .node
-                .check(now, &options.node)
+                .check(now, &options.node_rate)
                 .map_err(refused(ThrottleLimit::Node))?;
-            state.node.add(now, &options.node);
+            state.node.add(now, &options.node_rate);
             state.sources.entry(now, source).add(now, self.source_limit(source));
             state.accounts.entry(now, key).add(now, options);
         }
@@ -250,9 +250,9 @@ impl LoginThrottle {
             .map_err(refused(ThrottleLimit::Source))?;
         state
             .node
-            .check(now, &options.node)
+            .check(now, &options.node_rate)
             .map_err(refused(ThrottleLimit::Node))?;
-        state.node.add(now, &options.node);
+        state.node.add(now, &options.node_rate);
         state.sources.entry(now, source).add(now, self.source_limit(source));
         state.registrations.entry(now, source).add(now, registrations);
         Ok(())
@@ -284,7 +284,7 @@ impl LoginThrottle {
         if self.options.exempt_loopback && source.is_loopback() {
             &Rate::UNLIMITED
         } else {
-            &self.options.source
+            &self.options.source_rate
         }
     }
 
@@ -292,7 +292,7 @@ impl LoginThrottle {
         if self.options.exempt_loopback && source.is_loopback() {
             &Rate::UNLIMITED
         } else {
-            &self.options.registrations
+            &self.options.registration_rate
         }
     }
 

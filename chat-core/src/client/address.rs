@@ -82,7 +82,7 @@ impl ServerAddress {
 
     /// Returns the address as `known_hosts` spells it.
     #[must_use]
-    pub fn host_and_port(&self) -> String {
+    pub(crate) fn host_and_port(&self) -> String {
         host_and_port(&self.host, self.port)
     }
 }
@@ -127,6 +127,7 @@ pub trait Dial: fmt::Debug + Send + Sync + 'static {
 
 /// Server that a client connects to: its address and how to open a stream to it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Endpoint {
     /// Protocol, and the name under which the server's key is pinned.
     pub address: ServerAddress,

@@ -67,6 +67,7 @@ impl Stream for Events {
 
 /// An event that was delivered to the application.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Received {
     /// The event itself.
     pub event: ClientEvent,

@@ -205,7 +205,7 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropping the future leaves open whether the command takes effect.
-    pub async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
+    pub(crate) async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
         let (reply, result) = oneshot::channel();
         self.ask(Input::Execute { command, reply }).await?;
         result.await.map_err(|_| self.ended())?
@@ -222,27 +222,14 @@ impl Client {
         conversation: impl Into<ConversationRef>,
         content: DraftContent,
     ) -> Result<SendHandle, ClientError> {
-        self.enqueue_until(conversation, content, None).await
-    }
-
-    /// Puts a message into the outbox that is not sent after `deadline`: its outcome is then
-    /// [`SendOutcome::Unknown`].
-    ///
-    /// # Errors
-    /// The errors of [`enqueue`](Self::enqueue).
-    pub async fn enqueue_until(
-        &self,
-        conversation: impl Into<ConversationRef>,
-        content: DraftContent,
-        deadline: Option<Duration>,
-    ) -> Result<SendHandle, ClientError> {
         let draft = Draft::from(content).with_id(message_id::new_id(self.device()));
-        self.enqueue_draft(conversation, draft, deadline).await
+        self.enqueue_draft(conversation, draft, None).await
     }
 
-    /// Puts a message into the outbox under an idempotency key of the caller's. The same key again
-    /// is the same message: while it has no outcome, the message keeps its first deadline, and
-    /// every handle gets the one outcome.
+    /// Puts a message into the outbox under an idempotency key of the caller's. It is not sent
+    /// after `deadline`: its outcome is then [`SendOutcome::Unknown`]. The same key again is the
+    /// same message: while it has no outcome, the message keeps its first deadline, and every
+    /// handle gets the one outcome.
     ///
     /// This device recognises the message as its own ([`Delivery::own`](super::Delivery::own)) only
     /// if the key is from [`Commands::new_message_id`](crate::commands::Commands::new_message_id).
@@ -327,7 +314,7 @@ impl Client {
     /// exist are left out.
     ///
     /// # Errors
-    /// The errors of [`execute`](Self::execute).
+    /// The errors of [`Commands::execute`](crate::commands::Commands::execute).
     pub async fn names(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashMap<UserId, String>, ClientError> {
         let mut names = HashMap::new();
         let mut unknown = Vec::new();

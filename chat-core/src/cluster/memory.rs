@@ -86,7 +86,8 @@ impl MemoryPresence {
     }
 
     /// Removes the claims of a node, as a lease that expires does.
-    pub fn expire(&self, node: NodeId) {
+    #[cfg(test)]
+    pub(crate) fn expire(&self, node: NodeId) {
         self.claims.lock().retain(|_, claims| {
             claims.retain(|claim| claim.node != node);
             !claims.is_empty()

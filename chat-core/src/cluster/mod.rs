@@ -16,6 +16,7 @@ use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 
 /// Information about a node that it gives to the others.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct NodeInfo {
     /// Id of the node, the same from start to end.
     pub id: NodeId,
@@ -29,6 +30,20 @@ pub struct NodeInfo {
     /// The node asks for no new sessions: it is about to end, cannot reach its store, or its clock
     /// is wrong.
     pub draining: bool,
+}
+
+impl NodeInfo {
+    /// Returns the info of a node without addresses and sessions, which takes new sessions.
+    #[must_use]
+    pub const fn new(id: NodeId, incarnation: u64) -> Self {
+        Self {
+            id,
+            incarnation,
+            addresses: Vec::new(),
+            sessions: 0,
+            draining: false,
+        }
+    }
 }
 
 /// The newest view of the live nodes, including the one that looks.

@@ -61,13 +61,13 @@ pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
     };
     let client_message_id = match &event.client_message_id[..] {
         [] => None,
-        id => Some(ClientMessageId::from_slice(id).ok_or(Malformed::Field("client_message_id"))?),
+        id => Some(ClientMessageId::try_from(id).map_err(|_| Malformed::Field("client_message_id"))?),
     };
     Ok(HistoryEvent {
         event: Event {
             conversation: positive(event.conversation, "conversation").map(ConversationId)?,
             seq: positive(event.seq, "seq").map(Seq)?,
-            id: EventId::from_slice(&event.id).ok_or(Malformed::Field("event id"))?,
+            id: EventId::try_from(&event.id[..]).map_err(|_| Malformed::Field("event id"))?,
             // 0 is the system.
             sender: UserId(event.sender),
             device: None,

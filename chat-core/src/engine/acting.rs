@@ -55,7 +55,8 @@ impl ActingAs {
         self.caller.user
     }
 
-    /// Executes a command of the user; see [`Engine::execute`].
+    /// Executes a command of the user. Unlike that of [`Commands::execute`], the future borrows
+    /// nothing.
     ///
     /// # Errors
     /// [`CommandError`], as for a session of the user.

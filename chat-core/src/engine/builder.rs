@@ -31,7 +31,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Discovery, MemoryPresence, NodeInfo, Presence};
 use crate::hooks::Hooks;
 use crate::model::{NodeId, StoreEpoch};
-use crate::router::{EventLog, Router, RouterConfig, RouterParts, StoreEventLog};
+use crate::router::{EventLog, Router, RouterParts, StoreEventLog};
 use crate::store::{Store, StoreError};
 
 /// Error of building an engine.
@@ -73,12 +73,11 @@ pub struct EngineBuilder {
     discovery: Option<Arc<dyn Discovery>>,
     presence: Option<Arc<dyn Presence>>,
     authenticator: Option<Arc<dyn Authenticator>>,
+    passwords: Option<Arc<PasswordAuthenticator>>,
     hooks: Vec<Arc<dyn Hooks>>,
     clock: Arc<dyn Clock>,
     config: EngineConfig,
-    router: RouterConfig,
     node: NodeId,
-    addresses: Vec<String>,
     is_node: bool,
 }
 
@@ -91,12 +90,11 @@ impl EngineBuilder {
             discovery: None,
             presence: None,
             authenticator: None,
+            passwords: None,
             hooks: Vec::new(),
             clock: Arc::new(SystemClock),
             config: EngineConfig::default(),
-            router: RouterConfig::default(),
             node: NodeId::random(),
-            addresses: Vec::new(),
             is_node: true,
         }
     }
@@ -125,10 +123,20 @@ impl EngineBuilder {
         self
     }
 
-    /// Decides who may log in. Default: passwords, kept in the store.
+    /// Decides who may log in. Default: the [passwords](Self::passwords).
     #[must_use]
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Lets users register, change their passwords, and get passwords from operators. An
+    /// application with an authenticator of its own that also accepts passwords gives both the same
+    /// `passwords`. Default: passwords in the store, with the options of [`EngineConfig`], if there
+    /// is no [authenticator](Self::authenticator); otherwise none.
+    #[must_use]
+    pub fn passwords(mut self, passwords: Arc<PasswordAuthenticator>) -> Self {
+        self.passwords = Some(passwords);
         self
     }
 
@@ -154,24 +162,10 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the configuration of the router.
-    #[must_use]
-    pub fn router_config(mut self, config: RouterConfig) -> Self {
-        self.router = config;
-        self
-    }
-
     /// Sets the node's id. Default: a random one for each engine.
     #[must_use]
     pub fn node(mut self, node: NodeId) -> Self {
         self.node = node;
-        self
-    }
-
-    /// Addresses at which clients reach this node, for the discovery.
-    #[must_use]
-    pub fn addresses(mut self, addresses: Vec<String>) -> Self {
-        self.addresses = addresses;
         self
     }
 
@@ -207,13 +201,9 @@ impl EngineBuilder {
         config
             .validate()
             .map_err(|(field, rule)| BuildError::Config { field, rule })?;
-        let authenticator = match self.authenticator {
-            Some(authenticator) => authenticator,
-            None => Arc::new(PasswordAuthenticator::new(
-                Arc::clone(&self.store),
-                config.passwords.clone(),
-                config.throttle.clone(),
-            )?),
+        let (authenticator, passwords) = match (self.authenticator, self.passwords) {
+            (Some(authenticator), passwords) => (authenticator, passwords),
+            (None, passwords) => with_passwords(passwords, &self.store, &config)?,
         };
         let epoch = self.store.epoch().await?;
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new()));
@@ -229,25 +219,20 @@ impl EngineBuilder {
             node: self.node,
             incarnation,
             epoch,
-            config: self.router,
+            config: config.router.clone(),
         };
         let router = match self.is_node {
             true => Router::start(parts).await?,
             false => Router::start_announcer(parts),
         };
-        let me = NodeInfo {
-            id: self.node,
-            incarnation,
-            addresses: self.addresses,
-            sessions: 0,
-            draining: false,
-        };
+        let me = NodeInfo::new(self.node, incarnation);
         let discovery = self.discovery.filter(|_| self.is_node);
         let advertiser = join_cluster(discovery, me, &router).await?;
         let ports = Ports {
             units: Arc::new(Units::new(Arc::clone(&self.store), self.clock, router.clone(), &config)),
             store: self.store,
             authenticator,
+            passwords,
             hooks: self.hooks.into(),
             presence: Arc::new(PresenceView::new(presence, router.clone(), self.node)),
             advertiser,
@@ -279,11 +264,29 @@ async fn join_cluster(
     }
 }
 
+/// Returns the authenticator of an engine that knows passwords only, and its passwords.
+fn with_passwords(
+    passwords: Option<Arc<PasswordAuthenticator>>,
+    store: &Arc<dyn Store>,
+    config: &EngineConfig,
+) -> Result<(Arc<dyn Authenticator>, Option<Arc<PasswordAuthenticator>>), PasswordHashError> {
+    let passwords = match passwords {
+        Some(passwords) => passwords,
+        None => Arc::new(PasswordAuthenticator::new(
+            Arc::clone(store),
+            config.passwords.clone(),
+            config.throttle.clone(),
+        )?),
+    };
+    Ok((passwords.clone(), Some(passwords)))
+}
+
 /// Ports and port-like parts from which the engine is put together.
 struct Ports {
     store: Arc<dyn Store>,
     units: Arc<Units>,
     authenticator: Arc<dyn Authenticator>,
+    passwords: Option<Arc<PasswordAuthenticator>>,
     hooks: Arc<[Arc<dyn Hooks>]>,
     presence: Arc<PresenceView>,
     advertiser: Option<Arc<NodeAdvertiser>>,
@@ -318,11 +321,12 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
     if let Some(worker) = observer_worker {
         lifecycle.spawn_worker("observers", worker.run(lifecycle.draining().clone()));
     }
+    let commands = Arc::new(commands(&lifecycle, &config, &ports, &queues, &shared));
     Engine::new(Parts {
-        commands: Arc::new(commands(&lifecycle, &config, &ports, &queues, &shared)),
         logins: Arc::new(Logins {
             units: Arc::clone(&ports.units),
             authenticator: Arc::clone(&ports.authenticator),
+            passwords: ports.passwords.clone(),
             hooks: Arc::clone(&shared.hooks),
             observers: Arc::clone(&queues.observers),
             sessions: Arc::clone(&queues.ender),
@@ -339,13 +343,14 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
         operator: Arc::new(OperatorParts {
             units: Arc::clone(&ports.units),
             directory: Arc::clone(&shared.directory),
-            authenticator: Arc::clone(&ports.authenticator),
+            passwords: ports.passwords.clone(),
             sessions: Arc::clone(&queues.ender),
             presence: Arc::clone(&ports.presence),
             publisher: shared.publisher.clone(),
             lifecycle: lifecycle.clone(),
             default_direct_policy: config.default_direct_policy,
         }),
+        commands,
         feeds: Feeds::new(
             Arc::clone(&ports.units),
             ports.router.clone(),
@@ -443,7 +448,7 @@ fn commands(
         account: Arc::new(AccountCommands {
             units: units(),
             directory: directory(),
-            authenticator: Arc::clone(&ports.authenticator),
+            passwords: ports.passwords.clone(),
             sessions: Arc::clone(&queues.ender),
             presence: Arc::clone(&ports.presence),
         }),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::auth::{PasswordPoolOptions, ThrottleOptions};
 use crate::model::DirectPolicy;
 use crate::rate::Rate;
+use crate::router::RouterConfig;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -29,6 +30,7 @@ pub enum SessionPolicy {
 
 /// Outcome of a command whose deciding hook fails, panics or times out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HookPolicy {
     /// The command is refused.
     #[default]
@@ -155,6 +157,9 @@ pub struct EngineConfig {
     pub max_receipt_members: u32,
     /// Maximum size of a group whose members receive typing notices. Default 200.
     pub max_typing_members: u32,
+
+    /// Intervals and bounds of delivery between nodes.
+    pub router: RouterConfig,
 }
 
 impl Default for EngineConfig {
@@ -199,6 +204,7 @@ impl Default for EngineConfig {
             max_queued_cursors_per_user: 4096,
             max_receipt_members: 200,
             max_typing_members: 200,
+            router: RouterConfig::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::commands::Commands;
-use crate::model::{Caller, Command, ConversationInfo, Outcome, Push, UserInfo};
+use crate::model::{Caller, Command, Outcome, Push, UserInfo};
 use crate::router::{Outbox, SharedPush};
 use crate::service::{AttachedSession, CommandError, SessionGuard};
 use crate::sync::Mutex;
@@ -17,7 +17,6 @@ pub struct LocalSession {
     engine: Engine,
     caller: Caller,
     user: UserInfo,
-    conversations: Vec<ConversationInfo>,
     outbox: Arc<Outbox>,
     /// Pushes that were drained from the outbox and not yet returned.
     drained: Mutex<VecDeque<SharedPush>>,
@@ -50,7 +49,6 @@ impl LocalSession {
             engine,
             caller,
             user,
-            conversations: attached.conversations,
             outbox,
             drained: Mutex::default(),
             _guard: attached.guard,
@@ -69,15 +67,8 @@ impl LocalSession {
         &self.user
     }
 
-    /// Returns the state of the user's conversations when the session began. Pushes continue from
-    /// there, or from an earlier message.
-    #[must_use]
-    pub fn initial_conversations(&self) -> &[ConversationInfo] {
-        &self.conversations
-    }
-
-    /// Executes a command; see [`Engine::execute`]. Messages are delayed to the rate of their user,
-    /// see
+    /// Executes a command. Unlike that of [`Commands::execute`], the future borrows nothing.
+    /// Messages are delayed to the rate of their user, see
     /// [`EngineConfig::message_rate`](super::EngineConfig::message_rate).
     ///
     /// # Errors

@@ -7,10 +7,10 @@
 //!               └─► appender (drafts, groups) ──────┘
 //! ```
 //!
-//! A command comes in through [`Engine::execute`]. Sends and changes of groups go to the
-//! `appender`, which commits them in batches, in one lane for each conversation. Other changes run
-//! as a unit of work in a separate task, and reads go directly to the store. Every unit of work is
-//! an operation: it checks, after its locks, that the caller's login is still the latest of its
+//! A command comes in through a session or [`Engine::acting_as`]. Sends and changes of groups go to
+//! the `appender`, which commits them in batches, in one lane for each conversation. Other changes
+//! run as a unit of work in a separate task, and reads go directly to the store. Every unit of work
+//! is an operation: it checks, after its locks, that the caller's login is still the latest of its
 //! device (`fence`) and that the caller has the permission (`policy`), and appends through one
 //! helper (`log`). `units` runs it with deadlines, circuit breakers and retries, and its events go
 //! to the [`router`](crate::router) once it is committed.
@@ -57,7 +57,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::router::{RouterConfig, RouterStats};
-pub use crate::service::{CommandError, CommandFuture, Readiness};
+use crate::service::{AttachedSession, CommandFuture};
+pub use crate::service::{CommandError, Readiness};
 pub use acting::ActingAs;
 pub use builder::{BuildError, EngineBuilder};
 pub use config::{EngineConfig, HookPolicy, SessionPolicy};
@@ -77,7 +78,6 @@ use crate::model::{
     Caller, Command, DeviceId, Login, LoginGrant, Registration, Resume, Source, StoreEpoch, Timestamp, UserId, UserInfo,
 };
 use crate::router::{Outbox, OutboxLimits, Router};
-use crate::service::AttachedSession;
 use crate::store::Store;
 
 /// A chat engine. Clones are handles to the same engine; dropping the last of them stops its tasks,
@@ -175,7 +175,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
-    pub async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError> {
+    pub(crate) async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError> {
         self.check_clock()?;
         let command = self.logins().login(source, login);
         self.parts.lifecycle.spawn_command(command).await
@@ -196,7 +196,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
-    pub async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError> {
+    pub(crate) async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError> {
         self.check_clock()?;
         let command = self.logins().resume(source, resume);
         self.parts.lifecycle.spawn_command(command).await
@@ -242,7 +242,7 @@ impl Engine {
     ///
     /// # Cancel safety
     /// Dropping the future loses the outcome. Reads may stop; started changes continue.
-    pub fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
+    pub(crate) fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
         self.parts.commands.execute(caller, command)
     }
 
@@ -405,6 +405,6 @@ impl Engine {
         lifecycle.ended().await;
         self.parts.commands.messages.close();
         self.parts.router.shutdown().await;
-        self.parts.logins.authenticator.close().await;
+        self.parts.logins.close().await;
     }
 }

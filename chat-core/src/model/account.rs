@@ -48,7 +48,7 @@ pub struct Account {
 
 impl Account {
     /// Maximum size of a subject, in bytes.
-    pub const MAX_SUBJECT_BYTES: usize = 255;
+    pub(crate) const MAX_SUBJECT_BYTES: usize = 255;
 }
 
 impl std::fmt::Debug for Account {

@@ -21,7 +21,7 @@ macro_rules! codes {
 
             /// Returns the code of a number, if this version knows it.
             #[must_use]
-            pub fn from_number(number: $repr) -> Option<Self> {
+            pub(crate) fn from_number(number: $repr) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$variant),)*
                     _ => None,

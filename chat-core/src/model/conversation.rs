@@ -24,7 +24,7 @@ pub enum ConversationKind {
 impl ConversationKind {
     /// Returns the kind of the direct conversation of two users, in any order.
     #[must_use]
-    pub fn direct(a: UserId, b: UserId) -> Self {
+    pub(crate) fn direct(a: UserId, b: UserId) -> Self {
         Self::Direct {
             low: a.min(b),
             high: a.max(b),
@@ -178,13 +178,13 @@ impl Member {
 
     /// Returns whether the user is a member now.
     #[must_use]
-    pub fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         self.state == MemberState::Active
     }
 
     /// Returns whether the user may read the event at `seq`.
     #[must_use]
-    pub fn may_read(&self, seq: Seq) -> bool {
+    pub(crate) fn may_read(&self, seq: Seq) -> bool {
         self.first_seq > Seq::ZERO && seq >= self.first_seq && self.until_seq.is_none_or(|until| seq <= until)
     }
 }

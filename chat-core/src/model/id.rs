@@ -1,5 +1,6 @@
 //! Ids of users, devices, conversations, events and nodes.
 
+use std::array::TryFromSliceError;
 use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
@@ -35,10 +36,12 @@ macro_rules! wide_id {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; 16]);
 
-        impl $name {
-            /// Returns an id of exactly 16 bytes.
-            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-                bytes.try_into().ok().map(Self)
+        /// Reads an id of exactly 16 bytes.
+        impl TryFrom<&[u8]> for $name {
+            type Error = TryFromSliceError;
+
+            fn try_from(bytes: &[u8]) -> Result<Self, TryFromSliceError> {
+                bytes.try_into().map(Self)
             }
         }
 
@@ -144,7 +147,7 @@ impl Seq {
 
     /// Returns the previous position, or [`Seq::ZERO`] if there is none.
     #[must_use]
-    pub const fn previous(self) -> Self {
+    pub(crate) const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 }
@@ -200,7 +203,7 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// Returns the milliseconds from `earlier` to `self`; 0 if `earlier` is later.
     #[must_use]
-    pub const fn millis_since(self, earlier: Self) -> u64 {
+    pub(crate) const fn millis_since(self, earlier: Self) -> u64 {
         let difference = self.0.saturating_sub(earlier.0);
         if difference > 0 { difference as u64 } else { 0 }
     }

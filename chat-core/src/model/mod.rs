@@ -26,18 +26,27 @@ pub use cursor::{Cursor, EventMark};
 pub use draft::{Draft, DraftContent};
 pub use event::{Event, EventBody, EventKind, Message};
 pub use id::{
-    ClientMessageId, ConnectionId, ConversationId, DeviceId, EventId, NodeId, Seq, SessionEpoch, SessionId, StoreEpoch,
-    Timestamp, UserId,
+    ClientMessageId, ConversationId, DeviceId, EventId, NodeId, Seq, SessionEpoch, StoreEpoch, Timestamp, UserId,
 };
-pub use name::{DisplayName, GroupName, NameError, RESERVED_NAMES, ShownChar, Skeleton, UserName};
+pub use name::{DisplayName, GroupName, NameError, ShownChar, UserName};
 pub use outcome::{
     Appended, ContactInfo, ConversationInfo, ConversationView, DeviceInfo, GroupInfo, HistoryEvent, HistoryPage,
     MemberInfo, MemberPage, Outcome, Push,
 };
 pub use page::{Page, PageFrom};
 pub use reference::{ConversationRef, UserRef};
-pub use session::{Caller, Login, LoginGrant, Origin, Registration, Resume, Secret, SessionTokens, Source};
+pub use session::{Caller, Login, Origin, Registration, Secret, SessionTokens, Source};
 pub use text::{Description, Emoji, MessageText, Note, ShortText, TextError, escape_for_log, sanitize_for_terminal};
+
+#[cfg(not(feature = "unstable"))]
+pub(crate) use internals::*;
+#[cfg(feature = "unstable")]
+pub use internals::*;
+
+mod internals {
+    pub use super::id::{ConnectionId, SessionId};
+    pub use super::session::{LoginGrant, Resume};
+}
 
 #[cfg(all(test, feature = "serde"))]
 mod tests {

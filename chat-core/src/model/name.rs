@@ -6,7 +6,7 @@
 //! identifiers, reduced to letters, marks and decimal digits of any script plus `_`, `-` and `.`.
 //! Scripts mix only as "highly restrictive" in UTS #39 permits: Latin with Chinese, Japanese or
 //! Korean, otherwise one script. Names that still look alike (`сосо` in Cyrillic, `coco` in Latin)
-//! have the same [`Skeleton`], which a store keeps unique.
+//! have the same skeleton, which a store keeps unique.
 //!
 //! The `precis-profiles` crate is not used: its identifier class is wider, so a filter would be
 //! needed beside it, and its tables, generated at build time by a regex engine, are of another
@@ -20,11 +20,9 @@ mod reserved;
 mod tests;
 mod user;
 
-pub use canonical::Skeleton;
 pub use display::DisplayName;
 pub(in crate::model) use display::is_visible;
 pub use group::GroupName;
-pub use reserved::RESERVED_NAMES;
 pub use user::UserName;
 
 use std::fmt;
@@ -99,17 +97,10 @@ impl fmt::Display for ShownChar {
     }
 }
 
-/// Implements the string part of a name type: borrowing, printing, and reading from a store.
+/// Implements the string part of a name type: borrowing and printing.
 macro_rules! name_string {
     ($name:ident) => {
         impl $name {
-            /// Returns a stored name without checking it again. Rules and Unicode tables may have
-            /// changed since it was registered, and its owner keeps it.
-            #[must_use]
-            pub fn from_stored(name: impl Into<std::sync::Arc<str>>) -> Self {
-                Self(name.into())
-            }
-
             /// Returns the name as it is shown and stored.
             #[must_use]
             pub fn as_str(&self) -> &str {

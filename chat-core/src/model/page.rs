@@ -26,8 +26,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// Maximum number of body bytes, unless [`max_bytes`](Self::max_bytes) says otherwise: 256 KiB.
-    pub const DEFAULT_BYTES: u32 = 256 * 1024;
+    /// Maximum number of body bytes, unless the caller sets another limit: 256 KiB.
+    pub(crate) const DEFAULT_BYTES: u32 = 256 * 1024;
 
     /// Returns the page of the last `max_events` events.
     #[must_use]
@@ -55,12 +55,5 @@ impl Page {
             max_events,
             max_bytes: Self::DEFAULT_BYTES,
         }
-    }
-
-    /// Limits the bytes of the events' bodies.
-    #[must_use]
-    pub const fn max_bytes(mut self, max_bytes: u32) -> Self {
-        self.max_bytes = max_bytes;
-        self
     }
 }

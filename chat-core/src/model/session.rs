@@ -63,13 +63,6 @@ impl Registration {
             display_name: None,
         }
     }
-
-    /// Sets the name that other users see.
-    #[must_use]
-    pub fn display_name(mut self, name: DisplayName) -> Self {
-        self.display_name = Some(name);
-        self
-    }
 }
 
 /// Request of a guest to log in, with a password or a token of the application.
@@ -113,20 +106,6 @@ impl Login {
             device_token: None,
         }
     }
-
-    /// Sets the name of the device in the user's list of devices; at most 64 bytes.
-    #[must_use]
-    pub fn device_name(mut self, name: impl Into<String>) -> Self {
-        self.device_name = name.into();
-        self
-    }
-
-    /// Sets the token of an earlier login of the device.
-    #[must_use]
-    pub fn device_token(mut self, token: Secret) -> Self {
-        self.device_token = Some(token);
-        self
-    }
 }
 
 /// Request of a guest to resume a session.
@@ -157,7 +136,7 @@ impl Resume {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionTokens {
-    /// Token for [`Resume`].
+    /// Token with which the device resumes its session.
     pub session_token: Secret,
     /// Token for the next [`Login`].
     pub device_token: Secret,
@@ -177,6 +156,7 @@ impl SessionTokens {
 /// Identity that a command is executed for: a user, and the means by which they act. It never comes
 /// from the content of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Caller {
     /// User who acts.
     pub user: UserId,
@@ -198,7 +178,7 @@ pub enum Origin {
     /// The application that the engine is part of, in the name of the user. There is no login, no
     /// session and no presence.
     Application,
-    /// An operator of the deployment. The account need not exist.
+    /// An operator of the deployment, in the name of the user. The audit log tells which operator.
     Operator,
 }
 
@@ -212,14 +192,14 @@ impl Caller {
 
     /// Returns the identity of an application that acts in the name of `user`.
     #[must_use]
-    pub const fn application(user: UserId) -> Self {
+    pub(crate) const fn application(user: UserId) -> Self {
         let origin = Origin::Application;
         Self { user, origin }
     }
 
-    /// Returns the identity of an operator who acts as `user`.
+    /// Returns the identity of an operator who acts in the name of `user`.
     #[must_use]
-    pub const fn operator(user: UserId) -> Self {
+    pub(crate) const fn operator(user: UserId) -> Self {
         let origin = Origin::Operator;
         Self { user, origin }
     }
@@ -235,7 +215,7 @@ impl Caller {
 
     /// Returns the epoch of the login; `None` unless the caller is a login of a device.
     #[must_use]
-    pub const fn epoch(&self) -> Option<SessionEpoch> {
+    pub(crate) const fn epoch(&self) -> Option<SessionEpoch> {
         match self.origin {
             Origin::Device { epoch, .. } => Some(epoch),
             Origin::Application | Origin::Operator => None,

@@ -75,7 +75,7 @@ impl MessageText {
     ///
     /// # Errors
     /// The errors of [`new`](Self::new).
-    pub fn with_limit(text: impl Into<Arc<str>> + AsRef<str>, max_bytes: usize) -> Result<Self, TextError> {
+    pub(crate) fn with_limit(text: impl Into<Arc<str>> + AsRef<str>, max_bytes: usize) -> Result<Self, TextError> {
         let actual = text.as_ref().len();
         if actual == 0 {
             Err(TextError::Empty)
@@ -86,12 +86,6 @@ impl MessageText {
         } else {
             Ok(Self(text.into()))
         }
-    }
-
-    /// Returns a stored body, which was checked before it was written.
-    #[must_use]
-    pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
     }
 
     /// Returns the text.
@@ -125,9 +119,6 @@ pub type Note = ShortText<200>;
 pub type Description = ShortText<1000>;
 
 impl<const MAX: usize> ShortText<MAX> {
-    /// Maximum number of characters (code points).
-    pub const MAX_CHARS: usize = MAX;
-
     /// Checks a text.
     ///
     /// # Errors
@@ -147,22 +138,10 @@ impl<const MAX: usize> ShortText<MAX> {
         }
     }
 
-    /// Returns a stored text, which was checked before it was written.
-    #[must_use]
-    pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-
     /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Returns whether the text is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rate::Rate;
+
 /// Intervals and bounds of the router. With the defaults, a node recovers from a lost doorbell
 /// within 3 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub struct RouterConfig {
     pub max_catch_up_bytes: u32,
     /// Maximum number of users per second whose memberships and logins are read again after the bus
     /// may have lost something. Each costs the store two reads. Default 100.
-    pub user_rechecks_per_second: u32,
+    pub user_recheck_rate: Rate,
     /// Maximum number of envelopes that wait to be published. Further ones are dropped, because
     /// heartbeats, which have a queue of their own, repeat those announcements. Default 4096.
     pub max_queued_envelopes: usize,
@@ -58,7 +60,7 @@ impl Default for RouterConfig {
             bus_timeout: Duration::from_secs(1),
             max_catch_up_events: 256,
             max_catch_up_bytes: 1024 * 1024,
-            user_rechecks_per_second: 100,
+            user_recheck_rate: Rate::new(100, Duration::from_secs(1)),
             max_queued_envelopes: 4096,
         }
     }

@@ -164,7 +164,7 @@ impl EnvelopeCodec {
             },
         };
         Some(Received {
-            node: NodeId::from_slice(&envelope.node)?,
+            node: NodeId::try_from(&envelope.node[..]).ok()?,
             incarnation: envelope.incarnation,
             content,
         })
@@ -229,7 +229,9 @@ fn decode_notice(notice: proto::Notice) -> Option<Content> {
         push,
         Push::Receipt { .. } | Push::Read { .. } | Push::Typing { .. } | Push::Presence { .. }
     );
-    let except = DeviceId::from_slice(&notice.except_device).map(|device| (UserId(notice.except_user), device));
+    let except = DeviceId::try_from(&notice.except_device[..])
+        .ok()
+        .map(|device| (UserId(notice.except_user), device));
     is_ephemeral.then_some(Content::Notice { audience, push, except })
 }
 

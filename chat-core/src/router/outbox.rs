@@ -34,14 +34,6 @@ impl Default for OutboxLimits {
     }
 }
 
-impl OutboxLimits {
-    /// Creates limits of `max_packets` pushes and about `max_bytes` bytes.
-    #[must_use]
-    pub const fn new(max_packets: usize, max_bytes: usize) -> Self {
-        Self { max_packets, max_bytes }
-    }
-}
-
 /// The queue of one session's pushes. The router fills it; the task that writes to the client
 /// drains it.
 ///

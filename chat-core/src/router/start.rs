@@ -1,7 +1,6 @@
 //! Builds a router and starts its workers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -323,7 +322,7 @@ impl Assembly {
             },
             check,
             joins: queues.joins.clone(),
-            pause: Duration::from_secs(1) / self.config.user_rechecks_per_second.max(1),
+            pause: self.config.user_recheck_rate.per / self.config.user_recheck_rate.count.max(1),
         };
         tasks.spawn("user recheck", users.run());
     }

@@ -22,7 +22,7 @@ impl Fingerprint {
 
     /// Returns the 32 bytes.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

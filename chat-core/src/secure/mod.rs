@@ -68,7 +68,7 @@ mod sealer;
 mod internals {
     pub use super::channel::Channel;
     pub use super::credential::{CLOCK_TOLERANCE, CREDENTIAL_LIFETIME, RSA_BITS};
-    pub use super::error::{OpenError, SealError};
+    pub use super::error::{HandshakeError, OpenError, SealError};
     #[cfg(feature = "server")]
     pub use super::handshake::{Accepted, ClientHello, ServerHandshake, reject};
     pub use super::handshake::{ClientHandshake, ClientProgress, Connected, MAX_HELLO1, PinPolicy, RejectCode};
@@ -80,7 +80,7 @@ mod internals {
     pub use super::server_keys::ROTATE_EVERY;
 }
 
-pub use error::{HandshakeError, IdentityError};
+pub use error::IdentityError;
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 #[cfg(feature = "server")]
 pub use identity::ServerIdentity;

@@ -269,7 +269,7 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
             if matches!(refusal, ConnectionRefused::NodeFull | ConnectionRefused::EarlyDrop)
                 && let Some(refused) = shared.throttled.guests_full.hit(now())
             {
-                let max_unauthenticated = shared.config.connection_limits.unauthenticated;
+                let max_unauthenticated = shared.config.connection_limits.max_unauthenticated;
                 tracing::warn!(
                     refused,
                     max_unauthenticated,

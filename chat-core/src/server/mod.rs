@@ -232,12 +232,6 @@ impl Server {
         self.serve(stream, peer, Protocol::Sc1(Arc::clone(keys)))
     }
 
-    /// Serves until `signal` completes, then drains for at most `grace`.
-    pub async fn serve_until(&self, signal: impl Future<Output = ()>, grace: Duration) {
-        signal.await;
-        self.drain(grace).await;
-    }
-
     /// Stops accepting connections, tells the clients to reconnect (to any node), answers the
     /// requests that are in flight, and closes the connections. Connections that are still open
     /// after `grace` are cut off; the futures of [`serve_stream`](Self::serve_stream) complete when

@@ -65,7 +65,7 @@ impl Default for SessionConfig {
 impl SessionConfig {
     /// Returns how long a session may stay silent before it is closed.
     #[must_use]
-    pub fn silence_timeout(&self) -> Duration {
+    pub(crate) fn silence_timeout(&self) -> Duration {
         self.heartbeat_interval
             .saturating_mul(5)
             .checked_div(2)

@@ -40,8 +40,8 @@ pub struct NewAccount {
     pub name: String,
     /// Skeleton of the name; unique.
     pub skeleton: String,
-    /// External subject that the account belongs to; unique, at most
-    /// [`Account::MAX_SUBJECT_BYTES`].
+    /// External subject that the account belongs to; unique, at most 255
+    /// bytes.
     pub subject: Option<String>,
     /// Name that other users see.
     pub display_name: String,

@@ -11,16 +11,16 @@ use super::StoreError;
 use super::sql_support::millis;
 use crate::model::{ConversationId, NodeId, Seq, Timestamp};
 
-/// One of the [`FeedShard::COUNT`] parts of a feed.
+/// One of the 16 parts of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeedShard(u16);
 
 impl FeedShard {
     /// Number of shards of every feed, and so the maximum number of nodes that work on one feed at
     /// the same time. Fixed, because nodes that disagreed would process an event twice.
-    pub const COUNT: u16 = 16;
+    pub(crate) const COUNT: u16 = 16;
 
-    /// Returns the shard with this number, or `None` if it is not below [`COUNT`](Self::COUNT).
+    /// Returns the shard with this number, or `None` if it is 16 or more.
     #[must_use]
     pub const fn new(number: u16) -> Option<Self> {
         if number < Self::COUNT { Some(Self(number)) } else { None }
@@ -33,7 +33,7 @@ impl FeedShard {
     }
 
     /// Returns every shard.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT).map(Self)
     }
 

@@ -36,7 +36,7 @@ impl FeedPosition {
 
     /// Returns whether the conversation has events that the feed has not processed.
     #[must_use]
-    pub fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         self.cursor < self.last_seq
     }
 }

@@ -31,6 +31,10 @@
 //!   ([`Store::heartbeat`]), so that a node finds what its peers commit even if no bus connects
 //!   them.
 //!
+//! Rows such as [`Account`](crate::model::Account) and [`Member`](crate::model::Member) are not
+//! `#[non_exhaustive]`, nor are the enums in them: if a release adds a field, a store that would
+//! lose it does not compile.
+//!
 //! The engine does not look up whether a message is stored already before it writes the message.
 //! The store detects a repetition by its unique key of sender and client message id and returns
 //! [`StoreError::AlreadySent`] from [`MessageTx::insert_events`].
@@ -73,7 +77,16 @@ pub use heartbeat::Heartbeat;
 pub use memory::MemoryStore;
 pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
 pub use operators::{AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreStats};
-pub use unit::{Operation, StoreExt, Unit};
+pub use unit::Unit;
+
+#[cfg(not(feature = "unstable"))]
+pub(crate) use internals::*;
+#[cfg(feature = "unstable")]
+pub use internals::*;
+
+mod internals {
+    pub use super::unit::{Operation, StoreExt};
+}
 
 use crate::model::{NodeId, StoreEpoch};
 
@@ -82,7 +95,7 @@ use crate::model::{NodeId, StoreEpoch};
 pub trait Store:
     AccountStore + ContactStore + ConversationStore + MessageStore + CursorStore + FeedStore + OperatorStore
 {
-    /// Runs `unit` in one transaction and commits it. [`StoreExt::run`] is the typed form.
+    /// Runs `unit` in one transaction and commits it.
     ///
     /// # Errors
     /// - [`StoreError::Aborted`]: the unit returned [`TxError::Abort`]; nothing was written.

@@ -1,4 +1,4 @@
-//! Units of work, untyped ([`Unit`]) and typed ([`Operation`]).
+//! Units of work, untyped ([`Unit`]) and typed (`Operation`).
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,8 +8,7 @@ use async_trait::async_trait;
 use super::{Store, StoreError, Transaction, TxError};
 use crate::sync::Mutex;
 
-/// A unit of work as a store sees it: object-safe, without a result. Applications write
-/// [`Operation`]s instead.
+/// A unit of work as a store sees it: object-safe, without a result.
 #[async_trait]
 pub trait Unit: Debug + Send + 'static {
     /// Does the work. The store may call this again after a rollback.

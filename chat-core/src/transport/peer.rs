@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 /// Address of the peer of a connection.
@@ -21,31 +21,11 @@ impl PeerAddr {
     /// Returns the IP address, or `None` for a local peer. IPv4-mapped IPv6 addresses are returned
     /// as IPv4 addresses.
     #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(address.ip().to_canonical()),
             Self::Memory(_) | Self::Local => None,
         }
-    }
-
-    /// Returns the address by which limits per source count: that of an IPv4 peer, or the /64
-    /// network of an IPv6 peer. All local peers share one source.
-    #[must_use]
-    pub fn source(&self) -> IpAddr {
-        match self.ip() {
-            Some(IpAddr::V6(address)) => {
-                let network = u128::from(address) & (u128::MAX << 64);
-                IpAddr::V6(Ipv6Addr::from(network))
-            }
-            Some(address) => address,
-            None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        }
-    }
-
-    /// Returns whether the peer is on this machine.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.ip().is_none_or(|address| address.is_loopback())
     }
 }
 
@@ -70,17 +50,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn source_is_the_address_or_the_v6_network() {
-        for (address, source) in [
-            ("192.0.2.7:1", "192.0.2.7"),
-            ("[::ffff:192.0.2.7]:1", "192.0.2.7"),
-            ("[2001:db8:1:2:3:4:5:6]:1", "2001:db8:1:2::"),
-        ] {
-            let peer = PeerAddr::Ip(address.parse().unwrap());
-            assert_eq!(peer.source(), source.parse::<IpAddr>().unwrap());
-        }
-        assert!(PeerAddr::Memory(3).is_local() && PeerAddr::Local.is_local());
-        assert!(PeerAddr::Ip("[::ffff:127.0.0.1]:9".parse().unwrap()).is_local());
+    fn local_peers_have_no_ip_and_mapped_addresses_are_unmapped() {
+        let mapped = PeerAddr::Ip("[::ffff:192.0.2.7]:1".parse().unwrap());
+        assert_eq!(mapped.ip(), Some("192.0.2.7".parse().unwrap()));
+        assert_eq!((PeerAddr::Memory(3).ip(), PeerAddr::Local.ip()), (None, None));
         assert_eq!(PeerAddr::Memory(3).to_string(), "memory:3");
     }
 }

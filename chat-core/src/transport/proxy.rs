@@ -35,7 +35,7 @@ pub struct InvalidNetwork(String);
 impl Network {
     /// Returns whether the network contains `address`. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         match (self.address.to_canonical(), address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => same_prefix(
                 u128::from(network.to_bits()) << 96,

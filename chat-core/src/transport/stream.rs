@@ -24,16 +24,10 @@ impl<S> Stream<S> {
         Self { inner, peer }
     }
 
-    /// Returns the inner stream.
-    #[must_use]
-    pub const fn inner(&self) -> &S {
+    /// Returns the wrapped stream.
+    #[cfg(test)]
+    pub(crate) const fn inner(&self) -> &S {
         &self.inner
-    }
-
-    /// Takes the inner stream out.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
     }
 }
 

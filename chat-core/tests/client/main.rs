@@ -13,6 +13,7 @@ use chat_core::client::{
     AccountState, Client, ClientError, ClientEvent, ClientStore, ClientStoreError, Credentials, Cursor, MemoryStore,
     OutboxEntry, Receive, SavedState, SendOutcome,
 };
+use chat_core::commands::Commands;
 use chat_core::model::{
     ClientMessageId, Command, ConversationId, Draft, DraftContent, MessageText, ReplyCode, Seq, UserId,
 };

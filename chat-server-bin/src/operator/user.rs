@@ -93,20 +93,17 @@ async fn run_user(console: &Console<'_>, command: UserCommand, secret: Option<Se
 }
 
 fn deletion(erase_texts: bool, free_name: bool, free_subject: bool) -> DeleteAccount {
-    DeleteAccount {
-        texts: match erase_texts {
-            true => DeletedTexts::Erase,
-            false => DeletedTexts::Keep,
-        },
-        name: match free_name {
-            true => DeletedName::Free,
-            false => DeletedName::Reserve,
-        },
-        subject: match free_subject {
-            true => DeletedSubject::Free,
-            false => DeletedSubject::Refuse,
-        },
+    let mut how = DeleteAccount::default();
+    if erase_texts {
+        how.texts = DeletedTexts::Erase;
     }
+    if free_name {
+        how.name = DeletedName::Free;
+    }
+    if free_subject {
+        how.subject = DeletedSubject::Free;
+    }
+    how
 }
 
 async fn delete(console: &Console<'_>, user: &str, how: DeleteAccount) -> Result<(), Failure> {

@@ -23,7 +23,8 @@ pub(crate) fn named(name: &str) -> UserRef {
 
 /// Creates an open group with visible history.
 pub(crate) async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
-    let group = NewGroup::new(GroupName::parse(name).unwrap()).history_visible(true);
+    let mut group = NewGroup::new(GroupName::parse(name).unwrap());
+    group.history_visible = true;
     peer.commands().create_group(group).await.unwrap().id
 }
 

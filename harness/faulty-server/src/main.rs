@@ -102,9 +102,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// address.
 fn engine_config() -> EngineConfig {
     let mut config = EngineConfig::default();
-    config.throttle.node = Rate::UNLIMITED;
-    config.throttle.source = Rate::UNLIMITED;
-    config.throttle.registrations = Rate::UNLIMITED;
+    config.throttle.node_rate = Rate::UNLIMITED;
+    config.throttle.source_rate = Rate::UNLIMITED;
+    config.throttle.registration_rate = Rate::UNLIMITED;
     config.message_rate = Rate::UNLIMITED;
     config.page_rate = Rate::UNLIMITED;
     config

@@ -56,12 +56,12 @@ pub async fn dump_as(
     history: &Writer,
 ) -> io::Result<()> {
     let mut peer = with_deadline(server, Peer::connect(server, pin)).await?;
-    let login = Login::new(
+    let mut login = Login::new(
         UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
         Secret::new(password),
         DeviceId::random(),
-    )
-    .device_name("check");
+    );
+    login.device_name = "check".to_owned();
     let logged_in = match with_deadline(server, peer.ask(RequestKind::Login(login))).await? {
         Ok(Answer::LoggedIn(logged_in)) => logged_in,
         Ok(other) => return Err(io::Error::other(format!("{server} answered Login with {other:?}"))),
@@ -111,7 +111,9 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
     let (asked, last) = loop {
         let asked = history.now();
         let calls = peer.commands();
-        let read = calls.history(conversation, Page::after(after, 500).max_bytes(200_000));
+        let mut page = Page::after(after, 500);
+        page.max_bytes = 200_000;
+        let read = calls.history(conversation, page);
         let page = with_deadline(&source.name, async { Ok(read.await?) }).await?;
         let before = after;
         for readable in &page.events {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chat_core::client::Client;
+use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationId, ConversationRef, Note, UserRef};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 

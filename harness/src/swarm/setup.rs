@@ -115,9 +115,9 @@ pub(crate) async fn create_group(
     name: &str,
     history_visible: bool,
 ) -> io::Result<u64> {
-    let create = Command::CreateGroup(
-        NewGroup::new(GroupName::parse(name).map_err(io::Error::other)?).history_visible(history_visible),
-    );
+    let mut new_group = NewGroup::new(GroupName::parse(name).map_err(io::Error::other)?);
+    new_group.history_visible = history_visible;
+    let create = Command::CreateGroup(new_group);
     let Outcome::Conversation(group) = with_deadline("CreateGroup", owner.run(create)).await? else {
         return Err(io::Error::other(
             "the server answered CreateGroup without a conversation",

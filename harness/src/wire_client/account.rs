@@ -29,12 +29,12 @@ impl Account {
         let mut peer = with_deadline(server, Peer::connect(server, pin)).await?;
         with_deadline(server, peer.register(name)).await?;
         let device = DeviceId::random();
-        let login = Login::new(
+        let mut login = Login::new(
             UserName::parse(name).map(UserRef::Name).map_err(io::Error::other)?,
             Secret::new(PASSWORD),
             device,
-        )
-        .device_name("swarm");
+        );
+        login.device_name = "swarm".to_owned();
         let logged_in = expect_logged_in(with_deadline(server, peer.ask(RequestKind::Login(login))).await?)?;
         let account = Self {
             name: name.to_owned(),

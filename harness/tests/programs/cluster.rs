@@ -126,8 +126,9 @@ impl Drop for Running {
 }
 
 async fn create_group(peer: &mut Peer, name: &str) -> ConversationId {
-    let create =
-        chat_core::model::Command::CreateGroup(NewGroup::new(GroupName::parse(name).unwrap()).history_visible(true));
+    let mut group = NewGroup::new(GroupName::parse(name).unwrap());
+    group.history_visible = true;
+    let create = chat_core::model::Command::CreateGroup(group);
     match peer.run(create).await.unwrap() {
         Outcome::Conversation(group) => group.id,
         other => panic!("{other:?}"),

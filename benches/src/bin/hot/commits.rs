@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chat_core::engine::{Engine, EngineConfig};
 use chat_core::model::{Command, ConversationId, ConversationRef, DeviceId, UserId};
 use chat_core::rate::Rate;
+use chat_core::service::ChatService as _;
 use chat_store_mysql::{MysqlStore, Options};
 use tokio::task::JoinSet;
 

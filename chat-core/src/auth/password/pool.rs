@@ -24,9 +24,9 @@ pub struct PasswordPoolOptions {
     pub workers: usize,
     /// Maximum number of requests that wait for a worker; the pool rejects further ones at once.
     /// Default 64, a few hundred bytes each.
-    pub queue: usize,
+    pub max_queued: usize,
     /// Maximum wait for a worker. Default 2 s.
-    pub max_wait: Duration,
+    pub queue_timeout: Duration,
 }
 
 impl Default for PasswordPoolOptions {
@@ -35,8 +35,8 @@ impl Default for PasswordPoolOptions {
         Self {
             cost: PasswordCost::default(),
             workers: (cores / 2).max(1),
-            queue: 64,
-            max_wait: Duration::from_secs(2),
+            max_queued: 64,
+            queue_timeout: Duration::from_secs(2),
         }
     }
 }
@@ -112,7 +112,7 @@ impl PasswordHasherPool {
     /// [`PasswordHashError`]: the cost is out of range, or the system provides no random bytes.
     pub fn new(options: PasswordPoolOptions) -> Result<Self, PasswordHashError> {
         let workers = options.workers.clamp(1, 1024);
-        let queue_permits = workers + options.queue.min(1 << 20);
+        let queue_permits = workers + options.max_queued.min(1 << 20);
         Ok(Self {
             dummy: PasswordHash::dummy(options.cost)?,
             options,
@@ -197,7 +197,7 @@ impl PasswordHasherPool {
         let queue_permit = Arc::clone(&self.queue_permits)
             .try_acquire_owned()
             .map_err(|_| self.refuse())?;
-        let worker = timeout(self.options.max_wait, Arc::clone(&self.workers).acquire_owned())
+        let worker = timeout(self.options.queue_timeout, Arc::clone(&self.workers).acquire_owned())
             .await
             .map_err(|_| self.refuse())?
             .map_err(|_| PasswordPoolError::Closed)?;

@@ -93,8 +93,8 @@ impl ConnectionGate {
             chance: SplitMix64(seed),
             total: Counts::default(),
             sources: HashMap::new(),
-            rates: Table::new(limits.table_entries),
-            penalties: Penalties::new(limits.penalties.clone(), limits.table_entries),
+            rates: Table::new(limits.max_table_entries),
+            penalties: Penalties::new(limits.penalties.clone(), limits.max_table_entries),
         };
         Self {
             shared: Arc::new(Shared {
@@ -119,14 +119,17 @@ impl ConnectionGate {
             state.check_source(now, source, limits)?;
         }
         let open = state.total.unauthenticated;
-        if open >= limits.unauthenticated {
+        if open >= limits.max_unauthenticated {
             return Err(ConnectionRefused::NodeFull);
         }
         if state.chance.percent() < early_drop_chance(limits, open) {
             return Err(ConnectionRefused::EarlyDrop);
         }
         if !exempt {
-            state.rates.entry(now, source).add(now, &limits.new_per_source);
+            state
+                .rates
+                .entry(now, source)
+                .add(now, &limits.connection_rate_per_source);
         }
         state.total.unauthenticated += 1;
         state.sources.entry(source).or_default().unauthenticated += 1;
@@ -168,10 +171,10 @@ impl State {
             .check(now, source)
             .map_err(ConnectionRefused::Penalised)?;
         let rate = self.rates.get(&source).copied().unwrap_or_default();
-        rate.check(now, &limits.new_per_source)
+        rate.check(now, &limits.connection_rate_per_source)
             .map_err(ConnectionRefused::TooFast)?;
         let here = self.sources.get(&source).copied().unwrap_or_default();
-        if here.unauthenticated >= limits.unauthenticated_per_source {
+        if here.unauthenticated >= limits.max_unauthenticated_per_source {
             return Err(ConnectionRefused::SourceFull);
         }
         Ok(())
@@ -210,7 +213,7 @@ impl ConnectionPermit {
         let mut state = self.shared.state();
         let State { sources, total, .. } = &mut *state;
         let here = sources.entry(self.source).or_default();
-        if here.authenticated >= self.shared.limits.authenticated_per_source && !self.shared.exempts(self.source) {
+        if here.authenticated >= self.shared.limits.max_authenticated_per_source && !self.shared.exempts(self.source) {
             return Err(ConnectionRefused::SourceFull);
         }
         for counts in [here, total] {
@@ -267,7 +270,7 @@ impl Drop for ConnectionPermit {
 /// Returns the probability, in percent, that the gate rejects a connection while `open` are open:
 /// start:rate:full of `MaxStartups` in OpenSSH.
 fn early_drop_chance(limits: &ConnectionLimits, open: u32) -> u64 {
-    let full = u64::from(limits.unauthenticated);
+    let full = u64::from(limits.max_unauthenticated);
     let start = full * u64::from(limits.early_drop_from.min(100)) / 100;
     let open = u64::from(open);
     if open < start || full <= start {

@@ -75,7 +75,7 @@ fn penalties_end_at_the_maximum() {
 fn penalty_table_is_bounded_and_keeps_the_worst() {
     let gate = gate(|limits| {
         limits.penalties = PenaltyOptions::default();
-        limits.table_entries = 1000;
+        limits.max_table_entries = 1000;
     });
     let start = Instant::now();
     for _ in 0..60 {
@@ -90,7 +90,7 @@ fn penalty_table_is_bounded_and_keeps_the_worst() {
 
 #[test]
 fn source_is_limited_to_twenty_connections_before_login() {
-    let gate = gate(|limits| limits.unauthenticated_per_source = 20);
+    let gate = gate(|limits| limits.max_unauthenticated_per_source = 20);
     let now = Instant::now();
     let mut open: Vec<ConnectionPermit> = (0..20).map(|_| gate.admit(now, source(1)).unwrap()).collect();
     assert_eq!(gate.admit(now, source(1)).unwrap_err(), ConnectionRefused::SourceFull);
@@ -115,7 +115,7 @@ fn source_is_limited_to_twenty_connections_before_login() {
 
 #[test]
 fn ipv6_network_of_64_bits_is_one_source() {
-    let gate = gate(|limits| limits.unauthenticated_per_source = 20);
+    let gate = gate(|limits| limits.max_unauthenticated_per_source = 20);
     let now = Instant::now();
     let address = |host: u128| {
         Source::Ip(std::net::IpAddr::V6(
@@ -130,7 +130,7 @@ fn ipv6_network_of_64_bits_is_one_source() {
 
 #[test]
 fn source_is_limited_in_authenticated_connections() {
-    let gate = gate(|limits| limits.authenticated_per_source = 2);
+    let gate = gate(|limits| limits.max_authenticated_per_source = 2);
     let now = Instant::now();
     let mut open: Vec<ConnectionPermit> = (0..3).map(|_| gate.admit(now, source(1)).unwrap()).collect();
     let results: Vec<_> = open.iter_mut().map(ConnectionPermit::authenticate).collect();
@@ -153,7 +153,8 @@ fn source_is_limited_in_authenticated_connections() {
 
 #[test]
 fn source_is_limited_in_new_connections() {
-    let gate = gate(|limits| limits.new_per_source = ConnectionLimits::default().new_per_source);
+    let gate =
+        gate(|limits| limits.connection_rate_per_source = ConnectionLimits::default().connection_rate_per_source);
     let now = Instant::now();
     for _ in 0..60 {
         drop(gate.admit(now, source(1)).unwrap());
@@ -168,7 +169,7 @@ fn source_is_limited_in_new_connections() {
 #[test]
 fn early_drop_grows_from_half_of_the_guest_limit() {
     let gate = gate(|limits| {
-        limits.unauthenticated = 1000;
+        limits.max_unauthenticated = 1000;
         limits.early_drop_from = 50;
         limits.early_drop_chance = 30;
     });
@@ -214,9 +215,9 @@ proptest! {
     #[test]
     fn counts_match_the_open_connections(steps in prop::collection::vec((0u8..3, 0u32..5, 0usize..20), 0..200)) {
         let gate = gate(|limits| {
-            limits.unauthenticated = 12;
-            limits.unauthenticated_per_source = 4;
-            limits.authenticated_per_source = 3;
+            limits.max_unauthenticated = 12;
+            limits.max_unauthenticated_per_source = 4;
+            limits.max_authenticated_per_source = 3;
         });
         let now = Instant::now();
         let mut open: Vec<ConnectionPermit> = Vec::new();
@@ -253,8 +254,8 @@ fn loopback_is_subject_to_the_limits_of_the_node_only() {
     for (exempt_loopback, admitted) in [(true, 5), (false, 2)] {
         let gate = gate(|limits| {
             limits.exempt_loopback = exempt_loopback;
-            limits.unauthenticated = 5;
-            limits.unauthenticated_per_source = 2;
+            limits.max_unauthenticated = 5;
+            limits.max_unauthenticated_per_source = 2;
         });
         let permits: Vec<_> = (0..6).map_while(|_| gate.admit(Instant::now(), local).ok()).collect();
         assert_eq!(permits.len(), admitted, "exempt_loopback = {exempt_loopback}");

@@ -35,9 +35,9 @@ impl AttemptHistory {
             let wait = options
                 .account_window
                 .saturating_mul(1 << doublings)
-                .min(options.account_max_wait);
+                .min(options.max_account_wait);
             self.blocked_until = now.checked_add(wait);
-            self.forgotten_at = now.checked_add(wait.saturating_add(options.account_max_wait));
+            self.forgotten_at = now.checked_add(wait.saturating_add(options.max_account_wait));
         } else if self.attempts == 1 {
             self.forgotten_at = now.checked_add(options.account_window);
         }

@@ -228,7 +228,7 @@ fn registrations_of_a_source_are_limited() {
 fn tables_stay_bounded_and_remember_the_worst() {
     let throttle = LoginThrottle::new(ThrottleOptions {
         account_attempts: 5,
-        table_entries: 100,
+        max_table_entries: 100,
         ..ThrottleOptions::danger_unlimited()
     });
     let now = Instant::now();

@@ -26,14 +26,6 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Returns the store of a known device.
-    #[must_use]
-    pub fn of(account: AccountState) -> Self {
-        let store = Self::new();
-        store.with(|kept| kept.account = account);
-        store
-    }
-
     fn with<T>(&self, change: impl FnOnce(&mut SavedState) -> T) -> T {
         change(&mut self.kept.lock())
     }

@@ -55,7 +55,7 @@ pub(super) fn device_info(device: &DeviceInfo) -> proto::DeviceInfo {
 
 pub(super) fn to_device_info(device: proto::DeviceInfo) -> Result<DeviceInfo, Malformed> {
     Ok(DeviceInfo {
-        id: DeviceId::from_slice(&device.device).ok_or(Malformed::Field("device"))?,
+        id: DeviceId::try_from(&device.device[..]).map_err(|_| Malformed::Field("device"))?,
         name: device.name,
         created: Timestamp(device.created_ms),
         last_login: Timestamp(device.last_login_ms),

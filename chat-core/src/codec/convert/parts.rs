@@ -41,19 +41,19 @@ fn to_number(number: u64, what: &'static str) -> Result<u64, InvalidRequest> {
 }
 
 pub(in crate::codec) fn to_device(bytes: &[u8]) -> Result<DeviceId, InvalidRequest> {
-    DeviceId::from_slice(bytes).ok_or_else(|| InvalidRequest::argument("device must have 16 bytes"))
+    DeviceId::try_from(bytes).map_err(|_| InvalidRequest::argument("device must have 16 bytes"))
 }
 
 pub(in crate::codec) fn to_client_message_id(bytes: &[u8]) -> Result<ClientMessageId, InvalidRequest> {
-    ClientMessageId::from_slice(bytes).ok_or_else(|| InvalidRequest::argument("client_message_id must have 16 bytes"))
+    ClientMessageId::try_from(bytes).map_err(|_| InvalidRequest::argument("client_message_id must have 16 bytes"))
 }
 
 pub(in crate::codec) fn to_event_id(bytes: &[u8]) -> Result<EventId, Malformed> {
-    EventId::from_slice(bytes).ok_or(Malformed::Field("event_id"))
+    EventId::try_from(bytes).map_err(|_| Malformed::Field("event_id"))
 }
 
 pub(in crate::codec) fn to_store_epoch(bytes: &[u8]) -> Result<StoreEpoch, Malformed> {
-    StoreEpoch::from_slice(bytes).ok_or(Malformed::Field("store_epoch"))
+    StoreEpoch::try_from(bytes).map_err(|_| Malformed::Field("store_epoch"))
 }
 
 pub(in crate::codec) fn id(bytes: [u8; 16]) -> bytes::Bytes {

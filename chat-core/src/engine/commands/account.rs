@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{Authenticator, DeviceToken, Password, SessionToken, TokenError};
+use crate::auth::{DeviceToken, Password, PasswordAuthenticator, SessionToken, TokenError};
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::operations::account::{ChangePassword, Logout, PasswordRecord, RevokeDevice, UpdateProfile};
@@ -17,7 +17,7 @@ use crate::router::SessionSelector;
 pub(in crate::engine) struct AccountCommands {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) directory: Arc<Directory>,
-    pub(in crate::engine) authenticator: Arc<dyn Authenticator>,
+    pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(in crate::engine) sessions: Arc<SessionEnder>,
     pub(in crate::engine) presence: Arc<PresenceView>,
 }
@@ -38,7 +38,7 @@ impl AccountCommands {
         new: Secret,
     ) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
-        let Some(passwords) = self.authenticator.passwords() else {
+        let Some(passwords) = &self.passwords else {
             return Err(CommandError::new(
                 ReplyCode::RefusedByPolicy,
                 "this server keeps no passwords; change it where you log in from",

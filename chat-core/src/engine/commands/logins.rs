@@ -55,6 +55,8 @@ impl From<&EngineConfig> for LoginOptions {
 pub(in crate::engine) struct Logins {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) authenticator: Arc<dyn Authenticator>,
+    /// Passwords that users register with; absent if the authenticator keeps its own.
+    pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) observers: Arc<ObserverQueue>,
     pub(in crate::engine) sessions: Arc<SessionEnder>,
@@ -63,12 +65,20 @@ pub(in crate::engine) struct Logins {
 }
 
 impl Logins {
+    /// Completes the requests to the authenticator and the passwords.
+    pub(in crate::engine) async fn close(&self) {
+        self.authenticator.close().await;
+        if let Some(passwords) = &self.passwords {
+            passwords.close().await;
+        }
+    }
+
     pub(in crate::engine) async fn register(
         self: Arc<Self>,
         source: Source,
         registration: Registration,
     ) -> Result<UserInfo, CommandError> {
-        let passwords = self.authenticator.passwords();
+        let passwords = self.passwords.as_ref();
         let Some(passwords) = passwords.filter(|_| self.options.allow_registration) else {
             return Err(CommandError::new(
                 ReplyCode::RegistrationClosed,

@@ -59,7 +59,7 @@ impl Operator {
     }
 
     fn passwords(&self) -> Result<&PasswordAuthenticator, CommandError> {
-        self.parts.authenticator.passwords().ok_or_else(|| {
+        self.parts.passwords.as_deref().ok_or_else(|| {
             CommandError::new(
                 ReplyCode::RefusedByPolicy,
                 "this server keeps no passwords: its authenticator decides who may log in",

@@ -20,6 +20,7 @@ pub(super) const RANGE: u64 = 2_000;
 
 /// Treatment of the texts of a deleted user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeletedTexts {
     /// They stay readable to the other members of each conversation.
     #[default]
@@ -34,6 +35,7 @@ pub enum DeletedTexts {
 
 /// Treatment of the name of a deleted account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeletedName {
     /// Another account may take it.
     Free,
@@ -44,6 +46,7 @@ pub enum DeletedName {
 
 /// Treatment of the external subject of a deleted account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeletedSubject {
     /// The next login of the subject gets a new account.
     Free,
@@ -55,6 +58,7 @@ pub enum DeletedSubject {
 
 /// Options of a deletion. The default keeps the texts, reserves the name, and refuses the subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeleteAccount {
     /// Treatment of the user's texts.
     pub texts: DeletedTexts,

@@ -25,7 +25,7 @@ use super::operation::Operation;
 use super::operations::operator::{Action, no_account};
 use super::units::Units;
 use super::workers::{PresenceView, Publisher, SessionEnder};
-use crate::auth::Authenticator;
+use crate::auth::PasswordAuthenticator;
 use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef};
 
 pub use deletion::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
@@ -71,7 +71,7 @@ pub struct Operator {
 pub(super) struct OperatorParts {
     pub(super) units: Arc<Units>,
     pub(super) directory: Arc<Directory>,
-    pub(super) authenticator: Arc<dyn Authenticator>,
+    pub(super) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(super) sessions: Arc<SessionEnder>,
     pub(super) presence: Arc<PresenceView>,
     pub(super) publisher: Publisher,

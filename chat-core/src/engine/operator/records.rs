@@ -32,27 +32,6 @@ impl CreateAccount {
             subject: None,
         }
     }
-
-    /// Sets the name that other users see.
-    #[must_use]
-    pub fn display_name(mut self, name: DisplayName) -> Self {
-        self.display_name = Some(name);
-        self
-    }
-
-    /// Sets the password.
-    #[must_use]
-    pub fn password(mut self, password: Secret) -> Self {
-        self.password = Some(password);
-        self
-    }
-
-    /// Binds the account to an external subject.
-    #[must_use]
-    pub fn subject(mut self, subject: impl Into<String>) -> Self {
-        self.subject = Some(subject.into());
-        self
-    }
 }
 
 /// An account as operators see it.

@@ -278,13 +278,13 @@ struct OwnUsers;
 impl Authenticator for OwnUsers {
     async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
         match login.secret.expose() {
-            b"token of alice" => Ok(AuthVerdict::External(
-                ExternalLogin::new(Subject::new("auth0|64f1").unwrap()).profile(
-                    Profile::new()
-                        .name_hint("alice")
-                        .display_name(DisplayName::parse("Alice A.").unwrap()),
-                ),
-            )),
+            b"token of alice" => Ok(AuthVerdict::External(ExternalLogin {
+                profile: Profile {
+                    name_hint: Some("alice".to_owned()),
+                    display_name: Some(DisplayName::parse("Alice A.").unwrap()),
+                },
+                ..ExternalLogin::new(Subject::new("auth0|64f1").unwrap())
+            })),
             b"token of one" => Ok(AuthVerdict::Account(UserId(1), Proof::External)),
             b"down" => Err(AuthError::Unavailable("the user service is away".into())),
             _ => Ok(AuthVerdict::Denied),
@@ -331,7 +331,10 @@ async fn profile_changes_are_stored_and_users_are_found() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let name = DisplayName::parse("Alice A.").unwrap();
-    let change = Command::UpdateProfile(ProfileChanges::new().display_name(name));
+    let change = Command::UpdateProfile(ProfileChanges {
+        display_name: Some(name),
+        ..ProfileChanges::default()
+    });
     let Ok(Outcome::User(own)) = alice.execute(change).await else {
         panic!("no user");
     };

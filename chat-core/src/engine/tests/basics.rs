@@ -41,7 +41,10 @@ async fn device_logs_in_and_resumes() {
     assert!(second.session_token.is_none());
     let stale = engine.execute(
         first.caller,
-        Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone)),
+        Command::UpdateProfile(ProfileChanges {
+            direct_policy: Some(DirectPolicy::Everyone),
+            ..ProfileChanges::default()
+        }),
     );
     assert_eq!(error_code(stale.await), ReplyCode::Fenced);
 }

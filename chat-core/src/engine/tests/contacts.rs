@@ -29,8 +29,8 @@ async fn state(session: &LocalSession) -> Option<ContactState> {
 }
 
 async fn inbox(session: &LocalSession) -> Vec<EventKind> {
-    let inbox = session
-        .initial_conversations()
+    let conversations = session.conversations().await.unwrap();
+    let inbox = conversations
         .iter()
         .find(|info| info.view == ConversationView::Inbox)
         .unwrap();

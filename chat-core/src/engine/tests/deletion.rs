@@ -19,7 +19,8 @@ struct Tokens;
 impl Authenticator for Tokens {
     async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
         let token = std::str::from_utf8(login.secret.expose()).unwrap();
-        let login = ExternalLogin::new(subject(token)).profile(Profile::new().name_hint("alice"));
+        let mut login = ExternalLogin::new(subject(token));
+        login.profile.name_hint = Some("alice".to_owned());
         Ok(AuthVerdict::External(login))
     }
 }
@@ -54,12 +55,15 @@ async fn deleted_subject_gets_no_other_account_until_it_is_freed() {
         let refused = log_in(&engine).await.unwrap_err();
         assert_eq!(refused.code, ReplyCode::AccountDisabled);
         assert!(refused.text.contains("deleted"), "{}", refused.text);
-        let refused = engine.provision(subject("auth0|1"), Profile::new()).await;
+        let refused = engine.provision(subject("auth0|1"), Profile::default()).await;
         assert_eq!(error_code(refused), ReplyCode::AccountDisabled);
     }
     let shown = operator.account(first).await.unwrap().account;
     assert_eq!((shown.subject, shown.subject_reserved), (None, true));
-    let bound = CreateAccount::new(UserName::parse("other").unwrap()).subject("auth0|1");
+    let bound = CreateAccount {
+        subject: Some("auth0|1".to_owned()),
+        ..CreateAccount::new(UserName::parse("other").unwrap())
+    };
     assert_eq!(
         error_code(operator.create_account(bound.clone()).await),
         ReplyCode::NameTaken
@@ -93,7 +97,10 @@ async fn subject_finds_a_name_however_many_accounts_reserve_theirs() {
     let (engine, operator) = engine_with_tokens().await;
     let mut names = std::collections::HashSet::new();
     for round in 0..10 {
-        let profile = Profile::new().name_hint("alice");
+        let profile = Profile {
+            name_hint: Some("alice".to_owned()),
+            ..Profile::default()
+        };
         let user = engine.provision(subject("auth0|1"), profile).await;
         let user = user.unwrap_or_else(|error| panic!("round {round}: {error}"));
         assert!(names.insert(user.name), "round {round}");

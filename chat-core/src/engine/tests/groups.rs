@@ -26,7 +26,7 @@ async fn members(session: &LocalSession, group: ConversationId) -> Vec<(UserId, 
 }
 
 fn update(group: ConversationId, join_policy: Option<JoinPolicy>, history_visible: Option<bool>) -> Command {
-    let mut changes = GroupChanges::new();
+    let mut changes = GroupChanges::default();
     (changes.join_policy, changes.history_visible) = (join_policy, history_visible);
     Command::UpdateGroup {
         group: here(group),
@@ -52,10 +52,12 @@ async fn retried_creation_finds_the_created_group() {
     }
     let found = ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
     assert_eq!(info(&olga, found).await.id, first.id);
-    let (Command::CreateGroup(first), Command::CreateGroup(other)) = (command, create_group_command("other")) else {
+    let (Command::CreateGroup(first), Command::CreateGroup(mut other)) = (command, create_group_command("other"))
+    else {
         unreachable!()
     };
-    let other = Command::CreateGroup(other.with_id(first.client_message_id));
+    other.client_message_id = first.client_message_id;
+    let other = Command::CreateGroup(other);
     assert_eq!(error_code(olga.execute(other).await), ReplyCode::Conflict);
 }
 
@@ -281,9 +283,11 @@ async fn renamed_group_is_found_by_its_new_name_only() {
     group(&olga, "taken").await;
     let rename = |name: &str| Command::UpdateGroup {
         group: here(group_id),
-        changes: GroupChanges::new()
-            .name(GroupName::parse(name).unwrap())
-            .description(Description::new("about").unwrap()),
+        changes: GroupChanges {
+            name: Some(GroupName::parse(name).unwrap()),
+            description: Some(Description::new("about").unwrap()),
+            ..GroupChanges::default()
+        },
     };
     assert_eq!(error_code(olga.execute(rename("taken")).await), ReplyCode::NameTaken);
     olga.execute(rename("fresh")).await.unwrap();

@@ -110,7 +110,7 @@ async fn user_whom_hooks_refuse_makes_them_run_at_the_rate_only() {
         assert_eq!(error_code(invited), expected, "invitation {attempt}");
         let joined = bob.join_group(group.clone(), note()).await;
         assert_eq!(error_code(joined), expected, "join {attempt}");
-        let changed = alice.update_group(group.clone(), GroupChanges::new()).await;
+        let changed = alice.update_group(group.clone(), GroupChanges::default()).await;
         assert_eq!(error_code(changed), expected, "change {attempt}");
         let accepted = refused.answer_friend(user(&bob), true).await;
         assert_eq!(error_code(accepted), expected, "acceptance {attempt}");
@@ -144,7 +144,7 @@ async fn user_who_repeats_commands_makes_hooks_run_at_the_rate_only() {
 async fn registrations_beyond_the_limit_do_not_reach_the_hooks() {
     let mut config = config();
     config.throttle = ThrottleOptions::danger_unlimited();
-    config.throttle.registrations = Rate::new(2, HOUR);
+    config.throttle.registration_rate = Rate::new(2, HOUR);
     let (engine, hooks) = counted(config).await;
     let source = Source::Ip([192, 0, 2, 1].into());
     for number in 0..ATTEMPTS {

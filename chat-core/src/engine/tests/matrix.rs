@@ -164,7 +164,7 @@ impl GroupFixture {
     }
 
     fn change(&self, join_policy: Option<JoinPolicy>, unlisted: Option<bool>) -> Command {
-        let mut changes = GroupChanges::new();
+        let mut changes = GroupChanges::default();
         (changes.join_policy, changes.unlisted) = (join_policy, unlisted);
         Command::UpdateGroup {
             group: self.here(),
@@ -496,7 +496,7 @@ fn user_rows() -> Vec<UserRow> {
         ("revoke own device", |s| Command::RevokeDevice(s.me.caller().device().unwrap()),            [OK; 4]),
         ("list devices", |_| Command::ListDevices,                                        [OK; 4]),
         ("change password", |_| Command::ChangePassword { old: Secret::new(PASSWORD), new: Secret::new("another one") }, [OK; 4]),
-        ("change profile", |_| Command::UpdateProfile(ProfileChanges::new()), [OK; 4]),
+        ("change profile", |_| Command::UpdateProfile(ProfileChanges::default()), [OK; 4]),
         ("set status", |_| Command::SetStatus(PresenceState::Idle),                       [OK; 4]),
         ("log out", |_| Command::Logout,                                                  [OK; 4]),
         ("make a group", |_| create_group_command("new"),                                           [OK; 4]),
@@ -539,11 +539,8 @@ async fn third_user_sees_nothing_of_a_direct_conversation() {
         );
         assert_eq!(error_code(eve.send_text(conversation, "x").await), ReplyCode::NotFound);
     }
-    let inbox = pair
-        .me
-        .initial_conversations()
-        .iter()
-        .find(|info| info.view == ConversationView::Inbox);
+    let conversations = pair.me.conversations().await.unwrap();
+    let inbox = conversations.iter().find(|info| info.view == ConversationView::Inbox);
     let inbox = ConversationRef::Id(inbox.unwrap().id);
     assert_eq!(error_code(eve.send_text(inbox.clone(), "x").await), ReplyCode::NotFound);
     assert_eq!(error_code(pair.me.send_text(inbox, "x").await), ReplyCode::Forbidden);

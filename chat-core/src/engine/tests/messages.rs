@@ -407,7 +407,10 @@ async fn everyone_policy_accepts_strangers() {
         ReplyCode::NotFriends
     );
     assert!(history_len(&bob).await == 0, "a refused message opens no conversation");
-    let open = Command::UpdateProfile(ProfileChanges::new().direct_policy(DirectPolicy::Everyone));
+    let open = Command::UpdateProfile(ProfileChanges {
+        direct_policy: Some(DirectPolicy::Everyone),
+        ..ProfileChanges::default()
+    });
     alice.execute(open).await.unwrap();
     let sent = bob.send_text(direct(&alice), "hi").await.unwrap();
     for session in [&alice, &bob] {
@@ -437,7 +440,10 @@ async fn policy_replies_accepts_whom_the_user_has_written_to() {
     let alice = new_user(&engine, "alice").await;
     let (bob, carol) = (new_user(&engine, "bob").await, new_user(&engine, "carol").await);
     assert_eq!(alice.user().direct_policy, Some(DirectPolicy::Replies));
-    let everyone = ProfileChanges::new().direct_policy(DirectPolicy::Everyone);
+    let everyone = ProfileChanges {
+        direct_policy: Some(DirectPolicy::Everyone),
+        ..ProfileChanges::default()
+    };
     bob.update_profile(everyone).await.unwrap();
 
     let early = try_to_write(&carol, &alice).await;

@@ -77,27 +77,33 @@ async fn created_account_may_have_a_reserved_name_and_no_password() {
     config.allow_registration = false;
     let engine = builder().config(config).build().await.unwrap();
     let operator = operator(&engine);
-    let admin = CreateAccount::new(name("admin"))
-        .display_name(DisplayName::parse("The Admin").unwrap())
-        .password(Secret::new(PASSWORD));
+    let admin = CreateAccount {
+        display_name: Some(DisplayName::parse("The Admin").unwrap()),
+        password: Some(Secret::new(PASSWORD)),
+        ..CreateAccount::new(name("admin"))
+    };
     let admin = operator.create_account(admin).await.unwrap();
     assert_eq!((admin.name.as_str(), admin.has_password), ("admin", true));
     login_with(&engine, admin.id, PASSWORD).await.unwrap();
     assert_eq!(audit(&operator).await, [action("account.create", "user:1")]);
 
-    let bot = CreateAccount::new(name("bot")).subject("auth0|7");
+    let of_subject = |new: &str| CreateAccount {
+        subject: Some("auth0|7".to_owned()),
+        ..CreateAccount::new(name(new))
+    };
+    let bot = of_subject("bot");
     let bot = operator.create_account(bot).await.unwrap();
     assert_eq!((bot.has_password, bot.subject.as_deref()), (false, Some("auth0|7")));
     let refused = login_with(&engine, bot.id, PASSWORD).await;
     assert_eq!(error_code(refused), ReplyCode::BadCredentials);
 
-    for taken in [
-        CreateAccount::new(name("bot")),
-        CreateAccount::new(name("other")).subject("auth0|7"),
-    ] {
+    for taken in [CreateAccount::new(name("bot")), of_subject("other")] {
         assert_eq!(error_code(operator.create_account(taken).await), ReplyCode::NameTaken);
     }
-    let short = CreateAccount::new(name("other")).password(Secret::new("short"));
+    let short = CreateAccount {
+        password: Some(Secret::new("short")),
+        ..CreateAccount::new(name("other"))
+    };
     assert_eq!(
         error_code(operator.create_account(short).await),
         ReplyCode::InvalidPassword

@@ -317,7 +317,10 @@ async fn commit_without_an_answer_is_delivered() {
     assert_eq!(received_kinds(&bob).await, [EventKind::MemberJoined]);
     let rename = Command::UpdateGroup {
         group: group.clone(),
-        changes: GroupChanges::new().name(GroupName::parse("renamed").unwrap()),
+        changes: GroupChanges {
+            name: Some(GroupName::parse("renamed").unwrap()),
+            ..GroupChanges::default()
+        },
     };
     unanswered(&alice, rename).await;
     assert_eq!(received_kinds(&bob).await, [EventKind::GroupUpdated]);

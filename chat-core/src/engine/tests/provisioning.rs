@@ -7,11 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::support::*;
-use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Reauthentication, Subject};
+use crate::auth::{
+    AuthError, AuthVerdict, Authenticator, ExternalLogin, PasswordAuthenticator, Profile, Reauthentication, Subject,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::Engine;
 use crate::model::*;
 use crate::router::{Outbox, OutboxLimits};
+use crate::store::MemoryStore;
 
 /// Takes the secret for the subject, and the part before the first `/` for the hint.
 #[derive(Debug, Default)]
@@ -25,7 +28,8 @@ impl Authenticator for Tokens {
     async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
         let token = std::str::from_utf8(login.secret.expose()).unwrap();
         let (hint, subject) = token.split_once('/').unwrap();
-        let mut external = ExternalLogin::new(Subject::new(subject).unwrap()).profile(Profile::new().name_hint(hint));
+        let mut external = ExternalLogin::new(Subject::new(subject).unwrap());
+        external.profile.name_hint = Some(hint.to_owned());
         external.expires_at = self.expires_at;
         Ok(AuthVerdict::External(external))
     }
@@ -73,7 +77,9 @@ async fn subjects_of_any_form_have_an_account_each() {
         assert_eq!(first.user, again.user, "{subject}");
         assert!(first.user.name.starts_with("alice") || first.user.name.starts_with("user-"));
         assert!(users.insert(first.user.id), "{subject}");
-        let found = engine.provision(Subject::new(subject).unwrap(), Profile::new()).await;
+        let found = engine
+            .provision(Subject::new(subject).unwrap(), Profile::default())
+            .await;
         assert_eq!(found.unwrap(), first.user, "{subject}");
     }
 }
@@ -82,9 +88,10 @@ async fn subjects_of_any_form_have_an_account_each() {
 async fn provisioned_account_is_found_by_a_later_login() {
     let engine = engine_with(&Arc::default()).await;
     let subject = || Subject::new("auth0|64f1").unwrap();
-    let profile = Profile::new()
-        .name_hint("Alice Smith")
-        .display_name(DisplayName::parse("Alice S.").unwrap());
+    let profile = Profile {
+        name_hint: Some("Alice Smith".to_owned()),
+        display_name: Some(DisplayName::parse("Alice S.").unwrap()),
+    };
     let provisioned = engine.provision(subject(), profile).await.unwrap();
     assert_eq!(
         (provisioned.name.as_str(), provisioned.display_name.as_str()),
@@ -156,4 +163,48 @@ async fn login_without_an_account_is_refused_where_passwords_decide() {
         error_code(engine.login(Source::Local, login).await),
         ReplyCode::BadCredentials
     );
+}
+
+/// Accepts tokens, and passwords as well.
+#[derive(Debug)]
+struct TokensAndPasswords {
+    tokens: Tokens,
+    passwords: Arc<PasswordAuthenticator>,
+}
+
+#[async_trait]
+impl Authenticator for TokensAndPasswords {
+    async fn authenticate(&self, source: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        match login.account {
+            Some(_) => self.passwords.authenticate(source, login).await,
+            None => self.tokens.authenticate(source, login).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn application_with_tokens_may_keep_passwords_too() {
+    let (store, config) = (Arc::new(MemoryStore::new()), config());
+    let passwords = PasswordAuthenticator::new(store.clone(), config.passwords.clone(), config.throttle.clone());
+    let passwords = Arc::new(passwords.unwrap());
+    let authenticator = TokensAndPasswords {
+        tokens: Tokens::default(),
+        passwords: Arc::clone(&passwords),
+    };
+    let builder = Engine::builder(store).config(config);
+    let builder = builder.authenticator(Arc::new(authenticator)).passwords(passwords);
+    let engine = builder.build().await.unwrap();
+
+    let alice = new_user(&engine, "alice").await;
+    let device = alice.caller().device().unwrap();
+    engine.login(Source::Local, login(id(&alice), device)).await.unwrap();
+    assert_ne!(log_in(&engine, "bob/subject").await.user.id, id(&alice));
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn registration_is_closed_where_only_the_application_decides() {
+    let engine = engine_with(&Arc::default()).await;
+    let registered = engine.register(Source::Local, registration("alice")).await;
+    assert_eq!(error_code(registered), ReplyCode::RegistrationClosed);
 }

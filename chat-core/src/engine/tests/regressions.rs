@@ -173,8 +173,8 @@ async fn acknowledged_messages_are_delivered_later_in_order_and_once() {
     }
     for device in [device, DeviceId::random()] {
         let bob = engine.session(user, device).await.unwrap();
-        let head = bob
-            .initial_conversations()
+        let conversations = bob.conversations().await.unwrap();
+        let head = conversations
             .iter()
             .find(|info| matches!(info.view, ConversationView::Direct(_)));
         let head = head.unwrap();

@@ -212,7 +212,7 @@ fn satisfies_bidi_rule(word: &str) -> bool {
 /// Not for display: `0` becomes `o`, `1` becomes `l`, `m` becomes `rn`. A newer Unicode version can
 /// change skeletons, so a store that upgrades recomputes them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Skeleton(Box<str>);
+pub(crate) struct Skeleton(Box<str>);
 
 impl Skeleton {
     /// Returns the skeleton of a name in canonical spelling.
@@ -232,7 +232,7 @@ impl Skeleton {
 
     /// Returns the skeleton as text, for a unique column.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

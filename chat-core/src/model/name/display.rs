@@ -18,11 +18,11 @@ name_string!(DisplayName);
 
 impl DisplayName {
     /// Maximum number of grapheme clusters (what people call characters).
-    pub const MAX_GRAPHEMES: usize = 64;
+    pub(crate) const MAX_GRAPHEMES: usize = 64;
     /// Maximum length in bytes of UTF-8.
-    pub const MAX_BYTES: usize = 256;
+    pub(crate) const MAX_BYTES: usize = 256;
     /// Maximum number of marks on one letter. More would cover the neighbouring lines.
-    pub const MAX_MARKS: usize = 4;
+    pub(crate) const MAX_MARKS: usize = 4;
 
     /// Parses a display name: converts it to NFC, trims it and drops bidirectional controls.
     ///

@@ -28,9 +28,9 @@ name_string!(GroupName);
 
 impl GroupName {
     /// Maximum length in code points.
-    pub const MAX_CHARS: usize = 64;
+    pub(crate) const MAX_CHARS: usize = 64;
     /// Maximum length of the name, and of its key, in bytes of UTF-8.
-    pub const MAX_BYTES: usize = 256;
+    pub(crate) const MAX_BYTES: usize = 256;
 
     /// Parses the name of a new group. Trims it and reduces spaces inside to single ones.
     ///
@@ -80,14 +80,14 @@ impl GroupName {
     /// Returns the canonical spelling, which is unique in a store. Two names with one key are the
     /// same name.
     #[must_use]
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         canonical::fold_case(&self.0)
     }
 
     /// Returns the form that is equal for all group names that look like this one; unique in a
     /// store too.
     #[must_use]
-    pub fn skeleton(&self) -> Skeleton {
+    pub(crate) fn skeleton(&self) -> Skeleton {
         Skeleton::of(&self.key())
     }
 }

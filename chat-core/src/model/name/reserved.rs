@@ -8,7 +8,7 @@ use super::canonical::Skeleton;
 /// Names that only an operator can assign, for users and groups alike. They speak for the server,
 /// belong to a role or a mention, or are what programs print for a missing name. Names that look
 /// like one of them (see [`Skeleton`]) are reserved too.
-pub const RESERVED_NAMES: &[&str] = &[
+pub(super) const RESERVED_NAMES: &[&str] = &[
     // operators of the server
     "admin",
     "administrator",

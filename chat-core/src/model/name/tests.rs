@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use super::canonical::Skeleton;
+use super::reserved::RESERVED_NAMES;
 use super::*;
 
 fn user(text: &str) -> Result<String, NameError> {

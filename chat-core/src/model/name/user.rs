@@ -27,15 +27,15 @@ name_string!(UserName);
 
 impl UserName {
     /// Maximum length in code points.
-    pub const MAX_CHARS: usize = 32;
+    pub(crate) const MAX_CHARS: usize = 32;
     /// Maximum length in bytes of UTF-8.
-    pub const MAX_BYTES: usize = 64;
+    pub(crate) const MAX_BYTES: usize = 64;
 
     /// Parses the name of a new account.
     ///
     /// # Errors
     /// A [`NameError`] that says what to change; [`NameError::Reserved`] for
-    /// [`super::RESERVED_NAMES`] and names that look like them.
+    /// reserved names, such as `admin`, and names that look like them.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let name = Self::parse_any(text)?;
         if reserved::is_reserved(&name.skeleton()) {
@@ -73,7 +73,7 @@ impl UserName {
     /// Returns the form that is equal for all names that look like this one. Unique in a store, so
     /// that no user can imitate another.
     #[must_use]
-    pub fn skeleton(&self) -> Skeleton {
+    pub(crate) fn skeleton(&self) -> Skeleton {
         Skeleton::of(&self.0)
     }
 }

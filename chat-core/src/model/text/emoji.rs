@@ -15,9 +15,9 @@ pub struct Emoji(Arc<str>);
 impl Emoji {
     /// Maximum length in bytes of UTF-8. The longest emoji that Unicode recommends for interchange
     /// (a kiss between two people of given skin colours) has 35.
-    pub const MAX_BYTES: usize = 40;
+    pub(crate) const MAX_BYTES: usize = 40;
     /// Maximum number of grapheme clusters.
-    pub const MAX_GRAPHEMES: usize = 8;
+    pub(crate) const MAX_GRAPHEMES: usize = 8;
 
     /// Checks a reaction.
     ///
@@ -44,12 +44,6 @@ impl Emoji {
             });
         }
         Ok(Self(text.into()))
-    }
-
-    /// Returns a stored reaction, which was checked before it was written.
-    #[must_use]
-    pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
     }
 
     /// Returns the reaction as text.

@@ -48,7 +48,7 @@ fn debug_output_hides_message_text() {
 
 #[test]
 fn notes_and_descriptions_count_characters() {
-    assert!(Note::new("").unwrap().is_empty());
+    assert_eq!(Note::new("").unwrap().as_str(), "");
     assert!(Note::new("友".repeat(200)).is_ok());
     assert_eq!(Note::new("友".repeat(201)), Err(TextError::TooManyChars { max: 200 }));
     assert!(Description::new("two\nlines\t\u{1f37a}").is_ok());

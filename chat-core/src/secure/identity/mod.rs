@@ -38,7 +38,7 @@ pub struct ServerIdentity {
 
 impl ServerIdentity {
     /// Size of new keys, in bits.
-    pub const DEFAULT_BITS: usize = 3072;
+    pub(crate) const DEFAULT_BITS: usize = 3072;
 
     /// Generates a key of `bits` bits, 2048 to 4096. This can take some seconds.
     ///
@@ -74,7 +74,7 @@ impl ServerIdentity {
     ///
     /// # Errors
     /// As for [`ServerIdentity::to_pem`].
-    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+    pub(crate) fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         let document = self.key.as_ref().to_pkcs8_der().map_err(rsa_error)?;
         Ok(document.to_bytes())
     }

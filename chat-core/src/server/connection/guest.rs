@@ -111,7 +111,7 @@ impl Connection<'_> {
             return Ok(());
         }
         if let Some(refused) = self.shared.throttled.source_full.hit(now()) {
-            let max_authenticated_per_source = self.shared.config.connection_limits.authenticated_per_source;
+            let max_authenticated_per_source = self.shared.config.connection_limits.max_authenticated_per_source;
             let source = &self.source;
             tracing::warn!(
                 refused,

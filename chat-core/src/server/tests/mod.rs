@@ -435,7 +435,7 @@ async fn connections_per_source_are_limited(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
-    config.connection_limits.unauthenticated_per_source = 3;
+    config.connection_limits.max_unauthenticated_per_source = 3;
     let site = Site::new(boundary, config).await;
     let mut peers = Vec::new();
     for _ in 0..3 {
@@ -464,7 +464,7 @@ async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary)
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
-    config.connection_limits.authenticated_per_source = 1;
+    config.connection_limits.max_authenticated_per_source = 1;
     let site = Site::new(boundary, config).await;
     let mut first = site.user("alice").await;
     let mut second = site.peer().await;

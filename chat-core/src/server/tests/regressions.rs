@@ -21,7 +21,10 @@ async fn garbage_closes_its_connection_only(boundary: Boundary) {
 
 async fn slow_reader_is_told_that_it_is_behind_and_delays_no_sender(boundary: Boundary) {
     let mut config = ServerConfig::default();
-    config.outbox_limits = crate::router::OutboxLimits::new(64, 64 * 1024);
+    config.outbox_limits = crate::router::OutboxLimits {
+        max_packets: 64,
+        max_bytes: 64 * 1024,
+    };
     let site = Site::new(boundary, config).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;

@@ -82,11 +82,11 @@ async fn occupy(pool: &Arc<PasswordHasherPool>) -> (Occupied, tokio::task::JoinH
     (Occupied { _release: release }, running)
 }
 
-fn narrow(queue: usize, max_wait: Duration) -> Arc<PasswordHasherPool> {
+fn narrow(max_queued: usize, queue_timeout: Duration) -> Arc<PasswordHasherPool> {
     let mut options = options();
     options.workers = 1;
-    options.queue = queue;
-    options.max_wait = max_wait;
+    options.max_queued = max_queued;
+    options.queue_timeout = queue_timeout;
     Arc::new(PasswordHasherPool::new(options).unwrap())
 }
 

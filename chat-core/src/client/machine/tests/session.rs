@@ -241,8 +241,12 @@ fn commands_wait_for_a_session_and_only_repeatable_ones_repeat() {
 #[test]
 fn commands_keep_their_order_over_a_lost_connection() {
     let mut script = Script::online(config(), Vec::new());
-    let rename =
-        |name: &str| Command::UpdateProfile(ProfileChanges::new().display_name(DisplayName::parse(name).unwrap()));
+    let rename = |name: &str| {
+        Command::UpdateProfile(ProfileChanges {
+            display_name: Some(DisplayName::parse(name).unwrap()),
+            ..ProfileChanges::default()
+        })
+    };
     for (token, name) in [(1, "one"), (2, "two")] {
         script.machine.execute(script.now, token, rename(name));
     }

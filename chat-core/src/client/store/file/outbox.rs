@@ -215,7 +215,7 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
             }
             SETTLED => {
                 let id =
-                    ClientMessageId::from_slice(&content).ok_or_else(|| damaged(path, "a record is unreadable"))?;
+                    ClientMessageId::try_from(&content[..]).map_err(|_| damaged(path, "a record is unreadable"))?;
                 entries.retain(|entry: &OutboxEntry| entry.id != id);
             }
             DURABLE => {}

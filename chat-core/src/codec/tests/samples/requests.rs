@@ -94,11 +94,10 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("revoke_device", Command::RevokeDevice(DEVICE)),
         (
             "update_profile",
-            Command::UpdateProfile(
-                ProfileChanges::new()
-                    .display_name(DisplayName::parse("Ming").unwrap())
-                    .direct_policy(DirectPolicy::Everyone),
-            ),
+            Command::UpdateProfile(ProfileChanges {
+                display_name: Some(DisplayName::parse("Ming").unwrap()),
+                direct_policy: Some(DirectPolicy::Everyone),
+            }),
         ),
         ("set_status", Command::SetStatus(PresenceState::Idle)),
         (
@@ -129,14 +128,14 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("list_contacts", Command::ListContacts),
         (
             "create_group",
-            Command::CreateGroup(
-                NewGroup::new(GroupName::parse("Rust 学习").unwrap())
-                    .description(Description::new("about").unwrap())
-                    .join_policy(JoinPolicy::Approval)
-                    .history_visible(true)
-                    .unlisted(true)
-                    .with_id(MESSAGE_ID),
-            ),
+            Command::CreateGroup(NewGroup {
+                client_message_id: MESSAGE_ID,
+                name: GroupName::parse("Rust 学习").unwrap(),
+                description: Description::new("about").unwrap(),
+                join_policy: JoinPolicy::Approval,
+                history_visible: true,
+                unlisted: true,
+            }),
         ),
         (
             "search_groups",
@@ -212,10 +211,12 @@ fn commands() -> Vec<(&'static str, Command)> {
             "update_group",
             Command::UpdateGroup {
                 group: here(),
-                changes: GroupChanges::new()
-                    .name(GroupName::parse("Rust").unwrap())
-                    .description(Description::default())
-                    .history_visible(false),
+                changes: GroupChanges {
+                    name: Some(GroupName::parse("Rust").unwrap()),
+                    description: Some(Description::default()),
+                    history_visible: Some(false),
+                    ..GroupChanges::default()
+                },
             },
         ),
         (
