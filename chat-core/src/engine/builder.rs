@@ -341,6 +341,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
             lifecycle: lifecycle.clone(),
         }),
         operator: Arc::new(OperatorParts {
+            commands: Arc::clone(&commands),
             units: Arc::clone(&ports.units),
             directory: Arc::clone(&shared.directory),
             passwords: ports.passwords.clone(),

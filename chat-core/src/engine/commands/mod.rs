@@ -142,10 +142,10 @@ impl Dispatcher {
         self.lifecycle.spawn_command(command).into()
     }
 
-    /// Runs a command that no unit of work fences: where its answer is awaited. An application's
-    /// caller is checked here instead.
+    /// Runs a command that no unit of work fences: where its answer is awaited. A caller without a
+    /// device is checked here instead.
     fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
-        if caller.origin != Origin::Application {
+        if matches!(caller.origin, Origin::Device { .. }) {
             return CommandFuture::run(contain(command));
         }
         let units = Arc::clone(&self.account.units);

@@ -1,5 +1,5 @@
 //! Fencing: a unit of work acts for a login only while it is the latest login of its device, and
-//! for an application only while the user's account is enabled.
+//! for an application or an operator only while the user's account is enabled.
 
 use std::collections::HashSet;
 
@@ -17,8 +17,8 @@ pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller) -> Result<()
     }
 }
 
-/// Returns the callers that may still act: logins that are the latest of their devices,
-/// applications that act for an enabled account, and operators.
+/// Returns the callers that may still act: logins that are the latest of their devices, and
+/// applications and operators that act for an enabled account.
 pub(crate) async fn live(
     tx: &mut dyn Transaction,
     callers: impl IntoIterator<Item = Caller>,
@@ -29,14 +29,11 @@ pub(crate) async fn live(
     for caller in &callers {
         match caller.origin {
             Origin::Device { device, .. } => devices.push((caller.user, device)),
-            Origin::Application => {
+            Origin::Application | Origin::Operator => {
                 let account = tx.account(caller.user).await?;
                 if account.is_some_and(|account| !account.disabled) {
                     live.insert(*caller);
                 }
-            }
-            Origin::Operator => {
-                live.insert(*caller);
             }
         }
     }
@@ -53,8 +50,8 @@ pub(crate) async fn live(
 /// Returns the error for a caller that is not [`live`].
 pub(crate) fn not_live(caller: Caller) -> CommandError {
     match caller.origin {
-        Origin::Application => CommandError::account_unusable(),
-        _ => CommandError::fenced(),
+        Origin::Application | Origin::Operator => CommandError::account_unusable(),
+        Origin::Device { .. } => CommandError::fenced(),
     }
 }
 

@@ -62,6 +62,7 @@ impl Operator {
                 action: this.action(),
                 kind: "account.export",
                 user,
+                detail: String::new(),
             };
             this.parts.units.run(user, record).await
         })

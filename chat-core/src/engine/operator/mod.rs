@@ -4,8 +4,12 @@
 //! appends a record to the audit log, in the transaction of the action. An operator is not a user:
 //! it has no account, no device and no session, and no limits on its rate. Hooks are not asked
 //! before its actions; observing hooks see what it appends.
+//!
+//! [`Operator::acting_as`] is the way to do what a user may do, under that user's rights and
+//! limits; see [`OperatorActingAs`].
 
 mod accounts;
+mod acting;
 mod audit;
 mod deletion;
 mod export;
@@ -18,6 +22,7 @@ mod records;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use super::commands::Dispatcher;
 use super::directory::Directory;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
@@ -28,6 +33,7 @@ use super::workers::{PresenceView, Publisher, SessionEnder};
 use crate::auth::PasswordAuthenticator;
 use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef};
 
+pub use acting::OperatorActingAs;
 pub use deletion::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
 pub use export::AccountExport;
 pub use export_records::{ExportRecord, ExportedEvent, InboxEntry, Membership};
@@ -69,6 +75,8 @@ pub struct Operator {
 /// Parts of the engine that operators use.
 #[derive(Debug)]
 pub(super) struct OperatorParts {
+    /// Commands of the users for whom operators act.
+    pub(super) commands: Arc<Dispatcher>,
     pub(super) units: Arc<Units>,
     pub(super) directory: Arc<Directory>,
     pub(super) passwords: Option<Arc<PasswordAuthenticator>>,

@@ -17,6 +17,7 @@ mod marks;
 mod matrix;
 mod messages;
 mod operator;
+mod operator_acting;
 mod order;
 mod outages;
 mod panics;

@@ -132,13 +132,15 @@ impl Operation for ChangeAccount {
     }
 }
 
-/// Records an action that changes nothing.
+/// Records an action that changes nothing, or a command before it runs.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RecordAction {
     pub(in crate::engine) action: Action,
     /// Kind of the action.
     pub(in crate::engine) kind: &'static str,
     pub(in crate::engine) user: UserId,
+    /// Parameters of the action in words.
+    pub(in crate::engine) detail: String,
 }
 
 #[async_trait]
@@ -147,7 +149,8 @@ impl Operation for RecordAction {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<(), Rejection> {
         let target = user_target(self.user);
-        Ok(self.action.record(tx, self.kind, target, String::new()).await?)
+        let detail = self.detail.clone();
+        Ok(self.action.record(tx, self.kind, target, detail).await?)
     }
 }
 

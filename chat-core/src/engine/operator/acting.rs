@@ -1,0 +1,171 @@
+//! Commands that an operator runs for a user.
+
+use std::sync::Arc;
+
+use super::Operator;
+use crate::commands::Commands;
+use crate::engine::commands::Dispatcher;
+use crate::engine::error::CommandError;
+use crate::engine::operations::operator::RecordAction;
+use crate::model::{Caller, Command, ConversationRef, DraftContent, Outcome, UserId, UserRef};
+
+/// Handle by which an operator acts in the name of a user; see [`Operator::acting_as`].
+///
+/// The user has their usual rights and rates, and no more: the same commands are refused as for
+/// [`ActingAs`](crate::engine::ActingAs), and a user who does not exist or was disabled is refused
+/// with [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled). Hooks are asked.
+///
+/// # Audit log
+/// A command is recorded before it runs, with the operator, the operator's source, the user, the
+/// kind of command and what it acts on, but without texts. It does not run if the record cannot be
+/// stored. A record thus says that the operator gave the command, not that the command was
+/// accepted.
+///
+/// Recorded are all changes, and reads of what only the user can see: history, conversations and
+/// contacts. Other reads are not recorded: searches and lookups, which every user can make, and
+/// lists of members and devices, which [`Operator::group`] and [`Operator::account`] show as well.
+///
+/// # Order
+/// Await each call before the next one: calls that run at the same time take effect in any order.
+#[derive(Clone, Debug)]
+pub struct OperatorActingAs {
+    operator: Operator,
+    caller: Caller,
+}
+
+impl Operator {
+    /// Returns a handle that executes commands of `user`, each with a record in the audit log. It
+    /// costs nothing to make; the first command finds out whether the account exists.
+    #[must_use]
+    pub fn acting_as(&self, user: UserId) -> OperatorActingAs {
+        OperatorActingAs {
+            operator: self.clone(),
+            caller: Caller::operator(user),
+        }
+    }
+}
+
+impl Commands for OperatorActingAs {
+    type Error = CommandError;
+
+    fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, CommandError>> + Send {
+        let caller = self.caller;
+        let commands: Arc<Dispatcher> = Arc::clone(&self.operator.parts.commands);
+        self.operator.spawn(move |operator| async move {
+            if let Some(kind) = recorded_kind(&command) {
+                let record = RecordAction {
+                    action: operator.action(),
+                    kind,
+                    user: caller.user,
+                    detail: object(&command),
+                };
+                operator.parts.units.run(caller.user, record).await?;
+            }
+            commands.execute_paced(caller, command).await
+        })
+    }
+}
+
+/// Returns the name of a command in the audit log, or `None` if the log does not record it.
+const fn recorded_kind(command: &Command) -> Option<&'static str> {
+    Some(match command {
+        Command::SearchUsers { .. }
+        | Command::GetUsers(_)
+        | Command::SearchGroups { .. }
+        | Command::ListMembers { .. }
+        | Command::ListDevices => return None,
+        Command::Logout => "acting.logout",
+        Command::ChangePassword { .. } => "acting.change_password",
+        Command::RevokeDevice(_) => "acting.revoke_device",
+        Command::UpdateProfile(_) => "acting.update_profile",
+        Command::SetStatus(_) => "acting.set_status",
+        Command::RequestFriend { .. } => "acting.request_friend",
+        Command::AnswerFriend { .. } => "acting.answer_friend",
+        Command::RemoveFriend(_) => "acting.remove_friend",
+        Command::Block(_) => "acting.block",
+        Command::Unblock(_) => "acting.unblock",
+        Command::ListContacts => "acting.list_contacts",
+        Command::CreateGroup(_) => "acting.create_group",
+        Command::JoinGroup { .. } => "acting.join_group",
+        Command::AnswerJoin { .. } => "acting.answer_join",
+        Command::InviteMember { .. } => "acting.invite_member",
+        Command::DeclineInvitation(_) => "acting.decline_invitation",
+        Command::LeaveGroup(_) => "acting.leave_group",
+        Command::DeleteGroup(_) => "acting.delete_group",
+        Command::KickMember { .. } => "acting.kick_member",
+        Command::UnbanMember { .. } => "acting.unban_member",
+        Command::MuteMember { .. } => "acting.mute_member",
+        Command::SetRole { .. } => "acting.set_role",
+        Command::TransferOwnership { .. } => "acting.transfer_ownership",
+        Command::UpdateGroup { .. } => "acting.update_group",
+        Command::Send { draft, .. } => match draft.content {
+            DraftContent::Message { .. } => "acting.send",
+            DraftContent::Edit { .. } => "acting.edit",
+            DraftContent::Recall { .. } => "acting.recall",
+            DraftContent::React { .. } => "acting.react",
+        },
+        Command::ListConversations => "acting.list_conversations",
+        Command::GetConversation(_) => "acting.get_conversation",
+        Command::ReadHistory { .. } => "acting.read_history",
+        Command::Acknowledge { .. } => "acting.acknowledge",
+        Command::MarkRead { .. } => "acting.mark_read",
+        Command::Typing { .. } => "acting.set_typing",
+    })
+}
+
+/// Returns what a command acts on, as the audit log describes it; empty if that is the user.
+fn object(command: &Command) -> String {
+    match command {
+        Command::RequestFriend { user, .. }
+        | Command::AnswerFriend { user, .. }
+        | Command::RemoveFriend(user)
+        | Command::Block(user)
+        | Command::Unblock(user) => user_object(user),
+        Command::CreateGroup(new) => format!("group {}", new.name),
+        Command::JoinGroup { group, .. }
+        | Command::DeclineInvitation(group)
+        | Command::LeaveGroup(group)
+        | Command::DeleteGroup(group)
+        | Command::UpdateGroup { group, .. } => conversation_object(group),
+        Command::AnswerJoin { group, user, .. }
+        | Command::InviteMember { group, user }
+        | Command::KickMember { group, user, .. }
+        | Command::UnbanMember { group, user }
+        | Command::MuteMember { group, user, .. }
+        | Command::SetRole { group, user, .. }
+        | Command::TransferOwnership { group, user } => {
+            format!("{}, {}", conversation_object(group), user_object(user))
+        }
+        Command::Send { conversation, draft } => match draft.content {
+            DraftContent::Message { .. } => conversation_object(conversation),
+            DraftContent::Edit { target, .. }
+            | DraftContent::Recall { target }
+            | DraftContent::React { target, .. } => {
+                format!("{}, message {target}", conversation_object(conversation))
+            }
+        },
+        Command::GetConversation(conversation) | Command::ReadHistory { conversation, .. } => {
+            conversation_object(conversation)
+        }
+        Command::Acknowledge { conversation, seq } | Command::MarkRead { conversation, seq } => {
+            format!("conversation:{conversation}, up to {seq}")
+        }
+        Command::Typing { conversation, .. } => format!("conversation:{conversation}"),
+        _ => String::new(),
+    }
+}
+
+fn user_object(user: &UserRef) -> String {
+    match user {
+        UserRef::Id(id) => format!("user:{id}"),
+        UserRef::Name(name) => format!("user {name}"),
+    }
+}
+
+fn conversation_object(conversation: &ConversationRef) -> String {
+    match conversation {
+        ConversationRef::Id(id) => format!("conversation:{id}"),
+        ConversationRef::Group(name) => format!("group {name}"),
+        ConversationRef::Direct(peer) => format!("direct conversation with {}", user_object(peer)),
+    }
+}
