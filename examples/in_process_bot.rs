@@ -7,11 +7,9 @@
 
 use std::sync::Arc;
 
-use chat_core::engine::FeedOptions;
-use chat_core::model::ClientMessageId;
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
-use chat_examples::AnyError;
+use chat_examples::{AnyError, group_of, register};
 
 /// Answers messages until the engine shuts down.
 async fn run_bot(engine: Engine, bot: UserId) -> Result<(), AnyError> {
@@ -34,21 +32,11 @@ async fn run_bot(engine: Engine, bot: UserId) -> Result<(), AnyError> {
     Ok(())
 }
 
-async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError> {
-    let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
-    let user = engine.register(Source::Local, registration).await?;
-    Ok(engine.acting_as(user.id))
-}
-
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
     let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
     let (bot, alice) = (register(&engine, "echo").await?, register(&engine, "alice").await?);
-    let group = alice
-        .create_group(NewGroup::new(GroupName::parse("general")?))
-        .await?
-        .id;
-    bot.join_group(group, Note::default()).await?;
+    let group = group_of("general", &alice, &bot).await?;
     alice.send_text(group, "good morning").await?;
     let running = tokio::spawn(run_bot(engine.clone(), bot.user()));
 

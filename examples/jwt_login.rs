@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::async_trait;
 use chat_core::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Subject};
 use chat_core::client::{MemoryStore as ClientMemoryStore, Scheme};
 use chat_core::model::{Login, Timestamp};
@@ -41,10 +40,10 @@ impl Authenticator for JwtLogin {
         };
         // The token determines the account and when the login expires. Its `name` is only a hint
         // for the name of a new account.
-        let mut profile = Profile::new().name_hint(&token.claims.name);
-        profile.display_name = DisplayName::parse(&token.claims.name).ok();
-        let expires = Timestamp(i64::try_from(token.claims.exp * 1000).unwrap_or(i64::MAX));
-        let login = ExternalLogin::new(subject).profile(profile).expires_at(expires);
+        let mut login = ExternalLogin::new(subject);
+        login.profile.display_name = DisplayName::parse(&token.claims.name).ok();
+        login.profile.name_hint = Some(token.claims.name);
+        login.expires_at = Some(Timestamp(i64::try_from(token.claims.exp * 1000).unwrap_or(i64::MAX)));
         Ok(AuthVerdict::External(login))
     }
 }
@@ -90,8 +89,10 @@ async fn main() -> Result<(), AnyError> {
     assert_eq!((&*user.name, &*user.display_name), ("alice-liddell", "Alice Liddell"));
 
     // The application reaches the same account by the subject, with or without a login.
-    let provisioned = engine.provision(Subject::new("auth0|64f1c2")?, Profile::new()).await?;
-    assert_eq!(provisioned.id, user.id);
+    let known = engine
+        .provision(Subject::new("auth0|64f1c2")?, Profile::default())
+        .await?;
+    assert_eq!(known.id, user.id);
 
     let refused = connect(&address, "a guess").await;
     println!("a guess: {}", refused.expect_err("a guess is not a valid token"));

@@ -5,13 +5,9 @@
 
 use std::sync::Arc;
 
-use chat_core::async_trait;
-use chat_core::engine::FeedOptions;
-use chat_core::engine::operator::OperatorName;
-use chat_core::hooks::{AppendContext, AppendTarget, Hooks, Verdict};
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
-use chat_examples::AnyError;
+use chat_examples::{AnyError, group_of, register};
 
 /// Rule: only admins of a group may advertise.
 #[derive(Debug)]
@@ -67,12 +63,6 @@ async fn is_spam(text: &str) -> bool {
     text.contains("lottery")
 }
 
-async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError> {
-    let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
-    let user = engine.register(Source::Local, registration).await?;
-    Ok(engine.acting_as(user.id))
-}
-
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
     let engine = Engine::builder(Arc::new(MemoryStore::new()))
@@ -81,11 +71,7 @@ async fn main() -> Result<(), AnyError> {
         .await?;
     let checking = tokio::spawn(remove_spam(engine.clone()));
     let (alice, bob) = (register(&engine, "alice").await?, register(&engine, "bob").await?);
-    let group = alice
-        .create_group(NewGroup::new(GroupName::parse("general")?))
-        .await?
-        .id;
-    bob.join_group(group, Note::default()).await?;
+    let group = group_of("general", &alice, &bob).await?;
 
     let refused = bob
         .send_text(group, "come to my casino")

@@ -12,7 +12,7 @@ use chat_core::bus::MemoryBus;
 use chat_core::client::{MemoryStore as ClientMemoryStore, Scheme};
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
-use chat_examples::{AnyError, events, next_text};
+use chat_examples::{AnyError, events, next_text, register};
 
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
@@ -25,8 +25,7 @@ async fn main() -> Result<(), AnyError> {
         .bind()
         .await?;
 
-    let registration = Registration::new(UserName::parse("alice")?, Secret::new("correct horse"));
-    let alice = first.acting_as(first.register(Source::Local, registration).await?.id);
+    let alice = register(&first, "alice").await?;
     let group = alice
         .create_group(NewGroup::new(GroupName::parse("general")?))
         .await?

@@ -10,7 +10,7 @@ use chat_core::commands::Commands;
 use chat_core::engine::Engine;
 use chat_core::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, ConversationRef, Device,
-    DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName, UserRef,
+    DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName,
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
@@ -126,11 +126,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = UserName::parse("alice")?;
     let registration = Registration::new(name, Secret::new("correct horse"));
     let alice = engine.register(Source::Local, registration).await?.id;
-    let session = engine.session(alice, DeviceId::random()).await?;
-    session
-        .send_text(ConversationRef::Direct(UserRef::Id(alice)), "milk, bread")
+    let alice = engine.acting_as(alice);
+    alice
+        .send_text(ConversationRef::direct(alice.user()), "milk, bread")
         .await?;
-    drop(session);
     engine.shutdown().await;
     println!("{} commits", store.commits.load(Ordering::Relaxed));
     Ok(())

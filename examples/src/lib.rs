@@ -1,48 +1,39 @@
-//! Helpers of the examples: a small HTTP client, a dialer for chat over a WebSocket, and access to
-//! the events of a client.
+//! Helpers of the examples: the web part of an application, a dialer for chat over a WebSocket, and
+//! what several examples do.
+
+pub mod web;
 
 use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use chat_core::client::{Client, ClientEvent, Dial, Events};
-use chat_core::model::EventBody;
+use chat_core::client::{Dial, Events};
+use chat_core::prelude::*;
 use chat_core::transport::{MessageStream, Stream, Transport};
-use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Any error; it ends the example.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Sends a request with a JSON body and the bearer token `token` to a server on this machine.
-/// Returns the status and the JSON of the response. A response that is not JSON is returned as a
-/// JSON string.
+/// Creates an account, and returns the handle by which the application acts for its user.
 ///
 /// # Errors
-/// The server cannot be reached, or its response cannot be read.
-pub async fn request(
-    server: SocketAddr,
-    method_and_path: &str,
-    token: &str,
-    body: Value,
-) -> Result<(u16, Value), AnyError> {
-    let body = body.to_string();
-    let request = format!(
-        "{method_and_path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len(),
-    );
-    let mut stream = TcpStream::connect(server).await?;
-    stream.write_all(request.as_bytes()).await?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await?;
-    let (head, body) = response
-        .split_once("\r\n\r\n")
-        .ok_or("the response has no end of headers")?;
-    let status = head.split(' ').nth(1).ok_or("the response has no status")?.parse()?;
-    Ok((status, serde_json::from_str(body).unwrap_or_else(|_| Value::from(body))))
+/// The name cannot be one, or is taken.
+pub async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError> {
+    let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
+    let user = engine.register(Source::Local, registration).await?;
+    Ok(engine.acting_as(user.id))
+}
+
+/// Creates an open group of two users.
+///
+/// # Errors
+/// The name cannot be one, or is taken.
+pub async fn group_of(name: &str, owner: &ActingAs, member: &ActingAs) -> Result<ConversationId, AnyError> {
+    let group = owner.create_group(NewGroup::new(GroupName::parse(name)?)).await?.id;
+    member.join_group(group, Note::default()).await?;
+    Ok(group)
 }
 
 /// Dialer that connects a chat client through a WebSocket at `/chat` of a server on this machine.

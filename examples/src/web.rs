@@ -1,0 +1,150 @@
+//! The parts of a web application that have nothing to do with chat: its tokens, its responses, and
+//! a client of it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::{StatusCode, header, request::Parts};
+use axum::response::{IntoResponse, Response};
+use chat_core::auth::{AuthError, AuthVerdict, Authenticator, Proof};
+use chat_core::engine::CommandError;
+use chat_core::model::{Login, Source, UserId};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::AnyError;
+
+/// Signs and checks the JWTs of an application.
+#[derive(Clone)]
+pub struct Tokens(EncodingKey, DecodingKey);
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(***)")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    user: UserId,
+    exp: u64,
+}
+
+impl Tokens {
+    /// Returns the tokens of a secret that only the application knows.
+    ///
+    /// # Errors
+    /// The secret cannot be a key.
+    pub fn new(secret: &str) -> Result<Self, AnyError> {
+        let secret = secret.as_bytes();
+        Ok(Self(
+            EncodingKey::from_secret(secret)?,
+            DecodingKey::from_secret(secret)?,
+        ))
+    }
+
+    /// Returns a token of this user, for an hour.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub fn issue(&self, user: UserId) -> Result<String, AnyError> {
+        let exp = jsonwebtoken::get_current_timestamp() + 3600;
+        Ok(jsonwebtoken::encode(
+            &Header::default(),
+            &Claims { user, exp },
+            &self.0,
+        )?)
+    }
+
+    /// Returns the user whose token this is.
+    #[must_use]
+    pub fn user(&self, token: impl AsRef<[u8]>) -> Option<UserId> {
+        let token = jsonwebtoken::decode::<Claims>(token, &self.1, &Validation::default());
+        token.ok().map(|token| token.claims.user)
+    }
+}
+
+/// Chat clients log in with the application's token.
+#[async_trait]
+impl Authenticator for Tokens {
+    async fn authenticate(&self, _source: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        let user = self.user(login.secret.expose());
+        Ok(user.map_or(AuthVerdict::Denied, |user| AuthVerdict::Account(user, Proof::External)))
+    }
+}
+
+/// User whose token a request carries.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentUser(pub UserId);
+
+impl<App: Send + Sync> FromRequestParts<App> for CurrentUser
+where
+    Tokens: FromRef<App>,
+{
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, StatusCode> {
+        let header = parts.headers.get(header::AUTHORIZATION);
+        let token = header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let user = token.and_then(|token| Tokens::from_ref(app).user(token));
+        user.map(Self).ok_or(StatusCode::UNAUTHORIZED)
+    }
+}
+
+/// Refusal as an HTTP response.
+#[derive(Debug)]
+pub struct Refused(StatusCode, String);
+
+impl From<CommandError> for Refused {
+    fn from(error: CommandError) -> Self {
+        let status = StatusCode::from_u16(error.code.http_status()).unwrap_or_default();
+        Self(status, error.text.into_owned())
+    }
+}
+
+/// An error of the application itself.
+impl From<AnyError> for Refused {
+    fn from(error: AnyError) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}
+
+/// Sends a request with a JSON body and the bearer token `token` to a server on this machine.
+/// Returns the status and the JSON of the response. A response that is not JSON is returned as a
+/// JSON string.
+///
+/// # Errors
+/// The server cannot be reached, or its response cannot be read.
+pub async fn request(
+    server: SocketAddr,
+    method_and_path: &str,
+    token: &str,
+    body: Value,
+) -> Result<(u16, Value), AnyError> {
+    let body = body.to_string();
+    let request = format!(
+        "{method_and_path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len(),
+    );
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    let (head, body) = response
+        .split_once("\r\n\r\n")
+        .ok_or("the response has no end of headers")?;
+    let status = head.split(' ').nth(1).ok_or("the response has no status")?.parse()?;
+    Ok((status, serde_json::from_str(body).unwrap_or_else(|_| Value::from(body))))
+}
