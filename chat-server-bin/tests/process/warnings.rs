@@ -107,11 +107,13 @@ async fn lost_identity_key_warns_once_clients_have_logged_in() {
     const WARNING: &str = "will refuse this server";
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("password"), chat_core::testkit::PASSWORD).unwrap();
-    let added = finish(
-        directory.path(),
+    for arguments in [
+        &["migrate"][..],
         &["user", "add", "alice", "--password-file", "password"],
-    );
-    assert!(added.status.success(), "{}", stderr(&added));
+    ] {
+        let done = finish(directory.path(), arguments);
+        assert!(done.status.success(), "{}", stderr(&done));
+    }
 
     let (child, lines) = start(directory.path(), &LISTEN);
     let (address, fingerprint) = address_and_fingerprint(&lines);
