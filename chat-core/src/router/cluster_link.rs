@@ -110,9 +110,8 @@ impl Link {
             self.queue.ring(doorbell);
         }
         for content in others {
-            let user = match content {
-                Content::UserJoined { user, .. } | Content::SessionsChanged { user, .. } => user,
-                _ => continue,
+            let (Content::UserJoined { user, .. } | Content::SessionsChanged { user, .. }) = content else {
+                continue;
             };
             self.queue.send(Topic::User(user), self.codec.encode(content));
         }
