@@ -12,7 +12,7 @@ use crate::commands::Commands;
 use crate::listener::{Listener, SubscriptionHandle};
 use crate::mailbox::BusEvent;
 
-/// A [`MessageBus`] over Redis' publish and subscribe, with one channel for each topic.
+/// A [`MessageBus`] over Redis Pub/Sub, with one channel for each topic.
 #[derive(Debug)]
 pub struct RedisBus {
     commands: Arc<Commands>,
@@ -110,7 +110,7 @@ struct RedisTopics {
 }
 
 impl RedisTopics {
-    fn checked(&self, result: Result<(), RedisError>) -> Result<(), BusError> {
+    fn map_result(&self, result: Result<(), RedisError>) -> Result<(), BusError> {
         if self.handle.is_closed() {
             return Err(BusError::Closed);
         }
@@ -122,11 +122,11 @@ impl RedisTopics {
 impl Topics for RedisTopics {
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError> {
         let result = self.handle.subscribe(self.commands.key(topic), topic).await;
-        self.checked(result)
+        self.map_result(result)
     }
 
     async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError> {
         let result = self.handle.unsubscribe(self.commands.key(topic)).await;
-        self.checked(result)
+        self.map_result(result)
     }
 }

@@ -1,4 +1,4 @@
-//! Commands to Redis that are answered, over a small pool of connections.
+//! Commands to Redis, over a small pool of connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Commands {
     pub(crate) fn new(client: Client, options: Options) -> Self {
         let manager = Manager {
             client: client.clone(),
-            config: config(&options),
+            config: connection_config(&options),
         };
         let pool = Pool::builder()
             .max_size(CONNECTIONS)
@@ -54,7 +54,7 @@ impl Commands {
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let mut connection = self.connection().await?;
         let answer = connection.inner.req_packed_command(command).await;
-        connection.note(&answer);
+        connection.record(&answer);
         T::from_redis_value(answer?).map_err(RedisError::from)
     }
 
@@ -62,7 +62,7 @@ impl Commands {
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
         let mut connection = self.connection().await?;
         let answer = commands.query_async(&mut connection.inner).await;
-        connection.note(&answer);
+        connection.record(&answer);
         answer
     }
 
@@ -75,14 +75,14 @@ impl Commands {
     }
 }
 
-pub(crate) fn config(options: &Options) -> AsyncConnectionConfig {
+pub(crate) fn connection_config(options: &Options) -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(options.connect_timeout))
         .set_response_timeout(Some(options.response_timeout))
 }
 
-/// Makes connections with timeouts, and knows which of them broke. The manager that comes with the
-/// pool does neither.
+/// Opens connections with timeouts, and reports which of them broke. The manager of `bb8_redis` does
+/// neither.
 struct Manager {
     client: Client,
     config: AsyncConnectionConfig,
@@ -101,9 +101,9 @@ struct Pooled {
 }
 
 impl Pooled {
-    /// Marks a connection that gave no answer as broken: its late answer must not reach the next
+    /// Marks the connection as broken if it gave no answer: a late answer must not reach the next
     /// command.
-    fn note<T>(&self, answer: &RedisResult<T>) {
+    fn record<T>(&self, answer: &RedisResult<T>) {
         if let Err(error) = answer
             && (error.is_io_error() || error.is_timeout() || error.is_connection_dropped())
         {

@@ -84,21 +84,21 @@ impl RedisDiscovery {
 impl Discovery for RedisDiscovery {
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError> {
         self.start_task();
-        self.shared.remember(&me);
-        // A node starts without Redis too. The task stores its info as soon as Redis can be
-        // reached.
+        self.shared.add_own(&me);
+        // A node can start while Redis is down. The task stores the node's info as soon as Redis
+        // can be reached.
         if let Err(error) = self.shared.store_and_read(&me).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "cannot announce this node in Redis yet; retrying"
             );
-            self.shared.show(Vec::new());
+            self.shared.publish_view(Vec::new());
         }
         Ok(self.shared.view.subscribe())
     }
 
     async fn update(&self, me: NodeInfo) -> Result<(), ClusterError> {
-        self.shared.remember(&me);
+        self.shared.add_own(&me);
         self.shared.store_and_read(&me).await.map_err(unavailable)
     }
 
@@ -114,9 +114,9 @@ fn unavailable(error: RedisError) -> ClusterError {
 }
 
 impl Shared {
-    /// Renews the node's lease from now on, unless the info is of an older incarnation than the
-    /// known one.
-    fn remember(&self, me: &NodeInfo) {
+    /// Adds a node to those whose leases the task renews. Ignores an info of an older incarnation
+    /// than the known one.
+    fn add_own(&self, me: &NodeInfo) {
         let mut own = self.own.lock();
         if own.get(&me.id).is_none_or(|held| held.incarnation <= me.incarnation) {
             own.insert(me.id, me.clone());
@@ -192,13 +192,13 @@ impl Shared {
                 let _: u64 = self.commands.query(&dead).await?;
             }
         }
-        self.show(nodes);
+        self.publish_view(nodes);
         Ok(())
     }
 
     /// Publishes a view of these nodes and of the nodes of this process, which are alive even if
     /// Redis does not list them.
-    fn show(&self, found: Vec<NodeInfo>) {
+    fn publish_view(&self, found: Vec<NodeInfo>) {
         let mut nodes: BTreeMap<NodeId, NodeInfo> = found.into_iter().map(|node| (node.id, node)).collect();
         for (id, own) in self.own.lock().iter() {
             if nodes.get(id).is_none_or(|node| node.incarnation <= own.incarnation) {
@@ -247,7 +247,7 @@ async fn renew(shared: Weak<Shared>) {
         if let Err(error) = renewed.await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "cannot renew the view of the nodes"
+                "cannot renew the leases of this node, or read the list of nodes; retrying"
             );
         }
         if !was_announced {

@@ -15,7 +15,7 @@
 //!
 //! **Keys**, all with one prefix:
 //! - channels `conversation:…`, `user:…`, `node:…`, `control` and `nodes`;
-//! - `alive:NODE`, a lease that says that a node is alive;
+//! - `alive:NODE`, a lease; the node counts as alive until it expires;
 //! - `presence:USER`, a hash from devices to nodes and states, which are valid only while the
 //!   lease of the node lasts;
 //! - `node:NODE`, a node's info, also a lease; `nodes`, the set of the node ids.

@@ -1,8 +1,8 @@
 //! A subscribed connection that reconnects whenever it ends.
 //!
 //! The resubscription of the Redis client gives up silently after a long outage, and does not
-//! report lost messages. So this module reconnects by itself: it has one connection, sends regular
-//! pings, retries forever with jitter, and reports a gap after each outage.
+//! report lost messages. So this module reconnects by itself: it keeps one connection, sends regular
+//! pings, retries forever with jittered delays, and reports a gap after each outage.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::commands::{Commands, config};
+use crate::commands::{Commands, connection_config};
 use crate::mailbox::{BusEvent, Mailbox};
 
 /// First delay before reconnecting.
@@ -95,8 +95,8 @@ impl<T: Clone> SubscriptionHandle<T> {
     /// Adds a channel. After an error, the channel is subscribed to as soon as there is a
     /// connection, and a gap is reported.
     pub(crate) async fn subscribe(&self, channel: String, key: T) -> RedisResult<()> {
-        // Added first: a connection that is made at this moment either subscribes to the channel
-        // itself, or is the one used below.
+        // The channel is added first: a connection that is opened at the same time either subscribes
+        // to the channel itself, or is the connection used below.
         self.mailbox.add_channel(channel.clone(), key);
         subscribe(self.connection()?, &[channel]).await
     }
@@ -145,7 +145,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
                 backoff = FIRST_BACKOFF;
                 if may_have_lost {
                     tracing::info!("connected to Redis again");
-                    handle.mailbox.gap();
+                    handle.mailbox.push_gap();
                 }
                 drop(first_attempt.take());
                 let error = listen(&commands, connection, &ended).await;
@@ -171,7 +171,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
     }
 }
 
-/// Makes a connection and subscribes to all channels.
+/// Opens a connection and subscribes to all channels.
 async fn connect<T: Clone + Send + Sync + 'static>(
     commands: &Commands,
     handle: &SubscriptionHandle<T>,
@@ -186,7 +186,7 @@ async fn connect<T: Clone + Send + Sync + 'static>(
         }
         Ok(())
     };
-    let config = config(&commands.options).set_push_sender(on_push);
+    let config = connection_config(&commands.options).set_push_sender(on_push);
     let connecting = commands.client.get_multiplexed_async_connection_with_config(&config);
     // The timeout in `config` does not cover the handshake after connecting.
     let connection = timeout(commands.options.connect_timeout * 2, connecting).await;

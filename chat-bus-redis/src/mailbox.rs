@@ -6,7 +6,8 @@ use bytes::Bytes;
 use chat_core::sync::Mutex;
 use tokio::sync::Notify;
 
-/// Maximum number of queued events. When more come, all are dropped and replaced by a gap.
+/// Maximum number of queued events. If the queue is full, its events are dropped and
+/// replaced by a gap.
 const MAX_QUEUED: usize = 4096;
 /// Maximum size of the queued messages, in bytes.
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
@@ -60,7 +61,7 @@ impl<T: Clone> Mailbox<T> {
         !state.is_closed
     }
 
-    /// Ceases to accept messages of a channel.
+    /// Stops accepting messages of a channel.
     pub(crate) fn remove_channel(&self, channel: &str) {
         self.state.lock().channels.remove(channel);
     }
@@ -91,7 +92,7 @@ impl<T: Clone> Mailbox<T> {
     }
 
     /// Queues a gap.
-    pub(crate) fn gap(&self) {
+    pub(crate) fn push_gap(&self) {
         let mut state = self.state.lock();
         if !matches!(state.queue.back(), Some(BusEvent::Gap)) {
             state.queue.push_back(BusEvent::Gap);
@@ -146,8 +147,8 @@ mod tests {
         assert_eq!(mailbox.next().await, Some(BusEvent::Gap));
         assert!(matches!(mailbox.next().await, Some(BusEvent::Message(1, _))));
         mailbox.state.lock().queue.clear();
-        mailbox.gap();
-        mailbox.gap();
+        mailbox.push_gap();
+        mailbox.push_gap();
         mailbox.close();
         assert_eq!(mailbox.next().await, Some(BusEvent::Gap));
         assert_eq!(mailbox.next().await, None);

@@ -1,4 +1,4 @@
-//! The address of Redis, and how to use the server.
+//! [`Options`], and [`RedisBackend`], from which bus, presence and discovery are created.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,21 @@ pub struct Options {
     /// Prefix of every key and channel. Clusters that share a server need different ones. Default
     /// `chat:`.
     pub prefix: String,
-    /// Certificate authorities, in PEM, one of which must have signed the server's certificate: for
-    /// `rediss://` URLs, in place of those that the system trusts. Needs the feature `tls`. Default
-    /// none.
+    /// Certificate authorities, in PEM, one of which must have signed the server's certificate. They
+    /// apply to `rediss://` URLs, in place of the built-in public authorities (`webpki-roots`). Needs
+    /// the feature `tls`. Default none.
     pub authorities: Option<Vec<u8>>,
     /// Timeout of connecting. Default 1 s.
     pub connect_timeout: Duration,
     /// Timeout of an answer. Default 1 s.
     pub response_timeout: Duration,
-    /// Interval between pings on the subscriber's connection; one that is not answered ends the
+    /// Interval between pings on the subscriber's connection. A ping without an answer ends the
     /// connection. Default 2 s.
     pub ping_interval: Duration,
     /// Maximum delay between attempts to reconnect. The first delay is 50 ms. Default 2 s.
     pub max_backoff: Duration,
-    /// Time after which the claims of a dead node are void. Default 10 s.
+    /// Lifetime of a node's lease after its last renewal. When the lease of a dead node has expired,
+    /// the node's claims are void. Default 10 s.
     pub lease_timeout: Duration,
     /// Interval between renewals of the node's lease. Default 3 s.
     pub renewal_interval: Duration,
@@ -50,10 +51,10 @@ impl Default for Options {
     }
 }
 
-/// The URL is not that of a Redis server. The error does not repeat it, because it may contain a
-/// password.
+/// The URL, or an option for it, cannot be used. The error does not repeat the URL, which may contain
+/// a password.
 #[derive(Debug, Error)]
-#[error("the Redis URL is invalid ({0}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")]
+#[error("cannot use the Redis URL ({0}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")]
 pub struct UrlError(String);
 
 /// A Redis server. Clones are cheap and share connections.
@@ -69,10 +70,10 @@ impl RedisBackend {
     /// # Errors
     /// [`UrlError`] if the URL is invalid, or asks for TLS without the feature `tls`.
     pub fn open(url: &str, options: Options) -> Result<Self, UrlError> {
-        let wrong = |error: bb8_redis::redis::RedisError| UrlError(error.to_string());
-        let info = url.into_connection_info().map_err(wrong)?;
+        let url_error = |error: bb8_redis::redis::RedisError| UrlError(error.to_string());
+        let info = url.into_connection_info().map_err(url_error)?;
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = client(info.set_redis_settings(settings), &options).map_err(wrong)?;
+        let client = client(info.set_redis_settings(settings), &options).map_err(url_error)?;
         Ok(Self {
             commands: Arc::new(Commands::new(client, options)),
         })
@@ -112,7 +113,7 @@ fn client(info: ConnectionInfo, options: &Options) -> RedisResult<Client> {
 #[cfg(not(feature = "tls"))]
 fn client(info: ConnectionInfo, options: &Options) -> RedisResult<Client> {
     if options.authorities.is_some() {
-        let text = "this program was built without TLS to Redis";
+        let text = "a CA file is set, but this program was built without TLS to Redis; build it with the feature tls";
         return Err((bb8_redis::redis::ErrorKind::InvalidClientConfig, text).into());
     }
     Client::open(info)

@@ -24,14 +24,14 @@ const MAX_USERS: usize = 200;
 /// Maximum number of a user's devices that are read; a user has fewer.
 const MAX_DEVICES: usize = 256;
 
-/// Deletes a device's claim if it is this node's. KEYS: the user's hash. ARGV: the device; the
+/// Deletes a device's claim if this node made it. KEYS: the user's hash. ARGV: the device; the
 /// prefix of the node's claims.
 const CLEAR: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1])
 if held and string.sub(held, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
 
-/// A [`Presence`] in Redis. A claim counts while its node's lease lives: when a node dies, all its
-/// claims become void together, once the lease has expired.
+/// A [`Presence`] in Redis. A claim is valid until its node's lease expires, so all claims of a dead
+/// node become void together.
 #[derive(Debug)]
 pub struct RedisPresence {
     commands: Arc<Commands>,
@@ -64,7 +64,7 @@ impl Drop for RedisPresence {
     }
 }
 
-fn lease(commands: &Commands, node: NodeId) -> Cmd {
+fn lease_command(commands: &Commands, node: NodeId) -> Cmd {
     let milliseconds = u64::try_from(commands.options.lease_timeout.as_millis()).unwrap_or(u64::MAX);
     let key = alive_key(commands, node);
     Cmd::new().arg("SET").arg(key).arg(1).arg("PX").arg(milliseconds).take()
@@ -78,7 +78,7 @@ async fn renew(commands: Arc<Commands>, leases: Arc<Leases>) {
     loop {
         let mut renewals = Pipeline::new();
         for node in leases.nodes.lock().iter() {
-            renewals.add_command(lease(&commands, *node)).ignore();
+            renewals.add_command(lease_command(&commands, *node)).ignore();
         }
         if renewals.cmd_iter().next().is_none() {
             leases.added.notified().await;
@@ -135,7 +135,7 @@ impl Presence for RedisPresence {
         }
         let key = self.user_key(user);
         let mut claim = Pipeline::new();
-        claim.atomic().add_command(lease(&self.commands, node)).ignore();
+        claim.atomic().add_command(lease_command(&self.commands, node)).ignore();
         claim
             .cmd("HSET")
             .arg(&key)
@@ -182,7 +182,7 @@ impl Presence for RedisPresence {
 }
 
 impl RedisPresence {
-    /// Returns those of these nodes whose lease lives.
+    /// Returns the nodes among `nodes` whose leases have not expired.
     async fn alive(&self, nodes: BTreeSet<NodeId>) -> Result<BTreeSet<NodeId>, ClusterError> {
         if nodes.is_empty() {
             return Ok(nodes);

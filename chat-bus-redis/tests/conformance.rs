@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chat_bus_redis::{Options, RedisBackend};
 use chat_harness::services::Redis;
 
-/// One server for all tests; each has a prefix of its own.
+/// One server for all tests, with a different prefix for each test.
 static SERVER: LazyLock<Redis> = LazyLock::new(|| Redis::start(&[]).unwrap());
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

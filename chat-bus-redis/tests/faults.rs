@@ -43,7 +43,7 @@ fn envelope(text: &'static str) -> BusMessage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscriber_gets_a_gap_and_recovers_after_every_loss_of_the_connection() {
+async fn subscriber_gets_a_gap_and_recovers_after_every_connection_loss() {
     let mut redis = Redis::start(&[]).unwrap();
     let bus = open(&redis).bus();
     let mut subscriber = bus.connect().await.unwrap();
@@ -53,15 +53,15 @@ async fn subscriber_gets_a_gap_and_recovers_after_every_loss_of_the_connection()
 
     redis.restart().unwrap();
     expect_message(&mut subscriber, &BusMessage::Gap).await;
-    publish_eventually(&bus, "after a death").await;
-    expect_message(&mut subscriber, &envelope("after a death")).await;
+    publish_eventually(&bus, "after a crash").await;
+    expect_message(&mut subscriber, &envelope("after a crash")).await;
 
     for _ in 0..5 {
         redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
         expect_message(&mut subscriber, &BusMessage::Gap).await;
     }
-    publish_eventually(&bus, "after being dropped").await;
-    expect_message(&mut subscriber, &envelope("after being dropped")).await;
+    publish_eventually(&bus, "after a dropped connection").await;
+    expect_message(&mut subscriber, &envelope("after a dropped connection")).await;
 
     redis.process().signal("STOP").unwrap();
     let started = Instant::now();
@@ -99,8 +99,8 @@ async fn node_starts_without_redis_and_connects_later() {
     expect_message(&mut subscriber, &BusMessage::Gap).await;
     publish_eventually(&bus, "found").await;
     expect_message(&mut subscriber, &envelope("found")).await;
-    let elsewhere = open(&redis).discovery();
-    let mut other = elsewhere.join(node(2)).await.unwrap();
+    let other_node = open(&redis).discovery();
+    let mut other = other_node.join(node(2)).await.unwrap();
     let both = other.wait_for(|nodes| nodes.contains(&me));
     timeout(STEP_TIMEOUT, both)
         .await
@@ -144,8 +144,8 @@ async fn malformed_values_in_redis_are_ignored() {
     let view = discovery.join(node(1)).await.unwrap();
     assert_eq!(view.borrow().to_vec(), [node(1)]);
 
-    // A forged envelope is delivered unchanged, because its receiver does not trust it. One that is
-    // too large is dropped.
+    // A forged envelope is delivered unchanged, because its receiver does not trust it. An envelope
+    // that is too large is dropped.
     redis.command(&["PUBLISH", "chat:conversation:7", "forged"]).unwrap();
     expect_message(&mut subscriber, &envelope("forged")).await;
     bus.publish(TOPIC, Bytes::from(vec![0; 5 * 1024 * 1024])).await.unwrap();
@@ -159,13 +159,13 @@ async fn malformed_values_in_redis_are_ignored() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_of_a_dead_node_expire() {
     let redis = Redis::start(&[]).unwrap();
-    let (dead, alive) = (open(&redis), open(&redis));
-    let (dying, presence) = (dead.presence(), alive.presence());
-    let (dying_discovery, discovery) = (dead.discovery(), alive.discovery());
+    let (dying_node, living_node) = (open(&redis), open(&redis));
+    let (dying_presence, presence) = (dying_node.presence(), living_node.presence());
+    let (dying_discovery, discovery) = (dying_node.discovery(), living_node.discovery());
     let users: Vec<UserId> = (1..=100).map(UserId).collect();
     let device = DeviceId([1; 16]);
     for user in &users {
-        dying
+        dying_presence
             .set(NodeId([9; 16]), *user, device, PresenceState::Online)
             .await
             .unwrap();
@@ -186,7 +186,7 @@ async fn claims_of_a_dead_node_expire() {
 
     // No task renews the lease any longer, as after `kill -9`.
     let died = Instant::now();
-    drop((dying, dying_discovery));
+    drop((dying_presence, dying_discovery));
     let expired = async {
         while presence.devices(&users).await.unwrap().len() > 1 {
             tokio::task::yield_now().await;
@@ -213,8 +213,8 @@ async fn nodes_are_announced_again_after_redis_lost_its_data() {
     let discovery = open(&redis).discovery();
     discovery.join(node(1)).await.unwrap();
     redis.command(&["FLUSHALL"]).unwrap();
-    let elsewhere = open(&redis).discovery();
-    let mut view = elsewhere.join(node(2)).await.unwrap();
+    let other_node = open(&redis).discovery();
+    let mut view = other_node.join(node(2)).await.unwrap();
     let seen = view.wait_for(|nodes| nodes.contains(&node(1)));
     timeout(STEP_TIMEOUT, seen)
         .await
@@ -225,7 +225,7 @@ async fn nodes_are_announced_again_after_redis_lost_its_data() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn url_sets_password_user_and_database() {
     let redis = Redis::start(&["--requirepass", "hunter2"]).unwrap();
-    let with = |login: &str, database: u8| {
+    let open_as = |login: &str, database: u8| {
         let url = format!("redis://{login}{}/{database}", redis.address());
         RedisBackend::open(&url, Options::default()).unwrap()
     };
@@ -239,9 +239,9 @@ async fn url_sets_password_user_and_database() {
         }
         done.is_ok()
     };
-    assert!(!set(with("", 0)).await);
-    assert!(!set(with(":wrong@", 0)).await);
-    assert!(set(with(":hunter2@", 3)).await);
+    assert!(!set(open_as("", 0)).await);
+    assert!(!set(open_as(":wrong@", 0)).await);
+    assert!(set(open_as(":hunter2@", 3)).await);
     redis
         .command(&[
             "-a",
@@ -257,10 +257,10 @@ async fn url_sets_password_user_and_database() {
             "-@dangerous",
         ])
         .unwrap();
-    assert!(set(with("chat:secret@", 3)).await);
+    assert!(set(open_as("chat:secret@", 3)).await);
     let keys = redis.command(&["-a", "hunter2", "-n", "3", "DBSIZE"]).unwrap();
     assert_eq!(keys, "2\n", "a lease and a claim, in the database that the URL names");
-    let bus = Arc::new(with("chat:secret@", 3).bus());
+    let bus = Arc::new(open_as("chat:secret@", 3).bus());
     let mut subscriber = bus.connect().await.unwrap();
     subscriber.topics().subscribe(TOPIC).await.unwrap();
     publish_eventually(&bus, "allowed").await;

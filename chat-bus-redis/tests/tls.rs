@@ -1,4 +1,4 @@
-//! TLS to a real Redis, with a certificate authority of its own.
+//! Tests of TLS to a real Redis, with a self-signed test certificate.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)] // these are tests
@@ -16,13 +16,13 @@ async fn client_accepts_only_a_server_with_a_trusted_certificate() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let own = rcgen::generate_simple_self_signed(names.clone()).unwrap();
-    fs::write(path("certificate.pem"), own.cert.pem()).unwrap();
-    fs::write(path("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let trusted = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+    fs::write(path("certificate.pem"), trusted.cert.pem()).unwrap();
+    fs::write(path("key.pem"), trusted.signing_key.serialize_pem()).unwrap();
     let other = rcgen::generate_simple_self_signed(names).unwrap();
 
     let redis = Redis::start_tls(&path("certificate.pem"), &path("key.pem")).unwrap();
-    let sets = async |url: String, authority: Option<String>| {
+    let can_set = async |url: String, authority: Option<String>| {
         let mut options = Options::default();
         options.authorities = authority.map(String::into_bytes);
         let presence = RedisBackend::open(&url, options).unwrap().presence();
@@ -30,11 +30,11 @@ async fn client_accepts_only_a_server_with_a_trusted_certificate() {
         set.await.is_ok()
     };
     let (encrypted, plain) = (format!("rediss://{}/", redis.address()), redis.url());
-    assert!(sets(encrypted.clone(), Some(own.cert.pem())).await);
-    assert!(!sets(encrypted.clone(), Some(other.cert.pem())).await);
+    assert!(can_set(encrypted.clone(), Some(trusted.cert.pem())).await);
+    assert!(!can_set(encrypted.clone(), Some(other.cert.pem())).await);
     assert!(
-        !sets(encrypted, None).await,
-        "the system does not trust the certificate"
+        !can_set(encrypted, None).await,
+        "no public authority signed the certificate"
     );
-    assert!(!sets(plain, None).await, "the server accepts no plain connection");
+    assert!(!can_set(plain, None).await, "the server accepts no plain connection");
 }

@@ -1,12 +1,12 @@
-//! The port to wall time. Durations are measured with `Instant`; this clock is for times that
-//! people see and times that are stored.
+//! Port to the wall clock, for times that people see and times that are stored. Durations are
+//! measured with `Instant`.
 
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::Timestamp;
 
-/// Tells the time of day.
+/// Source of the wall-clock time.
 pub trait Clock: Debug + Send + Sync + 'static {
     /// Returns the current time. It may step back; times within a conversation still grow.
     fn now(&self) -> Timestamp;

@@ -5,11 +5,12 @@
 //! seq == next            delivered, and buffered events that follow without a gap
 //! seq >  next            buffered; the log is read after 1 s or 256 buffered events
 //! ```
-//! Without I/O and without a clock: the owner passes in pushed events and pages and reads the log
-//! when [`next_read_at`](EventSequencer::next_read_at) says so. After an interruption the log may
-//! be another one, because its store was restored from a copy and has grown since. Unless the end
-//! of the log proves otherwise, nothing is accepted until a page that begins one position earlier
-//! shows that the last delivered event is still there.
+//! The sequencer has no I/O and no clock: its owner passes in pushed events and pages, and reads the
+//! log at the time that [`next_read_at`](EventSequencer::next_read_at) returns. During an interruption
+//! of the session, the store may have been restored from a copy, so that the log has different events
+//! from some position on. Unless the end of the log rules this out, the sequencer accepts no event
+//! until a page that starts one position earlier shows that the log still has the last delivered
+//! event.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use crate::model::{ConversationInfo, Cursor, Event, EventMark, HistoryEvent, His
 pub(crate) const BUFFER_EVENTS: usize = 256;
 /// Time that a gap may take to close by itself before the log is read.
 pub(crate) const GAP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum delay between two reads that brought nothing.
+/// Maximum delay between two reads that returned no new event.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Events that will not be delivered: the user may not read them, or the log no longer has them.
@@ -32,7 +33,7 @@ pub(crate) struct MissingRange {
     pub(crate) to: Seq,
 }
 
-/// End of a log, as known when a session begins.
+/// End of a log, as known when a session starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogEnd {
     last: Seq,
@@ -66,7 +67,7 @@ enum Reading {
     /// No read is running. If events are missing, the next is due at this time.
     Idle(Option<Instant>),
     /// A page was requested.
-    Asked,
+    Requested,
 }
 
 /// Puts the events of one conversation into order. See the [module](self).
@@ -75,25 +76,25 @@ pub(crate) struct EventSequencer {
     next: Seq,
     /// Identity of the event before `next`, if known.
     mark: Option<EventMark>,
-    /// True if the event before `next` must be found in the log before anything else is accepted.
+    /// True if the event before `next` must be found in the log before an event is accepted.
     unverified: bool,
     /// Highest position that the log is known to have.
     known_last: Seq,
     buffered: BTreeMap<Seq, Event>,
     reading: Reading,
-    /// Number of consecutive reads that brought nothing although events are missing.
+    /// Number of consecutive reads that returned no new event although events are missing.
     empty_reads: u32,
 }
 
 impl EventSequencer {
-    /// Returns a sequencer that delivers everything after `begin`. `end` is the present end of the
+    /// Creates a sequencer that delivers every event after `start`. `end` is the current end of the
     /// log.
-    pub(crate) fn new(begin: Cursor, end: LogEnd, now: Instant) -> Self {
+    pub(crate) fn new(start: Cursor, end: LogEnd, now: Instant) -> Self {
         let mut sequencer = Self {
-            next: begin.seq.next(),
-            mark: begin.mark,
+            next: start.seq.next(),
+            mark: start.mark,
             unverified: false,
-            known_last: begin.seq,
+            known_last: start.seq,
             buffered: BTreeMap::new(),
             reading: Reading::Idle(None),
             empty_reads: 0,
@@ -102,14 +103,14 @@ impl EventSequencer {
         sequencer
     }
 
-    /// Continues with a new session, at whose beginning the log ended at `end`.
+    /// Continues in a new session. `end` is the end of the log when the session started.
     pub(crate) fn resume(&mut self, now: Instant, end: LogEnd) {
         let head = self.head();
         self.unverified = self.mark.is_some_and(|mark| {
             let has_more = end.last > head;
             has_more || (end.last == head && end.time.is_some_and(|time| time != mark.time))
         });
-        // Events behind a gap are of the earlier log.
+        // The buffered events were pushed in the earlier session, whose log may have been different.
         self.buffered.clear();
         self.known_last = end.last.max(head);
         self.read_at(now);
@@ -157,14 +158,14 @@ impl EventSequencer {
             self.drain_buffered(out);
         } else if self.buffered.len() < BUFFER_EVENTS {
             self.buffered.insert(event.seq, event);
-            self.read_at(now + GAP_TIMEOUT); // a read that is due earlier stays
+            self.read_at(now + GAP_TIMEOUT); // does not delay a read that is due earlier
         }
         if self.buffered.len() >= BUFFER_EVENTS {
             self.read_at(now);
         }
     }
 
-    /// Notes that the log has events up to `last` that will not be pushed.
+    /// Records that the log has events up to `last` that will not be pushed.
     pub(crate) fn behind(&mut self, now: Instant, last: Seq) {
         self.known_last = self.known_last.max(last);
         self.read_at(now);
@@ -178,9 +179,9 @@ impl EventSequencer {
         }
     }
 
-    /// Notes that a page is being read. Returns the position after which the page must start.
+    /// Records that a page is being read. Returns the position after which the page must start.
     pub(crate) fn read_started(&mut self) -> Seq {
-        self.reading = Reading::Asked;
+        self.reading = Reading::Requested;
         let head = self.head();
         if self.unverified { head.previous() } else { head }
     }
@@ -195,8 +196,8 @@ impl EventSequencer {
     ) -> Option<MissingRange> {
         let before = self.next;
         self.reading = Reading::Idle(None);
-        // Events before the first readable one, or before where the log was truncated, will not
-        // come.
+        // Events before the first readable event, and events that were removed from the start of
+        // the log, will not arrive.
         let first = page.events.first().map_or(page.first_seq, |found| found.event.seq);
         let missing = (first > self.next && page.first_seq > self.next).then(|| MissingRange {
             from: self.next,
@@ -224,7 +225,7 @@ impl EventSequencer {
         missing
     }
 
-    /// Notes that a page could not be read. The next read is due after `pause`.
+    /// Records that a page could not be read. The next read is due after `pause`.
     pub(crate) fn read_failed(&mut self, now: Instant, pause: Duration) {
         self.reading = Reading::Idle(Some(now + pause));
     }
@@ -237,9 +238,9 @@ impl EventSequencer {
         self.reading = Reading::Idle(None);
     }
 
-    /// Notes that the connection is lost, and a requested page with it.
+    /// Records that the connection is lost, and with it the page that was requested.
     pub(crate) fn disconnected(&mut self, now: Instant) {
-        if self.reading == Reading::Asked {
+        if self.reading == Reading::Requested {
             self.reading = Reading::Idle(Some(now));
         }
     }
@@ -284,7 +285,7 @@ impl EventSequencer {
         if self.next > self.known_last {
             self.reading = match self.reading {
                 Reading::Idle(_) => Reading::Idle(None),
-                Reading::Asked => Reading::Asked,
+                Reading::Requested => Reading::Requested,
             };
         }
     }

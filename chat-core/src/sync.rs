@@ -35,8 +35,7 @@ impl<T: ?Sized> Mutex<T> {
 }
 
 /// A [`std::sync::RwLock`] whose [`read`](RwLock::read) and [`write`](RwLock::write) ignore
-/// poisoning, as
-/// [`Mutex::lock`] does.
+/// poisoning, as [`Mutex::lock`] does.
 #[derive(Debug, Default)]
 pub struct RwLock<T: ?Sized>(std::sync::RwLock<T>);
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// Returns the time by tokio's clock, which tests can stop.
+/// Returns the current time of tokio's clock, which tests can pause.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

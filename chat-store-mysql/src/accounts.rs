@@ -41,7 +41,7 @@ impl AccountStore for MysqlStore {
             let row = conn.exec_first(by_id(), (int(id.0),)).await.map_err(store_error)?;
             rows::one(row, sql::account)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
@@ -53,7 +53,7 @@ impl AccountStore for MysqlStore {
                 .map_err(store_error)?;
             rows::one(row, sql::account)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
@@ -62,7 +62,7 @@ impl AccountStore for MysqlStore {
             let row = conn.exec_first(by_subject(), (subject.as_bytes(),)).await;
             rows::one(row.map_err(store_error)?, sql::account)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
@@ -76,7 +76,7 @@ impl AccountStore for MysqlStore {
             }
             Ok(found)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
@@ -90,7 +90,7 @@ impl AccountStore for MysqlStore {
             let range = (prefix.as_bytes(), end.as_deref(), end.as_deref(), limit);
             rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::account)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn device(&self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
@@ -102,7 +102,7 @@ impl AccountStore for MysqlStore {
                 sql::device,
             )
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
@@ -111,12 +111,12 @@ impl AccountStore for MysqlStore {
             let found = conn.exec(devices_of_one(), (int(user.0),)).await.map_err(store_error)?;
             rows::all(found, sql::device)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 }
 
 impl MysqlTx<'_> {
-    /// Updates an account. Returns `false` if another account has a unique value of it.
+    /// Sets a unique value of an account. Returns `false` if another account has that value.
     async fn update_unique(
         &mut self,
         id: UserId,
@@ -205,7 +205,7 @@ impl AccountTx for MysqlTx<'_> {
 
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
         if let [(user, id)] = devices {
-            // The case of a single message: worth a prepared statement.
+            // A single message looks up one device; a prepared statement is worth it.
             return rows::all(self.rows(&one_device(), (int(user.0), &id.0[..])).await?, sql::device);
         }
         let mut found = Vec::new();
@@ -213,7 +213,7 @@ impl AccountTx for MysqlTx<'_> {
             let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
             let keys = joined(devices.iter().map(key), " OR ");
             let sql = format!("SELECT {DEVICE} FROM device WHERE {keys}");
-            found.extend(rows::all(self.rows_of_text(sql).await?, sql::device)?);
+            found.extend(rows::all(self.query_unprepared(sql).await?, sql::device)?);
         }
         Ok(found)
     }

@@ -30,8 +30,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Joins the parts with a separator such as ` OR `, `,` or ` UNION ALL `.
-pub(crate) fn joined(parts: impl IntoIterator<Item = String>, between: &str) -> String {
-    parts.into_iter().collect::<Vec<_>>().join(between)
+pub(crate) fn joined(parts: impl IntoIterator<Item = String>, separator: &str) -> String {
+    parts.into_iter().collect::<Vec<_>>().join(separator)
 }
 
 /// Returns the placeholders of `rows` rows with `values` values each, such as `(?,?),(?,?)`.
@@ -40,9 +40,9 @@ pub(crate) fn placeholders(rows: usize, values: usize) -> String {
     vec![row; rows].join(",")
 }
 
-/// Returns the number of rows, of `left`, to insert by one statement. It takes few different
-/// values, so that the statements stay prepared.
-pub(crate) fn chunk(left: usize) -> usize {
+/// Returns how many of `left` rows the next INSERT takes. The result has few different values, so
+/// that the prepared statements are reused.
+pub(crate) fn insert_size(left: usize) -> usize {
     [128, 32, 8, 2].into_iter().find(|size| *size <= left).unwrap_or(1)
 }
 
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(hex(&[0, 255, b'\'']), "x'00ff27'");
         assert_eq!(placeholders(2, 3), "(?,?,?),(?,?,?)");
         assert_eq!(
-            [0, 1, 2, 7, 8, 127, 128, 1000].map(chunk),
+            [0, 1, 2, 7, 8, 127, 128, 1000].map(insert_size),
             [1, 1, 2, 2, 8, 32, 128, 128]
         );
     }

@@ -10,12 +10,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Options;
-use crate::error::{closed, late};
+use crate::error::{closed, timed_out};
 use crate::pool::Pool;
 
-/// Maximum time that closing the store waits for running requests, which have deadlines of their
-/// own.
-const CLOSING: Duration = Duration::from_secs(10);
+/// Maximum time that closing the store waits for running requests, each of which has a deadline.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pool of the driver behind bounded gates, because the queue of the driver has neither a bound nor
 /// a deadline. Reads and units of work have separate gates, so that a locked conversation cannot
@@ -25,7 +24,7 @@ pub(crate) struct Connections {
     pool: Pool,
     pub(crate) reads: Gate,
     pub(crate) writes: Gate,
-    deadline: Duration,
+    request_timeout: Duration,
 }
 
 /// Semaphore with a bounded number of waiting requests.
@@ -38,17 +37,17 @@ pub(crate) struct Gate {
     is_closed: AtomicBool,
 }
 
-/// A connection leased for one request. Dropping it returns it to the pool, or closes it if its
-/// request was interrupted.
+/// A connection from the pool, for one request. Dropping it returns it to the pool, or closes it if
+/// its request was interrupted.
 #[derive(Debug)]
-pub(crate) struct Lease<'a> {
+pub(crate) struct PooledConnection<'a> {
     conn: Conn,
     _permit: SemaphorePermit<'a>,
 }
 
-impl Lease<'_> {
-    /// Closes the connection instead of returning it, so that the next one connects to the server
-    /// that the address resolves to by then.
+impl PooledConnection<'_> {
+    /// Closes the connection instead of returning it to the pool. The pool then opens a new
+    /// connection, to the server that the address resolves to at that time.
     pub(crate) async fn close(self) {
         if let Err(error) = self.conn.disconnect().await {
             tracing::debug!(
@@ -59,7 +58,7 @@ impl Lease<'_> {
     }
 }
 
-impl Deref for Lease<'_> {
+impl Deref for PooledConnection<'_> {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
@@ -67,7 +66,7 @@ impl Deref for Lease<'_> {
     }
 }
 
-impl DerefMut for Lease<'_> {
+impl DerefMut for PooledConnection<'_> {
     fn deref_mut(&mut self) -> &mut Conn {
         &mut self.conn
     }
@@ -103,8 +102,8 @@ impl Gate {
     /// Rejects new requests and waits until the admitted ones have ended.
     async fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
-        // The requests that wait were admitted before.
-        if let Ok(all) = timeout(CLOSING, self.permits.acquire_many(self.size)).await {
+        // Waiting requests were admitted before the gate closed, so they run too.
+        if let Ok(all) = timeout(CLOSE_TIMEOUT, self.permits.acquire_many(self.size)).await {
             drop(all);
         }
         self.permits.close();
@@ -126,31 +125,36 @@ impl Connections {
             pool: Pool::new(driver),
             reads: Gate::new(options.read_connections, options.max_waiting),
             writes: Gate::new(options.write_connections, options.max_waiting),
-            deadline: options.deadline,
+            request_timeout: options.request_timeout,
         }
     }
 
     /// Returns the deadline of a request that begins now.
     pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.deadline
+        Instant::now() + self.request_timeout
     }
 
     /// Waits for a connection.
-    pub(crate) async fn lease<'a>(&'a self, gate: &'a Gate) -> Result<Lease<'a>, StoreError> {
+    pub(crate) async fn acquire<'a>(&'a self, gate: &'a Gate) -> Result<PooledConnection<'a>, StoreError> {
         let permit = gate.enter().await?;
         let conn = self.pool.connection().await?;
-        Ok(Lease { conn, _permit: permit })
+        Ok(PooledConnection { conn, _permit: permit })
     }
 
     /// Waits for a connection for a read.
-    pub(crate) async fn reader(&self) -> Result<Lease<'_>, StoreError> {
-        self.lease(&self.reads).await
+    pub(crate) async fn reader(&self) -> Result<PooledConnection<'_>, StoreError> {
+        self.acquire(&self.reads).await
     }
 
-    /// Runs all the work of a request within its deadline. A time limit around a part of a request
-    /// would be unsafe: see the [crate].
-    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let done = timeout_at(self.deadline(), work).await.unwrap_or_else(|_| Err(late()));
+    /// Runs all the work of a request, and ends it at its deadline. A time limit around a part of a
+    /// request would be unsafe: see the [crate].
+    pub(crate) async fn with_deadline<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let done = timeout_at(self.deadline(), work)
+            .await
+            .unwrap_or_else(|_| Err(timed_out()));
         if done.is_ok() {
             self.pool.answered();
         }
@@ -169,7 +173,7 @@ impl Connections {
     /// Completes the running requests, then closes the connections.
     pub(crate) async fn close(&self) {
         tokio::join!(self.reads.close(), self.writes.close());
-        if !matches!(timeout(CLOSING, self.pool.disconnect()).await, Ok(Ok(()))) {
+        if !matches!(timeout(CLOSE_TIMEOUT, self.pool.disconnect()).await, Ok(Ok(()))) {
             tracing::warn!("connections to the database did not close cleanly");
         }
     }

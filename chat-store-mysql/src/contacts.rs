@@ -1,4 +1,4 @@
-//! Relations between users.
+//! Contacts of users.
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};
@@ -27,7 +27,7 @@ impl ContactStore for MysqlStore {
                 sql::contact,
             )
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
@@ -39,18 +39,18 @@ impl ContactStore for MysqlStore {
                 sql::contact,
             )
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
         let sql = "SELECT peer_id FROM contact WHERE owner_id = ? AND state = ? ORDER BY peer_id";
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let those = (int(owner.0), ContactState::Friend.code());
-            let found: Vec<Row> = conn.exec(sql, those).await.map_err(store_error)?;
+            let values = (int(owner.0), ContactState::Friend.code());
+            let found: Vec<Row> = conn.exec(sql, values).await.map_err(store_error)?;
             rows::all(found, sql::user_id)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
@@ -65,7 +65,7 @@ impl ContactStore for MysqlStore {
                 .map_err(store_error)?;
             rows::all(found, sql::user_id)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 }
 
@@ -76,9 +76,9 @@ impl ContactTx for MysqlTx<'_> {
         let sql =
             "INSERT INTO pair_lock (low_id, high_id) VALUES (?, ?) ON DUPLICATE KEY UPDATE low_id = VALUES(low_id)";
         self.execute(sql, (int(a.min(b).0), int(a.max(b).0))).await?;
-        let one = self.first(&one_contact(), (int(a.0), int(b.0))).await?;
-        let other = self.first(&one_contact(), (int(b.0), int(a.0))).await?;
-        Ok((rows::one(one, sql::contact)?, rows::one(other, sql::contact)?))
+        let of_a = self.first(&one_contact(), (int(a.0), int(b.0))).await?;
+        let of_b = self.first(&one_contact(), (int(b.0), int(a.0))).await?;
+        Ok((rows::one(of_a, sql::contact)?, rows::one(of_b, sql::contact)?))
     }
 
     async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
@@ -101,8 +101,8 @@ impl ContactTx for MysqlTx<'_> {
 
     async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ? AND state = ? AND since >= ?";
-        let those = (int(owner.0), ContactState::Requested.code(), since.0);
-        let count = rows::one(self.first(sql, those).await?, ColumnReader::count)?;
+        let values = (int(owner.0), ContactState::Requested.code(), since.0);
+        let count = rows::one(self.first(sql, values).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }
 }

@@ -18,7 +18,7 @@ use crate::memberships::memberships;
 use crate::rows;
 use crate::tx::MysqlTx;
 
-const OF_KIND: &str = "SELECT id FROM conversation WHERE low_id = ? AND high_id = ? AND kind = ?";
+const BY_KIND: &str = "SELECT id FROM conversation WHERE low_id = ? AND high_id = ? AND kind = ?";
 
 fn one_conversation() -> String {
     format!(
@@ -44,16 +44,16 @@ impl ConversationStore for MysqlStore {
             let row = conn.exec_first(one_conversation(), (int(id.0),)).await;
             rows::one(row.map_err(store_error)?, sql::conversation)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let row = conn.exec_first(OF_KIND, kind_key(kind)).await.map_err(store_error)?;
+            let row = conn.exec_first(BY_KIND, kind_key(kind)).await.map_err(store_error)?;
             rows::one(row, sql::conversation_id)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
@@ -65,7 +65,7 @@ impl ConversationStore for MysqlStore {
                 sql::conversation_id,
             )
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
@@ -80,7 +80,7 @@ impl ConversationStore for MysqlStore {
             let range = (prefix.as_bytes(), end.as_deref(), end.as_deref(), limit);
             rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::conversation)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
@@ -88,7 +88,7 @@ impl ConversationStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             memberships(&mut conn, user, device, None).await
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn membership(
@@ -101,7 +101,7 @@ impl ConversationStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             Ok(memberships(&mut conn, user, device, Some(id)).await?.pop())
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
@@ -110,7 +110,7 @@ impl ConversationStore for MysqlStore {
             let row = conn.exec_first(one_member(), (int(id.0), int(user.0))).await;
             rows::one(row.map_err(store_error)?, sql::member)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
@@ -123,7 +123,7 @@ impl ConversationStore for MysqlStore {
             let range = (int(id.0), int(after.0), MemberState::Left.code(), limit);
             rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::member)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn members_of_user(
@@ -141,7 +141,7 @@ impl ConversationStore for MysqlStore {
             let range = (int(user.0), int(after.0), limit);
             rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::member)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
@@ -156,7 +156,7 @@ impl ConversationStore for MysqlStore {
             }
             Ok(found)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 }
 
@@ -192,7 +192,7 @@ impl ConversationTx for MysqlTx<'_> {
     }
 
     async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
-        rows::one(self.first(OF_KIND, kind_key(kind)).await?, sql::conversation_id)
+        rows::one(self.first(BY_KIND, kind_key(kind)).await?, sql::conversation_id)
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
@@ -250,7 +250,7 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
         if let [user] = users {
-            // The case of a single message: worth a prepared statement.
+            // A single message looks up one member; a prepared statement is worth it.
             return rows::all(self.rows(&one_member(), (int(id.0), int(user.0))).await?, sql::member);
         }
         let mut found = Vec::new();
@@ -259,7 +259,7 @@ impl ConversationTx for MysqlTx<'_> {
             let id = int(id.0);
             let sql =
                 format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = {id} AND m.user_id IN ({users})");
-            found.extend(rows::all(self.rows_of_text(sql).await?, sql::member)?);
+            found.extend(rows::all(self.query_unprepared(sql).await?, sql::member)?);
         }
         Ok(found)
     }
@@ -317,7 +317,7 @@ impl ConversationTx for MysqlTx<'_> {
                 "UPDATE member SET read_seq = GREATEST(read_seq, CASE user_id {cases} ELSE 0 END)
                  WHERE conversation_id = {id} AND state = {active} AND user_id IN ({users})"
             );
-            self.rows_of_text(sql).await?;
+            self.query_unprepared(sql).await?;
         }
         Ok(())
     }
@@ -325,8 +325,8 @@ impl ConversationTx for MysqlTx<'_> {
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM member AS m JOIN group_profile AS g USING (conversation_id)
                    WHERE m.user_id = ? AND m.state = ? AND g.open_key IS NOT NULL";
-        let those = (int(user.0), MemberState::Active.code());
-        let count = rows::one(self.first(sql, those).await?, ColumnReader::count)?;
+        let values = (int(user.0), MemberState::Active.code());
+        let count = rows::one(self.first(sql, values).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }
 }
@@ -342,14 +342,14 @@ impl MysqlTx<'_> {
         let sql = "SELECT EXISTS (SELECT 1 FROM group_profile WHERE open_key = ? AND conversation_id <> ?)
                        OR EXISTS (SELECT 1 FROM group_profile WHERE open_skeleton = ? AND conversation_id <> ?)";
         let id = int(id.0);
-        let those = (group.key.as_bytes(), id, group.skeleton.as_bytes(), id);
-        let taken = rows::one(self.first(sql, those).await?, ColumnReader::flag)?;
+        let values = (group.key.as_bytes(), id, group.skeleton.as_bytes(), id);
+        let taken = rows::one(self.first(sql, values).await?, ColumnReader::flag)?;
         Ok(taken.unwrap_or_default())
     }
 
     /// Writes a profile. Returns `false` if its key or skeleton is taken.
     async fn put_group(&mut self, id: ConversationId, group: &GroupProfile, closed: bool) -> Result<bool, StoreError> {
-        let sql = "INSERT INTO group_profile (conversation_id, name, name_key, skeleton, description, join_policy,
+        let insert = "INSERT INTO group_profile (conversation_id, name, name_key, skeleton, description, join_policy,
                                               history_visible, unlisted, open_key, open_skeleton)
                    VALUES (:id, :name, :key, :skeleton, :description, :join_policy, :history_visible, :unlisted,
                            :open_key, :open_skeleton)";
@@ -370,7 +370,9 @@ impl MysqlTx<'_> {
             "open_skeleton" => (!closed).then_some(group.skeleton.as_bytes()),
         };
         let is_new = !self.rows.contains_key(&id);
-        let done = self.insert(if is_new { sql } else { update }, values).await?;
-        Ok(done.is_some())
+        let written = self
+            .execute_unique(if is_new { insert } else { update }, values)
+            .await?;
+        Ok(written.is_some())
     }
 }

@@ -28,19 +28,19 @@ impl CursorStore for MysqlStore {
 fn greatest<K: Ord>(moves: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, Seq> {
     let mut greatest = BTreeMap::new();
     for (key, seq) in moves {
-        let held = greatest.entry(key).or_insert(seq);
-        *held = seq.max(*held);
+        let latest = greatest.entry(key).or_insert(seq);
+        *latest = seq.max(*latest);
     }
     greatest
 }
 
 impl MysqlTx<'_> {
     pub(crate) async fn advance_cursors(&mut self, moves: &[Acked]) -> Result<(), StoreError> {
-        // In ascending order, so that two such transactions do not deadlock.
+        // `distinct` sorts the moves, so that two transactions that advance cursors do not deadlock.
         for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
-            let moves = self.of_known_devices(moves).await?;
+            let moves = self.moves_of_known_devices(moves).await?;
             let reads: Vec<Read> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
-            let readable = self.readable(&reads).await?;
+            let readable = self.last_readable(&reads).await?;
             let moves = moves.into_iter().filter(|(user, _, id, seq)| {
                 let last = readable.get(&(*user, *id));
                 last.is_some_and(|last| seq <= last)
@@ -53,39 +53,39 @@ impl MysqlTx<'_> {
                 format!("({},{},{},{})", int(user.0), hex(&device.0), int(id.0), int(seq.0))
             };
             let rows = joined(cursors.iter().map(row), ",");
-            self.rows_of_text(format!(
+            self.query_unprepared(format!(
                 "INSERT INTO device_cursor (user_id, device_id, conversation_id, seq) VALUES {rows}
                  ON DUPLICATE KEY UPDATE seq = GREATEST(seq, VALUES(seq))"
             ))
             .await?;
             let delivered = greatest(cursors.into_iter().map(|((user, _, id), seq)| ((id, user), seq)));
-            self.raise("delivered_seq", &delivered).await?;
+            self.advance_mark("delivered_seq", &delivered).await?;
         }
         Ok(())
     }
 
     pub(crate) async fn advance_reads(&mut self, moves: &[Read]) -> Result<(), StoreError> {
         for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
-            let readable = self.readable(moves).await?;
+            let readable = self.last_readable(moves).await?;
             let moves = moves.iter().filter(|(user, id, seq)| {
                 let last = readable.get(&(*user, *id));
                 last.is_some_and(|last| seq <= last)
             });
             let reads = greatest(moves.map(|&(user, id, seq)| ((id, user), seq)));
-            self.raise("read_seq", &reads).await?;
+            self.advance_mark("read_seq", &reads).await?;
         }
         Ok(())
     }
 
     /// Returns the moves of devices that exist. Share-locks the devices, so that they exist until
     /// this transaction ends.
-    async fn of_known_devices(&mut self, moves: &[Acked]) -> Result<Vec<Acked>, StoreError> {
+    async fn moves_of_known_devices(&mut self, moves: &[Acked]) -> Result<Vec<Acked>, StoreError> {
         let mut devices: Vec<(UserId, DeviceId)> = moves.iter().map(|(user, device, ..)| (*user, *device)).collect();
         devices.dedup();
         let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
         let keys = joined(devices.iter().map(key), " OR ");
         let sql = format!("SELECT user_id, id FROM device WHERE {keys} LOCK IN SHARE MODE");
-        let known = rows::all(self.rows_of_text(sql).await?, |columns| {
+        let known = rows::all(self.query_unprepared(sql).await?, |columns| {
             Ok((columns.user()?, DeviceId(columns.array()?)))
         })?;
         let known: std::collections::BTreeSet<_> = known.into_iter().collect();
@@ -97,7 +97,7 @@ impl MysqlTx<'_> {
 
     /// Returns the last event that each user may read of each conversation, without the users who
     /// may read nothing.
-    async fn readable(&mut self, moves: &[Read]) -> Result<BTreeMap<(UserId, ConversationId), Seq>, StoreError> {
+    async fn last_readable(&mut self, moves: &[Read]) -> Result<BTreeMap<(UserId, ConversationId), Seq>, StoreError> {
         let mut keys: Vec<(ConversationId, UserId)> = moves.iter().map(|(user, id, _)| (*id, *user)).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -113,14 +113,18 @@ impl MysqlTx<'_> {
              FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
              WHERE m.first_seq > 0 AND ({keys})"
         );
-        let found = rows::all(self.rows_of_text(sql).await?, |columns| {
+        let found = rows::all(self.query_unprepared(sql).await?, |columns| {
             Ok(((columns.user()?, sql::conversation_id(columns)?), columns.seq()?))
         })?;
         Ok(found.into_iter().collect())
     }
 
-    /// Advances a mark of these memberships; never lowers it.
-    async fn raise(&mut self, mark: &str, to: &BTreeMap<(ConversationId, UserId), Seq>) -> Result<(), StoreError> {
+    /// Advances the column `mark` of these memberships to the values in `to`; never lowers it.
+    async fn advance_mark(
+        &mut self,
+        mark: &str,
+        to: &BTreeMap<(ConversationId, UserId), Seq>,
+    ) -> Result<(), StoreError> {
         if to.is_empty() {
             return Ok(());
         }
@@ -133,7 +137,7 @@ impl MysqlTx<'_> {
             )
         };
         let rows = joined(to.iter().map(row), " UNION ALL ");
-        self.rows_of_text(format!(
+        self.query_unprepared(format!(
             "UPDATE member AS m JOIN ({rows}) AS new ON m.conversation_id = new.id AND m.user_id = new.user
              SET m.{mark} = new.seq WHERE m.{mark} < new.seq"
         ))

@@ -14,6 +14,13 @@ pub enum OpenError {
     /// password.
     #[error("the database's URL is wrong ({0}); write mysql://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url(String),
+    /// [`Options::ca_file`](crate::Options::ca_file) is set, but this program was built without the
+    /// feature `tls`.
+    #[error(
+        "a CA file for the database is set, but this program was built without TLS to the database; build it with the \
+         feature tls, or remove the setting"
+    )]
+    NoTls,
     /// The file of CA certificates cannot be read.
     #[error("cannot read the certificates in {}", .file.display())]
     Authorities {
@@ -60,10 +67,10 @@ pub enum OpenError {
         /// Number of the migration.
         version: u32,
     },
-    /// Another process has been migrating the database for too long.
-    #[error("another process has been migrating the database for too long; check what that process waits for")]
+    /// Another process holds the migration lock, and did not release it within 60 s.
+    #[error("another process has been migrating the database for over 60 s; check what that process waits for")]
     MigrationLocked,
-    /// Another error occurred.
+    /// Any other error of the database.
     #[error("cannot prepare the database")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -77,7 +84,7 @@ impl OpenError {
     }
 }
 
-/// Error number of a repeated unique key. MySQL and MariaDB agree on the numbers in this file.
+/// Error number of a duplicate key. MySQL and MariaDB agree on the error numbers in this file.
 pub(crate) const DUPLICATE: u16 = 1062;
 
 /// Deadlock, lock wait timeout, changed record: the store rolls the transaction back and runs it
@@ -96,7 +103,7 @@ const READ_ONLY: [u16; 2] = [1290, 1836];
 /// The disk, a table or a temporary file is full.
 const FULL: [u16; 4] = [1021, 1026, 1114, 3675];
 
-/// Returns whether running the unit again may help.
+/// Returns whether running the unit of work again may help.
 pub(crate) fn is_conflict(error: &Error) -> bool {
     matches!(error, Error::Server(server) if CONFLICTS.contains(&server.code))
 }
@@ -105,10 +112,10 @@ pub(crate) fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::Server(server) if server.code == DUPLICATE)
 }
 
-/// Returns whether the error means that a client message id was used already. Only the text of the
-/// error, in the language of the server, names the violated index. The text also contains the
-/// values, but those of the other index are numbers.
-pub(crate) fn is_sent(error: &Error) -> bool {
+/// Returns whether the error means that an event with the same client message id is stored. Only the
+/// text of the error, in the language of the server, names the violated index. The text also contains
+/// the duplicate values. Those of the primary key are numbers, so they cannot contain the name.
+pub(crate) fn is_already_sent(error: &Error) -> bool {
     is_duplicate(error) && matches!(error, Error::Server(server) if server.message.contains("event_sent'"))
 }
 
@@ -137,7 +144,7 @@ pub(crate) fn closed() -> StoreError {
 }
 
 /// Returns the error of a request that reached its deadline.
-pub(crate) fn late() -> StoreError {
+pub(crate) fn timed_out() -> StoreError {
     StoreError::unavailable("the database did not answer in time")
 }
 
@@ -147,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    fn sorted(code: u16) -> StoreError {
+    fn mapped(code: u16) -> StoreError {
         store_error(Error::Server(ServerError {
             code,
             message: String::new(),
@@ -170,13 +177,13 @@ mod tests {
             "Doppelter Eintrag '7-x' für Schlüssel 'event_sent'",
             "'7-x' は索引 'event_sent' で重複しています。",
         ] {
-            assert!(is_sent(&duplicate(text)), "{text}");
+            assert!(is_already_sent(&duplicate(text)), "{text}");
         }
         for text in [
             "Duplicate entry '7-1' for key 'PRIMARY'",
             "Duplicate entry '7-1' for key 'event.PRIMARY'",
         ] {
-            assert!(!is_sent(&duplicate(text)), "{text}");
+            assert!(!is_already_sent(&duplicate(text)), "{text}");
         }
     }
 
@@ -187,13 +194,13 @@ mod tests {
         for code in [
             1040, 1045, 1047, 1053, 1130, 1135, 1037, 1041, 1030, 1205, 1213, 1226, 1290, 1461, 1836, 1969, 3024, 4031,
         ] {
-            assert!(matches!(sorted(code), StoreError::Unavailable(_)), "{code}");
+            assert!(matches!(mapped(code), StoreError::Unavailable(_)), "{code}");
         }
         for code in BROKEN {
-            assert!(matches!(sorted(code), StoreError::Corrupt(_)), "{code}");
+            assert!(matches!(mapped(code), StoreError::Corrupt(_)), "{code}");
         }
         for code in FULL {
-            assert!(matches!(sorted(code), StoreError::Full(_)), "{code}");
+            assert!(matches!(mapped(code), StoreError::Full(_)), "{code}");
         }
     }
 }

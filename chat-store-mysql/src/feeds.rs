@@ -32,7 +32,7 @@ impl FeedStore for MysqlStore {
             }
             Ok(found)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn feed_backlog(
@@ -50,7 +50,7 @@ impl FeedStore for MysqlStore {
             let scanned = rows::all(rows, sql::feed_position)?;
             Ok(FeedBacklog::of_scan(scanned, shards, limit))
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn feed_leases(&self, feed: &str) -> Result<Vec<FeedLease>, StoreError> {
@@ -60,7 +60,7 @@ impl FeedStore for MysqlStore {
             let rows = conn.exec(sql, (feed.as_bytes(),)).await.map_err(store_error)?;
             rows::all(rows, sql::feed_lease)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 }
 

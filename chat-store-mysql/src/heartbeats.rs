@@ -9,19 +9,19 @@ use crate::MysqlStore;
 use crate::clock::NOW;
 use crate::error::store_error;
 
-/// Age of a heartbeat at which the row of its node is deleted, in milliseconds.
-const EXPIRED: u64 = 60 * 60 * 1000;
+/// Age of a heartbeat above which the row of its node is deleted, in milliseconds.
+const MAX_AGE_MS: u64 = 60 * 60 * 1000;
 
 impl MysqlStore {
     /// Records a heartbeat and returns the other live nodes. Uses a connection for reads, because
-    /// locked conversations may occupy those for writes.
+    /// units of work that wait for a lock may occupy all connections for writes.
     pub(crate) async fn record_heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let connections = &self.connections;
         let work = async {
-            let mut lease = connections.reader().await?;
-            heartbeat(&mut lease, node).await.map_err(store_error)
+            let mut conn = connections.reader().await?;
+            heartbeat(&mut conn, node).await.map_err(store_error)
         };
-        connections.within(work).await
+        connections.with_deadline(work).await
     }
 }
 
@@ -35,19 +35,19 @@ async fn heartbeat(conn: &mut Conn, node: NodeId) -> mysql_async::Result<Heartbe
     .await?;
     let rows: Vec<(Vec<u8>, i64, i64)> = conn.exec(format!("SELECT id, heartbeat, {NOW} FROM node"), ()).await?;
     let mut heartbeat = Heartbeat::default();
-    let mut some_expired = false;
+    let mut any_expired = false;
     for (id, at, now) in rows {
         heartbeat.time = Some(Timestamp(now));
         // An absolute difference, because the clock of the database may have been set back.
         let silence = u128::from(now.abs_diff(at));
-        some_expired |= silence > u128::from(EXPIRED);
+        any_expired |= silence > u128::from(MAX_AGE_MS);
         let other = NodeId::try_from(&*id).ok().filter(|id| *id != node);
         if silence <= Heartbeat::PEER_TIMEOUT.as_millis() {
             heartbeat.peers.extend(other);
         }
     }
-    if some_expired {
-        let delete = format!("DELETE FROM node WHERE ABS({NOW} - heartbeat) > {EXPIRED}");
+    if any_expired {
+        let delete = format!("DELETE FROM node WHERE ABS({NOW} - heartbeat) > {MAX_AGE_MS}");
         conn.query_drop(delete).await?;
     }
     Ok(heartbeat)

@@ -9,10 +9,10 @@
 //! # drop(store); Ok(()) }
 //! ```
 //!
-//! **Order.** A unit that appends locks the row of the conversation first. It reads numbers,
-//! memberships and sessions under that lock, at READ COMMITTED, so a reader that sees a number sees
-//! all numbers before it. A row that does not exist cannot be locked, so devices and relations have
-//! separate rows to lock.
+//! **Order.** A unit of work that appends first locks the row of the conversation. Under that lock,
+//! at READ COMMITTED, it reads sequence numbers, memberships and sessions, so a reader that sees an
+//! event sees all events before it. A row that does not exist cannot be locked, so devices and
+//! contacts have separate rows to lock (`user_lock`, `pair_lock`).
 //!
 //! **Durability.** The server must flush its log with every commit and keep a synced binary log.
 //! Without the binary log, other transactions see a commit shortly before it is durable (InnoDB
@@ -21,9 +21,10 @@
 //! writes the text of each statement into the binary log, which this store does not need:
 //! `binlog_annotate_row_events=OFF` saves 7 % of its CPU in a busy group.
 //!
-//! **Cancellation.** A connection that is abandoned in the middle of an answer would deliver that
-//! answer to its next user. Each unit of work therefore runs in a separate task, time limits end
-//! whole units, and the store closes a connection whose request was interrupted.
+//! **Cancellation.** A connection that is abandoned in the middle of an answer would return that
+//! answer to the next request that uses it. Each unit of work therefore runs in a separate task,
+//! time limits apply to whole units of work, and the store closes a connection whose request was
+//! interrupted.
 //!
 //! **Dead connections.** A network can lose connections without an error on either side. After a
 //! second without any answer from the database, the store pings a connection before it uses it; if

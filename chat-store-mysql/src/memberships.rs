@@ -9,12 +9,13 @@ use mysql_async::{Conn, Params, params};
 use crate::error::store_error;
 use crate::rows;
 
-/// Returns the query of the memberships of `:user` as `:device` sees them. `more` adds a condition.
+/// Returns the query of the memberships of `:user` as `:device` sees them, restricted by
+/// `condition` if that is not empty.
 /// One statement reads one snapshot.
 ///
 /// The number of unread messages is a difference of two counts: up to the last readable event and
 /// up to the last read event. A conversation that was read to its end needs no lookup.
-fn sql(more: &str) -> String {
+fn query(condition: &str) -> String {
     format!(
         "SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},
              IFNULL((SELECT seq FROM device_cursor
@@ -31,7 +32,7 @@ fn sql(more: &str) -> String {
          FROM (SELECT m.*, GREATEST(m.read_seq, m.first_seq - 1) AS last_read,
                       LEAST(c.last_seq, IFNULL(m.until_seq, c.last_seq)) AS last_readable
                FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
-               WHERE m.user_id = :user AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq) {more}
+               WHERE m.user_id = :user AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq) {condition}
               ) AS m
          JOIN conversation AS c ON c.id = m.conversation_id
          LEFT JOIN group_profile AS g ON g.conversation_id = c.id
@@ -49,10 +50,10 @@ pub(crate) async fn memberships(
 ) -> Result<Vec<MembershipView>, StoreError> {
     let (user, device) = (int(user.0), device.0.to_vec());
     let (sql, wanted): (_, Params) = match only {
-        None => (sql(""), params! {user, device}),
+        None => (query(""), params! {user, device}),
         Some(only) => {
             let only = int(only.0);
-            (sql("AND m.conversation_id = :only"), params! {user, device, only})
+            (query("AND m.conversation_id = :only"), params! {user, device, only})
         }
     };
     rows::all(conn.exec(sql, wanted).await.map_err(store_error)?, sql::membership)

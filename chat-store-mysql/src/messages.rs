@@ -9,30 +9,30 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{IsolationLevel, Row, TxOpts, Value};
 
 use crate::MysqlStore;
-use crate::batch::{KEYS_AT_ONCE, chunk, hex, integers, joined, placeholders};
+use crate::batch::{KEYS_AT_ONCE, hex, insert_size, integers, joined, placeholders};
 use crate::conversations::one_member;
 use crate::error::store_error;
 use crate::rows::{self, Columns, event_values};
 use crate::tx::MysqlTx;
 
 /// Maximum number of events that the first statement of a page reads, before their size is known.
-const FIRST: u32 = 64;
+const MAX_FIRST_EVENTS: u32 = 64;
 /// Maximum number of events that one statement reads.
 const EVENTS_AT_ONCE: u32 = 500;
 
-/// Returns how many events the next statement reads, after `read` events with `bytes` bytes: about
-/// as many as still fit.
-fn at_once(range: &LogRange, read: usize, bytes: u64) -> u32 {
+/// Returns how many events the next statement should read, after `read` events with `bytes` bytes:
+/// about as many as still fit the limits of `range`.
+fn next_limit(range: &LogRange, read: usize, bytes: u64) -> u32 {
     let read = u32::try_from(read).unwrap_or(u32::MAX);
     let left = range.max_events.saturating_sub(read);
     let guess = match bytes / u64::from(read.max(1)) {
-        _ if read == 0 => FIRST,
+        _ if read == 0 => MAX_FIRST_EVENTS,
         size => u32::try_from(u64::from(range.max_bytes).saturating_sub(bytes) / size.max(1) + 1).unwrap_or(u32::MAX),
     };
     guess.min(left).min(EVENTS_AT_ONCE)
 }
 
-fn sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
+fn find_sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
     let key = |(sender, id): &(UserId, ClientMessageId)| {
         format!("(sender_id = {} AND client_message_id = {})", int(sender.0), hex(&id.0))
     };
@@ -40,11 +40,11 @@ fn sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
     format!("SELECT {EVENT} FROM event WHERE {keys}")
 }
 
-fn sent(columns: &mut Columns) -> Result<SentEvent, StoreError> {
+fn sent_event(columns: &mut Columns) -> Result<SentEvent, StoreError> {
     let event = sql::event(columns)?;
     let Some(client_message_id) = event.client_message_id else {
         return Err(StoreError::Corrupt(
-            "an event was found by an id that it does not have".to_owned(),
+            "an event found by its client message id has no such id".to_owned(),
         ));
     };
     Ok(SentEvent {
@@ -54,7 +54,7 @@ fn sent(columns: &mut Columns) -> Result<SentEvent, StoreError> {
     })
 }
 
-fn at_sql(conversation: ConversationId, seqs: &[Seq]) -> String {
+fn events_at_sql(conversation: ConversationId, seqs: &[Seq]) -> String {
     let seqs = integers(seqs.iter().map(|seq| int(seq.0)));
     let id = int(conversation.0);
     format!("SELECT {EVENT} FROM event WHERE conversation_id = {id} AND seq IN ({seqs})")
@@ -70,7 +70,7 @@ async fn events_in(conn: &mut impl Queryable, range: &LogRange) -> Result<Vec<Ev
     let mut events: Vec<Event> = Vec::new();
     let mut bytes = 0;
     while first <= last && events.len() < range.max_events as usize {
-        let limit = at_once(range, events.len(), bytes);
+        let limit = next_limit(range, events.len(), bytes);
         let bounds = (int(range.conversation.0), int(first.0), int(last.0), limit);
         let rows: Vec<Row> = conn.exec(sql.as_str(), bounds).await.map_err(store_error)?;
         let is_last = rows.len() < limit as usize;
@@ -148,7 +148,7 @@ impl MessageStore for MysqlStore {
             tx.rollback().await.map_err(store_error)?;
             Ok(page)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn events(
@@ -163,7 +163,7 @@ impl MessageStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             events_in(&mut *conn, &range).await
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
@@ -171,12 +171,15 @@ impl MessageStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
             for seqs in distinct(seqs).chunks(KEYS_AT_ONCE) {
-                let rows = conn.query(at_sql(conversation, seqs)).await.map_err(store_error)?;
+                let rows = conn
+                    .query(events_at_sql(conversation, seqs))
+                    .await
+                    .map_err(store_error)?;
                 found.extend(rows::all(rows, sql::event)?);
             }
             Ok(found)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn events_by_sender(
@@ -195,7 +198,7 @@ impl MessageStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::event)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError> {
@@ -204,12 +207,12 @@ impl MessageStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
             for ids in ids.chunks(KEYS_AT_ONCE) {
-                let rows = conn.query(sent_sql(ids)).await.map_err(store_error)?;
-                found.extend(rows::all(rows, sent)?);
+                let rows = conn.query(find_sent_sql(ids)).await.map_err(store_error)?;
+                found.extend(rows::all(rows, sent_event)?);
             }
             Ok(found)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 }
 
@@ -218,7 +221,7 @@ impl MessageTx for MysqlTx<'_> {
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
         let mut found = Vec::new();
         for ids in distinct(ids).chunks(KEYS_AT_ONCE) {
-            found.extend(rows::all(self.rows_of_text(sent_sql(ids)).await?, sent)?);
+            found.extend(rows::all(self.query_unprepared(find_sent_sql(ids)).await?, sent_event)?);
         }
         Ok(found)
     }
@@ -227,7 +230,7 @@ impl MessageTx for MysqlTx<'_> {
         let mut found = Vec::new();
         for seqs in distinct(seqs).chunks(KEYS_AT_ONCE) {
             found.extend(rows::all(
-                self.rows_of_text(at_sql(conversation, seqs)).await?,
+                self.query_unprepared(events_at_sql(conversation, seqs)).await?,
                 sql::event,
             )?);
         }
@@ -238,14 +241,14 @@ impl MessageTx for MysqlTx<'_> {
         self.contract.append(events)?;
         let mut left = events;
         while !left.is_empty() {
-            let (now, later) = left.split_at(chunk(left.len()));
+            let (batch, rest) = left.split_at(insert_size(left.len()));
             let sql = format!(
                 "INSERT INTO event ({EVENT}) VALUES {}",
-                placeholders(now.len(), EVENT_COLUMNS)
+                placeholders(batch.len(), EVENT_COLUMNS)
             );
-            let values: Vec<Value> = now.iter().flat_map(event_values).collect();
-            self.insert_new(&sql, values).await?;
-            left = later;
+            let values: Vec<Value> = batch.iter().flat_map(event_values).collect();
+            self.insert_new_events(&sql, values).await?;
+            left = rest;
         }
         Ok(())
     }
@@ -291,7 +294,7 @@ impl MessageTx for MysqlTx<'_> {
             let sql = format!(
                 "INSERT INTO mention (conversation_id, user_id, seq) VALUES {rows} ON DUPLICATE KEY UPDATE seq = VALUES(seq)"
             );
-            self.rows_of_text(sql).await?;
+            self.query_unprepared(sql).await?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ const MIGRATIONS: [(&str, &str); 1] = [("001_init", include_str!("../migrations/
 /// Newest schema that this program knows.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-/// Maximum wait for another process that migrates, in seconds.
+/// Maximum wait for the migration lock while another process holds it, in seconds.
 const LOCK_WAIT: u32 = 60;
 
 /// State of a database whose schema is up to date.
@@ -28,7 +28,7 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, Op
     if !migrate {
         return require_current(conn).await;
     }
-    // Names of locks are global to the server, so the name includes that of the database.
+    // The names of locks are global to the server, so this one includes the name of the database.
     let lock = "SELECT GET_LOCK(CONCAT('chat.migrate.', DATABASE()), ?)";
     let got: Option<Option<i64>> = conn.exec_first(lock, (LOCK_WAIT,)).await.map_err(OpenError::other)?;
     if got.flatten() != Some(1) {
@@ -77,7 +77,7 @@ async fn require_current(conn: &mut Conn) -> Result<Schema, OpenError> {
     Ok(Schema { epoch })
 }
 
-/// Returns the number of migrations that the database has.
+/// Returns the number of the last migration that was applied to the database.
 async fn applied(conn: &mut Conn) -> Result<u32, OpenError> {
     let newest = conn.query_first("SELECT IFNULL(MAX(version), 0) FROM migration");
     let found: u32 = newest.await.map_err(OpenError::other)?.unwrap_or_default();
@@ -124,7 +124,7 @@ fn statements(sql: &str) -> Vec<String> {
     statements.map(str::to_owned).collect()
 }
 
-/// Returns the identity of the history, which it creates once.
+/// Returns the identity of the history. Creates it if the database is new.
 async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     let fresh = StoreEpoch::random();
     conn.exec_drop(
@@ -136,9 +136,11 @@ async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     let stored = conn.query_first("SELECT value FROM meta WHERE name = 'epoch'");
     let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::other)?;
     let bytes = stored.and_then(|bytes| bytes.try_into().ok());
-    bytes
-        .map(StoreEpoch)
-        .ok_or_else(|| OpenError::Other("the store's epoch is unreadable".into()))
+    bytes.map(StoreEpoch).ok_or_else(|| {
+        OpenError::Other(
+            "the value `epoch` in the table `meta` is missing or does not have 16 bytes; restore a backup".into(),
+        )
+    })
 }
 
 /// Gives the history a new identity.

@@ -27,7 +27,7 @@ impl OperatorStore for MysqlStore {
             let range = (prefix.as_bytes(), end, end, after.as_bytes(), limit);
             rows::all(conn.exec(sql, range).await.map_err(store_error)?, sql::account)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError> {
@@ -43,7 +43,7 @@ impl OperatorStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             rows::all(conn.exec(sql, values).await.map_err(store_error)?, sql::listed_group)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn stats(&self) -> Result<StoreStats, StoreError> {
@@ -52,7 +52,7 @@ impl OperatorStore for MysqlStore {
             let row = conn.query_first(STATS).await.map_err(store_error)?;
             Ok(rows::one(row, sql::stats)?.unwrap_or_default())
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn audit_log(&self, page: AuditPage, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
@@ -67,7 +67,7 @@ impl OperatorStore for MysqlStore {
             let rows = conn.exec(sql, (int(id.0), limit)).await.map_err(store_error)?;
             rows::all(rows, sql::audit_record)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 }
 

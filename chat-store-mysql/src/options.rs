@@ -15,16 +15,17 @@ pub struct Options {
     pub write_connections: u32,
     /// Maximum number of connections for reads. Default 16.
     pub read_connections: u32,
-    /// Maximum number of requests of each kind that wait for a connection; the store rejects
-    /// further ones as overloaded. Default 4096.
+    /// Maximum number of reads, and of units of work, that wait for a connection. Further requests
+    /// fail with [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting: u32,
     /// Maximum duration of one request, waits included. Default 5 s.
-    pub deadline: Duration,
+    pub request_timeout: Duration,
     /// Accepts a server that may lose acknowledged commits, with a warning in the log.
     /// Default false.
     pub allow_unsafe_durability: bool,
-    /// PEM file of CA certificates. If set, connections require TLS with a certificate of one of
-    /// these authorities. Needs the feature `tls`. Default none: the URL decides.
+    /// PEM file of CA certificates. If set, connections require TLS with a server certificate
+    /// that one of these authorities issued. Needs the feature `tls`. Default none; then the URL
+    /// decides whether connections use TLS.
     pub ca_file: Option<PathBuf>,
     /// Brings the schema up to date when opening; otherwise opening an old schema fails. Default
     /// true.
@@ -37,7 +38,7 @@ impl Default for Options {
             write_connections: 16,
             read_connections: 16,
             max_waiting: 4096,
-            deadline: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(5),
             allow_unsafe_durability: false,
             ca_file: None,
             migrate: true,
@@ -59,18 +60,19 @@ const MARIADB: IdleTimeouts = IdleTimeouts {
     unused: Duration::from_secs(30),
     session: 60,
 };
-/// MySQL cannot end an idle transaction without its session.
+/// MySQL has no timeout for idle transactions, so the end of the session has to release locks.
 const MYSQL: IdleTimeouts = IdleTimeouts {
     unused: Duration::from_secs(5),
     session: 10,
 };
-/// Maximum wait for a lock of another transaction, in seconds; less than the deadline.
+/// Maximum wait for a lock of another transaction, in seconds; less than the default request
+/// timeout.
 const LOCK_WAIT_TIMEOUT: u32 = 3;
 /// Time in seconds after which MariaDB ends an idle transaction, whether it has written or only
 /// locked, so that a frozen node releases its locks.
 const IDLE_TRANSACTION_TIMEOUT: u32 = 3;
-/// Number of prepared statements kept for each connection; more than this crate has.
-const STATEMENTS: usize = 128;
+/// Maximum number of prepared statements kept for each connection; this crate has fewer.
+const MAX_STATEMENTS: usize = 128;
 
 /// Returns the options of the driver. `is_mariadb`: whether the server is known to be MariaDB.
 pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<Opts, OpenError> {
@@ -92,8 +94,8 @@ pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<O
             "SET SESSION idle_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT}, idle_write_transaction_timeout = {IDLE_TRANSACTION_TIMEOUT}"
         ));
     }
-    let most = options.write_connections.saturating_add(options.read_connections) as usize;
-    let constraints = PoolConstraints::new(0, most.max(1)).expect("0 is not more than the most");
+    let max_connections = options.write_connections.saturating_add(options.read_connections) as usize;
+    let constraints = PoolConstraints::new(0, max_connections.max(1)).expect("the minimum 0 is not above the maximum");
     let pool = PoolOpts::default()
         .with_constraints(constraints)
         .with_inactive_connection_ttl(timeouts.unused)
@@ -107,12 +109,12 @@ pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<O
         .prefer_socket(false)
         .tcp_nodelay(true)
         .client_found_rows(true)
-        .stmt_cache_size(STATEMENTS);
-    Ok(encrypted(builder, options)?.into())
+        .stmt_cache_size(MAX_STATEMENTS);
+    Ok(with_tls(builder, options)?.into())
 }
 
 #[cfg(feature = "tls")]
-fn encrypted(builder: OptsBuilder, options: &Options) -> Result<OptsBuilder, OpenError> {
+fn with_tls(builder: OptsBuilder, options: &Options) -> Result<OptsBuilder, OpenError> {
     let Some(file) = &options.ca_file else {
         return Ok(builder);
     };
@@ -127,11 +129,9 @@ fn encrypted(builder: OptsBuilder, options: &Options) -> Result<OptsBuilder, Ope
 }
 
 #[cfg(not(feature = "tls"))]
-fn encrypted(builder: OptsBuilder, options: &Options) -> Result<OptsBuilder, OpenError> {
+fn with_tls(builder: OptsBuilder, options: &Options) -> Result<OptsBuilder, OpenError> {
     if options.ca_file.is_some() {
-        return Err(OpenError::Url(
-            "this program was built without TLS to the database".to_owned(),
-        ));
+        return Err(OpenError::NoTls);
     }
     Ok(builder)
 }

@@ -14,17 +14,17 @@ use crate::error::store_error;
 const TRUST_PERIOD: Duration = Duration::from_secs(1);
 /// Maximum wait for the answer to that ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum wait for a connection. The number of callers is within the size of the pool, so the pool
-/// can always open one. After this time it is replaced, because the network may have lost the
-/// attempt, or the driver may wait for a connection that never ends.
+/// Maximum wait for a connection. There are never more callers than the pool may have connections,
+/// so the pool can always open one. After this time the pool is replaced, because the network may
+/// have lost the connection attempt, or the driver may wait for a dead connection to close.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connections to one database.
 ///
 /// A firewall or a router that restarts forgets connections without an error: a request on such a
 /// connection is lost, and its caller waits until the deadline. If each dead connection of a pool
-/// were detected by a failing request, dozens of requests would fail one after the other. The first
-/// detected one therefore retires all connections of its generation.
+/// were detected by a failing request, dozens of requests would fail one after the other. Therefore,
+/// when one connection is found dead, the pool retires all connections of its generation.
 #[derive(Debug)]
 pub(crate) struct Pool {
     driver: Opts,
@@ -36,6 +36,7 @@ struct State {
     current: mysql_async::Pool,
     /// Number of pools before this one.
     generation: u64,
+    /// Time of the last answer from the database.
     answered: Option<Instant>,
 }
 
@@ -91,7 +92,7 @@ impl Pool {
         }
     }
 
-    /// Retires all connections of this generation. Requests that use one now keep it.
+    /// Retires all connections of this generation. Running requests keep theirs.
     fn retire(&self, generation: u64) {
         let mut state = self.state();
         if state.generation == generation {

@@ -14,7 +14,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn ask(conn: &mut Conn) -> Result<Self, OpenError> {
+    /// Queries the product and the settings of the server.
+    pub(crate) async fn query(conn: &mut Conn) -> Result<Self, OpenError> {
         let sql = "SELECT CONCAT(@@version, ' ', @@version_comment), @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog";
         let row: Option<(String, u64, u64, u64)> = conn.query_first(sql).await.map_err(OpenError::other)?;
         let Some((version, flush, binlog, sync)) = row else {

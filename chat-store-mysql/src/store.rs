@@ -12,18 +12,18 @@ use mysql_async::{Conn, Opts, TxOpts};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connections::Connections;
-use crate::error::{OpenError, closed, is_conflict, late, store_error};
+use crate::error::{OpenError, closed, is_conflict, store_error, timed_out};
 use crate::job::Job;
 use crate::migrate::{self, Schema};
 use crate::options::{self, Options};
 use crate::settings::Server;
 use crate::tx::MysqlTx;
 
-/// First and maximum delay before a unit runs again after a conflict with another transaction.
+/// First and maximum delay before a unit of work runs again after a conflict with another transaction.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// A [`Store`] in a MySQL or MariaDB database. See the [crate] for how it works. Any number of
-/// processes may use one database.
+/// A [`Store`] in a MySQL or MariaDB database. The documentation of the [crate] describes
+/// how it works. Any number of processes may use one database.
 #[derive(Debug)]
 pub struct MysqlStore {
     pub(crate) connections: Arc<Connections>,
@@ -34,15 +34,15 @@ impl MysqlStore {
     /// Connects, checks the server's settings and the schema, and brings the schema up to date.
     ///
     /// The URL is `mysql://user:password@host:port/database`; the database must exist. With the
-    /// feature `tls`, `?require_ssl=true` requires TLS with a certificate of a public authority;
-    /// with [`Options::ca_file`], the certificate must be of one of the authorities in that file.
+    /// feature `tls`, `?require_ssl=true` requires TLS with a certificate that a public authority issued;
+    /// with [`Options::ca_file`], one of the authorities in that file must have issued it.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
         let driver = options::driver(url, &options, false)?;
-        let mut conn = connect(driver, options.deadline).await?;
-        let server = Server::ask(&mut conn).await?;
+        let mut conn = connect(driver, options.request_timeout).await?;
+        let server = Server::query(&mut conn).await?;
         if !server.unsafe_settings.is_empty() {
             if !options.allow_unsafe_durability {
                 return Err(OpenError::UnsafeSettings(server.unsafe_settings));
@@ -62,14 +62,14 @@ impl MysqlStore {
     }
 
     /// Gives the history a new identity, so that clients discard their copies of it. Call this
-    /// after restoring a backup that is older than the events that clients have seen. No node may
-    /// run, because nodes read the identity when they open the store.
+    /// after restoring a backup that is older than the events that clients have seen. Stop all nodes
+    /// first, because nodes read the identity when they open the store.
     ///
     /// # Errors
     /// See [`OpenError`].
     pub async fn renew_epoch(url: &str, options: Options) -> Result<StoreEpoch, OpenError> {
         let driver = options::driver(url, &options, false)?;
-        let mut conn = connect(driver, options.deadline).await?;
+        let mut conn = connect(driver, options.request_timeout).await?;
         migrate::prepare(&mut conn, options.migrate).await?;
         let epoch = migrate::renew_epoch(&mut conn).await?;
         conn.disconnect().await.map_err(OpenError::other)?;
@@ -94,12 +94,15 @@ impl MysqlStore {
 async fn connect(driver: Opts, limit: Duration) -> Result<Conn, OpenError> {
     match tokio::time::timeout(limit, Conn::new(driver)).await {
         Ok(connected) => connected.map_err(|error| OpenError::Connect(error.into())),
-        Err(_) => Err(OpenError::Connect("the server did not answer in time".into())),
+        Err(_) => Err(OpenError::Connect(
+            format!("the database server did not answer within {limit:?}").into(),
+        )),
     }
 }
 
 /// Result of one run of a job.
 enum Attempt {
+    /// The job is done, or failed for good.
     Ended(Result<(), StoreError>),
     /// The run conflicted with another transaction; nothing was written.
     Conflict(StoreError),
@@ -112,7 +115,7 @@ impl Connections {
         let mut pause = RETRY_DELAYS.0;
         loop {
             let conflict = match timeout_at(deadline, self.attempt(&mut job)).await {
-                Err(_) => return Err(late()),
+                Err(_) => return Err(timed_out()),
                 Ok(Attempt::Ended(result)) => {
                     if result.is_ok() {
                         self.answered();
@@ -131,14 +134,14 @@ impl Connections {
     }
 
     async fn attempt(&self, job: &mut Job) -> Attempt {
-        let mut lease = match self.lease(&self.writes).await {
-            Ok(lease) => lease,
+        let mut conn = match self.acquire(&self.writes).await {
+            Ok(conn) => conn,
             Err(error) => return Attempt::Ended(Err(error)),
         };
         let mut is_read_only = false;
-        let attempt = transact(&mut lease, job, &mut is_read_only).await;
+        let attempt = transact(&mut conn, job, &mut is_read_only).await;
         if is_read_only {
-            lease.close().await;
+            conn.close().await;
         }
         attempt
     }
@@ -151,7 +154,7 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
         Err(error) => return Attempt::Ended(Err(store_error(error))),
     };
     let mut tx = MysqlTx::new(tx);
-    let worked = job.run(&mut tx).await;
+    let result = job.run(&mut tx).await;
     *is_read_only = tx.is_read_only;
     let MysqlTx {
         tx,
@@ -159,16 +162,16 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
         is_in_conflict,
         ..
     } = tx;
-    let error = match worked {
+    let error = match result {
         Ok(()) => match contract.check() {
-            Ok(()) => return committed(tx.commit().await),
+            Ok(()) => return commit_result(tx.commit().await),
             Err(error) => error,
         },
         Err(TxError::Abort) => StoreError::Aborted,
         Err(TxError::Store(error)) => error,
     };
     if let Err(failed) = tx.rollback().await {
-        // The driver then closes the connection, which ends the transaction.
+        // After a failed rollback, the driver closes the connection, which ends the transaction.
         tracing::debug!(
             error = &failed as &dyn std::error::Error,
             "could not roll back a transaction"
@@ -181,9 +184,9 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
     }
 }
 
-/// Maps the answer to a commit. A rejected commit was not stored; an unanswered commit may have
-/// been.
-fn committed(result: mysql_async::Result<()>) -> Attempt {
+/// Maps the result of a commit. The transaction of a rejected commit was not stored. Without an
+/// answer, it may have been stored.
+fn commit_result(result: mysql_async::Result<()>) -> Attempt {
     match result {
         Ok(()) => Attempt::Ended(Ok(())),
         Err(error) if is_conflict(&error) => Attempt::Conflict(store_error(error)),
@@ -209,7 +212,7 @@ impl Store for MysqlStore {
             let mut conn = self.connections.reader().await?;
             conn.query_drop("SELECT 1 FROM meta LIMIT 1").await.map_err(store_error)
         };
-        self.connections.within(work).await
+        self.connections.with_deadline(work).await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

@@ -42,7 +42,8 @@ impl<'a> MysqlTx<'a> {
         store_error(error)
     }
 
-    /// Runs one statement and returns the number of rows that it found.
+    /// Runs one statement. Returns the number of rows that it inserted, deleted or matched (an UPDATE
+    /// also counts rows that it left as they were, see `client_found_rows`).
     pub(crate) async fn execute(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<u64, StoreError> {
         let done = match self.tx.exec_iter(sql, params).await {
             Ok(result) => {
@@ -54,8 +55,8 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.failed(error))
     }
 
-    /// Runs one statement and returns the number of rows that it found, or `None` if it would have
-    /// repeated a unique value. Then the statement did nothing, and the transaction continues.
+    /// Like [`execute`](Self::execute), but returns `None` on a duplicate key. In that case the
+    /// statement has no effect, and the transaction continues.
     pub(crate) async fn execute_unique(
         &mut self,
         sql: &str,
@@ -72,18 +73,22 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.failed(error))
     }
 
-    /// Like [`execute`](Self::execute), for inserting events, some of which may have been sent
-    /// before.
-    pub(crate) async fn insert_new(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<(), StoreError> {
+    /// Inserts events. Returns [`StoreError::AlreadySent`] if an event with the client message id of
+    /// one of them is stored already.
+    pub(crate) async fn insert_new_events(
+        &mut self,
+        sql: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<(), StoreError> {
         let done = match self.tx.exec_drop(sql, params).await {
-            Err(error) if crate::error::is_sent(&error) => return Err(StoreError::AlreadySent),
+            Err(error) if crate::error::is_already_sent(&error) => return Err(StoreError::AlreadySent),
             done => done,
         };
         done.map_err(|error| self.failed(error))
     }
 
-    /// Runs an INSERT and returns the generated id, or `None` if it would have repeated a unique
-    /// value. Then the statement did nothing, and the transaction continues.
+    /// Runs an INSERT and returns the generated id, or `None` on a duplicate key. In that case the
+    /// statement has no effect, and the transaction continues.
     pub(crate) async fn insert(
         &mut self,
         sql: &str,
@@ -116,8 +121,8 @@ impl<'a> MysqlTx<'a> {
         found.map_err(|error| self.failed(error))
     }
 
-    /// Returns the rows of a statement whose text differs each time and is not worth preparing.
-    pub(crate) async fn rows_of_text(&mut self, sql: String) -> Result<Vec<Row>, StoreError> {
+    /// Runs a statement without preparing it, because its text differs each time. Returns its rows.
+    pub(crate) async fn query_unprepared(&mut self, sql: String) -> Result<Vec<Row>, StoreError> {
         let found = self.tx.query(sql).await;
         found.map_err(|error| self.failed(error))
     }

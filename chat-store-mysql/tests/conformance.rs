@@ -1,4 +1,4 @@
-//! The MySQL store keeps the contract of stores, on a real MariaDB.
+//! Runs the conformance suite of stores on the MySQL store, with a real MariaDB.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -12,6 +12,7 @@ use chat_store_mysql::{MysqlStore, Options};
 static SERVER: LazyLock<Arc<MariaDb>> = LazyLock::new(|| Arc::new(MariaDb::start(&[]).unwrap()));
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// Creates a store on a new database.
 async fn fresh() -> (MysqlStore, ()) {
     let name = format!("chat_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let create = format!("CREATE DATABASE {name}");

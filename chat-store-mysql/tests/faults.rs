@@ -1,5 +1,5 @@
-//! Faults of the database: settings that lose data, locks that are held, crashes, freezes. Also
-//! callers that stop waiting.
+//! Tests of database faults (unsafe settings, held locks, crashes, freezes) and of callers that stop
+//! waiting.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -30,7 +30,8 @@ async fn world(url: &str) -> (World, Arc<MysqlStore>) {
     (World::new(store.clone()).await, store)
 }
 
-/// Locks a conversation in an idle transaction of another client. It ends with the connection.
+/// Locks a conversation from another client, in an idle transaction that ends with the returned
+/// connection.
 async fn lock(url: &str, conversation: ConversationId) -> mysql_async::Conn {
     let opts = mysql_async::Opts::from_url(url).unwrap();
     let mut holder = mysql_async::Conn::new(opts).await.unwrap();
@@ -59,8 +60,8 @@ async fn unsafe_settings_are_rejected_unless_allowed() {
 async fn failed_open_states_the_reason() {
     let (server, url) = server(&[]);
     let open = async |url: &str| MysqlStore::open(url, Options::default()).await.unwrap_err();
-    let stranger = url.replace("root@", "nobody:hunter2@");
-    let error = open(&stranger).await;
+    let wrong_user = url.replace("root@", "nobody:hunter2@");
+    let error = open(&wrong_user).await;
     assert!(matches!(error, OpenError::Connect(_)), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
     let error = open(&url.replace("/chat", "/elsewhere")).await;
@@ -79,12 +80,12 @@ async fn failed_open_states_the_reason() {
         one.unwrap().epoch().await.unwrap(),
         other.unwrap().epoch().await.unwrap()
     );
-    let named = MysqlStore::open(&url, options.clone()).await.unwrap();
+    let before = MysqlStore::open(&url, options.clone()).await.unwrap();
     // As after a restore.
-    let renamed = MysqlStore::renew_epoch(&url, options.clone()).await.unwrap();
-    assert_ne!(named.epoch().await.unwrap(), renamed);
-    let named = MysqlStore::open(&url, options).await.unwrap();
-    assert_eq!(named.epoch().await.unwrap(), renamed);
+    let renewed = MysqlStore::renew_epoch(&url, options.clone()).await.unwrap();
+    assert_ne!(before.epoch().await.unwrap(), renewed);
+    let after = MysqlStore::open(&url, options).await.unwrap();
+    assert_eq!(after.epoch().await.unwrap(), renewed);
 
     server
         .sql("UPDATE chat.migration SET checksum = REPEAT('x', 32)")
@@ -144,8 +145,8 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     for node in [gone, ahead, b] {
         there.heartbeat(node).await.unwrap();
     }
-    let others = async || here.heartbeat(a).await.unwrap().peers;
-    assert_eq!(others().await.len(), 3);
+    let peers = async || here.heartbeat(a).await.unwrap().peers;
+    assert_eq!(peers().await.len(), 3);
     let set = |node: NodeId, millis: i64| {
         let update = format!(
             "UPDATE chat.node SET heartbeat = heartbeat + {millis} WHERE id = UNHEX(REPLACE('{node}', '-', ''))"
@@ -155,12 +156,12 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     set(gone, -10_500);
     // As after the clock of the database was set back.
     set(ahead, 60_000);
-    assert_eq!(others().await, [b]);
+    assert_eq!(peers().await, [b]);
     let rows = || server.sql("SELECT COUNT(*) FROM chat.node").unwrap().trim().to_owned();
     assert_eq!(rows(), "4");
     set(gone, -3_600_000);
     set(ahead, 3_600_000);
-    assert_eq!(others().await, [b]);
+    assert_eq!(peers().await, [b]);
     assert_eq!(rows(), "2", "rows of nodes that ended long ago are deleted");
     let time = here.heartbeat(a).await.unwrap().time.unwrap().0;
     let now = std::time::SystemTime::now()
@@ -209,7 +210,7 @@ async fn locked_conversation_does_not_block_other_conversations() {
     for stuck in stuck {
         let answer = tokio::time::timeout(Duration::from_secs(7), stuck)
             .await
-            .expect("an answer in time")
+            .expect("the store answers within 7 s")
             .unwrap();
         assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     }
@@ -219,22 +220,23 @@ async fn locked_conversation_does_not_block_other_conversations() {
         .await
         .is_err()
     {
-        assert!(Instant::now() < deadline, "the lock is never let go");
+        assert!(Instant::now() < deadline, "the lock was not released");
     }
 }
 
-/// Locks a conversation and reads, as every append begins, and then stops, as on a frozen node.
+/// Unit of work that locks a conversation, as every append does first, and then never continues, as
+/// on a frozen node.
 #[derive(Debug)]
 struct Frozen {
     conversation: ConversationId,
-    holds: Option<tokio::sync::oneshot::Sender<()>>,
+    locked: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 #[async_trait]
 impl Unit for Frozen {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
         tx.lock_conversation(self.conversation).await?;
-        let _ = self.holds.take().map(|holds| holds.send(()));
+        let _ = self.locked.take().map(|locked| locked.send(()));
         std::future::pending().await
     }
 }
@@ -250,38 +252,38 @@ fn frozen_node_loses_its_locks() {
             .build()
             .unwrap()
     };
-    let (living, frozen) = (runtime(), runtime());
-    let (world, store) = living.block_on(world(&url));
-    let (holds, held) = tokio::sync::oneshot::channel();
-    // From here on no thread drives this runtime, so its connection stays open and idle.
-    let still = frozen.block_on(async {
-        let still = MysqlStore::open(&url, Options::default()).await.unwrap();
+    let (running_runtime, frozen_runtime) = (runtime(), runtime());
+    let (world, store) = running_runtime.block_on(world(&url));
+    let (locked, is_locked) = tokio::sync::oneshot::channel();
+    // After this block, no thread drives the runtime, so its connection stays open and idle.
+    let frozen_store = frozen_runtime.block_on(async {
+        let store = MysqlStore::open(&url, Options::default()).await.unwrap();
         let unit = Frozen {
             conversation: world.group,
-            holds: Some(holds),
+            locked: Some(locked),
         };
         tokio::select! {
-            _ = still.transact(Box::new(unit)) => panic!("it ended"),
-            held = held => held.unwrap(),
+            _ = store.transact(Box::new(unit)) => panic!("the unit of work ended"),
+            locked = is_locked => locked.unwrap(),
         }
-        still
+        store
     });
     let started = Instant::now();
-    living.block_on(async {
+    running_runtime.block_on(async {
         while append(&*store, world.group, world.alice, vec![Draft::message("on")])
             .await
             .is_err()
         {
-            assert!(started.elapsed() < STEP_TIMEOUT, "the lock is never let go");
+            assert!(started.elapsed() < STEP_TIMEOUT, "the lock was not released");
         }
     });
-    println!("let go after {:?}", started.elapsed());
+    println!("released after {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
-    drop((still, frozen));
+    drop((frozen_store, frozen_runtime));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn store_recovers_from_a_database_crash_or_freeze() {
+async fn store_recovers_after_a_database_crash_or_freeze() {
     let (mut server, url) = server(&[]);
     let (world, store) = world(&url).await;
     let say = async |text: String| append(&*store, world.group, world.alice, vec![Draft::message(text)]).await;
@@ -317,7 +319,7 @@ async fn store_recovers_from_a_database_crash_or_freeze() {
     }
     let events = store.events(world.group, Seq(1), Seq(1000), 1000).await.unwrap();
     let seqs: Vec<u64> = events.iter().map(|event| event.seq.0).collect();
-    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "no holes");
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "the log has no gaps");
     // At most one message of unknown outcome for each outage.
     assert!(
         (acknowledged..=acknowledged + 3).contains(&seqs.len()),
@@ -327,10 +329,10 @@ async fn store_recovers_from_a_database_crash_or_freeze() {
 }
 
 /// Reads, writes and cursor moves that are dropped at random moments never deliver their answers to
-/// other requests. `CANCELLATIONS` sets their number; the slow suite uses more.
+/// other requests. `CANCELLATIONS` sets the number of requests; the slow suite uses more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_requests_never_mix_answers() {
-    let many: u32 = std::env::var("CANCELLATIONS").map_or(4000, |text| text.parse().unwrap());
+    let requests: u32 = std::env::var("CANCELLATIONS").map_or(4000, |text| text.parse().unwrap());
     const TASKS: u32 = 16;
     let (_server, url) = server(&[]);
     let mut options = Options::default();
@@ -353,8 +355,8 @@ async fn cancelled_requests_never_mix_answers() {
             tokio::spawn(async move {
                 let (mut answers, mut cancelled) = (0, 0);
                 let mut random = u64::from(task) + 1;
-                for _ in 0..many / TASKS {
-                    // xorshift, with another seed for each task
+                for _ in 0..requests / TASKS {
+                    // xorshift, with a different seed for each task
                     random ^= random << 13;
                     random ^= random >> 7;
                     random ^= random << 17;

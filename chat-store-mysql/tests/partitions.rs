@@ -15,12 +15,12 @@ use tokio::sync::Notify;
 
 /// Deadline of a test step. No step takes this long unless it fails.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum time in which every request must be answered.
+/// Maximum time in which the store must answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A database, and the proxied connection of one node to it.
+/// A database, and the store of one node that is connected to it through a proxy.
 struct Setup {
-    link: Arc<Proxy>,
+    proxy: Arc<Proxy>,
     world: World,
     store: Arc<MysqlStore>,
     database: MariaDb,
@@ -30,11 +30,11 @@ impl Setup {
     async fn new() -> Self {
         let database = MariaDb::start(&[]).unwrap();
         database.sql("CREATE DATABASE chat").unwrap();
-        let link = Proxy::start(database.address()).unwrap();
-        let url = format!("mysql://root@{}/chat", link.address());
+        let proxy = Proxy::start(database.address()).unwrap();
+        let url = format!("mysql://root@{}/chat", proxy.address());
         let store = Arc::new(MysqlStore::open(&url, Options::default()).await.unwrap());
         Self {
-            link: Arc::new(link),
+            proxy: Arc::new(proxy),
             world: World::new(store.clone()).await,
             store,
             database,
@@ -49,8 +49,8 @@ impl Setup {
         answer.map(drop)
     }
 
-    /// Returns the time until an append succeeds again.
-    async fn recovers(&self) -> Duration {
+    /// Appends until that succeeds. Returns the time that this took.
+    async fn time_to_recover(&self) -> Duration {
         let started = Instant::now();
         while self.append(&self.store, "back").await.is_err() {
             assert!(started.elapsed() < STEP_TIMEOUT, "the store does not recover");
@@ -76,17 +76,17 @@ impl Setup {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn vanished_node_loses_its_locks() {
     let setup = Setup::new().await;
-    let elsewhere = MysqlStore::open(&setup.database.url("chat"), Options::default())
+    let other_node = MysqlStore::open(&setup.database.url("chat"), Options::default())
         .await
         .unwrap();
     let (locked, group) = (Arc::new(Notify::new()), setup.world.group);
-    let (store, link, is_locked) = (Arc::clone(&setup.store), Arc::clone(&setup.link), Arc::clone(&locked));
+    let (store, proxy, is_locked) = (Arc::clone(&setup.store), Arc::clone(&setup.proxy), Arc::clone(&locked));
     let abandoned = tokio::spawn(async move {
         act::<(), _>(&*store, move |tx| {
-            let (link, is_locked) = (Arc::clone(&link), Arc::clone(&is_locked));
+            let (proxy, is_locked) = (Arc::clone(&proxy), Arc::clone(&is_locked));
             Box::pin(async move {
                 tx.lock_conversation(group).await?;
-                link.set_both(Wire::hole());
+                proxy.set_both(Wire::hole());
                 is_locked.notify_one();
                 std::future::pending().await
             })
@@ -95,7 +95,7 @@ async fn vanished_node_loses_its_locks() {
     });
     locked.notified().await;
     let started = Instant::now();
-    while setup.append(&elsewhere, "at last").await.is_err() {
+    while setup.append(&other_node, "at last").await.is_err() {
         assert!(
             started.elapsed() < STEP_TIMEOUT,
             "the vanished node still holds its lock"
@@ -113,48 +113,48 @@ async fn dead_connections_are_retired_together() {
     let setup = Setup::new().await;
     for _ in 0..2 {
         setup.fill_the_pool().await;
-        setup.link.forget();
-        let took = setup.recovers().await;
-        println!("{} connections, back after {took:?}", setup.link.connections());
+        setup.proxy.forget();
+        let took = setup.time_to_recover().await;
+        println!("{} connections, back after {took:?}", setup.proxy.connections());
         assert!(took < Duration::from_secs(11), "{took:?}");
     }
 }
 
-/// During each kind of partition, requests are answered in time. Afterwards the store recovers
+/// During each kind of partition, requests fail in time. Afterwards the store recovers
 /// within seconds, and the log has no gaps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_are_answered_during_partitions_and_succeed_afterwards() {
+async fn requests_fail_in_time_during_a_partition_and_succeed_afterwards() {
     let setup = Setup::new().await;
     let clear = Wire::clear();
     let (waits, hole) = (Wire::waiting(), Wire::hole());
     for (up, down) in [(waits, waits), (clear, waits), (hole, clear)] {
         setup.fill_the_pool().await;
-        setup.link.set(up, down);
+        setup.proxy.set(up, down);
         let refused = setup.append(&setup.store, "lost, or not").await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        setup.link.clear();
-        let took = setup.recovers().await;
+        setup.proxy.clear();
+        let took = setup.time_to_recover().await;
         println!("back after {took:?}: {:?}, {:?}", up.flow, down.flow);
         assert!(took < Duration::from_secs(11), "{took:?}");
     }
-    setup.link.refuse().unwrap();
-    setup.link.reset();
+    setup.proxy.refuse().unwrap();
+    setup.proxy.reset();
     assert!(setup.append(&setup.store, "refused").await.is_err());
-    setup.link.accept().unwrap();
-    assert!(setup.recovers().await < Duration::from_secs(5));
-    // Cuts in the middle of a packet of either side, at every position.
+    setup.proxy.accept().unwrap();
+    assert!(setup.time_to_recover().await < Duration::from_secs(5));
+    // Cuts the connection after each multiple of 7 bytes, in either direction.
     for after in 1..60 {
-        let _ = setup.recovers().await;
+        let _ = setup.time_to_recover().await;
         let cut = Wire::cut(after * 7);
-        setup.link.set(
+        setup.proxy.set(
             if after % 2 == 0 { cut } else { clear },
             if after % 2 == 0 { clear } else { cut },
         );
         // The position of the cut decides which appends are acknowledged.
         let _ = setup.append(&setup.store, "cut").await;
-        setup.link.clear();
+        setup.proxy.clear();
     }
-    setup.recovers().await;
+    setup.time_to_recover().await;
     let events = setup
         .store
         .events(setup.world.group, Seq(1), Seq(1000), 1000)

@@ -15,9 +15,9 @@ async fn store_connects_only_to_a_server_with_a_certificate_of_the_authority() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let own = rcgen::generate_simple_self_signed(names.clone()).unwrap();
-    fs::write(path("certificate.pem"), own.cert.pem()).unwrap();
-    fs::write(path("key.pem"), own.signing_key.serialize_pem()).unwrap();
+    let trusted = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+    fs::write(path("certificate.pem"), trusted.cert.pem()).unwrap();
+    fs::write(path("key.pem"), trusted.signing_key.serialize_pem()).unwrap();
     let other = rcgen::generate_simple_self_signed(names).unwrap();
     fs::write(path("other.pem"), other.cert.pem()).unwrap();
 
@@ -32,20 +32,20 @@ async fn store_connects_only_to_a_server_with_a_certificate_of_the_authority() {
     let created = server.sql_over_tls(&certificate, "CREATE DATABASE chat");
     created.unwrap();
     let url = server.url("chat");
-    let with = |file: Option<&str>| {
+    let open = |file: Option<&str>| {
         let mut options = Options::default();
         options.ca_file = file.map(|file| directory.path().join(file));
         MysqlStore::open(&url, options)
     };
-    let store = with(Some("certificate.pem")).await.unwrap();
+    let store = open(Some("certificate.pem")).await.unwrap();
     store.epoch().await.unwrap();
-    assert!(matches!(with(Some("other.pem")).await, Err(OpenError::Connect(_))));
+    assert!(matches!(open(Some("other.pem")).await, Err(OpenError::Connect(_))));
     assert!(
-        matches!(with(None).await, Err(OpenError::Connect(_) | OpenError::Other(_))),
+        matches!(open(None).await, Err(OpenError::Connect(_) | OpenError::Other(_))),
         "the store never falls back to plain text"
     );
     assert!(matches!(
-        with(Some("missing.pem")).await,
+        open(Some("missing.pem")).await,
         Err(OpenError::Authorities { .. })
     ));
 }

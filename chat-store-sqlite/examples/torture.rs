@@ -1,13 +1,13 @@
-//! Runs the store under conditions that a test cannot create by itself; `scripts/slow-store`
-//! creates them.
+//! Runs the store under conditions that a test cannot create by itself, such as a power cut or a
+//! full disk. `scripts/slow-store` creates them.
 //!
 //! ```text
 //! torture append DIR            appends until it is killed; prints acknowledgements
 //! torture verify DIR ACKS       checks that DIR is intact and holds the messages that ACKS lists
 //! torture fill DIR BALLAST      appends until the disk is full, removes BALLAST, continues
-//! torture control-append DIR    the same with a database that does not wait for the disk
-//! torture control-verify DIR ACKS    prints how many of its acknowledgements were lost
-//! torture throughput DIR        events a second for batches of 1, 16 and 128
+//! torture control-append DIR    appends to a database that does not sync (the control: it loses rows)
+//! torture control-verify DIR ACKS    prints how many acknowledged rows the control lost
+//! torture throughput DIR        prints events per second for batches of 1, 16 and 128
 //! ```
 
 #![allow(clippy::unwrap_used)] // a panic reports the failure
@@ -42,7 +42,7 @@ async fn main() {
         [command, directory, acks] if command == Path::new("control-verify") => control_verify(directory, acks),
         [command, directory] if command == Path::new("throughput") => throughput(directory).await,
         _ => {
-            eprintln!("usage: see the head of this program's source");
+            eprintln!("usage: torture COMMAND DIR [FILE]; the comment at the top of torture.rs lists the commands");
             std::process::exit(2);
         }
     }
@@ -138,7 +138,7 @@ fn control_verify(directory: &Path, acks: &Path) {
 /// conversations.
 async fn throughput(directory: &Path) {
     const CONVERSATIONS: u64 = 1000;
-    const SPAN: Duration = Duration::from_secs(3);
+    const DURATION: Duration = Duration::from_secs(3);
     for (batch, writers) in [(1, 1), (1, 16), (1, 128), (16, 1), (128, 1), (128, 4)] {
         let directory = directory.join(format!("{batch}-{writers}"));
         let store = open(&directory).await;
@@ -150,7 +150,7 @@ async fn throughput(directory: &Path) {
             tasks.spawn(async move {
                 let mut events = 0;
                 for round in 0_u64.. {
-                    if started.elapsed() > SPAN {
+                    if started.elapsed() > DURATION {
                         break;
                     }
                     let conversation = ConversationId(1 + (round * 7919 + writer * 104_729) % CONVERSATIONS);

@@ -64,7 +64,7 @@ impl AccountStore for SqliteStore {
 
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
         let ids = distinct(ids);
-        let query = move |conn: &Connection| rows::found(ids, |id| account(conn, id));
+        let query = move |conn: &Connection| rows::find_each(ids, |id| account(conn, id));
         self.readers.read(query).await
     }
 
@@ -172,7 +172,7 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
-        self.query(|conn| rows::found(distinct(devices), |(user, id)| device(conn, user, id)))
+        self.query(|conn| rows::find_each(distinct(devices), |(user, id)| device(conn, user, id)))
     }
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {

@@ -16,7 +16,8 @@ use crate::{OpenError, migrate, private};
 
 /// Suffix of the name of an unfinished backup.
 const PARTIAL: &str = ".partial";
-/// Age after which an unfinished backup counts as abandoned. A running backup writes more often.
+/// Time since the last write after which an unfinished backup counts as abandoned. A running backup
+/// writes more often.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reason why no backup was made.
@@ -24,7 +25,7 @@ const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 #[non_exhaustive]
 pub enum BackupError {
     /// The target exists. A backup never overwrites a file.
-    #[error("{} exists already", .0.display())]
+    #[error("{} exists already; choose another file name", .0.display())]
     Exists(PathBuf),
     /// The database to copy cannot be opened.
     #[error(transparent)]
@@ -36,16 +37,16 @@ pub enum BackupError {
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
     /// The copy is damaged, and so most likely is the database.
-    #[error("the copy is damaged: {0}")]
+    #[error("the copy is damaged, and so most likely is the database: {0}; restore an earlier backup")]
     Damaged(String),
 }
 
 /// Writes a copy of the database in `directory` to `target`, whether or not a server is using it.
 ///
 /// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and synced to the
-/// disk before it gets its name. Only its owner can read it (mode 0600). It has a store epoch of
-/// its own, because a server that starts from it goes back in history. To restore it, put it as
-/// [`DATABASE_FILE`] into an empty data directory.
+/// disk before it gets its name. Only its owner can read it (mode 0600). It has a new store epoch,
+/// because a server that starts from it goes back in history. To restore it, copy it to an empty
+/// data directory under the name [`DATABASE_FILE`].
 ///
 /// # Errors
 /// See [`BackupError`]. After an error, `target` is untouched.
@@ -67,13 +68,13 @@ fn copy_blocking(source: &Path, target: &Path) -> Result<(), BackupError> {
     migrate::check(&from, source)?;
     let write = |error| BackupError::Write(target.to_owned(), error);
     let partial = Partial::create(target).map_err(write)?;
-    fill(&from, &partial.0).map_err(|error| BackupError::Copy(error.into()))?;
-    check(&partial.0)?;
+    copy_pages(&from, &partial.0).map_err(|error| BackupError::Copy(error.into()))?;
+    check_integrity(&partial.0)?;
     partial.finish(target)
 }
 
 /// Copies all pages in one step, which takes one snapshot and does not delay writers.
-fn fill(from: &Connection, path: &Path) -> rusqlite::Result<()> {
+fn copy_pages(from: &Connection, path: &Path) -> rusqlite::Result<()> {
     let mut to = Connection::open(path)?;
     let step = Backup::new(from, &mut to)?.step(-1)?;
     if step != StepResult::Done {
@@ -89,7 +90,7 @@ fn fill(from: &Connection, path: &Path) -> rusqlite::Result<()> {
     to.close().map_err(|(_, error)| error)
 }
 
-fn check(path: &Path) -> Result<(), BackupError> {
+fn check_integrity(path: &Path) -> Result<(), BackupError> {
     let read = |conn: &Connection| {
         let mut statement = conn.prepare("PRAGMA integrity_check")?;
         let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
@@ -107,7 +108,7 @@ fn check(path: &Path) -> Result<(), BackupError> {
 struct Partial(PathBuf);
 
 impl Partial {
-    /// Creates the file under a name of its own, so that interrupted and simultaneous backups do
+    /// Creates the file under a unique name, so that interrupted and simultaneous backups do
     /// not collide.
     fn create(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -146,7 +147,7 @@ fn remove_stale(target: &Path, name: &OsStr) {
         let rest = found.strip_prefix(&*name).and_then(|rest| rest.strip_prefix('.'));
         rest.is_some_and(|rest| rest.ends_with(PARTIAL))
     };
-    // An error here occurs again, and is reported, when the backup is written.
+    // If the directory cannot be read, writing the backup reports the error.
     let Ok(entries) = std::fs::read_dir(directory_of(target)) else {
         return;
     };
@@ -204,18 +205,18 @@ mod tests {
     fn abandoned_partial_files_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("backup.db");
-        let left = |name: &str, age| {
+        let create = |name: &str, age| {
             let file = File::create(directory.path().join(name)).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
         };
-        let by_us = format!("backup.db.{}.partial", std::process::id());
-        left(&by_us, Duration::ZERO);
-        left("backup.db.1.partial", STALE);
-        left("backup.db.old", STALE);
-        left("another.db.1.partial", STALE);
+        let recent = format!("backup.db.{}.partial", std::process::id());
+        create(&recent, Duration::ZERO);
+        create("backup.db.1.partial", STALE);
+        create("backup.db.old", STALE);
+        create("another.db.1.partial", STALE);
         Partial::create(&target).unwrap().finish(&target).unwrap();
-        let mut left = vec!["another.db.1.partial", "backup.db", &by_us, "backup.db.old"];
-        left.sort_unstable();
-        assert_eq!(names(directory.path()), left);
+        let mut expected = vec!["another.db.1.partial", "backup.db", &recent, "backup.db.old"];
+        expected.sort_unstable();
+        assert_eq!(names(directory.path()), expected);
     }
 }

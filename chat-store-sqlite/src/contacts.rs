@@ -1,4 +1,4 @@
-//! Relations between users.
+//! Contacts of users.
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};

@@ -14,10 +14,10 @@ use crate::SqliteStore;
 use crate::rows;
 use crate::tx::SqliteTx;
 
-const GROUPED: &str = "conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id";
+const WITH_PROFILE: &str = "conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id";
 
 fn conversation(conn: &Connection, id: ConversationId) -> rusqlite::Result<Option<Conversation>> {
-    let sql = format!("SELECT {CONVERSATION} FROM {GROUPED} WHERE c.id = ?1");
+    let sql = format!("SELECT {CONVERSATION} FROM {WITH_PROFILE} WHERE c.id = ?1");
     let mut statement = conn.prepare_cached(&sql)?;
     statement.query_row([int(id.0)], rows::conversation).optional()
 }
@@ -60,29 +60,30 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
     found.collect()
 }
 
-/// Returns the query of the memberships of user ?1 as device ?2 sees them. `more` adds a condition.
+/// Returns the query of the memberships of user ?1 as device ?2 sees them,
+/// restricted by `condition` if that is not empty.
 ///
 /// The number of unread messages is a difference of two counts: up to the last readable event and
 /// up to the last read event. A conversation that was read to its end needs no lookup.
-pub(crate) fn memberships_sql(more: &str) -> String {
+pub(crate) fn memberships_sql(condition: &str) -> String {
     format!(
         "WITH mine AS MATERIALIZED (
-             SELECT m.*, MAX(m.read_seq, m.first_seq - 1) AS floor,
-                    MIN(c.last_seq, IFNULL(m.until_seq, c.last_seq)) AS end
+             SELECT m.*, MAX(m.read_seq, m.first_seq - 1) AS last_read,
+                    MIN(c.last_seq, IFNULL(m.until_seq, c.last_seq)) AS last_readable
              FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
-             WHERE m.user_id = ?1 AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq) {more}
+             WHERE m.user_id = ?1 AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq) {condition}
          )
          SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},
              IFNULL((SELECT seq FROM device_cursor
                      WHERE user_id = ?1 AND device_id = ?2 AND conversation_id = c.id), 0),
-             CASE WHEN m.end <= m.floor THEN 0 ELSE
-                 CASE WHEN m.end = c.last_seq THEN c.message_count ELSE
-                     (SELECT message_count FROM event WHERE conversation_id = c.id AND seq = m.end) END
-                 - IFNULL((SELECT message_count FROM event WHERE conversation_id = c.id AND seq = m.floor), 0)
+             CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
+                 CASE WHEN m.last_readable = c.last_seq THEN c.message_count ELSE
+                     (SELECT message_count FROM event WHERE conversation_id = c.id AND seq = m.last_readable) END
+                 - IFNULL((SELECT message_count FROM event WHERE conversation_id = c.id AND seq = m.last_read), 0)
              END,
-             CASE WHEN m.end <= m.floor THEN 0 ELSE
+             CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
                  (SELECT COUNT(DISTINCT seq) FROM mention
-                  WHERE conversation_id = c.id AND user_id IN (0, ?1) AND seq > m.floor AND seq <= m.end)
+                  WHERE conversation_id = c.id AND user_id IN (0, ?1) AND seq > m.last_read AND seq <= m.last_readable)
              END
          FROM mine AS m JOIN conversation AS c ON c.id = m.conversation_id
          LEFT JOIN group_profile AS g ON g.conversation_id = c.id
@@ -143,7 +144,7 @@ fn members_of_user(
 
 fn last_seqs(conn: &Connection, ids: Vec<ConversationId>) -> rusqlite::Result<Vec<(ConversationId, Seq, Seq)>> {
     let mut statement = conn.prepare_cached("SELECT id, last_seq, members_version FROM conversation WHERE id = ?1")?;
-    rows::found(ids, |id| statement.query_row([int(id.0)], rows::last_seqs).optional())
+    rows::find_each(ids, |id| statement.query_row([int(id.0)], rows::last_seqs).optional())
 }
 
 #[async_trait]
@@ -289,7 +290,7 @@ impl ConversationTx for SqliteTx<'_> {
     }
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
-        self.query(|conn| rows::found(distinct(users), |user| member(conn, id, user)))
+        self.query(|conn| rows::find_each(distinct(users), |user| member(conn, id, user)))
     }
 
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {

@@ -24,14 +24,15 @@ pub(crate) fn advance_cursors(
     )?;
     for (user, device, conversation, seq) in moves {
         let (user, conversation, seq) = (int(user.0), int(conversation.0), int(seq.0));
-        if moved(&mut cursor, user, conversation, seq, *device)? {
+        if move_cursor(&mut cursor, user, conversation, seq, *device)? {
             delivered.execute([user, conversation, seq])?;
         }
     }
     Ok(())
 }
 
-fn moved(
+/// Executes the statement, and returns whether the cursor moved.
+fn move_cursor(
     statement: &mut CachedStatement<'_>,
     user: i64,
     conversation: i64,

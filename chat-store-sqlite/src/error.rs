@@ -12,7 +12,7 @@ use thiserror::Error;
 pub enum OpenError {
     /// Another process, or another store in this process, has the directory open.
     #[error(
-        "the data directory {} is in use by another process; stop that one first, or choose another directory",
+        "the data directory {} is in use by another process; stop that process first, or choose another directory",
         .directory.display()
     )]
     InUse {
@@ -43,6 +43,15 @@ pub enum OpenError {
         found: u32,
         /// Number of the schema that this program needs.
         known: u32,
+    },
+    /// The directory cannot be locked, for example because its file system has no file locks.
+    #[error("cannot lock the data directory {}; choose a directory on a file system with file locks", .directory.display())]
+    CannotLock {
+        /// Path of the data directory.
+        directory: PathBuf,
+        /// Error of the operating system.
+        #[source]
+        source: std::io::Error,
     },
     /// The disk has no space for the database.
     #[error("the disk that holds {} is full; free some space, then start again", .path.display())]
@@ -80,7 +89,7 @@ pub enum OpenError {
         /// Number of the migration.
         version: u32,
     },
-    /// Another error occurred.
+    /// Any other error.
     #[error("cannot open {}", .path.display())]
     Other {
         /// Path of the database file.

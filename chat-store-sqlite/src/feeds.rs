@@ -24,7 +24,7 @@ fn feed_positions(
     conversations: Vec<ConversationId>,
 ) -> rusqlite::Result<Vec<FeedPosition>> {
     let mut statement = conn.prepare_cached(&format!("{FEED_POSITION} WHERE c.id = ?"))?;
-    rows::found(conversations, |id| {
+    rows::find_each(conversations, |id| {
         statement
             .query_row(params![feed, int(id.0)], rows::feed_position)
             .optional()

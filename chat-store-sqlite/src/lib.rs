@@ -1,4 +1,5 @@
-//! Embedded store of the chat engine in one SQLite file. It answers a write once it is durable.
+//! Embedded store of the chat engine in one SQLite file. The store answers a write once the write is
+//! durable.
 //!
 //! ```no_run
 //! use chat_store_sqlite::{Options, SqliteStore};
@@ -10,7 +11,7 @@
 //!
 //! One thread does all writes. It commits the units of work that arrived since its last commit
 //! together (group commit), in write-ahead-log mode with `synchronous=FULL`, and answers a unit
-//! when its writes are on the disk. Reads run on threads and connections of their own, each on one
+//! when its writes are on the disk. Reads run on separate threads and connections, each on one
 //! snapshot, and do not wait for the writer. A data directory belongs to one process at a time;
 //! [`backup`] may run beside that process.
 

@@ -13,7 +13,7 @@ const LOCK_FILE: &str = "lock";
 pub(crate) struct DirectoryLock(#[allow(dead_code, reason = "closing the file frees the lock")] File);
 
 impl DirectoryLock {
-    pub(crate) fn take(directory: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn acquire(directory: &Path) -> Result<Self, OpenError> {
         let not_writable = |source| OpenError::NotWritable {
             directory: directory.to_owned(),
             source,
@@ -27,7 +27,10 @@ impl DirectoryLock {
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
                 directory: directory.to_owned(),
             }),
-            Err(TryLockError::Error(source)) => Err(not_writable(source)),
+            Err(TryLockError::Error(source)) => Err(OpenError::CannotLock {
+                directory: directory.to_owned(),
+                source,
+            }),
         }
     }
 }

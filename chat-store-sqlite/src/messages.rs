@@ -16,7 +16,7 @@ use crate::tx::SqliteTx;
 fn find_sent(conn: &Connection, ids: Vec<(UserId, ClientMessageId)>) -> rusqlite::Result<Vec<SentEvent>> {
     let sql = format!("SELECT {EVENT} FROM event WHERE client_message_id = ?1 AND sender_id = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
-    rows::found(ids, |(sender, id)| {
+    rows::find_each(ids, |(sender, id)| {
         let event = statement
             .query_row(params![id.0, int(sender.0)], rows::event)
             .optional()?;
@@ -31,7 +31,7 @@ fn find_sent(conn: &Connection, ids: Vec<(UserId, ClientMessageId)>) -> rusqlite
 fn events_at(conn: &Connection, id: ConversationId, seqs: Vec<Seq>) -> rusqlite::Result<Vec<Event>> {
     let sql = format!("SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq = ?2");
     let mut statement = conn.prepare_cached(&sql)?;
-    rows::found(seqs, |seq| {
+    rows::find_each(seqs, |seq| {
         statement.query_row([int(id.0), int(seq.0)], rows::event).optional()
     })
 }
@@ -238,8 +238,8 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns whether any of these events was sent before. Runs before the first write, so that a unit
-/// that fails here costs the units that share its commit nothing.
+/// Returns whether any of these events is stored already. This check runs before the first write, so
+/// that a unit of work that fails it does not roll back the units that share its commit.
 fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare_cached("SELECT 1 FROM event WHERE client_message_id = ?1 AND sender_id = ?2")?;
     for event in events {
@@ -253,7 +253,7 @@ fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
 }
 
 /// Maps the error of a failed insert: two of the events may have the same client message id. Only
-/// the text of the error tells which index was violated.
+/// the text of the error names the violated index.
 fn insert_error(error: rusqlite::Error) -> StoreError {
     match &error {
         rusqlite::Error::SqliteFailure(code, Some(text))

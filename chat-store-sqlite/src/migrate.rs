@@ -16,7 +16,7 @@ const APPLICATION_ID: i32 = 0x6368_6174;
 /// Newest schema that this program knows.
 pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-/// Applies the missing migrations, all or none of them.
+/// Applies the missing migrations in one transaction.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     check_application_id(conn, path)?;
@@ -33,7 +33,7 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
         ) STRICT",
     )
     .map_err(sqlite)?;
-    refuse_newer(&tx, path)?;
+    reject_newer(&tx, path)?;
     for (version, (name, sql)) in (1..).zip(MIGRATIONS) {
         apply(&tx, path, version, name, sql)?;
     }
@@ -43,7 +43,7 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
 /// Rejects files of other programs and of later releases. Writes nothing.
 pub(crate) fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     check_application_id(conn, path)?;
-    refuse_newer(conn, path)
+    reject_newer(conn, path)
 }
 
 /// Rejects all files but those with the schema of this program. Writes nothing.
@@ -85,7 +85,7 @@ fn check_application_id(conn: &Connection, path: &Path) -> Result<(), OpenError>
     })
 }
 
-fn refuse_newer(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+fn reject_newer(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let found: Option<u32> = conn
         .query_row("SELECT MAX(version) FROM migration", [], |row| row.get(0))
         .map_err(|error| OpenError::sqlite(path, error))?;

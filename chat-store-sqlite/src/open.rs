@@ -15,8 +15,10 @@ use crate::{OpenError, feeds, migrate, private};
 /// Name of the database file in its data directory.
 pub const DATABASE_FILE: &str = "chat.db";
 
+/// Maximum time that a connection waits for a lock of another connection.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-const STATEMENTS: usize = 128;
+/// Maximum number of prepared statements kept for each connection; this crate has fewer.
+const MAX_STATEMENTS: usize = 128;
 
 /// Options of a [`crate::SqliteStore`].
 #[derive(Clone, Debug)]
@@ -24,11 +26,11 @@ const STATEMENTS: usize = 128;
 pub struct Options {
     /// Number of reader threads, each with its own connection. Default 2.
     pub reader_threads: usize,
-    /// Maximum number of units of work that wait for the writer; the store rejects further ones as
-    /// overloaded. Default 4096.
+    /// Maximum number of units of work that wait for the writer. Further ones fail with
+    /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting_units: usize,
-    /// Maximum number of reads that wait for a reader; the store rejects further ones as
-    /// overloaded. Default 4096.
+    /// Maximum number of reads that wait for a reader. Further ones fail with
+    /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting_reads: usize,
     /// Maximum number of units of work in one commit. Default 256.
     pub max_units_per_commit: usize,
@@ -36,8 +38,9 @@ pub struct Options {
     pub writer_cache_kib: u32,
     /// Page cache of each reader, in KiB. Default 16 384.
     pub reader_cache_kib: u32,
-    /// Maximum size of the database file, in pages of 4 KiB; the store rejects a write beyond it as
-    /// full. Default: the limit of SQLite (16 TiB).
+    /// Maximum size of the database file, in pages of 4 KiB. Writes that need more fail with
+    /// [`StoreError::Full`](chat_core::store::StoreError::Full). Default: the limit of SQLite
+    /// (16 TiB).
     pub max_pages: Option<u32>,
     /// Creates a missing database, and brings the schema up to date when opening; otherwise opening
     /// a missing or an old database fails. Default true.
@@ -77,14 +80,14 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     };
     let path = directory.join(DATABASE_FILE);
     if options.migrate {
-        make_directory(directory).map_err(not_writable)?;
+        create_and_sync_directory(directory).map_err(not_writable)?;
     } else {
         require(&path)?;
     }
-    let lock = DirectoryLock::take(directory)?;
+    let lock = DirectoryLock::acquire(directory)?;
     let sqlite = |error| OpenError::sqlite(&path, error);
     let writer = if options.migrate {
-        private::make(&path).map_err(not_writable)?;
+        private::create_if_missing(&path).map_err(not_writable)?;
         let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
         set_up_writer(&writer, options).map_err(sqlite)?;
         migrate::migrate(&mut writer, &path)?;
@@ -129,7 +132,7 @@ pub(crate) fn require(path: &Path) -> Result<(), OpenError> {
 
 /// Creates a missing directory with access for its owner only, and syncs its parents, so that a
 /// power cut cannot remove the directory with everything that was synced inside.
-fn make_directory(directory: &Path) -> io::Result<()> {
+fn create_and_sync_directory(directory: &Path) -> io::Result<()> {
     let directory = std::path::absolute(directory)?;
     let missing = directory.ancestors().take_while(|path| !path.is_dir()).count();
     private::make_directory(&directory)?;
@@ -138,14 +141,14 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// Opens a connection for use by one thread.
-pub(crate) fn connect(path: &Path, more: OpenFlags) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+pub(crate) fn connect(path: &Path, extra: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
     conn.pragma_update(None, "trusted_schema", false)?;
-    // Otherwise SQLite may recompile a statement for each value bound to it: half the cost of an
-    // append.
+    // Without this setting, SQLite may recompile a statement for each value bound to it, which took
+    // half the time of an append.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(conn)
 }
@@ -173,7 +176,7 @@ fn set_up_reader(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_size", -i64::from(options.reader_cache_kib))
 }
 
-/// Returns the identity of the history, which it creates with the database.
+/// Returns the identity of the history. Creates it if the database is new.
 fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let stored: Option<[u8; 16]> = conn
         .query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0))

@@ -55,8 +55,8 @@ fn statements_use_their_indexes() {
 #[test]
 fn memberships_query_scans_only_the_memberships_of_the_user() {
     let (_directory, conn) = migrated();
-    for more in ["", "AND m.conversation_id = ?3"] {
-        let plan = plan(&conn, &crate::conversations::memberships_sql(more));
+    for condition in ["", "AND m.conversation_id = ?3"] {
+        let plan = plan(&conn, &crate::conversations::memberships_sql(condition));
         let scans: Vec<_> = plan.lines().filter(|line| line.starts_with("SCAN")).collect();
         assert_eq!(scans, ["SCAN m"], "{plan}"); // the user's memberships, already selected
     }

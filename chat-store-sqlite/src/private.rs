@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Suffixes of the files that SQLite keeps beside a database. SQLite creates them with the mode of
 /// the database.
-const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+const SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Creates `directory` and its missing parents with access for their owner only. Does not change
 /// existing directories.
@@ -35,9 +35,9 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 }
 
 /// Creates `database` if it is missing, because SQLite would create it with access for every user.
-/// Does not open an existing file, because closing it would release the locks of this process on
-/// it.
-pub(crate) fn make(database: &Path) -> io::Result<()> {
+/// Does not open an existing file, because closing a file releases all locks that this process has
+/// on it.
+pub(crate) fn create_if_missing(database: &Path) -> io::Result<()> {
     match create_new(database) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
@@ -47,7 +47,7 @@ pub(crate) fn make(database: &Path) -> io::Result<()> {
 /// Removes the access of other users to a database and to the files beside it.
 pub(crate) fn tighten_all(database: &Path) {
     tighten(database);
-    for suffix in BESIDE {
+    for suffix in SUFFIXES {
         tighten(&beside(database, suffix));
     }
 }
@@ -65,20 +65,20 @@ pub(crate) fn tighten(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let Ok(metadata) = std::fs::metadata(path) else { return };
     let mut permissions = metadata.permissions();
-    let mode = permissions.mode() & 0o777;
-    if mode & 0o077 == 0 {
+    let bits = permissions.mode() & 0o777;
+    if bits & 0o077 == 0 {
         return;
     }
-    let was = format!("{mode:03o}");
-    permissions.set_mode(mode & 0o700);
+    let mode = format!("{bits:03o}");
+    permissions.set_mode(bits & 0o700);
     match std::fs::set_permissions(path, permissions) {
         Ok(()) => {
-            tracing::warn!(file = %path.display(), was, "other users had access to a file of the store; the store removed that access");
+            tracing::warn!(file = %path.display(), mode, "other users had access to a file of the store; the store removed that access");
         }
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             let text = "other users have access to a file of the store, and the store cannot remove that access";
-            tracing::warn!(file = %path.display(), mode = was, error, "{text}; run the server as the owner of the file");
+            tracing::warn!(file = %path.display(), mode, error, "{text}; run the server as the owner of the file");
         }
     }
 }

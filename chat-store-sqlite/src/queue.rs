@@ -1,4 +1,4 @@
-//! Bounded queue between tasks, which never wait, and threads, which wait for items.
+//! Bounded queue from tasks, which never wait, to threads, which wait for items.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
@@ -15,18 +15,18 @@ pub(crate) struct Queue<T> {
 
 struct State<T> {
     items: VecDeque<T>,
-    waiting: usize,
+    waiting_threads: usize,
     closed: bool,
 }
 
 impl<T> Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (waiting, closed) = {
+        let (items, closed) = {
             let state = self.lock();
             (state.items.len(), state.closed)
         };
         f.debug_struct("Queue")
-            .field("waiting", &waiting)
+            .field("items", &items)
             .field("capacity", &self.capacity)
             .field("closed", &closed)
             .finish()
@@ -37,7 +37,7 @@ impl<T> Queue<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         let state = State {
             items: VecDeque::new(),
-            waiting: 0,
+            waiting_threads: 0,
             closed: false,
         };
         Self {
@@ -60,7 +60,7 @@ impl<T> Queue<T> {
             return Err(StoreError::Overloaded);
         }
         state.items.push_back(item);
-        if state.waiting > 0 {
+        if state.waiting_threads > 0 {
             self.filled.notify_one();
         }
         Ok(())
@@ -96,9 +96,9 @@ impl<T> Queue<T> {
     fn wait(&self) -> MutexGuard<'_, State<T>> {
         let mut state = self.lock();
         while state.items.is_empty() && !state.closed {
-            state.waiting += 1;
+            state.waiting_threads += 1;
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
+            state.waiting_threads -= 1;
         }
         state
     }

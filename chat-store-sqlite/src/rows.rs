@@ -53,7 +53,7 @@ impl ColumnReader for Columns<'_> {
 
     fn out_of_range(&self) -> rusqlite::Error {
         let column = self.next.saturating_sub(1);
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, "the number has no meaning here".into())
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, "the number is out of range".into())
     }
 }
 
@@ -85,8 +85,8 @@ decoders! {
     user_id -> UserId,
 }
 
-/// Calls `find` for each key, and returns its results without the keys that it does not find.
-pub(crate) fn found<K, T>(
+/// Calls `find` for each key. Returns the results of the keys that it found.
+pub(crate) fn find_each<K, T>(
     keys: Vec<K>,
     mut find: impl FnMut(K) -> rusqlite::Result<Option<T>>,
 ) -> rusqlite::Result<Vec<T>> {

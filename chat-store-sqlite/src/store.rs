@@ -17,7 +17,8 @@ use crate::open::{self, Opened, Options};
 use crate::readers::Readers;
 use crate::writer::Writer;
 
-/// A [`Store`] in one SQLite file. See the [crate] for how it works.
+/// A [`Store`] in one SQLite file. The documentation of the [crate] describes how it
+/// works.
 ///
 /// Dropping it completes the running requests and waits for them; [`Store::close`] does the same
 /// without blocking a task.
@@ -30,7 +31,7 @@ pub struct SqliteStore {
     running: Mutex<Option<Running>>,
 }
 
-/// Threads and lock of an open store. The lock ends last.
+/// Threads and lock of an open store. The lock is released after the threads have ended.
 #[derive(Debug)]
 struct Running {
     threads: Vec<JoinHandle<()>>,
@@ -56,9 +57,9 @@ impl SqliteStore {
         })
     }
 
-    /// Gives the history of the store in `directory` a new identity, so that clients discard what
-    /// they know of it. Call this after restoring a copy of the files that is older than what
-    /// clients have seen. [`backup`](crate::backup) does this for its copies.
+    /// Gives the history of the store in `directory` a new identity, so that clients discard
+    /// their copies of it. Call this after restoring a copy of the files that is older than the
+    /// events that clients have seen. [`backup`](crate::backup) does this for its copies.
     ///
     /// # Errors
     /// See [`OpenError`]; [`OpenError::InUse`] while a server uses the directory,
@@ -117,7 +118,8 @@ impl SqliteStore {
         backup::copy(self.path.clone(), target.as_ref().to_owned()).await
     }
 
-    /// Stops accepting work. Returns the threads and the lock that have yet to end.
+    /// Stops accepting work. Returns the threads, which the caller has to join, and the lock; `None`
+    /// after the first call.
     fn stop(&self) -> Option<Running> {
         self.readers.close();
         self.writer.close();

@@ -1,12 +1,12 @@
-//! Thread that makes all writes.
+//! Thread that does all writes.
 //!
 //! ```text
 //! take all waiting jobs ─► BEGIN IMMEDIATE ─► each job in turn ─► COMMIT ─► answer all
 //!                                ▲                  │ a job failed after it had written
-//!                                └── ROLLBACK ◄─────┘ again, each job in a savepoint of its own
+//!                                └── ROLLBACK ◄─────┘ again, each job in its own savepoint
 //! ```
 //! If the database rolls back even savepoints (on a full disk), each job runs alone.
-//! A job that fails before its first write, as a rejection does, costs the other jobs nothing.
+//! A job that fails before its first write, such as a rejected request, does not cause a rollback.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -63,6 +63,7 @@ impl Writer {
 struct WriterThread {
     conn: Connection,
     queue: Arc<Queue<Waiting>>,
+    /// Maximum number of jobs in one commit.
     max_group: usize,
     /// Set while the write-ahead log may hold text that was erased.
     erased: bool,
@@ -128,7 +129,7 @@ impl WriterThread {
         match answers {
             Ok(answers) => answers,
             Err(GroupError::Inseparable) => jobs.iter_mut().map(|job| self.run_alone(job)).collect(),
-            Err(GroupError::Store(error)) => jobs.iter().map(|_| Err(copy(&error))).collect(),
+            Err(GroupError::Store(error)) => jobs.iter().map(|_| Err(repeated(&error))).collect(),
         }
     }
 
@@ -213,8 +214,8 @@ impl WriterThread {
     }
 }
 
-/// Returns the same error again, for another job of the group.
-fn copy(error: &rusqlite::Error) -> StoreError {
+/// Returns a copy of the error that failed a group, for one of its jobs.
+fn repeated(error: &rusqlite::Error) -> StoreError {
     match error {
         rusqlite::Error::SqliteFailure(code, text) => store_error(rusqlite::Error::SqliteFailure(*code, text.clone())),
         error => StoreError::unavailable(error.to_string()),

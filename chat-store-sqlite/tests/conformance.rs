@@ -1,4 +1,4 @@
-//! The SQLite store keeps the contract of stores.
+//! Runs the conformance suite of stores on the SQLite store.
 
 #![allow(clippy::unwrap_used)] // these are tests
 

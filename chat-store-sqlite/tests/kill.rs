@@ -1,4 +1,4 @@
-//! A store whose process is killed with SIGKILL at any moment loses nothing that it acknowledged.
+//! Tests that a store loses no acknowledged event when its process is killed (SIGKILL) at any moment.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -12,7 +12,7 @@ use common::Ack;
 
 /// Environment variable with the data directory of the process to kill.
 const CHILD: &str = "CHAT_STORE_CHILD";
-/// Number of kills; the slow suite uses more.
+/// Environment variable with the number of kills, 5 by default; the slow suite sets a higher number.
 const ROUNDS: &str = "CHAT_STORE_KILL_ROUNDS";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,7 +38,7 @@ async fn acknowledged_events_survive_kill_9() {
 /// Starts a process that appends, and kills it after `acks_until_kill` acknowledgements.
 fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_process_to_kill", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "appending_process", "--nocapture", "--test-threads=1"])
         .env(CHILD, directory)
         .stdout(Stdio::piped())
         .spawn()
@@ -56,13 +56,13 @@ fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
         }
     }
     child.wait().unwrap();
-    assert!(killed, "it ended by itself");
+    assert!(killed, "the process ended before it was killed");
     acks
 }
 
-/// Does nothing except in the process that the test above starts.
+/// Main function of the process to kill. Does nothing when the test runner calls it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_process_to_kill() {
+async fn appending_process() {
     if let Some(directory) = std::env::var_os(CHILD) {
         println!();
         common::append_forever(Path::new(&directory)).await;

@@ -50,7 +50,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 #[tokio::test]
-async fn reopened_store_has_everything() {
+async fn reopened_store_has_its_data() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
@@ -103,14 +103,14 @@ async fn missing_directory_is_created_with_its_parents() {
 }
 
 #[tokio::test]
-async fn second_open_fails_and_says_what_to_do() {
+async fn second_open_fails_and_names_the_next_step() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let error = open_error(directory.path()).await;
     assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
     let text = error.to_string();
     assert!(
-        text.contains(&directory.path().display().to_string()) && text.contains("stop that one first"),
+        text.contains(&directory.path().display().to_string()) && text.contains("stop that process first"),
         "{text}"
     );
     store.close().await;
@@ -180,7 +180,7 @@ async fn damaged_header_is_reported_with_the_next_step() {
 }
 
 #[tokio::test]
-async fn damaged_pages_are_an_error_and_never_an_answer() {
+async fn damaged_pages_cause_an_error_and_never_a_wrong_answer() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
@@ -265,7 +265,7 @@ async fn full_store_rejects_writes_keeps_its_data_and_recovers() {
 }
 
 #[tokio::test]
-async fn erased_text_is_in_no_file() {
+async fn erased_text_is_removed_from_all_files() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
@@ -301,7 +301,7 @@ async fn erased_text_is_in_no_file() {
 }
 
 #[tokio::test]
-async fn full_queue_answers_overloaded() {
+async fn full_queue_rejects_requests_as_overloaded() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = Options::default();
     options.max_waiting_units = 2;
@@ -340,7 +340,7 @@ impl Unit for YieldingUnit {
 }
 
 #[tokio::test]
-async fn unit_that_awaits_something_else_is_rejected() {
+async fn unit_that_awaits_more_than_its_transaction_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let answer = store.transact(Box::new(YieldingUnit)).await;

@@ -45,7 +45,7 @@ impl Event {
     /// of the protocol.
     ///
     /// # Errors
-    /// The bytes are no body of this kind: the store is damaged.
+    /// The bytes are not a body of this kind: the store is damaged.
     pub fn body(&self) -> Result<EventBody, BodyError> {
         decode(self.kind, &self.body)
     }
@@ -153,7 +153,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
         }
         EventBody::FriendRemoved { by } => out.integer(1, by.0),
         EventBody::GroupInvited { group, group_name, by } => {
-            group_named(*group, group_name, out);
+            group_and_name(*group, group_name, out);
             out.integer(3, by.0);
         }
         EventBody::JoinRequested {
@@ -162,7 +162,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
             user,
             note,
         } => {
-            group_named(*group, group_name, out);
+            group_and_name(*group, group_name, out);
             out.integer(3, user.0);
             out.text(4, note.as_bytes());
         }
@@ -171,11 +171,11 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
             group_name,
             accepted,
         } => {
-            group_named(*group, group_name, out);
+            group_and_name(*group, group_name, out);
             out.flag(3, *accepted);
         }
         EventBody::RemovedFromGroup { group, group_name, by } => {
-            group_named(*group, group_name, out);
+            group_and_name(*group, group_name, out);
             out.integer(3, by.0);
         }
         EventBody::InvitationDeclined {
@@ -183,7 +183,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
             group_name,
             user,
         } => {
-            group_named(*group, group_name, out);
+            group_and_name(*group, group_name, out);
             out.integer(3, user.0);
         }
         EventBody::ConversationOpened { conversation, peer } => {
@@ -194,7 +194,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
     }
 }
 
-fn group_named(group: ConversationId, name: &str, out: &mut impl Fields) {
+fn group_and_name(group: ConversationId, name: &str, out: &mut impl Fields) {
     out.integer(1, group.0);
     out.text(2, name.as_bytes());
 }

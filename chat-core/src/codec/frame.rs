@@ -4,14 +4,15 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::FrameError;
 
-/// Number of bytes of the length in front of each packet.
+/// Size of the length in front of each packet, in bytes.
 pub const PREFIX: usize = 4;
 
-/// Largest packet that a server accepts before login.
+/// Maximum size of a packet that a server accepts before login, in bytes.
 pub const GUEST_LIMIT: usize = 4 * 1024;
-/// Largest packet that a server accepts after login, by default.
+/// Maximum size of a packet that a server accepts after login by default, in bytes.
 pub const SESSION_LIMIT: usize = 64 * 1024;
-/// Largest packet that a client has to accept, because a list of conversations can be long.
+/// Maximum size of a packet that a client has to accept, in bytes. A list of conversations can be
+/// long.
 pub const CLIENT_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Maximum number of bytes reserved for a packet before they arrive. Memory grows with the bytes
@@ -21,7 +22,7 @@ const RESERVE_AHEAD: usize = 16 * 1024;
 /// Splits a byte stream into packets.
 ///
 /// A length above the limit is rejected before memory is reserved for it. Packets share the memory
-/// they arrived in.
+/// in which they arrived.
 #[derive(Debug)]
 pub struct FrameDecoder {
     input: BytesMut,
@@ -38,8 +39,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Rejects packets of more than `limit` bytes from now on, including those that have arrived
-    /// and were not taken yet.
+    /// Rejects packets of more than `limit` bytes from now on, including buffered packets.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
@@ -84,14 +84,14 @@ impl FrameDecoder {
         Ok(Some(self.input.split_to(length).freeze()))
     }
 
-    /// Returns the number of bytes that have arrived and were not taken yet.
+    /// Returns the number of buffered bytes, which belong to no returned packet.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.input.len()
     }
 
-    /// Returns whether no part of a packet is buffered. Otherwise an end of the stream would cut it
-    /// off.
+    /// Returns whether no part of a packet is buffered. If the stream ends while a part is buffered,
+    /// that packet is truncated.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()

@@ -2,7 +2,7 @@
 //!
 //! `frame` splits bytes into packets. `server` and `client` translate packets to and from the
 //! [`model`](crate::model), each for its own side. All input of a peer is validated: decoded values
-//! are valid by construction, and a packet that is not becomes a `DecodeError`, which tells whether
+//! are valid by construction, and an invalid packet becomes a `DecodeError`, which says whether
 //! the session can continue. Events are encoded once: [`body`] makes the bytes that are stored, and
 //! a push puts a header in front of them.
 

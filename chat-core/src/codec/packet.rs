@@ -45,13 +45,13 @@ pub enum RequestKind {
     Hello(Hello),
     /// Creates an account. Allowed before login.
     Register(Registration),
-    /// Begins a session with a password or a token of the application. Allowed before login.
+    /// Starts a session with a password or a token of the application. Allowed before login.
     Login(Login),
-    /// Begins a session with the token of an earlier login. Allowed before login.
+    /// Starts a session with the token of an earlier login. Allowed before login.
     Resume(Resume),
     /// Asks for the nodes of the cluster. Allowed before login.
     ListNodes,
-    /// Checks the connection. Allowed after Hello.
+    /// Checks the connection. Allowed after `Hello`.
     Ping,
     /// Executes a command. Allowed after login.
     Command(Command),
@@ -77,9 +77,9 @@ pub struct Welcome {
     pub server: String,
     /// The server's wall-clock time.
     pub server_time: Timestamp,
-    /// Largest packet that the server accepts after login.
+    /// Maximum size of a packet that the server accepts after login, in bytes.
     pub max_packet_bytes: u32,
-    /// Largest message text that the server accepts.
+    /// Maximum size of a message text that the server accepts, in bytes.
     pub max_text_bytes: u32,
     /// A client that has sent nothing for this many milliseconds sends a ping.
     pub heartbeat_ms: u32,
@@ -119,17 +119,18 @@ pub struct NodeEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// Answer to a `Hello`.
+    /// Answer to `Hello`.
     Welcome(Welcome),
-    /// Answers Register. Only id and name are transmitted; the client's display name stays empty.
+    /// Answer to `Register`. Only id and name are transmitted; a client receives an empty display
+    /// name.
     Registered(UserInfo),
-    /// Answers Login and Resume.
+    /// Answer to `Login` and to `Resume`.
     LoggedIn(Box<LoggedIn>),
-    /// Answer to a `ListNodes`.
+    /// Answer to `ListNodes`.
     Nodes(Vec<NodeEntry>),
-    /// Answer to a `Ping`: the time of the server.
+    /// Answer to `Ping`: the time of the server.
     Pong(Timestamp),
-    /// Answers a command.
+    /// Answer to a command.
     Outcome(Outcome),
 }
 

@@ -32,16 +32,16 @@ pub(super) fn decode(packet: &[u8], max_text: usize) -> Option<(RequestId, Resul
     if !rest.is_empty() || !id.wants_reply() {
         return None;
     }
-    Some((id, fields(message)?.into_command(max_text)))
+    Some((id, decode_fields(message)?.into_command(max_text)))
 }
 
-fn fields(mut rest: &[u8]) -> Option<SendFields<'_, &str>> {
+fn decode_fields(mut rest: &[u8]) -> Option<SendFields<'_, &str>> {
     let mut send = SendFields::default();
     let mut last = 0;
     while !rest.is_empty() {
         let (tag, wire) = decode_key(&mut rest).ok()?;
         if tag <= last {
-            return None; // twice, or in another order than everybody writes
+            return None; // a repeated field, or fields that are not in the order of their tags
         }
         last = tag;
         match (tag, wire) {

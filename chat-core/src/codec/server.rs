@@ -158,7 +158,7 @@ pub const fn close_text(code: CloseCode) -> &'static str {
 /// Appends a reply whose result, field `tag` of the reply, is written by hand.
 fn put_reply(request_id: RequestId, tag: u32, result: &impl Encode, out: &mut BytesMut) {
     let result_len = result.len();
-    let id = SmallField(tag::REQUEST_ID, request_id.0);
+    let id = IntegerField(tag::REQUEST_ID, request_id.0);
     let reply_len = id.len().saturating_add(message_len(tag, result_len));
     put_message_prefix(tag::REPLY, reply_len, out);
     id.fields(out);
@@ -181,9 +181,9 @@ fn put_message_prefix(tag: u32, length: usize, out: &mut BytesMut) {
     out.message(tag, length);
 }
 
-struct SmallField(u32, u64);
+struct IntegerField(u32, u64);
 
-impl Encode for SmallField {
+impl Encode for IntegerField {
     fn fields(&self, out: &mut impl Fields) {
         out.integer(self.0, self.1);
     }

@@ -21,7 +21,7 @@ pub fn mismatch(peer_min: u32, peer_max: u32) -> String {
     };
     let (ours, theirs) = (range(MIN, MAX), range(peer_min, peer_max));
     let advice = if peer_min > MAX {
-        "the server is too old for it"
+        "the server is too old for this client"
     } else {
         "update the client"
     };
@@ -37,7 +37,7 @@ mod tests {
         assert_eq!(negotiate(2, 9), None);
         assert_eq!(
             mismatch(2, 9),
-            "this server speaks version 1 of the protocol, the client versions 2 to 9: the server is too old for it"
+            "this server speaks version 1 of the protocol, the client versions 2 to 9: the server is too old for this client"
         );
         assert_eq!(negotiate(0, 0), None);
         assert_eq!(

@@ -117,7 +117,7 @@ fn packed_len(values: impl Iterator<Item = u64>) -> usize {
 
 /// Message whose fields are written by hand.
 pub(super) trait Encode {
-    /// Passes the fields to `fields`, in order of their tags.
+    /// Passes the fields to `out`, in the order of their tags.
     fn fields(&self, out: &mut impl Fields);
 
     /// Returns the encoded length of the fields.

@@ -2,7 +2,7 @@
 //!
 //! The generic cell rate algorithm (GCRA) is implemented here once, for logins, connections,
 //! packets and the commands of one user. `governor` is not used: its keyed limiters keep every key
-//! until a sweep, and cannot give a charge back.
+//! until a sweep, and cannot refund a charge.
 
 mod table;
 
@@ -35,7 +35,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// No limit at all.
+    /// No limit.
     pub const UNLIMITED: Self = Self {
         count: 1,
         per: Duration::ZERO,
@@ -52,7 +52,7 @@ impl Rate {
         }
     }
 
-    /// Returns the same rate with another burst.
+    /// Returns the same rate with a different burst.
     #[must_use]
     pub const fn with_burst(self, burst: u32) -> Self {
         Self { burst, ..self }
@@ -65,7 +65,7 @@ impl Rate {
         (self.count as u128).saturating_mul(others) > (other.count as u128).saturating_mul(own)
     }
 
-    /// Returns the time after which one event no longer counts, or `None` if that is never.
+    /// Returns the time after which one event no longer counts, or `None` if no event is allowed.
     fn interval(&self) -> Option<Duration> {
         self.per.checked_div(self.count)
     }
@@ -97,14 +97,14 @@ impl Bucket {
         self.recovered_at = now.checked_add(charge);
     }
 
-    /// Charges one event in any case, and returns the delay before the next one is allowed: for
-    /// callers that slow a peer down instead of refusing its events.
+    /// Charges one event, even if it is not allowed now, and returns the delay before the next event
+    /// is allowed. For callers that slow a peer down instead of refusing its events.
     pub(crate) fn take(&mut self, now: Instant, rate: &Rate) -> Duration {
         self.add(now, rate);
         self.check(now, rate).err().unwrap_or_default()
     }
 
-    /// Gives one event back.
+    /// Refunds one event.
     pub(crate) fn take_back(&mut self, now: Instant, rate: &Rate) {
         let charge = self.remaining(now).saturating_sub(rate.interval().unwrap_or_default());
         self.recovered_at = now.checked_add(charge);
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const NOW: Duration = Duration::ZERO;
+    const NO_WAIT: Duration = Duration::ZERO;
 
     fn try_take(bucket: &mut Bucket, now: Instant, rate: &Rate) -> Result<(), Duration> {
         bucket.check(now, rate)?;
@@ -154,21 +154,21 @@ mod tests {
     }
 
     #[test]
-    fn bucket_take_says_when_the_next_event_is_allowed() {
+    fn bucket_take_returns_the_delay_before_the_next_event() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let wait = Duration::from_millis;
         let rate = Rate::new(10, SECOND).with_burst(3);
         let mut bucket = Bucket::default();
         let mut take = |now| bucket.take(now, &rate);
-        assert_eq!([start; 3].map(&mut take), [NOW, NOW, wait(100)]);
+        assert_eq!([start; 3].map(&mut take), [NO_WAIT, NO_WAIT, wait(100)]);
         assert_eq!(take(at(100)), wait(100));
         assert_eq!(take(at(250)), wait(50));
         let later = at(10_000);
         assert_eq!(
             [later; 3].map(&mut take),
-            [NOW, NOW, wait(100)],
-            "full again, never fuller"
+            [NO_WAIT, NO_WAIT, wait(100)],
+            "the burst recovers completely, and no further"
         );
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::default();
         for _ in 0..10_000 {
-            assert_eq!(bucket.take(start, &Rate::UNLIMITED), NOW);
+            assert_eq!(bucket.take(start, &Rate::UNLIMITED), NO_WAIT);
         }
         let none = Rate::new(0, 60 * SECOND);
         assert_eq!(try_take(&mut Bucket::default(), start, &none), Err(60 * SECOND));

@@ -4,13 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// A state that loses its meaning with time.
+/// State that loses its meaning with time.
 pub(crate) trait Decaying {
     /// Returns the time until the state equals `Default` and can be forgotten.
     fn remaining(&self, now: Instant) -> Duration;
 }
 
-/// At most `capacity` states by key. When the table is full, a new key evicts the state that decays
+/// Map of at most `capacity` states by key. When the table is full, a new key evicts the state that decays
 /// first among the oldest few.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
@@ -25,7 +25,7 @@ impl<K: Copy + Eq + Hash, V: Decaying + Default> Table<K, V> {
     /// Number of the oldest states that are compared to find the one to evict.
     const EVICTION_CANDIDATES: usize = 8;
 
-    /// Creates an empty table; memory is taken as it fills.
+    /// Creates an empty table, which allocates memory as it fills.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             states: HashMap::new(),
@@ -58,8 +58,8 @@ impl<K: Copy + Eq + Hash, V: Decaying + Default> Table<K, V> {
         self.states.entry(key).or_default()
     }
 
-    /// Looks at two states for each one inserted: the table shrinks again after a flood, without a
-    /// sweep that would hold its lock for long.
+    /// Checks the two oldest states and removes those that have decayed. One call for each insertion
+    /// makes the table shrink after a flood, without a sweep that would hold its lock for long.
     fn forget_decayed(&mut self, now: Instant) {
         for _ in 0..2 {
             let Some(oldest) = self.order.pop_front() else { return };

@@ -4,7 +4,7 @@ use std::{fmt, time::Instant};
 
 use super::{cipher::Cipher, opener::Opener, sealer::Sealer};
 
-/// Result of a successful handshake. Split it to read and write from different places.
+/// Result of a successful handshake. Split it to read and write from different tasks.
 pub struct Channel {
     sealer: Sealer,
     opener: Opener,

@@ -5,7 +5,7 @@ use zeroize::Zeroize;
 
 use super::keys::SecretBytes;
 
-/// Number of bytes of the authentication tag.
+/// Size of the authentication tag, in bytes.
 pub(super) const TAG_LEN: usize = 16;
 /// First counter value that is not used. The limit guarantees that no nonce repeats.
 const COUNTER_END: u64 = 1 << 63;

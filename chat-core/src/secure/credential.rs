@@ -16,7 +16,7 @@ use super::{error::HandshakeError, fingerprint::Fingerprint, handshake::PinPolic
 
 /// Lifetime of a credential.
 pub const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Difference between the clocks of client and server that a client tolerates.
+/// Maximum difference between the clocks of client and server that a client tolerates.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 /// Allowed sizes of an RSA modulus, in bits.
 pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;

@@ -1,8 +1,8 @@
 //! Errors of the secure channel, with one variant for each cause.
 //!
-//! Each of them ends the connection, and the peer is not told why; only
-//! [`HandshakeError::NoCommonProfile`] is answered with a reject first. The variants are for logs
-//! and tests.
+//! Each error ends the connection without telling the peer the reason, except that
+//! [`HandshakeError::NoCommonProfile`] is first answered with a reject. The variants are for logs and
+//! tests.
 
 use super::fingerprint::Fingerprint;
 
@@ -48,7 +48,7 @@ pub enum HandshakeError {
     /// hello.
     #[error("the server's hello is not authentic")]
     BadTag,
-    /// The credential has another version.
+    /// The credential has a version that this program does not know.
     #[error("the credential has the unknown version {0}")]
     CredentialVersion(u8),
     /// The credential is truncated, has surplus bytes, or has a field with an impossible value.

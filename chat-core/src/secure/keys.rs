@@ -5,7 +5,8 @@ use std::ops::{Deref, DerefMut};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// 32 secret bytes that are wiped when dropped. `Zeroizing` would print its content in `Debug`.
+/// 32 secret bytes that are wiped when dropped. Has no `Debug`, unlike `Zeroizing`, which would print
+/// the bytes.
 #[derive(Default, Zeroize, ZeroizeOnDrop)]
 pub(super) struct SecretBytes([u8; 32]);
 
@@ -47,7 +48,7 @@ impl DhSecret {
         Self::from_bytes(&bytes)
     }
 
-    /// Uses a given secret. Outside of `generate`, only test vectors do.
+    /// Creates a secret from given bytes. Apart from `generate`, only test vectors use this.
     pub(super) fn from_bytes(bytes: &SecretBytes) -> Self {
         let secret = StaticSecret::from(**bytes);
         let public = PublicKey::from(&secret).to_bytes();
@@ -58,14 +59,15 @@ impl DhSecret {
         &self.public
     }
 
-    /// Makes the secret claim another public key, for tests of a dishonest peer.
+    /// Replaces the public key, for tests of a dishonest peer.
     #[cfg(test)]
     pub(super) const fn claim(mut self, public: [u8; 32]) -> Self {
         self.public = public;
         self
     }
 
-    /// Computes the shared secret with `peer`. Fails if `peer` forced it to zero (RFC 7748 §6.1).
+    /// Computes the shared secret with the public key `peer`. Fails if the result is zero, as for a
+    /// point of low order (RFC 7748 §6.1).
     pub(super) fn agree(&self, peer: &[u8; 32]) -> Result<SecretBytes, WeakPublicKey> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*peer));
         if shared.was_contributory() {

@@ -26,8 +26,8 @@ pub const REKEY_MIN_AGE: Duration = Duration::from_secs(10);
 /// Result of [`Opener::feed`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// Application bytes, which were decrypted in place. They may be empty. Records need not end
-    /// where packets end.
+    /// Application bytes, which were decrypted in place. They may be empty. The
+    /// boundaries of records and packets are independent.
     Data(BytesMut),
     /// The code of the peer's last record. Only the end of the stream may follow.
     Close(u16),
@@ -37,8 +37,8 @@ pub enum Opened {
 
 /// Turns records back into application bytes.
 ///
-/// After the first violation the key is wiped and every further call fails. The opener keeps no
-/// buffer of its own.
+/// After the first violation the key is wiped and every further call fails. The opener has no
+/// buffer.
 pub struct Opener {
     state: State,
     keyed_at: Instant,
@@ -60,8 +60,7 @@ impl Opener {
         }
     }
 
-    /// Removes the next record from the front of `input` and opens it. Call it again until it
-    /// returns
+    /// Removes the next record from the front of `input` and opens it. Call this until it returns
     /// [`Opened::NeedMore`].
     ///
     /// # Errors

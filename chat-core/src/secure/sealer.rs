@@ -19,7 +19,7 @@ pub const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
 ///
 /// One call makes one record of up to 16 KiB, so that bytes which are sent together cost one tag
 /// and one write. The sealer changes its key after [`REKEY_AFTER_RECORDS`] or [`REKEY_AFTER`]. It
-/// keeps no buffer of its own.
+/// has no buffer.
 pub struct Sealer {
     /// `None` once the channel is closed or exhausted.
     cipher: Option<Cipher>,
@@ -102,7 +102,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Changes the key now. The sealer does so by itself when it is due. A receiver closes the
+    /// Changes the key now. The sealer calls this by itself when a change is due. A receiver closes the
     /// channel if the key changes again within both 1024 records and 10 s.
     ///
     /// # Errors

@@ -9,7 +9,8 @@ use super::{
     keys::SecretBytes,
 };
 
-/// Its 28 bytes are shorter than a hash, so they are padded with zeros instead of hashed.
+/// Name of the protocol. It has 28 bytes, fewer than a hash, so it is padded with zeros instead of
+/// hashed.
 const PROTOCOL_NAME: &[u8] = b"Noise_NX_25519_AESGCM_SHA256";
 
 /// Running hash and keys of one handshake.
@@ -70,7 +71,7 @@ impl Symmetric {
         Ok(plaintext)
     }
 
-    /// Returns the ciphers of both directions, the initiator's first, and the hash of the
+    /// Returns the sending ciphers of the initiator and of the responder, and the hash of the
     /// handshake.
     pub(super) fn split(self) -> (Cipher, Cipher, [u8; 32]) {
         let (initiator, responder) = hkdf2(&self.chaining_key, &[]);

@@ -25,7 +25,7 @@ pub const PIPE_CAPACITY: usize = 64 * 1024;
 /// Creates the two ends of a pipe without a listener.
 #[must_use]
 pub fn pipe() -> (MemoryTransport, MemoryTransport) {
-    numbered(0)
+    numbered_pipe(0)
 }
 
 /// Creates a listener and the connector for it. At most `backlog` connections wait to be accepted;
@@ -59,7 +59,7 @@ impl MemoryConnector {
     /// # Errors
     /// [`io::ErrorKind::ConnectionRefused`]: the listener was dropped.
     pub async fn connect(&self) -> io::Result<MemoryTransport> {
-        let (ours, theirs) = numbered(self.next.fetch_add(1, Ordering::Relaxed));
+        let (ours, theirs) = numbered_pipe(self.next.fetch_add(1, Ordering::Relaxed));
         self.sender
             .send(theirs)
             .await
@@ -88,7 +88,7 @@ impl MemoryListener {
     }
 }
 
-fn numbered(number: u64) -> (MemoryTransport, MemoryTransport) {
+fn numbered_pipe(number: u64) -> (MemoryTransport, MemoryTransport) {
     let (ours, theirs) = tokio::io::duplex(PIPE_CAPACITY);
     let peer = PeerAddr::Memory(number);
     (Stream::new(ours, peer), Stream::new(theirs, peer))

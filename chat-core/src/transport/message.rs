@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Largest message that a [`MessageStream`] sends.
+/// Maximum size of a message that a [`MessageStream`] sends, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Byte stream over a stream and a sink of binary messages. It concatenates the bytes of all
@@ -34,8 +34,8 @@ impl<M> MessageStream<M> {
     }
 
     /// Wraps a socket with messages of a type `T`, such as a WebSocket. `payload` returns the bytes
-    /// of a binary message, and `None` for a message that is to be skipped; `binary` makes a binary
-    /// message of bytes. The socket answers pings itself, as those of most libraries do.
+    /// of a binary message, and `None` for a message to skip; `binary` creates a binary message
+    /// from bytes. The socket must answer pings by itself, as the sockets of most libraries do.
     ///
     /// # Examples
     /// With a WebSocket of the `axum` crate:

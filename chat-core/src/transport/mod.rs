@@ -1,7 +1,7 @@
 //! Byte streams with the address of their peer: sockets, pipes within the process, and TLS.
 //!
-//! This module does not interpret the bytes: the secure channel ([`crate::secure`]) or TLS comes on
-//! top. Each port has one protocol; no stream is inspected to guess which protocol the peer uses.
+//! This module does not interpret the bytes; the secure channel ([`crate::secure`]) or TLS is a layer
+//! above. Each port has one protocol; no stream is inspected to guess which protocol the peer uses.
 
 mod message;
 mod peer;
@@ -39,8 +39,8 @@ pub use peer::PeerAddr;
 pub use proxy::{InvalidNetwork, Network};
 pub use stream::Stream;
 
-/// Byte stream to and from one peer. One task reads and writes it, or [`tokio::io::split`] divides
-/// it.
+/// Byte stream to and from one peer. Use [`tokio::io::split`] to read and write it in different
+/// tasks.
 ///
 /// Dropping the stream closes it. Shutting down the writing side flushes it first.
 pub trait Transport: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin + 'static {

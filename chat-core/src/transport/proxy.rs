@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// First bytes of a header of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// Longest header of version 1, including the end of the line.
+/// Maximum length of a header of version 1, in bytes, including the end of the line.
 const MAX_LINE: usize = 107;
-/// Longest variable part of a header of version 2. It has room for the addresses of Unix sockets
+/// Maximum length of the variable part of a header of version 2, in bytes. It has room for the addresses of Unix sockets
 /// and some extensions.
 const MAX_REST: usize = 1024;
 
@@ -51,27 +51,27 @@ impl Network {
 }
 
 fn same_prefix(one: u128, other: u128, prefix: u8) -> bool {
-    let differing = u32::from(prefix.min(128));
-    (one ^ other).checked_shr(128 - differing).unwrap_or(0) == 0
+    let compared_bits = u32::from(prefix.min(128));
+    (one ^ other).checked_shr(128 - compared_bits).unwrap_or(0) == 0
 }
 
 impl FromStr for Network {
     type Err = InvalidNetwork;
 
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let wrong = || InvalidNetwork(text.to_owned());
+        let invalid = || InvalidNetwork(text.to_owned());
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let max_prefix = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
-            Some(prefix) => prefix.parse().map_err(|_| wrong())?,
-            None => most,
+            Some(prefix) => prefix.parse().map_err(|_| invalid())?,
+            None => max_prefix,
         };
-        if prefix > most {
-            return Err(wrong());
+        if prefix > max_prefix {
+            return Err(invalid());
         }
         Ok(Self { address, prefix })
     }
@@ -125,7 +125,7 @@ async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<S
             source,
             destination,
             port,
-            other_port,
+            destination_port,
         ] => {
             let source: IpAddr = source
                 .parse()
@@ -134,7 +134,7 @@ async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<S
                 .parse()
                 .map_err(|_| invalid("the PROXY line has no valid destination address"))?;
             let port = port.parse().map_err(|_| invalid("the PROXY line has no valid port"))?;
-            let _: u16 = other_port
+            let _: u16 = destination_port
                 .parse()
                 .map_err(|_| invalid("the PROXY line has no valid port"))?;
             if source.is_ipv4() != (family == "TCP4") || destination.is_ipv4() != source.is_ipv4() {
@@ -178,7 +178,7 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
             let port = u16::from_be_bytes([addresses[32], addresses[33]]);
             Ok(Some((Ipv6Addr::from(source), port).into()))
         }
-        // Other address families do not matter for limits.
+        // Limits need no addresses of other families.
         (1, _) => Ok(None),
         _ => Err(invalid("the PROXY header has an unknown command")),
     }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn read_header_takes_the_header_and_no_byte_after_it() {
+    async fn read_header_reads_no_byte_after_the_header() {
         let v4: SocketAddr = "192.0.2.7:5000".parse().unwrap();
         let v6: SocketAddr = "[2001:db8::7]:5000".parse().unwrap();
         let mut six = [0; 36];

@@ -20,7 +20,7 @@ pub struct TcpOptions {
     pub keepalive_interval: Duration,
     /// Number of unanswered probes that end the connection. Default 3.
     pub keepalive_probes: u32,
-    /// Longest time that written bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, only on Linux).
+    /// Maximum time that written bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, only on Linux).
     /// Default 60 s.
     pub user_timeout: Duration,
     /// Maximum number of connections that wait to be accepted. The system may lower it. Default
@@ -123,7 +123,7 @@ impl TcpListener {
     /// Dropping the future loses no connection.
     pub async fn accept(&self) -> io::Result<TcpTransport> {
         let (stream, peer) = self.inner.accept().await?;
-        Ok(tuned(stream, peer, &self.options))
+        Ok(with_options(stream, peer, &self.options))
     }
 }
 
@@ -133,19 +133,19 @@ impl TcpListener {
 /// The error of the system call: no program listens there, or the address cannot be reached.
 pub async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpTransport> {
     let stream = TcpStream::connect(address).await?;
-    Ok(tuned(stream, address, options))
+    Ok(with_options(stream, address, options))
 }
 
 /// Sets the options of a connection. If one cannot be set, the connection is either dead, which the
 /// next read reports, or usable without it.
-fn tuned(stream: TcpStream, peer: SocketAddr, options: &TcpOptions) -> TcpTransport {
-    if let Err(error) = tune(&stream, options) {
+fn with_options(stream: TcpStream, peer: SocketAddr, options: &TcpOptions) -> TcpTransport {
+    if let Err(error) = set_options(&stream, options) {
         tracing::debug!(%peer, %error, "cannot set TCP options");
     }
     Stream::new(stream, PeerAddr::Ip(peer))
 }
 
-fn tune(stream: &TcpStream, options: &TcpOptions) -> io::Result<()> {
+fn set_options(stream: &TcpStream, options: &TcpOptions) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(options.keepalive_idle)
@@ -214,7 +214,7 @@ mod tests {
         let (client, server) = tokio::join!(connect(address, &options), listener.accept());
         let (mut client, mut server) = (client.unwrap(), server.unwrap());
         drop(listener);
-        let taken = TcpPort::bind(address, options).unwrap();
+        let port = TcpPort::bind(address, options).unwrap();
         let error = connect(address, &options).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         // A program that does not set SO_REUSEADDR cannot bind the address.
@@ -225,7 +225,7 @@ mod tests {
         let mut received = [0; 4];
         server.read_exact(&mut received).await.unwrap();
         assert_eq!(&received, b"ping");
-        let listener = taken.listen().unwrap();
+        let listener = port.listen().unwrap();
         assert_eq!(listener.local_addr(), address);
         let (client, server) = tokio::join!(connect(address, &options), listener.accept());
         assert!(client.is_ok() && server.is_ok());

@@ -1,4 +1,5 @@
-//! A process that appends until it is killed, and the check of the data that it leaves.
+//! A process that appends until it is killed, and the check of the data that it leaves. Shared by the
+//! tests and `examples/torture.rs`.
 
 #![allow(dead_code)] // each test uses some of it
 
@@ -120,7 +121,7 @@ pub(crate) async fn verify(directory: &Path, acks: &[Ack]) -> u64 {
         let events = store.events(id, Seq(1), Seq(u64::MAX), u32::MAX).await.unwrap();
         assert!(
             events.iter().map(|event| event.seq.0).eq(1..=events.len() as u64),
-            "a hole in {id}"
+            "a gap in the log of {id}"
         );
         let row = store.conversation(id).await.unwrap();
         let last = events
@@ -129,7 +130,7 @@ pub(crate) async fn verify(directory: &Path, acks: &[Ack]) -> u64 {
         assert_eq!(
             row.map_or((Seq::ZERO, 0), |row| (row.last_seq, row.message_count)),
             last,
-            "the row of {id}"
+            "the row of conversation {id} does not match its log"
         );
         assert!(
             events

@@ -1,4 +1,4 @@
-//! Own account and devices.
+//! A user's own account and devices.
 
 use super::{enums, parts};
 use crate::codec::error::{InvalidRequest, Malformed};

@@ -20,9 +20,9 @@ pub(in crate::codec) fn command(command: &Command) -> Wire {
         Command::GetUsers(users) => Wire::GetUsers(get_users(users)),
         Command::RequestFriend { user, note } => Wire::RequestFriend(request_friend(user, note)),
         Command::AnswerFriend { user, accept } => Wire::AnswerFriend(answer_friend(user, *accept)),
-        Command::RemoveFriend(user) => Wire::RemoveFriend(proto::RemoveFriend { user: some_user(user) }),
-        Command::Block(user) => Wire::Block(proto::Block { user: some_user(user) }),
-        Command::Unblock(user) => Wire::Unblock(proto::Unblock { user: some_user(user) }),
+        Command::RemoveFriend(user) => Wire::RemoveFriend(proto::RemoveFriend { user: user_field(user) }),
+        Command::Block(user) => Wire::Block(proto::Block { user: user_field(user) }),
+        Command::Unblock(user) => Wire::Unblock(proto::Unblock { user: user_field(user) }),
         Command::ListContacts => Wire::ListContacts(proto::ListContacts {}),
 
         Command::Send { conversation, draft } => messages::send(parts::conversation_ref(conversation), draft),
@@ -99,21 +99,21 @@ fn get_users(users: &[UserRef]) -> proto::GetUsers {
 
 fn request_friend(user: &UserRef, note: &Note) -> proto::RequestFriend {
     proto::RequestFriend {
-        user: some_user(user),
+        user: user_field(user),
         note: note.as_str().to_owned(),
     }
 }
 
 fn answer_friend(user: &UserRef, accept: bool) -> proto::AnswerFriend {
     proto::AnswerFriend {
-        user: some_user(user),
+        user: user_field(user),
         accept,
     }
 }
 
 fn get_conversation(conversation: &ConversationRef) -> proto::GetConversation {
     proto::GetConversation {
-        conversation: some_group(conversation),
+        conversation: conversation_field(conversation),
     }
 }
 
@@ -158,85 +158,85 @@ fn search_groups(query: &str, limit: u32) -> proto::SearchGroups {
 
 fn join_group(group: &ConversationRef, note: &Note) -> proto::JoinGroup {
     proto::JoinGroup {
-        group: some_group(group),
+        group: conversation_field(group),
         note: note.as_str().to_owned(),
     }
 }
 
 fn answer_join(group: &ConversationRef, user: &UserRef, accept: bool) -> proto::AnswerJoin {
     proto::AnswerJoin {
-        group: some_group(group),
-        user: some_user(user),
+        group: conversation_field(group),
+        user: user_field(user),
         accept,
     }
 }
 
 fn invite_member(group: &ConversationRef, user: &UserRef) -> proto::InviteMember {
     proto::InviteMember {
-        group: some_group(group),
-        user: some_user(user),
+        group: conversation_field(group),
+        user: user_field(user),
     }
 }
 
 fn decline_invitation(group: &ConversationRef) -> proto::DeclineInvitation {
     proto::DeclineInvitation {
-        group: some_group(group),
+        group: conversation_field(group),
     }
 }
 
 fn leave_group(group: &ConversationRef) -> proto::LeaveGroup {
     proto::LeaveGroup {
-        group: some_group(group),
+        group: conversation_field(group),
     }
 }
 
 fn delete_group(group: &ConversationRef) -> proto::DeleteGroup {
     proto::DeleteGroup {
-        group: some_group(group),
+        group: conversation_field(group),
     }
 }
 
 fn kick_member(group: &ConversationRef, user: &UserRef, ban: bool) -> proto::KickMember {
     proto::KickMember {
-        group: some_group(group),
-        user: some_user(user),
+        group: conversation_field(group),
+        user: user_field(user),
         ban,
     }
 }
 
 fn unban_member(group: &ConversationRef, user: &UserRef) -> proto::UnbanMember {
     proto::UnbanMember {
-        group: some_group(group),
-        user: some_user(user),
+        group: conversation_field(group),
+        user: user_field(user),
     }
 }
 
 fn mute_member(group: &ConversationRef, user: &UserRef, duration_ms: u64) -> proto::MuteMember {
     proto::MuteMember {
-        group: some_group(group),
-        user: some_user(user),
+        group: conversation_field(group),
+        user: user_field(user),
         duration_ms,
     }
 }
 
 fn set_role(group: &ConversationRef, user: &UserRef, role: Role) -> proto::SetRole {
     proto::SetRole {
-        group: some_group(group),
-        user: some_user(user),
+        group: conversation_field(group),
+        user: user_field(user),
         role: enums::role(role),
     }
 }
 
 fn transfer_ownership(group: &ConversationRef, user: &UserRef) -> proto::TransferOwnership {
     proto::TransferOwnership {
-        group: some_group(group),
-        user: some_user(user),
+        group: conversation_field(group),
+        user: user_field(user),
     }
 }
 
 fn update_group(group: &ConversationRef, changes: &GroupChanges) -> proto::UpdateGroup {
     proto::UpdateGroup {
-        group: some_group(group),
+        group: conversation_field(group),
         name: changes.name.as_ref().map(|name| name.as_str().to_owned()),
         description: changes.description.as_ref().map(|text| text.as_str().to_owned()),
         join_policy: changes.join_policy.map_or(0, enums::join_policy),
@@ -247,16 +247,16 @@ fn update_group(group: &ConversationRef, changes: &GroupChanges) -> proto::Updat
 
 fn list_members(group: &ConversationRef, after: UserId, limit: u32) -> proto::ListMembers {
     proto::ListMembers {
-        group: some_group(group),
+        group: conversation_field(group),
         after_user: after.0,
         limit,
     }
 }
 
-fn some_user(user: &UserRef) -> Option<proto::UserRef> {
+fn user_field(user: &UserRef) -> Option<proto::UserRef> {
     Some(parts::user_ref(user))
 }
 
-fn some_group(group: &ConversationRef) -> Option<proto::ConversationRef> {
+fn conversation_field(group: &ConversationRef) -> Option<proto::ConversationRef> {
     Some(parts::conversation_ref(group))
 }

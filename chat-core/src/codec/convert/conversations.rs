@@ -11,7 +11,7 @@ use crate::model::{
     Command, ConversationId, ConversationInfo, ConversationView, HistoryPage, Page, PageFrom, Seq, Timestamp,
 };
 
-/// Number of body bytes at which a page ends.
+/// Maximum number of body bytes in a page, unless its only event has more.
 pub(in crate::codec) const MAX_PAGE_BYTES: u32 = 256 * 1024;
 
 pub(super) fn to_read_history(read: proto::ReadHistory) -> Result<Command, InvalidRequest> {
@@ -125,7 +125,7 @@ pub(super) fn to_history_page(page: proto::HistoryPage) -> Result<HistoryPage, M
     }
     Ok(HistoryPage {
         conversation: ConversationId(page.conversation),
-        events: parts::all(page.events, event::decode)?,
+        events: parts::decode_list(page.events, event::decode)?,
         more: page.more,
         first_seq: Seq(page.first_seq),
         last_seq: Seq(page.last_seq),

@@ -4,18 +4,19 @@
 use crate::codec::proto;
 use crate::model::{ContactState, DirectPolicy, JoinPolicy, MemberState, PresenceState, Role};
 
+/// Defines the functions that encode and decode an enumeration of the model.
 macro_rules! enumeration {
-    ($write:ident, $read:ident, $model:ident as $wire:ident { $($ours:ident = $theirs:ident,)* }) => {
-        pub(in crate::codec) fn $write(value: $model) -> i32 {
+    ($encode:ident, $decode:ident, $model:ident as $wire:ident { $($value:ident = $wire_value:ident,)* }) => {
+        pub(in crate::codec) fn $encode(value: $model) -> i32 {
             let value = match value {
-                $($model::$ours => proto::$wire::$theirs,)*
+                $($model::$value => proto::$wire::$wire_value,)*
             };
             value as i32
         }
 
-        pub(in crate::codec) fn $read(number: i32) -> Option<$model> {
+        pub(in crate::codec) fn $decode(number: i32) -> Option<$model> {
             match proto::$wire::try_from(number) {
-                $(Ok(proto::$wire::$theirs) => Some($model::$ours),)*
+                $(Ok(proto::$wire::$wire_value) => Some($model::$value),)*
                 Ok(proto::$wire::Unspecified) | Err(_) => None,
             }
         }

@@ -12,10 +12,10 @@ use crate::model::{
     DisplayName, Login, Registration, ReplyCode, Resume, Secret, Timestamp, UserInfo, UserName, UserRef,
 };
 
-/// Maximum length of the name of a program or device, in bytes.
+/// Maximum length of the name of a client program or a device, in bytes.
 const MAX_LABEL: usize = 64;
 /// Allowed lengths of a new password, in bytes.
-const PASSWORD: std::ops::RangeInclusive<usize> = 8..=1024;
+const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=1024;
 /// Maximum length of the secret of a login, in bytes. Tokens of applications may be longer than
 /// passwords.
 const MAX_SECRET: usize = 3 * 1024;
@@ -114,15 +114,15 @@ pub(in crate::codec) fn resume(resume: &Resume) -> proto::Resume {
 /// Decodes a new password.
 pub(in crate::codec) fn to_new_password(password: String) -> Result<Secret, InvalidRequest> {
     let secret = Secret::new(password);
-    if PASSWORD.contains(&secret.expose().len()) {
+    if PASSWORD_BYTES.contains(&secret.expose().len()) {
         return Ok(secret);
     }
     Err(InvalidRequest {
         code: ReplyCode::InvalidPassword,
         text: format!(
             "a password must have {} to {} bytes of UTF-8",
-            PASSWORD.start(),
-            PASSWORD.end()
+            PASSWORD_BYTES.start(),
+            PASSWORD_BYTES.end()
         ),
     })
 }
@@ -149,7 +149,9 @@ fn to_token(bytes: &[u8], what: &'static str) -> Result<Secret, InvalidRequest> 
     if (1..=MAX_TOKEN).contains(&bytes.len()) {
         Ok(Secret::new(bytes))
     } else {
-        Err(InvalidRequest::argument(format!("{what} is missing or too long")))
+        Err(InvalidRequest::argument(format!(
+            "{what} must have 1 to {MAX_TOKEN} bytes"
+        )))
     }
 }
 
@@ -228,7 +230,7 @@ pub(in crate::codec) fn to_logged_in(logged_in: proto::LoggedIn) -> Result<Logge
         session_token: token(logged_in.session_token),
         device_token: token(logged_in.device_token),
         store_epoch: parts::to_store_epoch(&logged_in.store_epoch)?,
-        conversations: parts::all(logged_in.conversations, to_conversation_info)?,
+        conversations: parts::decode_list(logged_in.conversations, to_conversation_info)?,
         server_time: Timestamp(logged_in.server_time_ms),
     })
 }

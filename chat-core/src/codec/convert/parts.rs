@@ -7,7 +7,7 @@ use crate::model::{
     UserRef,
 };
 
-/// Largest id and largest sequence number: stores keep them as signed integers.
+/// Maximum id and maximum sequence number, because stores keep them as signed integers.
 const MAX_NUMBER: u64 = i64::MAX.cast_unsigned();
 
 pub(in crate::codec) fn to_user_id(number: u64) -> Result<UserId, InvalidRequest> {
@@ -36,7 +36,9 @@ fn to_number(number: u64, what: &'static str) -> Result<u64, InvalidRequest> {
     if (1..=MAX_NUMBER).contains(&number) {
         Ok(number)
     } else {
-        Err(InvalidRequest::argument(format!("{what} is missing or out of range")))
+        Err(InvalidRequest::argument(format!(
+            "{what} is missing or not between 1 and {MAX_NUMBER}"
+        )))
     }
 }
 
@@ -111,24 +113,30 @@ pub(in crate::codec) fn conversation_ref(conversation: &ConversationRef) -> prot
     }
 }
 
-/// Decodes a field of an update that may be present and mean "unchanged".
+/// Decodes an enum field of a request. Returns `None` for 0, which means unchanged in an update, and
+/// the default in a creation.
 pub(in crate::codec) fn to_enum<T>(
     number: i32,
     what: &'static str,
-    read: impl Fn(i32) -> Option<T>,
+    decode: impl Fn(i32) -> Option<T>,
 ) -> Result<Option<T>, InvalidRequest> {
     if number == 0 {
         return Ok(None);
     }
-    match read(number) {
+    match decode(number) {
         Some(value) => Ok(Some(value)),
-        None => Err(InvalidRequest::argument(format!("{what} has an unknown value"))),
+        None => Err(InvalidRequest::argument(format!(
+            "{what} has the unknown value {number}"
+        ))),
     }
 }
 
-/// Decodes a list of the server. One invalid entry makes the whole list invalid.
-pub(in crate::codec) fn all<A, B>(list: Vec<A>, read: impl Fn(A) -> Result<B, Malformed>) -> Result<Vec<B>, Malformed> {
-    list.into_iter().map(read).collect()
+/// Decodes a list that the server sent. One invalid entry makes the whole list invalid.
+pub(in crate::codec) fn decode_list<A, B>(
+    list: Vec<A>,
+    decode: impl Fn(A) -> Result<B, Malformed>,
+) -> Result<Vec<B>, Malformed> {
+    list.into_iter().map(decode).collect()
 }
 
 /// Decodes a sub-message that the server always sends.

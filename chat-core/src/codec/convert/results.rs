@@ -83,21 +83,21 @@ pub(in crate::codec) fn to_answer(result: Option<Wire>) -> Result<Answer, Malfor
         }
         Some(Wire::Nodes(list)) => return Ok(Answer::Nodes(list.nodes.into_iter().map(to_node_entry).collect())),
         Some(Wire::Pong(pong)) => return Ok(Answer::Pong(Timestamp(pong.server_time_ms))),
-        Some(Wire::Devices(list)) => Outcome::Devices(parts::all(list.devices, to_device_info)?),
+        Some(Wire::Devices(list)) => Outcome::Devices(parts::decode_list(list.devices, to_device_info)?),
         Some(Wire::User(user)) => Outcome::User(to_user_info(user)?),
         Some(Wire::PasswordChanged(changed)) => Outcome::PasswordChanged(SessionTokens {
             session_token: login::to_new_token(&changed.session_token, "session_token")?,
             device_token: login::to_new_token(&changed.device_token, "device_token")?,
         }),
-        Some(Wire::Users(list)) => Outcome::Users(parts::all(list.users, to_user_info)?),
-        Some(Wire::Contacts(list)) => Outcome::Contacts(parts::all(list.contacts, to_contact_info)?),
+        Some(Wire::Users(list)) => Outcome::Users(parts::decode_list(list.users, to_user_info)?),
+        Some(Wire::Contacts(list)) => Outcome::Contacts(parts::decode_list(list.contacts, to_contact_info)?),
         Some(Wire::Conversations(list)) => {
-            Outcome::Conversations(parts::all(list.conversations, to_conversation_info)?)
+            Outcome::Conversations(parts::decode_list(list.conversations, to_conversation_info)?)
         }
         Some(Wire::Conversation(conversation)) => Outcome::Conversation(Box::new(to_conversation_info(conversation)?)),
-        Some(Wire::Groups(list)) => Outcome::Groups(parts::all(list.groups, to_group_info)?),
+        Some(Wire::Groups(list)) => Outcome::Groups(parts::decode_list(list.groups, to_group_info)?),
         Some(Wire::Members(list)) => Outcome::Members(MemberPage {
-            members: parts::all(list.members, to_member_info)?,
+            members: parts::decode_list(list.members, to_member_info)?,
             more: list.more,
         }),
         Some(Wire::Appended(appended)) => Outcome::Appended(messages::to_appended(&appended)?),

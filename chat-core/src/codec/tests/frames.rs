@@ -1,4 +1,4 @@
-//! Packets out of streams, however they are cut.
+//! Tests of the splitting of a stream into packets, whatever the sizes of the reads.
 
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -58,7 +58,10 @@ fn decoder_reserves_no_memory_for_an_announced_length() {
     let mut decoder = FrameDecoder::new(usize::MAX);
     decoder.feed(BytesMut::from(&u32::MAX.to_be_bytes()[..]));
     assert_eq!(decoder.next_packet(), Ok(None));
-    assert!(decoder.buffer().capacity() < 64 * 1024, "memory follows what came");
+    assert!(
+        decoder.buffer().capacity() < 64 * 1024,
+        "memory grows with the bytes that arrived"
+    );
 }
 
 #[test]

@@ -16,23 +16,23 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Compares with `tests/golden/NAME.txt`: a line `name hex` each.
+/// Compares encoded samples with the lines `name hex` of the file `name` in `tests/golden`.
 fn check(name: &str, lines: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    let made: String = lines
+    let encoded: String = lines
         .into_iter()
         .map(|(name, bytes)| format!("{name} {}\n", hex(&bytes)))
         .collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &made).unwrap();
+        std::fs::write(&path, &encoded).unwrap();
     }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    for (made, kept) in made.lines().zip(kept.lines()) {
-        assert_eq!(made, kept, "in {}", path.display());
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    for (encoded, golden) in encoded.lines().zip(golden.lines()) {
+        assert_eq!(encoded, golden, "in {}", path.display());
     }
     assert_eq!(
-        made.lines().count(),
-        kept.lines().count(),
+        encoded.lines().count(),
+        golden.lines().count(),
         "lines of {}",
         path.display()
     );

@@ -19,7 +19,7 @@ fn packet(request_id: u64, command: Wire) -> Vec<u8> {
     proto::ClientPacket { request_id, command }.encode_to_vec()
 }
 
-/// Returns the code with which the command is rejected.
+/// Returns the code with which the command is rejected, or `None` if it is accepted.
 fn error_code(command: Wire) -> Option<ReplyCode> {
     match decode(packet(ID, command)) {
         Ok(()) => None,
@@ -240,7 +240,7 @@ fn decode_request_requires_ids_of_sixteen_bytes() {
 #[test]
 fn decode_request_validates_ids_and_sequence_numbers() {
     for number in [0, i64::MAX as u64 + 1, u64::MAX] {
-        let in_group = proto::KickMember {
+        let kick = proto::KickMember {
             group: conversation(9),
             user: by_id(number),
             ban: false,
@@ -255,7 +255,7 @@ fn decode_request_validates_ids_and_sequence_numbers() {
                 ..send()
             }),
             Wire::Block(proto::Block { user: by_id(number) }),
-            Wire::KickMember(in_group),
+            Wire::KickMember(kick),
             Wire::Resume(proto::Resume {
                 user: number,
                 ..resume()
@@ -284,7 +284,7 @@ fn decode_request_accepts_a_login_without_account() {
         account: None,
         ..login()
     });
-    assert_eq!(error_code(login), None, "the secret can tell whose it is");
+    assert_eq!(error_code(login), None, "the secret may identify the account");
 }
 
 #[test]

@@ -3,5 +3,5 @@ mod golden;
 mod hostile;
 mod names;
 mod random;
+mod round_trips;
 mod samples;
-mod trip;

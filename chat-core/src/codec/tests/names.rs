@@ -1,4 +1,4 @@
-//! The `.proto`, the model and the documentation tell the same story.
+//! Tests that the `.proto`, the model and the documentation agree on names and numbers.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,16 @@ use crate::codec::proto;
 use crate::model::{CloseCode, EventKind, ReplyCode};
 
 const PROTO: &str = include_str!("../../../proto/chat/v1/client.proto");
+
 fn document() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
-    std::fs::read_to_string(path).expect("docs/protocol.md is there")
+    std::fs::read_to_string(path).expect("docs/protocol.md exists")
 }
 
-/// Fields `name = number` of a `oneof` or values of an `enum`, by the line that opens it.
+/// Returns the entries `name = number` of the `oneof` or `enum` that starts with the line `opening`.
 fn numbers(opening: &str) -> BTreeMap<String, u32> {
-    let (_, after) = PROTO.split_once(opening).expect("it is in the .proto");
-    let (inside, _) = after.split_once('}').expect("it ends");
+    let (_, after) = PROTO.split_once(opening).expect("the block is in the .proto");
+    let (inside, _) = after.split_once('}').expect("the block is closed");
     inside
         .lines()
         .filter_map(|line| line.split("//").next()?.trim().strip_suffix(';')?.split_once(" = "))
@@ -25,7 +26,8 @@ fn numbers(opening: &str) -> BTreeMap<String, u32> {
         .collect()
 }
 
-/// Returns `prefix` and the name in capitals: `BAD_REQUEST` for `BadRequest`.
+/// Returns the name in upper snake case after `prefix`: `REPLY_CODE_BAD_REQUEST` for `REPLY_CODE` and
+/// `BadRequest`.
 fn upper_snake_case(prefix: &str, name: &str) -> String {
     name.chars().fold(prefix.to_owned(), |mut out, c| {
         if c.is_uppercase() {
@@ -114,7 +116,7 @@ fn protocol_document_examples_match_the_encoder() {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let flowing: String = document()
+    let on_one_line: String = document()
         .lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .collect::<Vec<_>>()
@@ -171,7 +173,7 @@ fn protocol_document_examples_match_the_encoder() {
     ] {
         let example = hex(frame);
         assert!(
-            flowing.contains(&example),
+            on_one_line.contains(&example),
             "docs/protocol.md lacks the {what} example {example}"
         );
     }

@@ -95,7 +95,7 @@ fn corrupted(packet: Vec<u8>) -> impl Strategy<Value = Bytes> {
     })
 }
 
-fn bent_request() -> impl Strategy<Value = Bytes> {
+fn mutated_request() -> impl Strategy<Value = Bytes> {
     let packets: Vec<Vec<u8>> = samples::requests()
         .into_iter()
         .map(|(_, kind)| {
@@ -108,7 +108,7 @@ fn bent_request() -> impl Strategy<Value = Bytes> {
     prop::sample::select(packets).prop_flat_map(corrupted)
 }
 
-fn bent_reply() -> impl Strategy<Value = Bytes> {
+fn mutated_reply() -> impl Strategy<Value = Bytes> {
     let replies = samples::results().into_iter().map(|(_, result)| {
         let mut frame = BytesMut::new();
         server::encode_reply(RequestId(77), &result, &mut frame);
@@ -200,17 +200,17 @@ proptest! {
     }
 
     #[test]
-    fn decode_request_survives_mutated_requests(packet in bent_request()) {
+    fn decode_request_survives_mutated_requests(packet in mutated_request()) {
         let _ = server::decode_request(packet, MAX);
     }
 
     #[test]
-    fn client_decode_survives_mutated_replies(packet in bent_reply()) {
+    fn client_decode_survives_mutated_replies(packet in mutated_reply()) {
         let _ = client::decode(packet);
     }
 
     #[test]
-    fn accepted_requests_are_encoded_to_the_same_meaning(packet in bent_request()) {
+    fn accepted_requests_are_encoded_to_the_same_meaning(packet in mutated_request()) {
         if let Ok(request) = server::decode_request(packet, MAX) {
             let mut frame = BytesMut::new();
             client::encode_request(&request, &mut frame);

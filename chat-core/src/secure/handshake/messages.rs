@@ -5,24 +5,24 @@ use std::{fmt, time::Duration};
 use super::PROFILE_X25519_AESGCM_SHA256;
 use crate::secure::error::HandshakeError;
 
-/// Size of the longest hello of a client, and so the most that a server reads before it has one.
+/// Maximum size of a client's hello, in bytes. A server reads no more before the hello is complete.
 pub const MAX_HELLO1: usize = 120;
-/// Size of the longest answer of a server.
+/// Maximum size of a server's answer, in bytes.
 pub const MAX_HELLO2: usize = 1280;
 /// Maximum length of the server name in a hello, in bytes.
 pub const MAX_SERVER_NAME: usize = 64;
-/// Longest delay that a client accepts from a reject, which is not authenticated.
+/// Maximum delay that a client accepts from a reject, which is not authenticated.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) const LENGTH_LEN: usize = 2;
 pub(super) const KEY_LEN: usize = 32;
 const MAGIC: &[u8; 4] = b"SC1\0";
 const MAX_PROFILES: u8 = 8;
-/// Magic, count, one profile, empty name, key.
+/// Size of the smallest body: magic, count, one profile, length of an empty name, key.
 const MIN_HELLO1_BODY: usize = 4 + 1 + 2 + 1 + KEY_LEN;
 const REJECT_PROFILE: u16 = 0;
 const REJECT_LEN: usize = 9;
-/// Profile, ephemeral key, encrypted static key, tag of the credential.
+/// Size of the smallest body: profile, ephemeral key, encrypted static key, tag of the credential.
 const MIN_HELLO2_BODY: usize = 2 + KEY_LEN + KEY_LEN + 16 + 16;
 
 /// Reason for which a server rejects a handshake.

@@ -32,8 +32,7 @@ impl ServerHandshake {
     /// for the answer, so bytes after the hello are an error.
     ///
     /// This does no public-key arithmetic. Decide by load whether to [`ClientHello::accept`] or to
-    /// send a
-    /// [`reject`].
+    /// send a [`reject`].
     ///
     /// # Errors
     /// The bytes are not a hello, or a hello that cannot be accepted. If [`HandshakeError::reject`]
@@ -144,14 +143,14 @@ impl ClientHello {
         self.accept_with(keys, now, DhSecret::generate())
     }
 
-    /// Like [`ClientHello::accept`], with a given ephemeral key; only test vectors fix it.
+    /// Like [`ClientHello::accept`], with a given ephemeral key, for test vectors.
     pub(in crate::secure) fn accept_with(
         self,
         keys: &ServerKeys,
         now: Instant,
         ephemeral: DhSecret,
     ) -> Result<Accepted, HandshakeError> {
-        let own = keys.current();
+        let static_key = keys.current();
         let mut noise = Symmetric::new(&self.prologue);
         noise.mix_hash(&self.ephemeral); // -> e
         noise.mix_hash(&[]); // its empty payload
@@ -162,9 +161,9 @@ impl ClientHello {
         reply.extend_from_slice(ephemeral.public()); // <- e
         noise.mix_hash(ephemeral.public());
         noise.mix_key(&ephemeral.agree(&self.ephemeral)?); // ee
-        noise.encrypt_and_hash(own.secret.public(), &mut reply)?; // s
-        noise.mix_key(&own.secret.agree(&self.ephemeral)?); // es
-        noise.encrypt_and_hash(&own.credential, &mut reply)?;
+        noise.encrypt_and_hash(static_key.secret.public(), &mut reply)?; // s
+        noise.mix_key(&static_key.secret.agree(&self.ephemeral)?); // es
+        noise.encrypt_and_hash(&static_key.credential, &mut reply)?;
 
         let body = reply.len() - LENGTH_LEN;
         let body = u16::try_from(body).expect("RSA keys are limited to 4096 bits");

@@ -55,7 +55,7 @@ impl ServerIdentity {
     /// Reads a key from PKCS#8 PEM (`-----BEGIN PRIVATE KEY-----`).
     ///
     /// # Errors
-    /// The text is not such a PEM, or the key is too small, too large, or has an unusual exponent.
+    /// The text is not PKCS#8 PEM, or the key is too small, too large, or has an unusual exponent.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
         let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|error| IdentityError::Malformed(Box::new(error)))?;
         Self::from_key(key)

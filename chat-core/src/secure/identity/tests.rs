@@ -22,8 +22,8 @@ fn identity_rejects_unusable_sizes_and_exponents() {
     let pem = small.to_pkcs8_pem(LineEnding::LF).unwrap();
     let refused = ServerIdentity::from_pem(&pem);
     assert!(matches!(refused, Err(IdentityError::KeySize(1024))));
-    let odd = RsaPrivateKey::new_with_exp(&mut OsRng, 2048, &rsa::BigUint::from(3u8)).unwrap();
-    let pem = odd.to_pkcs8_pem(LineEnding::LF).unwrap();
+    let small_exponent = RsaPrivateKey::new_with_exp(&mut OsRng, 2048, &rsa::BigUint::from(3u8)).unwrap();
+    let pem = small_exponent.to_pkcs8_pem(LineEnding::LF).unwrap();
     let refused = ServerIdentity::from_pem(&pem);
     assert!(matches!(refused, Err(IdentityError::KeyExponent)));
     for text in ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {

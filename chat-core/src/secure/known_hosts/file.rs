@@ -81,7 +81,7 @@ impl KnownHostsFile {
 }
 
 /// Appends a line with one write, so that a reader sees the complete line or nothing. If the last
-/// line has no end, it is ended first.
+/// line has no line end, adds one first.
 fn append(file: &mut File, text: &str, line: &str) -> io::Result<()> {
     let separator = if text.is_empty() || text.ends_with('\n') {
         ""

@@ -55,12 +55,12 @@ pub enum Verdict {
     },
 }
 
-/// Error of reading or writing the pins, or a connection that the pins forbid.
+/// Error of reading or writing the pins, or of connecting to a server that the pins forbid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KnownHostsError {
     /// A line is not `name:port sha256:BASE64 comment`.
-    #[error("line {line} is not `name:port sha256:BASE64 comment`")]
+    #[error("line {line} of the known hosts is not `name:port sha256:BASE64 comment`; correct or remove it")]
     Line {
         /// Number of the line, counted from 1.
         line: usize,
@@ -73,8 +73,8 @@ pub enum KnownHostsError {
     NotPinned(String),
     /// The server's key is not a pinned one. No application data was sent.
     #[error(
-        "the key of {host} has changed: it showed {presented}, pinned is {}; \
-         unless its operator announced a new key, an attacker may be in between",
+        "the key of {host} has changed: it presented {presented}, but {} is pinned; \
+         unless its operator announced a new key, an attacker may be intercepting the connection",
         list(.expected)
     )]
     KeyChanged {
@@ -86,7 +86,7 @@ pub enum KnownHostsError {
         expected: Vec<Fingerprint>,
     },
     /// The file cannot be read or written.
-    #[error("{path}")]
+    #[error("cannot read or write the known hosts in {path}")]
     File {
         /// Path of the file.
         path: String,

@@ -1,4 +1,5 @@
-//! Bounds that no test can reach by sending: counters are set to just before them.
+//! Tests of limits that are too high to reach by sending records: the tests set the counters to just
+//! below them.
 
 use std::time::{Duration, Instant};
 
@@ -70,9 +71,9 @@ fn sealer_changes_keys_after_2_20_records() {
     server.opener().set_records((1 << 20) - 1);
     let mut wire = BytesMut::new();
     client.sealer().seal(now, b"", &mut wire).unwrap();
-    assert_eq!(wire.len(), EMPTY_RECORD, "the 2^20th is still an ordinary one");
+    assert_eq!(wire.len(), EMPTY_RECORD, "record 2^20 needs no REKEY before it");
     client.sealer().seal(now, b"", &mut wire).unwrap();
-    assert_eq!(wire.len(), 3 * EMPTY_RECORD, "REKEY goes before the next");
+    assert_eq!(wire.len(), 3 * EMPTY_RECORD, "a REKEY record precedes record 2^20 + 1");
     for _ in 0..2 {
         let opened = server.opener().feed(now, &mut wire);
         assert_eq!(opened, Ok(Opened::Data(BytesMut::new())));
@@ -178,7 +179,7 @@ fn opener_reports_malformed_but_authentic_records() {
 }
 
 #[test]
-fn seal_with_is_seal_in_place() {
+fn seal_with_produces_the_records_of_seal() {
     let now = Instant::now();
     let content: Vec<u8> = (0..40_000u32).map(|n| n as u8).collect();
     for length in [1, 5, MAX_CONTENT, MAX_CONTENT + 1, 2 * MAX_CONTENT, 40_000] {
@@ -200,7 +201,7 @@ fn seal_with_is_seal_in_place() {
 }
 
 #[test]
-fn seal_with_nothing_writes_nothing() {
+fn seal_with_empty_content_writes_nothing() {
     let now = Instant::now();
     let (mut client, _) = pair(now);
     let mut wire = BytesMut::from("earlier");
@@ -210,7 +211,7 @@ fn seal_with_nothing_writes_nothing() {
 }
 
 #[test]
-fn session_sends_nothing_after_close() {
+fn sealer_writes_nothing_after_close() {
     let now = Instant::now();
     let (mut client, _) = pair(now);
     let mut wire = BytesMut::new();

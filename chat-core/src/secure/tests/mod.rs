@@ -1,5 +1,5 @@
-//! Tests that need the inside of the channel: fixed secrets, counters, sizes. The rest is in
-//! `tests/secure/`.
+//! Tests that need private parts of the channel (fixed secrets, counters, sizes). The other tests are
+//! in `tests/secure/`.
 
 mod limits;
 mod noise;
@@ -20,8 +20,8 @@ use super::{
 
 pub(super) const UNIX_NOW: u64 = 1_790_000_000;
 
-/// The published vectors, whose RSA key also serves as the key of the other tests: making one takes
-/// seconds.
+/// The published test vectors. Their RSA key is also the key of the other tests, because generating a
+/// key takes seconds.
 pub(in crate::secure) static VECTORS: LazyLock<serde_json::Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../tests/data/sc1_vectors.json")).unwrap());
 
@@ -34,7 +34,7 @@ fn keys() -> &'static ServerKeys {
     KEYS.get_or_init(|| ServerKeys::new(identity(), UNIX_NOW).unwrap())
 }
 
-/// Keys whose static secret is given, with an honest credential for what it claims to be.
+/// Returns server keys with a given static secret, and a valid credential for its public key.
 fn keys_with(secret: DhSecret) -> ServerKeys {
     let identity = identity();
     let validity = Validity {
@@ -46,7 +46,7 @@ fn keys_with(secret: DhSecret) -> ServerKeys {
     ServerKeys::with_key(identity, key)
 }
 
-/// A client's and a server's end of one channel.
+/// Returns the client's end and the server's end of one channel.
 fn pair(now: Instant) -> (Channel, Channel) {
     let pin = PinPolicy::exactly(keys().fingerprint());
     let mut client = ClientHandshake::new("chat.example", pin).unwrap();

@@ -1,5 +1,5 @@
-//! The published vectors of `Noise_NX_25519_AESGCM_SHA256`: the Noise core alone, without SC1's
-//! framing and credential.
+//! Tests of the Noise core alone, without SC1's framing and credential, with the published vectors of
+//! `Noise_NX_25519_AESGCM_SHA256`.
 
 use std::sync::LazyLock;
 
@@ -28,7 +28,7 @@ fn secret(vector: &Value, name: &str) -> DhSecret {
 fn handshake(vector: &Value) -> ([Vec<u8>; 2], (Cipher, Cipher, [u8; 32])) {
     let messages = &vector["messages"];
     let (initiator, responder) = (secret(vector, "init_ephemeral"), secret(vector, "resp_ephemeral"));
-    let own = secret(vector, "resp_static");
+    let server_static = secret(vector, "resp_static");
     let mut noise = Symmetric::new(&field(vector, "resp_prologue"));
     let mut first = initiator.public().to_vec();
     noise.mix_hash(initiator.public());
@@ -38,8 +38,8 @@ fn handshake(vector: &Value) -> ([Vec<u8>; 2], (Cipher, Cipher, [u8; 32])) {
     let mut second = responder.public().to_vec();
     noise.mix_hash(responder.public());
     noise.mix_key(&responder.agree(initiator.public()).unwrap());
-    noise.encrypt_and_hash(own.public(), &mut second).unwrap();
-    noise.mix_key(&own.agree(initiator.public()).unwrap());
+    noise.encrypt_and_hash(server_static.public(), &mut second).unwrap();
+    noise.mix_key(&server_static.agree(initiator.public()).unwrap());
     noise
         .encrypt_and_hash(&field(&messages[1], "payload"), &mut second)
         .unwrap();

@@ -1,4 +1,5 @@
-//! Bytes that make no sense: nothing panics, and nothing is reserved that was only announced.
+//! Tests with random bytes: no parser panics, or reserves memory for a length that was only
+//! announced.
 
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::secure::{
     credential::Credential, keys::SecretBytes,
 };
 
-/// Bytes that begin like the real thing, so that more than the first check is reached.
+/// Generates bytes that start like a hello, so that they pass the first checks.
 fn hello_like() -> impl Strategy<Value = Vec<u8>> {
     let field = (40u16..=118, 0u8..10, prop::collection::vec(any::<u8>(), 0..130));
     field.prop_map(|(length, count, rest)| {
@@ -23,6 +24,7 @@ fn hello_like() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Generates bytes that start like a server's answer.
 fn answer_like() -> impl Strategy<Value = Vec<u8>> {
     let fields = (0u16..1300, 0u16..3, prop::collection::vec(any::<u8>(), 0..1400));
     fields.prop_map(|(length, profile, rest)| {
@@ -57,7 +59,7 @@ proptest! {
         let whole = server_outcome(&[&bytes]);
         let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
         let pieces = server_outcome(&[head, tail]);
-        // Only what follows a whole hello may arrive too late to be seen.
+        // Bytes after a complete hello are detected only if they arrive with the end of the hello.
         if whole != "UnexpectedData" {
             prop_assert_eq!(whole, pieces);
         }

@@ -1,4 +1,4 @@
-//! Memory of an idle channel.
+//! Test of the memory that an idle channel needs.
 
 use aes_gcm::Aes256Gcm;
 
@@ -14,7 +14,7 @@ fn channel_state_is_small() {
         size_of::<Opener>(),
         size_of::<ServerHandshake>(),
     );
-    // Without AES instructions the round keys take more room.
+    // Without AES instructions, the round keys take more memory.
     let limit = if cfg!(target_arch = "x86_64") { 2048 } else { 3072 };
     assert!(inline + boxed <= limit, "{inline} + {boxed}");
     assert!(size_of::<ServerHandshake>() <= 160);

@@ -18,7 +18,8 @@ fn opener(now: Instant) -> Opener {
     Opener::new(Cipher::new(&SecretBytes::new([7; 32])), now)
 }
 
-/// Returns the bytes of the other half: 18 data records of many lengths, one REKEY, one CLOSE.
+/// Returns the contents of 18 records of many lengths, and what the sending half writes for them: 18
+/// data records, one REKEY, one CLOSE.
 fn recorded(now: Instant) -> (Vec<Vec<u8>>, BytesMut) {
     let mut sealer = Sealer::new(Cipher::new(&SecretBytes::new([7; 32])), now);
     let mut wire = BytesMut::new();
@@ -43,7 +44,7 @@ struct Received {
 /// Feeds `chunks` as if each came from one read, then the end of the stream.
 fn receive<'a>(now: Instant, chunks: impl IntoIterator<Item = &'a [u8]>) -> Received {
     let mut opener = opener(now);
-    // The recorded REKEY comes early; the rate rule has its own tests.
+    // The recorded REKEY would come too early; that limit has its own tests.
     opener.set_records(2000);
     let mut received = Received {
         contents: Vec::new(),
@@ -86,7 +87,7 @@ fn every_changed_byte_of_twenty_records_is_detected() {
 }
 
 #[test]
-fn records_cut_anywhere_are_the_same_records() {
+fn opener_yields_the_same_records_for_every_split() {
     let now = Instant::now();
     let (contents, wire) = recorded(now);
     let expected = Received {
@@ -112,8 +113,8 @@ fn stream_that_ends_early_is_reported_as_truncated() {
     }
 }
 
-/// Runs a handshake with fixed secrets in which the wire changes bytes. Returns the first error of
-/// either side, up to the client's first record.
+/// Runs a handshake with fixed secrets, up to the client's first record, in which an attacker changes
+/// the messages. Returns the first error of either side.
 fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Vec<u8>)) -> Result<(), String> {
     let now = Instant::now();
     let fixed = |byte| DhSecret::from_bytes(&SecretBytes::new([byte; 32]));
@@ -160,7 +161,7 @@ fn every_changed_byte_of_the_handshake_is_detected() {
 }
 
 #[test]
-fn handshake_cut_anywhere_is_the_same_handshake() {
+fn handshake_succeeds_for_every_split_of_its_messages() {
     let now = Instant::now();
     let fixed = |byte| DhSecret::from_bytes(&SecretBytes::new([byte; 32]));
     let client = || {
@@ -196,8 +197,8 @@ fn client_rejects_static_key_of_low_order() {
     let now = Instant::now();
     let mut client = ClientHandshake::new("", PinPolicy::FirstContact).unwrap();
     let read = ServerHandshake::new().feed(client.hello()).unwrap();
-    let liar = DhSecret::generate().claim([0; 32]);
-    let keys = super::keys_with(liar);
+    let dishonest = DhSecret::generate().claim([0; 32]);
+    let keys = super::keys_with(dishonest);
     let accepted = read.unwrap().accept(&keys, now).unwrap();
     let refused = client.feed(now, UNIX_NOW, &accepted.reply);
     assert!(matches!(refused, Err(HandshakeError::WeakPublicKey)));

@@ -1,5 +1,5 @@
-//! `tests/data/sc1_vectors.json`, made by an independent implementation: every byte of both sides
-//! is reproduced.
+//! Tests that both sides reproduce every byte of `tests/data/sc1_vectors.json`, which an independent
+//! implementation made.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ use crate::secure::{
     server_keys::CertifiedKey,
 };
 
-/// Gives the vector's salt first, and then real randomness for blinding, which leaves no trace in a
-/// signature.
+/// Random number generator that returns the vector's salt first, and then real random numbers. They
+/// are used for blinding, which does not change a signature.
 struct SaltThenOs(Option<Vec<u8>>);
 
 impl RngCore for SaltThenOs {
@@ -116,7 +116,7 @@ fn whole_session_is_reproduced_byte_for_byte() {
 
     let progress = client.feed(now, validity().not_before, &accepted.reply);
     let ClientProgress::Done(connected) = progress.unwrap() else {
-        panic!("the answer is whole");
+        panic!("the answer is complete");
     };
     let binding = field("handshake_hash_channel_binding");
     assert_eq!(connected.channel.binding().as_slice(), binding);
@@ -125,7 +125,7 @@ fn whole_session_is_reproduced_byte_for_byte() {
 }
 
 fn records_are_reproduced(start: Instant, mut client: Channel, mut server: Channel) {
-    // Each record 10 s after the one before, which earns the REKEY after a single record.
+    // Each record follows after 10 s, so that a REKEY is allowed after a single record.
     let mut now = start;
     for record in VECTORS["records"].as_array().unwrap() {
         now += Duration::from_secs(10);

@@ -61,7 +61,7 @@ impl TlsConnector {
                 .with_custom_certificate_verifier(Arc::new(PinVerifier { pin, provider })),
             TlsTrust::Roots(roots) if roots.is_empty() => {
                 return Err(TlsError::Config(rustls::Error::General(
-                    "there are no root certificates".to_owned(),
+                    "no root certificates were given".to_owned(),
                 )));
             }
             TlsTrust::Roots(roots) => builder.with_root_certificates(roots),

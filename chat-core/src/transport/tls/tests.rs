@@ -33,7 +33,7 @@ fn issued() -> (CertificateDer<'static>, String, String) {
 }
 
 /// Connects a client to a server. If the handshake succeeds, sends bytes both ways and closes.
-async fn converse(acceptor: &TlsAcceptor, trust: TlsTrust, name: &str) -> Result<Fingerprint, TlsError> {
+async fn exchange(acceptor: &TlsAcceptor, trust: TlsTrust, name: &str) -> Result<Fingerprint, TlsError> {
     let (ours, theirs) = pipe();
     let connector = TlsConnector::new(provider(), trust)?;
     let (client, server) = tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
@@ -67,7 +67,7 @@ async fn identity_key_serves_tls_under_the_same_fingerprint() {
     assert_eq!(acceptor.fingerprint(), identity.fingerprint());
     for pin in [PinPolicy::exactly(identity.fingerprint()), PinPolicy::FirstContact] {
         for name in ["chat.example", "192.0.2.1", "::1"] {
-            let seen = converse(&acceptor, TlsTrust::Pin(pin.clone()), name).await.unwrap();
+            let seen = exchange(&acceptor, TlsTrust::Pin(pin.clone()), name).await.unwrap();
             assert_eq!(seen, identity.fingerprint());
         }
     }
@@ -79,7 +79,7 @@ async fn pin_mismatch_is_reported_with_the_presented_key() {
     let identity = identity();
     let acceptor = TlsAcceptor::self_signed(provider(), &identity).unwrap();
     let pin = PinPolicy::exactly(Fingerprint::from([3; 32]));
-    let refused = converse(&acceptor, TlsTrust::Pin(pin), "chat.example").await;
+    let refused = exchange(&acceptor, TlsTrust::Pin(pin), "chat.example").await;
     match refused {
         Err(TlsError::PinMismatch { presented }) => assert_eq!(presented, identity.fingerprint()),
         other => panic!("{other:?}"),
@@ -117,15 +117,15 @@ async fn client_checks_given_chain_against_roots_or_pin() {
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
     let roots = TlsTrust::Roots(Arc::new(roots));
-    let seen = converse(&acceptor, roots.clone(), "chat.example").await.unwrap();
+    let seen = exchange(&acceptor, roots.clone(), "chat.example").await.unwrap();
     assert_eq!(seen, acceptor.fingerprint());
     let pin = TlsTrust::Pin(PinPolicy::exactly(acceptor.fingerprint()));
-    assert!(converse(&acceptor, pin, "anything.example").await.is_ok());
+    assert!(exchange(&acceptor, pin, "anything.example").await.is_ok());
 
-    let refused = converse(&acceptor, roots.clone(), "other.example").await;
+    let refused = exchange(&acceptor, roots.clone(), "other.example").await;
     assert!(matches!(refused, Err(TlsError::Handshake(_))), "wrong name");
     let unknown = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
-    let refused = converse(&unknown, roots, "chat.example").await;
+    let refused = exchange(&unknown, roots, "chat.example").await;
     assert!(matches!(refused, Err(TlsError::Handshake(_))), "unknown authority");
 }
 

@@ -1,4 +1,4 @@
-//! One of everything, with values that are easy to find again in a hex dump.
+//! Samples of every packet and body, with values that are easy to find in a hex dump.
 
 mod answers;
 mod requests;

@@ -1,4 +1,4 @@
-//! There and back again.
+//! Tests that every sample is decoded to an equal value.
 
 use bytes::BytesMut;
 use prost::Message as _;
@@ -56,7 +56,7 @@ fn every_sample_request_round_trips() {
         let mut frame = BytesMut::new();
         client::encode_request(&request, &mut frame);
         let back = server::decode_request(unframe(&frame), MessageText::MAX_BYTES).unwrap();
-        // Secrets hide in Debug; that they travel is compared below.
+        // The Debug output hides secrets, so the bytes are compared too.
         assert_eq!(format!("{back:?}"), format!("{request:?}"), "{name}");
         let mut again = BytesMut::new();
         client::encode_request(&back, &mut again);
@@ -65,7 +65,7 @@ fn every_sample_request_round_trips() {
 }
 
 #[test]
-fn frames_have_the_capacity_they_need() {
+fn encoded_pushes_have_no_spare_capacity() {
     for (_, push) in samples::pushes() {
         let frame = server::encode_push(&push);
         let memory = frame.try_into_mut().unwrap();
