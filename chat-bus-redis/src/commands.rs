@@ -81,8 +81,8 @@ pub(crate) fn connection_config(options: &Options) -> AsyncConnectionConfig {
         .set_response_timeout(Some(options.response_timeout))
 }
 
-/// Opens connections with timeouts, and reports which of them broke. The manager of `bb8_redis` does
-/// neither.
+/// Opens connections with timeouts, and reports which of them broke. The manager of `bb8_redis`
+/// does neither.
 struct Manager {
     client: Client,
     config: AsyncConnectionConfig,

@@ -1,8 +1,8 @@
 //! A subscribed connection that reconnects whenever it ends.
 //!
 //! The resubscription of the Redis client gives up silently after a long outage, and does not
-//! report lost messages. So this module reconnects by itself: it keeps one connection, sends regular
-//! pings, retries forever with jittered delays, and reports a gap after each outage.
+//! report lost messages. So this module reconnects by itself: it keeps one connection, sends
+//! regular pings, retries forever with jittered delays, and reports a gap after each outage.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -95,8 +95,8 @@ impl<T: Clone> SubscriptionHandle<T> {
     /// Adds a channel. After an error, the channel is subscribed to as soon as there is a
     /// connection, and a gap is reported.
     pub(crate) async fn subscribe(&self, channel: String, key: T) -> RedisResult<()> {
-        // The channel is added first: a connection that is opened at the same time either subscribes
-        // to the channel itself, or is the connection used below.
+        // The channel is added first: a connection that is opened at the same time either
+        // subscribes to the channel itself, or is the connection used below.
         self.mailbox.add_channel(channel.clone(), key);
         subscribe(self.connection()?, &[channel]).await
     }

@@ -16,9 +16,9 @@ pub struct Options {
     /// Prefix of every key and channel. Clusters that share a server need different ones. Default
     /// `chat:`.
     pub prefix: String,
-    /// Certificate authorities, in PEM, one of which must have signed the server's certificate. They
-    /// apply to `rediss://` URLs, in place of the built-in public authorities (`webpki-roots`). Needs
-    /// the feature `tls`. Default none.
+    /// Certificate authorities, in PEM, one of which must have signed the server's certificate.
+    /// They apply to `rediss://` URLs, in place of the built-in public authorities
+    /// (`webpki-roots`). Needs the feature `tls`. Default none.
     pub authorities: Option<Vec<u8>>,
     /// Timeout of connecting. Default 1 s.
     pub connect_timeout: Duration,
@@ -29,8 +29,8 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Maximum delay between attempts to reconnect. The first delay is 50 ms. Default 2 s.
     pub max_backoff: Duration,
-    /// Lifetime of a node's lease after its last renewal. When the lease of a dead node has expired,
-    /// the node's claims are void. Default 10 s.
+    /// Lifetime of a node's lease after its last renewal. When the lease of a dead node has
+    /// expired, the node's claims are void. Default 10 s.
     pub lease_timeout: Duration,
     /// Interval between renewals of the node's lease. Default 3 s.
     pub renewal_interval: Duration,
@@ -51,8 +51,8 @@ impl Default for Options {
     }
 }
 
-/// The URL, or an option for it, cannot be used. The error does not repeat the URL, which may contain
-/// a password.
+/// The URL, or an option for it, cannot be used. The error does not repeat the URL, which may
+/// contain a password.
 #[derive(Debug, Error)]
 #[error("cannot use the Redis URL ({0}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")]
 pub struct UrlError(String);

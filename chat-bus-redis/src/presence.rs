@@ -30,8 +30,8 @@ const CLEAR: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1])
 if held and string.sub(held, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
 
-/// A [`Presence`] in Redis. A claim is valid until its node's lease expires, so all claims of a dead
-/// node become void together.
+/// A [`Presence`] in Redis. A claim is valid until its node's lease expires, so all claims of a
+/// dead node become void together.
 #[derive(Debug)]
 pub struct RedisPresence {
     commands: Arc<Commands>,

@@ -3,15 +3,16 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Returns a random duration between `interval * low` and `interval * high`. Makes a system call only
-/// at the first use on a thread. Random enough for timers, not for secrets.
+/// Returns a random duration between `interval * low` and `interval * high`. Makes a system call
+/// only at the first use on a thread. Random enough for timers, not for secrets.
 #[must_use]
 pub fn spread(interval: Duration, low: f64, high: f64) -> Duration {
     interval.mul_f64(low + (high - low) * fraction())
 }
 
-/// Returns a random number in `0.0..1.0`. Each `RandomState` has different keys, derived from random
-/// numbers of the operating system, so hashing a constant returns a different number at every call.
+/// Returns a random number in `0.0..1.0`. Each `RandomState` has different keys, derived from
+/// random numbers of the operating system, so hashing a constant returns a different number at
+/// every call.
 fn fraction() -> f64 {
     let bits = RandomState::new().hash_one(0_u8) >> 11;
     bits as f64 / (1_u64 << 53) as f64

@@ -5,12 +5,12 @@
 //! seq == next            delivered, and buffered events that follow without a gap
 //! seq >  next            buffered; the log is read after 1 s or 256 buffered events
 //! ```
-//! The sequencer has no I/O and no clock: its owner passes in pushed events and pages, and reads the
-//! log at the time that [`next_read_at`](EventSequencer::next_read_at) returns. During an interruption
-//! of the session, the store may have been restored from a copy, so that the log has different events
-//! from some position on. Unless the end of the log rules this out, the sequencer accepts no event
-//! until a page that starts one position earlier shows that the log still has the last delivered
-//! event.
+//! The sequencer has no I/O and no clock: its owner passes in pushed events and pages, and reads
+//! the log at the time that [`next_read_at`](EventSequencer::next_read_at) returns. During an
+//! interruption of the session, the store may have been restored from a copy, so that the log has
+//! different events from some position on. Unless the end of the log rules this out, the sequencer
+//! accepts no event until a page that starts one position earlier shows that the log still has the
+//! last delivered event.
 
 use std::{
     collections::BTreeMap,
@@ -110,7 +110,8 @@ impl EventSequencer {
             let has_more = end.last > head;
             has_more || (end.last == head && end.time.is_some_and(|time| time != mark.time))
         });
-        // The buffered events were pushed in the earlier session, whose log may have been different.
+        // The buffered events were pushed in the earlier session, whose log may have been
+        // different.
         self.buffered.clear();
         self.known_last = end.last.max(head);
         self.read_at(now);

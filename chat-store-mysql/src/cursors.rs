@@ -36,7 +36,8 @@ fn greatest<K: Ord>(moves: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, Se
 
 impl MysqlTx<'_> {
     pub(crate) async fn advance_cursors(&mut self, moves: &[Acked]) -> Result<(), StoreError> {
-        // `distinct` sorts the moves, so that two transactions that advance cursors do not deadlock.
+        // `distinct` sorts the moves, so that two transactions that advance cursors do not
+        // deadlock.
         for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
             let moves = self.moves_of_known_devices(moves).await?;
             let reads: Vec<Read> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();

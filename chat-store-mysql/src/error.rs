@@ -112,9 +112,10 @@ pub(crate) fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::Server(server) if server.code == DUPLICATE)
 }
 
-/// Returns whether the error means that an event with the same client message id is stored. Only the
-/// text of the error, in the language of the server, names the violated index. The text also contains
-/// the duplicate values. Those of the primary key are numbers, so they cannot contain the name.
+/// Returns whether the error means that an event with the same client message id is stored. Only
+/// the text of the error, in the language of the server, names the violated index. The text also
+/// contains the duplicate values. Those of the primary key are numbers, so they cannot contain the
+/// name.
 pub(crate) fn is_already_sent(error: &Error) -> bool {
     is_duplicate(error) && matches!(error, Error::Server(server) if server.message.contains("event_sent'"))
 }

@@ -16,7 +16,8 @@ pub struct Options {
     /// Maximum number of connections for reads. Default 16.
     pub read_connections: u32,
     /// Maximum number of reads, and of units of work, that wait for a connection. Further requests
-    /// fail with [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
+    /// fail with [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default
+    /// 4096.
     pub max_waiting: u32,
     /// Maximum duration of one request, waits included. Default 5 s.
     pub request_timeout: Duration,

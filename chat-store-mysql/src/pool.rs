@@ -23,8 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// A firewall or a router that restarts forgets connections without an error: a request on such a
 /// connection is lost, and its caller waits until the deadline. If each dead connection of a pool
-/// were detected by a failing request, dozens of requests would fail one after the other. Therefore,
-/// when one connection is found dead, the pool retires all connections of its generation.
+/// were detected by a failing request, dozens of requests would fail one after the other.
+/// Therefore, when one connection is found dead, the pool retires all connections of its
+/// generation.
 #[derive(Debug)]
 pub(crate) struct Pool {
     driver: Opts,

@@ -19,7 +19,8 @@ use crate::options::{self, Options};
 use crate::settings::Server;
 use crate::tx::MysqlTx;
 
-/// First and maximum delay before a unit of work runs again after a conflict with another transaction.
+/// First and maximum delay before a unit of work runs again after a conflict with another
+/// transaction.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// A [`Store`] in a MySQL or MariaDB database. The documentation of the [crate] describes
@@ -34,8 +35,8 @@ impl MysqlStore {
     /// Connects, checks the server's settings and the schema, and brings the schema up to date.
     ///
     /// The URL is `mysql://user:password@host:port/database`; the database must exist. With the
-    /// feature `tls`, `?require_ssl=true` requires TLS with a certificate that a public authority issued;
-    /// with [`Options::ca_file`], one of the authorities in that file must have issued it.
+    /// feature `tls`, `?require_ssl=true` requires TLS with a certificate that a public authority
+    /// issued; with [`Options::ca_file`], one of the authorities in that file must have issued it.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -62,8 +63,8 @@ impl MysqlStore {
     }
 
     /// Gives the history a new identity, so that clients discard their copies of it. Call this
-    /// after restoring a backup that is older than the events that clients have seen. Stop all nodes
-    /// first, because nodes read the identity when they open the store.
+    /// after restoring a backup that is older than the events that clients have seen. Stop all
+    /// nodes first, because nodes read the identity when they open the store.
     ///
     /// # Errors
     /// See [`OpenError`].

@@ -42,8 +42,8 @@ impl<'a> MysqlTx<'a> {
         store_error(error)
     }
 
-    /// Runs one statement. Returns the number of rows that it inserted, deleted or matched (an UPDATE
-    /// also counts rows that it left as they were, see `client_found_rows`).
+    /// Runs one statement. Returns the number of rows that it inserted, deleted or matched (an
+    /// UPDATE also counts rows that it left as they were, see `client_found_rows`).
     pub(crate) async fn execute(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<u64, StoreError> {
         let done = match self.tx.exec_iter(sql, params).await {
             Ok(result) => {
@@ -73,8 +73,8 @@ impl<'a> MysqlTx<'a> {
         done.map_err(|error| self.failed(error))
     }
 
-    /// Inserts events. Returns [`StoreError::AlreadySent`] if an event with the client message id of
-    /// one of them is stored already.
+    /// Inserts events. Returns [`StoreError::AlreadySent`] if an event with the client message id
+    /// of one of them is stored already.
     pub(crate) async fn insert_new_events(
         &mut self,
         sql: &str,

@@ -1,5 +1,5 @@
-//! Tests of database faults (unsafe settings, held locks, crashes, freezes) and of callers that stop
-//! waiting.
+//! Tests of database faults (unsafe settings, held locks, crashes, freezes) and of callers that
+//! stop waiting.
 
 #![allow(clippy::unwrap_used)] // these are tests
 

@@ -5,7 +5,7 @@
 //! torture append DIR            appends until it is killed; prints acknowledgements
 //! torture verify DIR ACKS       checks that DIR is intact and holds the messages that ACKS lists
 //! torture fill DIR BALLAST      appends until the disk is full, removes BALLAST, continues
-//! torture control-append DIR    appends to a database that does not sync (the control: it loses rows)
+//! torture control-append DIR    appends to a database that does not sync, as a control
 //! torture control-verify DIR ACKS    prints how many acknowledged rows the control lost
 //! torture throughput DIR        prints events per second for batches of 1, 16 and 128
 //! ```

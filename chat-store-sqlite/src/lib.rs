@@ -1,5 +1,5 @@
-//! Embedded store of the chat engine in one SQLite file. The store answers a write once the write is
-//! durable.
+//! Embedded store of the chat engine in one SQLite file. The store answers a write once the write
+//! is durable.
 //!
 //! ```no_run
 //! use chat_store_sqlite::{Options, SqliteStore};

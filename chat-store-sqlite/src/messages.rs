@@ -238,8 +238,8 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns whether any of these events is stored already. This check runs before the first write, so
-/// that a unit of work that fails it does not roll back the units that share its commit.
+/// Returns whether any of these events is stored already. This check runs before the first write,
+/// so that a unit of work that fails it does not roll back the units that share its commit.
 fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare_cached("SELECT 1 FROM event WHERE client_message_id = ?1 AND sender_id = ?2")?;
     for event in events {

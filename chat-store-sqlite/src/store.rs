@@ -118,8 +118,8 @@ impl SqliteStore {
         backup::copy(self.path.clone(), target.as_ref().to_owned()).await
     }
 
-    /// Stops accepting work. Returns the threads, which the caller has to join, and the lock; `None`
-    /// after the first call.
+    /// Stops accepting work. Returns the threads, which the caller has to join, and the lock;
+    /// `None` after the first call.
     fn stop(&self) -> Option<Running> {
         self.readers.close();
         self.writer.close();

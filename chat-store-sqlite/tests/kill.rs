@@ -1,4 +1,5 @@
-//! Tests that a store loses no acknowledged event when its process is killed (SIGKILL) at any moment.
+//! Tests that a store loses no acknowledged event when its process is killed (SIGKILL) at any
+//! moment.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -12,7 +13,8 @@ use common::Ack;
 
 /// Environment variable with the data directory of the process to kill.
 const CHILD: &str = "CHAT_STORE_CHILD";
-/// Environment variable with the number of kills, 5 by default; the slow suite sets a higher number.
+/// Environment variable with the number of kills, 5 by default; the slow suite sets a higher
+/// number.
 const ROUNDS: &str = "CHAT_STORE_KILL_ROUNDS";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

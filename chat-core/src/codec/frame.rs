@@ -90,8 +90,8 @@ impl FrameDecoder {
         self.input.len()
     }
 
-    /// Returns whether no part of a packet is buffered. If the stream ends while a part is buffered,
-    /// that packet is truncated.
+    /// Returns whether no part of a packet is buffered. If the stream ends while a part is
+    /// buffered, that packet is truncated.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()

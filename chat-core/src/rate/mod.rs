@@ -97,8 +97,8 @@ impl Bucket {
         self.recovered_at = now.checked_add(charge);
     }
 
-    /// Charges one event, even if it is not allowed now, and returns the delay before the next event
-    /// is allowed. For callers that slow a peer down instead of refusing its events.
+    /// Charges one event, even if it is not allowed now, and returns the delay before the next
+    /// event is allowed. For callers that slow a peer down instead of refusing its events.
     pub(crate) fn take(&mut self, now: Instant, rate: &Rate) -> Duration {
         self.add(now, rate);
         self.check(now, rate).err().unwrap_or_default()

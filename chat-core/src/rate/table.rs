@@ -10,8 +10,8 @@ pub(crate) trait Decaying {
     fn remaining(&self, now: Instant) -> Duration;
 }
 
-/// Map of at most `capacity` states by key. When the table is full, a new key evicts the state that decays
-/// first among the oldest few.
+/// Map of at most `capacity` states by key. When the table is full, a new key evicts the state that
+/// decays first among the oldest few.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
     /// States of the keys in `order`.
@@ -58,8 +58,9 @@ impl<K: Copy + Eq + Hash, V: Decaying + Default> Table<K, V> {
         self.states.entry(key).or_default()
     }
 
-    /// Checks the two oldest states and removes those that have decayed. One call for each insertion
-    /// makes the table shrink after a flood, without a sweep that would hold its lock for long.
+    /// Checks the two oldest states and removes those that have decayed. One call for each
+    /// insertion makes the table shrink after a flood, without a sweep that would hold its lock for
+    /// long.
     fn forget_decayed(&mut self, now: Instant) {
         for _ in 0..2 {
             let Some(oldest) = self.order.pop_front() else { return };

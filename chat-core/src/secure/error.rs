@@ -1,8 +1,8 @@
 //! Errors of the secure channel, with one variant for each cause.
 //!
 //! Each error ends the connection without telling the peer the reason, except that
-//! [`HandshakeError::NoCommonProfile`] is first answered with a reject. The variants are for logs and
-//! tests.
+//! [`HandshakeError::NoCommonProfile`] is first answered with a reject. The variants are for logs
+//! and tests.
 
 use super::fingerprint::Fingerprint;
 

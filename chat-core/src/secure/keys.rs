@@ -5,8 +5,8 @@ use std::ops::{Deref, DerefMut};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// 32 secret bytes that are wiped when dropped. Has no `Debug`, unlike `Zeroizing`, which would print
-/// the bytes.
+/// 32 secret bytes that are wiped when dropped. Has no `Debug`, unlike `Zeroizing`, which would
+/// print the bytes.
 #[derive(Default, Zeroize, ZeroizeOnDrop)]
 pub(super) struct SecretBytes([u8; 32]);
 

@@ -102,8 +102,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// Changes the key now. The sealer calls this by itself when a change is due. A receiver closes the
-    /// channel if the key changes again within both 1024 records and 10 s.
+    /// Changes the key now. The sealer calls this by itself when a change is due. A receiver closes
+    /// the channel if the key changes again within both 1024 records and 10 s.
     ///
     /// # Errors
     /// The channel is closed or exhausted.

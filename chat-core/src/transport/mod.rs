@@ -1,7 +1,8 @@
 //! Byte streams with the address of their peer: sockets, pipes within the process, and TLS.
 //!
-//! This module does not interpret the bytes; the secure channel ([`crate::secure`]) or TLS is a layer
-//! above. Each port has one protocol; no stream is inspected to guess which protocol the peer uses.
+//! This module does not interpret the bytes; the secure channel ([`crate::secure`]) or TLS is a
+//! layer above. Each port has one protocol; no stream is inspected to guess which protocol the peer
+//! uses.
 
 mod message;
 mod peer;

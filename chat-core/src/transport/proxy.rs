@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Maximum length of a header of version 1, in bytes, including the end of the line.
 const MAX_LINE: usize = 107;
-/// Maximum length of the variable part of a header of version 2, in bytes. It has room for the addresses of Unix sockets
-/// and some extensions.
+/// Maximum length of the variable part of a header of version 2, in bytes. It has room for the
+/// addresses of Unix sockets and some extensions.
 const MAX_REST: usize = 1024;
 
 /// IP network in CIDR notation.

@@ -1,5 +1,5 @@
-//! A process that appends until it is killed, and the check of the data that it leaves. Shared by the
-//! tests and `examples/torture.rs`.
+//! A process that appends until it is killed, and the check of the data that it leaves. Shared by
+//! the tests and `examples/torture.rs`.
 
 #![allow(dead_code)] // each test uses some of it
 

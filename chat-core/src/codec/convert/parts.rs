@@ -113,8 +113,8 @@ pub(in crate::codec) fn conversation_ref(conversation: &ConversationRef) -> prot
     }
 }
 
-/// Decodes an enum field of a request. Returns `None` for 0, which means unchanged in an update, and
-/// the default in a creation.
+/// Decodes an enum field of a request. Returns `None` for 0, which means unchanged in an update,
+/// and the default in a creation.
 pub(in crate::codec) fn to_enum<T>(
     number: i32,
     what: &'static str,

@@ -19,8 +19,8 @@ pub(super) fn to_search_users(search: proto::SearchUsers) -> Result<Command, Inv
     })
 }
 
-/// Decodes a search query. A query that is a valid name is converted to its canonical form. Any other
-/// query, such as the beginning of a name, is converted to lower case.
+/// Decodes a search query. A query that is a valid name is converted to its canonical form. Any
+/// other query, such as the beginning of a name, is converted to lower case.
 pub(super) fn to_query<E>(
     query: &str,
     canonical: impl Fn(&str) -> Result<String, E>,

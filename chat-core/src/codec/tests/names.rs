@@ -12,7 +12,8 @@ fn document() -> String {
     std::fs::read_to_string(path).expect("docs/protocol.md exists")
 }
 
-/// Returns the entries `name = number` of the `oneof` or `enum` that starts with the line `opening`.
+/// Returns the entries `name = number` of the `oneof` or `enum` that starts with the line
+/// `opening`.
 fn numbers(opening: &str) -> BTreeMap<String, u32> {
     let (_, after) = PROTO.split_once(opening).expect("the block is in the .proto");
     let (inside, _) = after.split_once('}').expect("the block is closed");
@@ -26,8 +27,8 @@ fn numbers(opening: &str) -> BTreeMap<String, u32> {
         .collect()
 }
 
-/// Returns the name in upper snake case after `prefix`: `REPLY_CODE_BAD_REQUEST` for `REPLY_CODE` and
-/// `BadRequest`.
+/// Returns the name in upper snake case after `prefix`: `REPLY_CODE_BAD_REQUEST` for `REPLY_CODE`
+/// and `BadRequest`.
 fn upper_snake_case(prefix: &str, name: &str) -> String {
     name.chars().fold(prefix.to_owned(), |mut out, c| {
         if c.is_uppercase() {

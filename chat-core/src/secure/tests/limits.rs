@@ -1,5 +1,5 @@
-//! Tests of limits that are too high to reach by sending records: the tests set the counters to just
-//! below them.
+//! Tests of limits that are too high to reach by sending records: the tests set the counters to
+//! just below them.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Tests that need private parts of the channel (fixed secrets, counters, sizes). The other tests are
-//! in `tests/secure/`.
+//! Tests that need private parts of the channel (fixed secrets, counters, sizes). The other tests
+//! are in `tests/secure/`.
 
 mod limits;
 mod noise;
@@ -20,8 +20,8 @@ use super::{
 
 pub(super) const UNIX_NOW: u64 = 1_790_000_000;
 
-/// The published test vectors. Their RSA key is also the key of the other tests, because generating a
-/// key takes seconds.
+/// The published test vectors. Their RSA key is also the key of the other tests, because generating
+/// a key takes seconds.
 pub(in crate::secure) static VECTORS: LazyLock<serde_json::Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../tests/data/sc1_vectors.json")).unwrap());
 

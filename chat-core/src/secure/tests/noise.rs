@@ -1,5 +1,5 @@
-//! Tests of the Noise core alone, without SC1's framing and credential, with the published vectors of
-//! `Noise_NX_25519_AESGCM_SHA256`.
+//! Tests of the Noise core alone, without SC1's framing and credential, with the published vectors
+//! of `Noise_NX_25519_AESGCM_SHA256`.
 
 use std::sync::LazyLock;
 

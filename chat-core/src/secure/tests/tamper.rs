@@ -18,8 +18,8 @@ fn opener(now: Instant) -> Opener {
     Opener::new(Cipher::new(&SecretBytes::new([7; 32])), now)
 }
 
-/// Returns the contents of 18 records of many lengths, and what the sending half writes for them: 18
-/// data records, one REKEY, one CLOSE.
+/// Returns the contents of 18 records of many lengths, and what the sending half writes for them:
+/// 18 data records, one REKEY, one CLOSE.
 fn recorded(now: Instant) -> (Vec<Vec<u8>>, BytesMut) {
     let mut sealer = Sealer::new(Cipher::new(&SecretBytes::new([7; 32])), now);
     let mut wire = BytesMut::new();
@@ -113,8 +113,8 @@ fn stream_that_ends_early_is_reported_as_truncated() {
     }
 }
 
-/// Runs a handshake with fixed secrets, up to the client's first record, in which an attacker changes
-/// the messages. Returns the first error of either side.
+/// Runs a handshake with fixed secrets, up to the client's first record, in which an attacker
+/// changes the messages. Returns the first error of either side.
 fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Vec<u8>)) -> Result<(), String> {
     let now = Instant::now();
     let fixed = |byte| DhSecret::from_bytes(&SecretBytes::new([byte; 32]));

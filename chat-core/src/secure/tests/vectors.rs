@@ -1,5 +1,5 @@
-//! Tests that both sides reproduce every byte of `tests/data/sc1_vectors.json`, which an independent
-//! implementation made.
+//! Tests that both sides reproduce every byte of `tests/data/sc1_vectors.json`, which an
+//! independent implementation made.
 
 use std::time::{Duration, Instant};
 
